@@ -1,0 +1,94 @@
+"""weightstring: find, measure and show low-loss paths between trained PyTorch models.
+
+Names are imported when first used: importing the package must not cost the seconds that PyTorch takes.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weightstring.connect import connect
+    from weightstring.errors import (
+        EndAboveThreshold,
+        InvalidCheckpoint,
+        InvalidData,
+        InvalidModel,
+        InvalidRun,
+        InvalidSetting,
+        LevelNotReached,
+        NotDeterministic,
+        RunLocked,
+        TaskError,
+        WeightstringError,
+    )
+    from weightstring.path import Connected, Evidence, Unresolved, WeightString
+    from weightstring.path.curve import locate_maximum, loss_curve
+    from weightstring.problem import ModuleProblem
+    from weightstring.protocol import LossProblem, Recipe
+    from weightstring.report import write_report
+    from weightstring.result import Result, load
+    from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps
+
+_HOMES = {
+    "connect": ("connect",),
+    "errors": (
+        "EndAboveThreshold",
+        "InvalidCheckpoint",
+        "InvalidData",
+        "InvalidModel",
+        "InvalidRun",
+        "InvalidSetting",
+        "LevelNotReached",
+        "NotDeterministic",
+        "RunLocked",
+        "TaskError",
+        "WeightstringError",
+    ),
+    "path": ("Connected", "Evidence", "Unresolved", "WeightString"),
+    "path.curve": ("locate_maximum", "loss_curve"),
+    "problem": ("ModuleProblem",),
+    "protocol": ("LossProblem", "Recipe"),
+    "report": ("write_report",),
+    "result": ("Result", "load"),
+    "search": ("Budget", "Greedy", "MaxBeads", "MaxSteps"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Budget",
+    "Connected",
+    "EndAboveThreshold",
+    "Evidence",
+    "Greedy",
+    "InvalidCheckpoint",
+    "InvalidData",
+    "InvalidModel",
+    "InvalidRun",
+    "InvalidSetting",
+    "LevelNotReached",
+    "LossProblem",
+    "MaxBeads",
+    "MaxSteps",
+    "ModuleProblem",
+    "NotDeterministic",
+    "Recipe",
+    "Result",
+    "RunLocked",
+    "TaskError",
+    "Unresolved",
+    "WeightString",
+    "WeightstringError",
+    "connect",
+    "load",
+    "locate_maximum",
+    "loss_curve",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'weightstring' has no attribute {name!r}")
+    value = getattr(import_module(f"weightstring.{_HOME_OF[name]}"), name)
+    globals()[name] = value  # `connect` is also a submodule, whose import would otherwise shadow it
+    return value

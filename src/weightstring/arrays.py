@@ -1,0 +1,45 @@
+"""Names for the shapes that travel through the package.
+
+Letters used throughout: P parameters of one model, B models side by side,
+N examples, n examples in a minibatch, T positions on a segment.
+"""
+
+from __future__ import annotations
+
+import math
+
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+Theta = Float[Tensor, " P"]
+"""One model: its trainable parameters, flattened, in the order of ``net.parameters()``."""
+
+Thetas = Float[Tensor, "B P"]
+"""B models side by side."""
+
+Values = Float64[Tensor, " B"]
+"""One float64 number for each of B models, on the CPU."""
+
+Positions = Float64[Tensor, " T"]
+"""Positions t on a segment, float64: float32 can place a point outside [0, 1]."""
+
+Rows = Int64[Tensor, "B n"]
+"""For each of B models, the training examples of its next minibatch."""
+
+
+def finite_or_none(value: float) -> float | None:
+    """The form of a number in JSON, which has no infinity: None where it is not finite.
+
+    >>> finite_or_none(0.5), finite_or_none(math.inf)
+    (0.5, None)
+    """
+    return value if math.isfinite(value) else None
+
+
+def none_as_infinity(value: float | None) -> float:
+    """The inverse: a loss that is not finite is larger than every threshold.
+
+    >>> none_as_infinity(0.5), none_as_infinity(None)
+    (0.5, inf)
+    """
+    return math.inf if value is None else value

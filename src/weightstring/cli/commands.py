@@ -1,0 +1,179 @@
+"""One function a command: options in, exit code out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import msgspec
+
+from weightstring.cli.main import DONE, INTERRUPTED, UNRESOLVED
+from weightstring.cli.output import describe_unfinished, print_result
+from weightstring.connect import connect as search
+from weightstring.errors import InvalidRun
+from weightstring.path import Unresolved
+from weightstring.progress import working
+from weightstring.protocol import Recipe
+from weightstring.report import write_report
+from weightstring.result import Result, load, to_record
+from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps, StopRule
+from weightstring.search.stopping import stop_from_plain
+from weightstring.store import RunDirectory, digest, read_checkpoint, write_checkpoint
+from weightstring.store.records import Manifest, Task
+from weightstring.tasks import load_task
+
+DEMO_LEVEL = 0.12
+"""Evaluation loss to which the demo's digits networks are trained; about 97 % of the digits right."""
+DEMO_MARGIN = 1.02
+"""The demo's threshold over the larger end loss: room for a proof, which no end at the threshold leaves."""
+
+
+def demo(options: Namespace) -> int:
+    """Train two digits networks from different seeds, connect them, and write the page."""
+    out = Path(options.out)
+    problem = load_task("digits")
+    ends = []
+    for name, seed in (("a", 2 * options.seed), ("b", 2 * options.seed + 1)):
+        with working(f"training network {name}"):
+            theta = problem.fit(seed=seed, until=DEMO_LEVEL)
+        about = {"task": "digits", "seed": seed}
+        write_checkpoint(out / f"{name}.safetensors", problem.unflatten(theta), about)
+        ends.append(theta)
+    losses = [float(problem.measure(end.unsqueeze(0))["loss"]) for end in ends]
+    threshold = DEMO_MARGIN * max(losses)
+    a, b = ends
+    result = search(problem, a, b, threshold, store=out / "run", seed=options.seed, task=Task(name="digits"))
+    return _conclude(result, out / "run", options.json)
+
+
+def train(options: Namespace) -> int:
+    """Train a random model of a task to a level and write its checkpoint."""
+    problem = load_task(options.task, dict(options.options))
+    with working(f"training to {options.until:g}"):
+        theta = problem.fit(seed=options.seed, until=options.until, max_steps=options.max_steps)
+    measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
+    about = {"task": options.task, "options": dict(options.options), "seed": options.seed, **measured}
+    write_checkpoint(options.out, problem.unflatten(theta), about)
+    print(f"{options.out}: " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
+    return DONE
+
+
+def connect(options: Namespace) -> int:
+    """Search for a path between two checkpoints."""
+    task = Task(name=options.task, options=dict(options.options))
+    problem = load_task(task.name, task.options)
+    a, b = (problem.flatten(read_checkpoint(path)) for path in (options.a, options.b))
+    strategy = Greedy(alpha=options.alpha, max_depth=options.max_depth, insert=options.insert)
+    settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, strategy]
+    out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
+    result = search(
+        problem,
+        a,
+        b,
+        options.threshold,
+        strategy=strategy,
+        stop=_limits(options) or MaxBeads(64),
+        bind=options.bind,
+        store=out,
+        seed=options.seed,
+        task=task,
+    )
+    return _conclude(result, out, options.json)
+
+
+def resume(options: Namespace) -> int:
+    """Go on with a run: its task, ends and settings are in its manifest."""
+    directory = RunDirectory(options.run)
+    manifest = directory.manifest()
+    if manifest.task is None:
+        raise InvalidRun(
+            f"{options.run}: begun from Python, without a task to build its problem from; "
+            f"call ws.connect(..., store={options.run!r}) again with the same arguments"
+        )
+    problem = load_task(manifest.task.name, manifest.task.options)
+    strategy, recipe = _strategy(manifest, options.run)
+    a, b = directory.ends().to(problem.device)
+    result = search(
+        problem,
+        a,
+        b,
+        manifest.threshold,
+        strategy=strategy,
+        stop=_limits(options) or stop_from_plain(manifest.stop),
+        bind=manifest.bind,
+        recipe=recipe,
+        store=options.run,
+        seed=manifest.seed,
+        task=manifest.task,
+    )
+    return _conclude(result, Path(options.run), options.json)
+
+
+def show(options: Namespace) -> int:
+    """Print what a run found, or how far it is."""
+    directory = RunDirectory(options.run)
+    if not directory.finished:
+        print(describe_unfinished(directory), file=sys.stderr)
+        return UNRESOLVED
+    return _print(load(options.run), directory, options.json)
+
+
+def report(options: Namespace) -> int:
+    """Write a run's page."""
+    print(write_report(options.run, options.out))
+    return DONE
+
+
+def _conclude(result: Result, out: Path, as_json: bool) -> int:
+    """Write the page and print the result; after Ctrl-C, say how to go on."""
+    if isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted":
+        print(f"weightstring: interrupted; nothing is lost. Go on with: weightstring resume {out}", file=sys.stderr)
+        return INTERRUPTED
+    write_report(out)
+    return _print(result, RunDirectory(out), as_json)
+
+
+def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
+    if as_json:
+        record = msgspec.to_builtins(to_record(result))
+        print(json.dumps({"run": str(directory.path), **record}))
+    else:
+        print_result(result, directory.path)
+    return DONE if result.connected else UNRESOLVED
+
+
+def _limits(options: Namespace) -> StopRule | None:
+    """The limits given on the command line; None if none was."""
+    rules: list[StopRule] = []
+    if options.max_beads is not None:
+        rules.append(MaxBeads(options.max_beads))
+    if options.max_steps is not None:
+        rules.append(MaxSteps(options.max_steps))
+    if options.seconds is not None:
+        rules.append(Budget(options.seconds))
+    if rules and options.max_beads is None:
+        rules.insert(0, MaxBeads(64))
+    combined: StopRule | None = None
+    for rule in rules:
+        combined = rule if combined is None else combined | rule
+    return combined
+
+
+def _strategy(manifest: Manifest, run: str) -> tuple[Greedy, Recipe]:
+    settings = {k: v for k, v in manifest.strategy.items() if k not in ("name", "recipe", "width")}
+    try:
+        return Greedy(**settings), Recipe(**manifest.strategy["recipe"])
+    except (TypeError, KeyError) as problem:
+        raise InvalidRun(f"{run}/manifest.json: its strategy cannot be read: {problem}") from None
+
+
+def _task_slug(task: Task) -> str:
+    """A short name for directories: the function's name where the task is a file."""
+    return task.name.rpartition(":")[2]
+
+
+def _digest(settings: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(settings)).hexdigest()[:10]

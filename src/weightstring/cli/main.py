@@ -1,0 +1,169 @@
+"""Arguments, errors and exit codes.
+
+Nothing here imports PyTorch: ``--help`` and a mistyped option answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from types import FrameType
+from typing import NoReturn
+
+from weightstring.errors import LevelNotReached, WeightstringError
+
+DONE, MISUSE, UNRESOLVED, INTERRUPTED = 0, 2, 3, 130
+
+EXIT_CODES = """\
+exit codes: 0 connected or done; 2 misuse, one line says what to do; 3 unresolved;
+130 interrupted, with the command that resumes."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without repeating the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with 2."""
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(MISUSE)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    options = build_parser().parse_args(arguments)
+    # A scheduler that takes the machine back sends SIGTERM: leave as after Ctrl-C, resumable.
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        commands = import_module("weightstring.cli.commands")
+        code = getattr(commands, options.command)(options)
+    except LevelNotReached as error:
+        code = _complain(error, UNRESOLVED)
+    except WeightstringError as error:
+        code = _complain(error, MISUSE)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        code = DONE
+    except KeyboardInterrupt:
+        print("weightstring: interrupted; the same command starts again where this one began", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _as_interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"weightstring: {error}", file=sys.stderr)
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = OneLineParser(
+        prog="weightstring",
+        description="Find, measure and show low-loss paths between trained PyTorch models.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"weightstring {version('weightstring')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="train two networks on real digits, connect them, show the path")
+    demo.add_argument("--out", default="runs/demo", metavar="DIR", help="where everything goes (default: %(default)s)")
+    demo.add_argument("--seed", type=_whole, default=0, help="of the pair (default: %(default)s)")
+    demo.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+    train = commands.add_parser("train", help="train a random model of a task to a level")
+    _add_task(train)
+    train.add_argument("--seed", type=_whole, default=0, metavar="N", help="(default: %(default)s)")
+    train.add_argument("--until", type=float, required=True, metavar="L", help="evaluation loss to reach")
+    train.add_argument("--max-steps", type=_positive, metavar="N", help="gradient steps at most")
+    train.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
+
+    connect = commands.add_parser("connect", help="search for a path between two checkpoints")
+    _add_task(connect)
+    connect.add_argument("a", metavar="A", help="a checkpoint: .safetensors, or .pt read with weights_only=True")
+    connect.add_argument("b", metavar="B", help="the other one")
+    connect.add_argument("--threshold", type=float, metavar="L0", help="(default: the larger end's own value)")
+    connect.add_argument(
+        "--bind",
+        default="evaluate",
+        metavar="WHAT",
+        help="what the threshold binds: evaluate, train, both, or a metric such as error (default: %(default)s)",
+    )
+    connect.add_argument("--strategy", choices=["greedy"], default="greedy", help="(default: %(default)s)")
+    connect.add_argument("--alpha", type=float, default=0.95, help="beads aim at alpha * L0 (default: %(default)s)")
+    connect.add_argument(
+        "--max-depth", type=int, default=10, metavar="D", help="splits in succession (default: %(default)s)"
+    )
+    connect.add_argument(
+        "--insert", choices=["maximum", "midpoint"], default="maximum", help="where beads start (default: %(default)s)"
+    )
+    connect.add_argument("--seed", type=_whole, default=0, metavar="N", help="(default: %(default)s)")
+    connect.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
+    connect.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    _add_limits(connect)
+
+    resume = commands.add_parser("resume", help="go on with an interrupted or unresolved run")
+    resume.add_argument("run", metavar="RUN", help="its directory")
+    resume.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    _add_limits(resume)
+
+    show = commands.add_parser("show", help="what a run found")
+    show.add_argument("run", metavar="RUN", help="its directory")
+    show.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+    report = commands.add_parser("report", help="write a run's page: one HTML file")
+    report.add_argument("run", metavar="RUN", help="its directory")
+    report.add_argument("--out", metavar="PAGE", help="(default: report.html in the run's directory)")
+    return parser
+
+
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", help="digits, polynomial, or path/to/file.py:function")
+    parser.add_argument(
+        "--set",
+        dest="options",
+        action="append",
+        type=_key_value,
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the task, such as target=cubic; may be repeated",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--max-beads", type=_positive, metavar="N", help="beads on the string (default: 64)")
+    limits.add_argument("--max-steps", type=_positive, metavar="N", help="gradient steps in all (default: none)")
+    limits.add_argument("--seconds", type=float, metavar="S", help="time in all sessions (default: none)")
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
+def _positive(text: str) -> int:
+    return _integer(text, 1)
+
+
+def _whole(text: str) -> int:
+    return _integer(text, 0)
+
+
+def _integer(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+    return value

@@ -1,0 +1,65 @@
+"""What the command line prints about a run, in 80 columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from weightstring.path import BARRIERS, Unresolved
+from weightstring.result import Result
+from weightstring.store import RunDirectory
+
+
+def print_result(result: Result, run: Path) -> None:
+    """Print the verdict and the numbers behind it."""
+    console = Console(highlight=False, soft_wrap=True)
+    string, names = result.string, list(result.string.curve.values)
+    style = "bold green" if result.connected else "bold yellow"
+    console.print(str(result.outcome), style=style)
+    table = Table.grid(padding=(0, 2))
+    for label, value in _facts(result):
+        table.add_row(label, value)
+    console.print(table)
+    ends = Table(title="at the ends and on the string", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "first end", "last end", "largest sampled"):
+        ends.add_column(heading, justify="left" if not heading else "right")
+    for name in names:
+        largest = string.barrier("max", name)
+        first, last = (end[name] for end in result.ends)
+        ends.add_row(name, f"{first:.6g}", f"{last:.6g}", f"{largest:.6g}")
+    console.print(ends)
+    page = run / "report.html"
+    console.print(f"run   {run}\npage  {page}" if page.exists() else f"run   {run}")
+
+
+def _facts(result: Result) -> list[tuple[str, str]]:
+    string = result.string
+    on = "training set; no evaluation set was given" if result.evaluation == "train" else "evaluation set"
+    facts = [
+        ("threshold", f"{result.threshold:.6g} on {result.bind}"),
+        ("largest sampled loss", f"{string.max_loss:.6g} ({on})"),
+        ("beads with the ends", f"{len(string)} ({result.beads_before_pruning} before pruning)"),
+        ("normalized length", f"{string.normalized_length:.4f} ({string.length:.4g} / {string.distance:.4g})"),
+        ("barriers, sampled", ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)),
+        ("cost", f"{result.steps} gradient steps, {result.evaluations} evaluations, {result.seconds:.1f} s"),
+    ]
+    if isinstance(result.outcome, Unresolved):
+        evidence = result.outcome.evidence
+        left, right = evidence.segment
+        lowest = "" if evidence.lowest_loss is None else f"; failed descents reached {evidence.lowest_loss:.6g}"
+        stuck = f"between beads {left} and {right}, ends {evidence.end_losses[0]:.6g}, {evidence.end_losses[1]:.6g}"
+        depths = ", ".join("not finite" if top is None else f"{top:.4g}" for top in evidence.max_per_depth)
+        facts += [("stuck segment", stuck + lowest), ("max per depth", depths)]
+    return facts
+
+
+def describe_unfinished(directory: RunDirectory) -> str:
+    """One line on a run without a verdict: how far it is and how to go on."""
+    manifest, rounds = directory.manifest(), directory.replay()
+    seconds = sum(r.seconds for r in rounds)
+    return (
+        f"{directory.path}: not finished; {len(rounds)} rounds in {seconds:.1f} s towards {manifest.threshold:.6g} "
+        f"on {manifest.bind}. Go on with: weightstring resume {directory.path}"
+    )

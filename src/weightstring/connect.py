@@ -1,0 +1,233 @@
+"""``connect``: from two models to a measured string, in memory or in a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from weightstring.arrays import Theta
+from weightstring.descent import batch_width
+from weightstring.errors import EndAboveThreshold, InvalidRun
+from weightstring.path import Bound, Connected, Unresolved, WeightString, check_theta, no_worse
+from weightstring.problem import ModuleProblem
+from weightstring.progress import Display, display
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.result import Result, from_run, to_record
+from weightstring.search import Batched, Bead, Executor, Greedy, MaxBeads, Search, StopRule, Task, run
+from weightstring.search.chain import thetas_of
+from weightstring.store import InMemory, Journal, Manifest, RunDirectory, digest
+from weightstring.store.records import FORMAT, Parameter
+from weightstring.store.records import Task as TaskRecord
+
+DEFAULT_STRATEGY = Greedy()
+DEFAULT_STOP = MaxBeads(64)
+
+
+def connect(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None = None,
+    *,
+    strategy: Greedy = DEFAULT_STRATEGY,
+    stop: StopRule = DEFAULT_STOP,
+    bind: str = "evaluate",
+    recipe: Recipe | None = None,
+    executor: Executor | None = None,
+    store: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool | Display | None = None,
+    task: TaskRecord | None = None,
+) -> Result:
+    """Search for a path from ``a`` to ``b`` on which the loss does not exceed ``threshold``.
+
+    Args:
+        problem: the loss.
+        a: one end θ (P,), such as ``problem.flatten(net_a)``.
+        b: the other end.
+        threshold: L0; by default the larger of the ends' own values.
+        strategy: how to search.
+        stop: when to stop without a string; rules compose with ``|``.
+        bind: what the threshold binds: ``"evaluate"`` (the evaluation loss), ``"train"``, ``"both"``, or a
+            metric such as ``"error"``. The curves record everything in any case.
+        recipe: how beads descend; the problem's own by default.
+        executor: what runs the jobs; by default all jobs of a round side by side in this process.
+        store: a run directory. If it holds this very search, that is resumed; if it is finished, it is
+            read back.
+        seed: of the minibatches and everything else drawn at random.
+        progress: True or False; by default only on a terminal. Or a display of your own.
+        task: recorded in the manifest, for the command line to resume by.
+
+    Returns:
+        The outcome, the string and the search's history. Ctrl-C ends the search with the outcome
+        ``Unresolved("interrupted", ...)``; with a ``store`` the same call goes on from there.
+
+    Raises:
+        EndAboveThreshold: an end's value is larger than ``threshold``, or not finite.
+        InvalidCheckpoint: an end is not a θ of the problem.
+        InvalidSetting: a setting is unknown or out of range.
+        InvalidRun: ``store`` holds another search, or a damaged one.
+        RunLocked: another process is writing to ``store``.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> ring = Ring()
+    >>> result = connect(ring, *ring.ends, threshold=0.1)
+    >>> result.connected, len(result.string) > 2
+    (True, True)
+    """
+    bound = Bound(problem, bind)
+    check_theta(problem, a, "the first end")
+    check_theta(problem, b, "the second end")
+    directory = None if store is None else RunDirectory(store)
+    with directory.locked() if directory else nullcontext(), display(progress) as show:
+        found = directory.manifest() if directory and directory.exists else None
+        if found and isinstance(problem, ModuleProblem):
+            problem.use_engine(found.engine)  # The same arithmetic as in the first session.
+        with _threads(found.threads if found else torch.get_num_threads()):
+            ends = _ends(bound, a, b)
+            threshold = _threshold(ends, threshold, bind)
+            recipe = recipe or problem.recipe
+            manifest = _manifest(problem, ends, threshold, bind, seed, strategy, stop, recipe, task)
+            if directory and found:
+                _same_run(directory, found, manifest)
+                if directory.finished and _is_final(result := from_run(directory, problem)):
+                    return result
+                ends = tuple(  # type: ignore[assignment]
+                    dataclasses.replace(end, value=value) for end, value in zip(ends, found.end_losses, strict=True)
+                )
+            elif directory:
+                directory.begin(manifest, torch.stack([a, b]))
+            journal: Journal = directory or InMemory()
+            jobs = executor or Batched(bound, seed, recipe, manifest.strategy["width"])
+            search = run(strategy, Task(ends, threshold, seed), jobs, stop=stop, journal=journal, on_event=show.event)
+            result = _result(search, bound, threshold, show)
+            interrupted = isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
+            if directory and not interrupted:
+                directory.finish(to_record(result), result.string.beads)
+            return result
+
+
+def _ends(bound: Bound, a: Theta, b: Theta) -> tuple[Bead, Bead]:
+    values = bound(torch.stack([a, b])).tolist()
+    return Bead("a", a.detach().clone(), values[0]), Bead("b", b.detach().clone(), values[1])
+
+
+def _threshold(ends: tuple[Bead, Bead], threshold: float | None, bind: str) -> float:
+    losses = (ends[0].value, ends[1].value)
+    level = max(losses) if threshold is None else float(threshold)
+    if not all(no_worse(loss, level) for loss in losses):
+        raise EndAboveThreshold(
+            f"threshold {level:.6g} on {bind}: the ends lie at {losses[0]:.6g} and {losses[1]:.6g}, so no path can "
+            f"stay under it; give a threshold of at least {max(losses):.6g} or train the higher end further",
+            losses,
+            level,
+        )
+    return level
+
+
+def _result(search: Search[Any], bound: Bound, threshold: float, show: Display) -> Result:
+    string = WeightString(bound.problem, thetas_of(search.chain))
+    if not (isinstance(search.outcome, Unresolved) and search.outcome.reason == "interrupted"):
+        peaks = [[peak.t for peak in link.measured.peaks] if link.measured else [] for link in search.chain]
+        string.measure(peaks, show.measuring)
+    return Result(
+        outcome=search.outcome,
+        string=string,
+        threshold=threshold,
+        history=search.rounds,
+        bind=bound.bind,
+        names=bound.names,
+        evaluation=bound.problem.evaluation,
+        beads_before_pruning=max((r.beads for r in search.rounds), default=2),
+    )
+
+
+def _is_final(result: Result) -> bool:
+    """Whether going on could change nothing: a limit may have been raised since, a verdict stands."""
+    return isinstance(result.outcome, Connected) or result.outcome.reason in ("depth", "descent_failed")
+
+
+def _manifest(
+    problem: LossProblem,
+    ends: Sequence[Bead],
+    threshold: float,
+    bind: str,
+    seed: int,
+    strategy: Greedy,
+    stop: StopRule,
+    recipe: Recipe,
+    task: TaskRecord | None,
+) -> Manifest:
+    module = problem if isinstance(problem, ModuleProblem) else None
+    entries = module.layout.entries if module else ()
+    return Manifest(
+        format=FORMAT,
+        versions={
+            "weightstring": version("weightstring"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        task=task,
+        problem=problem.fingerprint(),
+        ends=(digest(ends[0].theta), digest(ends[1].theta)),
+        end_losses=(ends[0].value, ends[1].value),
+        threshold=threshold,
+        bind=bind,
+        seed=seed,
+        strategy={
+            "name": type(strategy).__name__.lower(),
+            **dataclasses.asdict(strategy),
+            "recipe": dataclasses.asdict(recipe),
+            "width": batch_width(problem),
+        },
+        engine=module.engine_choice().name if module else "analytic",
+        threads=torch.get_num_threads(),
+        stop=stop.plain(),
+        size=problem.size,
+        dtype=str(problem.dtype).removeprefix("torch."),
+        parameters=tuple(
+            Parameter(name=e.name, shape=tuple(e.shape), offset=e.offset, aliases=tuple(e.aliases)) for e in entries
+        ),
+    )
+
+
+_IDENTITY = {
+    "problem": "the problem (its module, data, loss or recipe)",
+    "ends": "the ends",
+    "threshold": "the threshold",
+    "bind": "what the threshold binds",
+    "seed": "the seed",
+    "strategy": "the strategy or its recipe",
+    "dtype": "the dtype",
+}
+
+
+def _same_run(directory: RunDirectory, found: Manifest, asked: Manifest) -> None:
+    for field, what in _IDENTITY.items():
+        if getattr(found, field) != getattr(asked, field):
+            raise InvalidRun(
+                f"{directory.path}: holds another run: {what} differs; resume it with what it was begun with, "
+                "or choose another directory"
+            )
+    for old, new in zip(found.end_losses, asked.end_losses, strict=True):
+        if abs(old - new) > 1e-5 * max(abs(old), abs(new)):
+            raise InvalidRun(
+                f"{directory.path}: an end measured {old:.9g} when it was begun and {new:.9g} now: has loss_fn changed?"
+            )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

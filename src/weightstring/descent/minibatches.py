@@ -1,0 +1,43 @@
+"""Which training examples a model sees at which step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weightstring.protocol import LossProblem
+from weightstring.randomness import generator
+
+
+class Minibatches:
+    """Endless minibatches without replacement within an epoch, determined by (seed, place).
+
+    Every model draws its own, so what it sees does not depend on who is trained beside it. An
+    epoch's last incomplete minibatch is left out: all have the same size n.
+
+    >>> rows = Minibatches(size=10, batch_size=4, seed=0, place="bead 3")
+    >>> len(rows.draw()), len(rows.draw())
+    (4, 4)
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int, place: str) -> None:
+        self._size = size
+        self._batch_size = min(batch_size, size)
+        self._generator = generator(seed, "minibatches", place)
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._next = 0
+
+    def draw(self) -> Tensor:
+        """Row numbers (n,) of the next minibatch, int64."""
+        if self._next + self._batch_size > len(self._order):
+            self._order = torch.randperm(self._size, generator=self._generator)
+            self._next = 0
+        start, self._next = self._next, self._next + self._batch_size
+        return self._order[start : self._next]
+
+
+def minibatches(problem: LossProblem, seed: int, place: str) -> Minibatches | None:
+    """The minibatches of one model on ``problem``; None where gradients use the whole training set."""
+    if problem.batch_size is None:
+        return None
+    return Minibatches(problem.train_size, problem.batch_size, seed, place)

@@ -1,0 +1,90 @@
+"""Optimizers from torch.optim, one state a model, any number of models in one step.
+
+Each model's θ is a leaf of its own: models that started at different times keep their own step
+counts, and one that leaves takes its state with it. The fused and foreach implementations still
+update all of them in one call.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from weightstring.errors import InvalidSetting
+from weightstring.protocol import Recipe
+
+# LBFGS evaluates the loss inside its step, SparseAdam wants sparse gradients, Muon matrices.
+_UNSUITABLE = {"Optimizer", "LBFGS", "SparseAdam", "Muon"}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    name.lower(): value
+    for name, value in vars(torch.optim).items()
+    if isinstance(value, type) and issubclass(value, Optimizer) and name not in _UNSUITABLE
+}
+
+
+class Optimizers:
+    """One optimizer a model, stepped together.
+
+    Args:
+        recipe: name and options of the optimizer.
+
+    Raises:
+        InvalidSetting: the optimizer or one of its options is unknown or out of range.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._optimizer = _build(recipe)
+        self._base_rate = float(recipe.options["lr"])
+        self._optimizer.param_groups.clear()
+        self._groups: dict[float, int] = {}
+
+    def add(self, theta: Tensor, rate: float = 1.0) -> None:
+        """Take in a model; its learning rate is ``rate`` times the recipe's."""
+        if rate not in self._groups:
+            self._groups[rate] = len(self._optimizer.param_groups)
+            self._optimizer.add_param_group({"params": [theta], "lr": rate * self._base_rate})
+        else:
+            self._optimizer.param_groups[self._groups[rate]]["params"].append(theta)
+
+    def remove(self, theta: Tensor) -> None:
+        """Let a model go, and its optimizer state with it."""
+        for group in self._optimizer.param_groups:
+            group["params"] = [other for other in group["params"] if other is not theta]
+        self._optimizer.state.pop(theta, None)
+
+    def step(self) -> None:
+        """One step of every model along its own ``.grad``."""
+        self._optimizer.step()
+
+
+def _build(recipe: Recipe) -> Optimizer:
+    kind = OPTIMIZERS.get(recipe.optimizer.lower())
+    if kind is None:
+        raise InvalidSetting(f"unknown optimizer {recipe.optimizer!r}: choose one of {', '.join(sorted(OPTIMIZERS))}")
+    if "lr" not in recipe.options:
+        raise InvalidSetting(f"optimizer {recipe.optimizer!r} needs a learning rate: options={{'lr': ...}}")
+    accepted = inspect.signature(kind).parameters
+    options: dict[str, Any] = dict(recipe.options)
+    unknown = [name for name in options if name not in accepted]
+    if unknown:
+        raise InvalidSetting(
+            f"optimizer {recipe.optimizer!r} has no option {unknown[0]!r}: it takes {', '.join(list(accepted)[1:])}"
+        )
+    # One call for all models: fused where torch has it for this optimizer on a CPU, else foreach.
+    if not {"fused", "foreach"} & options.keys():
+        if kind in _FUSED_ON_CPU:
+            options["fused"] = True
+        elif "foreach" in accepted:
+            options["foreach"] = True
+    # torch.optim refuses an empty list, so the first parameter is a placeholder that is dropped at once.
+    try:
+        return kind([torch.zeros(1, requires_grad=True)], **options)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise InvalidSetting(f"optimizer {recipe.optimizer!r} refuses its options: {problem}") from None
+
+
+_FUSED_ON_CPU = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)

@@ -1,0 +1,65 @@
+"""What misuse raises. Outcomes of a search are values, never exceptions (path/outcome.py).
+
+Every message is one line: what is wrong, with the values, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class WeightstringError(Exception):
+    """Base of everything that weightstring raises on purpose."""
+
+
+class InvalidModel(WeightstringError, ValueError):
+    """The module cannot be used as it is: mixed dtypes, no trainable parameter, no way to initialise."""
+
+
+class InvalidCheckpoint(WeightstringError, ValueError):
+    """A checkpoint or θ does not belong to the problem's module, or cannot be read safely."""
+
+
+class InvalidData(WeightstringError, ValueError):
+    """The data are empty, malformed, or change from one pass to the next."""
+
+
+class NotDeterministic(WeightstringError, RuntimeError):
+    """Two evaluations of the same θ differ, so the loss is not a function of θ."""
+
+
+class InvalidSetting(WeightstringError, ValueError):
+    """A setting is unknown or out of range."""
+
+
+class EndAboveThreshold(WeightstringError, ValueError):
+    """An end of the path already exceeds the threshold, so no path can stay under it."""
+
+    def __init__(self, message: str, losses: tuple[float, float], threshold: float) -> None:
+        super().__init__(message)
+        self.losses = losses
+        self.threshold = threshold
+
+
+class LevelNotReached(WeightstringError, RuntimeError):
+    """Training stopped above the requested level; ``theta`` is the best model seen, ``value`` its loss."""
+
+    def __init__(self, message: str, theta: Tensor, value: float) -> None:
+        super().__init__(message)
+        self.theta = theta
+        self.value = value
+
+
+class InvalidRun(WeightstringError, ValueError):
+    """A run directory is missing, damaged, forged, or belongs to another problem."""
+
+
+class RunLocked(WeightstringError, RuntimeError):
+    """Another process is writing to the run directory."""
+
+
+class TaskError(WeightstringError, ValueError):
+    """A task cannot be found or does not return a ModuleProblem."""

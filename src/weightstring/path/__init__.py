@@ -1,0 +1,28 @@
+"""The paper's objects: segments and their loss curves, maxima, strings, outcomes."""
+
+from weightstring.path.height import Bound, check_theta
+from weightstring.path.maximum import MAX_PEAKS, Maximum, Samples, accept, locate
+from weightstring.path.outcome import Connected, Evidence, Outcome, Reason, Unresolved
+from weightstring.path.segment import Segment, measure_points, no_worse
+from weightstring.path.string import BARRIERS, StringCurve, WeightString
+
+__all__ = [
+    "BARRIERS",
+    "MAX_PEAKS",
+    "Bound",
+    "Connected",
+    "Evidence",
+    "Maximum",
+    "Outcome",
+    "Reason",
+    "Samples",
+    "Segment",
+    "StringCurve",
+    "Unresolved",
+    "WeightString",
+    "accept",
+    "check_theta",
+    "locate",
+    "measure_points",
+    "no_worse",
+]

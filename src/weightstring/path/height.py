@@ -1,0 +1,68 @@
+"""The quantity that the threshold binds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from weightstring.arrays import Theta, Thetas, Values
+from weightstring.errors import InvalidCheckpoint, InvalidSetting
+from weightstring.protocol import LossProblem
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The height of models: the larger of the quantities that the threshold binds.
+
+    Args:
+        problem: the loss.
+        bind: ``"evaluate"`` (the evaluation loss), ``"train"`` (the train loss), ``"both"`` (the larger
+            of the two), or one of ``problem.quantities``, such as ``"error"``.
+
+    Raises:
+        InvalidSetting: ``bind`` is none of these.
+    """
+
+    problem: LossProblem
+    bind: str = "evaluate"
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.names if name not in self.problem.quantities]
+        if unknown:
+            choices = ", ".join(["evaluate", "train", "both", *self.problem.quantities])
+            raise InvalidSetting(f"bind={self.bind!r}: this problem does not measure it; choose one of {choices}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The quantities whose largest is the height."""
+        # Without a train_loss the evaluation set is the training set.
+        train = "train_loss" if "train_loss" in self.problem.quantities else "loss"
+        both = ("loss", train) if train != "loss" else ("loss",)
+        return {"evaluate": ("loss",), "train": (train,), "both": both}.get(self.bind, (self.bind,))
+
+    def __call__(self, thetas: Thetas) -> Values:
+        """Heights of B models, float64 (B,); +inf where a loss is not finite: it is under no threshold."""
+        measured = self.problem.measure(thetas, self.names)
+        heights = torch.stack([measured[name] for name in self.names]).amax(0)
+        return torch.where(heights.isfinite(), heights, math.inf)
+
+
+def check_theta(problem: LossProblem, theta: Theta, what: str) -> None:
+    """Refuse a θ that is not one of ``problem``'s.
+
+    Raises:
+        InvalidCheckpoint: its shape, dtype or device is another, or it is not finite.
+    """
+    if theta.shape != (problem.size,):
+        raise InvalidCheckpoint(
+            f"{what} has shape {tuple(theta.shape)}, the problem's θ has ({problem.size},): "
+            "is it a model of another architecture? problem.flatten(net) makes a θ"
+        )
+    if theta.dtype != problem.dtype:
+        raise InvalidCheckpoint(f"{what} is {theta.dtype}, the problem {problem.dtype}: convert one of them")
+    if theta.device != problem.device:
+        raise InvalidCheckpoint(f"{what} is on {theta.device}, the problem on {problem.device}: move it with .to()")
+    if not bool(theta.isfinite().all()):
+        raise InvalidCheckpoint(f"{what} has {int((~theta.isfinite()).sum())} entries that are NaN or infinite")

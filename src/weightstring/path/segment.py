@@ -1,0 +1,91 @@
+"""Segments between two models: equations (1) and (2) of Section II.A."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from weightstring.arrays import Positions, Theta, Thetas, Values
+
+Height = Callable[[Thetas], Values]
+
+ROW_BYTES = 1 << 27
+"""Memory for the interpolated models that are measured in one call."""
+MAX_ROWS = 64
+"""Models measured in one call: larger batches gain nothing and are lost when a search is stopped."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The straight segment between two models, Θ(θ1, θ2, t) = (1 − t) θ1 + t θ2 (1).
+
+    Args:
+        a: θ1 (P,), at t = 0.
+        b: θ2 (P,), at t = 1.
+
+    >>> Segment(torch.zeros(2), torch.tensor([2.0, 4.0])).at(torch.tensor([0.5], dtype=torch.float64))
+    tensor([[1., 2.]])
+    """
+
+    a: Theta
+    b: Theta
+
+    def at(self, ts: Positions) -> Thetas:
+        """The interpolated models (T, P) at positions ``ts``; t = 0 and t = 1 are the ends, bit for bit."""
+        return torch.lerp(self.a, self.b, ts.to(self.a).unsqueeze(1))
+
+    @property
+    def length(self) -> float:
+        """Euclidean length over all parameters, summed in float64."""
+        return float((self.b.double() - self.a.double()).norm())
+
+
+def measure_points(
+    height: Height, points: Sequence[tuple[Segment, float]], on_chunk: Callable[[], None] = lambda: None
+) -> list[float]:
+    """Heights at points (segment, t) of any number of segments, in memory-bounded batches.
+
+    Args:
+        height: (B, P) → (B,).
+        points: where to measure.
+        on_chunk: called after every batch; it may raise.
+    """
+    heights: list[float] = []
+    for chunk in _chunks(points):
+        thetas = torch.stack([_one(segment, t) for segment, t in chunk])
+        heights.extend(height(thetas).tolist())
+        on_chunk()
+    return heights
+
+
+def _chunks(points: Sequence[tuple[Segment, float]]) -> list[Sequence[tuple[Segment, float]]]:
+    if not points:
+        return []
+    theta = points[0][0].a
+    rows = max(1, min(MAX_ROWS, ROW_BYTES // (theta.numel() * theta.element_size())))
+    return [points[i : i + rows] for i in range(0, len(points), rows)]
+
+
+def _one(segment: Segment, t: float) -> Theta:
+    return segment.at(torch.tensor([t], dtype=torch.float64))[0]
+
+
+def grid(intervals: int) -> list[float]:
+    """The positions 0, 1/n, …, 1, ends included.
+
+    >>> grid(4)
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    return [i / intervals for i in range(intervals + 1)]
+
+
+def no_worse(value: float, threshold: float) -> bool:
+    """Whether a height is under the threshold: ≤, in the loss's own arithmetic, and finite.
+
+    >>> no_worse(0.1, 0.1), no_worse(math.inf, math.inf)
+    (True, False)
+    """
+    return math.isfinite(value) and value <= threshold

@@ -1,0 +1,208 @@
+"""The string of beads (Section II.B) and what is measured on it: lengths, barriers, Γ̃ (4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from weightstring.arrays import Theta, Thetas
+from weightstring.errors import InvalidCheckpoint, InvalidSetting
+from weightstring.path.height import Bound, check_theta
+from weightstring.path.maximum import GRID, MAX_PEAKS, Maximum, Samples, locate
+from weightstring.path.segment import MAX_ROWS, Segment, grid
+from weightstring.protocol import LossProblem
+
+BARRIERS = ("max", "over_ends", "over_mean", "over_linear")
+
+
+@dataclass(frozen=True)
+class StringCurve:
+    """Every quantity along a string, sampled: S points in order, each bead once.
+
+    Args:
+        s: arc length from the first end, as a share of the whole, S values.
+        segment: which segment each point lies on.
+        t: its position there.
+        values: S values of each quantity, by name.
+    """
+
+    s: tuple[float, ...]
+    segment: tuple[int, ...]
+    t: tuple[float, ...]
+    values: Mapping[str, tuple[float, ...]]
+
+
+class WeightString:
+    """A path of straight segments through beads θ_1 … θ_n, its ends included.
+
+    Args:
+        problem: the loss that is measured on it; None for a string read from disk without one, which
+            then answers from its recorded curve.
+        beads: the models in order (n, P), n ≥ 2.
+        curve: the recorded curve, where there is one.
+
+    Raises:
+        InvalidCheckpoint: fewer than two beads, or beads that are not the problem's.
+
+    A string is not a proof: ``max_loss`` and the barriers are *sampled*, lower bounds of the true ones.
+    """
+
+    evidence = "sampled"
+
+    def __init__(self, problem: LossProblem | None, beads: Thetas, curve: StringCurve | None = None) -> None:
+        if beads.ndim != 2 or len(beads) < 2:
+            raise InvalidCheckpoint(f"a string needs beads of shape (n, P) with n >= 2, not {tuple(beads.shape)}")
+        if problem is not None:
+            for i, theta in enumerate(beads):
+                check_theta(problem, theta, f"bead {i}")
+        self.problem = problem
+        self.beads = beads
+        self._curve = curve
+
+    def __len__(self) -> int:
+        return len(self.beads)
+
+    def __getitem__(self, index: int) -> Theta:
+        return self.beads[index]
+
+    def __iter__(self) -> Iterator[Theta]:
+        return iter(self.beads)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The n − 1 segments between neighbours."""
+        return tuple(Segment(a, b) for a, b in zip(self.beads[:-1], self.beads[1:], strict=True))
+
+    @property
+    def length(self) -> float:
+        """Σ‖θ_{i+1} − θ_i‖ over all parameters."""
+        return math.fsum(segment.length for segment in self.segments)
+
+    @property
+    def distance(self) -> float:
+        """‖θ_n − θ_1‖, the length of the straight line between the ends."""
+        return Segment(self.beads[0], self.beads[-1]).length
+
+    @property
+    def normalized_length(self) -> float:
+        """Length over distance: 1 for a straight string, also when both are 0."""
+        if len(self) == 2 or self.length == 0:
+            return 1.0
+        return self.length / self.distance if self.distance > 0 else math.inf
+
+    def at(self, s: float) -> Theta:
+        """The model (P,) at share ``s`` ∈ [0, 1] of the arc length.
+
+        Raises:
+            InvalidSetting: ``s`` outside [0, 1].
+        """
+        if not 0 <= s <= 1:
+            raise InvalidSetting(f"s={s} is not on the string: it runs from 0 to 1")
+        if s == 1:
+            return self.beads[-1].clone()
+        remaining = s * self.length
+        for segment in self.segments:
+            if remaining <= segment.length and segment.length > 0:
+                return segment.at(torch.tensor([remaining / segment.length], dtype=torch.float64))[0]
+            remaining -= segment.length
+        return self.beads[0 if self.length == 0 else -1].clone()
+
+    @property
+    def curve(self) -> StringCurve:
+        """All quantities along the string, measured when first asked for."""
+        return self._curve or self.measure()
+
+    def measure(
+        self, peaks: Sequence[Sequence[float]] | None = None, on_chunk: Callable[[], None] = lambda: None
+    ) -> StringCurve:
+        """Measure every quantity along the string: on a grid on each segment and at its peaks.
+
+        Args:
+            peaks: for each segment, the positions of known peaks; None: those of the evaluation loss are
+                located.
+            on_chunk: called after every batch of measurements; it may raise.
+
+        Raises:
+            InvalidSetting: the string was read from disk without a problem.
+        """
+        problem = self._required_problem()
+        if peaks is None:
+            samples = [Samples(segment) for segment in self.segments]
+            locate(Bound(problem), samples, on_chunk)
+            peaks = [[peak.t for peak in s.peaks()[:MAX_PEAKS]] for s in samples]
+        positions = [sorted({*grid(GRID), *ts}) for ts in peaks]
+        points = [(i, t) for i, ts in enumerate(positions) for t in ts if t > 0 or i == 0]
+        self._curve = self._measure_all(points, on_chunk)
+        return self._curve
+
+    def _required_problem(self) -> LossProblem:
+        if self.problem is None:
+            raise InvalidSetting("this string has no problem to measure: give one, ws.load(run, problem=problem)")
+        return self.problem
+
+    def _measure_all(self, points: list[tuple[int, float]], on_chunk: Callable[[], None]) -> StringCurve:
+        problem, segments = self._required_problem(), self.segments
+        values: dict[str, list[float]] = {name: [] for name in problem.quantities}
+        for start in range(0, len(points), MAX_ROWS):
+            chunk = points[start : start + MAX_ROWS]
+            thetas = torch.stack([segments[i].at(torch.tensor([t], dtype=torch.float64))[0] for i, t in chunk])
+            for name, measured in problem.measure(thetas, problem.quantities).items():
+                values[name].extend(measured.tolist())
+            on_chunk()
+        lengths = [segment.length for segment in segments]
+        total = math.fsum(lengths)
+        before = [math.fsum(lengths[:i]) for i in range(len(lengths))]
+        # Identical ends have no arc length: let the points run from 0 to 1 by segment instead.
+        share = [(before[i] + t * lengths[i]) / total if total > 0 else (i + t) / len(lengths) for i, t in points]
+        return StringCurve(
+            tuple(share),
+            tuple(i for i, _ in points),
+            tuple(t for _, t in points),
+            {name: tuple(v) for name, v in values.items()},
+        )
+
+    @property
+    def max_loss(self) -> float:
+        """The largest *sampled* evaluation loss: Γ̃ of equation (4), as far as samples can tell."""
+        return max(_finite(self.curve.values["loss"]))
+
+    def barrier(self, name: str, quantity: str = "loss") -> float:
+        """One of the four barriers in use, of the sampled evaluation loss (or another quantity).
+
+        ``max``: the highest loss. ``over_ends``: max − max(end losses). ``over_mean``: max − mean(end
+        losses) (Frankle 2020, Ainsworth 2022). ``over_linear``: the largest excess over the linear
+        interpolation of the end losses along the arc length (Entezari 2021).
+
+        Raises:
+            InvalidSetting: an unknown name or quantity.
+        """
+        if name not in BARRIERS or quantity not in self.curve.values:
+            known = f"{', '.join(BARRIERS)} of {', '.join(self.curve.values)}"
+            raise InvalidSetting(f"no barrier {name!r} of {quantity!r}: choose {known}")
+        values = _finite(self.curve.values[quantity])
+        first, last, top = values[0], values[-1], max(values)
+        if name == "max":
+            return top
+        if name == "over_ends":
+            return top - max(first, last)
+        if name == "over_mean":
+            return top - (first + last) / 2
+        return max(v - ((1 - s) * first + s * last) for s, v in zip(self.curve.s, values, strict=True))
+
+    def segment_maximum(self, index: int, names: tuple[str, ...] = ("loss",)) -> Maximum:
+        """The largest sample on one segment of the larger of the named quantities, and its t."""
+        curve = self.curve
+        samples = []
+        for at, (segment, t) in enumerate(zip(curve.segment, curve.t, strict=True)):
+            if segment == index or (segment == index - 1 and t == 1):
+                value = max(_finite([curve.values[name][at] for name in names]))
+                samples.append(Maximum(t if segment == index else 0.0, value))
+        return max(samples, key=lambda sample: sample.value)
+
+
+def _finite(values: tuple[float, ...] | list[float]) -> list[float]:
+    """NaN counts as +inf: a loss that is not a number is under no threshold."""
+    return [v if math.isfinite(v) else math.inf for v in values]

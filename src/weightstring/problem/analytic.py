@@ -1,0 +1,257 @@
+"""A loss given by a formula, and the same loss elsewhere: shifted, lifted, its axes stretched unevenly.
+
+:mod:`weightstring.problem.surfaces` holds the formulas and says why their Γ is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from weightstring.arrays import Rows, Theta, Thetas, Values
+from weightstring.errors import InvalidCheckpoint, InvalidSetting
+from weightstring.protocol import Gradient, Recipe
+
+NO_PASS = -math.inf
+"""Height of the pass between two points that nothing separates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface(ABC):
+    """An analytic loss over θ ∈ R^P with a known Γ; a subclass is one formula.
+
+    Args:
+        size: P ≥ 2.
+        dtype: floating dtype of θ, in which the formula is evaluated.
+        device: where θ lives.
+
+    Raises:
+        InvalidSetting: P < 2, a dtype that is not floating, or a number out of its range.
+    """
+
+    size: int = 2
+    dtype: torch.dtype = torch.float64
+    # Where a loss is computed is no part of what it is, so repr and fingerprint leave it out.
+    device: torch.device = field(default=torch.device("cpu"), repr=False)
+
+    quantities: ClassVar[tuple[str, ...]] = ("loss",)
+    evaluation: ClassVar[str] = "evaluate"
+    train_size: ClassVar[int] = 1
+    batch_size: ClassVar[int | None] = None
+
+    def __post_init__(self) -> None:
+        if self.size < 2:
+            raise InvalidSetting(f"{self._name}: size = {self.size}, but a surface needs P >= 2; give size=2 or more")
+        if not self.dtype.is_floating_point:
+            raise InvalidSetting(f"{self._name}: dtype = {self.dtype} is not floating; give torch.float64 or float32")
+
+    @property
+    @abstractmethod
+    def ends(self) -> tuple[Theta, Theta]:
+        """A natural pair of ends, each (P,)."""
+
+    @property
+    @abstractmethod
+    def curvature(self) -> float:
+        """A bound on the largest eigenvalue of the Hessian between the ends."""
+
+    @abstractmethod
+    def loss(self, thetas: Thetas) -> Float[Tensor, " B"]:
+        """The formula, row by row, in the dtype of θ and differentiable."""
+
+    @abstractmethod
+    def pass_height(self, a: Theta, b: Theta) -> float:
+        """The loss that every path from a (P,) to b (P,) must climb to between them; −inf if nothing is between."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Plain gradient descent at 1/curvature: it never climbs, and commutes with shifts and reflections."""
+        return Recipe("sgd", {"lr": 1 / self.curvature}, check_every=5, patience=20, max_steps=5_000)
+
+    def gamma(self, a: Theta, b: Theta) -> float:
+        """Γ(a, b), Eq. (3): the lowest maximum of the loss on any continuous path from a (P,) to b (P,).
+
+        Exact up to the rounding of the formula in ``dtype``.
+
+        Raises:
+            InvalidCheckpoint: an end does not have P parameters of the surface's dtype.
+
+        >>> from weightstring.problem.surfaces import TwoWells
+        >>> surface = TwoWells(saddle=2.0)
+        >>> surface.gamma(*surface.ends)
+        2.0
+        """
+        losses = [self.measure(end[None])["loss"].item() for end in (a, b)]
+        return max(*losses, self.pass_height(a, b))
+
+    def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:
+        """Measure B models (B, P): float64 values (B,) on the CPU, by name.
+
+        Raises:
+            InvalidCheckpoint: the models do not have P parameters of the surface's dtype.
+            InvalidSetting: a quantity other than ``"loss"``.
+
+        >>> from weightstring.problem.surfaces import Ring
+        >>> surface = Ring()
+        >>> surface.measure(torch.zeros(1, 2, dtype=torch.float64))
+        {'loss': tensor([1.], dtype=torch.float64)}
+        """
+        self._check(thetas)
+        for name in quantities:
+            if name not in self.quantities:
+                raise InvalidSetting(f"{self._name} cannot measure {name!r}; an analytic surface has only 'loss'")
+        with torch.no_grad():
+            values = self.loss(thetas).to("cpu", torch.float64)
+        return dict.fromkeys(quantities, values)
+
+    def gradient(self, thetas: Thetas, rows: Rows | None = None) -> Gradient:
+        """Losses (B,) of B models (B, P) and their gradients (B, P).
+
+        ``rows`` changes nothing: a surface is its own only training example.
+
+        Raises:
+            InvalidCheckpoint: the models do not have P parameters of the surface's dtype.
+        """
+        self._check(thetas)
+        with torch.enable_grad():
+            leaf = thetas.detach().requires_grad_()
+            losses = self.loss(leaf)
+            (gradients,) = torch.autograd.grad(losses.sum(), leaf)
+        return Gradient(losses.detach(), gradients)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the formula's name, its numbers and the recipe.
+
+        >>> from weightstring.problem.surfaces import Ring, TwoWells
+        >>> TwoWells().fingerprint() == TwoWells(saddle=1.0).fingerprint() != Ring().fingerprint()
+        True
+        """
+        return hashlib.sha256(f"{self!r} {self.recipe!r}".encode()).hexdigest()
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _check(self, thetas: Thetas) -> None:
+        if thetas.ndim != 2 or thetas.shape[1] != self.size or thetas.dtype != self.dtype:
+            raise InvalidCheckpoint(
+                f"{self._name}: θ has shape {tuple(thetas.shape)} and dtype {thetas.dtype}, expected models as rows "
+                f"(B, {self.size}) of {self.dtype}; reshape or convert them"
+            )
+
+    def _require_positive(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise InvalidSetting(
+                    f"{self._name}: {name} = {value} is not positive and finite; give a number above 0"
+                )
+
+    def _point(self, *first: float) -> Theta:
+        """The θ (P,) that begins with these coordinates; the others are 0."""
+        return torch.tensor([*first, *[0.0] * (self.size - len(first))], dtype=self.dtype, device=self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved(Surface):
+    """L'(θ) = L((θ − offset) / scales) + lift; see :func:`shifted` and :func:`stretched`.
+
+    Subtracting 0 and dividing by 1 are exact, so what is not moved keeps every bit.
+    """
+
+    surface: Surface
+    offset: tuple[float, ...]
+    scales: tuple[float, ...]
+    lift: float = 0.0
+
+    @property
+    def ends(self) -> tuple[Theta, Theta]:
+        """The ends of the surface, moved along."""
+        offset, scales = self._point(*self.offset), self._point(*self.scales)
+        first, last = (offset + scales * end for end in self.surface.ends)
+        return first, last
+
+    @property
+    def curvature(self) -> float:
+        """That of the surface along its most shrunken axis."""
+        return self.surface.curvature / min(self.scales) ** 2
+
+    def loss(self, thetas: Thetas) -> Float[Tensor, " B"]:
+        """The surface's formula at the place before the move, (B, P) → (B,)."""
+        return self.surface.loss(self._origin(thetas)) + self.lift
+
+    def pass_height(self, a: Theta, b: Theta) -> float:
+        """That of the surface between the places before the move, lifted."""
+        return self.surface.pass_height(self._origin(a), self._origin(b)) + self.lift
+
+    def _origin(self, thetas: Float[Tensor, "*B P"]) -> Float[Tensor, "*B P"]:
+        return (thetas - thetas.new_tensor(self.offset)) / thetas.new_tensor(self.scales)
+
+
+def shifted(surface: Surface, offset: Theta, lift: float = 0.0) -> Moved:
+    """The surface about ``offset`` (P,) in place of the origin, its loss raised by ``lift``: L(θ − offset) + lift.
+
+    Ends and Γ move along: Γ'(a + offset, b + offset) = Γ(a, b) + lift, up to the rounding of a + offset.
+
+    Raises:
+        InvalidSetting: an offset that is not (P,), or is not finite, or a lift that is not.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> moved = shifted(Ring(ridge=0.25), torch.tensor([3.0, -1.0]), lift=0.5)
+    >>> moved.gamma(*moved.ends)
+    0.75
+    """
+    if not math.isfinite(lift):
+        raise InvalidSetting(f"shifted: lift = {lift} is not finite; give a number to add to the loss")
+    return _moved(surface, _numbers("shifted: offset", offset, surface), (1.0,) * surface.size, lift)
+
+
+def stretched(surface: Surface, scales: Theta) -> Moved:
+    """The surface with axis i stretched by ``scales[i]`` > 0, (P,): L(θ / scales).
+
+    Ends and Γ move along: Γ'(a · scales, b · scales) = Γ(a, b). The more uneven the scales, the slower
+    gradient descent.
+
+    Raises:
+        InvalidSetting: scales that are not (P,), or not all positive and finite.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> moved = stretched(Ring(ridge=0.25), torch.tensor([2.0, 0.5]))
+    >>> moved.gamma(*moved.ends)
+    0.25
+    """
+    numbers = _numbers("stretched: scales", scales, surface)
+    if min(numbers) <= 0:
+        raise InvalidSetting(f"stretched: the smallest scale is {min(numbers)}; give scales above 0")
+    return _moved(surface, (0.0,) * surface.size, numbers, 0.0)
+
+
+def _moved(surface: Surface, offset: tuple[float, ...], scales: tuple[float, ...], lift: float) -> Moved:
+    return Moved(
+        size=surface.size,
+        dtype=surface.dtype,
+        device=surface.device,
+        surface=surface,
+        offset=offset,
+        scales=scales,
+        lift=lift,
+    )
+
+
+def _numbers(place: str, vector: Theta, surface: Surface) -> tuple[float, ...]:
+    if vector.shape != (surface.size,):
+        raise InvalidSetting(
+            f"{place} has shape {tuple(vector.shape)}, the surface's θ has ({surface.size},); give one number per axis"
+        )
+    if not vector.isfinite().all():
+        first = vector[~vector.isfinite()][0].item()
+        raise InvalidSetting(f"{place} = {first} on one axis is not finite; give finite numbers")
+    return tuple(vector.tolist())

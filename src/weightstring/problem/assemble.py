@@ -1,0 +1,88 @@
+"""From a user's module to pure functions of θ: copied, checked, in the modes that are needed."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from weightstring.errors import InvalidModel, InvalidSetting
+from weightstring.problem import buffers as modes
+from weightstring.problem.flat import Layout, named_tensors
+from weightstring.problem.functional import Computation, Criterion, Functional, first_line
+
+WRAPPED = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
+
+
+def adopt(net: nn.Module, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    """A copy of the user's module where and in what the problem computes; ``net`` stays as it is.
+
+    Args:
+        net: any module.
+        device: None: where net's first parameter is.
+        dtype: None: that of net's trainable parameters.
+
+    Raises:
+        InvalidModel: no module, a wrapped one, one that cannot be copied, or see :meth:`Layout.of`.
+        InvalidSetting: a dtype that is not real floating.
+
+    >>> adopt(nn.Linear(2, 1), None, torch.float64).weight.dtype
+    torch.float64
+    """
+    if not isinstance(net, nn.Module):
+        raise InvalidModel(f"net is a {type(net).__name__}: pass an nn.Module")
+    if isinstance(net, WRAPPED) or hasattr(net, "_orig_mod"):
+        raise InvalidModel(
+            f"net is a {type(net).__name__}: pass the plain module inside it (net.module, net._orig_mod) or rebuild it"
+        )
+    own = Layout.of(net).dtype
+    if dtype is not None and not dtype.is_floating_point:
+        raise InvalidSetting(f"dtype={dtype}: pass a real floating dtype such as torch.float32")
+    try:
+        copied = copy.deepcopy(net)
+    except Exception as error:
+        raise InvalidModel(
+            f"net cannot be copied ({first_line(error)}): its attributes must not hold results of autograd"
+        ) from error
+    copied = copied.to(next(net.parameters()).device if device is None else torch.device(device))
+    return copied if dtype in (None, own) else copied.to(dtype)
+
+
+def adopt_loss(loss_fn: Criterion, net: nn.Module) -> Criterion:
+    """A loss that is a module with constants of its own (class weights) goes where ``net`` is."""
+    if not isinstance(loss_fn, nn.Module):
+        return loss_fn
+    layout = Layout.of(net)
+    return copy.deepcopy(loss_fn).to(next(net.parameters()).device, layout.dtype).eval()
+
+
+def assemble(
+    net: nn.Module, loss_fn: Criterion, buffers: modes.Buffers, chunk: int, *, random: bool = True
+) -> Computation:
+    """The pure functions of a module.
+
+    Args:
+        net: a module that nothing else changes.
+        loss_fn: the mean over examples.
+        buffers: the mode of BatchNorm's running statistics.
+        chunk: the most examples in one forward pass.
+        random: False: dropout and the like are off in training as well.
+
+    >>> computation = assemble(nn.Linear(2, 1), nn.functional.mse_loss, "frozen", 16)
+    >>> computation.training.module.training, computation.evaluating.module.training
+    (True, False)
+    """
+    layout = Layout.of(net)
+    names = modes.statistics_names(net)
+    constants = {name: tensor for name, tensor in named_tensors(net).items() if name not in layout.names}
+    written = frozenset(name for name, _ in net.named_buffers(remove_duplicate=False)) - names
+    recalibrated = buffers == "recalibrate"
+    return Computation(
+        evaluating=Functional(modes.evaluating(net), layout, constants),
+        training=Functional(modes.training(net, buffers, random=random), layout, constants, written),
+        calibrating=Functional(modes.calibrating(net), layout, constants) if recalibrated else None,
+        statistics={name: constants[name] for name in constants if name in names},
+        loss_fn=loss_fn,
+        chunk=chunk,
+    )

@@ -1,0 +1,249 @@
+"""What can be known to go wrong later is refused at construction, on a few examples and net's own θ."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
+from weightstring.problem.data import Examples, form
+from weightstring.problem.engine import gradient_models
+from weightstring.problem.flat import identical
+from weightstring.problem.functional import Computation, Criterion, first_line, number
+from weightstring.problem.initialise import seeded
+
+PROBE = 64
+"""Examples on which a check runs."""
+
+MEAN_TOLERANCE = 1e-3
+
+
+def check_names(metrics: Mapping[str, Criterion]) -> None:
+    """Refuse metrics that could not be told from another quantity.
+
+    Raises:
+        InvalidSetting: a name is not an identifier, or is taken.
+    """
+    for name in metrics:
+        if not name.isidentifier() or name == "loss" or name.startswith(("train_", "holdout_")):
+            raise InvalidSetting(
+                f"metric name {name!r}: pass an identifier other than 'loss' that does not begin with "
+                f"'train_' or 'holdout_', which name the quantities of the other sets"
+            )
+
+
+def check_sizes(batch_size: int | None, chunk: int) -> None:
+    """Refuse sizes below 1.
+
+    Raises:
+        InvalidSetting: batch_size or chunk is not a positive integer.
+    """
+    for name, size in (("batch_size", 1 if batch_size is None else batch_size), ("chunk", chunk)):
+        if not isinstance(size, int) or size < 1:
+            raise InvalidSetting(f"{name}={size!r}: pass an integer of at least 1")
+
+
+def check_batches(batch_size: int | None, chunk: int, train_size: int) -> None:
+    """Refuse batches of a single example, over which BatchNorm has no variance.
+
+    Raises:
+        InvalidSetting: they would occur while running statistics are re-estimated or in training.
+    """
+    sizes = {"batch_size": batch_size, "chunk": chunk, "the number of training examples": train_size}
+    for name, size in sizes.items():
+        if size == 1:
+            raise InvalidSetting(
+                f"{name} is 1 but buffers='recalibrate' needs batches of at least 2 for BatchNorm's variance: "
+                f"use 2 or more, or buffers='frozen'"
+            )
+
+
+def check_all(
+    computation: Computation,
+    theta: Theta,
+    data: Mapping[str, Examples],
+    metrics: Mapping[str, Criterion],
+    batch_size: int | None,
+) -> int:
+    """Every check that runs the module; returns the numbers that one example has on its way in or out.
+
+    Raises:
+        InvalidData, InvalidModel, InvalidSetting, NotDeterministic: see each check below.
+    """
+    train = data["train"]
+    elements = 1
+    for name, examples in data.items():
+        if examples.keys != train.keys or len(examples.leaves) != len(train.leaves):
+            raise InvalidData(f"{name} inputs {examples.form()} differ in form from the train inputs {train.form()}")
+        output = check_forward(computation, theta, name, examples, metrics)
+        elements = max(elements, output, sum(leaf[0].numel() for leaf in examples.leaves))
+        check_mean(computation, theta, name, examples, metrics)
+    check_deterministic(computation, theta, data.get("evaluate", train), metrics)
+    check_training(computation, theta, train, batch_size or len(train))
+    return elements
+
+
+def check_forward(
+    computation: Computation, theta: Theta, name: str, data: Examples, metrics: Mapping[str, Criterion]
+) -> int:
+    """Run the module, the loss and the metrics on a few examples; return the output's numbers per example.
+
+    Args:
+        computation: what will be computed.
+        theta: net's own.
+        name: of the data set.
+        data: the set; of integers, the examples with the smallest and largest are among those tried.
+        metrics: by name.
+
+    Raises:
+        InvalidData: the module cannot take the inputs, or the loss cannot take the targets.
+        InvalidSetting: the loss or a metric is not a scalar.
+    """
+    probe = data.take(_probe_rows(data))
+    with torch.no_grad():
+        try:
+            output = computation.evaluating(theta, probe)
+        except Exception as error:
+            raise InvalidData(
+                f"net cannot take the {name} inputs {probe.form()}{_ranges(probe)}: {first_line(error)}"
+            ) from error
+        for label, criterion in {"loss_fn": computation.loss_fn, **metrics}.items():
+            value = _criterion(label, criterion, output, probe.targets, name)
+            floating = isinstance(value, Tensor) and value.is_floating_point()
+            scalar = value.ndim == 0 if isinstance(value, Tensor) else isinstance(value, int | float)
+            if not scalar or (label == "loss_fn" and not floating):
+                found = form(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                wanted = "one floating tensor without axes" if label == "loss_fn" else "one number"
+                raise InvalidSetting(
+                    f"{label} returned {found}: it must return {wanted}, the mean over examples (reduction='mean')"
+                )
+    return output[0].numel() if isinstance(output, Tensor) and output.ndim and len(output) else 1
+
+
+def check_deterministic(
+    computation: Computation, theta: Theta, data: Examples, metrics: Mapping[str, Criterion]
+) -> None:
+    """Evaluate the same examples twice.
+
+    Raises:
+        NotDeterministic: the results differ, or the module changed one of its buffers.
+    """
+    probe = data.take(_probe_rows(data))
+    criteria = [computation.loss_fn, *metrics.values()]
+    constants = computation.evaluating.constants
+    before = {name: tensor.clone() for name, tensor in constants.items()}
+
+    def evaluate() -> Tensor:
+        with torch.no_grad():
+            output = computation.evaluating(theta, probe)
+            return torch.stack([number(criterion(output, probe.targets), theta) for criterion in criteria])
+
+    first, second = evaluate(), evaluate()
+    for name, tensor in before.items():
+        if not identical(tensor, constants[name]):
+            raise NotDeterministic(
+                f"buffer {name!r} changes while net evaluates, so the loss is not a function of theta: "
+                f"update it only if self.training"
+            )
+    if identical(first, second):
+        return
+    with seeded(0, theta.device):
+        first = evaluate()
+    with seeded(0, theta.device):
+        second = evaluate()
+    cause = "net keeps a state from call to call: reset it in forward"
+    if identical(first, second):
+        cause = (
+            "net or loss_fn draws at random in evaluation mode: pass training=self.training to F.dropout and the like"
+        )
+    raise NotDeterministic(f"two evaluations of one theta differ ({float(first[0]):.6g} under a fixed seed): {cause}")
+
+
+def check_mean(
+    computation: Computation, theta: Theta, name: str, data: Examples, metrics: Mapping[str, Criterion]
+) -> None:
+    """Compare a batch with the weighted mean of two unequal parts, as a set measured in chunks needs.
+
+    Raises:
+        InvalidSetting: loss or metric is not a mean over examples.
+    """
+    size = min(len(data), PROBE)
+    if len(data) <= computation.chunk or size < 2:
+        return
+    batch = [data.take(slice(size)), data.take(slice(size // 3 or 1)), data.take(slice(size // 3 or 1, size))]
+    with torch.no_grad():
+        outputs = [computation.evaluating(theta, part) for part in batch]
+        for label, criterion in {"loss_fn": computation.loss_fn, **metrics}.items():
+            values = [
+                float(number(criterion(output, part.targets), theta))
+                for output, part in zip(outputs, batch, strict=True)
+            ]
+            whole, *parts = values
+            mean = sum(len(part) / size * value for part, value in zip(batch[1:], parts, strict=True))
+            scale = max(map(abs, values))
+            tolerance = max(MEAN_TOLERANCE, 10 * torch.finfo(theta.dtype).eps) * scale
+            if abs(whole - mean) > tolerance:
+                raise InvalidSetting(
+                    f"{label} is not a mean over examples: {whole:.6g} on {size} of {name} but {mean:.6g} as the mean "
+                    f"of two parts: use reduction='mean' (no class weights, no ignore_index), or pass "
+                    f"chunk={len(data)} to measure each set in one piece"
+                )
+
+
+def check_training(computation: Computation, theta: Theta, train: Examples, batch_size: int) -> None:
+    """Take one gradient.
+
+    Raises:
+        InvalidModel: the module cannot be trained on a minibatch.
+    """
+    rows = torch.arange(min(batch_size, len(train)), device=theta.device)[None]
+    try:
+        gradient_models(computation, theta[None], train, rows, at_once=1)
+    except WeightstringError:
+        raise
+    except Exception as error:
+        raise InvalidModel(
+            f"net evaluates but cannot be trained on a minibatch of {rows.shape[1]} examples: {first_line(error)}"
+        ) from error
+
+
+def _criterion(label: str, criterion: Criterion, output: object, targets: Tensor, name: str) -> object:
+    try:
+        with warnings.catch_warnings():
+            # torch warns of targets that broadcast against the output: a loss over pairs of examples.
+            warnings.filterwarnings("error", message="Using a target size")
+            return criterion(output, targets)
+    except Exception as error:
+        shape = form(output) if isinstance(output, Tensor) else type(output).__name__
+        classes = output.shape[1] if isinstance(output, Tensor) and output.ndim > 1 else None
+        if classes is not None and not targets.is_floating_point() and isinstance(error, IndexError | RuntimeError):
+            low, high = int(targets.min()), int(targets.max())
+            if low < 0 or high >= classes:
+                raise InvalidData(
+                    f"{name} targets must be in [0, {classes}): found {low}..{high} where the output is {shape}"
+                ) from error
+        raise InvalidData(
+            f"{label} cannot compare the output {shape} with the {name} targets {form(targets)}: {first_line(error)}"
+        ) from error
+
+
+def _probe_rows(data: Examples) -> Tensor:
+    rows = [torch.arange(min(PROBE, len(data)), device=data.targets.device)]
+    for tensor in (*data.leaves, data.targets):
+        if tensor.dtype in (torch.int32, torch.int64) and tensor.numel():
+            per_example = tensor.reshape(len(data), -1)
+            rows += [per_example.amin(dim=1).argmin()[None], per_example.amax(dim=1).argmax()[None]]
+    return torch.cat(rows)
+
+
+def _ranges(examples: Examples) -> str:
+    ranges = [
+        f"{int(leaf.min())}..{int(leaf.max())}"
+        for leaf in examples.leaves
+        if leaf.numel() and not leaf.is_floating_point() and not leaf.is_complex()
+    ]
+    return f" with integers {', '.join(ranges)}" if ranges else ""

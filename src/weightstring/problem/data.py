@@ -1,0 +1,230 @@
+"""Data sets read once into memory, in a fixed order, and refused if they are not fixed.
+
+A loss is a function of θ only if every pass sees the same examples: data that change from one
+pass to the next (random augmentation, a sampler that draws at random) have no place here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from weightstring.errors import InvalidData
+from weightstring.problem.digest import tensor_digest, text_digest
+
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""What a module is called with: ``net(x)``, ``net(*x)`` or ``net(**x)``."""
+
+Source: TypeAlias = tuple[Inputs, Tensor] | Dataset[object] | Iterable[tuple[Inputs, Tensor]]
+"""A data set as a user has it: (inputs, targets), a Dataset, or batches that can be read twice (a DataLoader)."""
+
+READ_BATCH = 1024
+"""Examples of a Dataset read at a time; without influence on what is read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A data set in memory: inputs and targets with one example per row.
+
+    Args:
+        leaves: the module's arguments, each (N, ...).
+        targets: (N, ...).
+        keys: the arguments' names for ``net(**x)``; None for ``net(*x)``.
+
+    >>> examples = Examples((torch.arange(10.0).view(5, 2),), torch.arange(5))
+    >>> len(examples), [len(part) for part in examples.chunks(2)]
+    (5, [1, 2, 2])
+    """
+
+    leaves: tuple[Tensor, ...]
+    targets: Tensor
+    keys: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return self.targets.shape[0]
+
+    def take(self, rows: slice | Tensor) -> Examples:
+        """The examples in the given rows; a slice gives views."""
+        return Examples(tuple(leaf[rows] for leaf in self.leaves), self.targets[rows], self.keys)
+
+    def chunks(self, size: int) -> Iterator[Examples]:
+        """Consecutive parts of at most ``size`` examples, as equal as can be, in order.
+
+        Equal parts leave no remainder of a single example, with which BatchNorm has no variance.
+        """
+        count = -(-len(self) // size)
+        for part in range(count):
+            yield self.take(slice(part * len(self) // count, (part + 1) * len(self) // count))
+
+    def digest(self) -> str:
+        """SHA-256 of everything in it."""
+        tensors = (*self.leaves, self.targets)
+        return text_digest(repr(self.keys), *(tensor_digest(tensor) for tensor in tensors))
+
+    def form(self) -> str:
+        """Shapes and dtypes of the inputs, for messages.
+
+        >>> Examples((torch.zeros(4, 2),), torch.zeros(4)).form()
+        '(4, 2) float32'
+        """
+        names = self.keys or ("",) * len(self.leaves)
+        return ", ".join(
+            f"{name}{'=' if name else ''}{form(leaf)}" for name, leaf in zip(names, self.leaves, strict=True)
+        )
+
+
+def form(tensor: Tensor) -> str:
+    """A tensor's shape and dtype, for messages."""
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def read(source: Source, name: str, dtype: torch.dtype, device: torch.device) -> Examples:
+    """Read a data set into memory: copies on ``device``, floating tensors as ``dtype``.
+
+    A Dataset or DataLoader is read twice and must give the same both times. A DataLoader with
+    ``shuffle=True`` is read in its dataset's order and to its last example, since order carries
+    no information here; any other sampler is used as it is.
+
+    Args:
+        source: (inputs, targets), a Dataset, or a re-iterable of (inputs, targets) batches.
+        name: what messages call the set.
+        dtype: floating dtype of inputs and targets; integers stay as they are.
+        device: where the set is kept.
+
+    Raises:
+        InvalidData: the set is empty, malformed, not finite, or changes between the two passes.
+
+    >>> inputs, targets = torch.ones(3, 2), torch.tensor([0, 1, 1])
+    >>> len(read((inputs, targets), "train", torch.float32, torch.device("cpu")))
+    3
+    """
+    batches = _as_batches(source, name)
+    # A DataLoader draws a seed for its workers from the global generator, which a reader must not move. One fork for
+    # both passes: the second must not meet the draws of the first again.
+    with torch.random.fork_rng(devices=[]):
+        parts = [_convert(part, dtype, device) for part in _parts(batches, name)]
+        if not parts or not sum(len(part) for part in parts):
+            raise InvalidData(f"{name} has no examples: pass at least one (inputs, targets) example")
+        whole = _join(parts, name)
+        _check_finite(whole, name)
+        again = (_convert(part, dtype, device) for part in _parts(batches, name))
+        if not all(_same(one, other) for one, other in zip_longest(parts, again)):
+            raise InvalidData(
+                f"{name} changes from one pass to the next: remove random augmentation from the dataset, "
+                f"a sampler that draws at random, or a generator that is empty on its second pass; "
+                f"tensors and lists of batches do not change"
+            )
+    return whole
+
+
+def _as_batches(source: Source, name: str) -> Iterable[object]:
+    """A tuple of one batch for tensors in memory, otherwise what has to be read twice."""
+    if isinstance(source, DataLoader):
+        return _in_order(source)
+    if isinstance(source, Dataset):
+        return DataLoader(source, batch_size=READ_BATCH)
+    if isinstance(source, tuple) or (isinstance(source, list) and len(source) == 2 and isinstance(source[1], Tensor)):
+        return (source,)
+    if isinstance(source, Iterable) and not isinstance(source, Tensor | Mapping | str):
+        return source
+    raise InvalidData(f"{name} is a {type(source).__name__}: pass (inputs, targets), a torch Dataset or a DataLoader")
+
+
+def _in_order(loader: DataLoader[object]) -> DataLoader[object]:
+    sampler = loader.sampler
+    if not isinstance(sampler, RandomSampler) or sampler.replacement or sampler.num_samples != len(sampler):
+        return loader
+    return DataLoader(
+        loader.dataset,
+        batch_size=loader.batch_size,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        worker_init_fn=loader.worker_init_fn,
+        drop_last=False,
+    )
+
+
+def _parts(batches: Iterable[object], name: str) -> Iterator[Examples]:
+    try:
+        for batch in batches:
+            yield _split(batch, name)
+    except InvalidData:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        remedy = "pad samples to one shape in collate_fn" if "equal size" in reason else "check its samples"
+        raise InvalidData(f"{name} cannot be read: {type(error).__name__}: {reason}: {remedy}") from error
+
+
+def _split(batch: object, name: str) -> Examples:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise InvalidData(f"{name}: a batch is a {type(batch).__name__}{size}: every batch must be (inputs, targets)")
+    inputs, targets = batch
+    keys: tuple[str, ...] | None = None
+    if isinstance(inputs, Mapping):
+        keys, leaves = tuple(inputs), tuple(inputs.values())
+    else:
+        leaves = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+    for what, leaf in [*(("inputs", leaf) for leaf in leaves), ("targets", targets)]:
+        if not isinstance(leaf, Tensor):
+            raise InvalidData(
+                f"{name}: {what} contain a {type(leaf).__name__}: inputs must be a tensor, a tuple or a dict "
+                f"of tensors, targets one tensor (torch.as_tensor converts arrays and numbers)"
+            )
+        if leaf.ndim == 0:
+            raise InvalidData(f"{name}: {what} contain a tensor without axes: its first axis must count the examples")
+    if not leaves:
+        raise InvalidData(f"{name}: inputs hold no tensor: pass what net is called with")
+    lengths = [len(leaf) for leaf in leaves]
+    if any(length != len(targets) for length in lengths):
+        found = " and ".join(map(str, sorted(set(lengths))))
+        raise InvalidData(f"{name}: {found} inputs but {len(targets)} targets: every example needs one of each")
+    return Examples(leaves, targets, keys)
+
+
+def _convert(part: Examples, dtype: torch.dtype, device: torch.device) -> Examples:
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+    return Examples(tuple(move(leaf) for leaf in part.leaves), move(part.targets), part.keys)
+
+
+def _join(parts: list[Examples], name: str) -> Examples:
+    first = parts[0]
+    for part in parts:
+        if part.keys != first.keys or len(part.leaves) != len(first.leaves):
+            raise InvalidData(f"{name}: batches hold different inputs, {first.form()} and {part.form()}: keep one form")
+        for one, other in zip((*first.leaves, first.targets), (*part.leaves, part.targets), strict=True):
+            if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
+                raise InvalidData(
+                    f"{name}: batches hold samples of {form(one[0])} and of {form(other[0])}: "
+                    f"pad samples to one shape in collate_fn"
+                )
+    # torch.cat copies even a single tensor: later changes of the user's data cannot change the loss.
+    leaves = tuple(torch.cat(leaf) for leaf in zip(*(part.leaves for part in parts), strict=True))
+    return Examples(leaves, torch.cat([part.targets for part in parts]), first.keys)
+
+
+def _check_finite(examples: Examples, name: str) -> None:
+    for what, tensors in (("inputs", examples.leaves), ("targets", (examples.targets,))):
+        for tensor in tensors:
+            bad = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+            if bad:
+                raise InvalidData(
+                    f"{name}: {bad} of {tensor.numel()} numbers in the {what} are NaN or infinite as {tensor.dtype}: "
+                    f"remove or replace them"
+                )
+
+
+def _same(one: Examples | None, other: Examples | None) -> bool:
+    if one is None or other is None or one.keys != other.keys or len(one.leaves) != len(other.leaves):
+        return False
+    pairs = zip((*one.leaves, one.targets), (*other.leaves, other.targets), strict=True)
+    return all(torch.equal(first, second) for first, second in pairs)

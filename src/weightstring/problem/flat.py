@@ -1,0 +1,201 @@
+"""Where each parameter lies in θ: a module's trainable parameters as one flat vector.
+
+θ is the concatenation of the trainable parameters in the order of ``net.parameters()``, each
+tied one once, so that ``torch.nn.utils.vector_to_parameters`` understands it. Computation works
+on named views of θ, never on copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidCheckpoint, InvalidModel
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One parameter's place in θ: ``theta[offset : offset + size].view(shape)``.
+
+    Args:
+        name: the first name under which the module holds it.
+        shape: its shape.
+        offset: where it starts in θ.
+        aliases: the further names of a tied parameter.
+
+    >>> Entry("weight", (3, 2), 0).size
+    6
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Numbers that the parameter takes in θ."""
+        return prod(self.shape)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name under which the module holds the parameter."""
+        return (self.name, *self.aliases)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order, shapes and dtype of a module's trainable parameters in θ.
+
+    >>> layout = Layout.of(nn.Linear(2, 3))
+    >>> [(entry.name, entry.shape, entry.offset) for entry in layout.entries], layout.size
+    ([('weight', (3, 2), 0), ('bias', (3,), 6)], 9)
+    """
+
+    entries: tuple[Entry, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, net: nn.Module) -> Layout:
+        """Lay out the trainable parameters of a module.
+
+        Raises:
+            InvalidModel: no trainable parameter, an uninitialised one, one that is not real
+                floating, several dtypes, or two parameters that share memory without being tied.
+        """
+        names: dict[int, list[str]] = {}
+        parameters: dict[int, nn.Parameter] = {}
+        for name, parameter in net.named_parameters(remove_duplicate=False):
+            if parameter.requires_grad:
+                names.setdefault(id(parameter), []).append(name)
+                parameters[id(parameter)] = parameter
+        _check_parameters({names[key][0]: parameter for key, parameter in parameters.items()})
+        entries = []
+        offset = 0
+        for key, parameter in parameters.items():
+            first, *aliases = names[key]
+            entries.append(Entry(first, tuple(parameter.shape), offset, tuple(aliases)))
+            offset += parameter.numel()
+        return cls(tuple(entries), parameter.dtype)
+
+    @property
+    def size(self) -> int:
+        """P, the numbers in θ."""
+        return sum(entry.size for entry in self.entries)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name of every trainable parameter, aliases included."""
+        return frozenset(name for entry in self.entries for name in entry.names)
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Theta:
+        """Concatenate the parameters found under their first names: a detached copy (P,).
+
+        >>> Layout.of(nn.Linear(2, 1)).flatten({"weight": torch.ones(1, 2), "bias": torch.zeros(1)})
+        tensor([1., 1., 0.])
+        """
+        return torch.cat([tensors[entry.name].detach().reshape(-1) for entry in self.entries])
+
+    def pieces(self, theta: Theta) -> Iterator[Tensor]:
+        """Views of θ, one for each entry, in its shape."""
+        sizes = [entry.size for entry in self.entries]
+        # One split for all: its derivative is one concatenation, not a padded θ for each parameter.
+        for entry, piece in zip(self.entries, torch.split(theta, sizes), strict=True):
+            yield piece.view(entry.shape)
+
+    def views(self, theta: Theta) -> dict[str, Tensor]:
+        """Named views of θ; all names of a tied parameter hold the same view.
+
+        >>> Layout.of(nn.Linear(2, 1)).views(torch.tensor([1.0, 2.0, 3.0]))["bias"]
+        tensor([3.])
+        """
+        pieces = zip(self.entries, self.pieces(theta), strict=True)
+        return {name: piece for entry, piece in pieces for name in entry.names}
+
+    def check(self, theta: Tensor, ndim: int, device: torch.device) -> None:
+        """Refuse what is not θ (``ndim`` 1) or a matrix of models (``ndim`` 2) of this layout.
+
+        Raises:
+            InvalidCheckpoint: another shape, dtype or device.
+        """
+        fits = theta.ndim == ndim and theta.shape[-1] == self.size and theta.dtype == self.dtype
+        if not (fits and theta.device.type == device.type):
+            expected = f"{'(B, P)' if ndim == 2 else '(P,)'} {self.dtype} on {device} with P = {self.size}"
+            raise InvalidCheckpoint(
+                f"theta is {tuple(theta.shape)} {theta.dtype} on {theta.device} where the problem needs {expected}: "
+                f"build it with problem.flatten(...) or convert it with .to(...)"
+            )
+
+
+def named_tensors(net: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, a tied one under each of its names."""
+    return {
+        **dict(net.named_parameters(remove_duplicate=False)),
+        **dict(net.named_buffers(remove_duplicate=False)),
+    }
+
+
+def slot_names(net: nn.Module) -> frozenset[str]:
+    """One name for each place that holds a parameter or buffer.
+
+    A module registered under two names has one place with two names; two modules that share a
+    tensor have two places. ``functional_call`` must fill every place, and each once: it restores
+    a place that was filled twice to the first filling instead of the original.
+    """
+    return frozenset(
+        name
+        for prefix, module in net.named_modules()
+        for tensors in (module.named_parameters, module.named_buffers)
+        for name, _ in tensors(prefix, recurse=False, remove_duplicate=False)
+    )
+
+
+def clone_tied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Detached copies, where names that share a tensor share its copy.
+
+    >>> shared = torch.zeros(2)
+    >>> copies = clone_tied({"a": shared, "b": shared})
+    >>> copies["a"] is copies["b"], copies["a"] is shared
+    (True, False)
+    """
+    copies = {id(tensor): tensor.detach().clone() for tensor in tensors.values()}
+    return {name: copies[id(tensor)] for name, tensor in tensors.items()}
+
+
+def identical(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape hold the same numbers, NaN equal to NaN.
+
+    >>> identical(torch.tensor([1.0, torch.nan]), torch.tensor([1.0, torch.nan]))
+    True
+    """
+    return bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _check_parameters(parameters: Mapping[str, nn.Parameter]) -> None:
+    if not parameters:
+        raise InvalidModel("the module has no trainable parameter: set requires_grad=True on those to be explored")
+    starts: dict[int, str] = {}
+    reference, first = next(iter(parameters.items()))
+    for name, parameter in parameters.items():
+        if is_lazy(parameter):
+            raise InvalidModel(f"parameter {name!r} is not initialised yet: run one forward pass of the net first")
+        if not parameter.is_floating_point():
+            raise InvalidModel(
+                f"parameter {name!r} is {parameter.dtype}: only real floating parameters can be explored"
+            )
+        if parameter.dtype != first.dtype:
+            raise InvalidModel(
+                f"parameter {name!r} is {parameter.dtype} but {reference!r} is {first.dtype}: "
+                f"give all trainable parameters one dtype, for instance net.to({first.dtype})"
+            )
+        if parameter.numel() and starts.setdefault(parameter.data_ptr(), name) != name:
+            raise InvalidModel(
+                f"parameters {starts[parameter.data_ptr()]!r} and {name!r} share memory but are not one nn.Parameter: "
+                f"tie them by assigning the same nn.Parameter to both"
+            )

@@ -1,0 +1,138 @@
+"""The loss as pure functions of one θ, which either engine maps over many.
+
+Nothing here is stored or changed between two calls: parameters are views of θ, buffers that a
+training pass may write to are copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidModel
+from weightstring.problem.buffers import fresh_statistics
+from weightstring.problem.data import Examples
+from weightstring.problem.flat import Layout, clone_tied, slot_names
+
+Criterion: TypeAlias = Callable[..., Tensor]
+"""``criterion(output, targets)``: a scalar, the mean over examples. A metric may also return a number."""
+
+Wanted: TypeAlias = Sequence[tuple[Examples, Sequence[Criterion]]]
+"""Data sets and what to measure on each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Functional:
+    """A module as a function of θ, its inputs and, where they are given, its running statistics.
+
+    Args:
+        module: in the mode wanted (evaluation, training, …).
+        layout: of its trainable parameters.
+        constants: its other tensors by name: frozen parameters and buffers.
+        volatile: the constants that a pass may write to; every call gets its own copy of these.
+
+    >>> net = nn.Linear(2, 1)
+    >>> Functional(net, Layout.of(net), {})(torch.tensor([1.0, 2.0, 3.0]), Examples((torch.ones(1, 2),), torch.ones(1)))
+    tensor([[6.]])
+    """
+
+    module: nn.Module
+    layout: Layout
+    constants: Mapping[str, Tensor]
+    volatile: frozenset[str] = frozenset()
+    slots: tuple[tuple[str, ...], ...] = field(init=False)
+    """The names under which each entry of the layout is handed to the module."""
+
+    def __post_init__(self) -> None:
+        present = slot_names(self.module)
+        slots = tuple(tuple(name for name in entry.names if name in present) for entry in self.layout.entries)
+        object.__setattr__(self, "slots", slots)
+        constants = {name: tensor for name, tensor in self.constants.items() if name in present}
+        object.__setattr__(self, "constants", constants)
+        missing = present - set(constants) - {name for names in slots for name in names}
+        if missing:
+            raise InvalidModel(f"no value for {sorted(missing)}: parameters and buffers must not change after building")
+
+    def __call__(self, theta: Theta, examples: Examples, statistics: Mapping[str, Tensor] | None = None) -> object:
+        """The module's output at θ."""
+        tensors = dict(self.constants)
+        if self.volatile:
+            tensors |= clone_tied({name: tensors[name] for name in self.volatile if name in tensors})
+        for name, value in (statistics or {}).items():
+            if name in tensors:
+                tensors[name] = value
+        for names, piece in zip(self.slots, self.layout.pieces(theta), strict=True):
+            tensors |= dict.fromkeys(names, piece)
+        keys = examples.keys
+        args = examples.leaves if keys is None else ()
+        kwargs = {} if keys is None else dict(zip(keys, examples.leaves, strict=True))
+        # Every tied name is given and that none is missing was checked once, so that torch need not search each time.
+        return functional_call(self.module, tensors, args, kwargs, tie_weights=False, strict=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Computation:
+    """What is computed for one θ: its running statistics, its quantities, its training loss.
+
+    Args:
+        evaluating: the module in evaluation mode.
+        training: the module in training mode.
+        calibrating: the module while it estimates running statistics; None: they are frozen.
+        statistics: the buffers that hold running statistics, by name.
+        loss_fn: the loss.
+        chunk: the most examples in one forward pass.
+    """
+
+    evaluating: Functional
+    training: Functional
+    calibrating: Functional | None
+    statistics: Mapping[str, Tensor]
+    loss_fn: Criterion
+    chunk: int
+
+    def estimate(self, theta: Theta, train: Examples) -> dict[str, Tensor]:
+        """Running statistics of θ on the training inputs: the average over its chunks, in order.
+
+        As ``torch.optim.swa_utils.update_bn``, but only BatchNorm trains: dropout stays off.
+        """
+        if self.calibrating is None:
+            return {}
+        statistics = fresh_statistics(theta, dict(self.statistics))
+        for part in train.chunks(self.chunk):
+            self.calibrating(theta, part, statistics)
+        return statistics
+
+    def measure(self, theta: Theta, train: Examples, wanted: Wanted) -> Float64[Tensor, " Q"]:
+        """Means over whole data sets, in the order wanted, one forward pass for all of a set's."""
+        statistics = self.estimate(theta, train)
+        means = []
+        for examples, criteria in wanted:
+            totals = torch.zeros(len(criteria), dtype=torch.float64, device=theta.device)
+            for part in examples.chunks(self.chunk):
+                output = self.evaluating(theta, part, statistics)
+                totals = totals + len(part) * torch.stack([number(fn(output, part.targets), theta) for fn in criteria])
+            means.append(totals / len(examples))
+        return torch.cat(means)
+
+    def loss(self, theta: Theta, rows: Int64[Tensor, " n"] | None, examples: Examples) -> Float[Tensor, ""]:
+        """Mean training loss over ``rows`` of the examples (None: over all)."""
+        batch = examples if rows is None else examples.take(rows)
+        return self.loss_fn(self.training(theta, batch), batch.targets)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    lines: Iterable[str] = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def number(value: Tensor | float, theta: Theta) -> Float64[Tensor, ""]:
+    """A criterion's value as float64 where θ lives."""
+    return torch.as_tensor(value, device=theta.device).to(torch.float64)

@@ -1,0 +1,317 @@
+"""The loss of any ``nn.Module`` as a function of one flat θ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from weightstring.arrays import Rows, Theta, Thetas, Values
+from weightstring.errors import InvalidSetting
+from weightstring.problem import checks
+from weightstring.problem.assemble import adopt, adopt_loss, assemble
+from weightstring.problem.buffers import resolve, statistics_names
+from weightstring.problem.checkpoint import Template
+from weightstring.problem.data import Examples, Source, read
+from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
+from weightstring.problem.engine import EngineChoice, Trial, engine_named, gradient_models, measure_models, width
+from weightstring.problem.flat import Layout, named_tensors
+from weightstring.problem.functional import Criterion
+from weightstring.problem.initialise import random_copy
+from weightstring.protocol import Gradient, Recipe
+
+
+class ModuleProblem:
+    """The loss L(θ) of an unmodified module on fixed data (the paper's L(X, Θ)).
+
+    θ (P,) is the concatenation of the trainable parameters in the order of ``net.parameters()``,
+    each tied one once. ``net`` is copied and never changed. Evaluation runs in evaluation mode;
+    training gradients run in training mode, with draws (dropout) that are a function of the
+    minibatch. Not thread-safe: ``torch.func.functional_call`` lends the module its tensors for
+    the time of a call, so give each thread a problem of its own, or use processes.
+
+    Args:
+        net: any module; one dtype for all its trainable parameters.
+        loss_fn: ``loss_fn(output, targets)``, the mean over examples.
+        train: (inputs, targets), a Dataset, or a DataLoader; inputs are a tensor, a tuple
+            (``net(*x)``) or a dict (``net(**x)``). Read into memory once, in a fixed order.
+        evaluate: the set on which the loss is measured; None: the training set.
+        holdout: a set that is only ever reported.
+        metrics: further means over examples, ``fn(output, targets)``, by name.
+        device: where to compute; None: where net is.
+        dtype: in what to compute; None: net's own.
+        batch_size: examples in a minibatch; None: the whole training set.
+        chunk: the most examples in one forward pass of a measurement.
+        buffers: BatchNorm's running statistics: ``"recalibrate"`` re-estimates them on the training
+            inputs for each θ, ``"frozen"`` keeps net's; None: recalibrate where there are any.
+        recipe: how to descend this loss unless told otherwise.
+        engine: how several models are computed: ``"loop"``, ``"vmap"``, or ``"auto"``, which tries both.
+        initialise: draws a random model in place; None: each module's own ``reset_parameters``.
+
+    Raises:
+        InvalidModel: the module cannot be used as it is.
+        InvalidData: the data are malformed or change from pass to pass.
+        InvalidSetting: a setting is unknown or out of range, or the loss is not a scalar mean.
+        NotDeterministic: two evaluations of net differ.
+
+    >>> net = nn.Linear(2, 1)
+    >>> inputs, targets = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0], [2.0]])
+    >>> problem = ModuleProblem(net, nn.functional.mse_loss, (inputs, targets))
+    >>> problem.measure(torch.tensor([[0.0, 0.5, 0.0]]))["loss"].tolist()
+    [0.0]
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss_fn: Criterion,
+        train: Source,
+        evaluate: Source | None = None,
+        *,
+        holdout: Source | None = None,
+        metrics: Mapping[str, Criterion] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        batch_size: int | None = 128,
+        chunk: int = 2048,
+        buffers: str | None = None,
+        recipe: Recipe | None = None,
+        engine: str = "auto",
+        initialise: Callable[[nn.Module], None] | None = None,
+    ) -> None:
+        metrics = dict(metrics or {})
+        checks.check_names(metrics)
+        checks.check_sizes(batch_size, chunk)
+        self._net = adopt(net, device, dtype)
+        self._layout = Layout.of(self._net)
+        self._device = next(self._net.parameters()).device
+        self._recipe = recipe or Recipe()
+        self._initialise = initialise
+
+        sources = {"train": train, "evaluate": evaluate, "holdout": holdout}
+        self._data = {
+            name: read(source, name, self.dtype, self._device) for name, source in sources.items() if source is not None
+        }
+        self._train = self._data["train"]
+        self._batch_size = None if batch_size is None else min(batch_size, len(self._train))
+        self._buffers = resolve(buffers, self._net)
+        if self._buffers == "recalibrate":
+            checks.check_batches(self._batch_size, chunk, len(self._train))
+
+        loss_fn = adopt_loss(loss_fn, self._net)
+        self._criteria: dict[str, Criterion] = {"loss": loss_fn, **metrics}
+        self._computation = assemble(self._net, loss_fn, self._buffers, chunk)
+        self._theta = self._layout.flatten(named_tensors(self._net))
+        original = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
+        state = self._net.state_dict(keep_vars=True)
+        self._template = Template(self._layout, state, statistics_names(self._net), original)
+        self._elements = checks.check_all(self._computation, self._theta, self._data, metrics, self._batch_size)
+        self._choice: EngineChoice | None = None
+        if engine != "auto":
+            self.use_engine(engine)
+
+    @property
+    def size(self) -> int:
+        """P, the number of trainable parameters."""
+        return self._layout.size
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating dtype of θ and of the computation."""
+        return self._layout.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where θ lives."""
+        return self._device
+
+    @property
+    def layout(self) -> Layout:
+        """Where each parameter lies in θ."""
+        return self._layout
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """``loss`` and the metrics on the evaluation set, then on the others with a prefix."""
+        return tuple(prefix + name for prefix in self._sets() for name in self._criteria)
+
+    @property
+    def evaluation(self) -> str:
+        """What the evaluation set is: ``"evaluate"``, or ``"train"`` where none was given."""
+        return "evaluate" if "evaluate" in self._data else "train"
+
+    @property
+    def recipe(self) -> Recipe:
+        """How to descend this loss unless told otherwise."""
+        return self._recipe
+
+    @property
+    def train_size(self) -> int:
+        """N, the number of training examples."""
+        return len(self._train)
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples in a minibatch, at most N; None: the whole training set."""
+        return self._batch_size
+
+    def flatten(self, source: nn.Module | Mapping[str, Tensor]) -> Theta:
+        """θ of a module or state dict: a detached copy (P,) on the problem's device.
+
+        Raises:
+            InvalidCheckpoint: a key is missing, unknown, of another shape or dtype, not finite, tied
+                but different, or a constant (frozen parameter, buffer) that differs from net's.
+
+        >>> problem = ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (torch.ones(2, 1), torch.ones(2, 1)))
+        >>> problem.flatten({"weight": torch.tensor([[3.0]]), "bias": torch.tensor([4.0])})
+        tensor([3., 4.])
+        """
+        return self._template.read(source).to(self._device)
+
+    def unflatten(self, theta: Theta) -> dict[str, Tensor]:
+        """A state dict of θ for ``net.load_state_dict``: every name, buffers included, detached copies.
+
+        Where running statistics are recalibrated, they are those of θ.
+
+        Raises:
+            InvalidCheckpoint: θ has another size or dtype.
+
+        >>> problem = ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (torch.ones(2, 1), torch.ones(2, 1)))
+        >>> problem.unflatten(torch.tensor([3.0, 4.0]))
+        {'weight': tensor([[3.]]), 'bias': tensor([4.])}
+        """
+        self._layout.check(theta, 1, self._device)
+        with torch.no_grad():
+            statistics = self._computation.estimate(theta, self._train)
+        return self._template.write({**self._layout.views(theta), **statistics})
+
+    def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:
+        """Measure B models (B, P): float64 values (B,) on the CPU, by name.
+
+        A pure function of θ; computed side by side, a model's value may differ by rounding from
+        the one computed alone.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            InvalidCheckpoint: models of another size or dtype.
+        """
+        self._layout.check(thetas, 2, self._device)
+        unknown = [name for name in quantities if name not in self.quantities]
+        if unknown:
+            raise InvalidSetting(f"quantity {unknown[0]!r} is unknown: pass some of {', '.join(self.quantities)}")
+        names: list[str] = []
+        wanted: list[tuple[Examples, list[Criterion]]] = []
+        for prefix, examples in self._sets().items():
+            criteria = {prefix + name: fn for name, fn in self._criteria.items() if prefix + name in quantities}
+            names += criteria
+            wanted += [(examples, list(criteria.values()))] if criteria else []
+        if not names or not len(thetas):
+            return {name: torch.empty(len(thetas), dtype=torch.float64) for name in quantities}
+        largest = max(len(examples) for examples in self._data.values())
+        at_once = self._at_once(len(thetas), min(largest, self._computation.chunk))
+        values = measure_models(self._computation, thetas, self._train, wanted, at_once).cpu()
+        return {name: values[:, names.index(name)].clone() for name in quantities}
+
+    def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
+        """Mean training losses (B,) of B models (B, P) on their own rows (B, n), and gradients (B, P).
+
+        A pure function of its arguments: dropout draws from a seed derived from the rows (without
+        rows from θ), BatchNorm changes no buffer. ``rows=None``: the whole training set.
+
+        Raises:
+            InvalidCheckpoint: models of another size or dtype.
+            InvalidSetting: rows that are not (B, n) int64.
+        """
+        self._layout.check(thetas, 2, self._device)
+        if rows is not None:
+            if rows.ndim != 2 or len(rows) != len(thetas) or rows.dtype != torch.int64 or not rows.shape[1]:
+                raise InvalidSetting(
+                    f"rows are {tuple(rows.shape)} {rows.dtype} for {len(thetas)} models: "
+                    f"pass (B, n) int64 with n > 0, or None"
+                )
+            rows = rows.to(self._device)
+        if not len(thetas):
+            return Gradient(thetas.new_zeros(0), torch.zeros_like(thetas))
+        chunk = min(len(self._train), self._computation.chunk)
+        at_once = self._at_once(len(thetas), chunk if rows is None else rows.shape[1])
+        return gradient_models(self._computation, thetas, self._train, rows, at_once)
+
+    def engine_choice(self) -> EngineChoice:
+        """Which engine computes several models, and why; a trial of under a second the first time."""
+        if self._choice is None:
+            self._choice = self._trial().choose()
+        return self._choice
+
+    def use_engine(self, name: str) -> None:
+        """Compute several models by ``"loop"`` or ``"vmap"``, as a resumed run must repeat its choice.
+
+        Raises:
+            InvalidSetting: neither of the two.
+            InvalidModel: vmap cannot run the module.
+        """
+        vmapped = engine_named(name) == "vmap"
+        self._choice = self._trial().require() if vmapped else EngineChoice("loop", "loop: set by the caller")
+
+    def initial(self, seed: int) -> Theta:
+        """A random model (P,), the same on every device; frozen parameters stay net's.
+
+        Raises:
+            InvalidModel: a module owns parameters but cannot draw them, and ``initialise`` was not given.
+        """
+        drawn = random_copy(self._net, seed, self._initialise)
+        return self._layout.flatten(named_tensors(drawn)).to(self._device)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that determines a result: module, constants, data, loss, settings.
+
+        Functions count by their names, not by what they do.
+        """
+        tensors = named_tensors(self._net)
+        estimated = self._template.statistics if self._buffers == "recalibrate" else frozenset()
+        constants = {name: tensors[name] for name in tensors if name not in self._layout.names | estimated}
+        return text_digest(
+            without_addresses(str(self._net)),
+            repr(self._layout),
+            tensors_digest(constants),
+            *(f"{name} {examples.digest()}" for name, examples in self._data.items()),
+            *(f"{name} {callable_name(criterion)}" for name, criterion in self._criteria.items()),
+            f"{self._buffers} {self._batch_size} {self._computation.chunk}",
+            f"{replace(self._recipe, options={})} {sorted(self._recipe.options.items())}",
+        )
+
+    def describe(self) -> dict[str, str | int]:
+        """The problem in a few words, for headings."""
+        return {
+            "module": type(self._net).__name__,
+            "parameters": self.size,
+            **{f"{name} size": len(examples) for name, examples in self._data.items()},
+            "buffers": self._buffers,
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
+
+    def _sets(self) -> dict[str, Examples]:
+        """The data sets by the prefix of their quantities."""
+        sets = {"": self._data.get("evaluate", self._train)}
+        if "evaluate" in self._data:
+            sets["train_"] = self._train
+        if "holdout" in self._data:
+            sets["holdout_"] = self._data["holdout"]
+        return sets
+
+    def _at_once(self, models: int, examples: int) -> int:
+        return 1 if models == 1 else width(self.engine_choice().name, examples, self._elements)
+
+    def _trial(self) -> Trial:
+        loss_fn, chunk = self._criteria["loss"], self._computation.chunk
+        return Trial(
+            computation=self._computation,
+            quiet=assemble(self._net, loss_fn, self._buffers, chunk, random=False),
+            theta=self._theta,
+            train=self._train,
+            evaluation=self._sets()[""],
+            loss_fn=loss_fn,
+            batch_size=min(self._batch_size or len(self._train), chunk),
+            elements=self._elements,
+        )

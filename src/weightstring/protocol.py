@@ -1,0 +1,95 @@
+"""The contract between a loss and everything that explores it.
+
+A loss is a function of a flat θ. Descent, paths and searches see nothing but this
+protocol: only :mod:`weightstring.problem` knows about modules and data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+
+from weightstring.arrays import Rows, Thetas, Values
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How models of a problem are trained: the settings of one gradient descent.
+
+    Args:
+        optimizer: name of a ``torch.optim`` class, case ignored (``"adam"``, ``"rmsprop"``, ``"sgd"``).
+        options: its keyword arguments; ``lr`` is required.
+        check_every: gradient steps between two measurements of the loss.
+        patience: measurements without improvement after which a model stops.
+        max_steps: gradient steps after which a model stops whatever it has reached.
+
+    >>> Recipe("sgd", {"lr": 0.1}).options["lr"]
+    0.1
+    """
+
+    optimizer: str = "adam"
+    options: Mapping[str, float | bool] = field(default_factory=lambda: {"lr": 1e-3})
+    check_every: int = 20
+    patience: int = 20
+    max_steps: int = 10_000
+
+
+class Gradient(NamedTuple):
+    """Losses (B,) of a batch of models on their minibatches and the gradients (B, P) of each."""
+
+    losses: torch.Tensor
+    gradients: Thetas
+
+
+@runtime_checkable
+class LossProblem(Protocol):
+    """A loss over flat parameters θ ∈ R^P, measured on one or several data sets.
+
+    ``quantities`` names everything that can be measured: ``"loss"`` (on the evaluation set) comes
+    first; then, where they exist, each metric under its own name, and the same on the other sets
+    with a prefix: ``"train_loss"``, ``"train_error"``, ``"holdout_loss"``, ``"holdout_error"``.
+    """
+
+    @property
+    def size(self) -> int:
+        """P, the number of trainable parameters."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating dtype of θ."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where θ lives."""
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Names of what :meth:`measure` can measure."""
+
+    @property
+    def evaluation(self) -> str:
+        """What ``"loss"`` is measured on: ``"evaluate"``, or ``"train"`` where there is no evaluation set."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """How to descend this loss unless told otherwise."""
+
+    @property
+    def train_size(self) -> int:
+        """N, the number of training examples (1 for an analytic surface)."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples in a minibatch; None: every gradient is that of the whole training set."""
+
+    def fingerprint(self) -> str:
+        """A digest of all that determines the loss, equal in every process."""
+
+    def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:
+        """Measure B models: float64 values (B,) on the CPU, by name. A pure function of θ."""
+
+    def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
+        """Training losses and gradients of B models, each on its own rows (None: on all)."""

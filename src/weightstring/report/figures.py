@@ -1,0 +1,350 @@
+"""The two pictures of a string: its loss along the arc length, and its beads in two dimensions.
+
+Both are drawn from the sampled curve of a string (:class:`~weightstring.store.records.CurveRecord`),
+so they show what was measured and nothing in between is invented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+import torch
+
+from weightstring.arrays import Thetas
+from weightstring.errors import InvalidRun, InvalidSetting
+from weightstring.store.records import CurveRecord
+
+# Blue, orange and green differ for every kind of colour vision, and the dashes differ without any.
+SETS = {
+    "": ("#3b82d6", "solid"),
+    "train_": ("#e0861c", "dash"),
+    "holdout_": ("#2f9e74", "dot"),
+}
+THRESHOLD = "#e0475b"
+# No colour of the scale is near white or black: both themes must show the lowest and the highest loss.
+LOSS_SCALE = ((0.0, "#2c7fd1"), (0.4, "#8a63d2"), (0.7, "#d6508f"), (1.0, "#f2862f"))
+NOT_FINITE = "#8b919c"
+LOG_RATIO = 50.0
+"""Beyond this ratio of the largest to the smallest loss, a linear axis would hide the small ones."""
+
+
+class Projection(NamedTuple):
+    """Beads in their first two principal components, and the share of the variance that each explains."""
+
+    positions: Thetas
+    explained: tuple[float, float]
+
+
+def metrics(curve: CurveRecord) -> tuple[str, ...]:
+    """Names of the metrics of a curve, each one standing for its evaluation, training and holdout values.
+
+    >>> metrics(CurveRecord(s=(), segment=(), t=(), values={"loss": (), "train_loss": (), "error": ()}))
+    ('loss', 'error')
+    """
+    return tuple(dict.fromkeys(split_quantity(name, curve.values)[1] for name in curve.values))
+
+
+def split_quantity(name: str, known: Iterable[str]) -> tuple[str, str]:
+    """Split a quantity's name into the prefix of its data set and its metric.
+
+    A prefix counts only where the bare metric is among the ``known`` names too: a metric may be called ``train_time``.
+
+    >>> split_quantity("train_loss", ("loss", "train_loss")), split_quantity("train_time", ("loss", "train_time"))
+    (('train_', 'loss'), ('', 'train_time'))
+    """
+    for prefix in ("train_", "holdout_"):
+        if name.startswith(prefix) and name.removeprefix(prefix) in known:
+            return prefix, name.removeprefix(prefix)
+    return "", name
+
+
+def quantity_label(name: str, known: Iterable[str], measured_on: str = "evaluation") -> str:
+    """Call a quantity by its data set and its metric; ``measured_on`` names the set of those without a prefix.
+
+    >>> known = ("loss", "train_loss")
+    >>> [quantity_label(name, known) for name in known]
+    ['evaluation loss', 'training loss']
+    """
+    prefix, metric = split_quantity(name, known)
+    return f"{ {'train_': 'training', 'holdout_': 'holdout'}.get(prefix, measured_on) } {metric}".strip()
+
+
+def bead_rows(curve: CurveRecord, beads: int) -> list[int]:
+    """Where each of the beads lies among the points of the curve.
+
+    >>> bead_rows(CurveRecord(s=(0.0, 0.4, 1.0), segment=(0, 0, 0), t=(0.0, 0.4, 1.0), values={}), 2)
+    [0, 2]
+
+    Raises:
+        InvalidRun: a bead was not measured, or the curve has segments that the beads do not span.
+    """
+    spanned = set(range(beads - 1))
+    if not spanned.issuperset(curve.segment):
+        raise InvalidRun(
+            f"the curve lies on segments {min(curve.segment)} to {max(curve.segment)}, but {beads} beads "
+            f"span segments 0 to {beads - 2}; pass the beads of the same run"
+        )
+    rows: dict[int, int] = {}
+    for row, (segment, t) in enumerate(zip(curve.segment, curve.t, strict=True)):
+        if t in (0.0, 1.0):
+            rows.setdefault(segment + int(t), row)
+    for bead in range(beads):
+        if bead not in rows:
+            raise InvalidRun(
+                f"the curve has no point at bead {bead} of {beads} (t = 0 or 1 there); measure the string again"
+            )
+    return [rows[bead] for bead in range(beads)]
+
+
+def principal_components(beads: Thetas) -> Projection:
+    """Project beads onto the two directions in which they vary most (principal component analysis).
+
+    The B × B Gram matrix of the centred beads has the same left singular vectors as the beads and the squares of
+    their singular values, so P may be large. Signs are fixed: the first component points from the first bead to
+    the last, the second towards the bead farthest from it.
+
+    Args:
+        beads: the models (B, P), in order along the string.
+
+    Returns:
+        positions (B, 2), float64, and the two shares of the variance, in [0, 1]; both are 0 where all beads agree.
+
+    >>> principal_components(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).positions.tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+
+    Raises:
+        InvalidRun: a bead holds a weight that is not finite.
+    """
+    gram = torch.zeros(len(beads), len(beads), dtype=torch.float64)
+    # In blocks of columns: a float64 copy of all beads at once would double the memory of a large string.
+    for block in torch.split(beads.detach(), 1 << 18, dim=1):
+        columns = block.to("cpu", torch.float64)
+        if not columns.isfinite().all():
+            raise InvalidRun("a bead holds a weight that is not finite, so the string has no picture; check the beads")
+        columns = columns - columns[0]  # exactly zero where beads agree; their mean would round
+        columns = columns - columns.mean(dim=0)
+        gram += columns @ columns.T
+    squares, vectors = torch.linalg.eigh(gram)
+    squares, vectors = squares.clamp(min=0).flip(0)[:2], vectors.flip(1)[:, :2]
+    # Two beads span one direction: what is left of the second is rounding.
+    squares = squares.where(squares > 1e-14 * gram.trace(), torch.zeros(()).double())
+    positions = vectors * squares.sqrt()
+    if positions[-1, 0] < positions[0, 0]:
+        positions[:, 0] *= -1
+    farthest = int(positions[:, 1].abs().argmax())
+    if positions[farthest, 1] < 0:
+        positions[:, 1] *= -1
+    total = float(gram.trace())
+    first, second = ((float(square) / total if total > 0 else 0.0) for square in squares)
+    return Projection(positions + 0.0, (first, second))
+
+
+def loss_figure(
+    curve: CurveRecord,
+    metric: str = "loss",
+    *,
+    threshold: float | None = None,
+    bound: Sequence[str] = ("loss",),
+    measured_on: str = "evaluation",
+) -> go.Figure:
+    """Draw one metric along the whole string against arc length, on every data set it was measured on.
+
+    Beads are marked, segment boundaries are thin lines, and a segment with a sampled value of a bound quantity
+    over the threshold (or not finite) is shaded.
+
+    Args:
+        curve: the sampled string.
+        metric: one of :func:`metrics`.
+        threshold: L0, drawn where the figure shows a bound quantity; None for no line.
+        bound: names of the quantities that the threshold binds.
+        measured_on: what to call the data set of the quantities without a prefix.
+
+    >>> curve = CurveRecord(s=(0.0, 1.0), segment=(0, 0), t=(0.0, 1.0), values={"loss": (0.1, 0.2)})
+    >>> [trace.name for trace in loss_figure(curve, threshold=0.3).data]
+    ['evaluation loss', 'beads', 'threshold 0.3']
+
+    Raises:
+        InvalidSetting: the curve has no such metric.
+        InvalidRun: the curve misses a bead.
+    """
+    shown = {name: values for name, values in curve.values.items() if split_quantity(name, curve.values)[1] == metric}
+    if not shown:
+        raise InvalidSetting(f"no metric {metric!r} was measured along the string; choose one of {metrics(curve)}")
+    figure = go.Figure(layout={"template": theme(dark=False)})
+    places = [[segment, t] for segment, t in zip(curve.segment, curve.t, strict=True)]
+    for name, values in shown.items():
+        colour, dash = SETS[split_quantity(name, curve.values)[0]]
+        figure.add_scatter(
+            x=curve.s, y=values, name=quantity_label(name, curve.values, measured_on), mode="lines",
+            line={"color": colour, "dash": dash, "width": 2}, customdata=places,
+            hovertemplate="%{y:.6g} (segment %{customdata[0]}, t = %{customdata[1]:.4g})",
+        )  # fmt: skip
+    rows = bead_rows(curve, max(curve.segment) + 2)
+    _mark_beads(figure, [curve.s[row] for row in rows], [next(iter(shown.values()))[row] for row in rows])
+    _mark_not_finite(figure, curve, shown.values())
+    finite = [value for values in shown.values() for value in values if value is not None]
+    if threshold is not None and any(name in shown for name in bound):
+        finite.append(threshold)
+        figure.add_scatter(
+            x=[-0.02, 1.02], y=[threshold, threshold], name=f"threshold {threshold:.6g}", mode="lines",
+            line={"color": THRESHOLD, "width": 1.5}, hoverinfo="skip",
+        )  # fmt: skip
+        _shade_over(figure, curve.s, rows, threshold, [shown[name] for name in bound if name in shown])
+    spread = bool(finite) and min(finite) > 0 and max(finite) > LOG_RATIO * min(finite)
+    horizontal = {"title": {"text": "arc length s / length"}, "range": [-0.02, 1.02], "hoverformat": ".4g"}
+    vertical = {"title": {"text": f"{metric} (log scale)"}, "type": "log"} if spread else {"title": {"text": metric}}
+    figure.update_layout(hovermode="x unified", xaxis=horizontal | {"showgrid": False}, yaxis=vertical)
+    return figure
+
+
+def string_figure(curve: CurveRecord, beads: Thetas) -> go.Figure:
+    """Draw the string in the first two principal components of its beads, coloured by the sampled evaluation loss.
+
+    Both axes have one scale, so lengths and angles in the plane are true. Small points are the samples on the
+    straight segments between the beads; the dotted line is the direct way between the ends.
+
+    Args:
+        curve: the sampled string.
+        beads: its models (B, P), B ≥ 2, in order.
+
+    >>> curve = CurveRecord(s=(0.0, 1.0), segment=(0, 0), t=(0.0, 1.0), values={"loss": (0.1, 0.2)})
+    >>> string_figure(curve, torch.tensor([[1.0, 5.0], [3.0, 5.0]])).layout.xaxis.title.text
+    'component 1 (100 % of the variance)'
+
+    Raises:
+        InvalidRun: curve and beads do not belong together, or a bead holds a weight that is not finite.
+    """
+    rows = bead_rows(curve, len(beads))
+    positions, explained = principal_components(beads)
+    corners = positions.tolist()
+    losses = curve.values["loss"]
+    segments, ts = torch.tensor(curve.segment), torch.tensor(curve.t, dtype=torch.float64)
+    samples = torch.lerp(positions[segments], positions[segments + 1], ts[:, None]).tolist()
+    figure = go.Figure(layout={"template": theme(dark=False)})
+    _add_line(figure, [corners[0], corners[-1]], "straight line between the ends", dash="dot")
+    _add_line(figure, corners, "string", dash="solid")
+    texts = [
+        f"segment {segment}, t = {t:.4g}<br>loss {_text(loss)}"
+        for segment, t, loss in zip(curve.segment, curve.t, losses, strict=True)
+    ]
+    _add_points(figure, samples, losses, texts, "samples", {"size": 6})
+    bead_losses = [losses[row] for row in rows]
+    names = ["end A", *(f"bead {bead}" for bead in range(1, len(beads) - 1)), "end B"]
+    texts = [f"{name}<br>loss {_text(loss)}" for name, loss in zip(names, bead_losses, strict=True)]
+    _add_points(figure, corners, bead_losses, texts, "beads", {"size": 12, "line": {"width": 1.5}})
+    for name, (x, y), side in (("A", corners[0], -1), ("B", corners[-1], 1)):
+        figure.add_annotation(x=x, y=y, text=f"<b>{name}</b>", showarrow=False, xshift=18 * side)
+    titles = [f"component {rank} ({100 * share:.3g} % of the variance)" for rank, share in enumerate(explained, 1)]
+    if explained[1] == 0 < explained[0]:
+        reach = max(abs(x) for x, _ in corners)
+        figure.update_yaxes(range=[-reach / 2, reach / 2])  # else plotly shows ±1, whatever the string's length
+    figure.update_layout(
+        hovermode="closest",
+        showlegend=False,
+        coloraxis=_colour_axis(losses),
+        xaxis={"title": {"text": titles[0]}},
+        yaxis={"title": {"text": titles[1]}, "scaleanchor": "x", "scaleratio": 1},
+    )
+    return figure
+
+
+def theme(*, dark: bool) -> go.layout.Template:
+    """Ink, grid and fonts for light or dark surroundings; the background stays that of the page.
+
+    >>> theme(dark=True).layout.font.color
+    '#d8dce4'
+    """
+    ink, muted, grid, surface = (
+        ("#d8dce4", "#6d7686", "#3a404c", "#1b1f27") if dark else ("#2b313c", "#9aa3b2", "#e2e5ea", "#ffffff")
+    )
+    axis = {"gridcolor": grid, "linecolor": grid, "zeroline": False, "exponentformat": "power"}
+    return go.layout.Template(
+        layout={
+            "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": ink},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "margin": {"l": 64, "r": 12, "t": 12, "b": 48},
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+            "hoverlabel": {"bgcolor": surface, "bordercolor": grid, "font": {"color": ink}},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": muted, "activecolor": ink},
+            "shapedefaults": {"line": {"color": grid, "width": 1}},
+            "xaxis": axis,
+            "yaxis": axis,
+        },
+        data={"scatter": [{"line": {"color": ink}, "marker": {"line": {"color": surface}}}]},
+    )
+
+
+def _mark_beads(figure: go.Figure, places: Sequence[float], values: Sequence[float | None]) -> None:
+    figure.add_scatter(
+        x=places, y=values, name="beads", mode="markers", hoverinfo="skip",
+        marker={"size": 8, "color": SETS[""][0], "line": {"width": 1.5}},
+    )  # fmt: skip
+    for s in places:
+        figure.add_shape(x0=s, x1=s, y0=0, y1=1, yref="paper", layer="below")
+
+
+def _mark_not_finite(figure: go.Figure, curve: CurveRecord, shown: Iterable[Sequence[float | None]]) -> None:
+    """Crosses along the upper edge, on an axis of their own: such a loss has no height."""
+    where = [s for s, *values in zip(curve.s, *shown, strict=True) if None in values]
+    if where:
+        figure.add_scatter(
+            x=where, y=[0.97] * len(where), yaxis="y2", name="not finite", mode="markers",
+            marker={"symbol": "x", "size": 9, "color": THRESHOLD}, hovertemplate="not finite<extra></extra>",
+        )  # fmt: skip
+        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
+
+
+def _shade_over(
+    figure: go.Figure, s: Sequence[float], rows: list[int], threshold: float, bound: list[Sequence[float | None]]
+) -> None:
+    for first, last in pairwise(rows):
+        sampled = [value for values in bound for value in values[first : last + 1]]
+        if any(value is None or value > threshold for value in sampled):
+            figure.add_shape(
+                type="rect", x0=s[first], x1=s[last], y0=0, y1=1, yref="paper", layer="below",
+                fillcolor=THRESHOLD, opacity=0.1, line={"width": 0},
+            )  # fmt: skip
+
+
+def _colour_axis(losses: Sequence[float | None]) -> dict[str, object]:
+    finite = [loss for loss in losses if loss is not None]
+    bar = {"title": {"text": "loss"}, "thickness": 10, "outlinewidth": 0, "len": 0.9, "yanchor": "bottom", "y": 0}
+    # A bar over a single value would make up a range around it.
+    return {"colorscale": LOSS_SCALE, "colorbar": bar, "showscale": len(set(finite)) > 1}
+
+
+def _add_line(figure: go.Figure, points: Sequence[Sequence[float]], name: str, *, dash: str) -> None:
+    xs, ys = zip(*points, strict=True)
+    figure.add_scatter(x=xs, y=ys, name=name, mode="lines", line={"dash": dash, "width": 1}, hoverinfo="skip")
+
+
+def _add_points(
+    figure: go.Figure,
+    points: Sequence[Sequence[float]],
+    losses: Sequence[float | None],
+    texts: Sequence[str],
+    name: str,
+    marker: dict[str, object],
+) -> None:
+    """Points coloured by loss, and grey crosses for those without one: a colour scale has no place for them."""
+    finite = [row for row, loss in enumerate(losses) if loss is not None]
+    missing = [row for row, loss in enumerate(losses) if loss is None]
+    crosses = {"color": NOT_FINITE, "symbol": "x", "size": 9}
+    for rows, label, style in (
+        (finite, name, {"color": [losses[row] for row in finite], "coloraxis": "coloraxis", **marker}),
+        (missing, f"{name}: not finite", crosses),
+    ):
+        if rows:
+            xs, ys = zip(*(points[row] for row in rows), strict=True)
+            figure.add_scatter(
+                x=xs, y=ys, name=label, mode="markers", marker=style,
+                text=[texts[row] for row in rows], hovertemplate="%{text}<extra></extra>",
+            )  # fmt: skip
+
+
+def _text(loss: float | None) -> str:
+    return "not finite" if loss is None else f"{loss:.6g}"

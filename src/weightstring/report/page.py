@@ -1,0 +1,208 @@
+"""One run as one HTML page: the verdict in words, its numbers, two figures, and the settings to repeat it.
+
+The page is self-contained (style, figures and Plotly's JavaScript are embedded, and its content security
+policy forbids any request) and a pure function of its arguments: the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from weightstring.arrays import Thetas
+from weightstring.errors import InvalidRun
+from weightstring.report.figures import loss_figure, metrics, quantity_label, string_figure, theme
+from weightstring.store.records import Manifest, ResultRecord
+
+
+class Advice(NamedTuple):
+    """What stopped an unresolved search, and what a researcher can do about it."""
+
+    cause: str
+    remedy: str
+
+
+ADVICE = {
+    "depth": Advice(
+        "The search inserted beads down to its depth limit, and a segment at that depth was still over the threshold.",
+        "If its largest sampled value still fell with depth (below), allow a greater depth; otherwise align the ends, "
+        "try another strategy, or raise the threshold.",
+    ),
+    "beads": Advice(
+        "The search used up its allowance of beads while segments were still over the threshold.",
+        "Allow more beads, or raise the threshold; if beads crowd on one segment, align the ends or try another "
+        "strategy.",
+    ),
+    "steps": Advice(
+        "The search used up its gradient steps while segments were still over the threshold.",
+        "Allow more steps, or descend faster: another learning rate or optimizer in the recipe.",
+    ),
+    "time": Advice(
+        "The search used up its time while segments were still over the threshold.",
+        "Allow more time; a run kept on disk goes on from its last finished round.",
+    ),
+    "descent_failed": Advice(
+        "A new bead could not be trained down to the threshold from any starting point on its segment.",
+        "Compare the lowest loss reached with the threshold: if it is close, allow more steps or another "
+        "learning rate; if it is far, raise the threshold.",
+    ),
+    "stalled": Advice(
+        "The largest sampled value of the stuck segment has stopped falling over several depths.",
+        "Deeper search is unlikely to help: align the ends, try another strategy, or raise the threshold.",
+    ),
+    "interrupted": Advice(
+        "The search was interrupted before it could decide.",
+        "Resume the run: it goes on from its last finished round.",
+    ),
+}
+
+BARRIERS = {
+    "max": "the largest sampled loss itself",
+    "over_ends": "largest sampled loss − the larger end loss",
+    "over_mean": "largest sampled loss − the mean of the end losses (Frankle et al. 2020; Ainsworth et al. 2022)",
+    "over_linear": "largest sampled excess over the line between the end losses, along the arc length "
+    "(Entezari et al. 2021)",
+}
+
+
+OUTCOMES = ("connected", "unresolved", "disconnected")
+
+
+def render(manifest: Manifest, result: ResultRecord, beads: Thetas) -> str:
+    """Render a run as one HTML page that needs no network.
+
+    Args:
+        manifest: what determined the run.
+        result: its verdict and numbers.
+        beads: the models of its string (B, P), the ends included, in order.
+
+    Returns:
+        The page, to be written as UTF-8.
+
+    Raises:
+        InvalidRun: the three do not belong to one run, or the outcome is of an unknown kind.
+    """
+    _check(manifest, result, beads)
+    curve, bound = result.string.curve, bound_quantities(result)
+    measured_on = _measured_on(manifest, result)
+    labels = {name: quantity_label(name, curve.values, measured_on) for name in curve.values}
+    loss_figures = [
+        loss_figure(curve, name, threshold=result.threshold, bound=bound, measured_on=measured_on)
+        for name in metrics(curve)
+    ]
+    sampled = list(zip(*(curve.values[name] for name in bound), strict=True))
+    return _pages.get_template("page.html").render(
+        manifest=manifest,
+        result=result,
+        string=result.string,
+        task=manifest.task.name if manifest.task else "A problem built in Python",
+        kind=result.outcome.kind,
+        advice=ADVICE.get(result.outcome.reason or ""),
+        evidence=result.outcome.evidence,
+        bound=[labels[name] for name in bound],
+        labels=labels,
+        metrics=metrics(curve),
+        barriers=[(name, result.string.barriers[name], text) for name, text in BARRIERS.items()],
+        samples=len(sampled),
+        over=sum(any(is_over(value, result.threshold) for value in point) for point in sampled),
+        figures={
+            "loss": [_plain_figure(figure) for figure in loss_figures],
+            "string": _plain_figure(string_figure(curve, beads)),
+            "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
+        },
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def bound_quantities(result: ResultRecord) -> tuple[str, ...]:
+    """Names of the measured quantities that the threshold binds, as they are called in the curve.
+
+    Raises:
+        InvalidRun: the curve does not hold what the threshold binds.
+    """
+    known = result.string.curve.values
+    train = "train_loss" if "train_loss" in known else "loss"
+    named = {"evaluate": ("loss",), "train": (train,), "both": tuple(dict.fromkeys(("loss", train)))}
+    names = named.get(result.bind, (result.bind,))
+    if not known.keys() >= set(names):
+        raise InvalidRun(
+            f"the threshold binds {result.bind!r}, but the curve holds {', '.join(known)}; measure the string again"
+        )
+    return names
+
+
+def is_over(value: float | None, threshold: float) -> bool:
+    """Whether a value breaks the threshold; one that is not finite (None) does.
+
+    >>> is_over(0.5, 0.5), is_over(0.6, 0.5), is_over(None, 0.5)
+    (False, True, True)
+    """
+    return value is None or value > threshold
+
+
+def number(value: float | None, digits: int = 6) -> Markup:
+    """Show a number to some significant digits, with all of them in the markup and under the pointer.
+
+    >>> str(number(0.1 + 0.2)), str(number(None))
+    ('<data value="0.30000000000000004" title="0.30000000000000004">0.3</data>', 'not finite')
+    """
+    if value is None:
+        return Markup("not finite")
+    shown = f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
+    return Markup('<data value="{0!r}" title="{0!r}">{1}</data>').format(value, shown)
+
+
+def plain(value: object) -> str:
+    """Show a setting: words as they are, everything else as JSON with sorted keys.
+
+    >>> plain("greedy"), plain({"b": None, "a": 1})
+    ('greedy', '{"a": 1, "b": null}')
+    """
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _check(manifest: Manifest, result: ResultRecord, beads: Thetas) -> None:
+    if result.outcome.kind not in OUTCOMES:
+        raise InvalidRun(f"the outcome is {result.outcome.kind!r}, not one of {', '.join(OUTCOMES)}; see result.json")
+    expected = (result.string.beads, manifest.size)
+    if tuple(beads.shape) != expected:
+        raise InvalidRun(
+            f"the string has {expected[0]} beads of {expected[1]} parameters, but the beads given have shape "
+            f"{tuple(beads.shape)}; pass the beads of the same run"
+        )
+    if "loss" not in result.string.curve.values:
+        raise InvalidRun("the curve holds no loss; measure the string again")
+    missing = BARRIERS.keys() - result.string.barriers.keys()
+    if missing:
+        raise InvalidRun(f"barriers {', '.join(sorted(missing))} are missing from the result; measure the string again")
+
+
+def _measured_on(manifest: Manifest, result: ResultRecord) -> str:
+    if not manifest.parameters:
+        return ""  # an analytic surface is measured on no data
+    return (
+        "evaluation" if result.evaluation == "evaluate" and "train_loss" in result.string.curve.values else "training"
+    )
+
+
+def _plain_figure(figure: go.Figure) -> dict[str, object]:
+    """A figure as JSON's own types, without its template: the page holds both templates once."""
+    figure.update_layout(template=None)
+    plain_figure: dict[str, object] = json.loads(figure.to_json())
+    return plain_figure
+
+
+_pages = Environment(
+    loader=PackageLoader("weightstring.report", ""),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_pages.filters |= {"number": number, "plain": plain}
+_pages.tests["over"] = is_over

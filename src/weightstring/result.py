@@ -1,0 +1,178 @@
+"""What a search returns, and its form on disk."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from weightstring.arrays import finite_or_none, none_as_infinity
+from weightstring.path import BARRIERS, Connected, Maximum, Outcome, StringCurve, Unresolved, WeightString
+from weightstring.protocol import LossProblem
+from weightstring.store import ResultRecord, RoundRecord, RunDirectory
+from weightstring.store.records import CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
+
+
+@dataclass(frozen=True)
+class Result:
+    """A string between two models and what was found out about it.
+
+    Args:
+        outcome: :class:`Connected` or :class:`Unresolved` with its reason and evidence.
+        string: the string found; where unresolved, the best one so far.
+        threshold: L0.
+        history: the search, round by round.
+        bind: which quantity the threshold binds, and
+        names: the measured quantities whose largest that is.
+        evaluation: ``"evaluate"``, or ``"train"`` where no evaluation set was given.
+        beads_before_pruning: beads, ends counted, before superfluous ones were dropped.
+
+    A maximum here is *sampled*: nothing below proves that the loss is no higher between the samples.
+    """
+
+    outcome: Outcome
+    string: WeightString
+    threshold: float
+    history: tuple[RoundRecord, ...]
+    bind: str
+    evaluation: str
+    names: tuple[str, ...]
+    beads_before_pruning: int
+
+    @property
+    def connected(self) -> bool:
+        """Whether a string was found on which every sample is at most the threshold."""
+        return isinstance(self.outcome, Connected)
+
+    @property
+    def ends(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Every quantity at the two ends."""
+        values = self.string.curve.values
+        return {name: v[0] for name, v in values.items()}, {name: v[-1] for name, v in values.items()}
+
+    @property
+    def segments(self) -> tuple[Maximum, ...]:
+        """The largest sample of the bound quantity on each segment of the string, and its t."""
+        return tuple(self.string.segment_maximum(i, self.names) for i in range(len(self.string) - 1))
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps, summed over all beads."""
+        return sum(r.steps for r in self.history)
+
+    @property
+    def evaluations(self) -> int:
+        """Models measured by the search."""
+        return sum(r.evaluations for r in self.history)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent searching, over all sessions of the run."""
+        return math.fsum(r.seconds for r in self.history)
+
+    def __str__(self) -> str:
+        string = self.string
+        on = f" ({self.evaluation} set)" if self.evaluation == "train" else ""
+        return (
+            f"{self.outcome}\n"
+            f"threshold {self.threshold:.6g} on {self.bind}; largest sampled loss{on} {string.max_loss:.6g}; "
+            f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}"
+        )
+
+
+def to_record(result: Result) -> ResultRecord:
+    """The form on disk. Losses that are not finite become null."""
+    string, curve = result.string, result.string.curve
+    first, last = result.ends
+    record = StringRecord(
+        beads=len(string),
+        beads_before_pruning=result.beads_before_pruning,
+        length=string.length,
+        distance=string.distance,
+        normalized_length=finite_or_none(string.normalized_length),
+        max_loss=finite_or_none(string.max_loss),
+        barriers={name: finite_or_none(string.barrier(name)) for name in BARRIERS},
+        segments=tuple(
+            SegmentRecord(length=segment.length, max=finite_or_none(top.value), t=top.t)
+            for segment, top in zip(string.segments, result.segments, strict=True)
+        ),
+        curve=CurveRecord(
+            s=curve.s,
+            segment=curve.segment,
+            t=curve.t,
+            values={k: tuple(map(finite_or_none, v)) for k, v in curve.values.items()},
+        ),
+    )
+    return ResultRecord(
+        outcome=_outcome_record(result.outcome),
+        threshold=result.threshold,
+        bind=result.bind,
+        names=result.names,
+        evidence=string.evidence,
+        evaluation=result.evaluation,
+        ends=({k: finite_or_none(v) for k, v in first.items()}, {k: finite_or_none(v) for k, v in last.items()}),
+        string=record,
+        rounds=result.history,
+        steps=result.steps,
+        evaluations=result.evaluations,
+        seconds=result.seconds,
+    )
+
+
+def from_record(record: ResultRecord, string: WeightString) -> Result:
+    """The inverse of :func:`to_record`, for a string whose curve is :func:`curve_from_record`'s."""
+    return Result(
+        outcome=_outcome_from_record(record.outcome),
+        string=string,
+        threshold=record.threshold,
+        history=record.rounds,
+        bind=record.bind,
+        evaluation=record.evaluation,
+        names=record.names,
+        beads_before_pruning=record.string.beads_before_pruning,
+    )
+
+
+def curve_from_record(record: CurveRecord) -> StringCurve:
+    """The measured curve of a string read from disk."""
+    values = {name: tuple(map(none_as_infinity, v)) for name, v in record.values.items()}
+    return StringCurve(record.s, record.segment, record.t, values)
+
+
+def _outcome_record(outcome: Outcome) -> OutcomeRecord:
+    if isinstance(outcome, Unresolved):
+        return OutcomeRecord(kind="unresolved", reason=outcome.reason, message=str(outcome), evidence=outcome.evidence)
+    return OutcomeRecord(kind="connected", message=str(outcome))
+
+
+def _outcome_from_record(record: OutcomeRecord) -> Outcome:
+    if record.kind == "unresolved" and record.reason is not None and record.evidence is not None:
+        return Unresolved(record.reason, record.evidence)
+    return Connected()
+
+
+def from_run(directory: RunDirectory, problem: LossProblem | None = None) -> Result:
+    """The result that a run directory holds.
+
+    Raises:
+        InvalidRun: the run is not finished, or damaged.
+    """
+    record = directory.result()
+    beads = directory.string()
+    if problem is not None:
+        beads = beads.to(problem.device)
+    return from_record(record, WeightString(problem, beads, curve_from_record(record.string.curve)))
+
+
+def load(store: str | os.PathLike[str], problem: LossProblem | None = None) -> Result:
+    """Read a finished run from disk.
+
+    Args:
+        store: the run directory.
+        problem: give one to measure the string anew; without it, the string answers from its record.
+
+    Raises:
+        InvalidRun: there is no finished run, or it is damaged.
+        InvalidCheckpoint: the beads are not the problem's.
+    """
+    return from_run(RunDirectory(store), problem)

@@ -1,0 +1,94 @@
+"""A string under construction: links between neighbouring beads, in order along the path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from weightstring.arrays import Theta, Thetas
+from weightstring.path import Segment
+from weightstring.search.jobs import Measure, Measured
+
+
+@dataclass(frozen=True)
+class Bead:
+    """A model on the string, its height, and the place in the search where it was made."""
+
+    name: str
+    theta: Theta
+    value: float
+
+
+@dataclass(frozen=True)
+class Link:
+    """The segment between two neighbouring beads.
+
+    Args:
+        left: the bead nearer the first end.
+        right: the other one.
+        depth: how many insertions lie between it and the first segment.
+        measured: what its loss curve showed; None before it was measured.
+        attempts: descents from it that failed.
+    """
+
+    left: Bead
+    right: Bead
+    depth: int = 0
+    measured: Measured | None = None
+    attempts: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its place in the search."""
+        return f"{self.left.name}-{self.right.name}"
+
+    @property
+    def descent_name(self) -> str:
+        """The place of the next descent from it."""
+        return f"{self.name}/{self.attempts}"
+
+    @property
+    def segment(self) -> Segment:
+        """The segment itself."""
+        return Segment(self.left.theta, self.right.theta)
+
+    @property
+    def open(self) -> bool:
+        """Measured, and over the threshold."""
+        return self.measured is not None and not self.measured.accepted
+
+    @property
+    def height(self) -> float:
+        """Its largest sample; -inf before it was measured."""
+        return self.measured.top.value if self.measured else -math.inf
+
+    def measure(self, threshold: float) -> Measure:
+        """The job that measures it."""
+        return Measure(self.name, self.segment, (self.left.value, self.right.value), threshold)
+
+
+Chain = tuple[Link, ...]
+
+
+def beads_of(chain: Sequence[Link]) -> tuple[Bead, ...]:
+    """The beads along a chain, its ends included."""
+    return (chain[0].left, *(link.right for link in chain))
+
+
+def thetas_of(chain: Sequence[Link]) -> Thetas:
+    """The models along a chain (n, P)."""
+    return torch.stack([bead.theta for bead in beads_of(chain)])
+
+
+def is_string(chain: Sequence[Link]) -> bool:
+    """Whether every link has been measured and accepted."""
+    return all(link.measured is not None and link.measured.accepted for link in chain)
+
+
+def detour(left: Link, right: Link) -> float:
+    """How much longer the way over the bead between two links is than the straight one."""
+    straight = Segment(left.left.theta, right.right.theta).length
+    return left.segment.length + right.segment.length - straight

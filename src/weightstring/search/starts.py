@@ -1,0 +1,74 @@
+"""Where descents start, and from where they are tried again."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from weightstring.arrays import Theta
+from weightstring.descent import Start
+from weightstring.path import Segment
+from weightstring.randomness import generator
+from weightstring.search.chain import Bead, Link
+from weightstring.search.jobs import Descend
+from weightstring.search.strategy import Task
+
+Insert = Literal["maximum", "midpoint"]
+
+MARGIN = 1 / 32
+"""A bead is inserted at least this far from the ends of its segment, or it would duplicate one."""
+JITTER = 0.05
+"""Length of a random displacement, as a share of the segment's."""
+
+
+def aim(threshold: float, alpha: float) -> float:
+    """α L0; for a negative threshold, where α L0 would lie above it, as far below.
+
+    >>> aim(2.0, 0.75), aim(-2.0, 0.75)
+    (1.5, -2.5)
+    """
+    return threshold - (1 - alpha) * abs(threshold)
+
+
+def descent_from_bead(bead: Bead, task: Task, alpha: float) -> Descend:
+    """Find a bead that lies lower a neighbour, by descent from itself."""
+    return Descend(Start(bead.theta, aim(task.threshold, alpha), task.threshold, f"{bead.name}/neighbour"))
+
+
+def descent_from_link(link: Link, task: Task, alpha: float, insert: Insert) -> Descend:
+    """Descend from a point on an open link: t*, and other points after failures.
+
+    In turn: the maximum (or the midpoint, as ``insert`` says), the second maximum, the midpoint, a
+    random displacement from t*, and from t* with a smaller and a larger learning rate; then further
+    displacements.
+    """
+    theta, rate = _starting_point(link, task.seed, insert)
+    return Descend(Start(theta, aim(task.threshold, alpha), task.threshold, link.descent_name, rate))
+
+
+def _starting_point(link: Link, seed: int, insert: Insert) -> tuple[Theta, float]:
+    assert link.measured is not None
+    peaks = [_inside(peak.t) for peak in link.measured.peaks]
+    t_star = peaks[0] if insert == "maximum" else 0.5
+    second = peaks[1] if len(peaks) > 1 else 0.5 + (t_star - 0.5) / 2
+    plain = {0: (t_star, 1.0), 1: (second, 1.0), 2: (0.5, 1.0), 4: (t_star, 0.3), 5: (t_star, 3.0)}
+    if link.attempts in plain:
+        t, rate = plain[link.attempts]
+        return _at(link.segment, t), rate
+    return _displaced(link, t_star, seed), 1.0
+
+
+def _displaced(link: Link, t: float, seed: int) -> Theta:
+    theta = _at(link.segment, t)
+    noise = torch.randn(len(theta), generator=generator(seed, "jitter", link.descent_name), dtype=torch.float64)
+    scale = JITTER * link.segment.length / float(noise.norm())
+    return theta + (scale * noise).to(theta)
+
+
+def _at(segment: Segment, t: float) -> Theta:
+    return segment.at(torch.tensor([t], dtype=torch.float64))[0]
+
+
+def _inside(t: float) -> float:
+    return min(max(t, MARGIN), 1 - MARGIN)

@@ -1,0 +1,121 @@
+"""When to stop without a string (Section II.D): rules that compose with ``|``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from weightstring.errors import InvalidSetting
+from weightstring.path import Reason
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Args:
+        beads: beads on the string, ends counted.
+        pending: descents about to be run.
+        steps: gradient steps so far, summed over all beads.
+        seconds: time spent so far, over all sessions of the run.
+    """
+
+    beads: int = 0
+    pending: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+
+class StopRule(ABC):
+    """A limit on a search. ``a | b`` stops at whichever comes first."""
+
+    @abstractmethod
+    def reason(self, progress: Progress) -> Reason | None:
+        """Why to stop here, or None to go on."""
+
+    def plain(self) -> tuple[dict[str, Any], ...]:
+        """The rules as JSON values, for a run's manifest."""
+        return ({"rule": type(self).__name__, **asdict(self)},)  # type: ignore[call-overload]
+
+    def __or__(self, other: StopRule) -> StopRule:
+        return AnyOf((self, other))
+
+
+@dataclass(frozen=True)
+class AnyOf(StopRule):
+    """Stops when any of its rules does."""
+
+    rules: tuple[StopRule, ...]
+
+    def reason(self, progress: Progress) -> Reason | None:
+        """The first rule's reason that has one."""
+        return next((reason for rule in self.rules if (reason := rule.reason(progress))), None)
+
+    def plain(self) -> tuple[dict[str, Any], ...]:
+        """All its rules."""
+        return tuple(plain for rule in self.rules for plain in rule.plain())
+
+
+@dataclass(frozen=True)
+class MaxBeads(StopRule):
+    """At most ``count`` beads on the string, its two ends included.
+
+    >>> (MaxBeads(64) | Budget(seconds=600)).reason(Progress(beads=64, pending=1))
+    'beads'
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 2:
+            raise InvalidSetting(f"MaxBeads({self.count}): a string has at least its two ends")
+
+    def reason(self, progress: Progress) -> Reason | None:
+        """``beads`` when the next round could exceed the limit."""
+        return "beads" if progress.pending and progress.beads + progress.pending > self.count else None
+
+
+@dataclass(frozen=True)
+class MaxSteps(StopRule):
+    """At most about ``count`` gradient steps, summed over all beads; a round that has begun is finished."""
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InvalidSetting(f"MaxSteps({self.count}): must be at least 1")
+
+    def reason(self, progress: Progress) -> Reason | None:
+        """``steps`` when descents are due and the limit is reached."""
+        return "steps" if progress.pending and progress.steps >= self.count else None
+
+
+@dataclass(frozen=True)
+class Budget(StopRule):
+    """At most ``seconds`` of search, over all sessions of a run. The round under way is given up."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise InvalidSetting(f"Budget(seconds={self.seconds}): must be positive")
+
+    def reason(self, progress: Progress) -> Reason | None:
+        """``time`` when the budget is spent."""
+        return "time" if progress.seconds >= self.seconds else None
+
+
+def stop_from_plain(plain: Sequence[Mapping[str, Any]]) -> StopRule:
+    """The inverse of :meth:`StopRule.plain`.
+
+    Raises:
+        InvalidSetting: an unknown rule or a value out of range.
+    """
+    rules = {kind.__name__: kind for kind in (MaxBeads, MaxSteps, Budget)}
+    try:
+        made = [rules[entry["rule"]](**{k: v for k, v in entry.items() if k != "rule"}) for entry in plain]
+    except (KeyError, TypeError) as problem:
+        raise InvalidSetting(f"unknown stopping rule {list(plain)!r:.200}: {problem}") from None
+    return AnyOf(tuple(made))

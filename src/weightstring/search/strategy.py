@@ -1,0 +1,56 @@
+"""What a search method is: propose → run → absorb.
+
+A strategy is configuration. Its state travels separately: ``propose`` says which independent jobs
+come next, ``absorb`` takes in their results; both are pure, so a state can be rebuilt from a
+journal of results. No jobs means that it is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from weightstring.path import Evidence, Reason
+from weightstring.search.chain import Bead, Chain
+from weightstring.search.jobs import Job, Result
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of a strategy.
+
+    Args:
+        ends: the two models to connect, with their heights.
+        threshold: L0.
+        seed: of everything drawn at random.
+    """
+
+    ends: tuple[Bead, Bead]
+    threshold: float
+    seed: int
+
+
+State = TypeVar("State")
+
+
+class Strategy(Protocol[State]):
+    """One method of finding a string."""
+
+    def start(self, task: Task) -> State:
+        """The state before the first round."""
+
+    def propose(self, state: State) -> tuple[Job, ...]:
+        """The next round's jobs, independent of each other and named uniquely within the search."""
+
+    def absorb(self, state: State, results: Mapping[str, Result]) -> State:
+        """The state after a round, whole: one result for every job proposed, by its name."""
+
+    def failure(self, state: State) -> Reason | None:
+        """Why the method gave up, if it has. Without jobs to propose and without a failure it has succeeded."""
+
+    def chain(self, state: State) -> Chain:
+        """The string as it stands."""
+
+    def evidence(self, state: State) -> Evidence:
+        """Where the search stands, in numbers (Section II.D)."""

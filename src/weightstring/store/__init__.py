@@ -1,0 +1,20 @@
+"""Runs on disk: what is written, when, and how it is read back."""
+
+from weightstring.store.checkpoints import read_checkpoint, write_checkpoint
+from weightstring.store.directory import RunDirectory, digest, replace_file
+from weightstring.store.journal import InMemory, Journal, Round
+from weightstring.store.records import Manifest, ResultRecord, RoundRecord
+
+__all__ = [
+    "InMemory",
+    "Journal",
+    "Manifest",
+    "ResultRecord",
+    "Round",
+    "RoundRecord",
+    "RunDirectory",
+    "digest",
+    "read_checkpoint",
+    "replace_file",
+    "write_checkpoint",
+]

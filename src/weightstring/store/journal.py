@@ -1,0 +1,43 @@
+"""The journal: what a run's state is rebuilt from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+
+from weightstring.store.records import JobResult
+
+
+class Round(NamedTuple):
+    """One finished round of a search.
+
+    ``jobs`` are the jobs' names and ``results`` their results, in the same order;
+    ``thetas`` (k, P) holds the models that came of the k descents among them.
+    """
+
+    jobs: tuple[str, ...]
+    results: tuple[JobResult, ...]
+    thetas: torch.Tensor | None
+    seconds: float
+
+
+class Journal(Protocol):
+    """Where a search writes its finished rounds and finds those of an earlier session."""
+
+    def replay(self) -> list[Round]:
+        """The rounds written so far."""
+
+    def append(self, finished: Round) -> None:
+        """Write a round; when this returns, it survives a power cut."""
+
+
+class InMemory:
+    """The journal of a search that is not kept."""
+
+    def replay(self) -> list[Round]:
+        """Nothing was kept."""
+        return []
+
+    def append(self, finished: Round) -> None:
+        """Keep nothing: the search's state holds all that it needs."""

@@ -1,0 +1,188 @@
+"""What a run directory says: the schema of its JSON files.
+
+Unknown fields are refused when read, so a file of another version or a forged one cannot
+pass for a run. JSON has no infinity: a loss that is not finite is stored as null.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from weightstring.path.outcome import Evidence, Reason
+
+FORMAT = 1
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every record: immutable, and strict about its fields."""
+
+
+class Parameter(Record, frozen=True, kw_only=True):
+    """Where one parameter lies in θ."""
+
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+    aliases: tuple[str, ...] = ()
+    """Further names under which the module's state_dict holds the same (tied) tensor."""
+
+
+class Task(Record, frozen=True, kw_only=True):
+    """How to build the problem again: a built-in name or ``file.py:function``, and its options."""
+
+    name: str
+    options: dict[str, str] = {}
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """Everything that determines a run's result, written once, before its first round."""
+
+    format: int
+    versions: dict[str, str]
+    task: Task | None
+    problem: str
+    """Digest of the module's structure, its constant tensors, the data and the recipe."""
+    ends: tuple[str, str]
+    """SHA-256 of the two ends' bytes."""
+    end_losses: tuple[float, float]
+    """The bound quantity at the two ends."""
+    threshold: float
+    bind: str
+    seed: int
+    strategy: dict[str, Any]
+    engine: str
+    threads: int
+    stop: tuple[dict[str, Any], ...] = ()
+    """Limits of the first session; they do not determine the result, only where it stops."""
+    size: int
+    dtype: str
+    parameters: tuple[Parameter, ...]
+    """Layout of θ; empty for an analytic surface."""
+
+
+class OutcomeRecord(Record, frozen=True, kw_only=True):
+    """``kind`` is connected or unresolved; the rest belongs to unresolved."""
+
+    kind: Literal["connected", "unresolved"]
+    reason: Reason | None = None
+    message: str = ""
+    evidence: Evidence | None = None
+
+
+class SegmentRecord(Record, frozen=True, kw_only=True):
+    """One segment of the string: its length, its largest sampled bound quantity and where (t)."""
+
+    length: float
+    max: float | None
+    t: float
+
+
+class CurveRecord(Record, frozen=True, kw_only=True):
+    """Every quantity along the whole string, sampled: S points in order from the first end to the last.
+
+    ``s`` is the arc length divided by the string's length; ``segment`` and ``t`` say on which
+    segment and where on it the point lies. A bead appears once.
+    """
+
+    s: tuple[float, ...]
+    segment: tuple[int, ...]
+    t: tuple[float, ...]
+    values: dict[str, tuple[float | None, ...]]
+
+
+class StringRecord(Record, frozen=True, kw_only=True):
+    """The string that was found, in numbers."""
+
+    beads: int
+    """Beads, the two ends counted."""
+    beads_before_pruning: int
+    length: float
+    distance: float
+    """Euclidean distance between the ends, over all parameters."""
+    normalized_length: float | None
+    """Length over distance; null where the ends coincide and the string does not."""
+    max_loss: float | None
+    """Largest sampled evaluation loss."""
+    barriers: dict[str, float | None]
+    """max, over_ends, over_mean, over_linear of the sampled evaluation loss."""
+    segments: tuple[SegmentRecord, ...]
+    curve: CurveRecord
+
+
+class RoundRecord(Record, frozen=True, kw_only=True):
+    """One round of the search, for its history."""
+
+    depth: int
+    """The largest depth on the string after it."""
+    descents: int
+    measured: int
+    """Segments measured."""
+    open: int
+    """Segments over the threshold after it."""
+    beads: int
+    """Beads on the string after it, ends counted."""
+    steps: int
+    """Gradient steps, summed over its descents."""
+    evaluations: int = 0
+    """Models measured."""
+    max: float | None
+    """Largest sample of the bound quantity on the segments measured; null if none was."""
+    seconds: float
+
+
+class ResultRecord(Record, frozen=True, kw_only=True):
+    """``result.json``: the verdict and every number behind it."""
+
+    outcome: OutcomeRecord
+    threshold: float
+    bind: str
+    """Which quantity the threshold binds: evaluate, train, both, or a metric's name."""
+    names: tuple[str, ...] = ("loss",)
+    """The measured quantities whose largest that is."""
+    evidence: str
+    """``sampled``: every maximum here is over finitely many points."""
+    evaluation: str
+    """What the evaluation set is: ``evaluate``, or ``train`` where no evaluation set was given."""
+    ends: tuple[dict[str, float | None], dict[str, float | None]]
+    string: StringRecord
+    rounds: tuple[RoundRecord, ...]
+    steps: int
+    """Gradient steps, summed over all beads."""
+    evaluations: int
+    """Models measured, summed over the whole search."""
+    seconds: float
+
+
+class MeasuredRecord(Record, frozen=True, kw_only=True, tag="measured"):
+    """A measured segment in the journal: its highest sampled peaks (t, height), null where not finite."""
+
+    accepted: bool
+    peaks: tuple[tuple[float, float | None], ...]
+    evaluations: int
+
+
+class DescendedRecord(Record, frozen=True, kw_only=True, tag="descended"):
+    """A finished descent in the journal; its θ is in the round's bead file."""
+
+    value: float | None
+    status: Literal["reached", "exhausted", "diverged"]
+    steps: int
+    evaluations: int
+
+
+JobResult = MeasuredRecord | DescendedRecord
+
+
+class Line(Record, frozen=True, kw_only=True):
+    """One line of the journal: a finished round."""
+
+    round: int
+    jobs: tuple[str, ...]
+    """The jobs' names."""
+    results: tuple[JobResult, ...]
+    """Their results, in the same order."""
+    beads: str | None
+    """SHA-256 of the round's bead file; null in a round without descents."""
+    seconds: float

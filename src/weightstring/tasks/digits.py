@@ -1,0 +1,59 @@
+"""Handwritten digits: the 1,797 real ones that scikit-learn carries, so no download is needed.
+
+They are 8×8 grey images from the test set of E. Alpaydin and C. Kaynak, "Optical Recognition of
+Handwritten Digits", UCI Machine Learning Repository, 1998.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from weightstring.errors import InvalidSetting
+from weightstring.problem import ModuleProblem
+from weightstring.protocol import Recipe
+from weightstring.randomness import generator
+
+TRAIN_SIZE = 1297
+"""Images to train on; the other 500 are the evaluation set."""
+
+
+def digits(width: int = 64, depth: int = 2, batch_size: int = 128, data_seed: int = 0) -> ModuleProblem:
+    """A multilayer perceptron, 64-width-…-width-10 with ReLU, cross-entropy, and the error rate as metric.
+
+    Args:
+        width: units in each hidden layer.
+        depth: hidden layers.
+        batch_size: images in a minibatch.
+        data_seed: of the split into training and evaluation images.
+
+    >>> problem = digits()
+    >>> problem.size, problem.quantities
+    (8970, ('loss', 'error', 'train_loss', 'train_error'))
+    """
+    if width < 1 or depth < 0:
+        raise InvalidSetting(f"digits: width={width}, depth={depth}: width must be positive, depth not negative")
+    images, labels = load_digits(return_X_y=True)
+    inputs = torch.tensor(images, dtype=torch.float32) / 16  # grey levels are 0 to 16
+    targets = torch.tensor(labels, dtype=torch.int64)
+    order = torch.randperm(len(inputs), generator=generator(data_seed, "digits split"))
+    train, evaluate = order[:TRAIN_SIZE], order[TRAIN_SIZE:]
+    sizes = [64, *[width] * depth]
+    hidden = [layer for m, n in pairwise(sizes) for layer in (nn.Linear(m, n), nn.ReLU())]
+    return ModuleProblem(
+        nn.Sequential(*hidden, nn.Linear(sizes[-1], 10)),
+        nn.CrossEntropyLoss(),
+        train=(inputs[train], targets[train]),
+        evaluate=(inputs[evaluate], targets[evaluate]),
+        metrics={"error": error_rate},
+        batch_size=batch_size,
+        recipe=Recipe("adam", {"lr": 1e-3}),
+    )
+
+
+def error_rate(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Share of examples whose largest output is not their class."""
+    return (output.argmax(-1) != target).double().mean()
