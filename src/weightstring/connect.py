@@ -171,7 +171,7 @@ def _manifest(
         format=FORMAT,
         versions={
             "weightstring": version("weightstring"),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "python": platform.python_version(),
         },
         task=task,

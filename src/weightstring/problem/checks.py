@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -174,19 +175,23 @@ def check_mean(
     size = min(len(data), PROBE)
     if len(data) <= computation.chunk or size < 2:
         return
-    batch = [data.take(slice(size)), data.take(slice(size // 3 or 1)), data.take(slice(size // 3 or 1, size))]
+    spread = data.take(torch.arange(size, device=theta.device) * len(data) // size)
+    # Sorted by target, the parts hold different classes, so that class weights and ignored classes show.
+    batch = spread.take(spread.targets.reshape(size, -1).double().mean(dim=1).argsort())
+    cut = size // 3 or 1
+    pieces = [batch, batch.take(slice(cut)), batch.take(slice(cut, size))]
     with torch.no_grad():
-        outputs = [computation.evaluating(theta, part) for part in batch]
+        outputs = [computation.evaluating(theta, part) for part in pieces]
         for label, criterion in {"loss_fn": computation.loss_fn, **metrics}.items():
             values = [
                 float(number(criterion(output, part.targets), theta))
-                for output, part in zip(outputs, batch, strict=True)
+                for output, part in zip(outputs, pieces, strict=True)
             ]
             whole, *parts = values
-            mean = sum(len(part) / size * value for part, value in zip(batch[1:], parts, strict=True))
+            mean = sum(len(part) / size * value for part, value in zip(pieces[1:], parts, strict=True))
             scale = max(map(abs, values))
             tolerance = max(MEAN_TOLERANCE, 10 * torch.finfo(theta.dtype).eps) * scale
-            if abs(whole - mean) > tolerance:
+            if isfinite(whole) and not abs(whole - mean) <= tolerance:
                 raise InvalidSetting(
                     f"{label} is not a mean over examples: {whole:.6g} on {size} of {name} but {mean:.6g} as the mean "
                     f"of two parts: use reduction='mean' (no class weights, no ignore_index), or pass "

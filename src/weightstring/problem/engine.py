@@ -173,7 +173,7 @@ class Trial:
         theta: the models tried are this one plus noise of a tenth of its size.
         train: training examples.
         evaluation: evaluation examples.
-        loss_fn: what is measured on these.
+        criteria: what is measured on these, the loss first; only the loss is compared, metrics may jump.
         batch_size: examples in a minibatch.
         elements: see :func:`width`.
     """
@@ -183,7 +183,7 @@ class Trial:
     theta: Theta
     train: Examples
     evaluation: Examples
-    loss_fn: Criterion
+    criteria: Sequence[Criterion]
     batch_size: int
     elements: int
 
@@ -246,8 +246,8 @@ class Trial:
         sample, inputs = self.evaluation.take(slice(TRIAL_EXAMPLES)), self.train.take(slice(TRIAL_EXAMPLES))
         gradient = gradient_models(self.quiet, thetas, self.train, rows, width(engine, rows.shape[1], self.elements))
         at_once = width(engine, max(len(sample), len(inputs)), self.elements)
-        values = measure_models(self.quiet, thetas, inputs, [(sample, [self.loss_fn])], at_once)
-        return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values.cpu()
+        values = measure_models(self.quiet, thetas, inputs, [(sample, self.criteria)], at_once)
+        return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values[:, :1].cpu()
 
     def _models(self) -> tuple[Thetas, Rows]:
         generator = torch.Generator().manual_seed(0)

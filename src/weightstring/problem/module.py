@@ -311,7 +311,7 @@ class ModuleProblem:
             theta=self._theta,
             train=self._train,
             evaluation=self._sets()[""],
-            loss_fn=loss_fn,
+            criteria=list(self._criteria.values()),
             batch_size=min(self._batch_size or len(self._train), chunk),
             elements=self._elements,
         )

@@ -1,0 +1,35 @@
+"""Train a random model to a level: step 1 of the greedy algorithm (Section II.B)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from weightstring.arrays import Theta, Thetas, Values
+from weightstring.descent import Start, descend
+from weightstring.errors import LevelNotReached
+from weightstring.protocol import LossProblem
+
+
+def fit_from(
+    problem: LossProblem, start: Theta, *, seed: int, until: float, max_steps: int | None, quantity: str
+) -> Theta:
+    """Descend from ``start`` by the problem's recipe until ``quantity`` is at most ``until``.
+
+    Raises:
+        LevelNotReached: the descent ended above ``until``; carries the best θ.
+    """
+
+    def height(thetas: Thetas) -> Values:
+        return problem.measure(thetas, (quantity,))[quantity]
+
+    recipe = problem.recipe if max_steps is None else dataclasses.replace(problem.recipe, max_steps=max_steps)
+    (descended,) = descend(problem, height, [Start(start, until, until, "fit")], seed=seed, recipe=recipe)
+    if descended.status != "reached":
+        how = "diverged" if descended.status == "diverged" else "stopped improving or ran out of steps"
+        raise LevelNotReached(
+            f"training from seed {seed} {how} after {descended.steps} steps: best {quantity} {descended.value:.6g}, "
+            f"wanted {until:.6g}; raise until, allow more max_steps, or try another seed or recipe",
+            descended.theta,
+            descended.value,
+        )
+    return descended.theta

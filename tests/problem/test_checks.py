@@ -1,0 +1,157 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic
+from weightstring.problem import ModuleProblem
+
+INPUTS = torch.arange(400.0).view(200, 2) / 100 - 1
+CLASSES = torch.arange(200) % 3
+
+
+class Module(nn.Module):
+    """A linear layer with something wrong after it."""
+
+    def __init__(self, outputs: int = 3) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, outputs)
+        self.register_buffer("seen", torch.zeros(()))
+        self.calls = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.after(self.linear(inputs))
+
+    def after(self, output: torch.Tensor) -> torch.Tensor:
+        return output
+
+
+class Random(Module):
+    def after(self, output: torch.Tensor) -> torch.Tensor:
+        return functional.dropout(output)
+
+
+class Counting(Module):
+    def after(self, output: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return output * self.calls
+
+
+class Updating(Module):
+    def after(self, output: torch.Tensor) -> torch.Tensor:
+        self.seen += 1
+        return output
+
+
+class Detached(Module):
+    def after(self, output: torch.Tensor) -> torch.Tensor:
+        return output.detach()
+
+
+class OnlyEvaluating(Module):
+    def after(self, output: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            raise NotImplementedError("no training here\nat all")
+        return output
+
+
+def build(net: nn.Module, loss=functional.cross_entropy, inputs=INPUTS, targets=CLASSES, **settings: object):
+    torch.manual_seed(0)
+    return ModuleProblem(net, loss, (inputs, targets), **settings)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            Random,
+            r"^two evaluations of one theta differ .* draws at random in evaluation mode: pass training=self.training",
+        ),
+        (Counting, r"^two evaluations of one theta differ .* keeps a state from call to call: reset it in forward$"),
+        (Updating, r"^buffer 'seen' changes while net evaluates, .*: update it only if self.training$"),
+    ],
+)
+def test_a_loss_that_is_no_function_of_theta_is_refused(make, message):
+    with pytest.raises(NotDeterministic, match=message):
+        build(make())
+
+
+@pytest.mark.parametrize("spoilt", [3, 250, -1])
+def test_targets_out_of_range_are_found_wherever_they_are(spoilt):
+    targets = CLASSES.clone()
+    targets[170] = spoilt
+    with pytest.raises(
+        InvalidData, match=rf"^train targets must be in \[0, 3\): found {min(spoilt, 0)}..{max(spoilt, 2)} "
+    ):
+        build(nn.Linear(2, 3), targets=targets)
+
+
+def test_tokens_out_of_range_are_found_wherever_they_are():
+    tokens = CLASSES.clone()
+    tokens[170] = 5
+    with pytest.raises(
+        InvalidData, match=r"^net cannot take the train inputs \(\d+,\) int64 with integers 0..5: index out of"
+    ):
+        build(nn.Embedding(3, 3), inputs=tokens)
+
+
+def test_inputs_that_do_not_fit_are_refused():
+    with pytest.raises(InvalidData, match=r"^net cannot take the train inputs \(\d+, 2\) float32: mat1 and mat2 .*\)$"):
+        build(nn.Linear(5, 3))
+    with pytest.raises(InvalidData, match=r"inputs x=\(\d+, 2\) float32: .*unexpected keyword argument 'x'$"):
+        build(nn.Linear(2, 3), inputs={"x": INPUTS})
+    with pytest.raises(
+        InvalidData, match=r"^holdout inputs \(5, 2\) float32, \(5, 2\) float32 differ in form from the train"
+    ):
+        build(nn.Linear(2, 3), holdout=((INPUTS[:5], INPUTS[:5]), CLASSES[:5]))
+
+
+def test_targets_that_do_not_fit_are_refused():
+    with pytest.raises(
+        InvalidData, match=r"^loss_fn cannot compare the output \(\d+, 3\) float32 with the train targets"
+    ):
+        build(nn.Linear(2, 3), targets=INPUTS)
+    with pytest.raises(InvalidData, match=r"train targets \(64,\) float32: Using a target size .* is different"):
+        build(nn.Linear(2, 1), functional.mse_loss, targets=INPUTS[:, 0])
+
+
+def test_a_loss_that_is_no_scalar_is_refused():
+    with pytest.raises(InvalidSetting, match=r"^loss_fn returned \(\d+,\) float32: it must return one floating tensor"):
+        build(nn.Linear(2, 3), nn.CrossEntropyLoss(reduction="none"))
+    with pytest.raises(InvalidSetting, match=r"^loss_fn returned a float: it must return one floating tensor"):
+        build(nn.Linear(2, 3), lambda output, targets: float(output.mean()))
+    with pytest.raises(InvalidSetting, match=r"^wrong returned \(\d+,\) bool: it must return one number, the mean"):
+        build(nn.Linear(2, 3), metrics={"wrong": lambda output, targets: output.argmax(dim=1) != targets})
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(reduction="sum"),
+        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 20.0, 0.1])),
+        nn.CrossEntropyLoss(ignore_index=1),
+    ],
+    ids=["sum", "class weights", "ignored class"],
+)
+def test_what_is_no_mean_is_measured_in_one_piece_or_refused(loss):
+    with pytest.raises(InvalidSetting, match=r"^loss_fn is not a mean over examples: .*, or pass chunk=200 to measure"):
+        build(nn.Linear(2, 3), loss, chunk=150)
+    net = nn.Linear(2, 3)
+    problem = build(net, loss, chunk=200)
+    measured = problem.measure(problem.flatten(net)[None])["loss"]
+    assert float(measured) == pytest.approx(loss(net(INPUTS), CLASSES).item(), rel=1e-5)
+
+
+def test_metrics_have_to_be_means_too():
+    def perplexity(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(5 * output, targets).exp()
+
+    with pytest.raises(InvalidSetting, match=r"^perplexity is not a mean over examples"):
+        build(nn.Linear(2, 3), chunk=150, metrics={"perplexity": perplexity})
+
+
+def test_a_module_that_cannot_be_trained_is_refused():
+    with pytest.raises(InvalidModel, match=r"^the training loss does not depend on any trainable parameter: "):
+        build(Detached())
+    with pytest.raises(InvalidModel, match=r"cannot be trained on a minibatch of 128 examples: no training here$"):
+        build(OnlyEvaluating())
