@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
-install_import_hook("weightstring", "beartype.beartype")
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+install_import_hook("weightstring", f"{__name__}.checked")

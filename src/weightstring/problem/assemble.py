@@ -15,11 +15,11 @@ from weightstring.problem.functional import Computation, Criterion, Functional, 
 WRAPPED = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
 
 
-def adopt(net: nn.Module, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
     """A copy of the user's module where and in what the problem computes; ``net`` stays as it is.
 
     Args:
-        net: any module.
+        net: any module; anything else is refused.
         device: None: where net's first parameter is.
         dtype: None: that of net's trainable parameters.
 

@@ -84,7 +84,7 @@ def form(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def read(source: Source, name: str, dtype: torch.dtype, device: torch.device) -> Examples:
+def read(source: object, name: str, dtype: torch.dtype, device: torch.device) -> Examples:
     """Read a data set into memory: copies on ``device``, floating tensors as ``dtype``.
 
     A Dataset or DataLoader is read twice and must give the same both times. A DataLoader with
@@ -92,7 +92,7 @@ def read(source: Source, name: str, dtype: torch.dtype, device: torch.device) ->
     no information here; any other sampler is used as it is.
 
     Args:
-        source: (inputs, targets), a Dataset, or a re-iterable of (inputs, targets) batches.
+        source: a :data:`Source`; anything else is refused.
         name: what messages call the set.
         dtype: floating dtype of inputs and targets; integers stay as they are.
         device: where the set is kept.
@@ -123,7 +123,7 @@ def read(source: Source, name: str, dtype: torch.dtype, device: torch.device) ->
     return whole
 
 
-def _as_batches(source: Source, name: str) -> Iterable[object]:
+def _as_batches(source: object, name: str) -> Iterable[object]:
     """A tuple of one batch for tensors in memory, otherwise what has to be read twice."""
     if isinstance(source, DataLoader):
         return _in_order(source)

@@ -104,17 +104,18 @@ def width(engine: Engine, examples: int, elements: int) -> int:
 
 
 def measure_models(
-    computation: Computation, thetas: Thetas, train: Examples, wanted: Wanted, at_once: int
+    computation: Computation, thetas: Thetas, train: Examples, wanted: Wanted, engine: Engine, at_once: int
 ) -> Float64[Tensor, "B Q"]:
-    """:meth:`Computation.measure` of B models, ``at_once`` at a time (1: without vmap)."""
+    """:meth:`Computation.measure` of B models by ``engine``, ``at_once`` at a time.
+
+    A single model goes through vmap too: its kernels round differently from the loop's, and a model
+    must not lie over a threshold in one batch and under it in another.
+    """
     one = partial(computation.measure, train=train, wanted=wanted)
     with torch.no_grad(), _without_fallback_warnings():
-        return torch.cat(
-            [
-                vmap(one)(thetas[part]) if len(thetas[part]) > 1 else one(thetas[part.start])[None]
-                for part in _parts(len(thetas), at_once)
-            ]
-        )
+        if engine == "loop":
+            return torch.stack([one(theta) for theta in thetas])
+        return torch.cat([vmap(one)(thetas[part]) for part in _parts(len(thetas), at_once)])
 
 
 def gradient_models(
@@ -246,7 +247,7 @@ class Trial:
         sample, inputs = self.evaluation.take(slice(TRIAL_EXAMPLES)), self.train.take(slice(TRIAL_EXAMPLES))
         gradient = gradient_models(self.quiet, thetas, self.train, rows, width(engine, rows.shape[1], self.elements))
         at_once = width(engine, max(len(sample), len(inputs)), self.elements)
-        values = measure_models(self.quiet, thetas, inputs, [(sample, self.criteria)], at_once)
+        values = measure_models(self.quiet, thetas, inputs, [(sample, self.criteria)], engine, at_once)
         return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values[:, :1].cpu()
 
     def _models(self) -> tuple[Thetas, Rows]:

@@ -17,6 +17,7 @@ from weightstring.problem.checkpoint import Template
 from weightstring.problem.data import Examples, Source, read
 from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
 from weightstring.problem.engine import EngineChoice, Trial, engine_named, gradient_models, measure_models, width
+from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Criterion
 from weightstring.problem.initialise import random_copy
@@ -190,8 +191,7 @@ class ModuleProblem:
     def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:
         """Measure B models (B, P): float64 values (B,) on the CPU, by name.
 
-        A pure function of θ; computed side by side, a model's value may differ by rounding from
-        the one computed alone.
+        A pure function of θ, up to rounding that may depend on the engine.
 
         Raises:
             InvalidSetting: an unknown quantity.
@@ -210,8 +210,9 @@ class ModuleProblem:
         if not names or not len(thetas):
             return {name: torch.empty(len(thetas), dtype=torch.float64) for name in quantities}
         largest = max(len(examples) for examples in self._data.values())
-        at_once = self._at_once(len(thetas), min(largest, self._computation.chunk))
-        values = measure_models(self._computation, thetas, self._train, wanted, at_once).cpu()
+        engine = self.engine_choice().name
+        at_once = width(engine, min(largest, self._computation.chunk), self._elements)
+        values = measure_models(self._computation, thetas, self._train, wanted, engine, at_once).cpu()
         return {name: values[:, names.index(name)].clone() for name in quantities}
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
@@ -235,7 +236,8 @@ class ModuleProblem:
         if not len(thetas):
             return Gradient(thetas.new_zeros(0), torch.zeros_like(thetas))
         chunk = min(len(self._train), self._computation.chunk)
-        at_once = self._at_once(len(thetas), chunk if rows is None else rows.shape[1])
+        examples = chunk if rows is None else rows.shape[1]
+        at_once = 1 if len(thetas) == 1 else width(self.engine_choice().name, examples, self._elements)
         return gradient_models(self._computation, thetas, self._train, rows, at_once)
 
     def engine_choice(self) -> EngineChoice:
@@ -262,6 +264,27 @@ class ModuleProblem:
         """
         drawn = random_copy(self._net, seed, self._initialise)
         return self._layout.flatten(named_tensors(drawn)).to(self._device)
+
+    def fit(self, seed: int = 0, until: float = 0.05, max_steps: int | None = None, quantity: str = "loss") -> Theta:
+        """A random model trained by the recipe until its loss is at most ``until``: an end of a path (P,).
+
+        Args:
+            seed: of the random model and of its minibatches.
+            until: the level to reach.
+            max_steps: gradient steps at most; the recipe's limit by default.
+            quantity: whose level it is: the evaluation loss, or another of ``quantities``.
+
+        Raises:
+            LevelNotReached: training ended above ``until``; carries the best θ and its value.
+            InvalidSetting: an unknown quantity.
+
+        >>> x = torch.linspace(0, 1, 8).unsqueeze(1)
+        >>> problem = ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (x, 2 * x), batch_size=None)
+        >>> theta = problem.fit(seed=0, until=0.01)
+        >>> problem.measure(theta.unsqueeze(0))["loss"].item() <= 0.01
+        True
+        """
+        return fit_from(self, self.initial(seed), seed=seed, until=until, max_steps=max_steps, quantity=quantity)
 
     def fingerprint(self) -> str:
         """SHA-256 of all that determines a result: module, constants, data, loss, settings.
@@ -299,9 +322,6 @@ class ModuleProblem:
         if "holdout" in self._data:
             sets["holdout_"] = self._data["holdout"]
         return sets
-
-    def _at_once(self, models: int, examples: int) -> int:
-        return 1 if models == 1 else width(self.engine_choice().name, examples, self._elements)
 
     def _trial(self) -> Trial:
         loss_fn, chunk = self._criteria["loss"], self._computation.chunk
