@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +16,7 @@ from weightstring.arrays import Theta
 from weightstring.descent import batch_width
 from weightstring.errors import EndAboveThreshold, InvalidRun
 from weightstring.path import Bound, Connected, Unresolved, WeightString, check_theta, no_worse
-from weightstring.problem import ModuleProblem
+from weightstring.problem import EngineChoice, ModuleProblem, threads
 from weightstring.progress import Display, display
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result, from_run, to_record
@@ -90,7 +90,7 @@ def connect(
         found = directory.manifest() if directory and directory.exists else None
         if found and isinstance(problem, ModuleProblem):
             problem.use_engine(found.engine)  # The same arithmetic as in the first session.
-        with _threads(found.threads if found else torch.get_num_threads()):
+        with threads(found.threads if found else _engine(problem).threads):
             ends = _ends(bound, a, b)
             threshold = _threshold(ends, threshold, bind)
             recipe = recipe or problem.recipe
@@ -187,7 +187,7 @@ def _manifest(
             "recipe": dataclasses.asdict(recipe),
             "width": batch_width(problem),
         },
-        engine=module.engine_choice().name if module else "analytic",
+        engine=_engine(problem).name,
         threads=torch.get_num_threads(),
         stop=stop.plain(),
         size=problem.size,
@@ -196,6 +196,12 @@ def _manifest(
             Parameter(name=e.name, shape=tuple(e.shape), offset=e.offset, aliases=tuple(e.aliases)) for e in entries
         ),
     )
+
+
+def _engine(problem: LossProblem) -> EngineChoice:
+    if isinstance(problem, ModuleProblem):
+        return problem.engine_choice()
+    return EngineChoice("loop", "the problem's own")
 
 
 _IDENTITY = {
@@ -221,13 +227,3 @@ def _same_run(directory: RunDirectory, found: Manifest, asked: Manifest) -> None
             raise InvalidRun(
                 f"{directory.path}: an end measured {old:.9g} when it was begun and {new:.9g} now: has loss_fn changed?"
             )
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

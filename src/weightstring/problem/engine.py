@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from time import perf_counter
@@ -49,6 +49,9 @@ TRIAL_EXAMPLES = 512
 GAIN = 1.1
 """How much faster vmap has to be."""
 
+THREADS_GAIN = 1.4
+"""How much faster all threads have to be than one."""
+
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Relative difference between the engines that rounding explains."""
 
@@ -66,6 +69,7 @@ class EngineChoice:
         reason: one sentence.
         speedup: time of the loop over time of vmap; None where it was not measured.
         agreement: largest relative difference between the two; None where it was not measured.
+        threads: CPU threads that pay; None where it was not measured.
 
     >>> EngineChoice("loop", "loop: set by the caller").name
     'loop'
@@ -75,6 +79,7 @@ class EngineChoice:
     reason: str
     speedup: float | None = None
     agreement: float | None = None
+    threads: int | None = None
 
 
 def engine_named(engine: str) -> Engine:
@@ -189,7 +194,11 @@ class Trial:
     elements: int
 
     def choose(self) -> EngineChoice:
-        """Take vmap if it works, agrees with the loop and is faster."""
+        """Take vmap if it works, agrees with the loop and is faster; then the threads that pay."""
+        choice = self._choose_engine()
+        return replace(choice, threads=self._choose_threads(choice.name))
+
+    def _choose_engine(self) -> EngineChoice:
         try:
             agreement = self.agreement()
         except Exception as error:  # whatever a module raises under vmap, the loop runs it
@@ -222,6 +231,17 @@ class Trial:
                 f"{self.tolerance:.0e} that rounding explains: pass engine='auto' or 'loop'"
             )
         return EngineChoice("vmap", "vmap: set by the caller", None, agreement)
+
+    def _choose_threads(self, engine: Engine) -> int | None:
+        """One thread unless all of them gain clearly: on a busy machine they wait for each other."""
+        available = torch.get_num_threads()
+        if self.theta.is_cuda or available == 1:
+            return None
+        run = partial(self._run, engine)
+        together = _best_time(run)
+        with threads(1):
+            alone = _best_time(run)
+        return available if alone > THREADS_GAIN * together else 1
 
     @property
     def tolerance(self) -> float:
@@ -275,6 +295,17 @@ def _best_time(run: Callable[[], Sequence[Tensor]], repeats: int = 5, budget: fl
         if perf_counter() - begin > budget:
             break
     return best
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with ``count`` CPU threads for a while; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -16,7 +16,15 @@ from weightstring.problem.buffers import resolve, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.data import Examples, Source, read
 from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
-from weightstring.problem.engine import EngineChoice, Trial, engine_named, gradient_models, measure_models, width
+from weightstring.problem.engine import (
+    EngineChoice,
+    Trial,
+    engine_named,
+    gradient_models,
+    measure_models,
+    threads,
+    width,
+)
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Criterion
@@ -241,7 +249,7 @@ class ModuleProblem:
         return gradient_models(self._computation, thetas, self._train, rows, at_once)
 
     def engine_choice(self) -> EngineChoice:
-        """Which engine computes several models, and why; a trial of under a second the first time."""
+        """Which engine and how many threads compute, and why; a trial of about a second the first time."""
         if self._choice is None:
             self._choice = self._trial().choose()
         return self._choice
@@ -284,7 +292,9 @@ class ModuleProblem:
         >>> problem.measure(theta.unsqueeze(0))["loss"].item() <= 0.01
         True
         """
-        return fit_from(self, self.initial(seed), seed=seed, until=until, max_steps=max_steps, quantity=quantity)
+        start = self.initial(seed)
+        with threads(self.engine_choice().threads):
+            return fit_from(self, start, seed=seed, until=until, max_steps=max_steps, quantity=quantity)
 
     def fingerprint(self) -> str:
         """SHA-256 of all that determines a result: module, constants, data, loss, settings.
