@@ -36,7 +36,7 @@ def draw(run: str, out: str) -> None:
         axes.set_xlabel("share of the way")
     low = min(string.curve.values["loss"])
     close.set_ylim(low - 0.15 * (result.threshold - low), result.threshold + 0.6 * (result.threshold - low))
-    wide.set_ylabel("loss on 500 unseen digits")
+    wide.set_ylabel("evaluation loss, 500 digits")
     wide.set_title("sampled loss between two digit classifiers", fontsize=10)
     close.set_title("the same, close to the threshold", fontsize=10)
     wide.legend(frameon=False, fontsize=9)
