@@ -141,8 +141,8 @@ def curve_from_record(record: CurveRecord) -> StringCurve:
 
 def _outcome_record(outcome: Outcome) -> OutcomeRecord:
     if isinstance(outcome, Unresolved):
-        return OutcomeRecord(kind="unresolved", reason=outcome.reason, message=str(outcome), evidence=outcome.evidence)
-    return OutcomeRecord(kind="connected", message=str(outcome))
+        return OutcomeRecord(kind="unresolved", reason=outcome.reason, evidence=outcome.evidence)
+    return OutcomeRecord(kind="connected")
 
 
 def _outcome_from_record(record: OutcomeRecord) -> Outcome:

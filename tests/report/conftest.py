@@ -140,8 +140,7 @@ def run(
 
 STUCK = OutcomeRecord(
     kind="unresolved",
-    reason="stalled",
-    message="segment 0 stayed at 0.93 over 4 depths",
+    reason="depth",
     evidence=Evidence(
         segment=(0, 1), end_losses=(0.03125, 0.046875), max_per_depth=(0.9375, 0.75, None), open_per_depth=(1, 2, 1),
         retries=3, lowest_loss=0.078125,

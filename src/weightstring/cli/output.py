@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from weightstring.path import BARRIERS, Unresolved
+from weightstring.path.outcome import ADVICE
 from weightstring.result import Result
 from weightstring.store import RunDirectory
 
@@ -51,7 +52,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         lowest = "" if evidence.lowest_loss is None else f"; failed descents reached {evidence.lowest_loss:.6g}"
         stuck = f"between beads {left} and {right}, ends {evidence.end_losses[0]:.6g}, {evidence.end_losses[1]:.6g}"
         depths = ", ".join("not finite" if top is None else f"{top:.4g}" for top in evidence.max_per_depth)
-        facts += [("stuck segment", stuck + lowest), ("max per depth", depths)]
+        remedy = ADVICE[result.outcome.reason].remedy
+        facts += [("stuck segment", stuck + lowest), ("max per depth", depths), ("what to try", remedy)]
     return facts
 
 

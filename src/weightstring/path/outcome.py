@@ -7,18 +7,46 @@ says why, with the numbers; that is not evidence of disconnection, which takes a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Reason = Literal["depth", "beads", "steps", "time", "descent_failed", "interrupted"]
 
-ADVICE: dict[Reason, str] = {
-    "depth": "a segment is still open at the largest depth; try a larger max_depth or threshold, or align the ends",
-    "beads": "the limit on beads was reached first; raise MaxBeads",
-    "steps": "the limit on gradient steps was reached first; raise MaxSteps",
-    "time": "the time budget was reached first; raise Budget(seconds=...) and resume",
-    "descent_failed": "no descent from the stuck segment got under the threshold; try a larger threshold, "
-    "another optimizer or learning rate, or more retries",
-    "interrupted": "the search was interrupted; resume it",
+
+class Advice(NamedTuple):
+    """What stopped an unresolved search, and what a researcher can do about it."""
+
+    cause: str
+    remedy: str
+
+
+ADVICE: dict[Reason, Advice] = {
+    "depth": Advice(
+        "The search inserted beads down to its depth limit, and a segment at that depth was still over the threshold.",
+        "If its largest sampled value still fell with depth, allow a greater depth; otherwise align the ends, "
+        "try another strategy, or raise the threshold.",
+    ),
+    "beads": Advice(
+        "The search used up its allowance of beads while segments were still over the threshold.",
+        "Allow more beads, or raise the threshold; if beads crowd on one segment, align the ends or try another "
+        "strategy.",
+    ),
+    "steps": Advice(
+        "The search used up its gradient steps while segments were still over the threshold.",
+        "Allow more steps, or descend faster: another learning rate or optimizer in the recipe.",
+    ),
+    "time": Advice(
+        "The search used up its time while segments were still over the threshold.",
+        "Allow more time; a run kept on disk goes on from its last finished round.",
+    ),
+    "descent_failed": Advice(
+        "A new bead could not be trained down to the threshold from any starting point on its segment.",
+        "Compare the lowest loss reached with the threshold: if it is close, allow more steps or another "
+        "learning rate; if it is far, raise the threshold.",
+    ),
+    "interrupted": Advice(
+        "The search was interrupted before it could decide.",
+        "Resume the run: it goes on from its last finished round.",
+    ),
 }
 
 
@@ -61,7 +89,7 @@ class Unresolved:
     evidence: Evidence
 
     def __str__(self) -> str:
-        return f"unresolved ({self.reason}): {ADVICE[self.reason]}"
+        return f"unresolved ({self.reason}): {ADVICE[self.reason].cause}"
 
 
 Outcome = Connected | Unresolved

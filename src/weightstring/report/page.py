@@ -7,7 +7,6 @@ policy forbids any request) and a pure function of its arguments: the same run g
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,50 +15,9 @@ from plotly.offline import get_plotlyjs
 
 from weightstring.arrays import Thetas
 from weightstring.errors import InvalidRun
+from weightstring.path.outcome import ADVICE
 from weightstring.report.figures import loss_figure, metrics, quantity_label, string_figure, theme
 from weightstring.store.records import Manifest, ResultRecord
-
-
-class Advice(NamedTuple):
-    """What stopped an unresolved search, and what a researcher can do about it."""
-
-    cause: str
-    remedy: str
-
-
-ADVICE = {
-    "depth": Advice(
-        "The search inserted beads down to its depth limit, and a segment at that depth was still over the threshold.",
-        "If its largest sampled value still fell with depth (below), allow a greater depth; otherwise align the ends, "
-        "try another strategy, or raise the threshold.",
-    ),
-    "beads": Advice(
-        "The search used up its allowance of beads while segments were still over the threshold.",
-        "Allow more beads, or raise the threshold; if beads crowd on one segment, align the ends or try another "
-        "strategy.",
-    ),
-    "steps": Advice(
-        "The search used up its gradient steps while segments were still over the threshold.",
-        "Allow more steps, or descend faster: another learning rate or optimizer in the recipe.",
-    ),
-    "time": Advice(
-        "The search used up its time while segments were still over the threshold.",
-        "Allow more time; a run kept on disk goes on from its last finished round.",
-    ),
-    "descent_failed": Advice(
-        "A new bead could not be trained down to the threshold from any starting point on its segment.",
-        "Compare the lowest loss reached with the threshold: if it is close, allow more steps or another "
-        "learning rate; if it is far, raise the threshold.",
-    ),
-    "stalled": Advice(
-        "The largest sampled value of the stuck segment has stopped falling over several depths.",
-        "Deeper search is unlikely to help: align the ends, try another strategy, or raise the threshold.",
-    ),
-    "interrupted": Advice(
-        "The search was interrupted before it could decide.",
-        "Resume the run: it goes on from its last finished round.",
-    ),
-}
 
 BARRIERS = {
     "max": "the largest sampled loss itself",
@@ -68,9 +26,6 @@ BARRIERS = {
     "over_linear": "largest sampled excess over the line between the end losses, along the arc length "
     "(Entezari et al. 2021)",
 }
-
-
-OUTCOMES = ("connected", "unresolved", "disconnected")
 
 
 def render(manifest: Manifest, result: ResultRecord, beads: Thetas) -> str:
@@ -102,7 +57,7 @@ def render(manifest: Manifest, result: ResultRecord, beads: Thetas) -> str:
         string=result.string,
         task=manifest.task.name if manifest.task else "A problem built in Python",
         kind=result.outcome.kind,
-        advice=ADVICE.get(result.outcome.reason or ""),
+        advice=ADVICE[result.outcome.reason] if result.outcome.reason else None,
         evidence=result.outcome.evidence,
         bound=[labels[name] for name in bound],
         labels=labels,
@@ -167,8 +122,6 @@ def plain(value: object) -> str:
 
 
 def _check(manifest: Manifest, result: ResultRecord, beads: Thetas) -> None:
-    if result.outcome.kind not in OUTCOMES:
-        raise InvalidRun(f"the outcome is {result.outcome.kind!r}, not one of {', '.join(OUTCOMES)}; see result.json")
     expected = (result.string.beads, manifest.size)
     if tuple(beads.shape) != expected:
         raise InvalidRun(

@@ -39,9 +39,8 @@ def descent_from_bead(bead: Bead, task: Task, alpha: float) -> Descend:
 def descent_from_link(link: Link, task: Task, alpha: float, insert: Insert) -> Descend:
     """Descend from a point on an open link: t*, and other points after failures.
 
-    In turn: the maximum (or the midpoint, as ``insert`` says), the second maximum, the midpoint, a
-    random displacement from t*, and from t* with a smaller and a larger learning rate; then further
-    displacements.
+    In turn: the maximum (or the midpoint, as ``insert`` says), the next peaks and the midpoint, the
+    first again with a smaller and a larger learning rate, then random displacements from it.
     """
     theta, rate = _starting_point(link, task.seed, insert)
     return Descend(Start(theta, aim(task.threshold, alpha), task.threshold, link.descent_name, rate))
@@ -49,11 +48,12 @@ def descent_from_link(link: Link, task: Task, alpha: float, insert: Insert) -> D
 
 def _starting_point(link: Link, seed: int, insert: Insert) -> tuple[Theta, float]:
     assert link.measured is not None
-    peaks = [_inside(peak.t) for peak in link.measured.peaks]
-    t_star = peaks[0] if insert == "maximum" else 0.5
-    second = peaks[1] if len(peaks) > 1 else 0.5 + (t_star - 0.5) / 2
-    plain = {0: (t_star, 1.0), 1: (second, 1.0), 2: (0.5, 1.0), 4: (t_star, 0.3), 5: (t_star, 3.0)}
-    if link.attempts in plain:
+    # A peak at an end of the segment is no place for a bead: it would only duplicate that end.
+    peaks = [peak.t for peak in link.measured.peaks if MARGIN < peak.t < 1 - MARGIN]
+    t_star = _inside(link.measured.top.t) if insert == "maximum" else 0.5
+    others = [t for t in dict.fromkeys([*peaks, 0.5]) if t != t_star]
+    plain: list[tuple[float, float]] = [(t_star, 1.0), *((t, 1.0) for t in others[:2]), (t_star, 0.3), (t_star, 3.0)]
+    if link.attempts < len(plain):
         t, rate = plain[link.attempts]
         return _at(link.segment, t), rate
     return _displaced(link, t_star, seed), 1.0

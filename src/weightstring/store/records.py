@@ -67,7 +67,6 @@ class OutcomeRecord(Record, frozen=True, kw_only=True):
 
     kind: Literal["connected", "unresolved"]
     reason: Reason | None = None
-    message: str = ""
     evidence: Evidence | None = None
 
 

@@ -1,0 +1,488 @@
+"""Every misuse ends with exit code 2 and one line that names the thing, and leaves every file as it was."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import struct
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+State = dict[str, torch.Tensor]
+
+
+def tree(root: Path) -> dict[str, bytes | None]:
+    """Every file's bytes and every directory below ``root``; Python's own caches aside."""
+    return {
+        str(path.relative_to(root)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if "__pycache__" not in path.parts
+    }
+
+
+@pytest.fixture
+def refused(cli, tmp_path, monkeypatch) -> Callable[..., str]:
+    """Runs a command in ``tmp_path`` and checks everything that misuse has in common; returns the line."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(*arguments: object) -> str:
+        before = tree(tmp_path)
+        done = cli(*arguments)
+        assert done.code == 2, done.err + done.out
+        assert done.out == ""
+        assert done.err.count("\n") == 1
+        assert done.err.endswith("\n")
+        assert done.err.startswith("weightstring")
+        assert "Traceback" not in done.err
+        assert tree(tmp_path) == before
+        return done.err
+
+    return check
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            ("", "COMMAND"),
+            ("conect digits a b", "'conect'.*choose from"),
+            ("train digits --out a.safetensors", "--until"),
+            ("train digits --until low --out a.safetensors", "--until.*'low'"),
+            ("train digits --seed -1 --until 1 --out a.safetensors", "-1 is less than 0"),
+            ("train digits --seed 1.5 --until 1 --out a.safetensors", "'1.5' is not a whole number"),
+            ("train digits --set width --until 1 --out a.safetensors", "'width' is not KEY=VALUE"),
+            ("connect digits a.safetensors", "required: B"),
+            ("connect digits a b --strategy lucky", "'lucky'.*greedy"),
+            ("connect digits a b --max-beads 0", "0 is less than 1"),
+            ("show run --page", "--page"),
+        ],
+    )
+    def test_the_parser_refuses_in_one_line(self, refused, arguments, says):
+        assert re.search(says, refused(*arguments.split()))
+
+
+class PayloadNet(nn.Linear):
+    """A whole module, as ``torch.save(net)`` writes it."""
+
+
+class Payload:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.target}",)
+
+
+def truncated(path: Path, state: State) -> None:
+    save_file(state, path)
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def forged(path: Path, state: State, **changes: object) -> None:
+    """Rewrite the header of a good file and leave its data."""
+    save_file(state, path)
+    content = path.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    header["0.weight"].update(changes)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
+
+
+def torch_zip_without_data(path: Path, state: State) -> None:
+    torch.save(state, path)
+    content = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(content) as whole, zipfile.ZipFile(path, "w") as part:
+        for name in whole.namelist():
+            if "/data/" not in name:
+                part.writestr(name, whole.read(name))
+
+
+def first(state: State, change: Callable[[torch.Tensor], torch.Tensor]) -> State:
+    return {name: change(tensor) if name == "0.weight" else tensor for name, tensor in state.items()}
+
+
+def spoiled(tensor: torch.Tensor) -> torch.Tensor:
+    spoiled = tensor.clone()
+    spoiled[1] = torch.nan
+    return spoiled
+
+
+STATES = {
+    "shape": (lambda s: first(s, lambda w: w[:-1].clone()), r"'0.weight'.*\(4, 1\).*\(5, 1\)"),
+    "dtype": (lambda s: first(s, torch.Tensor.double), r"'0.weight'.*float64.*float32"),
+    "NaN": (lambda s: first(s, spoiled), r"'0.weight'.*1 of 5.*NaN"),
+    "missing key": (lambda s: {name: s[name] for name in s if name != "2.bias"}, r"'2.bias'"),
+    "extra key": (lambda s: {**s, "3.bias": torch.ones(2)}, r"'3.bias'.*not in the module"),
+}
+
+FILES: dict[str, tuple[str, Callable[[Path, State], object], str]] = {
+    "truncated": ("b.safetensors", truncated, "truncated"),
+    "forged size": ("b.safetensors", lambda p, s: forged(p, s, shape=[10**9, 10**9]), "damaged"),
+    "forged offsets": ("b.safetensors", lambda p, s: forged(p, s, data_offsets=[0, 10**12]), "damaged"),
+    "forged overlap": ("b.safetensors", lambda p, s: forged(p, s, data_offsets=[4, 24]), "damaged"),
+    "forged dtype": ("b.safetensors", lambda p, s: forged(p, s, dtype="F128"), "damaged"),
+    "header longer than file": ("b.safetensors", lambda p, s: p.write_bytes(struct.pack("<Q", 2**62)), "damaged"),
+    "text as safetensors": ("b.safetensors", lambda p, s: p.write_text("weights, honestly\n"), "damaged"),
+    "text as pt": ("b.pt", lambda p, s: p.write_text("weights, honestly\n"), "b.pt"),
+    "empty safetensors": ("b.safetensors", lambda p, s: p.touch(), "damaged"),
+    "empty pt": ("b.pt", lambda p, s: p.touch(), "truncated or damaged"),
+    "truncated pt": ("b.pt", lambda p, s: (torch.save(s, p), p.write_bytes(p.read_bytes()[:-99])), "damaged"),
+    "pt without its data": ("b.pt", torch_zip_without_data, "damaged"),
+    "whole module": ("b.pt", lambda p, s: torch.save(PayloadNet(1, 2), p), r"net\.state_dict\(\)"),
+    "a list": ("b.pt", lambda p, s: torch.save([1, 2], p), "no state dict"),
+    "a directory": ("b.safetensors", lambda p, s: p.mkdir(), "directory"),
+    "a directory as pt": ("b.pt", lambda p, s: p.mkdir(), "directory"),
+    "missing": ("b.safetensors", lambda p, s: None, "No such file"),
+    "unknown ending": ("b.onnx", lambda p, s: save_file(s, p), r"'\.onnx'.*save_file"),
+    "no ending": ("b", lambda p, s: save_file(s, p), "no ending"),
+}
+
+
+class TestEnds:
+    @pytest.mark.parametrize("case", STATES)
+    def test_an_end_of_another_model(self, refused, workshop, tmp_path, case):
+        change, says = STATES[case]
+        save_file(change(load_file(workshop.b)), tmp_path / "b.safetensors")
+        for ends in ((workshop.a, "b.safetensors"), ("b.safetensors", workshop.a)):
+            line = refused("connect", workshop.task, *ends, "--out", "run")
+            assert re.search(says, line)
+            assert "b.safetensors" in line
+
+    @pytest.mark.parametrize("case", FILES)
+    def test_a_file_that_is_no_checkpoint(self, refused, workshop, tmp_path, case):
+        name, write, says = FILES[case]
+        write(tmp_path / name, load_file(workshop.b))
+        line = refused("connect", workshop.task, workshop.a, name, "--out", "run")
+        assert re.search(says, line)
+        assert line.startswith(f"weightstring: {name}: ")
+
+    @pytest.mark.parametrize("legacy", [False, True])
+    def test_a_pickle_is_never_executed(self, refused, workshop, tmp_path, legacy):
+        touched = tmp_path / "touched"
+        payload = {**load_file(workshop.b), "extra": Payload(touched)}
+        if legacy:
+            (tmp_path / "b.pt").write_bytes(pickle.dumps(payload))
+        else:
+            torch.save(payload, tmp_path / "b.pt")
+        line = refused("connect", workshop.task, workshop.a, "b.pt", "--out", "run")
+        assert not touched.exists()
+        assert "could run code" in line
+
+
+TASKS = {
+    "missing file": (None, "there is no file user.py"),
+    "syntax error": ("def task(:\n", r"user\.py.*SyntaxError"),
+    "fails on import": ("import weightstring_of_nobody\n", "ModuleNotFoundError.*weightstring_of_nobody"),
+    "leaves on import": ("import sys\nsys.exit('no licence')\n", "SystemExit.*no licence"),
+    "two lines": ("raise ValueError('first\\nsecond')\n", "ValueError: first"),
+    "no function": ("def other(): ...\n", "no function 'task'"),
+    "no callable": ("task = 3\n", "no function 'task'"),
+    "returns something else": ("def task(): return 3\n", "returned int.*ModuleProblem"),
+    "returns nothing": ("def task(): pass\n", "returned NoneType.*ModuleProblem"),
+    "raises": ("def task():\n    return 1 / 0\n", r"ZeroDivisionError.*user\.py, line 2"),
+    "leaves": ("def task():\n    raise SystemExit(0)\n", "SystemExit"),
+    "wants an argument": ("def task(width): return 3\n", "width"),
+    "empty data": (
+        "def task(): return ws.ModuleProblem(net, loss, (torch.ones(0, 2), torch.ones(0).long()))\n",
+        "train has no examples",
+    ),
+    "labels out of range": (
+        "def task(): return ws.ModuleProblem(net, loss, (torch.ones(4, 2), torch.tensor([0, 1, 2, 3])))\n",
+        r"train targets must be in \[0, 3\): found 0..3",
+    ),
+}
+PREAMBLE = "import torch; import weightstring as ws; net = torch.nn.Linear(2, 3); loss = torch.nn.CrossEntropyLoss()\n"
+
+
+class TestTasks:
+    @pytest.mark.parametrize("case", TASKS)
+    def test_a_task_file(self, refused, workshop, tmp_path, case):
+        text, says = TASKS[case]
+        if text is not None:
+            (tmp_path / "user.py").write_text((PREAMBLE if "ws." in text else "") + text)
+        line = refused("connect", "user.py:task", workshop.a, workshop.b, "--out", "run")
+        assert re.search(says, line)
+        assert "user.py:task" in line or "train" in says
+
+    @pytest.mark.parametrize(
+        ("task", "option", "says"),
+        [
+            ("cifar", "width=3", "unknown task 'cifar'.*digits, polynomial"),
+            ("user.txt:task", "width=3", "unknown task 'user.txt:task'"),
+            ("polynomial", "colour=red", "polynomial has no option 'colour'.*target"),
+            ("polynomial", "width=wide", "width=wide is not int"),
+            ("polynomial", "target=quartic", "target='quartic'.*quadratic, cubic"),
+            ("polynomial", "activation=tanh", "activation='tanh'.*relu, sigmoid"),
+            ("polynomial", "loss=cubed", "loss='cubed'.*squared, absolute"),
+            ("polynomial", "output=relu", "output='relu'.*linear, sigmoid"),
+            ("polynomial", "samples=1", "samples=1.*2"),
+            ("polynomial", "width=0", "width=0"),
+            ("polynomial", "width=-3", "width=-3"),
+            ("polynomial", "batch_size=0", "batch_size=0"),
+            ("polynomial", "optimizer=lucky", "optimizer.*'lucky'"),
+            ("polynomial", "lr=-1", "lr.*-1"),
+            ("polynomial", "lr=nan", "lr.*nan"),
+            ("digits", "width=0", "width=0.*positive"),
+            ("digits", "depth=-1", "depth=-1.*not negative"),
+            ("digits", "batch_size=-4", "batch_size=-4"),
+            ("digits", "data_seed=-4", "data_seed=-4"),
+        ],
+    )
+    def test_an_option(self, refused, task, option, says):
+        assert re.search(says, refused("train", task, "--set", option, "--until", 0.5, "--out", "a.safetensors"))
+
+    @pytest.mark.parametrize("option", ["degree=-1", "target_seed=-1"])
+    def test_an_option_of_a_random_target(self, refused, option):
+        command = ("train", "polynomial", "--set", "target=random", "--set", option, "--until", 1)
+        assert option in refused(*command, "--out", "a.safetensors")
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ("--threshold 0.01", r"threshold 0\.01.*ends lie at 0\.0\d+ and 0\.0\d+.*at least"),
+            ("--threshold nan", "threshold nan"),
+            ("--threshold -1", "threshold -1"),
+            ("--bind accuracy", "'accuracy'.*evaluate, train, both"),
+            ("--alpha 0", "alpha=0"),
+            ("--alpha 1.5", "alpha=1.5"),
+            ("--alpha nan", "alpha=nan"),
+            ("--max-depth 0", "max_depth=0"),
+            ("--max-depth -2", "max_depth=-2"),
+            ("--max-beads 1", r"MaxBeads\(1\)"),
+            ("--seconds 0", r"seconds=0"),
+            ("--seconds nan", r"seconds=nan"),
+        ],
+    )
+    def test_out_of_range(self, refused, workshop, options, says):
+        line = refused("connect", workshop.task, workshop.a, workshop.b, "--out", "run", *options.split())
+        assert re.search(says, line)
+
+    def test_a_level_that_is_no_number(self, refused, workshop):
+        assert "nan" in refused("train", workshop.task, "--until", "nan", "--out", "a.safetensors")
+
+
+class TestOut:
+    def test_another_problem(self, refused, workshop, tmp_path):
+        shutil.copytree(workshop.connected, "run")
+        command = ("connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, "--out", "run")
+        assert re.search("run: holds another run: the problem", refused(*command, "--set", "lr=0.03"))
+
+    def test_other_ends(self, refused, workshop):
+        shutil.copytree(workshop.connected, "run")
+        command = ("connect", workshop.task, workshop.b, workshop.a, "--threshold", 0.051, "--out", "run")
+        assert re.search("run: holds another run: the ends", refused(*command))
+
+    @pytest.mark.parametrize(
+        ("options", "what"),
+        [
+            ("--threshold 0.06", "the threshold"),
+            ("--threshold 0.051 --alpha 0.9", "the strategy"),
+            ("--threshold 0.051 --seed 1", "the seed"),
+            ("--threshold 0.07 --bind train", "the threshold|what the threshold binds"),
+        ],
+    )
+    def test_other_settings(self, refused, workshop, options, what):
+        shutil.copytree(workshop.connected, "run")
+        command = ("connect", workshop.task, workshop.a, workshop.b, "--out", "run", *options.split())
+        assert re.search(f"run: holds another run: ({what}).*another directory", refused(*command))
+
+    def test_foreign_files(self, refused, workshop):
+        Path("run").mkdir()
+        Path("run/thesis.tex").write_text("precious")
+        line = refused("connect", workshop.task, workshop.a, workshop.b, "--out", "run")
+        assert re.search(r"run: holds 'thesis\.tex'.*empty or new directory", line)
+
+    def test_a_file(self, refused, workshop):
+        Path("run").write_text("precious")
+        assert line_names(refused("connect", workshop.task, workshop.a, workshop.b, "--out", "run"), "run")
+
+    @pytest.mark.parametrize("out", ["file/below/run", "/proc/weightstring/run"])
+    def test_unwritable(self, refused, workshop, out):
+        Path("file").write_text("precious")
+        assert line_names(refused("connect", workshop.task, workshop.a, workshop.b, "--out", out), out)
+
+    @pytest.mark.parametrize("out", ["a.pt", "a", "file/a.safetensors", "/proc/a.safetensors", "folder.safetensors"])
+    def test_a_checkpoint_that_cannot_be_written(self, refused, workshop, out):
+        Path("file").write_text("precious")
+        Path("folder.safetensors").mkdir()
+        assert line_names(refused("train", workshop.task, "--until", 0.5, "--out", out), out)
+
+    @pytest.mark.parametrize("out", ["file/page.html", "/proc/page.html", "folder"])
+    def test_a_page_that_cannot_be_written(self, refused, workshop, out):
+        Path("file").write_text("precious")
+        Path("folder").mkdir()
+        assert line_names(refused("report", workshop.connected, "--out", out), out)
+
+    def test_a_demo_that_cannot_be_written(self, refused):
+        Path("file").write_text("precious")
+        assert line_names(refused("demo", "--out", "file"), "file")
+
+
+def line_names(line: str, out: str) -> bool:
+    return line.startswith(f"weightstring: {out}")
+
+
+class TestRunsThatAreNone:
+    @pytest.mark.parametrize("command", ["show", "report", "resume"])
+    @pytest.mark.parametrize("kind", ["missing", "empty", "foreign", "file"])
+    def test_no_run(self, refused, command, kind):
+        run = Path("run")
+        if kind in ("empty", "foreign"):
+            run.mkdir()
+        if kind in ("foreign", "file"):
+            (run / "notes.txt" if kind == "foreign" else run).write_text("precious")
+        assert re.search("^weightstring: run: no run here", refused(command, "run"))
+
+    def test_a_report_of_an_unfinished_run(self, refused, workshop):
+        shutil.copytree(workshop.connected, "run")
+        Path("run/result.json").unlink()
+        assert re.search("not finished; `weightstring resume run`", refused("report", "run"))
+
+
+def edit(path: str, change: Callable[[dict], object]) -> None:  # type: ignore[type-arg]
+    record = json.loads(Path(path).read_text())
+    change(record)
+    Path(path).write_text(json.dumps(record))
+
+
+def edit_line(number: int, change: Callable[[dict], object]) -> None:  # type: ignore[type-arg]
+    lines = Path("run/journal.jsonl").read_text().splitlines()
+    record = json.loads(lines[number])
+    change(record)
+    lines[number] = json.dumps(record)
+    Path("run/journal.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def cut(path: str) -> None:
+    Path(path).write_bytes(Path(path).read_bytes()[:-20])
+
+
+def flip(path: str) -> None:
+    """One bit of the last number."""
+    content = bytearray(Path(path).read_bytes())
+    content[-1] ^= 1
+    Path(path).write_bytes(content)
+
+
+MANIFEST = {
+    "cut": lambda: cut("run/manifest.json"),
+    "empty": lambda: Path("run/manifest.json").write_text(""),
+    "a list": lambda: Path("run/manifest.json").write_text("[1, 2]"),
+    "binary": lambda: Path("run/manifest.json").write_bytes(b"\xff\xfe\x00"),
+    "unknown field": lambda: edit("run/manifest.json", lambda m: m.update(extra=1)),
+    "missing field": lambda: edit("run/manifest.json", lambda m: m.pop("ends")),
+    "wrong type": lambda: edit("run/manifest.json", lambda m: m.update(size="many")),
+    "newer format": lambda: edit("run/manifest.json", lambda m: m.update(format=99)),
+}
+
+RESUMED = {
+    "another problem": (lambda: edit("run/manifest.json", lambda m: m.update(problem="0" * 64)), "problem"),
+    "another seed": (lambda: edit("run/manifest.json", lambda m: m.update(seed=-3)), "seed"),
+    "another threshold": (lambda: edit("run/manifest.json", lambda m: m.update(threshold=1e-9)), "threshold"),
+    "other ends": (lambda: edit("run/manifest.json", lambda m: m.update(ends=["0" * 64] * 2)), "ends.safetensors"),
+    "no task": (lambda: edit("run/manifest.json", lambda m: m.update(task=None)), "without a task.*store='run'"),
+    "unknown engine": (lambda: edit("run/manifest.json", lambda m: m.update(engine="warp")), "warp"),
+    "no threads": (lambda: edit("run/manifest.json", lambda m: m.update(threads=-1)), "threads"),
+    "unknown option": (lambda: edit("run/manifest.json", lambda m: m["task"].update(options={"x": "1"})), "'x'"),
+    "unknown bind": (lambda: edit("run/manifest.json", lambda m: m.update(bind="accuracy")), "'accuracy'"),
+    "unknown rule": (lambda: edit("run/manifest.json", lambda m: m.update(stop=[{"rule": "Luck"}])), "Luck"),
+    "strategy": (lambda: edit("run/manifest.json", lambda m: m["strategy"].update(luck=1)), "luck"),
+    "strategy type": (lambda: edit("run/manifest.json", lambda m: m["strategy"].update(alpha="high")), "alpha|strategy"),
+    "recipe": (lambda: edit("run/manifest.json", lambda m: m["strategy"].update(recipe={"luck": 1})), "luck"),
+    "recipe type": (lambda: edit("run/manifest.json", lambda m: m["strategy"].update(recipe=3)), "strategy|recipe"),
+    "width": (lambda: edit("run/manifest.json", lambda m: m["strategy"].update(width="wide")), "strategy|width"),
+    "ends cut": (lambda: cut("run/beads/ends.safetensors"), "ends.safetensors"),
+    "ends flipped": (lambda: flip("run/beads/ends.safetensors"), "ends.safetensors.*not the ends"),
+    "ends missing": (lambda: Path("run/beads/ends.safetensors").unlink(), "ends.safetensors"),
+    "ends of text": (lambda: Path("run/beads/ends.safetensors").write_text("x" * 99), "ends.safetensors"),
+    "round cut": (lambda: cut("run/beads/round-0001.safetensors"), "round-0001.*SHA-256"),
+    "round flipped": (lambda: flip("run/beads/round-0001.safetensors"), "round-0001.*SHA-256"),
+    "round missing": (lambda: Path("run/beads/round-0001.safetensors").unlink(), "round-0001"),
+    "line of text": (lambda: edit_line(1, lambda r: r.clear()), "line 2 is damaged"),
+    "line with a field more": (lambda: edit_line(1, lambda r: r.update(extra=1)), "line 2 is damaged"),
+    "line of another round": (lambda: edit_line(1, lambda r: r.update(round=7)), "line 2 is round 7"),
+    "line of other jobs": (lambda: edit_line(0, lambda r: r.update(jobs=["x-y"])), "x-y"),
+    "line without results": (lambda: edit_line(1, lambda r: r.update(results=[])), "round 1|line 2"),
+    "line without beads": (lambda: edit_line(1, lambda r: r.update(beads=None)), "round 1|line 2"),
+    "results swapped": (
+        lambda: edit_line(0, lambda r: r.update(results=[descended()] * len(r["results"]))),
+        "another kind",
+    ),
+    "binary line": (lambda: Path("run/journal.jsonl").write_bytes(b"\xff\x00\n"), "line 1 is damaged"),
+}
+
+RESULT = {
+    "cut": lambda: cut("run/result.json"),
+    "empty": lambda: Path("run/result.json").write_text(""),
+    "unknown field": lambda: edit("run/result.json", lambda r: r.update(extra=1)),
+    "missing field": lambda: edit("run/result.json", lambda r: r.pop("string")),
+    "no verdict": lambda: edit("run/result.json", lambda r: r["outcome"].update(kind="certified")),
+    "verdict without evidence": lambda: edit("run/result.json", lambda r: r["outcome"].update(kind="unresolved")),
+    "empty curve": lambda: edit("run/result.json", lambda r: r["string"]["curve"].update(values={})),
+    "uneven curve": lambda: edit("run/result.json", lambda r: r["string"]["curve"]["values"]["loss"].pop()),
+    "another number of beads": lambda: edit("run/result.json", lambda r: r["string"].update(beads=99)),
+    "string cut": lambda: cut("run/beads/string.safetensors"),
+    "string missing": lambda: Path("run/beads/string.safetensors").unlink(),
+    "string of text": lambda: Path("run/beads/string.safetensors").write_text("x" * 99),
+    "string of one axis": lambda: save_file({"thetas": torch.ones(5)}, "run/beads/string.safetensors"),
+    "string by another name": lambda: save_file({"beads": torch.ones(5, 2)}, "run/beads/string.safetensors"),
+}
+
+
+def descended() -> dict[str, object]:
+    return {"type": "descended", "value": 0.1, "status": "reached", "steps": 1, "evaluations": 1}
+
+
+class TestDamage:
+    @pytest.mark.parametrize("command", ["show", "report", "resume"])
+    @pytest.mark.parametrize("case", MANIFEST)
+    def test_the_manifest(self, refused, workshop, command, case):
+        shutil.copytree(workshop.connected, "run")
+        MANIFEST[case]()
+        assert re.search(r"run/manifest\.json: damaged|run: written in format 99", refused(command, "run"))
+
+    @pytest.mark.parametrize("case", RESUMED)
+    def test_what_resume_reads(self, refused, workshop, case):
+        shutil.copytree(workshop.unresolved if case == "unknown rule" else workshop.connected, "run")
+        Path("run/result.json").unlink()
+        damage, says = RESUMED[case]
+        damage()
+        line = refused("resume", "run")
+        assert re.search(says, line)
+
+    @pytest.mark.parametrize("command", ["show", "report", "resume"])
+    @pytest.mark.parametrize("case", RESULT)
+    def test_the_result(self, refused, workshop, command, case):
+        shutil.copytree(workshop.connected, "run")
+        RESULT[case]()
+        assert re.search(r"run/(result\.json|beads/string\.safetensors)", refused(command, "run"))
+
+
+class TestLock:
+    def test_a_run_that_another_process_writes(self, start, refused, workshop):
+        command = ("connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, "--out", "run")
+        writer: subprocess.Popen[str] = start(*command, delay=0.05)
+        try:
+            while not Path("run/manifest.json").exists():
+                assert writer.poll() is None
+            writer.send_signal(19)  # SIGSTOP: it holds the lock and changes nothing
+            assert re.search("run: another process is writing", refused("resume", "run"))
+        finally:
+            writer.kill()
+            writer.communicate()
