@@ -120,3 +120,30 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return runs
 
 
+def _tree(root: Path) -> dict[str, bytes | None]:
+    """Every file's bytes and every directory below ``root``; Python's own caches aside."""
+    return {
+        str(path.relative_to(root)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if "__pycache__" not in path.parts
+    }
+
+
+@pytest.fixture
+def refused(cli, tmp_path, monkeypatch) -> Callable[..., str]:
+    """Runs a command in ``tmp_path`` and checks everything that misuse has in common; returns the line."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(*arguments: object) -> str:
+        before = _tree(tmp_path)
+        done = cli(*arguments)
+        assert done.code == 2, done.err + done.out
+        assert done.out == ""
+        assert done.err.count("\n") == 1
+        assert done.err.endswith("\n")
+        assert done.err.startswith("weightstring")
+        assert "Traceback" not in done.err
+        assert _tree(tmp_path) == before
+        return done.err
+
+    return check

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from weightstring.arrays import Theta
 from weightstring.cli.main import DONE, INTERRUPTED, UNRESOLVED
 from weightstring.cli.output import describe_unfinished, print_result
 from weightstring.connect import connect as search
-from weightstring.errors import InvalidRun
+from weightstring.errors import InvalidCheckpoint, InvalidRun
 from weightstring.path import Unresolved
+from weightstring.problem import ModuleProblem
 from weightstring.progress import working
 from weightstring.protocol import Recipe
 from weightstring.report import write_report
@@ -45,8 +50,9 @@ def demo(options: Namespace) -> int:
     losses = [float(problem.measure(end.unsqueeze(0))["loss"]) for end in ends]
     threshold = DEMO_MARGIN * max(losses)
     a, b = ends
-    result = search(problem, a, b, threshold, store=out / "run", seed=options.seed, task=Task(name="digits"))
-    return _conclude(result, out / "run", options.json)
+    with _resumable(out / "run"):
+        result = search(problem, a, b, threshold, store=out / "run", seed=options.seed, task=Task(name="digits"))
+        return _conclude(result, out / "run", options.json)
 
 
 def train(options: Namespace) -> int:
@@ -65,23 +71,24 @@ def connect(options: Namespace) -> int:
     """Search for a path between two checkpoints."""
     task = Task(name=options.task, options=dict(options.options))
     problem = load_task(task.name, task.options)
-    a, b = (problem.flatten(read_checkpoint(path)) for path in (options.a, options.b))
+    a, b = (_end(problem, path) for path in (options.a, options.b))
     strategy = Greedy(alpha=options.alpha, max_depth=options.max_depth, insert=options.insert)
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, strategy]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
-    result = search(
-        problem,
-        a,
-        b,
-        options.threshold,
-        strategy=strategy,
-        stop=_limits(options) or MaxBeads(64),
-        bind=options.bind,
-        store=out,
-        seed=options.seed,
-        task=task,
-    )
-    return _conclude(result, out, options.json)
+    with _resumable(out):
+        result = search(
+            problem,
+            a,
+            b,
+            options.threshold,
+            strategy=strategy,
+            stop=_limits(options) or MaxBeads(64),
+            bind=options.bind,
+            store=out,
+            seed=options.seed,
+            task=task,
+        )
+        return _conclude(result, out, options.json)
 
 
 def resume(options: Namespace) -> int:
@@ -96,25 +103,27 @@ def resume(options: Namespace) -> int:
     problem = load_task(manifest.task.name, manifest.task.options)
     strategy, recipe = _strategy(manifest, options.run)
     a, b = directory.ends().to(problem.device)
-    result = search(
-        problem,
-        a,
-        b,
-        manifest.threshold,
-        strategy=strategy,
-        stop=_limits(options) or stop_from_plain(manifest.stop),
-        bind=manifest.bind,
-        recipe=recipe,
-        store=options.run,
-        seed=manifest.seed,
-        task=manifest.task,
-    )
-    return _conclude(result, Path(options.run), options.json)
+    with _resumable(directory.path):
+        result = search(
+            problem,
+            a,
+            b,
+            manifest.threshold,
+            strategy=strategy,
+            stop=_limits(options) or stop_from_plain(manifest.stop),
+            bind=manifest.bind,
+            recipe=recipe,
+            store=options.run,
+            seed=manifest.seed,
+            task=manifest.task,
+        )
+        return _conclude(result, directory.path, options.json)
 
 
 def show(options: Namespace) -> int:
     """Print what a run found, or how far it is."""
     directory = RunDirectory(options.run)
+    directory.manifest()  # a result without a sound manifest belongs to no run
     if not directory.finished:
         print(describe_unfinished(directory), file=sys.stderr)
         return UNRESOLVED
@@ -127,11 +136,32 @@ def report(options: Namespace) -> int:
     return DONE
 
 
+def _end(problem: ModuleProblem, path: str) -> Theta:
+    """θ of a checkpoint; a refusal names the file."""
+    state = read_checkpoint(path)
+    try:
+        return problem.flatten(state)
+    except InvalidCheckpoint as refusal:
+        raise InvalidCheckpoint(f"{path}: {refusal}") from None
+
+
+@contextmanager
+def _resumable(run: Path) -> Iterator[None]:
+    """After Ctrl-C, wherever it struck, say how to go on with a run that has begun."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not RunDirectory(run).exists:
+            raise
+        go_on = f"weightstring resume {shlex.quote(str(run))}"
+        print(f"weightstring: interrupted; nothing is lost. Go on with: {go_on}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
 def _conclude(result: Result, out: Path, as_json: bool) -> int:
-    """Write the page and print the result; after Ctrl-C, say how to go on."""
+    """Write the page and print the result."""
     if isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted":
-        print(f"weightstring: interrupted; nothing is lost. Go on with: weightstring resume {out}", file=sys.stderr)
-        return INTERRUPTED
+        raise KeyboardInterrupt
     write_report(out)
     return _print(result, RunDirectory(out), as_json)
 

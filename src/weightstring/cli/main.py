@@ -6,6 +6,7 @@ Nothing here imports PyTorch: ``--help`` and a mistyped option answer at once.
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -58,7 +59,8 @@ def _as_interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _complain(error: Exception, code: int) -> int:
-    print(f"weightstring: {error}", file=sys.stderr)
+    # One line, even where a message quotes text of several, such as an exception of the user's own.
+    print(f"weightstring: {' '.join(str(error).splitlines())}", file=sys.stderr)
     return code
 
 
@@ -81,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a random model of a task to a level")
     _add_task(train)
     train.add_argument("--seed", type=_whole, default=0, metavar="N", help="(default: %(default)s)")
-    train.add_argument("--until", type=float, required=True, metavar="L", help="evaluation loss to reach")
+    train.add_argument("--until", type=_number, required=True, metavar="L", help="evaluation loss to reach")
     train.add_argument("--max-steps", type=_positive, metavar="N", help="gradient steps at most")
     train.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
 
@@ -89,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_task(connect)
     connect.add_argument("a", metavar="A", help="a checkpoint: .safetensors, or .pt read with weights_only=True")
     connect.add_argument("b", metavar="B", help="the other one")
-    connect.add_argument("--threshold", type=float, metavar="L0", help="(default: the larger end's own value)")
+    connect.add_argument("--threshold", type=_number, metavar="L0", help="(default: the larger end's own value)")
     connect.add_argument(
         "--bind",
         default="evaluate",
@@ -149,6 +151,16 @@ def _key_value(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return key, value
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 from torch.func import vmap
+from torch.utils.flop_counter import FlopCounterMode
 
 from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.errors import InvalidModel, InvalidSetting
@@ -49,8 +50,8 @@ TRIAL_EXAMPLES = 512
 GAIN = 1.1
 """How much faster vmap has to be."""
 
-THREADS_GAIN = 1.4
-"""How much faster all threads have to be than one."""
+ONE_THREAD_FLOPS = 10**8
+"""Operations in one gradient of one model below which it is computed by one thread: some milliseconds' worth."""
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Relative difference between the engines that rounding explains."""
@@ -69,7 +70,7 @@ class EngineChoice:
         reason: one sentence.
         speedup: time of the loop over time of vmap; None where it was not measured.
         agreement: largest relative difference between the two; None where it was not measured.
-        threads: CPU threads that pay; None where it was not measured.
+        threads: CPU threads to compute with; None: as many as the caller has set.
 
     >>> EngineChoice("loop", "loop: set by the caller").name
     'loop'
@@ -194,9 +195,10 @@ class Trial:
     elements: int
 
     def choose(self) -> EngineChoice:
-        """Take vmap if it works, agrees with the loop and is faster; then the threads that pay."""
-        choice = self._choose_engine()
-        return replace(choice, threads=self._choose_threads(choice.name))
+        """Take vmap if it works, agrees with the loop and is faster."""
+        count = self._choose_threads()
+        with threads(count):
+            return replace(self._choose_engine(), threads=count)
 
     def _choose_engine(self) -> EngineChoice:
         try:
@@ -232,16 +234,15 @@ class Trial:
             )
         return EngineChoice("vmap", "vmap: set by the caller", None, agreement)
 
-    def _choose_threads(self, engine: Engine) -> int | None:
-        """One thread unless all of them gain clearly: on a busy machine they wait for each other."""
-        available = torch.get_num_threads()
-        if self.theta.is_cuda or available == 1:
-            return None
-        run = partial(self._run, engine)
-        together = _best_time(run)
-        with threads(1):
-            alone = _best_time(run)
-        return available if alone > THREADS_GAIN * together else 1
+    def _choose_threads(self) -> int | None:
+        """One thread where steps are small: several gain little there, and on a busy machine wait for each other.
+
+        Counted and not timed, so that two runs of one search compute alike.
+        """
+        thetas, rows = self._models()
+        with FlopCounterMode(display=False) as counter:
+            gradient_models(self.quiet, thetas[:1], self.train, rows[:1], 1)
+        return None if self.theta.is_cuda or counter.get_total_flops() > ONE_THREAD_FLOPS else 1
 
     @property
     def tolerance(self) -> float:

@@ -55,6 +55,8 @@ def polynomial(
     _choose("activation", activation, ACTIVATIONS)
     _choose("output", output, ["linear", "sigmoid"])
     _choose("loss", loss, LOSSES)
+    if width < 1:
+        raise InvalidSetting(f"polynomial: width={width}: must be positive")
     if samples < 2:
         raise InvalidSetting(f"polynomial: samples={samples}: at least 2 are needed")
     coefficients = random_target(degree, target_seed) if target == "random" else torch.tensor(TARGETS[target])

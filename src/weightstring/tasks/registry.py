@@ -42,11 +42,10 @@ def load_task(name: str, options: Mapping[str, str] | None = None) -> ModuleProb
         problem = function(**arguments)
     except WeightstringError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        what = str(error).splitlines()[0] if str(error) else "no message"
         raise TaskError(
-            f"task {name}: {type(error).__name__}: {what} ({Path(where.filename).name}, line {where.lineno})"
+            f"task {name}: {_in_one_line(error)} ({Path(where.filename).name}, line {where.lineno})"
         ) from error
     if not isinstance(problem, ModuleProblem):
         raise TaskError(f"task {name}: returned {type(problem).__name__}; return a weightstring.ModuleProblem")
@@ -79,11 +78,15 @@ def _execute(path: Path, name: str) -> ModuleType:
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise TaskError(f"task {name}: {path.name} fails: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"task {name}: {path.name} fails: {_in_one_line(error)}") from error
     finally:
         sys.path.remove(str(path.parent))
     return module
+
+
+def _in_one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
 
 
 def _convert(name: str, function: Callable[..., object], options: Mapping[str, str]) -> dict[str, object]:
