@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from weightstring.descent import descend
 from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate
@@ -15,6 +15,7 @@ Tick = Callable[[int], None]
 """Called now and then with the number of jobs done; raises to give the round up."""
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Whatever can run jobs: one result for each, in order."""
 

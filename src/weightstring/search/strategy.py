@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from weightstring.path import Evidence, Reason
 from weightstring.search.chain import Bead, Chain
@@ -34,6 +34,7 @@ class Task:
 State = TypeVar("State")
 
 
+@runtime_checkable
 class Strategy(Protocol[State]):
     """One method of finding a string."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -22,6 +22,7 @@ class Round(NamedTuple):
     seconds: float
 
 
+@runtime_checkable
 class Journal(Protocol):
     """Where a search writes its finished rounds and finds those of an earlier session."""
 
