@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from weightstring.descent import Check
 from weightstring.search import Event
 
 
@@ -43,7 +44,9 @@ class TerminalDisplay:
 
     def event(self, event: Event) -> None:
         """Move the bar."""
-        text = f"round {event.round + 1}: {event.beads} beads, {event.open} segments open"
+        text = f"round {event.round + 1}: {event.beads} beads, {event.open} open"
+        if event.descents is not None and event.descents.running:
+            text += f"; {_descending(event.descents)}"
         self._progress.update(self._bar, description=text, total=event.jobs, completed=event.done)
 
     def measuring(self) -> None:
@@ -68,7 +71,7 @@ def terminal() -> Progress:
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=12),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -76,11 +79,15 @@ def terminal() -> Progress:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Say on a terminal that something takes a while."""
+def training(what: str) -> Iterator[Callable[[Check], None]]:
+    """Show on a terminal how a training gets on; quiet elsewhere."""
     if not sys.stderr.isatty():
-        yield
+        yield lambda check: None
         return
     with terminal() as progress:
-        progress.add_task(what, total=None)
-        yield
+        bar = progress.add_task(what, total=None)
+        yield lambda check: progress.update(bar, description=f"{what}: {_descending(check)}")
+
+
+def _descending(check: Check) -> str:
+    return f"step {check.steps}, lowest {check.lowest:.4g}"

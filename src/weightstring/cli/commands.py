@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 import sys
 from argparse import Namespace
@@ -20,7 +21,7 @@ from weightstring.connect import connect as search
 from weightstring.errors import InvalidCheckpoint, InvalidRun
 from weightstring.path import Unresolved
 from weightstring.problem import ModuleProblem
-from weightstring.progress import working
+from weightstring.progress import training
 from weightstring.protocol import Recipe
 from weightstring.report import write_report
 from weightstring.result import Result, load, to_record
@@ -42,8 +43,8 @@ def demo(options: Namespace) -> int:
     problem = load_task("digits")
     ends = []
     for name, seed in (("a", 2 * options.seed), ("b", 2 * options.seed + 1)):
-        with working(f"training network {name}"):
-            theta = problem.fit(seed=seed, until=DEMO_LEVEL)
+        with training(f"training network {name}") as on_check:
+            theta = problem.fit(seed=seed, until=DEMO_LEVEL, on_check=on_check)
         about = {"task": "digits", "seed": seed}
         write_checkpoint(out / f"{name}.safetensors", problem.unflatten(theta), about)
         ends.append(theta)
@@ -57,9 +58,10 @@ def demo(options: Namespace) -> int:
 
 def train(options: Namespace) -> int:
     """Train a random model of a task to a level and write its checkpoint."""
+    _check_destination(Path(options.out))
     problem = load_task(options.task, dict(options.options))
-    with working(f"training to {options.until:g}"):
-        theta = problem.fit(seed=options.seed, until=options.until, max_steps=options.max_steps)
+    with training(f"training to {options.until:g}") as on_check:
+        theta = problem.fit(seed=options.seed, until=options.until, max_steps=options.max_steps, on_check=on_check)
     measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
     about = {"task": options.task, "options": dict(options.options), "seed": options.seed, **measured}
     write_checkpoint(options.out, problem.unflatten(theta), about)
@@ -134,6 +136,15 @@ def report(options: Namespace) -> int:
     """Write a run's page."""
     print(write_report(options.run, options.out))
     return DONE
+
+
+def _check_destination(checkpoint: Path) -> None:
+    """Refuse before a long training what could not be written after it."""
+    folder = next(parent for parent in checkpoint.absolute().parents if parent.exists())
+    if checkpoint.suffix != ".safetensors":
+        raise InvalidCheckpoint(f"{checkpoint}: name it {checkpoint.stem}.safetensors; only that kind is written")
+    if checkpoint.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InvalidCheckpoint(f"{checkpoint}: cannot be written; give --out a file in a directory of your own")
 
 
 def _end(problem: ModuleProblem, path: str) -> Theta:

@@ -18,7 +18,7 @@ def print_result(result: Result, run: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     string, names = result.string, list(result.string.curve.values)
     style = "bold green" if result.connected else "bold yellow"
-    console.print(str(result.outcome), style=style)
+    console.print(str(result.outcome), style=style, soft_wrap=False)
     table = Table.grid(padding=(0, 2))
     for label, value in _facts(result):
         table.add_row(label, value)

@@ -4,7 +4,7 @@ It stands below :mod:`weightstring.problem` because training an end from scratch
 (``ModuleProblem.fit``) and step 3 of the greedy algorithm are the same thing.
 """
 
-from weightstring.descent.descent import Descended, Height, Start, batch_width, descend
+from weightstring.descent.descent import Check, Descended, Height, Start, batch_width, descend
 from weightstring.descent.optimizers import OPTIMIZERS
 
-__all__ = ["OPTIMIZERS", "Descended", "Height", "Start", "batch_width", "descend"]
+__all__ = ["OPTIMIZERS", "Check", "Descended", "Height", "Start", "batch_width", "descend"]

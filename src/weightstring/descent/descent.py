@@ -51,6 +51,19 @@ class Start:
     rate: float = 1.0
 
 
+class Check(NamedTuple):
+    """How far a batch of descents is.
+
+    ``finished`` and ``running`` count descents; ``steps`` is the largest number of steps of a running
+    one, ``lowest`` the least height that one of them has reached.
+    """
+
+    finished: int
+    running: int
+    steps: int
+    lowest: float
+
+
 class Descended(NamedTuple):
     """Where a descent ended: its best θ (P,) and height, how it went, and what it cost.
 
@@ -113,7 +126,7 @@ def descend(
     seed: int,
     recipe: Recipe | None = None,
     width: int | None = None,
-    on_check: Callable[[int, int], None] = lambda done, running: None,
+    on_check: Callable[[Check], None] = lambda check: None,
 ) -> list[Descended]:
     """Descend from every start, ``width`` at a time; a finished one makes room for the next in the queue.
 
@@ -124,7 +137,7 @@ def descend(
         seed: with each start's place, determines its minibatches.
         recipe: optimizer and limits; the problem's own by default.
         width: descents side by side; :func:`batch_width` by default.
-        on_check: called after each measurement with the numbers of finished and running descents; it may raise.
+        on_check: told after each measurement how far the descents are; it may raise.
 
     Returns:
         One result a start, in order.
@@ -149,7 +162,8 @@ def descend(
                     descent.best, descent.best_value, descent.status, descent.steps, descent.evaluations
                 )
         running[:] = [d for d in running if d.status is None]
-        on_check(len(finished), len(running))
+        steps = max((d.steps for d in running), default=0)
+        on_check(Check(len(finished), len(running), steps, min((d.best_value for d in running), default=math.inf)))
 
     def refill() -> None:
         # A start that is already low enough finishes at its first check, so this may take several rounds.

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from weightstring.arrays import Theta, Thetas, Values
-from weightstring.descent import Start, descend
+from weightstring.descent import Check, Start, descend
 from weightstring.errors import LevelNotReached
 from weightstring.protocol import LossProblem
 
 
 def fit_from(
-    problem: LossProblem, start: Theta, *, seed: int, until: float, max_steps: int | None, quantity: str
+    problem: LossProblem,
+    start: Theta,
+    *,
+    seed: int,
+    until: float,
+    max_steps: int | None,
+    quantity: str,
+    on_check: Callable[[Check], None],
 ) -> Theta:
     """Descend from ``start`` by the problem's recipe until ``quantity`` is at most ``until``.
 
@@ -23,7 +31,8 @@ def fit_from(
         return problem.measure(thetas, (quantity,))[quantity]
 
     recipe = problem.recipe if max_steps is None else dataclasses.replace(problem.recipe, max_steps=max_steps)
-    (descended,) = descend(problem, height, [Start(start, until, until, "fit")], seed=seed, recipe=recipe)
+    starts = [Start(start, until, until, "fit")]
+    (descended,) = descend(problem, height, starts, seed=seed, recipe=recipe, on_check=on_check)
     if descended.status != "reached":
         how = "diverged" if descended.status == "diverged" else "stopped improving or ran out of steps"
         raise LevelNotReached(

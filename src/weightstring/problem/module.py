@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.arrays import Rows, Theta, Thetas, Values
+from weightstring.descent import Check
 from weightstring.errors import InvalidSetting
 from weightstring.problem import checks
 from weightstring.problem.assemble import adopt, adopt_loss, assemble
@@ -273,7 +274,15 @@ class ModuleProblem:
         drawn = random_copy(self._net, seed, self._initialise)
         return self._layout.flatten(named_tensors(drawn)).to(self._device)
 
-    def fit(self, seed: int = 0, until: float = 0.05, max_steps: int | None = None, quantity: str = "loss") -> Theta:
+    def fit(
+        self,
+        seed: int = 0,
+        until: float = 0.05,
+        max_steps: int | None = None,
+        *,
+        quantity: str = "loss",
+        on_check: Callable[[Check], None] = lambda check: None,
+    ) -> Theta:
         """A random model trained by the recipe until its loss is at most ``until``: an end of a path (P,).
 
         Args:
@@ -281,6 +290,7 @@ class ModuleProblem:
             until: the level to reach.
             max_steps: gradient steps at most; the recipe's limit by default.
             quantity: whose level it is: the evaluation loss, or another of ``quantities``.
+            on_check: told after each measurement how far training is; it may raise.
 
         Raises:
             LevelNotReached: training ended above ``until``; carries the best θ and its value.
@@ -294,7 +304,9 @@ class ModuleProblem:
         """
         start = self.initial(seed)
         with threads(self.engine_choice().threads):
-            return fit_from(self, start, seed=seed, until=until, max_steps=max_steps, quantity=quantity)
+            return fit_from(
+                self, start, seed=seed, until=until, max_steps=max_steps, quantity=quantity, on_check=on_check
+            )
 
     def fingerprint(self) -> str:
         """SHA-256 of all that determines a result: module, constants, data, loss, settings.

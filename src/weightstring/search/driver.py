@@ -11,11 +11,11 @@ from typing import Generic, TypeVar
 import torch
 
 from weightstring.arrays import finite_or_none
-from weightstring.descent import Descended
+from weightstring.descent import Check, Descended
 from weightstring.errors import InvalidRun
 from weightstring.path import Connected, Outcome, Reason, Unresolved
 from weightstring.search.chain import Chain
-from weightstring.search.executor import Executor
+from weightstring.search.executor import Executor, Tick
 from weightstring.search.jobs import Descend, Job, Measured, Result, from_record, to_record
 from weightstring.search.stopping import Progress, StopRule
 from weightstring.search.strategy import Strategy, Task
@@ -26,13 +26,23 @@ State = TypeVar("State")
 
 @dataclass(frozen=True)
 class Event:
-    """What a progress display is told: the round under way and how much of it is done."""
+    """What a progress display is told: the round under way and how much of it is done.
+
+    Args:
+        round: its number, from 0.
+        jobs: its jobs.
+        done: how many of them are done.
+        beads: beads on the string before it, ends counted.
+        open: segments over the threshold before it.
+        descents: how far its descents are; None while segments are measured.
+    """
 
     round: int
     jobs: int
     done: int
     beads: int
     open: int
+    descents: Check | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,8 @@ def _replay(strategy: Strategy[State], state: State, old: Round, rounds: list[Ro
             f"round {len(rounds)} of the journal is not of this search: it holds {len(old.jobs)} jobs "
             f"({', '.join(old.jobs[:3])}, ...) where {len(jobs)} are due; start afresh in another directory"
         )
-    thetas = iter(old.thetas if old.thetas is not None else ())
+    device = strategy.chain(state)[0].left.theta.device  # files know nothing of devices
+    thetas = iter(old.thetas.to(device) if old.thetas is not None else ())
     results = []
     for job, record in zip(jobs, old.results, strict=True):
         result = from_record(record, next(thetas, None) if isinstance(job, Descend) else None)
@@ -144,12 +155,12 @@ def _ticker(
     stop: StopRule,
     started: float,
     on_event: Callable[[Event], None],
-) -> Callable[[int], None]:
+) -> Tick:
     """Tells the display how far the round is, and ends it when its time is up."""
     beads, still_open = len(chain) + 1, sum(link.open for link in chain)
 
-    def tick(done: int) -> None:
-        on_event(Event(len(rounds), len(jobs), done, beads, still_open))
+    def tick(done: int, descents: Check | None) -> None:
+        on_event(Event(len(rounds), len(jobs), done, beads, still_open, descents))
         if stop.reason(_progress(chain, jobs, rounds, time.monotonic() - started)) == "time":
             raise _GiveUp
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from weightstring.descent import descend
+from weightstring.descent import Check, descend
 from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate
 from weightstring.protocol import Recipe
 from weightstring.search.jobs import Descend, Job, Measure, Measured, Result
 
-Tick = Callable[[int], None]
-"""Called now and then with the number of jobs done; raises to give the round up."""
+Tick = Callable[[int, Check | None], None]
+"""Called now and then with the number of jobs done and how far the descents are; raises to give the round up."""
 
 
 @runtime_checkable
@@ -51,10 +51,10 @@ class Batched:
                 seed=self.seed,
                 recipe=self.recipe,
                 width=self.width,
-                on_check=lambda done, _: tick(done),
+                on_check=lambda check: tick(check.finished, check),
             )
         )
-        measured = iter(measure(self.bound, measures, lambda: tick(len(descents))))
+        measured = iter(measure(self.bound, measures, lambda: tick(len(descents), None)))
         return [next(descended) if isinstance(job, Descend) else next(measured) for job in jobs]
 
 

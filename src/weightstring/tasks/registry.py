@@ -70,12 +70,13 @@ def _from_file(name: str) -> Callable[..., object]:
 
 
 def _execute(path: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module_name = f"weightstring_task_{path.stem}"  # under its own, a json.py would pass for the library's
+    spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise TaskError(f"task {name}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))  # as `python file.py` does, so that its neighbours can be imported
-    sys.modules[path.stem] = module
+    sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
