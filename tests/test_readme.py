@@ -29,7 +29,10 @@ def test_ten_lines_with_ones_own_model(tmp_path: Path, monkeypatch: pytest.Monke
         "net_b": trained(1),
         "loss_fn": nn.functional.mse_loss,
         "error": nn.functional.l1_loss,
-        "x": x, "y": 2 * x, "x_test": x + 0.01, "y_test": 2 * x + 0.02,
+        "x": x,
+        "y": 2 * x,
+        "x_test": x + 0.01,
+        "y_test": 2 * x + 0.02,
     }
     exec(code, context)
     result = context["result"]

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from weightstring.connect import connect
+    from weightstring.connection import connect
     from weightstring.errors import (
         EndAboveThreshold,
         InvalidCheckpoint,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps
 
 _HOMES = {
-    "connect": ("connect",),
+    "connection": ("connect",),
     "errors": (
         "EndAboveThreshold",
         "InvalidCheckpoint",
@@ -90,5 +90,5 @@ def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'weightstring' has no attribute {name!r}")
     value = getattr(import_module(f"weightstring.{_HOME_OF[name]}"), name)
-    globals()[name] = value  # `connect` is also a submodule, whose import would otherwise shadow it
+    globals()[name] = value
     return value

@@ -146,9 +146,9 @@ def _outcome_record(outcome: Outcome) -> OutcomeRecord:
 
 
 def _outcome_from_record(record: OutcomeRecord) -> Outcome:
-    if record.kind == "unresolved" and record.reason is not None and record.evidence is not None:
-        return Unresolved(record.reason, record.evidence)
-    return Connected()
+    if record.reason is None or record.evidence is None:
+        return Connected()
+    return Unresolved(record.reason, record.evidence)
 
 
 def from_run(directory: RunDirectory, problem: LossProblem | None = None) -> Result:

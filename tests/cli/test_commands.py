@@ -201,6 +201,7 @@ class TestReport:
         assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
 
 
+@pytest.mark.slow
 class TestDemo:
     def test_the_whole_way(self, cli, tmp_path):
         done = cli("demo", "--json", "--out", tmp_path / "demo")

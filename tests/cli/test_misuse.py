@@ -140,14 +140,15 @@ class TestEnds:
         assert re.search(says, line)
         assert line.startswith(f"weightstring: {name}: ")
 
-    @pytest.mark.parametrize("legacy", [False, True])
-    def test_a_pickle_is_never_executed(self, refused, workshop, tmp_path, legacy):
+    @pytest.mark.parametrize("protocol", [None, 2, 4])
+    def test_a_pickle_is_never_executed(self, refused, workshop, tmp_path, protocol):
+        """Neither in torch's own container (None) nor as a plain pickle of an old or a new protocol."""
         touched = tmp_path / "touched"
         payload = {**load_file(workshop.b), "extra": Payload(touched)}
-        if legacy:
-            (tmp_path / "b.pt").write_bytes(pickle.dumps(payload, protocol=2))
-        else:
+        if protocol is None:
             torch.save(payload, tmp_path / "b.pt")
+        else:
+            (tmp_path / "b.pt").write_bytes(pickle.dumps(payload, protocol=protocol))
         line = refused("connect", workshop.task, workshop.a, "b.pt", "--out", "run")
         assert not touched.exists()
         assert "could run code" in line
@@ -289,6 +290,13 @@ class TestOut:
         Path("file").write_text("precious")
         Path("folder.safetensors").mkdir()
         assert line_names(refused("train", workshop.task, "--until", 0.5, "--out", out), out)
+
+    @pytest.mark.parametrize("out", ["a.pt", "file/a.safetensors", "folder.safetensors"])
+    def test_and_that_is_said_before_training(self, refused, workshop, out):
+        Path("file").write_text("precious")
+        Path("folder.safetensors").mkdir()
+        never = ("--until", 1e-30, "--max-steps", 1)
+        assert line_names(refused("train", workshop.task, *never, "--out", out), out)
 
     @pytest.mark.parametrize("out", ["file/page.html", "/proc/page.html", "folder"])
     def test_a_page_that_cannot_be_written(self, refused, workshop, out):

@@ -17,7 +17,7 @@ import msgspec
 from weightstring.arrays import Theta
 from weightstring.cli.main import DONE, INTERRUPTED, UNRESOLVED
 from weightstring.cli.output import describe_unfinished, print_result
-from weightstring.connect import connect as search
+from weightstring.connection import connect as search
 from weightstring.errors import InvalidCheckpoint, InvalidRun
 from weightstring.path import Unresolved
 from weightstring.problem import ModuleProblem

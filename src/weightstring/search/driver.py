@@ -110,7 +110,7 @@ def _unresolved(
 
 def _replay(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
     jobs = strategy.propose(state)
-    if tuple(job.name for job in jobs) != old.jobs:
+    if tuple(job.name for job in jobs) != old.jobs or len(old.results) != len(jobs):
         raise InvalidRun(
             f"round {len(rounds)} of the journal is not of this search: it holds {len(old.jobs)} jobs "
             f"({', '.join(old.jobs[:3])}, ...) where {len(jobs)} are due; start afresh in another directory"

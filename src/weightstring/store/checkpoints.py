@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,7 +67,9 @@ def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], about: Mappi
 
 def _load_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # What torch warns of here, it refuses in the same breath.
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InvalidCheckpoint(
             f"{path}: a pickle with more than tensors in it, or damaged; loading it could run code. Save "

@@ -63,8 +63,10 @@ class RunDirectory:
 
         Raises:
             RunLocked: another process holds it.
-            InvalidRun: the directory cannot be made.
+            InvalidRun: the directory cannot be made, or holds files but no run.
         """
+        if not self.exists:
+            self._refuse_strangers()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / "lock", timeout=0)
@@ -84,17 +86,19 @@ class RunDirectory:
         """Write the ends (2, P) and the manifest, in this order: with a manifest, a run exists.
 
         Raises:
-            InvalidRun: the directory holds other files, which would be mixed up with the run's.
+            InvalidRun: there is a run already.
         """
-        strangers = [
-            entry.name
-            for entry in self.path.iterdir()
-            if not entry.name.startswith(".") and entry.name not in ("lock", "beads")
-        ]
-        if strangers:
-            raise InvalidRun(f"{self.path}: holds {strangers[0]!r} but no run; choose an empty or new directory")
+        if self.exists:
+            raise InvalidRun(f"{self.path}: another process began a run here just now; the same call goes on with it")
         self._write_tensor("ends", ends)
         self._replace("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
+
+    def _refuse_strangers(self) -> None:
+        """A run is not begun among other files, which would be mixed up with its own."""
+        entries = self.path.iterdir() if self.path.is_dir() else ()
+        strangers = sorted(e.name for e in entries if not e.name.startswith(".") and e.name not in ("lock", "beads"))
+        if strangers:
+            raise InvalidRun(f"{self.path}: holds {strangers[0]!r} but no run; choose an empty or new directory")
 
     def manifest(self) -> Manifest:
         """What determines the run.
@@ -182,12 +186,15 @@ class RunDirectory:
             raise InvalidRun(
                 f"{self.path}: this run is not finished; `weightstring resume {self.path}` goes on with it"
             )
-        return self._read("result.json", ResultRecord)
+        result = self._read("result.json", ResultRecord)
+        if flaw := _flaw(result):
+            raise InvalidRun(f"{self.path}/result.json: {flaw}; the file was changed")
+        return result
 
     def string(self) -> torch.Tensor:
         """The beads of the result's string (n, P)."""
         beads = self._read_tensor("string")
-        if len(beads) != self.result().string.beads:
+        if beads.shape != (self.result().string.beads, self.manifest().size):
             raise InvalidRun(f"{self.path}/beads/string.safetensors: not the string of result.json")
         return beads
 
@@ -230,12 +237,30 @@ class RunDirectory:
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, whatever happens in between."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     _sync_directory(path.parent)
+
+
+def _flaw(result: ResultRecord) -> str | None:
+    """What makes a result one that no search writes, though every field has its type."""
+    outcome, curve = result.outcome, result.string.curve
+    if (outcome.kind == "unresolved") != (outcome.reason is not None and outcome.evidence is not None):
+        return f"{outcome.kind}, but its reason and evidence do not fit that"
+    if "loss" not in curve.values:
+        return "its curve has no loss"
+    if len({len(column) for column in (curve.s, curve.segment, curve.t, *curve.values.values())}) != 1:
+        return "the columns of its curve differ in length"
+    if sorted(set(curve.segment)) != list(range(result.string.beads - 1)):
+        return f"its curve is not one over {result.string.beads - 1} segments"
+    return None
 
 
 def _sync_directory(path: Path) -> None:

@@ -6,13 +6,15 @@ pass for a run. JSON has no infinity: a loss that is not finite is stored as nul
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from weightstring.path.outcome import Evidence, Reason
 
 FORMAT = 1
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,10 +55,10 @@ class Manifest(Record, frozen=True, kw_only=True):
     seed: int
     strategy: dict[str, Any]
     engine: str
-    threads: int
+    threads: Positive
     stop: tuple[dict[str, Any], ...] = ()
     """Limits of the first session; they do not determine the result, only where it stops."""
-    size: int
+    size: Positive
     dtype: str
     parameters: tuple[Parameter, ...]
     """Layout of θ; empty for an analytic surface."""

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import platform
 from collections.abc import Sequence
-from contextlib import nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from weightstring.arrays import Theta
 from weightstring.descent import batch_width
 from weightstring.errors import EndAboveThreshold, InvalidRun
-from weightstring.path import Bound, Connected, Unresolved, WeightString, check_theta, no_worse
+from weightstring.path import Bound, Connected, Outcome, Unresolved, WeightString, check_theta, no_worse
 from weightstring.problem import EngineChoice, ModuleProblem, threads
 from weightstring.progress import Display, display
 from weightstring.protocol import LossProblem, Recipe
@@ -86,30 +85,33 @@ def connect(
     check_theta(problem, a, "the first end")
     check_theta(problem, b, "the second end")
     directory = None if store is None else RunDirectory(store)
-    with directory.locked() if directory else nullcontext(), display(progress) as show:
-        found = directory.manifest() if directory and directory.exists else None
-        if found and isinstance(problem, ModuleProblem):
-            problem.use_engine(found.engine)  # The same arithmetic as in the first session.
-        with threads(found.threads if found else _engine(problem).threads):
-            ends = _ends(bound, a, b)
-            threshold = _threshold(ends, threshold, bind)
-            recipe = recipe or problem.recipe
-            manifest = _manifest(problem, ends, threshold, bind, seed, strategy, stop, recipe, task)
-            if directory and found:
-                _same_run(directory, found, manifest)
-                if directory.finished and _is_final(result := from_run(directory, problem)):
-                    return result
-                ends = tuple(  # type: ignore[assignment]
-                    dataclasses.replace(end, value=value) for end, value in zip(ends, found.end_losses, strict=True)
-                )
-            elif directory:
+    found = directory.manifest() if directory and directory.exists else None
+    if found and isinstance(problem, ModuleProblem):
+        problem.use_engine(found.engine)  # The same arithmetic as in the first session.
+    with threads(found.threads if found else _engine(problem).threads), display(progress) as show:
+        ends = _ends(bound, a, b)
+        threshold = _threshold(ends, threshold, bind)
+        recipe = recipe or problem.recipe
+        manifest = _manifest(problem, ends, threshold, bind, seed, strategy, stop, recipe, task)
+        jobs = executor or Batched(bound, seed, recipe, manifest.strategy["width"])
+
+        def go(ends: tuple[Bead, Bead], journal: Journal) -> Result:
+            asked = Task(ends, threshold, seed)
+            search = run(strategy, asked, jobs, stop=stop, journal=journal, on_event=show.event)
+            return _result(search, bound, threshold, show)
+
+        if directory is None:
+            return go(ends, InMemory())
+        with directory.locked():
+            if found is None:
                 directory.begin(manifest, torch.stack([a, b]))
-            journal: Journal = directory or InMemory()
-            jobs = executor or Batched(bound, seed, recipe, manifest.strategy["width"])
-            search = run(strategy, Task(ends, threshold, seed), jobs, stop=stop, journal=journal, on_event=show.event)
-            result = _result(search, bound, threshold, show)
-            interrupted = isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
-            if directory and not interrupted:
+            else:
+                _same_run(directory, found, manifest)
+                ends = _with_values(ends, found.end_losses)
+            if directory.finished and _is_final(result := from_run(directory, problem)):
+                return result
+            result = go(ends, directory)
+            if not _interrupted(result.outcome):
                 directory.finish(to_record(result), result.string.beads)
             return result
 
@@ -117,6 +119,12 @@ def connect(
 def _ends(bound: Bound, a: Theta, b: Theta) -> tuple[Bead, Bead]:
     values = bound(torch.stack([a, b])).tolist()
     return Bead("a", a.detach().clone(), values[0]), Bead("b", b.detach().clone(), values[1])
+
+
+def _with_values(ends: tuple[Bead, Bead], values: tuple[float, float]) -> tuple[Bead, Bead]:
+    """The ends with the heights that the run began with, bit for bit."""
+    first, last = ends
+    return dataclasses.replace(first, value=values[0]), dataclasses.replace(last, value=values[1])
 
 
 def _threshold(ends: tuple[Bead, Bead], threshold: float | None, bind: str) -> float:
@@ -134,7 +142,7 @@ def _threshold(ends: tuple[Bead, Bead], threshold: float | None, bind: str) -> f
 
 def _result(search: Search[Any], bound: Bound, threshold: float, show: Display) -> Result:
     string = WeightString(bound.problem, thetas_of(search.chain))
-    if not (isinstance(search.outcome, Unresolved) and search.outcome.reason == "interrupted"):
+    if not _interrupted(search.outcome):
         peaks = [[peak.t for peak in link.measured.peaks] if link.measured else [] for link in search.chain]
         string.measure(peaks, show.measuring)
     return Result(
@@ -147,6 +155,10 @@ def _result(search: Search[Any], bound: Bound, threshold: float, show: Display) 
         evaluation=bound.problem.evaluation,
         beads_before_pruning=max((r.beads for r in search.rounds), default=2),
     )
+
+
+def _interrupted(outcome: Outcome) -> bool:
+    return isinstance(outcome, Unresolved) and outcome.reason == "interrupted"
 
 
 def _is_final(result: Result) -> bool:

@@ -1,0 +1,127 @@
+"""From a task's name to its problem, through ``load_task``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+
+from weightstring.errors import InvalidSetting, TaskError
+from weightstring.tasks import BUILT_IN, load_task
+
+HEADER = """\
+from __future__ import annotations
+import torch
+import weightstring as ws
+
+"""
+PROBLEM = (
+    "ws.ModuleProblem(torch.nn.Linear(2, {}), torch.nn.functional.mse_loss, (torch.ones(4, 2), torch.ones(4, {})))\n"
+)
+
+
+@pytest.fixture
+def task_file(tmp_path):
+    def write(text: str, name: str = "user.py") -> str:
+        (tmp_path / name).write_text(HEADER + text)
+        return f"{tmp_path / name}:task"
+
+    return write
+
+
+def test_every_built_in_task_loads():
+    assert set(BUILT_IN) == {"digits", "polynomial"}
+    assert load_task("digits").size == 64 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
+    assert load_task("polynomial").size == 4 + 4 + 16 + 4 + 4 + 1
+
+
+def test_options_are_converted_by_their_annotations(task_file):
+    name = task_file(
+        "def task(width: int = 1, scale: float = 1.0, bias: bool = True, label='none', other: str = 'x'):\n"
+        "    assert type(scale) is float and scale == 0.5\n"
+        "    assert bias is False\n"
+        "    assert (label, other) == ('7', '8')\n"
+        f"    return {PROBLEM.format('width', 'width')}"
+    )
+    options = {"width": "3", "scale": ".5", "bias": "False", "label": "7", "other": "8"}
+    assert load_task(name, options).size == 3 * 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("option", "kind"), [("width=3.5", "int"), ("width=", "int"), ("scale=wide", "float"), ("bias=yes", "bool")]
+)
+def test_an_option_of_another_kind(task_file, option, kind):
+    name = task_file("def task(width: int = 1, scale: float = 1.0, bias: bool = True): ...\n")
+    key, _, value = option.partition("=")
+    with pytest.raises(TaskError, match=f"option {option} is not {kind}$"):
+        load_task(name, {key: value})
+
+
+def test_an_unknown_option_names_the_known_ones(task_file):
+    name = task_file("def task(width: int = 1, scale: float = 1.0): ...\n")
+    with pytest.raises(TaskError, match=r"has no option 'depth'; it has: width, scale$"):
+        load_task(name, {"depth": "3"})
+
+
+def test_a_task_imports_its_neighbours_and_leaves_the_path_alone(task_file, tmp_path):
+    (tmp_path / "neighbour_of_the_task.py").write_text("WIDTH = 5\n")
+    name = task_file(f"import neighbour_of_the_task as n\ndef task(): return {PROBLEM.format('n.WIDTH', 'n.WIDTH')}")
+    before = list(sys.path)
+    assert load_task(name).size == 15
+    assert sys.path == before
+
+
+def test_two_files_of_one_name_are_two_tasks(task_file, tmp_path):
+    (tmp_path / "other").mkdir()
+    first = task_file(f"def task(): return {PROBLEM.format(1, 1)}")
+    second = task_file(f"def task(): return {PROBLEM.format(4, 4)}", "other/user.py")
+    assert [load_task(name).size for name in (first, second, first)] == [3, 12, 3]
+
+
+def test_a_file_named_like_a_library_does_not_shadow_it(task_file):
+    assert load_task(task_file(f"def task(): return {PROBLEM.format(1, 1)}", "json.py")).size == 3
+    assert sys.modules["json"] is json
+
+
+def test_what_the_task_refuses_passes_through(task_file):
+    name = task_file("def task(): raise ws.InvalidSetting('width must be odd')\n")
+    with pytest.raises(InvalidSetting, match=r"^width must be odd$"):
+        load_task(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def task(): return 3\n", "returned int; return a weightstring.ModuleProblem"),
+        ("def task(): return torch.nn.Linear(1, 1)\n", "returned Linear; return a weightstring.ModuleProblem"),
+        ("def task(): raise KeyError\n", r"KeyError: no message \(user.py, line 5\)"),
+        ("def task(): raise SystemExit(3)\n", r"SystemExit: 3 \(user.py, line 5\)"),
+        ("def task(): raise OSError('one\\ntwo')\n", r"OSError: one \(user.py, line 5\)"),
+        ("raise OSError('one\\ntwo')\n", "user.py fails: OSError: one$"),
+        ("import sys; sys.exit()\n", "user.py fails: SystemExit: no message"),
+        ("task = 3\n", "has no function 'task'"),
+    ],
+)
+def test_a_task_that_fails(task_file, text, says):
+    with pytest.raises(TaskError, match=says):
+        load_task(task_file(text))
+
+
+@pytest.mark.parametrize("name", ["cifar", "", "digits:task", "user.txt:task", "user.py"])
+def test_a_name_that_is_no_task(name):
+    with pytest.raises(TaskError, match=r"give one of digits, polynomial, or path/to/file\.py:function"):
+        load_task(name)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(TaskError, match=f"there is no file {tmp_path}/user.py"):
+        load_task(f"{tmp_path}/user.py:task")
+
+
+def test_a_problem_of_a_task_is_the_same_in_every_load(task_file):
+    name = task_file(f"torch.manual_seed(3)\ndef task(): return {PROBLEM.format(2, 2)}")
+    first, second = load_task(name), load_task(name)
+    assert first.fingerprint() == second.fingerprint()
+    assert torch.equal(first.initial(4), second.initial(4))
