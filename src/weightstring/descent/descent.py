@@ -109,7 +109,8 @@ class _Descent:
         out_of_patience = self.stale >= recipe.patience or self.steps >= recipe.max_steps
         if self.best_value <= self.start.aim or not finite or out_of_patience:
             missed: Status = "exhausted" if finite else "diverged"
-            self.status = "reached" if self.best_value <= self.start.limit else missed
+            reached = math.isfinite(self.best_value) and self.best_value <= self.start.limit
+            self.status = "reached" if reached else missed
 
 
 def batch_width(problem: LossProblem) -> int:

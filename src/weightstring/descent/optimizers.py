@@ -87,4 +87,5 @@ def _build(recipe: Recipe) -> Optimizer:
         raise InvalidSetting(f"optimizer {recipe.optimizer!r} refuses its options: {problem}") from None
 
 
-_FUSED_ON_CPU = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
+# Not SGD: fused, with momentum, it fails when a model joins others that are under way.
+_FUSED_ON_CPU = (torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)

@@ -162,7 +162,8 @@ def _look(points: Sequence[Maximum], i: int, least: float) -> _Look:
     fall = peak.value - min(left.value, right.value)
     if max(vertex.value - peak.value, RESOLVED * fall) <= least:
         return _Look(-math.inf, [])
-    narrow, wide = sorted((left, right), key=lambda neighbour: abs(neighbour.t - peak.t))
+    # At equal distances the height decides, so that a segment and its reverse are looked at in the same places.
+    narrow, wide = sorted((left, right), key=lambda neighbour: (abs(neighbour.t - peak.t), neighbour.value))
     ts = [vertex.t]
     # A parabola learns nothing from where it stands, and little from neighbours of which one is far away.
     if abs(vertex.t - peak.t) < abs(narrow.t - peak.t) / 8 or abs(wide.t - peak.t) > 4 * abs(narrow.t - peak.t):

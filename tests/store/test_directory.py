@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from weightstring.errors import InvalidRun, RunLocked
+from weightstring.store import Manifest, Round, RunDirectory, digest
+from weightstring.store.directory import replace_file
+from weightstring.store.records import FORMAT, DescendedRecord, MeasuredRecord
+
+ENDS = torch.tensor([[1.5, -2.0, 3.0], [4.0, 5.25, -6.0]])
+
+
+def manifest(**changes: object) -> Manifest:
+    fields: dict[str, object] = {
+        "format": FORMAT,
+        "versions": {"weightstring": "0.1.0"},
+        "task": None,
+        "problem": "p",
+        "ends": (digest(ENDS[0]), digest(ENDS[1])),
+        "end_losses": (0.25, 0.5),
+        "threshold": 0.5,
+        "bind": "evaluate",
+        "seed": 3,
+        "strategy": {"name": "greedy", "alpha": 0.95},
+        "engine": "loop",
+        "threads": 1,
+        "size": 3,
+        "dtype": "float32",
+        "parameters": (),
+    }
+    return Manifest(**(fields | changes))  # type: ignore[arg-type]
+
+
+def measured() -> Round:
+    peaks = ((0.25, 0.75), (1.0, None))
+    return Round(("a-b",), (MeasuredRecord(accepted=False, peaks=peaks, evaluations=16),), None, 0.125)
+
+
+def descended(number: int) -> Round:
+    record = DescendedRecord(value=0.1 + number, status="reached", steps=40, evaluations=3)
+    return Round((f"a-{number}/0",), (record,), torch.full((1, 3), 0.1 * number), 1.5)
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path / "run")
+    with directory.locked():
+        directory.begin(manifest(), ENDS)
+    return directory
+
+
+def test_what_is_written_is_read_back(begun: RunDirectory) -> None:
+    rounds = [measured(), descended(1), descended(2)]
+    for finished in rounds:
+        begun.append(finished)
+    again = RunDirectory(begun.path)
+    assert again.manifest() == manifest()
+    assert torch.equal(again.ends(), ENDS)
+    replayed = again.replay()
+    for old, new in zip(rounds, replayed, strict=True):
+        assert (old.jobs, old.results, old.seconds) == (new.jobs, new.results, new.seconds)
+        assert (old.thetas is None and new.thetas is None) or torch.equal(old.thetas, new.thetas)
+    assert not again.finished
+
+
+def test_a_torn_last_line_is_cut_off_and_written_again(begun: RunDirectory) -> None:
+    begun.append(measured())
+    begun.append(descended(1))
+    journal = begun.path / "journal.jsonl"
+    whole = journal.read_bytes()
+    last = whole.splitlines(keepends=True)[-1]
+    for kept in (1, len(last) // 2, len(last) - 1):
+        journal.write_bytes(whole[: len(whole) - len(last) + kept])
+        assert len(begun.replay()) == 1
+        begun.append(descended(1))
+        assert journal.read_bytes() == whole
+
+
+def test_a_bead_file_without_its_line_counts_for_nothing(begun: RunDirectory) -> None:
+    begun.append(measured())
+    begun.append(descended(1))
+    journal = begun.path / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
+    assert len(begun.replay()) == 1
+    begun.append(descended(2))
+    assert torch.equal(begun.replay()[1].thetas, torch.full((1, 3), 0.2))
+
+
+def test_damage_is_refused(begun: RunDirectory) -> None:
+    begun.append(measured())
+    begun.append(descended(1))
+    journal, beads = begun.path / "journal.jsonl", begun.path / "beads/round-0001.safetensors"
+    lines, content = journal.read_bytes().splitlines(keepends=True), beads.read_bytes()
+
+    journal.write_bytes(lines[0].replace(b"measured", b"guessed") + lines[1])
+    with pytest.raises(InvalidRun, match=r"journal.jsonl: line 1 is damaged"):
+        begun.replay()
+    journal.write_bytes(lines[1])
+    with pytest.raises(InvalidRun, match="line 1 is round 1; lines are missing"):
+        begun.replay()
+    journal.write_bytes(b"".join(lines))
+
+    beads.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InvalidRun, match="SHA-256 is not the journal's"):
+        begun.replay()
+    beads.unlink()
+    with pytest.raises(InvalidRun, match=r"round-0001.safetensors: cannot be read: No such file"):
+        begun.replay()
+
+
+def test_changed_ends_and_manifests_are_refused(begun: RunDirectory) -> None:
+    path = begun.path / "manifest.json"
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | {"extra": 1}))
+    with pytest.raises(InvalidRun, match=r"manifest.json: damaged, or not written by weightstring: .*extra"):
+        begun.manifest()
+    path.write_text(json.dumps(fields | {"format": FORMAT + 1}))
+    with pytest.raises(InvalidRun, match=f"written in format {FORMAT + 1}, this version reads {FORMAT}"):
+        begun.manifest()
+    path.write_text(json.dumps(fields | {"ends": fields["ends"][::-1]}))
+    with pytest.raises(InvalidRun, match="not the ends of the manifest"):
+        begun.ends()
+    path.unlink()
+    with pytest.raises(InvalidRun, match="no run here"):
+        begun.manifest()
+
+
+def test_a_run_is_not_begun_twice_or_among_other_files(begun: RunDirectory, tmp_path: Path) -> None:
+    with begun.locked(), pytest.raises(InvalidRun, match="another process began a run here"):
+        begun.begin(manifest(), ENDS)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("dear")
+    with pytest.raises(InvalidRun, match=r"holds 'thesis.tex' but no run"), RunDirectory(other).locked():
+        pass
+    assert [entry.name for entry in other.iterdir()] == ["thesis.tex"]
+    with (
+        pytest.raises(InvalidRun, match="cannot be used as a run directory"),
+        RunDirectory(other / "thesis.tex").locked(),
+    ):
+        pass
+
+
+def test_a_second_process_is_kept_out_until_the_first_is_killed(begun: RunDirectory) -> None:
+    code = (
+        "import sys, time; from weightstring.store import RunDirectory\n"
+        "with RunDirectory(sys.argv[1]).locked(): print('locked', flush=True); time.sleep(600)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(begun.path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(RunLocked, match="another process is writing this run"), begun.locked():
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    with begun.locked():
+        assert begun.manifest() == manifest()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    replace_file(path, b"one")
+
+    def refuse(*names: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("weightstring.store.directory.os.replace", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        replace_file(path, b"two")
+    assert path.read_bytes() == b"one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_digest_is_of_values_and_dtype_free_of_layout() -> None:
+    grid = torch.arange(6.0).view(2, 3)
+    assert digest(grid.T[0]) == digest(torch.tensor([0.0, 3.0]))
+    assert digest(grid[0]) != digest(grid[1])
