@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ from typing import Any
 import torch
 
 from weightstring.arrays import Theta
-from weightstring.descent import batch_width
-from weightstring.errors import EndAboveThreshold, InvalidRun
+from weightstring.descent import Optimizers, batch_width
+from weightstring.errors import EndAboveThreshold, InvalidRun, InvalidSetting
 from weightstring.path import Bound, Connected, Outcome, Unresolved, WeightString, check_theta, no_worse
 from weightstring.problem import EngineChoice, ModuleProblem, threads
 from weightstring.progress import Display, display
@@ -65,8 +66,9 @@ def connect(
         task: recorded in the manifest, for the command line to resume by.
 
     Returns:
-        The outcome, the string and the search's history. Ctrl-C ends the search with the outcome
-        ``Unresolved("interrupted", ...)``; with a ``store`` the same call goes on from there.
+        The outcome, the string and the search's history. Ctrl-C ends a search with the outcome
+        ``Unresolved("interrupted", ...)``; while the finished string is measured it is raised. With a
+        ``store`` the same call goes on from there.
 
     Raises:
         EndAboveThreshold: an end's value is larger than ``threshold``, or not finite.
@@ -81,6 +83,7 @@ def connect(
     >>> result.connected, len(result.string) > 2
     (True, True)
     """
+    _check_kinds(strategy, stop, recipe)
     bound = Bound(problem, bind)
     check_theta(problem, a, "the first end")
     check_theta(problem, b, "the second end")
@@ -90,8 +93,9 @@ def connect(
         problem.use_engine(found.engine)  # The same arithmetic as in the first session.
     with threads(found.threads if found else _engine(problem).threads), display(progress) as show:
         ends = _ends(bound, a, b)
-        threshold = _threshold(ends, threshold, bind)
+        threshold = _threshold(ends, found.threshold if found and threshold is None else threshold, bind)
         recipe = recipe or problem.recipe
+        Optimizers(recipe)  # What torch.optim refuses, it refuses before anything is written.
         manifest = _manifest(problem, ends, threshold, bind, seed, strategy, stop, recipe, task)
         jobs = executor or Batched(bound, seed, recipe, manifest.strategy["width"])
 
@@ -110,10 +114,20 @@ def connect(
                 ends = _with_values(ends, found.end_losses)
             if directory.finished and _is_final(result := from_run(directory, problem)):
                 return result
+            directory.reopen()
             result = go(ends, directory)
             if not _interrupted(result.outcome):
                 directory.finish(to_record(result), result.string.beads)
             return result
+
+
+def _check_kinds(strategy: object, stop: object, recipe: object) -> None:
+    if not isinstance(strategy, Greedy):
+        raise InvalidSetting(f"strategy={strategy!r}: pass one, such as ws.Greedy(alpha=0.95)")
+    if not isinstance(stop, StopRule):
+        raise InvalidSetting(f"stop={stop!r}: pass a rule, such as ws.MaxBeads(64) | ws.Budget(seconds=600)")
+    if not isinstance(recipe, Recipe | None):
+        raise InvalidSetting(f"recipe={recipe!r}: pass a ws.Recipe")
 
 
 def _ends(bound: Bound, a: Theta, b: Theta) -> tuple[Bead, Bead]:
@@ -130,10 +144,12 @@ def _with_values(ends: tuple[Bead, Bead], values: tuple[float, float]) -> tuple[
 def _threshold(ends: tuple[Bead, Bead], threshold: float | None, bind: str) -> float:
     losses = (ends[0].value, ends[1].value)
     level = max(losses) if threshold is None else float(threshold)
+    if threshold is not None and not math.isfinite(level):
+        raise InvalidSetting(f"threshold={threshold}: must be finite; leave it out for the larger end's own value")
     if not all(no_worse(loss, level) for loss in losses):
         raise EndAboveThreshold(
-            f"threshold {level:.6g} on {bind}: the ends lie at {losses[0]:.6g} and {losses[1]:.6g}, so no path can "
-            f"stay under it; give a threshold of at least {max(losses):.6g} or train the higher end further",
+            f"threshold {level!r} on {bind}: the ends lie at {losses[0]!r} and {losses[1]!r}, so no path can stay "
+            "under it; raise it, leave it out for the larger end's own value, or train the higher end further",
             losses,
             level,
         )

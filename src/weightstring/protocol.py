@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 
 from weightstring.arrays import Rows, Thetas, Values
+from weightstring.errors import InvalidSetting
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Recipe:
         patience: measurements without improvement after which a model stops.
         max_steps: gradient steps after which a model stops whatever it has reached.
 
+    Raises:
+        InvalidSetting: a number is out of range. Whether torch.optim knows the optimizer and its options
+            is found out before the first descent.
+
     >>> Recipe("sgd", {"lr": 0.1}).options["lr"]
     0.1
     """
@@ -35,6 +40,16 @@ class Recipe:
     check_every: int = 20
     patience: int = 20
     max_steps: int = 10_000
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, str) or not isinstance(self.options, Mapping):
+            raise InvalidSetting(
+                f"Recipe({self.optimizer!r}, ...): give the optimizer's name and a dict of its options"
+            )
+        for name in ("check_every", "patience", "max_steps"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InvalidSetting(f"Recipe({name}={value!r}): no descent can follow it; give at least 1")
 
 
 class Gradient(NamedTuple):

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 
 from weightstring.arrays import finite_or_none, none_as_infinity
+from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS, Connected, Maximum, Outcome, StringCurve, Unresolved, WeightString
 from weightstring.protocol import LossProblem
 from weightstring.store import ResultRecord, RoundRecord, RunDirectory
@@ -56,26 +57,39 @@ class Result:
         return tuple(self.string.segment_maximum(i, self.names) for i in range(len(self.string) - 1))
 
     @property
+    def bound(self) -> str:
+        """What the threshold binds, in words."""
+        train = "train loss"
+        loss = f"{train} (no evaluation set was given)" if self.evaluation == "train" else "evaluation loss"
+        both = f"larger of {loss} and {train}" if len(self.names) > 1 else loss
+        words = {"evaluate": loss, "train": train if "train_loss" in self.names else loss, "both": both}
+        return words.get(self.bind, self.bind)
+
+    @property
+    def largest(self) -> float:
+        """The largest *sampled* value of what the threshold binds."""
+        return max(top.value for top in self.segments)
+
+    @property
     def steps(self) -> int:
-        """Gradient steps, summed over all beads."""
+        """Gradient steps of the finished rounds, summed over all beads."""
         return sum(r.steps for r in self.history)
 
     @property
     def evaluations(self) -> int:
-        """Models measured by the search."""
+        """Models measured by the finished rounds of the search."""
         return sum(r.evaluations for r in self.history)
 
     @property
     def seconds(self) -> float:
-        """Time spent searching, over all sessions of the run."""
+        """Time spent searching, over all sessions of the run, rounds that were given up included."""
         return math.fsum(r.seconds for r in self.history)
 
     def __str__(self) -> str:
         string = self.string
-        on = f" ({self.evaluation} set)" if self.evaluation == "train" else ""
         return (
             f"{self.outcome}\n"
-            f"threshold {self.threshold:.6g} on {self.bind}; largest sampled loss{on} {string.max_loss:.6g}; "
+            f"threshold {self.threshold:.6g} on the {self.bound}, its largest sample {self.largest:.6g}; "
             f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}"
         )
 
@@ -158,6 +172,8 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None) -> Res
         InvalidRun: the run is not finished, or damaged.
     """
     record = directory.result()
+    if problem is not None and problem.fingerprint() != directory.manifest().problem:
+        raise InvalidRun(f"{directory.path}: a run of another problem; load it without one, or with its own")
     beads = directory.string()
     if problem is not None:
         beads = beads.to(problem.device)
@@ -169,10 +185,10 @@ def load(store: str | os.PathLike[str], problem: LossProblem | None = None) -> R
 
     Args:
         store: the run directory.
-        problem: give one to measure the string anew; without it, the string answers from its record.
+        problem: the run's own, so that the string can be measured further; the recorded curve stays.
+            Without it, the string answers from its record alone.
 
     Raises:
-        InvalidRun: there is no finished run, or it is damaged.
-        InvalidCheckpoint: the beads are not the problem's.
+        InvalidRun: there is no finished run, it is damaged, or ``problem`` is not its own.
     """
     return from_run(RunDirectory(store), problem)

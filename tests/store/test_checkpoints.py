@@ -91,3 +91,12 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidCheckpoint, match="cannot be written"):
         write_checkpoint(tmp_path / "file" / "net.safetensors", STATE, {})
+
+
+def test_tied_tensors_are_written_under_each_of_their_names(tmp_path: Path) -> None:
+    weight = torch.tensor([[1.5, -2.0], [0.5, 4.0]])
+    tied = {"encoder": weight, "decoder": weight, "row": weight[1], "turned": weight.T}
+    write_checkpoint(tmp_path / "net.safetensors", tied, {})
+    read = read_checkpoint(tmp_path / "net.safetensors")
+    assert read.keys() == tied.keys()
+    assert all(torch.equal(read[name], tied[name]) for name in tied)

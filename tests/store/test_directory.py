@@ -107,7 +107,7 @@ def test_damage_is_refused(begun: RunDirectory) -> None:
     journal.write_bytes(b"".join(lines))
 
     beads.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(InvalidRun, match="SHA-256 is not the journal's"):
+    with pytest.raises(InvalidRun, match="SHA-256 is not the one written down"):
         begun.replay()
     beads.unlink()
     with pytest.raises(InvalidRun, match=r"round-0001.safetensors: cannot be read: No such file"):

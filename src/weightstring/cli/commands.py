@@ -51,7 +51,7 @@ def demo(options: Namespace) -> int:
     losses = [float(problem.measure(end.unsqueeze(0))["loss"]) for end in ends]
     threshold = DEMO_MARGIN * max(losses)
     a, b = ends
-    with _resumable(out / "run"):
+    with _resumable(out / "run", options):
         result = search(problem, a, b, threshold, store=out / "run", seed=options.seed, task=Task(name="digits"))
         return _conclude(result, out / "run", options.json)
 
@@ -77,7 +77,7 @@ def connect(options: Namespace) -> int:
     strategy = Greedy(alpha=options.alpha, max_depth=options.max_depth, insert=options.insert)
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, strategy]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
-    with _resumable(out):
+    with _resumable(out, options):
         result = search(
             problem,
             a,
@@ -105,7 +105,7 @@ def resume(options: Namespace) -> int:
     problem = load_task(manifest.task.name, manifest.task.options)
     strategy, recipe = _strategy(manifest, options.run)
     a, b = directory.ends().to(problem.device)
-    with _resumable(directory.path):
+    with _resumable(directory.path, options):
         result = search(
             problem,
             a,
@@ -157,14 +157,16 @@ def _end(problem: ModuleProblem, path: str) -> Theta:
 
 
 @contextmanager
-def _resumable(run: Path) -> Iterator[None]:
+def _resumable(run: Path, options: Namespace) -> Iterator[None]:
     """After Ctrl-C, wherever it struck, say how to go on with a run that has begun."""
     try:
         yield
     except KeyboardInterrupt:
         if not RunDirectory(run).exists:
             raise
-        go_on = f"weightstring resume {shlex.quote(str(run))}"
+        limits = {name: vars(options).get(name) for name in ("max_beads", "max_steps", "seconds")}
+        flags = [f"--{name.replace('_', '-')} {value}" for name, value in limits.items() if value is not None]
+        go_on = " ".join(["weightstring resume", shlex.quote(str(run)), *flags])
         print(f"weightstring: interrupted; nothing is lost. Go on with: {go_on}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 

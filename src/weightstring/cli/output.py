@@ -37,10 +37,9 @@ def print_result(result: Result, run: Path) -> None:
 
 def _facts(result: Result) -> list[tuple[str, str]]:
     string = result.string
-    on = "training set; no evaluation set was given" if result.evaluation == "train" else "evaluation set"
     facts = [
-        ("threshold", f"{result.threshold:.6g} on {result.bind}"),
-        ("largest sampled loss", f"{string.max_loss:.6g} ({on})"),
+        ("threshold", f"{result.threshold:.6g} on the {result.bound}"),
+        ("largest sample of it", f"{result.largest:.6g}"),
         ("beads with the ends", f"{len(string)} ({result.beads_before_pruning} before pruning)"),
         ("normalized length", f"{string.normalized_length:.4f} ({string.length:.4g} / {string.distance:.4g})"),
         ("barriers, sampled", ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)),

@@ -5,6 +5,6 @@ It stands below :mod:`weightstring.problem` because training an end from scratch
 """
 
 from weightstring.descent.descent import Check, Descended, Height, Start, batch_width, descend
-from weightstring.descent.optimizers import OPTIMIZERS
+from weightstring.descent.optimizers import OPTIMIZERS, Optimizers
 
-__all__ = ["OPTIMIZERS", "Check", "Descended", "Height", "Start", "batch_width", "descend"]
+__all__ = ["OPTIMIZERS", "Check", "Descended", "Height", "Optimizers", "Start", "batch_width", "descend"]

@@ -94,6 +94,14 @@ class _Descent:
     evaluations: int = 0
     status: Status | None = None
 
+    def is_due(self, recipe: Recipe) -> bool:
+        """Whether it is to be measured: every ``check_every`` of its steps, and after its last."""
+        return self.steps % recipe.check_every == 0 or self.steps == recipe.max_steps
+
+    def steps_to_check(self, recipe: Recipe) -> int:
+        """Steps until then."""
+        return min(recipe.check_every - self.steps % recipe.check_every, recipe.max_steps - self.steps)
+
     def check(self, value: float, recipe: Recipe) -> None:
         """Take in a measurement and decide whether the descent is over."""
         self.evaluations += 1
@@ -177,9 +185,10 @@ def descend(
 
     refill()
     while running:
-        for _ in range(min(recipe.check_every, *(recipe.max_steps - d.steps for d in running))):
+        for _ in range(min(d.steps_to_check(recipe) for d in running)):
             _step(problem, running, optimizers)
-        check(list(running))
+        # Each at its own steps, or what a descent finds would depend on who is beside it.
+        check([d for d in running if d.is_due(recipe)])
         refill()
     return [finished[i] for i in range(len(starts))]
 

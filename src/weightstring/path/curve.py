@@ -36,6 +36,8 @@ def loss_curve(problem: LossProblem, a: Theta, b: Theta, ts: Sequence[float] | P
     tensor(1)
     """
     segment = _segment(problem, a, b)
+    if not isinstance(ts, torch.Tensor | Sequence) or (isinstance(ts, torch.Tensor) and ts.ndim != 1):
+        raise InvalidSetting(f"ts={ts!r}: give a list or a vector of positions")
     positions = [float(t) for t in ts]
     outside = [t for t in positions if not 0 <= t <= 1]
     if outside:

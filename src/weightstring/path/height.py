@@ -55,6 +55,10 @@ def check_theta(problem: LossProblem, theta: Theta, what: str) -> None:
     Raises:
         InvalidCheckpoint: its shape, dtype or device is another, or it is not finite.
     """
+    if not isinstance(theta, torch.Tensor):
+        raise InvalidCheckpoint(
+            f"{what} is a {type(theta).__name__}: pass problem.flatten(...) of a module or state dict"
+        )
     if theta.shape != (problem.size,):
         raise InvalidCheckpoint(
             f"{what} has shape {tuple(theta.shape)}, the problem's θ has ({problem.size},): "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from weightstring.path.segment import Height, Segment, grid, measure_points, no_worse
@@ -30,6 +31,8 @@ RESOLVED = 1 / 128
 """The same share where a parabola through the peak promises nothing: what is left of it decides when to stop."""
 NEAR_END = 1 / 100
 """How near a peak at an end must have a sample beside it."""
+STEP_HALVINGS = 3
+"""How often the grid is halved once more beside the highest samples of a step function, such as an error rate."""
 MAX_PEAKS = 3
 """Peaks that are refined in one round, the most promising first; and peaks that are reported, the highest first."""
 
@@ -82,7 +85,8 @@ def accept(height: Height, samples: Sequence[Samples], threshold: float, on_chun
     """Whether every sample of a segment is at most ``threshold``, for several segments side by side.
 
     The grid is refined by halving, so that a segment that exceeds the threshold is left early; one that
-    does not is sampled on :data:`ACCEPT_GRID` intervals and once more at the top of each peak.
+    does not is sampled on :data:`ACCEPT_GRID` intervals and once more at the top of each peak. On a step
+    function, such as an error rate, parabolas say nothing: there the grid is halved further where it is high.
 
     Args:
         height: (B, P) → (B,) float64.
@@ -104,6 +108,8 @@ def accept(height: Height, samples: Sequence[Samples], threshold: float, on_chun
         intervals *= 2
     for _ in range(REFINEMENTS):
         look(_refinements)
+    for _ in range(STEP_HALVINGS):
+        look(_beside_steps)
     return under
 
 
@@ -142,6 +148,15 @@ def _refinements(samples: Samples) -> list[float]:
     looks = [_look(points, points.index(peak), least) for peak in samples.peaks()]
     promising = sorted((look for look in looks if look.promise >= top.value), key=lambda look: -look.promise)
     return [t for look in promising[:MAX_PEAKS] for t in look.ts]
+
+
+def _beside_steps(samples: Samples) -> list[float]:
+    """Midpoints beside the two highest levels of a step function; nothing where γ is smooth or constant."""
+    levels = sorted(set(samples.heights.values()))
+    if len(levels) == 1 or 2 * len(levels) > len(samples.heights):
+        return []
+    neighbours = pairwise(sorted(samples.heights.items()))
+    return [(t + u) / 2 for (t, one), (u, other) in neighbours if max(one, other) >= levels[-2]]
 
 
 class _Look(NamedTuple):

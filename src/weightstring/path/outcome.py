@@ -26,7 +26,7 @@ ADVICE: dict[Reason, Advice] = {
         "try another strategy, or raise the threshold.",
     ),
     "beads": Advice(
-        "The search used up its allowance of beads while segments were still over the threshold.",
+        "The next round could have exceeded the allowance of beads, and segments were still over the threshold.",
         "Allow more beads, or raise the threshold; if beads crowd on one segment, align the ends or try another "
         "strategy.",
     ),
@@ -35,7 +35,7 @@ ADVICE: dict[Reason, Advice] = {
         "Allow more steps, or descend faster: another learning rate or optimizer in the recipe.",
     ),
     "time": Advice(
-        "The search used up its time while segments were still over the threshold.",
+        "The search used up its time before every segment was measured and under the threshold.",
         "Allow more time; a run kept on disk goes on from its last finished round.",
     ),
     "descent_failed": Advice(
@@ -55,8 +55,8 @@ class Evidence:
     """Where an unresolved search stood when it stopped.
 
     Args:
-        segment: the stuck segment (the open one with the largest maximum), by the numbers of its beads
-            on the string.
+        segment: the stuck segment, by the numbers of its beads on the string: the open one with the largest
+            maximum; where none is known to be open, one that was not measured yet.
         end_losses: the bound quantity at that segment's two ends.
         max_per_depth: largest sample over the segments measured at each depth; None where it is not finite.
         open_per_depth: how many of them exceeded the threshold.
@@ -75,10 +75,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Connected:
-    """A string was found on which every sample is at most the threshold."""
+    """A string was found on which every sample of what the threshold binds is at most the threshold."""
 
     def __str__(self) -> str:
-        return "connected: every sampled loss on the string is at most the threshold"
+        return "connected: every sample on the string is at most the threshold"
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,19 @@ def measure_points(
     return heights
 
 
+def rows_at_once(theta: Theta) -> int:
+    """How many models like ``theta`` are measured in one call.
+
+    >>> rows_at_once(torch.zeros(10)), rows_at_once(torch.zeros(1 << 24))
+    (64, 2)
+    """
+    return max(1, min(MAX_ROWS, ROW_BYTES // (theta.numel() * theta.element_size())))
+
+
 def _chunks(points: Sequence[tuple[Segment, float]]) -> list[Sequence[tuple[Segment, float]]]:
     if not points:
         return []
-    theta = points[0][0].a
-    rows = max(1, min(MAX_ROWS, ROW_BYTES // (theta.numel() * theta.element_size())))
+    rows = rows_at_once(points[0][0].a)
     return [points[i : i + rows] for i in range(0, len(points), rows)]
 
 

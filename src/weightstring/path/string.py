@@ -12,7 +12,7 @@ from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.height import Bound, check_theta
 from weightstring.path.maximum import GRID, MAX_PEAKS, Maximum, Samples, locate
-from weightstring.path.segment import MAX_ROWS, Segment, grid
+from weightstring.path.segment import Segment, grid, rows_at_once
 from weightstring.protocol import LossProblem
 
 BARRIERS = ("max", "over_ends", "over_mean", "over_linear")
@@ -53,6 +53,8 @@ class WeightString:
     evidence = "sampled"
 
     def __init__(self, problem: LossProblem | None, beads: Thetas, curve: StringCurve | None = None) -> None:
+        if not isinstance(beads, torch.Tensor):
+            raise InvalidCheckpoint(f"beads are a {type(beads).__name__}: pass torch.stack([...]) of shape (n, P)")
         if beads.ndim != 2 or len(beads) < 2:
             raise InvalidCheckpoint(f"a string needs beads of shape (n, P) with n >= 2, not {tuple(beads.shape)}")
         if problem is not None:
@@ -146,8 +148,9 @@ class WeightString:
     def _measure_all(self, points: list[tuple[int, float]], on_chunk: Callable[[], None]) -> StringCurve:
         problem, segments = self._required_problem(), self.segments
         values: dict[str, list[float]] = {name: [] for name in problem.quantities}
-        for start in range(0, len(points), MAX_ROWS):
-            chunk = points[start : start + MAX_ROWS]
+        rows = rows_at_once(self.beads[0])
+        for start in range(0, len(points), rows):
+            chunk = points[start : start + rows]
             thetas = torch.stack([segments[i].at(torch.tensor([t], dtype=torch.float64))[0] for i, t in chunk])
             for name, measured in problem.measure(thetas, problem.quantities).items():
                 values[name].extend(measured.tolist())

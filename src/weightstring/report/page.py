@@ -81,14 +81,11 @@ def bound_quantities(result: ResultRecord) -> tuple[str, ...]:
         InvalidRun: the curve does not hold what the threshold binds.
     """
     known = result.string.curve.values
-    train = "train_loss" if "train_loss" in known else "loss"
-    named = {"evaluate": ("loss",), "train": (train,), "both": tuple(dict.fromkeys(("loss", train)))}
-    names = named.get(result.bind, (result.bind,))
-    if not known.keys() >= set(names):
+    if not known.keys() >= set(result.names):
         raise InvalidRun(
             f"the threshold binds {result.bind!r}, but the curve holds {', '.join(known)}; measure the string again"
         )
-    return names
+    return result.names
 
 
 def is_over(value: float | None, threshold: float) -> bool:

@@ -14,7 +14,7 @@ from weightstring.arrays import finite_or_none
 from weightstring.descent import Check, Descended
 from weightstring.errors import InvalidRun
 from weightstring.path import Connected, Outcome, Reason, Unresolved
-from weightstring.search.chain import Chain
+from weightstring.search.chain import Chain, is_string
 from weightstring.search.executor import Executor, Tick
 from weightstring.search.jobs import Descend, Job, Measured, Result, from_record, to_record
 from weightstring.search.stopping import Progress, StopRule
@@ -82,33 +82,39 @@ def run(
         state = _replay(strategy, state, old, rounds)
     while True:
         if failure := strategy.failure(state):
-            return _unresolved(strategy, state, failure, rounds)
+            return _stopped(strategy, state, failure, rounds)
         jobs = strategy.propose(state)
         if not jobs:
             return Search(state, strategy.chain(state), Connected(), tuple(rounds))
         if reason := stop.reason(_progress(strategy.chain(state), jobs, rounds, 0.0)):
-            return _unresolved(strategy, state, reason, rounds)
+            return _stopped(strategy, state, reason, rounds)
         started = time.monotonic()
         try:
             results = executor.run(jobs, _ticker(strategy.chain(state), jobs, rounds, stop, started, on_event))
-        except _GiveUp:
-            return _unresolved(strategy, state, "time", rounds)
-        except KeyboardInterrupt:
-            return _unresolved(strategy, state, "interrupted", rounds)
+        except (_GiveUp, KeyboardInterrupt) as ended:
+            # The round is lost, but its time was spent: a budget covers all sessions of a run.
+            lost = time.monotonic() - started
+            journal.append(Round((), (), None, lost))
+            rounds.append(_summary(strategy.chain(state), [], lost))
+            return _stopped(strategy, state, "time" if isinstance(ended, _GiveUp) else "interrupted", rounds)
         seconds = time.monotonic() - started
         journal.append(_pack(jobs, results, seconds))
         state = strategy.absorb(state, {job.name: result for job, result in zip(jobs, results, strict=True)})
         rounds.append(_summary(strategy.chain(state), results, seconds))
 
 
-def _unresolved(
-    strategy: Strategy[State], state: State, reason: Reason, rounds: Sequence[RoundRecord]
-) -> Search[State]:
-    outcome = Unresolved(reason, strategy.evidence(state))
-    return Search(state, strategy.chain(state), outcome, tuple(rounds))
+def _stopped(strategy: Strategy[State], state: State, reason: Reason, rounds: Sequence[RoundRecord]) -> Search[State]:
+    """Out of time on a string that is closed, with only beads to drop: that is connected all the same."""
+    chain = strategy.chain(state)
+    closed = is_string(chain) and reason != "interrupted"
+    outcome = Connected() if closed else Unresolved(reason, strategy.evidence(state))
+    return Search(state, chain, outcome, tuple(rounds))
 
 
 def _replay(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
+    if not old.jobs:  # a round that was given up
+        rounds.append(_summary(strategy.chain(state), [], old.seconds))
+        return state
     jobs = strategy.propose(state)
     if tuple(job.name for job in jobs) != old.jobs or len(old.results) != len(jobs):
         raise InvalidRun(

@@ -141,8 +141,10 @@ class Greedy:
 
     def evidence(self, state: GreedyState) -> Evidence:
         """The stuck segment and how the search came to it."""
-        worst = max(range(len(state.chain)), key=lambda i: state.chain[i].height)
-        link = state.chain[worst]
+        chain = self.chain(state)
+        # An open link if there is one, the highest; else one that is not measured yet, when time ran out before.
+        worst = max(range(len(chain)), key=lambda i: (chain[i].open, not chain[i].measured, chain[i].height))
+        link = chain[worst]
         depths = range(1 + max((depth for depth, _, _ in state.measured), default=-1))
         return Evidence(
             segment=(worst, worst + 1),
@@ -151,7 +153,7 @@ class Greedy:
                 finite_or_none(max(top for d, top, _ in state.measured if d == depth)) for depth in depths
             ),
             open_per_depth=tuple(sum(d == depth and not good for d, _, good in state.measured) for depth in depths),
-            retries=max(0, len(state.failures) - sum(link.attempts > self.retries for link in state.chain)),
+            retries=max(0, len(state.failures) - sum(link.attempts > self.retries for link in chain)),
             lowest_loss=finite_or_none(min(state.failures, default=math.inf)),
         )
 

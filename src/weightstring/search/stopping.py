@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -99,8 +100,8 @@ class Budget(StopRule):
     seconds: float
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise InvalidSetting(f"Budget(seconds={self.seconds}): must be positive")
+        if not 0 < self.seconds < math.inf:
+            raise InvalidSetting(f"Budget(seconds={self.seconds}): must be positive and finite")
 
     def reason(self, progress: Progress) -> Reason | None:
         """``time`` when the budget is spent."""

@@ -55,7 +55,9 @@ def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], about: Mappi
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InvalidCheckpoint(f"{path}: checkpoints are written as .safetensors; name it {path.stem}.safetensors")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # Copies, since safetensors refuses tensors that share memory, as tied ones do.
+    whole = torch.contiguous_format
+    tensors = {name: tensor.detach().cpu().clone(memory_format=whole) for name, tensor in state.items()}
     # One metadata key: with several, safetensors does not write the same bytes twice.
     content = save_tensors(tensors, metadata={"weightstring": json.dumps(dict(about), sort_keys=True)})
     try:

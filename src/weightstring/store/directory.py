@@ -172,8 +172,13 @@ class RunDirectory:
 
     def finish(self, result: ResultRecord, beads: torch.Tensor) -> None:
         """Write the string (n, P) and the verdict."""
-        self._write_tensor("string", beads)
-        self._replace("result.json", msgspec.json.encode(result))
+        sha256 = self._write_tensor("string", beads)
+        self._replace("result.json", msgspec.json.encode(msgspec.structs.replace(result, beads_sha256=sha256)))
+
+    def reopen(self) -> None:
+        """Take back the verdict of a run that goes on: what is there until it ends is not finished."""
+        for name in ("result.json", "report.html"):
+            (self.path / name).unlink(missing_ok=True)
 
     def result(self) -> ResultRecord:
         """The verdict and its numbers.
@@ -193,7 +198,7 @@ class RunDirectory:
 
     def string(self) -> torch.Tensor:
         """The beads of the result's string (n, P)."""
-        beads = self._read_tensor("string")
+        beads = self._read_tensor("string", self.result().beads_sha256)
         if beads.shape != (self.result().string.beads, self.manifest().size):
             raise InvalidRun(f"{self.path}/beads/string.safetensors: not the string of result.json")
         return beads
@@ -218,7 +223,7 @@ class RunDirectory:
         except OSError as problem:
             raise InvalidRun(f"{path}: cannot be read: {problem.strerror}") from None
         if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-            raise InvalidRun(f"{path}: its SHA-256 is not the journal's; the file was changed or damaged")
+            raise InvalidRun(f"{path}: its SHA-256 is not the one written down for it; the file was changed or damaged")
         try:
             return load_tensors(content)["thetas"]
         except (safetensors.SafetensorError, KeyError) as problem:

@@ -154,6 +154,8 @@ class ResultRecord(Record, frozen=True, kw_only=True):
     evaluations: int
     """Models measured, summed over the whole search."""
     seconds: float
+    beads_sha256: str = ""
+    """Of the string's bead file; filled in when both are written."""
 
 
 class MeasuredRecord(Record, frozen=True, kw_only=True, tag="measured"):

@@ -1,0 +1,244 @@
+"""The driver: a round is run, written down and absorbed whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from msgspec import structs
+
+from weightstring.errors import InvalidRun
+from weightstring.path import Bound, Connected, Unresolved
+from weightstring.problem.surfaces import Maze, shifted
+from weightstring.protocol import LossProblem
+from weightstring.search import Batched, Bead, Budget, Event, Greedy, MaxBeads, MaxSteps, Search, StopRule, Task, run
+from weightstring.search.chain import is_string, thetas_of
+from weightstring.store import InMemory, Round
+from weightstring.store.records import MeasuredRecord
+
+# Whole searches, of which the fixture `whole` runs with every annotation checked.
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+SURFACE = shifted(Maze(size=3), torch.tensor([5.0, -3.0, 1.0], dtype=torch.float64), lift=0.5)
+THRESHOLD = 0.9
+
+
+@dataclass
+class Kept:
+    """A journal in memory that keeps its rounds."""
+
+    rounds: list[Round] = field(default_factory=list)
+
+    def replay(self) -> list[Round]:
+        return list(self.rounds)
+
+    def append(self, finished: Round) -> None:
+        self.rounds.append(finished)
+
+
+@dataclass(frozen=True)
+class Ticks(StopRule):
+    """Says that time is up at the so-and-so-manieth question that is put to it."""
+
+    count: int
+    asked: list[object] = field(default_factory=list)
+
+    def reason(self, progress):
+        self.asked.append(progress)
+        return "time" if len(self.asked) >= self.count else None
+
+
+def search(
+    problem: LossProblem = SURFACE,
+    *,
+    stop: StopRule | None = None,
+    journal: object = None,
+    strategy: Greedy | None = None,
+    on_event: object = lambda event: None,
+) -> Search:
+    values = SURFACE.measure(torch.stack(SURFACE.ends))["loss"].tolist()
+    first, last = (Bead(name, end, value) for name, end, value in zip("ab", SURFACE.ends, values, strict=True))
+    executor = Batched(Bound(problem), 0, SURFACE.recipe, 3)
+    task = Task((first, last), THRESHOLD, 0)
+    stop, journal = stop or MaxBeads(64), journal or InMemory()
+    return run(strategy or Greedy(), task, executor, stop=stop, journal=journal, on_event=on_event)
+
+
+@pytest.fixture(scope="module")
+def whole() -> tuple[Search, list[Round]]:
+    """A search that nothing disturbs, and its journal."""
+    journal = Kept()
+    return search(journal=journal), journal.rounds
+
+
+def assert_same(one: Search, other: Search) -> None:
+    """The same string by the same rounds, but for their seconds and for those that were given up."""
+    assert torch.equal(thetas_of(one.chain), thetas_of(other.chain))
+    assert one.outcome == other.outcome
+    timeless = [[structs.replace(r, seconds=0.0) for r in found.rounds if r.evaluations] for found in (one, other)]
+    assert timeless[0] == timeless[1]
+
+
+def assert_given_up(stopped: Search, journal: Kept, whole: list[Round]) -> None:
+    """Whole rounds only, and one without jobs that keeps account of the time."""
+    assert len(stopped.rounds) == len(journal.rounds) <= len(whole)
+    *finished, last = journal.rounds
+    assert [old.jobs for old in finished] == [old.jobs for old in whole[: len(finished)]]
+    assert (last.jobs, last.results, last.thetas) == ((), (), None)
+    assert stopped.rounds[-1].seconds == last.seconds > 0
+
+
+def test_a_search_ends_connected_with_every_round_written(whole):
+    found, rounds = whole
+    assert found.outcome == Connected()
+    assert is_string(found.chain)
+    assert len(rounds) == len(found.rounds) > 5
+    for record, old in zip(found.rounds, rounds, strict=True):
+        assert record.descents == (0 if old.thetas is None else len(old.thetas))
+        assert record.descents + record.measured == len(old.jobs) == len(old.results)
+        assert record.seconds == old.seconds >= 0
+        assert record.evaluations == sum(result.evaluations for result in old.results)
+    assert found.rounds[0].beads == 2
+    assert found.rounds[-1].open == 0
+    assert max(r.beads for r in found.rounds) > len(found.chain) + 1  # pruned
+
+
+def test_the_history_counts_all_work(watched):
+    problem = watched(SURFACE)
+    found = search(problem)
+    assert problem.gradients == sum(r.steps for r in found.rounds)
+    assert problem.measured == sum(r.evaluations for r in found.rounds)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 5, -1])
+def test_a_search_goes_on_from_any_round_of_its_journal(watched, whole, kept):
+    found, rounds = whole
+    journal, problem = Kept(rounds[:kept] if kept >= 0 else list(rounds)), watched(SURFACE)
+    already = len(journal.rounds)
+    again = search(problem, journal=journal)
+    assert_same(again, found)
+    assert len(journal.rounds) == len(rounds)
+    assert problem.gradients == sum(r.steps for r in found.rounds[already:])
+    assert [r.seconds for r in again.rounds[:already]] == [r.seconds for r in found.rounds[:already]]
+
+
+@pytest.mark.parametrize("calls", [0, 1, 40, 90])
+def test_ctrl_c_ends_the_search_and_gives_up_the_round(watched, whole, calls):
+    journal = Kept()
+    stopped = search(watched(SURFACE, interrupt_after=calls), journal=journal)
+    assert isinstance(stopped.outcome, Unresolved)
+    assert stopped.outcome.reason == "interrupted"
+    assert_given_up(stopped, journal, whole[1])
+    assert_same(search(journal=journal), whole[0])
+
+
+@pytest.mark.parametrize("calls", [0, 3, 30])
+def test_ctrl_c_while_measuring(watched, whole, calls):
+    journal = Kept()
+    stopped = search(watched(SURFACE, interrupt_measuring_after=calls), journal=journal)
+    assert stopped.outcome.reason == "interrupted"
+    assert_given_up(stopped, journal, whole[1])
+    assert_same(search(journal=journal), whole[0])
+
+
+@pytest.mark.parametrize("count", [2, 9, 40])
+def test_when_time_is_up_the_round_under_way_is_given_up(whole, count):
+    journal = Kept()
+    stopped = search(journal=journal, stop=Ticks(count))
+    assert stopped.outcome.reason == "time"
+    assert_given_up(stopped, journal, whole[1])
+    assert_same(search(journal=journal), whole[0])
+
+
+def test_a_round_is_not_begun_when_time_is_up():
+    journal = Kept()
+    stopped = search(journal=journal, stop=Ticks(1))
+    assert stopped.outcome.reason == "time"
+    assert journal.rounds == []
+    assert len(stopped.chain) == 1
+
+
+def test_a_string_that_is_closed_is_connected_though_time_runs_out_while_it_loses_beads(whole):
+    found, rounds = whole
+    closed = next(i for i, r in enumerate(found.rounds) if i > 0 and r.open == 0 and r.descents == 0)
+    stopped = search(journal=Kept(rounds[: closed + 1]), stop=Ticks(2))
+    assert stopped.outcome == Connected()
+    assert len(stopped.chain) > len(found.chain)
+
+
+def test_time_counts_over_all_sessions(whole):
+    rounds = [round_._replace(seconds=1000.0) for round_ in whole[1][:3]]
+    stopped = search(journal=Kept(rounds), stop=Budget(3000.0))
+    assert stopped.outcome.reason == "time"
+    assert len(stopped.rounds) == 3
+    assert search(journal=Kept(rounds), stop=Budget(1e6)).outcome == Connected()
+
+
+@pytest.mark.parametrize(("stop", "reason"), [(MaxBeads(4), "beads"), (MaxSteps(30), "steps")])
+def test_limits_are_looked_at_before_a_round_and_may_be_raised(whole, stop, reason):
+    journal = Kept()
+    stopped = search(stop=stop, journal=journal)
+    assert stopped.outcome.reason == reason
+    assert len(stopped.chain) + 1 <= 4 if reason == "beads" else sum(r.steps for r in stopped.rounds) >= 30
+    assert_same(search(journal=journal), whole[0])
+
+
+def test_evidence_names_a_segment_of_the_string_it_comes_with(watched, whole):
+    """Whenever a search is stopped, also while the finished string loses its superfluous beads."""
+    _, rounds = whole
+    for kept in range(len(rounds)):
+        stopped = search(watched(SURFACE, 0, 0), journal=Kept(rounds[:kept]))
+        left, right = stopped.outcome.evidence.segment
+        assert right == left + 1 <= len(stopped.chain)
+        link = stopped.chain[left]
+        assert stopped.outcome.evidence.end_losses == (link.left.value, link.right.value)
+        still_open = [other.height for other in stopped.chain if other.open]
+        assert link.height == max(still_open) if still_open else kept == 0 or not link.open
+
+
+def test_a_strategy_that_gives_up_is_asked_for_its_reason():
+    stopped = search(strategy=Greedy(max_depth=1))
+    assert stopped.outcome.reason == "depth"
+    assert stopped.outcome.evidence.max_per_depth[0] > THRESHOLD
+    assert len(stopped.outcome.evidence.open_per_depth) == 2
+
+
+def test_events_tell_how_far_a_round_is(whole):
+    events: list[Event] = []
+    search(on_event=events.append)
+    assert sorted({event.round for event in events}) == list(range(len(whole[1])))
+    for event in events:
+        record = whole[0].rounds[event.round]
+        assert event.jobs == record.descents + record.measured
+        assert 0 <= event.done <= event.jobs
+        assert (event.descents is None) == (record.descents == 0)
+    assert (events[0].beads, events[0].open) == (2, 0)
+    before = whole[0].rounds[events[-1].round - 1]
+    assert (events[-1].beads, events[-1].open) == (before.beads, before.open)
+
+
+def refuse(refused, rounds: Sequence[Round], pattern: str) -> None:
+    with refused(InvalidRun, pattern):
+        search(journal=Kept(list(rounds)))
+
+
+def test_the_journal_of_another_search_is_refused(refused, whole):
+    _, rounds = whole
+    start = "is not of this search: it holds 1 jobs"
+    refuse(refused, rounds[1:], rf"^round 0 of the journal {start} \(a-b/0, ...\) where 1 are due; start afresh in an")
+    refuse(refused, [*rounds, rounds[0]], rf"^round {len(rounds)} of the journal {start} \(a-b, ...\) where 0 are due")
+    renamed = rounds[0]._replace(jobs=("x-y",))
+    refuse(refused, [renamed], r"^round 0 of the journal is not of this search: .*\(x-y, ...\)")
+    refuse(refused, [rounds[0]._replace(results=())], r"^round 0 of the journal is not of this search")
+
+
+def test_results_of_another_kind_are_refused(refused, whole):
+    _, rounds = whole
+    swapped = rounds[0]._replace(results=rounds[1].results[:1])
+    refuse(refused, [swapped], r"^the journal holds a result that no search writes: DescendedRecord")
+    measured = MeasuredRecord(accepted=True, peaks=((0.5, 0.1),), evaluations=3)
+    swapped = rounds[1]._replace(results=(measured,) * len(rounds[1].jobs))
+    refuse(refused, [rounds[0], swapped], r"^round 1 of the journal holds a result of another kind for a-b/0$")
+    refuse(refused, [rounds[0], rounds[1]._replace(thetas=None)], r"^the journal holds a result that no search writes")

@@ -1,0 +1,156 @@
+"""The schema of a run's JSON files: strict about what it reads, exact about what it writes."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import get_args
+
+import msgspec
+import pytest
+
+from weightstring.arrays import finite_or_none, none_as_infinity
+from weightstring.path import Evidence, Reason
+from weightstring.store.records import (
+    CurveRecord,
+    DescendedRecord,
+    JobResult,
+    Line,
+    Manifest,
+    MeasuredRecord,
+    OutcomeRecord,
+    Parameter,
+    Record,
+    ResultRecord,
+    RoundRecord,
+    SegmentRecord,
+    StringRecord,
+    Task,
+)
+
+EVIDENCE = Evidence((1, 2), (0.1, 1 / 3), (0.9, None), (1, 0), 3, None)
+MEASURED = MeasuredRecord(accepted=False, peaks=((1 / 3, 0.1 + 0.2), (1.0, None)), evaluations=20)
+DESCENDED = DescendedRecord(value=1e-300, status="exhausted", steps=35, evaluations=8)
+CURVE = CurveRecord(s=(0.0, 1 / 3, 1.0), segment=(0, 0, 0), t=(0.0, 1 / 3, 1.0), values={"loss": (0.1, None, 0.3)})
+STRING = StringRecord(
+    beads=2,
+    beads_before_pruning=5,
+    length=1.5,
+    distance=0.0,
+    normalized_length=None,
+    max_loss=None,
+    barriers={"max": None, "over_ends": 0.1},
+    segments=(SegmentRecord(length=1.5, max=None, t=1 / 3),),
+    curve=CURVE,
+)
+ROUND = RoundRecord(depth=2, descents=1, measured=2, open=1, beads=4, steps=35, max=None, seconds=0.1)
+RECORDS = [
+    Manifest(
+        format=1,
+        versions={"torch": "2.6"},
+        task=Task(name="digits", options={"width": "8"}),
+        problem="p",
+        ends=("x", "y"),
+        end_losses=(0.1, 1 / 3),
+        threshold=0.5,
+        bind="evaluate",
+        seed=-3,
+        strategy={"name": "greedy", "alpha": 0.95, "recipe": {"options": {"lr": 1e-3, "amsgrad": True}}},
+        engine="vmap",
+        threads=2,
+        stop=({"rule": "MaxBeads", "count": 64},),
+        size=7,
+        dtype="float64",
+        parameters=(Parameter(name="0.weight", shape=(2, 3), offset=0, aliases=("1.weight",)),),
+    ),
+    ResultRecord(
+        outcome=OutcomeRecord(kind="unresolved", reason="depth", evidence=EVIDENCE),
+        threshold=0.5,
+        bind="both",
+        names=("loss", "train_loss"),
+        evidence="sampled",
+        evaluation="evaluate",
+        ends=({"loss": 0.1}, {"loss": None}),
+        string=STRING,
+        rounds=(ROUND,),
+        steps=35,
+        evaluations=28,
+        seconds=0.1,
+    ),
+    Line(round=3, jobs=("a-b", "a-0/1"), results=(MEASURED, DESCENDED), beads="digest", seconds=0.25),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_records_come_back_exactly(record):
+    text = msgspec.json.encode(record)
+    assert b"NaN" not in text
+    assert b"Infinity" not in text
+    assert msgspec.json.decode(text, type=type(record)) == record
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_a_missing_an_unknown_or_a_wrong_field_is_an_error(record):
+    fields = json.loads(msgspec.json.encode(record))
+
+    def read(changed: dict[str, object]) -> Record:
+        return msgspec.json.decode(json.dumps(changed), type=type(record))
+
+    assert read(fields) == record
+    with pytest.raises(msgspec.ValidationError, match="unknown field `extra`"):
+        read({**fields, "extra": 1})
+    name = next(iter(fields))
+    with pytest.raises(msgspec.ValidationError, match=f"missing required field `{name}`"):
+        read({key: value for key, value in fields.items() if key != name})
+    with pytest.raises(msgspec.ValidationError, match=rf"at `\$\.{name}`"):
+        read({**fields, name: object.__name__})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"type":"guessed","evaluations":1}', "Invalid value 'guessed'"),
+        (b'{"accepted":true,"peaks":[],"evaluations":1}', "missing required field `type`"),
+        (b'{"type":"descended","value":1,"status":"fine","steps":1,"evaluations":1}', "Invalid enum value 'fine'"),
+        (b'{"type":"descended","value":NaN,"status":"reached","steps":1,"evaluations":1}', "malformed"),
+    ],
+)
+def test_results_are_told_apart_by_their_type(text, message):
+    with pytest.raises(msgspec.MsgspecError, match=message):
+        msgspec.json.decode(text, type=JobResult)
+
+
+def test_results_keep_their_type_in_the_journal():
+    for result in (MEASURED, DESCENDED):
+        assert msgspec.json.decode(msgspec.json.encode(result), type=JobResult) == result
+
+
+@pytest.mark.parametrize("field", ["threads", "size"])
+def test_a_manifest_counts_from_one(field):
+    fields = json.loads(msgspec.json.encode(RECORDS[0]))
+    with pytest.raises(msgspec.ValidationError, match=rf"Expected `int` >= 1 - at `\$\.{field}`"):
+        msgspec.json.decode(json.dumps({**fields, field: 0}), type=Manifest)
+
+
+def test_every_reason_can_be_recorded_and_no_other():
+    for reason in get_args(Reason):
+        record = OutcomeRecord(kind="unresolved", reason=reason, evidence=EVIDENCE)
+        assert msgspec.json.decode(msgspec.json.encode(record), type=OutcomeRecord) == record
+    with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'luck'"):
+        msgspec.json.decode(b'{"kind":"unresolved","reason":"luck"}', type=OutcomeRecord)
+    with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'disconnected'"):
+        msgspec.json.decode(b'{"kind":"disconnected"}', type=OutcomeRecord)
+
+
+def test_records_are_immutable():
+    with pytest.raises(AttributeError, match="immutable"):
+        ROUND.depth = 3
+
+
+@pytest.mark.parametrize(
+    ("value", "stored", "read"),
+    [(0.1, 0.1, 0.1), (-5.0, -5.0, -5.0), (math.inf, None, math.inf), (math.nan, None, math.inf)],
+)
+def test_what_json_cannot_hold_is_null_and_read_as_infinitely_high(value, stored, read):
+    assert finite_or_none(value) == stored
+    assert none_as_infinity(finite_or_none(value)) == read
