@@ -6,7 +6,8 @@ import dataclasses
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +17,7 @@ from weightstring.arrays import Theta
 from weightstring.descent import Optimizers, batch_width
 from weightstring.errors import EndAboveThreshold, InvalidRun, InvalidSetting
 from weightstring.path import Bound, Connected, Outcome, Unresolved, WeightString, check_theta, no_worse
-from weightstring.problem import EngineChoice, ModuleProblem, threads
+from weightstring.problem import ModuleProblem, threads
 from weightstring.progress import Display, display
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result, from_run, to_record
@@ -89,9 +90,9 @@ def connect(
     check_theta(problem, b, "the second end")
     directory = None if store is None else RunDirectory(store)
     found = directory.manifest() if directory and directory.exists else None
-    if found and isinstance(problem, ModuleProblem):
-        problem.use_engine(found.engine)  # The same arithmetic as in the first session.
-    with threads(found.threads if found else _engine(problem).threads), display(progress) as show:
+    if directory and found and found.problem != problem.fingerprint():
+        raise _another_run(directory, "problem")
+    with _arithmetic(problem, found), display(progress) as show:
         ends = _ends(bound, a, b)
         threshold = _threshold(ends, found.threshold if found and threshold is None else threshold, bind)
         recipe = recipe or problem.recipe
@@ -114,7 +115,6 @@ def connect(
                 ends = _with_values(ends, found.end_losses)
             if directory.finished and _is_final(result := from_run(directory, problem)):
                 return result
-            directory.reopen()
             result = go(ends, directory)
             if not _interrupted(result.outcome):
                 directory.finish(to_record(result), result.string.beads)
@@ -215,7 +215,7 @@ def _manifest(
             "recipe": dataclasses.asdict(recipe),
             "width": batch_width(problem),
         },
-        engine=_engine(problem).name,
+        engine=module.engine_choice().name if module else "own",
         threads=torch.get_num_threads(),
         stop=stop.plain(),
         size=problem.size,
@@ -226,10 +226,18 @@ def _manifest(
     )
 
 
-def _engine(problem: LossProblem) -> EngineChoice:
-    if isinstance(problem, ModuleProblem):
-        return problem.engine_choice()
-    return EngineChoice("loop", "the problem's own")
+@contextmanager
+def _arithmetic(problem: LossProblem, found: Manifest | None) -> Iterator[None]:
+    """Compute as the run's first session did, with its engine and threads; afterwards all is as before."""
+    if not isinstance(problem, ModuleProblem):
+        with threads(found.threads if found else None):
+            yield
+    elif found is None:
+        with threads(problem.engine_choice().threads):
+            yield
+    else:
+        with problem.computing_by(found.engine), threads(found.threads):
+            yield
 
 
 _IDENTITY = {
@@ -243,13 +251,17 @@ _IDENTITY = {
 }
 
 
+def _another_run(directory: RunDirectory, field: str) -> InvalidRun:
+    return InvalidRun(
+        f"{directory.path}: holds another run: {_IDENTITY[field]} differs; resume it with what it was begun with, "
+        "or choose another directory"
+    )
+
+
 def _same_run(directory: RunDirectory, found: Manifest, asked: Manifest) -> None:
-    for field, what in _IDENTITY.items():
+    for field in _IDENTITY:
         if getattr(found, field) != getattr(asked, field):
-            raise InvalidRun(
-                f"{directory.path}: holds another run: {what} differs; resume it with what it was begun with, "
-                "or choose another directory"
-            )
+            raise _another_run(directory, field)
     for old, new in zip(found.end_losses, asked.end_losses, strict=True):
         if abs(old - new) > 1e-5 * max(abs(old), abs(new)):
             raise InvalidRun(

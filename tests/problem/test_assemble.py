@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -40,6 +42,13 @@ class Caching(nn.Linear):
 def test_what_cannot_be_copied_is_refused(build, message):
     with pytest.raises(InvalidModel, match=message):
         adopt(build(), None, None)
+
+
+@pytest.mark.parametrize("device", ["meta", torch.device("meta"), [], "cuda:99"])
+def test_a_device_that_cannot_compute_is_refused(refused, device):
+    shown = re.escape(repr(str(device) if device else device))
+    with refused(InvalidSetting, rf"^device={shown} cannot compute here \(.+\): pass 'cpu', or a device of this"):
+        adopt(nn.Linear(2, 2), device, None)
 
 
 def test_a_dtype_without_gradients_is_refused():

@@ -131,3 +131,10 @@ def test_checkpoints_of_something_else_are_refused(state, message):
     with pytest.raises(InvalidCheckpoint, match=message) as caught:
         problem.flatten(state)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [torch.ones(3), torch.ones(3).numpy(), [1.0, 2.0], "a.safetensors", None])
+def test_what_is_no_checkpoint_is_refused(refused, source):
+    kind = type(source).__name__
+    with refused(InvalidCheckpoint, rf"^the checkpoint is a {kind}: pass an nn.Module or its state dict; "):
+        build()[1].flatten(source)

@@ -3,7 +3,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler, TensorDataset
 
 from weightstring.errors import InvalidData
-from weightstring.problem.data import Examples, read
+from weightstring.problem.data import Examples, by_prefix, read
 
 CPU = torch.device("cpu")
 
@@ -13,6 +13,11 @@ TARGETS = torch.tensor([0, 2, 1, 1, 0, 2, 1])
 
 def get(source, dtype=torch.float32):
     return read(source, "train", dtype, CPU)
+
+
+class Streamed(IterableDataset):
+    def __iter__(self):
+        return iter(zip(INPUTS, TARGETS, strict=True))
 
 
 def equal(one: Examples, other: Examples) -> bool:
@@ -26,9 +31,12 @@ def equal(one: Examples, other: Examples) -> bool:
         TensorDataset(INPUTS, TARGETS),
         DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=3),
         DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=3, shuffle=True, drop_last=True),
+        DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=3, drop_last=True),
+        DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=3, sampler=range(7), drop_last=True),
+        DataLoader(Streamed(), batch_size=3, drop_last=True),
         [(INPUTS[:4], TARGETS[:4]), (INPUTS[4:], TARGETS[4:])],
     ],
-    ids=["list", "dataset", "loader", "shuffled loader", "batches"],
+    ids=["list", "dataset", "loader", "shuffled", "sequential", "sampled", "streamed", "batches"],
 )
 def test_every_form_of_a_data_set_reads_alike(source):
     assert equal(get(source), get((INPUTS, TARGETS)))
@@ -71,6 +79,13 @@ def test_chunks_are_nearly_equal_and_in_order():
     parts = list(examples.chunks(3))
     assert [len(part) for part in parts] == [2, 2, 3]
     assert torch.equal(torch.cat([part.leaves[0] for part in parts]), INPUTS)
+
+
+def test_sets_are_found_by_the_prefix_of_their_quantities():
+    train, evaluate, holdout = (get((INPUTS[:count], TARGETS[:count])) for count in (3, 4, 5))
+    assert by_prefix({"train": train, "holdout": holdout}) == {"": train, "holdout_": holdout}
+    everything = by_prefix({"train": train, "holdout": holdout, "evaluate": evaluate})
+    assert list(everything.items()) == [("", evaluate), ("train_", train), ("holdout_", holdout)]
 
 
 def test_digest_sees_values_names_dtypes_and_shapes():

@@ -5,6 +5,7 @@ from torch.nn import functional
 
 from weightstring.errors import InvalidModel
 from weightstring.problem import ModuleProblem
+from weightstring.problem import engine as engines
 from weightstring.problem.engine import GAIN, EngineChoice, Trial, width
 
 
@@ -92,14 +93,60 @@ def test_width_counts_models_that_fit():
     assert width("loop", 1, 1) == 1
 
 
-def test_dropout_under_vmap_is_a_function_of_the_rows():
-    net = nn.Sequential(nn.Linear(2, 40), nn.Dropout(0.5), nn.Linear(40, 3))
-    problem = problem_of(net, 2, engine="vmap")
-    thetas, rows = problem.initial(0).expand(2, -1), torch.arange(6).expand(2, -1)
-    first, again = problem.gradient(thetas, rows), problem.gradient(thetas, rows)
-    assert torch.equal(first.gradients, again.gradients)
-    assert first.losses[0] != first.losses[1]
-    assert not torch.equal(first.losses, problem.gradient(thetas, rows.flip(1)).losses)
+def dropping() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 40), nn.Dropout(0.5), nn.Linear(40, 3))
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@pytest.mark.parametrize("whole", [False, True], ids=["on rows", "on the whole set"])
+def test_what_dropout_draws_for_a_model_depends_on_nothing_beside_it(engine, whole):
+    problem = problem_of(dropping(), 2, engine=engine, chunk=10)
+    thetas = torch.stack([problem.initial(seed) for seed in range(3)])
+    rows = None if whole else torch.stack([torch.arange(6), torch.arange(5, 11), torch.arange(28, 22, -1)])
+    together = problem.gradient(thetas, rows)
+    for index in range(3):
+        own = None if rows is None else rows[index : index + 1]
+        alone = problem.gradient(thetas[index : index + 1], own)
+        assert torch.equal(alone.losses, together.losses[index : index + 1])
+        assert torch.equal(alone.gradients, together.gradients[index : index + 1])
+    if rows is not None:
+        assert not torch.equal(together.losses, problem.gradient(thetas, rows.flip(1)).losses)
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_only_what_draws_is_seeded_and_taken_one_by_one(monkeypatch, engine):
+    seeds, widths = [], []
+    slopes = engines._slopes
+    monkeypatch.setattr(engines, "_seed", lambda own: seeds.append(own) or 3)
+    monkeypatch.setattr(engines, "_slopes", lambda *args: widths.append(len(args[1])) or slopes(*args))
+    counts = {}
+    for build in (dropping, norm_mlp):
+        problem = problem_of(build(), 2, engine=engine)
+        seeds.clear(), widths.clear()
+        problem.gradient(problem.initial(0).expand(4, -1), torch.arange(6).expand(4, -1))
+        counts[build] = len(seeds), list(widths)
+    assert counts[dropping] == (4, [1, 1, 1, 1])
+    assert counts[norm_mlp] == (0, [4] if engine == "vmap" else [1, 1, 1, 1])
+
+
+def test_draws_show_even_where_they_change_nothing():
+    dead = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 3))
+    nn.init.constant_(dead[0].bias, -1e3)
+    assert problem_of(dead, 2)._computation.draws
+    assert not problem_of(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.0)), 2)._computation.draws
+    assert not problem_of(convolution(), 1, 5)._computation.draws
+
+
+def test_a_gradient_can_be_written_to_and_has_the_models_dtype():
+    def total(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return output.double().mean()
+
+    net = nn.Linear(2, 3, bias=False)
+    problem = ModuleProblem(net, total, (torch.ones(7, 2), torch.ones(7)), dtype=torch.float32, engine="vmap")
+    losses, gradients = problem.gradient(problem.initial(0).expand(2, -1), torch.arange(4).expand(2, -1))
+    assert losses.dtype == gradients.dtype == torch.float32
+    gradients[0, 0] += 1
+    assert torch.allclose(gradients * 3, torch.tensor([[4.0, 1, 1, 1, 1, 1], [1.0] * 6]))
 
 
 def test_the_choice_is_made_once_and_explains_itself():

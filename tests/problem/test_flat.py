@@ -138,6 +138,10 @@ def sharing() -> nn.Module:
         (without_trainable, r"^the module has no trainable parameter: set requires_grad=True"),
         (complex_valued, r"^parameter 'weight' is torch.complex64: only real floating"),
         (sharing, r"^parameters '0.weight' and '1.weight' share memory but are not one nn.Parameter: tie them"),
+        (
+            lambda: nn.Linear(2, 2, device="meta"),
+            r"^parameter 'weight' is on the meta device, without numbers: build net on a real device$",
+        ),
         (lambda: nn.LazyLinear(3), r"^parameter 'weight' is not initialised yet: run one forward pass"),
     ],
 )

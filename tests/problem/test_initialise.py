@@ -4,7 +4,7 @@ from torch import nn
 
 from weightstring.errors import InvalidModel
 from weightstring.problem import ModuleProblem
-from weightstring.problem.initialise import random_copy, seeded
+from weightstring.problem.initialise import generator_states, random_copy, seeded
 
 
 def test_draws_are_those_of_the_constructors():
@@ -63,3 +63,14 @@ def test_initialise_draws_the_whole_net():
     drawn = random_copy(Scaled(), 1, initialise)
     assert torch.equal(drawn.scale, random_copy(Scaled(), 1, initialise).scale)
     assert drawn.scale != 1
+
+
+def test_a_generator_shows_that_it_was_drawn_from():
+    cpu = torch.device("cpu")
+    with seeded(3, cpu):
+        (before,) = generator_states(cpu)
+        (unmoved,) = generator_states(cpu)
+        torch.rand(1)
+        (after,) = generator_states(cpu)
+    assert torch.equal(before, unmoved)
+    assert not torch.equal(before, after)

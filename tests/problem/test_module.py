@@ -319,11 +319,22 @@ def test_fingerprint_sees_constants_and_not_parameters():
         ({"metrics": {"top 5": error}}, r"^metric name 'top 5': pass an identifier other than 'loss'"),
         ({"metrics": {"loss": error}}, r"^metric name 'loss': pass"),
         ({"metrics": {"train_error": error}}, r"^metric name 'train_error': pass"),
+        *(
+            ({"metrics": {name: error}}, f"^metric name '{name}': pass an identifier other than 'loss', 'train', ")
+            for name in ("train", "evaluate", "both", "holdout")
+        ),
+        ({"metrics": {3: error}}, r"^metric name 3: pass an identifier"),
+        ({"metrics": [error]}, r"^metrics is a list: pass a mapping from names to functions, such as {'error': fn}$"),
+        ({"batch_size": "8"}, r"^batch_size='8': pass an integer of at least 1$"),
+        ({"dtype": "float64"}, r"^dtype='float64': pass a real floating dtype such as torch.float32$"),
+        ({"device": "cudaa"}, r"^device='cudaa' cannot compute here \(.*\): pass 'cpu', or a device of this machine$"),
+        ({"recipe": {"lr": 0.1}}, r"^recipe is a dict: pass a Recipe, such as Recipe\('adam', {'lr': 1e-3}\)$"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
-    with pytest.raises(InvalidSetting, match=message):
+    with pytest.raises(InvalidSetting, match=message) as caught:
         build("mlp", **settings)
+    assert "\n" not in str(caught.value)
 
 
 def test_misuse_of_measure_and_gradient_is_refused():

@@ -103,6 +103,7 @@ def run(
         outcome=outcome or OutcomeRecord(kind="connected"),
         threshold=threshold,
         bind=bind,
+        names={"evaluate": ("loss",), "train": ("train_loss",), "both": ("loss", "train_loss")}.get(bind, (bind,)),
         evidence="sampled",
         evaluation="evaluate" if train else "train",
         ends=ends,

@@ -233,7 +233,7 @@ def test_what_does_not_belong_together_is_refused(runs: Runs) -> None:
     with pytest.raises(InvalidRun, match=r"has 9 beads of 23 parameters, but the beads given have shape \(8, 23\)"):
         page.render(manifest, result, beads[1:])
     with pytest.raises(InvalidRun, match="the threshold binds 'accuracy', but the curve holds loss, error, train_loss"):
-        page.render(manifest, msgspec.structs.replace(result, bind="accuracy"), beads)
+        page.render(manifest, msgspec.structs.replace(result, bind="accuracy", names=("accuracy",)), beads)
     with pytest.raises(InvalidRun, match="barriers over_ends, over_mean are missing from the result"):
         page.render(*changed_string(runs["connected"], barriers={"max": 0.1, "over_linear": 0.1}))
     curve = result.string.curve

@@ -183,3 +183,12 @@ def test_the_digest_is_of_values_and_dtype_free_of_layout() -> None:
     grid = torch.arange(6.0).view(2, 3)
     assert digest(grid.T[0]) == digest(torch.tensor([0.0, 3.0]))
     assert digest(grid[0]) != digest(grid[1])
+
+
+def test_a_run_that_goes_on_has_no_verdict(begun: RunDirectory) -> None:
+    for name in ("result.json", "report.html"):
+        (begun.path / name).write_text("old")
+    assert begun.finished
+    begun.append(measured())
+    assert not begun.finished
+    assert not (begun.path / "report.html").exists()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidSetting, TaskError
-from weightstring.tasks import BUILT_IN, load_task
+from weightstring.tasks import BUILT_IN, load_task, resolve
 
 HEADER = """\
 from __future__ import annotations
@@ -59,6 +59,70 @@ def test_an_option_of_another_kind(task_file, option, kind):
         load_task(name, {key: value})
 
 
+def test_an_option_without_an_annotation_has_the_type_of_its_default(task_file):
+    name = task_file(
+        "from pathlib import Path\n"
+        "def task(width=1, scale=1.0, bias=True, label='none', root=Path('x'), other=None):\n"
+        "    assert (scale, bias, label, root, other) == (2.0, False, '7', Path('a/b'), '9')\n"
+        "    assert type(scale) is float\n"
+        f"    return {PROBLEM.format('width', 'width')}"
+    )
+    options = {"width": "5", "scale": "2", "bias": "false", "label": "7", "root": "a/b", "other": "9"}
+    assert load_task(name, options).size == 5 * 2 + 5
+
+
+def test_an_annotation_for_type_checkers_only_costs_no_other_option_its_own(task_file):
+    name = task_file(
+        "from typing import TYPE_CHECKING, Optional\n"
+        "from pathlib import Path\n"
+        "if TYPE_CHECKING: from nowhere import Width, Problem\n"
+        "def task(width: Width = 1, *, depth: int | None = None, scale: Optional[float] = None,\n"
+        "         root: Path | None = None, label: Width = None) -> Problem:\n"
+        "    assert (depth, scale, root, label) == (3, 0.5, Path('here'), '4')\n"
+        "    assert type(depth) is int\n"
+        f"    return {PROBLEM.format('width', 'width')}"
+    )
+    options = {"width": "5", "depth": "3", "scale": ".5", "root": "here", "label": "4"}
+    assert load_task(name, options).size == 5 * 2 + 5
+
+
+@pytest.mark.parametrize(
+    ("parameter", "kind"),
+    [
+        ("sizes: list[int] = (1,)", r"list\[int\]"),
+        ("sizes=(1, 2)", "tuple"),
+        ("sizes: int | str = 1", r"int \| str"),
+        ("sizes: torch.Tensor = None", "Tensor"),
+        ("sizes=torch.zeros(3)", "Tensor"),
+    ],
+)
+def test_an_option_that_text_cannot_express(task_file, parameter, kind):
+    name = task_file(f"def task({parameter}): ...\n")
+    with pytest.raises(TaskError, match=f"option sizes=3 cannot be read as {kind}; annotate it as one of int, float, "):
+        load_task(name, {"sizes": "3"})
+
+
+def test_what_a_task_prints_is_no_result(task_file, capsys):
+    name = task_file(f"print('reading')\ndef task():\n    print('building')\n    return {PROBLEM.format(1, 1)}")
+    load_task(name)
+    assert capsys.readouterr() == ("", "reading\nbuilding\n")
+
+
+def test_a_resolved_name_means_the_same_in_another_directory(task_file, tmp_path, monkeypatch):
+    task_file(f"def task(): return {PROBLEM.format(2, 2)}")
+    monkeypatch.chdir(tmp_path)
+    name = resolve("user.py:task")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert name == f"{tmp_path.resolve() / 'user.py'}:task" == resolve(name)
+    assert load_task(name).size == 6
+    assert resolve("polynomial") == "polynomial"
+    with pytest.raises(TaskError, match=r"^task user.py:task: there is no file user.py; give the path from here"):
+        resolve("user.py:task")
+    with pytest.raises(TaskError, match=r"^unknown task 'cifar': give one of digits, polynomial, or path/to/file"):
+        resolve("cifar")
+
+
 def test_an_unknown_option_names_the_known_ones(task_file):
     name = task_file("def task(width: int = 1, scale: float = 1.0): ...\n")
     with pytest.raises(TaskError, match=r"has no option 'depth'; it has: width, scale$"):
@@ -102,6 +166,7 @@ def test_what_the_task_refuses_passes_through(task_file):
         ("raise OSError('one\\ntwo')\n", "user.py fails: OSError: one$"),
         ("import sys; sys.exit()\n", "user.py fails: SystemExit: no message"),
         ("task = 3\n", "has no function 'task'"),
+        ("task = int\n", "returned int; return a weightstring.ModuleProblem"),
     ],
 )
 def test_a_task_that_fails(task_file, text, says):

@@ -24,12 +24,12 @@ from weightstring.problem import ModuleProblem
 from weightstring.progress import training
 from weightstring.protocol import Recipe
 from weightstring.report import write_report
-from weightstring.result import Result, load, to_record
+from weightstring.result import Result, load
 from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps, StopRule
 from weightstring.search.stopping import stop_from_plain
 from weightstring.store import RunDirectory, digest, read_checkpoint, write_checkpoint
 from weightstring.store.records import Manifest, Task
-from weightstring.tasks import load_task
+from weightstring.tasks import load_task, resolve
 
 DEMO_LEVEL = 0.2
 """Evaluation loss to which the demo's digits networks are trained; which any seed reaches in a few hundred steps."""
@@ -71,7 +71,7 @@ def train(options: Namespace) -> int:
 
 def connect(options: Namespace) -> int:
     """Search for a path between two checkpoints."""
-    task = Task(name=options.task, options=dict(options.options))
+    task = Task(name=resolve(options.task), options=dict(options.options))
     problem = load_task(task.name, task.options)
     a, b = (_end(problem, path) for path in (options.a, options.b))
     strategy = Greedy(alpha=options.alpha, max_depth=options.max_depth, insert=options.insert)
@@ -181,8 +181,7 @@ def _conclude(result: Result, out: Path, as_json: bool) -> int:
 
 def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
     if as_json:
-        record = msgspec.to_builtins(to_record(result))
-        print(json.dumps({"run": str(directory.path), **record}))
+        print(json.dumps({"run": str(directory.path), **msgspec.to_builtins(directory.result())}))
     else:
         print_result(result, directory.path)
     return DONE if result.connected else UNRESOLVED

@@ -25,7 +25,7 @@ def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | N
 
     Raises:
         InvalidModel: no module, a wrapped one, one that cannot be copied, or see :meth:`Layout.of`.
-        InvalidSetting: a dtype that is not real floating.
+        InvalidSetting: a dtype that is not real floating, or a device that cannot compute here.
 
     >>> adopt(nn.Linear(2, 1), None, torch.float64).weight.dtype
     torch.float64
@@ -37,16 +37,28 @@ def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | N
             f"net is a {type(net).__name__}: pass the plain module inside it (net.module, net._orig_mod) or rebuild it"
         )
     own = Layout.of(net).dtype
-    if dtype is not None and not dtype.is_floating_point:
-        raise InvalidSetting(f"dtype={dtype}: pass a real floating dtype such as torch.float32")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise InvalidSetting(f"dtype={dtype!r}: pass a real floating dtype such as torch.float32")
+    place = _usable(next(net.parameters()).device if device is None else device)
     try:
         copied = copy.deepcopy(net)
     except Exception as error:
         raise InvalidModel(
             f"net cannot be copied ({first_line(error)}): its attributes must not hold results of autograd"
         ) from error
-    copied = copied.to(next(net.parameters()).device if device is None else torch.device(device))
+    copied = copied.to(place)
     return copied if dtype in (None, own) else copied.to(dtype)
+
+
+def _usable(device: torch.device | str) -> torch.device:
+    place = str(device) if isinstance(device, torch.device) else device
+    try:
+        torch.zeros((), device=device).item()  # a device can be named that is not there, or holds no numbers (meta)
+        return torch.device(device)
+    except Exception as error:  # each kind of device fails in its own way
+        raise InvalidSetting(
+            f"device={place!r} cannot compute here ({first_line(error)}): pass 'cpu', or a device of this machine"
+        ) from error
 
 
 def adopt_loss(loss_fn: Criterion, net: nn.Module) -> Criterion:
@@ -57,9 +69,7 @@ def adopt_loss(loss_fn: Criterion, net: nn.Module) -> Criterion:
     return copy.deepcopy(loss_fn).to(next(net.parameters()).device, layout.dtype).eval()
 
 
-def assemble(
-    net: nn.Module, loss_fn: Criterion, buffers: modes.Buffers, chunk: int, *, random: bool = True
-) -> Computation:
+def assemble(net: nn.Module, loss_fn: Criterion, buffers: modes.Buffers, chunk: int) -> Computation:
     """The pure functions of a module.
 
     Args:
@@ -67,7 +77,6 @@ def assemble(
         loss_fn: the mean over examples.
         buffers: the mode of BatchNorm's running statistics.
         chunk: the most examples in one forward pass.
-        random: False: dropout and the like are off in training as well.
 
     >>> computation = assemble(nn.Linear(2, 1), nn.functional.mse_loss, "frozen", 16)
     >>> computation.training.module.training, computation.evaluating.module.training
@@ -80,7 +89,7 @@ def assemble(
     recalibrated = buffers == "recalibrate"
     return Computation(
         evaluating=Functional(modes.evaluating(net), layout, constants),
-        training=Functional(modes.training(net, buffers, random=random), layout, constants, written),
+        training=Functional(modes.training(net, buffers), layout, constants, written),
         calibrating=Functional(modes.calibrating(net), layout, constants) if recalibrated else None,
         statistics={name: constants[name] for name in constants if name in names},
         loss_fn=loss_fn,

@@ -74,15 +74,14 @@ def calibrating(net: nn.Module) -> nn.Module:
     return calibrated
 
 
-def training(net: nn.Module, buffers: Buffers, *, random: bool = True) -> nn.Module:
+def training(net: nn.Module, buffers: Buffers) -> nn.Module:
     """A copy in training mode, which leaves running statistics alone.
 
     Args:
         net: the module.
         buffers: ``"recalibrate"``: BatchNorm normalises by its batch; ``"frozen"``: by its buffers.
-        random: False: everything but BatchNorm evaluates, so that no dropout draws.
     """
-    trained = share(net).train(random)
+    trained = share(net).train()
     for module in tracking(trained):
         module.train(buffers == "recalibrate")
         # Without tracking a module in training mode uses its batch and has no buffer to update.

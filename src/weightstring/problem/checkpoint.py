@@ -75,6 +75,11 @@ class Template:
         }
 
     def _unwrap(self, source: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if not isinstance(source, nn.Module | Mapping):
+            raise InvalidCheckpoint(
+                f"the checkpoint is a {type(source).__name__}: pass an nn.Module or its state dict; "
+                f"a θ that is flat already needs only torch.as_tensor"
+            )
         given = dict(source.state_dict() if isinstance(source, nn.Module) else source)
         while given and not given.keys() <= self.state.keys():
             prefix = next((wrapper for wrapper in WRAPPERS if all(name.startswith(wrapper) for name in given)), None)

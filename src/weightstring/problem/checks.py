@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,29 +13,62 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
 from weightstring.problem.data import Examples, form
-from weightstring.problem.engine import gradient_models
+from weightstring.problem.engine import draws_at_random
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, Criterion, first_line, number
 from weightstring.problem.initialise import seeded
+from weightstring.protocol import Recipe
 
 PROBE = 64
 """Examples on which a check runs."""
 
 MEAN_TOLERANCE = 1e-3
 
+TAKEN = ("loss", "train", "evaluate", "both", "holdout")
+"""Names of the loss and of the sets, by which a threshold says what it binds."""
 
-def check_names(metrics: Mapping[str, Criterion]) -> None:
-    """Refuse metrics that could not be told from another quantity.
+
+class Findings(NamedTuple):
+    """What the checks found out about a problem.
+
+    Args:
+        elements: numbers that one example has on its way in or out, whichever are more.
+        draws: whether training draws at random.
+    """
+
+    elements: int
+    draws: bool
+
+
+def check_metrics(metrics: Mapping[str, Criterion]) -> None:
+    """Refuse metrics that could not be told from another quantity, or from what a threshold can bind.
 
     Raises:
-        InvalidSetting: a name is not an identifier, or is taken.
+        InvalidSetting: not a mapping, or a name that is not an identifier, or is taken.
     """
+    if not isinstance(metrics, Mapping):
+        raise InvalidSetting(
+            f"metrics is a {type(metrics).__name__}: pass a mapping from names to functions, such as {{'error': fn}}"
+        )
     for name in metrics:
-        if not name.isidentifier() or name == "loss" or name.startswith(("train_", "holdout_")):
+        fits = isinstance(name, str) and name.isidentifier()
+        if not fits or name in TAKEN or name.startswith(("train_", "holdout_")):
             raise InvalidSetting(
-                f"metric name {name!r}: pass an identifier other than 'loss' that does not begin with "
-                f"'train_' or 'holdout_', which name the quantities of the other sets"
+                f"metric name {name!r}: pass an identifier other than {', '.join(map(repr, TAKEN))} that does not "
+                f"begin with 'train_' or 'holdout_', which name the quantities of the other sets"
             )
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse settings that are not a :class:`Recipe`.
+
+    Raises:
+        InvalidSetting: another type.
+    """
+    if not isinstance(recipe, Recipe):
+        raise InvalidSetting(
+            f"recipe is a {type(recipe).__name__}: pass a Recipe, such as Recipe('adam', {{'lr': 1e-3}})"
+        )
 
 
 def check_sizes(batch_size: int | None, chunk: int) -> None:
@@ -69,8 +103,8 @@ def check_all(
     data: Mapping[str, Examples],
     metrics: Mapping[str, Criterion],
     batch_size: int | None,
-) -> int:
-    """Every check that runs the module; returns the numbers that one example has on its way in or out.
+) -> Findings:
+    """Every check that runs the module.
 
     Raises:
         InvalidData, InvalidModel, InvalidSetting, NotDeterministic: see each check below.
@@ -84,8 +118,30 @@ def check_all(
         elements = max(elements, output, sum(leaf[0].numel() for leaf in examples.leaves))
         check_mean(computation, theta, name, examples, metrics)
     check_deterministic(computation, theta, data.get("evaluate", train), metrics)
-    check_training(computation, theta, train, batch_size or len(train))
-    return elements
+    return Findings(elements, check_training(computation, theta, train, batch_size or len(train)))
+
+
+def check_quantities(quantities: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse to measure what a problem does not have.
+
+    Raises:
+        InvalidSetting: an unknown quantity.
+    """
+    unknown = [name for name in quantities if name not in known]
+    if unknown:
+        raise InvalidSetting(f"quantity {unknown[0]!r} is unknown: pass some of {', '.join(known)}")
+
+
+def check_rows(rows: Tensor, models: int) -> None:
+    """Refuse rows that are not one minibatch for each of ``models`` models.
+
+    Raises:
+        InvalidSetting: rows that are not (B, n) int64.
+    """
+    if rows.ndim != 2 or len(rows) != models or rows.dtype != torch.int64 or not rows.shape[1]:
+        raise InvalidSetting(
+            f"rows are {tuple(rows.shape)} {rows.dtype} for {models} models: pass (B, n) int64 with n > 0, or None"
+        )
 
 
 def check_forward(
@@ -199,20 +255,20 @@ def check_mean(
                 )
 
 
-def check_training(computation: Computation, theta: Theta, train: Examples, batch_size: int) -> None:
-    """Take one gradient.
+def check_training(computation: Computation, theta: Theta, train: Examples, batch_size: int) -> bool:
+    """Take one gradient; returns whether that draws at random.
 
     Raises:
         InvalidModel: the module cannot be trained on a minibatch.
     """
-    rows = torch.arange(min(batch_size, len(train)), device=theta.device)[None]
+    rows = torch.arange(min(batch_size, len(train)), device=theta.device)
     try:
-        gradient_models(computation, theta[None], train, rows, at_once=1)
+        return draws_at_random(computation, theta, train, rows)
     except WeightstringError:
         raise
     except Exception as error:
         raise InvalidModel(
-            f"net evaluates but cannot be trained on a minibatch of {rows.shape[1]} examples: {first_line(error)}"
+            f"net evaluates but cannot be trained on a minibatch of {len(rows)} examples: {first_line(error)}"
         ) from error
 
 

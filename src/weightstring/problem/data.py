@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from weightstring.errors import InvalidData
 from weightstring.problem.digest import tensor_digest, text_digest
@@ -87,9 +87,9 @@ def form(tensor: Tensor) -> str:
 def read(source: object, name: str, dtype: torch.dtype, device: torch.device) -> Examples:
     """Read a data set into memory: copies on ``device``, floating tensors as ``dtype``.
 
-    A Dataset or DataLoader is read twice and must give the same both times. A DataLoader with
-    ``shuffle=True`` is read in its dataset's order and to its last example, since order carries
-    no information here; any other sampler is used as it is.
+    A Dataset or DataLoader is read twice and must give the same both times. A DataLoader is
+    read to its last example, whatever its ``drop_last``, and with ``shuffle=True`` in its dataset's own
+    order, since order carries no information here; any other sampler is used as it is.
 
     Args:
         source: a :data:`Source`; anything else is refused.
@@ -123,10 +123,28 @@ def read(source: object, name: str, dtype: torch.dtype, device: torch.device) ->
     return whole
 
 
+def by_prefix(data: Mapping[str, Examples]) -> dict[str, Examples]:
+    """The sets on which quantities are measured, by what their names begin with; the evaluation set comes first.
+
+    Args:
+        data: ``"train"``, and where they exist ``"evaluate"`` and ``"holdout"``.
+
+    >>> examples = Examples((torch.zeros(2, 1),), torch.zeros(2))
+    >>> list(by_prefix({"train": examples})), list(by_prefix({"train": examples, "evaluate": examples}))
+    ([''], ['', 'train_'])
+    """
+    sets = {"": data.get("evaluate", data["train"])}
+    if "evaluate" in data:
+        sets["train_"] = data["train"]
+    if "holdout" in data:
+        sets["holdout_"] = data["holdout"]
+    return sets
+
+
 def _as_batches(source: object, name: str) -> Iterable[object]:
     """A tuple of one batch for tensors in memory, otherwise what has to be read twice."""
     if isinstance(source, DataLoader):
-        return _in_order(source)
+        return _whole_in_order(source)
     if isinstance(source, Dataset):
         return DataLoader(source, batch_size=READ_BATCH)
     if isinstance(source, tuple) or (isinstance(source, list) and len(source) == 2 and isinstance(source[1], Tensor)):
@@ -136,13 +154,15 @@ def _as_batches(source: object, name: str) -> Iterable[object]:
     raise InvalidData(f"{name} is a {type(source).__name__}: pass (inputs, targets), a torch Dataset or a DataLoader")
 
 
-def _in_order(loader: DataLoader[object]) -> DataLoader[object]:
+def _whole_in_order(loader: DataLoader[object]) -> DataLoader[object]:
     sampler = loader.sampler
-    if not isinstance(sampler, RandomSampler) or sampler.replacement or sampler.num_samples != len(sampler):
+    shuffles = isinstance(sampler, RandomSampler) and not sampler.replacement and sampler.num_samples == len(sampler)
+    if not (shuffles or loader.drop_last):
         return loader
     return DataLoader(
         loader.dataset,
         batch_size=loader.batch_size,
+        sampler=None if shuffles or isinstance(loader.dataset, IterableDataset) else sampler,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         worker_init_fn=loader.worker_init_fn,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Literal
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 from torch.func import vmap
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,13 +26,8 @@ from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem.data import Examples
 from weightstring.problem.digest import tensor_bytes
-from weightstring.problem.functional import (
-    Computation,
-    Criterion,
-    Wanted,
-    first_line,
-)
-from weightstring.problem.initialise import seeded
+from weightstring.problem.functional import Computation, Criterion, Wanted, first_line
+from weightstring.problem.initialise import generator_states, seeded
 from weightstring.protocol import Gradient
 
 Engine = Literal["loop", "vmap"]
@@ -129,28 +124,53 @@ def gradient_models(
 ) -> Gradient:
     """Training losses and gradients of B models, ``at_once`` at a time (1: without vmap).
 
-    Dropout and the like draw from a seed derived from the rows (without rows: from θ), so that
-    the result is a function of the arguments and the global generators stay untouched. Without
-    rows the mean over all examples is summed up chunk by chunk.
+    Where training draws at random, models go one at a time whatever ``at_once``, each from a seed
+    derived from its own rows (without rows: from its θ): the result of a model depends on nothing
+    beside it, and the global generators stay untouched. Without rows the mean over all examples is
+    summed up chunk by chunk.
 
     Raises:
         InvalidModel: the loss does not depend on θ.
     """
-    pieces = [train] if rows is not None else list(train.chunks(computation.chunk))
-    losses = torch.zeros(len(thetas), dtype=thetas.dtype, device=thetas.device)
-    gradients = torch.zeros_like(thetas)
-    for part in _parts(len(thetas), at_once):
+    results = []
+    for part in _parts(len(thetas), 1 if computation.draws else at_once):
         models, batch = thetas[part], None if rows is None else rows[part]
-        with seeded(_seed(models if batch is None else batch), thetas.device):
-            for piece in pieces:
-                share = len(piece) / len(train)
-                values, slopes = _slopes(computation, models, batch, piece)
-                losses[part] += share * values
-                gradients[part] += share * slopes
+        own = models if batch is None else batch
+        with seeded(_seed(own), thetas.device) if computation.draws else nullcontext():
+            if batch is None and len(train) > computation.chunk:
+                results.append(_slopes_in_chunks(computation, models, train))
+            else:
+                results.append(_slopes(computation, models, batch, train))
+    if len(results) == 1:
+        return results[0]
+    losses, gradients = zip(*results, strict=True)
+    return Gradient(torch.cat(losses), torch.cat(gradients))
+
+
+def draws_at_random(computation: Computation, theta: Theta, train: Examples, rows: Int64[Tensor, " n"]) -> bool:
+    """Whether a gradient on these rows moves torch's generators, as dropout does.
+
+    Raises:
+        InvalidModel: the loss does not depend on θ.
+    """
+    with seeded(0, theta.device):
+        before = generator_states(theta.device)
+        _slopes(computation, theta[None], rows[None], train)
+        pairs = zip(before, generator_states(theta.device), strict=True)
+        return not all(torch.equal(one, other) for one, other in pairs)
+
+
+def _slopes_in_chunks(computation: Computation, thetas: Thetas, train: Examples) -> Gradient:
+    losses, gradients = torch.zeros_like(thetas[:, 0]), torch.zeros_like(thetas)
+    for piece in train.chunks(computation.chunk):
+        share = len(piece) / len(train)
+        values, slopes = _slopes(computation, thetas, None, piece)
+        losses += share * values
+        gradients += share * slopes
     return Gradient(losses, gradients)
 
 
-def _slopes(computation: Computation, thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Tensor, Thetas]:
+def _slopes(computation: Computation, thetas: Thetas, rows: Rows | None, examples: Examples) -> Gradient:
     leaf = thetas.detach().requires_grad_()
     one = partial(computation.loss, examples=examples)
     with torch.enable_grad():
@@ -158,7 +178,7 @@ def _slopes(computation: Computation, thetas: Thetas, rows: Rows | None, example
             losses = one(leaf[0], None if rows is None else rows[0])[None]
         else:
             with _without_fallback_warnings():
-                losses = vmap(one, (0, None if rows is None else 0), randomness="different")(leaf, rows)
+                losses = vmap(one, (0, None if rows is None else 0))(leaf, rows)
     if not losses.requires_grad:
         raise InvalidModel(
             "the training loss does not depend on any trainable parameter: net or loss_fn leaves autograd "
@@ -167,7 +187,8 @@ def _slopes(computation: Computation, thetas: Thetas, rows: Rows | None, example
     # Each loss depends on its own model only, so that the gradient of the sum holds the gradient of each.
     with _without_fallback_warnings():
         (slopes,) = torch.autograd.grad(losses.sum(), leaf)
-    return losses.detach(), slopes
+    # Autograd may hand back an expanded tensor, which cannot be written to.
+    return Gradient(losses.detach().to(leaf.dtype), slopes.contiguous())
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +196,7 @@ class Trial:
     """Both engines on a few models near θ and real data.
 
     Args:
-        computation: what is to be computed.
-        quiet: the same with dropout off, so that both engines must give the same numbers.
+        computation: what is to be computed; where training draws, both engines take gradients alike.
         theta: the models tried are this one plus noise of a tenth of its size.
         train: training examples.
         evaluation: evaluation examples.
@@ -186,7 +206,6 @@ class Trial:
     """
 
     computation: Computation
-    quiet: Computation
     theta: Theta
     train: Examples
     evaluation: Examples
@@ -241,7 +260,7 @@ class Trial:
         """
         thetas, rows = self._models()
         with FlopCounterMode(display=False) as counter:
-            gradient_models(self.quiet, thetas[:1], self.train, rows[:1], 1)
+            gradient_models(self.computation, thetas[:1], self.train, rows[:1], 1)
         return None if self.theta.is_cuda or counter.get_total_flops() > ONE_THREAD_FLOPS else 1
 
     @property
@@ -251,9 +270,6 @@ class Trial:
 
     def agreement(self) -> float:
         """Largest relative difference of losses and gradients between the engines."""
-        thetas, rows = self._models()
-        at_once = width("vmap", rows.shape[1], self.elements)
-        gradient_models(self.computation, thetas, self.train, rows, at_once)
         pairs = zip(self._run("vmap"), self._run("loop"), strict=True)
         return max(_relative(one, other) for one, other in pairs)
 
@@ -266,9 +282,10 @@ class Trial:
     def _run(self, engine: Engine) -> tuple[Tensor, Tensor, Tensor]:
         thetas, rows = self._models()
         sample, inputs = self.evaluation.take(slice(TRIAL_EXAMPLES)), self.train.take(slice(TRIAL_EXAMPLES))
-        gradient = gradient_models(self.quiet, thetas, self.train, rows, width(engine, rows.shape[1], self.elements))
+        at_once = width(engine, rows.shape[1], self.elements)
+        gradient = gradient_models(self.computation, thetas, self.train, rows, at_once)
         at_once = width(engine, max(len(sample), len(inputs)), self.elements)
-        values = measure_models(self.quiet, thetas, inputs, [(sample, self.criteria)], engine, at_once)
+        values = measure_models(self.computation, thetas, inputs, [(sample, self.criteria)], engine, at_once)
         return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values[:, :1].cpu()
 
     def _models(self) -> tuple[Thetas, Rows]:

@@ -66,8 +66,8 @@ class Layout:
         """Lay out the trainable parameters of a module.
 
         Raises:
-            InvalidModel: no trainable parameter, an uninitialised one, one that is not real
-                floating, several dtypes, or two parameters that share memory without being tied.
+            InvalidModel: no trainable parameter, an uninitialised one or one without numbers, one that is
+                not real floating, several dtypes, or two parameters that share memory without being tied.
         """
         names: dict[int, list[str]] = {}
         parameters: dict[int, nn.Parameter] = {}
@@ -185,6 +185,8 @@ def _check_parameters(parameters: Mapping[str, nn.Parameter]) -> None:
     for name, parameter in parameters.items():
         if is_lazy(parameter):
             raise InvalidModel(f"parameter {name!r} is not initialised yet: run one forward pass of the net first")
+        if parameter.is_meta:
+            raise InvalidModel(f"parameter {name!r} is on the meta device, without numbers: build net on a real device")
         if not parameter.is_floating_point():
             raise InvalidModel(
                 f"parameter {name!r} is {parameter.dtype}: only real floating parameters can be explored"

@@ -88,6 +88,7 @@ class Computation:
         statistics: the buffers that hold running statistics, by name.
         loss_fn: the loss.
         chunk: the most examples in one forward pass.
+        draws: whether training draws at random (dropout), so that each model needs a seed of its own.
     """
 
     evaluating: Functional
@@ -96,6 +97,7 @@ class Computation:
     statistics: Mapping[str, Tensor]
     loss_fn: Criterion
     chunk: int
+    draws: bool = True
 
     def estimate(self, theta: Theta, train: Examples) -> dict[str, Tensor]:
         """Running statistics of θ on the training inputs: the average over its chunks, in order.

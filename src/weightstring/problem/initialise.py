@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from weightstring.errors import InvalidModel
 
@@ -32,6 +32,18 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def generator_states(device: torch.device) -> list[Tensor]:
+    """The states of the generators that a computation on ``device`` may draw from.
+
+    >>> before = generator_states(CPU)
+    >>> with seeded(3, CPU):
+    ...     print(torch.equal(generator_states(CPU)[0], before[0]))
+    False
+    """
+    states = [torch.default_generator.get_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 
 
 def random_copy(net: nn.Module, seed: int, initialise: Callable[[nn.Module], None] | None = None) -> nn.Module:

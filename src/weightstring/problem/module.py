@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -10,12 +11,11 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Rows, Theta, Thetas, Values
 from weightstring.descent import Check
-from weightstring.errors import InvalidSetting
 from weightstring.problem import checks
 from weightstring.problem.assemble import adopt, adopt_loss, assemble
 from weightstring.problem.buffers import resolve, statistics_names
 from weightstring.problem.checkpoint import Template
-from weightstring.problem.data import Examples, Source, read
+from weightstring.problem.data import Examples, Source, by_prefix, read
 from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
 from weightstring.problem.engine import (
     EngineChoice,
@@ -38,8 +38,8 @@ class ModuleProblem:
 
     θ (P,) is the concatenation of the trainable parameters in the order of ``net.parameters()``,
     each tied one once. ``net`` is copied and never changed. Evaluation runs in evaluation mode;
-    training gradients run in training mode, with draws (dropout) that are a function of the
-    minibatch. Not thread-safe: ``torch.func.functional_call`` lends the module its tensors for
+    training gradients run in training mode, with draws (dropout) that are a function of each
+    model's minibatch. Not thread-safe: ``torch.func.functional_call`` lends the module its tensors for
     the time of a call, so give each thread a problem of its own, or use processes.
 
     Args:
@@ -63,7 +63,7 @@ class ModuleProblem:
     Raises:
         InvalidModel: the module cannot be used as it is.
         InvalidData: the data are malformed or change from pass to pass.
-        InvalidSetting: a setting is unknown or out of range, or the loss is not a scalar mean.
+        InvalidSetting: a setting is unknown, of another type or out of range, or the loss is no scalar mean.
         NotDeterministic: two evaluations of net differ.
 
     >>> net = nn.Linear(2, 1)
@@ -91,13 +91,15 @@ class ModuleProblem:
         engine: str = "auto",
         initialise: Callable[[nn.Module], None] | None = None,
     ) -> None:
-        metrics = dict(metrics or {})
-        checks.check_names(metrics)
+        metrics = {} if metrics is None else metrics
+        recipe = Recipe() if recipe is None else recipe
+        checks.check_metrics(metrics)
+        checks.check_recipe(recipe)
         checks.check_sizes(batch_size, chunk)
         self._net = adopt(net, device, dtype)
         self._layout = Layout.of(self._net)
         self._device = next(self._net.parameters()).device
-        self._recipe = recipe or Recipe()
+        self._recipe = recipe
         self._initialise = initialise
 
         sources = {"train": train, "evaluate": evaluate, "holdout": holdout}
@@ -105,6 +107,7 @@ class ModuleProblem:
             name: read(source, name, self.dtype, self._device) for name, source in sources.items() if source is not None
         }
         self._train = self._data["train"]
+        self._sets = by_prefix(self._data)
         self._batch_size = None if batch_size is None else min(batch_size, len(self._train))
         self._buffers = resolve(buffers, self._net)
         if self._buffers == "recalibrate":
@@ -117,7 +120,9 @@ class ModuleProblem:
         original = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
         state = self._net.state_dict(keep_vars=True)
         self._template = Template(self._layout, state, statistics_names(self._net), original)
-        self._elements = checks.check_all(self._computation, self._theta, self._data, metrics, self._batch_size)
+        findings = checks.check_all(self._computation, self._theta, self._data, metrics, self._batch_size)
+        self._elements = findings.elements
+        self._computation = replace(self._computation, draws=findings.draws)
         self._choice: EngineChoice | None = None
         if engine != "auto":
             self.use_engine(engine)
@@ -145,7 +150,7 @@ class ModuleProblem:
     @property
     def quantities(self) -> tuple[str, ...]:
         """``loss`` and the metrics on the evaluation set, then on the others with a prefix."""
-        return tuple(prefix + name for prefix in self._sets() for name in self._criteria)
+        return tuple(prefix + name for prefix in self._sets for name in self._criteria)
 
     @property
     def evaluation(self) -> str:
@@ -207,12 +212,10 @@ class ModuleProblem:
             InvalidCheckpoint: models of another size or dtype.
         """
         self._layout.check(thetas, 2, self._device)
-        unknown = [name for name in quantities if name not in self.quantities]
-        if unknown:
-            raise InvalidSetting(f"quantity {unknown[0]!r} is unknown: pass some of {', '.join(self.quantities)}")
+        checks.check_quantities(quantities, self.quantities)
         names: list[str] = []
         wanted: list[tuple[Examples, list[Criterion]]] = []
-        for prefix, examples in self._sets().items():
+        for prefix, examples in self._sets.items():
             criteria = {prefix + name: fn for name, fn in self._criteria.items() if prefix + name in quantities}
             names += criteria
             wanted += [(examples, list(criteria.values()))] if criteria else []
@@ -236,11 +239,7 @@ class ModuleProblem:
         """
         self._layout.check(thetas, 2, self._device)
         if rows is not None:
-            if rows.ndim != 2 or len(rows) != len(thetas) or rows.dtype != torch.int64 or not rows.shape[1]:
-                raise InvalidSetting(
-                    f"rows are {tuple(rows.shape)} {rows.dtype} for {len(thetas)} models: "
-                    f"pass (B, n) int64 with n > 0, or None"
-                )
+            checks.check_rows(rows, len(thetas))
             rows = rows.to(self._device)
         if not len(thetas):
             return Gradient(thetas.new_zeros(0), torch.zeros_like(thetas))
@@ -256,7 +255,7 @@ class ModuleProblem:
         return self._choice
 
     def use_engine(self, name: str) -> None:
-        """Compute several models by ``"loop"`` or ``"vmap"``, as a resumed run must repeat its choice.
+        """Compute several models by ``"loop"`` or ``"vmap"``.
 
         Raises:
             InvalidSetting: neither of the two.
@@ -264,6 +263,16 @@ class ModuleProblem:
         """
         vmapped = engine_named(name) == "vmap"
         self._choice = self._trial().require() if vmapped else EngineChoice("loop", "loop: set by the caller")
+
+    @contextmanager
+    def computing_by(self, name: str) -> Iterator[None]:
+        """Compute by an engine for a while, as a resumed run must repeat its choice; see :meth:`use_engine`."""
+        before = self._choice
+        self.use_engine(name)
+        try:
+            yield
+        finally:
+            self._choice = before
 
     def initial(self, seed: int) -> Theta:
         """A random model (P,), the same on every device; frozen parameters stay net's.
@@ -336,24 +345,13 @@ class ModuleProblem:
             "dtype": str(self.dtype).removeprefix("torch."),
         }
 
-    def _sets(self) -> dict[str, Examples]:
-        """The data sets by the prefix of their quantities."""
-        sets = {"": self._data.get("evaluate", self._train)}
-        if "evaluate" in self._data:
-            sets["train_"] = self._train
-        if "holdout" in self._data:
-            sets["holdout_"] = self._data["holdout"]
-        return sets
-
     def _trial(self) -> Trial:
-        loss_fn, chunk = self._criteria["loss"], self._computation.chunk
         return Trial(
             computation=self._computation,
-            quiet=assemble(self._net, loss_fn, self._buffers, chunk, random=False),
             theta=self._theta,
             train=self._train,
-            evaluation=self._sets()[""],
+            evaluation=self._sets[""],
             criteria=list(self._criteria.values()),
-            batch_size=min(self._batch_size or len(self._train), chunk),
+            batch_size=min(self._batch_size or len(self._train), self._computation.chunk),
             elements=self._elements,
         )

@@ -55,7 +55,7 @@ def render(manifest: Manifest, result: ResultRecord, beads: Thetas) -> str:
         manifest=manifest,
         result=result,
         string=result.string,
-        task=manifest.task.name if manifest.task else "A problem built in Python",
+        task=manifest.task.name.rpartition("/")[2] if manifest.task else "A problem built in Python",
         kind=result.outcome.kind,
         advice=ADVICE[result.outcome.reason] if result.outcome.reason else None,
         evidence=result.outcome.evidence,

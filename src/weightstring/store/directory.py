@@ -144,7 +144,12 @@ class RunDirectory:
         return rounds
 
     def append(self, finished: Round) -> None:
-        """Write a round: its beads, then its line, each on the disk before this returns."""
+        """Write a round: its beads, then its line, each on the disk before this returns.
+
+        A run that goes on has no verdict until it ends again.
+        """
+        for name in ("result.json", "report.html"):
+            (self.path / name).unlink(missing_ok=True)
         number = sum(1 for _ in self._lines())
         beads = None if finished.thetas is None else self._write_tensor(_round_name(number), finished.thetas)
         line = Line(round=number, jobs=finished.jobs, results=finished.results, beads=beads, seconds=finished.seconds)
@@ -174,11 +179,6 @@ class RunDirectory:
         """Write the string (n, P) and the verdict."""
         sha256 = self._write_tensor("string", beads)
         self._replace("result.json", msgspec.json.encode(msgspec.structs.replace(result, beads_sha256=sha256)))
-
-    def reopen(self) -> None:
-        """Take back the verdict of a run that goes on: what is there until it ends is not finished."""
-        for name in ("result.json", "report.html"):
-            (self.path / name).unlink(missing_ok=True)
 
     def result(self) -> ResultRecord:
         """The verdict and its numbers.

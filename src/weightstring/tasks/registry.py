@@ -8,9 +8,10 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
-from types import ModuleType
-from typing import get_type_hints
+from types import ModuleType, NoneType, SimpleNamespace, UnionType
+from typing import Union, get_args, get_origin, get_type_hints
 
 from weightstring.errors import TaskError, WeightstringError
 from weightstring.problem import ModuleProblem
@@ -28,10 +29,14 @@ def load_task(name: str, options: Mapping[str, str] | None = None) -> ModuleProb
     Args:
         name: one of :data:`BUILT_IN`, or ``path/to/file.py:function``, where the function returns a
             :class:`ModuleProblem`. The file is executed: only name one that you trust.
-        options: the function's keyword arguments, as text; converted by its annotations.
+        options: the function's keyword arguments, as text; converted by its annotations, or where there
+            are none to the types of its defaults.
+
+    What the file prints goes to stderr: stdout belongs to the caller's own results.
 
     Raises:
-        TaskError: the task or an option is unknown, or the function does not return a ModuleProblem.
+        TaskError: the task or an option is unknown, an option cannot be read from text, or the function
+            does not return a ModuleProblem.
 
     >>> load_task("polynomial", {"target": "cubic"}).size
     33
@@ -39,7 +44,8 @@ def load_task(name: str, options: Mapping[str, str] | None = None) -> ModuleProb
     function = _built_in(name) if name in BUILT_IN else _from_file(name)
     arguments = _convert(name, function, options or {})
     try:
-        problem = function(**arguments)
+        with redirect_stdout(sys.stderr):
+            problem = function(**arguments)
     except WeightstringError:
         raise
     except (Exception, SystemExit) as error:
@@ -52,18 +58,38 @@ def load_task(name: str, options: Mapping[str, str] | None = None) -> ModuleProb
     return problem
 
 
+def resolve(name: str) -> str:
+    """A task's name that means the same in every directory: a file's path is made absolute.
+
+    Raises:
+        TaskError: it is no task's name, or there is no such file.
+
+    >>> resolve("digits")
+    'digits'
+    """
+    if name in BUILT_IN:
+        return name
+    path, function_name = _locate(name)
+    return f"{path.resolve()}:{function_name}"
+
+
 def _built_in(name: str) -> Callable[..., object]:
     module, _, function = BUILT_IN[name].partition(":")
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
 
 
-def _from_file(name: str) -> Callable[..., object]:
+def _locate(name: str) -> tuple[Path, str]:
     path, colon, function_name = name.rpartition(":")
     if not colon or not path.endswith(".py"):
         raise TaskError(f"unknown task {name!r}: give one of {', '.join(BUILT_IN)}, or path/to/file.py:function")
     if not Path(path).is_file():
-        raise TaskError(f"task {name}: there is no file {path}")
-    function = getattr(_execute(Path(path).resolve(), name), function_name, None)
+        raise TaskError(f"task {name}: there is no file {path}; give the path from here, or an absolute one")
+    return Path(path), function_name
+
+
+def _from_file(name: str) -> Callable[..., object]:
+    path, function_name = _locate(name)
+    function = getattr(_execute(path.resolve(), name), function_name, None)
     if not callable(function):
         raise TaskError(f"task {name}: {path} has no function {function_name!r}")
     return function  # type: ignore[no-any-return]
@@ -78,7 +104,8 @@ def _execute(path: Path, name: str) -> ModuleType:
     sys.path.insert(0, str(path.parent))  # as `python file.py` does, so that its neighbours can be imported
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise TaskError(f"task {name}: {path.name} fails: {_in_one_line(error)}") from error
     finally:
@@ -91,19 +118,54 @@ def _in_one_line(error: BaseException) -> str:
 
 
 def _convert(name: str, function: Callable[..., object], options: Mapping[str, str]) -> dict[str, object]:
-    """Options as the function's annotations want them; what has none stays text."""
-    parameters = inspect.signature(function).parameters
-    hints = get_type_hints(function)
     converted: dict[str, object] = {}
+    parameters = inspect.signature(function).parameters if options else {}
     for key, text in options.items():
         if key not in parameters:
             known = ", ".join(parameters) or "none"
             raise TaskError(f"task {name} has no option {key!r}; it has: {known}")
+        kind = _kind(parameters[key], function)
+        convert = next((convert for known, convert in _CONVERSIONS.items() if known is kind), None)
+        if convert is None:
+            raise TaskError(
+                f"task {name}: option {key}={text} cannot be read as {_kind_name(kind)}; "
+                f"annotate it as one of {', '.join(map(_kind_name, _CONVERSIONS))}"
+            )
         try:
-            converted[key] = _CONVERSIONS.get(hints.get(key, str), str)(text)
+            converted[key] = convert(text)
         except ValueError:
-            raise TaskError(f"task {name}: option {key}={text} is not {hints[key].__name__}") from None
+            raise TaskError(f"task {name}: option {key}={text} is not {_kind_name(kind)}") from None
     return converted
+
+
+def _kind(parameter: inspect.Parameter, function: Callable[..., object]) -> object:
+    """What an option is: its annotation without ``| None``, else the type of its default, else text."""
+    hint = _hint(parameter, function)
+    if hint is None:
+        default = parameter.default
+        if default is None or default is parameter.empty:
+            return str
+        return Path if isinstance(default, Path) else type(default)
+    if get_origin(hint) in (Union, UnionType):
+        members = [member for member in get_args(hint) if member is not NoneType]
+        return members[0] if len(members) == 1 else hint
+    return hint
+
+
+def _hint(parameter: inspect.Parameter, function: Callable[..., object]) -> object:
+    if parameter.annotation is parameter.empty:
+        return None
+    # One by one: a name imported for type checkers only must cost no other option its annotation.
+    holder = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    try:
+        hints = get_type_hints(holder, getattr(inspect.unwrap(function), "__globals__", {}))
+    except Exception:  # an annotation is an expression of the user's, and may raise anything
+        return None
+    return hints[parameter.name]
+
+
+def _kind_name(kind: object) -> str:
+    return kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
 
 
 def _to_bool(text: str) -> bool:
@@ -112,4 +174,4 @@ def _to_bool(text: str) -> bool:
     return text.lower() == "true"
 
 
-_CONVERSIONS: dict[object, Callable[[str], object]] = {int: int, float: float, bool: _to_bool}
+_CONVERSIONS: Mapping[type, Callable[[str], object]] = {int: int, float: float, bool: _to_bool, str: str, Path: Path}
