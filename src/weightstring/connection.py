@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 import torch
 
 from weightstring.arrays import Theta
@@ -209,12 +210,14 @@ def _manifest(
         threshold=threshold,
         bind=bind,
         seed=seed,
-        strategy={
-            "name": type(strategy).__name__.lower(),
-            **dataclasses.asdict(strategy),
-            "recipe": dataclasses.asdict(recipe),
-            "width": batch_width(problem),
-        },
+        strategy=_as_read_back(
+            {
+                "name": type(strategy).__name__.lower(),
+                **dataclasses.asdict(strategy),
+                "recipe": dataclasses.asdict(recipe),
+                "width": batch_width(problem),
+            }
+        ),
         engine=module.engine_choice().name if module else "own",
         threads=torch.get_num_threads(),
         stop=stop.plain(),
@@ -238,6 +241,11 @@ def _arithmetic(problem: LossProblem, found: Manifest | None) -> Iterator[None]:
     else:
         with problem.computing_by(found.engine), threads(found.threads):
             yield
+
+
+def _as_read_back(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as JSON gives them back, so that those asked for can be compared with those on disk."""
+    return msgspec.json.decode(msgspec.json.encode(settings), type=dict[str, Any])
 
 
 _IDENTITY = {

@@ -36,7 +36,7 @@ class Recipe:
     """
 
     optimizer: str = "adam"
-    options: Mapping[str, float | bool] = field(default_factory=lambda: {"lr": 1e-3})
+    options: Mapping[str, float | bool | Sequence[float]] = field(default_factory=lambda: {"lr": 1e-3})
     check_every: int = 20
     patience: int = 20
     max_steps: int = 10_000

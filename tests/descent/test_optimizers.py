@@ -130,3 +130,9 @@ def test_a_step_of_nobody_does_nothing():
 def test_recipes_that_no_optimizer_follows_are_refused(refused, recipe, message):
     with refused(InvalidSetting, message):
         Optimizers(recipe)
+
+
+@pytest.mark.parametrize("rate", [True, (0.1, 0.2)])
+def test_a_learning_rate_that_is_no_number_is_refused(rate: object) -> None:
+    with pytest.raises(InvalidSetting, match="is not a learning rate"):
+        Optimizers(Recipe("rmsprop", {"lr": rate}))  # type: ignore[dict-item]

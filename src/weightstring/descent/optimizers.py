@@ -37,8 +37,8 @@ class Optimizers:
     """
 
     def __init__(self, recipe: Recipe) -> None:
+        self._base_rate = _rate(recipe)
         self._optimizer = _build(recipe)
-        self._base_rate = float(recipe.options["lr"])
         self._optimizer.param_groups.clear()
         self._groups: dict[float, int] = {}
 
@@ -61,12 +61,19 @@ class Optimizers:
         self._optimizer.step()
 
 
+def _rate(recipe: Recipe) -> float:
+    if "lr" not in recipe.options:
+        raise InvalidSetting(f"optimizer {recipe.optimizer!r} needs a learning rate: options={{'lr': ...}}")
+    rate = recipe.options["lr"]
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        raise InvalidSetting(f"optimizer {recipe.optimizer!r}: lr={rate!r} is not a learning rate: give a number")
+    return float(rate)
+
+
 def _build(recipe: Recipe) -> Optimizer:
     kind = OPTIMIZERS.get(recipe.optimizer.lower())
     if kind is None:
         raise InvalidSetting(f"unknown optimizer {recipe.optimizer!r}: choose one of {', '.join(sorted(OPTIMIZERS))}")
-    if "lr" not in recipe.options:
-        raise InvalidSetting(f"optimizer {recipe.optimizer!r} needs a learning rate: options={{'lr': ...}}")
     accepted = inspect.signature(kind).parameters
     options: dict[str, Any] = dict(recipe.options)
     unknown = [name for name in options if name not in accepted]
