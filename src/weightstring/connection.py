@@ -5,18 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
-import msgspec
 import torch
 
 from weightstring.arrays import Theta
-from weightstring.descent import Optimizers, batch_width
-from weightstring.errors import EndAboveThreshold, InvalidRun, InvalidSetting
+from weightstring.descent import Optimizers
+from weightstring.errors import EndAboveThreshold, InvalidSetting
+from weightstring.identity import another_run, manifest_of, require_same
 from weightstring.path import Bound, Connected, Outcome, Unresolved, WeightString, check_theta, no_worse
 from weightstring.problem import ModuleProblem, threads
 from weightstring.progress import Display, display
@@ -24,8 +22,7 @@ from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result, from_run, to_record
 from weightstring.search import Batched, Bead, Executor, Greedy, MaxBeads, Search, StopRule, Task, run
 from weightstring.search.chain import thetas_of
-from weightstring.store import InMemory, Journal, Manifest, RunDirectory, digest
-from weightstring.store.records import FORMAT, Parameter
+from weightstring.store import InMemory, Journal, Manifest, RunDirectory
 from weightstring.store.records import Task as TaskRecord
 
 DEFAULT_STRATEGY = Greedy()
@@ -92,13 +89,13 @@ def connect(
     directory = None if store is None else RunDirectory(store)
     found = directory.manifest() if directory and directory.exists else None
     if directory and found and found.problem != problem.fingerprint():
-        raise _another_run(directory, "problem")
+        raise another_run(directory, "problem")
     with _arithmetic(problem, found), display(progress) as show:
         ends = _ends(bound, a, b)
         threshold = _threshold(ends, found.threshold if found and threshold is None else threshold, bind)
         recipe = recipe or problem.recipe
         Optimizers(recipe)  # What torch.optim refuses, it refuses before anything is written.
-        manifest = _manifest(problem, ends, threshold, bind, seed, strategy, stop, recipe, task)
+        manifest = manifest_of(problem, ends, threshold, bind, seed, strategy, stop, recipe, task)
         jobs = executor or Batched(bound, seed, recipe, manifest.strategy["width"])
 
         def go(ends: tuple[Bead, Bead], journal: Journal) -> Result:
@@ -106,20 +103,30 @@ def connect(
             search = run(strategy, asked, jobs, stop=stop, journal=journal, on_event=show.event)
             return _result(search, bound, threshold, show)
 
-        if directory is None:
-            return go(ends, InMemory())
-        with directory.locked():
-            if found is None:
-                directory.begin(manifest, torch.stack([a, b]))
-            else:
-                _same_run(directory, found, manifest)
-                ends = _with_values(ends, found.end_losses)
-            if directory.finished and _is_final(result := from_run(directory, problem)):
-                return result
-            result = go(ends, directory)
-            if not _interrupted(result.outcome):
-                directory.finish(to_record(result), result.string.beads)
+        return go(ends, InMemory()) if directory is None else _kept(directory, found, manifest, ends, problem, go)
+
+
+def _kept(
+    directory: RunDirectory,
+    found: Manifest | None,
+    manifest: Manifest,
+    ends: tuple[Bead, Bead],
+    problem: LossProblem,
+    go: Callable[[tuple[Bead, Bead], Journal], Result],
+) -> Result:
+    """Begin, continue or read back the run of a directory."""
+    with directory.locked():
+        if found is None:
+            directory.begin(manifest, torch.stack([end.theta for end in ends]))
+        else:
+            require_same(directory, found, manifest)
+            ends = _with_values(ends, found.end_losses)
+        if directory.finished and _is_final(result := from_run(directory, problem)):
             return result
+        result = go(ends, directory)
+        if not _interrupted(result.outcome):
+            directory.finish(to_record(result), result.string.beads)
+        return result
 
 
 def _check_kinds(strategy: object, stop: object, recipe: object) -> None:
@@ -183,52 +190,6 @@ def _is_final(result: Result) -> bool:
     return isinstance(result.outcome, Connected) or result.outcome.reason in ("depth", "descent_failed")
 
 
-def _manifest(
-    problem: LossProblem,
-    ends: Sequence[Bead],
-    threshold: float,
-    bind: str,
-    seed: int,
-    strategy: Greedy,
-    stop: StopRule,
-    recipe: Recipe,
-    task: TaskRecord | None,
-) -> Manifest:
-    module = problem if isinstance(problem, ModuleProblem) else None
-    entries = module.layout.entries if module else ()
-    return Manifest(
-        format=FORMAT,
-        versions={
-            "weightstring": version("weightstring"),
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
-        task=task,
-        problem=problem.fingerprint(),
-        ends=(digest(ends[0].theta), digest(ends[1].theta)),
-        end_losses=(ends[0].value, ends[1].value),
-        threshold=threshold,
-        bind=bind,
-        seed=seed,
-        strategy=_as_read_back(
-            {
-                "name": type(strategy).__name__.lower(),
-                **dataclasses.asdict(strategy),
-                "recipe": dataclasses.asdict(recipe),
-                "width": batch_width(problem),
-            }
-        ),
-        engine=module.engine_choice().name if module else "own",
-        threads=torch.get_num_threads(),
-        stop=stop.plain(),
-        size=problem.size,
-        dtype=str(problem.dtype).removeprefix("torch."),
-        parameters=tuple(
-            Parameter(name=e.name, shape=tuple(e.shape), offset=e.offset, aliases=tuple(e.aliases)) for e in entries
-        ),
-    )
-
-
 @contextmanager
 def _arithmetic(problem: LossProblem, found: Manifest | None) -> Iterator[None]:
     """Compute as the run's first session did, with its engine and threads; afterwards all is as before."""
@@ -241,37 +202,3 @@ def _arithmetic(problem: LossProblem, found: Manifest | None) -> Iterator[None]:
     else:
         with problem.computing_by(found.engine), threads(found.threads):
             yield
-
-
-def _as_read_back(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as JSON gives them back, so that those asked for can be compared with those on disk."""
-    return msgspec.json.decode(msgspec.json.encode(settings), type=dict[str, Any])
-
-
-_IDENTITY = {
-    "problem": "the problem (its module, data, loss or recipe)",
-    "ends": "the ends",
-    "threshold": "the threshold",
-    "bind": "what the threshold binds",
-    "seed": "the seed",
-    "strategy": "the strategy or its recipe",
-    "dtype": "the dtype",
-}
-
-
-def _another_run(directory: RunDirectory, field: str) -> InvalidRun:
-    return InvalidRun(
-        f"{directory.path}: holds another run: {_IDENTITY[field]} differs; resume it with what it was begun with, "
-        "or choose another directory"
-    )
-
-
-def _same_run(directory: RunDirectory, found: Manifest, asked: Manifest) -> None:
-    for field in _IDENTITY:
-        if getattr(found, field) != getattr(asked, field):
-            raise _another_run(directory, field)
-    for old, new in zip(found.end_losses, asked.end_losses, strict=True):
-        if abs(old - new) > 1e-5 * max(abs(old), abs(new)):
-            raise InvalidRun(
-                f"{directory.path}: an end measured {old:.9g} when it was begun and {new:.9g} now: has loss_fn changed?"
-            )

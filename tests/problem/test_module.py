@@ -222,15 +222,6 @@ def test_the_problem_is_a_loss_problem_with_named_quantities():
     assert problem.evaluation == "evaluate"
     only = ModuleProblem(net, functional.cross_entropy, data["train"])
     assert (only.quantities, only.evaluation) == (("loss",), "train")
-    assert problem.describe() == {
-        "module": "Sequential",
-        "parameters": 53,
-        "train size": 23,
-        "evaluate size": 13,
-        "holdout size": 3,
-        "buffers": "frozen",
-        "dtype": "float64",
-    }
 
 
 def test_measure_repeats_and_takes_no_models():

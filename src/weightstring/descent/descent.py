@@ -162,6 +162,7 @@ def descend(
     finished: dict[int, Descended] = {}
 
     def check(descents: Sequence[_Descent]) -> None:
+        """Measure, and let those go that are over."""
         values = height(torch.stack([d.theta.detach() for d in descents])).tolist()
         for descent, value in zip(descents, values, strict=True):
             descent.check(value, recipe)
@@ -175,6 +176,7 @@ def descend(
         on_check(Check(len(finished), len(running), steps, min((d.best_value for d in running), default=math.inf)))
 
     def refill() -> None:
+        """Begin the next in the queue where there is room."""
         # A start that is already low enough finishes at its first check, so this may take several rounds.
         while queue and len(running) < width:
             fresh = [_begin(problem, seed, *queue.popleft()) for _ in range(min(width - len(running), len(queue)))]

@@ -335,16 +335,6 @@ class ModuleProblem:
             f"{replace(self._recipe, options={})} {sorted(self._recipe.options.items())}",
         )
 
-    def describe(self) -> dict[str, str | int]:
-        """The problem in a few words, for headings."""
-        return {
-            "module": type(self._net).__name__,
-            "parameters": self.size,
-            **{f"{name} size": len(examples) for name, examples in self._data.items()},
-            "buffers": self._buffers,
-            "dtype": str(self.dtype).removeprefix("torch."),
-        }
-
     def _trial(self) -> Trial:
         return Trial(
             computation=self._computation,
