@@ -120,7 +120,7 @@ def test_changed_ends_and_manifests_are_refused(begun: RunDirectory) -> None:
     path.write_text(json.dumps(fields | {"extra": 1}))
     with pytest.raises(InvalidRun, match=r"manifest.json: damaged, or not written by weightstring: .*extra"):
         begun.manifest()
-    path.write_text(json.dumps(fields | {"format": FORMAT + 1}))
+    path.write_text(json.dumps(fields | {"format": FORMAT + 1, "later": True}))
     with pytest.raises(InvalidRun, match=f"written in format {FORMAT + 1}, this version reads {FORMAT}"):
         begun.manifest()
     path.write_text(json.dumps(fields | {"ends": fields["ends"][::-1]}))

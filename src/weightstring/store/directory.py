@@ -32,9 +32,9 @@ from safetensors.torch import save as save_tensors
 
 from weightstring.errors import InvalidRun, RunLocked
 from weightstring.store.journal import Round
-from weightstring.store.records import FORMAT, Line, Manifest, Record, ResultRecord
+from weightstring.store.records import FORMAT, AnyManifest, Line, Manifest, ResultRecord
 
-RecordType = TypeVar("RecordType", bound=Record)
+RecordType = TypeVar("RecordType", bound=msgspec.Struct)
 
 
 class RunDirectory:
@@ -108,13 +108,13 @@ class RunDirectory:
         """
         if not self.exists:
             raise InvalidRun(f"{self.path}: no run here (no manifest.json); give the directory that --out named")
-        manifest = self._read("manifest.json", Manifest)
-        if manifest.format != FORMAT:
+        written = self._read("manifest.json", AnyManifest)  # Another format may have other fields.
+        if written.format != FORMAT:
             raise InvalidRun(
-                f"{self.path}: written in format {manifest.format}, this version reads {FORMAT}: "
-                f"use weightstring {manifest.versions.get('weightstring', '?')}"
+                f"{self.path}: written in format {written.format}, this version reads {FORMAT}: "
+                f"use weightstring {written.versions.get('weightstring', '?')}"
             )
-        return manifest
+        return self._read("manifest.json", Manifest)
 
     def ends(self) -> torch.Tensor:
         """The two ends (2, P), checked against the manifest."""

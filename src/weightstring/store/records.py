@@ -38,6 +38,13 @@ class Task(Record, frozen=True, kw_only=True):
     options: dict[str, str] = {}
 
 
+class AnyManifest(msgspec.Struct, frozen=True):
+    """What a manifest of any format tells."""
+
+    format: int
+    versions: dict[str, str]
+
+
 class Manifest(Record, frozen=True, kw_only=True):
     """Everything that determines a run's result, written once, before its first round."""
 
