@@ -82,6 +82,15 @@ def test_a_torn_last_line_is_cut_off_and_written_again(begun: RunDirectory) -> N
         assert journal.read_bytes() == whole
 
 
+def test_reading_leaves_a_line_alone_that_another_process_is_writing(begun: RunDirectory) -> None:
+    begun.append(measured())
+    journal = begun.path / "journal.jsonl"
+    half_written = journal.read_bytes() + b'{"round":1,"jo'
+    journal.write_bytes(half_written)
+    assert len(begun.replay()) == 1
+    assert journal.read_bytes() == half_written
+
+
 def test_a_bead_file_without_its_line_counts_for_nothing(begun: RunDirectory) -> None:
     begun.append(measured())
     begun.append(descended(1))

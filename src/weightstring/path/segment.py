@@ -37,6 +37,10 @@ class Segment:
         """The interpolated models (T, P) at positions ``ts``; t = 0 and t = 1 are the ends, bit for bit."""
         return torch.lerp(self.a, self.b, ts.to(self.a).unsqueeze(1))
 
+    def point(self, t: float) -> Theta:
+        """The interpolated model (P,) at one position."""
+        return self.at(torch.tensor([t], dtype=torch.float64))[0]
+
     @property
     def length(self) -> float:
         """Euclidean length over all parameters, summed in float64."""
@@ -55,7 +59,7 @@ def measure_points(
     """
     heights: list[float] = []
     for chunk in _chunks(points):
-        thetas = torch.stack([_one(segment, t) for segment, t in chunk])
+        thetas = torch.stack([segment.point(t) for segment, t in chunk])
         heights.extend(height(thetas).tolist())
         on_chunk()
     return heights
@@ -75,10 +79,6 @@ def _chunks(points: Sequence[tuple[Segment, float]]) -> list[Sequence[tuple[Segm
         return []
     rows = rows_at_once(points[0][0].a)
     return [points[i : i + rows] for i in range(0, len(points), rows)]
-
-
-def _one(segment: Segment, t: float) -> Theta:
-    return segment.at(torch.tensor([t], dtype=torch.float64))[0]
 
 
 def grid(intervals: int) -> list[float]:

@@ -108,7 +108,7 @@ class WeightString:
         remaining = s * self.length
         for segment in self.segments:
             if remaining <= segment.length and segment.length > 0:
-                return segment.at(torch.tensor([remaining / segment.length], dtype=torch.float64))[0]
+                return segment.point(remaining / segment.length)
             remaining -= segment.length
         return self.beads[0 if self.length == 0 else -1].clone()
 
@@ -151,7 +151,7 @@ class WeightString:
         rows = rows_at_once(self.beads[0])
         for start in range(0, len(points), rows):
             chunk = points[start : start + rows]
-            thetas = torch.stack([segments[i].at(torch.tensor([t], dtype=torch.float64))[0] for i, t in chunk])
+            thetas = torch.stack([segments[i].point(t) for i, t in chunk])
             for name, measured in problem.measure(thetas, problem.quantities).items():
                 values[name].extend(measured.tolist())
             on_chunk()

@@ -8,7 +8,6 @@ import torch
 
 from weightstring.arrays import Theta
 from weightstring.descent import Start
-from weightstring.path import Segment
 from weightstring.randomness import generator
 from weightstring.search.chain import Bead, Link
 from weightstring.search.jobs import Descend
@@ -55,19 +54,15 @@ def _starting_point(link: Link, seed: int, insert: Insert) -> tuple[Theta, float
     plain: list[tuple[float, float]] = [(t_star, 1.0), *((t, 1.0) for t in others[:2]), (t_star, 0.3), (t_star, 3.0)]
     if link.attempts < len(plain):
         t, rate = plain[link.attempts]
-        return _at(link.segment, t), rate
+        return link.segment.point(t), rate
     return _displaced(link, t_star, seed), 1.0
 
 
 def _displaced(link: Link, t: float, seed: int) -> Theta:
-    theta = _at(link.segment, t)
+    theta = link.segment.point(t)
     noise = torch.randn(len(theta), generator=generator(seed, "jitter", link.descent_name), dtype=torch.float64)
     scale = JITTER * link.segment.length / float(noise.norm())
     return theta + (scale * noise).to(theta)
-
-
-def _at(segment: Segment, t: float) -> Theta:
-    return segment.at(torch.tensor([t], dtype=torch.float64))[0]
 
 
 def _inside(t: float) -> float:

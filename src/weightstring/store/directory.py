@@ -126,7 +126,7 @@ class RunDirectory:
     # -- the journal
 
     def replay(self) -> list[Round]:
-        """The finished rounds, each checked against its bead file. A torn last line is cut off.
+        """The finished rounds, each checked against its bead file. A torn last line does not count.
 
         Raises:
             InvalidRun: a line or a bead file is damaged or was changed.
@@ -150,7 +150,7 @@ class RunDirectory:
         """
         for name in ("result.json", "report.html"):
             (self.path / name).unlink(missing_ok=True)
-        number = sum(1 for _ in self._lines())
+        number = self._cut_torn_line()
         beads = None if finished.thetas is None else self._write_tensor(_round_name(number), finished.thetas)
         line = Line(round=number, jobs=finished.jobs, results=finished.results, beads=beads, seconds=finished.seconds)
         with (self.path / "journal.jsonl").open("ab") as file:
@@ -162,16 +162,21 @@ class RunDirectory:
         path = self.path / "journal.jsonl"
         if not path.exists():
             return
-        content = path.read_bytes()
-        whole, newline, torn = content.rpartition(b"\n")
-        if torn:
-            with path.open("r+b") as file:
-                file.truncate(len(whole) + len(newline))
+        whole = path.read_bytes().rpartition(b"\n")[0]
         for number, text in enumerate(whole.split(b"\n") if whole else [], 1):
             try:
                 yield msgspec.json.decode(text, type=Line)
             except msgspec.MsgspecError as problem:
                 raise InvalidRun(f"{path}: line {number} is damaged ({problem}); restore it or start afresh") from None
+
+    def _cut_torn_line(self) -> int:
+        """Cut off what a crash left of a line; return how many whole ones there are. Only for who holds the lock."""
+        path = self.path / "journal.jsonl"
+        if not path.exists():
+            return 0
+        content = path.read_bytes()
+        os.truncate(path, content.rfind(b"\n") + 1)
+        return content.count(b"\n")
 
     # -- the result
 
@@ -198,15 +203,11 @@ class RunDirectory:
 
     def string(self) -> torch.Tensor:
         """The beads of the result's string (n, P)."""
-        beads = self._read_tensor("string", self.result().beads_sha256)
-        if beads.shape != (self.result().string.beads, self.manifest().size):
+        result = self.result()
+        beads = self._read_tensor("string", result.beads_sha256)
+        if beads.shape != (result.string.beads, self.manifest().size):
             raise InvalidRun(f"{self.path}/beads/string.safetensors: not the string of result.json")
         return beads
-
-    def write_page(self, html: str) -> Path:
-        """Write report.html and return its path."""
-        self._replace("report.html", html.encode())
-        return self.path / "report.html"
 
     # -- files
 
