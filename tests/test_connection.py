@@ -14,7 +14,9 @@ import pytest
 import torch
 
 import weightstring as ws
-from weightstring.connection import connect
+import weightstring.tasks
+from weightstring.connection import connect, connect_many
+from weightstring.descent.descent import WIDTH
 from weightstring.path import BARRIERS
 from weightstring.problem.surfaces import Maze, Ring, TwoWells, shifted, stretched
 
@@ -326,3 +328,85 @@ def test_options_that_are_tuples_are_the_same_after_reading_back(tmp_path: Path)
     again = ws.connect(surface, *surface.ends, 0.05, recipe=recipe, store=tmp_path / "run")
     assert not first.connected
     assert again.connected
+
+
+PAIRS = [(A, B), (B, A), (torch.lerp(A, B, 0.02), B), (A, B)]
+LEVELS = [THRESHOLD, None, 0.95, 1.3]
+
+
+@pytest.fixture(scope="module")
+def each_alone() -> list[ws.Result]:
+    return [connect(SURFACE, a, b, level) for (a, b), level in zip(PAIRS, LEVELS, strict=True)]
+
+
+def assert_same_results(found: list[ws.Result], expected: list[ws.Result]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert (one.outcome, one.threshold) == (other.outcome, other.threshold)
+        assert torch.equal(one.string.beads, other.string.beads)
+        assert one.string.curve == other.string.curve
+        assert (one.steps, one.evaluations) == (other.steps, other.evaluations)
+
+
+def test_many_pairs_find_what_each_finds_alone(each_alone):
+    assert_same_results(connect_many(SURFACE, PAIRS, LEVELS), each_alone)
+    assert connect_many(SURFACE, []) == []
+    assert [result.threshold for result in connect_many(SURFACE, PAIRS[:2])] == [0.5, 0.5]
+
+
+def test_each_pair_has_a_run_directory_of_its_own(tmp_path, watched, each_alone):
+    found = connect_many(SURFACE, PAIRS, LEVELS, store=tmp_path)
+    assert_same_results(found, each_alone)
+    names = [f"pair-000{i}" for i in range(4)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert_same_results([ws.load(tmp_path / name, problem=SURFACE) for name in names], each_alone)
+    problem = watched(SURFACE)
+    assert_same_results(connect_many(problem, PAIRS, LEVELS, store=tmp_path), each_alone)
+    assert (problem.gradients, problem.measured) == (0, 8)
+    alone = connect(SURFACE, *PAIRS[2], LEVELS[2], store=tmp_path / names[2])
+    assert_same_results([alone], each_alone[2:3])
+    assert json.loads((tmp_path / names[0] / "manifest.json").read_text())["width"] == 4 * WIDTH
+
+
+@pytest.mark.parametrize("calls", [0, 20, 60])
+def test_an_interrupted_half_of_many_pairs_goes_on(tmp_path, watched, each_alone, calls):
+    stopped = connect_many(watched(SURFACE, interrupt_after=calls), PAIRS, LEVELS, store=tmp_path)
+    reasons = [result.outcome.reason for result in stopped if not result.connected]
+    assert "interrupted" in reasons
+    assert_same_results(connect_many(SURFACE, PAIRS, LEVELS, store=tmp_path), each_alone)
+
+
+def test_more_pairs_join_those_that_are_there(tmp_path, each_alone):
+    connect_many(SURFACE, PAIRS[:2], LEVELS[:2], store=tmp_path)
+    assert_same_results(connect_many(SURFACE, PAIRS, LEVELS, store=tmp_path), each_alone)
+
+
+def test_misuse_of_one_pair_is_refused_by_its_number(refused, tmp_path):
+    with refused(ws.InvalidSetting, r"^threshold: 3 for 4 pairs; give one, or one a pair$"):
+        connect_many(SURFACE, PAIRS, [0.9, 0.9, 0.9])
+    with refused(ws.InvalidCheckpoint, r"^pair 1: the second end has shape \(2,\), the problem's θ has \(3,\)"):
+        connect_many(SURFACE, [(A, B), (A, B[:2])], store=tmp_path / "runs")
+    with refused(ws.EndAboveThreshold, r"^pair 2: threshold 0.1 on evaluate: the ends lie at 0.5 and 0.5, so no path"):
+        connect_many(SURFACE, [(A, B)] * 3, [0.9, None, 0.1])
+    with refused(ws.InvalidSetting, r"^pair 0: threshold=nan: must be finite"):
+        connect_many(SURFACE, PAIRS, math.nan)
+    connect_many(SURFACE, PAIRS[:2], THRESHOLD, store=tmp_path, stop=ws.MaxBeads(3))
+    with refused(ws.InvalidRun, r"pair-0001: holds another run: the ends differs"):
+        connect_many(SURFACE, [(A, B), (A, B)], THRESHOLD, store=tmp_path)
+
+
+@pytest.mark.parametrize("pair", [(A,), (A, B, A), A, 7])
+def test_what_is_no_pair_is_refused_by_its_number(refused, pair):
+    with refused(ws.InvalidSetting, r"^pair 1: "):
+        connect_many(SURFACE, [(A, B), pair], THRESHOLD)
+
+
+@pytest.mark.slow
+def test_many_pairs_of_networks_have_the_verdicts_that_each_has_alone():
+    problem = ws.tasks.load_task("digits")
+    ends = [problem.fit(seed=seed, until=0.2) for seed in range(4)]
+    pairs = [(ends[0], ends[1]), (ends[2], ends[3]), (ends[0], ends[3])]
+    levels = [1.02 * problem.measure(torch.stack(pair))["loss"].max().item() for pair in pairs]
+    for one, (a, b), level in zip(connect_many(problem, pairs, levels), pairs, levels, strict=True):
+        alone = connect(problem, a, b, level)
+        assert type(one.outcome) is type(alone.outcome)
+        assert one.largest == pytest.approx(alone.largest, rel=1e-5)

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from weightstring.connection import connect
+    from weightstring.connection import connect, connect_many
     from weightstring.errors import (
         EndAboveThreshold,
         InvalidCheckpoint,
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         LevelNotReached,
         NotDeterministic,
         RunLocked,
+        StoreFailed,
         TaskError,
         WeightstringError,
+        WorkerFailed,
     )
     from weightstring.path import Connected, Evidence, Unresolved, WeightString
     from weightstring.path.curve import locate_maximum, loss_curve
@@ -27,10 +29,10 @@ if TYPE_CHECKING:
     from weightstring.protocol import LossProblem, Recipe
     from weightstring.report import write_report
     from weightstring.result import Result, load
-    from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps
+    from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps, Processes
 
 _HOMES = {
-    "connection": ("connect",),
+    "connection": ("connect", "connect_many"),
     "errors": (
         "EndAboveThreshold",
         "InvalidCheckpoint",
@@ -41,8 +43,10 @@ _HOMES = {
         "LevelNotReached",
         "NotDeterministic",
         "RunLocked",
+        "StoreFailed",
         "TaskError",
         "WeightstringError",
+        "WorkerFailed",
     ),
     "path": ("Connected", "Evidence", "Unresolved", "WeightString"),
     "path.curve": ("locate_maximum", "loss_curve"),
@@ -50,7 +54,7 @@ _HOMES = {
     "protocol": ("LossProblem", "Recipe"),
     "report": ("write_report",),
     "result": ("Result", "load"),
-    "search": ("Budget", "Greedy", "MaxBeads", "MaxSteps"),
+    "search": ("Budget", "Greedy", "MaxBeads", "MaxSteps", "Processes"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -71,14 +75,18 @@ __all__ = [
     "MaxSteps",
     "ModuleProblem",
     "NotDeterministic",
+    "Processes",
     "Recipe",
     "Result",
     "RunLocked",
+    "StoreFailed",
     "TaskError",
     "Unresolved",
     "WeightString",
     "WeightstringError",
+    "WorkerFailed",
     "connect",
+    "connect_many",
     "load",
     "locate_maximum",
     "loss_curve",

@@ -61,5 +61,13 @@ class RunLocked(WeightstringError, RuntimeError):
     """Another process is writing to the run directory."""
 
 
+class StoreFailed(WeightstringError, RuntimeError):
+    """The disk refuses what a run must write: it is full, broken, read-only, or not ours any more."""
+
+
 class TaskError(WeightstringError, ValueError):
     """A task cannot be found or does not return a ModuleProblem."""
+
+
+class WorkerFailed(WeightstringError, RuntimeError):
+    """The worker of a job died again and again, or an executor takes no more jobs."""

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import torch
 
-from weightstring.descent import batch_width
 from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import LossProblem, Recipe
@@ -40,6 +39,7 @@ def manifest_of(
     strategy: Greedy,
     stop: StopRule,
     recipe: Recipe,
+    width: int,
     task: TaskRecord | None,
 ) -> Manifest:
     """What is written down before a run's first round."""
@@ -64,11 +64,11 @@ def manifest_of(
                 "name": type(strategy).__name__.lower(),
                 **dataclasses.asdict(strategy),
                 "recipe": dataclasses.asdict(recipe),
-                "width": batch_width(problem),
             }
         ),
         engine=module.engine_choice().name if module else "own",
         threads=torch.get_num_threads(),
+        width=width,
         stop=stop.plain(),
         size=problem.size,
         dtype=str(problem.dtype).removeprefix("torch."),

@@ -6,14 +6,17 @@ protocol: only :mod:`weightstring.problem` knows about modules and data.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 
-from weightstring.arrays import Rows, Thetas, Values
+from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting
+
+Schedule = Literal["constant", "linear", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Recipe:
         check_every: gradient steps between two measurements of the loss.
         patience: measurements without improvement after which a model stops.
         max_steps: gradient steps after which a model stops whatever it has reached.
+        clip: the largest norm of one model's gradient, by which longer ones are cut; None: any.
+        schedule: how the learning rate falls from its full value to 0 over ``max_steps``: not at all
+            (``"constant"``), ``"linear"``, or along half a ``"cosine"``.
+        warmup: steps over which it first rises from 0, linearly.
 
     Raises:
         InvalidSetting: a number is out of range. Whether torch.optim knows the optimizer and its options
@@ -40,6 +47,9 @@ class Recipe:
     check_every: int = 20
     patience: int = 20
     max_steps: int = 10_000
+    clip: float | None = None
+    schedule: Schedule = "constant"
+    warmup: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, str) or not isinstance(self.options, Mapping):
@@ -50,6 +60,22 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InvalidSetting(f"Recipe({name}={value!r}): no descent can follow it; give at least 1")
+        if self.clip is not None and not (isinstance(self.clip, int | float) and self.clip > 0):
+            raise InvalidSetting(f"Recipe(clip={self.clip!r}): give a positive norm, or None to clip nothing")
+        if self.schedule not in get_args(Schedule):
+            raise InvalidSetting(f"Recipe(schedule={self.schedule!r}): choose one of {', '.join(get_args(Schedule))}")
+        if not isinstance(self.warmup, int) or self.warmup < 0:
+            raise InvalidSetting(f"Recipe(warmup={self.warmup!r}): give a number of steps, 0 for none")
+
+    def rate(self, step: int) -> float:
+        """The share of the learning rate in force at a step, counted from 0.
+
+        >>> [Recipe(max_steps=4, schedule="linear").rate(step) for step in range(4)]
+        [1.0, 0.75, 0.5, 0.25]
+        """
+        done = step / self.max_steps
+        falling = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+        return falling[self.schedule] * min(1.0, (step + 1) / (self.warmup + 1))
 
 
 class Gradient(NamedTuple):
@@ -108,3 +134,26 @@ class LossProblem(Protocol):
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Training losses and gradients of B models, each on its own rows (None: on all)."""
+
+
+@runtime_checkable
+class Along(Protocol):
+    """A problem that may measure the models of one segment cheaper together than one by one."""
+
+    @property
+    def shares_along(self) -> bool:
+        """Whether it does."""
+
+    def measure_along(
+        self, a: Theta, b: Theta, ts: Positions, quantities: Sequence[str] = ("loss",)
+    ) -> dict[str, Values]:
+        """Measure the models (1 − t) a + t b at positions ``ts`` (T,): float64 values (T,) on the CPU, by name."""
+
+
+@runtime_checkable
+class Screened(Protocol):
+    """A problem that offers a cheap first look."""
+
+    @property
+    def screening(self) -> LossProblem | None:
+        """The same loss measured on a fixed part of the data; None where that would gain nothing."""

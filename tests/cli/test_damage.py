@@ -57,6 +57,16 @@ def flip(path: str) -> None:
     Path(path).write_bytes(content)
 
 
+DEEP = '{"x":' + "[" * 50_000 + "]" * 50_000 + "}"
+
+
+def header(old: bytes, new: bytes) -> None:
+    path = Path("run/beads/ends.safetensors")
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+
+
 MANIFEST = {
     "cut": lambda: cut("run/manifest.json"),
     "empty": lambda: Path("run/manifest.json").write_text(""),
@@ -65,6 +75,11 @@ MANIFEST = {
     "unknown field": lambda: edit("run/manifest.json", lambda m: m.update(extra=1)),
     "missing field": lambda: edit("run/manifest.json", lambda m: m.pop("ends")),
     "wrong type": lambda: edit("run/manifest.json", lambda m: m.update(size="many")),
+    "more threads than can be": lambda: edit("run/manifest.json", lambda m: m.update(threads=10**6)),
+    "not UTF-8": lambda: Path("run/manifest.json").write_bytes(b'{"format":1,"versions":{"torch":"\xff"}}'),
+    "lists in lists": lambda: Path("run/manifest.json").write_text(
+        '{"format":1,"versions":{},"strategy":' + DEEP + "}"
+    ),
     "newer format": lambda: edit("run/manifest.json", lambda m: m.update(format=99)),
 }
 
@@ -88,6 +103,8 @@ RESUMED = {
     "width": (lambda: edit("run/manifest.json", lambda m: m["strategy"].update(width="wide")), "strategy|width"),
     "ends cut": (lambda: cut("run/beads/ends.safetensors"), "ends.safetensors"),
     "ends flipped": (lambda: flip("run/beads/ends.safetensors"), "ends.safetensors.*not the ends"),
+    "ends of another kind": (lambda: header(b"F32", b"I32"), "ends.safetensors"),
+    "ends of another shape": (lambda: header(b"[2,16]", b"[16,2]"), "ends.safetensors"),
     "ends missing": (lambda: Path("run/beads/ends.safetensors").unlink(), "ends.safetensors"),
     "ends of text": (lambda: Path("run/beads/ends.safetensors").write_text("x" * 99), "ends.safetensors"),
     "round cut": (lambda: cut("run/beads/round-0001.safetensors"), "round-0001.*SHA-256"),
@@ -116,6 +133,11 @@ RESULT = {
     "empty curve": lambda: edit("run/result.json", lambda r: r["string"]["curve"].update(values={})),
     "uneven curve": lambda: edit("run/result.json", lambda r: r["string"]["curve"]["values"]["loss"].pop()),
     "another number of beads": lambda: edit("run/result.json", lambda r: r["string"].update(beads=99)),
+    "beads without end": lambda: edit("run/result.json", lambda r: r["string"].update(beads=10**15)),
+    "a bound that was not measured": lambda: edit("run/result.json", lambda r: r.update(names=["accuracy"])),
+    "no bound": lambda: edit("run/result.json", lambda r: r.update(names=[])),
+    "time run backwards": lambda: edit("run/result.json", lambda r: r["rounds"][0].update(seconds=-3600)),
+    "time without end": lambda: edit("run/result.json", lambda r: r["rounds"][0].update(seconds=1e308)),
     "string cut": lambda: cut("run/beads/string.safetensors"),
     "string missing": lambda: Path("run/beads/string.safetensors").unlink(),
     "string of text": lambda: Path("run/beads/string.safetensors").write_text("x" * 99),

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from weightstring.descent import Check, Descended, Start, batch_width, descend
 from weightstring.descent import descent as descent_module
-from weightstring.descent.descent import MIN_IMPROVEMENT, WIDTH
+from weightstring.descent.descent import MOST, WIDTH
+from weightstring.descent.watch import MIN_IMPROVEMENT
 from weightstring.path import Bound
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
 from weightstring.protocol import Recipe
@@ -72,6 +73,34 @@ def test_a_descent_is_that_of_a_plain_loop(cloud, recipe):
     torch.testing.assert_close(result.theta, best[1], rtol=1e-12, atol=0)
     assert (result.status, result.steps) == ("exhausted", recipe.max_steps)
     assert result.evaluations == 1 + math.ceil(recipe.max_steps / recipe.check_every)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+@pytest.mark.parametrize(("warmup", "clip"), [(0, None), (9, None), (0, 0.8), (9, 0.8)])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_schedule_warmup_and_clipping_are_those_of_a_plain_loop(cloud, schedule, warmup, clip, optimizer):
+    problem = cloud()
+    recipe = Recipe(
+        optimizer, {"lr": 0.05}, check_every=6, patience=100, max_steps=33, clip=clip, schedule=schedule, warmup=warmup
+    )
+    many = starts(5, 1.6, 1.9)
+    for start, result in zip(many, descend(problem, Bound(problem), many, seed=0, recipe=recipe, width=2), strict=True):
+        theta = start.theta.clone().requires_grad_()
+        plain = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]([theta], lr=1.0)
+        states = [(problem.measure(theta.detach()[None])["loss"].item(), theta.detach().clone())]
+        for step in range(result.steps):
+            falling = {"constant": 1.0, "linear": 1 - step / 33, "cosine": math.cos(math.pi * step / 66) ** 2}[schedule]
+            rising = min(1.0, (step + 1) / (warmup + 1))
+            plain.param_groups[0]["lr"] = 0.05 * start.rate * falling * rising
+            theta.grad = problem.gradient(theta.detach()[None], None).gradients[0]
+            if clip is not None:
+                theta.grad *= min(1.0, clip / theta.grad.norm().item())
+            plain.step()
+            if (step + 1) % 6 == 0 or step + 1 == 33:
+                states.append((problem.measure(theta.detach()[None])["loss"].item(), theta.detach().clone()))
+        value, best = min(states, key=lambda state: state[0])
+        assert result.value == pytest.approx(value, rel=1e-12)
+        torch.testing.assert_close(result.theta, best, rtol=1e-11, atol=1e-12)
 
 
 def test_minibatches_depend_on_seed_and_place_only(cloud):
@@ -267,7 +296,9 @@ def test_checks_are_told_and_may_end_it_all(cloud):
 
 def test_width_shrinks_with_the_size_of_models(monkeypatch):
     assert batch_width(Ring()) == WIDTH
+    assert batch_width(Ring(), 3) == 3 * WIDTH
+    assert batch_width(Ring(), 10**6) == MOST
     monkeypatch.setattr(descent_module, "MEMORY", 6 * 8 * 100 * 3)
-    assert batch_width(Ring(size=100)) == 3
+    assert batch_width(Ring(size=100)) == batch_width(Ring(size=100), 50) == 3
     assert batch_width(Ring(size=100, dtype=torch.float32)) == 6
     assert batch_width(Ring(size=10_000)) == 1

@@ -69,6 +69,50 @@ def test_a_model_in_company_equals_one_on_its_own(recipe):
         torch.testing.assert_close(theta, alone(recipe, i), rtol=rtol, atol=1e-13)
 
 
+ELEMENTWISE = [name for name in sorted(OPTIMIZERS) if Optimizers(Recipe(name, {"lr": 0.03})).stacks]
+
+
+def rows_of_a_leaf() -> torch.Tensor:
+    return 2 + torch.randn(4, 5, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "recipe", [*(Recipe(name, {"lr": 0.03}) for name in ELEMENTWISE), *MOMENTUM], ids=lambda r: r.optimizer
+)
+def test_rows_that_stay_when_others_leave_equal_a_model_on_its_own(recipe):
+    optimizers, beginning = Optimizers(recipe), rows_of_a_leaf()
+    leaf, other = beginning.clone().requires_grad_(), beginning[:2].clone().requires_grad_()
+    rows, ended = [0, 1, 2, 3], {}
+    optimizers.add(leaf)
+    for step in range(20):
+        if step == 4:
+            optimizers.add(other, 0.5)  # which joins those that are under way
+        if step in (6, 13):
+            stay = [0, 2, 3] if step == 6 else [2, 1]
+            ended |= {row: (step, leaf[i].detach()) for i, row in enumerate(rows) if i not in stay}
+            leaf, rows = optimizers.keep(leaf, stay), [rows[i] for i in stay]
+            assert leaf.is_leaf
+        if step == 15:
+            optimizers.remove(other)
+        leaf.grad, other.grad = (torch.stack([slope(row) for row in one]) for one in (leaf, other))
+        optimizers.step()
+    ended |= {row: (20, leaf[i].detach()) for i, row in enumerate(rows)}
+    rtol = 1e-7 if recipe.optimizer == "asgd" else 1e-12
+    assert {row: step for row, (step, _) in ended.items()} == {0: 13, 1: 6, 2: 20, 3: 20}
+    for row, (steps, theta) in ended.items():
+        own = beginning[row].clone().requires_grad_()
+        optimizer = OPTIMIZERS[recipe.optimizer]([own], **recipe.options)
+        for _ in range(steps):
+            own.grad = slope(own)
+            optimizer.step()
+        torch.testing.assert_close(theta, own.detach(), rtol=rtol, atol=1e-13)
+
+
+def test_adafactor_looks_at_whole_tensors_and_is_not_stacked():
+    assert {"sgd", "adam", "adamw", "rmsprop", "adagrad"} <= set(ELEMENTWISE)
+    assert "adafactor" not in ELEMENTWISE
+
+
 def test_the_usual_optimizers_are_there():
     assert {"sgd", "adam", "adamw", "rmsprop", "adagrad"} <= OPTIMIZERS.keys()
     assert not {"optimizer", "lbfgs", "sparseadam"} & OPTIMIZERS.keys()

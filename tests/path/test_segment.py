@@ -59,6 +59,10 @@ def test_points_of_several_segments_are_measured_in_order_whatever_the_batches(m
     expected = [sum_of_squares(s.at(torch.tensor([t], dtype=torch.float64))).item() for s, t in points]
     chunks = []
     assert measure_points(sum_of_squares, points, lambda: chunks.append(1)) == expected
+    assert len(chunks) == 1
+    chunks.clear()
+    monkeypatch.setattr(segment_module, "MAX_ROWS", 64)
+    assert measure_points(sum_of_squares, points, lambda: chunks.append(1)) == expected
     assert len(chunks) == 3  # 64 + 64 + 43
     chunks.clear()
     monkeypatch.setattr(segment_module, "ROW_BYTES", 6 * 8 * 10)

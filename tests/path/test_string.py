@@ -10,7 +10,8 @@ import torch
 
 from weightstring import WeightString
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
-from weightstring.path import BARRIERS, Segment, StringCurve
+from weightstring.path import BARRIERS, Seen, Segment, StringCurve
+from weightstring.path import segment as segment_module
 from weightstring.problem.surfaces import Ring, Spike, TwoWells, shifted
 
 SURFACE = shifted(TwoWells(size=4), torch.tensor([3.0, -2.0, 1.0, 0.5], dtype=torch.float64), lift=0.25)
@@ -163,8 +164,8 @@ def test_a_loss_that_is_not_finite_makes_the_barrier_infinite(value):
 def test_the_curve_measures_every_bead_once_and_every_quantity(watched, cloud):
     problem = watched(cloud())
     beads = problem.problem.points[:4]
-    string = WeightString(problem, beads)
-    curve = string.measure([[0.123], [], [0.5, 0.9]])
+    string = WeightString(problem, beads, seen=Seen(("loss", "spread"), ({0.123: 7.0}, {}, {0.5: 7.0, 0.9: 7.0})))
+    curve = string.measure()
     assert problem.measured == len(curve.s) == 3 * 17 - 2 + 2  # 0.5 is on the grid already
     assert curve is string.curve
     assert problem.measured == len(curve.s)
@@ -179,9 +180,28 @@ def test_the_curve_measures_every_bead_once_and_every_quantity(watched, cloud):
         torch.testing.assert_close(string.at(curve.s[i]), theta[0], rtol=1e-9, atol=1e-9)
 
 
-def test_measuring_calls_the_hook_after_every_batch():
-    calls = []
-    WeightString(SURFACE, uneven(count=9)).measure([[]] * 8, lambda: calls.append(1))
+def test_the_curve_holds_what_the_search_saw_where_the_threshold_binds_one_quantity(cloud):
+    problem = cloud()
+    beads = problem.points[:3]
+    heights = ({0.0: 8.5, 0.123: 7.5, 1.0: 6.5}, {1.0: 5.5})
+    seen = WeightString(problem, beads, seen=Seen(("spread",), heights)).curve
+    plain = WeightString(problem, beads, seen=Seen(("spread", "loss"), heights)).curve
+    assert (seen.s, seen.segment, seen.t) == (plain.s, plain.segment, plain.t)
+    assert (seen.values["loss"], seen.values["train_loss"]) == (plain.values["loss"], plain.values["train_loss"])
+    known = [heights[i].get(t) for i, t in zip(seen.segment, seen.t, strict=True)]
+    expected = [own if old is None else old for old, own in zip(known, plain.values["spread"], strict=True)]
+    assert seen.values["spread"] == tuple(expected)
+    assert [old for old in known if old is not None] == [8.5, 7.5, 6.5, 5.5]
+
+
+def test_measuring_calls_the_hook_after_every_batch(monkeypatch):
+    string = WeightString(SURFACE, uneven(count=9), seen=Seen(("loss",), ({},) * 8))
+    calls: list[int] = []
+    string.measure(lambda: calls.append(1))
+    assert len(calls) == 1
+    calls.clear()
+    monkeypatch.setattr(segment_module, "MAX_ROWS", 64)
+    string.measure(lambda: calls.append(1))
     assert len(calls) == 3  # 129 points, 64 at a time
 
 

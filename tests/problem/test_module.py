@@ -306,7 +306,10 @@ def test_fingerprint_sees_constants_and_not_parameters():
         ({"chunk": 0}, r"^chunk=0: pass an integer of at least 1$"),
         ({"batch_size": -3}, r"^batch_size=-3: pass an integer"),
         ({"dtype": torch.int64}, r"^dtype=torch.int64: pass a real floating dtype such as torch.float32$"),
-        ({"engine": "jit"}, r"^engine='jit': pass 'loop' or 'vmap' \(a problem also takes 'auto'\)$"),
+        (
+            {"engine": "jit"},
+            r"^engine='jit': pass one of 'loop', 'vmap', 'stack', 'compiled' \(a problem also takes 'auto' and",
+        ),
         ({"metrics": {"top 5": error}}, r"^metric name 'top 5': pass an identifier other than 'loss'"),
         ({"metrics": {"loss": error}}, r"^metric name 'loss': pass"),
         ({"metrics": {"train_error": error}}, r"^metric name 'train_error': pass"),

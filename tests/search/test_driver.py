@@ -13,8 +13,22 @@ from weightstring.errors import InvalidRun
 from weightstring.path import Bound, Connected, Unresolved
 from weightstring.problem.surfaces import Maze, shifted
 from weightstring.protocol import LossProblem
-from weightstring.search import Batched, Bead, Budget, Event, Greedy, MaxBeads, MaxSteps, Search, StopRule, Task, run
-from weightstring.search.chain import is_string, thetas_of
+from weightstring.search import (
+    Asked,
+    Batched,
+    Bead,
+    Budget,
+    Event,
+    Greedy,
+    MaxBeads,
+    MaxSteps,
+    Search,
+    StopRule,
+    Task,
+    run,
+    run_all,
+)
+from weightstring.search.chain import Chain, beads_of, is_string
 from weightstring.store import InMemory, Round
 from weightstring.store.records import MeasuredRecord
 
@@ -23,6 +37,10 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 
 SURFACE = shifted(Maze(size=3), torch.tensor([5.0, -3.0, 1.0], dtype=torch.float64), lift=0.5)
 THRESHOLD = 0.9
+
+
+def thetas_of(chain: Chain) -> torch.Tensor:
+    return torch.stack([bead.theta for bead in beads_of(chain)])
 
 
 @dataclass
@@ -34,15 +52,17 @@ class Kept:
     def replay(self) -> list[Round]:
         return list(self.rounds)
 
-    def append(self, finished: Round) -> None:
+    def append(self, finished: Round) -> torch.Tensor | None:
         self.rounds.append(finished)
+        return finished.thetas
 
 
 @dataclass(frozen=True)
-class Ticks(StopRule):
+class Ticks(Budget):
     """Says that time is up at the so-and-so-manieth question that is put to it."""
 
-    count: int
+    seconds: float = 1e9
+    count: int = 1
     asked: list[object] = field(default_factory=list)
 
     def reason(self, progress):
@@ -146,7 +166,7 @@ def test_ctrl_c_while_measuring(watched, whole, calls):
 @pytest.mark.parametrize("count", [2, 9, 40])
 def test_when_time_is_up_the_round_under_way_is_given_up(whole, count):
     journal = Kept()
-    stopped = search(journal=journal, stop=Ticks(count))
+    stopped = search(journal=journal, stop=Ticks(count=count))
     assert stopped.outcome.reason == "time"
     assert_given_up(stopped, journal, whole[1])
     assert_same(search(journal=journal), whole[0])
@@ -154,7 +174,7 @@ def test_when_time_is_up_the_round_under_way_is_given_up(whole, count):
 
 def test_a_round_is_not_begun_when_time_is_up():
     journal = Kept()
-    stopped = search(journal=journal, stop=Ticks(1))
+    stopped = search(journal=journal, stop=Ticks(count=1))
     assert stopped.outcome.reason == "time"
     assert journal.rounds == []
     assert len(stopped.chain) == 1
@@ -163,7 +183,7 @@ def test_a_round_is_not_begun_when_time_is_up():
 def test_a_string_that_is_closed_is_connected_though_time_runs_out_while_it_loses_beads(whole):
     found, rounds = whole
     closed = next(i for i, r in enumerate(found.rounds) if i > 0 and r.open == 0 and r.descents == 0)
-    stopped = search(journal=Kept(rounds[: closed + 1]), stop=Ticks(2))
+    stopped = search(journal=Kept(rounds[: closed + 1]), stop=Ticks(count=2))
     assert stopped.outcome == Connected()
     assert len(stopped.chain) > len(found.chain)
 
@@ -242,3 +262,77 @@ def test_results_of_another_kind_are_refused(refused, whole):
     swapped = rounds[1]._replace(results=(measured,) * len(rounds[1].jobs))
     refuse(refused, [rounds[0], swapped], r"^round 1 of the journal holds a result of another kind for a-b/0$")
     refuse(refused, [rounds[0], rounds[1]._replace(thetas=None)], r"^the journal holds a result that no search writes")
+
+
+THRESHOLDS = [0.9, 0.8, 1.3, 0.9]
+
+
+def several(stops: Sequence[StopRule] | None = None, journals: Sequence[Kept] | None = None) -> list[Asked]:
+    """Four searches: as above, back, at another threshold, and the first once more."""
+    stops, journals = stops or [MaxBeads(64)] * 4, journals or [Kept() for _ in range(4)]
+    values = SURFACE.measure(torch.stack(SURFACE.ends))["loss"].tolist()
+    a, b = (Bead(name, end, value) for name, end, value in zip("ab", SURFACE.ends, values, strict=True))
+    asked = []
+    for i, (stop, journal) in enumerate(zip(stops, journals, strict=True)):
+        ends = (Bead("a", b.theta, b.value), Bead("b", a.theta, a.value)) if i == 1 else (a, b)
+        asked.append(Asked(Greedy(), Task(ends, THRESHOLDS[i], 0), stop, journal))
+    return asked
+
+
+def executor(problem: LossProblem = SURFACE, width: int = 5) -> Batched:
+    return Batched(Bound(problem), 0, SURFACE.recipe, width)
+
+
+@pytest.fixture(scope="module")
+def one_by_one() -> list[Search]:
+    return [run_all([asked], executor())[0] for asked in several()]
+
+
+def test_searches_side_by_side_find_what_each_finds_alone(whole, one_by_one):
+    together = run_all(several(), executor())
+    for one, other in zip(together, one_by_one, strict=True):
+        assert_same(one, other)
+    assert_same(together[0], whole[0])
+    assert_same(together[3], whole[0])
+    assert len({len(found.rounds) for found in together}) > 1
+
+
+def test_no_searches_no_results():
+    assert run_all([], executor()) == []
+
+
+def test_time_ends_the_one_search_whose_time_is_up(one_by_one):
+    journals = [Kept() for _ in range(4)]
+    stops = [MaxBeads(64), Ticks(count=25), MaxBeads(64), MaxBeads(4)]
+    found = run_all(several(stops, journals), executor())
+    assert found[1].outcome.reason == "time"
+    assert journals[1].rounds[-1].jobs == ()
+    assert found[3].outcome.reason == "beads"
+    assert_same(found[0], one_by_one[0])
+    assert_same(found[2], one_by_one[2])
+    again = run_all(several(journals=journals), executor())
+    for one, other in zip(again, one_by_one, strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("calls", [0, 20, 90])
+def test_ctrl_c_ends_all_searches_each_with_its_journal(watched, one_by_one, calls):
+    journals = [Kept() for _ in range(4)]
+    stopped = run_all(several(journals=journals), executor(watched(SURFACE, interrupt_after=calls)))
+    for found, journal in zip(stopped, journals, strict=True):
+        if found.outcome != Connected():
+            assert found.outcome.reason == "interrupted"
+            assert_given_up(found, journal, [*journal.rounds, *journal.rounds])
+    assert any(found.outcome != Connected() for found in stopped)
+    again = run_all(several(journals=journals), executor())
+    for one, other in zip(again, one_by_one, strict=True):
+        assert_same(one, other)
+
+
+def test_events_tell_how_many_searches_are_over():
+    events: list[Event] = []
+    run_all(several(), executor(), on_event=events.append)
+    assert {event.searches for event in events} == {4}
+    assert [event.finished for event in events] == sorted(event.finished for event in events)
+    assert {event.finished for event in events} >= {0, 3}
+    assert all(0 <= event.done <= event.jobs for event in events)

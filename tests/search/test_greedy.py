@@ -14,12 +14,17 @@ import weightstring as ws
 from weightstring.path import Segment, measure_points
 from weightstring.path.height import Bound
 from weightstring.problem.surfaces import Maze, Ring, Surface, TwoWells, shifted, stretched
-from weightstring.search import Greedy
+from weightstring.search import Batched, Bead, Greedy, Result, Task
+from weightstring.search.chain import Chain, beads_of
 
 # Whole searches: the check of every annotation would take most of their time, and tests of the parts have it on.
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 DENSE = [k / 400 for k in range(401)]
+
+
+def thetas_of(chain: Chain) -> Tensor:
+    return torch.stack([bead.theta for bead in beads_of(chain)])
 
 
 def dense_maximum(surface: Surface, beads: Tensor) -> float:
@@ -204,22 +209,18 @@ def test_settings_out_of_range_are_refused(settings: dict[str, object], message:
         Greedy(**settings)  # type: ignore[arg-type]
 
 
-def test_steps_are_pure() -> None:
+def test_steps_are_pure(run: Callable[..., list[Result]]) -> None:
     """Proposing twice gives the same jobs, and absorbing leaves the state it was given as it was."""
-    from weightstring.search import Batched, Bead, Task
-    from weightstring.search.chain import thetas_of
-
     surface = Ring(ridge=0.05)
     ends = [Bead(name, theta, 0.0) for name, theta in zip("ab", surface.ends, strict=True)]
     strategy, bound = Greedy(), Bound(surface)
     state = strategy.start(Task((ends[0], ends[1]), 0.1, 0))
     executor = Batched(bound, 0, surface.recipe, 4)
-    tick: Callable[..., None] = lambda done, check: None  # noqa: E731
     while jobs := strategy.propose(state):
         again = strategy.propose(state)
         assert [job.name for job in jobs] == [job.name for job in again]
         before = thetas_of(strategy.chain(state)).clone()
-        results = dict(zip([job.name for job in jobs], executor.run(jobs, tick), strict=True))
+        results = dict(zip([job.name for job in jobs], run(executor, jobs), strict=True))
         one, other = strategy.absorb(state, results), strategy.absorb(state, results)
         assert torch.equal(thetas_of(strategy.chain(state)), before)
         assert torch.equal(thetas_of(strategy.chain(one)), thetas_of(strategy.chain(other)))

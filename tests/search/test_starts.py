@@ -31,7 +31,7 @@ def position(theta: torch.Tensor) -> float:
 def tried(one: Link, insert: str, count: int) -> list[tuple[float, float]]:
     """(t, rate) of the first descents from a link."""
     jobs = [descent_from_link(replace(one, attempts=i), TASK, 0.8, insert) for i in range(count)]
-    return [(round(position(job.start.theta), 12), job.start.rate) for job in jobs]
+    return [(round(position(job.start.point()), 12), job.start.rate) for job in jobs]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_maximum_at_an_end_is_clipped_to_the_interior(t, clipped):
 def test_then_random_displacements_from_t_star_that_depend_on_seed_and_place():
     def displaced(attempts: int, seed: int = 11) -> torch.Tensor:
         task = replace(TASK, seed=seed)
-        return descent_from_link(link(0.3, 0.8, attempts=attempts), task, 0.8, "maximum").start.theta
+        return descent_from_link(link(0.3, 0.8, attempts=attempts), task, 0.8, "maximum").start.point()
 
     thetas = [displaced(5), displaced(6), displaced(5, seed=12)]
     t_star = A + 0.3 * (B - A)
@@ -83,4 +83,4 @@ def test_then_random_displacements_from_t_star_that_depend_on_seed_and_place():
 def test_displacements_keep_the_dtype():
     ends = [Bead("a", A.float(), 0.3), Bead("b", B.float(), 0.4)]
     one = replace(link(0.3, attempts=9), left=ends[0], right=ends[1])
-    assert descent_from_link(one, TASK, 0.8, "maximum").start.theta.dtype == torch.float32
+    assert descent_from_link(one, TASK, 0.8, "maximum").start.point().dtype == torch.float32

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,36 @@ def test_truncated_files_are_refused_in_one_line(tmp_path: Path, name: str, kept
         read_checkpoint(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("kind", ["sparse", "meta", "nested"])
+def test_tensors_without_plain_numbers_are_refused(tmp_path: Path, kind: str) -> None:
+    make = {"sparse": torch.Tensor.to_sparse, "meta": lambda t: t.to("meta"), "nested": torch.nested.as_nested_tensor}
+    torch.save({"bias": STATE["bias"], "weight": make[kind](STATE["weight"])}, tmp_path / "net.pt")
+    with pytest.raises(
+        InvalidCheckpoint, match=r"net.pt: 'weight' is no dense tensor with numbers in it; save a dense"
+    ):
+        read_checkpoint(tmp_path / "net.pt")
+
+
+def test_a_flipped_bit_of_an_archive_is_seen_by_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    torch.save(STATE, path)
+    content = path.read_bytes()
+    number = content.index(STATE["bias"].numpy().tobytes())
+    path.write_bytes(content[:number] + b"\x01" + content[number + 1 :])
+    with pytest.raises(InvalidCheckpoint, match=r"damaged: the checksum of 'net/data/1' is not that of its content"):
+        read_checkpoint(path)
+
+
+def test_an_archive_that_grows_when_it_is_unpacked_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    torch.save(STATE, path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data/2", bytes(10_000_000))
+    with pytest.raises(InvalidCheckpoint, match="damaged: its records are larger than the file"):
+        read_checkpoint(path)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidRun, RunLocked
-from weightstring.store import Manifest, Round, RunDirectory, digest
-from weightstring.store.directory import replace_file
+from weightstring.store import InMemory, Manifest, Round, RunDirectory, digest
 from weightstring.store.records import FORMAT, DescendedRecord, MeasuredRecord
 
 ENDS = torch.tensor([[1.5, -2.0, 3.0], [4.0, 5.25, -6.0]])
@@ -69,13 +68,25 @@ def test_what_is_written_is_read_back(begun: RunDirectory) -> None:
     assert not again.finished
 
 
+def test_what_is_appended_comes_back_from_the_disk(begun: RunDirectory) -> None:
+    assert begun.append(measured()) is None
+    assert InMemory().append(measured()) is None
+    finished = descended(1)
+    kept, in_memory = begun.append(finished), InMemory().append(finished)
+    assert in_memory is finished.thetas
+    assert kept is not finished.thetas
+    assert torch.equal(kept, finished.thetas)
+    kept += 1
+    assert torch.equal(begun.replay()[1].thetas, finished.thetas)
+
+
 def test_a_torn_last_line_is_cut_off_and_written_again(begun: RunDirectory) -> None:
     begun.append(measured())
     begun.append(descended(1))
     journal = begun.path / "journal.jsonl"
     whole = journal.read_bytes()
     last = whole.splitlines(keepends=True)[-1]
-    for kept in (1, len(last) // 2, len(last) - 1):
+    for kept in range(len(last)):
         journal.write_bytes(whole[: len(whole) - len(last) + kept])
         assert len(begun.replay()) == 1
         begun.append(descended(1))
@@ -121,6 +132,19 @@ def test_damage_is_refused(begun: RunDirectory) -> None:
     beads.unlink()
     with pytest.raises(InvalidRun, match=r"round-0001.safetensors: cannot be read: No such file"):
         begun.replay()
+    beads.write_bytes(content)
+
+    two = lines[1].replace(
+        b'[{"type"', b'[{"type":"descended","value":0,"status":"reached","steps":1,"evaluations":1},{"type"'
+    )
+    journal.write_bytes(lines[0] + two)
+    with pytest.raises(InvalidRun, match=r"round-0001.safetensors: 1 beads where the journal has 2 descents"):
+        begun.replay()
+    for old, new, says in ((b"a-b", b"\xff", "can't decode byte 0xff"), (b'"beads"', b'"x\\ny"', "`x y`")):
+        journal.write_bytes(lines[0].replace(old, new))
+        with pytest.raises(InvalidRun, match=rf"line 1 is damaged \(.*{says}.*\); restore it") as caught:
+            begun.replay()
+        assert "\n" not in str(caught.value)
 
 
 def test_changed_ends_and_manifests_are_refused(begun: RunDirectory) -> None:
@@ -135,9 +159,33 @@ def test_changed_ends_and_manifests_are_refused(begun: RunDirectory) -> None:
     path.write_text(json.dumps(fields | {"ends": fields["ends"][::-1]}))
     with pytest.raises(InvalidRun, match="not the ends of the manifest"):
         begun.ends()
+    path.write_text(json.dumps(fields | {"strategy": {"alpha": 0}}).replace("0}", "[" * 9999 + "]" * 9999 + "}"))
+    with pytest.raises(InvalidRun, match=r"manifest.json: damaged, or not written by weightstring: .*recursion"):
+        begun.manifest()
+    path.write_text(json.dumps(fields | {"threads": 10**6}))
+    with pytest.raises(InvalidRun, match=r"Expected `int` <= 4096 - at `\$.threads`"):
+        begun.manifest()
     path.unlink()
     with pytest.raises(InvalidRun, match="no run here"):
         begun.manifest()
+
+
+def test_ends_of_the_same_bytes_but_other_numbers_are_refused(begun: RunDirectory) -> None:
+    path = begun.path / "beads/ends.safetensors"
+    content = path.read_bytes()
+    for old, new in ((b'"F32"', b'"I32"'), (b"[2,3]", b"[3,2]"), (b"[2,3]", b"[1,6]")):
+        path.write_bytes(content.replace(old, new))
+        with pytest.raises(InvalidRun, match=r"ends.safetensors: not (the ends of the manifest|a bead file)"):
+            begun.ends()
+    path.write_bytes(content)
+    assert torch.equal(begun.ends(), ENDS)
+
+
+def test_a_directory_that_cannot_be_looked_into_is_refused(refused) -> None:
+    with refused(InvalidRun, "^x*: cannot be looked into: File name too long$"):
+        RunDirectory("x" * 300).manifest()
+    with refused(InvalidRun, "^x*: cannot be looked into: File name too long$"), RunDirectory("x" * 300).locked():
+        pass
 
 
 def test_a_run_is_not_begun_twice_or_among_other_files(begun: RunDirectory, tmp_path: Path) -> None:
@@ -174,24 +222,35 @@ def test_a_second_process_is_kept_out_until_the_first_is_killed(begun: RunDirect
         assert begun.manifest() == manifest()
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    replace_file(path, b"one")
+WRITER = """
+import sys, time
+import torch
+from weightstring.errors import RunLocked
+from weightstring.store import Round, RunDirectory
+from weightstring.store.records import DescendedRecord
 
-    def refuse(*names: object) -> None:
-        raise OSError(28, "No space left on device")
+directory, me, written = RunDirectory(sys.argv[1]), int(sys.argv[2]), 0
+while written < 15:
+    try:
+        with directory.locked():
+            record = DescendedRecord(value=1.0, status="reached", steps=1, evaluations=1)
+            directory.append(Round((f"{me}-{written}",), (record,), torch.full((1, 3), 100.0 * me + written), 0.0))
+            written += 1
+    except RunLocked:
+        time.sleep(0.001)
+"""
 
-    monkeypatch.setattr("weightstring.store.directory.os.replace", refuse)
-    with pytest.raises(OSError, match="No space left"):
-        replace_file(path, b"two")
-    assert path.read_bytes() == b"one"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
-
-def test_the_digest_is_of_values_and_dtype_free_of_layout() -> None:
-    grid = torch.arange(6.0).view(2, 3)
-    assert digest(grid.T[0]) == digest(torch.tensor([0.0, 3.0]))
-    assert digest(grid[0]) != digest(grid[1])
+@pytest.mark.slow
+def test_two_processes_that_write_take_turns(begun: RunDirectory) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(begun.path), str(me)]) for me in (1, 2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    rounds = begun.replay()
+    written = [(int(me), int(at)) for me, at in (finished.jobs[0].split("-") for finished in rounds)]
+    assert [one for one in written if one[0] == 1] == [(1, at) for at in range(15)]
+    assert [one for one in written if one[0] == 2] == [(2, at) for at in range(15)]
+    for (me, at), finished in zip(written, rounds, strict=True):
+        assert torch.equal(finished.thetas, torch.full((1, 3), 100.0 * me + at))
 
 
 def test_a_run_that_goes_on_has_no_verdict(begun: RunDirectory) -> None:

@@ -26,6 +26,7 @@ from weightstring.store.records import (
     SegmentRecord,
     StringRecord,
     Task,
+    flaw,
 )
 
 EVIDENCE = Evidence((1, 2), (0.1, 1 / 3), (0.9, None), (1, 0), 3, None)
@@ -39,7 +40,7 @@ STRING = StringRecord(
     distance=0.0,
     normalized_length=None,
     max_loss=None,
-    barriers={"max": None, "over_ends": 0.1},
+    barriers={"max": None, "over_ends": 0.1, "over_mean": 0.2, "over_linear": 0.3},
     segments=(SegmentRecord(length=1.5, max=None, t=1 / 3),),
     curve=CURVE,
 )
@@ -123,6 +124,52 @@ def test_results_are_told_apart_by_their_type(text, message):
 def test_results_keep_their_type_in_the_journal():
     for result in (MEASURED, DESCENDED):
         assert msgspec.json.decode(msgspec.json.encode(result), type=JobResult) == result
+
+
+@pytest.mark.parametrize("seconds", [-1e-9, 1e300])
+def test_time_runs_forwards_and_its_sum_is_finite(seconds):
+    for record in (RECORDS[2], ROUND):
+        fields = json.loads(msgspec.json.encode(record))
+        with pytest.raises(msgspec.ValidationError, match=r"Expected `float` [<>]= .* - at `\$.seconds`"):
+            msgspec.json.decode(json.dumps({**fields, "seconds": seconds}), type=type(record))
+
+
+FLAWED = {
+    "connected, but its reason": {"outcome": OutcomeRecord(kind="connected", reason="depth", evidence=EVIDENCE)},
+    "unresolved, but its reason": {"outcome": OutcomeRecord(kind="unresolved", reason="depth")},
+    "its curve does not hold": {"names": ("loss", "accuracy")},
+    "does not hold the loss and what": {"names": ()},
+    "its ends or barriers": {"ends": ({"loss": 0.1}, {"train_loss": 0.3})},
+    "barriers are not those": {"string": msgspec.structs.replace(STRING, barriers={"max": None})},
+    "one over 1 segments": {"string": msgspec.structs.replace(STRING, segments=())},
+    "one over 0 segments": {"string": msgspec.structs.replace(STRING, beads=1)},
+    f"one over {10**15} segments": {"string": msgspec.structs.replace(STRING, beads=10**15 + 1)},
+}
+
+
+@pytest.mark.parametrize("says", FLAWED)
+def test_what_no_search_writes_is_found(says):
+    sound = msgspec.structs.replace(RECORDS[1], names=("loss",))
+    assert flaw(sound) is None
+    assert says in flaw(msgspec.structs.replace(sound, **FLAWED[says]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"t": (0.0, 1.0)}, "the columns of its curve differ in length"),
+        ({"values": {"loss": (0.1, 0.3)}}, "the columns of its curve differ in length"),
+        ({"values": {"loss": (0.1, None, 0.3), "[/b]": (0.1, None, 0.3)}}, "by names that none can have"),
+        ({"values": {"train_loss": (0.1, None, 0.3)}}, "its curve does not hold the loss"),
+        ({"segment": (0, 1, 1)}, "its curve is not one over 1 segments"),
+        ({"segment": (0, 10**18, 0)}, "its curve is not one over 1 segments"),
+        ({"segment": (1, 1, 1)}, "its curve is not one over 1 segments"),
+    ],
+)
+def test_curves_that_no_search_writes_are_found(columns, says):
+    curve = msgspec.structs.replace(CURVE, **columns)
+    string = msgspec.structs.replace(STRING, curve=curve)
+    assert says in flaw(msgspec.structs.replace(RECORDS[1], names=("loss",), string=string))
 
 
 @pytest.mark.parametrize("field", ["threads", "size"])

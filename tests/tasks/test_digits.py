@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import weightstring as ws
-from weightstring.tasks.digits import digits, error_rate
+from weightstring.tasks.digits import digits
 
 
 def rows(problem, name):
@@ -77,8 +77,3 @@ class TestProblem:
     def test_out_of_range(self, options, says):
         with pytest.raises(ws.InvalidSetting, match=f"digits: .*{says}.*: width must be positive, depth not negative"):
             digits(**options)
-
-
-def test_error_rate():
-    output = torch.tensor([[0.1, 0.9, 0.0], [0.2, 0.3, 0.5], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-    assert error_rate(output, torch.tensor([1, 0, 0, 1])).item() == 0.5

@@ -31,8 +31,11 @@ def task_file(tmp_path):
     return write
 
 
-def test_every_built_in_task_loads():
-    assert set(BUILT_IN) == {"digits", "polynomial"}
+def test_every_built_in_task_loads(small_sets):
+    assert set(BUILT_IN) == {"digits", "polynomial", "mnist", "fashion-mnist"}
+    for name in ("mnist", "fashion-mnist"):
+        options = {"data": str(small_sets), "train_size": "20", "test_size": "5"}
+        assert load_task(name, options).size == 785 * 256 + 257 * 128 + 129 * 10
     assert load_task("digits").size == 64 * 64 + 64 + 64 * 64 + 64 + 64 * 10 + 10
     assert load_task("polynomial").size == 4 + 4 + 16 + 4 + 4 + 1
 
@@ -119,7 +122,9 @@ def test_a_resolved_name_means_the_same_in_another_directory(task_file, tmp_path
     assert resolve("polynomial") == "polynomial"
     with pytest.raises(TaskError, match=r"^task user.py:task: there is no file user.py; give the path from here"):
         resolve("user.py:task")
-    with pytest.raises(TaskError, match=r"^unknown task 'cifar': give one of digits, polynomial, or path/to/file"):
+    with pytest.raises(
+        TaskError, match=r"^unknown task 'cifar': give one of digits, polynomial, mnist, .*path/to/file"
+    ):
         resolve("cifar")
 
 
@@ -176,7 +181,9 @@ def test_a_task_that_fails(task_file, text, says):
 
 @pytest.mark.parametrize("name", ["cifar", "", "digits:task", "user.txt:task", "user.py"])
 def test_a_name_that_is_no_task(name):
-    with pytest.raises(TaskError, match=r"give one of digits, polynomial, or path/to/file\.py:function"):
+    with pytest.raises(
+        TaskError, match=r"one of digits, polynomial, mnist, fashion-mnist, or path/to/file\.py:function"
+    ):
         load_task(name)
 
 

@@ -25,11 +25,13 @@ from weightstring.progress import training
 from weightstring.protocol import Recipe
 from weightstring.report import write_report
 from weightstring.result import Result, load
-from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps, StopRule
+from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps, Processes, StopRule
 from weightstring.search.stopping import stop_from_plain
 from weightstring.store import RunDirectory, digest, read_checkpoint, write_checkpoint
 from weightstring.store.records import Manifest, Task
 from weightstring.tasks import load_task, resolve
+from weightstring.tasks.download import download as fetch
+from weightstring.tasks.published import IMAGE_SETS
 
 DEMO_LEVEL = 0.2
 """Evaluation loss to which the demo's digits networks are trained; which any seed reaches in a few hundred steps."""
@@ -77,7 +79,8 @@ def connect(options: Namespace) -> int:
     strategy = Greedy(alpha=options.alpha, max_depth=options.max_depth, insert=options.insert)
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, strategy]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
-    with _resumable(out, options):
+    problem.use_engine(options.engine)
+    with _resumable(out, options), _workers(options) as executor:
         result = search(
             problem,
             a,
@@ -86,6 +89,7 @@ def connect(options: Namespace) -> int:
             strategy=strategy,
             stop=_limits(options) or MaxBeads(64),
             bind=options.bind,
+            executor=executor,
             store=out,
             seed=options.seed,
             task=task,
@@ -105,7 +109,7 @@ def resume(options: Namespace) -> int:
     problem = load_task(manifest.task.name, manifest.task.options)
     strategy, recipe = _strategy(manifest, options.run)
     a, b = directory.ends().to(problem.device)
-    with _resumable(directory.path, options):
+    with _resumable(directory.path, options), _workers(options) as executor:
         result = search(
             problem,
             a,
@@ -115,6 +119,7 @@ def resume(options: Namespace) -> int:
             stop=_limits(options) or stop_from_plain(manifest.stop),
             bind=manifest.bind,
             recipe=recipe,
+            executor=executor,
             store=options.run,
             seed=manifest.seed,
             task=manifest.task,
@@ -135,6 +140,16 @@ def show(options: Namespace) -> int:
 def report(options: Namespace) -> int:
     """Write a run's page."""
     print(write_report(options.run, options.out))
+    return DONE
+
+
+def download(options: Namespace) -> int:
+    """Fetch the published files of a task into a directory of data."""
+
+    def tell(path: Path, url: str | None) -> None:
+        print(f"{path}: " + (f"from {url}" if url else "was there, and is right"))
+
+    fetch(IMAGE_SETS[options.name], options.data, on_file=tell)
     return DONE
 
 
@@ -171,6 +186,16 @@ def _resumable(run: Path, options: Namespace) -> Iterator[None]:
         sys.exit(INTERRUPTED)
 
 
+@contextmanager
+def _workers(options: Namespace) -> Iterator[Processes | None]:
+    """The processes that share the work, where several are asked for; they end with the command."""
+    if options.workers in (None, 1):
+        yield None
+        return
+    with Processes(options.workers) as pool:
+        yield pool
+
+
 def _conclude(result: Result, out: Path, as_json: bool) -> int:
     """Write the page and print the result."""
     if isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted":
@@ -205,7 +230,7 @@ def _limits(options: Namespace) -> StopRule | None:
 
 
 def _strategy(manifest: Manifest, run: str) -> tuple[Greedy, Recipe]:
-    settings = {k: v for k, v in manifest.strategy.items() if k not in ("name", "recipe", "width")}
+    settings = {k: v for k, v in manifest.strategy.items() if k not in ("name", "recipe")}
     try:
         return Greedy(**settings), Recipe(**manifest.strategy["recipe"])
     except (TypeError, KeyError) as problem:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -107,18 +108,30 @@ def build_parser() -> argparse.ArgumentParser:
         "--insert", choices=["maximum", "midpoint"], default="maximum", help="where beads start (default: %(default)s)"
     )
     connect.add_argument("--seed", type=_whole, default=0, metavar="N", help="(default: %(default)s)")
+    connect.add_argument(
+        "--engine",
+        choices=["auto", "fastest", "loop", "vmap", "stack", "compiled"],
+        default="auto",
+        help="how several models are computed; fastest also tries compiled code (default: %(default)s)",
+    )
     connect.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
     connect.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     _add_limits(connect)
+    _add_computing(connect)
 
     resume = commands.add_parser("resume", help="go on with an interrupted or unresolved run")
     resume.add_argument("run", metavar="RUN", help="its directory")
     resume.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     _add_limits(resume)
+    _add_computing(resume)
 
     show = commands.add_parser("show", help="what a run found")
     show.add_argument("run", metavar="RUN", help="its directory")
     show.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+    download = commands.add_parser("download", help="fetch the data of a task")
+    download.add_argument("name", choices=["mnist", "fashion-mnist"], help="mnist or fashion-mnist", metavar="NAME")
+    download.add_argument("--data", type=_directory, metavar="DIR", help="where to (default: $WEIGHTSTRING_DATA)")
 
     report = commands.add_parser("report", help="write a run's page: one HTML file")
     report.add_argument("run", metavar="RUN", help="its directory")
@@ -127,7 +140,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_task(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", metavar="TASK", help="digits, polynomial, or path/to/file.py:function")
+    parser.add_argument(
+        "task", metavar="TASK", help="digits, polynomial, mnist, fashion-mnist, or path/to/file.py:function"
+    )
     parser.add_argument(
         "--set",
         dest="options",
@@ -136,6 +151,14 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="an option of the task, such as target=cubic; may be repeated",
+    )
+    parser.add_argument(
+        "--data",
+        dest="options",
+        action="append",
+        type=_data_option,
+        metavar="DIR",
+        help="directory of the task's data, its option data (default: $WEIGHTSTRING_DATA)",
     )
 
 
@@ -146,11 +169,27 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--seconds", type=float, metavar="S", help="time in all sessions (default: none)")
 
 
+def _add_computing(parser: argparse.ArgumentParser) -> None:
+    computing = parser.add_argument_group("computing")
+    computing.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes that share the work (default: one, which batches it)"
+    )
+
+
 def _key_value(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return key, value
+
+
+def _data_option(text: str) -> tuple[str, str]:
+    return "data", str(_directory(text))
+
+
+def _directory(text: str) -> Path:
+    # Absolute: a run that is resumed elsewhere must find the same data.
+    return Path(text).resolve()
 
 
 def _number(text: str) -> float:

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from weightstring.arrays import Theta, Thetas, Values
+from weightstring.arrays import Theta, Thetas
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.optimizers import Optimizers
+from weightstring.descent.watch import Descended, Height, Watch, look_at
 from weightstring.protocol import LossProblem, Recipe
 
-Height = Callable[[Thetas], Values]
-Status = Literal["reached", "exhausted", "diverged"]
-
 WIDTH = 16
-"""Models descended side by side, where memory allows."""
+"""Models descended side by side for one search."""
+MOST = 2048
+"""Models descended side by side for any number of searches."""
 MEMORY = 1 << 30
 """Bytes that the models of one batch, their gradients, optimizer states and best copies may take."""
-MIN_IMPROVEMENT = 1e-4
-"""Relative improvement that counts as one: without it, an asymptote is followed to max_steps."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +35,24 @@ class Start:
     """One descent: from ``theta`` until ``aim``; what it reaches counts if it is at most ``limit``.
 
     Args:
-        theta: where to start (P,).
+        theta: where to start (P,), or a function that says so, for starts that wait in a queue.
         aim: the height at which the descent stops at once.
         limit: the height it must reach to succeed, at least ``aim``.
         place: names the descent; its minibatches depend on (seed, place) alone.
         rate: factor on the recipe's learning rate.
+        value: the height of ``theta`` where that is known, so that it is not measured again.
     """
 
-    theta: Theta
+    theta: Theta | Callable[[], Theta]
     aim: float
     limit: float
     place: str
     rate: float = 1.0
+    value: float | None = None
+
+    def point(self) -> Theta:
+        """θ itself."""
+        return self.theta() if callable(self.theta) else self.theta
 
 
 class Check(NamedTuple):
@@ -64,67 +68,11 @@ class Check(NamedTuple):
     lowest: float
 
 
-class Descended(NamedTuple):
-    """Where a descent ended: its best θ (P,) and height, how it went, and what it cost.
-
-    ``status`` is reached (best height ≤ limit), exhausted (no more improvement, or max_steps) or
-    diverged (a height that is not finite; the best state before that is kept).
-    """
-
-    theta: Theta
-    value: float
-    status: Status
-    steps: int
-    evaluations: int
-
-
-@dataclass
-class _Descent:
-    """A descent under way."""
-
-    index: int
-    start: Start
-    theta: Tensor
-    rows: Minibatches | None
-    best: Tensor
-    best_value: float = math.inf
-    reference: float = math.inf
-    stale: int = 0
-    steps: int = 0
-    evaluations: int = 0
-    status: Status | None = None
-
-    def is_due(self, recipe: Recipe) -> bool:
-        """Whether it is to be measured: every ``check_every`` of its steps, and after its last."""
-        return self.steps % recipe.check_every == 0 or self.steps == recipe.max_steps
-
-    def steps_to_check(self, recipe: Recipe) -> int:
-        """Steps until then."""
-        return min(recipe.check_every - self.steps % recipe.check_every, recipe.max_steps - self.steps)
-
-    def check(self, value: float, recipe: Recipe) -> None:
-        """Take in a measurement and decide whether the descent is over."""
-        self.evaluations += 1
-        if value < self.best_value:
-            self.best_value = value
-            self.best.copy_(self.theta.detach())
-        if value < self.reference - MIN_IMPROVEMENT * abs(self.reference) or math.isinf(self.reference):
-            self.reference = min(value, self.reference)
-            self.stale = 0
-        else:
-            self.stale += 1
-        finite = math.isfinite(value)
-        out_of_patience = self.stale >= recipe.patience or self.steps >= recipe.max_steps
-        if self.best_value <= self.start.aim or not finite or out_of_patience:
-            missed: Status = "exhausted" if finite else "diverged"
-            reached = math.isfinite(self.best_value) and self.best_value <= self.start.limit
-            self.status = "reached" if reached else missed
-
-
-def batch_width(problem: LossProblem) -> int:
-    """How many models of ``problem`` are descended side by side: :data:`WIDTH`, fewer if they are large."""
+def batch_width(problem: LossProblem, searches: int = 1) -> int:
+    """How many models of ``problem`` are descended side by side for so many searches, as far as memory allows."""
     copies = 6  # θ, its copy in the batch, gradient, two optimizer moments, best state
-    return max(1, min(WIDTH, MEMORY // (copies * problem.size * problem.dtype.itemsize)))
+    wanted = min(WIDTH * searches, MOST)
+    return max(1, min(wanted, MEMORY // (copies * problem.size * problem.dtype.itemsize)))
 
 
 def descend(
@@ -135,6 +83,7 @@ def descend(
     seed: int,
     recipe: Recipe | None = None,
     width: int | None = None,
+    screening: Height | None = None,
     on_check: Callable[[Check], None] = lambda check: None,
 ) -> list[Descended]:
     """Descend from every start, ``width`` at a time; a finished one makes room for the next in the queue.
@@ -146,6 +95,7 @@ def descend(
         seed: with each start's place, determines its minibatches.
         recipe: optimizer and limits; the problem's own by default.
         width: descents side by side; :func:`batch_width` by default.
+        screening: a cheap estimate of the height; see :mod:`weightstring.descent.watch`.
         on_check: told after each measurement how far the descents are; it may raise.
 
     Returns:
@@ -154,57 +104,200 @@ def descend(
     Raises:
         InvalidSetting: the recipe's optimizer or options are unknown.
     """
-    recipe = recipe or problem.recipe
-    width = width or batch_width(problem)
-    optimizers = Optimizers(recipe)
-    queue = deque(enumerate(starts))
-    running: list[_Descent] = []
+    batch = Descents(
+        problem,
+        height,
+        seed=seed,
+        recipe=recipe or problem.recipe,
+        width=width or batch_width(problem),
+        screening=screening,
+        on_check=on_check,
+    )
+    for start in starts:
+        batch.add(start)
     finished: dict[int, Descended] = {}
-
-    def check(descents: Sequence[_Descent]) -> None:
-        """Measure, and let those go that are over."""
-        values = height(torch.stack([d.theta.detach() for d in descents])).tolist()
-        for descent, value in zip(descents, values, strict=True):
-            descent.check(value, recipe)
-            if descent.status is not None:
-                optimizers.remove(descent.theta)
-                finished[descent.index] = Descended(
-                    descent.best, descent.best_value, descent.status, descent.steps, descent.evaluations
-                )
-        running[:] = [d for d in running if d.status is None]
-        steps = max((d.steps for d in running), default=0)
-        on_check(Check(len(finished), len(running), steps, min((d.best_value for d in running), default=math.inf)))
-
-    def refill() -> None:
-        """Begin the next in the queue where there is room."""
-        # A start that is already low enough finishes at its first check, so this may take several rounds.
-        while queue and len(running) < width:
-            fresh = [_begin(problem, seed, *queue.popleft()) for _ in range(min(width - len(running), len(queue)))]
-            for descent in fresh:
-                optimizers.add(descent.theta, descent.start.rate)
-            running.extend(fresh)
-            check(fresh)
-
-    refill()
-    while running:
-        for _ in range(min(d.steps_to_check(recipe) for d in running)):
-            _step(problem, running, optimizers)
-        # Each at its own steps, or what a descent finds would depend on who is beside it.
-        check([d for d in running if d.is_due(recipe)])
-        refill()
+    while not batch.idle:
+        finished |= batch.advance()
     return [finished[i] for i in range(len(starts))]
 
 
-def _begin(problem: LossProblem, seed: int, index: int, start: Start) -> _Descent:
-    theta = start.theta.detach().clone().requires_grad_()
-    return _Descent(index, start, theta, minibatches(problem, seed, start.place), best=theta.detach().clone())
+class Descents:
+    """Descents under way: a queue, and a batch that refills from it.
+
+    Args:
+        problem: the loss; descents follow its training gradient.
+        height: the measured quantity.
+        seed: with each start's place, determines its minibatches.
+        recipe: optimizer and limits.
+        width: descents side by side.
+        screening: a cheap estimate of the height.
+        on_check: told after each measurement how far the descents are; it may raise.
+
+    Raises:
+        InvalidSetting: the recipe's optimizer or options are unknown.
+    """
+
+    def __init__(
+        self,
+        problem: LossProblem,
+        height: Height,
+        *,
+        seed: int,
+        recipe: Recipe,
+        width: int,
+        screening: Height | None = None,
+        on_check: Callable[[Check], None] = lambda check: None,
+    ) -> None:
+        self._problem = problem
+        self._height = height
+        self._screening = screening
+        self._seed = seed
+        self._recipe = recipe
+        self._width = width
+        self._on_check = on_check
+        self._optimizers = Optimizers(recipe)
+        self._queue: deque[tuple[int, Start]] = deque()
+        self._cohorts: list[_Cohort] = []
+        self._added = 0
+        self._finished = 0
+
+    def add(self, start: Start) -> int:
+        """Put a descent in the queue; the number by which its result is known."""
+        self._queue.append((self._added, start))
+        self._added += 1
+        return self._added - 1
+
+    def cancel(self, numbers: Collection[int]) -> None:
+        """Give descents up: they have no result."""
+        self._queue = deque(entry for entry in self._queue if entry[0] not in numbers)
+        for cohort in self._cohorts:
+            self._keep(cohort, [i for i, watch in enumerate(cohort.watches) if watch.number not in numbers])
+        self._drop_empty()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self._queue and not self._cohorts
+
+    @property
+    def running(self) -> int:
+        """Descents side by side."""
+        return sum(len(cohort.watches) for cohort in self._cohorts)
+
+    def advance(self) -> dict[int, Descended]:
+        """Go on until the next measurement; what the descents that are over then reached, by number."""
+        finished = self._refill()
+        if self._cohorts and not finished:
+            for _ in range(min(cohort.steps_to_check(self._recipe) for cohort in self._cohorts)):
+                self._step()
+            # Each at its own steps, or what a descent finds would depend on who is beside it.
+            finished = self._check([cohort for cohort in self._cohorts if cohort.is_due(self._recipe)])
+        return finished
+
+    def _refill(self) -> dict[int, Descended]:
+        """Begin the next in the queue where there is room."""
+        # A start that is already low enough finishes at its first check, so this may take several rounds.
+        finished: dict[int, Descended] = {}
+        while self._queue and (room := self._width - self.running) > 0:
+            fresh = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
+            cohorts = [_Cohort.begin(self._problem, self._seed, group) for group in self._groups(fresh)]
+            for cohort in cohorts:
+                self._optimizers.add(cohort.leaf, cohort.rate)
+            self._cohorts.extend(cohorts)
+            finished |= self._check(cohorts)
+        return finished
+
+    def _groups(self, fresh: Sequence[tuple[int, Start]]) -> list[list[tuple[int, Start]]]:
+        """Starts that can be the rows of one leaf: those with the same learning rate, if the optimizer allows it."""
+        if not self._optimizers.stacks:
+            return [[entry] for entry in fresh]
+        rates = dict.fromkeys(start.rate for _, start in fresh)
+        return [[entry for entry in fresh if entry[1].rate == rate] for rate in rates]
+
+    def _check(self, cohorts: Sequence[_Cohort]) -> dict[int, Descended]:
+        """Measure, and let those go that are over."""
+        watches = [watch for cohort in cohorts for watch in cohort.watches]
+        rows = _together([cohort.thetas for cohort in cohorts])
+        steps = [cohort.steps for cohort in cohorts for _ in cohort.watches]
+        look_at(watches, rows, steps, self._height, self._screening, self._recipe)
+        finished: dict[int, Descended] = {}
+        for cohort in cohorts:
+            over = [watch for watch in cohort.watches if watch.status is not None]
+            finished |= {watch.number: watch.result(cohort.steps) for watch in over}
+            self._keep(cohort, [i for i, watch in enumerate(cohort.watches) if watch.status is None])
+        self._drop_empty()
+        self._finished += len(finished)
+        most = max((cohort.steps for cohort in self._cohorts), default=0)
+        lowest = min((watch.best_value for cohort in self._cohorts for watch in cohort.watches), default=math.inf)
+        self._on_check(Check(self._finished, self.running, most, lowest))
+        return finished
+
+    def _keep(self, cohort: _Cohort, rows: Sequence[int]) -> None:
+        if len(rows) == len(cohort.watches):
+            return
+        if rows:
+            cohort.leaf = self._optimizers.keep(cohort.leaf, rows)
+        else:
+            self._optimizers.remove(cohort.leaf)
+        cohort.watches = [cohort.watches[i] for i in rows]
+        cohort.rows = [cohort.rows[i] for i in rows] if cohort.rows else []
+
+    def _drop_empty(self) -> None:
+        self._cohorts = [cohort for cohort in self._cohorts if cohort.watches]
+
+    def _step(self) -> None:
+        rows = [minibatches.draw() for cohort in self._cohorts for minibatches in cohort.rows]
+        thetas = [cohort.thetas for cohort in self._cohorts]
+        for cohort in self._cohorts:
+            cohort.leaf.grad = None  # that of the last step must not take memory beside the next
+        gradients = self._problem.gradient(_together(thetas), torch.stack(rows) if rows else None).gradients
+        if self._recipe.clip is not None:
+            norms = gradients.norm(dim=1, keepdim=True)
+            gradients = gradients * (self._recipe.clip / norms).clamp(max=1)
+        for cohort, part in zip(self._cohorts, torch.split(gradients, [len(theta) for theta in thetas]), strict=True):
+            cohort.leaf.grad = part.view_as(cohort.leaf)
+            cohort.steps += 1
+        self._optimizers.step()
 
 
-def _step(problem: LossProblem, descents: Sequence[_Descent], optimizers: Optimizers) -> None:
-    rows = [d.rows.draw() for d in descents if d.rows is not None]
-    thetas = torch.stack([d.theta.detach() for d in descents])
-    gradients = problem.gradient(thetas, torch.stack(rows) if rows else None).gradients
-    for descent, gradient in zip(descents, gradients, strict=True):
-        descent.theta.grad = gradient
-        descent.steps += 1
-    optimizers.step()
+def _together(parts: Sequence[Tensor]) -> Tensor:
+    """The models of several cohorts; those of one are not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+@dataclass
+class _Cohort:
+    """Descents that began together: rows of one leaf, with one step count.
+
+    ``rows`` holds each one's minibatches, none where gradients use the whole training set.
+    """
+
+    leaf: Tensor
+    watches: list[Watch]
+    rows: list[Minibatches]
+    rate: float
+    steps: int = 0
+
+    @classmethod
+    def begin(cls, problem: LossProblem, seed: int, entries: Sequence[tuple[int, Start]]) -> _Cohort:
+        points = [start.point().detach() for _, start in entries]
+        leaf = (torch.stack(points) if len(points) > 1 else points[0].clone()).requires_grad_()
+        drawn = [minibatches(problem, seed, start.place) for _, start in entries]
+        watches = [
+            Watch(number, start.aim, start.limit, point.clone(), start.value)
+            for (number, start), point in zip(entries, points, strict=True)
+        ]
+        return cls(leaf, watches, [rows for rows in drawn if rows is not None], entries[0][1].rate)
+
+    @property
+    def thetas(self) -> Thetas:
+        """The models (k, P)."""
+        return self.leaf.detach().view(len(self.watches), -1)
+
+    def is_due(self, recipe: Recipe) -> bool:
+        """Whether they are to be measured: every ``check_every`` steps, and after the last."""
+        return self.steps % recipe.check_every == 0 or self.steps == recipe.max_steps
+
+    def steps_to_check(self, recipe: Recipe) -> int:
+        """Steps until then."""
+        return min(recipe.check_every - self.steps % recipe.check_every, recipe.max_steps - self.steps)

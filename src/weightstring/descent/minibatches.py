@@ -37,7 +37,7 @@ class Minibatches:
 
 
 def minibatches(problem: LossProblem, seed: int, place: str) -> Minibatches | None:
-    """The minibatches of one model on ``problem``; None where gradients use the whole training set."""
-    if problem.batch_size is None:
+    """The minibatches of one model on ``problem``; None where each would be the whole training set."""
+    if problem.batch_size is None or problem.batch_size >= problem.train_size:
         return None
     return Minibatches(problem.train_size, problem.batch_size, seed, place)

@@ -1,13 +1,14 @@
-"""Optimizers from torch.optim, one state a model, any number of models in one step.
+"""Optimizers from torch.optim, any number of models in one step.
 
-Each model's θ is a leaf of its own: models that started at different times keep their own step
-counts, and one that leaves takes its state with it. The fused and foreach implementations still
-update all of them in one call.
+Models that begin together are the rows of one leaf and share its step count; those that begin later
+are another leaf, so that each gets the right bias correction. A model that leaves takes its rows of
+the state with it. The fused and foreach implementations update all leaves in one call.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,27 +38,60 @@ class Optimizers:
     """
 
     def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._scheduled = recipe.schedule != "constant" or recipe.warmup > 0
         self._base_rate = _rate(recipe)
         self._optimizer = _build(recipe)
         self._optimizer.param_groups.clear()
         self._groups: dict[float, int] = {}
 
     def add(self, theta: Tensor, rate: float = 1.0) -> None:
-        """Take in a model; its learning rate is ``rate`` times the recipe's."""
-        if rate not in self._groups:
-            self._groups[rate] = len(self._optimizer.param_groups)
-            self._optimizer.add_param_group({"params": [theta], "lr": rate * self._base_rate})
+        """Take in a leaf: a model (P,), or several that begin together (k, P) if the optimizer :attr:`stacks`.
+
+        Its learning rate is ``rate`` times the recipe's, and follows the recipe's schedule.
+        """
+        group = self._groups.get(rate)
+        if group is None or self._scheduled:
+            group = len(self._optimizer.param_groups)
+            self._groups[rate] = group
+            self._optimizer.add_param_group({"params": [theta], "lr": rate * self._base_rate, "step": 0, "rate": rate})
         else:
-            self._optimizer.param_groups[self._groups[rate]]["params"].append(theta)
+            self._optimizer.param_groups[group]["params"].append(theta)
+
+    @property
+    def stacks(self) -> bool:
+        """Whether it treats each number by itself, so that several models can be the rows of one leaf."""
+        return type(self._optimizer) in _ELEMENTWISE
+
+    def keep(self, theta: Tensor, rows: Sequence[int]) -> Tensor:
+        """Let all models of a leaf (k, P) go but those at ``rows``: the leaf that takes its place."""
+        index = torch.tensor(rows, device=theta.device)
+        theta.grad = None
+        leaf = theta.detach()[index].requires_grad_()
+        state = self._optimizer.state.pop(theta, None)
+        if state is not None:
+            kept = self._optimizer.state[leaf]
+            while state:  # one by one: the old ones must not take memory beside the new ones
+                name, value = state.popitem()
+                stacked = isinstance(value, Tensor) and value.shape == theta.shape
+                kept[name] = value[index] if stacked else value
+        for group in self._optimizer.param_groups:
+            group["params"] = [leaf if other is theta else other for other in group["params"]]
+        return leaf
 
     def remove(self, theta: Tensor) -> None:
         """Let a model go, and its optimizer state with it."""
         for group in self._optimizer.param_groups:
             group["params"] = [other for other in group["params"] if other is not theta]
         self._optimizer.state.pop(theta, None)
+        if self._scheduled:  # every leaf has a group of its own there
+            self._optimizer.param_groups[:] = [group for group in self._optimizer.param_groups if group["params"]]
 
     def step(self) -> None:
         """One step of every model along its own ``.grad``."""
+        for group in self._optimizer.param_groups if self._scheduled else ():
+            group["lr"] = group["rate"] * self._base_rate * self._recipe.rate(group["step"])
+            group["step"] += 1
         self._optimizer.step()
 
 
@@ -96,3 +130,16 @@ def _build(recipe: Recipe) -> Optimizer:
 
 # Not SGD: fused, with momentum, it fails when a model joins others that are under way.
 _FUSED_ON_CPU = (torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
+_ELEMENTWISE = (
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.Adamax,
+    torch.optim.Adadelta,
+    torch.optim.Adagrad,
+    torch.optim.ASGD,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.Rprop,
+)

@@ -3,8 +3,9 @@
 from weightstring.path.height import Bound, check_theta
 from weightstring.path.maximum import MAX_PEAKS, Maximum, Samples, accept, locate
 from weightstring.path.outcome import Connected, Evidence, Outcome, Reason, Unresolved
-from weightstring.path.segment import Segment, measure_points, no_worse
-from weightstring.path.string import BARRIERS, StringCurve, WeightString
+from weightstring.path.screening import reject
+from weightstring.path.segment import Segment, measure_models, measure_points, no_worse
+from weightstring.path.string import BARRIERS, Seen, StringCurve, WeightString
 
 __all__ = [
     "BARRIERS",
@@ -16,6 +17,7 @@ __all__ = [
     "Outcome",
     "Reason",
     "Samples",
+    "Seen",
     "Segment",
     "StringCurve",
     "Unresolved",
@@ -23,6 +25,8 @@ __all__ = [
     "accept",
     "check_theta",
     "locate",
+    "measure_models",
     "measure_points",
     "no_worse",
+    "reject",
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from weightstring.arrays import Theta, Thetas, Values
+from weightstring.arrays import Positions, Theta, Thetas, Values
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
-from weightstring.protocol import LossProblem
+from weightstring.path.segment import Segment
+from weightstring.protocol import Along, LossProblem, Screened
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,28 @@ class Bound:
         both = ("loss", train) if train != "loss" else ("loss",)
         return {"evaluate": ("loss",), "train": (train,), "both": both}.get(self.bind, (self.bind,))
 
+    @property
+    def screening(self) -> Bound | None:
+        """A cheap estimate of the height, where the problem offers one."""
+        problem = self.problem.screening if isinstance(self.problem, Screened) else None
+        return None if problem is None else Bound(problem, self.bind)
+
     def __call__(self, thetas: Thetas) -> Values:
         """Heights of B models, float64 (B,); +inf where a loss is not finite: it is under no threshold."""
-        measured = self.problem.measure(thetas, self.names)
+        return self._height(self.problem.measure(thetas, self.names))
+
+    @property
+    def shares_along(self) -> bool:
+        """Whether the models of one segment are measured cheaper together."""
+        shares: bool = getattr(self.problem, "shares_along", False)  # isinstance of a protocol takes far longer
+        return shares
+
+    def along(self, segment: Segment, ts: Positions) -> Values:
+        """Heights at positions ``ts`` (T,) of a segment, float64 (T,), where they are measured together."""
+        assert isinstance(self.problem, Along)
+        return self._height(self.problem.measure_along(segment.a, segment.b, ts, self.names))
+
+    def _height(self, measured: Mapping[str, Values]) -> Values:
         heights = torch.stack([measured[name] for name in self.names]).amax(0)
         return torch.where(heights.isfinite(), heights, math.inf)
 

@@ -19,7 +19,7 @@ from weightstring.path.segment import Height, Segment, grid, measure_points, no_
 GRID = 16
 """Intervals of the coarse grid of :func:`locate`."""
 ACCEPT_GRID = 32
-"""Intervals of the grid that a segment must pass to be accepted."""
+"""Intervals of the grid that a segment must pass to be accepted, or to be looked at on a part of the data."""
 REFINEMENTS = 5
 """Rounds of refinement around the peaks."""
 PRECISION = 1e-5
@@ -81,11 +81,17 @@ class Samples:
 Hook = Callable[[], None]
 
 
-def accept(height: Height, samples: Sequence[Samples], threshold: float, on_chunk: Hook = lambda: None) -> list[bool]:
+def accept(
+    height: Height,
+    samples: Sequence[Samples],
+    threshold: float,
+    on_chunk: Hook = lambda: None,
+    grid_intervals: int = ACCEPT_GRID,
+) -> list[bool]:
     """Whether every sample of a segment is at most ``threshold``, for several segments side by side.
 
     The grid is refined by halving, so that a segment that exceeds the threshold is left early; one that
-    does not is sampled on :data:`ACCEPT_GRID` intervals and once more at the top of each peak. On a step
+    does not is sampled on the whole grid and once more at the top of each peak. On a step
     function, such as an error rate, parabolas say nothing: there the grid is halved further where it is high.
 
     Args:
@@ -93,17 +99,18 @@ def accept(height: Height, samples: Sequence[Samples], threshold: float, on_chun
         samples: the segments with what is known of them; filled with what is measured here.
         threshold: L0, compared with ≤.
         on_chunk: called after every batch of measurements; it may raise.
+        grid_intervals: of the whole grid, a power of 2.
     """
     under = [all(no_worse(h, threshold) for h in s.heights.values()) for s in samples]
 
     def look(positions: Callable[[Samples], Sequence[float]]) -> None:
         open_ones = [i for i, good in enumerate(under) if good]
-        _measure(height, [(samples[i], positions(samples[i])) for i in open_ones], on_chunk)
+        measure_at(height, [(samples[i], positions(samples[i])) for i in open_ones], on_chunk)
         for i in open_ones:
             under[i] = all(no_worse(h, threshold) for h in samples[i].heights.values())
 
     intervals = 2
-    while intervals <= ACCEPT_GRID:
+    while intervals <= grid_intervals:
         look(lambda _, n=intervals: grid(n))  # type: ignore[misc]
         intervals *= 2
     for _ in range(REFINEMENTS):
@@ -113,10 +120,12 @@ def accept(height: Height, samples: Sequence[Samples], threshold: float, on_chun
     return under
 
 
-def locate(height: Height, samples: Sequence[Samples], on_chunk: Hook = lambda: None) -> list[Maximum]:
+def locate(
+    height: Height, samples: Sequence[Samples], on_chunk: Hook = lambda: None, grid_intervals: int = GRID
+) -> list[Maximum]:
     """The largest height on each of several segments and its position t*.
 
-    A grid of :data:`GRID` intervals, then parabolas through the most promising peaks until they promise
+    A grid, then parabolas through the most promising peaks until they promise
     less than :data:`PRECISION`. On smooth curves that the grid resolves, the relative error is below 1e-3.
     Peaks at the ends of the segment count like any other; where a height is not finite, it is the maximum.
 
@@ -124,14 +133,16 @@ def locate(height: Height, samples: Sequence[Samples], on_chunk: Hook = lambda: 
         height: (B, P) → (B,) float64.
         samples: the segments with what is known of them; filled with what is measured here.
         on_chunk: called after every batch of measurements; it may raise.
+        grid_intervals: of the grid.
     """
-    _measure(height, [(s, grid(GRID)) for s in samples], on_chunk)
+    measure_at(height, [(s, grid(grid_intervals)) for s in samples], on_chunk)
     for _ in range(REFINEMENTS):
-        _measure(height, [(s, _refinements(s)) for s in samples], on_chunk)
+        measure_at(height, [(s, _refinements(s)) for s in samples], on_chunk)
     return [s.top for s in samples]
 
 
-def _measure(height: Height, wanted: Sequence[tuple[Samples, Sequence[float]]], on_chunk: Hook) -> None:
+def measure_at(height: Height, wanted: Sequence[tuple[Samples, Sequence[float]]], on_chunk: Hook) -> None:
+    """Measure segments at the given positions, those left out that are known already."""
     points = [(s, t) for s, ts in wanted for t in s.missing(ts)]
     heights = measure_points(height, [(s.segment, t) for s, t in points], on_chunk)
     for (s, t), value in zip(points, heights, strict=True):

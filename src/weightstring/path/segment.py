@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 
@@ -12,10 +14,26 @@ from weightstring.arrays import Positions, Theta, Thetas, Values
 
 Height = Callable[[Thetas], Values]
 
-ROW_BYTES = 1 << 27
+
+ROW_BYTES = 1 << 24
 """Memory for the interpolated models that are measured in one call."""
-MAX_ROWS = 64
+MAX_ROWS = 512
 """Models measured in one call: larger batches gain nothing and are lost when a search is stopped."""
+
+
+@runtime_checkable
+class SegmentHeight(Protocol):
+    """A height that may know a cheaper way to measure the models of one segment together."""
+
+    def __call__(self, thetas: Thetas) -> Values:
+        """Heights of B models."""
+
+    @property
+    def shares_along(self) -> bool:
+        """Whether it does."""
+
+    def along(self, segment: Segment, ts: Positions) -> Values:
+        """Heights at positions ``ts`` of a segment."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +57,7 @@ class Segment:
 
     def point(self, t: float) -> Theta:
         """The interpolated model (P,) at one position."""
-        return self.at(torch.tensor([t], dtype=torch.float64))[0]
+        return self.at(_as_tensor([t]))[0]
 
     @property
     def length(self) -> float:
@@ -57,11 +75,45 @@ def measure_points(
         points: where to measure.
         on_chunk: called after every batch; it may raise.
     """
+    if getattr(height, "shares_along", False):  # isinstance of a protocol takes far longer
+        return _measure_along(cast(SegmentHeight, height), points, on_chunk)
     heights: list[float] = []
     for chunk in _chunks(points):
-        thetas = torch.stack([segment.point(t) for segment, t in chunk])
-        heights.extend(height(thetas).tolist())
+        heights.extend(height(torch.cat(list(_by_segment(chunk, Segment.at)))).tolist())
         on_chunk()
+    return heights
+
+
+def _measure_along(
+    height: SegmentHeight, points: Sequence[tuple[Segment, float]], on_chunk: Callable[[], None]
+) -> list[float]:
+    """The same, segment by segment."""
+    heights: list[float] = []
+    for values in _by_segment(points, height.along):
+        heights.extend(values.tolist())
+        on_chunk()
+    return heights
+
+
+def _by_segment(
+    points: Sequence[tuple[Segment, float]], compute: Callable[[Segment, Positions], torch.Tensor]
+) -> Iterator[torch.Tensor]:
+    """What is computed for consecutive points of one segment together."""
+    for _, group in groupby(points, key=lambda point: id(point[0])):
+        segments, ts = zip(*group, strict=True)
+        yield compute(segments[0], _as_tensor(ts))
+
+
+def _as_tensor(ts: Sequence[float]) -> Positions:
+    return torch.tensor(ts, dtype=torch.float64)
+
+
+def measure_models(height: Height, thetas: Sequence[Theta]) -> list[float]:
+    """Heights of any number of models, in memory-bounded batches."""
+    heights: list[float] = []
+    rows = rows_at_once(thetas[0]) if thetas else 1
+    for start in range(0, len(thetas), rows):
+        heights.extend(height(torch.stack(list(thetas[start : start + rows]))).tolist())
     return heights
 
 
@@ -69,7 +121,7 @@ def rows_at_once(theta: Theta) -> int:
     """How many models like ``theta`` are measured in one call.
 
     >>> rows_at_once(torch.zeros(10)), rows_at_once(torch.zeros(1 << 24))
-    (64, 2)
+    (512, 1)
     """
     return max(1, min(MAX_ROWS, ROW_BYTES // (theta.numel() * theta.element_size())))
 

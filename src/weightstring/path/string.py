@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 
-from weightstring.arrays import Theta, Thetas
+from weightstring.arrays import Theta, Thetas, Values
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.height import Bound, check_theta
 from weightstring.path.maximum import GRID, MAX_PEAKS, Maximum, Samples, locate
 from weightstring.path.segment import Segment, grid, rows_at_once
-from weightstring.protocol import LossProblem
+from weightstring.protocol import Along, LossProblem
 
 BARRIERS = ("max", "over_ends", "over_mean", "over_linear")
 
@@ -35,14 +36,28 @@ class StringCurve:
     values: Mapping[str, tuple[float, ...]]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a search saw of a string, so that the string's curve cannot contradict it.
+
+    Args:
+        names: the quantities whose largest the heights are.
+        heights: for each segment, the heights at its ends and peaks, by t.
+    """
+
+    names: tuple[str, ...]
+    heights: tuple[Mapping[float, float], ...]
+
+
 class WeightString:
     """A path of straight segments through beads θ_1 … θ_n, its ends included.
 
     Args:
         problem: the loss that is measured on it; None for a string read from disk without one, which
             then answers from its recorded curve.
-        beads: the models in order (n, P), n ≥ 2.
+        beads: the models in order, (n, P) or n tensors (P,), n ≥ 2.
         curve: the recorded curve, where there is one.
+        seen: what a search saw of it, where one found it.
 
     Raises:
         InvalidCheckpoint: fewer than two beads, or beads that are not the problem's.
@@ -52,31 +67,44 @@ class WeightString:
 
     evidence = "sampled"
 
-    def __init__(self, problem: LossProblem | None, beads: Thetas, curve: StringCurve | None = None) -> None:
-        if not isinstance(beads, torch.Tensor):
+    def __init__(
+        self,
+        problem: LossProblem | None,
+        beads: Thetas | Sequence[Theta],
+        curve: StringCurve | None = None,
+        seen: Seen | None = None,
+    ) -> None:
+        if not isinstance(beads, torch.Tensor | list | tuple):
             raise InvalidCheckpoint(f"beads are a {type(beads).__name__}: pass torch.stack([...]) of shape (n, P)")
-        if beads.ndim != 2 or len(beads) < 2:
-            raise InvalidCheckpoint(f"a string needs beads of shape (n, P) with n >= 2, not {tuple(beads.shape)}")
+        if len(beads) < 2 or (isinstance(beads, torch.Tensor) and beads.ndim != 2):
+            shape = tuple(beads.shape) if isinstance(beads, torch.Tensor) else f"{len(beads)} of them"
+            raise InvalidCheckpoint(f"a string needs beads of shape (n, P) with n >= 2, not {shape}")
         if problem is not None:
             for i, theta in enumerate(beads):
                 check_theta(problem, theta, f"bead {i}")
         self.problem = problem
-        self.beads = beads
+        self._beads = beads
         self._curve = curve
+        self._seen = seen
+
+    @property
+    def beads(self) -> Thetas:
+        """The models in order (n, P)."""
+        return self._beads if isinstance(self._beads, torch.Tensor) else torch.stack(list(self._beads))
 
     def __len__(self) -> int:
-        return len(self.beads)
+        return len(self._beads)
 
     def __getitem__(self, index: int) -> Theta:
-        return self.beads[index]
+        return self._beads[index]
 
     def __iter__(self) -> Iterator[Theta]:
-        return iter(self.beads)
+        return iter(self._beads)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
         """The n − 1 segments between neighbours."""
-        return tuple(Segment(a, b) for a, b in zip(self.beads[:-1], self.beads[1:], strict=True))
+        return tuple(Segment(a, b) for a, b in zip(self._beads[:-1], self._beads[1:], strict=True))
 
     @property
     def length(self) -> float:
@@ -86,7 +114,7 @@ class WeightString:
     @property
     def distance(self) -> float:
         """‖θ_n − θ_1‖, the length of the straight line between the ends."""
-        return Segment(self.beads[0], self.beads[-1]).length
+        return Segment(self._beads[0], self._beads[-1]).length
 
     @property
     def normalized_length(self) -> float:
@@ -104,41 +132,41 @@ class WeightString:
         if not 0 <= s <= 1:
             raise InvalidSetting(f"s={s} is not on the string: it runs from 0 to 1")
         if s == 1:
-            return self.beads[-1].clone()
+            return self._beads[-1].clone()
         remaining = s * self.length
         for segment in self.segments:
             if remaining <= segment.length and segment.length > 0:
                 return segment.point(remaining / segment.length)
             remaining -= segment.length
-        return self.beads[0 if self.length == 0 else -1].clone()
+        return self._beads[0 if self.length == 0 else -1].clone()
 
     @property
     def curve(self) -> StringCurve:
         """All quantities along the string, measured when first asked for."""
         return self._curve or self.measure()
 
-    def measure(
-        self, peaks: Sequence[Sequence[float]] | None = None, on_chunk: Callable[[], None] = lambda: None
-    ) -> StringCurve:
+    def measure(self, on_chunk: Callable[[], None] = lambda: None) -> StringCurve:
         """Measure every quantity along the string: on a grid on each segment and at its peaks.
 
+        The peaks are those that a search saw; without one, those of the evaluation loss are located.
+
         Args:
-            peaks: for each segment, the positions of known peaks; None: those of the evaluation loss are
-                located.
             on_chunk: called after every batch of measurements; it may raise.
 
         Raises:
             InvalidSetting: the string was read from disk without a problem.
         """
         problem = self._required_problem()
-        if peaks is None:
-            samples = [Samples(segment) for segment in self.segments]
-            locate(Bound(problem), samples, on_chunk)
-            peaks = [[peak.t for peak in s.peaks()[:MAX_PEAKS]] for s in samples]
-        positions = [sorted({*grid(GRID), *ts}) for ts in peaks]
+        seen = self._seen.heights if self._seen else self._locate(problem, on_chunk)
+        positions = [sorted({*grid(GRID), *heights}) for heights in seen]
         points = [(i, t) for i, ts in enumerate(positions) for t in ts if t > 0 or i == 0]
         self._curve = self._measure_all(points, on_chunk)
         return self._curve
+
+    def _locate(self, problem: LossProblem, on_chunk: Callable[[], None]) -> list[Mapping[float, float]]:
+        samples = [Samples(segment) for segment in self.segments]
+        locate(Bound(problem), samples, on_chunk)
+        return [dict(s.peaks()[:MAX_PEAKS]) for s in samples]
 
     def _required_problem(self) -> LossProblem:
         if self.problem is None:
@@ -148,13 +176,14 @@ class WeightString:
     def _measure_all(self, points: list[tuple[int, float]], on_chunk: Callable[[], None]) -> StringCurve:
         problem, segments = self._required_problem(), self.segments
         values: dict[str, list[float]] = {name: [] for name in problem.quantities}
-        rows = rows_at_once(self.beads[0])
-        for start in range(0, len(points), rows):
-            chunk = points[start : start + rows]
-            thetas = torch.stack([segments[i].point(t) for i, t in chunk])
-            for name, measured in problem.measure(thetas, problem.quantities).items():
+        for chunk in self._chunks(points):
+            for name, measured in self._measure_chunk(chunk).items():
                 values[name].extend(measured.tolist())
             on_chunk()
+        if self._seen is not None and len(self._seen.names) == 1:
+            # The same models, but other batches: rounding must not put a bead over the threshold it was held to.
+            known, (name,) = self._seen.heights, self._seen.names
+            values[name] = [known[i].get(t, value) for (i, t), value in zip(points, values[name], strict=True)]
         lengths = [segment.length for segment in segments]
         total = math.fsum(lengths)
         before = [math.fsum(lengths[:i]) for i in range(len(lengths))]
@@ -166,6 +195,25 @@ class WeightString:
             tuple(t for _, t in points),
             {name: tuple(v) for name, v in values.items()},
         )
+
+    def _chunks(self, points: Sequence[tuple[int, float]]) -> Iterator[Sequence[tuple[int, float]]]:
+        """Points that are measured together: beads, or inner points of one segment, or as many as memory holds."""
+        shared = isinstance(self.problem, Along) and self.problem.shares_along
+        kinds = groupby(points, key=lambda point: (point[0], point[1] in (0, 1)) if shared else None)
+        rows = rows_at_once(self._beads[0])
+        for _, group in kinds:
+            whole = list(group)
+            yield from (whole[start : start + rows] for start in range(0, len(whole), rows))
+
+    def _measure_chunk(self, points: Sequence[tuple[int, float]]) -> dict[str, Values]:
+        problem, segment = self._required_problem(), Segment(*self._beads[points[0][0] : points[0][0] + 2])
+        ts = [t for _, t in points]
+        if isinstance(problem, Along) and problem.shares_along and not {0, 1} & set(ts):
+            return problem.measure_along(
+                segment.a, segment.b, torch.tensor(ts, dtype=torch.float64), problem.quantities
+            )
+        thetas = torch.stack([Segment(*self._beads[i : i + 2]).point(t) for i, t in points])
+        return problem.measure(thetas, problem.quantities)
 
     @property
     def max_loss(self) -> float:

@@ -1,6 +1,6 @@
 """The loss as a function of a flat θ: any module on any data."""
 
-from weightstring.problem.engine import EngineChoice, threads
+from weightstring.problem.engines import EngineChoice, threads
 from weightstring.problem.flat import Entry, Layout
 from weightstring.problem.module import ModuleProblem
 

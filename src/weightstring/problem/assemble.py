@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers as modes
+from weightstring.problem.data import Inputs
 from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Computation, Criterion, Functional, first_line
 
@@ -69,7 +72,31 @@ def adopt_loss(loss_fn: Criterion, net: nn.Module) -> Criterion:
     return copy.deepcopy(loss_fn).to(next(net.parameters()).device, layout.dtype).eval()
 
 
-def assemble(net: nn.Module, loss_fn: Criterion, buffers: modes.Buffers, chunk: int) -> Computation:
+TrainingStep = Callable[[nn.Module, Inputs, Tensor], Tensor]
+"""``training_step(net, inputs, targets)``: the mean loss of one minibatch."""
+
+
+class Stepping(nn.Module):
+    """A user's own training step as a module, so that it can be called with any θ.
+
+    Args:
+        net: the module in training mode.
+        step: the step.
+    """
+
+    def __init__(self, net: nn.Module, step: TrainingStep) -> None:
+        super().__init__()
+        self.net = net
+        self._step = step
+
+    def forward(self, inputs: Inputs, targets: Tensor) -> Tensor:
+        """The loss of a minibatch."""
+        return self._step(self.net, inputs, targets)
+
+
+def assemble(
+    net: nn.Module, loss_fn: Criterion, buffers: modes.Buffers, chunk: int, step: TrainingStep | None = None
+) -> Computation:
     """The pure functions of a module.
 
     Args:
@@ -77,6 +104,7 @@ def assemble(net: nn.Module, loss_fn: Criterion, buffers: modes.Buffers, chunk: 
         loss_fn: the mean over examples.
         buffers: the mode of BatchNorm's running statistics.
         chunk: the most examples in one forward pass.
+        step: a training step in place of ``loss_fn(net(inputs), targets)``.
 
     >>> computation = assemble(nn.Linear(2, 1), nn.functional.mse_loss, "frozen", 16)
     >>> computation.training.module.training, computation.evaluating.module.training
@@ -89,9 +117,29 @@ def assemble(net: nn.Module, loss_fn: Criterion, buffers: modes.Buffers, chunk: 
     recalibrated = buffers == "recalibrate"
     return Computation(
         evaluating=Functional(modes.evaluating(net), layout, constants),
-        training=Functional(modes.training(net, buffers), layout, constants, written),
+        training=_training(modes.training(net, buffers), layout, constants, written, step),
         calibrating=Functional(modes.calibrating(net), layout, constants) if recalibrated else None,
         statistics={name: constants[name] for name in constants if name in names},
         loss_fn=loss_fn,
         chunk=chunk,
+        block=chunk,
+        own_step=step is not None,
     )
+
+
+def _training(
+    net: nn.Module,
+    layout: Layout,
+    constants: Mapping[str, Tensor],
+    written: frozenset[str],
+    step: TrainingStep | None,
+) -> Functional:
+    if step is None:
+        return Functional(net, layout, constants, written)
+    entries = tuple(
+        replace(entry, name=f"net.{entry.name}", aliases=tuple(f"net.{alias}" for alias in entry.aliases))
+        for entry in layout.entries
+    )
+    below = {f"net.{name}": tensor for name, tensor in constants.items()}
+    names = frozenset(f"net.{name}" for name in written)
+    return Functional(Stepping(net, step), replace(layout, entries=entries), below, names)

@@ -8,12 +8,13 @@ from math import isfinite
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
 from weightstring.problem.data import Examples, form
-from weightstring.problem.engine import draws_at_random
+from weightstring.problem.engines.base import Workload, draws_at_random
+from weightstring.problem.engines.loop import Loop
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, Criterion, first_line, number
 from weightstring.problem.initialise import seeded
@@ -33,10 +34,12 @@ class Findings(NamedTuple):
 
     Args:
         elements: numbers that one example has on its way in or out, whichever are more.
+        activations: numbers that one example has in the widest output of any submodule.
         draws: whether training draws at random.
     """
 
     elements: int
+    activations: int
     draws: bool
 
 
@@ -118,7 +121,8 @@ def check_all(
         elements = max(elements, output, sum(leaf[0].numel() for leaf in examples.leaves))
         check_mean(computation, theta, name, examples, metrics)
     check_deterministic(computation, theta, data.get("evaluate", train), metrics)
-    return Findings(elements, check_training(computation, theta, train, batch_size or len(train)))
+    draws = check_training(computation, theta, train, batch_size or len(train))
+    return Findings(elements, widest_activation(computation, theta, train), draws)
 
 
 def check_quantities(quantities: Sequence[str], known: Sequence[str]) -> None:
@@ -179,6 +183,27 @@ def check_forward(
                     f"{label} returned {found}: it must return {wanted}, the mean over examples (reduction='mean')"
                 )
     return output[0].numel() if isinstance(output, Tensor) and output.ndim and len(output) else 1
+
+
+def widest_activation(computation: Computation, theta: Theta, data: Examples) -> int:
+    """Numbers of one example in the widest output of any submodule."""
+    widest = 1
+
+    def look(module: nn.Module, args: object, output: object) -> None:
+        nonlocal widest
+        if isinstance(output, Tensor):
+            widest = max(widest, output.numel() // probes)
+
+    probe = data.take(slice(2))
+    probes = len(probe)
+    handles = [module.register_forward_hook(look) for module in computation.evaluating.module.modules()]
+    try:
+        with torch.no_grad():
+            computation.evaluating(theta, probe)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return widest
 
 
 def check_deterministic(
@@ -260,10 +285,17 @@ def check_training(computation: Computation, theta: Theta, train: Examples, batc
 
     Raises:
         InvalidModel: the module cannot be trained on a minibatch.
+        NotDeterministic: the user's own training step gives another gradient from the same seed.
     """
     rows = torch.arange(min(batch_size, len(train)), device=theta.device)
+    loop = Loop(Workload(computation, train, elements=1))
     try:
-        return draws_at_random(computation, theta, train, rows)
+        if computation.own_step and not torch.equal(*(loop.gradient(theta[None], rows[None])[1] for _ in range(2))):
+            raise NotDeterministic(
+                "training_step gives two gradients for one minibatch and seed: draw from torch's generators only, and "
+                "keep no state between calls"
+            )
+        return draws_at_random(loop.losses, theta, train, rows)
     except WeightstringError:
         raise
     except Exception as error:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from weightstring.errors import InvalidData
 from weightstring.problem.digest import tensor_digest, text_digest
+from weightstring.randomness import generator
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a module is called with: ``net(x)``, ``net(*x)`` or ``net(**x)``."""
@@ -48,6 +49,13 @@ class Examples:
 
     def __len__(self) -> int:
         return self.targets.shape[0]
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the module is called with: a tensor, or a tuple or dict of them."""
+        if self.keys is not None:
+            return dict(zip(self.keys, self.leaves, strict=True))
+        return self.leaves[0] if len(self.leaves) == 1 else self.leaves
 
     def take(self, rows: slice | Tensor) -> Examples:
         """The examples in the given rows; a slice gives views."""
@@ -121,6 +129,18 @@ def read(source: object, name: str, dtype: torch.dtype, device: torch.device) ->
                 f"tensors and lists of batches do not change"
             )
     return whole
+
+
+def sample(examples: Examples, count: int) -> Examples:
+    """At most ``count`` examples, drawn without replacement; always the same ones.
+
+    >>> len(sample(Examples((torch.zeros(9, 1),), torch.zeros(9)), 4))
+    4
+    """
+    if len(examples) <= count:
+        return examples
+    rows = torch.randperm(len(examples), generator=generator(0, "sample of the examples"))[:count]
+    return examples.take(rows.sort().values.to(examples.targets.device))
 
 
 def by_prefix(data: Mapping[str, Examples]) -> dict[str, Examples]:

@@ -60,8 +60,14 @@ class Functional:
         if missing:
             raise InvalidModel(f"no value for {sorted(missing)}: parameters and buffers must not change after building")
 
-    def __call__(self, theta: Theta, examples: Examples, statistics: Mapping[str, Tensor] | None = None) -> object:
-        """The module's output at θ."""
+    def __call__(
+        self,
+        theta: Theta,
+        examples: Examples,
+        statistics: Mapping[str, Tensor] | None = None,
+        with_targets: bool = False,
+    ) -> object:
+        """The module's output at θ; a module ``with_targets`` is called with inputs and targets, one argument each."""
         tensors = dict(self.constants)
         if self.volatile:
             tensors |= clone_tied({name: tensors[name] for name in self.volatile if name in tensors})
@@ -70,11 +76,13 @@ class Functional:
                 tensors[name] = value
         for names, piece in zip(self.slots, self.layout.pieces(theta), strict=True):
             tensors |= dict.fromkeys(names, piece)
-        keys = examples.keys
-        args = examples.leaves if keys is None else ()
-        kwargs = {} if keys is None else dict(zip(keys, examples.leaves, strict=True))
+        inputs = examples.inputs
+        args: tuple[object, ...] = (inputs, examples.targets) if with_targets else examples.leaves
+        kwargs: Mapping[str, Tensor] = {}
+        if isinstance(inputs, Mapping) and not with_targets:
+            args, kwargs = (), inputs
         # Every tied name is given and that none is missing was checked once, so that torch need not search each time.
-        return functional_call(self.module, tensors, args, kwargs, tie_weights=False, strict=False)
+        return functional_call(self.module, tensors, args, dict(kwargs), tie_weights=False, strict=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +96,9 @@ class Computation:
         statistics: the buffers that hold running statistics, by name.
         loss_fn: the loss.
         chunk: the most examples in one forward pass.
+        block: the most examples in one forward pass where their number changes nothing but the speed.
         draws: whether training draws at random (dropout), so that each model needs a seed of its own.
+        own_step: whether ``training`` is the user's own training step, which returns the loss itself.
     """
 
     evaluating: Functional
@@ -97,7 +107,9 @@ class Computation:
     statistics: Mapping[str, Tensor]
     loss_fn: Criterion
     chunk: int
+    block: int
     draws: bool = True
+    own_step: bool = False
 
     def estimate(self, theta: Theta, train: Examples) -> dict[str, Tensor]:
         """Running statistics of θ on the training inputs: the average over its chunks, in order.
@@ -117,7 +129,7 @@ class Computation:
         means = []
         for examples, criteria in wanted:
             totals = torch.zeros(len(criteria), dtype=torch.float64, device=theta.device)
-            for part in examples.chunks(self.chunk):
+            for part in examples.chunks(self.block):
                 output = self.evaluating(theta, part, statistics)
                 totals = totals + len(part) * torch.stack([number(fn(output, part.targets), theta) for fn in criteria])
             means.append(totals / len(examples))
@@ -126,6 +138,11 @@ class Computation:
     def loss(self, theta: Theta, rows: Int64[Tensor, " n"] | None, examples: Examples) -> Float[Tensor, ""]:
         """Mean training loss over ``rows`` of the examples (None: over all)."""
         batch = examples if rows is None else examples.take(rows)
+        if self.own_step:
+            loss = self.training(theta, batch, with_targets=True)
+            if not isinstance(loss, Tensor) or loss.ndim:
+                raise InvalidModel("training_step must return one tensor without axes: the mean loss of its minibatch")
+            return loss
         return self.loss_fn(self.training(theta, batch), batch.targets)
 
 

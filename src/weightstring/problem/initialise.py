@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from weightstring.errors import InvalidModel
 
 CPU = torch.device("cpu")
+
+_generators = threading.RLock()
+"""Torch's generators are those of the whole process: threads must take turns with them."""
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """
     # Only the generators in use: torch.manual_seed would reset those of every other GPU as well.
     cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
+    with _generators, torch.random.fork_rng(devices=[device] if cuda else []):
         torch.default_generator.manual_seed(seed)
         if cuda:
             with torch.cuda.device(device):

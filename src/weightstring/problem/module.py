@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from weightstring.arrays import Rows, Theta, Thetas, Values
+from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.descent import Check
 from weightstring.problem import checks
-from weightstring.problem.assemble import adopt, adopt_loss, assemble
+from weightstring.problem.arithmetic import Arithmetic, Chosen
+from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assemble
 from weightstring.problem.buffers import resolve, statistics_names
 from weightstring.problem.checkpoint import Template
-from weightstring.problem.data import Examples, Source, by_prefix, read
+from weightstring.problem.data import Examples, Source, by_prefix, read, sample
 from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
-from weightstring.problem.engine import (
-    EngineChoice,
-    Trial,
-    engine_named,
-    gradient_models,
-    measure_models,
-    threads,
-    width,
-)
+from weightstring.problem.engines import EngineChoice, Trial, Workload
+from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Criterion
 from weightstring.problem.initialise import random_copy
 from weightstring.protocol import Gradient, Recipe
+
+SCREENING_EXAMPLES = 1000
+
+SCREENING_PAYS = 4
+"""How many times as many examples the evaluation set must have."""
 
 
 class ModuleProblem:
@@ -57,8 +57,12 @@ class ModuleProblem:
         buffers: BatchNorm's running statistics: ``"recalibrate"`` re-estimates them on the training
             inputs for each θ, ``"frozen"`` keeps net's; None: recalibrate where there are any.
         recipe: how to descend this loss unless told otherwise.
-        engine: how several models are computed: ``"loop"``, ``"vmap"``, or ``"auto"``, which tries both.
+        engine: how several models are computed: ``"loop"``, ``"vmap"``, ``"stack"`` or ``"compiled"``;
+            ``"auto"`` tries all but the last, ``"fastest"`` that one too, which may take a minute.
         initialise: draws a random model in place; None: each module's own ``reset_parameters``.
+        training_step: ``training_step(net, inputs, targets)`` returns the mean loss of a minibatch, in place
+            of ``loss_fn(net(inputs), targets)``: for augmentation, autocast or further terms of the loss. It
+            may draw from torch's generators; the level of a descent is measured on ``loss_fn`` all the same.
 
     Raises:
         InvalidModel: the module cannot be used as it is.
@@ -90,6 +94,7 @@ class ModuleProblem:
         recipe: Recipe | None = None,
         engine: str = "auto",
         initialise: Callable[[nn.Module], None] | None = None,
+        training_step: TrainingStep | None = None,
     ) -> None:
         metrics = {} if metrics is None else metrics
         recipe = Recipe() if recipe is None else recipe
@@ -115,17 +120,21 @@ class ModuleProblem:
 
         loss_fn = adopt_loss(loss_fn, self._net)
         self._criteria: dict[str, Criterion] = {"loss": loss_fn, **metrics}
-        self._computation = assemble(self._net, loss_fn, self._buffers, chunk)
+        self._computation = assemble(self._net, loss_fn, self._buffers, chunk, training_step)
+        self._training_step = training_step
         self._theta = self._layout.flatten(named_tensors(self._net))
         original = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
         state = self._net.state_dict(keep_vars=True)
         self._template = Template(self._layout, state, statistics_names(self._net), original)
         findings = checks.check_all(self._computation, self._theta, self._data, metrics, self._batch_size)
-        self._elements = findings.elements
-        self._computation = replace(self._computation, draws=findings.draws)
-        self._choice: EngineChoice | None = None
-        if engine != "auto":
-            self.use_engine(engine)
+        # On a CPU, activations that leave its cache cost more than the passes that smaller blocks add.
+        block = chunk if self._device.type == "cuda" else min(chunk, width(1, findings.activations, BLOCK_ELEMENTS))
+        self._computation = replace(self._computation, draws=findings.draws, block=block)
+        self._workload = Workload(self._computation, self._train, findings.elements)
+        self._chosen = Chosen(self._trial())
+        self._arithmetic = Arithmetic(self._workload, self._chosen)
+        self._screening: ModuleProblem | None = None
+        self.use_engine(engine)
 
     @property
     def size(self) -> int:
@@ -212,6 +221,58 @@ class ModuleProblem:
             InvalidCheckpoint: models of another size or dtype.
         """
         self._layout.check(thetas, 2, self._device)
+        names, wanted = self._wanted(quantities)
+        if not names or not len(thetas):
+            return {name: torch.empty(len(thetas), dtype=torch.float64) for name in quantities}
+        return _columns(quantities, names, self._arithmetic.measure(thetas, wanted))
+
+    @property
+    def shares_along(self) -> bool:
+        """Whether the models of one segment are measured cheaper together: see :meth:`measure_along`."""
+        return self._arithmetic.along is not None
+
+    def measure_along(
+        self, a: Theta, b: Theta, ts: Positions, quantities: Sequence[str] = ("loss",)
+    ) -> dict[str, Values]:
+        """Measure the models (1 − t) a + t b at positions ``ts`` (T,): float64 values (T,) on the CPU, by name.
+
+        Where a wide linear layer comes first, its two products at the ends serve every t. What is found
+        at one t does not depend on the others.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            InvalidCheckpoint: ends of another size or dtype.
+        """
+        for end in (a, b):
+            self._layout.check(end, 1, self._device)
+        names, wanted = self._wanted(quantities)
+        along = self._arithmetic.along
+        if along is None or not names:
+            return self.measure(torch.lerp(a, b, ts.to(a).unsqueeze(1)), quantities)
+        return _columns(quantities, names, self._arithmetic.measure_along(along, a, b, ts, wanted))
+
+    @property
+    def screening(self) -> ModuleProblem | None:
+        """The same loss measured on a fixed part of each data set, for a cheap first look.
+
+        None where the evaluation set is so small that looking twice would gain nothing.
+        """
+        if len(self._sets[""]) < SCREENING_PAYS * SCREENING_EXAMPLES:
+            return None
+        if self._screening is None:
+            self._screening = self._on_part_of_the_data()
+        return self._screening
+
+    def _on_part_of_the_data(self) -> ModuleProblem:
+        part = copy.copy(self)
+        part._data = {name: sample(data, SCREENING_EXAMPLES) for name, data in self._data.items()}
+        part._train = part._data["train"]
+        part._sets = by_prefix(part._data)
+        part._arithmetic = self._arithmetic.on(replace(self._workload, train=part._train))
+        return part
+
+    def _wanted(self, quantities: Sequence[str]) -> tuple[list[str], list[tuple[Examples, list[Criterion]]]]:
+        """The quantities' names in the order in which they are measured, set by set."""
         checks.check_quantities(quantities, self.quantities)
         names: list[str] = []
         wanted: list[tuple[Examples, list[Criterion]]] = []
@@ -219,13 +280,7 @@ class ModuleProblem:
             criteria = {prefix + name: fn for name, fn in self._criteria.items() if prefix + name in quantities}
             names += criteria
             wanted += [(examples, list(criteria.values()))] if criteria else []
-        if not names or not len(thetas):
-            return {name: torch.empty(len(thetas), dtype=torch.float64) for name in quantities}
-        largest = max(len(examples) for examples in self._data.values())
-        engine = self.engine_choice().name
-        at_once = width(engine, min(largest, self._computation.chunk), self._elements)
-        values = measure_models(self._computation, thetas, self._train, wanted, engine, at_once).cpu()
-        return {name: values[:, names.index(name)].clone() for name in quantities}
+        return names, wanted
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Mean training losses (B,) of B models (B, P) on their own rows (B, n), and gradients (B, P).
@@ -235,7 +290,7 @@ class ModuleProblem:
 
         Raises:
             InvalidCheckpoint: models of another size or dtype.
-            InvalidSetting: rows that are not (B, n) int64.
+            InvalidSetting: rows that are not (B, n) int64, or not even one model fits into memory.
         """
         self._layout.check(thetas, 2, self._device)
         if rows is not None:
@@ -243,36 +298,24 @@ class ModuleProblem:
             rows = rows.to(self._device)
         if not len(thetas):
             return Gradient(thetas.new_zeros(0), torch.zeros_like(thetas))
-        chunk = min(len(self._train), self._computation.chunk)
-        examples = chunk if rows is None else rows.shape[1]
-        at_once = 1 if len(thetas) == 1 else width(self.engine_choice().name, examples, self._elements)
-        return gradient_models(self._computation, thetas, self._train, rows, at_once)
+        return self._arithmetic.gradient(thetas, rows)
 
     def engine_choice(self) -> EngineChoice:
         """Which engine and how many threads compute, and why; a trial of about a second the first time."""
-        if self._choice is None:
-            self._choice = self._trial().choose()
-        return self._choice
+        return self._chosen.choice
 
     def use_engine(self, name: str) -> None:
-        """Compute several models by ``"loop"`` or ``"vmap"``.
+        """Compute several models by an engine: see ``engine`` of :class:`ModuleProblem`.
 
         Raises:
-            InvalidSetting: neither of the two.
-            InvalidModel: vmap cannot run the module.
+            InvalidSetting: none of these.
+            InvalidModel: that engine cannot run the module.
         """
-        vmapped = engine_named(name) == "vmap"
-        self._choice = self._trial().require() if vmapped else EngineChoice("loop", "loop: set by the caller")
+        self._chosen.use(name)
 
-    @contextmanager
-    def computing_by(self, name: str) -> Iterator[None]:
+    def computing_by(self, name: str) -> AbstractContextManager[None]:
         """Compute by an engine for a while, as a resumed run must repeat its choice; see :meth:`use_engine`."""
-        before = self._choice
-        self.use_engine(name)
-        try:
-            yield
-        finally:
-            self._choice = before
+        return self._chosen.using(name)
 
     def initial(self, seed: int) -> Theta:
         """A random model (P,), the same on every device; frozen parameters stay net's.
@@ -312,10 +355,7 @@ class ModuleProblem:
         True
         """
         start = self.initial(seed)
-        with threads(self.engine_choice().threads):
-            return fit_from(
-                self, start, seed=seed, until=until, max_steps=max_steps, quantity=quantity, on_check=on_check
-            )
+        return fit_from(self, start, seed=seed, until=until, max_steps=max_steps, quantity=quantity, on_check=on_check)
 
     def fingerprint(self) -> str:
         """SHA-256 of all that determines a result: module, constants, data, loss, settings.
@@ -332,16 +372,21 @@ class ModuleProblem:
             *(f"{name} {examples.digest()}" for name, examples in self._data.items()),
             *(f"{name} {callable_name(criterion)}" for name, criterion in self._criteria.items()),
             f"{self._buffers} {self._batch_size} {self._computation.chunk}",
+            "" if self._training_step is None else callable_name(self._training_step),
             f"{replace(self._recipe, options={})} {sorted(self._recipe.options.items())}",
         )
 
     def _trial(self) -> Trial:
         return Trial(
-            computation=self._computation,
+            work=self._workload,
             theta=self._theta,
-            train=self._train,
             evaluation=self._sets[""],
             criteria=list(self._criteria.values()),
             batch_size=min(self._batch_size or len(self._train), self._computation.chunk),
-            elements=self._elements,
         )
+
+
+def _columns(quantities: Sequence[str], names: Sequence[str], values: Tensor) -> dict[str, Values]:
+    """Measured values (B, Q) by name, in the order asked for."""
+    on_cpu = values.cpu()
+    return {name: on_cpu[:, names.index(name)].clone() for name in quantities}

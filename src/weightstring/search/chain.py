@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
-from weightstring.arrays import Theta, Thetas
+from weightstring.arrays import Theta
 from weightstring.path import Segment
 from weightstring.search.jobs import Measure, Measured
 
@@ -65,6 +63,12 @@ class Link:
         """Its largest sample; -inf before it was measured."""
         return self.measured.top.value if self.measured else -math.inf
 
+    @property
+    def heights(self) -> dict[float, float]:
+        """The heights known on it, by t: its ends and the peaks that were measured."""
+        peaks = dict(self.measured.peaks) if self.measured else {}
+        return {**peaks, 0.0: self.left.value, 1.0: self.right.value}
+
     def measure(self, threshold: float) -> Measure:
         """The job that measures it."""
         return Measure(self.name, self.segment, (self.left.value, self.right.value), threshold)
@@ -76,11 +80,6 @@ Chain = tuple[Link, ...]
 def beads_of(chain: Sequence[Link]) -> tuple[Bead, ...]:
     """The beads along a chain, its ends included."""
     return (chain[0].left, *(link.right for link in chain))
-
-
-def thetas_of(chain: Sequence[Link]) -> Thetas:
-    """The models along a chain (n, P)."""
-    return torch.stack([bead.theta for bead in beads_of(chain)])
 
 
 def is_string(chain: Sequence[Link]) -> bool:

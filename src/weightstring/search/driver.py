@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -15,7 +15,7 @@ from weightstring.descent import Check, Descended
 from weightstring.errors import InvalidRun
 from weightstring.path import Connected, Outcome, Reason, Unresolved
 from weightstring.search.chain import Chain, is_string
-from weightstring.search.executor import Executor, Tick
+from weightstring.search.executor import Executor
 from weightstring.search.jobs import Descend, Job, Measured, Result, from_record, to_record
 from weightstring.search.stopping import Progress, StopRule
 from weightstring.search.strategy import Strategy, Task
@@ -34,7 +34,9 @@ class Event:
         done: how many of them are done.
         beads: beads on the string before it, ends counted.
         open: segments over the threshold before it.
-        descents: how far its descents are; None while segments are measured.
+        descents: how far the descents are; None while segments are measured.
+        searches: how many searches are under way side by side; the rest is of the first of them.
+        finished: how many are over.
     """
 
     round: int
@@ -43,6 +45,8 @@ class Event:
     beads: int
     open: int
     descents: Check | None
+    searches: int = 1
+    finished: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,25 @@ class Search(Generic[State]):
     rounds: tuple[RoundRecord, ...]
 
 
-class _GiveUp(Exception):
-    """Ends the round under way."""
+@dataclass(frozen=True)
+class Asked(Generic[State]):
+    """A search to be run.
+
+    Args:
+        strategy: how.
+        task: what for.
+        stop: when to stop without a string.
+        journal: where its rounds are written, and those of an earlier session found.
+    """
+
+    strategy: Strategy[State]
+    task: Task
+    stop: StopRule
+    journal: Journal
+
+
+class _OutOfTime(Exception):
+    """Ends the rounds under way of those searches whose time is up."""
 
 
 def run(
@@ -68,39 +89,152 @@ def run(
     journal: Journal,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> Search[State]:
-    """Search until the strategy is done, gives up, or ``stop`` says so.
+    """Search until the strategy is done, gives up, or ``stop`` says so; see :func:`run_all`."""
+    (search,) = run_all([Asked(strategy, task, stop, journal)], executor, on_event=on_event)
+    return search
 
-    Rounds found in the journal are absorbed again instead of run. A round is written whole, and only
+
+def run_all(
+    asked: Sequence[Asked[State]], executor: Executor, *, on_event: Callable[[Event], None] = lambda event: None
+) -> list[Search[State]]:
+    """Run any number of searches side by side: each goes on as soon as its own round is done.
+
+    Rounds found in a journal are absorbed again instead of run. A round is written whole, and only
     then absorbed: one that is interrupted leaves no trace and is run again when the search is resumed.
 
     Raises:
-        InvalidRun: the journal is not that of this search.
+        InvalidRun: a journal is not that of its search.
     """
-    state = strategy.start(task)
-    rounds: list[RoundRecord] = []
-    for old in journal.replay():
-        state = _replay(strategy, state, old, rounds)
-    while True:
+    under_way = {i: _UnderWay(a) for i, a in enumerate(asked)}
+    over: dict[int, Search[State]] = {}
+    # The clock is asked for very often; mostly nobody wants to know.
+    timed = any(a.stop.timed for a in asked)
+
+    def propose(i: int) -> None:
+        """Submit a search's next round, or end it."""
+        verdict = under_way[i].propose()
+        if verdict is None:
+            for job in under_way[i].jobs:
+                executor.submit((i, job.name), job)
+        else:
+            over[i] = verdict
+            del under_way[i]
+
+    def tick(descents: Check | None) -> None:
+        first = next(iter(under_way.values()))
+        on_event(first.event(descents, len(asked), len(over)))
+        if timed and any(search.out_of_time for search in under_way.values()):
+            raise _OutOfTime
+
+    def give_up(i: int, reason: Reason) -> None:
+        executor.cancel([(i, job.name) for job in under_way[i].jobs])
+        over[i] = under_way.pop(i).give_up(reason)
+
+    try:
+        for i in range(len(asked)):
+            propose(i)
+        while under_way:
+            try:
+                collected = executor.collect(tick)
+            except _OutOfTime:
+                for i in [i for i, search in under_way.items() if search.out_of_time]:
+                    give_up(i, "time")
+                continue
+            for (i, name), result in collected:
+                under_way[i].results[name] = result
+            for i in dict.fromkeys(i for (i, _), _ in collected):
+                if under_way[i].absorb():
+                    propose(i)
+    except KeyboardInterrupt:
+        for i in list(under_way):
+            give_up(i, "interrupted")
+    return [over[i] for i in range(len(asked))]
+
+
+class _UnderWay(Generic[State]):
+    """One search: its state, and the round of jobs that is being run for it."""
+
+    def __init__(self, asked: Asked[State]) -> None:
+        self._asked = asked
+        self._rounds: list[RoundRecord] = []
+        self._state = asked.strategy.start(asked.task)
+        self._started = time.monotonic()
+        self._progress = Progress()
+        self.jobs: tuple[Job, ...] = ()
+        self.results: dict[str, Result] = {}
+        for old in asked.journal.replay():
+            self._state = _replay(asked.strategy, self._state, old, self._rounds)
+
+    @property
+    def _chain(self) -> Chain:
+        return self._asked.strategy.chain(self._state)
+
+    def propose(self) -> Search[State] | None:
+        """Begin the next round; or the verdict, where there is none."""
+        strategy, state = self._asked.strategy, self._state
+        self.jobs, self.results = (), {}
         if failure := strategy.failure(state):
-            return _stopped(strategy, state, failure, rounds)
+            return _stopped(strategy, state, failure, self._rounds)
         jobs = strategy.propose(state)
         if not jobs:
-            return Search(state, strategy.chain(state), Connected(), tuple(rounds))
-        if reason := stop.reason(_progress(strategy.chain(state), jobs, rounds, 0.0)):
-            return _stopped(strategy, state, reason, rounds)
-        started = time.monotonic()
-        try:
-            results = executor.run(jobs, _ticker(strategy.chain(state), jobs, rounds, stop, started, on_event))
-        except (_GiveUp, KeyboardInterrupt) as ended:
-            # The round is lost, but its time was spent: a budget covers all sessions of a run.
-            lost = time.monotonic() - started
-            journal.append(Round((), (), None, lost))
-            rounds.append(_summary(strategy.chain(state), [], lost))
-            return _stopped(strategy, state, "time" if isinstance(ended, _GiveUp) else "interrupted", rounds)
-        seconds = time.monotonic() - started
-        journal.append(_pack(jobs, results, seconds))
-        state = strategy.absorb(state, {job.name: result for job, result in zip(jobs, results, strict=True)})
-        rounds.append(_summary(strategy.chain(state), results, seconds))
+            return Search(state, self._chain, Connected(), tuple(self._rounds))
+        self._progress = _progress(self._chain, jobs, self._rounds)
+        if reason := self._asked.stop.reason(self._progress):
+            return _stopped(strategy, state, reason, self._rounds)
+        self.jobs, self._started = jobs, time.monotonic()
+        return None
+
+    def absorb(self) -> bool:
+        """Write the round down and absorb it, if all its results are there."""
+        if len(self.results) < len(self.jobs):
+            return False
+        results = [self.results[job.name] for job in self.jobs]
+        seconds = self._seconds
+        kept = self._asked.journal.append(_pack(self.jobs, results, seconds))
+        results = _as_kept(results, kept)
+        named = {job.name: result for job, result in zip(self.jobs, results, strict=True)}
+        self._state = self._asked.strategy.absorb(self._state, named)
+        self._rounds.append(_summary(self._chain, results, seconds))
+        return True
+
+    def give_up(self, reason: Reason) -> Search[State]:
+        """End the search amid a round, which is lost; its time was spent, and a budget covers all sessions of a run."""
+        lost = self._seconds if self.jobs else 0.0
+        self._asked.journal.append(Round((), (), None, lost))
+        self._rounds.append(_summary(self._chain, [], lost))
+        return _stopped(self._asked.strategy, self._state, reason, self._rounds)
+
+    @property
+    def _seconds(self) -> float:
+        """Spent on the round so far."""
+        return max(0.0, time.monotonic() - self._started)
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether a budget of seconds is spent."""
+        now = replace(self._progress, seconds=self._progress.seconds + self._seconds)
+        return self._asked.stop.reason(now) == "time"
+
+    def event(self, descents: Check | None, searches: int, finished: int) -> Event:
+        """How far it is."""
+        still_open = sum(link.open for link in self._chain)
+        done = len(self.results) + (descents.finished if descents and not self.results else 0)
+        return Event(
+            len(self._rounds),
+            len(self.jobs),
+            min(done, len(self.jobs)),
+            len(self._chain) + 1,
+            still_open,
+            descents,
+            searches,
+            finished,
+        )
+
+
+def _as_kept(results: Sequence[Result], kept: torch.Tensor | None) -> list[Result]:
+    """Results whose θ are those that the journal holds: on disk, where there is one."""
+    thetas = iter(() if kept is None else kept)
+    return [result._replace(theta=next(thetas)) if isinstance(result, Descended) else result for result in results]
 
 
 def _stopped(strategy: Strategy[State], state: State, reason: Reason, rounds: Sequence[RoundRecord]) -> Search[State]:
@@ -145,32 +279,13 @@ def _pack(jobs: Sequence[Job], results: Sequence[Result], seconds: float) -> Rou
     )
 
 
-def _progress(chain: Chain, jobs: Sequence[Job], rounds: Sequence[RoundRecord], seconds: float) -> Progress:
+def _progress(chain: Chain, jobs: Sequence[Job], rounds: Sequence[RoundRecord]) -> Progress:
     return Progress(
         beads=len(chain) + 1,
         pending=sum(isinstance(job, Descend) for job in jobs),
         steps=sum(r.steps for r in rounds),
-        seconds=seconds + sum(r.seconds for r in rounds),
+        seconds=sum(r.seconds for r in rounds),
     )
-
-
-def _ticker(
-    chain: Chain,
-    jobs: Sequence[Job],
-    rounds: Sequence[RoundRecord],
-    stop: StopRule,
-    started: float,
-    on_event: Callable[[Event], None],
-) -> Tick:
-    """Tells the display how far the round is, and ends it when its time is up."""
-    beads, still_open = len(chain) + 1, sum(link.open for link in chain)
-
-    def tick(done: int, descents: Check | None) -> None:
-        on_event(Event(len(rounds), len(jobs), done, beads, still_open, descents))
-        if stop.reason(_progress(chain, jobs, rounds, time.monotonic() - started)) == "time":
-            raise _GiveUp
-
-    return tick
 
 
 def _summary(chain: Chain, results: Sequence[Result], seconds: float) -> RoundRecord:

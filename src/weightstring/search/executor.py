@@ -1,31 +1,43 @@
-"""Run a round's jobs: all its descents in one batch, all its segments in another."""
+"""What runs jobs, and the executor that runs them side by side in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from weightstring.descent import Check, descend
-from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate
+from weightstring.descent import Check, Descents
+from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate, reject
+from weightstring.path.maximum import ACCEPT_GRID, GRID
 from weightstring.protocol import Recipe
 from weightstring.search.jobs import Descend, Job, Measure, Measured, Result
 
-Tick = Callable[[int, Check | None], None]
-"""Called now and then with the number of jobs done and how far the descents are; raises to give the round up."""
+Key = tuple[int, str]
+"""Names a job among those of several searches: which search, and its place there."""
+
+Tick = Callable[[Check | None], None]
+"""Called now and then with how far the descents are; it may raise, and nothing that is done is lost."""
 
 
 @runtime_checkable
 class Executor(Protocol):
-    """Whatever can run jobs: one result for each, in order."""
+    """Whatever can run jobs, which are independent of each other."""
 
-    def run(self, jobs: Sequence[Job], tick: Tick) -> list[Result]:
-        """Run ``jobs``, which are independent of each other."""
+    def submit(self, key: Key, job: Job) -> None:
+        """Take in a job."""
+
+    def collect(self, tick: Tick) -> list[tuple[Key, Result]]:
+        """Work, or wait, for a while; the results that have come up since the last time, each once."""
+
+    def cancel(self, keys: Collection[Key]) -> None:
+        """Give jobs up: nothing will be collected for them."""
 
 
-@dataclass(frozen=True)
+MEASURE_AT = 8
+"""Segments are measured when there is one to so many descents under way."""
+
+
 class Batched:
-    """Runs the jobs of a round side by side in this process.
+    """Runs jobs side by side in this process: all descents in one batch, all segments in another.
 
     Args:
         bound: the quantity that the threshold binds, and through it the problem.
@@ -34,28 +46,56 @@ class Batched:
         width: descents side by side.
     """
 
-    bound: Bound
-    seed: int
-    recipe: Recipe
-    width: int
-
-    def run(self, jobs: Sequence[Job], tick: Tick) -> list[Result]:
-        """Run ``jobs``; descents first, then measurements."""
-        descents = [job.start for job in jobs if isinstance(job, Descend)]
-        measures = [job for job in jobs if isinstance(job, Measure)]
-        descended = iter(
-            descend(
-                self.bound.problem,
-                self.bound,
-                descents,
-                seed=self.seed,
-                recipe=self.recipe,
-                width=self.width,
-                on_check=lambda check: tick(check.finished, check),
-            )
+    def __init__(self, bound: Bound, seed: int, recipe: Recipe, width: int) -> None:
+        self._bound = bound
+        self._check: Check | None = None
+        self._descents = Descents(
+            bound.problem,
+            bound,
+            seed=seed,
+            recipe=recipe,
+            width=width,
+            screening=bound.screening,
+            on_check=self._note,
         )
-        measured = iter(measure(self.bound, measures, lambda: tick(len(descents), None)))
-        return [next(descended) if isinstance(job, Descend) else next(measured) for job in jobs]
+        self._descending: dict[int, Key] = {}
+        self._measuring: dict[Key, Measure] = {}
+        self._ready: list[tuple[Key, Result]] = []
+
+    def submit(self, key: Key, job: Job) -> None:
+        """Take in a job."""
+        if isinstance(job, Descend):
+            self._descending[self._descents.add(job.start)] = key
+        else:
+            self._measuring[key] = job
+
+    def collect(self, tick: Tick) -> list[tuple[Key, Result]]:
+        """Measure all segments there are, or descend until the next measurement.
+
+        Of many searches some wait to be measured while others descend: a few wait for more, as measuring
+        them together costs little more than one.
+        """
+        if len(self._measuring) * MEASURE_AT > self._descents.running:
+            keys, jobs = list(self._measuring), list(self._measuring.values())
+            self._ready += zip(keys, measure(self._bound, jobs, lambda: tick(None)), strict=True)
+            self._measuring.clear()
+        elif not self._descents.idle:
+            finished = self._descents.advance()
+            self._ready += [(self._descending.pop(number), result) for number, result in finished.items()]
+            tick(self._check)
+        ready, self._ready = self._ready, []
+        return ready
+
+    def cancel(self, keys: Collection[Key]) -> None:
+        """Give jobs up."""
+        self._measuring = {key: job for key, job in self._measuring.items() if key not in keys}
+        given_up = {number for number, key in self._descending.items() if key in keys}
+        self._descents.cancel(given_up)
+        self._descending = {number: key for number, key in self._descending.items() if number not in given_up}
+        self._ready = [entry for entry in self._ready if entry[0] not in keys]
+
+    def _note(self, check: Check) -> None:
+        self._check = check
 
 
 def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
@@ -64,10 +104,23 @@ def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None])
     accepted: list[bool] = [False] * len(jobs)
     for threshold in dict.fromkeys(job.threshold for job in jobs):
         same = [i for i, job in enumerate(jobs) if job.threshold == threshold]
-        for i, good in zip(same, accept(bound, [samples[i] for i in same], threshold, on_chunk), strict=True):
+        found = _accepted(bound, [samples[i] for i in same], threshold, on_chunk)
+        for i, good in zip(same, found, strict=True):
             accepted[i] = good
-    locate(bound, [s for s, good in zip(samples, accepted, strict=True) if not good], on_chunk)
     return [
         Measured(good, tuple(s.peaks()[:MAX_PEAKS]), len(s.heights) - 2)
         for s, good in zip(samples, accepted, strict=True)
     ]
+
+
+def _accepted(bound: Bound, samples: Sequence[Samples], threshold: float, on_chunk: Callable[[], None]) -> list[bool]:
+    """Which segments are under the threshold; the maximum of the others is located."""
+    screening = bound.screening
+    rejected = [False] * len(samples)
+    if screening is not None:
+        rejected = reject(bound, screening, samples, threshold, on_chunk)
+    left = [s for s, bad in zip(samples, rejected, strict=True) if not bad]
+    under = accept(bound, left, threshold, on_chunk, ACCEPT_GRID if screening is None else GRID)
+    locate(bound, [s for s, good in zip(left, under, strict=True) if not good], on_chunk)
+    verdicts = iter(under)
+    return [not bad and next(verdicts) for bad in rejected]

@@ -8,6 +8,9 @@
 
 All open segments of the string go through a step together, so that their beads share a batch. A
 string that is closed loses its superfluous beads at the end.
+
+Beside an end that lies at L0 itself beads would crowd without end. Where a segment at such an end is
+still open after two splits, the end gets a neighbour first, by descent from itself.
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Evidence, Reason
 from weightstring.search import pruning
 from weightstring.search.chain import Bead, Chain, Link, is_string
-from weightstring.search.jobs import Job, Measured, Result
+from weightstring.search.jobs import Descend, Job, Measured, Result
 from weightstring.search.pruning import Pruning
-from weightstring.search.starts import Insert, aim, descent_from_bead, descent_from_link
+from weightstring.search.starts import Insert, aim, descent_from_bead, descent_from_link, neighbour_name
 from weightstring.search.strategy import Task
+
+CROWDED_DEPTH = 2
+"""Depth from which an end in (α L0, L0] gets a neighbour: most never need one, and its descent is long."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class GreedyState:
     Args:
         task: what is asked.
         chain: the links of the string, in order.
-        crowded: ends that lie in (α L0, L0] and still want a neighbour of their own.
+        crowded: ends that lie in (α L0, L0] and may still want a neighbour of their own.
+        split: links that were over the threshold and were split.
         created: beads made so far; names the next one.
         measured: (depth, largest sample, accepted) of every segment measured so far.
         failures: what each failed descent reached.
@@ -45,6 +52,7 @@ class GreedyState:
     task: Task
     chain: Chain
     crowded: tuple[Bead, ...] = ()
+    split: tuple[Link, ...] = ()
     created: int = 0
     measured: tuple[tuple[int, float, bool], ...] = ()
     failures: tuple[float, ...] = ()
@@ -85,7 +93,6 @@ class Greedy:
 
     def start(self, task: Task) -> GreedyState:
         """The string is the segment between the ends."""
-        # Beads would crowd without end beside an end that lies at L0 itself.
         crowded = tuple(end for end in task.ends if end.value > aim(task.threshold, self.alpha))
         return GreedyState(task, (Link(*task.ends),), crowded)
 
@@ -98,35 +105,42 @@ class Greedy:
         unmeasured = [link for link in state.chain if link.measured is None]
         if unmeasured:  # Steps 2 and 4.
             return tuple(link.measure(state.task.threshold) for link in unmeasured)
-        if state.crowded:
-            return tuple(descent_from_bead(end, state.task, self.alpha) for end in state.crowded)
-        return tuple(  # Step 3.
-            descent_from_link(link, state.task, self.alpha, self.insert) for link in state.chain if link.open
-        )
+        return tuple(self._descent(state, link) for link in state.chain if link.open)  # Step 3.
+
+    def _descent(self, state: GreedyState, link: Link) -> Descend:
+        """The next descent for an open link."""
+        end = _crowded_end(state, link)
+        if end is not None:
+            return descent_from_bead(end, state.task, self.alpha)
+        return descent_from_link(link, state.task, self.alpha, self.insert)
 
     def absorb(self, state: GreedyState, results: Mapping[str, Result]) -> GreedyState:
         """Close, split or retry each segment as its result says."""
         if state.pruned is not None:
             return replace(state, pruned=pruning.absorb(state.pruned, results))
-        if state.crowded and all(link.measured for link in state.chain):
-            return _with_neighbours(state, results)
         chain: list[Link] = []
         for link in state.chain:
+            end = _crowded_end(state, link)
             result = results.get(link.name if link.measured is None else link.descent_name)
-            if isinstance(result, Measured):
+            if end is not None and (beside := results.get(neighbour_name(end))):
+                chain += _with_neighbour(link, end, beside)
+                state = replace(state, crowded=tuple(other for other in state.crowded if other is not end))
+            elif isinstance(result, Measured):
                 chain.append(replace(link, measured=result))
                 state = replace(state, measured=(*state.measured, (link.depth, result.top.value, result.accepted)))
             elif isinstance(result, Descended) and result.status == "reached":  # Steps 4 and 5.
                 bead = Bead(str(state.created), result.theta, result.value)
                 chain += [Link(link.left, bead, link.depth + 1), Link(bead, link.right, link.depth + 1)]
-                state = replace(state, created=state.created + 1)
+                state = replace(state, created=state.created + 1, split=(*state.split, link))
             elif isinstance(result, Descended):
                 chain.append(replace(link, attempts=link.attempts + 1))
                 state = replace(state, failures=(*state.failures, result.value))
             else:
                 chain.append(link)
-        closed = Pruning(tuple(chain), state.task.threshold, {}) if is_string(chain) else None
-        return replace(state, chain=tuple(chain), pruned=closed)
+        if not is_string(chain):
+            return replace(state, chain=tuple(chain))
+        too_high = {link.name: link for link in state.split}
+        return replace(state, chain=tuple(chain), pruned=Pruning(tuple(chain), state.task.threshold, too_high))
 
     def failure(self, state: GreedyState) -> Reason | None:
         """``depth`` or ``descent_failed`` once a segment can be neither closed nor split."""
@@ -158,19 +172,16 @@ class Greedy:
         )
 
 
-def _with_neighbours(state: GreedyState, results: Mapping[str, Result]) -> GreedyState:
-    """The first segment, its crowded ends replaced by what descent from them reached."""
-    (first,) = state.chain
-    left, right = (_neighbour(end, results) for end in (first.left, first.right))
-    if left is first.left and right is first.right:
-        return replace(state, crowded=())
-    links = [Link(first.left, left), Link(left, right), Link(right, first.right)]
-    return replace(state, chain=tuple(link for link in links if link.left is not link.right), crowded=())
+def _crowded_end(state: GreedyState, link: Link) -> Bead | None:
+    """The end of an open link that is to get a neighbour."""
+    if not link.open or link.depth < CROWDED_DEPTH:
+        return None
+    return next((end for end in state.crowded if end is link.left or end is link.right), None)
 
 
-def _neighbour(end: Bead, results: Mapping[str, Result]) -> Bead:
-    """The bead that descent from an end led to; the end itself where it led nowhere lower."""
-    result = results.get(f"{end.name}/neighbour")
-    if isinstance(result, Descended) and result.value < end.value:
-        return Bead(f"{end.name}'", result.theta, result.value)
-    return end
+def _with_neighbour(link: Link, end: Bead, result: Result) -> list[Link]:
+    """A link split by what descent from its end led to; the link itself where it led nowhere lower."""
+    if not isinstance(result, Descended) or result.value >= end.value:
+        return [link]
+    bead = Bead(f"{end.name}'", result.theta, result.value)
+    return [Link(link.left, bead, link.depth), Link(bead, link.right, link.depth)]

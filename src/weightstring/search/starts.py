@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 
 from weightstring.arrays import Theta
 from weightstring.descent import Start
+from weightstring.path import Segment
 from weightstring.randomness import generator
 from weightstring.search.chain import Bead, Link
 from weightstring.search.jobs import Descend
@@ -30,9 +33,15 @@ def aim(threshold: float, alpha: float) -> float:
     return threshold - (1 - alpha) * abs(threshold)
 
 
+def neighbour_name(bead: Bead) -> str:
+    """The place of the descent to a bead's neighbour."""
+    return f"{bead.name}/neighbour"
+
+
 def descent_from_bead(bead: Bead, task: Task, alpha: float) -> Descend:
     """Find a bead that lies lower a neighbour, by descent from itself."""
-    return Descend(Start(bead.theta, aim(task.threshold, alpha), task.threshold, f"{bead.name}/neighbour"))
+    level = aim(task.threshold, alpha)
+    return Descend(Start(bead.theta, level, task.threshold, neighbour_name(bead), value=bead.value))
 
 
 def descent_from_link(link: Link, task: Task, alpha: float, insert: Insert) -> Descend:
@@ -41,11 +50,12 @@ def descent_from_link(link: Link, task: Task, alpha: float, insert: Insert) -> D
     In turn: the maximum (or the midpoint, as ``insert`` says), the next peaks and the midpoint, the
     first again with a smaller and a larger learning rate, then random displacements from it.
     """
-    theta, rate = _starting_point(link, task.seed, insert)
-    return Descend(Start(theta, aim(task.threshold, alpha), task.threshold, link.descent_name, rate))
+    point, rate, value = _starting_point(link, task.seed, insert)
+    return Descend(Start(point, aim(task.threshold, alpha), task.threshold, link.descent_name, rate, value))
 
 
-def _starting_point(link: Link, seed: int, insert: Insert) -> tuple[Theta, float]:
+def _starting_point(link: Link, seed: int, insert: Insert) -> tuple[Callable[[], Theta], float, float | None]:
+    """Where to start, found when it is needed; with which learning rate; and the height there, where it is known."""
     assert link.measured is not None
     # A peak at an end of the segment is no place for a bead: it would only duplicate that end.
     peaks = [peak.t for peak in link.measured.peaks if MARGIN < peak.t < 1 - MARGIN]
@@ -54,14 +64,15 @@ def _starting_point(link: Link, seed: int, insert: Insert) -> tuple[Theta, float
     plain: list[tuple[float, float]] = [(t_star, 1.0), *((t, 1.0) for t in others[:2]), (t_star, 0.3), (t_star, 3.0)]
     if link.attempts < len(plain):
         t, rate = plain[link.attempts]
-        return link.segment.point(t), rate
-    return _displaced(link, t_star, seed), 1.0
+        known = dict(link.measured.peaks).get(t)
+        return partial(link.segment.point, t), rate, known
+    return partial(_displaced, link.segment, t_star, seed, link.descent_name), 1.0, None
 
 
-def _displaced(link: Link, t: float, seed: int) -> Theta:
-    theta = link.segment.point(t)
-    noise = torch.randn(len(theta), generator=generator(seed, "jitter", link.descent_name), dtype=torch.float64)
-    scale = JITTER * link.segment.length / float(noise.norm())
+def _displaced(segment: Segment, t: float, seed: int, place: str) -> Theta:
+    theta = segment.point(t)
+    noise = torch.randn(len(theta), generator=generator(seed, "jitter", place), dtype=torch.float64)
+    scale = JITTER * segment.length / float(noise.norm())
     return theta + (scale * noise).to(theta)
 
 

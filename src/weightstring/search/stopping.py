@@ -40,6 +40,11 @@ class StopRule(ABC):
         """The rules as JSON values, for a run's manifest."""
         return ({"rule": type(self).__name__, **asdict(self)},)  # type: ignore[call-overload]
 
+    @property
+    def timed(self) -> bool:
+        """Whether it looks at the clock, and so is asked amid a round."""
+        return True
+
     def __or__(self, other: StopRule) -> StopRule:
         return AnyOf((self, other))
 
@@ -49,6 +54,11 @@ class AnyOf(StopRule):
     """Stops when any of its rules does."""
 
     rules: tuple[StopRule, ...]
+
+    @property
+    def timed(self) -> bool:
+        """Whether one of its rules does."""
+        return any(rule.timed for rule in self.rules)
 
     def reason(self, progress: Progress) -> Reason | None:
         """The first rule's reason that has one."""
@@ -73,6 +83,11 @@ class MaxBeads(StopRule):
         if self.count < 2:
             raise InvalidSetting(f"MaxBeads({self.count}): a string has at least its two ends")
 
+    @property
+    def timed(self) -> bool:
+        """No."""
+        return False
+
     def reason(self, progress: Progress) -> Reason | None:
         """``beads`` when the next round could exceed the limit."""
         return "beads" if progress.pending and progress.beads + progress.pending > self.count else None
@@ -87,6 +102,11 @@ class MaxSteps(StopRule):
     def __post_init__(self) -> None:
         if self.count < 1:
             raise InvalidSetting(f"MaxSteps({self.count}): must be at least 1")
+
+    @property
+    def timed(self) -> bool:
+        """No."""
+        return False
 
     def reason(self, progress: Progress) -> Reason | None:
         """``steps`` when descents are due and the limit is reached."""

@@ -1,7 +1,9 @@
 """Runs on disk: what is written, when, and how it is read back."""
 
+from weightstring.store.beads import digest
 from weightstring.store.checkpoints import read_checkpoint, write_checkpoint
-from weightstring.store.directory import RunDirectory, digest, replace_file
+from weightstring.store.directory import RunDirectory
+from weightstring.store.files import replace_file
 from weightstring.store.journal import InMemory, Journal, Round
 from weightstring.store.records import Manifest, ResultRecord, RoundRecord
 

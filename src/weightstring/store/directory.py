@@ -16,25 +16,25 @@ is written after its bead file and counts once it is whole. A line that a power 
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import filelock
 import msgspec
-import safetensors
-import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
+from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun, RunLocked
+from weightstring.store.beads import digest, map_beads, read_beads, write_beads
+from weightstring.store.files import one_line, replace_file, sync_directory, writing
 from weightstring.store.journal import Round
-from weightstring.store.records import FORMAT, AnyManifest, Line, Manifest, ResultRecord
+from weightstring.store.records import FORMAT, AnyManifest, DescendedRecord, Line, Manifest, ResultRecord, flaw
 
 RecordType = TypeVar("RecordType", bound=msgspec.Struct)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that are no record: the last on lists in lists in lists."""
 
 
 class RunDirectory:
@@ -50,12 +50,12 @@ class RunDirectory:
     @property
     def exists(self) -> bool:
         """Whether a run was begun here."""
-        return (self.path / "manifest.json").exists()
+        return self._has("manifest.json")
 
     @property
     def finished(self) -> bool:
         """Whether a verdict was written."""
-        return (self.path / "result.json").exists()
+        return self._has("result.json")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -64,33 +64,41 @@ class RunDirectory:
         Raises:
             RunLocked: another process holds it.
             InvalidRun: the directory cannot be made, or holds files but no run.
+            StoreFailed: the disk refuses it.
         """
-        if not self.exists:
-            self._refuse_strangers()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / "lock", timeout=0)
-            lock.acquire()
-        except filelock.Timeout:
-            raise RunLocked(f"{self.path}: another process is writing this run; wait for it or choose --out") from None
-        except OSError as problem:
-            raise InvalidRun(f"{self.path}: cannot be used as a run directory: {problem.strerror}") from None
+        lock = self._lock()
         try:
             yield
         finally:
             lock.release()
 
+    def _lock(self) -> filelock.BaseFileLock:
+        lock = filelock.FileLock(self.path / "lock", timeout=0)
+        with self._writing("lock"):
+            if not self.exists:
+                self._refuse_strangers()
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+            except filelock.Timeout:
+                owner = "another process is writing this run; wait for it or choose --out"
+                raise RunLocked(f"{self.path}: {owner}") from None
+            except (FileExistsError, NotADirectoryError) as problem:
+                raise InvalidRun(f"{self.path}: cannot be used as a run directory: {problem.strerror}") from None
+        return lock
+
     # -- what determines the run
 
-    def begin(self, manifest: Manifest, ends: torch.Tensor) -> None:
+    def begin(self, manifest: Manifest, ends: Sequence[Theta] | Thetas) -> None:
         """Write the ends (2, P) and the manifest, in this order: with a manifest, a run exists.
 
         Raises:
             InvalidRun: there is a run already.
+            StoreFailed: the disk refuses.
         """
         if self.exists:
             raise InvalidRun(f"{self.path}: another process began a run here just now; the same call goes on with it")
-        self._write_tensor("ends", ends)
+        self._write_beads("ends", ends)
         self._replace("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
 
     def _refuse_strangers(self) -> None:
@@ -116,11 +124,17 @@ class RunDirectory:
             )
         return self._read("manifest.json", Manifest)
 
-    def ends(self) -> torch.Tensor:
-        """The two ends (2, P), checked against the manifest."""
-        ends = self._read_tensor("ends")
-        if tuple(map(digest, ends)) != self.manifest().ends:
-            raise InvalidRun(f"{self.path}/beads/ends.safetensors: not the ends of the manifest; the file was changed")
+    def ends(self) -> Thetas:
+        """The two ends (2, P), mapped and checked against the manifest.
+
+        Raises:
+            InvalidRun: they are damaged, or not those of the manifest.
+        """
+        manifest, path = self.manifest(), self._beads("ends")
+        ends = read_beads(path)
+        form = (ends.shape, str(ends.dtype))  # Other numbers can have the same bytes.
+        if form != ((2, manifest.size), f"torch.{manifest.dtype}") or tuple(map(digest, ends)) != manifest.ends:
+            raise InvalidRun(f"{path}: not the ends of the manifest; one of the two files was changed")
         return ends
 
     # -- the journal
@@ -139,35 +153,55 @@ class RunDirectory:
                     f"{self.path}/journal.jsonl: line {number + 1} is round {line.round}; lines are missing"
                 )
             if line.beads is not None:
-                thetas = self._read_tensor(_round_name(number), line.beads)
+                path = self._beads(_round_name(number))
+                thetas = read_beads(path, line.beads)
+                descents = sum(isinstance(result, DescendedRecord) for result in line.results)
+                if len(thetas) != descents:
+                    raise InvalidRun(f"{path}: {len(thetas)} beads where the journal has {descents} descents")
             rounds.append(Round(line.jobs, line.results, thetas, line.seconds))
         return rounds
 
-    def append(self, finished: Round) -> None:
+    def append(self, finished: Round) -> Thetas | None:
         """Write a round: its beads, then its line, each on the disk before this returns.
 
         A run that goes on has no verdict until it ends again.
+
+        Returns:
+            The round's models, mapped from their file, so that they need not be kept; None where it has none.
+
+        Raises:
+            StoreFailed: the disk refuses; the round does not count, or it was written whole.
         """
         for name in ("result.json", "report.html"):
-            (self.path / name).unlink(missing_ok=True)
-        number = self._cut_torn_line()
-        beads = None if finished.thetas is None else self._write_tensor(_round_name(number), finished.thetas)
-        line = Line(round=number, jobs=finished.jobs, results=finished.results, beads=beads, seconds=finished.seconds)
-        with (self.path / "journal.jsonl").open("ab") as file:
-            file.write(msgspec.json.encode(line) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            with self._writing(name):
+                (self.path / name).unlink(missing_ok=True)
+        with self._writing("journal.jsonl"):
+            number = self._cut_torn_line()
+        name = _round_name(number)
+        beads = None if finished.thetas is None else self._write_beads(name, finished.thetas)
+        seconds = max(0.0, finished.seconds)  # A clock may be put back.
+        line = Line(round=number, jobs=finished.jobs, results=finished.results, beads=beads, seconds=seconds)
+        with self._writing("journal.jsonl"):
+            with (self.path / "journal.jsonl").open("ab") as file:
+                file.write(msgspec.json.encode(line) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            if number == 0:
+                sync_directory(self.path)
+        return None if beads is None else map_beads(self._beads(name))
 
     def _lines(self) -> Iterator[Line]:
         path = self.path / "journal.jsonl"
-        if not path.exists():
+        if not self._has(path.name):
             return
-        whole = path.read_bytes().rpartition(b"\n")[0]
+        whole = self._content(path.name).rpartition(b"\n")[0]
         for number, text in enumerate(whole.split(b"\n") if whole else [], 1):
             try:
                 yield msgspec.json.decode(text, type=Line)
-            except msgspec.MsgspecError as problem:
-                raise InvalidRun(f"{path}: line {number} is damaged ({problem}); restore it or start afresh") from None
+            except UNREADABLE as problem:
+                raise InvalidRun(
+                    f"{path}: line {number} is damaged ({one_line(problem)}); restore it or start afresh"
+                ) from None
 
     def _cut_torn_line(self) -> int:
         """Cut off what a crash left of a line; return how many whole ones there are. Only for who holds the lock."""
@@ -180,9 +214,13 @@ class RunDirectory:
 
     # -- the result
 
-    def finish(self, result: ResultRecord, beads: torch.Tensor) -> None:
-        """Write the string (n, P) and the verdict."""
-        sha256 = self._write_tensor("string", beads)
+    def finish(self, result: ResultRecord, beads: Sequence[Theta] | Thetas) -> None:
+        """Write the string's models, in order, and the verdict.
+
+        Raises:
+            StoreFailed: the disk refuses; the run is not finished.
+        """
+        sha256 = self._write_beads("string", beads)
         self._replace("result.json", msgspec.json.encode(msgspec.structs.replace(result, beads_sha256=sha256)))
 
     def result(self) -> ResultRecord:
@@ -197,91 +235,60 @@ class RunDirectory:
                 f"{self.path}: this run is not finished; `weightstring resume {self.path}` goes on with it"
             )
         result = self._read("result.json", ResultRecord)
-        if flaw := _flaw(result):
-            raise InvalidRun(f"{self.path}/result.json: {flaw}; the file was changed")
+        if found := flaw(result):
+            raise InvalidRun(f"{self.path}/result.json: {found}; the file was changed")
         return result
 
-    def string(self) -> torch.Tensor:
-        """The beads of the result's string (n, P)."""
-        result = self.result()
-        beads = self._read_tensor("string", result.beads_sha256)
+    def string(self) -> Thetas:
+        """The models of the result's string (n, P), mapped.
+
+        Raises:
+            InvalidRun: the run is not finished, or they are damaged or of another string.
+        """
+        result, path = self.result(), self._beads("string")
+        beads = read_beads(path, result.beads_sha256)
         if beads.shape != (result.string.beads, self.manifest().size):
-            raise InvalidRun(f"{self.path}/beads/string.safetensors: not the string of result.json")
+            raise InvalidRun(f"{path}: not the string of result.json")
         return beads
 
     # -- files
 
+    def _has(self, name: str) -> bool:
+        try:
+            return (self.path / name).exists()
+        except OSError as problem:
+            raise InvalidRun(f"{self.path}: cannot be looked into: {problem.strerror}") from None
+
+    def _content(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as problem:
+            raise InvalidRun(f"{self.path / name}: cannot be read: {problem.strerror}") from None
+
     def _read(self, name: str, kind: type[RecordType]) -> RecordType:
         try:
-            return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
-        except (msgspec.MsgspecError, OSError) as problem:
-            raise InvalidRun(f"{self.path / name}: damaged, or not written by weightstring: {problem}") from None
+            return msgspec.json.decode(self._content(name), type=kind)
+        except UNREADABLE as problem:
+            raise InvalidRun(
+                f"{self.path / name}: damaged, or not written by weightstring: {one_line(problem)}"
+            ) from None
 
-    def _read_tensor(self, name: str, expected: str | None = None) -> torch.Tensor:
-        path = self.path / "beads" / f"{name}.safetensors"
-        try:
-            content = path.read_bytes()
-        except OSError as problem:
-            raise InvalidRun(f"{path}: cannot be read: {problem.strerror}") from None
-        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
-            raise InvalidRun(f"{path}: its SHA-256 is not the one written down for it; the file was changed or damaged")
-        try:
-            return load_tensors(content)["thetas"]
-        except (safetensors.SafetensorError, KeyError) as problem:
-            raise InvalidRun(f"{path}: damaged, or not a bead file: {problem}") from None
+    def _beads(self, name: str) -> Path:
+        return self.path / "beads" / f"{name}.safetensors"
 
-    def _write_tensor(self, name: str, thetas: torch.Tensor) -> str:
-        content = save_tensors({"thetas": thetas.detach().cpu().contiguous()})
-        (self.path / "beads").mkdir(exist_ok=True)
-        self._replace(f"beads/{name}.safetensors", content)
-        return hashlib.sha256(content).hexdigest()
+    def _write_beads(self, name: str, thetas: Sequence[Theta] | Thetas) -> str:
+        path = self._beads(name)
+        with self._writing(f"beads/{path.name}"):
+            path.parent.mkdir(exist_ok=True)
+            return write_beads(path, thetas)
 
     def _replace(self, name: str, content: bytes) -> None:
-        replace_file(self.path / name, content)
+        with self._writing(name):
+            replace_file(self.path / name, content)
 
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whatever happens in between."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _flaw(result: ResultRecord) -> str | None:
-    """What makes a result one that no search writes, though every field has its type."""
-    outcome, curve = result.outcome, result.string.curve
-    if (outcome.kind == "unresolved") != (outcome.reason is not None and outcome.evidence is not None):
-        return f"{outcome.kind}, but its reason and evidence do not fit that"
-    if "loss" not in curve.values:
-        return "its curve has no loss"
-    if len({len(column) for column in (curve.s, curve.segment, curve.t, *curve.values.values())}) != 1:
-        return "the columns of its curve differ in length"
-    if sorted(set(curve.segment)) != list(range(result.string.beads - 1)):
-        return f"its curve is not one over {result.string.beads - 1} segments"
-    return None
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a rename survive a power cut; not every system can open a directory."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def digest(theta: torch.Tensor) -> str:
-    """SHA-256 of a θ's bytes."""
-    return hashlib.sha256(theta.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+    def _writing(self, name: str) -> AbstractContextManager[None]:
+        again = f"`weightstring resume {self.path}` or the same call goes on" if self.exists else "begin again"
+        return writing(self.path / name, f"free some space or mend the disk, then {again}")
 
 
 def _round_name(number: int) -> str:

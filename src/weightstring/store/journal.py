@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import torch
-
+from weightstring.arrays import Thetas
 from weightstring.store.records import JobResult
 
 
@@ -18,7 +17,7 @@ class Round(NamedTuple):
 
     jobs: tuple[str, ...]
     results: tuple[JobResult, ...]
-    thetas: torch.Tensor | None
+    thetas: Thetas | None
     seconds: float
 
 
@@ -29,8 +28,12 @@ class Journal(Protocol):
     def replay(self) -> list[Round]:
         """The rounds written so far."""
 
-    def append(self, finished: Round) -> None:
-        """Write a round; when this returns, it survives a power cut."""
+    def append(self, finished: Round) -> Thetas | None:
+        """Write a round; when this returns, it survives a power cut.
+
+        Returns:
+            The round's models from where they are kept, to be used in place of those handed in.
+        """
 
 
 class InMemory:
@@ -40,5 +43,6 @@ class InMemory:
         """Nothing was kept."""
         return []
 
-    def append(self, finished: Round) -> None:
-        """Keep nothing: the search's state holds all that it needs."""
+    def append(self, finished: Round) -> Thetas | None:
+        """Keep nothing: the search's state holds all that it needs, the round's models too."""
+        return finished.thetas

@@ -10,11 +10,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from weightstring.path.outcome import Evidence, Reason
+from weightstring.path import BARRIERS, Evidence, Reason
 
 FORMAT = 1
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+"""OpenMP kills the process that asks it for more than the system can start."""
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+"""A sum of them is finite."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,7 +66,9 @@ class Manifest(Record, frozen=True, kw_only=True):
     seed: int
     strategy: dict[str, Any]
     engine: str
-    threads: Positive
+    threads: Threads
+    width: Positive = 16
+    """Models descended side by side; like engine and threads, it decides nothing but rounding."""
     stop: tuple[dict[str, Any], ...] = ()
     """Limits of the first session; they do not determine the result, only where it stops."""
     size: Positive
@@ -137,7 +143,7 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     """Models measured."""
     max: float | None
     """Largest sample of the bound quantity on the segments measured; null if none was."""
-    seconds: float
+    seconds: Seconds
 
 
 class ResultRecord(Record, frozen=True, kw_only=True):
@@ -160,7 +166,7 @@ class ResultRecord(Record, frozen=True, kw_only=True):
     """Gradient steps, summed over all beads."""
     evaluations: int
     """Models measured, summed over the whole search."""
-    seconds: float
+    seconds: Seconds
     beads_sha256: str = ""
     """Of the string's bead file; filled in when both are written."""
 
@@ -195,4 +201,23 @@ class Line(Record, frozen=True, kw_only=True):
     """Their results, in the same order."""
     beads: str | None
     """SHA-256 of the round's bead file; null in a round without descents."""
-    seconds: float
+    seconds: Seconds
+
+
+def flaw(result: ResultRecord) -> str | None:
+    """What makes a result one that no search writes, though every field has its type; None for a sound one."""
+    outcome, string, curve = result.outcome, result.string, result.string.curve
+    if (outcome.kind == "unresolved") != (outcome.reason is not None and outcome.evidence is not None):
+        return f"{outcome.kind}, but its reason and evidence do not fit that"
+    if not curve.values.keys() >= {"loss", *result.names} or not result.names:
+        return "its curve does not hold the loss and what the threshold binds"
+    if not all(map(str.isidentifier, curve.values)):
+        return "its curve holds quantities by names that none can have"
+    if not all(curve.values.keys() == end.keys() for end in result.ends) or string.barriers.keys() != set(BARRIERS):
+        return "its ends or barriers are not those of its curve"
+    if len({len(column) for column in (curve.s, curve.segment, curve.t, *curve.values.values())}) != 1:
+        return "the columns of its curve differ in length"
+    segments = sorted(set(curve.segment))
+    if segments != list(range(len(segments))) or not len(segments) == len(string.segments) == string.beads - 1:
+        return f"its curve is not one over {string.beads - 1} segments"
+    return None

@@ -6,8 +6,6 @@ Handwritten Digits", UCI Machine Learning Repository, 1998.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -16,6 +14,8 @@ from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import Recipe
 from weightstring.randomness import generator
+from weightstring.tasks.metrics import error_rate
+from weightstring.tasks.networks import CLASSES, mlp
 
 TRAIN_SIZE = 1297
 """Images to train on; the other 500 are the evaluation set."""
@@ -41,10 +41,8 @@ def digits(width: int = 64, depth: int = 2, batch_size: int = 128, data_seed: in
     targets = torch.tensor(labels, dtype=torch.int64)
     order = torch.randperm(len(inputs), generator=generator(data_seed, "digits split"))
     train, evaluate = order[:TRAIN_SIZE], order[TRAIN_SIZE:]
-    sizes = [64, *[width] * depth]
-    hidden = [layer for m, n in pairwise(sizes) for layer in (nn.Linear(m, n), nn.ReLU())]
     return ModuleProblem(
-        nn.Sequential(*hidden, nn.Linear(sizes[-1], 10)),
+        mlp([64, *[width] * depth, CLASSES]),
         nn.CrossEntropyLoss(),
         train=(inputs[train], targets[train]),
         evaluate=(inputs[evaluate], targets[evaluate]),
@@ -52,8 +50,3 @@ def digits(width: int = 64, depth: int = 2, batch_size: int = 128, data_seed: in
         batch_size=batch_size,
         recipe=Recipe("adam", {"lr": 1e-3}),
     )
-
-
-def error_rate(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Share of examples whose largest output is not their class."""
-    return (output.argmax(-1) != target).double().mean()

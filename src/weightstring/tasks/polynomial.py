@@ -13,6 +13,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import Recipe
 from weightstring.randomness import generator
+from weightstring.tasks.options import choose
 
 TARGETS = {"quadratic": (0.1, 0.25, 0.5), "cubic": (0.0, 3.0, -10.0, 8.0)}
 """Coefficients, constant term first."""
@@ -51,10 +52,10 @@ def polynomial(
     Raises:
         InvalidSetting: an option has no such value.
     """
-    _choose("target", target, [*TARGETS, "random"])
-    _choose("activation", activation, ACTIVATIONS)
-    _choose("output", output, ["linear", "sigmoid"])
-    _choose("loss", loss, LOSSES)
+    choose("polynomial", "target", target, [*TARGETS, "random"])
+    choose("polynomial", "activation", activation, ACTIVATIONS)
+    choose("polynomial", "output", output, ["linear", "sigmoid"])
+    choose("polynomial", "loss", loss, LOSSES)
     if width < 1:
         raise InvalidSetting(f"polynomial: width={width}: must be positive")
     if samples < 2:
@@ -98,9 +99,3 @@ def random_target(degree: int, seed: int) -> torch.Tensor:
 def _points(coefficients: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     powers = x.unsqueeze(1) ** torch.arange(len(coefficients), dtype=torch.float64)
     return x.float().unsqueeze(1), (powers @ coefficients.double()).float().unsqueeze(1)
-
-
-def _choose(option: str, value: str, known: object) -> None:
-    names = list(known)  # type: ignore[call-overload]
-    if value not in names:
-        raise InvalidSetting(f"polynomial: {option}={value!r}: choose one of {', '.join(names)}")

@@ -19,6 +19,8 @@ from weightstring.problem import ModuleProblem
 BUILT_IN = {
     "digits": "weightstring.tasks.digits:digits",
     "polynomial": "weightstring.tasks.polynomial:polynomial",
+    "mnist": "weightstring.tasks.images:mnist",
+    "fashion-mnist": "weightstring.tasks.images:fashion_mnist",
 }
 """Built-in tasks by name, and the functions that build them."""
 

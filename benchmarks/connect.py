@@ -1,0 +1,107 @@
+"""Connect pairs of MNIST networks: the library against the plain reference, in one process.
+
+    python benchmarks/connect.py [--net mlp|small-cnn] [--until 0.15] [--seeds 10] [--data DIR]
+
+Pair s are the networks of seeds 2s and 2s + 1, trained on 10,000 images to a test loss of ``--until``;
+the threshold is 1.02 × the larger end. Both sides' strings are checked on 401 points of every segment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from measuring import keep
+from reference import Plain
+from torch import nn
+
+import weightstring as ws
+from weightstring.tasks.images import CONVOLUTIONAL, mnist
+from weightstring.tasks.networks import mlp
+
+POINTS = 401
+MARGIN = 1.02
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", choices=["mlp", *CONVOLUTIONAL], default="mlp")
+    parser.add_argument("--until", type=float, default=0.15)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--points", type=int, default=POINTS, help="of the check, on each segment")
+    parser.add_argument("--data", type=Path)
+    options = parser.parse_args()
+
+    problem = mnist(net=options.net, train_size=10_000, data=options.data)
+    net = mlp([784, 256, 128, 10]) if options.net == "mlp" else CONVOLUTIONAL[options.net]()
+    plain = Plain(net, nn.CrossEntropyLoss(), *tensors(problem))
+    problem.engine_choice()
+    rows = []
+    for seed in range(options.seeds):
+        a, b = (problem.fit(seed=2 * seed + i, until=options.until) for i in (0, 1))
+        threshold = MARGIN * max(plain.loss(a), plain.loss(b))
+        torch.manual_seed(seed)
+        start = time.perf_counter()
+        beads = plain.connect(a, b, threshold)
+        middle = time.perf_counter()
+        result = ws.connect(problem, a, b, threshold)
+        end = time.perf_counter()
+        row = {
+            "plain": middle - start,
+            "ours": end - middle,
+            "plain connected": beads is not None,
+            "ours connected": result.connected,
+            "plain beads": len(beads or []),
+            "ours beads": len(result.string),
+            "threshold": threshold,
+            "largest of ours": highest(problem, plain, list(result.string), options.points),
+            "largest of plain": highest(problem, plain, beads, options.points) if beads else None,
+        }
+        rows.append(row)
+        print(seed, {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+    ratios = [row["ours"] / row["plain"] for row in rows]
+    keep(
+        f"connect-{options.net}",
+        {
+            "engine": problem.engine_choice().reason,
+            "trained to": options.until,
+            "median seconds, plain": round(statistics.median(row["plain"] for row in rows), 2),
+            "median seconds, ours": round(statistics.median(row["ours"] for row in rows), 2),
+            "median ratio": round(statistics.median(ratios), 3),
+            "ratio of all": round(sum(row["ours"] for row in rows) / sum(row["plain"] for row in rows), 3),
+            "connected, plain": f"{sum(row['plain connected'] for row in rows)} of {len(rows)}",
+            "connected, ours": f"{sum(row['ours connected'] for row in rows)} of {len(rows)}",
+            f"under the threshold at {options.points} points a segment, ours": (
+                f"{sum(row['largest of ours'] <= row['threshold'] for row in rows)} of {len(rows)}"
+            ),
+            f"under the threshold at {options.points} points a segment, plain": (
+                f"{sum(row['plain connected'] and row['largest of plain'] <= row['threshold'] for row in rows)}"
+                f" of {len(rows)}"
+            ),
+            "pairs": rows,
+        },
+    )
+
+
+def tensors(problem: ws.ModuleProblem) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """The problem's own training and evaluation examples."""
+    return tuple((data.leaves[0], data.targets) for data in (problem._data["train"], problem._data["evaluate"]))
+
+
+def highest(problem: ws.ModuleProblem, plain: Plain, beads: list[torch.Tensor], points: int) -> float:
+    """The largest loss on the string; the point found highest on each segment is evaluated by plain PyTorch too."""
+    ts = torch.linspace(0, 1, points, dtype=torch.float64)
+    largest = 0.0
+    for a, b in pairwise(beads):
+        curve = ws.loss_curve(problem, a, b, ts)
+        top = float(ts[curve.argmax()])
+        largest = max(largest, float(curve.max()), plain.loss(torch.lerp(a, b, top)))
+    return largest
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A cheap first look at segments: on a part of the data, to know where to look on all of it.
+
+What is found on the part decides nothing. It says where the whole is measured first, so that a segment
+over the threshold is mostly rejected at once; and as it shows the fine structure of the curve, a coarser
+grid is enough on the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from weightstring.path.maximum import ACCEPT_GRID, MAX_PEAKS, Samples, locate, measure_at
+from weightstring.path.segment import Height, no_worse
+
+
+def reject(
+    height: Height,
+    screening: Height,
+    samples: Sequence[Samples],
+    threshold: float,
+    on_chunk: Callable[[], None] = lambda: None,
+) -> list[bool]:
+    """Whether a segment is over the threshold at one of the peaks that its screened curve shows.
+
+    Args:
+        height: (B, P) → (B,) float64.
+        screening: a cheap estimate of it.
+        samples: the segments with what is known of them; filled with what ``height`` is at the peaks.
+        threshold: L0.
+        on_chunk: called after every batch of measurements; it may raise.
+    """
+    sketches = [Samples(s.segment) for s in samples]
+    locate(screening, sketches, on_chunk, ACCEPT_GRID)
+    peaks = [[peak.t for peak in sketch.peaks()[:MAX_PEAKS]] for sketch in sketches]
+    measure_at(height, list(zip(samples, peaks, strict=True)), on_chunk)
+    return [not all(no_worse(value, threshold) for value in s.heights.values()) for s in samples]

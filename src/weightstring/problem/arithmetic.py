@@ -1,0 +1,127 @@
+"""How a problem's numbers are computed: by which engine, with how many threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from weightstring.arrays import Positions, Rows, Theta, Thetas
+from weightstring.problem.engines import Engine, EngineChoice, Trial, Workload, build, engine_named, threads
+from weightstring.problem.engines.along import Along
+from weightstring.problem.engines.stack import Stack
+from weightstring.problem.engines.threads import BACKWARD, threads_for
+from weightstring.problem.functional import Wanted
+from weightstring.protocol import Gradient
+
+
+class Chosen:
+    """The engine and threads of a problem, chosen by a trial when they are first needed.
+
+    Args:
+        trial: what the trial needs; it makes the engines.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self._compile = False
+        self._choice: EngineChoice | None = None
+
+    @property
+    def choice(self) -> EngineChoice:
+        """Which engine and how many threads, and why; a trial of about a second the first time."""
+        if self._choice is None:
+            self._choice = self.trial.choose(self._compile)
+        return self._choice
+
+    def use(self, name: str) -> None:
+        """Compute by an engine of the caller's choice; ``auto`` and ``fastest`` leave it to the trial.
+
+        Raises:
+            InvalidSetting: there is none of that name.
+            InvalidModel: it cannot run the module.
+        """
+        by_trial = name in ("auto", "fastest")
+        self._choice = None if by_trial else self.trial.require(engine_named(name))
+        self._compile = name == "fastest"
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[None]:
+        """Compute by an engine for a while."""
+        before = self._choice
+        if before is None or before.name != name:
+            self.use(name)
+        try:
+            yield
+        finally:
+            self._choice = before
+
+
+class Arithmetic:
+    """Losses of a workload by the engine chosen, small calls on one thread.
+
+    Args:
+        work: what is computed.
+        chosen: by what; several workloads of one module share it.
+    """
+
+    def __init__(self, work: Workload, chosen: Chosen) -> None:
+        self._work = work
+        self._chosen = chosen
+        self._engines: dict[str, Engine] = {}
+        self._along: Along | None = None
+
+    def on(self, work: Workload) -> Arithmetic:
+        """The same arithmetic on other data."""
+        return Arithmetic(work, self._chosen)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine chosen."""
+        name = self._chosen.choice.name
+        if self._work is self._chosen.trial.work:
+            return self._chosen.trial.engine(name)
+        if name not in self._engines:
+            self._engines[name] = build(name, self._work)
+        return self._engines[name]
+
+    def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
+        """Measure B models."""
+        with self._threads(len(thetas) * self._examples(wanted)):
+            return self.engine.measure(thetas, wanted)
+
+    def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
+        """Training losses and gradients of B models."""
+        examples = len(self._work.train) if rows is None else rows.shape[1]
+        with self._threads(BACKWARD * len(thetas) * examples):
+            return self.engine.gradient(thetas, rows)
+
+    @property
+    def along(self) -> Along | None:
+        """What measures a segment's models together; None where that gains nothing."""
+        if self._chosen.choice.name not in ("stack", "compiled"):
+            return None
+        if self._along is None:
+            stack = Stack.of(self._work.computation.evaluating, self._work.train)
+            self._along = Along(stack) if stack else None
+        return self._along if self._along and self._along.pays else None
+
+    def measure_along(self, along: Along, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
+        """Measure the models at positions ``ts`` between two."""
+        with self._threads(len(ts) * self._examples(wanted)):
+            return along.measure(a, b, ts, wanted)
+
+    def _examples(self, wanted: Wanted) -> int:
+        work = self._work
+        calibrating = len(work.train) if work.computation.calibrating is not None else 0
+        return calibrating + sum(len(examples) for examples, _ in wanted)
+
+    def _threads(self, passes: float) -> AbstractContextManager[None]:
+        """Threads for a number of forward passes of one example."""
+        if self._chosen.trial.theta.is_cuda:
+            return nullcontext()
+        most = self._chosen.choice.threads or torch.get_num_threads()
+        return threads(threads_for(passes * self._chosen.choice.flops, most))

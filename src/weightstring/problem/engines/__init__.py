@@ -1,0 +1,13 @@
+"""Four ways to compute many models, and the trial that chooses one.
+
+``loop`` takes one model after the other and runs any module. ``vmap`` puts them side by side in one
+tensor program: an order of magnitude on tiny networks, nothing on convolutions. ``stack`` does the
+same for plain sequential networks with products of stacked matrices, and ``compiled`` has
+torch.compile fuse those into machine code.
+"""
+
+from weightstring.problem.engines.base import ENGINES, Engine, EngineName, Workload, engine_named
+from weightstring.problem.engines.threads import threads
+from weightstring.problem.engines.trial import EngineChoice, Trial, build
+
+__all__ = ["ENGINES", "Engine", "EngineChoice", "EngineName", "Trial", "Workload", "build", "engine_named", "threads"]

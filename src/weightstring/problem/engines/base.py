@@ -1,0 +1,148 @@
+"""What an engine is, and what all engines share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from weightstring.arrays import Rows, Theta, Thetas
+from weightstring.errors import InvalidModel, InvalidSetting
+from weightstring.problem.data import Examples
+from weightstring.problem.digest import tensor_bytes
+from weightstring.problem.engines.parts import in_parts
+from weightstring.problem.functional import Computation, Wanted
+from weightstring.problem.initialise import generator_states, seeded
+from weightstring.protocol import Gradient
+
+EngineName = Literal["loop", "vmap", "stack", "compiled"]
+
+ENGINES: tuple[EngineName, ...] = ("loop", "vmap", "stack", "compiled")
+
+SALT = b"weightstring training draws"
+
+Losses = Callable[[Thetas, Rows | None, Examples], Tensor]
+"""Mean training losses (B,) of B models (B, P) on their rows (None: on all examples), differentiable."""
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """What an engine computes.
+
+    Args:
+        computation: the loss as pure functions of one θ.
+        train: training examples.
+        elements: numbers that one example has on its way in or out, whichever are more.
+    """
+
+    computation: Computation
+    train: Examples
+    elements: int
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """One way to compute many models. Results do not depend on it, up to rounding."""
+
+    def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
+        """:meth:`Computation.measure` of B models."""
+
+    def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
+        """Training losses and gradients of B models, each on its own rows (None: on all examples)."""
+
+
+def engine_named(engine: str) -> EngineName:
+    """An engine by its name.
+
+    Raises:
+        InvalidSetting: there is none of that name.
+    """
+    for name in ENGINES:
+        if engine == name:
+            return name
+    choices = ", ".join(map(repr, ENGINES))
+    raise InvalidSetting(f"engine={engine!r}: pass one of {choices} (a problem also takes 'auto' and 'fastest')")
+
+
+def slopes(losses: Losses, thetas: Thetas, rows: Rows | None, train: Examples, chunk: int) -> Gradient:
+    """Losses and gradients of models whose losses are computed together; without rows, chunk by chunk.
+
+    Raises:
+        InvalidModel: the loss does not depend on θ.
+    """
+    if rows is not None or len(train) <= chunk:
+        return _slopes(losses, thetas, rows, train)
+    mean = Gradient(torch.zeros_like(thetas[:, 0]), torch.zeros_like(thetas))
+    for piece in train.chunks(chunk):
+        share = len(piece) / len(train)
+        part = _slopes(losses, thetas, None, piece)
+        mean.losses.add_(part.losses, alpha=share)
+        mean.gradients.add_(part.gradients, alpha=share)
+    return mean
+
+
+def _slopes(losses: Losses, thetas: Thetas, rows: Rows | None, examples: Examples) -> Gradient:
+    leaf = thetas.detach().requires_grad_()
+    with torch.enable_grad(), without_fallback_warnings():
+        values = losses(leaf, rows, examples)
+        if not values.requires_grad:
+            raise InvalidModel(
+                "the training loss does not depend on any trainable parameter: net or loss_fn leaves autograd "
+                "(.item(), .detach(), numpy, torch.no_grad); keep to tensor operations"
+            )
+        # Each loss depends on its own model only, so that the gradient of the sum holds the gradient of each.
+        (gradients,) = torch.autograd.grad(values.sum(), leaf)
+    # Autograd may hand back an expanded tensor, which cannot be written to.
+    return Gradient(values.detach().to(leaf.dtype), gradients.contiguous())
+
+
+def seeded_by(arguments: Tensor) -> AbstractContextManager[None]:
+    """Draw from a seed that depends on a tensor's numbers alone, then put the generators back."""
+    return seeded(int.from_bytes(sha256(SALT + tensor_bytes(arguments)).digest()[:7]), arguments.device)
+
+
+def draws_at_random(losses: Losses, theta: Theta, train: Examples, rows: Int64[Tensor, " n"]) -> bool:
+    """Whether a gradient on these rows moves torch's generators, as dropout does.
+
+    Raises:
+        InvalidModel: the loss does not depend on θ.
+    """
+    with seeded(0, theta.device):
+        before = generator_states(theta.device)
+        _slopes(losses, theta[None], rows[None], train)
+        pairs = zip(before, generator_states(theta.device), strict=True)
+        return not all(torch.equal(one, other) for one, other in pairs)
+
+
+def gradient_in_parts(thetas: Thetas, at_once: int, compute: Callable[[slice], Gradient]) -> Gradient:
+    """Gradients of B models, ``at_once`` at a time; no part is held beside the whole for longer than needed.
+
+    Raises:
+        InvalidSetting: not even one model fits into memory.
+    """
+    if len(thetas) == 1:
+        return in_parts(1, 1, compute)[0]
+    whole = Gradient(torch.empty_like(thetas[:, 0]), torch.empty_like(thetas))
+
+    def fill(part: slice) -> None:
+        losses, gradients = compute(part)
+        whole.losses[part] = losses
+        whole.gradients[part] = gradients
+
+    in_parts(len(thetas), at_once, fill)
+    return whole
+
+
+@contextmanager
+def without_fallback_warnings() -> Iterator[None]:
+    """Quiet where vmap warns that it loops over an operation itself; the trial has timed that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        yield

@@ -1,0 +1,51 @@
+"""One model after the other: runs any module that PyTorch runs."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from weightstring.arrays import Rows, Thetas
+from weightstring.problem.data import Examples
+from weightstring.problem.engines.base import Workload, gradient_in_parts, seeded_by, slopes
+from weightstring.problem.engines.parts import in_parts
+from weightstring.problem.functional import Wanted
+from weightstring.protocol import Gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """Models one at a time, in plain PyTorch.
+
+    Where training draws at random, each model draws from a seed derived from its own rows (without
+    rows: from its θ): the result of a model depends on nothing beside it, and the global generators
+    stay untouched.
+    """
+
+    work: Workload
+
+    def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
+        """:meth:`Computation.measure` of each."""
+
+        def compute(part: slice) -> Float64[Tensor, "B Q"]:
+            return self.work.computation.measure(thetas[part][0], self.work.train, wanted)[None]
+
+        with torch.no_grad():
+            return torch.cat(in_parts(len(thetas), 1, compute))
+
+    def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
+        """Losses and gradients of each."""
+        return gradient_in_parts(thetas, 1, lambda part: self._one(thetas[part], None if rows is None else rows[part]))
+
+    def _one(self, theta: Thetas, rows: Rows | None) -> Gradient:
+        computation, train = self.work.computation, self.work.train
+        with seeded_by(theta if rows is None else rows) if computation.draws else nullcontext():
+            return slopes(self.losses, theta, rows, train, computation.chunk)
+
+    def losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Tensor:
+        """The training loss (1,) of a single model."""
+        return self.work.computation.loss(thetas[0], None if rows is None else rows[0], examples)[None]

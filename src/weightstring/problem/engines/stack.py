@@ -1,0 +1,208 @@
+"""Plain sequential networks as products of stacked matrices, with samples on the last axis.
+
+A layer of B models is one batched product (B, out, in) × (B, in, n). Samples are the long axis of a
+narrow network, so they are the contiguous one; a first layer that all models apply to the same inputs
+is a single product of (B·out, in) with (in, n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from weightstring.arrays import Thetas
+from weightstring.problem.data import Examples
+from weightstring.problem.flat import Layout
+from weightstring.problem.functional import Functional
+
+ELEMENTWISE: tuple[type[nn.Module], ...] = (
+    nn.CELU,
+    nn.ELU,
+    nn.GELU,
+    nn.Hardshrink,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.LogSigmoid,
+    nn.Mish,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Softshrink,
+    nn.Softsign,
+    nn.Tanh,
+    nn.Tanhshrink,
+    nn.Threshold,
+)
+"""Modules without parameters that treat each number alike, whatever the axes."""
+
+IDENTITIES: tuple[type[nn.Module], ...] = (nn.AlphaDropout, nn.Dropout, nn.FeatureAlphaDropout, nn.Identity)
+"""Modules that change nothing in evaluation mode; where training draws, the stack is not used."""
+
+Source: TypeAlias = int | Tensor | None
+"""Where a layer's weight or bias comes from: a place in the layout, a constant, or nowhere."""
+
+
+class Affine(NamedTuple):
+    """A linear layer.
+
+    Args:
+        inputs: its number of inputs.
+        outputs: its number of outputs.
+        weight: (outputs, inputs).
+        bias: (outputs,).
+    """
+
+    inputs: int
+    outputs: int
+    weight: Source
+    bias: Source
+
+
+Layer: TypeAlias = Affine | nn.Module
+Pieces: TypeAlias = Sequence[Tensor]
+"""Parameters of B models in the layout's order, each (B, …)."""
+
+NARROW = 64
+"""Weights of a layer up to which a compiler makes a better loop of its product than a library call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A plain sequential network: linear layers and elementwise functions.
+
+    Args:
+        layout: of its parameters in θ.
+        layers: in order; the first is linear.
+    """
+
+    layout: Layout
+    layers: tuple[Layer, ...]
+
+    @classmethod
+    def of(cls, functional: Functional, examples: Examples) -> Stack | None:
+        """The stack of a module; None where the module or its inputs are of another kind.
+
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> stack = Stack.of(Functional(net, Layout.of(net), {}), Examples((torch.ones(5, 2, 2),), torch.ones(5)))
+        >>> len(stack.layers), stack.widest
+        (3, 3)
+        """
+        net, leaf = functional.module, examples.leaves[0]
+        plain = examples.keys is None and len(examples.leaves) == 1 and leaf.is_floating_point()
+        if not plain or any(_altered(module) for module in net.modules()):
+            return None
+        places = {name: i for i, entry in enumerate(functional.layout.entries) for name in entry.names}
+        layers: list[Layer] = []
+        flat = leaf.ndim == 2
+        for name, module in _steps(net):
+            if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+                flat = True
+            elif type(module) is nn.Linear and flat:
+                weight, bias = (_source(module, name, kind, places, functional) for kind in ("weight", "bias"))
+                layers.append(Affine(module.in_features, module.out_features, weight, bias))
+            elif type(module) in ELEMENTWISE and layers:
+                layers.append(module)
+            elif type(module) not in IDENTITIES:
+                return None
+        return cls(functional.layout, tuple(layers)) if layers else None
+
+    @property
+    def affine(self) -> tuple[Affine, ...]:
+        """Its linear layers."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Affine))
+
+    @property
+    def widest(self) -> int:
+        """Outputs of its widest layer."""
+        return max(layer.outputs for layer in self.affine)
+
+    def pieces(self, thetas: Thetas) -> list[Tensor]:
+        """Parameters of B models, each (B, …) in its shape.
+
+        >>> net = nn.Linear(2, 1)
+        >>> stack = Stack.of(Functional(net, Layout.of(net), {}), Examples((torch.ones(5, 2),), torch.ones(5)))
+        >>> [tuple(piece.shape) for piece in stack.pieces(torch.zeros(7, 3))]
+        [(7, 1, 2), (7, 1)]
+        """
+        split = torch.split(thetas, [entry.size for entry in self.layout.entries], dim=1)
+        return [piece.reshape(-1, *entry.shape) for entry, piece in zip(self.layout.entries, split, strict=True)]
+
+    def __call__(self, pieces: Pieces, inputs: Tensor, fused: bool = False) -> Tensor:
+        """Outputs (B, n, out) of B models.
+
+        Args:
+            pieces: see :meth:`pieces`.
+            inputs: (n, in), the same for all models, or (B, n, in).
+            fused: write the products of narrow layers as sums, of which a compiler makes one loop.
+        """
+        return self.after(0, pieces, inputs.mT, fused)
+
+    def after(self, start: int, pieces: Pieces, hidden: Tensor, fused: bool = False) -> Tensor:
+        """Outputs (B, n, out) from what enters layer ``start``: (in, n) for all models, or (B, in, n)."""
+        for layer in self.layers[start:]:
+            if isinstance(layer, Affine):
+                multiply = _sum_of_products if fused and layer.inputs * layer.outputs <= NARROW else _product
+                weight, bias = (_resolve(source, pieces) for source in (layer.weight, layer.bias))
+                assert weight is not None
+                hidden = multiply(weight, bias, hidden)
+            else:
+                hidden = layer(hidden)
+        outputs = hidden.mT
+        return outputs if outputs.ndim == 3 else outputs.expand(len(pieces[0]), -1, -1)
+
+
+def _steps(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The modules that a sequential network runs one after the other, by name."""
+    if type(module) is not nn.Sequential:
+        yield prefix, module
+        return
+    for name, child in module._modules.items():  # named_children leaves out what stands in two places
+        assert child is not None
+        yield from _steps(child, f"{prefix}.{name}".lstrip("."))
+
+
+def _altered(module: nn.Module) -> bool:
+    """Whether a module does more than its class says."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks) or "forward" in vars(module)
+
+
+def _source(module: nn.Linear, name: str, kind: str, places: Mapping[str, int], functional: Functional) -> Source:
+    if getattr(module, kind) is None:
+        return None
+    full = f"{name}.{kind}".lstrip(".")
+    return places[full] if full in places else functional.constants[full]
+
+
+def _resolve(source: Source, pieces: Pieces) -> Tensor | None:
+    return pieces[source] if isinstance(source, int) else source
+
+
+def _product(weight: Tensor, bias: Tensor | None, hidden: Tensor) -> Tensor:
+    """W h + b for weights (B, out, in) or (out, in) and h (B, in, n) or (in, n)."""
+    if weight.ndim == 3 and hidden.ndim == 2:
+        rows = weight.flatten(0, 1)
+        product = rows @ hidden if bias is None or bias.ndim == 1 else torch.addmm(bias.reshape(-1, 1), rows, hidden)
+        product = product.view(*weight.shape[:2], -1)
+        return product if bias is None or bias.ndim == 2 else product + bias.unsqueeze(-1)
+    if weight.ndim == 3 and bias is not None and bias.ndim == 2:
+        return torch.baddbmm(bias.unsqueeze(-1), weight, hidden)
+    product = weight @ hidden
+    return product if bias is None else product + bias.unsqueeze(-1)
+
+
+def _sum_of_products(weight: Tensor, bias: Tensor | None, hidden: Tensor) -> Tensor:
+    """The same, as a sum over the inputs."""
+    if weight.ndim == 2 and hidden.ndim == 2:
+        return _product(weight, bias, hidden)
+    product = (weight.unsqueeze(-1) * hidden.unsqueeze(-3)).sum(-2)
+    return product if bias is None else product + bias.unsqueeze(-1)

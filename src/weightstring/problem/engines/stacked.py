@@ -1,0 +1,100 @@
+"""Models side by side in a :class:`Stack`, in parts that fit into the processor's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+from torch.func import vmap
+
+from weightstring.arrays import Rows, Thetas
+from weightstring.problem.data import Examples
+from weightstring.problem.engines.base import Workload, gradient_in_parts, slopes, without_fallback_warnings
+from weightstring.problem.engines.criteria import together
+from weightstring.problem.engines.loop import Loop
+from weightstring.problem.engines.parts import in_parts, width
+from weightstring.problem.engines.stack import Stack
+from weightstring.problem.functional import Criterion, Wanted
+from weightstring.protocol import Gradient
+
+CACHED_ELEMENTS = 2**18
+"""Numbers in the widest layer of one call: about a processor's second-level cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """Products of stacked matrices; the derivative is autograd's.
+
+    Args:
+        work: what is computed.
+        stack: its module.
+    """
+
+    work: Workload
+    stack: Stack
+
+    def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
+        """:meth:`Computation.measure` of all."""
+        with torch.no_grad(), without_fallback_warnings():
+            means = [self._means(thetas, examples, criteria) for examples, criteria in wanted]
+            return torch.cat(means, dim=1)
+
+    def _means(self, thetas: Thetas, examples: Examples, criteria: Sequence[Criterion]) -> Float64[Tensor, "B Q"]:
+        chunk = min(self.work.computation.block, len(examples))
+
+        def compute(part: slice) -> Float64[Tensor, "B Q"]:
+            pieces = self.stack.pieces(thetas[part])
+            totals = torch.zeros(len(pieces[0]), len(criteria), dtype=torch.float64, device=thetas.device)
+            for piece in examples.chunks(chunk):
+                outputs = self.stack(pieces, flat(piece)).contiguous()
+                totals += len(piece) * values(criteria, outputs, piece.targets)
+            return totals / len(examples)
+
+        return torch.cat(in_parts(len(thetas), width(chunk, self.stack.widest, CACHED_ELEMENTS), compute))
+
+    def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
+        """Losses and gradients of all; one at a time where training draws at random."""
+        computation, train = self.work.computation, self.work.train
+        if computation.draws:
+            return Loop(self.work).gradient(thetas, rows)
+        examples = min(len(train), computation.chunk) if rows is None else rows.shape[1]
+
+        def compute(part: slice) -> Gradient:
+            return slopes(self._losses, thetas[part], None if rows is None else rows[part], train, computation.chunk)
+
+        return gradient_in_parts(thetas, width(examples, self.stack.widest, CACHED_ELEMENTS), compute)
+
+    def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Tensor:
+        return stacked_losses(self.stack, self.work.computation.loss_fn, thetas, rows, flat(examples), examples.targets)
+
+
+def stacked_losses(
+    stack: Stack,
+    loss_fn: Criterion,
+    thetas: Thetas,
+    rows: Rows | None,
+    inputs: Tensor,
+    targets: Tensor,
+    fused: bool = False,
+) -> Tensor:
+    """Mean losses (B,) of B models (B, P) on their rows (B, n) of inputs (N, in) and targets (N, …)."""
+    if rows is not None:
+        inputs, targets = inputs[rows], targets[rows]
+    outputs = stack(stack.pieces(thetas), inputs, fused)
+    if fused:
+        losses: Tensor = vmap(loss_fn, (0, None if rows is None else 0))(outputs, targets)
+        return losses
+    return together(loss_fn)(outputs.contiguous(), targets, rows is not None)
+
+
+def flat(examples: Examples) -> Tensor:
+    """The inputs as a matrix (N, in)."""
+    return examples.leaves[0].flatten(1)
+
+
+def values(criteria: Sequence[Criterion], outputs: Tensor, targets: Tensor) -> Float64[Tensor, "B Q"]:
+    """Each criterion of each model's outputs (B, n, out) on the same targets."""
+    return torch.stack([together(criterion)(outputs, targets, False).double() for criterion in criteria], dim=1)

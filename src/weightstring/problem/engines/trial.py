@@ -1,0 +1,269 @@
+"""Which engine computes a problem: tried out on a few models and real data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from time import perf_counter
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from weightstring.arrays import Rows, Theta, Thetas
+from weightstring.errors import InvalidModel
+from weightstring.problem.data import Examples
+from weightstring.problem.engines.base import Engine, EngineName, Workload
+from weightstring.problem.engines.compiled import MODELS, Compiled
+from weightstring.problem.engines.loop import Loop
+from weightstring.problem.engines.stack import Stack
+from weightstring.problem.engines.stacked import Stacked
+from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, threads
+from weightstring.problem.engines.vmapped import Vmap
+from weightstring.problem.functional import Criterion, first_line
+
+TRIAL_MODELS = 8
+
+FEW_MODELS = 2
+"""Models tried where each takes long, or much memory."""
+
+LARGE_THETA = 10**6
+"""Parameters from which few models are tried."""
+
+LARGE_FLOPS = 5 * 10**8
+"""Operations in one gradient from which a CPU gains nothing by several side by side."""
+
+TRIAL_EXAMPLES = 512
+"""Examples measured in a trial, so that it stays short."""
+
+GAIN = 1.1
+"""How much faster an engine has to be than a simpler one."""
+
+GAIN_OF_STACK = 0.8
+"""The stack may be as fast as the loop, give or take: on curves it saves the first layer's products besides."""
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""Relative difference between the engines that rounding explains."""
+
+HALF_TOLERANCE = 3e-2
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """Which engine computes several models, and why.
+
+    Args:
+        name: ``"loop"``, ``"vmap"``, ``"stack"`` or ``"compiled"``.
+        reason: one sentence.
+        speedup: time of the loop over time of this engine; None where it was not measured.
+        agreement: largest relative difference between the two; None where it was not measured.
+        threads: CPU threads for large calls; None: as many as the caller has set.
+        flops: operations in one forward pass of one example.
+
+    >>> EngineChoice("loop", "loop: set by the caller").name
+    'loop'
+    """
+
+    name: EngineName
+    reason: str
+    speedup: float | None = None
+    agreement: float | None = None
+    threads: int | None = None
+    flops: float = 0.0
+
+
+def build(name: EngineName, work: Workload) -> Engine:
+    """An engine for a workload.
+
+    Raises:
+        InvalidModel: the module is not one that this engine knows.
+    """
+    if name in ("loop", "vmap"):
+        return Loop(work) if name == "loop" else Vmap(work)
+    computation = work.computation
+    stack = Stack.of(computation.evaluating, work.train)
+    if stack is None or computation.calibrating is not None or computation.own_step:
+        raise InvalidModel(
+            f"engine={name!r} runs only nn.Sequential of Linear, elementwise functions, Dropout and Flatten on one "
+            "floating input, without a training_step: pass engine='auto'"
+        )
+    return Stacked(work, stack) if name == "stack" else Compiled(work, stack)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """The engines on a few models near θ and real data.
+
+    Args:
+        work: what is to be computed; where training draws, all engines take gradients alike.
+        theta: the models tried are this one plus noise of a tenth of its size.
+        evaluation: evaluation examples.
+        criteria: what is measured on these, the loss first; only the loss is compared, metrics may jump.
+        batch_size: examples in a minibatch.
+    """
+
+    work: Workload
+    theta: Theta
+    evaluation: Examples
+    criteria: Sequence[Criterion]
+    batch_size: int
+    _engines: dict[EngineName, Engine] = field(default_factory=dict)
+
+    def engine(self, name: EngineName) -> Engine:
+        """An engine for the workload; made once, as compiling takes its time.
+
+        Raises:
+            InvalidModel: see :func:`build`.
+        """
+        if name not in self._engines:
+            self._engines[name] = build(name, self.work)
+        return self._engines[name]
+
+    def choose(self, compile: bool = False) -> EngineChoice:
+        """The fastest engine that works and agrees with the loop.
+
+        Args:
+            compile: try ``compiled`` too, which may take a minute.
+        """
+        flops = self.flops()
+        large = not self.theta.is_cuda and BACKWARD * flops * self.batch_size > LARGE_FLOPS
+        with threads(None if self.theta.is_cuda else 1):
+            choice = self._fastest(compile, large)
+        return replace(choice, threads=self._threads(choice.name, flops), flops=flops)
+
+    def require(self, name: EngineName) -> EngineChoice:
+        """Take an engine because the caller wants it.
+
+        Raises:
+            InvalidModel: it cannot run the module, or gives other numbers.
+        """
+        flops = self.flops()
+        if name == "loop":
+            return EngineChoice("loop", "loop: set by the caller", flops=flops)
+        try:
+            agreement = self.agreement(name)
+        except InvalidModel:
+            raise
+        except Exception as error:
+            raise InvalidModel(
+                f"engine={name!r} cannot run this module ({first_line(error)}): pass engine='auto' or 'loop'"
+            ) from error
+        if not agreement <= self.tolerance:
+            raise InvalidModel(
+                f"engine={name!r} differs from one model at a time by {agreement:.0e}, more than the "
+                f"{self.tolerance:.0e} that rounding explains: pass engine='auto' or 'loop'"
+            )
+        return EngineChoice(name, f"{name}: set by the caller", None, agreement, flops=flops)
+
+    def _fastest(self, compile: bool, large: bool) -> EngineChoice:
+        # Where stacked products say it all, vmap would make the same ones.
+        choice = self._try("stack", GAIN_OF_STACK)
+        if choice.name == "loop" and large:
+            return EngineChoice("loop", "loop: one step is so much work that more beside it gain nothing on a CPU")
+        if choice.name == "loop":
+            choice = self._try("vmap", GAIN)
+        return self._compiled_or(choice) if compile else choice
+
+    def _compiled_or(self, choice: EngineChoice) -> EngineChoice:
+        """Compiled code where it is faster than the engine chosen without; else why not."""
+        try:
+            agreement = self.agreement("compiled")
+            if not agreement <= self.tolerance:
+                raise InvalidModel(f"it differs by {agreement:.0e}, more than rounding explains")
+            speedup = self.speedup("compiled", choice.name, MODELS)
+        except Exception as error:  # no C++ compiler, or whatever torch.compile raises
+            return replace(choice, reason=f"{choice.reason}; not compiled: {first_line(error)}")
+        if speedup < GAIN:
+            return replace(choice, reason=f"{choice.reason}; compiled code would run at {speedup:.1f}x of that")
+        reason = f"compiled: {speedup:.1f}x faster than {choice.name}, results agree to {agreement:.0e}"
+        return EngineChoice("compiled", reason, speedup * (choice.speedup or 1.0), agreement)
+
+    def _try(self, name: EngineName, gain: float) -> EngineChoice:
+        try:
+            agreement = self.agreement(name)
+        except Exception as error:  # whatever a module raises there, the loop runs it
+            return EngineChoice("loop", f"loop: {name} cannot run this module ({first_line(error)})")
+        if not agreement <= self.tolerance:
+            reason = f"loop: {name} differs from one model at a time by {agreement:.0e}, more than rounding explains"
+            return EngineChoice("loop", reason, None, agreement)
+        speedup = self.speedup(name, "loop")
+        if speedup < gain:
+            reason = f"loop: {name} runs at {speedup:.1f}x the speed of one model at a time"
+            return EngineChoice("loop", reason, speedup, agreement)
+        reason = f"{name}: {speedup:.1f}x the speed of one model at a time, results agree to {agreement:.0e}"
+        return EngineChoice(name, reason, speedup, agreement)
+
+    def flops(self) -> float:
+        """Operations in one forward pass of one example, of matrix products and convolutions."""
+        sample = self.work.train.take(slice(2))
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            self.work.computation.evaluating(self.theta, sample)
+        return float(counter.get_total_flops() / len(sample))
+
+    def _threads(self, name: EngineName, flops: float) -> int | None:
+        """All threads for large calls, if they are faster than one on the largest call of this trial."""
+        most = torch.get_num_threads()
+        work = flops * FEW_MODELS * min(TRIAL_EXAMPLES, len(self.evaluation))
+        if self.theta.is_cuda or most == 1 or work < ONE_THREAD_FLOPS:
+            return None
+        run = partial(self._run, name, FEW_MODELS)
+        with threads(1):
+            alone = _best_time(run)
+        return 1 if alone < GAIN * _best_time(run) else None
+
+    @property
+    def _few(self) -> int:
+        """Models to try."""
+        return TRIAL_MODELS if len(self.theta) < LARGE_THETA else FEW_MODELS
+
+    @property
+    def tolerance(self) -> float:
+        """Largest relative difference that counts as agreement."""
+        return TOLERANCE.get(self.theta.dtype, HALF_TOLERANCE)
+
+    def agreement(self, name: EngineName) -> float:
+        """Largest relative difference of losses and gradients between an engine and the loop."""
+        pairs = zip(self._run(name), self._run("loop"), strict=True)
+        return max(_relative(one, other) for one, other in pairs)
+
+    def speedup(self, name: EngineName, over: EngineName, models: int | None = None) -> float:
+        """Time of one engine over that of another; one run each where that already shows it to be slower."""
+        slow, fast = (partial(self._run, engine, models) for engine in (over, name))
+        rough = _best_time(slow, repeats=1) / _best_time(fast, repeats=1)
+        return rough if rough < 1 / (2 * GAIN) else _best_time(slow) / _best_time(fast)
+
+    def _run(self, name: EngineName, models: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        thetas, rows = self._models(models or self._few)
+        inputs = self.work.train.take(slice(TRIAL_EXAMPLES))
+        sample = self.evaluation.take(slice(TRIAL_EXAMPLES))
+        gradient = self.engine(name).gradient(thetas, rows)
+        measuring: EngineName = "stack" if name == "compiled" else name
+        values = build(measuring, replace(self.work, train=inputs)).measure(thetas, [(sample, self.criteria)])
+        return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values[:, :1].cpu()
+
+    def _models(self, count: int) -> tuple[Thetas, Rows]:
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(count, len(self.theta), generator=generator).to(self.theta)
+        thetas = self.theta + 0.1 * self.theta.square().mean().sqrt() * noise
+        size = min(self.batch_size, len(self.work.train))
+        rows = torch.stack([torch.randperm(len(self.work.train), generator=generator)[:size] for _ in thetas])
+        return thetas, rows.to(self.theta.device)
+
+
+def _relative(one: Tensor, other: Tensor) -> float:
+    """Largest difference in a row over the row's largest number; not a number where either is not."""
+    scale = other.abs().amax(dim=1).clamp_min(torch.finfo(other.dtype).tiny)
+    return float(((one - other).abs().amax(dim=1) / scale).amax())
+
+
+def _best_time(run: Callable[[], Sequence[Tensor]], repeats: int = 5, budget: float = 0.2) -> float:
+    best = float("inf")
+    begin = perf_counter()
+    for _ in range(repeats):
+        start = perf_counter()
+        run()
+        best = min(best, perf_counter() - start)
+        if perf_counter() - begin > budget:
+            break
+    return best

@@ -1,0 +1,56 @@
+"""Models side by side through ``torch.func.vmap``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+from torch.func import vmap
+
+from weightstring.arrays import Rows, Thetas
+from weightstring.problem.data import Examples
+from weightstring.problem.engines.base import Workload, gradient_in_parts, slopes, without_fallback_warnings
+from weightstring.problem.engines.loop import Loop
+from weightstring.problem.engines.parts import in_parts, width
+from weightstring.problem.functional import Wanted
+from weightstring.protocol import Gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Vmap:
+    """As many models in one call as memory holds."""
+
+    work: Workload
+
+    def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
+        """:meth:`Computation.measure` of all.
+
+        A single model goes through vmap too: its kernels round differently from the loop's, and a
+        model must not lie over a threshold in one batch and under it in another.
+        """
+        computation = self.work.computation
+        one = vmap(partial(computation.measure, train=self.work.train, wanted=wanted))
+        calibrating = min(len(self.work.train), computation.chunk) if computation.calibrating is not None else 1
+        largest = max(min(len(examples), computation.block) for examples, _ in wanted)
+        at_once = width(max(largest, calibrating), self.work.elements)
+        with torch.no_grad(), without_fallback_warnings():
+            return torch.cat(in_parts(len(thetas), at_once, lambda part: one(thetas[part])))
+
+    def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
+        """Losses and gradients of all; one at a time where training draws at random."""
+        computation, train = self.work.computation, self.work.train
+        if computation.draws or len(thetas) == 1:
+            return Loop(self.work).gradient(thetas, rows)
+        examples = min(len(train), computation.chunk) if rows is None else rows.shape[1]
+
+        def compute(part: slice) -> Gradient:
+            return slopes(self._losses, thetas[part], None if rows is None else rows[part], train, computation.chunk)
+
+        return gradient_in_parts(thetas, width(examples, self.work.elements), compute)
+
+    def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Tensor:
+        one = partial(self.work.computation.loss, examples=examples)
+        return vmap(one, (0, None if rows is None else 0))(thetas, rows)

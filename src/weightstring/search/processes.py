@@ -1,0 +1,72 @@
+"""Worker processes on this machine that are replaced when one of them dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from types import TracebackType
+
+import torch
+
+from weightstring.errors import InvalidSetting
+
+
+class Processes:
+    """A pool of processes, each with one thread; ``with Processes(4) as pool: connect(..., executor=pool)``.
+
+    Processes are spawned, not forked: a fork would inherit PyTorch's threads half-way. When one is
+    killed, as by a machine out of memory, the whole pool is replaced and its jobs run again.
+
+    Args:
+        workers: processes; one for each processor by default.
+
+    Raises:
+        InvalidSetting: fewer than one.
+
+    >>> Processes(2).workers
+    2
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = (os.cpu_count() or 1) if workers is None else workers
+        if not isinstance(self.workers, int) or self.workers < 1:
+            raise InvalidSetting(f"Processes({workers!r}): give at least one worker")
+        self._pool: ProcessPoolExecutor | None = None
+
+    @property
+    def pool(self) -> ProcessPoolExecutor:
+        """The pool in use, begun when it is first needed."""
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin)
+        return self._pool
+
+    def rebuild(self) -> None:
+        """Put a sound pool in place of a broken one."""
+        self.close()
+
+    def close(self) -> None:
+        """End the workers, whatever they are doing."""
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        workers = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.terminate()
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _begin() -> None:
+    """One thread each, or they would wait for each other; Ctrl-C is the parent's to handle."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,102 @@
+"""Bead files: models side by side, written row by row and read without being held in memory.
+
+A file is what ``safetensors.torch.save({"thetas": thetas})`` makes of them, byte for byte: the length of
+a header (8 bytes, little-endian), the header in JSON, padded with spaces to a multiple of 8, and the
+numbers (https://huggingface.co/docs/safetensors, "Format").
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+from safetensors import safe_open
+
+from weightstring.arrays import Theta, Thetas
+from weightstring.errors import InvalidRun
+from weightstring.store.files import one_line, replacing
+
+NAME = "thetas"
+DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+
+
+def write_beads(path: Path, thetas: Sequence[Theta] | Thetas) -> str:
+    """Write models of one size and dtype; no more than one of them is copied at a time.
+
+    Returns:
+        SHA-256 of the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    header = _header(thetas[0], len(thetas))
+    sha256 = hashlib.sha256(header)
+    with replacing(path) as file:
+        file.write(header)
+        for theta in thetas:
+            numbers = _numbers(theta)
+            sha256.update(numbers)
+            file.write(numbers)
+    return sha256.hexdigest()
+
+
+def read_beads(path: Path, sha256: str | None = None) -> Thetas:
+    """The models of a bead file (k, P), mapped: the disk's until touched, and copied where written to.
+
+    Args:
+        path: the file.
+        sha256: what its digest must be; None where what it holds is checked otherwise.
+
+    Raises:
+        InvalidRun: the file is missing, damaged, of another kind, or was changed.
+    """
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest() if sha256 is not None else None
+    except OSError as problem:
+        raise InvalidRun(f"{path}: cannot be read: {problem.strerror}") from None
+    if found != sha256:
+        raise InvalidRun(f"{path}: its SHA-256 is not the one written down for it; the file was changed or damaged")
+    return map_beads(path)
+
+
+def map_beads(path: Path) -> Thetas:
+    """The models of a bead file (k, P) that was checked or written just now, mapped.
+
+    Raises:
+        InvalidRun: it is not a bead file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            thetas: Thetas = file.get_tensor(NAME)
+    except Exception as problem:  # A parser of bytes that anyone may have changed fails in ways of its own.
+        raise InvalidRun(f"{path}: damaged, or not a bead file: {one_line(problem)}") from None
+    if thetas.ndim != 2 or thetas.dtype not in DTYPES:
+        raise InvalidRun(f"{path}: not a bead file: its {NAME} are {thetas.dtype} of shape {tuple(thetas.shape)}")
+    return thetas
+
+
+def digest(theta: Theta) -> str:
+    """SHA-256 of a θ's bytes.
+
+    >>> digest(torch.zeros(2))[:8]
+    'af5570f5'
+    """
+    return hashlib.sha256(_numbers(theta)).hexdigest()
+
+
+def _header(theta: Theta, count: int) -> bytes:
+    size = theta.numel()
+    end = count * size * theta.element_size()
+    about = {"dtype": DTYPES[theta.dtype], "shape": [count, size], "data_offsets": [0, end]}
+    text = msgspec.json.encode({NAME: about})
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _numbers(theta: Theta) -> memoryview:
+    """The bytes of a θ, without a copy where it lies in memory in one piece."""
+    return theta.detach().cpu().contiguous().view(torch.uint8).numpy().data

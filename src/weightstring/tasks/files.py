@@ -1,0 +1,127 @@
+"""A set of images on disk: where its files are looked for, and that they are the published ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from io import BufferedIOBase
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from weightstring.errors import InvalidData
+from weightstring.tasks.idx import parse, unpack
+from weightstring.tasks.published import IMAGE_SETS, ImageSet
+
+VARIABLE = "WEIGHTSTRING_DATA"
+"""The environment variable that names a directory of data where no option does."""
+
+
+class Labelled(NamedTuple):
+    """Grey images, 0 to 255, and their classes."""
+
+    pixels: UInt8[Tensor, "N height width"]
+    labels: UInt8[Tensor, " N"]
+
+
+class Images(NamedTuple):
+    """The two parts of a set."""
+
+    train: Labelled
+    test: Labelled
+
+
+def read_images(images: ImageSet, data: Path | None = None) -> Images:
+    """Read a set from a directory of data.
+
+    Each file may be compressed or not, and lie in the folder of the set's name, in torchvision's, or in the
+    directory itself.
+
+    Args:
+        images: which set.
+        data: the directory; None: the one that the environment names.
+
+    Raises:
+        InvalidData: no directory is named, or a file is missing, damaged, or not that of this set.
+    """
+    root = directory(images, data)
+    train_pixels, train_labels, test_pixels, test_labels = (_read(images, name, root) for name in images.files)
+    return Images(Labelled(train_pixels, train_labels), Labelled(test_pixels, test_labels))
+
+
+def directory(images: ImageSet, data: Path | None = None) -> Path:
+    """The directory of data: the one given, else the one that the environment names.
+
+    Raises:
+        InvalidData: neither names one.
+
+    >>> directory(IMAGE_SETS["mnist"], Path("here")).name
+    'here'
+    """
+    chosen = data or os.environ.get(VARIABLE)
+    if not chosen:
+        raise InvalidData(
+            f"{images.name}: no directory of data is named: give --data DIR (from Python the option data), or set "
+            f"{VARIABLE}; {_command(images, Path('DIR'))} fetches the files"
+        )
+    return Path(chosen)
+
+
+def places(images: ImageSet, name: str, root: Path) -> list[Path]:
+    """Where a file is looked for, in this order: what is downloaded goes to the first place.
+
+    >>> [str(path) for path in places(IMAGE_SETS["mnist"], "labels", Path("data"))[1:3]]
+    ['data/mnist/labels', 'data/MNIST/raw/labels.gz']
+    """
+    folders = (root / images.name, root / images.torchvision, root)
+    return [folder / f"{name}{ending}" for folder in folders for ending in (".gz", "")]
+
+
+def find(images: ImageSet, name: str, root: Path) -> Path | None:
+    """The first of the places where there is a file."""
+    return next((path for path in places(images, name, root) if os.path.isfile(path)), None)
+
+
+def check(stream: BufferedIOBase, where: str, images: ImageSet, name: str) -> UInt8[Tensor, "*axes"]:
+    """Read one of a set's files and compare its content with what was published.
+
+    Args:
+        stream: the file, compressed or not.
+        where: what messages call it.
+        images: the set that the file belongs to.
+        name: of the file in it.
+
+    Raises:
+        InvalidData: it is damaged, or holds something else.
+    """
+    published = images.files[name]
+    content = unpack(stream, where, published.size)
+    values = parse(content, where, published.shape)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != published.sha256:
+        owners = (known.name for known in IMAGE_SETS.values() for file in known.files.values() if file.sha256 == sha256)
+        found = next((f"it belongs to {owner}" for owner in owners), f"its SHA-256 is {sha256}")
+        raise InvalidData(f"{where}: not the {name} of {images.name}: {found}")
+    return values
+
+
+def _read(images: ImageSet, name: str, root: Path) -> UInt8[Tensor, "*axes"]:
+    path = find(images, name, root)
+    if path is None:
+        folders = ", ".join(dict.fromkeys(str(place.parent) for place in places(images, name, root)))
+        raise InvalidData(f"{images.name}: there is no {name}.gz in {folders}; fetch it with: {_command(images, root)}")
+    try:
+        with path.open("rb") as file:
+            return check(file, str(path), images, name)
+    except OSError as problem:
+        flaw = f"{path}: cannot be read: {problem.strerror}"
+    except InvalidData as refusal:
+        flaw = str(refusal)
+    raise InvalidData(f"{flaw}; fetch the right one with: {_command(images, root)}")
+
+
+def _command(images: ImageSet, root: Path) -> str:
+    return f"weightstring download {images.name} --data {shlex.quote(str(root))}"

@@ -1,0 +1,105 @@
+"""The networks of the built-in tasks; all draw their parameters by ``reset_parameters``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+CLASSES = 10
+
+
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """A multilayer perceptron with ReLU between its linear layers.
+
+    Args:
+        sizes: units of each layer, inputs and outputs included.
+
+    >>> mlp([784, 256, 10])
+    Sequential(
+      (0): Linear(in_features=784, out_features=256, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=256, out_features=10, bias=True)
+    )
+    """
+    layers = [layer for m, n in pairwise(sizes) for layer in (nn.Linear(m, n), nn.ReLU())]
+    return nn.Sequential(*layers[:-1])
+
+
+def small_cnn() -> nn.Sequential:
+    """Two 3×3 convolutions of 16 and 32 channels with pooling, and a hidden layer of 64: (N, 1, 28, 28) to (N, 10).
+
+    >>> sum(parameter.numel() for parameter in small_cnn().parameters())
+    105866
+    """
+    features = [*_pooled(1, 16, 3), *_pooled(16, 32, 3), nn.Flatten()]
+    return nn.Sequential(*features, *mlp([32 * 7 * 7, 64, CLASSES]))
+
+
+def cnn() -> nn.Sequential:
+    """The paper's network for MNIST: two 5×5 convolutions and 1,024 hidden units with dropout, on (N, 1, 28, 28).
+
+    As in C. D. Freeman and J. Bruna, "Topology and Geometry of Half-Rectified Network Optimization", ICLR 2017.
+
+    >>> sum(parameter.numel() for parameter in cnn().parameters())
+    3274634
+    """
+    features = [*_pooled(1, 32, 5), *_pooled(32, 64, 5), nn.Flatten()]
+    hidden, activation, output = mlp([64 * 7 * 7, 1024, CLASSES])
+    return nn.Sequential(*features, hidden, activation, nn.Dropout(0.5), output)
+
+
+def resnet() -> nn.Sequential:
+    """A residual network of eight weighted layers with BatchNorm: one block each of 16, 32 and 64 channels.
+
+    The network for CIFAR-10 of K. He, X. Zhang, S. Ren and J. Sun, "Deep Residual Learning for Image
+    Recognition", CVPR 2016, Section 4.2, with n = 1, for one input channel, and with projections where the
+    shape changes (its option B). Images may have any size: (N, 1, height, width) to (N, 10).
+
+    >>> sum(parameter.numel() for parameter in resnet().parameters())
+    77754
+    """
+    stem = [*_normalised(1, 16, stride=1), nn.ReLU()]
+    stages = [Residual(16, 16, stride=1), Residual(16, 32, stride=2), Residual(32, 64, stride=2)]
+    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, CLASSES))
+
+
+class Residual(nn.Module):
+    """ReLU(f(x) + s(x)): f is two 3×3 convolutions with BatchNorm, s the identity, or a projection to f's shape.
+
+    Args:
+        channels_in: of x.
+        channels_out: of the output.
+        stride: of the first convolution.
+
+    >>> import torch
+    >>> Residual(2, 5, stride=2)(torch.zeros(3, 2, 8, 8)).shape
+    torch.Size([3, 5, 4, 4])
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        first, second = (
+            _normalised(channels_in, channels_out, stride),
+            _normalised(channels_out, channels_out, stride=1),
+        )
+        self.residual = nn.Sequential(*first, nn.ReLU(), *second)
+        same = stride == 1 and channels_in == channels_out
+        self.shortcut = nn.Sequential() if same else nn.Sequential(*_normalised(channels_in, channels_out, stride, 1))
+        self.activation = nn.ReLU()
+
+    def forward(self, images: Float[Tensor, "N channels height width"]) -> Float[Tensor, "N _ _ _"]:
+        """The block's output."""
+        output: Tensor = self.activation(self.residual(images) + self.shortcut(images))
+        return output
+
+
+def _pooled(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels_in, channels_out, kernel, padding="same"), nn.ReLU(), nn.MaxPool2d(2)]
+
+
+def _normalised(channels_in: int, channels_out: int, stride: int, kernel: int = 3) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(channels_out)]

@@ -1,0 +1,162 @@
+"""Worker processes: killed ones are replaced, hopeless ones given up, none is left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from weightstring.connection import connect
+from weightstring.descent import Start
+from weightstring.errors import InvalidSetting, WorkerFailed
+from weightstring.problem import ModuleProblem
+from weightstring.problem.surfaces import Ring
+from weightstring.protocol import Recipe
+from weightstring.search import Descend, Job, Processes, Remote, Work
+from weightstring.tasks import load_task
+
+PATIENCE = 30.0
+"""Seconds within which a process that was ended is gone."""
+
+
+def gone(wanted: set[int]) -> bool:
+    """Whether none of these children is left, after some patience."""
+    deadline = time.monotonic() + PATIENCE
+    while wanted & {child.pid for child in multiprocessing.active_children()} and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not wanted & {child.pid for child in multiprocessing.active_children()}
+
+
+def workers(pool: Processes) -> set[int]:
+    return set(pool.pool._processes or {})
+
+
+@pytest.mark.parametrize("count", [0, -2, 1.5, "2"])
+def test_a_number_of_workers_that_is_none_is_refused(refused, count):
+    with refused(InvalidSetting, rf"^Processes\({count!r}\): give at least one worker$"):
+        Processes(count)
+
+
+def test_a_pool_is_begun_when_it_is_needed_and_ended_as_often_as_one_likes():
+    pool = Processes()
+    assert pool.workers == os.cpu_count()
+    assert pool._pool is None
+    pool.close()
+    first = pool.pool
+    assert pool.pool is first
+    pool.rebuild()
+    assert pool.pool is not first
+    pool.close()
+    pool.close()
+    assert pool._pool is None
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_when_a_worker_is_killed():
+    problem = load_task("digits")
+    problem.use_engine("loop")
+    work = Work(problem, "evaluate", 0, Recipe("adam", {"lr": 1e-3}, max_steps=200))
+    jobs: list[Job] = [Descend(Start(problem.initial(i), 0.05, 0.05, f"bead {i}")) for i in range(8)]
+    expected = {job.name: work.run(job) for job in jobs}
+    found, killed = {}, set()
+    with Processes(2) as pool:
+        remote = Remote(pool, work)
+        for job in jobs:
+            remote.submit((0, job.name), job)
+        while len(found) < len(jobs):
+            found |= {name: result for (_, name), result in remote.collect(lambda check: None)}
+            if found and not killed:
+                killed = {min(workers(pool))}
+                os.kill(*killed, signal.SIGKILL)
+        left = workers(pool)
+    for name, result in expected.items():
+        assert torch.equal(found[name].theta, result.theta)
+        assert found[name][1:] == result[1:]
+    assert killed
+    assert gone(left | killed)
+
+
+@pytest.mark.slow
+def test_a_job_that_always_kills_its_worker_is_refused_and_leaves_no_process(refused):
+    here = os.getpid()
+
+    def deadly(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return nn.functional.cross_entropy(output, targets)
+
+    problem = ModuleProblem(nn.Linear(2, 3), deadly, (torch.ones(9, 2), torch.arange(9) % 3), engine="loop")
+    before = {child.pid for child in multiprocessing.active_children()}
+    with (
+        Processes(1) as pool,
+        refused(WorkerFailed, r"^the worker of a measure job died 4 times: is there memory enough for all workers\?"),
+    ):
+        connect(problem, problem.initial(0), problem.initial(1), 50.0, executor=pool)
+    assert gone({child.pid for child in multiprocessing.active_children()} - before)
+
+
+@pytest.mark.slow
+def test_a_search_in_processes_finds_what_it_finds_here():
+    ring = Ring()
+    expected = connect(ring, *ring.ends, 0.1)
+    with Processes(2) as pool:
+        found = connect(ring, *ring.ends, 0.1, executor=pool)
+    assert found.outcome == expected.outcome
+    torch.testing.assert_close(found.string.beads, expected.string.beads, rtol=1e-12, atol=1e-12)
+
+
+SCRIPT = """
+import weightstring as ws
+from weightstring.problem.surfaces import Ring
+from weightstring.search import Processes
+
+
+class Told:
+    def event(self, event):
+        if event.round == 1:
+            print(*pool.pool._processes, flush=True)
+
+    def measuring(self):
+        pass
+
+
+if __name__ == "__main__":
+    ring = Ring()
+    endless = ws.Recipe("sgd", {"lr": 1e-12}, patience=10**9, max_steps=10**9)
+    with Processes(2) as pool:
+        result = ws.connect(ring, *ring.ends, 0.1, recipe=endless, executor=pool, progress=Told())
+    print(result.outcome.reason)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_search_and_all_its_workers(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            pids = [int(pid) for pid in process.stdout.readline().split()]
+            time.sleep(5)  # a worker that is still beginning has not learnt yet to leave Ctrl-C to its parent
+            os.killpg(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert pids
+    assert out.splitlines()[-1] == "interrupted"
+    assert err == ""
+    assert process.returncode == 0
+    deadline = time.monotonic() + PATIENCE
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
