@@ -3,7 +3,7 @@
     python benchmarks/connect.py [--net mlp|small-cnn] [--until 0.15] [--seeds 10] [--data DIR]
 
 Pair s are the networks of seeds 2s and 2s + 1, trained on 10,000 images to a test loss of ``--until``;
-the threshold is 1.02 × the larger end. Both sides' strings are checked on 401 points of every segment.
+the threshold is 1.02 × the larger end. Our strings are checked on 401 points of every segment.
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ def main() -> None:
             "ours beads": len(result.string),
             "threshold": threshold,
             "largest of ours": highest(problem, plain, list(result.string), options.points),
-            "largest of plain": highest(problem, plain, beads, options.points) if beads else None,
         }
         rows.append(row)
         print(seed, {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
@@ -77,10 +76,6 @@ def main() -> None:
             "connected, ours": f"{sum(row['ours connected'] for row in rows)} of {len(rows)}",
             f"under the threshold at {options.points} points a segment, ours": (
                 f"{sum(row['largest of ours'] <= row['threshold'] for row in rows)} of {len(rows)}"
-            ),
-            f"under the threshold at {options.points} points a segment, plain": (
-                f"{sum(row['plain connected'] and row['largest of plain'] <= row['threshold'] for row in rows)}"
-                f" of {len(rows)}"
             ),
             "pairs": rows,
         },

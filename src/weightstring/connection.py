@@ -233,14 +233,16 @@ def _connect_all(
     Optimizers(recipe)  # What torch.optim refuses, it refuses before anything is written.
     with _arithmetic(problem, first), display(progress) as show, ExitStack() as locks:
         width = first.width if first else batch_width(problem, len(asked))
+        ends = _ends(bound, asked)
+        # Every pair is checked before the first directory is written to.
+        levels = [_threshold(*each, settings.bind) for each in zip(asked, ends, found, strict=True)]
         results: dict[int, Result] = {}
         begun: dict[int, _Begun] = {}
-        for i, (one, ends) in enumerate(zip(asked, _ends(bound, asked), strict=True)):
-            threshold = _threshold(one, ends, found[i], settings.bind)
+        for i, one in enumerate(asked):
             manifest = manifest_of(
                 problem,
-                ends,
-                threshold,
+                ends[i],
+                levels[i],
                 settings.bind,
                 settings.seed,
                 settings.strategy,
@@ -249,11 +251,11 @@ def _connect_all(
                 width,
                 settings.task,
             )
-            ends, result = _begin(one, found[i], manifest, ends, problem, locks)
+            its_ends, result = _begin(one, found[i], manifest, ends[i], problem, locks)
             if result is not None:
                 results[i] = result
             else:
-                begun[i] = _Begun(one, ends, threshold)
+                begun[i] = _Begun(one, its_ends, levels[i])
         jobs = _executor(settings.executor, bound, settings.seed, recipe, width)
         searches = run_all(
             [

@@ -88,7 +88,9 @@ class Watch:
         if self.offset is None or not math.isfinite(rough):
             return None
         value = rough + self.offset
-        return value if value > self.aim + SLACK * abs(self.aim) else None
+        # A measured state that counts must not be given up for one that is only said to be better.
+        would_replace = self.best_is_measured and self._counts and value < self.best_value
+        return None if would_replace or value <= self.aim + SLACK * abs(self.aim) else value
 
     def correct(self, value: float) -> None:
         """Put the measured height of the best state in place of its prediction."""

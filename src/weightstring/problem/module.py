@@ -18,9 +18,9 @@ from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assem
 from weightstring.problem.buffers import resolve, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.data import Examples, Source, by_prefix, read, sample
-from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
 from weightstring.problem.engines import EngineChoice, Trial, Workload
 from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
+from weightstring.problem.fingerprint import fingerprint_of
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Criterion
@@ -362,18 +362,16 @@ class ModuleProblem:
 
         Functions count by their names, not by what they do.
         """
-        tensors = named_tensors(self._net)
         estimated = self._template.statistics if self._buffers == "recalibrate" else frozenset()
-        constants = {name: tensors[name] for name in tensors if name not in self._layout.names | estimated}
-        return text_digest(
-            without_addresses(str(self._net)),
-            repr(self._layout),
-            tensors_digest(constants),
-            *(f"{name} {examples.digest()}" for name, examples in self._data.items()),
-            *(f"{name} {callable_name(criterion)}" for name, criterion in self._criteria.items()),
-            f"{self._buffers} {self._batch_size} {self._computation.chunk}",
-            "" if self._training_step is None else callable_name(self._training_step),
-            f"{replace(self._recipe, options={})} {sorted(self._recipe.options.items())}",
+        return fingerprint_of(
+            self._net,
+            self._layout,
+            estimated,
+            self._data,
+            self._criteria,
+            self._training_step,
+            settings=f"{self._buffers} {self._batch_size} {self._computation.chunk}",
+            recipe=self._recipe,
         )
 
     def _trial(self) -> Trial:

@@ -169,7 +169,7 @@ class Remote:
                 kind = type(self._jobs[name]).__name__.lower()
                 raise WorkerFailed(
                     f"the worker of a {kind} job died {self._deaths[name]} times: is there memory enough for all "
-                    "workers? use fewer, or a smaller chunk= or batch_size="
+                    "workers? use fewer; and keep the call under `if __name__ == '__main__':`"
                 )
         # Jobs of a pool that was replaced already may end late: the new one is sound.
         if isinstance(self._pool, Rebuilding) and any(pool is self._pool.pool for _, pool in dead):

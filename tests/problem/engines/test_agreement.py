@@ -143,7 +143,7 @@ def test_every_elementwise_function_is_the_same_in_every_engine(kind):
     assert_agree(drawn, torch.float64)
 
 
-@pytest.mark.parametrize("shared", ["activation", "layer", "weight", "whole block"])
+@pytest.mark.parametrize("shared", ["activation", "layer", "frozen layer", "weight", "whole block"])
 def test_what_is_run_twice_is_run_twice_in_every_engine(shared):
     torch.manual_seed(5)
     act, square = nn.Tanh(), nn.Linear(3, 3)
@@ -153,8 +153,10 @@ def test_what_is_run_twice_is_run_twice_in_every_engine(shared):
     net = {
         "activation": nn.Sequential(nn.Linear(3, 4), act, nn.Linear(4, 4), act, nn.Linear(4, 2)),
         "layer": nn.Sequential(square, nn.Tanh(), square, nn.Sigmoid(), nn.Linear(3, 2)),
+        "frozen layer": nn.Sequential(square, nn.Tanh(), square, nn.Sigmoid(), nn.Linear(3, 2)),
         "weight": nn.Sequential(square, nn.Tanh(), other, nn.Sigmoid(), nn.Linear(3, 2)),
         "whole block": nn.Sequential(block, nn.Dropout(0.0), block, nn.Linear(3, 2)),
     }[shared]
+    square.requires_grad_(shared != "frozen layer")
     drawn = Drawn(net, nn.MSELoss(), torch.randn(EXAMPLES, 3), torch.randn(EXAMPLES, 2), 64, 4, False)
     assert_agree(drawn, torch.float64)

@@ -95,7 +95,7 @@ def test_no_more_is_kept_than_the_inputs_take_and_the_ends_of_one_segment(make):
     kept = problem._arithmetic.along._kept
     for a, b in itertools.pairwise(thetas):
         problem.measure_along(a, b, positions([0.3]))
-        held = sum(products.nbytes for products in kept.values())
+        held = sum(one.products.nbytes for one in kept.values())
         assert len(kept) >= 2
         assert len(kept) == 2 or held <= 29 * 40 * 8
     assert len(kept) == 40 // 7

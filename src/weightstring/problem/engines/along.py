@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64
@@ -15,13 +16,23 @@ from torch import Tensor
 
 from weightstring.arrays import Positions, Theta
 from weightstring.problem.data import Examples
-from weightstring.problem.digest import tensor_digest
 from weightstring.problem.engines.stack import Affine, Stack
-from weightstring.problem.engines.stacked import CACHED_ELEMENTS, flat, values
+from weightstring.problem.engines.stacked import flat, values
 from weightstring.problem.functional import Criterion, Wanted
+
+BLOCK_ELEMENTS = 2**19
+"""Numbers in the widest layer of one block of examples."""
 
 SHARE = 1 / 2
 """Share of the network's products that the first layer must have, or sharing it gains nothing."""
+
+
+class _Kept(NamedTuple):
+    """A θ and the first layer's products with it."""
+
+    theta: Theta
+    version: int
+    products: Float[Tensor, "h N"]
 
 
 class Along:
@@ -36,7 +47,7 @@ class Along:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._kept: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
 
     @property
     def pays(self) -> bool:
@@ -72,7 +83,7 @@ class Along:
     ) -> Float64[Tensor, "T Q"]:
         start, end = self._products(a, examples), self._products(b, examples)
         totals = torch.zeros(len(ts), len(criteria), dtype=torch.float64, device=a.device)
-        size = max(1, CACHED_ELEMENTS // len(start))
+        size = max(1, BLOCK_ELEMENTS // len(start))
         for first in range(0, len(examples), size):
             block = slice(first, min(first + size, len(examples)))
             outputs = []
@@ -87,12 +98,14 @@ class Along:
         """The first layer's pre-activations on a data set."""
         first = self._stack.layers[0]
         assert isinstance(first, Affine)
-        key = (tensor_digest(theta), id(examples))
-        if key not in self._kept:
+        key = (id(theta), id(examples))
+        known = self._kept.get(key)
+        # The θ itself is kept beside its products: its id is its own as long as it lives, its version tells of changes.
+        if known is None or known.theta is not theta or known.version != theta._version:
             inputs = flat(examples)
             products = Stack(self._stack.layout, (first,))(self._stack.pieces(theta[None]), inputs)[0].mT.contiguous()
-            self._kept[key] = products
-            while len(self._kept) > 2 and sum(kept.nbytes for kept in self._kept.values()) > inputs.nbytes:
+            self._kept[key] = _Kept(theta, theta._version, products)
+            while len(self._kept) > 2 and sum(kept.products.nbytes for kept in self._kept.values()) > inputs.nbytes:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        return self._kept[key]
+        return self._kept[key].products

@@ -1,7 +1,7 @@
 """The stack's gradient as machine code, by torch.compile: one pass over the samples for all layers.
 
-Code is made for one number of models, so every call is filled up to it. That takes seconds once for
-each network and minibatch size; torch keeps it for later processes.
+Code is made for two numbers of models, and every call is filled up to one of them. That takes seconds
+once for each network and minibatch size; torch keeps it for later processes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from weightstring.problem.engines.stacked import Stacked, flat, stacked_losses
 from weightstring.problem.functional import Criterion, Wanted
 from weightstring.protocol import Gradient
 
-MODELS = 64
-"""Models that the code is made for."""
+FEW, MANY = 32, 256
+"""Models that code is made for: a call costs as much overhead as some dozens of tiny models take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,17 +59,18 @@ class Compiled:
         if computation.draws or (rows is None and len(train) > computation.chunk):
             return Stacked(self.work, self.stack).gradient(thetas, rows)
 
+        size = FEW if len(thetas) <= 3 * FEW else MANY
+
         def compute(part: slice) -> Gradient:
-            return self._filled_up(thetas[part], None if rows is None else rows[part])
+            return self._filled_up(thetas[part], None if rows is None else rows[part], size)
 
-        return gradient_in_parts(thetas, MODELS, compute)
+        return gradient_in_parts(thetas, size, compute)
 
-    def _filled_up(self, thetas: Thetas, rows: Rows | None) -> Gradient:
+    def _filled_up(self, thetas: Thetas, rows: Rows | None, size: int) -> Gradient:
         count, train = len(thetas), self.work.train
         with torch.no_grad(), quiet():
-            losses, gradients = self._code(
-                _fill(thetas), None if rows is None else _fill(rows), flat(train), train.targets
-            )
+            filled = _fill(thetas, size), None if rows is None else _fill(rows, size)
+            losses, gradients = self._code(*filled, flat(train), train.targets)
         return Gradient(losses[:count].to(thetas.dtype), gradients[:count])
 
 
@@ -89,9 +90,9 @@ def _program(
     return gradients
 
 
-def _fill(models: Tensor) -> Tensor:
+def _fill(models: Tensor, size: int) -> Tensor:
     """Repeat the last model until there are as many as the code is made for."""
-    missing = MODELS - len(models)
+    missing = size - len(models)
     return torch.cat([models, models[-1:].expand(missing, -1)]) if missing else models
 
 

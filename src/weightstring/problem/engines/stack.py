@@ -103,11 +103,12 @@ class Stack:
         places = {name: i for i, entry in enumerate(functional.layout.entries) for name in entry.names}
         layers: list[Layer] = []
         flat = leaf.ndim == 2
-        for name, module in _steps(net):
+        names = {module: name for name, module in net.named_modules()}  # a shared module has one name
+        for module in _steps(net):
             if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
                 flat = True
             elif type(module) is nn.Linear and flat:
-                weight, bias = (_source(module, name, kind, places, functional) for kind in ("weight", "bias"))
+                weight, bias = (_source(module, names[module], kind, places, functional) for kind in ("weight", "bias"))
                 layers.append(Affine(module.in_features, module.out_features, weight, bias))
             elif type(module) in ELEMENTWISE and layers:
                 layers.append(module)
@@ -160,14 +161,13 @@ class Stack:
         return outputs if outputs.ndim == 3 else outputs.expand(len(pieces[0]), -1, -1)
 
 
-def _steps(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The modules that a sequential network runs one after the other, by name."""
+def _steps(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules that a sequential network runs one after the other; one that is shared comes up each time."""
     if type(module) is not nn.Sequential:
-        yield prefix, module
+        yield module
         return
-    for name, child in module._modules.items():  # named_children leaves out what stands in two places
-        assert child is not None
-        yield from _steps(child, f"{prefix}.{name}".lstrip("."))
+    for child in module:
+        yield from _steps(child)
 
 
 def _altered(module: nn.Module) -> bool:

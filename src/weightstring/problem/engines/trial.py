@@ -15,7 +15,7 @@ from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.errors import InvalidModel
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import Engine, EngineName, Workload
-from weightstring.problem.engines.compiled import MODELS, Compiled
+from weightstring.problem.engines.compiled import FEW, Compiled
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.stacked import Stacked
@@ -171,7 +171,7 @@ class Trial:
             agreement = self.agreement("compiled")
             if not agreement <= self.tolerance:
                 raise InvalidModel(f"it differs by {agreement:.0e}, more than rounding explains")
-            speedup = self.speedup("compiled", choice.name, MODELS)
+            speedup = self.speedup("compiled", choice.name, FEW)
         except Exception as error:  # no C++ compiler, or whatever torch.compile raises
             return replace(choice, reason=f"{choice.reason}; not compiled: {first_line(error)}")
         if speedup < GAIN:
