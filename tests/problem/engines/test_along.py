@@ -43,7 +43,7 @@ def ends(problem) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("block", [None, 12])
 def test_it_measures_the_interpolated_models(make, monkeypatch, dtype, tolerance, bias, block):
     if block:
-        monkeypatch.setattr(along_module, "CACHED_ELEMENTS", block * 7)  # several blocks of examples
+        monkeypatch.setattr(along_module, "BLOCK_ELEMENTS", block * 7)  # several blocks of examples
     evaluate = 1 + torch.randn(17, 5, 8), torch.arange(17) % 3
     problem = make(wide(bias), dtype, evaluate=evaluate)
     a, b = ends(problem)
