@@ -103,6 +103,8 @@ def connect(
         InvalidSetting: a setting is unknown or out of range.
         InvalidRun: ``store`` holds another search, or a damaged one.
         RunLocked: another process is writing to ``store``.
+        StoreFailed: the disk refuses; what was written is kept.
+        WorkerFailed: the workers of ``executor`` die again and again.
 
     >>> from weightstring.problem.surfaces import Ring
     >>> ring = Ring()

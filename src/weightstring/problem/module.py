@@ -134,6 +134,7 @@ class ModuleProblem:
         self._chosen = Chosen(self._trial())
         self._arithmetic = Arithmetic(self._workload, self._chosen)
         self._screening: ModuleProblem | None = None
+        self._fingerprint: str | None = None
         self.use_engine(engine)
 
     @property
@@ -265,6 +266,7 @@ class ModuleProblem:
 
     def _on_part_of_the_data(self) -> ModuleProblem:
         part = copy.copy(self)
+        part._fingerprint = None
         part._data = {name: sample(data, SCREENING_EXAMPLES) for name, data in self._data.items()}
         part._train = part._data["train"]
         part._sets = by_prefix(part._data)
@@ -362,6 +364,11 @@ class ModuleProblem:
 
         Functions count by their names, not by what they do.
         """
+        if self._fingerprint is None:  # all data go into it, and every pair of a call asks for it
+            self._fingerprint = self._digest()
+        return self._fingerprint
+
+    def _digest(self) -> str:
         estimated = self._template.statistics if self._buffers == "recalibrate" else frozenset()
         return fingerprint_of(
             self._net,

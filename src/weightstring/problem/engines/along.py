@@ -60,7 +60,8 @@ class Along:
 
         Each is computed by itself: what is found at t does not depend on what else is asked for.
         """
-        rest = [[piece.lerp(other, float(t)) for piece, other in self._pairs(a, b)] for t in ts]
+        pairs = self._pairs(a, b)
+        rest = [[piece.lerp(other, float(t)) for piece, other in pairs] for t in ts]
         with torch.no_grad():
             return torch.cat([self._means(a, b, ts, rest, examples, criteria) for examples, criteria in wanted], dim=1)
 
