@@ -27,7 +27,7 @@ from weightstring.path import (
     measure_models,
     no_worse,
 )
-from weightstring.problem import ModuleProblem, threads
+from weightstring.problem import ModuleProblem, on_threads
 from weightstring.progress import Display, display
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result, from_run, to_record
@@ -394,11 +394,11 @@ def _is_final(result: Result) -> bool:
 def _arithmetic(problem: LossProblem, found: Manifest | None) -> Iterator[None]:
     """Compute as the run's first session did, with its engine and threads; afterwards all is as before."""
     if not isinstance(problem, ModuleProblem):
-        with threads(found.threads if found else None):
+        with on_threads(found.threads if found else None):
             yield
     elif found is None:
-        with threads(problem.engine_choice().threads):
+        with on_threads(problem.engine_choice().threads):
             yield
     else:
-        with problem.computing_by(found.engine), threads(found.threads):
+        with problem.computing_by(found.engine), on_threads(found.threads):
             yield

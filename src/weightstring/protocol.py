@@ -27,7 +27,8 @@ class Recipe:
         optimizer: name of a ``torch.optim`` class, case ignored (``"adam"``, ``"rmsprop"``, ``"sgd"``).
         options: its keyword arguments; ``lr`` is required.
         check_every: gradient steps between two measurements of the loss.
-        patience: measurements without improvement after which a model stops.
+        patience: measurements without improvement after which a model stops; a quarter of it once the
+            model is low enough to count.
         max_steps: gradient steps after which a model stops whatever it has reached.
         clip: the largest norm of one model's gradient, by which longer ones are cut; None: any.
         schedule: how the learning rate falls from its full value to 0 over ``max_steps``: not at all

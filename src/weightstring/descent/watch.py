@@ -23,8 +23,8 @@ Status = Literal["reached", "exhausted", "diverged"]
 
 MIN_IMPROVEMENT = 1e-4
 """Relative improvement that counts as one: without it, an asymptote is followed to max_steps."""
-SLACK = 5e-3
-"""A prediction may miss by this share of the aim: one that comes as near is measured."""
+ENOUGH = 4
+"""By how much patience with a descent is shorter once it is under its limit."""
 
 
 class Descended(NamedTuple):
@@ -78,8 +78,7 @@ class Watch:
         else:
             self.stale += 1
         finite = math.isfinite(value)
-        out_of_patience = self.stale >= recipe.patience or steps >= recipe.max_steps
-        if (measured and self.best_value <= self.aim) or not finite or out_of_patience:
+        if (measured and self.best_value <= self.aim) or not finite or self._out_of_patience(recipe, steps):
             missed: Status = "exhausted" if finite else "diverged"
             self.status = "reached" if self._counts else missed
 
@@ -90,14 +89,21 @@ class Watch:
         value = rough + self.offset
         # A measured state that counts must not be given up for one that is only said to be better.
         would_replace = self.best_is_measured and self._counts and value < self.best_value
-        return None if would_replace or value <= self.aim + SLACK * abs(self.aim) else value
+        return None if would_replace or value <= self.aim else value
 
-    def correct(self, value: float) -> None:
-        """Put the measured height of the best state in place of its prediction."""
+    def correct(self, value: float, recipe: Recipe, steps: int) -> None:
+        """Put the measured height of the best state in place of its prediction, and decide again."""
         self.evaluations += 1
         self.best_value, self.best_is_measured = value, True
-        if self.status != "diverged" or self._counts:
-            self.status = "reached" if self._counts else "exhausted"
+        if self._counts:
+            self.status = "reached"
+        elif self.status != "diverged":
+            self.status = "exhausted" if self._out_of_patience(recipe, steps) else None
+
+    def _out_of_patience(self, recipe: Recipe, steps: int) -> bool:
+        # What is under the limit counts already: how much lower it may still get matters less.
+        patience = max(1, recipe.patience // ENOUGH) if self._counts else recipe.patience
+        return self.stale >= patience or steps >= recipe.max_steps
 
     @property
     def _counts(self) -> bool:
@@ -151,4 +157,4 @@ def look_at(
         for watch, value in zip(
             doubtful, height(torch.stack([watch.best for watch in doubtful])).tolist(), strict=True
         ):
-            watch.correct(value)
+            watch.correct(value, recipe, steps[watches.index(watch)])

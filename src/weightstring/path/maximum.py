@@ -37,6 +37,17 @@ MAX_PEAKS = 3
 """Peaks that are refined in one round, the most promising first; and peaks that are reported, the highest first."""
 
 
+class Sampling(NamedTuple):
+    """How densely a segment is sampled: intervals of the grid, and rounds of refinement around its peaks."""
+
+    intervals: int
+    refinements: int
+
+
+WHOLE = Sampling(ACCEPT_GRID, REFINEMENTS)
+"""What a segment must pass to be accepted where nothing else is known of it."""
+
+
 class Maximum(NamedTuple):
     """A position t ∈ [0, 1] on a segment and the height there."""
 
@@ -86,7 +97,7 @@ def accept(
     samples: Sequence[Samples],
     threshold: float,
     on_chunk: Hook = lambda: None,
-    grid_intervals: int = ACCEPT_GRID,
+    sampling: Sampling = WHOLE,
 ) -> list[bool]:
     """Whether every sample of a segment is at most ``threshold``, for several segments side by side.
 
@@ -99,7 +110,7 @@ def accept(
         samples: the segments with what is known of them; filled with what is measured here.
         threshold: L0, compared with ≤.
         on_chunk: called after every batch of measurements; it may raise.
-        grid_intervals: of the whole grid, a power of 2.
+        sampling: how densely; its intervals are a power of 2.
     """
     under = [all(no_worse(h, threshold) for h in s.heights.values()) for s in samples]
 
@@ -110,10 +121,10 @@ def accept(
             under[i] = all(no_worse(h, threshold) for h in samples[i].heights.values())
 
     intervals = 2
-    while intervals <= grid_intervals:
+    while intervals <= sampling.intervals:
         look(lambda _, n=intervals: grid(n))  # type: ignore[misc]
         intervals *= 2
-    for _ in range(REFINEMENTS):
+    for _ in range(sampling.refinements):
         look(_refinements)
     for _ in range(STEP_HALVINGS):
         look(_beside_steps)

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from weightstring.path.maximum import ACCEPT_GRID, MAX_PEAKS, Samples, locate, measure_at
+from weightstring.path.maximum import ACCEPT_GRID, MAX_PEAKS, Samples, Sampling, locate, measure_at
 from weightstring.path.segment import Height, no_worse
+
+SCREENED = Sampling(8, 2)
+"""What is enough on all of the data, beside the peaks that the part of it shows."""
 
 
 def reject(

@@ -10,10 +10,10 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Positions, Rows, Theta, Thetas
-from weightstring.problem.engines import Engine, EngineChoice, Trial, Workload, build, engine_named, threads
+from weightstring.problem.engines import Engine, EngineChoice, Trial, Workload, build, engine_named, on_threads
 from weightstring.problem.engines.along import Along
 from weightstring.problem.engines.stack import Stack
-from weightstring.problem.engines.threads import BACKWARD, threads_for
+from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
 from weightstring.problem.functional import Wanted
 from weightstring.protocol import Gradient
 
@@ -90,7 +90,10 @@ class Arithmetic:
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """Measure B models."""
-        with self._threads(len(thetas) * self._examples(wanted)):
+        along, passes = self.along, self._examples(wanted)
+        with self._threads(len(thetas) * passes):
+            if along is not None and not thetas.is_cuda and is_large(passes * self._chosen.choice.flops):
+                return along.measure_models(thetas, wanted)
             return self.engine.measure(thetas, wanted)
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
@@ -124,4 +127,4 @@ class Arithmetic:
         if self._chosen.trial.theta.is_cuda:
             return nullcontext()
         most = self._chosen.choice.threads or torch.get_num_threads()
-        return threads(threads_for(passes * self._chosen.choice.flops, most))
+        return on_threads(threads_for(passes * self._chosen.choice.flops, most))

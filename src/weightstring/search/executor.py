@@ -7,7 +7,8 @@ from typing import Protocol, runtime_checkable
 
 from weightstring.descent import Check, Descents
 from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate, reject
-from weightstring.path.maximum import ACCEPT_GRID, GRID
+from weightstring.path.maximum import WHOLE
+from weightstring.path.screening import SCREENED
 from weightstring.protocol import Recipe
 from weightstring.search.jobs import Descend, Job, Measure, Measured, Result
 
@@ -104,9 +105,11 @@ def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None])
     accepted: list[bool] = [False] * len(jobs)
     for threshold in dict.fromkeys(job.threshold for job in jobs):
         same = [i for i, job in enumerate(jobs) if job.threshold == threshold]
-        found = _accepted(bound, [samples[i] for i in same], threshold, on_chunk)
-        for i, good in zip(same, found, strict=True):
-            accepted[i] = good
+        # What the models of a segment share is made for one segment after the other.
+        for group in [[i] for i in same] if bound.shares_along else [same]:
+            found = _accepted(bound, [samples[i] for i in group], threshold, on_chunk)
+            for i, good in zip(group, found, strict=True):
+                accepted[i] = good
     return [
         Measured(good, tuple(s.peaks()[:MAX_PEAKS]), len(s.heights) - 2)
         for s, good in zip(samples, accepted, strict=True)
@@ -120,7 +123,7 @@ def _accepted(bound: Bound, samples: Sequence[Samples], threshold: float, on_chu
     if screening is not None:
         rejected = reject(bound, screening, samples, threshold, on_chunk)
     left = [s for s, bad in zip(samples, rejected, strict=True) if not bad]
-    under = accept(bound, left, threshold, on_chunk, ACCEPT_GRID if screening is None else GRID)
+    under = accept(bound, left, threshold, on_chunk, WHOLE if screening is None else SCREENED)
     locate(bound, [s for s, good in zip(left, under, strict=True) if not good], on_chunk)
     verdicts = iter(under)
     return [not bad and next(verdicts) for bad in rejected]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from weightstring.problem import ModuleProblem
+from weightstring.problem.engines import threads
 from weightstring.problem.engines.stack import ELEMENTWISE
 
 pytestmark = pytest.mark.usefixtures("unchecked_module")
@@ -104,13 +105,15 @@ def assert_agree(drawn: Drawn, dtype: torch.dtype) -> None:
     thetas = torch.stack([problem.initial(seed) for seed in range(drawn.models)])
     rows = torch.stack([torch.randperm(EXAMPLES)[:6] for _ in thetas]) if drawn.rows else None
     found = {}
-    for engine in ("loop", "vmap", "stack"):
+    for engine, large in [("loop", 1e8), ("vmap", 1e8), ("stack", 1e8), ("stack", 0)]:  # the last: one by one
         problem.use_engine(engine)
-        losses, gradients = problem.gradient(thetas, rows)
-        found[engine] = problem.measure(thetas)["loss"][:, None], losses[:, None], gradients
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threads, "ONE_THREAD_FLOPS", large)
+            losses, gradients = problem.gradient(thetas, rows)
+            found[engine, large] = problem.measure(thetas)["loss"][:, None], losses[:, None], gradients
         assert losses.dtype == gradients.dtype == dtype
-    for engine in ("vmap", "stack"):
-        for one, other in zip(found[engine], found["loop"], strict=True):
+    for engine in found:
+        for one, other in zip(found[engine], found["loop", 1e8], strict=True):
             scale = other.abs().amax(dim=1, keepdim=True).clamp_min(1e-2)
             assert (one - other).abs().div(scale).max() <= TOLERANCE[dtype], engine
 

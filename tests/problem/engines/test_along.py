@@ -10,6 +10,7 @@ from torch import nn
 
 from weightstring.path import Segment
 from weightstring.problem.engines import along as along_module
+from weightstring.problem.engines import threads
 
 TS = [0.0, 1e-3, 0.25, 0.5, 0.71, 1.0]
 
@@ -92,13 +93,13 @@ def test_products_of_one_set_are_not_those_of_another(make):
 def test_no_more_is_kept_than_the_inputs_take_and_the_ends_of_one_segment(make):
     problem = make()
     thetas = [problem.initial(seed) for seed in range(30)]
-    kept = problem._arithmetic.along._kept
     for a, b in itertools.pairwise(thetas):
         problem.measure_along(a, b, positions([0.3]))
-        held = sum(one.products.nbytes for one in kept.values())
-        assert len(kept) >= 2
-        assert len(kept) == 2 or held <= 29 * 40 * 8
-    assert len(kept) == 40 // 7
+        held = sum(one.products.nbytes for one in problem._arithmetic.along._kept)
+        count = len(problem._arithmetic.along._kept)
+        assert count >= 2
+        assert count == 2 or held <= 29 * 40 * 8
+    assert count == 40 // 7
 
 
 def test_neighbouring_segments_share_a_product(make, monkeypatch):
@@ -106,11 +107,25 @@ def test_neighbouring_segments_share_a_product(make, monkeypatch):
     a, b, c = (problem.initial(seed) for seed in range(3))
     problem.measure_along(a, b, positions())
     made = []
-    layout = along_module.Stack.__call__
-    monkeypatch.setattr(along_module.Stack, "__call__", lambda *args: made.append(1) or layout(*args))
+    alone = along_module.Stack.alone
+
+    def counted(stack, pieces, hidden, start=0):
+        made.append(start)
+        return alone(stack, pieces, hidden, start)
+
+    monkeypatch.setattr(along_module.Stack, "alone", counted)
     problem.measure_along(b, c, positions())
     problem.measure_along(c, b, positions())
-    assert len(made) == 1
+    assert made.count(0) == 1
+
+
+def test_large_models_are_measured_by_the_same_arithmetic_as_the_ends_of_their_segments(make, monkeypatch):
+    monkeypatch.setattr(threads, "ONE_THREAD_FLOPS", 1)
+    problem = make(dtype=torch.float32)
+    a, b = ends(problem)
+    one_by_one = problem.measure(torch.stack([a, b]))["loss"]
+    assert torch.equal(problem.measure_along(a, b, positions([0.0, 1.0]))["loss"], one_by_one)
+    assert len(problem._arithmetic.along._kept) == 2
 
 
 def tied() -> nn.Sequential:

@@ -74,11 +74,11 @@ def limit(monkeypatch: pytest.MonkeyPatch, engine: str, numbers: int) -> list[in
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 3.00 GiB")
         sizes.append(models)
 
-    after, vmap = Stack.after, vmapped.vmap
+    forward, vmap = Stack.__call__, vmapped.vmap
 
-    def limited_after(self, start, pieces, hidden, fused=False):
-        check(len(pieces[0]), hidden.shape[-1])
-        return after(self, start, pieces, hidden, fused)
+    def limited_forward(self, pieces, inputs, fused=False):
+        check(len(pieces[0]), inputs.shape[-2])
+        return forward(self, pieces, inputs, fused)
 
     def limited_vmap(function, *args):
         mapped = vmap(function, *args)
@@ -91,7 +91,7 @@ def limit(monkeypatch: pytest.MonkeyPatch, engine: str, numbers: int) -> list[in
         return run
 
     if engine == "stack":
-        monkeypatch.setattr(Stack, "after", limited_after)
+        monkeypatch.setattr(Stack, "__call__", limited_forward)
     else:
         monkeypatch.setattr(vmapped, "vmap", limited_vmap)
     return sizes

@@ -213,3 +213,18 @@ def test_frozen_parameters_are_constants(frozen):
     by_stack = problem.gradient(thetas, None)
     assert problem.size == sum(p.numel() for i, p in enumerate(parameters) if i not in frozen)
     torch.testing.assert_close(by_stack.gradients, by_loop.gradients, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("engine", ["stack", "loop"])
+def test_a_large_model_is_computed_alike_whatever_is_beside_it(engine):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(300, 200), nn.ReLU(), nn.Linear(200, 200), nn.Tanh(), nn.Linear(200, 3))
+    problem = ModuleProblem(net, nn.CrossEntropyLoss(), (torch.randn(500, 300), torch.arange(500) % 3), engine=engine)
+    thetas = torch.stack([problem.initial(seed) for seed in range(3)])
+    rows = torch.stack([torch.randperm(500)[:256] for _ in thetas])
+    together, losses = problem.gradient(thetas, rows), problem.measure(thetas)["loss"]
+    for i in range(3):
+        alone = problem.gradient(thetas[i : i + 1], rows[i : i + 1])
+        assert torch.equal(alone.gradients[0], together.gradients[i])
+        assert torch.equal(alone.losses[0], together.losses[i])
+        assert problem.measure(thetas[i : i + 1])["loss"].item() == losses[i].item()

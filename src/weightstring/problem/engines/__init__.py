@@ -7,7 +7,17 @@ torch.compile fuse those into machine code.
 """
 
 from weightstring.problem.engines.base import ENGINES, Engine, EngineName, Workload, engine_named
-from weightstring.problem.engines.threads import threads
+from weightstring.problem.engines.threads import on_threads
 from weightstring.problem.engines.trial import EngineChoice, Trial, build
 
-__all__ = ["ENGINES", "Engine", "EngineChoice", "EngineName", "Trial", "Workload", "build", "engine_named", "threads"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineChoice",
+    "EngineName",
+    "Trial",
+    "Workload",
+    "build",
+    "engine_named",
+    "on_threads",
+]

@@ -6,7 +6,6 @@ With θ_t = (1 − t) θ_1 + t θ_2 the pre-activations of the first layer are W
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,13 +13,13 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from weightstring.arrays import Positions, Theta
+from weightstring.arrays import Positions, Theta, Thetas
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.stack import Affine, Stack
-from weightstring.problem.engines.stacked import flat, values
-from weightstring.problem.functional import Criterion, Wanted
+from weightstring.problem.engines.stacked import flat
+from weightstring.problem.functional import Criterion, Wanted, number
 
-BLOCK_ELEMENTS = 2**19
+BLOCK_ELEMENTS = 2**21
 """Numbers in the widest layer of one block of examples."""
 
 SHARE = 1 / 2
@@ -28,18 +27,18 @@ SHARE = 1 / 2
 
 
 class _Kept(NamedTuple):
-    """A θ and the first layer's products with it."""
+    """The first layer's pre-activations of a θ on a data set."""
 
     theta: Theta
-    version: int
-    products: Float[Tensor, "h N"]
+    examples: Examples
+    products: Float[Tensor, "N h"]
 
 
 class Along:
     """Measures the models of a segment, first-layer products shared.
 
-    The products of the latest ends are kept, in no more memory than the inputs take, since
-    neighbouring segments have an end in common.
+    The products of the latest models are kept, in no more memory than the inputs take, since
+    neighbouring segments have an end in common and a bead is mostly measured before its segments.
 
     Args:
         stack: the network.
@@ -47,7 +46,7 @@ class Along:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._kept: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
+        self._kept: list[_Kept] = []
 
     @property
     def pays(self) -> bool:
@@ -65,13 +64,19 @@ class Along:
         with torch.no_grad():
             return torch.cat([self._means(a, b, ts, rest, examples, criteria) for examples, criteria in wanted], dim=1)
 
+    def measure_models(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
+        """The same of models (B, P), one after the other: the numbers that segments from or to them begin with."""
+        start = torch.zeros(1, dtype=torch.float64)
+        return torch.cat([self.measure(theta, theta, start, wanted) for theta in thetas])
+
     def _pairs(self, a: Theta, b: Theta) -> list[tuple[Tensor, Tensor]]:
         """Both ends' parameters, but for the first layer's weights, which its products stand for."""
         first = self._stack.affine[0]
-        pairs = zip(self._stack.pieces(a[None]), self._stack.pieces(b[None]), strict=True)
+        layout = self._stack.layout
         used_again = [layer.weight for layer in self._stack.affine[1:]]
         skipped = first.weight if first.weight not in used_again else None
-        return [(one[:, :0], other[:, :0]) if i == skipped else (one, other) for i, (one, other) in enumerate(pairs)]
+        pairs = zip(layout.pieces(a), layout.pieces(b), strict=True)
+        return [(one[:0], other[:0]) if i == skipped else (one, other) for i, (one, other) in enumerate(pairs)]
 
     def _means(
         self,
@@ -84,29 +89,34 @@ class Along:
     ) -> Float64[Tensor, "T Q"]:
         start, end = self._products(a, examples), self._products(b, examples)
         totals = torch.zeros(len(ts), len(criteria), dtype=torch.float64, device=a.device)
-        size = max(1, BLOCK_ELEMENTS // len(start))
+        size = max(1, BLOCK_ELEMENTS // start.shape[1])
         for first in range(0, len(examples), size):
             block = slice(first, min(first + size, len(examples)))
-            outputs = []
-            for t, pieces in zip(ts, rest, strict=True):
-                hidden = torch.lerp(start[:, block], end[:, block], float(t))
-                outputs.append(self._stack.after(1, pieces, hidden.unsqueeze(0)))
-            found = values(criteria, torch.cat(outputs).contiguous(), examples.targets[block])
-            totals += (block.stop - block.start) * found
+            targets = examples.targets[block]
+            for i, (t, pieces) in enumerate(zip(ts, rest, strict=True)):
+                outputs = self._stack.alone(pieces, torch.lerp(start[block], end[block], float(t)), 1)
+                found = torch.stack([number(criterion(outputs, targets), a) for criterion in criteria])
+                totals[i] += (block.stop - block.start) * found
         return totals / len(examples)
 
-    def _products(self, theta: Theta, examples: Examples) -> Float[Tensor, "h N"]:
+    def _products(self, theta: Theta, examples: Examples) -> Float[Tensor, "N h"]:
         """The first layer's pre-activations on a data set."""
+        for i, kept in enumerate(self._kept):
+            # By its numbers: whoever holds a θ may change it.
+            if kept.examples is examples and torch.equal(kept.theta, theta):
+                self._kept.append(self._kept.pop(i))
+                return kept.products
         first = self._stack.layers[0]
         assert isinstance(first, Affine)
-        key = (id(theta), id(examples))
-        known = self._kept.get(key)
-        # The θ itself is kept beside its products: its id is its own as long as it lives, its version tells of changes.
-        if known is None or known.theta is not theta or known.version != theta._version:
-            inputs = flat(examples)
-            products = Stack(self._stack.layout, (first,))(self._stack.pieces(theta[None]), inputs)[0].mT.contiguous()
-            self._kept[key] = _Kept(theta, theta._version, products)
-            while len(self._kept) > 2 and sum(kept.products.nbytes for kept in self._kept.values()) > inputs.nbytes:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key].products
+        pieces = list(self._stack.layout.pieces(theta))
+        products = Stack(self._stack.layout, (first,)).alone(pieces, flat(examples))
+        self._kept.append(_Kept(theta.clone(), examples, products))
+        self._forget(examples)
+        return products
+
+    def _forget(self, examples: Examples) -> None:
+        """Let the oldest go, down to the two that a segment needs."""
+        of_set = [kept for kept in self._kept if kept.examples is examples]
+        while len(of_set) > 2 and sum(kept.products.nbytes for kept in of_set) > flat(examples).nbytes:
+            oldest = of_set.pop(0)
+            self._kept = [kept for kept in self._kept if kept is not oldest]

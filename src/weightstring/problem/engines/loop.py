@@ -48,4 +48,6 @@ class Loop:
 
     def losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Tensor:
         """The training loss (1,) of a single model."""
-        return self.work.computation.loss(thetas[0], None if rows is None else rows[0], examples)[None]
+        # Its derivative is a view, that of thetas[0] a copy of θ.
+        theta = thetas.squeeze(0)
+        return self.work.computation.loss(theta, None if rows is None else rows[0], examples)[None]

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from weightstring.arrays import Thetas
 from weightstring.problem.data import Examples
@@ -122,6 +123,11 @@ class Stack:
         return tuple(layer for layer in self.layers if isinstance(layer, Affine))
 
     @property
+    def flops(self) -> float:
+        """Operations of its products in one forward pass of one example."""
+        return 2.0 * sum(layer.inputs * layer.outputs for layer in self.affine)
+
+    @property
     def widest(self) -> int:
         """Outputs of its widest layer."""
         return max(layer.outputs for layer in self.affine)
@@ -145,11 +151,8 @@ class Stack:
             inputs: (n, in), the same for all models, or (B, n, in).
             fused: write the products of narrow layers as sums, of which a compiler makes one loop.
         """
-        return self.after(0, pieces, inputs.mT, fused)
-
-    def after(self, start: int, pieces: Pieces, hidden: Tensor, fused: bool = False) -> Tensor:
-        """Outputs (B, n, out) from what enters layer ``start``: (in, n) for all models, or (B, in, n)."""
-        for layer in self.layers[start:]:
+        hidden = inputs.mT
+        for layer in self.layers:
             if isinstance(layer, Affine):
                 multiply = _sum_of_products if fused and layer.inputs * layer.outputs <= NARROW else _product
                 weight, bias = (_resolve(source, pieces) for source in (layer.weight, layer.bias))
@@ -159,6 +162,25 @@ class Stack:
                 hidden = layer(hidden)
         outputs = hidden.mT
         return outputs if outputs.ndim == 3 else outputs.expand(len(pieces[0]), -1, -1)
+
+    def alone(self, pieces: Pieces, hidden: Tensor, start: int = 0) -> Tensor:
+        """Outputs (n, out) of one model, samples first, from what enters layer ``start`` (n, in).
+
+        Products that fill the processor by themselves gain nothing beside others, and are faster this way around.
+
+        Args:
+            pieces: its parameters, in the layout's order.
+            hidden: the inputs, or what the layers before ``start`` made of them.
+            start: the layer to begin with.
+        """
+        for layer in self.layers[start:]:
+            if isinstance(layer, Affine):
+                weight, bias = (_resolve(source, pieces) for source in (layer.weight, layer.bias))
+                assert weight is not None
+                hidden = functional.linear(hidden, weight, bias)
+            else:
+                hidden = layer(hidden)
+        return hidden
 
 
 def _steps(module: nn.Module) -> Iterator[nn.Module]:

@@ -15,7 +15,7 @@ BACKWARD = 3
 
 
 @contextmanager
-def threads(count: int | None) -> Iterator[None]:
+def on_threads(count: int | None) -> Iterator[None]:
     """Compute with ``count`` CPU threads for a while; None changes nothing."""
     before = torch.get_num_threads()
     if count in (None, before):
@@ -37,4 +37,9 @@ def threads_for(flops: float, most: int | None) -> int | None:
     >>> threads_for(1e6, 8), threads_for(1e9, 8)
     (1, 8)
     """
-    return 1 if flops < ONE_THREAD_FLOPS else most
+    return most if is_large(flops) else 1
+
+
+def is_large(flops: float) -> bool:
+    """Whether a call of so many operations keeps several threads busy."""
+    return flops >= ONE_THREAD_FLOPS

@@ -19,7 +19,7 @@ from weightstring.problem.engines.compiled import FEW, Compiled
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.stacked import Stacked
-from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, threads
+from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
 from weightstring.problem.engines.vmapped import Vmap
 from weightstring.problem.functional import Criterion, first_line
 
@@ -128,7 +128,7 @@ class Trial:
         """
         flops = self.flops()
         large = not self.theta.is_cuda and BACKWARD * flops * self.batch_size > LARGE_FLOPS
-        with threads(None if self.theta.is_cuda else 1):
+        with on_threads(None if self.theta.is_cuda else 1):
             choice = self._fastest(compile, large)
         return replace(choice, threads=self._threads(choice.name, flops), flops=flops)
 
@@ -208,7 +208,7 @@ class Trial:
         if self.theta.is_cuda or most == 1 or work < ONE_THREAD_FLOPS:
             return None
         run = partial(self._run, name, FEW_MODELS)
-        with threads(1):
+        with on_threads(1):
             alone = _best_time(run)
         return 1 if alone < GAIN * _best_time(run) else None
 
