@@ -1,0 +1,282 @@
+"""What one call does for its pairs: check all, begin or read each run, search together, conclude each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor as Pool
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from weightstring.arrays import Theta
+from weightstring.descent import Optimizers, batch_width
+from weightstring.errors import EndAboveThreshold, InvalidSetting
+from weightstring.identity import another_run, manifest_of, require_same
+from weightstring.path import (
+    Bound,
+    Connected,
+    Outcome,
+    Seen,
+    Unresolved,
+    WeightString,
+    check_theta,
+    measure_models,
+    no_worse,
+)
+from weightstring.problem import ModuleProblem, on_threads
+from weightstring.progress import Display, display
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.result import Result, from_run, to_record
+from weightstring.search import (
+    Asked as SearchAsked,
+)
+from weightstring.search import (
+    Batched,
+    Bead,
+    Executor,
+    Greedy,
+    Processes,
+    Remote,
+    Search,
+    StopRule,
+    Task,
+    Work,
+    run_all,
+)
+from weightstring.search.chain import beads_of
+from weightstring.store import InMemory, Manifest, RunDirectory
+from weightstring.store.records import Task as TaskRecord
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all pairs have in common; see :func:`weightstring.connect`."""
+
+    strategy: Greedy
+    stop: StopRule
+    bind: str
+    recipe: Recipe | None
+    executor: Executor | Pool | Processes | None
+    seed: int
+    task: TaskRecord | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair: its ends, its threshold where one was given, its run directory where it has one."""
+
+    a: Theta
+    b: Theta
+    threshold: float | None
+    directory: RunDirectory | None
+    name: str = ""
+
+    def found(self, problem: LossProblem) -> Manifest | None:
+        """The manifest of the run that is there already."""
+        if self.directory is None or not self.directory.exists:
+            return None
+        found = self.directory.manifest()
+        if found.problem != problem.fingerprint():
+            raise another_run(self.directory, "problem")
+        return found
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A pair whose search can run."""
+
+    directory: RunDirectory | None
+    ends: tuple[Bead, Bead]
+    threshold: float
+
+
+def connect_all(
+    problem: LossProblem, pairs: Sequence[Pair], settings: Settings, progress: bool | Display | None
+) -> list[Result]:
+    """Search for the strings of all pairs, in their run directories where they have one.
+
+    Args:
+        problem: the loss.
+        pairs: what is asked.
+        settings: how to search.
+        progress: see :func:`weightstring.connect`.
+    """
+    _check_kinds(settings.strategy, settings.stop, settings.recipe)
+    bound = Bound(problem, settings.bind)
+    for pair in pairs:
+        check_theta(problem, pair.a, f"{pair.name}the first end")
+        check_theta(problem, pair.b, f"{pair.name}the second end")
+    found = [pair.found(problem) for pair in pairs]
+    first = next((manifest for manifest in found if manifest is not None), None)
+    recipe = settings.recipe or problem.recipe
+    Optimizers(recipe)  # What torch.optim refuses, it refuses before anything is written.
+    with _arithmetic(problem, first), display(progress) as show, ExitStack() as locks:
+        width = first.width if first else batch_width(problem, len(pairs))
+        ends = _ends(bound, pairs)
+        # Every pair is checked before the first directory is written to.
+        levels = [_threshold(*each, settings.bind) for each in zip(pairs, ends, found, strict=True)]
+        results: dict[int, Result] = {}
+        begun: dict[int, _Begun] = {}
+        for i, pair in enumerate(pairs):
+            manifest = manifest_of(
+                problem,
+                ends[i],
+                levels[i],
+                settings.bind,
+                settings.seed,
+                settings.strategy,
+                settings.stop,
+                recipe,
+                width,
+                settings.task,
+            )
+            its_ends, result = _begin(pair, found[i], manifest, ends[i], problem, locks)
+            if result is not None:
+                results[i] = result
+            else:
+                begun[i] = _Begun(pair.directory, its_ends, levels[i])
+        jobs = _executor(settings.executor, bound, settings.seed, recipe, width)
+        searches = run_all(
+            [
+                SearchAsked(
+                    settings.strategy,
+                    Task(one.ends, one.threshold, settings.seed),
+                    settings.stop,
+                    one.directory or InMemory(),
+                )
+                for one in begun.values()
+            ],
+            jobs,
+            on_event=show.event,
+        )
+        for (i, one), search in zip(begun.items(), searches, strict=True):
+            results[i] = _concluded(one, search, bound, show)
+        return [results[i] for i in range(len(pairs))]
+
+
+def _begin(
+    pair: Pair,
+    found: Manifest | None,
+    manifest: Manifest,
+    ends: tuple[Bead, Bead],
+    problem: LossProblem,
+    locks: ExitStack,
+) -> tuple[tuple[Bead, Bead], Result | None]:
+    """Begin a pair's run directory, or find out how far it is: the ends, and the result where there is one already."""
+    if pair.directory is None:
+        return ends, None
+    locks.enter_context(pair.directory.locked())
+    if found is None:
+        pair.directory.begin(manifest, [end.theta for end in ends])
+    else:
+        require_same(pair.directory, found, manifest)
+        ends = _with_values(ends, found.end_losses)
+    if pair.directory.finished and _is_final(result := from_run(pair.directory, problem)):
+        return ends, result
+    return ends, None
+
+
+def _executor(
+    executor: Executor | Pool | Processes | None, bound: Bound, seed: int, recipe: Recipe, width: int
+) -> Executor:
+    if executor is None:
+        return Batched(bound, seed, recipe, width)
+    if isinstance(executor, Pool | Processes):
+        return Remote(executor, Work(bound.problem, bound.bind, seed, recipe))
+    if isinstance(executor, Executor):
+        return executor
+    raise InvalidSetting(
+        f"executor={executor!r:.80}: pass None, weightstring.Processes(4), or a concurrent.futures.Executor"
+    )
+
+
+def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) -> Result:
+    """The result of a search that is over, on disk where it has a directory."""
+    beads = [bead.theta for bead in beads_of(search.chain)]
+    seen = Seen(bound.names, tuple(link.heights for link in search.chain))
+    result = Result(
+        outcome=search.outcome,
+        string=WeightString(bound.problem, beads, seen=seen),
+        threshold=begun.threshold,
+        history=search.rounds,
+        bind=bound.bind,
+        names=bound.names,
+        evaluation=bound.problem.evaluation,
+        beads_before_pruning=max((r.beads for r in search.rounds), default=2),
+    )
+    if begun.directory is None or _interrupted(search.outcome):
+        return result
+    result.string.measure(show.measuring)
+    begun.directory.finish(to_record(result), beads)
+    return from_run(begun.directory, bound.problem)  # whose beads are on disk
+
+
+def _check_kinds(strategy: object, stop: object, recipe: object) -> None:
+    if not isinstance(strategy, Greedy):
+        raise InvalidSetting(f"strategy={strategy!r}: pass one, such as ws.Greedy(alpha=0.95)")
+    if not isinstance(stop, StopRule):
+        raise InvalidSetting(f"stop={stop!r}: pass a rule, such as ws.MaxBeads(64) | ws.Budget(seconds=600)")
+    if not isinstance(recipe, Recipe | None):
+        raise InvalidSetting(f"recipe={recipe!r}: pass a ws.Recipe")
+
+
+def _ends(bound: Bound, pairs: Sequence[Pair]) -> list[tuple[Bead, Bead]]:
+    """The ends of all pairs with their heights."""
+    thetas = [end for pair in pairs for end in (pair.a, pair.b)]
+    values = measure_models(bound, thetas)
+    return [
+        (
+            Bead("a", pair.a.detach().clone(), values[2 * i]),
+            Bead("b", pair.b.detach().clone(), values[2 * i + 1]),
+        )
+        for i, pair in enumerate(pairs)
+    ]
+
+
+def _with_values(ends: tuple[Bead, Bead], values: tuple[float, float]) -> tuple[Bead, Bead]:
+    """The ends with the heights that the run began with, bit for bit."""
+    first, last = ends
+    return dataclasses.replace(first, value=values[0]), dataclasses.replace(last, value=values[1])
+
+
+def _threshold(pair: Pair, ends: tuple[Bead, Bead], found: Manifest | None, bind: str) -> float:
+    losses = (ends[0].value, ends[1].value)
+    asked = found.threshold if found and pair.threshold is None else pair.threshold
+    level = max(losses) if asked is None else float(asked)
+    if asked is not None and not math.isfinite(level):
+        raise InvalidSetting(
+            f"{pair.name}threshold={asked}: must be finite; leave it out for the larger end's own value"
+        )
+    if not all(no_worse(loss, level) for loss in losses):
+        raise EndAboveThreshold(
+            f"{pair.name}threshold {level!r} on {bind}: the ends lie at {losses[0]!r} and {losses[1]!r}, so no path "
+            "can stay under it; raise it, leave it out for the larger end's own value, or train the higher end further",
+            losses,
+            level,
+        )
+    return level
+
+
+def _interrupted(outcome: Outcome) -> bool:
+    return isinstance(outcome, Unresolved) and outcome.reason == "interrupted"
+
+
+def _is_final(result: Result) -> bool:
+    """Whether going on could change nothing: a limit may have been raised since, a verdict stands."""
+    return isinstance(result.outcome, Connected) or result.outcome.reason in ("depth", "descent_failed")
+
+
+@contextmanager
+def _arithmetic(problem: LossProblem, found: Manifest | None) -> Iterator[None]:
+    """Compute as the run's first session did, with its engine and threads; afterwards all is as before."""
+    if not isinstance(problem, ModuleProblem):
+        with on_threads(found.threads if found else None):
+            yield
+    elif found is None:
+        with on_threads(problem.engine_choice().threads):
+            yield
+    else:
+        with problem.computing_by(found.engine), on_threads(found.threads):
+            yield
