@@ -59,7 +59,9 @@ def with_ends(found: list[Segment]) -> list[Samples]:
 def test_what_is_rejected_is_over_the_threshold_whatever_the_screening_says(screening, threshold):
     found, height = segments(), Counting()
     samples = with_ends(found)
-    rejected = reject(height, lambda thetas: MISLEADING[screening](Bound(SURFACE)(thetas)), samples, threshold)
+    rejected = reject(
+        height, lambda thetas: MISLEADING[screening](Bound(SURFACE)(thetas)), samples, [threshold] * len(samples)
+    )
     assert height.asked == sum(len(s.heights) - 2 for s in samples) <= MAX_PEAKS * len(found)
     for segment, sample, bad in zip(found, samples, rejected, strict=True):
         top = SURFACE.measure(segment.at(TS))["loss"].max().item()
@@ -73,7 +75,7 @@ def test_what_is_rejected_is_over_the_threshold_whatever_the_screening_says(scre
 
 def test_nothing_to_reject():
     height = Counting()
-    assert reject(height, Bound(SURFACE), [], 1.0) == []
+    assert reject(height, Bound(SURFACE), [], []) == []
     assert height.asked == 0
 
 

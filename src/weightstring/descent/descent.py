@@ -280,6 +280,7 @@ class _Cohort:
 
     @classmethod
     def begin(cls, problem: LossProblem, seed: int, entries: Sequence[tuple[int, Start]]) -> _Cohort:
+        """Descents from the queue, each with the number it is known by."""
         points = [start.point().detach() for _, start in entries]
         leaf = (torch.stack(points) if len(points) > 1 else points[0].clone()).requires_grad_()
         drawn = [minibatches(problem, seed, start.place) for _, start in entries]

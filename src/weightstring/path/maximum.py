@@ -66,6 +66,10 @@ class Samples:
         """Those positions that have not been measured yet."""
         return [t for t in ts if t not in self.heights]
 
+    def under(self, threshold: float) -> bool:
+        """Whether every sample is at most ``threshold``."""
+        return all(no_worse(height, threshold) for height in self.heights.values())
+
     @property
     def top(self) -> Maximum:
         """The largest sample; of equal ones that nearest the middle."""
@@ -95,11 +99,11 @@ Hook = Callable[[], None]
 def accept(
     height: Height,
     samples: Sequence[Samples],
-    threshold: float,
+    threshold: float | Sequence[float],
     on_chunk: Hook = lambda: None,
     sampling: Sampling = WHOLE,
 ) -> list[bool]:
-    """Whether every sample of a segment is at most ``threshold``, for several segments side by side.
+    """Whether every sample of a segment is at most its threshold, for several segments side by side.
 
     The grid is refined by halving, so that a segment that exceeds the threshold is left early; one that
     does not is sampled on the whole grid and once more at the top of each peak. On a step
@@ -108,17 +112,18 @@ def accept(
     Args:
         height: (B, P) → (B,) float64.
         samples: the segments with what is known of them; filled with what is measured here.
-        threshold: L0, compared with ≤.
+        threshold: L0, compared with ≤; one for all, or one a segment.
         on_chunk: called after every batch of measurements; it may raise.
         sampling: how densely; its intervals are a power of 2.
     """
-    under = [all(no_worse(h, threshold) for h in s.heights.values()) for s in samples]
+    levels = [threshold] * len(samples) if isinstance(threshold, float | int) else threshold
+    under = [s.under(level) for s, level in zip(samples, levels, strict=True)]
 
     def look(positions: Callable[[Samples], Sequence[float]]) -> None:
         open_ones = [i for i, good in enumerate(under) if good]
         measure_at(height, [(samples[i], positions(samples[i])) for i in open_ones], on_chunk)
         for i in open_ones:
-            under[i] = all(no_worse(h, threshold) for h in samples[i].heights.values())
+            under[i] = samples[i].under(levels[i])
 
     intervals = 2
     while intervals <= sampling.intervals:

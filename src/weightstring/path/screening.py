@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from weightstring.path.maximum import ACCEPT_GRID, MAX_PEAKS, Samples, Sampling, locate, measure_at
-from weightstring.path.segment import Height, no_worse
+from weightstring.path.segment import Height
 
 SCREENED = Sampling(8, 2)
 """What is enough on all of the data, beside the peaks that the part of it shows."""
@@ -20,20 +20,20 @@ def reject(
     height: Height,
     screening: Height,
     samples: Sequence[Samples],
-    threshold: float,
+    thresholds: Sequence[float],
     on_chunk: Callable[[], None] = lambda: None,
 ) -> list[bool]:
-    """Whether a segment is over the threshold at one of the peaks that its screened curve shows.
+    """Whether a segment is over its threshold at one of the peaks that its screened curve shows.
 
     Args:
         height: (B, P) → (B,) float64.
         screening: a cheap estimate of it.
         samples: the segments with what is known of them; filled with what ``height`` is at the peaks.
-        threshold: L0.
+        thresholds: L0, one a segment.
         on_chunk: called after every batch of measurements; it may raise.
     """
     sketches = [Samples(s.segment) for s in samples]
     locate(screening, sketches, on_chunk, ACCEPT_GRID)
     peaks = [[peak.t for peak in sketch.peaks()[:MAX_PEAKS]] for sketch in sketches]
     measure_at(height, list(zip(samples, peaks, strict=True)), on_chunk)
-    return [not all(no_worse(value, threshold) for value in s.heights.values()) for s in samples]
+    return [not s.under(threshold) for s, threshold in zip(samples, thresholds, strict=True)]

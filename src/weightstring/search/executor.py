@@ -102,28 +102,29 @@ class Batched:
 def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
     """Measure segments side by side; only those over the threshold are searched for their maximum."""
     samples = [Samples(job.segment, {0.0: job.ends[0], 1.0: job.ends[1]}) for job in jobs]
-    accepted: list[bool] = [False] * len(jobs)
-    for threshold in dict.fromkeys(job.threshold for job in jobs):
-        same = [i for i, job in enumerate(jobs) if job.threshold == threshold]
-        # What the models of a segment share is made for one segment after the other.
-        for group in [[i] for i in same] if bound.shares_along else [same]:
-            found = _accepted(bound, [samples[i] for i in group], threshold, on_chunk)
-            for i, good in zip(group, found, strict=True):
-                accepted[i] = good
+    # What the models of a segment share is made for one segment after the other.
+    groups = [[i] for i in range(len(jobs))] if bound.shares_along else [list(range(len(jobs)))]
+    accepted: list[bool] = []
+    for group in groups:
+        thresholds = [jobs[i].threshold for i in group]
+        accepted += _accepted(bound, [samples[i] for i in group], thresholds, on_chunk)
     return [
         Measured(good, tuple(s.peaks()[:MAX_PEAKS]), len(s.heights) - 2)
         for s, good in zip(samples, accepted, strict=True)
     ]
 
 
-def _accepted(bound: Bound, samples: Sequence[Samples], threshold: float, on_chunk: Callable[[], None]) -> list[bool]:
-    """Which segments are under the threshold; the maximum of the others is located."""
+def _accepted(
+    bound: Bound, samples: Sequence[Samples], thresholds: Sequence[float], on_chunk: Callable[[], None]
+) -> list[bool]:
+    """Which segments are under their thresholds; the maximum of the others is located."""
     screening = bound.screening
     rejected = [False] * len(samples)
     if screening is not None:
-        rejected = reject(bound, screening, samples, threshold, on_chunk)
-    left = [s for s, bad in zip(samples, rejected, strict=True) if not bad]
-    under = accept(bound, left, threshold, on_chunk, WHOLE if screening is None else SCREENED)
-    locate(bound, [s for s, good in zip(left, under, strict=True) if not good], on_chunk)
-    verdicts = iter(under)
-    return [not bad and next(verdicts) for bad in rejected]
+        rejected = reject(bound, screening, samples, thresholds, on_chunk)
+    left = [i for i, bad in enumerate(rejected) if not bad]
+    sampling = WHOLE if screening is None else SCREENED
+    under = accept(bound, [samples[i] for i in left], [thresholds[i] for i in left], on_chunk, sampling)
+    locate(bound, [samples[i] for i, good in zip(left, under, strict=True) if not good], on_chunk)
+    accepted = {i for i, good in zip(left, under, strict=True) if good}
+    return [i in accepted for i in range(len(samples))]

@@ -1,0 +1,45 @@
+"""Segments of many searches are measured together, each against its own threshold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from weightstring.path import Bound, Segment
+from weightstring.problem.surfaces import Ring
+from weightstring.search.executor import measure
+from weightstring.search.jobs import Measure
+
+
+class Counting(Ring):
+    """A ring that counts how often it is asked."""
+
+    calls = 0
+
+    def measure(self, thetas, quantities=("loss",)):
+        self.calls += 1
+        return super().measure(thetas, quantities)
+
+
+def job(ring: Ring, angle: float, threshold: float) -> Measure:
+    a = ring.ends[0]
+    turn = torch.tensor([[1.0, -angle], [angle, 1.0]], dtype=a.dtype) / (1 + angle**2) ** 0.5
+    b = turn @ a
+    first, last = Bound(ring)(torch.stack([a, b])).tolist()
+    return Measure(f"to {angle}", Segment(a, b), (first, last), threshold)
+
+
+def test_thresholds_differ_and_segments_share_their_calls():
+    ring = Counting()
+    jobs = [job(ring, 0.2 + 0.05 * i, threshold) for i, threshold in enumerate([1e-9, 0.3, 1e-3, 0.5, 0.02, 0.7])]
+    alone = []
+    for one in jobs:
+        alone += measure(Bound(ring), [one], lambda: None)
+    most = max(each.evaluations for each in alone)
+    ring.calls = 0
+    together = measure(Bound(ring), jobs, lambda: None)
+    assert ring.calls <= most
+    assert [each.accepted for each in together] == [each.accepted for each in alone]
+    assert {each.accepted for each in together} == {True, False}
+    for one, other in zip(together, alone, strict=True):
+        assert one.top.value == pytest.approx(other.top.value, rel=1e-12)
