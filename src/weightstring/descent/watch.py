@@ -152,9 +152,8 @@ def look_at(
         if rough is not None and measured and math.isfinite(value):
             watch.offset = value - rough[i]
         watch.take(thetas[i], value, measured, recipe, steps[i])
-    doubtful = [watch for watch in watches if watch.status is not None and not watch.best_is_measured]
+    doubtful = [i for i, watch in enumerate(watches) if watch.status is not None and not watch.best_is_measured]
     if doubtful:
-        for watch, value in zip(
-            doubtful, height(torch.stack([watch.best for watch in doubtful])).tolist(), strict=True
-        ):
-            watch.correct(value, recipe, steps[watches.index(watch)])
+        found = height(torch.stack([watches[i].best for i in doubtful])).tolist()
+        for i, value in zip(doubtful, found, strict=True):
+            watches[i].correct(value, recipe, steps[i])

@@ -131,7 +131,7 @@ class Computation:
             totals = torch.zeros(len(criteria), dtype=torch.float64, device=theta.device)
             for part in examples.chunks(self.block):
                 output = self.evaluating(theta, part, statistics)
-                totals = totals + len(part) * torch.stack([number(fn(output, part.targets), theta) for fn in criteria])
+                totals = totals + len(part) * numbers(criteria, output, part.targets, theta)
             means.append(totals / len(examples))
         return torch.cat(means)
 
@@ -150,6 +150,11 @@ def first_line(error: BaseException) -> str:
     """What an exception says, in one line."""
     lines: Iterable[str] = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
+
+
+def numbers(criteria: Sequence[Criterion], output: object, targets: Tensor, theta: Theta) -> Float64[Tensor, " Q"]:
+    """Each criterion of one model's output, where θ lives."""
+    return torch.stack([number(criterion(output, targets), theta) for criterion in criteria])
 
 
 def number(value: Tensor | float, theta: Theta) -> Float64[Tensor, ""]:

@@ -17,7 +17,7 @@ from weightstring.arrays import Positions, Theta, Thetas
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.stack import Affine, Stack
 from weightstring.problem.engines.stacked import flat
-from weightstring.problem.functional import Criterion, Wanted, number
+from weightstring.problem.functional import Criterion, Wanted, numbers
 
 BLOCK_ELEMENTS = 2**21
 """Numbers in the widest layer of one block of examples."""
@@ -95,8 +95,7 @@ class Along:
             targets = examples.targets[block]
             for i, (t, pieces) in enumerate(zip(ts, rest, strict=True)):
                 outputs = self._stack.alone(pieces, torch.lerp(start[block], end[block], float(t)), 1)
-                found = torch.stack([number(criterion(outputs, targets), a) for criterion in criteria])
-                totals[i] += (block.stop - block.start) * found
+                totals[i] += (block.stop - block.start) * numbers(criteria, outputs, targets, a)
         return totals / len(examples)
 
     def _products(self, theta: Theta, examples: Examples) -> Float[Tensor, "N h"]:

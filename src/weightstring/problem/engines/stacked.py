@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from torch import Tensor
 from torch.func import vmap
 
-from weightstring.arrays import Rows, Theta, Thetas
+from weightstring.arrays import Rows, Thetas
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import Workload, gradient_in_parts, slopes, without_fallback_warnings
 from weightstring.problem.engines.criteria import together
@@ -18,7 +18,7 @@ from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large
-from weightstring.problem.functional import Criterion, Wanted, number
+from weightstring.problem.functional import Criterion, Wanted
 from weightstring.protocol import Gradient
 
 CACHED_ELEMENTS = 2**18
@@ -44,12 +44,11 @@ class Stacked:
             return torch.cat(means, dim=1)
 
     def _means(self, thetas: Thetas, examples: Examples, criteria: Sequence[Criterion]) -> Float64[Tensor, "B Q"]:
+        if self._fills_a_call(len(examples), thetas):
+            return Loop(self.work).measure(thetas, [(examples, criteria)])
         chunk = min(self.work.computation.block, len(examples))
-        one_by_one = self._fills_a_call(len(examples), thetas)
 
         def compute(part: slice) -> Float64[Tensor, "B Q"]:
-            if one_by_one:
-                return self._means_of_one(thetas[part][0], examples, criteria, chunk)
             pieces = self.stack.pieces(thetas[part])
             totals = torch.zeros(len(pieces[0]), len(criteria), dtype=torch.float64, device=thetas.device)
             for piece in examples.chunks(chunk):
@@ -57,45 +56,26 @@ class Stacked:
                 totals += len(piece) * values(criteria, outputs, piece.targets)
             return totals / len(examples)
 
-        at_once = 1 if one_by_one else width(chunk, self.stack.widest, CACHED_ELEMENTS)
-        return torch.cat(in_parts(len(thetas), at_once, compute))
-
-    def _means_of_one(
-        self, theta: Theta, examples: Examples, criteria: Sequence[Criterion], chunk: int
-    ) -> Float64[Tensor, "1 Q"]:
-        pieces = list(self.stack.layout.pieces(theta))
-        totals = torch.zeros(1, len(criteria), dtype=torch.float64, device=theta.device)
-        for piece in examples.chunks(chunk):
-            outputs = self.stack.alone(pieces, flat(piece))
-            totals += len(piece) * torch.stack([number(fn(outputs, piece.targets), theta) for fn in criteria])
-        return totals / len(examples)
+        return torch.cat(in_parts(len(thetas), width(chunk, self.stack.widest, CACHED_ELEMENTS), compute))
 
     def _fills_a_call(self, examples: int, thetas: Thetas, passes: int = 1) -> bool:
         """Whether one model is so much work that it is computed by itself, the same whatever is beside it."""
         return not thetas.is_cuda and is_large(passes * examples * self.stack.flops)
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
-        """Losses and gradients of all; one at a time where training draws at random."""
+        """Losses and gradients of all; one at a time where training draws at random, or one fills a call."""
         computation, train = self.work.computation, self.work.train
-        if computation.draws:
-            return Loop(self.work).gradient(thetas, rows)
         examples = min(len(train), computation.chunk) if rows is None else rows.shape[1]
-        one_by_one = self._fills_a_call(examples, thetas, BACKWARD)
-        losses = self._loss_of_one if one_by_one else self._losses
+        if computation.draws or self._fills_a_call(examples, thetas, BACKWARD):
+            return Loop(self.work).gradient(thetas, rows)
 
         def compute(part: slice) -> Gradient:
-            return slopes(losses, thetas[part], None if rows is None else rows[part], train, computation.chunk)
+            return slopes(self._losses, thetas[part], None if rows is None else rows[part], train, computation.chunk)
 
-        at_once = 1 if one_by_one else width(examples, self.stack.widest, CACHED_ELEMENTS)
-        return gradient_in_parts(thetas, at_once, compute)
+        return gradient_in_parts(thetas, width(examples, self.stack.widest, CACHED_ELEMENTS), compute)
 
     def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Tensor:
         return stacked_losses(self.stack, self.work.computation.loss_fn, thetas, rows, flat(examples), examples.targets)
-
-    def _loss_of_one(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Tensor:
-        batch = examples if rows is None else examples.take(rows[0])
-        outputs = self.stack.alone(list(self.stack.layout.pieces(thetas.squeeze(0))), flat(batch))
-        return self.work.computation.loss_fn(outputs, batch.targets)[None]
 
 
 def stacked_losses(
