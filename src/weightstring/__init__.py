@@ -23,13 +23,14 @@ if TYPE_CHECKING:
         WeightstringError,
         WorkerFailed,
     )
+    from weightstring.merging import Merging, merge
     from weightstring.path import Connected, Evidence, Unresolved, WeightString
     from weightstring.path.curve import locate_maximum, loss_curve
     from weightstring.problem import ModuleProblem
     from weightstring.protocol import LossProblem, Recipe
     from weightstring.report import write_report
     from weightstring.result import Result, load
-    from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps, Processes
+    from weightstring.search import BreadthFirst, Budget, Constrained, Greedy, MaxBeads, MaxSteps, Processes, Shortened
 
 _HOMES = {
     "connection": ("connect", "connect_many"),
@@ -48,19 +49,22 @@ _HOMES = {
         "WeightstringError",
         "WorkerFailed",
     ),
+    "merging": ("Merging", "merge"),
     "path": ("Connected", "Evidence", "Unresolved", "WeightString"),
     "path.curve": ("locate_maximum", "loss_curve"),
     "problem": ("ModuleProblem",),
     "protocol": ("LossProblem", "Recipe"),
     "report": ("write_report",),
     "result": ("Result", "load"),
-    "search": ("Budget", "Greedy", "MaxBeads", "MaxSteps", "Processes"),
+    "search": ("BreadthFirst", "Budget", "Constrained", "Greedy", "MaxBeads", "MaxSteps", "Processes", "Shortened"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BreadthFirst",
     "Budget",
     "Connected",
+    "Constrained",
     "EndAboveThreshold",
     "Evidence",
     "Greedy",
@@ -73,12 +77,14 @@ __all__ = [
     "LossProblem",
     "MaxBeads",
     "MaxSteps",
+    "Merging",
     "ModuleProblem",
     "NotDeterministic",
     "Processes",
     "Recipe",
     "Result",
     "RunLocked",
+    "Shortened",
     "StoreFailed",
     "TaskError",
     "Unresolved",
@@ -90,6 +96,7 @@ __all__ = [
     "load",
     "locate_maximum",
     "loss_curve",
+    "merge",
     "write_report",
 ]
 

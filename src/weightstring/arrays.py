@@ -17,6 +17,9 @@ Theta = Float[Tensor, " P"]
 Thetas = Float[Tensor, "B P"]
 """B models side by side."""
 
+Moving = Float[Tensor, "K P"]
+"""Those K of B models that move."""
+
 Values = Float64[Tensor, " B"]
 """One float64 number for each of B models, on the CPU."""
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
 from pathlib import Path
+from typing import Any
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
@@ -13,7 +14,7 @@ from weightstring.pairs import Pair, Settings, connect_all
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result
-from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule
+from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.store.records import Task as TaskRecord
 
@@ -27,7 +28,7 @@ def connect(
     b: Theta,
     threshold: float | None = None,
     *,
-    strategy: Greedy = DEFAULT_STRATEGY,
+    strategy: Strategy[Any] = DEFAULT_STRATEGY,
     stop: StopRule = DEFAULT_STOP,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
@@ -91,7 +92,7 @@ def connect_many(
     pairs: Sequence[tuple[Theta, Theta]],
     threshold: float | Sequence[float | None] | None = None,
     *,
-    strategy: Greedy = DEFAULT_STRATEGY,
+    strategy: Strategy[Any] = DEFAULT_STRATEGY,
     stop: StopRule = DEFAULT_STOP,
     bind: str = "evaluate",
     recipe: Recipe | None = None,

@@ -14,7 +14,8 @@ import torch
 from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.search import Bead, Greedy, StopRule
+from weightstring.search import Bead, StopRule, Strategy
+from weightstring.search.strategies import plain
 from weightstring.store import Manifest, RunDirectory, digest
 from weightstring.store.records import FORMAT, Parameter
 from weightstring.store.records import Task as TaskRecord
@@ -36,7 +37,7 @@ def manifest_of(
     threshold: float,
     bind: str,
     seed: int,
-    strategy: Greedy,
+    strategy: Strategy[Any],
     stop: StopRule,
     recipe: Recipe,
     width: int,
@@ -61,8 +62,7 @@ def manifest_of(
         seed=seed,
         strategy=_as_read_back(
             {
-                "name": type(strategy).__name__.lower(),
-                **dataclasses.asdict(strategy),
+                **plain(strategy),
                 "recipe": dataclasses.asdict(recipe),
             }
         ),

@@ -36,11 +36,11 @@ from weightstring.search import (
     Batched,
     Bead,
     Executor,
-    Greedy,
     Processes,
     Remote,
     Search,
     StopRule,
+    Strategy,
     Task,
     Work,
     run_all,
@@ -54,7 +54,7 @@ from weightstring.store.records import Task as TaskRecord
 class Settings:
     """What all pairs have in common; see :func:`weightstring.connect`."""
 
-    strategy: Greedy
+    strategy: Strategy[Any]
     stop: StopRule
     bind: str
     recipe: Recipe | None
@@ -116,7 +116,8 @@ def connect_all(
         width = first.width if first else batch_width(problem, len(pairs))
         ends = _ends(bound, pairs)
         # Every pair is checked before the first directory is written to.
-        levels = [_threshold(*each, settings.bind) for each in zip(pairs, ends, found, strict=True)]
+        free = getattr(settings.strategy, "frees_ends", False)
+        levels = [_threshold(*each, settings.bind, free) for each in zip(pairs, ends, found, strict=True)]
         results: dict[int, Result] = {}
         begun: dict[int, _Begun] = {}
         for i, pair in enumerate(pairs):
@@ -205,6 +206,7 @@ def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) 
         names=bound.names,
         evaluation=bound.problem.evaluation,
         beads_before_pruning=max((r.beads for r in search.rounds), default=2),
+        length_before=search.length_before,
     )
     if begun.directory is None or _interrupted(search.outcome):
         return result
@@ -214,7 +216,7 @@ def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) 
 
 
 def _check_kinds(strategy: object, stop: object, recipe: object) -> None:
-    if not isinstance(strategy, Greedy):
+    if not isinstance(strategy, Strategy) or isinstance(strategy, type):
         raise InvalidSetting(f"strategy={strategy!r}: pass one, such as ws.Greedy(alpha=0.95)")
     if not isinstance(stop, StopRule):
         raise InvalidSetting(f"stop={stop!r}: pass a rule, such as ws.MaxBeads(64) | ws.Budget(seconds=600)")
@@ -241,7 +243,7 @@ def _with_values(ends: tuple[Bead, Bead], values: tuple[float, float]) -> tuple[
     return dataclasses.replace(first, value=values[0]), dataclasses.replace(last, value=values[1])
 
 
-def _threshold(pair: Pair, ends: tuple[Bead, Bead], found: Manifest | None, bind: str) -> float:
+def _threshold(pair: Pair, ends: tuple[Bead, Bead], found: Manifest | None, bind: str, free: bool) -> float:
     losses = (ends[0].value, ends[1].value)
     asked = found.threshold if found and pair.threshold is None else pair.threshold
     level = max(losses) if asked is None else float(asked)
@@ -249,7 +251,7 @@ def _threshold(pair: Pair, ends: tuple[Bead, Bead], found: Manifest | None, bind
         raise InvalidSetting(
             f"{pair.name}threshold={asked}: must be finite; leave it out for the larger end's own value"
         )
-    if not all(no_worse(loss, level) for loss in losses):
+    if not free and not all(no_worse(loss, level) for loss in losses):
         raise EndAboveThreshold(
             f"{pair.name}threshold {level!r} on {bind}: the ends lie at {losses[0]!r} and {losses[1]!r}, so no path "
             "can stay under it; raise it, leave it out for the larger end's own value, or train the higher end further",
@@ -265,7 +267,7 @@ def _interrupted(outcome: Outcome) -> bool:
 
 def _is_final(result: Result) -> bool:
     """Whether going on could change nothing: a limit may have been raised since, a verdict stands."""
-    return isinstance(result.outcome, Connected) or result.outcome.reason in ("depth", "descent_failed")
+    return isinstance(result.outcome, Connected) or result.outcome.reason in ("depth", "descent_failed", "stalled")
 
 
 @contextmanager

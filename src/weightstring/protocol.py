@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting
@@ -158,3 +160,11 @@ class Screened(Protocol):
     @property
     def screening(self) -> LossProblem | None:
         """The same loss measured on a fixed part of the data; None where that would gain nothing."""
+
+
+@runtime_checkable
+class Curved(Protocol):
+    """A problem that can multiply the Hessian of its training loss with vectors."""
+
+    def hessian_products(self, theta: Theta, vectors: Thetas, rows: Int64[Tensor, " n"] | None) -> Thetas:
+        """Exact H v (k, P) of vectors (k, P): H that of what ``gradient`` differentiates at θ (P,) on these rows."""

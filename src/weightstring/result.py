@@ -27,6 +27,7 @@ class Result:
         names: the measured quantities whose largest that is.
         evaluation: ``"evaluate"``, or ``"train"`` where no evaluation set was given.
         beads_before_pruning: beads, ends counted, before superfluous ones were dropped.
+        length_before: the string's length before it was shortened; None where it was not.
 
     A maximum here is *sampled*: nothing below proves that the loss is no higher between the samples.
     """
@@ -39,6 +40,7 @@ class Result:
     evaluation: str
     names: tuple[str, ...]
     beads_before_pruning: int
+    length_before: float | None = None
 
     @property
     def connected(self) -> bool:
@@ -101,6 +103,7 @@ def to_record(result: Result) -> ResultRecord:
     record = StringRecord(
         beads=len(string),
         beads_before_pruning=result.beads_before_pruning,
+        length_before=result.length_before,
         length=string.length,
         distance=string.distance,
         normalized_length=finite_or_none(string.normalized_length),
@@ -144,6 +147,7 @@ def from_record(record: ResultRecord, string: WeightString) -> Result:
         evaluation=record.evaluation,
         names=record.names,
         beads_before_pruning=record.string.beads_before_pruning,
+        length_before=record.string.length_before,
     )
 
 

@@ -101,7 +101,7 @@ def test_below_the_pass_it_is_unresolved_with_evidence(surface: Surface) -> None
     threshold = max(0.9 * surface.gamma(a, b), *surface.measure(torch.stack([a, b]))["loss"].tolist())
     result = ws.connect(surface, a, b, threshold)
     assert isinstance(result.outcome, ws.Unresolved)
-    assert result.outcome.reason in ("depth", "beads", "descent_failed")
+    assert result.outcome.reason in ("depth", "beads", "descent_failed", "stalled")
     assert "connected:" not in str(result.outcome)
     evidence = result.outcome.evidence
     left, right = evidence.segment

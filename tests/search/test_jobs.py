@@ -8,12 +8,12 @@ import msgspec
 import pytest
 import torch
 
-from weightstring.descent import Descended, Start
+from weightstring.descent import Descended, Evolved, Start
 from weightstring.errors import InvalidRun
 from weightstring.path import Maximum
 from weightstring.search import Descend, Measured
-from weightstring.search.jobs import from_record, to_record
-from weightstring.store.records import DescendedRecord, JobResult, MeasuredRecord
+from weightstring.search.jobs import from_record, models_of, to_record
+from weightstring.store.records import DescendedRecord, EvolvedRecord, JobResult, MeasuredRecord, models_in
 
 THETA = torch.tensor([3.0, -2.0, 0.1], dtype=torch.float64)
 MEASURED = [
@@ -25,6 +25,10 @@ DESCENDED = [
     Descended(THETA, math.inf, "diverged", 0, 1),
     Descended(THETA, -1e-300, "exhausted", 10_000, 501),
 ]
+EVOLVED = [
+    Evolved(torch.stack([THETA, -THETA]), (0.5, math.inf), ("reached", "diverged"), 70, 9, ((0.7, None), (0.5, 1.0))),
+    Evolved(torch.stack([THETA, -THETA]), (0.5, 0.1), ("exhausted",), 70, 2),  # one moved, one was only measured
+]
 
 
 def test_a_descent_is_named_by_its_place():
@@ -35,13 +39,14 @@ def test_the_first_peak_is_the_top():
     assert MEASURED[1].top == Maximum(0.3, math.inf)
 
 
-@pytest.mark.parametrize("result", [*MEASURED, *DESCENDED], ids=str)
+@pytest.mark.parametrize("result", [*MEASURED, *DESCENDED, *EVOLVED], ids=str)
 def test_results_come_back_from_the_journal_bit_for_bit(result):
-    record, theta = to_record(result)
-    again = from_record(msgspec.json.decode(msgspec.json.encode(record), type=JobResult), theta)
-    assert (theta is None) == isinstance(result, Measured)
-    assert again[1:] == result[1:] if theta is not None else again == result
-    assert theta is None or torch.equal(again.theta, result.theta)
+    record, models = to_record(result), models_of(result)
+    assert models_in(record) == (0 if models is None else len(models))
+    again = from_record(msgspec.json.decode(msgspec.json.encode(record), type=JobResult), models)
+    assert (models is None) == isinstance(result, Measured)
+    assert again[1:] == result[1:] if models is not None else again == result
+    assert models is None or torch.equal(models_of(again), models)
 
 
 def test_results_that_no_search_writes_are_refused(refused):
@@ -51,3 +56,6 @@ def test_results_that_no_search_writes_are_refused(refused):
     descended = DescendedRecord(value=0.1, status="reached", steps=1, evaluations=1)
     with refused(InvalidRun, r"^the journal holds a result that no search writes: DescendedRecord\("):
         from_record(descended, None)
+    evolved = EvolvedRecord(values=(), statuses=("reached",), steps=1, evaluations=1)
+    with refused(InvalidRun, r"^the journal holds a result that no search writes: EvolvedRecord\("):
+        from_record(evolved, THETA[None])

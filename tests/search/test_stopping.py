@@ -13,10 +13,10 @@ from weightstring.search.stopping import stop_from_plain
 @pytest.mark.parametrize(
     ("rule", "progress", "reason"),
     [
-        (MaxBeads(5), Progress(beads=3, pending=2), None),
-        (MaxBeads(5), Progress(beads=3, pending=3), "beads"),
-        (MaxBeads(5), Progress(beads=9, pending=0), None),  # measuring adds no bead
-        (MaxBeads(2), Progress(beads=2, pending=1), "beads"),
+        (MaxBeads(5), Progress(beads=3, pending=2, adding=2), None),
+        (MaxBeads(5), Progress(beads=3, pending=3, adding=3), "beads"),
+        (MaxBeads(5), Progress(beads=9, pending=0, adding=0), None),  # measuring adds no bead
+        (MaxBeads(2), Progress(beads=2, pending=1, adding=1), "beads"),
         (MaxSteps(100), Progress(pending=1, steps=99), None),
         (MaxSteps(100), Progress(pending=1, steps=100), "steps"),
         (MaxSteps(100), Progress(pending=0, steps=900), None),  # measuring takes no step
@@ -32,9 +32,9 @@ def test_a_rule_stops_at_its_limit(rule, progress, reason):
 def test_the_first_of_several_rules_that_applies_gives_the_reason():
     rules = MaxBeads(5) | MaxSteps(10) | Budget(1.0)
     assert rules.reason(Progress()) is None
-    assert rules.reason(Progress(beads=9, pending=1, steps=99, seconds=9.0)) == "beads"
-    assert rules.reason(Progress(beads=2, pending=1, steps=99, seconds=9.0)) == "steps"
-    assert rules.reason(Progress(beads=9, pending=0, steps=99, seconds=9.0)) == "time"
+    assert rules.reason(Progress(beads=9, pending=1, adding=1, steps=99, seconds=9.0)) == "beads"
+    assert rules.reason(Progress(beads=2, pending=1, adding=1, steps=99, seconds=9.0)) == "steps"
+    assert rules.reason(Progress(beads=9, pending=0, adding=0, steps=99, seconds=9.0)) == "time"
     assert (Budget(1.0) | (MaxSteps(10) | MaxBeads(5))).reason(Progress(9, 1, 99, 9.0)) == "time"
 
 

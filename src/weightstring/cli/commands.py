@@ -60,7 +60,7 @@ def demo(options: Namespace) -> int:
 
 def train(options: Namespace) -> int:
     """Train a random model of a task to a level and write its checkpoint."""
-    _check_destination(Path(options.out))
+    check_destination(Path(options.out))
     problem = load_task(options.task, dict(options.options))
     with training(f"training to {options.until:g}") as on_check:
         theta = problem.fit(seed=options.seed, until=options.until, max_steps=options.max_steps, on_check=on_check)
@@ -153,7 +153,7 @@ def download(options: Namespace) -> int:
     return DONE
 
 
-def _check_destination(checkpoint: Path) -> None:
+def check_destination(checkpoint: Path) -> None:
     """Refuse before a long training what could not be written after it."""
     folder = next(parent for parent in checkpoint.absolute().parents if parent.exists())
     if checkpoint.suffix != ".safetensors":

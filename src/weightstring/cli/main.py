@@ -18,6 +18,9 @@ from typing import NoReturn
 
 from weightstring.errors import LevelNotReached, WeightstringError
 
+MODULES = {"export": "merging", "merge": "merging"}
+"""Where a command's function is, if not in ``commands.py``."""
+
 DONE, MISUSE, UNRESOLVED, INTERRUPTED = 0, 2, 3, 130
 
 EXIT_CODES = """\
@@ -40,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # A scheduler that takes the machine back sends SIGTERM: leave as after Ctrl-C, resumable.
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        commands = import_module("weightstring.cli.commands")
+        commands = import_module(f"weightstring.cli.{MODULES.get(options.command, 'commands')}")
         code = getattr(commands, options.command)(options)
     except LevelNotReached as error:
         code = _complain(error, UNRESOLVED)
@@ -136,7 +139,41 @@ def build_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write a run's page: one HTML file")
     report.add_argument("run", metavar="RUN", help="its directory")
     report.add_argument("--out", metavar="PAGE", help="(default: report.html in the run's directory)")
+
+    _add_export(commands.add_parser("export", help="write a model on a run's string as a checkpoint"))
+    _add_merge(commands.add_parser("merge", help="what merging the two models of a run is worth"))
     return parser
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="its directory")
+    parser.add_argument(
+        "--at",
+        type=_place,
+        required=True,
+        metavar="S",
+        help="where: 0 to 1 along the arc length, midpoint, or best (least sampled evaluation loss)",
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
+
+
+def _add_merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="its directory")
+    parser.add_argument(
+        "--points",
+        type=_two_or_more,
+        default=5,
+        metavar="N",
+        help="models whose predictions are averaged (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--average",
+        choices=["probabilities", "last_axis_probabilities", "log_probabilities", "binary_probabilities", "outputs"],
+        metavar="WHAT",
+        help="what of them: probabilities (softmax over axis 1), last_axis_probabilities, log_probabilities (exp), "
+        "binary_probabilities (sigmoid) or outputs (default: as torch's own losses read them, else outputs)",
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 
 
 def _add_task(parser: argparse.ArgumentParser) -> None:
@@ -208,6 +245,22 @@ def _positive(text: str) -> int:
 
 def _whole(text: str) -> int:
     return _integer(text, 0)
+
+
+def _two_or_more(text: str) -> int:
+    return _integer(text, 2)
+
+
+def _place(text: str) -> float | str:
+    if text in ("best", "midpoint"):
+        return text
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not on the string: give 0 to 1, midpoint or best")
+    return share
 
 
 def _integer(text: str, least: int) -> int:

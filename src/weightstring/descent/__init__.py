@@ -4,18 +4,38 @@ It stands below :mod:`weightstring.problem` because training an end from scratch
 (``ModuleProblem.fit``) and step 3 of the greedy algorithm are the same thing.
 """
 
-from weightstring.descent.descent import Check, Descents, Start, batch_width, descend
+from weightstring.descent.constraint import Both, Constraint, Free, Hyperplane, Soft, Spring, constraint, on_planes
+from weightstring.descent.descent import Check, Descents, Start, Tether, batch_width, descend
+from weightstring.descent.evolve import Evolution, Evolutions, Evolved
+from weightstring.descent.motion import Look, Motion, Tied, Updates, require_updates
 from weightstring.descent.optimizers import OPTIMIZERS, Optimizers
 from weightstring.descent.watch import Descended, Height
 
 __all__ = [
     "OPTIMIZERS",
+    "Both",
     "Check",
+    "Constraint",
     "Descended",
     "Descents",
+    "Evolution",
+    "Evolutions",
+    "Evolved",
+    "Free",
     "Height",
+    "Hyperplane",
+    "Look",
+    "Motion",
     "Optimizers",
+    "Soft",
+    "Spring",
     "Start",
+    "Tether",
+    "Tied",
+    "Updates",
     "batch_width",
+    "constraint",
     "descend",
+    "on_planes",
+    "require_updates",
 ]

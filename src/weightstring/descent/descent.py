@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas
+from weightstring.descent.constraint import Constraint
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.watch import Descended, Height, Watch, look_at
@@ -41,6 +42,7 @@ class Start:
         place: names the descent; its minibatches depend on (seed, place) alone.
         rate: factor on the recipe's learning rate.
         value: the height of ``theta`` where that is known, so that it is not measured again.
+        tether: what ties it to its neighbours, which stay where they are; it begins where that allows.
     """
 
     theta: Theta | Callable[[], Theta]
@@ -49,10 +51,30 @@ class Start:
     place: str
     rate: float = 1.0
     value: float | None = None
+    tether: Tether | None = None
 
     def point(self) -> Theta:
         """θ itself."""
-        return self.theta() if callable(self.theta) else self.theta
+        theta = self.theta() if callable(self.theta) else self.theta
+        if self.tether is None:
+            return theta
+        left, right = self.tether.left[None], self.tether.right[None]
+        return self.tether.constraint.place(theta[None], left, right)[0]
+
+
+@dataclass(frozen=True)
+class Tether:
+    """A constraint to two neighbours.
+
+    Args:
+        constraint: how they act on the descent.
+        left: one neighbour (P,).
+        right: the other.
+    """
+
+    constraint: Constraint
+    left: Theta
+    right: Theta
 
 
 class Check(NamedTuple):
@@ -208,11 +230,14 @@ class Descents:
         return finished
 
     def _groups(self, fresh: Sequence[tuple[int, Start]]) -> list[list[tuple[int, Start]]]:
-        """Starts that can be the rows of one leaf: those with the same learning rate, if the optimizer allows it."""
+        """Starts that can be the rows of one leaf, if the optimizer allows it: of one learning rate and constraint."""
         if not self._optimizers.stacks:
             return [[entry] for entry in fresh]
-        rates = dict.fromkeys(start.rate for _, start in fresh)
-        return [[entry for entry in fresh if entry[1].rate == rate] for rate in rates]
+        groups: dict[object, list[tuple[int, Start]]] = {}
+        for entry in fresh:
+            start = entry[1]
+            groups.setdefault((start.rate, start.tether and start.tether.constraint), []).append(entry)
+        return list(groups.values())
 
     def _check(self, cohorts: Sequence[_Cohort]) -> dict[int, Descended]:
         """Measure, and let those go that are over."""
@@ -241,6 +266,7 @@ class Descents:
             self._optimizers.remove(cohort.leaf)
         cohort.watches = [cohort.watches[i] for i in rows]
         cohort.rows = [cohort.rows[i] for i in rows] if cohort.rows else []
+        cohort.tethers = [cohort.tethers[i] for i in rows] if cohort.tethers else []
 
     def _drop_empty(self) -> None:
         self._cohorts = [cohort for cohort in self._cohorts if cohort.watches]
@@ -251,6 +277,9 @@ class Descents:
         for cohort in self._cohorts:
             cohort.leaf.grad = None  # that of the last step must not take memory beside the next
         gradients = self._problem.gradient(_together(thetas), torch.stack(rows) if rows else None).gradients
+        if any(cohort.tethers for cohort in self._cohorts):
+            parts = torch.split(gradients, [len(theta) for theta in thetas])
+            gradients = torch.cat([c.directed(part) for c, part in zip(self._cohorts, parts, strict=True)])
         if self._recipe.clip is not None:
             norms = gradients.norm(dim=1, keepdim=True)
             gradients = gradients * (self._recipe.clip / norms).clamp(max=1)
@@ -258,6 +287,8 @@ class Descents:
             cohort.leaf.grad = part.view_as(cohort.leaf)
             cohort.steps += 1
         self._optimizers.step()
+        for cohort in self._cohorts:
+            cohort.place()
 
 
 def _together(parts: Sequence[Tensor]) -> Tensor:
@@ -269,12 +300,14 @@ def _together(parts: Sequence[Tensor]) -> Tensor:
 class _Cohort:
     """Descents that began together: rows of one leaf, with one step count.
 
-    ``rows`` holds each one's minibatches, none where gradients use the whole training set.
+    ``rows`` holds each one's minibatches, none where gradients use the whole training set; ``tethers`` what ties
+    each of them, all by one constraint, or nothing.
     """
 
     leaf: Tensor
     watches: list[Watch]
     rows: list[Minibatches]
+    tethers: list[Tether]
     rate: float
     steps: int = 0
 
@@ -288,12 +321,29 @@ class _Cohort:
             Watch(number, start.aim, start.limit, point.clone(), start.value)
             for (number, start), point in zip(entries, points, strict=True)
         ]
-        return cls(leaf, watches, [rows for rows in drawn if rows is not None], entries[0][1].rate)
+        tethers = [start.tether for _, start in entries if start.tether is not None]
+        return cls(leaf, watches, [rows for rows in drawn if rows is not None], tethers, entries[0][1].rate)
 
     @property
     def thetas(self) -> Thetas:
         """The models (k, P)."""
         return self.leaf.detach().view(len(self.watches), -1)
+
+    def directed(self, gradients: Thetas) -> Thetas:
+        """The gradients to follow: those of the constraint, where there is one."""
+        if not self.tethers:
+            return gradients
+        return self.tethers[0].constraint.direct(self.thetas, *self._neighbours(), gradients)
+
+    def place(self) -> None:
+        """Put the models where the constraint allows them."""
+        if self.tethers:
+            placed = self.tethers[0].constraint.place(self.thetas, *self._neighbours())
+            self.leaf.data.copy_(placed.view_as(self.leaf))
+
+    def _neighbours(self) -> tuple[Thetas, Thetas]:
+        left, right = zip(*((tether.left, tether.right) for tether in self.tethers), strict=True)
+        return torch.stack(left), torch.stack(right)
 
     def is_due(self, recipe: Recipe) -> bool:
         """Whether they are to be measured: every ``check_every`` steps, and after the last."""

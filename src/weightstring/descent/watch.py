@@ -64,10 +64,12 @@ class Watch:
     stale: int = 0
     evaluations: int = 0
     offset: float | None = None
+    last: float = math.inf
     status: Status | None = None
 
     def take(self, theta: Theta, value: float, measured: bool, recipe: Recipe, steps: int) -> None:
         """Take in a height and decide whether the descent is over."""
+        self.last = value
         if value < self.best_value:
             self.best_value = value
             self.best_is_measured = measured

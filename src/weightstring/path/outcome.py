@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Reason = Literal["depth", "beads", "steps", "time", "descent_failed", "interrupted"]
+Reason = Literal["depth", "beads", "steps", "time", "descent_failed", "stalled", "interrupted"]
 
 
 class Advice(NamedTuple):
@@ -42,6 +42,11 @@ ADVICE: dict[Reason, Advice] = {
         "A new bead could not be trained down to the threshold from any starting point on its segment.",
         "Compare the lowest loss reached with the threshold: if it is close, allow more steps or another "
         "learning rate; if it is far, raise the threshold.",
+    ),
+    "stalled": Advice(
+        "The largest sampled value on the stuck segment has stopped falling: more beads do not lower it.",
+        "The string may have met a pass: compare the lowest maximum reached with the threshold, and raise that to it; "
+        "or align the ends, or search from another string by another strategy.",
     ),
     "interrupted": Advice(
         "The search was interrupted before it could decide.",

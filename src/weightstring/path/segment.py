@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import Protocol, cast, runtime_checkable
 
@@ -59,7 +60,7 @@ class Segment:
         """The interpolated model (P,) at one position."""
         return self.at(_as_tensor([t]))[0]
 
-    @property
+    @cached_property
     def length(self) -> float:
         """Euclidean length over all parameters, summed in float64."""
         return float((self.b.double() - self.a.double()).norm())

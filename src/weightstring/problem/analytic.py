@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Theta, Thetas, Values
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
+from weightstring.problem.hessian import products
 from weightstring.protocol import Gradient, Recipe
 
 NO_PASS = -math.inf
@@ -126,6 +127,22 @@ class Surface(ABC):
             losses = self.loss(leaf)
             (gradients,) = torch.autograd.grad(losses.sum(), leaf)
         return Gradient(losses.detach(), gradients)
+
+    def hessian_products(self, theta: Theta, vectors: Thetas, rows: Int64[Tensor, " n"] | None = None) -> Thetas:
+        """The products H v (k, P) of the Hessian at θ (P,) with vectors (k, P); ``rows`` changes nothing.
+
+        Raises:
+            InvalidCheckpoint: θ or the vectors do not have P numbers of the surface's dtype.
+
+        >>> from weightstring.problem.surfaces import Ring
+        >>> axes = torch.eye(2, dtype=torch.float64)
+        >>> Ring(radii=(1.0, 2.0)).hessian_products(axes[0], axes)
+        tensor([[8., 0.],
+                [0., 0.]], dtype=torch.float64)
+        """
+        self._check(theta[None])
+        self._check(vectors)
+        return products(lambda leaf: self.loss(leaf[None])[0], theta, vectors)
 
     def fingerprint(self) -> str:
         """SHA-256 of the formula's name, its numbers and the recipe.

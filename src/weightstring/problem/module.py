@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.descent import Check
+from weightstring.errors import InvalidSetting
 from weightstring.problem import checks
 from weightstring.problem.arithmetic import Arithmetic, Chosen
 from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assemble
@@ -24,7 +26,9 @@ from weightstring.problem.fingerprint import fingerprint_of
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Criterion
+from weightstring.problem.hessian import threads_of, training_products
 from weightstring.problem.initialise import random_copy
+from weightstring.problem.predictions import Averaged, averaging, measure_average
 from weightstring.protocol import Gradient, Recipe
 
 SCREENING_EXAMPLES = 1000
@@ -252,6 +256,24 @@ class ModuleProblem:
             return self.measure(torch.lerp(a, b, ts.to(a).unsqueeze(1)), quantities)
         return _columns(quantities, names, self._arithmetic.measure_along(along, a, b, ts, wanted))
 
+    def measure_average(
+        self, thetas: Thetas, quantities: Sequence[str] = ("loss",), average: str | None = None
+    ) -> Averaged:
+        """Measure the average of K models' (K, P) predictions as if it were one model; ``average``: :func:`averaging`.
+
+        Raises:
+            InvalidSetting: no models, an unknown quantity or average.
+            InvalidModel: outputs that cannot be averaged.
+            InvalidCheckpoint: models of another size or dtype.
+        """
+        self._layout.check(thetas, 2, self._device)
+        names, wanted = self._wanted(quantities)
+        by = averaging(self._criteria["loss"], average)
+        if not len(thetas) or not names:
+            raise InvalidSetting(f"{len(thetas)} models and quantities={list(quantities)}: give at least one of each")
+        values = measure_average(self._computation, thetas, self._train, wanted, by)
+        return Averaged(dict(zip(names, values.tolist(), strict=True)), by)
+
     @property
     def screening(self) -> ModuleProblem | None:
         """The same loss measured on a fixed part of each data set, for a cheap first look.
@@ -301,6 +323,22 @@ class ModuleProblem:
         if not len(thetas):
             return Gradient(thetas.new_zeros(0), torch.zeros_like(thetas))
         return self._arithmetic.gradient(thetas, rows)
+
+    def hessian_products(self, theta: Theta, vectors: Thetas, rows: Int64[Tensor, " n"] | None) -> Thetas:
+        """Products H v (k, P) of vectors (k, P) with the Hessian at θ (P,) of what :meth:`gradient` differentiates.
+
+        Raises:
+            InvalidCheckpoint: θ or vectors of another size or dtype.
+            InvalidSetting: rows that are not (n,) int64, or the examples do not fit into memory.
+            RuntimeError: autograd cannot differentiate one of the operations twice.
+        """
+        self._layout.check(theta, 1, self._device)
+        self._layout.check(vectors, 2, self._device)
+        if rows is not None:
+            checks.check_rows(rows[None], 1)
+            rows = rows.to(self._device)
+        with threads_of(self._chosen.choice, len(vectors), self.train_size if rows is None else len(rows)):
+            return training_products(self._computation, self._train, theta, vectors, rows)
 
     def engine_choice(self) -> EngineChoice:
         """Which engine and how many threads compute, and why; a trial of about a second the first time."""

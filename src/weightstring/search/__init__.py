@@ -1,12 +1,15 @@
 """Searching for a string: Section II.B, its jobs, when to stop, and what drives it."""
 
+from weightstring.search.breadth_first import BreadthFirst
 from weightstring.search.chain import Bead
+from weightstring.search.constrained import Constrained
 from weightstring.search.driver import Asked, Event, Search, run, run_all
 from weightstring.search.executor import Batched, Executor, Key, Tick
 from weightstring.search.greedy import Greedy
-from weightstring.search.jobs import Descend, Job, Measure, Measured, Result
+from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
 from weightstring.search.processes import Processes
 from weightstring.search.remote import Rebuilding, Remote, Work
+from weightstring.search.shortening import Shortened
 from weightstring.search.stopping import Budget, MaxBeads, MaxSteps, Progress, StopRule
 from weightstring.search.strategy import Strategy, Task
 
@@ -14,9 +17,12 @@ __all__ = [
     "Asked",
     "Batched",
     "Bead",
+    "BreadthFirst",
     "Budget",
+    "Constrained",
     "Descend",
     "Event",
+    "Evolve",
     "Executor",
     "Greedy",
     "Job",
@@ -31,6 +37,7 @@ __all__ = [
     "Remote",
     "Result",
     "Search",
+    "Shortened",
     "StopRule",
     "Strategy",
     "Task",

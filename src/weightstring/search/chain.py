@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from weightstring.arrays import Theta
 from weightstring.path import Segment
@@ -30,6 +31,7 @@ class Link:
         depth: how many insertions lie between it and the first segment.
         measured: what its loss curve showed; None before it was measured.
         attempts: descents from it that failed.
+        before: largest samples of the segments that were split until it was left, the first of them first.
     """
 
     left: Bead
@@ -37,6 +39,7 @@ class Link:
     depth: int = 0
     measured: Measured | None = None
     attempts: int = 0
+    before: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,7 +51,7 @@ class Link:
         """The place of the next descent from it."""
         return f"{self.name}/{self.attempts}"
 
-    @property
+    @cached_property
     def segment(self) -> Segment:
         """The segment itself."""
         return Segment(self.left.theta, self.right.theta)
@@ -68,6 +71,20 @@ class Link:
         """The heights known on it, by t: its ends and the peaks that were measured."""
         peaks = dict(self.measured.peaks) if self.measured else {}
         return {**peaks, 0.0: self.left.value, 1.0: self.right.value}
+
+    def split(self, bead: Bead) -> tuple[Link, Link]:
+        """The two links that a bead makes of it."""
+        before = (*self.before, self.height)
+        halves = ((self.left, bead), (bead, self.right))
+        first, second = (Link(left, right, self.depth + 1, before=before) for left, right in halves)
+        return first, second
+
+    def stalled(self, threshold: float, depths: int, fall: float) -> bool:
+        """Whether over ``depths`` splits its excess over the threshold has fallen by less than the share ``fall``."""
+        if not self.open or len(self.before) < depths:
+            return False
+        then, now = self.before[-depths] - threshold, self.height - threshold
+        return math.isfinite(then) and now > (1 - fall) * then
 
     def measure(self, threshold: float) -> Measure:
         """The job that measures it."""

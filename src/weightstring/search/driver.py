@@ -11,15 +11,27 @@ from typing import Generic, TypeVar
 import torch
 
 from weightstring.arrays import finite_or_none
-from weightstring.descent import Check, Descended
+from weightstring.descent import Check
 from weightstring.errors import InvalidRun
-from weightstring.path import Connected, Outcome, Reason, Unresolved
-from weightstring.search.chain import Chain, is_string
+from weightstring.path import Connected, Outcome, Reason, Unresolved, no_worse
+from weightstring.search.chain import Chain, beads_of, is_string
 from weightstring.search.executor import Executor
-from weightstring.search.jobs import Descend, Job, Measured, Result, from_record, to_record
+from weightstring.search.jobs import (
+    Descend,
+    Job,
+    Measure,
+    Measured,
+    Result,
+    fits,
+    from_record,
+    models_of,
+    to_record,
+    with_models,
+)
 from weightstring.search.stopping import Progress, StopRule
-from weightstring.search.strategy import Strategy, Task
+from weightstring.search.strategy import Shortens, Strategy, Task
 from weightstring.store import Journal, Round, RoundRecord
+from weightstring.store.records import models_in
 
 State = TypeVar("State")
 
@@ -51,12 +63,16 @@ class Event:
 
 @dataclass(frozen=True)
 class Search(Generic[State]):
-    """A search that is over: its last state, its verdict, and its history round by round."""
+    """A search that is over: its last state, its verdict, and its history round by round.
+
+    ``length_before`` is the length of the string before it was shortened, where it was.
+    """
 
     state: State
     chain: Chain
     outcome: Outcome
     rounds: tuple[RoundRecord, ...]
+    length_before: float | None = None
 
 
 @dataclass(frozen=True)
@@ -174,13 +190,13 @@ class _UnderWay(Generic[State]):
         strategy, state = self._asked.strategy, self._state
         self.jobs, self.results = (), {}
         if failure := strategy.failure(state):
-            return _stopped(strategy, state, failure, self._rounds)
+            return _stopped(self._asked, state, failure, self._rounds)
         jobs = strategy.propose(state)
         if not jobs:
-            return Search(state, self._chain, Connected(), tuple(self._rounds))
+            return Search(state, self._chain, Connected(), tuple(self._rounds), _length_before(strategy, state))
         self._progress = _progress(self._chain, jobs, self._rounds)
         if reason := self._asked.stop.reason(self._progress):
-            return _stopped(strategy, state, reason, self._rounds)
+            return _stopped(self._asked, state, reason, self._rounds)
         self.jobs, self._started = jobs, time.monotonic()
         return None
 
@@ -194,15 +210,15 @@ class _UnderWay(Generic[State]):
         results = _as_kept(results, kept)
         named = {job.name: result for job, result in zip(self.jobs, results, strict=True)}
         self._state = self._asked.strategy.absorb(self._state, named)
-        self._rounds.append(_summary(self._chain, results, seconds))
+        self._rounds.append(_summary(self._asked.strategy, self._state, results, seconds))
         return True
 
     def give_up(self, reason: Reason) -> Search[State]:
         """End the search amid a round, which is lost; its time was spent, and a budget covers all sessions of a run."""
         lost = self._seconds if self.jobs else 0.0
         self._asked.journal.append(Round((), (), None, lost))
-        self._rounds.append(_summary(self._chain, [], lost))
-        return _stopped(self._asked.strategy, self._state, reason, self._rounds)
+        self._rounds.append(_summary(self._asked.strategy, self._state, [], lost))
+        return _stopped(self._asked, self._state, reason, self._rounds)
 
     @property
     def _seconds(self) -> float:
@@ -233,21 +249,30 @@ class _UnderWay(Generic[State]):
 
 def _as_kept(results: Sequence[Result], kept: torch.Tensor | None) -> list[Result]:
     """Results whose θ are those that the journal holds: on disk, where there is one."""
-    thetas = iter(() if kept is None else kept)
-    return [result._replace(theta=next(thetas)) if isinstance(result, Descended) else result for result in results]
+    counts = [0 if (models := models_of(result)) is None else len(models) for result in results]
+    if kept is None or not sum(counts):
+        return list(results)
+    parts = torch.split(kept, counts)
+    return [with_models(result, part) if len(part) else result for result, part in zip(results, parts, strict=True)]
 
 
-def _stopped(strategy: Strategy[State], state: State, reason: Reason, rounds: Sequence[RoundRecord]) -> Search[State]:
+def _stopped(asked: Asked[State], state: State, reason: Reason, rounds: Sequence[RoundRecord]) -> Search[State]:
     """Out of time on a string that is closed, with only beads to drop: that is connected all the same."""
-    chain = strategy.chain(state)
-    closed = is_string(chain) and reason != "interrupted"
-    outcome = Connected() if closed else Unresolved(reason, strategy.evidence(state))
-    return Search(state, chain, outcome, tuple(rounds))
+    chain = asked.strategy.chain(state)
+    # A strategy on its way down holds its string to more than the threshold.
+    closed = is_string(chain) and all(no_worse(link.height, asked.task.threshold) for link in chain)
+    connected = closed and reason != "interrupted"
+    outcome = Connected() if connected else Unresolved(reason, asked.strategy.evidence(state))
+    return Search(state, chain, outcome, tuple(rounds), _length_before(asked.strategy, state))
+
+
+def _length_before(strategy: Strategy[State], state: State) -> float | None:
+    return strategy.length_before(state) if isinstance(strategy, Shortens) else None
 
 
 def _replay(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
     if not old.jobs:  # a round that was given up
-        rounds.append(_summary(strategy.chain(state), [], old.seconds))
+        rounds.append(_summary(strategy, state, [], old.seconds))
         return state
     jobs = strategy.propose(state)
     if tuple(job.name for job in jobs) != old.jobs or len(old.results) != len(jobs):
@@ -256,46 +281,52 @@ def _replay(strategy: Strategy[State], state: State, old: Round, rounds: list[Ro
             f"({', '.join(old.jobs[:3])}, ...) where {len(jobs)} are due; start afresh in another directory"
         )
     device = strategy.chain(state)[0].left.theta.device  # files know nothing of devices
-    thetas = iter(old.thetas.to(device) if old.thetas is not None else ())
+    thetas, taken = None if old.thetas is None else old.thetas.to(device), 0
     results = []
     for job, record in zip(jobs, old.results, strict=True):
-        result = from_record(record, next(thetas, None) if isinstance(job, Descend) else None)
-        if isinstance(result, Descended) != isinstance(job, Descend):
+        count = models_in(record)
+        result = from_record(record, None if thetas is None else thetas[taken : taken + count])
+        if not fits(job, result):
             raise InvalidRun(f"round {len(rounds)} of the journal holds a result of another kind for {job.name}")
         results.append(result)
+        taken += count
+    if thetas is not None and taken != len(thetas):
+        raise InvalidRun(f"round {len(rounds)} of the journal has not the models that its results speak of")
     state = strategy.absorb(state, {job.name: result for job, result in zip(jobs, results, strict=True)})
-    rounds.append(_summary(strategy.chain(state), results, old.seconds))
+    rounds.append(_summary(strategy, state, results, old.seconds))
     return state
 
 
 def _pack(jobs: Sequence[Job], results: Sequence[Result], seconds: float) -> Round:
-    packed = [to_record(result) for result in results]
-    thetas = [theta for _, theta in packed if theta is not None]
+    models = [each for result in results if (each := models_of(result)) is not None]
     return Round(
-        tuple(job.name for job in jobs),
-        tuple(record for record, _ in packed),
-        torch.stack(thetas) if thetas else None,
-        seconds,
+        tuple(job.name for job in jobs), tuple(map(to_record, results)), torch.cat(models) if models else None, seconds
     )
 
 
 def _progress(chain: Chain, jobs: Sequence[Job], rounds: Sequence[RoundRecord]) -> Progress:
     return Progress(
         beads=len(chain) + 1,
-        pending=sum(isinstance(job, Descend) for job in jobs),
+        pending=sum(not isinstance(job, Measure) for job in jobs),
+        adding=sum(isinstance(job, Descend) for job in jobs),
         steps=sum(r.steps for r in rounds),
         seconds=sum(r.seconds for r in rounds),
     )
 
 
-def _summary(chain: Chain, results: Sequence[Result], seconds: float) -> RoundRecord:
-    descended = [r for r in results if isinstance(r, Descended)]
+def _summary(strategy: Strategy[State], state: State, results: Sequence[Result], seconds: float) -> RoundRecord:
+    chain = strategy.chain(state)
+    descended = [r for r in results if not isinstance(r, Measured)]
     measured = [r for r in results if isinstance(r, Measured)]
+    whole = all(link.measured is not None for link in chain)
     return RoundRecord(
         depth=max(link.depth for link in chain),
         descents=len(descended),
         measured=len(measured),
         open=sum(link.open for link in chain),
+        level=finite_or_none(strategy.level(state)),
+        values=tuple(finite_or_none(bead.value) for bead in beads_of(chain)),
+        highest=finite_or_none(max(link.height for link in chain)) if whole else None,
         beads=len(chain) + 1,
         steps=sum(r.steps for r in descended),
         evaluations=sum(r.evaluations for r in results),

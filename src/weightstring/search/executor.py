@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from weightstring.descent import Check, Descents
+from weightstring.descent import Check, Descents, Evolutions
 from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate, reject
 from weightstring.path.maximum import WHOLE
 from weightstring.path.screening import SCREENED
 from weightstring.protocol import Recipe
-from weightstring.search.jobs import Descend, Job, Measure, Measured, Result
+from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
 
 Key = tuple[int, str]
 """Names a job among those of several searches: which search, and its place there."""
@@ -38,7 +38,7 @@ MEASURE_AT = 8
 
 
 class Batched:
-    """Runs jobs side by side in this process: all descents in one batch, all segments in another.
+    """Runs jobs side by side in this process: all descents in one batch, all evolutions, all segments in others.
 
     Args:
         bound: the quantity that the threshold binds, and through it the problem.
@@ -59,7 +59,9 @@ class Batched:
             screening=bound.screening,
             on_check=self._note,
         )
+        self._evolutions = Evolutions(bound.problem, bound, seed=seed, recipe=recipe, screening=bound.screening)
         self._descending: dict[int, Key] = {}
+        self._evolving: dict[int, Key] = {}
         self._measuring: dict[Key, Measure] = {}
         self._ready: list[tuple[Key, Result]] = []
 
@@ -67,6 +69,8 @@ class Batched:
         """Take in a job."""
         if isinstance(job, Descend):
             self._descending[self._descents.add(job.start)] = key
+        elif isinstance(job, Evolve):
+            self._evolving[self._evolutions.add(job.evolution)] = key
         else:
             self._measuring[key] = job
 
@@ -76,13 +80,17 @@ class Batched:
         Of many searches some wait to be measured while others descend: a few wait for more, as measuring
         them together costs little more than one.
         """
-        if len(self._measuring) * MEASURE_AT > self._descents.running:
+        if len(self._measuring) * MEASURE_AT > self._descents.running + self._evolutions.running:
             keys, jobs = list(self._measuring), list(self._measuring.values())
             self._ready += zip(keys, measure(self._bound, jobs, lambda: tick(None)), strict=True)
             self._measuring.clear()
-        elif not self._descents.idle:
-            finished = self._descents.advance()
-            self._ready += [(self._descending.pop(number), result) for number, result in finished.items()]
+        else:
+            if not self._descents.idle:
+                finished = self._descents.advance()
+                self._ready += [(self._descending.pop(number), result) for number, result in finished.items()]
+            if not self._evolutions.idle:
+                evolved = self._evolutions.advance()
+                self._ready += [(self._evolving.pop(number), result) for number, result in evolved.items()]
             tick(self._check)
         ready, self._ready = self._ready, []
         return ready
@@ -93,6 +101,9 @@ class Batched:
         given_up = {number for number, key in self._descending.items() if key in keys}
         self._descents.cancel(given_up)
         self._descending = {number: key for number, key in self._descending.items() if number not in given_up}
+        given_up = {number for number, key in self._evolving.items() if key in keys}
+        self._evolutions.cancel(given_up)
+        self._evolving = {number: key for number, key in self._evolving.items() if number not in given_up}
         self._ready = [entry for entry in self._ready if entry[0] not in keys]
 
     def _note(self, check: Check) -> None:
@@ -101,7 +112,7 @@ class Batched:
 
 def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
     """Measure segments side by side; only those over the threshold are searched for their maximum."""
-    samples = [Samples(job.segment, {0.0: job.ends[0], 1.0: job.ends[1]}) for job in jobs]
+    samples = [Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False))) for job in jobs]
     # What the models of a segment share is made for one segment after the other.
     groups = [[i] for i in range(len(jobs))] if bound.shares_along else [list(range(len(jobs)))]
     accepted: list[bool] = []
@@ -109,8 +120,13 @@ def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None])
         thresholds = [jobs[i].threshold for i in group]
         accepted += _accepted(bound, [samples[i] for i in group], thresholds, on_chunk)
     return [
-        Measured(good, tuple(s.peaks()[:MAX_PEAKS]), len(s.heights) - 2)
-        for s, good in zip(samples, accepted, strict=True)
+        Measured(
+            good,
+            tuple(s.peaks()[:MAX_PEAKS]),
+            len(s.heights) - (0 if job.ends is None else 2),
+            (s.heights[0.0], s.heights[1.0]) if job.ends is None else None,
+        )
+        for s, good, job in zip(samples, accepted, jobs, strict=True)
     ]
 
 

@@ -70,6 +70,9 @@ class Greedy:
             steadier on flat or noisy curves.
         retries: how often a failed descent is tried again, from another point of the segment or with
             another learning rate.
+        stall_depths: k, and
+        stall_fall: the search is stalled once the excess of a segment's maximum over L0 has fallen by less than
+            this share over k splits. 0 depths: never.
 
     Raises:
         InvalidSetting: a setting is out of range.
@@ -82,14 +85,27 @@ class Greedy:
     max_depth: int = 10
     insert: Insert = "maximum"
     retries: int = 5
+    stall_depths: int = 5
+    stall_fall: float = 0.02
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= 1:
-            raise InvalidSetting(f"Greedy(alpha={self.alpha}): alpha must be in (0, 1]")
+            raise InvalidSetting(f"{self._name}(alpha={self.alpha}): alpha must be in (0, 1]")
         if self.max_depth < 0 or self.retries < 0:
-            raise InvalidSetting(f"Greedy(max_depth={self.max_depth}, retries={self.retries}): neither may be negative")
+            raise InvalidSetting(
+                f"{self._name}(max_depth={self.max_depth}, retries={self.retries}): neither may be negative"
+            )
         if self.insert not in ("maximum", "midpoint"):
-            raise InvalidSetting(f"Greedy(insert={self.insert!r}): choose 'maximum' or 'midpoint'")
+            raise InvalidSetting(f"{self._name}(insert={self.insert!r}): choose 'maximum' or 'midpoint'")
+        if self.stall_depths < 0 or not 0 < self.stall_fall < 1:
+            raise InvalidSetting(
+                f"{self._name}(stall_depths={self.stall_depths}, stall_fall={self.stall_fall}): give a number of "
+                "depths, 0 for none, and a share in (0, 1)"
+            )
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
 
     def start(self, task: Task) -> GreedyState:
         """The string is the segment between the ends."""
@@ -130,7 +146,7 @@ class Greedy:
                 state = replace(state, measured=(*state.measured, (link.depth, result.top.value, result.accepted)))
             elif isinstance(result, Descended) and result.status == "reached":  # Steps 4 and 5.
                 bead = Bead(str(state.created), result.theta, result.value)
-                chain += [Link(link.left, bead, link.depth + 1), Link(bead, link.right, link.depth + 1)]
+                chain += link.split(bead)
                 state = replace(state, created=state.created + 1, split=(*state.split, link))
             elif isinstance(result, Descended):
                 chain.append(replace(link, attempts=link.attempts + 1))
@@ -143,11 +159,18 @@ class Greedy:
         return replace(state, chain=tuple(chain), pruned=Pruning(tuple(chain), state.task.threshold, too_high))
 
     def failure(self, state: GreedyState) -> Reason | None:
-        """``depth`` or ``descent_failed`` once a segment can be neither closed nor split."""
+        """``depth``, ``descent_failed`` or ``stalled`` once a segment can be neither closed nor usefully split."""
         stuck = [link for link in state.chain if link.open]
+        level = state.task.threshold
+        if self.stall_depths and any(link.stalled(level, self.stall_depths, self.stall_fall) for link in stuck):
+            return "stalled"
         if any(link.attempts > self.retries for link in stuck):
             return "descent_failed"
         return "depth" if any(link.depth >= self.max_depth for link in stuck) else None
+
+    def level(self, state: GreedyState) -> float:
+        """The threshold, from the first round on."""
+        return state.task.threshold
 
     def chain(self, state: GreedyState) -> Chain:
         """The string as it stands."""

@@ -20,12 +20,12 @@ from typing import Protocol, runtime_checkable
 
 import cloudpickle
 
-from weightstring.descent import descend
+from weightstring.descent import Evolutions, Evolved, descend
 from weightstring.errors import InvalidSetting, WorkerFailed
 from weightstring.path import Bound
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.search.executor import Key, Tick, measure
-from weightstring.search.jobs import Descend, Job, Result
+from weightstring.search.jobs import Descend, Evolve, Job, Measure, Result
 from weightstring.store import digest
 
 PATIENCE = 0.2
@@ -65,10 +65,17 @@ class Work:
     def run(self, job: Job) -> Result:
         """Run one job by itself."""
         bound = Bound(self.problem, self.bind)
-        if not isinstance(job, Descend):
+        if isinstance(job, Measure):
             return measure(bound, [job], lambda: None)[0]
-        settings = {"seed": self.seed, "recipe": self.recipe, "width": 1, "screening": bound.screening}
-        return descend(self.problem, bound, [job.start], **settings)[0]  # type: ignore[arg-type]
+        settings = {"seed": self.seed, "recipe": self.recipe, "screening": bound.screening}
+        if isinstance(job, Descend):
+            return descend(self.problem, bound, [job.start], width=1, **settings)[0]  # type: ignore[arg-type]
+        evolutions = Evolutions(self.problem, bound, **settings)  # type: ignore[arg-type]
+        evolutions.add(job.evolution)
+        finished: dict[int, Evolved] = {}
+        while not finished:
+            finished = evolutions.advance()
+        return finished[0]
 
 
 def content_name(work_name: str, job: Job) -> str:
@@ -81,6 +88,13 @@ def content_name(work_name: str, job: Job) -> str:
     if isinstance(job, Descend):
         start = job.start
         parts = ["descend", digest(start.point()), start.aim, start.limit, start.place, start.rate, start.value]
+        if start.tether is not None:
+            tether = start.tether
+            parts += [tether.constraint, digest(tether.left), digest(tether.right)]
+    elif isinstance(job, Evolve):
+        asked = job.evolution
+        parts = ["evolve", digest(asked.thetas), asked.place, asked.moving, asked.motion, asked.aim, asked.limit]
+        parts += [asked.steps, asked.values, asked.rate]
     else:
         parts = ["measure", digest(job.segment.a), digest(job.segment.b), job.ends, job.threshold]
     return sha256("\x1f".join([work_name, *map(repr, parts)]).encode()).hexdigest()

@@ -54,12 +54,25 @@ def descent_from_link(link: Link, task: Task, alpha: float, insert: Insert) -> D
     return Descend(Start(point, aim(task.threshold, alpha), task.threshold, link.descent_name, rate, value))
 
 
+def descent_beside_midpoint(link: Link, task: Task, level: float) -> Descend:
+    """Descend from the midpoint of an open link; after a failure from beside it, at different learning rates.
+
+    For beads on the hyperplane, which every point of the segment is projected on at the same place.
+    """
+    rate = (1.0, 1.0, 0.3, 3.0)[min(link.attempts, 3)]
+    if link.attempts == 0:
+        point: Callable[[], Theta] = partial(link.segment.point, 0.5)
+    else:
+        point = partial(_displaced, link.segment, 0.5, task.seed, link.descent_name)
+    return Descend(Start(point, level, task.threshold, link.descent_name, rate))
+
+
 def _starting_point(link: Link, seed: int, insert: Insert) -> tuple[Callable[[], Theta], float, float | None]:
     """Where to start, found when it is needed; with which learning rate; and the height there, where it is known."""
     assert link.measured is not None
     # A peak at an end of the segment is no place for a bead: it would only duplicate that end.
     peaks = [peak.t for peak in link.measured.peaks if MARGIN < peak.t < 1 - MARGIN]
-    t_star = _inside(link.measured.top.t) if insert == "maximum" else 0.5
+    t_star = inside(link.measured.top.t) if insert == "maximum" else 0.5
     others = [t for t in dict.fromkeys([*peaks, 0.5]) if t != t_star]
     plain: list[tuple[float, float]] = [(t_star, 1.0), *((t, 1.0) for t in others[:2]), (t_star, 0.3), (t_star, 3.0)]
     if link.attempts < len(plain):
@@ -76,5 +89,6 @@ def _displaced(segment: Segment, t: float, seed: int, place: str) -> Theta:
     return theta + (scale * noise).to(theta)
 
 
-def _inside(t: float) -> float:
+def inside(t: float) -> float:
+    """Far enough from the ends of a segment for a bead of its own."""
     return min(max(t, MARGIN), 1 - MARGIN)

@@ -18,15 +18,17 @@ class Progress:
 
     Args:
         beads: beads on the string, ends counted.
-        pending: descents about to be run.
+        pending: descents and evolutions about to be run.
         steps: gradient steps so far, summed over all beads.
         seconds: time spent so far, over all sessions of the run.
+        adding: beads that what is pending may add to the string.
     """
 
     beads: int = 0
     pending: int = 0
     steps: int = 0
     seconds: float = 0.0
+    adding: int = 0
 
 
 class StopRule(ABC):
@@ -73,7 +75,7 @@ class AnyOf(StopRule):
 class MaxBeads(StopRule):
     """At most ``count`` beads on the string, its two ends included.
 
-    >>> (MaxBeads(64) | Budget(seconds=600)).reason(Progress(beads=64, pending=1))
+    >>> (MaxBeads(64) | Budget(seconds=600)).reason(Progress(beads=64, pending=1, adding=1))
     'beads'
     """
 
@@ -90,7 +92,7 @@ class MaxBeads(StopRule):
 
     def reason(self, progress: Progress) -> Reason | None:
         """``beads`` when the next round could exceed the limit."""
-        return "beads" if progress.pending and progress.beads + progress.pending > self.count else None
+        return "beads" if progress.pending and progress.beads + progress.adding > self.count else None
 
 
 @dataclass(frozen=True)

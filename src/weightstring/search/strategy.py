@@ -32,6 +32,7 @@ class Task:
 
 
 State = TypeVar("State")
+Contra = TypeVar("Contra", contravariant=True)
 
 
 @runtime_checkable
@@ -50,8 +51,19 @@ class Strategy(Protocol[State]):
     def failure(self, state: State) -> Reason | None:
         """Why the method gave up, if it has. Without jobs to propose and without a failure it has succeeded."""
 
+    def level(self, state: State) -> float:
+        """What the string is held to at this stage: the threshold, or a level on the way down to it."""
+
     def chain(self, state: State) -> Chain:
         """The string as it stands."""
 
     def evidence(self, state: State) -> Evidence:
         """Where the search stands, in numbers (Section II.D)."""
+
+
+@runtime_checkable
+class Shortens(Protocol[Contra]):
+    """A strategy that shortens the string it has found."""
+
+    def length_before(self, state: Contra) -> float | None:
+        """How long the string was before; None as long as there is none."""

@@ -30,7 +30,7 @@ from weightstring.errors import InvalidRun, RunLocked
 from weightstring.store.beads import digest, map_beads, read_beads, write_beads
 from weightstring.store.files import one_line, replace_file, sync_directory, writing
 from weightstring.store.journal import Round
-from weightstring.store.records import FORMAT, AnyManifest, DescendedRecord, Line, Manifest, ResultRecord, flaw
+from weightstring.store.records import FORMAT, AnyManifest, Line, Manifest, ResultRecord, flaw, models_in
 
 RecordType = TypeVar("RecordType", bound=msgspec.Struct)
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -155,9 +155,9 @@ class RunDirectory:
             if line.beads is not None:
                 path = self._beads(_round_name(number))
                 thetas = read_beads(path, line.beads)
-                descents = sum(isinstance(result, DescendedRecord) for result in line.results)
-                if len(thetas) != descents:
-                    raise InvalidRun(f"{path}: {len(thetas)} beads where the journal has {descents} descents")
+                models = sum(map(models_in, line.results))
+                if len(thetas) != models:
+                    raise InvalidRun(f"{path}: {len(thetas)} beads where the journal has {models}")
             rounds.append(Round(line.jobs, line.results, thetas, line.seconds))
         return rounds
 

@@ -112,6 +112,8 @@ class StringRecord(Record, frozen=True, kw_only=True):
     beads: int
     """Beads, the two ends counted."""
     beads_before_pruning: int
+    length_before: float | None = None
+    """Length before the string was shortened; null where it was not."""
     length: float
     distance: float
     """Euclidean distance between the ends, over all parameters."""
@@ -134,7 +136,13 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     measured: int
     """Segments measured."""
     open: int
-    """Segments over the threshold after it."""
+    """Segments over the level after it."""
+    level: float | None = None
+    """What the string is held to after it: the threshold, or a level on the way down to it."""
+    values: tuple[float | None, ...] = ()
+    """The bound quantity at each bead after it; null where it is not finite, or not known yet."""
+    highest: float | None = None
+    """The largest sample known on the whole string after it; null if it is not finite, or a segment is unmeasured."""
     beads: int
     """Beads on the string after it, ends counted."""
     steps: int
@@ -177,6 +185,8 @@ class MeasuredRecord(Record, frozen=True, kw_only=True, tag="measured"):
     accepted: bool
     peaks: tuple[tuple[float, float | None], ...]
     evaluations: int
+    ends: tuple[float | None, float | None] | None = None
+    """The heights of its ends, where they were not known before."""
 
 
 class DescendedRecord(Record, frozen=True, kw_only=True, tag="descended"):
@@ -188,7 +198,27 @@ class DescendedRecord(Record, frozen=True, kw_only=True, tag="descended"):
     evaluations: int
 
 
-JobResult = MeasuredRecord | DescendedRecord
+class EvolvedRecord(Record, frozen=True, kw_only=True, tag="evolved"):
+    """Models that moved together, in the journal; they are in the round's bead file, one for each of ``values``."""
+
+    values: tuple[float | None, ...]
+    """Their heights in the end."""
+    statuses: tuple[Literal["reached", "exhausted", "diverged"], ...]
+    """How those that descended to a level ended; the others come after them."""
+    steps: int
+    evaluations: int
+    trace: tuple[tuple[float | None, ...], ...] = ()
+    """The height of each at every measurement on the way; null once it waits at the level."""
+
+
+JobResult = MeasuredRecord | DescendedRecord | EvolvedRecord
+
+
+def models_in(record: JobResult) -> int:
+    """How many models the bead file holds for a line of the journal."""
+    if isinstance(record, EvolvedRecord):
+        return len(record.values)
+    return 1 if isinstance(record, DescendedRecord) else 0
 
 
 class Line(Record, frozen=True, kw_only=True):

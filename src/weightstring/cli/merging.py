@@ -1,0 +1,147 @@
+"""What a finished run's string is good for: one of its models as a checkpoint, and what merging is worth."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from weightstring.arrays import finite_or_none
+from weightstring.cli.commands import check_destination
+from weightstring.cli.main import DONE
+from weightstring.errors import InvalidRun
+from weightstring.merging import Ensemble, Merging, Point, best_point
+from weightstring.merging import merge as merging_of
+from weightstring.path import WeightString
+from weightstring.problem import ModuleProblem
+from weightstring.result import load
+from weightstring.store import RunDirectory, write_checkpoint
+from weightstring.store.records import Task
+from weightstring.tasks import load_task
+
+
+def export(options: Namespace) -> int:
+    """Write a model on the string as a checkpoint, with where it is from and what was measured there."""
+    check_destination(Path(options.out))
+    problem, string, task = _opened(options.run)
+    s = _share(problem, string, options.at)
+    theta = string.at(s)
+    measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
+    about = {
+        "run": str(options.run),
+        "task": task.name,
+        "options": task.options,
+        "at": options.at,
+        "s": s,
+        "measured": _plain(measured),
+    }
+    write_checkpoint(options.out, problem.unflatten(theta), about)
+    print(f"{options.out}: s = {s:.6g}, " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
+    return DONE
+
+
+def merge(options: Namespace) -> int:
+    """Print what merging the run's two models is worth."""
+    problem, string, _ = _opened(options.run)
+    merging = merging_of(problem, string, points=options.points, average=options.average)
+    if options.json:
+        print(json.dumps({"run": str(options.run), **_as_json(merging)}))
+    else:
+        print_merging(merging)
+    return DONE
+
+
+def _opened(run: str) -> tuple[ModuleProblem, WeightString, Task]:
+    """A finished run's problem, built from its task, its string and the task."""
+    directory = RunDirectory(run)
+    directory.result()  # An unfinished run has no string: say so before a task's data are read.
+    manifest = directory.manifest()
+    if manifest.task is None:
+        raise InvalidRun(
+            f"{run}: begun from Python, without a task to build its problem from; "
+            f"call ws.merge(problem, ws.load({run!r}, problem).string) from there"
+        )
+    problem = load_task(manifest.task.name, manifest.task.options)
+    string = load(run, problem).string
+    # The run's own engine rounds as the recorded curve was rounded; compiling one anew takes longer than it saves.
+    problem.use_engine("auto" if manifest.engine == "compiled" else manifest.engine)
+    return problem, string, manifest.task
+
+
+def _share(problem: ModuleProblem, string: WeightString, at: float | str) -> float:
+    if isinstance(at, str):
+        return best_point(problem, string).s if at == "best" else 0.5
+    return at
+
+
+def print_merging(merging: Merging) -> None:
+    """Print the verdict and the numbers behind it."""
+    console = Console(highlight=False)
+    for line in merging.verdict.splitlines():
+        console.print(line, markup=False)
+    first, last = merging.ends
+    best = f"best, s = {merging.best.s:.3f}"
+    columns = {"first end": first, "last end": last, "midpoint": merging.midpoint, best: merging.best}
+    names = list(merging.midpoint.values)
+    console.print("\nsingle models", style="italic")
+    console.print(_table(names, {title: point.values for title, point in columns.items()}))
+    if merging.ensemble is not None:
+        console.print(
+            f"\n{len(merging.ensemble.models)} models along the string: {merging.ensemble.words}", style="italic"
+        )
+        console.print(_of_ensemble(merging.ensemble))
+    if merging.warning is not None:
+        console.print(f"\nnote: {merging.warning}", style="yellow", markup=False)
+
+
+def _of_ensemble(ensemble: Ensemble) -> Table:
+    lowest = min(ensemble.models, key=lambda model: model.loss)
+    columns = {
+        "their average": ensemble.values,
+        "mean of them": ensemble.mean,
+        f"lowest, s = {lowest.s:.3f}": lowest.values,
+    }
+    return _table(list(ensemble.values), columns)
+
+
+def _table(names: list[str], columns: Mapping[str, Mapping[str, float]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for name in names:
+        table.add_row(name, *(f"{values[name]:.5g}" for values in columns.values()))
+    return table
+
+
+def _as_json(merging: Merging) -> dict[str, object]:
+    ensemble = merging.ensemble
+    return {
+        "ends": [_point(end) for end in merging.ends],
+        "midpoint": _point(merging.midpoint),
+        "best": _point(merging.best),
+        "ensemble": None
+        if ensemble is None
+        else {
+            "average": ensemble.average,
+            "values": _plain(ensemble.values),
+            "mean": _plain(ensemble.mean),
+            "models": [_point(model) for model in ensemble.models],
+        },
+        "missing": merging.missing,
+        "evaluation": merging.evaluation,
+        "verdict": merging.verdict,
+        "warning": merging.warning,
+    }
+
+
+def _point(point: Point) -> dict[str, object]:
+    return {"s": point.s, "values": _plain(point.values)}
+
+
+def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: finite_or_none(value) for name, value in values.items()}

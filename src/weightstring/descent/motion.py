@@ -1,0 +1,122 @@
+"""How the beads of a string move together: from one snapshot, or odd and even ones in turn.
+
+Beads that share a neighbour cannot move at once without one of them lagging behind. With ``"jacobi"``
+updates all of them see where the others were before the step; with ``"red-black"`` updates the odd ones
+move first and the even ones see where they went. Either way a bead costs one gradient a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from weightstring.arrays import Moving, Thetas
+from weightstring.descent.constraint import Constraint
+from weightstring.errors import InvalidSetting
+from weightstring.protocol import Gradient
+
+Updates = Literal["jacobi", "red-black"]
+
+
+class Look(NamedTuple):
+    """Where a motion wants gradients.
+
+    ``models`` (m, P); ``shares`` (m, k) is what each of them owes to each of k moving rows, None where
+    they are those rows themselves.
+    """
+
+    models: Tensor
+    shares: Tensor | None = None
+
+
+@runtime_checkable
+class Motion(Protocol):
+    """How the rows of (n, P) that may move follow the gradients."""
+
+    @property
+    def phases(self) -> int:
+        """Into how many parts a step is cut; in each, only some of the rows move."""
+
+    def look(self, thetas: Thetas, moving: Sequence[int], random: torch.Generator) -> Look:
+        """Where gradients are wanted so that the rows ``moving`` can move."""
+
+    def direct(self, thetas: Thetas, moving: Sequence[int], look: Look, gradient: Gradient) -> Moving:
+        """The gradients (k, P) that the rows ``moving`` follow."""
+
+    def place(self, before: Thetas, after: Moving, moving: Sequence[int]) -> Moving:
+        """Where the rows ``moving`` (k, P) are put: all rows stood at ``before`` (n, P), these went to ``after``."""
+
+    def probes(self, thetas: Thetas) -> Tensor:
+        """Further models (r, P) to be measured and returned at the end."""
+
+
+@dataclass(frozen=True)
+class Tied:
+    """Beads of a string, each tied to its two neighbours; the first and the last may be moving too.
+
+    A moving end has one neighbour only and no constraint to obey.
+
+    Args:
+        constraint: what ties them.
+        updates: ``"jacobi"`` or ``"red-black"``.
+
+    Raises:
+        InvalidSetting: other updates.
+    """
+
+    constraint: Constraint
+    updates: Updates = "jacobi"
+
+    def __post_init__(self) -> None:
+        require_updates(self.updates)
+
+    @property
+    def phases(self) -> int:
+        """Two where odd and even rows take turns."""
+        return 2 if self.updates == "red-black" else 1
+
+    def look(self, thetas: Thetas, moving: Sequence[int], random: torch.Generator) -> Look:
+        """At the beads themselves."""
+        return Look(thetas[list(moving)])
+
+    def direct(self, thetas: Thetas, moving: Sequence[int], look: Look, gradient: Gradient) -> Moving:
+        """The constraint's gradients."""
+        inner, left, right = _neighbours(thetas, moving)
+        directed = gradient.gradients.clone()
+        if inner:
+            directed[inner] = self.constraint.direct(look.models[inner], left, right, directed[inner])
+        return directed
+
+    def place(self, before: Thetas, after: Moving, moving: Sequence[int]) -> Moving:
+        """Where the constraint allows them, their neighbours being where they were."""
+        inner, left, right = _neighbours(before, moving)
+        placed = after.clone()
+        if inner:
+            placed[inner] = self.constraint.place(placed[inner], left, right)
+        return placed
+
+    def probes(self, thetas: Thetas) -> Tensor:
+        """None: the beads are what is wanted."""
+        return thetas[:0]
+
+
+def require_updates(updates: str) -> None:
+    """Refuse what is not a kind of updates.
+
+    Raises:
+        InvalidSetting: it is not.
+    """
+    if updates not in get_args(Updates):
+        raise InvalidSetting(f"updates={updates!r}: choose one of {', '.join(get_args(Updates))}")
+
+
+def _neighbours(thetas: Thetas, moving: Sequence[int]) -> tuple[list[int], Tensor, Tensor]:
+    """Which of the moving rows have two neighbours, and these."""
+    inner = [k for k, row in enumerate(moving) if 0 < row < len(thetas) - 1]
+    left = thetas[[moving[k] - 1 for k in inner]]
+    right = thetas[[moving[k] + 1 for k in inner]]
+    return inner, left, right

@@ -1,0 +1,309 @@
+"""Whether a point of the string is a pass: slope and smallest curvature across it.
+
+A search that is stuck at the maximum of a segment either stands on a slope that its descent did not follow, on a
+saddle that a small push would leave, or on a pass, from which nothing leads down but the string itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from weightstring.arrays import Theta, Thetas
+from weightstring.errors import InvalidSetting
+from weightstring.path.height import check_theta
+from weightstring.path.lanczos import spectrum
+from weightstring.path.segment import Segment
+from weightstring.protocol import Curved, LossProblem
+from weightstring.randomness import generator
+
+REACH = 0.1
+"""The longest step across the string for which the slope there is trusted, in lengths of the segment."""
+
+GAIN = 0.01
+"""The part of the barrier that such a step must take off to count as a way down: less is the noise of a sample."""
+
+FLAT = 1e-6
+"""The slope that is nothing but rounding: of that which the largest curvature makes on such a step."""
+
+CURVED = 1e-4
+"""How negative a curvature must be to count, relative to the largest: products in float32 are known to 1e-5."""
+
+STEP = 0.1
+"""h of the differences, in ε^(1/3) · max(‖θ‖, length): of the tanh networks tried, the best to a factor of two."""
+
+Verdict = Literal["gradient", "curvature", "none"]
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """Slope and curvature of the training loss at a point of a segment with unit direction n.
+
+    Args:
+        gradient: ‖∇L‖.
+        across: ‖∇L − (n·∇L) n‖, the slope across the string.
+        along: nᵀHn, the curvature along it: negative at a maximum.
+        smallest: λ, the smallest eigenvalue of H on the hyperplane perpendicular to n, as vᵀHv of a unit vector
+            v in it: the true one is at most that. None where Lanczos did not converge, or P = 1.
+        residual: ‖Hv − λv‖ in the hyperplane; some eigenvalue is that near to λ. None where λ is.
+        largest: the largest |eigenvalue| of H on the hyperplane, to a few percent.
+        gain: by how much a step down the slope across lowers the loss: max over 0 ≤ s ≤ :data:`REACH` · length of
+            s‖g‖ − ½ s² gᵀHg/‖g‖², g the gradient across. As the curvature, by the quadratic model.
+        barrier: how far the loss stands above the lower of the segment's ends.
+        length: of the segment.
+        examples: training examples on which all of this is measured.
+        evaluations: Hessian products spent.
+        exact: whether the products are exact, and not differences of gradients.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> surface = Ring()  # its centre is a maximum in both directions
+    >>> curvature_across(surface, Segment(*torch.tensor([[-1.0, 0.0], [1.0, 0.0]]).double()), 0.5).verdict
+    'curvature'
+    """
+
+    gradient: float
+    across: float
+    along: float
+    smallest: float | None
+    residual: float | None
+    largest: float
+    gain: float
+    barrier: float
+    length: float
+    examples: int
+    evaluations: int
+    exact: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """Which descent direction across the string there is.
+
+        - ``"gradient"``: a step down the slope takes more than :data:`GAIN` off the barrier, and the slope is more
+          than rounding, :data:`FLAT` · largest · :data:`REACH` · length;
+        - ``"curvature"``: there is no such slope, but λ < −:data:`CURVED` · largest; where the products are
+          differences also λ < −residual;
+        - ``"none"``: neither was found.
+
+        All three stay the same where the loss is multiplied by a number or raised by one, and where θ is
+        measured in another unit.
+        """
+        rounding = FLAT * self.largest * REACH * self.length
+        if self.gain > GAIN * self.barrier and self.across > rounding:
+            return "gradient"
+        if self.smallest is None or self.residual is None:
+            return "none"
+        # vᵀHv < 0 proves itself, whatever the residual, if Hv is what it says.
+        noise = max(CURVED * self.largest, 0.0 if self.exact else self.residual)
+        return "curvature" if self.smallest < -noise else "none"
+
+    def __str__(self) -> str:
+        """One sentence to act on."""
+        seen = f"(slope {self.across:.3g}, {self._bend}, on {self.examples} training examples)"
+        if self.verdict == "gradient":
+            return (
+                f"the training loss falls across the string, by {self.gain:.3g} in one step where the barrier is "
+                f"{self.barrier:.3g}: descend further from here, with more steps or another learning rate {seen}"
+            )
+        if self.verdict == "curvature":
+            return (
+                "no slope across the string, but the training loss curves down there: push the model off at random, a "
+                f"little, and descend again {seen}"
+            )
+        if self.smallest is None:
+            return f"no slope across the string, and no smallest curvature found: nothing is decided {seen}"
+        return (
+            "no way down across the string, neither by slope nor by curvature: raise the threshold, or start from "
+            f"further off to go another way {seen}"
+        )
+
+    @property
+    def _bend(self) -> str:
+        if self.smallest is None:
+            return f"largest curvature {self.largest:.3g}"
+        return f"smallest curvature {self.smallest:.3g} ± {self.residual:.1g}, largest in size {self.largest:.3g}"
+
+
+def curvature_across(
+    problem: LossProblem, segment: Segment, t: float, *, examples: int = 1000, seed: int = 0
+) -> Curvature:
+    """Slope and curvature of the training loss across a segment, at Θ(a, b, t).
+
+    The smallest eigenvalue is found by Lanczos (ARPACK), on the hyperplane alone: a reflection takes n to the first
+    axis, which is then left out, so that no eigenvalue of n has to be told from the others. It holds about
+    twenty vectors of P float64 numbers, and costs tens to hundreds of Hessian products.
+
+    Where the problem has no exact products (:class:`~weightstring.protocol.Curved`), or autograd cannot
+    differentiate it twice, they are central differences of gradients, (∇L(θ + hv) − ∇L(θ − hv)) / 2h with
+    h = ε^(1/3) · max(‖θ‖, length) / 10, ε of θ's dtype: right to about 1e-10 in float64 and 1e-4 in float32 on
+    smooth networks. Kinks (ReLU) have no part in an exact Hessian, but those between θ ± hv do in the
+    differences, which in float32 are then little more than a hint.
+
+    Args:
+        problem: the loss.
+        segment: of the string.
+        t: where on it, usually its maximum.
+        examples: training examples to measure on, in one piece: of a larger training set, a sample drawn once.
+        seed: of the sample and of Lanczos' first vector.
+
+    Raises:
+        InvalidCheckpoint: the segment's ends are not models of this problem.
+        InvalidSetting: t outside [0, 1], no examples, equal ends, a loss or gradient that is not finite, or
+            examples that do not fit into memory.
+
+    >>> from weightstring.problem.surfaces import TwoWells
+    >>> surface = TwoWells(size=5, bend=0.0)  # over the saddle at the origin, with curvature 4 across
+    >>> found = curvature_across(surface, Segment(*surface.ends), 1 / 2.4)
+    >>> print(f"{found.smallest:.3f}", found.along < 0, found.verdict)
+    4.000 True none
+    """
+    _check(problem, segment, t, examples)
+    theta = segment.point(t)
+    rows = _rows(problem, examples, seed)
+    hyperplane = _Hyperplane.across(segment)
+    losses, slope = _slope(problem, segment, theta, rows)
+    hessian = _Hessian(problem, theta, rows, _step(theta, segment))
+    along = float(hyperplane.normal @ hessian(hyperplane.normal))
+    down = hyperplane.restrict(slope)
+    ends = spectrum(lambda x: hyperplane.restrict(hessian(hyperplane.embed(x))), len(down), seed)
+    gain = _gain(hessian, hyperplane.embed(down), REACH * segment.length)
+    return Curvature(
+        gradient=float(slope.norm()),
+        across=float(down.norm()),
+        along=along,
+        smallest=ends.smallest,
+        residual=ends.residual,
+        largest=ends.largest,
+        gain=gain,
+        barrier=float(losses[0] - losses.min()),
+        length=segment.length,
+        examples=len(rows),
+        evaluations=hessian.evaluations,
+        exact=hessian.exact,
+    )
+
+
+def _check(problem: LossProblem, segment: Segment, t: float, examples: int) -> None:
+    for end, name in ((segment.a, "the segment's first end"), (segment.b, "the segment's last end")):
+        check_theta(problem, end, name)
+    if not 0 <= t <= 1:
+        raise InvalidSetting(f"t={t!r} is not on the segment: give a position in [0, 1]")
+    if not isinstance(examples, int) or examples < 1:
+        raise InvalidSetting(f"examples={examples!r}: give a number of training examples, at least 1")
+    if not segment.length:
+        raise InvalidSetting("the segment's ends are one model, so that it has no direction: give two different ones")
+
+
+def _rows(problem: LossProblem, examples: int, seed: int) -> Int64[Tensor, " n"]:
+    """The training examples, always by number: dropout draws from these, so that nearby models see equal masks."""
+    count = problem.train_size
+    if count <= examples:
+        return torch.arange(count)
+    return torch.randperm(count, generator=generator(seed, "curvature", "rows"))[:examples].sort().values
+
+
+def _slope(
+    problem: LossProblem, segment: Segment, theta: Theta, rows: Int64[Tensor, " n"]
+) -> tuple[Float64[Tensor, " 3"], Float64[Tensor, " P"]]:
+    """Training losses of θ and of the segment's ends on the same examples, and the gradient at θ."""
+    models = torch.stack([theta, segment.a, segment.b])
+    losses, gradients = problem.gradient(models, rows.expand(3, -1).contiguous())
+    if not (losses.isfinite().all() and gradients[0].isfinite().all()):
+        raise InvalidSetting(
+            f"the training losses there and at the segment's ends are {losses.tolist()}, with a gradient of norm "
+            f"{float(gradients[0].norm())}: curvature needs finite numbers; give another t or segment"
+        )
+    return losses.cpu().double(), gradients[0].cpu().double()
+
+
+def _step(theta: Theta, segment: Segment) -> float:
+    """The h of the differences: it balances the third derivative, h², against rounding, ε/h."""
+    scale = max(float(theta.double().norm()), segment.length)
+    return float(STEP * torch.finfo(theta.dtype).eps ** (1 / 3) * scale)
+
+
+@dataclass
+class _Hessian:
+    """Products of the Hessian at θ with float64 vectors on the CPU, counted."""
+
+    problem: LossProblem
+    theta: Theta
+    rows: Int64[Tensor, " n"]
+    step: float
+    exact: bool = True
+    """Whether they are exact, as long as the first shows that they can be."""
+    evaluations: int = 0
+
+    def __call__(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
+        self.evaluations += 1
+        if self.exact and self.evaluations == 1:
+            self.exact = self._can_be_exact(vector)
+        product = self._exactly(vector) if self.exact else self._by_differences(vector)
+        if not product.isfinite().all():
+            raise InvalidSetting("a product of the Hessian there is not finite: give another t or segment")
+        return product
+
+    def _can_be_exact(self, vector: Float64[Tensor, " P"]) -> bool:
+        """Whether a first product succeeds: some operations have no second derivative, or none at this place."""
+        if not isinstance(self.problem, Curved):
+            return False
+        try:
+            return bool(self._exactly(vector).isfinite().all())
+        except RuntimeError:  # lack of memory is reported as a setting
+            return False
+
+    def _exactly(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
+        assert isinstance(self.problem, Curved)
+        product = self.problem.hessian_products(self.theta, vector.to(self.theta)[None], self.rows)
+        return product[0].cpu().double()
+
+    def _by_differences(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
+        length = float(vector.norm())
+        if not length:
+            return torch.zeros_like(vector)
+        move = vector * (self.step / length)
+        theta = self.theta.cpu().double()
+        models: Thetas = torch.stack([theta + move, theta - move]).to(self.theta)
+        gradients = self.problem.gradient(models, self.rows.expand(2, -1).contiguous()).gradients.cpu().double()
+        return (gradients[0] - gradients[1]) * (length / (2 * self.step))
+
+
+class _Hyperplane(NamedTuple):
+    """The hyperplane perpendicular to n, with coordinates x ∈ R^(P−1): the reflection that takes n to an axis."""
+
+    normal: Float64[Tensor, " P"]
+    mirror: Float64[Tensor, " P"]
+    """Unit vector w; (1 − 2wwᵀ) n = ∓e₁."""
+
+    @classmethod
+    def across(cls, segment: Segment) -> _Hyperplane:
+        """Perpendicular to a segment."""
+        normal = torch.nn.functional.normalize((segment.b.double() - segment.a.double()).cpu(), dim=0)
+        mirror = normal.clone()
+        mirror[0] += 1.0 if mirror[0] >= 0 else -1.0  # away from n, so that nothing cancels
+        return cls(normal, torch.nn.functional.normalize(mirror, dim=0))
+
+    def embed(self, x: Float64[Tensor, " Q"]) -> Float64[Tensor, " P"]:
+        """The vector of the hyperplane with coordinates x."""
+        return self._reflect(torch.cat([x.new_zeros(1), x]))
+
+    def restrict(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " Q"]:
+        """Coordinates of a vector's part in the hyperplane."""
+        return self._reflect(vector)[1:]
+
+    def _reflect(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
+        return vector - 2 * (self.mirror @ vector) * self.mirror
+
+
+def _gain(hessian: _Hessian, down: Float64[Tensor, " P"], reach: float) -> float:
+    """What the best step down a slope, of length at most ``reach``, gains by the quadratic model."""
+    slope = float(down.norm())
+    if not slope:
+        return 0.0
+    unit = down / slope
+    bend = float(unit @ hessian(unit))
+    step = min(reach, slope / bend) if bend > 0 else reach
+    return step * slope - bend * step**2 / 2

@@ -1,0 +1,129 @@
+"""Exact products of a training loss's Hessian with vectors, by differentiating twice.
+
+The Hessian itself, P × P, is never formed: H v = ∇(∇L · v) costs about three gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from weightstring.arrays import Theta, Thetas
+from weightstring.problem.data import Examples
+from weightstring.problem.engines import EngineChoice, on_threads
+from weightstring.problem.engines.base import seeded_by
+from weightstring.problem.engines.parts import in_parts
+from weightstring.problem.engines.threads import BACKWARD, threads_for
+from weightstring.problem.functional import Computation
+
+TWICE = 3
+"""Gradients' worth of operations in one product, the gradient that is differentiated included."""
+
+
+def products(loss: Callable[[Theta], Tensor], theta: Theta, vectors: Thetas) -> Thetas:
+    """The products H v (k, P) of a loss's Hessian at ``theta`` (P,) with ``vectors`` (k, P).
+
+    Args:
+        loss: (P,) → a scalar, differentiable.
+        theta: where.
+        vectors: the v, one a row.
+
+    Raises:
+        RuntimeError: autograd cannot differentiate one of the operations twice.
+
+    >>> products(lambda theta: theta[0] ** 2 * theta[1], torch.tensor([1.0, 3.0]), torch.eye(2))
+    tensor([[6., 2.],
+            [2., 0.]])
+    """
+    leaf = theta.detach().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(loss(leaf), leaf, create_graph=True)
+    if not slope.requires_grad or not len(vectors):  # linear in θ, or nothing asked for
+        return torch.zeros_like(vectors)
+    _check_twice(slope)
+    # One graph for all vectors; where the slope does not depend on θ after all, its derivative is 0, not None.
+    rows = [torch.autograd.grad(slope, leaf, v, retain_graph=True, materialize_grads=True)[0] for v in vectors]
+    return torch.stack(rows)
+
+
+def _check_twice(slope: Tensor) -> None:
+    """Refuse a gradient that depends on θ by ways unknown to autograd.
+
+    What a function marked with ``once_differentiable`` returns has an error in place of its derivative, which
+    ``autograd.grad`` does not meet: it takes the ways to θ alone, and would leave that one out without a word.
+
+    Raises:
+        RuntimeError: it does.
+    """
+    seen, ahead = set(), [slope.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            raise RuntimeError("an operation of the loss is differentiable only once (once_differentiable)")
+        seen.add(node)
+        ahead += [before for before, _ in node.next_functions]
+
+
+def training_products(
+    computation: Computation, train: Examples, theta: Theta, vectors: Thetas, rows: Int64[Tensor, " n"] | None
+) -> Thetas:
+    """Products (k, P) with the Hessian of the loss that the gradient on the same rows differentiates.
+
+    The same mode, draws and buffers as there: without rows chunk by chunk; given rows in one piece, and chunk
+    by chunk only where no example depends on those beside it.
+
+    Args:
+        computation: the loss as pure functions of one θ.
+        train: training examples.
+        theta: (P,).
+        vectors: (k, P).
+        rows: which examples (n,); None: all.
+
+    Raises:
+        InvalidSetting: one piece does not fit into memory.
+        RuntimeError: autograd cannot differentiate one of the operations twice.
+    """
+    examples = train if rows is None else train.take(rows)
+    whole = rows is not None and _depend_on_each_other(computation, train)
+    size = len(examples) if whole else computation.chunk
+
+    def compute(_: slice) -> Thetas:
+        mean = torch.zeros_like(vectors)
+        with _as_the_gradient(computation, theta if rows is None else rows):
+            for piece in examples.chunks(size):
+                part = products(lambda leaf, piece=piece: computation.loss(leaf, None, piece), theta, vectors)  # type: ignore[misc]
+                mean.add_(part, alpha=len(piece) / len(examples))
+        return mean
+
+    # In halves it would not get smaller: the vectors share a graph, and are differentiated one by one.
+    return in_parts(1, 1, compute)[0]
+
+
+def threads_of(choice: EngineChoice, products: int, examples: int) -> AbstractContextManager[None]:
+    """The threads for some products over so many examples."""
+    flops = BACKWARD * TWICE * products * examples * choice.flops
+    return on_threads(threads_for(flops, choice.threads or torch.get_num_threads()))
+
+
+def _depend_on_each_other(computation: Computation, train: Examples) -> bool:
+    """Whether a batch is more than its examples: by BatchNorm, by draws, or for all we know of a user's step."""
+    # A loss need not be a mean over examples where the training set is a single chunk.
+    one_chunk = len(train) <= computation.chunk
+    return one_chunk or computation.calibrating is not None or computation.draws or computation.own_step
+
+
+def _as_the_gradient(computation: Computation, arguments: Tensor) -> ExitStack:
+    """With the gradient's draws. Without draws, attention by plain products: the fused one is differentiable once."""
+    stack = ExitStack()
+    if computation.draws:
+        stack.enter_context(seeded_by(arguments))
+    else:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+    return stack

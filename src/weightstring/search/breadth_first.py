@@ -1,0 +1,372 @@
+"""Breadth-first evolution (Section II.C, its second half): a whole string sinks, all beads side by side.
+
+0. The string is the segment between two models, random or trained.
+1. All beads descend to a common level, tied to their neighbours; one that is under it waits.
+2. Where a segment still exceeds (1 + α1) times the level, a bead is inserted at its maximum.
+3. Once every bead and every segment is low enough, beads that have become superfluous are dropped and the
+   level falls; until the segments are under L0, or the string's maximum stops falling.
+
+The *ceiling* is what segments are held to, (1 + α1) times the level; the last ceiling is L0.
+
+Where a level cannot be reached, the best string so far is taken up again with half the fall. The lowest
+maximum that was reached bounds Γ (3) from above, as far as samples can tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+
+from weightstring.arrays import finite_or_none
+from weightstring.descent import Constraint, Evolution, Evolved, Tied, Updates, constraint, require_updates
+from weightstring.errors import InvalidSetting
+from weightstring.path import Evidence, Reason, WeightString, no_worse
+from weightstring.search import pruning
+from weightstring.search.chain import Bead, Chain, Link, beads_of, is_string
+from weightstring.search.jobs import Evolve, Job, Measured, Result
+from weightstring.search.pruning import Pruning
+from weightstring.search.starts import aim, inside
+from weightstring.search.strategy import Task
+
+Ends = Literal["held", "free"]
+
+
+@dataclass(frozen=True)
+class BreadthFirstState:
+    """A string that is sinking.
+
+    Args:
+        task: what is asked.
+        chain: the string.
+        ceiling: what its segments are held to at this level.
+        fall: the share by which the next ceiling is to be lower.
+        best: the string with the lowest maximum so far; None before the first segment was measured.
+        created: beads inserted so far; names the next one.
+        moves: rounds of descent so far; names the next one.
+        due: whether beads are to descend before anything is measured.
+        inserted: rounds of insertion at this level.
+        failures: levels in succession that were not reached.
+        maxima: the string's maximum after each level, reached or not.
+        opened: how many of its segments were over the level's ceiling then.
+        given_up: the least that beads reached which did not get to their level.
+        thinning: the string while it loses its superfluous beads.
+        respaced: the string with its beads spread evenly, while that is tried.
+    """
+
+    task: Task
+    chain: Chain
+    ceiling: float
+    fall: float
+    best: Chain | None = None
+    created: int = 0
+    moves: int = 0
+    due: bool = False
+    inserted: int = 0
+    failures: int = 0
+    maxima: tuple[float, ...] = ()
+    opened: tuple[int, ...] = ()
+    given_up: tuple[float, ...] = ()
+    thinning: Pruning | None = None
+    respaced: Chain | None = None
+
+
+@dataclass(frozen=True)
+class BreadthFirst:
+    """Breadth-first evolution of a string.
+
+    Args:
+        alpha1: α1 > 0; segments may exceed the level of the beads by this share.
+        constraint: what ties beads to their neighbours; see :mod:`weightstring.descent.constraint`.
+        updates: ``"jacobi"`` (all beads move from one snapshot) or ``"red-black"`` (odd ones first).
+        ends: ``"held"``, or ``"free"`` for ends that descend with the string, such as random models.
+        fall: the share of the string's maximum by which the level falls from one stage to the next.
+        inserts: rounds of insertion at one level, after which it counts as not reached.
+        respace: spread the beads evenly along the string after each level, where that stays under it.
+        patience: levels in succession that are not reached until the string is stalled, and
+        tolerance: the share by which its maximum must have fallen meanwhile if it is not.
+
+    Raises:
+        InvalidSetting: a setting is out of range.
+
+    >>> BreadthFirst(ends="free").constraint
+    'hyperplane'
+    """
+
+    alpha1: float = 0.05
+    constraint: str | Constraint = "hyperplane"
+    updates: Updates = "jacobi"
+    ends: Ends = "held"
+    fall: float = 0.2
+    inserts: int = 4
+    respace: bool = False
+    patience: int = 2
+    tolerance: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha1 < math.inf:
+            raise InvalidSetting(f"BreadthFirst(alpha1={self.alpha1}): must be positive and finite")
+        if not (0 < self.fall < 1 and 0 < self.tolerance < 1):
+            raise InvalidSetting(
+                f"BreadthFirst(fall={self.fall}, tolerance={self.tolerance}): both are shares in (0, 1)"
+            )
+        if self.inserts < 1 or self.patience < 1:
+            raise InvalidSetting(
+                f"BreadthFirst(inserts={self.inserts}, patience={self.patience}): both must be at least 1"
+            )
+        if self.ends not in get_args(Ends):
+            raise InvalidSetting(f"BreadthFirst(ends={self.ends!r}): choose 'held' or 'free'")
+        require_updates(self.updates)
+        name = self.constraint if isinstance(self.constraint, str) else self.constraint.name
+        object.__setattr__(self, "constraint", constraint(name).name)
+
+    @property
+    def frees_ends(self) -> bool:
+        """Whether the ends may begin above the threshold, since they descend too."""
+        return self.ends == "free"
+
+    def start(self, task: Task) -> BreadthFirstState:
+        """The string is the segment between the ends; its first ceiling is the threshold itself."""
+        return BreadthFirstState(task, (Link(*task.ends),), task.threshold, self.fall)
+
+    def propose(self, state: BreadthFirstState) -> tuple[Job, ...]:
+        """Measure what has changed; else drop beads, or descend."""
+        if self.failure(state) or self._reached_threshold(state):
+            return ()
+        if state.respaced is not None:
+            return self._propose_respaced(state, state.respaced)
+        if state.thinning is not None:
+            return pruning.propose(state.thinning)
+        if state.due:
+            return (self._evolve(state),)
+        return tuple(link.measure(state.ceiling) for link in state.chain if link.measured is None)
+
+    def absorb(self, state: BreadthFirstState, results: Mapping[str, Result]) -> BreadthFirstState:
+        """The string after a round."""
+        if state.respaced is not None:
+            return self._after_respacing(state, state.respaced, results)
+        if state.thinning is not None:
+            thinner = pruning.absorb(state.thinning, results)
+            if pruning.propose(thinner):
+                return replace(state, thinning=thinner)
+            return self._lower(replace(state, chain=thinner.chain, thinning=None))
+        evolved = results.get(self._move_name(state))
+        if isinstance(evolved, Evolved):
+            return self._moved(state, evolved)
+        return self._decide(replace(state, chain=_with_measured(state.chain, results)))
+
+    def _evolve(self, state: BreadthFirstState) -> Evolve:
+        """Step 1: what is over the level descends to it."""
+        assert isinstance(self.constraint, str)
+        beads, moving = beads_of(state.chain), self._moving(state)
+        motion = Tied(constraint(self.constraint), self.updates)
+        return Evolve(
+            Evolution(
+                self._move_name(state),
+                torch.stack([bead.theta for bead in beads]),
+                moving,
+                motion,
+                self._level(state),
+                state.ceiling,
+                STEPS,
+                tuple(beads[row].value for row in moving),
+            )
+        )
+
+    def _moved(self, state: BreadthFirstState, evolved: Evolved) -> BreadthFirstState:
+        """The beads are where they descended to; the segments beside them are to be measured again."""
+        beads, moving = list(beads_of(state.chain)), self._moving(state)
+        for row, theta, value in zip(moving, evolved.thetas, evolved.values, strict=True):
+            beads[row] = Bead(f"{beads[row].name.partition('.')[0]}.{state.moves}", theta, value)
+        missed = [value for value in evolved.values if not no_worse(value, state.ceiling)]
+        moved = replace(state, chain=_along(beads, state.chain), moves=state.moves + 1, due=False)
+        moved = replace(moved, given_up=(*state.given_up, min(missed))) if missed else moved
+        return moved if any(link.measured is None for link in moved.chain) else self._decide(moved)
+
+    def _decide(self, state: BreadthFirstState) -> BreadthFirstState:
+        """What follows from a string that is measured on all its segments."""
+        first = state.best is None
+        top = _maximum(state.chain)
+        if first or top < _maximum(state.best or ()):
+            state = replace(state, best=state.chain)
+        if first and not is_string(state.chain):  # the straight segment sets the first level
+            return self._lower(replace(state, maxima=(top,), opened=(1,)))
+        stuck = any(not no_worse(bead.value, state.ceiling) for bead in beads_of(state.chain))
+        if is_string(state.chain) and not stuck:
+            return self._settled(state)
+        if stuck or state.inserted >= self.inserts:
+            return self._missed(state)
+        chain: list[Link] = []
+        for link in state.chain:  # Step 2.
+            if link.open:
+                assert link.measured is not None
+                t = inside(link.measured.top.t)
+                bead = Bead(f"{state.created}", link.segment.point(t), math.inf)
+                chain += link.split(bead)
+                state = replace(state, created=state.created + 1)
+            else:
+                chain.append(link)
+        return replace(state, chain=tuple(chain), inserted=state.inserted + 1, due=True)
+
+    def _settled(self, state: BreadthFirstState) -> BreadthFirstState:
+        """Step 3: the level is reached."""
+        fresh = replace(state, failures=0, fall=self.fall, maxima=(*state.maxima, _maximum(state.chain)))
+        fresh = replace(fresh, opened=(*state.opened, 0))
+        if self.respace and len(state.chain) > 2:
+            return replace(fresh, respaced=_evenly(state.chain, state.moves))
+        return self._thin(fresh)
+
+    def _thin(self, state: BreadthFirstState) -> BreadthFirstState:
+        """Drop the beads without which the string is under the next level's ceiling already."""
+        following = self._next_ceiling(_maximum(state.chain), state)
+        thinning = Pruning(state.chain, following, {})
+        if pruning.propose(thinning):
+            return replace(state, thinning=thinning)
+        return self._lower(state)
+
+    def _missed(self, state: BreadthFirstState) -> BreadthFirstState:
+        """The level was not reached: back to the best string, for a smaller fall."""
+        opened = sum(link.open for link in state.chain)
+        state = replace(
+            state,
+            failures=state.failures + 1,
+            fall=state.fall / 2,
+            maxima=(*state.maxima, _maximum(state.chain)),
+            opened=(*state.opened, opened),
+        )
+        assert state.best is not None
+        return self._lower(replace(state, chain=state.best))
+
+    def _lower(self, state: BreadthFirstState) -> BreadthFirstState:
+        """The next ceiling, a share under the string's maximum but not under the threshold."""
+        ceiling = self._next_ceiling(_maximum(state.chain), state)
+        lower = replace(state, chain=_held_to(state.chain, ceiling), ceiling=ceiling, inserted=0)
+        if self._reached_threshold(lower):
+            return lower
+        # Where every bead is under the new level already, the segments are not.
+        return replace(lower, due=True) if self._moving(lower) else self._decide(lower)
+
+    def _next_ceiling(self, top: float, state: BreadthFirstState) -> float:
+        threshold = state.task.threshold
+        if not math.isfinite(top):
+            return max(threshold, 2 * max(abs(bead.value) for bead in state.task.ends))
+        return max(threshold, top - state.fall * max(abs(top), top - threshold))
+
+    def _propose_respaced(self, state: BreadthFirstState, respaced: Chain) -> tuple[Job, ...]:
+        beads = beads_of(respaced)
+        if any(math.isinf(bead.value) for bead in beads[1:-1]):
+            inner = tuple(range(1, len(beads) - 1))
+            thetas = torch.stack([bead.theta for bead in beads])
+            motion = Tied(constraint("free"))
+            return (Evolve(Evolution(f"respace/{state.moves}", thetas, inner, motion, -math.inf, math.inf, 0)),)
+        return tuple(link.measure(state.ceiling) for link in respaced if link.measured is None)
+
+    def _after_respacing(
+        self, state: BreadthFirstState, respaced: Chain, results: Mapping[str, Result]
+    ) -> BreadthFirstState:
+        """Take the string with its beads spread evenly, if it is under the ceiling too."""
+        evolved = results.get(f"respace/{state.moves}")
+        if isinstance(evolved, Evolved):
+            beads = list(beads_of(respaced))
+            for row, value in enumerate(evolved.values, 1):
+                beads[row] = replace(beads[row], theta=evolved.thetas[row - 1], value=value)
+            return replace(state, respaced=_along(beads, respaced))
+        measured = _with_measured(respaced, results)
+        chain = measured if is_string(measured) else state.chain
+        return self._thin(replace(state, chain=chain, respaced=None, moves=state.moves + 1))
+
+    def _move_name(self, state: BreadthFirstState) -> str:
+        return f"descend/{state.moves}"
+
+    def _level(self, state: BreadthFirstState) -> float:
+        return aim(state.ceiling, 1 / (1 + self.alpha1))
+
+    def _moving(self, state: BreadthFirstState) -> tuple[int, ...]:
+        """The beads over the level; the others wait."""
+        beads, level = beads_of(state.chain), self._level(state)
+        rows = range(len(beads)) if self.frees_ends else range(1, len(beads) - 1)
+        return tuple(row for row in rows if not no_worse(beads[row].value, level))
+
+    def _reached_threshold(self, state: BreadthFirstState) -> bool:
+        """Whether the string is under the threshold, and as thin as it gets."""
+        settled = state.thinning is None and state.respaced is None
+        beads = beads_of(state.chain)
+        low = all(no_worse(bead.value, state.task.threshold) for bead in beads)
+        return settled and low and is_string(state.chain) and no_worse(_maximum(state.chain), state.task.threshold)
+
+    def failure(self, state: BreadthFirstState) -> Reason | None:
+        """``stalled`` once the string's maximum has stopped falling."""
+        if state.failures < self.patience or state.best is None:
+            return None
+        then = min(state.maxima[: -self.patience], default=math.inf)
+        now = _maximum(state.best)
+        return "stalled" if now > then - self.tolerance * abs(then) or state.failures >= 3 * self.patience else None
+
+    def level(self, state: BreadthFirstState) -> float:
+        """The ceiling in force."""
+        return state.ceiling
+
+    def chain(self, state: BreadthFirstState) -> Chain:
+        """The string as it stands; once stalled, the best there was."""
+        return state.best if state.best is not None and self.failure(state) else state.chain
+
+    def evidence(self, state: BreadthFirstState) -> Evidence:
+        """The highest segment of the best string, and the string's maximum level by level."""
+        chain = self.chain(state)
+        worst = max(range(len(chain)), key=lambda i: (chain[i].open, chain[i].height))
+        return Evidence(
+            segment=(worst, worst + 1),
+            end_losses=(chain[worst].left.value, chain[worst].right.value),
+            max_per_depth=tuple(map(finite_or_none, state.maxima)),
+            open_per_depth=state.opened,
+            retries=state.failures,
+            lowest_loss=finite_or_none(min(state.given_up, default=math.inf)),
+        )
+
+
+STEPS = 10_000
+"""Steps of one descent to a level at most; patience ends it earlier."""
+
+
+def _with_measured(chain: Chain, results: Mapping[str, Result]) -> Chain:
+    links = []
+    for link in chain:
+        result = results.get(link.name)
+        links.append(replace(link, measured=result) if isinstance(result, Measured) else link)
+    return tuple(links)
+
+
+def _held_to(chain: Chain, ceiling: float) -> Chain:
+    """The links judged by another ceiling: their maxima are known."""
+    return tuple(
+        replace(link, measured=replace(link.measured, accepted=no_worse(link.measured.top.value, ceiling)))
+        if link.measured is not None
+        else link
+        for link in chain
+    )
+
+
+def _along(beads: list[Bead], chain: Chain) -> Chain:
+    """The chain through these beads; links whose ends are the same keep what is known of them."""
+    return tuple(
+        link if link.left is left and link.right is right else Link(left, right, link.depth, before=link.before)
+        for link, (left, right) in zip(chain, pairwise(beads), strict=True)
+    )
+
+
+def _maximum(chain: Chain) -> float:
+    """The largest sample on a chain, its beads included: Γ̃ (4)."""
+    return max((max(link.height, link.left.value, link.right.value) for link in chain), default=math.inf)
+
+
+def _evenly(chain: Chain, moves: int) -> Chain:
+    """The beads at equal distances along the string; their heights are not known yet."""
+    beads = list(beads_of(chain))
+    string = WeightString(None, [bead.theta for bead in beads])
+    for row in range(1, len(beads) - 1):
+        beads[row] = Bead(f"{beads[row].name.partition('.')[0]}.{moves}", string.at(row / len(chain)), math.inf)
+    return _along(beads, chain)

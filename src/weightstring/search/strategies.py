@@ -1,0 +1,59 @@
+"""Strategies by name, and their settings as a run's manifest holds them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from weightstring.errors import InvalidSetting
+from weightstring.search.breadth_first import BreadthFirst
+from weightstring.search.constrained import Constrained
+from weightstring.search.greedy import Greedy
+from weightstring.search.shortening import Shortened
+from weightstring.search.strategy import Strategy
+
+STRATEGIES: dict[str, type[Any]] = {
+    "greedy": Greedy,
+    "constrained": Constrained,
+    "breadth-first": BreadthFirst,
+    "shortened": Shortened,
+}
+
+
+def plain(strategy: Strategy[Any]) -> dict[str, Any]:
+    """A strategy as JSON values: its name and its settings; one inside another likewise.
+
+    >>> plain(Greedy(alpha=0.9))["name"], plain(Greedy(alpha=0.9))["alpha"]
+    ('greedy', 0.9)
+    """
+    settings = {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}  # type: ignore[arg-type]
+    names = {kind: name for name, kind in STRATEGIES.items()}
+    return {
+        "name": names.get(type(strategy), type(strategy).__name__),
+        **{name: plain(value) if isinstance(value, Strategy) else value for name, value in settings.items()},
+    }
+
+
+def from_plain(settings: Mapping[str, Any]) -> Strategy[Any]:
+    """The inverse of :func:`plain`.
+
+    Raises:
+        InvalidSetting: an unknown strategy, or settings that it does not take.
+
+    >>> from_plain(plain(BreadthFirst(alpha1=0.1))).alpha1
+    0.1
+    """
+    name = settings.get("name")
+    if name not in STRATEGIES:
+        raise InvalidSetting(f"unknown strategy {name!r:.80}: choose one of {', '.join(STRATEGIES)}")
+    inner = {
+        key: from_plain(value) if isinstance(value, Mapping) and "name" in value else value
+        for key, value in settings.items()
+        if key != "name"
+    }
+    try:
+        made: Strategy[Any] = STRATEGIES[name](**inner)
+    except TypeError as problem:
+        raise InvalidSetting(f"strategy {name}: its settings cannot be read: {problem}") from None
+    return made

@@ -1,0 +1,120 @@
+"""Breadth-first evolution (Section II.C)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import weightstring as ws
+from weightstring.errors import EndAboveThreshold, InvalidSetting
+from weightstring.problem.surfaces import Ring, TwoWells, shifted
+from weightstring.search import BreadthFirst, Greedy
+from weightstring.search.jobs import Evolve
+from weightstring.tasks import load_task
+
+
+@pytest.mark.parametrize("constraint", ["free", "hyperplane", "spring:0.001+hyperplane"])
+@pytest.mark.parametrize("updates", ["jacobi", "red-black"])
+def test_it_connects_the_ring(constraint, updates):
+    ring = Ring()
+    result = ws.connect(ring, *ring.ends, 0.1, strategy=BreadthFirst(constraint=constraint, updates=updates))
+    assert result.connected
+    assert result.largest <= 0.1
+    a, b = ring.ends
+    assert torch.equal(result.string[0], a)
+    assert torch.equal(result.string[-1], b)
+
+
+def test_a_linear_pair_needs_no_bead_and_no_gradient():
+    ring = Ring()
+    result = ws.connect(ring, *ring.ends, 2.0, strategy=BreadthFirst())
+    assert (result.connected, len(result.string), result.steps) == (True, 2, 0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_below_the_pass_it_stalls_at_the_pass_sooner_than_greedy(seed):
+    random = torch.Generator().manual_seed(seed)
+    bend = 0.9 * float(torch.rand((), generator=random))
+    well = shifted(TwoWells(bend=bend), torch.randn(2, generator=random, dtype=torch.float64), lift=0.5)
+    gamma = well.gamma(*well.ends)
+    threshold = 0.9 * gamma
+    result = ws.connect(well, *well.ends, threshold, strategy=BreadthFirst())
+    assert result.outcome.reason == "stalled"
+    assert gamma - 1e-3 <= result.largest <= 1.05 * gamma
+    assert min(v for v in result.outcome.evidence.max_per_depth if v is not None) == pytest.approx(result.largest)
+    greedy = ws.connect(well, *well.ends, threshold, strategy=Greedy())
+    assert not greedy.connected
+    assert result.steps < greedy.steps
+
+
+@pytest.mark.parametrize("respace", [False, True])
+@pytest.mark.parametrize("updates", ["jacobi", "red-black"])
+def test_from_random_networks_the_string_sinks_to_the_threshold(respace, updates):
+    problem = load_task("digits")
+    a, b = problem.initial(0), problem.initial(1)
+    strategy = BreadthFirst(ends="free", updates=updates, respace=respace)
+    result = ws.connect(problem, a, b, 0.3, strategy=strategy)
+    assert result.connected
+    for segment in result.string.segments:
+        values = ws.loss_curve(problem, segment.a, segment.b, torch.linspace(0, 1, 101, dtype=torch.float64))
+        assert float(values.max()) <= 0.3
+    assert not torch.equal(result.string[0], a)
+    levels = [r.level for r in result.history]
+    assert levels[0] >= levels[-1] == 0.3
+    assert all(len(r.values) == r.beads for r in result.history)
+
+
+def test_beads_at_the_level_get_no_gradient():
+    """Every evolution moves only what is over the level."""
+    seen = []
+
+    class Watching(BreadthFirst):
+        def propose(self, state):
+            jobs = super().propose(state)
+            seen.extend(job.evolution for job in jobs if isinstance(job, Evolve))
+            return jobs
+
+    ring = Ring()
+    assert ws.connect(ring, *ring.ends, 0.01, strategy=Watching()).connected
+    assert any(len(evolution.moving) < len(evolution.thetas) - 2 for evolution in seen)
+    for evolution in seen:
+        assert all(not value <= evolution.aim for value in evolution.values)
+
+
+def test_held_ends_must_be_under_the_threshold():
+    problem = load_task("digits")
+    with pytest.raises(EndAboveThreshold):
+        ws.connect(problem, problem.initial(0), problem.initial(1), 0.3, strategy=BreadthFirst())
+
+
+def test_stopped_on_its_way_down_it_is_not_connected():
+    ring = Ring()
+    for steps in (1, 6, 11):
+        result = ws.connect(ring, *ring.ends, 1e-6, strategy=BreadthFirst(), stop=ws.MaxSteps(steps))
+        if not result.connected:
+            assert result.outcome.reason == "steps"
+        assert result.connected == (result.largest <= 1e-6)
+
+
+def test_a_run_on_disk_is_resumed_bit_for_bit(tmp_path):
+    problem = load_task("digits")
+    a, b = problem.initial(0), problem.initial(1)
+    strategy = BreadthFirst(ends="free", respace=True)
+    whole = ws.connect(problem, a, b, 0.5, strategy=strategy, store=tmp_path / "whole")
+    ws.connect(problem, a, b, 0.5, strategy=strategy, store=tmp_path / "cut", stop=ws.MaxSteps(300))
+    again = ws.connect(problem, a, b, 0.5, strategy=strategy, store=tmp_path / "cut")
+    assert whole.connected
+    assert torch.equal(whole.string.beads, again.string.beads)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"alpha1": 0.0}, {"alpha1": math.inf}, {"fall": 1.0}, {"tolerance": 0.0}, {"inserts": 0}, {"patience": 0},
+     {"ends": "loose"}, {"updates": "gauss"}, {"constraint": "rope"}],
+    ids=str,
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(settings, refused):
+    with refused(InvalidSetting, r"."):
+        BreadthFirst(**settings)
