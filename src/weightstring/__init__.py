@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         WeightstringError,
         WorkerFailed,
     )
+    from weightstring.estimate import Minimax, minimax
     from weightstring.merging import Merging, merge
     from weightstring.path import Connected, Evidence, Unresolved, WeightString
     from weightstring.path.curve import locate_maximum, loss_curve
@@ -49,6 +50,7 @@ _HOMES = {
         "WeightstringError",
         "WorkerFailed",
     ),
+    "estimate": ("Minimax", "minimax"),
     "merging": ("Merging", "merge"),
     "path": ("Connected", "Evidence", "Unresolved", "WeightString"),
     "path.curve": ("locate_maximum", "loss_curve"),
@@ -78,6 +80,7 @@ __all__ = [
     "MaxBeads",
     "MaxSteps",
     "Merging",
+    "Minimax",
     "ModuleProblem",
     "NotDeterministic",
     "Processes",
@@ -97,6 +100,7 @@ __all__ = [
     "locate_maximum",
     "loss_curve",
     "merge",
+    "minimax",
     "write_report",
 ]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from weightstring.arrays import Theta
@@ -25,6 +25,7 @@ from weightstring.path import (
     measure_models,
     no_worse,
 )
+from weightstring.path.curvature import curvature_across
 from weightstring.problem import ModuleProblem, on_threads
 from weightstring.progress import Display, display
 from weightstring.protocol import LossProblem, Recipe
@@ -153,7 +154,7 @@ def connect_all(
             on_event=show.event,
         )
         for (i, one), search in zip(begun.items(), searches, strict=True):
-            results[i] = _concluded(one, search, bound, show)
+            results[i] = _concluded(one, search, bound, show, looks=len(pairs) == 1)
         return [results[i] for i in range(len(pairs))]
 
 
@@ -193,12 +194,15 @@ def _executor(
     )
 
 
-def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) -> Result:
-    """The result of a search that is over, on disk where it has a directory."""
+def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display, *, looks: bool) -> Result:
+    """The result of a search that is over, on disk where it has a directory; ``looks``: at where it is stuck, too."""
+    outcome = search.outcome
+    if looks and isinstance(outcome, Unresolved) and outcome.reason in ("depth", "descent_failed", "stalled"):
+        outcome = _looked_at(outcome, search, bound)
     beads = [bead.theta for bead in beads_of(search.chain)]
     seen = Seen(bound.names, tuple(link.heights for link in search.chain))
     result = Result(
-        outcome=search.outcome,
+        outcome=outcome,
         string=WeightString(bound.problem, beads, seen=seen),
         threshold=begun.threshold,
         history=search.rounds,
@@ -208,11 +212,20 @@ def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) 
         beads_before_pruning=max((r.beads for r in search.rounds), default=2),
         length_before=search.length_before,
     )
-    if begun.directory is None or _interrupted(search.outcome):
+    if begun.directory is None or _interrupted(outcome):
         return result
     result.string.measure(show.measuring)
     begun.directory.finish(to_record(result), beads)
     return from_run(begun.directory, bound.problem)  # whose beads are on disk
+
+
+def _looked_at(outcome: Unresolved, search: Search[Any], bound: Bound) -> Unresolved:
+    """With the slope and the curvature across the string where it is stuck."""
+    link = search.chain[outcome.evidence.segment[0]]
+    if link.measured is None:
+        return outcome
+    curvature = curvature_across(bound.problem, link.segment, link.measured.top.t)
+    return replace(outcome, evidence=replace(outcome.evidence, curvature=curvature))
 
 
 def _check_kinds(strategy: object, stop: object, recipe: object) -> None:

@@ -11,22 +11,26 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from weightstring.arrays import Theta
 from weightstring.cli.main import DONE, INTERRUPTED, UNRESOLVED
 from weightstring.cli.output import describe_unfinished, print_result
+from weightstring.cli.strategy import OPTIONS, given
 from weightstring.connection import connect as search
-from weightstring.errors import InvalidCheckpoint, InvalidRun
+from weightstring.errors import InvalidCheckpoint, InvalidRun, InvalidSetting
+from weightstring.estimate import minimax as lowest
 from weightstring.path import Unresolved
 from weightstring.problem import ModuleProblem
 from weightstring.progress import training
 from weightstring.protocol import Recipe
 from weightstring.report import write_report
 from weightstring.result import Result, load
-from weightstring.search import Budget, Greedy, MaxBeads, MaxSteps, Processes, StopRule
+from weightstring.search import Budget, MaxBeads, MaxSteps, Processes, Shortened, StopRule, Strategy
 from weightstring.search.stopping import stop_from_plain
+from weightstring.search.strategies import from_plain, plain
 from weightstring.store import RunDirectory, digest, read_checkpoint, write_checkpoint
 from weightstring.store.records import Manifest, Task
 from weightstring.tasks import load_task, resolve
@@ -76,8 +80,8 @@ def connect(options: Namespace) -> int:
     task = Task(name=resolve(options.task), options=dict(options.options))
     problem = load_task(task.name, task.options)
     a, b = (_end(problem, path) for path in (options.a, options.b))
-    strategy = Greedy(alpha=options.alpha, max_depth=options.max_depth, insert=options.insert)
-    settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, strategy]
+    strategy = _chosen(options)
+    settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
     problem.use_engine(options.engine)
     with _resumable(out, options), _workers(options) as executor:
@@ -95,6 +99,32 @@ def connect(options: Namespace) -> int:
             task=task,
         )
         return _conclude(result, out, options.json)
+
+
+def minimax(options: Namespace) -> int:
+    """Search for the lowest threshold at which a path between two models is found."""
+    task = Task(name=resolve(options.task), options=dict(options.options))
+    problem = load_task(task.name, task.options)
+    a, b = (_end(problem, path) for path in (options.a, options.b))
+    settings = [task, [digest(a), digest(b)], "minimax", options.bind, options.seed]
+    out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
+    problem.use_engine(options.engine)
+    with _resumable(out, options):
+        found = lowest(
+            problem,
+            a,
+            b,
+            stop=_limits(options) or MaxBeads(64),
+            bind=options.bind,
+            store=out,
+            seed=options.seed,
+            task=task,
+        )
+        if not options.json:
+            print(found)
+            print("by depth: " + ", ".join(f"{level:.6g}" for level in found.by_depth))
+        _conclude(found.result, out, options.json)
+        return DONE
 
 
 def resume(options: Namespace) -> int:
@@ -163,7 +193,10 @@ def check_destination(checkpoint: Path) -> None:
 
 
 def _end(problem: ModuleProblem, path: str) -> Theta:
-    """θ of a checkpoint; a refusal names the file."""
+    """θ of a checkpoint, or of a random model; a refusal names the file."""
+    kind, _, seed = path.partition(":")
+    if kind == "random" and seed.isdecimal():
+        return problem.initial(int(seed))
     state = read_checkpoint(path)
     try:
         return problem.flatten(state)
@@ -229,11 +262,23 @@ def _limits(options: Namespace) -> StopRule | None:
     return combined
 
 
-def _strategy(manifest: Manifest, run: str) -> tuple[Greedy, Recipe]:
-    settings = {k: v for k, v in manifest.strategy.items() if k not in ("name", "recipe")}
+def _chosen(options: Namespace) -> Strategy[Any]:
+    """The strategy that the options ask for."""
+    taken, settings = OPTIONS[options.strategy], given(options)
+    foreign = [name for name in settings if name not in taken]
+    if foreign:
+        flag = f"--{foreign[0].replace('_', '-')}"
+        takers = " or ".join(name for name, names in OPTIONS.items() if foreign[0] in names)
+        raise InvalidSetting(f"{flag} is for --strategy {takers}, not {options.strategy}: leave it out, or choose that")
+    strategy = from_plain({"name": options.strategy, **settings})
+    return Shortened(strategy) if options.shorten else strategy
+
+
+def _strategy(manifest: Manifest, run: str) -> tuple[Strategy[Any], Recipe]:
+    settings = {k: v for k, v in manifest.strategy.items() if k != "recipe"}
     try:
-        return Greedy(**settings), Recipe(**manifest.strategy["recipe"])
-    except (TypeError, KeyError) as problem:
+        return from_plain(settings), Recipe(**manifest.strategy["recipe"])
+    except (TypeError, KeyError, InvalidSetting) as problem:
         raise InvalidRun(f"{run}/manifest.json: its strategy cannot be read: {problem}") from None
 
 

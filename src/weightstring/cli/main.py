@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from weightstring.cli.strategy import add_strategy
 from weightstring.errors import LevelNotReached, WeightstringError
 
 MODULES = {"export": "merging", "merge": "merging"}
@@ -91,36 +92,13 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--max-steps", type=_positive, metavar="N", help="gradient steps at most")
     train.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
 
-    connect = commands.add_parser("connect", help="search for a path between two checkpoints")
-    _add_task(connect)
-    connect.add_argument("a", metavar="A", help="a checkpoint: .safetensors, or .pt read with weights_only=True")
-    connect.add_argument("b", metavar="B", help="the other one")
+    connect = commands.add_parser("connect", help="search for a path between two models")
+    _add_search(connect)
     connect.add_argument("--threshold", type=_number, metavar="L0", help="(default: the larger end's own value)")
-    connect.add_argument(
-        "--bind",
-        default="evaluate",
-        metavar="WHAT",
-        help="what the threshold binds: evaluate, train, both, or a metric such as error (default: %(default)s)",
-    )
-    connect.add_argument("--strategy", choices=["greedy"], default="greedy", help="(default: %(default)s)")
-    connect.add_argument("--alpha", type=float, default=0.95, help="beads aim at alpha * L0 (default: %(default)s)")
-    connect.add_argument(
-        "--max-depth", type=int, default=10, metavar="D", help="splits in succession (default: %(default)s)"
-    )
-    connect.add_argument(
-        "--insert", choices=["maximum", "midpoint"], default="maximum", help="where beads start (default: %(default)s)"
-    )
-    connect.add_argument("--seed", type=_whole, default=0, metavar="N", help="(default: %(default)s)")
-    connect.add_argument(
-        "--engine",
-        choices=["auto", "fastest", "loop", "vmap", "stack", "compiled"],
-        default="auto",
-        help="how several models are computed; fastest also tries compiled code (default: %(default)s)",
-    )
-    connect.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
-    connect.add_argument("--json", action="store_true", help="the result as JSON on standard output")
-    _add_limits(connect)
-    _add_computing(connect)
+    add_strategy(connect)
+
+    minimax = commands.add_parser("minimax", help="search for the lowest threshold that connects two models")
+    _add_search(minimax)
 
     resume = commands.add_parser("resume", help="go on with an interrupted or unresolved run")
     resume.add_argument("run", metavar="RUN", help="its directory")
@@ -174,6 +152,32 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
         "binary_probabilities (sigmoid) or outputs (default: as torch's own losses read them, else outputs)",
     )
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    """The two models, and what all searches between them have in common."""
+    _add_task(parser)
+    parser.add_argument(
+        "a", metavar="A", help="a checkpoint: .safetensors, or .pt read with weights_only=True; or random:SEED"
+    )
+    parser.add_argument("b", metavar="B", help="the other one")
+    parser.add_argument(
+        "--bind",
+        default="evaluate",
+        metavar="WHAT",
+        help="what the threshold binds: evaluate, train, both, or a metric such as error (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "fastest", "loop", "vmap", "stack", "compiled"],
+        default="auto",
+        help="how several models are computed; fastest also tries compiled code (default: %(default)s)",
+    )
+    parser.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    _add_limits(parser)
+    _add_computing(parser)
 
 
 def _add_task(parser: argparse.ArgumentParser) -> None:

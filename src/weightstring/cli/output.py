@@ -45,6 +45,9 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("barriers, sampled", ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)),
         ("cost", f"{result.steps} gradient steps, {result.evaluations} evaluations, {result.seconds:.1f} s"),
     ]
+    if result.length_before is not None:
+        before = result.length_before / string.distance if string.distance else 1.0
+        facts.insert(4, ("before shortening", f"{before:.4f} ({result.length_before:.4g} / {string.distance:.4g})"))
     if isinstance(result.outcome, Unresolved):
         evidence = result.outcome.evidence
         left, right = evidence.segment
@@ -52,6 +55,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         stuck = f"between beads {left} and {right}, ends {evidence.end_losses[0]:.6g}, {evidence.end_losses[1]:.6g}"
         depths = ", ".join("not finite" if top is None else f"{top:.4g}" for top in evidence.max_per_depth)
         remedy = ADVICE[result.outcome.reason].remedy
+        if evidence.curvature is not None:
+            facts.append(("at its maximum", str(evidence.curvature)))
         facts += [("stuck segment", stuck + lowest), ("max per depth", depths), ("what to try", remedy)]
     return facts
 

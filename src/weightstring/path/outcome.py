@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from weightstring.path.curvature import Curvature
+
 Reason = Literal["depth", "beads", "steps", "time", "descent_failed", "stalled", "interrupted"]
 
 
@@ -68,6 +70,7 @@ class Evidence:
         retries: descents that were tried again.
         lowest_loss: the least that the failed descents reached; None if none failed or
             none was finite.
+        curvature: of the training loss across the stuck segment, at its maximum; None where it was not looked at.
     """
 
     segment: tuple[int, int]
@@ -76,6 +79,7 @@ class Evidence:
     open_per_depth: tuple[int, ...]
     retries: int
     lowest_loss: float | None
+    curvature: Curvature | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,40 @@
+"""The options that choose and configure a strategy. Nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+OPTIONS = {
+    "greedy": ("alpha", "max_depth", "insert"),
+    "constrained": ("alpha", "max_depth", "insert", "constraint"),
+    "breadth-first": ("alpha1", "constraint", "updates", "ends", "respace"),
+}
+"""What each strategy takes; all of it is None where it was not given."""
+
+
+def add_strategy(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a command's parser."""
+    group = parser.add_argument_group("strategy")
+    group.add_argument("--strategy", choices=list(OPTIONS), default="greedy", help="(default: %(default)s)")
+    group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0 (default: 0.95)")
+    group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession (default: 10)")
+    group.add_argument("--insert", choices=["maximum", "midpoint"], help="where beads start (default: maximum)")
+    group.add_argument(
+        "--constraint",
+        metavar="TIE",
+        help="free, hyperplane, spring:ZETA, soft:KAPPA, or several joined by + (default: hyperplane)",
+    )
+    group.add_argument(
+        "--alpha1", type=float, metavar="A1", help="segments may exceed the common level by this share (default: 0.05)"
+    )
+    group.add_argument("--updates", choices=["jacobi", "red-black"], help="who moves at once (default: jacobi)")
+    group.add_argument("--ends", choices=["held", "free"], help="whether the ends descend too (default: held)")
+    group.add_argument("--respace", action="store_true", default=None, help="spread beads evenly after each level")
+    group.add_argument("--shorten", action="store_true", help="shorten the string that was found")
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given."""
+    names = dict.fromkeys(name for taken in OPTIONS.values() for name in taken)
+    return {name: value for name in names if (value := getattr(options, name)) is not None}

@@ -1,0 +1,123 @@
+"""Estimate Γ, the maximum interpolated error (3): how high a path between two models must climb.
+
+The string sinks, level by level, until it is at the higher end or its maximum stops falling. Nobody has to guess
+a threshold: the lowest maximum that was reached bounds Γ from above, as far as samples can tell.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from weightstring.arrays import Theta, none_as_infinity
+from weightstring.connection import DEFAULT_STOP, connect
+from weightstring.progress import Display
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.result import Result
+from weightstring.search import BreadthFirst, StopRule, Strategy
+from weightstring.store.records import RoundRecord
+from weightstring.store.records import Task as TaskRecord
+
+DEFAULT_STRATEGY = BreadthFirst()
+
+
+@dataclass(frozen=True)
+class Minimax:
+    """What is known of Γ(a, b).
+
+    Args:
+        level: the lowest maximum of a string that was found; *sampled*.
+        lower_bound: what no path can stay under: the higher end. Proved.
+        by_depth: Γ̃ (4): the lowest maximum of the strings on which no segment was split more than d times,
+            d = 0, 1, …; *sampled*, and never rising.
+        result: the search with its string.
+    """
+
+    level: float
+    lower_bound: float
+    by_depth: tuple[float, ...]
+    result: Result
+
+    @property
+    def resolved(self) -> bool:
+        """Whether a string was found at the lower bound itself, so that Γ is known as far as samples can tell."""
+        return self.result.connected
+
+    def __str__(self) -> str:
+        bound = self.result.bound
+        if self.resolved:
+            return f"Γ = {self.level:.6g}, sampled, on the {bound}: a string was found at the level of the higher end"
+        return (
+            f"{self.lower_bound:.6g} <= Γ <= {self.level:.6g} (the lower bound proved, the upper one sampled) on the "
+            f"{bound}: the lowest maximum of a string that was found"
+        )
+
+
+def minimax(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    *,
+    strategy: Strategy[Any] = DEFAULT_STRATEGY,
+    stop: StopRule = DEFAULT_STOP,
+    bind: str = "evaluate",
+    recipe: Recipe | None = None,
+    store: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool | Display | None = None,
+    task: TaskRecord | None = None,
+) -> Minimax:
+    """Search for the lowest level at which ``a`` and ``b`` are connected.
+
+    Args:
+        problem: the loss.
+        a: one end θ (P,).
+        b: the other end.
+        strategy: how; :class:`~weightstring.BreadthFirst` lowers its string level by level and takes the best one
+            up again where a level is not reached.
+        stop: the budget, such as ``ws.MaxBeads(64) | ws.Budget(seconds=600)``.
+        bind: what is to be low; see :func:`weightstring.connect`, as for all that follows.
+        recipe: how beads descend.
+        store: a run directory, which can be resumed by the same call.
+        seed: of everything drawn at random.
+        progress: True or False; by default only on a terminal.
+        task: recorded in the manifest.
+
+    Raises:
+        InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked, StoreFailed: see :func:`weightstring.connect`.
+
+    >>> from weightstring.problem.surfaces import TwoWells
+    >>> wells = TwoWells(saddle=1.0)  # where Γ = 1
+    >>> 0.999 < minimax(wells, *wells.ends).level < 1.05
+    True
+    """
+    result = connect(
+        problem,
+        a,
+        b,
+        strategy=strategy,
+        stop=stop,
+        bind=bind,
+        recipe=recipe,
+        store=store,
+        seed=seed,
+        progress=progress,
+        task=task,
+    )
+    ends = [max(end[name] for name in result.names) for end in result.ends]
+    # What the search saw and what was measured on its string are samples of the same curve.
+    return Minimax(result.largest, min(max(ends), result.largest), by_depth(result.history), result)
+
+
+def by_depth(history: tuple[RoundRecord, ...]) -> tuple[float, ...]:
+    """Γ̃ (4) for d = 0, 1, …: the lowest maximum known of a whole string of depth at most d.
+
+    >>> by_depth(())
+    ()
+    """
+    seen = [(r.depth, none_as_infinity(r.highest)) for r in history if r.highest is not None]
+    seen += [(0, none_as_infinity(r.max)) for r in history[:1]]  # every search begins with the straight segment
+    depths = range(1 + max((depth for depth, _ in seen), default=-1))
+    return tuple(min((top for depth, top in seen if depth <= d), default=math.inf) for d in depths)

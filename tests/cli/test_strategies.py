@@ -1,0 +1,63 @@
+"""Strategies and the estimate of Γ on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import weightstring as ws
+
+
+def test_a_constrained_run_is_shortened_and_resumed(cli, workshop, tmp_path):
+    run = tmp_path / "run"
+    arguments = ("connect", workshop.task, workshop.a, workshop.b, "--strategy", "constrained", "--shorten")
+    cut = cli(*arguments, "--constraint", "spring:0.001+hyperplane", "--max-steps", "1", "--out", run, "--json")
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["strategy"]["name"] == "shortened"
+    assert manifest["strategy"]["strategy"]["constraint"] == "spring:0.001+hyperplane"
+    done = cli("resume", run, "--max-steps", "100000", "--json")
+    assert cut.code in (0, 3)
+    assert done.code in (0, 3)
+    string = json.loads(done.out)["string"]
+    if done.code == 0:
+        assert string["length"] <= string["length_before"]
+
+
+def test_breadth_first_from_random_models(cli, workshop, tmp_path):
+    run = tmp_path / "run"
+    done = cli(
+        "connect", workshop.task, "random:4", "random:5", "--strategy", "breadth-first", "--ends", "free",
+        "--updates", "red-black", "--threshold", "0.2", "--out", run,
+    )  # fmt: skip
+    assert done.code in (0, 3), done.err
+    rounds = json.loads((run / "result.json").read_text())["rounds"]
+    assert all(r["level"] is not None and len(r["values"]) == r["beads"] for r in rounds)
+
+
+def test_minimax_says_what_is_known_of_gamma(cli, workshop, tmp_path):
+    run = tmp_path / "run"
+    done = cli("minimax", workshop.task, workshop.a, workshop.b, "--out", run)
+    assert done.code == 0
+    assert "Γ" in done.out
+    assert "sampled" in done.out
+    assert ws.load(run).threshold == max(end["loss"] for end in ws.load(run).ends)
+
+
+def test_an_option_of_another_strategy_is_refused_in_one_line(refused, workshop):
+    said = refused("connect", workshop.task, workshop.a, workshop.b, "--updates", "jacobi")
+    assert "--updates is for --strategy breadth-first, not greedy: leave it out" in said
+    said = refused(
+        "connect", workshop.task, workshop.a, workshop.b, "--strategy", "constrained", "--constraint", "rope"
+    )
+    assert "constraint 'rope': choose free, hyperplane, spring:ZETA or soft:KAPPA" in said
+
+
+def test_what_stops_a_search_is_said_with_the_curvature_there(cli, workshop, tmp_path):
+    done = cli(
+        "connect", workshop.task, workshop.a, workshop.b, "--strategy", "constrained", "--max-depth", "0",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert done.code == 3
+    assert "at its maximum" in done.out
+    assert "across the string" in done.out
+    evidence = json.loads((tmp_path / "run" / "result.json").read_text())["outcome"]["evidence"]
+    assert evidence["curvature"]["examples"] > 0

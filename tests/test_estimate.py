@@ -1,0 +1,44 @@
+"""Γ itself (3): the lowest level at which a string is found."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import weightstring as ws
+from weightstring.estimate import by_depth
+from weightstring.problem.surfaces import Maze, Ring, TwoWells, shifted
+from weightstring.tasks import load_task
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.3, 0.6])
+def test_between_two_wells_it_is_the_saddle(bend):
+    well = shifted(TwoWells(bend=bend, saddle=2.0), torch.tensor([0.3, -0.7]).double(), lift=0.5)
+    found = ws.minimax(well, *well.ends)
+    gamma = well.gamma(*well.ends)
+    assert gamma * (1 - 1e-3) <= found.level <= 1.05 * gamma
+    assert not found.resolved
+    assert found.lower_bound <= gamma
+    assert str(found).startswith(f"{found.lower_bound:.6g} <= Γ <= {found.level:.6g} (the lower bound proved, the ")
+
+
+@pytest.mark.parametrize("problem", [Ring(ridge=0.25), Maze()], ids=lambda p: type(p).__name__)
+def test_it_is_never_below_gamma(problem):
+    found = ws.minimax(problem, *problem.ends)
+    assert found.level >= problem.gamma(*problem.ends) * (1 - 1e-3)
+    assert found.level < float(problem.measure(torch.lerp(*problem.ends, 0.5)[None])["loss"]) * 1.01
+    assert list(found.by_depth) == sorted(found.by_depth, reverse=True)
+    assert found.by_depth == by_depth(found.result.history)
+    assert found.by_depth[0] == found.result.history[0].max
+    assert found.by_depth[-1] >= found.level
+
+
+def test_networks_that_are_connected_at_the_level_of_the_higher_end(tmp_path):
+    problem = load_task("digits")
+    a, b = problem.fit(seed=0, until=0.2), problem.fit(seed=1, until=0.19)
+    found = ws.minimax(problem, a, b, store=tmp_path / "run")
+    ends = problem.measure(torch.stack([a, b]))["loss"]
+    assert found.resolved
+    assert found.level == found.lower_bound == float(ends.max())
+    assert str(found).startswith("Γ = ")
+    assert ws.load(tmp_path / "run").connected
