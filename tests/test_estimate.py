@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import weightstring as ws
-from weightstring.estimate import by_depth
 from weightstring.problem.surfaces import Maze, Ring, TwoWells, shifted
+from weightstring.store.records import by_depth
 from weightstring.tasks import load_task
 
 

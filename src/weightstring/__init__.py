@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from weightstring.comparison import compare
     from weightstring.connection import connect, connect_many
     from weightstring.errors import (
         EndAboveThreshold,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from weightstring.search import BreadthFirst, Budget, Constrained, Greedy, MaxBeads, MaxSteps, Processes, Shortened
 
 _HOMES = {
+    "comparison": ("compare",),
     "connection": ("connect", "connect_many"),
     "errors": (
         "EndAboveThreshold",
@@ -94,6 +96,7 @@ __all__ = [
     "WeightString",
     "WeightstringError",
     "WorkerFailed",
+    "compare",
     "connect",
     "connect_many",
     "load",

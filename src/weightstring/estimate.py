@@ -6,19 +6,18 @@ a threshold: the lowest maximum that was reached bounds Γ from above, as far as
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Any
 
-from weightstring.arrays import Theta, none_as_infinity
+from weightstring.arrays import Theta
 from weightstring.connection import DEFAULT_STOP, connect
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result
 from weightstring.search import BreadthFirst, StopRule, Strategy
-from weightstring.store.records import RoundRecord
 from weightstring.store.records import Task as TaskRecord
+from weightstring.store.records import by_depth
 
 DEFAULT_STRATEGY = BreadthFirst()
 
@@ -109,15 +108,3 @@ def minimax(
     ends = [max(end[name] for name in result.names) for end in result.ends]
     # What the search saw and what was measured on its string are samples of the same curve.
     return Minimax(result.largest, min(max(ends), result.largest), by_depth(result.history), result)
-
-
-def by_depth(history: tuple[RoundRecord, ...]) -> tuple[float, ...]:
-    """Γ̃ (4) for d = 0, 1, …: the lowest maximum known of a whole string of depth at most d.
-
-    >>> by_depth(())
-    ()
-    """
-    seen = [(r.depth, none_as_infinity(r.highest)) for r in history if r.highest is not None]
-    seen += [(0, none_as_infinity(r.max)) for r in history[:1]]  # every search begins with the straight segment
-    depths = range(1 + max((depth for depth, _ in seen), default=-1))
-    return tuple(min((top for depth, top in seen if depth <= d), default=math.inf) for d in depths)

@@ -154,7 +154,7 @@ def connect_all(
             on_event=show.event,
         )
         for (i, one), search in zip(begun.items(), searches, strict=True):
-            results[i] = _concluded(one, search, bound, show, looks=len(pairs) == 1)
+            results[i] = _concluded(one, search, bound, show)
         return [results[i] for i in range(len(pairs))]
 
 
@@ -194,10 +194,10 @@ def _executor(
     )
 
 
-def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display, *, looks: bool) -> Result:
-    """The result of a search that is over, on disk where it has a directory; ``looks``: at where it is stuck, too."""
+def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) -> Result:
+    """The result of a search that is over, on disk where it has a directory."""
     outcome = search.outcome
-    if looks and isinstance(outcome, Unresolved) and outcome.reason in ("depth", "descent_failed", "stalled"):
+    if isinstance(outcome, Unresolved) and outcome.reason in ("depth", "descent_failed", "stalled"):
         outcome = _looked_at(outcome, search, bound)
     beads = [bead.theta for bead in beads_of(search.chain)]
     seen = Seen(bound.names, tuple(link.heights for link in search.chain))

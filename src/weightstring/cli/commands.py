@@ -79,7 +79,7 @@ def connect(options: Namespace) -> int:
     """Search for a path between two checkpoints."""
     task = Task(name=resolve(options.task), options=dict(options.options))
     problem = load_task(task.name, task.options)
-    a, b = (_end(problem, path) for path in (options.a, options.b))
+    a, b = (end_of(problem, path) for path in (options.a, options.b))
     strategy = _chosen(options)
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
@@ -91,7 +91,7 @@ def connect(options: Namespace) -> int:
             b,
             options.threshold,
             strategy=strategy,
-            stop=_limits(options) or MaxBeads(64),
+            stop=limits(options) or MaxBeads(64),
             bind=options.bind,
             executor=executor,
             store=out,
@@ -105,7 +105,7 @@ def minimax(options: Namespace) -> int:
     """Search for the lowest threshold at which a path between two models is found."""
     task = Task(name=resolve(options.task), options=dict(options.options))
     problem = load_task(task.name, task.options)
-    a, b = (_end(problem, path) for path in (options.a, options.b))
+    a, b = (end_of(problem, path) for path in (options.a, options.b))
     settings = [task, [digest(a), digest(b)], "minimax", options.bind, options.seed]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
     problem.use_engine(options.engine)
@@ -114,7 +114,7 @@ def minimax(options: Namespace) -> int:
             problem,
             a,
             b,
-            stop=_limits(options) or MaxBeads(64),
+            stop=limits(options) or MaxBeads(64),
             bind=options.bind,
             store=out,
             seed=options.seed,
@@ -146,7 +146,7 @@ def resume(options: Namespace) -> int:
             b,
             manifest.threshold,
             strategy=strategy,
-            stop=_limits(options) or stop_from_plain(manifest.stop),
+            stop=limits(options) or stop_from_plain(manifest.stop),
             bind=manifest.bind,
             recipe=recipe,
             executor=executor,
@@ -192,7 +192,7 @@ def check_destination(checkpoint: Path) -> None:
         raise InvalidCheckpoint(f"{checkpoint}: cannot be written; give --out a file in a directory of your own")
 
 
-def _end(problem: ModuleProblem, path: str) -> Theta:
+def end_of(problem: ModuleProblem, path: str) -> Theta:
     """θ of a checkpoint, or of a random model; a refusal names the file."""
     kind, _, seed = path.partition(":")
     if kind == "random" and seed.isdecimal():
@@ -245,7 +245,7 @@ def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
     return DONE if result.connected else UNRESOLVED
 
 
-def _limits(options: Namespace) -> StopRule | None:
+def limits(options: Namespace) -> StopRule | None:
     """The limits given on the command line; None if none was."""
     rules: list[StopRule] = []
     if options.max_beads is not None:

@@ -19,7 +19,7 @@ from typing import NoReturn
 from weightstring.cli.strategy import add_strategy
 from weightstring.errors import LevelNotReached, WeightstringError
 
-MODULES = {"export": "merging", "merge": "merging"}
+MODULES = {"compare": "comparison", "export": "merging", "merge": "merging"}
 """Where a command's function is, if not in ``commands.py``."""
 
 DONE, MISUSE, UNRESOLVED, INTERRUPTED = 0, 2, 3, 130
@@ -100,6 +100,10 @@ def build_parser() -> argparse.ArgumentParser:
     minimax = commands.add_parser("minimax", help="search for the lowest threshold that connects two models")
     _add_search(minimax)
 
+    compare = commands.add_parser("compare", help="connect two models by every strategy")
+    _add_pair(compare)
+    compare.add_argument("--threshold", type=_number, metavar="L0", help="(default: the larger end's own value)")
+
     resume = commands.add_parser("resume", help="go on with an interrupted or unresolved run")
     resume.add_argument("run", metavar="RUN", help="its directory")
     resume.add_argument("--json", action="store_true", help="the result as JSON on standard output")
@@ -155,6 +159,13 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
+    """A search between two models that is kept in a directory."""
+    _add_pair(parser)
+    parser.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
+    _add_computing(parser)
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
     """The two models, and what all searches between them have in common."""
     _add_task(parser)
     parser.add_argument(
@@ -174,10 +185,8 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="how several models are computed; fastest also tries compiled code (default: %(default)s)",
     )
-    parser.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     _add_limits(parser)
-    _add_computing(parser)
 
 
 def _add_task(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from weightstring.arrays import Thetas
 from weightstring.errors import InvalidRun
 from weightstring.path.outcome import ADVICE
 from weightstring.report.figures import loss_figure, metrics, quantity_label, string_figure, theme
+from weightstring.report.history import depth_figure
 from weightstring.store.records import Manifest, ResultRecord
 
 BARRIERS = {
@@ -68,6 +69,7 @@ def render(manifest: Manifest, result: ResultRecord, beads: Thetas) -> str:
         figures={
             "loss": [_plain_figure(figure) for figure in loss_figures],
             "string": _plain_figure(string_figure(curve, beads)),
+            "depth": _plain_figure(depth_figure(result.rounds, result.threshold)),
             "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
         },
         plotly=Markup(get_plotlyjs()),

@@ -6,10 +6,12 @@ pass for a run. JSON has no infinity: a loss that is not finite is stored as nul
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from weightstring.arrays import none_as_infinity
 from weightstring.path import BARRIERS, Evidence, Reason
 
 FORMAT = 1
@@ -152,6 +154,18 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     max: float | None
     """Largest sample of the bound quantity on the segments measured; null if none was."""
     seconds: Seconds
+
+
+def by_depth(history: tuple[RoundRecord, ...]) -> tuple[float, ...]:
+    """Γ̃ (4) for d = 0, 1, …: the lowest maximum known of a whole string of depth at most d.
+
+    >>> by_depth(())
+    ()
+    """
+    seen = [(r.depth, none_as_infinity(r.highest)) for r in history if r.highest is not None]
+    seen += [(0, none_as_infinity(r.max)) for r in history[:1]]  # every search begins with the straight segment
+    depths = range(1 + max((depth for depth, _ in seen), default=-1))
+    return tuple(min((top for depth, top in seen if depth <= d), default=math.inf) for d in depths)
 
 
 class ResultRecord(Record, frozen=True, kw_only=True):

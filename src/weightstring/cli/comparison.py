@@ -1,0 +1,68 @@
+"""``weightstring compare``: all strategies on one pair, in a table."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from rich.console import Console
+from rich.table import Table
+
+from weightstring.cli.commands import end_of, limits
+from weightstring.cli.main import DONE
+from weightstring.comparison import Compared
+from weightstring.comparison import compare as all_of
+from weightstring.search import MaxBeads
+from weightstring.tasks import load_task, resolve
+
+HEADINGS = {
+    "strategy": "strategy",
+    "verdict": "found",
+    "loss": "loss",
+    "train_loss": "train",
+    "beads": "beads",
+    "gradients": "grads",
+    "evaluations": "evals",
+    "seconds": "s",
+    "length_before": "length",
+    "length": "short",
+}
+"""Short enough for 80 columns."""
+
+
+def compare(options: Namespace) -> int:
+    """Connect two models by every strategy."""
+    problem = load_task(resolve(options.task), dict(options.options))
+    problem.use_engine(options.engine)
+    compared = all_of(
+        problem,
+        end_of(problem, options.a),
+        end_of(problem, options.b),
+        options.threshold,
+        stop=limits(options) or MaxBeads(64),
+        bind=options.bind,
+        seed=options.seed,
+    )
+    if options.json:
+        print(json.dumps([one.row() for one in compared]))
+    else:
+        _print(compared)
+    return DONE
+
+
+def _print(compared: list[Compared]) -> None:
+    rows = [one.row() for one in compared]
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for name in rows[0]:
+        text = name in ("strategy", "verdict")
+        table.add_column(HEADINGS[name], justify="left" if text else "right", no_wrap=True)
+    for row in rows:
+        found = "yes" if row["verdict"] == "connected" else row["verdict"]
+        shown = {**row, "verdict": found}
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in shown.values()))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(
+        "loss and train: the largest sampled value on the string; length: over the\n"
+        "distance of the ends; short: the same after shortening, whose cost is counted."
+    )

@@ -1,0 +1,109 @@
+"""All strategies on one pair: what each finds, how long its string is, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weightstring.arrays import Theta
+from weightstring.connection import DEFAULT_STOP, connect
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.result import Result
+from weightstring.search import BreadthFirst, Constrained, Greedy, Shortened, StopRule, Strategy
+
+STRATEGIES: dict[str, Strategy[Any]] = {
+    "greedy": Greedy(),
+    "hyperplane": Constrained(constraint="hyperplane"),
+    "spring": Constrained(constraint="spring:0.001"),
+    "soft": Constrained(constraint="soft:0.001"),
+    "breadth-first": BreadthFirst(),
+}
+"""What is compared unless told otherwise: every strategy, and the constrained one under every constraint."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One strategy's string and its price.
+
+    Args:
+        name: what the strategy is called here.
+        result: the search, shortening included.
+        normalized_before: normalized length before shortening; that of the string as it is where there was nothing
+            to shorten.
+    """
+
+    name: str
+    result: Result
+    normalized_before: float
+
+    @property
+    def verdict(self) -> str:
+        """``connected``, or why not."""
+        outcome = self.result.outcome
+        return "connected" if self.result.connected else outcome.reason  # type: ignore[union-attr]
+
+    def row(self) -> dict[str, str | int | float]:
+        """Its numbers by name; maxima are *sampled*."""
+        string, values = self.result.string, self.result.string.curve.values
+        maxima = {name: string.barrier("max", name) for name in ("loss", "train_loss") if name in values}
+        return {
+            "strategy": self.name,
+            "verdict": self.verdict,
+            **maxima,
+            "beads": len(string),
+            "gradients": self.result.steps,
+            "evaluations": self.result.evaluations,
+            "seconds": self.result.seconds,
+            "length_before": self.normalized_before,
+            "length": string.normalized_length,
+        }
+
+
+def compare(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None = None,
+    *,
+    strategies: Mapping[str, Strategy[Any]] | None = None,
+    shorten: bool = True,
+    stop: StopRule = DEFAULT_STOP,
+    bind: str = "evaluate",
+    recipe: Recipe | None = None,
+    seed: int = 0,
+) -> list[Compared]:
+    """Connect one pair by several strategies, one after the other.
+
+    Args:
+        problem: the loss.
+        a: one end θ (P,).
+        b: the other end.
+        threshold: L0; by default the larger of the ends' own values.
+        strategies: by name; :data:`STRATEGIES` by default.
+        shorten: whether each string is shortened afterwards, at a price that counts.
+        stop: holds for each by itself.
+        bind: what the threshold binds; see :func:`weightstring.connect`, as for all that follows.
+        recipe: how beads descend.
+        seed: of everything drawn at random.
+
+    Raises:
+        EndAboveThreshold, InvalidCheckpoint, InvalidSetting: see :func:`weightstring.connect`.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> ring = Ring()
+    >>> [one.verdict for one in compare(ring, *ring.ends, 0.1, strategies={"greedy": Greedy()})]
+    ['connected']
+    """
+    compared = []
+    for name, strategy in (STRATEGIES if strategies is None else strategies).items():
+        whole = Shortened(strategy) if shorten else strategy
+        result = connect(
+            problem, a, b, threshold, strategy=whole, stop=stop, bind=bind, recipe=recipe, seed=seed, progress=False
+        )
+        string = result.string
+        before = string.normalized_length
+        if result.length_before is not None and string.distance > 0:
+            before = result.length_before / string.distance
+        compared.append(Compared(name, result, before))
+    return compared
