@@ -16,6 +16,7 @@ TITLES = {
     "connect-small-cnn": ("Connecting MNIST networks conv16-pool-conv32-pool-fc64-fc10", "connect.py"),
     "many-digits": ("Pairs of digits networks 64-64-64-10 in one call", "many.py"),
     "many-polynomial": ("Pairs of polynomial networks 1-4-4-1 in one call", "many.py"),
+    "strategies": ("Three strategies on the same pairs, medians", "strategies.py"),
     "memory": ("Memory of a connect", "memory.py"),
 }
 HEAD = """# Benchmarks

@@ -32,7 +32,19 @@ if TYPE_CHECKING:
     from weightstring.protocol import LossProblem, Recipe
     from weightstring.report import write_report
     from weightstring.result import Result, load
-    from weightstring.search import BreadthFirst, Budget, Constrained, Greedy, MaxBeads, MaxSteps, Processes, Shortened
+    from weightstring.search import (
+        AutoNEB,
+        Bezier,
+        BreadthFirst,
+        Budget,
+        Constrained,
+        Greedy,
+        MaxBeads,
+        MaxSteps,
+        PolyChain,
+        Processes,
+        Shortened,
+    )
 
 _HOMES = {
     "comparison": ("compare",),
@@ -60,11 +72,24 @@ _HOMES = {
     "protocol": ("LossProblem", "Recipe"),
     "report": ("write_report",),
     "result": ("Result", "load"),
-    "search": ("BreadthFirst", "Budget", "Constrained", "Greedy", "MaxBeads", "MaxSteps", "Processes", "Shortened"),
+    "search": (
+        "Bezier",
+        "BreadthFirst",
+        "Budget",
+        "Constrained",
+        "Greedy",
+        "MaxBeads",
+        "MaxSteps",
+        "PolyChain",
+        "Processes",
+        "Shortened",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AutoNEB",
+    "Bezier",
     "BreadthFirst",
     "Budget",
     "Connected",
@@ -85,6 +110,7 @@ __all__ = [
     "Minimax",
     "ModuleProblem",
     "NotDeterministic",
+    "PolyChain",
     "Processes",
     "Recipe",
     "Result",

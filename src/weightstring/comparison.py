@@ -10,7 +10,17 @@ from weightstring.arrays import Theta
 from weightstring.connection import DEFAULT_STOP, connect
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result
-from weightstring.search import BreadthFirst, Constrained, Greedy, Shortened, StopRule, Strategy
+from weightstring.search import (
+    AutoNEB,
+    Bezier,
+    BreadthFirst,
+    Constrained,
+    Greedy,
+    PolyChain,
+    Shortened,
+    StopRule,
+    Strategy,
+)
 
 STRATEGIES: dict[str, Strategy[Any]] = {
     "greedy": Greedy(),
@@ -18,6 +28,9 @@ STRATEGIES: dict[str, Strategy[Any]] = {
     "spring": Constrained(constraint="spring:0.001"),
     "soft": Constrained(constraint="soft:0.001"),
     "breadth-first": BreadthFirst(),
+    "bezier": Bezier(),
+    "poly-chain": PolyChain(),
+    "autoneb": AutoNEB(),
 }
 """What is compared unless told otherwise: every strategy, and the constrained one under every constraint."""
 

@@ -9,6 +9,9 @@ OPTIONS = {
     "greedy": ("alpha", "max_depth", "insert"),
     "constrained": ("alpha", "max_depth", "insert", "constraint"),
     "breadth-first": ("alpha1", "constraint", "updates", "ends", "respace"),
+    "bezier": ("bends", "points"),
+    "poly-chain": ("bends",),
+    "autoneb": ("bends",),
 }
 """What each strategy takes; all of it is None where it was not given."""
 
@@ -31,6 +34,8 @@ def add_strategy(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--updates", choices=["jacobi", "red-black"], help="who moves at once (default: jacobi)")
     group.add_argument("--ends", choices=["held", "free"], help="whether the ends descend too (default: held)")
     group.add_argument("--respace", action="store_true", default=None, help="spread beads evenly after each level")
+    group.add_argument("--bends", type=int, metavar="N", help="control points of a curve (default: 1, of autoneb 3)")
+    group.add_argument("--points", type=int, metavar="N", help="beads on a Bézier curve (default: 9)")
     group.add_argument("--shorten", action="store_true", help="shorten the string that was found")
 
 

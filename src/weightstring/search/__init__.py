@@ -1,8 +1,10 @@
 """Searching for a string: Section II.B, its jobs, when to stop, and what drives it."""
 
+from weightstring.search.autoneb import AutoNEB
 from weightstring.search.breadth_first import BreadthFirst
 from weightstring.search.chain import Bead
 from weightstring.search.constrained import Constrained
+from weightstring.search.curves import Bezier, PolyChain
 from weightstring.search.driver import Asked, Event, Search, run, run_all
 from weightstring.search.executor import Batched, Executor, Key, Tick
 from weightstring.search.greedy import Greedy
@@ -15,8 +17,10 @@ from weightstring.search.strategy import Strategy, Task
 
 __all__ = [
     "Asked",
+    "AutoNEB",
     "Batched",
     "Bead",
+    "Bezier",
     "BreadthFirst",
     "Budget",
     "Constrained",
@@ -31,6 +35,7 @@ __all__ = [
     "MaxSteps",
     "Measure",
     "Measured",
+    "PolyChain",
     "Processes",
     "Progress",
     "Rebuilding",

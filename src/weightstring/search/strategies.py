@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from weightstring.errors import InvalidSetting
+from weightstring.search.autoneb import AutoNEB
 from weightstring.search.breadth_first import BreadthFirst
 from weightstring.search.constrained import Constrained
+from weightstring.search.curves import Bezier, PolyChain
 from weightstring.search.greedy import Greedy
 from weightstring.search.shortening import Shortened
 from weightstring.search.strategy import Strategy
@@ -17,6 +19,9 @@ STRATEGIES: dict[str, type[Any]] = {
     "greedy": Greedy,
     "constrained": Constrained,
     "breadth-first": BreadthFirst,
+    "bezier": Bezier,
+    "poly-chain": PolyChain,
+    "autoneb": AutoNEB,
     "shortened": Shortened,
 }
 
