@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from weightstring.path import Connected, Evidence, Unresolved, WeightString
     from weightstring.path.curve import locate_maximum, loss_curve
     from weightstring.problem import ModuleProblem
+    from weightstring.problem.random_pair import random_pair
     from weightstring.protocol import LossProblem, Recipe
     from weightstring.report import write_report
     from weightstring.result import Result, load
@@ -69,10 +70,12 @@ _HOMES = {
     "path": ("Connected", "Evidence", "Unresolved", "WeightString"),
     "path.curve": ("locate_maximum", "loss_curve"),
     "problem": ("ModuleProblem",),
+    "problem.random_pair": ("random_pair",),
     "protocol": ("LossProblem", "Recipe"),
     "report": ("write_report",),
     "result": ("Result", "load"),
     "search": (
+        "AutoNEB",
         "Bezier",
         "BreadthFirst",
         "Budget",
@@ -130,6 +133,7 @@ __all__ = [
     "loss_curve",
     "merge",
     "minimax",
+    "random_pair",
     "write_report",
 ]
 
