@@ -42,3 +42,12 @@ def test_networks_that_are_connected_at_the_level_of_the_higher_end(tmp_path):
     assert found.level == found.lower_bound == float(ends.max())
     assert str(found).startswith("Γ = ")
     assert ws.load(tmp_path / "run").connected
+
+
+@pytest.mark.parametrize("steps", [5, 40, 100])
+def test_stopped_on_its_way_it_keeps_the_lowest_string_there_was(steps):
+    well = TwoWells(bend=0.6)
+    found = ws.minimax(well, *well.ends, stop=ws.MaxSteps(steps))
+    assert found.level == pytest.approx(min(found.by_depth))
+    assert found.level < found.by_depth[0]
+    assert found.result.outcome.reason in ("steps", "stalled")

@@ -311,13 +311,17 @@ class BreadthFirst:
         return state.ceiling
 
     def chain(self, state: BreadthFirstState) -> Chain:
-        """The string as it stands; once stalled, the best there was."""
-        return state.best if state.best is not None and self.failure(state) else state.chain
+        """The string as it stands."""
+        return state.chain
+
+    def best(self, state: BreadthFirstState) -> Chain:
+        """The string with the lowest maximum there was."""
+        return state.chain if state.best is None else state.best
 
     def evidence(self, state: BreadthFirstState) -> Evidence:
         """The highest segment of the best string, and the string's maximum level by level."""
-        chain = self.chain(state)
-        worst = max(range(len(chain)), key=lambda i: (chain[i].open, chain[i].height))
+        chain = self.best(state)
+        worst = max(range(len(chain)), key=lambda i: chain[i].height)
         return Evidence(
             segment=(worst, worst + 1),
             end_losses=(chain[worst].left.value, chain[worst].right.value),

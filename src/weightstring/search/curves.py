@@ -189,14 +189,16 @@ class PolyChain:
         return state.task.threshold
 
     def chain(self, state: CurveState) -> Chain:
-        """The string as it stands; once stalled, the best there was."""
-        if state.pruned is not None:
-            return state.pruned.chain
-        return state.best if state.best is not None and self.failure(state) else state.chain
+        """The string as it stands."""
+        return state.chain if state.pruned is None else state.pruned.chain
+
+    def best(self, state: CurveState) -> Chain:
+        """The string with the lowest maximum there was."""
+        return self.chain(state) if state.pruned is not None or state.best is None else state.best
 
     def evidence(self, state: CurveState) -> Evidence:
         """The highest segment of the best string, and the string's maximum round by round."""
-        chain = self.chain(state)
+        chain = self.best(state)
         worst = max(range(len(chain)), key=lambda i: (chain[i].open, not chain[i].measured, chain[i].height))
         return Evidence(
             segment=(worst, worst + 1),

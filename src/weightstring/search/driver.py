@@ -258,7 +258,7 @@ def _as_kept(results: Sequence[Result], kept: torch.Tensor | None) -> list[Resul
 
 def _stopped(asked: Asked[State], state: State, reason: Reason, rounds: Sequence[RoundRecord]) -> Search[State]:
     """Out of time on a string that is closed, with only beads to drop: that is connected all the same."""
-    chain = asked.strategy.chain(state)
+    chain = asked.strategy.best(state)
     # A strategy on its way down holds its string to more than the threshold.
     closed = is_string(chain) and all(no_worse(link.height, asked.task.threshold) for link in chain)
     connected = closed and reason != "interrupted"

@@ -176,6 +176,10 @@ class Greedy:
         """The string as it stands."""
         return state.pruned.chain if state.pruned is not None else state.chain
 
+    def best(self, state: GreedyState) -> Chain:
+        """The same: every split is kept."""
+        return self.chain(state)
+
     def evidence(self, state: GreedyState) -> Evidence:
         """The stuck segment and how the search came to it."""
         chain = self.chain(state)

@@ -147,6 +147,10 @@ class Shortened:
         """The string as it stands."""
         return self.strategy.chain(state.search) if state.work is None else state.work.chain
 
+    def best(self, state: ShortenedState) -> Chain:
+        """That of the search; afterwards the string as it stands."""
+        return self.strategy.best(state.search) if state.work is None else state.work.chain
+
     def evidence(self, state: ShortenedState) -> Evidence:
         """That of the search."""
         return self.strategy.evidence(state.search)

@@ -57,6 +57,9 @@ class Strategy(Protocol[State]):
     def chain(self, state: State) -> Chain:
         """The string as it stands."""
 
+    def best(self, state: State) -> Chain:
+        """The string to show where the search ends without one under the threshold."""
+
     def evidence(self, state: State) -> Evidence:
         """Where the search stands, in numbers (Section II.D)."""
 
