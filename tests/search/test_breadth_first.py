@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 import weightstring as ws
 from weightstring.errors import EndAboveThreshold, InvalidSetting
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
-from weightstring.search import BreadthFirst, Greedy
+from weightstring.search import BreadthFirst, Constrained, Greedy, PolyChain
 from weightstring.search.jobs import Evolve
 from weightstring.tasks import load_task
 
@@ -81,6 +82,28 @@ def test_beads_at_the_level_get_no_gradient():
     assert any(len(evolution.moving) < len(evolution.thetas) - 2 for evolution in seen)
     for evolution in seen:
         assert all(not value <= evolution.aim for value in evolution.values)
+
+
+@pytest.mark.parametrize(
+    "strategy", [BreadthFirst(), Constrained(), PolyChain(samples=2)], ids=lambda s: type(s).__name__
+)
+def test_elsewhere_it_finds_the_same(strategy):
+    ring = Ring()
+    here = ws.connect(ring, *ring.ends, 0.2, strategy=strategy)
+    with ThreadPoolExecutor(2) as pool:
+        there = ws.connect(ring, *ring.ends, 0.2, strategy=strategy, executor=pool)
+    assert torch.equal(here.string.beads, there.string.beads)
+    assert here.steps == there.steps
+
+
+def test_side_by_side_it_finds_the_same():
+    ring, strategy = Ring(), BreadthFirst()
+    pairs = [ring.ends, ring.ends[::-1], (ring._floor(0.3), ring._floor(2.9))]
+    together = ws.connect_many(ring, pairs, 0.1, strategy=strategy)
+    for pair, result in zip(pairs, together, strict=True):
+        alone = ws.connect(ring, *pair, 0.1, strategy=strategy)
+        assert torch.allclose(result.string.beads, alone.string.beads, atol=1e-10)
+        assert result.outcome == alone.outcome
 
 
 def test_held_ends_must_be_under_the_threshold():

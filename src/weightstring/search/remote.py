@@ -93,7 +93,16 @@ def content_name(work_name: str, job: Job) -> str:
             parts += [tether.constraint, digest(tether.left), digest(tether.right)]
     elif isinstance(job, Evolve):
         asked = job.evolution
-        parts = ["evolve", digest(asked.thetas), asked.place, asked.moving, asked.motion, asked.aim, asked.limit]
+        parts = [
+            "evolve",
+            digest(asked.thetas.flatten()),
+            len(asked.thetas),
+            asked.place,
+            asked.moving,
+            asked.motion,
+            asked.aim,
+            asked.limit,
+        ]
         parts += [asked.steps, asked.values, asked.rate]
     else:
         parts = ["measure", digest(job.segment.a), digest(job.segment.b), job.ends, job.threshold]
