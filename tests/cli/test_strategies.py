@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import weightstring as ws
 
 
@@ -63,6 +65,7 @@ def test_what_stops_a_search_is_said_with_the_curvature_there(cli, workshop, tmp
     assert evidence["curvature"]["examples"] > 0
 
 
+@pytest.mark.slow
 def test_compare_puts_all_strategies_in_one_table(cli, workshop):
     done = cli("compare", workshop.task, workshop.a, workshop.b, "--threshold", "0.2")
     assert done.code == 0, done.err
