@@ -178,11 +178,12 @@ class PolyChain:
         if state.pruned is not None or any(link.measured is None for link in state.chain):
             return None
         fitted = state.maxima[1:]  # the straight segment says nothing about how fitting gets on
+        if len(fitted) >= self.rounds:
+            return "stalled"
         if len(fitted) <= self.patience:
             return None
         then, now = min(fitted[: -self.patience]), min(fitted)
-        over = now > then - self.fall * abs(then) or len(fitted) >= self.rounds
-        return "stalled" if over else None
+        return "stalled" if now > then - self.fall * abs(then) else None
 
     def level(self, state: CurveState) -> float:
         """The threshold."""
