@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from weightstring.certification import Certificate, certify
     from weightstring.comparison import compare
     from weightstring.connection import connect, connect_many
     from weightstring.errors import (
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         RunLocked,
         StoreFailed,
         TaskError,
+        Unsupported,
         WeightstringError,
         WorkerFailed,
     )
@@ -62,9 +64,11 @@ _HOMES = {
         "RunLocked",
         "StoreFailed",
         "TaskError",
+        "Unsupported",
         "WeightstringError",
         "WorkerFailed",
     ),
+    "certification": ("Certificate", "certify"),
     "estimate": ("Minimax", "minimax"),
     "merging": ("Merging", "merge"),
     "path": ("Connected", "Evidence", "Unresolved", "WeightString"),
@@ -95,6 +99,7 @@ __all__ = [
     "Bezier",
     "BreadthFirst",
     "Budget",
+    "Certificate",
     "Connected",
     "Constrained",
     "EndAboveThreshold",
@@ -122,9 +127,11 @@ __all__ = [
     "StoreFailed",
     "TaskError",
     "Unresolved",
+    "Unsupported",
     "WeightString",
     "WeightstringError",
     "WorkerFailed",
+    "certify",
     "compare",
     "connect",
     "connect_many",

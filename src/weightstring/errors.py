@@ -65,6 +65,10 @@ class StoreFailed(WeightstringError, RuntimeError):
     """The disk refuses what a run must write: it is full, broken, read-only, or not ours any more."""
 
 
+class Unsupported(WeightstringError, ValueError):
+    """A module or loss holds an operation that no certificate can be built through."""
+
+
 class TaskError(WeightstringError, ValueError):
     """A task cannot be found or does not return a ModuleProblem."""
 

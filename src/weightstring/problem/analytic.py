@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Theta, Thetas, Values
-from weightstring.errors import InvalidCheckpoint, InvalidSetting
+from weightstring.errors import InvalidCheckpoint, InvalidSetting, Unsupported
+from weightstring.problem.bernstein import upper_bound
 from weightstring.problem.hessian import products
 from weightstring.protocol import Gradient, Recipe
 
@@ -76,6 +77,42 @@ class Surface(ABC):
     def recipe(self) -> Recipe:
         """Plain gradient descent at 1/curvature: it never climbs, and commutes with shifts and reflections."""
         return Recipe("sgd", {"lr": 1 / self.curvature}, check_every=5, patience=20, max_steps=5_000)
+
+    def upper_bounds(
+        self, a: Theta, b: Theta, low: Float64[Tensor, " I"], high: Float64[Tensor, " I"]
+    ) -> Float64[Tensor, " I"]:
+        """No less than the loss on (1 − t) a + t b for t in each interval [low, high]: the surface's enclosure.
+
+        Raises:
+            InvalidCheckpoint: the ends do not have P parameters of the surface's dtype.
+
+        >>> from weightstring.problem.surfaces import Spike
+        >>> spike, whole = Spike(), torch.tensor([0.0, 1.0], dtype=torch.float64)
+        >>> bool(spike.upper_bounds(*spike.ends, whole[:1], whole[1:])[0] >= spike.chord_maximum)
+        True
+        """
+        self._check(torch.stack([a, b]))
+        first, last = a.double(), b.double()
+        # Rounding, of the place and of each of the formula's terms, which are of degree 4 at most.
+        reach = max(1.0, self._reach(first), self._reach(last))
+        slack = 2.0**-44 * self._magnitude * self.size * reach**4
+        return self._enclosed(first, last, low, high) + slack
+
+    def _enclosed(self, a: Theta, b: Theta, low: Tensor, high: Tensor) -> Tensor:
+        """As :meth:`upper_bounds`, but for rounding. Unless overridden: for a formula of degree 4 in θ."""
+        at = torch.linspace(0, 1, 5, dtype=torch.float64, device=a.device).unsqueeze(1)
+        ts = (low + (high - low) * at).unsqueeze(-1)
+        points = a * (1 - ts) + b * ts
+        return upper_bound(self.loss(points.flatten(0, 1)).view(5, -1))
+
+    def _reach(self, theta: Theta) -> float:
+        """The largest coordinate."""
+        return float(theta.abs().amax())
+
+    @property
+    def _magnitude(self) -> float:
+        """No less than any term of the formula where all coordinates are at most 1 in size."""
+        raise Unsupported(f"{self._name} gives no enclosure of its own: its strings can be sampled but not certified")
 
     def gamma(self, a: Theta, b: Theta) -> float:
         """Γ(a, b), Eq. (3): the lowest maximum of the loss on any continuous path from a (P,) to b (P,).
@@ -204,6 +241,17 @@ class Moved(Surface):
     def loss(self, thetas: Thetas) -> Float[Tensor, " B"]:
         """The surface's formula at the place before the move, (B, P) → (B,)."""
         return self.surface.loss(self._origin(thetas)) + self.lift
+
+    @property
+    def _magnitude(self) -> float:
+        return self.surface._magnitude + abs(self.lift)
+
+    def _reach(self, theta: Theta) -> float:
+        scales = theta.new_tensor(self.scales)
+        return float(((theta.abs() + theta.new_tensor(self.offset).abs()) / scales).amax())
+
+    def _enclosed(self, a: Theta, b: Theta, low: Tensor, high: Tensor) -> Tensor:
+        return self.surface._enclosed(self._origin(a), self._origin(b), low, high) + self.lift
 
     def pass_height(self, a: Theta, b: Theta) -> float:
         """That of the surface between the places before the move, lifted."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.descent import Check
-from weightstring.errors import InvalidSetting
+from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import checks
 from weightstring.problem.arithmetic import Arithmetic, Chosen
 from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assemble
@@ -305,6 +305,21 @@ class ModuleProblem:
             names += criteria
             wanted += [(examples, list(criteria.values()))] if criteria else []
         return names, wanted
+
+    def traceable(self, quantity: str) -> tuple[nn.Module, Criterion, Examples, int]:
+        """What a quantity is computed from: evaluating module, criterion, examples, and the most of these in one pass.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            Unsupported: BatchNorm's statistics are estimated anew for each θ.
+        """
+        (_,), ((examples, (criterion,)),) = self._wanted([quantity])
+        if self._buffers == "recalibrate":
+            raise Unsupported(
+                "BatchNorm's running statistics are recalibrated at every point of the string, for which certificates "
+                'have no rule: build the problem with buffers="frozen"'
+            )
+        return self._computation.evaluating.module, criterion, examples, self._computation.block
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Mean training losses (B,) of B models (B, P) on their own rows (B, n), and gradients (B, P).

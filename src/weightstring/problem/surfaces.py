@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -89,6 +90,11 @@ class TwoWells(Surface):
         valley = self.bend * (x + self.left) * (self.right - x)
         return self.saddle + self._quartic * well + self.stiffness / 2 * ((y - valley).square() + z.square().sum(1))
 
+    @property
+    def _magnitude(self) -> float:
+        valley = (1 + abs(self.bend) * (1 + self.left) * (1 + self.right)) ** 2
+        return self.saddle + self._quartic * (1 + self.left) * (1 + self.right) + self.stiffness * valley
+
     def pass_height(self, a: Theta, b: Theta) -> float:
         """``saddle`` if the hyperplane x = 0 lies between a and b."""
         return self.saddle if (a[0] < 0) != (b[0] < 0) else NO_PASS
@@ -157,6 +163,11 @@ class Ring(Surface):
         u, v, z = thetas[:, 0] / self.radii[0], thetas[:, 1] / self.radii[1], thetas[:, 2:]
         around = self.wall * (u.square() + v.square() - 1).square()
         return around + self._slope * u.square() + z.square().sum(1) / 2
+
+    @property
+    def _magnitude(self) -> float:
+        least = min(1.0, *self.radii)
+        return self.wall * (2 / least**2 + 1) ** 2 + self._slope / least**2 + 1
 
     def pass_height(self, a: Theta, b: Theta) -> float:
         """``ridge`` if the hyperplane y = 0 lies between a and b."""
@@ -242,6 +253,24 @@ class Spike(Surface):
         spike = (1 - distance / self.width**2).clamp(min=0).pow(3)
         return self.stiffness / 2 * across + self.height * spike
 
+    @property
+    def _magnitude(self) -> float:
+        # The spike changes by its whole height within its width, so that rounding of the place counts for more.
+        return self.stiffness + 8 * self.height * (1 + 1 / self.width**2)
+
+    def _enclosed(self, a: Theta, b: Theta, low: Tensor, high: Tensor) -> Tensor:
+        """The valley is convex along a chord; the spike falls with the distance, whose least is known."""
+        centre = torch.zeros_like(a)
+        centre[0] = self._centre
+        along = b - a
+        nearest = ((centre - a) @ along / (along @ along).clamp(min=1e-300)).expand_as(low)
+        ts = torch.stack([low, high, torch.minimum(torch.maximum(nearest, low), high)]).unsqueeze(-1)
+        offsets = a * (1 - ts) + b * ts - centre
+        across = offsets[..., 1:].square().sum(-1)
+        closest = offsets[2].square().sum(-1)
+        spike = (1 - closest / self.width**2).clamp(min=0).pow(3)
+        return self.stiffness / 2 * torch.maximum(across[0], across[1]) + self.height * spike
+
     def pass_height(self, a: Theta, b: Theta) -> float:
         """The lowest loss on the hyperplane x = x₀, if it lies between a and b."""
         if (a[0] < self._centre) == (b[0] < self._centre):
@@ -313,6 +342,32 @@ class Maze(Surface):
         crest = heights + self.steepness / 2 * (y - gaps).square()
         walls = (math.pi / self.spacing * inside).sin().square() * crest
         return walls + self.stiffness / 2 * ((x - inside).square() + z.square().sum(1))
+
+    @property
+    def _magnitude(self) -> float:
+        reach = 1 + max(abs(gap) for gap in self.gaps)
+        across = self.stiffness * (2 + len(self.gaps) * self.spacing) ** 2
+        return (max(self.heights) + self.steepness * reach**2) * (1 + math.pi / self.spacing) + across
+
+    def _enclosed(self, a: Theta, b: Theta, low: Tensor, high: Tensor) -> Tensor:
+        """Walls by the largest sine between and the largest crest met; what is convex by its larger end."""
+        ends = torch.stack([low, high]).unsqueeze(-1)
+        points = a * (1 - ends) + b * ends
+        x, y, z = points[..., 0], points[..., 1], points[..., 2:]
+        outer = len(self.gaps) * self.spacing
+        inside = x.clamp(0, outer)
+        left, right = inside.amin(0), inside.amax(0)
+        first, last = (left / self.spacing).floor(), (right / self.spacing).floor()
+        middle = (first + 0.5) * self.spacing
+        over_crest = ((left <= middle) & (middle <= right)) | (last > first)
+        sines = (math.pi / self.spacing * inside).sin().square().amax(0)
+        height = torch.zeros_like(sines)
+        for wall, (gap, lowest) in enumerate(zip(self.gaps, self.heights, strict=True)):
+            crest = lowest + self.steepness / 2 * (y - gap).square().amax(0)
+            met = (left <= (wall + 1) * self.spacing) & (right >= wall * self.spacing)
+            height = torch.where(met, torch.maximum(height, crest), height)
+        outside = ((x - inside).square() + z.square().sum(-1)).amax(0)
+        return torch.where(over_crest, 1.0, sines) * height + self.stiffness / 2 * outside
 
     def pass_height(self, a: Theta, b: Theta) -> float:
         """The highest gap among the walls whose crests lie between a and b."""

@@ -1,0 +1,183 @@
+"""Adaptive bisection of a whole string: which intervals have to be how small for their bounds to reach a target."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from weightstring.certification.intervals import Intervals, joined
+
+MAX_PIECES = 8
+"""Parts that an interval is cut into at once, at most."""
+
+NARROWEST = 2.0**-40
+"""Width in t below which nothing is cut: rounding is all that is left."""
+
+FIRST_SAMPLES = 8
+"""Steps of the first grid on each segment."""
+
+BATCH = 16
+"""Intervals whose bounds are computed at once."""
+
+
+class Budget(NamedTuple):
+    """When to stop: seconds, and intervals whose bounds were computed."""
+
+    seconds: float = math.inf
+    intervals: float = math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """A string cut into intervals, each with an upper bound of the loss on it.
+
+    Args:
+        intervals: they cover every segment, in order.
+        bounds: (I,) one each.
+        highest: the largest sample met.
+        target: what the bounds were to reach.
+        computed: intervals whose bounds were computed.
+    """
+
+    intervals: Intervals
+    bounds: Float64[Tensor, " I"]
+    highest: float
+    target: float
+    computed: int
+
+
+@dataclass(eq=False)
+class Sampled:
+    """The loss along the string at the positions looked at so far, segment + t.
+
+    Args:
+        measure: the loss at positions t (T,) of a segment.
+        segments: how many there are.
+    """
+
+    measure: Callable[[int, Tensor], Tensor]
+    segments: int
+    places: Tensor = field(init=False)
+    values: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = torch.empty(0, dtype=torch.float64)
+        self.values = torch.empty(0, dtype=torch.float64)
+        ts = torch.linspace(0, 1, FIRST_SAMPLES + 1, dtype=torch.float64)
+        for segment in range(self.segments):
+            # Each bead once: its place as the end of one segment is that of the beginning of the next.
+            self._look(segment, ts if segment == self.segments - 1 else ts[:-1])
+
+    @property
+    def highest(self) -> float:
+        """The largest sample."""
+        return float(self.values.max())
+
+    def middles(self, intervals: Intervals) -> None:
+        """Look at the middle of each interval."""
+        at = ((intervals.low + intervals.high) / 2).cpu()
+        segments = intervals.segments.cpu()
+        for segment in sorted(set(segments.tolist())):
+            ts = at[segments == segment]
+            self._look(segment, ts[~torch.isin(ts + segment, self.places)])
+
+    def _look(self, segment: int, ts: Tensor) -> None:
+        if len(ts):
+            places = torch.cat([self.places, ts + segment])
+            order = places.argsort()
+            self.places = places[order]
+            self.values = torch.cat([self.values, self.measure(segment, ts).cpu()])[order]
+
+    def near(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        """About the largest value on each interval: of its ends, between samples, and its middle."""
+        low, high = (intervals.segments + intervals.low).cpu(), (intervals.segments + intervals.high).cpu()
+        return torch.stack([self._between(low), self._between((low + high) / 2), self._between(high)]).amax(0)
+
+    def _between(self, places: Tensor) -> Tensor:
+        right = torch.searchsorted(self.places, places).clamp(1, len(self.places) - 1)
+        x0, x1 = self.places[right - 1], self.places[right]
+        share = ((places - x0) / (x1 - x0)).clamp(0, 1)
+        return torch.lerp(self.values[right - 1], self.values[right], share)
+
+
+def bisect(
+    bound: Callable[[Intervals], Tensor],
+    sampled: Sampled,
+    whole: Intervals,
+    threshold: float | None,
+    tolerance: float,
+    budget: Budget = Budget(),  # noqa: B008 - immutable
+    on_round: Callable[[int, int, float], None] = lambda done, waiting, largest: None,
+) -> Partition:
+    """Cut intervals until each one's bound is at most the target, or the budget ends.
+
+    The target is the threshold. Without one, or where a sample lies above it, it is the largest sample times
+    (1 + tolerance). All intervals share it, so that what lies low stays whole.
+
+    Args:
+        bound: upper bounds (I,) of intervals.
+        sampled: the loss as far as it is known.
+        whole: the segments.
+        threshold: what the bounds should reach.
+        tolerance: relative, of the largest sample.
+        budget: when to stop; what is not computed then keeps the bound of the interval that it was cut from.
+        on_round: told how many intervals are done, how many wait, and the largest bound.
+    """
+    started = time.perf_counter()
+    done: list[tuple[Intervals, Tensor]] = []
+    waiting, known = whole, torch.full((len(whole),), math.inf, dtype=torch.float64)
+    computed = 0
+
+    def target() -> float:
+        if threshold is not None and sampled.highest <= threshold:
+            return threshold
+        return sampled.highest + tolerance * abs(sampled.highest)
+
+    while len(waiting):
+        if computed and (time.perf_counter() - started >= budget.seconds or computed >= budget.intervals):
+            break
+        batch, rest = waiting.take(slice(0, BATCH)), waiting.take(slice(BATCH, None))
+        # A bound of a part cannot be worse than that of the whole.
+        bounds = torch.minimum(torch.nan_to_num(bound(batch).cpu(), nan=math.inf), known[:BATCH])
+        known = known[BATCH:]
+        computed += len(batch)
+        low = bounds <= target()
+        narrow = (batch.high - batch.low).cpu() <= NARROWEST
+        if not bool((low | narrow).all()):
+            open_ones = batch.take((~low & ~narrow).to(batch.low.device))
+            sampled.middles(open_ones)
+            low = bounds <= target()
+        keep = low | narrow
+        done.append((batch.take(keep.to(batch.low.device)), bounds[keep]))
+        parts = [rest]
+        for pieces, which in _cuts(batch, bounds, ~keep, sampled, target()):
+            parts.append(batch.take(which.to(batch.low.device)).split(pieces))
+            known = torch.cat([known, bounds[which].repeat_interleave(pieces)])
+        waiting = joined(parts)
+        on_round(sum(len(part) for part, _ in done), len(waiting), _largest(done, known))
+    done.append((waiting, known))
+    intervals = joined([part for part, _ in done])
+    bounds = torch.cat([found for _, found in done])
+    order = (intervals.segments + intervals.low).argsort()
+    return Partition(intervals.take(order), bounds[order.cpu()], sampled.highest, target(), computed)
+
+
+def _largest(done: list[tuple[Intervals, Tensor]], known: Tensor) -> float:
+    values = [*(found for _, found in done), known]
+    return max((float(found.max()) for found in values if len(found)), default=math.inf)
+
+
+def _cuts(batch: Intervals, bounds: Tensor, cut: Tensor, sampled: Sampled, target: float) -> list[tuple[int, Tensor]]:
+    """Into how many pieces to cut which: what a bound exceeds the loss by falls with the square of the width."""
+    near = sampled.near(batch)
+    room = (target - near).clamp(min=1e-3 * abs(target) + 1e-300)
+    ratio = ((bounds - near) / room).clamp(min=1.0, max=float(MAX_PIECES**2))
+    pieces = torch.exp2(torch.ceil(torch.log2(ratio.sqrt()) - 0.25).clamp(min=1, max=math.log2(MAX_PIECES)))
+    return [(int(n), cut & (pieces == n)) for n in sorted(set(pieces[cut].tolist()))]

@@ -1,0 +1,166 @@
+"""From a problem and a string to upper bounds of the loss over whole intervals: the program, run on enclosures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from math import prod
+from typing import Any
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from weightstring.arrays import Thetas
+from weightstring.certification.enclosure import Enclosure
+from weightstring.certification.intervals import Intervals, Weights
+from weightstring.certification.program import TRACED, Program, Ref, trace
+from weightstring.certification.rounding import UPWARDS
+from weightstring.certification.rules import RULES, SMOOTH, Call, require_rule
+from weightstring.certification.values import Bounds, Data, Population, Rows
+from weightstring.errors import Unsupported
+from weightstring.problem.data import Examples
+from weightstring.problem.flat import Layout
+from weightstring.problem.module import ModuleProblem
+
+DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
+"""What may read a last layer that is not computed yet."""
+
+BLOCK = 2**19
+"""Numbers in the largest array of one pass: what stays in a processor's cache."""
+
+ARRAYS = 24
+"""Arrays of that size that are alive at once, at most, a pass's temporaries counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Enclosing:
+    """The loss of a string, enclosed.
+
+    Args:
+        program: what is computed.
+        beads: (n, P) the string's beads, float64.
+        layout: of θ.
+        examples: of the set that is measured, float64.
+        blocks: the parts in which the problem takes its mean.
+        degree: of the enclosures.
+        max_bytes: what one pass may use.
+    """
+
+    program: Program
+    beads: Thetas
+    layout: Layout
+    examples: Examples
+    blocks: Sequence[int]
+    degree: int
+    max_bytes: int
+    population: Population = field(init=False)
+    deferred: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "population", Population(self.examples.targets, self.blocks))
+        steps = [step for step in self.program.steps if step.op == "linear.default"]
+        users = {step.name: self.program.users(step.name) for step in steps}
+        deferred = frozenset(name for name, users in users.items() if users and all(u.op in DEFERRED for u in users))
+        object.__setattr__(self, "deferred", deferred)
+
+    @cached_property
+    def order(self) -> Int64[Tensor, " N"]:
+        """The examples class by class, so that those of one class lie side by side."""
+        targets = self.examples.targets
+        if targets.ndim == 1 and not targets.is_floating_point():
+            return targets.argsort(stable=True)
+        return torch.arange(len(targets), device=targets.device)
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers that the largest activation of one example has."""
+        return max(prod(step.shape[1:]) for step in self.program.steps if step.shape[:1] == (TRACED,))
+
+    def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        """An upper bound of the loss over each interval."""
+        found = [self._of(part) for part in self._parts(intervals)]
+        return torch.cat(found)
+
+    def _parts(self, intervals: Intervals) -> list[Intervals]:
+        """Intervals few enough for memory: their weights, and one example's activations each."""
+        weights = 8 * self.layout.size * (self.degree + 6)
+        size = max(1, min(64, self.max_bytes // (4 * (weights + 8 * ARRAYS * self.width))))
+        return [intervals.take(slice(at, at + size)) for at in range(0, len(intervals), size)]
+
+    def _of(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        # The beads in play, each once and in order; between two of them there may be beads that are not.
+        used, local = torch.unique(torch.cat([intervals.segments, intervals.segments + 1]), return_inverse=True)
+        inner = Intervals(local[: len(intervals)], intervals.low, intervals.high)
+        beads = self.beads[used]
+        parameters = self._weights(beads)
+        kept: dict[str, Any] = {}
+        total = torch.zeros(2, len(intervals), dtype=torch.float64, device=beads.device)
+        for rows in self._rows(len(intervals)):
+            total += self._run(inner, parameters, rows, kept).ends
+        return total.amax(0) * torch.where(total.amax(0) >= 0, UPWARDS, 2 - UPWARDS)
+
+    def _rows(self, intervals: int) -> list[Tensor]:
+        by_cache = BLOCK // (self.width * intervals)
+        by_memory = self.max_bytes // (2 * 8 * ARRAYS * self.width * intervals)
+        size = max(1, min(max(by_cache, 32), by_memory))
+        return list(torch.split(self.order, size))
+
+    def _weights(self, beads: Thetas) -> dict[str, Weights]:
+        pieces = torch.split(beads, [entry.size for entry in self.layout.entries], dim=1)
+        named = {
+            name: Weights(piece.reshape(len(beads), *entry.shape))
+            for entry, piece in zip(self.layout.entries, pieces, strict=True)
+            for name in entry.names
+        }
+        return {name: named[full] for name, full in self.program.parameters.items() if full in named}
+
+    def _run(
+        self, intervals: Intervals, parameters: Mapping[str, Weights], rows: Tensor, kept: dict[str, Any]
+    ) -> Bounds:
+        part = self.examples.take(rows)
+        values: dict[str, object] = {**self.program.constants, **parameters}
+        values |= {name: Data(leaf, name) for name, leaf in zip(self.program.leaves, part.leaves, strict=True)}
+        values[self.program.targets] = Data(part.targets, self.program.targets)
+        at = Rows(self.population, rows)
+        for step in self.program.steps:
+            call = Call(step, intervals, self.degree, at, step.name in self.deferred, kept)
+            values[step.name] = RULES[step.op](call, *_filled(step.args, values), **_filled(step.kwargs, values))
+            for name in step.last_used:
+                values.pop(name, None)
+        found = values[self.program.result]
+        if isinstance(found, Enclosure):
+            raise Unsupported("what the loss returns is not a mean over examples that certificates know")
+        assert isinstance(found, Bounds), found
+        return found
+
+
+def _filled(value: Any, values: Mapping[str, object]) -> Any:
+    if isinstance(value, Ref):
+        return values[value.name]
+    if isinstance(value, Mapping):
+        return {key: _filled(part, values) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_filled(part, values) for part in value)
+    return [_filled(part, values) for part in value] if isinstance(value, list) else value
+
+
+def enclosing(problem: ModuleProblem, beads: Thetas, quantity: str, max_bytes: int) -> Enclosing:
+    """Trace a quantity of a problem.
+
+    Raises:
+        Unsupported: an operation has no rule; the message names where it stands.
+    """
+    net, criterion, examples, block = problem.traceable(quantity)
+    program = trace(net, criterion, examples)
+    for step in program.steps:
+        require_rule(step)
+    degree = 2 if any(step.op in SMOOTH for step in program.steps) else 1
+    leaves = tuple(leaf.double() if leaf.is_floating_point() else leaf for leaf in examples.leaves)
+    targets = examples.targets.double() if examples.targets.is_floating_point() else examples.targets
+    blocks = [0, *accumulate(len(part) for part in examples.chunks(block))]
+    return Enclosing(
+        program, beads.double(), problem.layout, Examples(leaves, targets, examples.keys), blocks, degree, max_bytes
+    )

@@ -1,0 +1,185 @@
+r"""Losses of enclosed outputs: for each interval a mean over examples that the true mean never exceeds.
+
+Each loss is written as a function that is convex in σ and does not decrease in what is bounded from above. Then the
+mean over examples is convex too, and no larger anywhere than at the larger of its two ends.
+
+- Cross-entropy with target distribution q: logsumexp_j(z_j − Σ_k q_k z_k), of upper lines of these differences.
+- Squared, absolute, Huber: the loss of |p(σ) − y| + E.
+- Binary cross-entropy: logsumexp((1 − y)z, −yz), and with a positive weight w its two terms apart.
+- Errors: the examples that may be wrong anywhere in the interval, ties counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from weightstring.certification.enclosure import Enclosure
+from weightstring.certification.intervals import Weights
+from weightstring.certification.linear import LinearMap
+from weightstring.certification.rounding import ELEMENTWISE, gamma
+from weightstring.certification.values import Bounds, Data, Logits, Rows
+from weightstring.errors import Unsupported
+
+MEAN, SUM = 1, 2
+"""torch's codes of a reduction."""
+
+
+def require_mean(reduction: int) -> None:
+    """A loss must be a mean over examples."""
+    if reduction != MEAN:
+        raise Unsupported("the loss is not a mean over examples (its reduction is not 'mean'): use reduction='mean'")
+
+
+def averaged(losses: Tensor, scales: Tensor) -> Bounds:
+    """Mean of losses (2, I, n) with weights (n,), raised by what rounding may have taken."""
+    found = losses @ scales
+    magnitude = losses.abs() @ scales
+    return Bounds(found + gamma(len(scales)) * magnitude)
+
+
+def per_example(losses: Tensor) -> Tensor:
+    """(2, I, n, ...) → (2, I, n), the mean over the rest."""
+    return losses.flatten(3).mean(3) if losses.ndim > 3 else losses
+
+
+def upper_ends(x: Enclosure) -> Tensor:
+    """(2, I, n, ...): an upper line, by its ends."""
+    minus, plus, radius = x.line()
+    return torch.stack([minus + radius, plus + radius])
+
+
+def of_distance(
+    loss: Callable[[Tensor], Tensor], x: Enclosure, target: Enclosure | Data | Tensor, rows: Rows
+) -> Bounds:
+    """The mean of ``loss(|x − target|)``, for a loss that is convex and does not fall."""
+    difference = x.shifted(-_values(target)) if not isinstance(target, Enclosure) else x + target.scaled(-1.0)
+    minus, plus, radius = difference.line()
+    distances = torch.stack([minus.abs() + radius, plus.abs() + radius])
+    losses = loss(distances)
+    return averaged(per_example(losses * (1 + ELEMENTWISE)) + ELEMENTWISE, rows.scales())
+
+
+def _values(target: Data | Tensor) -> Tensor:
+    values = target.values if isinstance(target, Data) else target
+    return values.to(torch.float64)
+
+
+def binary(
+    x: Enclosure, target: Data | Tensor, rows: Rows, weight: Tensor | None = None, positive: Tensor | None = None
+) -> Bounds:
+    """Binary cross-entropy of logits, for targets in [0, 1]."""
+    y = _values(target)
+    if not bool(((y >= 0) & (y <= 1)).all()):
+        raise Unsupported("binary cross-entropy with targets outside [0, 1] has no bound here: give targets in [0, 1]")
+    up, down = upper_ends(x), upper_ends(x.scaled(-1.0))
+    if positive is None:
+        higher = torch.maximum((1 - y) * up, y * down)
+        losses = higher + ((1 - y) * up - higher).exp().add((y * down - higher).exp()).log()
+    else:
+        soft = torch.nn.functional.softplus
+        losses = (1 - y) * soft(up, threshold=700) + positive.to(y) * y * soft(down, threshold=700)
+    losses = losses + ELEMENTWISE * (1 + up.abs() + down.abs())
+    return averaged(per_example(losses if weight is None else losses * weight.to(y)), rows.scales())
+
+
+def differences(logits: Logits | Enclosure, mixtures: Tensor) -> Enclosure:
+    """z_j − Σ_k q_k z_k (I, n, C) for each example's own q (n, C)."""
+    if isinstance(logits, Enclosure):
+        return _differences_of_outputs(logits, mixtures)
+    runs = _runs(mixtures)
+    if len(runs) > 4 * mixtures.shape[1]:  # targets that are distributions: too many layers
+        return _differences_of_outputs(logits.settled(), mixtures)
+    parts = []
+    for start, end in runs:
+        mixture = mixtures[start]
+        key = tuple(mixture.tolist())
+        layer = logits.relative.get(key)
+        if layer is None:
+            layer = logits.relative[key] = _relative(logits.layer, mixture)
+        parts.append(layer.of(_examples(logits.hidden, start, end)))
+    nodes = tuple(torch.cat(column, 1) for column in zip(*(part.nodes for part in parts), strict=True))
+    size = torch.stack([part.size for part in parts]).amax(0)
+    return Enclosure(nodes, torch.cat([part.radius for part in parts], 1), size)
+
+
+def _examples(x: Enclosure, start: int, end: int) -> Enclosure:
+    return x.each(lambda values: values[:, start:end])
+
+
+def _runs(mixtures: Tensor) -> list[tuple[int, int]]:
+    """Where consecutive rows are the same."""
+    new = (mixtures[1:] != mixtures[:-1]).any(1).nonzero().squeeze(1) + 1
+    edges = [0, *new.tolist(), len(mixtures)]
+    return list(pairwise(edges))
+
+
+def _relative(layer: LinearMap, mixture: Tensor) -> LinearMap:
+    """The layer whose outputs are z_j − Σ_k q_k z_k."""
+
+    def less(weights: Weights) -> Weights:
+        beads = weights.beads
+        return Weights(beads - torch.tensordot(mixture, beads, dims=([0], [1])).unsqueeze(1))
+
+    bias = None if layer.bias is None else less(layer.bias)
+    return replace(layer, weight=less(layer.weight), bias=bias, row_sums=4 * (layer.sums + layer.sums.amax(1, True)))
+
+
+def _differences_of_outputs(z: Enclosure, mixtures: Tensor) -> Enclosure:
+    rest = 1 - mixtures
+    nodes = tuple(node - (node * mixtures).sum(2, keepdim=True) for node in z.nodes)
+    # z_j itself stands in Σ q_k z_k with the weight q_j, which cancels.
+    radius = (z.radius * mixtures).sum(2, keepdim=True) + z.radius * (rest - mixtures)
+    size = 3 * z.size
+    return Enclosure(nodes, radius.clamp(min=0), size).widened(gamma(mixtures.shape[1]) * size)
+
+
+def cross_entropy(
+    logits: Logits | Enclosure,
+    target: Data | Tensor,
+    rows: Rows,
+    key: str,
+    weight: Tensor | None = None,
+    ignored: int = -100,
+    smoothing: float = 0.0,
+) -> Bounds:
+    """Cross-entropy over axis 1 of outputs (I, n, C), with class indices (n,) or distributions (n, C)."""
+    values = target.values if isinstance(target, Data) else target
+    classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
+    if isinstance(logits, Enclosure) and len(logits.shape) != 3:
+        raise Unsupported("cross-entropy of outputs with more axes than (examples, classes) has no rule: flatten them")
+    costs = torch.ones(classes, dtype=torch.float64, device=values.device) if weight is None else weight.double()
+    if bool((costs < 0).any()):
+        raise Unsupported("cross-entropy with negative class weights has no bound: give weights of at least 0")
+    if values.is_floating_point():
+        q, scales = values.double(), rows.scales()
+    else:
+        used = values != ignored
+        classes_of = values.where(used, 0)
+        q = torch.nn.functional.one_hot(classes_of, classes).double() * used.unsqueeze(1)
+        # torch divides by the weights of the examples that it looks at together.
+        scales = rows.scales(
+            key, lambda targets: torch.where(targets == ignored, 0.0, costs[targets.where(targets != ignored, 0)])
+        )
+    q = (q * (1 - smoothing) + q.sum(1, keepdim=True) * (smoothing / classes)) * costs
+    total = q.sum(1)
+    mixtures = q / total.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(1)
+    ends = upper_ends(differences(logits, mixtures))
+    losses = ends.logsumexp(3)
+    losses = losses + gamma(classes) * (1 + ends.abs().amax(3))
+    return averaged(losses, scales * total)
+
+
+def possibly_wrong(logits: Logits | Enclosure, target: Data) -> Tensor:
+    """(I, n): whether some class may reach the right one anywhere in the interval, a tie included."""
+    values = target.values
+    if values.is_floating_point() or values.ndim != 1:
+        raise Unsupported("a rate of errors needs targets that are class indices, one an example")
+    classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
+    right = torch.nn.functional.one_hot(values, classes).double()
+    highest = upper_ends(differences(logits, right)).amax(0)
+    return (highest.masked_fill(right.bool(), -torch.inf) >= 0).any(2)

@@ -1,0 +1,66 @@
+"""Pooling: the largest of a window as a tree of pairs, the average as a linear map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weightstring.certification.enclosure import Enclosure, per_interval
+from weightstring.certification.piecewise import larger
+from weightstring.certification.rounding import gamma
+
+
+def max_pool(
+    x: Enclosure,
+    window: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    counts: Sequence[int],
+) -> Enclosure:
+    """The largest entry of each window over the last axes; ``counts``: windows along each of them."""
+    axes = len(window)
+    needed = [(n - 1) * s + (w - 1) * d + 1 for n, s, w, d in zip(counts, stride, window, dilation, strict=True)]
+    pads: list[int] = []
+    for axis in reversed(range(axes)):
+        behind = needed[axis] - padding[axis] - x.shape[axis - axes]
+        pads += [padding[axis], max(0, behind)]
+    if any(pads):
+        # Lower than everything real: no window lies in the padding alone.
+        floor = -2 * x.size - 1
+        nodes = tuple(_padded(node, pads, floor) for node in x.nodes)
+        x = Enclosure(nodes, torch.nn.functional.pad(x.radius, pads), 2 * x.size + 1)
+    entries = []
+    for offset in product(*(range(w) for w in window)):
+        starts = [o * d for o, d in zip(offset, dilation, strict=True)]
+        spans = zip(starts, counts, stride, strict=True)
+        cut = (..., *(slice(start, start + (n - 1) * s + 1, s) for start, n, s in spans))
+        entries.append(_cut(x, cut))
+    while len(entries) > 1:
+        pairs = [larger(one, other) for one, other in zip(entries[::2], entries[1::2], strict=False)]
+        entries = pairs + entries[len(pairs) * 2 :]
+    return entries[0]
+
+
+def _cut(x: Enclosure, cut: tuple[Any, ...]) -> Enclosure:
+    return x.each(lambda values: values[cut])
+
+
+def _padded(values: Tensor, pads: list[int], floor: Tensor) -> Tensor:
+    inside = torch.nn.functional.pad(torch.ones_like(values[:1, :1], dtype=torch.bool), pads)
+    return torch.where(inside, torch.nn.functional.pad(values, pads), per_interval(floor, values))
+
+
+def average(x: Enclosure, pool: Callable[[Tensor], Tensor], terms: int) -> Enclosure:
+    """A mean of at most ``terms`` entries, given as a function of (I · n, ...)."""
+
+    def apply(values: Tensor) -> Tensor:
+        found = pool(values.flatten(0, 1))
+        return found.view(*values.shape[:2], *found.shape[1:])
+
+    nodes = tuple(apply(node) for node in x.nodes)
+    return Enclosure(nodes, apply(x.radius), x.size).widened(gamma(terms) * x.size)

@@ -1,0 +1,163 @@
+"""``certify``: an upper bound of the loss over a whole string, proved."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from weightstring.arrays import Thetas
+from weightstring.certification.bisection import Budget, Partition, Sampled, bisect
+from weightstring.certification.certificate import Certificate, Piece, digests_of, rounded_up, versions
+from weightstring.certification.enclosing import enclosing
+from weightstring.certification.intervals import Intervals
+from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.path import WeightString
+from weightstring.problem.analytic import Surface
+from weightstring.problem.module import ModuleProblem
+from weightstring.protocol import Along, LossProblem
+
+MAX_BYTES = 1 << 30
+"""What enclosures may use, unless told otherwise."""
+
+Progress = Callable[[int, int, float], None]
+
+
+def certify(
+    problem: LossProblem,
+    string: WeightString,
+    threshold: float | None = None,
+    *,
+    tol: float = 1e-3,
+    quantity: str = "loss",
+    seconds: float = math.inf,
+    max_intervals: float = math.inf,
+    max_bytes: int = MAX_BYTES,
+    on_round: Progress = lambda done, waiting, largest: None,
+) -> Certificate:
+    """Prove how high the loss can be at most, on every point of every segment of a string.
+
+    Every activation of every example is enclosed over whole intervals of the path, which are cut until the mean loss's
+    upper bound is at most the threshold, or within ``tol`` of the largest sample. Rounding is accounted for; what is
+    bounded is the loss of the stored parameters in real arithmetic. An end exactly at the threshold cannot be
+    certified: leave a margin.
+
+    Args:
+        problem: the loss: a :class:`ModuleProblem` or an analytic surface.
+        string: what ``connect`` found, or any other.
+        threshold: L0; None: no threshold, only a bound.
+        tol: how near, relative to it, to the largest sample, where no threshold can be held.
+        quantity: what to bound: ``"loss"``, or another of ``problem.quantities`` such as ``"error"``.
+        seconds: when to stop; the bound reached by then is valid, and says where it is loose.
+        max_intervals: likewise, intervals computed.
+        max_bytes: memory that enclosures may use.
+        on_round: told now and then how many intervals are done, how many wait, and the largest bound so far.
+
+    Raises:
+        Unsupported: an operation of the module or the loss has no rule; the message names where it stands. Nothing
+            was computed.
+        InvalidSetting: an unknown quantity, or a number out of range.
+
+    >>> from weightstring.problem.surfaces import Spike
+    >>> spike = Spike()
+    >>> chord = WeightString(spike, torch.stack(spike.ends))
+    >>> certificate = certify(spike, chord, threshold=0.83)
+    >>> certificate.holds, certificate.upper_bound >= spike.chord_maximum
+    (True, True)
+    """
+    _check(problem, threshold, tol, quantity, seconds, max_intervals, max_bytes)
+    started = time.perf_counter()
+    beads = string.beads
+    bound = bounds_of(problem, beads, quantity, max_bytes)
+    sampled = Sampled(_sampler(problem, beads, quantity), len(beads) - 1)
+    partition = bisect(bound, sampled, _whole(beads), threshold, tol, Budget(seconds, max_intervals), on_round)
+    return _certificate(problem, beads, quantity, threshold, tol, partition, time.perf_counter() - started)
+
+
+def bounds_of(problem: LossProblem, beads: Thetas, quantity: str, max_bytes: int) -> Callable[[Intervals], Tensor]:
+    """The function from intervals to upper bounds (I,)."""
+    if isinstance(problem, ModuleProblem):
+        return enclosing(problem, beads, quantity, max_bytes).bounds
+    if not isinstance(problem, Surface):
+        raise Unsupported(f"{type(problem).__name__}: only a ModuleProblem or an analytic surface can be certified")
+
+    def bound(intervals: Intervals) -> Tensor:
+        found = torch.empty(len(intervals), dtype=torch.float64, device=beads.device)
+        for segment in sorted(set(intervals.segments.tolist())):
+            mine = intervals.segments == segment
+            ends = beads[segment], beads[segment + 1]
+            found[mine] = problem.upper_bounds(*ends, intervals.low[mine], intervals.high[mine])
+        return found
+
+    return bound
+
+
+def _sampler(problem: LossProblem, beads: Thetas, quantity: str) -> Callable[[int, Tensor], Tensor]:
+    def measure(segment: int, ts: Tensor) -> Tensor:
+        a, b = beads[segment], beads[segment + 1]
+        if isinstance(problem, Along) and problem.shares_along:
+            return problem.measure_along(a, b, ts, [quantity])[quantity]
+        return problem.measure(torch.lerp(a, b, ts.to(a).unsqueeze(1)), [quantity])[quantity]
+
+    return measure
+
+
+def _whole(beads: Thetas) -> Intervals:
+    count = len(beads) - 1
+    return Intervals(
+        torch.arange(count, device=beads.device),
+        torch.zeros(count, dtype=torch.float64, device=beads.device),
+        torch.ones(count, dtype=torch.float64, device=beads.device),
+    )
+
+
+def _certificate(
+    problem: LossProblem,
+    beads: Thetas,
+    quantity: str,
+    threshold: float | None,
+    tol: float,
+    partition: Partition,
+    seconds: float,
+) -> Certificate:
+    assert isinstance(problem, ModuleProblem | Surface)
+    intervals = partition.intervals
+    columns = (intervals.segments, intervals.low, intervals.high, partition.bounds)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    pieces = tuple(Piece(segment, low, high, rounded_up(bound)) for segment, low, high, bound in rows)
+    return Certificate(
+        quantity=quantity,
+        evaluation=problem.evaluation,
+        upper_bound=max(piece.bound for piece in pieces),
+        threshold=threshold,
+        tolerance=tol,
+        largest_sample=partition.highest,
+        partition=pieces,
+        dtype="float64",
+        digests=digests_of(problem, beads, quantity),
+        versions=versions(),
+        seconds=seconds,
+    ).sealed()
+
+
+def _check(
+    problem: LossProblem,
+    threshold: float | None,
+    tol: float,
+    quantity: str,
+    seconds: float,
+    max_intervals: float,
+    max_bytes: int,
+) -> None:
+    if quantity not in problem.quantities:
+        raise InvalidSetting(f"quantity={quantity!r}: choose one of {', '.join(problem.quantities)}")
+    if threshold is not None and not math.isfinite(threshold):
+        raise InvalidSetting(f"threshold={threshold}: give a number, or None for a bound alone")
+    if not 0 < tol < math.inf:
+        raise InvalidSetting(f"tol={tol}: give a positive number, such as 1e-3")
+    for name, value in (("seconds", seconds), ("max_intervals", max_intervals), ("max_bytes", max_bytes)):
+        if not value > 0:
+            raise InvalidSetting(f"{name}={value}: give a positive number")
