@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
@@ -13,6 +14,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.pairs import Pair, Settings, connect_all
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
+from weightstring.refining import certified, kept, require_certifiable
 from weightstring.result import Result
 from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
 from weightstring.store import RunDirectory
@@ -20,6 +22,7 @@ from weightstring.store.records import Task as TaskRecord
 
 DEFAULT_STRATEGY = Greedy()
 DEFAULT_STOP = MaxBeads(64)
+CERTIFY_TOL = 1e-3
 
 
 def connect(
@@ -37,6 +40,8 @@ def connect(
     seed: int = 0,
     progress: bool | Display | None = None,
     task: TaskRecord | None = None,
+    certify: bool = False,
+    certify_seconds: float = math.inf,
 ) -> Result:
     """Search for a path from ``a`` to ``b`` on which the loss does not exceed ``threshold``.
 
@@ -57,6 +62,10 @@ def connect(
         seed: of the minibatches and everything else drawn at random.
         progress: True or False; by default only on a terminal. Or a display of your own.
         task: recorded in the manifest, for the command line to resume by.
+        certify: prove that the loss is at most the threshold on the whole string that was found, see
+            :func:`weightstring.certify`. Where the proof fails by a little the string is refined, until it holds.
+            Leave a margin between the ends and the threshold: an end exactly at it cannot be certified.
+        certify_seconds: when to stop proving.
 
     Returns:
         The outcome, the string and the search's history. Ctrl-C ends a search with the outcome
@@ -71,6 +80,7 @@ def connect(
         RunLocked: another process is writing to ``store``.
         StoreFailed: the disk refuses; what was written is kept.
         WorkerFailed: the workers of ``executor`` die again and again.
+        Unsupported: an operation of the module has no rule for certificates; before any search.
 
     >>> from weightstring.problem.surfaces import Ring
     >>> ring = Ring()
@@ -78,13 +88,15 @@ def connect(
     >>> result.connected, len(result.string) > 2
     (True, True)
     """
-    (result,) = connect_all(
-        problem,
-        [Pair(a, b, threshold, None if store is None else RunDirectory(store))],
-        Settings(strategy, stop, bind, recipe, executor, seed, task),
-        progress,
-    )
-    return result
+    directory = None if store is None else RunDirectory(store)
+    settings = Settings(strategy, stop, bind, recipe, executor, seed, task)
+    if certify:
+        require_certifiable(problem, bind)
+    (result,) = connect_all(problem, [Pair(a, b, threshold, directory)], settings, progress)
+    if not certify or not result.connected or (result.certificate and result.certificate.holds):
+        return result
+    found = certified(problem, result, settings, certify_seconds, CERTIFY_TOL, progress)
+    return found if directory is None else kept(directory, found)
 
 
 def connect_many(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from weightstring.arrays import finite_or_none, none_as_infinity
+from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
+from weightstring.certification.certificate import Certificate
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS, Connected, Maximum, Outcome, StringCurve, Unresolved, WeightString
+from weightstring.problem.digest import tensor_digest
 from weightstring.protocol import LossProblem
 from weightstring.store import ResultRecord, RoundRecord, RunDirectory
 from weightstring.store.records import CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
@@ -28,8 +30,9 @@ class Result:
         evaluation: ``"evaluate"``, or ``"train"`` where no evaluation set was given.
         beads_before_pruning: beads, ends counted, before superfluous ones were dropped.
         length_before: the string's length before it was shortened; None where it was not.
+        certificate: the proof of a bound over the whole string; None where none was asked for.
 
-    A maximum here is *sampled*: nothing below proves that the loss is no higher between the samples.
+    A maximum here is *sampled*: only ``certificate`` proves that the loss is no higher between the samples.
     """
 
     outcome: Outcome
@@ -41,6 +44,7 @@ class Result:
     names: tuple[str, ...]
     beads_before_pruning: int
     length_before: float | None = None
+    certificate: Certificate | None = None
 
     @property
     def connected(self) -> bool:
@@ -89,10 +93,11 @@ class Result:
 
     def __str__(self) -> str:
         string = self.string
+        proved = f"\n{self.certificate}" if self.certificate else ""
         return (
             f"{self.outcome}\n"
             f"threshold {self.threshold:.6g} on the {self.bound}, its largest sample {self.largest:.6g}; "
-            f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}"
+            f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}{proved}"
         )
 
 
@@ -181,7 +186,20 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None) -> Res
     beads = directory.string()
     if problem is not None:
         beads = beads.to(problem.device)
-    return from_record(record, WeightString(problem, beads, curve_from_record(record.string.curve)))
+    found = from_record(record, WeightString(problem, beads, curve_from_record(record.string.curve)))
+    return replace(found, certificate=certificate_in(directory, beads))
+
+
+def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None:
+    """The certificate of the run's own string (n, P); None where there is none, or only that of an earlier string.
+
+    Raises:
+        InvalidRun: it is damaged.
+    """
+    if not directory.certificate.exists():
+        return None
+    certificate = Certificate.load(directory.certificate)
+    return certificate if certificate.digests.get("beads") == tensor_digest(beads) else None
 
 
 def load(store: str | os.PathLike[str], problem: LossProblem | None = None) -> Result:

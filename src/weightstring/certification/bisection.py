@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -59,11 +59,11 @@ class Sampled:
 
     Args:
         measure: the loss at positions t (T,) of a segment.
-        segments: how many there are.
+        segments: which of them are looked at, in order.
     """
 
     measure: Callable[[int, Tensor], Tensor]
-    segments: int
+    segments: Sequence[int]
     places: Tensor = field(init=False)
     values: Tensor = field(init=False)
 
@@ -71,9 +71,9 @@ class Sampled:
         self.places = torch.empty(0, dtype=torch.float64)
         self.values = torch.empty(0, dtype=torch.float64)
         ts = torch.linspace(0, 1, FIRST_SAMPLES + 1, dtype=torch.float64)
-        for segment in range(self.segments):
+        for segment in self.segments:
             # Each bead once: its place as the end of one segment is that of the beginning of the next.
-            self._look(segment, ts if segment == self.segments - 1 else ts[:-1])
+            self._look(segment, ts[:-1] if segment + 1 in self.segments else ts)
 
     @property
     def highest(self) -> float:

@@ -153,10 +153,8 @@ def enclosing(problem: ModuleProblem, beads: Thetas, quantity: str, max_bytes: i
     Raises:
         Unsupported: an operation has no rule; the message names where it stands.
     """
-    net, criterion, examples, block = problem.traceable(quantity)
-    program = trace(net, criterion, examples)
-    for step in program.steps:
-        require_rule(step)
+    program = program_of(problem, quantity)
+    _, _, examples, block = problem.traceable(quantity)
     degree = 2 if any(step.op in SMOOTH for step in program.steps) else 1
     leaves = tuple(leaf.double() if leaf.is_floating_point() else leaf for leaf in examples.leaves)
     targets = examples.targets.double() if examples.targets.is_floating_point() else examples.targets
@@ -164,3 +162,16 @@ def enclosing(problem: ModuleProblem, beads: Thetas, quantity: str, max_bytes: i
     return Enclosing(
         program, beads.double(), problem.layout, Examples(leaves, targets, examples.keys), blocks, degree, max_bytes
     )
+
+
+def program_of(problem: ModuleProblem, quantity: str) -> Program:
+    """A quantity's operations, each of which has a rule.
+
+    Raises:
+        Unsupported: one has none; the message names where it stands.
+    """
+    net, criterion, examples, _ = problem.traceable(quantity)
+    program = trace(net, criterion, examples)
+    for step in program.steps:
+        require_rule(step)
+    return program

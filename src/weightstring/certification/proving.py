@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -70,11 +70,31 @@ def certify(
     """
     _check(problem, threshold, tol, quantity, seconds, max_intervals, max_bytes)
     started = time.perf_counter()
-    beads = string.beads
+    partition = partition_of(
+        problem, string.beads, threshold, tol, quantity, Budget(seconds, max_intervals), max_bytes, on_round
+    )
+    spent = time.perf_counter() - started
+    return certificate_of(
+        problem, string.beads, quantity, threshold, tol, pieces_of(partition), partition.highest, spent
+    )
+
+
+def partition_of(
+    problem: LossProblem,
+    beads: Thetas,
+    threshold: float | None,
+    tol: float,
+    quantity: str,
+    budget: Budget,
+    max_bytes: int = MAX_BYTES,
+    on_round: Progress = lambda done, waiting, largest: None,
+    segments: Sequence[int] | None = None,
+) -> Partition:
+    """Cut a string of beads (n, P) until the bounds reach their target; see :func:`certify`. None: all segments."""
+    segments = range(len(beads) - 1) if segments is None else segments
     bound = bounds_of(problem, beads, quantity, max_bytes)
-    sampled = Sampled(_sampler(problem, beads, quantity), len(beads) - 1)
-    partition = bisect(bound, sampled, _whole(beads), threshold, tol, Budget(seconds, max_intervals), on_round)
-    return _certificate(problem, beads, quantity, threshold, tol, partition, time.perf_counter() - started)
+    sampled = Sampled(_sampler(problem, beads, quantity), segments)
+    return bisect(bound, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
 
 
 def bounds_of(problem: LossProblem, beads: Thetas, quantity: str, max_bytes: int) -> Callable[[Intervals], Tensor]:
@@ -105,36 +125,38 @@ def _sampler(problem: LossProblem, beads: Thetas, quantity: str) -> Callable[[in
     return measure
 
 
-def _whole(beads: Thetas) -> Intervals:
-    count = len(beads) - 1
-    return Intervals(
-        torch.arange(count, device=beads.device),
-        torch.zeros(count, dtype=torch.float64, device=beads.device),
-        torch.ones(count, dtype=torch.float64, device=beads.device),
-    )
+def _whole(segments: Sequence[int], device: torch.device) -> Intervals:
+    zeros = torch.zeros(len(segments), dtype=torch.float64, device=device)
+    return Intervals(torch.tensor(segments, device=device), zeros, zeros + 1)
 
 
-def _certificate(
+def pieces_of(partition: Partition) -> tuple[Piece, ...]:
+    """A partition as a certificate holds it."""
+    intervals = partition.intervals
+    columns = (intervals.segments, intervals.low, intervals.high, partition.bounds)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return tuple(Piece(segment, low, high, rounded_up(bound)) for segment, low, high, bound in rows)
+
+
+def certificate_of(
     problem: LossProblem,
     beads: Thetas,
     quantity: str,
     threshold: float | None,
     tol: float,
-    partition: Partition,
+    pieces: tuple[Piece, ...],
+    largest_sample: float,
     seconds: float,
 ) -> Certificate:
+    """What pieces that cover a string of beads (n, P) prove."""
     assert isinstance(problem, ModuleProblem | Surface)
-    intervals = partition.intervals
-    columns = (intervals.segments, intervals.low, intervals.high, partition.bounds)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    pieces = tuple(Piece(segment, low, high, rounded_up(bound)) for segment, low, high, bound in rows)
     return Certificate(
         quantity=quantity,
         evaluation=problem.evaluation,
         upper_bound=max(piece.bound for piece in pieces),
         threshold=threshold,
         tolerance=tol,
-        largest_sample=partition.highest,
+        largest_sample=largest_sample,
         partition=pieces,
         dtype="float64",
         digests=digests_of(problem, beads, quantity),

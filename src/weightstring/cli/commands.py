@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from weightstring.arrays import Theta
-from weightstring.cli.main import DONE, INTERRUPTED, UNRESOLVED
+from weightstring.cli.main import DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
 from weightstring.cli.output import describe_unfinished, print_result
 from weightstring.cli.strategy import OPTIONS, given
 from weightstring.connection import connect as search
@@ -58,8 +58,10 @@ def demo(options: Namespace) -> int:
     threshold = DEMO_MARGIN * max(losses)
     a, b = ends
     with _resumable(out / "run", options):
-        result = search(problem, a, b, threshold, store=out / "run", seed=options.seed, task=Task(name="digits"))
-        return _conclude(result, out / "run", options.json)
+        result = search(
+            problem, a, b, threshold, store=out / "run", seed=options.seed, task=Task(name="digits"), certify=True
+        )
+        return _conclude(result, out / "run", options.json, certified=True)
 
 
 def train(options: Namespace) -> int:
@@ -97,8 +99,9 @@ def connect(options: Namespace) -> int:
             store=out,
             seed=options.seed,
             task=task,
+            certify=options.certify,
         )
-        return _conclude(result, out, options.json)
+        return _conclude(result, out, options.json, certified=options.certify)
 
 
 def minimax(options: Namespace) -> int:
@@ -229,17 +232,22 @@ def _workers(options: Namespace) -> Iterator[Processes | None]:
         yield pool
 
 
-def _conclude(result: Result, out: Path, as_json: bool) -> int:
-    """Write the page and print the result."""
+def _conclude(result: Result, out: Path, as_json: bool, certified: bool = False) -> int:
+    """Write the page and print the result; where it was to be certified, say by the exit code whether it is."""
     if isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted":
         raise KeyboardInterrupt
     write_report(out)
-    return _print(result, RunDirectory(out), as_json)
+    code = _print(result, RunDirectory(out), as_json)
+    proved = result.certificate is not None and result.certificate.holds
+    return NOT_CERTIFIED if certified and result.connected and not proved else code
 
 
 def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"run": str(directory.path), **msgspec.to_builtins(directory.result())}))
+        whole = {"run": str(directory.path), **msgspec.to_builtins(directory.result())}
+        if result.certificate is not None:
+            whole["certificate"] = msgspec.to_builtins(result.certificate)
+        print(json.dumps(whole))
     else:
         print_result(result, directory.path)
     return DONE if result.connected else UNRESOLVED

@@ -19,14 +19,20 @@ from typing import NoReturn
 from weightstring.cli.strategy import add_strategy
 from weightstring.errors import LevelNotReached, WeightstringError
 
-MODULES = {"compare": "comparison", "export": "merging", "merge": "merging"}
+MODULES = {
+    "certify": "certifying",
+    "compare": "comparison",
+    "export": "merging",
+    "merge": "merging",
+    "verify": "certifying",
+}
 """Where a command's function is, if not in ``commands.py``."""
 
-DONE, MISUSE, UNRESOLVED, INTERRUPTED = 0, 2, 3, 130
+DONE, MISUSE, UNRESOLVED, NOT_CERTIFIED, INTERRUPTED = 0, 2, 3, 4, 130
 
 EXIT_CODES = """\
 exit codes: 0 connected or done; 2 misuse, one line says what to do; 3 unresolved;
-130 interrupted, with the command that resumes."""
+4 certificate not reached or not verified; 130 interrupted, with the command that resumes."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -95,6 +101,11 @@ def build_parser() -> argparse.ArgumentParser:
     connect = commands.add_parser("connect", help="search for a path between two models")
     _add_search(connect)
     connect.add_argument("--threshold", type=_number, metavar="L0", help="(default: the larger end's own value)")
+    connect.add_argument(
+        "--certify",
+        action="store_true",
+        help="prove that the loss is at most L0 on the whole path; refine where it fails",
+    )
     add_strategy(connect)
 
     minimax = commands.add_parser("minimax", help="search for the lowest threshold that connects two models")
@@ -122,9 +133,37 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("run", metavar="RUN", help="its directory")
     report.add_argument("--out", metavar="PAGE", help="(default: report.html in the run's directory)")
 
+    _add_certify(commands.add_parser("certify", help="prove how high the loss is at most on a run's whole string"))
+    verify = commands.add_parser("verify", help="check a run's certificate again, by other means")
+    verify.add_argument("run", metavar="RUN", help="its directory")
+    verify.add_argument("--seconds", type=float, metavar="S", help="time at most (default: none)")
+    verify.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     _add_export(commands.add_parser("export", help="write a model on a run's string as a checkpoint"))
     _add_merge(commands.add_parser("merge", help="what merging the two models of a run is worth"))
     return parser
+
+
+def _add_certify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="its directory")
+    parser.add_argument("--threshold", type=_number, metavar="L0", help="what to prove (default: the run's own)")
+    parser.add_argument("--quantity", metavar="NAME", help="what to bound, such as error (default: what the run bound)")
+    parser.add_argument(
+        "--tol",
+        type=_number,
+        default=1e-3,
+        metavar="T",
+        help="how near to the largest sample where there is no threshold to reach, relative (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="(default: certificate.json in RUN, certificate-NAME.json where not the run's own)",
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help="time at most (default: none)")
+    parser.add_argument(
+        "--max-bytes", type=_positive, default=1 << 30, metavar="N", help="memory at most (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:

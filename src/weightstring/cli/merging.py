@@ -27,7 +27,7 @@ from weightstring.tasks import load_task
 def export(options: Namespace) -> int:
     """Write a model on the string as a checkpoint, with where it is from and what was measured there."""
     check_destination(Path(options.out))
-    problem, string, task = _opened(options.run)
+    problem, string, task = opened(options.run)
     s = _share(problem, string, options.at)
     theta = string.at(s)
     measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
@@ -46,7 +46,7 @@ def export(options: Namespace) -> int:
 
 def merge(options: Namespace) -> int:
     """Print what merging the run's two models is worth."""
-    problem, string, _ = _opened(options.run)
+    problem, string, _ = opened(options.run)
     merging = merging_of(problem, string, points=options.points, average=options.average)
     if options.json:
         print(json.dumps({"run": str(options.run), **_as_json(merging)}))
@@ -55,7 +55,7 @@ def merge(options: Namespace) -> int:
     return DONE
 
 
-def _opened(run: str) -> tuple[ModuleProblem, WeightString, Task]:
+def opened(run: str) -> tuple[ModuleProblem, WeightString, Task]:
     """A finished run's problem, built from its task, its string and the task."""
     directory = RunDirectory(run)
     directory.result()  # An unfinished run has no string: say so before a task's data are read.

@@ -45,6 +45,11 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("barriers, sampled", ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)),
         ("cost", f"{result.steps} gradient steps, {result.evaluations} evaluations, {result.seconds:.1f} s"),
     ]
+    if (certificate := result.certificate) is not None:
+        level = "" if certificate.threshold is None else f"; threshold {certificate.threshold:.6g} "
+        held = "" if certificate.holds is None else "held" if certificate.holds else "NOT reached"
+        said = f"{certificate.quantity} at most {certificate.upper_bound:.6g} on the whole string{level}{held}"
+        facts.insert(2, ("certified", f"{said}; {certificate.intervals} intervals, {certificate.seconds:.1f} s"))
     if result.length_before is not None:
         before = result.length_before / string.distance if string.distance else 1.0
         facts.insert(4, ("before shortening", f"{before:.4f} ({result.length_before:.4g} / {string.distance:.4g})"))

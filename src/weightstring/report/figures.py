@@ -24,6 +24,8 @@ SETS = {
     "holdout_": ("#2f9e74", "dot"),
 }
 THRESHOLD = "#e0475b"
+CERTIFIED = "#0f766e"
+CERTIFIED_BAND = "rgba(20, 160, 140, 0.18)"
 # No colour of the scale is near white or black: both themes must show the lowest and the highest loss.
 LOSS_SCALE = ((0.0, "#2c7fd1"), (0.4, "#8a63d2"), (0.7, "#d6508f"), (1.0, "#f2862f"))
 NOT_FINITE = "#8b919c"
@@ -198,6 +200,35 @@ def loss_figure(
     vertical = {"title": {"text": f"{metric} (log scale)"}, "type": "log"} if spread else {"title": {"text": metric}}
     figure.update_layout(hovermode="x unified", xaxis=horizontal | {"showgrid": False}, yaxis=vertical)
     return figure
+
+
+def draw_certified(
+    figure: go.Figure,
+    pieces: Sequence[tuple[float, float, float]],
+    curve: tuple[Sequence[float], Sequence[float | None]],
+) -> None:
+    """Draw a certificate's upper bounds as a band above the sampled curve.
+
+    Args:
+        figure: of the quantity that is certified.
+        pieces: (from, to, bound), in order along the string, from 0 to 1.
+        curve: the sampled quantity, arc lengths and values.
+
+    >>> curve = CurveRecord(s=(0.0, 1.0), segment=(0, 0), t=(0.0, 1.0), values={"loss": (0.1, 0.2)})
+    >>> figure = loss_figure(curve)
+    >>> draw_certified(figure, [(0.0, 0.5, 0.2), (0.5, 1.0, 0.25)], (curve.s, curve.values["loss"]))
+    >>> figure.data[-1].name
+    'certified upper bound'
+    """
+    figure.add_scatter(
+        x=curve[0], y=curve[1], mode="lines", line={"width": 0}, showlegend=False, hoverinfo="skip",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[s for low, high, _ in pieces for s in (low, high)],
+        y=[bound for *_, bound in pieces for _ in range(2)],
+        name="certified upper bound", mode="lines", line={"color": CERTIFIED, "width": 1},
+        fill="tonexty", fillcolor=CERTIFIED_BAND, hovertemplate="at most %{y:.6g}",
+    )  # fmt: skip
 
 
 def string_figure(curve: CurveRecord, beads: Thetas) -> go.Figure:

@@ -7,6 +7,8 @@ policy forbids any request) and a pure function of its arguments: the same run g
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import accumulate
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,9 +16,18 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from weightstring.arrays import Thetas
+from weightstring.certification import Certificate
 from weightstring.errors import InvalidRun
 from weightstring.path.outcome import ADVICE
-from weightstring.report.figures import loss_figure, metrics, quantity_label, string_figure, theme
+from weightstring.report.figures import (
+    draw_certified,
+    loss_figure,
+    metrics,
+    quantity_label,
+    split_quantity,
+    string_figure,
+    theme,
+)
 from weightstring.report.history import depth_figure
 from weightstring.store.records import Manifest, ResultRecord
 
@@ -29,13 +40,14 @@ BARRIERS = {
 }
 
 
-def render(manifest: Manifest, result: ResultRecord, beads: Thetas) -> str:
+def render(manifest: Manifest, result: ResultRecord, beads: Thetas, certificate: Certificate | None = None) -> str:
     """Render a run as one HTML page that needs no network.
 
     Args:
         manifest: what determined the run.
         result: its verdict and numbers.
         beads: the models of its string (B, P), the ends included, in order.
+        certificate: the proof of a bound over this string, if there is one.
 
     Returns:
         The page, to be written as UTF-8.
@@ -51,6 +63,8 @@ def render(manifest: Manifest, result: ResultRecord, beads: Thetas) -> str:
         loss_figure(curve, name, threshold=result.threshold, bound=bound, measured_on=measured_on)
         for name in metrics(curve)
     ]
+    if certificate is not None:
+        _draw_bound(loss_figures, metrics(curve), certificate, result)
     sampled = list(zip(*(curve.values[name] for name in bound), strict=True))
     return _pages.get_template("page.html").render(
         manifest=manifest,
@@ -65,6 +79,7 @@ def render(manifest: Manifest, result: ResultRecord, beads: Thetas) -> str:
         metrics=metrics(curve),
         barriers=[(name, result.string.barriers[name], text) for name, text in BARRIERS.items()],
         samples=len(sampled),
+        certificate=certificate,
         over=sum(any(is_over(value, result.threshold) for value in point) for point in sampled),
         figures={
             "loss": [_plain_figure(figure) for figure in loss_figures],
@@ -73,6 +88,28 @@ def render(manifest: Manifest, result: ResultRecord, beads: Thetas) -> str:
             "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
         },
         plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _draw_bound(figures: list[go.Figure], names: Sequence[str], certificate: Certificate, result: ResultRecord) -> None:
+    curve = result.string.curve
+    metric = split_quantity(certificate.quantity, curve.values)[1]
+    if metric not in names:
+        return
+    lengths = [segment.length for segment in result.string.segments]
+    whole = sum(lengths) or 1.0
+    starts = [before / whole for before in accumulate(lengths, initial=0.0)]
+    draw_certified(
+        figures[names.index(metric)],
+        [
+            (
+                starts[p.segment] + p.low * lengths[p.segment] / whole,
+                starts[p.segment] + p.high * lengths[p.segment] / whole,
+                p.bound,
+            )
+            for p in certificate.partition
+        ],
+        (curve.s, curve.values[certificate.quantity]),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from weightstring.errors import InvalidRun
 from weightstring.report.page import render
+from weightstring.result import certificate_in
 from weightstring.store import RunDirectory, replace_file
 
 
@@ -25,7 +26,8 @@ def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None
     """
     directory = RunDirectory(run)
     path = Path(out) if out is not None else directory.path / "report.html"
-    page = render(directory.manifest(), directory.result(), directory.string())
+    beads = directory.string()
+    page = render(directory.manifest(), directory.result(), beads, certificate_in(directory, beads))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, page.encode())

@@ -53,6 +53,15 @@ class RunDirectory:
         return self._has("manifest.json")
 
     @property
+    def certificate(self) -> Path:
+        """Where the proof of a bound over the whole string lies, if there is one."""
+        return self.certificate_of("")
+
+    def certificate_of(self, quantity: str) -> Path:
+        """Where that of another question than the run's own lies; the quantity names it."""
+        return self.path / (f"certificate-{quantity}.json" if quantity else "certificate.json")
+
+    @property
     def finished(self) -> bool:
         """Whether a verdict was written."""
         return self._has("result.json")

@@ -1,0 +1,73 @@
+"""Proofs on the command line: certify a finished run's string."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from weightstring.certification import certify as prove
+from weightstring.cli.main import DONE, NOT_CERTIFIED
+from weightstring.cli.merging import opened
+from weightstring.path import Bound
+from weightstring.refining import only_quantity
+from weightstring.store import RunDirectory
+
+
+def certify(options: Namespace) -> int:
+    """Prove how high the loss is at most on the whole string, and keep the certificate in the run's directory."""
+    directory = RunDirectory(options.run)
+    problem, string, _ = opened(options.run)
+    manifest = directory.manifest()
+    quantity = options.quantity or only_quantity(Bound(problem, manifest.bind).names)
+    binding = quantity in Bound(problem, manifest.bind).names
+    threshold = options.threshold if options.threshold is not None else manifest.threshold if binding else None
+    # What answers another question than the run's own does not take the place of its certificate.
+    own = binding and threshold == manifest.threshold
+    out = Path(options.out) if options.out else directory.certificate_of("" if own else quantity)
+    with _telling() as tell:
+        certificate = prove(
+            problem,
+            string,
+            threshold,
+            tol=options.tol,
+            quantity=quantity,
+            seconds=math.inf if options.seconds is None else options.seconds,
+            max_bytes=options.max_bytes,
+            on_round=tell,
+        )
+    certificate.save(out)
+    if options.json:
+        print(json.dumps({"run": str(directory.path), **msgspec.to_builtins(certificate)}))
+    else:
+        print(certificate)
+        if certificate.holds is False:
+            segment, low, high, bound = certificate.loosest
+            print(f"loosest: {bound:.6g} between beads {segment} and {segment + 1}, t from {low:.6g} to {high:.6g}")
+        print(f"kept in {out}, {certificate.seconds:.1f} s")
+    return NOT_CERTIFIED if certificate.holds is False else DONE
+
+
+@contextmanager
+def _telling() -> Iterator[Callable[[int, int, float], None]]:
+    """A line on a terminal that says how far a proof is, and goes when it ends."""
+    shown = 0.0
+
+    def tell(done: int, waiting: int, largest: float) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and time.monotonic() - shown > 0.2:
+            shown = time.monotonic()
+            print(f"\r{done} intervals proved, {waiting} waiting, bound {largest:.6g}\x1b[K", end="", file=sys.stderr)
+
+    try:
+        yield tell
+    finally:
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr)
