@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Processes,
         Shortened,
     )
+    from weightstring.verification import Verification, verify
 
 _HOMES = {
     "comparison": ("compare",),
@@ -78,6 +79,7 @@ _HOMES = {
     "protocol": ("LossProblem", "Recipe"),
     "report": ("write_report",),
     "result": ("Result", "load"),
+    "verification": ("Verification", "verify"),
     "search": (
         "AutoNEB",
         "Bezier",
@@ -128,6 +130,7 @@ __all__ = [
     "TaskError",
     "Unresolved",
     "Unsupported",
+    "Verification",
     "WeightString",
     "WeightstringError",
     "WorkerFailed",
@@ -141,6 +144,7 @@ __all__ = [
     "merge",
     "minimax",
     "random_pair",
+    "verify",
     "write_report",
 ]
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import weightstring as ws
 from weightstring.certification.enclosing import Enclosing, enclosing
 from weightstring.certification.intervals import Intervals
+from weightstring.verification.replay import Replay
 
 EXAMPLES = 24
 INTERVALS = 48
@@ -213,3 +214,25 @@ def test_bounds_meet_the_values_on_narrow_intervals(name: str) -> None:
     values = problem.measure(beads[0] * (1 - low.unsqueeze(1)) + beads[1] * low.unsqueeze(1))["loss"]
     excess = (enclosed.bounds(narrow) - values) / (1 + values.abs())
     assert float(excess.max()) < 1e-3
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_second_implementation_proves_the_same(name: str) -> None:
+    problem, beads, _ = build(name, 4)
+    string = ws.WeightString(problem, beads[:3])
+    certificate = ws.certify(problem, string, quantity=CASES[name].quantity, tol=0.03, max_intervals=400)
+    verification = ws.verify(problem, string, certificate)
+    assert verification.ok, verification
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_bound_of_the_second_implementation_is_below_a_value(name: str) -> None:
+    problem, beads, _ = build(name, 5)
+    replay = Replay(problem, CASES[name].quantity)
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(12):
+        low, high = sorted(torch.rand(2, generator=generator).tolist())
+        a, b = beads[int(torch.randint(4, (), generator=generator))], beads[4]
+        ts = torch.linspace(low, high, PLACES).double().unsqueeze(1)
+        values = problem.measure(a * (1 - ts) + b * ts, [CASES[name].quantity])[CASES[name].quantity]
+        assert replay.bound(a.numpy(), b.numpy(), low, high) >= float(values.max()) * (1 - 1e-13) - 1e-13

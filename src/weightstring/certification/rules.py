@@ -433,9 +433,9 @@ def add(call: Call, x: object, y: object, alpha: float = 1) -> object:
 
 def _add_bounds(call: Call, x: object, y: object, alpha: float) -> Bounds:
     if isinstance(x, Bounds) and isinstance(y, int | float):
-        return Bounds(x.ends + alpha * y)
+        return Bounds(x.ends + alpha * y * call.rows.share)
     if isinstance(y, Bounds) and isinstance(x, int | float) and alpha >= 0:
-        return Bounds(x + alpha * y.ends)
+        return Bounds(x * call.rows.share + alpha * y.ends)
     if isinstance(x, Bounds) and isinstance(y, Bounds) and alpha >= 0:
         return Bounds(x.ends + alpha * y.ends)
     raise call.refuse("it combines a loss with what is none, or subtracts one")

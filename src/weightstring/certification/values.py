@@ -114,6 +114,11 @@ class Rows:
     population: Population
     rows: Int64[Tensor, " n"]
 
+    @property
+    def share(self) -> float:
+        """Of all examples, these: what a constant added to the mean counts for."""
+        return len(self.rows) / len(self.population.targets)
+
     def scales(self, key: str = "", weigh: Callable[[Tensor], Tensor] | None = None) -> Float64[Tensor, " n"]:
         """What their losses are multiplied by in the mean."""
         return self.population.scales(key, weigh)[self.rows]

@@ -9,16 +9,19 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
 
+from weightstring.certification import Certificate
 from weightstring.certification import certify as prove
 from weightstring.cli.main import DONE, NOT_CERTIFIED
 from weightstring.cli.merging import opened
 from weightstring.path import Bound
 from weightstring.refining import only_quantity
 from weightstring.store import RunDirectory
+from weightstring.verification import verify as check
 
 
 def certify(options: Namespace) -> int:
@@ -53,6 +56,24 @@ def certify(options: Namespace) -> int:
             print(f"loosest: {bound:.6g} between beads {segment} and {segment + 1}, t from {low:.6g} to {high:.6g}")
         print(f"kept in {out}, {certificate.seconds:.1f} s")
     return NOT_CERTIFIED if certificate.holds is False else DONE
+
+
+def verify(options: Namespace) -> int:
+    """Check a run's certificate again, by other arithmetic."""
+    directory = RunDirectory(options.run)
+    problem, string, _ = opened(options.run)
+    certificate = Certificate.load(options.certificate or directory.certificate)
+    seconds = math.inf if options.seconds is None else options.seconds
+    with _telling() as tell:
+        verification = check(
+            problem, string, certificate, seconds=seconds, on_interval=lambda done, n: tell(done, n - done, math.nan)
+        )
+    if options.json:
+        print(json.dumps({"run": str(directory.path), **asdict(verification)}))
+    else:
+        print(certificate)
+        print(verification)
+    return DONE if verification.ok else NOT_CERTIFIED
 
 
 @contextmanager

@@ -136,6 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_certify(commands.add_parser("certify", help="prove how high the loss is at most on a run's whole string"))
     verify = commands.add_parser("verify", help="check a run's certificate again, by other means")
     verify.add_argument("run", metavar="RUN", help="its directory")
+    verify.add_argument("--certificate", metavar="FILE", help="(default: certificate.json in RUN)")
     verify.add_argument("--seconds", type=float, metavar="S", help="time at most (default: none)")
     verify.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     _add_export(commands.add_parser("export", help="write a model on a run's string as a checkpoint"))

@@ -1,0 +1,197 @@
+"""Losses of lines: each a mean of functions that are convex in s, so that its larger end bounds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightstring.verification.lines import Array, Given, Line, add, gamma, scale
+from weightstring.verification.operations import At, Loss, NotVerifiable, line_of, operation
+
+MEAN = 1
+
+
+class LogProbabilities(NamedTuple):
+    """log softmax over axis 1."""
+
+    logits: Line
+
+
+class Winner(NamedTuple):
+    """argmax over axis 1."""
+
+    logits: Line
+
+
+class Missed(NamedTuple):
+    """Which examples may be wrong somewhere."""
+
+    possible: NDArray[np.bool_]
+
+
+def _ends(x: Line) -> Array:
+    """(2, n, ...): an upper line at s = −1 and 1."""
+    return np.stack([x.value - x.slope + x.error, x.value + x.slope + x.error])
+
+
+def _mean(losses: Array, scales: Array) -> Loss:
+    """(2, n, ...) → the share of the mean, its rounding added."""
+    each = losses.reshape(*losses.shape[:2], -1).mean(2) if losses.ndim > 2 else losses
+    return Loss(each @ scales + gamma(len(scales) + losses[0, 0].size) * (np.abs(each) @ scales + scales.sum()))
+
+
+def _require_mean(reduction: int) -> None:
+    if reduction != MEAN:
+        raise NotVerifiable("its reduction is not 'mean'")
+
+
+def _log_sum_exp(z: Array, axis: int) -> Array:
+    top = z.max(axis, keepdims=True)
+    found: Array = (top + np.log(np.exp(z - top).sum(axis, keepdims=True))).squeeze(axis)
+    found += gamma(z.shape[axis]) * (1 + np.abs(z).max(axis))
+    return found
+
+
+def _above_mixture(z: Line, q: Array) -> Line:
+    """z_j − Σ_k q_k z_k; z_j's own error counts (1 − q_j) times."""
+    value, slope = (part - (part * q).sum(1, keepdims=True) for part in (z.value, z.slope))
+    error = (1 - q) * z.error + (q * z.error).sum(1, keepdims=True) - q * z.error
+    return Line(value, slope, error).rounded(4 * z.size, q.shape[1])
+
+
+@operation("cross_entropy_loss.default")
+def cross_entropy(
+    at: At,
+    logits: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: int = 1,
+    ignored: int = -100,
+    smoothing: float = 0.0,
+) -> Loss:
+    """Σ_c w_c q_c (−log p_c) = (Σ w q)·logsumexp_j(z_j − mean of z by w q)."""
+    _require_mean(reduction)
+    z, y = line_of(logits), target.values
+    if z.value.ndim != 2:
+        raise NotVerifiable("its outputs are not (examples, classes)")
+    classes = z.value.shape[1]
+    costs = np.ones(classes) if weight is None else np.asarray(weight, dtype=np.float64)
+    if (costs < 0).any():
+        raise NotVerifiable("a class weight is negative")
+    if np.issubdtype(y.dtype, np.floating):
+        q = np.asarray(y, dtype=np.float64)
+        scales = at.scales(None)
+    else:
+        counted = y != ignored
+        q = np.eye(classes)[np.where(counted, y, 0)] * counted[:, None]
+        scales = at.scales(lambda all_y: np.where(all_y == ignored, 0.0, costs[np.where(all_y == ignored, 0, all_y)]))
+    q = ((1 - smoothing) * q + smoothing / classes * q.sum(1, keepdims=True)) * costs
+    total = q.sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mixture = np.where(total[:, None] > 0, q / total[:, None], 1 / classes)
+    losses = _log_sum_exp(_ends(_above_mixture(z, mixture)), 2)
+    return _mean(losses, scales * total)
+
+
+@operation("log_softmax.int")
+def log_softmax(at: At, logits: Any, axis: int, dtype: Any = None) -> LogProbabilities:
+    """Kept for a loss."""
+    if len(at.shape) != 2 or axis % 2 != 1:
+        raise NotVerifiable("its outputs are not (examples, classes)")
+    return LogProbabilities(line_of(logits))
+
+
+@operation("nll_loss_nd.default", "nll_loss.default")
+def negative_log_likelihood(
+    at: At, given: Any, target: Any, weight: Any = None, reduction: int = 1, ignored: int = -100
+) -> Loss:
+    """Of log softmax."""
+    if not isinstance(given, LogProbabilities):
+        raise NotVerifiable("its input is not a log softmax")
+    return cross_entropy(at, given.logits, target, weight, reduction, ignored)
+
+
+def _of_distance(at: At, loss: Callable[[Array], Array], x: Any, target: Any, reduction: int) -> Loss:
+    _require_mean(reduction)
+    difference = add(line_of(x), line_of(target), -1.0)
+    distances = np.stack([np.abs(difference.value + s * difference.slope) + difference.error for s in (-1, 1)])
+    return _mean(loss(distances), at.scales(None))
+
+
+@operation("mse_loss.default")
+def squared(at: At, x: Any, target: Any, reduction: int = 1) -> Loss:
+    """Squared distance."""
+    return _of_distance(at, np.square, x, target, reduction)
+
+
+@operation("l1_loss.default")
+def absolute(at: At, x: Any, target: Any, reduction: int = 1) -> Loss:
+    """Distance."""
+    return _of_distance(at, np.abs, x, target, reduction)
+
+
+@operation("huber_loss.default")
+def huber(at: At, x: Any, target: Any, reduction: int = 1, delta: float = 1.0) -> Loss:
+    """Squared near, linear far."""
+    return _of_distance(at, lambda d: np.where(d < delta, d * d / 2, delta * (d - delta / 2)), x, target, reduction)
+
+
+@operation("smooth_l1_loss.default")
+def smooth_l1(at: At, x: Any, target: Any, reduction: int = 1, beta: float = 1.0) -> Loss:
+    """Squared near, linear far."""
+    return _of_distance(at, lambda d: np.where(d < beta, d * d / (2 * beta), d - beta / 2), x, target, reduction)
+
+
+@operation("binary_cross_entropy_with_logits.default")
+def binary(at: At, x: Any, target: Any, weight: Any = None, positive: Any = None, reduction: int = 1) -> Loss:
+    """log(exp((1 − y)z) + exp(−yz)), or its two terms apart."""
+    _require_mean(reduction)
+    z, y = line_of(x), np.asarray(target.values, dtype=np.float64)
+    if ((y < 0) | (y > 1)).any():
+        raise NotVerifiable("a target is outside [0, 1]")
+    up, down = _ends(z), _ends(scale(z, -1.0))
+    if positive is None:
+        losses = np.logaddexp((1 - y) * up, y * down)
+    else:
+        losses = (1 - y) * np.logaddexp(0, up) + np.asarray(positive, dtype=np.float64) * y * np.logaddexp(0, down)
+    losses = losses + gamma(0) * (1 + np.abs(up) + np.abs(down))
+    return _mean(losses if weight is None else losses * np.asarray(weight, dtype=np.float64), at.scales(None))
+
+
+@operation("argmax.default")
+def argmax(at: At, logits: Any, axis: int | None = None, keep: bool = False) -> Winner:
+    """The class that wins."""
+    z = line_of(logits)
+    if axis is None or z.value.ndim != 2 or axis % 2 != 1 or keep:
+        raise NotVerifiable("it is not the class of each example")
+    return Winner(z)
+
+
+@operation("ne.Tensor")
+def differs(at: At, one: Any, other: Any) -> Missed:
+    """Where another class may reach the right one."""
+    winner, target = (one, other) if isinstance(one, Winner) else (other, one)
+    if not (isinstance(winner, Winner) and isinstance(target, Given) and target.values.ndim == 1):
+        raise NotVerifiable("it compares other than classes with targets")
+    right = np.eye(winner.logits.value.shape[1])[target.values]
+    highest = _above_mixture(winner.logits, right).high
+    reached: NDArray[np.bool_] = np.asarray((np.where(right > 0, -np.inf, highest) >= 0).any(1))
+    return Missed(reached)
+
+
+@operation("mean.default")
+def mean(at: At, x: Any, dtype: Any = None) -> Loss:
+    """Over everything."""
+    if isinstance(x, Loss):
+        return x
+    if isinstance(x, Missed):
+        return _mean_of_counts(x.possible, at.scales(None))
+    return _mean(_ends(line_of(x)), at.scales(None))
+
+
+def _mean_of_counts(possible: NDArray[np.bool_], scales: Array) -> Loss:
+    share = float(possible @ scales) * (1 + gamma(len(scales)))
+    return Loss(np.array([share, share]))
