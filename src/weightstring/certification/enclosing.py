@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import accumulate
 from math import prod
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float64, Int64
@@ -16,6 +17,7 @@ from torch import Tensor
 from weightstring.arrays import Thetas
 from weightstring.certification.enclosure import Enclosure
 from weightstring.certification.intervals import Intervals, Weights
+from weightstring.certification.products import Kept, Products
 from weightstring.certification.program import TRACED, Program, Ref, trace
 from weightstring.certification.rounding import UPWARDS
 from weightstring.certification.rules import RULES, SMOOTH, Call, require_rule
@@ -30,6 +32,9 @@ DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "
 
 BLOCK = 2**19
 """Numbers in the largest array of one pass: what stays in a processor's cache."""
+
+_TRACED: WeakKeyDictionary[ModuleProblem, dict[str, Program]] = WeakKeyDictionary()
+"""A problem never changes, and tracing one takes longer than many a proof."""
 
 ARRAYS = 24
 """Arrays of that size that are alive at once, at most, a pass's temporaries counted."""
@@ -75,6 +80,16 @@ class Enclosing:
         return torch.arange(len(targets), device=targets.device)
 
     @cached_property
+    def sorted(self) -> Examples:
+        """The examples in that order."""
+        return self.examples.take(self.order)
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What first layers make of the inputs, within a third of the memory."""
+        return Kept(self.max_bytes // 3)
+
+    @cached_property
     def width(self) -> int:
         """Numbers that the largest activation of one example has."""
         return max(prod(step.shape[1:]) for step in self.program.steps if step.shape[:1] == (TRACED,))
@@ -98,15 +113,20 @@ class Enclosing:
         parameters = self._weights(beads)
         kept: dict[str, Any] = {}
         total = torch.zeros(2, len(intervals), dtype=torch.float64, device=beads.device)
+        products = Products(self.kept, used.tolist())
         for rows in self._rows(len(intervals)):
-            total += self._run(inner, parameters, rows, kept).ends
+            total += self._run(inner, parameters, rows, kept, products).ends
         return total.amax(0) * torch.where(total.amax(0) >= 0, UPWARDS, 2 - UPWARDS)
 
-    def _rows(self, intervals: int) -> list[Tensor]:
+    def _rows(self, intervals: int) -> list[Rows]:
         by_cache = BLOCK // (self.width * intervals)
         by_memory = self.max_bytes // (2 * 8 * ARRAYS * self.width * intervals)
         size = max(1, min(max(by_cache, 32), by_memory))
-        return list(torch.split(self.order, size))
+        parts = torch.split(self.order, size)
+        return [
+            Rows(self.population, part, start)
+            for part, start in zip(parts, range(0, len(self.order), size), strict=True)
+        ]
 
     def _weights(self, beads: Thetas) -> dict[str, Weights]:
         pieces = torch.split(beads, [entry.size for entry in self.layout.entries], dim=1)
@@ -118,15 +138,20 @@ class Enclosing:
         return {name: named[full] for name, full in self.program.parameters.items() if full in named}
 
     def _run(
-        self, intervals: Intervals, parameters: Mapping[str, Weights], rows: Tensor, kept: dict[str, Any]
+        self,
+        intervals: Intervals,
+        parameters: Mapping[str, Weights],
+        rows: Rows,
+        kept: dict[str, Any],
+        products: Products,
     ) -> Bounds:
-        part = self.examples.take(rows)
+        part = self.sorted.take(slice(rows.start, rows.start + len(rows.rows)))
         values: dict[str, object] = {**self.program.constants, **parameters}
-        values |= {name: Data(leaf, name) for name, leaf in zip(self.program.leaves, part.leaves, strict=True)}
+        for name, leaf, whole in zip(self.program.leaves, part.leaves, self.sorted.leaves, strict=True):
+            values[name] = Data(leaf, name, lambda whole=whole: whole)  # type: ignore[misc]
         values[self.program.targets] = Data(part.targets, self.program.targets)
-        at = Rows(self.population, rows)
         for step in self.program.steps:
-            call = Call(step, intervals, self.degree, at, step.name in self.deferred, kept)
+            call = Call(step, intervals, self.degree, rows, step.name in self.deferred, kept, products)
             values[step.name] = RULES[step.op](call, *_filled(step.args, values), **_filled(step.kwargs, values))
             for name in step.last_used:
                 values.pop(name, None)
@@ -170,8 +195,11 @@ def program_of(problem: ModuleProblem, quantity: str) -> Program:
     Raises:
         Unsupported: one has none; the message names where it stands.
     """
-    net, criterion, examples, _ = problem.traceable(quantity)
-    program = trace(net, criterion, examples)
-    for step in program.steps:
-        require_rule(step)
-    return program
+    traced = _TRACED.setdefault(problem, {})
+    if quantity not in traced:
+        net, criterion, examples, _ = problem.traceable(quantity)
+        program = trace(net, criterion, examples)
+        for step in program.steps:
+            require_rule(step)
+        traced[quantity] = program
+    return traced[quantity]

@@ -14,6 +14,7 @@ from weightstring.certification import losses, piecewise, pooling, smooth
 from weightstring.certification.enclosure import Enclosure
 from weightstring.certification.intervals import Intervals, Weights
 from weightstring.certification.linear import Apply, LinearMap, convolution, fully_connected
+from weightstring.certification.products import Products
 from weightstring.certification.program import TRACED, Step
 from weightstring.certification.rounding import ELEMENTWISE
 from weightstring.certification.values import Bounds, Data, Decision, Logits, LogProbabilities, Rows, Wrong
@@ -31,6 +32,7 @@ class Call:
         rows: the examples at hand.
         deferred: whether only a loss reads the result, which then does the operation itself.
         kept: what is the same for all examples, by step.
+        products: what layers make of the inputs at the beads in play.
     """
 
     step: Step
@@ -39,6 +41,7 @@ class Call:
     rows: Rows
     deferred: bool
     kept: dict[str, Any]
+    products: Products
 
     def prepared(self, build: Callable[[], LinearMap]) -> LinearMap:
         """The step's map for these intervals, built once for all examples."""
@@ -128,7 +131,7 @@ def _layer(call: Call, x: object, weight: object, bias: object, apply: Apply, ax
         raise call.refuse("its weight is computed by the module or frozen")
     layer = call.prepared(lambda: LinearMap(apply, weight, bias, call.intervals, call.degree, axis))
     if isinstance(x, Data):
-        products = apply(x.values.double().unsqueeze(0).expand(len(weight.beads), *x.values.shape), weight.beads)
+        products = call.products.of(call.step.name, x, apply, weight, call.rows)
         size = torch.full((len(call.intervals),), _largest(x.values), dtype=torch.float64, device=x.values.device)
         return layer.of_constant(products, size)
     hidden = call.enclosed(x)
@@ -324,7 +327,12 @@ def reshape(call: Call, x: object, *_: object) -> object:
     if not shape or shape[0] != TRACED:
         raise call.refuse("it combines different examples")
     if isinstance(x, Data):
-        return Data(x.values.reshape(len(x.values), *shape[1:]), f"{x.origin}/{call.step.name}")
+        whole = x.whole
+        return Data(
+            x.values.reshape(len(x.values), *shape[1:]),
+            f"{x.origin}/{call.step.name}",
+            None if whole is None else lambda: whole().reshape(-1, *shape[1:]),
+        )
     return call.enclosed(x).each(lambda v: v.reshape(*v.shape[:2], *shape[1:]))
 
 

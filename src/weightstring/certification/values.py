@@ -24,6 +24,8 @@ class Data:
 
     values: Tensor
     origin: str
+    whole: Callable[[], Tensor] | None = None
+    """The same of all examples, in their order; None where that is not at hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +111,12 @@ class Rows:
     Args:
         population: all of them.
         rows: (n,) which ones.
+        start: where they begin in the order in which all are gone through.
     """
 
     population: Population
     rows: Int64[Tensor, " n"]
+    start: int = 0
 
     @property
     def share(self) -> float:

@@ -18,6 +18,7 @@ from weightstring.certification import Certificate
 from weightstring.certification import certify as prove
 from weightstring.cli.main import DONE, NOT_CERTIFIED
 from weightstring.cli.merging import opened
+from weightstring.errors import InvalidRun
 from weightstring.path import Bound
 from weightstring.refining import only_quantity
 from weightstring.store import RunDirectory
@@ -63,6 +64,11 @@ def verify(options: Namespace) -> int:
     directory = RunDirectory(options.run)
     problem, string, _ = opened(options.run)
     certificate = Certificate.load(options.certificate or directory.certificate)
+    if options.certificate is None and certificate.threshold != (threshold := directory.manifest().threshold):
+        raise InvalidRun(
+            f"{directory.certificate}: its threshold is {certificate.threshold!r}, the run's {threshold!r}: "
+            f"the file was changed; weightstring certify {options.run} makes a new one"
+        )
     seconds = math.inf if options.seconds is None else options.seconds
     with _telling() as tell:
         verification = check(
@@ -71,7 +77,8 @@ def verify(options: Namespace) -> int:
     if options.json:
         print(json.dumps({"run": str(directory.path), **asdict(verification)}))
     else:
-        print(certificate)
+        if verification.ok:
+            print(certificate)
         print(verification)
     return DONE if verification.ok else NOT_CERTIFIED
 

@@ -90,7 +90,8 @@ def verify(
     if not failures:
         try:
             bound = _bound(problem, string, certificate.quantity)
-            failures += _of_values(problem, string, certificate, bound)
+            if isinstance(problem, ModuleProblem):
+                failures += _of_values(problem, string, certificate, bound)
             for piece in certificate.partition if not failures else ():
                 if time.perf_counter() - started > seconds:
                     failures.append(f"{len(certificate.partition) - proved} intervals were not checked in time")
@@ -167,7 +168,7 @@ def _bound(problem: LossProblem, string: WeightString, quantity: str) -> Bound:
     return bound
 
 
-def _of_values(problem: LossProblem, string: WeightString, certificate: Certificate, bound: Bound) -> list[str]:
+def _of_values(problem: ModuleProblem, string: WeightString, certificate: Certificate, bound: Bound) -> list[str]:
     """Whether what is computed here is what the problem measures: at both ends and in the middle."""
     beads = string.beads
     last = len(beads) - 2

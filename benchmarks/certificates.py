@@ -1,0 +1,107 @@
+"""What a certificate costs beside a 25-point grid of the same segments, and how many intervals it takes.
+
+python benchmarks/certificates.py [--repeats 5]
+
+Two independently trained networks to a tolerance of 1e-3 of the largest sample, and the neighbouring beads of a
+finished string under its threshold. The grid is ``ws.loss_curve`` in the network's own dtype, float32, which shares
+a wide first layer among its points; certificates are float64.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+from measuring import keep
+from sklearn.datasets import load_digits
+from torch import nn
+
+import weightstring as ws
+from weightstring.tasks import load_task
+
+GRID = torch.linspace(0, 1, 25, dtype=torch.float64)
+
+
+def digits(net: nn.Module, *shape: int) -> ws.ModuleProblem:
+    """The loss of a network on all 1797 digits."""
+    data = load_digits()
+    inputs = torch.tensor(data.data / 16, dtype=torch.float32).view(-1, *shape)
+    return ws.ModuleProblem(net, nn.functional.cross_entropy, (inputs, torch.tensor(data.target)))
+
+
+def mlp(hidden: int) -> nn.Sequential:
+    """64-64-…-10."""
+    layers = [part for _ in range(hidden) for part in (nn.Linear(64, 64), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(64, 10))
+
+
+def cnn() -> nn.Sequential:
+    """Two convolutions with pooling."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+def row(name: str, problem: ws.ModuleProblem, string: ws.WeightString, threshold: float | None, repeats: int) -> dict:
+    """Both sides in turn, medians."""
+    segments = len(string) - 1
+    certificate = ws.certify(problem, string, threshold)
+    grids, proofs, ratios = [], [], []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        for i in range(segments):
+            ws.loss_curve(problem, string[i], string[i + 1], GRID)
+        between = time.perf_counter()
+        ws.certify(problem, string, threshold)
+        ended = time.perf_counter()
+        grids.append(between - started)
+        proofs.append(ended - between)
+        ratios.append(proofs[-1] / grids[-1])
+    return {
+        "network": name,
+        "segments": segments,
+        "intervals per segment": certificate.intervals / segments,
+        "bound over largest sample": certificate.upper_bound / certificate.largest_sample - 1,
+        "grid, seconds": statistics.median(grids),
+        "certificate, seconds": statistics.median(proofs),
+        "ratio": statistics.median(ratios),
+    }
+
+
+def main() -> None:
+    """Measure all networks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--without-mnist", action="store_true")
+    options = parser.parse_args()
+    rows = []
+    problems = {
+        "64-64-64-64-10, digits, independent": digits(mlp(3), 64),
+        "two convolutions, digits, independent": digits(cnn(), 1, 8, 8),
+        "64-(8 × 64)-10, digits, independent": digits(mlp(8), 64),
+    }
+    if not options.without_mnist:
+        problems["784-256-128-10, MNIST test set, independent"] = load_task("mnist", {})
+    for name, problem in problems.items():
+        until = 0.15 if "MNIST" in name else 0.05
+        a, b = problem.fit(0, until), problem.fit(1, until)
+        pair = ws.WeightString(problem, torch.stack([a, b]))
+        rows.append(row(name, problem, pair, None, options.repeats))
+        print(rows[-1], flush=True)
+        if "8 × 64" in name:
+            continue
+        threshold = 1.02 * max(float(problem.measure(end.unsqueeze(0))["loss"]) for end in (a, b))
+        found = ws.connect(problem, a, b, threshold, progress=False)
+        name = name.replace("independent", "string")
+        rows.append(row(name, problem, found.string, threshold, options.repeats))
+        rows[-1]["connect, seconds"] = found.seconds
+        print(rows[-1], flush=True)
+    keep("certificates", {"tolerance": 1e-3, "certificates": rows})
+
+
+if __name__ == "__main__":
+    main()
