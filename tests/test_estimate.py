@@ -44,6 +44,14 @@ def test_networks_that_are_connected_at_the_level_of_the_higher_end(tmp_path):
     assert ws.load(tmp_path / "run").connected
 
 
+def test_certified_it_is_a_bound_that_holds(tmp_path):
+    well = TwoWells(bend=0.3)
+    found = ws.minimax(well, *well.ends, certify=True, store=tmp_path / "run")
+    assert well.gamma(*well.ends) <= found.certificate.upper_bound <= found.level * 1.002
+    assert "is certified" in str(found)
+    assert ws.load(tmp_path / "run", well).certificate == found.certificate
+
+
 @pytest.mark.parametrize("steps", [5, 40, 100])
 def test_stopped_on_its_way_it_keeps_the_lowest_string_there_was(steps):
     well = TwoWells(bend=0.6)

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from weightstring.arrays import Theta
+from weightstring.certification import Certificate
+from weightstring.certification import certify as prove
 from weightstring.connection import DEFAULT_STOP, connect
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
+from weightstring.refining import only_quantity, require_certifiable
 from weightstring.result import Result
 from weightstring.search import BreadthFirst, StopRule, Strategy
+from weightstring.store import RunDirectory
 from weightstring.store.records import Task as TaskRecord
 from weightstring.store.records import by_depth
 
@@ -32,12 +36,14 @@ class Minimax:
         by_depth: Γ̃ (4): the lowest maximum of the strings on which no segment was split more than d times,
             d = 0, 1, …; *sampled*, and never rising.
         result: the search with its string.
+        certificate: how high the loss on that string is at most, *certified*; None where that was not asked for.
     """
 
     level: float
     lower_bound: float
     by_depth: tuple[float, ...]
     result: Result
+    certificate: Certificate | None = None
 
     @property
     def resolved(self) -> bool:
@@ -45,6 +51,10 @@ class Minimax:
         return self.result.connected
 
     def __str__(self) -> str:
+        proved = "" if self.certificate is None else f"; Γ <= {self.certificate.upper_bound:.6g} is certified"
+        return self._estimate() + proved
+
+    def _estimate(self) -> str:
         bound = self.result.bound
         if self.resolved:
             return f"Γ = {self.level:.6g}, sampled, on the {bound}: a string was found at the level of the higher end"
@@ -67,6 +77,7 @@ def minimax(
     seed: int = 0,
     progress: bool | Display | None = None,
     task: TaskRecord | None = None,
+    certify: bool = False,
 ) -> Minimax:
     """Search for the lowest level at which ``a`` and ``b`` are connected.
 
@@ -83,8 +94,10 @@ def minimax(
         seed: of everything drawn at random.
         progress: True or False; by default only on a terminal.
         task: recorded in the manifest.
+        certify: prove how high the loss on the string is at most, which bounds Γ from above for certain.
 
     Raises:
+        Unsupported: an operation of the module has no rule for certificates; before any search.
         InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked, StoreFailed: see :func:`weightstring.connect`.
 
     >>> from weightstring.problem.surfaces import TwoWells
@@ -92,6 +105,8 @@ def minimax(
     >>> 0.999 < minimax(wells, *wells.ends).level < 1.05
     True
     """
+    if certify:
+        require_certifiable(problem, bind)
     result = connect(
         problem,
         a,
@@ -106,5 +121,8 @@ def minimax(
         task=task,
     )
     ends = [max(end[name] for name in result.names) for end in result.ends]
+    certificate = prove(problem, result.string, quantity=only_quantity(result.names)) if certify else None
+    if certificate is not None and store is not None:
+        certificate.save(RunDirectory(store).certificate)
     # What the search saw and what was measured on its string are samples of the same curve.
-    return Minimax(result.largest, min(max(ends), result.largest), by_depth(result.history), result)
+    return Minimax(result.largest, min(max(ends), result.largest), by_depth(result.history), result, certificate)

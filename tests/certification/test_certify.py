@@ -148,6 +148,26 @@ class TestRefusal:
         with pytest.raises(ws.Unsupported, match="examples"):
             ws.certify(problem, chord(problem, 1, 2))
 
+    def test_of_whole_numbers_and_of_parameters_among_themselves(self) -> None:
+        class Rounded(nn.Linear):
+            def forward(self, x: Tensor) -> Tensor:
+                h = super().forward(x)
+                return h + (10 * h).to(torch.int64).to(h.dtype) / 10
+
+        class Decayed(nn.Module):
+            def __init__(self, net: nn.Module) -> None:
+                super().__init__()
+                self.net = net
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.net(x) + (self.net.weight * self.net.weight).mean()
+
+        data = torch.randn(9, 4), torch.randn(9, 3)
+        for net, said in ((Rounded(4, 3), "whole"), (Decayed(nn.Linear(4, 3)), "parameters")):
+            problem = ws.ModuleProblem(net, nn.functional.mse_loss, data, batch_size=None)
+            with pytest.raises(ws.Unsupported, match=said):
+                ws.certify(problem, chord(problem, 1, 2), max_bytes=1 << 12)
+
     @pytest.mark.parametrize(
         "setting", [{"tol": 0.0}, {"quantity": "accuracy"}, {"threshold": float("nan")}, {"seconds": -1.0}], ids=str
     )

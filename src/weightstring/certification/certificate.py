@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -150,8 +149,3 @@ def digests_of(problem: ModuleProblem | Surface, beads: Thetas, quantity: str) -
 def versions() -> dict[str, str]:
     """Of what computes."""
     return {name: version(name) for name in ("weightstring", "torch", "numpy")}
-
-
-def rounded_up(bound: float) -> float:
-    """A bound raised in its tenth digit, so that computing it again in another order does not exceed it."""
-    return bound + abs(bound) * 2.0**-33 if math.isfinite(bound) else bound

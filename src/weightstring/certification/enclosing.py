@@ -19,7 +19,6 @@ from weightstring.certification.enclosure import Enclosure
 from weightstring.certification.intervals import Intervals, Weights
 from weightstring.certification.products import Kept, Products
 from weightstring.certification.program import TRACED, Program, Ref, trace
-from weightstring.certification.rounding import UPWARDS
 from weightstring.certification.rules import RULES, SMOOTH, Call, require_rule
 from weightstring.certification.values import Bounds, Data, Population, Rows
 from weightstring.errors import Unsupported
@@ -116,7 +115,7 @@ class Enclosing:
         products = Products(self.kept, used.tolist())
         for rows in self._rows(len(intervals)):
             total += self._run(inner, parameters, rows, kept, products).ends
-        return total.amax(0) * torch.where(total.amax(0) >= 0, UPWARDS, 2 - UPWARDS)
+        return total.amax(0)
 
     def _rows(self, intervals: int) -> list[Rows]:
         by_cache = BLOCK // (self.width * intervals)

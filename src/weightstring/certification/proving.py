@@ -11,9 +11,10 @@ from torch import Tensor
 
 from weightstring.arrays import Thetas
 from weightstring.certification.bisection import Budget, Partition, Sampled, bisect
-from weightstring.certification.certificate import Certificate, Piece, digests_of, rounded_up, versions
+from weightstring.certification.certificate import Certificate, Piece, digests_of, versions
 from weightstring.certification.enclosing import enclosing
 from weightstring.certification.intervals import Intervals
+from weightstring.certification.rounding import UPWARDS
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem.analytic import Surface
@@ -94,7 +95,12 @@ def partition_of(
     segments = range(len(beads) - 1) if segments is None else segments
     bound = bounds_of(problem, beads, quantity, max_bytes)
     sampled = Sampled(_sampler(problem, beads, quantity), segments)
-    return bisect(bound, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
+
+    def raised(intervals: Intervals) -> Tensor:
+        found = bound(intervals)
+        return found + UPWARDS * found.abs()
+
+    return bisect(raised, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
 
 
 def bounds_of(problem: LossProblem, beads: Thetas, quantity: str, max_bytes: int) -> Callable[[Intervals], Tensor]:
@@ -135,7 +141,7 @@ def pieces_of(partition: Partition) -> tuple[Piece, ...]:
     intervals = partition.intervals
     columns = (intervals.segments, intervals.low, intervals.high, partition.bounds)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    return tuple(Piece(segment, low, high, rounded_up(bound)) for segment, low, high, bound in rows)
+    return tuple(Piece(segment, low, high, bound) for segment, low, high, bound in rows)
 
 
 def certificate_of(

@@ -27,5 +27,5 @@ def gamma(count: int) -> float:
     return n / (1 - n)
 
 
-UPWARDS = 1 + 2.0**-40
-"""A factor by which a finished bound is raised, so that computing it again, in another order, cannot exceed it."""
+UPWARDS = 2.0**-33
+"""By how much of itself a finished bound is raised: computed again in another order it must not be higher."""

@@ -54,13 +54,13 @@ class Call:
         """An error that names the operation."""
         return Unsupported(f"{self.step.where}: {why}, for which certificates have no rule")
 
-    def enclosed(self, value: object) -> Enclosure:
-        """A value as an enclosure of all samples at hand."""
+    def enclosed(self, value: object, beside: bool = False) -> Enclosure:
+        """A value as an enclosure of all samples at hand; ``beside`` them, a parameter as that of one."""
         if isinstance(value, Enclosure):
             return value
         if isinstance(value, Logits):
             return value.settled()
-        if isinstance(value, Weights):
+        if isinstance(value, Weights) and beside:
             return value.enclosed(self.intervals, self.degree)
         if isinstance(value, Data):
             numbers = value.values.double().unsqueeze(0).expand(len(self.intervals), *value.values.shape)
@@ -163,7 +163,7 @@ def batch_norm(
     for given, combine in ((weight, Enclosure.__mul__), (bias, Enclosure.__add__)):
         if given is not None:
             other = Data(given, "") if isinstance(given, Tensor) else given
-            found = combine(found, call.enclosed(other).each(lambda v: v.reshape(len(v), 1, *shape)))
+            found = combine(found, call.enclosed(other, beside=True).each(lambda v: v.reshape(len(v), 1, *shape)))
     return found
 
 
@@ -416,8 +416,12 @@ def dropout(call: Call, x: object, share: float, training: bool) -> object:
     "identity.default",
     "_assert_tensor_metadata.default",
 )
-def unchanged(call: Call, x: object, *_: object, **__: object) -> object:
-    """The same numbers; a certificate computes in real numbers, whatever their dtype."""
+def unchanged(call: Call, x: object, *settings: object, **named: object) -> object:
+    """The same numbers; a certificate computes in real numbers, whatever their floating dtype."""
+    dtypes = [one for one in (*settings, *named.values()) if isinstance(one, torch.dtype)]
+    real = isinstance(x, Enclosure | Logits) or (isinstance(x, Data) and x.values.is_floating_point())
+    if real and not all(dtype.is_floating_point for dtype in dtypes):
+        raise call.refuse("it cuts numbers to whole ones")
     return x
 
 
@@ -450,6 +454,8 @@ def _add_bounds(call: Call, x: object, y: object, alpha: float) -> Bounds:
 
 
 def _operands(call: Call, x: object, y: object) -> tuple[Enclosure, Enclosure]:
+    if not any(isinstance(part, Enclosure | Logits | Data) for part in (x, y)):
+        raise call.refuse("it combines parameters among themselves")
     found = []
     for part in (x, y):
         if isinstance(part, Tensor):
@@ -457,7 +463,7 @@ def _operands(call: Call, x: object, y: object) -> tuple[Enclosure, Enclosure]:
                 raise call.refuse("it combines a constant of its own for each example")
             row = part.double().reshape(1, *part.shape[max(0, part.ndim - len(call.step.shape) + 1) :])
             part = Data(row, "")
-        found.append(call.same_rank(call.enclosed(part)))
+        found.append(call.same_rank(call.enclosed(part, beside=True)))
     return found[0], found[1]
 
 

@@ -122,6 +122,7 @@ def minimax(options: Namespace) -> int:
             store=out,
             seed=options.seed,
             task=task,
+            certify=options.certify,
         )
         if not options.json:
             print(found)

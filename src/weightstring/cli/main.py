@@ -110,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     minimax = commands.add_parser("minimax", help="search for the lowest threshold that connects two models")
     _add_search(minimax)
+    minimax.add_argument("--certify", action="store_true", help="prove the upper bound over the whole string found")
 
     compare = commands.add_parser("compare", help="connect two models by every strategy")
     _add_pair(compare)

@@ -416,8 +416,12 @@ def dropout(at: At, x: Any, share: float, training: bool) -> Any:
     "to.dtype", "to.dtype_layout", "_to_copy.default", "contiguous.default", "clone.default", "detach.default",
     "alias.default", "detach_.default", "lift_fresh_copy.default", "_assert_tensor_metadata.default",
 )  # fmt: skip
-def same(at: At, x: Any, *_: Any, **__: Any) -> Any:
+def same(at: At, x: Any, *settings: Any, **named: Any) -> Any:
     """The same numbers."""
+    dtypes = [one for one in (*settings, *named.values()) if isinstance(one, torch.dtype)]
+    real = isinstance(x, Line) or (isinstance(x, Given) and np.issubdtype(x.values.dtype, np.floating))
+    if real and not all(dtype.is_floating_point for dtype in dtypes):
+        raise NotVerifiable("it cuts numbers to whole ones")
     return x
 
 
