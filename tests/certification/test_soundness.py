@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,11 +10,14 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.certification.enclosing import Enclosing, enclosing
 from weightstring.certification.intervals import Intervals
+from weightstring.certification.program import trace
 from weightstring.verification.replay import Replay
 
 EXAMPLES = 24
@@ -204,6 +208,44 @@ def test_no_bound_is_below_a_value(name: str, seed: int) -> None:
         values = problem.measure(a * (1 - ts) + b * ts, [CASES[name].quantity])[CASES[name].quantity]
         worst = min(worst, float((bounds[i] - values.max()) / (1 + values.abs().max())))
     assert worst >= -1e-13  # the samples' own rounding
+
+
+def outputs_of(enclosed: Enclosing, problem: ws.ModuleProblem, quantity: str) -> Enclosing:
+    """The same with nothing behind the module's output."""
+    net, _, examples, _ = problem.traceable(quantity)
+    return dataclasses.replace(enclosed, program=trace(net, lambda output, _: output, examples))
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=1, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_every_output_lies_in_its_enclosure(name: str, seed: int) -> None:
+    """Over the cases more than a million of (net, interval, place, example), each with all its outputs."""
+    problem, beads, enclosed = build(name, seed)
+    generator = torch.Generator().manual_seed(seed)
+    intervals = random_intervals(len(beads) - 1, generator)
+    found = outputs_of(enclosed, problem, CASES[name].quantity).outputs(intervals)
+    places = torch.cat([torch.tensor([0.0, 0.5, 1.0]), torch.rand(PLACES - 3, generator=generator)]).double()
+    ts = torch.lerp(intervals.low.unsqueeze(1), intervals.high.unsqueeze(1), places).unsqueeze(2)  # (I, places, 1)
+    thetas = beads[intervals.segments].unsqueeze(1) * (1 - ts) + beads[intervals.segments + 1].unsqueeze(1) * ts
+    net, _, examples, _ = problem.traceable(CASES[name].quantity)
+
+    def output(theta: Tensor) -> Tensor:
+        return torch.func.functional_call(net, problem.unflatten(theta), examples.leaves)
+
+    outputs = torch.func.vmap(output, chunk_size=240)(thetas.flatten(0, 1)).unflatten(0, thetas.shape[:2])
+    sigmas = (2 * places - 1).view(1, -1, *(1,) * (outputs.ndim - 2))
+    centre = polynomial([node.unsqueeze(1) for node in found.nodes], sigmas)
+    excess = (outputs - centre).abs() - found.radius.unsqueeze(1)
+    assert outputs.shape[:3] == (INTERVALS, PLACES, EXAMPLES)
+    assert float((excess / (1 + outputs.abs())).max()) <= 1e-13  # the samples' own rounding
+
+
+def polynomial(nodes: list[Tensor], sigma: Tensor) -> Tensor:
+    if len(nodes) == 2:
+        return nodes[0] * (1 - sigma) / 2 + nodes[1] * (1 + sigma) / 2
+    low, middle, high = nodes
+    return low * sigma * (sigma - 1) / 2 + middle * (1 - sigma**2) + high * sigma * (sigma + 1) / 2
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.quantity == "loss"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -20,7 +20,7 @@ from weightstring.certification.intervals import Intervals, Weights
 from weightstring.certification.products import Kept, Products
 from weightstring.certification.program import TRACED, Program, Ref, trace
 from weightstring.certification.rules import RULES, SMOOTH, Call, require_rule
-from weightstring.certification.values import Bounds, Data, Population, Rows
+from weightstring.certification.values import Bounds, Data, Logits, Population, Rows
 from weightstring.errors import Unsupported
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout
@@ -47,7 +47,7 @@ class Enclosing:
         program: what is computed.
         beads: (n, P) the string's beads, float64.
         layout: of θ.
-        examples: of the set that is measured, float64.
+        examples: of the set that is measured.
         blocks: the parts in which the problem takes its mean.
         degree: of the enclosures.
         max_bytes: what one pass may use.
@@ -79,11 +79,6 @@ class Enclosing:
         return torch.arange(len(targets), device=targets.device)
 
     @cached_property
-    def sorted(self) -> Examples:
-        """The examples in that order."""
-        return self.examples.take(self.order)
-
-    @cached_property
     def kept(self) -> Kept:
         """What first layers make of the inputs, within a third of the memory."""
         return Kept(self.max_bytes // 3)
@@ -104,28 +99,40 @@ class Enclosing:
         size = max(1, min(64, self.max_bytes // (4 * (weights + 8 * ARRAYS * self.width))))
         return [intervals.take(slice(at, at + size)) for at in range(0, len(intervals), size)]
 
+    def outputs(self, intervals: Intervals) -> Enclosure:
+        """What a program that takes no mean returns, of every example (I, N, ...): intervals that fit into memory."""
+        found = [part.settled() if isinstance(part, Logits) else part for part in self._results(intervals)]
+        assert all(isinstance(part, Enclosure) for part in found), found
+        nodes = tuple(torch.cat([part.nodes[k] for part in found], 1) for k in range(self.degree + 1))
+        radius, size = torch.cat([part.radius for part in found], 1), torch.stack([part.size for part in found]).amax(0)
+        back = self.order.argsort()
+        return Enclosure(nodes, radius, size).each(lambda values: values[:, back])
+
     def _of(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        total = torch.zeros(2, len(intervals), dtype=torch.float64, device=self.beads.device)
+        for found in self._results(intervals):
+            if isinstance(found, Enclosure):
+                raise Unsupported("what the loss returns is not a mean over examples that certificates know")
+            assert isinstance(found, Bounds), found
+            total += found.ends
+        return total.amax(0)
+
+    def _results(self, intervals: Intervals) -> Iterator[Any]:
+        """What the program returns, for some examples after the others."""
         # The beads in play, each once and in order; between two of them there may be beads that are not.
         used, local = torch.unique(torch.cat([intervals.segments, intervals.segments + 1]), return_inverse=True)
         inner = Intervals(local[: len(intervals)], intervals.low, intervals.high)
-        beads = self.beads[used]
-        parameters = self._weights(beads)
+        parameters = self._weights(self.beads[used])
         kept: dict[str, Any] = {}
-        total = torch.zeros(2, len(intervals), dtype=torch.float64, device=beads.device)
         products = Products(self.kept, used.tolist())
         for rows in self._rows(len(intervals)):
-            total += self._run(inner, parameters, rows, kept, products).ends
-        return total.amax(0)
+            yield self._run(inner, parameters, rows, kept, products)
 
     def _rows(self, intervals: int) -> list[Rows]:
         by_cache = BLOCK // (self.width * intervals)
         by_memory = self.max_bytes // (2 * 8 * ARRAYS * self.width * intervals)
         size = max(1, min(max(by_cache, 32), by_memory))
-        parts = torch.split(self.order, size)
-        return [
-            Rows(self.population, part, start)
-            for part, start in zip(parts, range(0, len(self.order), size), strict=True)
-        ]
+        return [Rows(self.population, part) for part in torch.split(self.order, size)]
 
     def _weights(self, beads: Thetas) -> dict[str, Weights]:
         pieces = torch.split(beads, [entry.size for entry in self.layout.entries], dim=1)
@@ -143,10 +150,10 @@ class Enclosing:
         rows: Rows,
         kept: dict[str, Any],
         products: Products,
-    ) -> Bounds:
-        part = self.sorted.take(slice(rows.start, rows.start + len(rows.rows)))
+    ) -> object:
+        part = self.examples.take(rows.rows)
         values: dict[str, object] = {**self.program.constants, **parameters}
-        for name, leaf, whole in zip(self.program.leaves, part.leaves, self.sorted.leaves, strict=True):
+        for name, leaf, whole in zip(self.program.leaves, part.leaves, self.examples.leaves, strict=True):
             values[name] = Data(leaf, name, lambda whole=whole: whole)  # type: ignore[misc]
         values[self.program.targets] = Data(part.targets, self.program.targets)
         for step in self.program.steps:
@@ -154,11 +161,7 @@ class Enclosing:
             values[step.name] = RULES[step.op](call, *_filled(step.args, values), **_filled(step.kwargs, values))
             for name in step.last_used:
                 values.pop(name, None)
-        found = values[self.program.result]
-        if isinstance(found, Enclosure):
-            raise Unsupported("what the loss returns is not a mean over examples that certificates know")
-        assert isinstance(found, Bounds), found
-        return found
+        return values[self.program.result]
 
 
 def _filled(value: Any, values: Mapping[str, object]) -> Any:
@@ -180,12 +183,8 @@ def enclosing(problem: ModuleProblem, beads: Thetas, quantity: str, max_bytes: i
     program = program_of(problem, quantity)
     _, _, examples, block = problem.traceable(quantity)
     degree = 2 if any(step.op in SMOOTH for step in program.steps) else 1
-    leaves = tuple(leaf.double() if leaf.is_floating_point() else leaf for leaf in examples.leaves)
-    targets = examples.targets.double() if examples.targets.is_floating_point() else examples.targets
     blocks = [0, *accumulate(len(part) for part in examples.chunks(block))]
-    return Enclosing(
-        program, beads.double(), problem.layout, Examples(leaves, targets, examples.keys), blocks, degree, max_bytes
-    )
+    return Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes)
 
 
 def program_of(problem: ModuleProblem, quantity: str) -> Program:

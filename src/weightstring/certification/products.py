@@ -67,5 +67,5 @@ class Products:
                 return apply(
                     data.values.double().unsqueeze(0).expand(len(self.beads), *data.values.shape), weight.beads
                 )
-            found.append(whole[rows.start : rows.start + len(rows.rows)])
+            found.append(whole[rows.rows])
         return torch.stack(found)

@@ -111,12 +111,10 @@ class Rows:
     Args:
         population: all of them.
         rows: (n,) which ones.
-        start: where they begin in the order in which all are gone through.
     """
 
     population: Population
     rows: Int64[Tensor, " n"]
-    start: int = 0
 
     @property
     def share(self) -> float:
