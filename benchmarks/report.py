@@ -17,6 +17,7 @@ TITLES = {
     "many-digits": ("Pairs of digits networks 64-64-64-10 in one call", "many.py"),
     "many-polynomial": ("Pairs of polynomial networks 1-4-4-1 in one call", "many.py"),
     "strategies": ("Three strategies on the same pairs, medians", "strategies.py"),
+    "triangle": ("Appendix E's triangle: how near to the exact barrier each strategy gets", "triangle.py"),
     "certificates": ("Certificates beside a 25-point grid of the same segments", "certificates.py"),
     "memory": ("Memory of a connect", "memory.py"),
 }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from weightstring.estimate import Minimax, minimax
     from weightstring.merging import Merging, merge
-    from weightstring.path import Connected, Evidence, Unresolved, WeightString
+    from weightstring.path import Connected, Disconnected, Evidence, Proof, Unresolved, WeightString
     from weightstring.path.curve import locate_maximum, loss_curve
     from weightstring.problem import ModuleProblem
     from weightstring.problem.random_pair import random_pair
@@ -72,7 +72,7 @@ _HOMES = {
     "certification": ("Certificate", "certify"),
     "estimate": ("Minimax", "minimax"),
     "merging": ("Merging", "merge"),
-    "path": ("Connected", "Evidence", "Unresolved", "WeightString"),
+    "path": ("Connected", "Disconnected", "Evidence", "Proof", "Unresolved", "WeightString"),
     "path.curve": ("locate_maximum", "loss_curve"),
     "problem": ("ModuleProblem",),
     "problem.random_pair": ("random_pair",),
@@ -104,6 +104,7 @@ __all__ = [
     "Certificate",
     "Connected",
     "Constrained",
+    "Disconnected",
     "EndAboveThreshold",
     "Evidence",
     "Greedy",
@@ -122,6 +123,7 @@ __all__ = [
     "NotDeterministic",
     "PolyChain",
     "Processes",
+    "Proof",
     "Recipe",
     "Result",
     "RunLocked",

@@ -8,6 +8,7 @@ from typing import Any
 
 from weightstring.arrays import Theta
 from weightstring.connection import DEFAULT_STOP, connect
+from weightstring.path import Unresolved
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result
 from weightstring.search import (
@@ -54,7 +55,7 @@ class Compared:
     def verdict(self) -> str:
         """``connected``, or why not."""
         outcome = self.result.outcome
-        return "connected" if self.result.connected else outcome.reason  # type: ignore[union-attr]
+        return outcome.reason if isinstance(outcome, Unresolved) else type(outcome).__name__.lower()
 
     def row(self) -> dict[str, str | int | float]:
         """Its numbers by name; maxima are *sampled*."""

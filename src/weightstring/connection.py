@@ -42,6 +42,7 @@ def connect(
     task: TaskRecord | None = None,
     certify: bool = False,
     certify_seconds: float = math.inf,
+    disprove: bool = True,
 ) -> Result:
     """Search for a path from ``a`` to ``b`` on which the loss does not exceed ``threshold``.
 
@@ -66,9 +67,11 @@ def connect(
             :func:`weightstring.certify`. Where the proof fails by a little the string is refined, until it holds.
             Leave a margin between the ends and the threshold: an end exactly at it cannot be certified.
         certify_seconds: when to stop proving.
+        disprove: look for a proof that no such path exists (:mod:`weightstring.theory.disconnection`) before searching.
 
     Returns:
-        The outcome, the string and the search's history. Ctrl-C ends a search with the outcome
+        The outcome, the string and the search's history; ``Disconnected(proof)`` where a proof bounds every path from
+        below by more than the threshold. Ctrl-C ends a search with the outcome
         ``Unresolved("interrupted", ...)``; while the finished string is measured it is raised. With a
         ``store`` the same call goes on from there.
 
@@ -89,7 +92,7 @@ def connect(
     (True, True)
     """
     directory = None if store is None else RunDirectory(store)
-    settings = Settings(strategy, stop, bind, recipe, executor, seed, task)
+    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove)
     if certify:
         require_certifiable(problem, bind)
     (result,) = connect_all(problem, [Pair(a, b, threshold, directory)], settings, progress)
@@ -113,6 +116,7 @@ def connect_many(
     seed: int = 0,
     progress: bool | Display | None = None,
     task: TaskRecord | None = None,
+    disprove: bool = True,
 ) -> list[Result]:
     """:func:`connect` for many pairs of one problem at once: their jobs share batches.
 
@@ -132,6 +136,7 @@ def connect_many(
         seed: of everything drawn at random; the same for all pairs.
         progress: see :func:`connect`.
         task: recorded in the manifests.
+        disprove: look for proofs of disconnection first.
 
     Raises:
         EndAboveThreshold, InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked: see :func:`connect`; a
@@ -154,4 +159,5 @@ def connect_many(
         a, b = pair
         directory = None if store is None else RunDirectory(Path(store) / f"pair-{i:04d}")
         asked.append(Pair(a, b, level, directory, f"pair {i}: "))
-    return connect_all(problem, asked, Settings(strategy, stop, bind, recipe, executor, seed, task), progress)
+    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove)
+    return connect_all(problem, asked, settings, progress)

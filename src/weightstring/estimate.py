@@ -6,6 +6,7 @@ a threshold: the lowest maximum that was reached bounds Γ from above, as far as
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from weightstring.search import BreadthFirst, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.store.records import Task as TaskRecord
 from weightstring.store.records import by_depth
+from weightstring.theory.disconnection import prove as disprove
 
 DEFAULT_STRATEGY = BreadthFirst()
 
@@ -32,7 +34,7 @@ class Minimax:
 
     Args:
         level: the lowest maximum of a string that was found; *sampled*.
-        lower_bound: what no path can stay under: the higher end. Proved.
+        lower_bound: what no path can stay under: the higher end, or the bound of a proof of disconnection. Proved.
         by_depth: Γ̃ (4): the lowest maximum of the strings on which no segment was split more than d times,
             d = 0, 1, …; *sampled*, and never rising.
         result: the search with its string.
@@ -119,10 +121,13 @@ def minimax(
         seed=seed,
         progress=progress,
         task=task,
+        disprove=False,  # A proof does not end this search: it raises the lower bound.
     )
+    proof = disprove(problem, a, b) if "loss" in result.names else None
     ends = [max(end[name] for name in result.names) for end in result.ends]
     certificate = prove(problem, result.string, quantity=only_quantity(result.names)) if certify else None
     if certificate is not None and store is not None:
         certificate.save(RunDirectory(store).certificate)
     # What the search saw and what was measured on its string are samples of the same curve.
-    return Minimax(result.largest, min(max(ends), result.largest), by_depth(result.history), result, certificate)
+    lower = max(*ends, -math.inf if proof is None else proof.bound)
+    return Minimax(result.largest, min(lower, result.largest), by_depth(result.history), result, certificate)

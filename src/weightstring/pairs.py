@@ -16,7 +16,7 @@ from weightstring.errors import EndAboveThreshold, InvalidSetting
 from weightstring.identity import another_run, manifest_of, require_same
 from weightstring.path import (
     Bound,
-    Connected,
+    Disconnected,
     Outcome,
     Seen,
     Unresolved,
@@ -49,6 +49,7 @@ from weightstring.search import (
 from weightstring.search.chain import beads_of
 from weightstring.store import InMemory, Manifest, RunDirectory
 from weightstring.store.records import Task as TaskRecord
+from weightstring.theory.disconnection import prove
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Settings:
     executor: Executor | Pool | Processes | None
     seed: int
     task: TaskRecord | None
+    disprove: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,13 @@ def connect_all(
                 settings.task,
             )
             its_ends, result = _begin(pair, found[i], manifest, ends[i], problem, locks)
+            one = _Begun(pair.directory, its_ends, levels[i])
             if result is not None:
                 results[i] = result
+            elif (verdict := _disproved(bound, one, settings)) is not None:
+                results[i] = _finished(one, _chord(bound, one, verdict), show)
             else:
-                begun[i] = _Begun(pair.directory, its_ends, levels[i])
+                begun[i] = one
         jobs = _executor(settings.executor, bound, settings.seed, recipe, width)
         searches = run_all(
             [
@@ -212,11 +217,39 @@ def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) 
         beads_before_pruning=max((r.beads for r in search.rounds), default=2),
         length_before=search.length_before,
     )
-    if begun.directory is None or _interrupted(outcome):
+    return result if _interrupted(outcome) else _finished(begun, result, show)
+
+
+def _finished(begun: _Begun, result: Result, show: Display) -> Result:
+    """A result that stands, on disk where it has a directory."""
+    if begun.directory is None:
         return result
     result.string.measure(show.measuring)
-    begun.directory.finish(to_record(result), beads)
-    return from_run(begun.directory, bound.problem)  # whose beads are on disk
+    begun.directory.finish(to_record(result), list(result.string))
+    return from_run(begun.directory, result.string.problem)  # whose beads are on disk
+
+
+def _disproved(bound: Bound, begun: _Begun, settings: Settings) -> Disconnected | None:
+    """A proof that no path stays under the threshold; then there is nothing to search for."""
+    if not settings.disprove or "loss" not in bound.names or getattr(settings.strategy, "frees_ends", False):
+        return None
+    first, last = begun.ends
+    proof = prove(bound.problem, first.theta, last.theta)
+    return None if proof is None or proof.bound <= begun.threshold else Disconnected(proof)
+
+
+def _chord(bound: Bound, begun: _Begun, verdict: Disconnected) -> Result:
+    """The straight line between the ends, where no search was made."""
+    return Result(
+        outcome=verdict,
+        string=WeightString(bound.problem, [end.theta for end in begun.ends]),
+        threshold=begun.threshold,
+        history=(),
+        bind=bound.bind,
+        names=bound.names,
+        evaluation=bound.problem.evaluation,
+        beads_before_pruning=2,
+    )
 
 
 def _looked_at(outcome: Unresolved, search: Search[Any], bound: Bound) -> Unresolved:
@@ -280,7 +313,8 @@ def _interrupted(outcome: Outcome) -> bool:
 
 def _is_final(result: Result) -> bool:
     """Whether going on could change nothing: a limit may have been raised since, a verdict stands."""
-    return isinstance(result.outcome, Connected) or result.outcome.reason in ("depth", "descent_failed", "stalled")
+    outcome = result.outcome
+    return not isinstance(outcome, Unresolved) or outcome.reason in ("depth", "descent_failed", "stalled")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
 from weightstring.certification.certificate import Certificate
 from weightstring.errors import InvalidRun
-from weightstring.path import BARRIERS, Connected, Maximum, Outcome, StringCurve, Unresolved, WeightString
+from weightstring.path import BARRIERS, Connected, Disconnected, Maximum, Outcome, StringCurve, Unresolved, WeightString
 from weightstring.problem.digest import tensor_digest
 from weightstring.protocol import LossProblem
 from weightstring.store import ResultRecord, RoundRecord, RunDirectory
@@ -21,8 +21,9 @@ class Result:
     """A string between two models and what was found out about it.
 
     Args:
-        outcome: :class:`Connected` or :class:`Unresolved` with its reason and evidence.
-        string: the string found; where unresolved, the best one so far.
+        outcome: :class:`Connected`, :class:`Unresolved` with its reason and evidence, or :class:`Disconnected` with its
+            proof.
+        string: the string found; where unresolved, the best one so far; where disconnected, the straight line.
         threshold: L0.
         history: the search, round by round.
         bind: which quantity the threshold binds, and
@@ -165,10 +166,14 @@ def curve_from_record(record: CurveRecord) -> StringCurve:
 def _outcome_record(outcome: Outcome) -> OutcomeRecord:
     if isinstance(outcome, Unresolved):
         return OutcomeRecord(kind="unresolved", reason=outcome.reason, evidence=outcome.evidence)
+    if isinstance(outcome, Disconnected):
+        return OutcomeRecord(kind="disconnected", proof=outcome.proof)
     return OutcomeRecord(kind="connected")
 
 
 def _outcome_from_record(record: OutcomeRecord) -> Outcome:
+    if record.proof is not None:
+        return Disconnected(record.proof)
     if record.reason is None or record.evidence is None:
         return Connected()
     return Unresolved(record.reason, record.evidence)

@@ -13,6 +13,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.certification.intervals import Intervals, joined
+from weightstring.errors import Unsupported
 
 MAX_PIECES = 8
 """Parts that an interval is cut into at once, at most."""
@@ -80,6 +81,11 @@ class Sampled:
         """The largest sample."""
         return float(self.values.max())
 
+    def above(self, intervals: Intervals, bounds: Tensor) -> Float64[Tensor, " S"]:
+        """By how much each sample exceeds the bound of the interval in which it lies; the intervals are in order."""
+        starts = (intervals.segments + intervals.low).cpu()
+        return self.values - bounds[torch.searchsorted(starts, self.places, right=True) - 1]
+
     def middles(self, intervals: Intervals) -> None:
         """Look at the middle of each interval."""
         at = ((intervals.low + intervals.high) / 2).cpu()
@@ -93,7 +99,10 @@ class Sampled:
             places = torch.cat([self.places, ts + segment])
             order = places.argsort()
             self.places = places[order]
-            self.values = torch.cat([self.values, self.measure(segment, ts).cpu()])[order]
+            found = self.measure(segment, ts).cpu()
+            for t, value in zip(ts[~found.isfinite()].tolist(), found[~found.isfinite()].tolist(), strict=True):
+                raise Unsupported(f"the loss is {value} at t = {t:.6g} of segment {segment}: nothing bounds it")
+            self.values = torch.cat([self.values, found])[order]
 
     def near(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """About the largest value on each interval: of its ends, between samples, and its middle."""
@@ -145,7 +154,8 @@ def bisect(
             break
         batch, rest = waiting.take(slice(0, BATCH)), waiting.take(slice(BATCH, None))
         # A bound of a part cannot be worse than that of the whole.
-        bounds = torch.minimum(torch.nan_to_num(bound(batch).cpu(), nan=math.inf), known[:BATCH])
+        found = bound(batch).cpu()
+        bounds = torch.minimum(found.where(~found.isnan(), math.inf), known[:BATCH])
         known = known[BATCH:]
         computed += len(batch)
         low = bounds <= target()

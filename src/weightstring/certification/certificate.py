@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,6 +13,7 @@ import msgspec
 import torch
 
 from weightstring.arrays import Thetas
+from weightstring.certification.program import traced
 from weightstring.errors import InvalidRun
 from weightstring.problem.analytic import Surface
 from weightstring.problem.digest import callable_name, tensor_digest, tensors_digest, text_digest, without_addresses
@@ -53,7 +55,8 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         largest_sample: the largest value that was sampled on the way.
         partition: intervals that cover every segment, each with its bound.
         dtype: in what the bounds were computed.
-        digests: SHA-256 of ``beads``, ``inputs``, ``targets``, ``module`` and ``criterion``.
+        digests: SHA-256 of ``beads``, ``inputs``, ``targets``, ``module``, ``criterion`` and ``program``, the
+            operations that the two are traced as.
         versions: of what computed it.
         seconds: it took.
         seal: SHA-256 of all of the above.
@@ -115,7 +118,15 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """
         file = Path(path)
         try:
-            return msgspec.json.decode(file.read_bytes(), type=cls)
+            found = msgspec.json.decode(file.read_bytes())
+            # JSON has no infinity: where no bound was found, there stands null.
+            if isinstance(found, dict) and isinstance(found.get("partition"), list):
+                found["upper_bound"] = _number(found.get("upper_bound"))
+                found["partition"] = [
+                    [*piece[:3], _number(piece[3])] if isinstance(piece, list) and len(piece) == 4 else piece
+                    for piece in found["partition"]
+                ]
+            return msgspec.convert(found, cls)
         except FileNotFoundError:
             raise InvalidRun(f"{file}: no certificate here; make one with weightstring certify") from None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -127,6 +138,10 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if self.threshold is not None:
             said += f", {'which is' if self.holds else 'NOT'} within the threshold {self.threshold:.6g}"
         return f"{said} ({self.intervals} intervals, largest sample {self.largest_sample:.6g})"
+
+
+def _number(value: object) -> object:
+    return math.inf if value is None else value
 
 
 def digests_of(problem: ModuleProblem | Surface, beads: Thetas, quantity: str) -> dict[str, str]:
@@ -142,6 +157,7 @@ def digests_of(problem: ModuleProblem | Surface, beads: Thetas, quantity: str) -
         "inputs": text_digest(repr(examples.keys), *(tensor_digest(leaf) for leaf in examples.leaves)),
         "targets": tensor_digest(examples.targets),
         "module": structure,
+        "program": traced(problem, quantity).digest(),
         "criterion": f"{text_digest(callable_name(criterion))} in blocks of {block}",
     }
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from itertools import accumulate
 from math import prod
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float64, Int64
@@ -18,7 +17,8 @@ from weightstring.arrays import Thetas
 from weightstring.certification.enclosure import Enclosure
 from weightstring.certification.intervals import Intervals, Weights
 from weightstring.certification.products import Kept, Products
-from weightstring.certification.program import TRACED, Program, Ref, trace
+from weightstring.certification.program import Program, Ref, traced
+from weightstring.certification.rounding import gamma
 from weightstring.certification.rules import RULES, SMOOTH, Call, require_rule
 from weightstring.certification.values import Bounds, Data, Logits, Population, Rows
 from weightstring.errors import Unsupported
@@ -31,9 +31,6 @@ DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "
 
 BLOCK = 2**19
 """Numbers in the largest array of one pass: what stays in a processor's cache."""
-
-_TRACED: WeakKeyDictionary[ModuleProblem, dict[str, Program]] = WeakKeyDictionary()
-"""A problem never changes, and tracing one takes longer than many a proof."""
 
 ARRAYS = 24
 """Arrays of that size that are alive at once, at most, a pass's temporaries counted."""
@@ -86,7 +83,7 @@ class Enclosing:
     @cached_property
     def width(self) -> int:
         """Numbers that the largest activation of one example has."""
-        return max(prod(step.shape[1:]) for step in self.program.steps if step.shape[:1] == (TRACED,))
+        return max((prod(step.shape[1:]) for step in self.program.steps if step.per_example), default=1)
 
     def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """An upper bound of the loss over each interval."""
@@ -109,13 +106,20 @@ class Enclosing:
         return Enclosure(nodes, radius, size).each(lambda values: values[:, back])
 
     def _of(self, intervals: Intervals) -> Float64[Tensor, " I"]:
-        total = torch.zeros(2, len(intervals), dtype=torch.float64, device=self.beads.device)
-        for found in self._results(intervals):
-            if isinstance(found, Enclosure):
-                raise Unsupported("what the loss returns is not a mean over examples that certificates know")
-            assert isinstance(found, Bounds), found
-            total += found.ends
-        return total.amax(0)
+        parts = torch.stack([_bounded(found).ends for found in self._results(intervals)])
+        return (parts.sum(0) + gamma(len(parts)) * parts.abs().sum(0)).amax(0)
+
+    def rehearse(self) -> None:
+        """Enclose one example on one interval: what has a rule may yet be called in a way that the rule refuses.
+
+        Raises:
+            Unsupported: it is.
+        """
+        zero = torch.zeros(1, dtype=torch.float64, device=self.beads.device)
+        interval = Intervals(zero.long(), zero, zero + 1)
+        products = Products(Kept(0), [0, 1])
+        rows = Rows(self.population, self.order[:1])
+        _bounded(self._run(interval, self._weights(self.beads[:2]), rows, {}, products))
 
     def _results(self, intervals: Intervals) -> Iterator[Any]:
         """What the program returns, for some examples after the others."""
@@ -158,10 +162,19 @@ class Enclosing:
         values[self.program.targets] = Data(part.targets, self.program.targets)
         for step in self.program.steps:
             call = Call(step, intervals, self.degree, rows, step.name in self.deferred, kept, products)
-            values[step.name] = RULES[step.op](call, *_filled(step.args, values), **_filled(step.kwargs, values))
+            found = RULES[step.op](call, *_filled(step.args, values), **_filled(step.kwargs, values))
+            if isinstance(found, Enclosure) and step.dtype is not None and not step.dtype.is_floating_point:
+                raise call.refuse("it computes in whole numbers, which may overflow")
+            values[step.name] = found
             for name in step.last_used:
                 values.pop(name, None)
         return values[self.program.result]
+
+
+def _bounded(found: object) -> Bounds:
+    if not isinstance(found, Bounds):
+        raise Unsupported("what the loss returns is not a mean over examples that certificates know")
+    return found
 
 
 def _filled(value: Any, values: Mapping[str, object]) -> Any:
@@ -193,11 +206,12 @@ def program_of(problem: ModuleProblem, quantity: str) -> Program:
     Raises:
         Unsupported: one has none; the message names where it stands.
     """
-    traced = _TRACED.setdefault(problem, {})
-    if quantity not in traced:
-        net, criterion, examples, _ = problem.traceable(quantity)
-        program = trace(net, criterion, examples)
-        for step in program.steps:
-            require_rule(step)
-        traced[quantity] = program
-    return traced[quantity]
+    program = traced(problem, quantity)
+    for step in program.steps:
+        require_rule(step)
+    return program
+
+
+def is_count(problem: ModuleProblem, quantity: str) -> bool:
+    """Whether a quantity counts decisions, such as an error rate."""
+    return any(step.op == "argmax.default" for step in program_of(problem, quantity).steps)

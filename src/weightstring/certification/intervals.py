@@ -89,5 +89,5 @@ class Weights:
     def enclosed(self, intervals: Intervals, degree: int) -> Enclosure:
         """As an enclosure of one sample, (I, 1, ...), for products with activations."""
         nodes = tuple(node.unsqueeze(1) for node in self.nodes(intervals, degree))
-        size = self.magnitude(intervals).flatten(1).amax(1)
+        size = self.magnitude(intervals).reshape(len(intervals), -1).amax(1)
         return Enclosure(nodes, torch.zeros_like(nodes[0]), size).widened(ELEMENTWISE * size)

@@ -53,29 +53,25 @@ def upper_ends(x: Enclosure) -> Tensor:
     return torch.stack([minus + radius, plus + radius])
 
 
-def of_distance(
-    loss: Callable[[Tensor], Tensor], x: Enclosure, target: Enclosure | Data | Tensor, rows: Rows
-) -> Bounds:
+def of_distance(loss: Callable[[Tensor], Tensor], x: Enclosure, target: Enclosure | Data, rows: Rows) -> Bounds:
     """The mean of ``loss(|x − target|)``, for a loss that is convex and does not fall."""
-    difference = x.shifted(-_values(target)) if not isinstance(target, Enclosure) else x + target.scaled(-1.0)
+    difference = x.shifted(-target.values.double()) if isinstance(target, Data) else x + target.scaled(-1.0)
     minus, plus, radius = difference.line()
     distances = torch.stack([minus.abs() + radius, plus.abs() + radius])
     losses = loss(distances)
     return averaged(per_example(losses * (1 + ELEMENTWISE)) + ELEMENTWISE, rows.scales())
 
 
-def _values(target: Data | Tensor) -> Tensor:
-    values = target.values if isinstance(target, Data) else target
-    return values.to(torch.float64)
-
-
 def binary(
-    x: Enclosure, target: Data | Tensor, rows: Rows, weight: Tensor | None = None, positive: Tensor | None = None
+    x: Enclosure, target: Data, rows: Rows, weight: Tensor | None = None, positive: Tensor | None = None
 ) -> Bounds:
     """Binary cross-entropy of logits, for targets in [0, 1]."""
-    y = _values(target)
+    y = target.values.double()
     if not bool(((y >= 0) & (y <= 1)).all()):
         raise Unsupported("binary cross-entropy with targets outside [0, 1] has no bound here: give targets in [0, 1]")
+    for factor in (weight, positive):
+        if factor is not None and (factor.ndim > y.ndim or bool((factor < 0).any())):
+            raise Unsupported("binary cross-entropy with negative weights has no bound: give weights of at least 0")
     up, down = upper_ends(x), upper_ends(x.scaled(-1.0))
     if positive is None:
         higher = torch.maximum((1 - y) * up, y * down)
@@ -140,7 +136,7 @@ def _differences_of_outputs(z: Enclosure, mixtures: Tensor) -> Enclosure:
 
 def cross_entropy(
     logits: Logits | Enclosure,
-    target: Data | Tensor,
+    target: Data,
     rows: Rows,
     key: str,
     weight: Tensor | None = None,
@@ -148,7 +144,7 @@ def cross_entropy(
     smoothing: float = 0.0,
 ) -> Bounds:
     """Cross-entropy over axis 1 of outputs (I, n, C), with class indices (n,) or distributions (n, C)."""
-    values = target.values if isinstance(target, Data) else target
+    values = target.values
     classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
     if isinstance(logits, Enclosure) and len(logits.shape) != 3:
         raise Unsupported("cross-entropy of outputs with more axes than (examples, classes) has no rule: flatten them")
@@ -157,6 +153,10 @@ def cross_entropy(
         raise Unsupported("cross-entropy with negative class weights has no bound: give weights of at least 0")
     if values.is_floating_point():
         q, scales = values.double(), rows.scales()
+        if bool((q < 0).any()):
+            raise Unsupported("cross-entropy with negative targets has no bound: give distributions over the classes")
+        # torch does not ask whether they sum to 1.
+        q = q * (1 - smoothing) + smoothing / classes
     else:
         used = values != ignored
         classes_of = values.where(used, 0)
@@ -165,7 +165,8 @@ def cross_entropy(
         scales = rows.scales(
             key, lambda targets: torch.where(targets == ignored, 0.0, costs[targets.where(targets != ignored, 0)])
         )
-    q = (q * (1 - smoothing) + q.sum(1, keepdim=True) * (smoothing / classes)) * costs
+        q = q * (1 - smoothing) + q.sum(1, keepdim=True) * (smoothing / classes)
+    q = q * costs
     total = q.sum(1)
     mixtures = q / total.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(1)
     ends = upper_ends(differences(logits, mixtures))
@@ -180,6 +181,7 @@ def possibly_wrong(logits: Logits | Enclosure, target: Data) -> Tensor:
     if values.is_floating_point() or values.ndim != 1:
         raise Unsupported("a rate of errors needs targets that are class indices, one an example")
     classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
-    right = torch.nn.functional.one_hot(values, classes).double()
+    known = (values >= 0) & (values < classes)
+    right = torch.nn.functional.one_hot(values.long().where(known, 0), classes).double()
     highest = upper_ends(differences(logits, right)).amax(0)
-    return (highest.masked_fill(right.bool(), -torch.inf) >= 0).any(2)
+    return (highest.masked_fill(right.bool(), -torch.inf) >= 0).any(2) | ~known

@@ -55,12 +55,13 @@ def _padded(values: Tensor, pads: list[int], floor: Tensor) -> Tensor:
     return torch.where(inside, torch.nn.functional.pad(values, pads), per_interval(floor, values))
 
 
-def average(x: Enclosure, pool: Callable[[Tensor], Tensor], terms: int) -> Enclosure:
-    """A mean of at most ``terms`` entries, given as a function of (I · n, ...)."""
+def average(x: Enclosure, pool: Callable[[Tensor], Tensor], terms: int, growth: float = 1.0) -> Enclosure:
+    """A mean of at most ``terms`` entries as a function of (I · n, ...), or at most ``growth`` times their mean."""
 
     def apply(values: Tensor) -> Tensor:
         found = pool(values.flatten(0, 1))
         return found.view(*values.shape[:2], *found.shape[1:])
 
     nodes = tuple(apply(node) for node in x.nodes)
-    return Enclosure(nodes, apply(x.radius), x.size).widened(gamma(terms) * x.size)
+    size = growth * x.size
+    return Enclosure(nodes, apply(x.radius), size).widened(gamma(terms) * size)

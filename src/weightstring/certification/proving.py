@@ -12,7 +12,7 @@ from torch import Tensor
 from weightstring.arrays import Thetas
 from weightstring.certification.bisection import Budget, Partition, Sampled, bisect
 from weightstring.certification.certificate import Certificate, Piece, digests_of, versions
-from weightstring.certification.enclosing import enclosing
+from weightstring.certification.enclosing import enclosing, is_count
 from weightstring.certification.intervals import Intervals
 from weightstring.certification.rounding import UPWARDS
 from weightstring.errors import InvalidSetting, Unsupported
@@ -23,6 +23,9 @@ from weightstring.protocol import Along, LossProblem
 
 MAX_BYTES = 1 << 30
 """What enclosures may use, unless told otherwise."""
+
+TIES = 0.01
+"""Share of the examples whose decision is so near a tie that the module's own rounding may turn it."""
 
 Progress = Callable[[int, int, float], None]
 
@@ -94,13 +97,39 @@ def partition_of(
     """Cut a string of beads (n, P) until the bounds reach their target; see :func:`certify`. None: all segments."""
     segments = range(len(beads) - 1) if segments is None else segments
     bound = bounds_of(problem, beads, quantity, max_bytes)
+    if isinstance(problem, ModuleProblem):
+        enclosing(problem, beads, quantity, max_bytes).rehearse()
     sampled = Sampled(_sampler(problem, beads, quantity), segments)
 
     def raised(intervals: Intervals) -> Tensor:
         found = bound(intervals)
         return found + UPWARDS * found.abs()
 
-    return bisect(raised, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
+    partition = bisect(raised, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
+    if len(sampled.places):
+        _compare(problem, beads.dtype, quantity, sampled, partition)
+    return partition
+
+
+def _compare(problem: LossProblem, dtype: torch.dtype, quantity: str, sampled: Sampled, partition: Partition) -> None:
+    """Hold the bounds against the samples: operations that were traced wrong would not reproduce the module."""
+    above = sampled.above(partition.intervals, partition.bounds)
+    worst = int(above.argmax())
+    value = float(sampled.values[worst])
+    if not float(above[worst]) <= _own_rounding(problem, dtype, quantity, value):
+        place = float(sampled.places[worst])
+        raise Unsupported(
+            f"{quantity} is {value:.6g} at t = {place % 1:.6g} of segment {int(place)}, above what was proved: the "
+            "operations as traced do not reproduce the module; write it without side effects, or measure in float64"
+        )
+
+
+def _own_rounding(problem: LossProblem, dtype: torch.dtype, quantity: str, value: float) -> float:
+    """How far a value that the problem measures may lie above the true one."""
+    relative = torch.finfo(dtype).eps ** 0.5
+    if isinstance(problem, ModuleProblem) and is_count(problem, quantity):
+        relative += max(TIES, 1 / len(problem.traceable(quantity)[2]))
+    return float(relative * (1 + abs(value)))
 
 
 def bounds_of(problem: LossProblem, beads: Thetas, quantity: str, max_bytes: int) -> Callable[[Intervals], Tensor]:
@@ -156,10 +185,14 @@ def certificate_of(
 ) -> Certificate:
     """What pieces that cover a string of beads (n, P) prove."""
     assert isinstance(problem, ModuleProblem | Surface)
+    upper_bound = max(piece.bound for piece in pieces)
+    if largest_sample > upper_bound + _own_rounding(problem, beads.dtype, quantity, largest_sample):
+        # It was met on a segment that was replaced since.
+        largest_sample = float(problem.measure(beads, [quantity])[quantity].max())
     return Certificate(
         quantity=quantity,
         evaluation=problem.evaluation,
-        upper_bound=max(piece.bound for piece in pieces),
+        upper_bound=upper_bound,
         threshold=threshold,
         tolerance=tol,
         largest_sample=largest_sample,

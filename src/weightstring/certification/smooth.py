@@ -108,7 +108,7 @@ COSINE = Smooth(torch.cos, _of_cosine, (1.0, 1.0, 1.0, 1.0), limit=1.0)
 
 
 def softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclosure:
-    """log(1 + exp(βx)) / β; where βx > threshold torch takes x, less than exp(−threshold) / β away."""
+    """log(1 + exp(βx)) / β; where βx > threshold torch takes x, log(1 + exp(−threshold)) / β away at most."""
 
     def derivatives(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         first, second, _ = _of_sigmoid(z)
@@ -116,7 +116,8 @@ def softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclos
 
     whole = Smooth(torch.nn.functional.softplus, derivatives, (1.0, 0.25, 0.09623, 0.125), excess=2 * math.exp(-20.0))
     found = whole(x.scaled(beta)).scaled(1 / beta)
-    return found.widened(math.exp(-threshold) / beta)
+    away = max(-threshold, 0.0) + math.log1p(math.exp(-abs(threshold)))
+    return found.widened(away * (1 + ELEMENTWISE) / beta)
 
 
 def gelu_by_tanh(x: Enclosure) -> Enclosure:

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 
 from weightstring.arrays import Theta
-from weightstring.cli.main import DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
+from weightstring.cli.main import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
 from weightstring.cli.output import describe_unfinished, print_result
 from weightstring.cli.strategy import OPTIONS, given
 from weightstring.connection import connect as search
 from weightstring.errors import InvalidCheckpoint, InvalidRun, InvalidSetting
 from weightstring.estimate import minimax as lowest
-from weightstring.path import Unresolved
+from weightstring.path import Disconnected, Unresolved
 from weightstring.problem import ModuleProblem
 from weightstring.progress import training
 from weightstring.protocol import Recipe
@@ -251,6 +251,8 @@ def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
         print(json.dumps(whole))
     else:
         print_result(result, directory.path)
+    if isinstance(result.outcome, Disconnected):
+        return DISCONNECTED
     return DONE if result.connected else UNRESOLVED
 
 

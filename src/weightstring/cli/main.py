@@ -28,11 +28,12 @@ MODULES = {
 }
 """Where a command's function is, if not in ``commands.py``."""
 
-DONE, MISUSE, UNRESOLVED, NOT_CERTIFIED, INTERRUPTED = 0, 2, 3, 4, 130
+DONE, MISUSE, UNRESOLVED, NOT_CERTIFIED, DISCONNECTED, INTERRUPTED = 0, 2, 3, 4, 5, 130
 
 EXIT_CODES = """\
 exit codes: 0 connected or done; 2 misuse, one line says what to do; 3 unresolved;
-4 certificate not reached or not verified; 130 interrupted, with the command that resumes."""
+4 certificate not reached or not verified; 5 disconnected, by proof; 130 interrupted, with the command that
+resumes."""
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from weightstring.path import BARRIERS, Unresolved
+from weightstring.path import BARRIERS, Connected, Disconnected, Unresolved
 from weightstring.path.outcome import ADVICE
 from weightstring.result import Result
 from weightstring.store import RunDirectory
@@ -17,7 +17,7 @@ def print_result(result: Result, run: Path) -> None:
     """Print the verdict and the numbers behind it."""
     console = Console(highlight=False, soft_wrap=True)
     string, names = result.string, list(result.string.curve.values)
-    style = "bold green" if result.connected else "bold yellow"
+    style = {Connected: "bold green", Unresolved: "bold yellow", Disconnected: "bold red"}[type(result.outcome)]
     console.print(str(result.outcome), style=style, soft_wrap=False)
     table = Table.grid(padding=(0, 2))
     for label, value in _facts(result):

@@ -2,7 +2,7 @@
 
 from weightstring.path.height import Bound, check_theta
 from weightstring.path.maximum import MAX_PEAKS, Maximum, Samples, accept, locate
-from weightstring.path.outcome import Connected, Evidence, Outcome, Reason, Unresolved
+from weightstring.path.outcome import Connected, Disconnected, Evidence, Outcome, Proof, Reason, Unresolved
 from weightstring.path.screening import reject
 from weightstring.path.segment import Segment, measure_models, measure_points, no_worse
 from weightstring.path.string import BARRIERS, Seen, StringCurve, WeightString
@@ -12,9 +12,11 @@ __all__ = [
     "MAX_PEAKS",
     "Bound",
     "Connected",
+    "Disconnected",
     "Evidence",
     "Maximum",
     "Outcome",
+    "Proof",
     "Reason",
     "Samples",
     "Seen",

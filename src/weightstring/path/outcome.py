@@ -1,7 +1,7 @@
 """What a search can say (Section II.D): it certifies connection by a string, never disconnection.
 
 A string that was found connects, as far as its samples can tell. A search that stops without one
-says why, with the numbers; that is not evidence of disconnection, which takes a proof.
+says why, with the numbers; that is not evidence of disconnection, which takes a proof (theory/disconnection.py).
 """
 
 from __future__ import annotations
@@ -101,4 +101,27 @@ class Unresolved:
         return f"unresolved ({self.reason}): {ADVICE[self.reason].cause}"
 
 
-Outcome = Connected | Unresolved
+@dataclass(frozen=True)
+class Proof:
+    """Why no path stays under a level.
+
+    Args:
+        bound: every continuous path between the ends climbs at least this high, in units of the loss.
+        argument: the proof in words, with its numbers.
+    """
+
+    bound: float
+    argument: str
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """No continuous path stays under the threshold: proved, not searched for."""
+
+    proof: Proof
+
+    def __str__(self) -> str:
+        return f"disconnected: every path climbs to at least {self.proof.bound:.6g}. {self.proof.argument}"
+
+
+Outcome = Connected | Unresolved | Disconnected

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from weightstring.arrays import none_as_infinity
-from weightstring.path import BARRIERS, Evidence, Reason
+from weightstring.path import BARRIERS, Evidence, Proof, Reason
 
 FORMAT = 1
 
@@ -80,11 +80,12 @@ class Manifest(Record, frozen=True, kw_only=True):
 
 
 class OutcomeRecord(Record, frozen=True, kw_only=True):
-    """``kind`` is connected or unresolved; the rest belongs to unresolved."""
+    """What was found; reason and evidence belong to unresolved, the proof to disconnected."""
 
-    kind: Literal["connected", "unresolved"]
+    kind: Literal["connected", "unresolved", "disconnected"]
     reason: Reason | None = None
     evidence: Evidence | None = None
+    proof: Proof | None = None
 
 
 class SegmentRecord(Record, frozen=True, kw_only=True):
@@ -253,6 +254,8 @@ def flaw(result: ResultRecord) -> str | None:
     outcome, string, curve = result.outcome, result.string, result.string.curve
     if (outcome.kind == "unresolved") != (outcome.reason is not None and outcome.evidence is not None):
         return f"{outcome.kind}, but its reason and evidence do not fit that"
+    if (outcome.kind == "disconnected") != (outcome.proof is not None):
+        return f"{outcome.kind}, but its proof does not fit that"
     if not curve.values.keys() >= {"loss", *result.names} or not result.names:
         return "its curve does not hold the loss and what the threshold binds"
     if not all(map(str.isidentifier, curve.values)):

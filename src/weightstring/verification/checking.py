@@ -11,6 +11,7 @@ from itertools import groupby
 import torch
 
 from weightstring.certification.certificate import FORMAT, Certificate, Piece, digests_of
+from weightstring.errors import Unsupported
 from weightstring.path import WeightString
 from weightstring.problem.analytic import Surface
 from weightstring.problem.functional import first_line
@@ -24,6 +25,9 @@ MOST_HALVINGS = 12
 MOST_FAILURES = 5
 AGREEMENT = 1e-3
 """How far, relative to it, the value recomputed here may be from the problem's own, which may compute in float32."""
+
+PLACES = (0.0, 0.375, 0.75, 1.0)
+"""t of each segment where both are compared."""
 
 Bound = Callable[[int, float, float], float]
 """(segment, low, high) → an upper bound there."""
@@ -81,30 +85,28 @@ def verify(
     True
     """
     started = time.perf_counter()
-    failures = _of_form(certificate, len(string) - 1)
-    if isinstance(problem, ModuleProblem | Surface):
-        failures += _of_digests(problem, string, certificate)
-    else:
-        failures.append(f"{type(problem).__name__}: only a ModuleProblem or an analytic surface can be verified")
+    failures: list[str] = []
     proved = 0
-    if not failures:
-        try:
-            bound = _bound(problem, string, certificate.quantity)
-            if isinstance(problem, ModuleProblem):
-                failures += _of_values(problem, string, certificate, bound)
-            for piece in certificate.partition if not failures else ():
-                if time.perf_counter() - started > seconds:
-                    failures.append(f"{len(certificate.partition) - proved} intervals were not checked in time")
+    try:
+        failures += _of_form(certificate, len(string) - 1) or _of_subject(problem, string, certificate)
+        if not failures:
+            bound, ties = _bound(problem, string, certificate.quantity)
+            failures += _of_values(problem, string, certificate, bound, ties, started + seconds)
+        for piece in certificate.partition if not failures else ():
+            if time.perf_counter() - started > seconds:
+                failures.append(f"{len(certificate.partition) - proved} intervals were not checked in time")
+                break
+            if found := _of_piece(piece, bound, started + seconds):
+                failures.append(found)
+                if len(failures) >= MOST_FAILURES:
                     break
-                if found := _of_piece(piece, bound, started + seconds):
-                    failures.append(found)
-                    if len(failures) >= MOST_FAILURES:
-                        break
-                else:
-                    proved += 1
-                on_interval(proved, len(certificate.partition))
-        except NotVerifiable as error:
-            failures.append(f"not verifiable: {error}")
+            else:
+                proved += 1
+            on_interval(proved, len(certificate.partition))
+    except (NotVerifiable, Unsupported) as error:
+        failures.append(f"not verifiable: {first_line(error)}")
+    except Exception as error:  # whatever a damaged certificate or a stranger's module may raise
+        failures.append(f"it cannot be checked: {type(error).__name__}: {first_line(error)}")
     return Verification(not failures, tuple(failures), proved, time.perf_counter() - started)
 
 
@@ -117,8 +119,20 @@ def _of_form(certificate: Certificate, segments: int) -> list[str]:
         failures.append("its seal does not fit its content: the file was changed")
     if not certificate.partition:
         return [*failures, "it has no intervals"]
+    numbers = (certificate.upper_bound, certificate.largest_sample, certificate.tolerance, certificate.seconds)
+    wrong = [piece for piece in certificate.partition if type(piece.segment) is not int or not _real(*piece[1:])]
+    if wrong or not _real(*numbers) or not isinstance(certificate.threshold, float | int | None):
+        return [*failures, f"it is malformed: {wrong[0] if wrong else 'a number in it is none'}"]
+    if certificate.dtype != "float64":
+        failures.append(f"its bounds are in {certificate.dtype!r}, not float64")
+    if not (0 < certificate.tolerance < math.inf and 0 <= certificate.seconds < math.inf):
+        failures.append(f"its tolerance {certificate.tolerance!r} or time {certificate.seconds!r} is none")
+    if certificate.threshold is not None and not math.isfinite(certificate.threshold):
+        failures.append(f"its threshold {certificate.threshold!r} is none")
     highest = max(piece.bound for piece in certificate.partition)
-    if not (math.isfinite(certificate.upper_bound) and highest <= certificate.upper_bound):
+    if not math.isfinite(certificate.upper_bound):
+        failures.append(f"its upper bound is {certificate.upper_bound!r}, which says nothing: certify with more time")
+    elif not highest <= certificate.upper_bound:
         failures.append(f"its upper bound {certificate.upper_bound!r} is below that of an interval, {highest!r}")
     if certificate.threshold is not None and not certificate.upper_bound <= certificate.threshold:
         failures.append(f"it does not reach its threshold: {certificate.upper_bound!r} > {certificate.threshold!r}")
@@ -135,12 +149,19 @@ def _of_form(certificate: Certificate, segments: int) -> list[str]:
     return failures
 
 
-def _of_digests(problem: ModuleProblem | Surface, string: WeightString, certificate: Certificate) -> list[str]:
-    """Whether it speaks of this string, these data, this module."""
-    try:
-        now = digests_of(problem, string.beads, certificate.quantity)
-    except ValueError as error:
-        return [f"its quantity {certificate.quantity!r} cannot be measured: {first_line(error)}"]
+def _real(*numbers: object) -> bool:
+    return all(isinstance(number, float | int) and not isinstance(number, bool) for number in numbers)
+
+
+def _of_subject(problem: LossProblem, string: WeightString, certificate: Certificate) -> list[str]:
+    """Whether it speaks of this quantity, this string, these data, this module."""
+    if not isinstance(problem, ModuleProblem | Surface):
+        return [f"{type(problem).__name__}: only a ModuleProblem or an analytic surface can be verified"]
+    if certificate.quantity not in problem.quantities:
+        return [f"its quantity {certificate.quantity!r} is none of {', '.join(problem.quantities)}"]
+    if certificate.evaluation != problem.evaluation:
+        return [f"it was measured on {certificate.evaluation!r}, the problem's loss is on {problem.evaluation!r}"]
+    now = digests_of(problem, string.beads, certificate.quantity)
     names = sorted(now.keys() | certificate.digests.keys())
     return [
         f"the {name} are not those that it is about: they were changed, or it is of another run"
@@ -149,7 +170,8 @@ def _of_digests(problem: ModuleProblem | Surface, string: WeightString, certific
     ]
 
 
-def _bound(problem: LossProblem, string: WeightString, quantity: str) -> Bound:
+def _bound(problem: LossProblem, string: WeightString, quantity: str) -> tuple[Bound, float]:
+    """Bounds by other arithmetic, and the share of the decisions that the problem's own rounding may turn."""
     if isinstance(problem, ModuleProblem):
         try:
             replay = Replay(problem, quantity)
@@ -158,30 +180,41 @@ def _bound(problem: LossProblem, string: WeightString, quantity: str) -> Bound:
         except Exception as error:  # whatever tracing a stranger's code may raise
             raise NotVerifiable(f"the module cannot be traced: {first_line(error)}") from None
         beads: list[Array] = [bead.double().cpu().numpy() for bead in string.beads]
-        return lambda segment, low, high: replay.bound(beads[segment], beads[segment + 1], low, high)
+        return lambda segment, low, high: replay.bound(beads[segment], beads[segment + 1], low, high), replay.ties
     assert isinstance(problem, Surface)
 
     def bound(segment: int, low: float, high: float) -> float:
         edges = [torch.tensor([edge], dtype=torch.float64, device=problem.device) for edge in (low, high)]
         return float(problem.upper_bounds(string.beads[segment], string.beads[segment + 1], *edges))
 
-    return bound
+    return bound, 0.0
 
 
-def _of_values(problem: ModuleProblem, string: WeightString, certificate: Certificate, bound: Bound) -> list[str]:
-    """Whether what is computed here is what the problem measures: at both ends and in the middle."""
-    beads = string.beads
-    last = len(beads) - 2
-    for segment, t in ((0, 0.0), (last // 2, 0.5), (last, 1.0)):
-        place = torch.lerp(beads[segment], beads[segment + 1], t)
-        measured = float(problem.measure(place.unsqueeze(0), [certificate.quantity])[certificate.quantity])
-        here = bound(segment, t, t)
-        slack = AGREEMENT * (1e-3 + abs(measured))
-        if certificate.quantity == "loss" and not abs(here - measured) <= slack + 1e-6:
-            return [
-                f"the module as traced gives {here!r} at t = {t} of segment {segment}, where the problem measures "
-                f"{measured!r}: not the same function"
-            ]
+def _of_values(
+    problem: LossProblem, string: WeightString, certificate: Certificate, bound: Bound, ties: float, deadline: float
+) -> list[str]:
+    """Whether what is computed here is what the problem measures, at several places of each segment.
+
+    Where decisions are counted, ties among them, and on a surface, what is computed here may be higher.
+    """
+    upper, sample = certificate.upper_bound, certificate.largest_sample
+    if not (math.isfinite(sample) and sample <= upper + AGREEMENT * (1 + abs(upper)) + ties):
+        return [f"its largest sample {sample!r} is above its upper bound {upper!r}"]
+    beads, quantity = string.beads, certificate.quantity
+    for segment in range(len(beads) - 1):
+        if time.perf_counter() > deadline:
+            break
+        ts = torch.tensor(PLACES, dtype=beads.dtype, device=beads.device)
+        places = torch.lerp(beads[segment], beads[segment + 1], ts.unsqueeze(1))
+        for t, measured in zip(PLACES, problem.measure(places, [quantity])[quantity].tolist(), strict=True):
+            here = bound(segment, t, t)
+            slack = AGREEMENT * (1e-3 + abs(measured)) + 1e-6
+            most = measured + slack if isinstance(problem, ModuleProblem) and not ties else math.inf
+            if not measured - slack - ties <= here <= most:
+                return [
+                    f"the module as traced gives {here!r} at t = {t} of segment {segment}, where the problem measures "
+                    f"{measured!r}: not the same function"
+                ]
     return []
 
 

@@ -48,6 +48,11 @@ def _require_mean(reduction: int) -> None:
         raise NotVerifiable("its reduction is not 'mean'")
 
 
+def _require_known(target: Any, *weights: Any) -> None:
+    if not isinstance(target, Given) or not all(isinstance(weight, np.ndarray | None) for weight in weights):
+        raise NotVerifiable("its targets or weights are computed")
+
+
 def _log_sum_exp(z: Array, axis: int) -> Array:
     top = z.max(axis, keepdims=True)
     found: Array = (top + np.log(np.exp(z - top).sum(axis, keepdims=True))).squeeze(axis)
@@ -74,6 +79,7 @@ def cross_entropy(
 ) -> Loss:
     """Σ_c w_c q_c (−log p_c) = (Σ w q)·logsumexp_j(z_j − mean of z by w q)."""
     _require_mean(reduction)
+    _require_known(target, weight)
     z, y = line_of(logits), target.values
     if z.value.ndim != 2:
         raise NotVerifiable("its outputs are not (examples, classes)")
@@ -82,13 +88,16 @@ def cross_entropy(
     if (costs < 0).any():
         raise NotVerifiable("a class weight is negative")
     if np.issubdtype(y.dtype, np.floating):
-        q = np.asarray(y, dtype=np.float64)
+        if (y < 0).any():
+            raise NotVerifiable("a target is negative")
+        q = (1 - smoothing) * np.asarray(y, dtype=np.float64) + smoothing / classes
         scales = at.scales(None)
     else:
         counted = y != ignored
         q = np.eye(classes)[np.where(counted, y, 0)] * counted[:, None]
         scales = at.scales(lambda all_y: np.where(all_y == ignored, 0.0, costs[np.where(all_y == ignored, 0, all_y)]))
-    q = ((1 - smoothing) * q + smoothing / classes * q.sum(1, keepdims=True)) * costs
+        q = (1 - smoothing) * q + smoothing / classes * q.sum(1, keepdims=True)
+    q = q * costs
     total = q.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mixture = np.where(total[:, None] > 0, q / total[:, None], 1 / classes)
@@ -116,6 +125,8 @@ def negative_log_likelihood(
 
 def _of_distance(at: At, loss: Callable[[Array], Array], x: Any, target: Any, reduction: int) -> Loss:
     _require_mean(reduction)
+    if not isinstance(target, Line | Given) or line_of(x).value.shape != line_of(target).value.shape:
+        raise NotVerifiable("the outputs and the targets differ in shape")
     difference = add(line_of(x), line_of(target), -1.0)
     distances = np.stack([np.abs(difference.value + s * difference.slope) + difference.error for s in (-1, 1)])
     return _mean(loss(distances), at.scales(None))
@@ -149,7 +160,10 @@ def smooth_l1(at: At, x: Any, target: Any, reduction: int = 1, beta: float = 1.0
 def binary(at: At, x: Any, target: Any, weight: Any = None, positive: Any = None, reduction: int = 1) -> Loss:
     """log(exp((1 − y)z) + exp(−yz)), or its two terms apart."""
     _require_mean(reduction)
+    _require_known(target, weight, positive)
     z, y = line_of(x), np.asarray(target.values, dtype=np.float64)
+    if any(factor is not None and (factor.ndim > y.ndim or (factor < 0).any()) for factor in (weight, positive)):
+        raise NotVerifiable("a weight is negative")
     if ((y < 0) | (y > 1)).any():
         raise NotVerifiable("a target is outside [0, 1]")
     up, down = _ends(z), _ends(scale(z, -1.0))
@@ -176,9 +190,13 @@ def differs(at: At, one: Any, other: Any) -> Missed:
     winner, target = (one, other) if isinstance(one, Winner) else (other, one)
     if not (isinstance(winner, Winner) and isinstance(target, Given) and target.values.ndim == 1):
         raise NotVerifiable("it compares other than classes with targets")
-    right = np.eye(winner.logits.value.shape[1])[target.values]
+    y, classes = target.values, winner.logits.value.shape[1]
+    if np.issubdtype(y.dtype, np.floating):
+        raise NotVerifiable("its targets are not classes")
+    known = (y >= 0) & (y < classes)
+    right = np.eye(classes)[np.where(known, y, 0)]
     highest = _above_mixture(winner.logits, right).high
-    reached: NDArray[np.bool_] = np.asarray((np.where(right > 0, -np.inf, highest) >= 0).any(1))
+    reached: NDArray[np.bool_] = np.asarray((np.where(right > 0, -np.inf, highest) >= 0).any(1)) | ~known
     return Missed(reached)
 
 

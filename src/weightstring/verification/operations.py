@@ -1,4 +1,4 @@
-"""What torch's ATen operators do to lines. An operator that is not here cannot be verified."""
+"""What torch's ATen operators do to lines: a table, layers and pooling. What is not in it cannot be verified."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from weightstring.verification.lines import (
     gamma,
     maximum,
     multiply,
-    relu,
     scale,
 )
 
@@ -30,12 +29,14 @@ class At(NamedTuple):
     Args:
         name: the operator.
         shape: of its result, for as many examples as a module is traced with.
+        counted: whether axis 0 of it counts the examples.
         share: of all examples, those at hand.
         scales: what the loss of each example at hand is multiplied by, given what each weighs in its part's mean.
     """
 
     name: str
     shape: tuple[int, ...]
+    counted: bool
     share: float
     scales: Callable[[Callable[[Array], Array] | None], Array]
 
@@ -79,14 +80,31 @@ def line_of(x: Any) -> Line:
     raise NotVerifiable(f"it takes a {type(x).__name__}")
 
 
-# Layers
+def array(tensor: torch.Tensor) -> Any:
+    """A tensor's numbers: those with a point as float64, which holds all of them."""
+    found = tensor.detach().cpu()
+    return (found.double() if found.is_floating_point() else found).numpy()
+
+
+def path_of(x: Any) -> Path:
+    """A parameter, or a constant as one that stays."""
+    if isinstance(x, np.ndarray):
+        values = x.astype(np.float64)
+        return Path(values, np.zeros_like(values), np.abs(values))
+    if not isinstance(x, Path):
+        raise NotVerifiable(f"its weight is a {type(x).__name__}")
+    return x
+
+
+def shift(x: Line, by: float) -> Line:
+    """X + by."""
+    return Line(x.value + by, x.slope, x.error).rounded(x.size + abs(by))
 
 
 def _layer(
     x: Line, weight: Any, bias: Any, apply: Callable[[Array, Array], Array], over: Callable[[Array], Array]
 ) -> Line:
-    if not isinstance(weight, Path) or not isinstance(bias, Path | None):
-        raise NotVerifiable("its weight is not a trainable parameter")
+    weight, bias = path_of(weight), None if bias is None else path_of(bias)
     square = apply(x.slope, weight.slope)
     value = apply(x.value, weight.middle) + square / 2
     slope = apply(x.slope, weight.middle) + apply(x.value, weight.slope)
@@ -113,7 +131,7 @@ def convolution(
     axes = len(at.shape) - 2
     steps, spread = _each(stride, axes), _each(dilation, axes)
     if isinstance(padding, str):
-        kernel = weight.middle.shape[2:]
+        kernel = path_of(weight).middle.shape[2:]
         ends = [(d * (k - 1) // 2, d * (k - 1) - d * (k - 1) // 2) for d, k in zip(spread, kernel, strict=True)]
         pads = ends if padding == "same" else [(0, 0)] * axes
     else:
@@ -162,140 +180,13 @@ def batch_norm(at: At, x: Any, weight: Any, bias: Any, mean: Array, var: Array, 
     return found
 
 
-# Activations
-
-
-@operation("relu.default")
-def _relu(at: At, x: Any) -> Line:
-    return relu(line_of(x))
-
-
-@operation("leaky_relu.default")
-def leaky_relu(at: At, x: Any, slope: float = 0.01) -> Line:
-    """slope·x + (1 − slope)·max(0, x)."""
-    if not 0 <= slope <= 1:
-        raise NotVerifiable("its slope is outside [0, 1]")
-    return add(scale(line_of(x), slope), relu(line_of(x)), 1 - slope)
-
-
-@operation("hardtanh.default")
-def hardtanh(at: At, x: Any, low: float = -1.0, high: float = 1.0) -> Line:
-    """Between two bounds."""
-    return clamp(at, x, low, high)
-
-
-@operation("relu6.default")
-def relu6(at: At, x: Any) -> Line:
-    """Between 0 and 6."""
-    return clamp(at, x, 0.0, 6.0)
-
-
-@operation("clamp.default")
-def clamp(at: At, x: Any, min: float | None = None, max: float | None = None) -> Line:
-    """Not below, not above."""
-    found = line_of(x)
-    if min is not None:
-        found = _shift(relu(_shift(found, -min)), min)
-    if max is not None:
-        found = scale(_shift(relu(_shift(scale(found, -1.0), max)), -max), -1.0)
-    return found
-
-
-def _shift(x: Line, by: float) -> Line:
-    return Line(x.value + by, x.slope, x.error).rounded(x.size + abs(by))
-
-
-@operation("abs.default")
-def absolute(at: At, x: Any) -> Line:
-    """max(x, −x)."""
-    return maximum([line_of(x), scale(line_of(x), -1.0)])
-
-
-@operation("maximum.default")
-def larger(at: At, x: Any, y: Any) -> Line:
-    """The larger."""
-    return maximum([line_of(x), line_of(y)])
-
-
-def _by_tangent(
-    x: Line, function: Callable[[Array], Array], derivative: Callable[[Array], Array], steepest: float, bend: float
-) -> Line:
-    """φ(v) + φ'(v)(z − v) ± ½ max|φ''| (z − v)², or φ(v) ± max|φ'| |z − v| where that is nearer."""
-    reach = np.abs(x.slope) + x.error
-    slope = derivative(x.value)
-    error, around = np.abs(slope) * x.error + bend / 2 * reach**2, steepest * reach
-    flat = around < error
-    found = Line(function(x.value), np.where(flat, 0.0, slope * x.slope), np.where(flat, around, error))
-    return found.rounded(8 * (1 + steepest) * (1 + x.size))
-
-
-def _sigmoid(v: Array) -> Array:
-    found: Array = torch.from_numpy(np.ascontiguousarray(v)).sigmoid().numpy()
-    return found
-
-
-def _normal(v: Array) -> Array:
-    found: Array = torch.special.ndtr(torch.from_numpy(np.ascontiguousarray(v))).numpy()
-    return found
-
-
-def _density(v: Array) -> Array:
-    return np.exp(-v * v / 2) / math.sqrt(2 * math.pi)
-
-
-@operation("tanh.default")
-def tanh(at: At, x: Any) -> Line:
-    """The hyperbolic tangent."""
-    return _by_tangent(line_of(x), np.tanh, lambda v: 1 - np.tanh(v) ** 2, 1.0, 0.77)
-
-
-@operation("sigmoid.default")
-def sigmoid(at: At, x: Any) -> Line:
-    """1 / (1 + exp(−x))."""
-    return _by_tangent(line_of(x), _sigmoid, lambda v: _sigmoid(v) * (1 - _sigmoid(v)), 0.25, 0.0963)
-
-
-@operation("silu.default")
-def silu(at: At, x: Any) -> Line:
-    """x·sigmoid(x)."""
-
-    def derivative(v: Array) -> Array:
-        return _sigmoid(v) * (1 + v * (1 - _sigmoid(v)))
-
-    return _by_tangent(line_of(x), lambda v: v * _sigmoid(v), derivative, 1.1, 0.5)
-
-
-@operation("gelu.default")
-def gelu(at: At, x: Any, approximate: str = "none") -> Line:
-    """x·Φ(x), or its form with tanh."""
-    z = line_of(x)
-    if approximate == "none":
-        return _by_tangent(z, lambda v: v * _normal(v), lambda v: _normal(v) + v * _density(v), 1.13, 0.798)
-    inside = scale(add(z, scale(multiply(multiply(z, z), z), 0.044715)), math.sqrt(2 / math.pi))
-    return multiply(scale(z, 0.5), _shift(tanh(at, inside), 1.0))
-
-
-@operation("softplus.default")
-def softplus(at: At, x: Any, beta: float = 1.0, threshold: float = 20.0) -> Line:
-    """log(1 + exp(βx)) / β, which torch cuts to x above the threshold."""
-    found = _by_tangent(scale(line_of(x), beta), lambda v: np.logaddexp(0, v), _sigmoid, 1.0, 0.25)
-    found = scale(found, 1 / beta)
-    return Line(found.value, found.slope, found.error + math.exp(-threshold) / beta)
-
-
-@operation("sin.default")
-def sine(at: At, x: Any) -> Line:
-    """The sine."""
-    return _by_tangent(line_of(x), np.sin, np.cos, 1.0, 1.0)
-
-
-@operation("cos.default")
-def cosine(at: At, x: Any) -> Line:
-    """The cosine."""
-    return _by_tangent(line_of(x), np.cos, lambda v: -np.sin(v), 1.0, 1.0)
-
-
-# Pooling and sums
+@operation("_native_batch_norm_legit_no_training.default")
+def functional_batch_norm(
+    at: At, x: Any, weight: Any, bias: Any, mean: Array, var: Array, momentum: float, eps: float
+) -> list[Line]:
+    """The same by another name."""
+    at = at._replace(shape=line_of(x).value.shape)
+    return [batch_norm(at, x, weight, bias, mean, var, False, momentum, eps)]
 
 
 @operation("max_pool1d.default", "max_pool2d.default")
@@ -304,8 +195,11 @@ def max_pool(
 ) -> Line:
     """The largest of each window; what is padded is lower than all."""
     z = line_of(x)
-    counts = at.shape[2:]
-    axes = len(counts)
+    axes = 1 if at.name.startswith("max_pool1d") else 2
+    counts = at.shape[-axes:]
+    if z.value.ndim == axes + 1:  # without an axis of channels
+        z = z.moved(lambda v: v[:, None])
+        return max_pool(at, z, window, stride, padding, dilation).moved(lambda v: v[:, 0])
     sizes = _each(window, axes)
     steps = _each(stride, axes) if stride else sizes
     front, spread = _each(padding, axes), _each(dilation, axes)
@@ -326,7 +220,10 @@ def average_pool(at: At, x: Any, *settings: Any, **named: Any) -> Line:
     z = line_of(x)
     pool = getattr(torch.ops.aten, at.name.split(".")[0])
     found = z.moved(lambda v: pool(torch.from_numpy(np.ascontiguousarray(v)), *settings, **named).numpy())
-    return found.rounded(z.size, math.prod(z.value.shape[2:]))
+    divisor, terms = settings[5] if len(settings) > 5 else named.get("divisor_override"), math.prod(z.value.shape[1:])
+    if divisor is not None and divisor <= 0:
+        raise NotVerifiable("its divisor is negative")
+    return found.rounded(z.size * (1 if divisor is None else max(1, terms / divisor)), terms)
 
 
 @operation("mean.dim", "sum.dim_IntList")
@@ -341,176 +238,3 @@ def over_axes(at: At, x: Any, axes: Sequence[int] | None, keep: bool = False, dt
     if at.name.startswith("mean"):
         return scale(found.rounded(z.size * terms, terms), 1 / terms)
     return found.rounded(z.size * terms, terms)
-
-
-# Shapes
-
-
-@operation(
-    "view.default", "reshape.default", "_unsafe_view.default", "flatten.using_ints", "unflatten.int", "squeeze.dim",
-    "squeeze.dims", "unsqueeze.default",
-)  # fmt: skip
-def reshaped(at: At, x: Any, *_: Any) -> Any:
-    """Other shapes of each example's numbers."""
-    if isinstance(x, Path):
-        return Path(*(part.reshape(at.shape) for part in x))
-    if isinstance(x, np.ndarray):
-        return x.reshape(at.shape)
-    if not at.shape or at.shape[0] != EXAMPLES:
-        raise NotVerifiable("it combines examples")
-    if isinstance(x, Given):
-        return Given(x.values.reshape(len(x.values), *at.shape[1:]))
-    return line_of(x).moved(lambda v: v.reshape(len(v), *at.shape[1:]))
-
-
-EXAMPLES = 7
-"""With how many a module is traced."""
-
-
-@operation("permute.default", "transpose.int", "t.default", "select.int", "slice.Tensor")
-def rearranged(at: At, x: Any, *settings: Any) -> Any:
-    """Axes exchanged, entries chosen."""
-    operator = getattr(torch.ops.aten, at.name.split(".")[0])
-
-    def apply(v: Any) -> Any:
-        return operator(torch.from_numpy(np.ascontiguousarray(v)), *settings).numpy()
-
-    if isinstance(x, np.ndarray):
-        return apply(x)
-    if isinstance(x, Path):
-        return Path(*map(apply, x))
-    rank = line_of(x).value.ndim
-    first: Any = settings[0] if settings else 0
-    if at.name.startswith("permute"):
-        still = first[0] % rank == 0
-    elif at.name.startswith("transpose"):
-        still = 0 not in (first % rank, settings[1] % rank)
-    else:
-        everything = at.name.startswith("slice") and settings[1] in (None, 0) and (settings[2] or 0) >= EXAMPLES
-        if first % rank == 0 and everything and (len(settings) < 4 or settings[3] == 1):
-            return x
-        still = first % rank != 0
-    if not still:
-        raise NotVerifiable("it moves or chooses examples")
-    return Given(apply(x.values)) if isinstance(x, Given) else line_of(x).moved(apply)
-
-
-@operation("cat.default")
-def joined(at: At, parts: Sequence[Any], axis: int = 0) -> Line:
-    """Side by side."""
-    if axis % len(at.shape) == 0:
-        raise NotVerifiable("it joins examples")
-    lines = [line_of(part) for part in parts]
-    return Line(*(np.concatenate(column, axis) for column in zip(*lines, strict=True)))
-
-
-@operation("dropout.default")
-def dropout(at: At, x: Any, share: float, training: bool) -> Any:
-    """Nothing, in evaluation mode."""
-    if training and share:
-        raise NotVerifiable("it draws at random")
-    return x
-
-
-@operation(
-    "to.dtype", "to.dtype_layout", "_to_copy.default", "contiguous.default", "clone.default", "detach.default",
-    "alias.default", "detach_.default", "lift_fresh_copy.default", "_assert_tensor_metadata.default",
-)  # fmt: skip
-def same(at: At, x: Any, *settings: Any, **named: Any) -> Any:
-    """The same numbers."""
-    dtypes = [one for one in (*settings, *named.values()) if isinstance(one, torch.dtype)]
-    real = isinstance(x, Line) or (isinstance(x, Given) and np.issubdtype(x.values.dtype, np.floating))
-    if real and not all(dtype.is_floating_point for dtype in dtypes):
-        raise NotVerifiable("it cuts numbers to whole ones")
-    return x
-
-
-@operation("broadcast_tensors.default")
-def broadcast(at: At, parts: Sequence[Any]) -> list[Any]:
-    """Nothing, for one shape."""
-    shapes = {part.values.shape[1:] if isinstance(part, Given) else line_of(part).value.shape[1:] for part in parts}
-    if len(shapes) > 1:
-        raise NotVerifiable("the shapes of outputs and targets differ")
-    return list(parts)
-
-
-@operation("getitem")
-def item(at: At, parts: Sequence[Any], which: int) -> Any:
-    """One of several."""
-    return parts[which]
-
-
-# Arithmetic
-
-
-def _paired(at: At, x: Any, y: Any) -> tuple[Line, Line]:
-    found = []
-    for part in (x, y):
-        if isinstance(part, np.ndarray) and part.ndim >= len(at.shape):
-            if part.shape[0] != 1:
-                raise NotVerifiable("it takes a constant of its own for each example")
-            part = part[0]
-        line = line_of(part)
-        missing = len(at.shape) - line.value.ndim
-        if missing and len(line.value) != 1:
-            raise NotVerifiable("it combines examples")
-        found.append(line.moved(lambda v, missing=missing: v.reshape(len(v), *(1,) * missing, *v.shape[1:])))
-    return found[0], found[1]
-
-
-@operation("add.Tensor", "sub.Tensor", "add_.Tensor")
-def sum_of(at: At, x: Any, y: Any, alpha: float = 1) -> Any:
-    """X + alpha·y."""
-    factor = -alpha if at.name.startswith("sub") else alpha
-    if isinstance(x, Loss) or isinstance(y, Loss):
-        if factor < 0 and isinstance(y, Loss):
-            raise NotVerifiable("it subtracts a loss")
-        # A constant belongs to the mean over all examples.
-        first, second = (part.ends if isinstance(part, Loss) else float(part) * at.share for part in (x, y))
-        return Loss(np.asarray(first + factor * second))
-    if isinstance(y, int | float):
-        return _shift(line_of(x), factor * y)
-    if isinstance(x, int | float):
-        return _shift(scale(line_of(y), factor), x)
-    left, right = _paired(at, x, y)
-    return add(left, right, factor)
-
-
-@operation("mul.Tensor", "div.Tensor", "mul_.Tensor", "mul.Scalar", "div.Scalar")
-def product(at: At, x: Any, y: Any) -> Any:
-    """x·y, or x/y for a constant y."""
-    if at.name.startswith("div"):
-        if not isinstance(y, int | float | np.ndarray):
-            raise NotVerifiable("it divides by what depends on θ")
-        y = 1 / y
-    for one, other in ((x, y), (y, x)):
-        if isinstance(one, Loss):
-            if not isinstance(other, int | float) or other < 0:
-                raise NotVerifiable("it turns a loss round")
-            return Loss(one.ends * other)
-        if isinstance(other, int | float):
-            return scale(line_of(one), float(other))
-    return multiply(*_paired(at, x, y))
-
-
-@operation("neg.default")
-def negative(at: At, x: Any) -> Line:
-    """−x."""
-    return scale(line_of(x), -1.0)
-
-
-@operation("square.default")
-def square(at: At, x: Any) -> Line:
-    """x²."""
-    return multiply(line_of(x), line_of(x))
-
-
-@operation("pow.Tensor_Scalar")
-def power(at: At, x: Any, exponent: float) -> Line:
-    """A small whole power."""
-    if exponent not in (1, 2, 3, 4):
-        raise NotVerifiable(f"its exponent is {exponent}")
-    found = line_of(x)
-    for _ in range(int(exponent) - 1):
-        found = multiply(found, line_of(x))
-    return found

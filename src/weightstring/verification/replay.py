@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
+from torch.fx import Node
 
 from weightstring.problem.data import Examples
 from weightstring.problem.module import ModuleProblem
-from weightstring.verification import losses  # noqa: F401 - enters its operations
-from weightstring.verification.lines import Array, Given, Path
-from weightstring.verification.operations import EXAMPLES, OPERATIONS, At, Loss, NotVerifiable
+from weightstring.verification import activations, arithmetic, losses, shapes  # noqa: F401 - enter their operations
+from weightstring.verification.lines import Array, Given, Line, Path, gamma
+from weightstring.verification.operations import OPERATIONS, At, Loss, NotVerifiable, array
+
+EXAMPLES, MORE = 7, 12
+"""With how many a module is traced, and again."""
+
+NEAR_TIES = 0.01
+"""Share of the decisions that float32 may turn."""
 
 CHUNK_BYTES = 64 << 20
 """What the widest array of a chunk of examples may take."""
@@ -47,27 +58,42 @@ class Replay:
 
     def __init__(self, problem: ModuleProblem, quantity: str) -> None:
         net, criterion, examples, block = problem.traceable(quantity)
-        rows = torch.arange(EXAMPLES, device=examples.targets.device) % len(examples)
-        few = examples.take(rows)
-        program = torch.export.export(_Whole(net, criterion, examples.keys), (few.targets, *few.leaves), strict=False)
-        signature = program.graph_signature
-        held: Mapping[str, Any] = {**program.state_dict, **program.constants}
-        self._parameters = {name: full.removeprefix("net.") for name, full in signature.inputs_to_parameters.items()}
-        buffers = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
-        self._constants = {name: held[full].detach().cpu().numpy() for name, full in buffers.items()}
-        self._given = [str(name) for name in signature.user_inputs]
-        self._nodes = [node for node in program.graph.nodes if node.op == "call_function"]
-        (self._result,) = next(node for node in program.graph.nodes if node.op == "output").args[0][-1:]
+        self._blocks = [len(part) for part in examples.chunks(block)]
+        whole = _Whole(net, criterion, examples.keys)
+        program = _exported(whole, examples, EXAMPLES)
+        self._nodes = _calls(program)
+        for size in {MORE, *self._blocks} - {EXAMPLES}:
+            other = _exported(whole, examples, size)
+            others = _calls(other)
+            same = len(others) == len(self._nodes) and all(map(_same, self._nodes, others, [size] * len(others)))
+            if not same or not _same_constants(program.constants, other.constants):
+                raise NotVerifiable(f"what is computed depends on the number of examples, here {EXAMPLES} and {size}")
+            if size == MORE:
+                pairs = zip(self._nodes, others, strict=True)
+                self._counted = {one.name for one, two in pairs if _shape(one) != _shape(two)}
         for node in self._nodes:
             if _name(node) not in OPERATIONS:
                 raise NotVerifiable(f"{_name(node)} is not an operation that verification knows")
+        signature = program.graph_signature
+        held: Mapping[str, Any] = {**program.state_dict, **program.constants}
         self._entries = {name: entry for entry in problem.layout.entries for name in entry.names}
+        given = {name: full.removeprefix("net.") for name, full in signature.inputs_to_parameters.items()}
+        self._parameters = {name: full for name, full in given.items() if full in self._entries}
+        fixed = {
+            **{name: full for name, full in signature.inputs_to_parameters.items() if name not in self._parameters},
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        self._constants = {name: array(held[full]) for name, full in fixed.items()}
+        self._given = [str(name) for name in signature.user_inputs]
+        (self._result,) = next(node for node in program.graph.nodes if node.op == "output").args[0][-1:]
+        if not isinstance(self._result, Node):
+            raise NotVerifiable("the loss returns a number that depends on nothing")
         self._examples = Examples(tuple(leaf.cpu() for leaf in examples.leaves), examples.targets.cpu(), examples.keys)
-        self._blocks = [len(part) for part in examples.chunks(block)]
-        widest = max(
-            (int(np.prod(_shape(node)[1:])) for node in self._nodes if _shape(node)[:1] == (EXAMPLES,)), default=1
-        )
-        self._chunk = max(1, CHUNK_BYTES // (8 * widest))
+        counted = [math.prod(_shape(node)[1:]) for node in self._nodes if node.name in self._counted]
+        self._chunk = max(1, CHUNK_BYTES // (8 * max(counted, default=1)))
+        decides = any(_name(node) == "argmax.default" for node in self._nodes)
+        self.ties = max(NEAR_TIES, 1 / len(examples)) if decides else 0.0
 
     def bound(self, a: Array, b: Array, low: float, high: float) -> float:
         """No less than the mean anywhere on (1 − t) a + t b, t ∈ [low, high]."""
@@ -79,10 +105,11 @@ class Replay:
             parameters[name] = Path(
                 first * (1 - middle) + last * middle, (last - first) * radius, np.abs(first) + np.abs(last)
             )
-        total = np.zeros(2)
-        for at in range(0, len(self._examples), self._chunk):
-            total += self._run(parameters, slice(at, min(at + self._chunk, len(self._examples))))
-        return float(total.max())
+        starts = range(0, len(self._examples), self._chunk)
+        parts = np.stack(
+            [self._run(parameters, slice(at, min(at + self._chunk, len(self._examples)))) for at in starts]
+        )
+        return float((parts.sum(0) + gamma(len(parts)) * np.abs(parts).sum(0)).max())
 
     def value(self, a: Array, b: Array, t: float) -> float:
         """The mean at t, in float64, at most as far above as rounding takes it."""
@@ -91,7 +118,7 @@ class Replay:
     def _run(self, parameters: Mapping[str, Path], rows: slice) -> Array:
         part = self._examples.take(rows)
         values: dict[str, Any] = {**self._constants, **parameters}
-        values |= dict(zip(self._given, (Given(x.numpy()) for x in (part.targets, *part.leaves)), strict=True))
+        values |= dict(zip(self._given, (Given(array(x)) for x in (part.targets, *part.leaves)), strict=True))
         count = len(self._examples)
 
         def scales(weigh: Callable[[Array], Array] | None) -> Array:
@@ -104,19 +131,22 @@ class Replay:
             return found
 
         def filled(given: Any) -> Any:
-            if isinstance(given, torch.fx.Node):
+            if isinstance(given, Node):
                 return values[given.name]
             if isinstance(given, tuple | list):
                 return [filled(one) for one in given]
             return given
 
         for node in self._nodes:
-            at = At(_name(node), _shape(node), len(part) / count, scales)
+            at = At(_name(node), _shape(node), node.name in self._counted, len(part) / count, scales)
             named = {key: filled(value) for key, value in node.kwargs.items()}
             try:
                 values[node.name] = OPERATIONS[at.name](at, *map(filled, node.args), **named)
             except NotVerifiable as error:
                 raise NotVerifiable(f"{at.name}: {error}") from None
+            dtype = getattr(node.meta.get("val"), "dtype", None)
+            if isinstance(values[node.name], Line) and dtype is not None and not dtype.is_floating_point:
+                raise NotVerifiable(f"{at.name}: it computes in whole numbers, which overflow")
             for used in node.all_input_nodes:
                 if all(user.name in values for user in used.users):
                     values.pop(used.name, None) if used.op == "call_function" else None
@@ -126,9 +156,46 @@ class Replay:
         return found.ends
 
 
-def _name(node: torch.fx.Node) -> str:
+def _exported(whole: _Whole, examples: Examples, size: int) -> ExportedProgram:
+    """The operations for ``size`` examples, whose numbers do not matter, with nothing written in place."""
+    inputs = [
+        torch.empty(size, *x.shape[1:], dtype=x.dtype, device=x.device) for x in (examples.targets, *examples.leaves)
+    ]
+    program = torch.export.export(whole, tuple(inputs), strict=False)
+    schemas = (getattr(node.target, "_schema", None) for node in _calls(program))
+    if any(schema is not None and schema.is_mutable for schema in schemas):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # which torch gives itself
+            program = program.run_decompositions({})
+    if any(spec.kind != OutputKind.USER_OUTPUT for spec in program.graph_signature.output_specs):
+        raise NotVerifiable("the module or the loss writes to its inputs or buffers")
+    return program
+
+
+def _calls(program: ExportedProgram) -> list[Node]:
+    return [node for node in program.graph.nodes if node.op == "call_function"]
+
+
+def _same(one: Node, two: Node, size: int) -> bool:
+    """Whether two calls are the same but for axis 0 of their results, :data:`EXAMPLES` and ``size`` long."""
+    first, second = _shape(one), _shape(two)
+    counted = (first[:1], second[:1]) == ((EXAMPLES,), (size,))
+    return _text(one) == _text(two) and first[counted:] == second[counted:]
+
+
+def _same_constants(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(array(one[name]), array(two[name])) for name in one)
+
+
+def _text(node: Node) -> str:
+    """A call in words; what a view is told is left out, as its result's shape says it all."""
+    args = [node.args[0]] if _name(node) in ("view.default", "reshape.default", "_unsafe_view.default") else node.args
+    return f"{node.name} {_name(node)} {list(args)} {node.kwargs}"
+
+
+def _name(node: Node) -> str:
     return "getitem" if node.target is operator.getitem else str(node.target).removeprefix("aten.")
 
 
-def _shape(node: torch.fx.Node) -> tuple[int, ...]:
+def _shape(node: Node) -> tuple[int, ...]:
     return tuple(getattr(node.meta.get("val"), "shape", ()))

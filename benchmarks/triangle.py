@@ -1,0 +1,66 @@
+"""How near to the exact barrier 1/6 of Appendix E's 2-3-2 network each strategy gets, without knowing it.
+
+python benchmarks/triangle.py [--seeds 8]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from measuring import keep
+
+import weightstring as ws
+from weightstring.theory.disconnection import prove, swapped_ends, swapped_triangle
+
+# Searches that leave the symmetric ends, where two units would meet at a pass of 1/3, have a chance.
+STRATEGIES = {
+    "greedy": ws.Greedy(),
+    "constrained": ws.Constrained(),
+    "breadth-first": ws.BreadthFirst(),
+    "bezier": ws.Bezier(),
+    "bezier, 2 bends": ws.Bezier(bends=2),
+    "poly-chain": ws.PolyChain(),
+    "poly-chain, 3 bends": ws.PolyChain(bends=3),
+    "autoneb": ws.AutoNEB(),
+}
+LEVELS = (0.15, 0.18, 0.2, 0.25, 0.3, 0.34)
+
+
+def main() -> None:
+    """Connect ends of several sizes at rising thresholds, and certify how high the lowest string is at most."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=8)
+    options = parser.parse_args()
+    triangle = swapped_triangle()
+    draws = [
+        swapped_ends(triangle, sizes=(0.5 + torch.rand(3, generator=torch.Generator().manual_seed(seed))).tolist())
+        for seed in range(options.seeds)
+    ]
+    proof = prove(triangle, *draws[0])
+    assert proof is not None
+    rows = []
+    for name, strategy in STRATEGIES.items():
+        counts, lowest = {}, None
+        for level in LEVELS:
+            results = ws.connect_many(triangle, draws, level, strategy=strategy, disprove=False, progress=False)
+            connected = [result for result in results if result.connected]
+            counts[f"connected at {level}"] = len(connected)
+            lowest = min([*connected, *([lowest] if lowest else [])], key=lambda found: found.largest, default=None)
+        certified = None if lowest is None else ws.certify(triangle, lowest.string, tol=1e-4).upper_bound
+        rows.append(
+            {
+                "strategy": name,
+                **counts,
+                "lowest string, sampled": None if lowest is None else round(lowest.largest, 5),
+                "lowest string, certified": None if certified is None else round(certified, 5),
+            }
+        )
+    keep(
+        "triangle",
+        {"barrier, proved": round(proof.bound, 6), "pairs": options.seeds, "what each strategy reached": rows},
+    )
+
+
+if __name__ == "__main__":
+    main()

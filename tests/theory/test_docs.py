@@ -1,0 +1,19 @@
+"""The pages about theorems run as they stand, each in a namespace of its own."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "docs" / "theory"
+PAGES = sorted(page for page in FOLDER.glob("*.md") if page.stem != "README")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_example_holds(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    assert any("assert" in block for block in blocks)
+    context: dict[str, object] = {}
+    for block in blocks:
+        exec(block, context)

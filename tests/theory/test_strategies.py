@@ -1,0 +1,143 @@
+"""Every strategy against every loss whose Γ is known: none may tunnel, and the easy passes are found.
+
+What a search accepts is sampled: between samples the loss may be higher by what the peaks' refinement leaves over,
+stated here as a share of Γ. A certificate leaves nothing over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import weightstring as ws
+from weightstring.problem.surfaces import Maze, Ring, Spike, TwoWells, shifted
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.search import Strategy
+from weightstring.theory import deep_linear
+from weightstring.theory.deep_linear_barrier import barrier
+from weightstring.theory.disconnection import swapped_ends, swapped_triangle
+from weightstring.theory.quartic import Quartic, ReluQuartic
+
+STRATEGIES: dict[str, Strategy] = {
+    "greedy": ws.Greedy(),
+    "constrained": ws.Constrained(),
+    "breadth-first": ws.BreadthFirst(),
+    "bezier": ws.Bezier(),
+    "poly-chain": ws.PolyChain(),
+    "autoneb": ws.AutoNEB(),
+}
+
+DISCRETISATION = 1e-3
+"""By what share of Γ a sampled maximum may lie under it."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A loss, two ends, and Γ between them."""
+
+    problem: LossProblem
+    ends: tuple[Tensor, Tensor]
+    gamma: float
+    easy: bool = True
+    recipe: Recipe | None = None
+
+
+def of_surface(surface: ws.problem.analytic.Surface, easy: bool = True) -> Known:
+    return Known(surface, surface.ends, surface.gamma(*surface.ends), easy)
+
+
+def deep_line() -> Known:
+    """1-1-1: both signs of w2 at the minimum, and λ* between them."""
+    x = torch.tensor([[1.0, -2.0, 0.7]], dtype=torch.float64)
+    y = torch.tensor([[1.3, -2.4, 1.1]], dtype=torch.float64)
+    a, b = ([torch.tensor([[s * 1.1]]).double(), torch.tensor([[s * 1.2]]).double()] for s in (1.0, -1.0))
+    problem = deep_linear.problem((1, 1, 1), x, y)
+    gamma = barrier(a, b, x, y).gamma
+    # At the pass both weights are 0 and the gradient vanishes: no descent from there, an honest "unresolved".
+    return Known(problem, (deep_linear.flatten(a), deep_linear.flatten(b)), gamma, False, SGD)
+
+
+def deep_plane() -> Known:
+    """2-2-2, two units exchanged: det W_2 changes its sign."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 9, generator=generator, dtype=torch.float64)
+    y = torch.diag(torch.tensor([1.5, 0.8]).double()) @ x
+    w1 = torch.tensor([[1.2, 0.1], [0.2, 0.9]], dtype=torch.float64)
+    w2 = torch.diag(torch.tensor([1.5, 0.8]).double()) @ torch.linalg.inv(w1)
+    a, b = [w1, w2], [w1[[1, 0]], w2[:, [1, 0]]]
+    problem = deep_linear.problem((2, 2, 2), x, y)
+    return Known(problem, (deep_linear.flatten(a), deep_linear.flatten(b)), barrier(a, b, x, y).gamma, False, SGD)
+
+
+def triangle() -> Known:
+    problem = swapped_triangle()
+    return Known(problem, swapped_ends(problem), 1 / 6, False)
+
+
+SGD = Recipe("sgd", {"lr": 0.02}, check_every=5, patience=20, max_steps=2_000)
+
+KNOWN: dict[str, Callable[[], Known]] = {
+    "two wells": lambda: of_surface(TwoWells()),
+    "two wells elsewhere": lambda: of_surface(shifted(TwoWells(size=3, left=1.3), torch.tensor([0.4, -2.0, 1.0]))),
+    "ring": lambda: of_surface(Ring()),
+    "ring with a ridge": lambda: of_surface(Ring(ridge=0.2)),
+    "maze": lambda: of_surface(Maze(), easy=False),
+    "quartic, one unit": lambda: of_surface(Quartic(target=(1.5, -0.5), width=1), easy=False),
+    "quartic, three units": lambda: of_surface(Quartic(target=(1.5, -0.5), width=3)),
+    "one ReLU unit": lambda: of_surface(ReluQuartic(x=(1.0, -1.3), y=(1.0, 0.8)), easy=False),
+    "two ReLU units": lambda: of_surface(ReluQuartic(x=(1.0, -1.0), y=(2.0, 1.0), width=2), easy=False),
+    "deep linear 1-1-1": deep_line,
+    "deep linear 2-2-2": deep_plane,
+    "triangle": triangle,
+}
+
+
+def search(known: Known, strategy: str, threshold: float) -> ws.Result:
+    stop = ws.MaxBeads(24) | ws.MaxSteps(20_000)
+    return ws.connect(
+        known.problem,
+        *known.ends,
+        threshold,
+        strategy=STRATEGIES[strategy],
+        stop=stop,
+        recipe=known.recipe,
+        progress=False,
+        disprove=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+class TestEveryStrategy:
+    @pytest.mark.parametrize("name", KNOWN)
+    def test_never_connects_below_the_barrier(self, name: str, strategy: str) -> None:
+        known = KNOWN[name]()
+        ends = float(known.problem.measure(torch.stack(known.ends))["loss"].max())
+        if known.gamma <= ends + 1e-9:
+            found = search(known, strategy, ends + 0.05)
+            assert found.largest >= known.gamma
+            return
+        found = search(known, strategy, max(ends, 0.9 * known.gamma))
+        assert not found.connected
+        assert found.largest >= (1 - DISCRETISATION) * known.gamma
+
+    @pytest.mark.parametrize("name", [name for name, build in KNOWN.items() if build().easy])
+    def test_connects_over_an_easy_pass(self, name: str, strategy: str) -> None:
+        known = KNOWN[name]()
+        found = search(known, strategy, 1.1 * known.gamma + 0.05)
+        assert found.connected
+        assert found.largest >= (1 - DISCRETISATION) * known.gamma
+        assert ws.certify(known.problem, found.string).upper_bound >= known.gamma
+
+    def test_what_no_sample_sees_no_certificate_passes(self, strategy: str) -> None:
+        spike = Spike()
+        threshold = 0.9 * spike.gamma(*spike.ends)
+        known = replace(of_surface(spike), easy=False)
+        found = search(known, strategy, threshold)
+        certificate = ws.certify(spike, found.string, threshold=threshold)
+        assert not certificate.holds
+        assert certificate.upper_bound >= known.gamma
