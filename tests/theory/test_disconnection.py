@@ -190,6 +190,7 @@ class TestConnect:
         record = json.loads((tmp_path / "run" / "result.json").read_text())
         assert record["outcome"]["kind"] == "disconnected"
 
+    @pytest.mark.slow
     def test_above_the_bound_a_curve_finds_a_way(self) -> None:
         problem = swapped_triangle()
         sizes = (0.5 + torch.rand(3, generator=torch.Generator().manual_seed(3))).tolist()
