@@ -208,18 +208,9 @@ class TestConnect:
     @pytest.mark.slow
     def test_no_search_tunnels_below_the_barrier(self) -> None:
         problem = swapped_triangle()
-        outcomes = [
-            ws.connect(
-                problem,
-                *swapped_ends(
-                    problem, sizes=(0.5 + torch.rand(3, generator=torch.Generator().manual_seed(seed))).tolist()
-                ),
-                0.15,
-                seed=seed,
-                disprove=False,
-                progress=False,
-                stop=ws.MaxBeads(32),
-            ).outcome
-            for seed in range(50)
-        ]
-        assert not any(isinstance(outcome, ws.Connected) for outcome in outcomes)
+        sizes = [(0.5 + torch.rand(3, generator=torch.Generator().manual_seed(seed))).tolist() for seed in range(50)]
+        pairs = [swapped_ends(problem, sizes=each) for each in sizes]
+        stop = ws.MaxBeads(16) | ws.MaxSteps(6_000)
+        results = ws.connect_many(problem, pairs, 0.15, stop=stop, disprove=False, progress=False)
+        assert not any(result.connected for result in results)
+        assert min(result.largest for result in results) >= 1 / 6
