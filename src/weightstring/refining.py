@@ -15,8 +15,8 @@ import torch
 from weightstring.arrays import Theta
 from weightstring.certification.bisection import Budget
 from weightstring.certification.certificate import Certificate, Piece
-from weightstring.certification.enclosing import program_of
-from weightstring.certification.proving import certificate_of, partition_of, pieces_of
+from weightstring.certification.enclosing import enclosing
+from weightstring.certification.proving import MAX_BYTES, certificate_of, partition_of, pieces_of
 from weightstring.errors import InvalidSetting
 from weightstring.pairs import Pair, Settings, connect_all
 from weightstring.path import Bound, WeightString
@@ -98,7 +98,8 @@ def require_certifiable(problem: LossProblem, bind: str) -> None:
     """
     quantity = only_quantity(Bound(problem, bind).names)
     if isinstance(problem, ModuleProblem):
-        program_of(problem, quantity)
+        ends = torch.zeros(2, problem.size, dtype=torch.float64, device=problem.device)
+        enclosing(problem, ends, quantity, MAX_BYTES).rehearse()
 
 
 def kept(directory: RunDirectory, result: Result) -> Result:

@@ -179,8 +179,8 @@ def _outcome_from_record(record: OutcomeRecord) -> Outcome:
     return Unresolved(record.reason, record.evidence)
 
 
-def from_run(directory: RunDirectory, problem: LossProblem | None = None) -> Result:
-    """The result that a run directory holds.
+def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, proof: bool = True) -> Result:
+    """The result that a run directory holds, without its certificate where no ``proof`` is asked for.
 
     Raises:
         InvalidRun: the run is not finished, or damaged.
@@ -192,7 +192,7 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None) -> Res
     if problem is not None:
         beads = beads.to(problem.device)
     found = from_record(record, WeightString(problem, beads, curve_from_record(record.string.curve)))
-    return replace(found, certificate=certificate_in(directory, beads))
+    return replace(found, certificate=certificate_in(directory, beads)) if proof else found
 
 
 def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None:
@@ -204,6 +204,11 @@ def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None
     if not directory.certificate.exists():
         return None
     certificate = Certificate.load(directory.certificate)
+    if certificate.flaw:
+        raise InvalidRun(
+            f"{directory.certificate}: {certificate.flaw}: the file was changed; "
+            "make a new one with weightstring certify"
+        )
     return certificate if certificate.digests.get("beads") == tensor_digest(beads) else None
 
 

@@ -10,13 +10,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everyone calls it
 
 import weightstring as ws
-from weightstring.certification.proving import certificate_of
+from weightstring.certification.bisection import Sampled, bisect
+from weightstring.certification.intervals import Intervals
+from weightstring.certification.proving import bounds_of, certificate_of
+from weightstring.certification.rules import RULES
+from weightstring.refining import require_certifiable
+from weightstring.verification.operations import OPERATIONS
+from weightstring.verification.replay import Replay
 
 N = 20
 GENERATOR = torch.Generator().manual_seed(1)
 X, Y = (torch.randn(N, k, generator=GENERATOR, dtype=torch.float64) for k in (4, 3))
 CLASSES = torch.randint(3, (N,), generator=GENERATOR)
 SHARES = torch.rand(N, 3, generator=GENERATOR, dtype=torch.float64)
+
+WHOLE = Intervals(torch.tensor([0]), torch.zeros(1).double(), torch.ones(1).double())
 
 Forward = Callable[["Net", Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -83,6 +91,18 @@ def sums(net: Net, x: Tensor) -> Tensor:
     """Sums in the guise of averages, lower than what a maximum is padded with."""
     found = F.avg_pool2d(x.view(-1, 1, 2, 2), 2, 1, divisor_override=1)
     return net.g(F.max_pool1d(found.squeeze(-1), 3, 1, 1).flatten(1))
+
+
+class Weighed(nn.Module):
+    """A squared error with a parameter of its own."""
+
+    def __init__(self, w: float) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.full((3,), w, dtype=torch.float64))
+
+    def forward(self, o: Tensor, y: Tensor) -> Tensor:
+        """Its value."""
+        return (self.w * (o - y).square()).mean()
 
 
 REFUSED: dict[str, tuple[nn.Module, Loss, Tensor, Tensor, str]] = {
@@ -156,6 +176,22 @@ SOUND: dict[str, tuple[nn.Module, Loss, Tensor, Tensor]] = {
     "row": (Net(lambda s, x: s.l(x).relu() + s.p, p=nn.Parameter(torch.zeros(1, 3))), F.mse_loss, X, Y),
     "smoothed shares": (
         Net(), nn.CrossEntropyLoss(torch.tensor([0.1, 2.0, 5.0]).double(), label_smoothing=0.3), X, SHARES / 9),
+    "larger than its mean": (
+        Net(lambda s, x: torch.maximum(s.l(x), s.l(x).mean(1, keepdim=True))), F.mse_loss, X, Y),
+    "scaled channels": (
+        Net(lambda s, x: s.c((s.l(x).view(-1, 3, 1, 1) * s.g).relu()).flatten(1), c=nn.Conv2d(3, 3, 1),
+            g=nn.Parameter(torch.ones(1, 3, 1, 1))), F.mse_loss, X, Y),
+    "weighted column": (
+        Net(), lambda o, y: F.cross_entropy(o, y[:, 1], torch.tensor([0.1, 2.0, 5.0]).double()), X,
+        torch.stack([CLASSES.flip(0), CLASSES], 1)),
+    "weighted column, squeezed": (
+        Net(), lambda o, y: F.cross_entropy(o, y.squeeze(1), torch.tensor([0.1, 2.0, 5.0]).double()), X,
+        CLASSES[:, None]),
+    "two columns": (
+        Net(lambda s, x: s.l(x).relu()), lambda o, y: F.cross_entropy(o, y[:, 0]) + F.cross_entropy(o, y[:, 1]), X,
+        torch.stack([CLASSES.flip(0), CLASSES], 1)),
+    "a parameter of the loss": (
+        Net(lambda s, x: s.l(x) + s.criterion.w, criterion=Weighed(7.0)), Weighed(2.0), X, Y),
     "sums as averages": (Net(sums, g=nn.Linear(1, 1)), lambda o, y: o.mean(), -10 - X.abs(), Y),
 }  # fmt: skip
 
@@ -224,3 +260,52 @@ def test_a_sample_of_a_segment_that_was_replaced_is_not_the_largest() -> None:
     settings = (problem, string.beads, "loss", None, 1e-3, certificate.partition)
     assert certificate_of(*settings, 1e9, 0.0).largest_sample == float(problem.measure(string.beads)["loss"].max())
     assert certificate_of(*settings, 1.0, 0.0).largest_sample == 1.0
+
+
+@pytest.mark.parametrize(("activation", "scale"), [(nn.ReLU, 1e110), (nn.GELU, 1e60)])
+def test_numbers_that_overflow_are_not_surely_right(activation: type[nn.Module], scale: float) -> None:
+    def wrong(o: Tensor, y: Tensor) -> Tensor:
+        return (o.argmax(1) != y).double().mean()
+
+    layers = [nn.Linear(4, 5), activation(), nn.Linear(5, 5), activation(), nn.Linear(5, 5), activation()]
+    problem, string = built(nn.Sequential(*layers, nn.Linear(5, 3)), F.cross_entropy, X, CLASSES, metric=wrong)
+    beads = string.beads * scale
+    assert bounds_of(problem, beads, "metric", 1 << 30)(WHOLE).item() >= 1
+    assert Replay(problem, "metric").bound(beads[0].numpy(), beads[1].numpy(), 0.0, 1.0) >= 1
+
+
+def test_what_no_bound_can_reach_ends_by_itself() -> None:
+    def wrong(o: Tensor, y: Tensor) -> Tensor:
+        return (o.argmax(1) != y).double().mean()
+
+    ties = Net(lambda net, x: net.l(x) * net.none, none=torch.zeros(3))
+    problem, string = built(ties, F.cross_entropy, X, 0 * CLASSES, metric=wrong)
+    certificate = ws.certify(problem, string, 1.5e-2, quantity="metric")
+    assert certificate.largest_sample == 0
+    assert 1 <= certificate.upper_bound < 1.001
+    assert certificate.intervals <= 64
+
+
+@pytest.mark.parametrize("highest", [2.0, torch.inf])
+def test_bounds_that_do_not_fall_are_left(highest: float) -> None:
+    sampled = Sampled(lambda segment, ts: torch.zeros(len(ts), dtype=torch.float64), [0])
+    found = bisect(lambda at: torch.full((len(at),), highest, dtype=torch.float64), sampled, WHOLE, 1.0, 1e-3)
+    assert float(found.bounds.max()) == highest
+    assert len(found.intervals) <= 64
+
+
+def test_a_refusal_of_what_has_a_rule_comes_before_the_search() -> None:
+    problem, _ = built(Net(), lambda o, y: F.mse_loss(o, y) / torch.tensor(0.0))
+    with pytest.raises(ws.Unsupported, match="divides by 0"):
+        require_certifiable(problem, "evaluate")
+
+
+@pytest.mark.parametrize("metric", [lambda o, y: torch.tensor(0.5), lambda o, y: 0.5])
+def test_a_metric_that_is_a_constant_is_refused(metric: Loss) -> None:
+    problem, string = built(Net(), F.mse_loss, X, Y, metric=metric)
+    with pytest.raises(ws.Unsupported):
+        ws.certify(problem, string, quantity="metric")
+
+
+def test_every_rule_has_its_counterpart_in_verification() -> None:
+    assert set(RULES) <= set(OPERATIONS)

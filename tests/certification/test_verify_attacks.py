@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - as everyone calls it
 
 import weightstring as ws
 from weightstring.problem.surfaces import Spike
+from weightstring.verification.checking import _in_float64
 from weightstring.verification.operations import NotVerifiable
 from weightstring.verification.replay import Replay
 
@@ -96,6 +97,7 @@ def resealed(certificate: ws.Certificate, **changes: object) -> ws.Certificate:
         (first(bound=None), "malformed"),
         (first(bound=-math.inf), "refuted"),
         (first(low=math.nan), "gap"),
+        (lambda c: resealed(c, partition=(*c.partition, ws.certification.certificate.Piece(0, 1.0, 1.0, 0.0))), "gap"),
     ],
 )
 def test_a_resealed_lie_is_a_failure(
@@ -215,3 +217,14 @@ def test_a_label_that_is_no_class_is_wrong(label: int) -> None:
     string = string_of(problem)
     value = Replay(problem, "error").value(string[0].numpy(), string[1].numpy(), 0.5)
     assert value == pytest.approx(1.0, rel=1e-9)
+
+
+def test_values_that_cancel_in_float32_are_compared_in_float64() -> None:
+    def far(o: Tensor, y: Tensor) -> Tensor:
+        return F.mse_loss(o + 1e6, y + 1e6)
+
+    problem = ws.ModuleProblem(nn.Linear(4, 3), far, (X.float(), Y.float()), engine="loop", batch_size=None)
+    beads = torch.randn(2, problem.size, generator=torch.Generator().manual_seed(2))
+    exact = Replay(problem, "loss").value(beads[0].double().numpy(), beads[1].double().numpy(), 0.0)
+    assert float(problem.measure(beads[:1])["loss"]) != pytest.approx(exact, rel=1e-3)
+    assert _in_float64(problem, beads[0], "loss") == pytest.approx(exact, rel=1e-6)

@@ -76,11 +76,28 @@ class TestVerify:
         assert done.code == 4
         assert "NOT verified" in done.out
 
+    def test_a_lowered_bound_is_not_shown_as_certified(self, refused, cli, run) -> None:
+        assert cli("certify", run).code == 0
+        path = run / "certificate.json"
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"upper_bound": 1e-9}))
+        for command in ("show", "report"):
+            assert "the file was changed" in refused(command, run)
+        path.write_text("{")
+        assert cli("certify", run).code == 0
+        assert "certified" in cli("show", run).out
+
     def test_of_another_threshold_than_the_runs_is_refused(self, refused, cli, run) -> None:
         assert cli("certify", run).code == 0
         path = run / "certificate.json"
         path.write_text(path.read_text().replace('"threshold": 0.051', '"threshold": 0.5'))
         assert "the run's 0.051" in refused("verify", run)
+
+    def test_of_a_file_with_another_threshold_says_so(self, cli, run, tmp_path) -> None:
+        assert cli("certify", run, "--threshold", 0.9, "--out", tmp_path / "other.json").code == 0
+        done = cli("verify", run, "--certificate", tmp_path / "other.json")
+        assert done.code == 0
+        assert "not the run's 0.051" in done.err
 
     def test_without_a_certificate_says_how_to_make_one(self, refused, run) -> None:
         assert "weightstring certify" in refused("verify", run)

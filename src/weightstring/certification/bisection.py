@@ -21,6 +21,15 @@ MAX_PIECES = 8
 NARROWEST = 2.0**-40
 """Width in t below which nothing is cut: rounding is all that is left."""
 
+STALLED = 3
+"""Halvings without progress after which the bound at a single point tells whether the target can be reached."""
+
+GIVEN_UP = 12
+"""Halvings without progress after which an interval keeps its bound."""
+
+PROGRESS = 0.01
+"""What a halving must take from a bound's excess over the target to count."""
+
 FIRST_SAMPLES = 8
 """Steps of the first grid on each segment."""
 
@@ -128,7 +137,8 @@ def bisect(
     """Cut intervals until each one's bound is at most the target, or the budget ends.
 
     The target is the threshold. Without one, or where a sample lies above it, it is the largest sample times
-    (1 + tolerance). All intervals share it, so that what lies low stays whole.
+    (1 + tolerance). All intervals share it, so that what lies low stays whole. Where bounds do not fall any more, the
+    bound at a single point is computed; one above the target shows that it cannot be reached, and takes its place.
 
     Args:
         bound: upper bounds (I,) of intervals.
@@ -142,12 +152,14 @@ def bisect(
     started = time.perf_counter()
     done: list[tuple[Intervals, Tensor]] = []
     waiting, known = whole, torch.full((len(whole),), math.inf, dtype=torch.float64)
-    computed = 0
+    stalled = torch.zeros(len(whole))
+    computed, at_points = 0, -math.inf
 
     def target() -> float:
-        if threshold is not None and sampled.highest <= threshold:
+        if threshold is not None and max(sampled.highest, at_points) <= threshold:
             return threshold
-        return sampled.highest + tolerance * abs(sampled.highest)
+        wanted = sampled.highest + tolerance * abs(sampled.highest)
+        return wanted if at_points <= wanted else at_points + tolerance * abs(at_points)
 
     while len(waiting):
         if computed and (time.perf_counter() - started >= budget.seconds or computed >= budget.intervals):
@@ -155,8 +167,9 @@ def bisect(
         batch, rest = waiting.take(slice(0, BATCH)), waiting.take(slice(BATCH, None))
         # A bound of a part cannot be worse than that of the whole.
         found = bound(batch).cpu()
-        bounds = torch.minimum(found.where(~found.isnan(), math.inf), known[:BATCH])
-        known = known[BATCH:]
+        bounds = torch.minimum(found.where(found.isfinite(), math.inf), known[:BATCH])
+        stuck = torch.where(_fell(bounds, known[:BATCH], target()), 0.0, stalled[:BATCH])
+        known, stalled = known[BATCH:], stalled[BATCH:]
         computed += len(batch)
         low = bounds <= target()
         narrow = (batch.high - batch.low).cpu() <= NARROWEST
@@ -164,12 +177,19 @@ def bisect(
             open_ones = batch.take((~low & ~narrow).to(batch.low.device))
             sampled.middles(open_ones)
             low = bounds <= target()
-        keep = low | narrow
+        if bool((doubtful := (stuck >= STALLED) & ~low & ~narrow).any()):
+            middles = batch.take(doubtful.to(batch.low.device)).middles()
+            found = bound(middles).cpu()
+            at_points = max(at_points, float(found.where(found.isfinite(), math.inf).max()))
+            computed += len(middles)
+            low = bounds <= target()
+        keep = low | narrow | (stuck >= GIVEN_UP)
         done.append((batch.take(keep.to(batch.low.device)), bounds[keep]))
         parts = [rest]
         for pieces, which in _cuts(batch, bounds, ~keep, sampled, target()):
             parts.append(batch.take(which.to(batch.low.device)).split(pieces))
             known = torch.cat([known, bounds[which].repeat_interleave(pieces)])
+            stalled = torch.cat([stalled, (stuck[which] + math.log2(pieces)).repeat_interleave(pieces)])
         waiting = joined(parts)
         on_round(sum(len(part) for part, _ in done), len(waiting), _largest(done, known))
     done.append((waiting, known))
@@ -177,6 +197,12 @@ def bisect(
     bounds = torch.cat([found for _, found in done])
     order = (intervals.segments + intervals.low).argsort()
     return Partition(intervals.take(order), bounds[order.cpu()], sampled.highest, target(), computed)
+
+
+def _fell(bounds: Tensor, before: Tensor, target: float) -> Tensor:
+    """Where cutting took its share of the excess over the target; all that is finite has fallen from infinity."""
+    excess = (before - target).where(before.isfinite(), 0.0)
+    return torch.where(before.isfinite(), bounds <= before - PROGRESS * excess, bounds.isfinite())
 
 
 def _largest(done: list[tuple[Intervals, Tensor]], known: Tensor) -> float:

@@ -99,6 +99,15 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """The same with its seal."""
         return msgspec.structs.replace(self, seal=self.content_digest())
 
+    @property
+    def flaw(self) -> str | None:
+        """What shows without the problem that it was changed since it was made; None: nothing does."""
+        if self.content_digest() != self.seal:
+            return "its seal does not fit its content"
+        if not self.partition or self.upper_bound != self.loosest.bound:
+            return "its upper bound is not that of its intervals"
+        return None
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON, whole or not at all.
 

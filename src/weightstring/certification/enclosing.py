@@ -159,16 +159,21 @@ class Enclosing:
         values: dict[str, object] = {**self.program.constants, **parameters}
         for name, leaf, whole in zip(self.program.leaves, part.leaves, self.examples.leaves, strict=True):
             values[name] = Data(leaf, name, lambda whole=whole: whole)  # type: ignore[misc]
-        values[self.program.targets] = Data(part.targets, self.program.targets)
+        values[self.program.targets] = Data(part.targets, self.program.targets, lambda: self.examples.targets)
+        bounded = torch.ones(len(intervals), dtype=torch.bool, device=self.beads.device)
         for step in self.program.steps:
             call = Call(step, intervals, self.degree, rows, step.name in self.deferred, kept, products)
             found = RULES[step.op](call, *_filled(step.args, values), **_filled(step.kwargs, values))
             if isinstance(found, Enclosure) and step.dtype is not None and not step.dtype.is_floating_point:
                 raise call.refuse("it computes in whole numbers, which may overflow")
+            if isinstance(found, Enclosure):
+                bounded &= found.size.isfinite()
             values[step.name] = found
             for name in step.last_used:
                 values.pop(name, None)
-        return values[self.program.result]
+        result = values[self.program.result]
+        # Of numbers that overflowed on the way, nothing is known.
+        return Bounds(result.ends.where(bounded, torch.inf)) if isinstance(result, Bounds) else result
 
 
 def _bounded(found: object) -> Bounds:

@@ -42,6 +42,11 @@ class Intervals:
         high = (self.low.unsqueeze(1) + width * (steps + 1 / pieces)).flatten()
         return Intervals(self.segments.repeat_interleave(pieces), low, high)
 
+    def middles(self) -> Intervals:
+        """The point in the middle of each."""
+        middle = (self.low + self.high) / 2
+        return Intervals(self.segments, middle, middle)
+
     def positions(self, degree: int) -> Float64[Tensor, "nodes I"]:
         """T of the nodes."""
         return torch.stack([(self.low * (1 - node) + self.high * (1 + node)) / 2 for node in NODES[degree]])

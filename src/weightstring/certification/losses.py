@@ -162,9 +162,14 @@ def cross_entropy(
         classes_of = values.where(used, 0)
         q = torch.nn.functional.one_hot(classes_of, classes).double() * used.unsqueeze(1)
         # torch divides by the weights of the examples that it looks at together.
-        scales = rows.scales(
-            key, lambda targets: torch.where(targets == ignored, 0.0, costs[targets.where(targets != ignored, 0)])
-        )
+        if (whole := target.whole) is None:
+            raise Unsupported("cross-entropy weighs targets that are made of several data: give them as they are")
+
+        def weigh(_: Tensor) -> Tensor:
+            every = whole()
+            return torch.where(every == ignored, 0.0, costs[every.where(every != ignored, 0)])
+
+        scales = rows.scales(key, weigh)
         q = q * (1 - smoothing) + q.sum(1, keepdim=True) * (smoothing / classes)
     q = q * costs
     total = q.sum(1)
@@ -184,4 +189,6 @@ def possibly_wrong(logits: Logits | Enclosure, target: Data) -> Tensor:
     known = (values >= 0) & (values < classes)
     right = torch.nn.functional.one_hot(values.long().where(known, 0), classes).double()
     highest = upper_ends(differences(logits, right)).amax(0)
-    return (highest.masked_fill(right.bool(), -torch.inf) >= 0).any(2) | ~known
+    # What is no number, or overflowed, is not surely below.
+    below = (highest < 0) & highest.isfinite()
+    return ~(below | right.bool()).all(2) | ~known

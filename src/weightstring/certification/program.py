@@ -166,7 +166,11 @@ def trace(net: nn.Module, criterion: Criterion, examples: Examples, sizes: Colle
         if size == ANOTHER:
             counted = {one.name for one, two in zip(nodes, _calls(other), strict=True) if _rows(one) != _rows(two)}
     signature = exported.graph_signature
-    parameters = {name: full.removeprefix("net.") for name, full in signature.inputs_to_parameters.items()}
+    parameters = {
+        name: full.removeprefix("net.")
+        for name, full in signature.inputs_to_parameters.items()
+        if full.startswith("net.")  # those of a loss are constants
+    }
     given = [str(name) for name in signature.user_inputs]
     result = _returned(exported).name
     last = {name: user for name, user in _last_uses(nodes).items() if name != result}

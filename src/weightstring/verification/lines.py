@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -46,6 +47,11 @@ class Line(NamedTuple):
             return 0.0
         return float((np.abs(self.value) + np.abs(self.slope) + self.error).max())
 
+    @property
+    def finite(self) -> bool:
+        """Whether all of its numbers are."""
+        return all(bool(np.isfinite(part).all()) for part in self)
+
     def moved(self, function: Any) -> Line:
         """Entries moved about, without arithmetic."""
         return Line(*(function(part) for part in self))
@@ -68,9 +74,14 @@ class Path(NamedTuple):
 
 
 class Given(NamedTuple):
-    """Data: one row an example."""
+    """Data: one row an example; ``whole`` gives those of all examples."""
 
     values: Any
+    whole: Callable[[], Any]
+
+    def moved(self, function: Any) -> Given:
+        """Something done to each example."""
+        return Given(function(self.values), lambda: function(self.whole()))
 
 
 def constant(values: Array) -> Line:

@@ -95,7 +95,8 @@ def cross_entropy(
     else:
         counted = y != ignored
         q = np.eye(classes)[np.where(counted, y, 0)] * counted[:, None]
-        scales = at.scales(lambda all_y: np.where(all_y == ignored, 0.0, costs[np.where(all_y == ignored, 0, all_y)]))
+        every = target.whole()
+        scales = at.scales(np.where(every == ignored, 0.0, costs[np.where(every == ignored, 0, every)]))
         q = (1 - smoothing) * q + smoothing / classes * q.sum(1, keepdims=True)
     q = q * costs
     total = q.sum(1)
@@ -196,7 +197,8 @@ def differs(at: At, one: Any, other: Any) -> Missed:
     known = (y >= 0) & (y < classes)
     right = np.eye(classes)[np.where(known, y, 0)]
     highest = _above_mixture(winner.logits, right).high
-    reached: NDArray[np.bool_] = np.asarray((np.where(right > 0, -np.inf, highest) >= 0).any(1)) | ~known
+    below = (highest < 0) & np.isfinite(highest)  # which what overflowed is not
+    reached: NDArray[np.bool_] = ~np.asarray((below | (right > 0)).all(1)) | ~known
     return Missed(reached)
 
 

@@ -31,14 +31,14 @@ class At(NamedTuple):
         shape: of its result, for as many examples as a module is traced with.
         counted: whether axis 0 of it counts the examples.
         share: of all examples, those at hand.
-        scales: what the loss of each example at hand is multiplied by, given what each weighs in its part's mean.
+        scales: what the losses of the examples at hand are multiplied by, given what all weigh in their part's mean.
     """
 
     name: str
     shape: tuple[int, ...]
     counted: bool
     share: float
-    scales: Callable[[Callable[[Array], Array] | None], Array]
+    scales: Callable[[Array | None], Array]
 
 
 class Loss(NamedTuple):

@@ -77,7 +77,8 @@ class Replay:
         signature = program.graph_signature
         held: Mapping[str, Any] = {**program.state_dict, **program.constants}
         self._entries = {name: entry for entry in problem.layout.entries for name in entry.names}
-        given = {name: full.removeprefix("net.") for name, full in signature.inputs_to_parameters.items()}
+        inputs = signature.inputs_to_parameters
+        given = {name: full.removeprefix("net.") for name, full in inputs.items() if full.startswith("net.")}
         self._parameters = {name: full for name, full in given.items() if full in self._entries}
         fixed = {
             **{name: full for name, full in signature.inputs_to_parameters.items() if name not in self._parameters},
@@ -106,10 +107,12 @@ class Replay:
                 first * (1 - middle) + last * middle, (last - first) * radius, np.abs(first) + np.abs(last)
             )
         starts = range(0, len(self._examples), self._chunk)
-        parts = np.stack(
-            [self._run(parameters, slice(at, min(at + self._chunk, len(self._examples)))) for at in starts]
-        )
-        return float((parts.sum(0) + gamma(len(parts)) * np.abs(parts).sum(0)).max())
+        with np.errstate(over="ignore", invalid="ignore"):  # which gives an infinite bound
+            parts = np.stack(
+                [self._run(parameters, slice(at, min(at + self._chunk, len(self._examples)))) for at in starts]
+            )
+        found = float((parts.sum(0) + gamma(len(parts)) * np.abs(parts).sum(0)).max())
+        return found if math.isfinite(found) else math.inf
 
     def value(self, a: Array, b: Array, t: float) -> float:
         """The mean at t, in float64, at most as far above as rounding takes it."""
@@ -118,13 +121,14 @@ class Replay:
     def _run(self, parameters: Mapping[str, Path], rows: slice) -> Array:
         part = self._examples.take(rows)
         values: dict[str, Any] = {**self._constants, **parameters}
-        values |= dict(zip(self._given, (Given(array(x)) for x in (part.targets, *part.leaves)), strict=True))
+        everything = (self._examples.targets, *self._examples.leaves)
+        for name, mine, whole in zip(self._given, (part.targets, *part.leaves), everything, strict=True):
+            values[name] = Given(array(mine), lambda whole=whole: array(whole))  # type: ignore[misc]
         count = len(self._examples)
 
-        def scales(weigh: Callable[[Array], Array] | None) -> Array:
-            if weigh is None:
+        def scales(weights: Array | None) -> Array:
+            if weights is None:
                 return np.full(len(part), 1 / count)
-            weights = weigh(self._examples.targets.numpy())
             ends = np.cumsum([0, *self._blocks])
             sums = np.add.reduceat(weights, ends[:-1])
             found: Array = np.repeat(np.array(self._blocks) / count / sums, self._blocks)[rows]
@@ -150,6 +154,8 @@ class Replay:
             for used in node.all_input_nodes:
                 if all(user.name in values for user in used.users):
                     values.pop(used.name, None) if used.op == "call_function" else None
+            if isinstance(values.get(node.name), Line) and not values[node.name].finite:
+                return np.full(2, np.inf)
         found = values[self._result.name]
         if not isinstance(found, Loss):
             raise NotVerifiable("what the loss returns is not a mean over examples")

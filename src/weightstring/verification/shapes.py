@@ -31,7 +31,7 @@ def reshaped(at: At, x: Any, *_: Any) -> Any:
     if not at.counted:
         raise NotVerifiable("it combines examples")
     if isinstance(x, Given):
-        return Given(x.values.reshape(len(x.values), *at.shape[1:]))
+        return x.moved(lambda v: v.reshape(len(v), *at.shape[1:]))
     return line_of(x).moved(lambda v: v.reshape(len(v), *at.shape[1:]))
 
 
@@ -63,7 +63,7 @@ def rearranged(at: At, x: Any, *settings: Any) -> Any:
         still = first % rank != 0
     if not still:
         raise NotVerifiable("it moves or chooses examples")
-    return Given(apply(x.values)) if isinstance(x, Given) else line_of(x).moved(apply)
+    return x.moved(apply) if isinstance(x, Given) else line_of(x).moved(apply)
 
 
 @operation("cat.default")
@@ -87,7 +87,7 @@ def dropout(at: At, x: Any, share: float, training: bool) -> Any:
 
 @operation(
     "to.dtype", "to.dtype_layout", "_to_copy.default", "contiguous.default", "clone.default", "detach.default",
-    "alias.default", "detach_.default", "lift_fresh_copy.default",
+    "alias.default", "detach_.default", "lift_fresh_copy.default", "identity.default",
 )  # fmt: skip
 def same(at: At, x: Any, *settings: Any, **named: Any) -> Any:
     """The same numbers in another dtype, which changes data, and is refused where it would cut what depends on θ."""
@@ -95,7 +95,7 @@ def same(at: At, x: Any, *settings: Any, **named: Any) -> Any:
     if dtype is None:
         return x
     if isinstance(x, Given):
-        return Given(same(at, x.values, dtype))
+        return x.moved(lambda v: same(at, v, dtype))
     if isinstance(x, np.ndarray):
         return array(torch.from_numpy(np.ascontiguousarray(x).reshape(x.shape)).to(dtype))
     # Which decisions miss is a yes or no in any dtype; which class wins is a whole number.

@@ -66,9 +66,12 @@ def moved(call: Call, x: object, *settings: Any) -> object:
     if not still:
         raise call.refuse("it moves or chooses examples")
     if isinstance(values, Data):
+        apply = torch.func.vmap(lambda v: _inside(operator, v, settings, rank, call))
+        all_of_it = values.whole
         return Data(
-            torch.func.vmap(lambda v: _inside(operator, v, settings, rank, call))(values.values),
+            apply(values.values),
             f"{values.origin}/{call.step.name}",
+            None if all_of_it is None else lambda: apply(all_of_it()),
         )
     each = torch.func.vmap(torch.func.vmap(lambda v: _inside(operator, v, settings, rank, call)))
     return values.each(each)
