@@ -17,20 +17,18 @@ import msgspec
 from weightstring.certification import Certificate
 from weightstring.certification import certify as prove
 from weightstring.cli.main import DONE, NOT_CERTIFIED
+from weightstring.cli.merging import opened
 from weightstring.errors import InvalidRun
-from weightstring.path import Bound, WeightString
-from weightstring.problem import ModuleProblem
+from weightstring.path import Bound
 from weightstring.refining import only_quantity
-from weightstring.result import from_run
 from weightstring.store import RunDirectory
-from weightstring.tasks import load_task
 from weightstring.verification import verify as check
 
 
 def certify(options: Namespace) -> int:
     """Prove how high the loss is at most on the whole string, and keep the certificate in the run's directory."""
     directory = RunDirectory(options.run)
-    problem, string = _opened(directory)
+    problem, string, _ = opened(options.run)
     manifest = directory.manifest()
     quantity = options.quantity or only_quantity(Bound(problem, manifest.bind).names)
     binding = quantity in Bound(problem, manifest.bind).names
@@ -64,7 +62,7 @@ def certify(options: Namespace) -> int:
 def verify(options: Namespace) -> int:
     """Check a run's certificate again, by other arithmetic."""
     directory = RunDirectory(options.run)
-    problem, string = _opened(directory)
+    problem, string, _ = opened(options.run)
     certificate = Certificate.load(options.certificate or directory.certificate)
     if options.certificate is None and certificate.threshold != (threshold := directory.manifest().threshold):
         raise InvalidRun(
@@ -91,22 +89,6 @@ def verify(options: Namespace) -> int:
             print(certificate)
         print(verification)
     return DONE if verification.ok else NOT_CERTIFIED
-
-
-def _opened(directory: RunDirectory) -> tuple[ModuleProblem, WeightString]:
-    """A finished run's problem, built from its task, and its string; its certificate may be damaged."""
-    directory.result()  # An unfinished run has no string: say so before a task's data are read.
-    manifest = directory.manifest()
-    if manifest.task is None:
-        raise InvalidRun(
-            f"{directory.path}: begun from Python, without a task to build its problem from; "
-            "call ws.certify(problem, string) or ws.verify(problem, string, certificate) from there"
-        )
-    problem = load_task(manifest.task.name, manifest.task.options)
-    string = from_run(directory, problem, proof=False).string
-    # The run's own engine rounds as the recorded curve was rounded; compiling one anew takes longer than it saves.
-    problem.use_engine("auto" if manifest.engine == "compiled" else manifest.engine)
-    return problem, string
 
 
 @contextmanager

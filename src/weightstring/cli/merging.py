@@ -18,7 +18,7 @@ from weightstring.merging import Ensemble, Merging, Point, best_point
 from weightstring.merging import merge as merging_of
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
-from weightstring.result import load
+from weightstring.result import from_run
 from weightstring.store import RunDirectory, write_checkpoint
 from weightstring.store.records import Task
 from weightstring.tasks import load_task
@@ -56,17 +56,17 @@ def merge(options: Namespace) -> int:
 
 
 def opened(run: str) -> tuple[ModuleProblem, WeightString, Task]:
-    """A finished run's problem, built from its task, its string and the task."""
+    """A finished run's problem, built from its task, its string and the task; its certificate may be damaged."""
     directory = RunDirectory(run)
     directory.result()  # An unfinished run has no string: say so before a task's data are read.
     manifest = directory.manifest()
     if manifest.task is None:
         raise InvalidRun(
             f"{run}: begun from Python, without a task to build its problem from; "
-            f"call ws.merge(problem, ws.load({run!r}, problem).string) from there"
+            f"call ws.merge, ws.certify or ws.verify with ws.load({run!r}, problem).string from there"
         )
     problem = load_task(manifest.task.name, manifest.task.options)
-    string = load(run, problem).string
+    string = from_run(directory, problem, proof=False).string
     # The run's own engine rounds as the recorded curve was rounded; compiling one anew takes longer than it saves.
     problem.use_engine("auto" if manifest.engine == "compiled" else manifest.engine)
     return problem, string, manifest.task
