@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from weightstring.arrays import finite_or_none, none_as_infinity
-from weightstring.path import Evidence, Reason
+from weightstring.path import Evidence, Proof, Reason
 from weightstring.store.records import (
     CurveRecord,
     DescendedRecord,
@@ -185,8 +185,16 @@ def test_every_reason_can_be_recorded_and_no_other():
         assert msgspec.json.decode(msgspec.json.encode(record), type=OutcomeRecord) == record
     with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'luck'"):
         msgspec.json.decode(b'{"kind":"unresolved","reason":"luck"}', type=OutcomeRecord)
-    with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'disconnected'"):
-        msgspec.json.decode(b'{"kind":"disconnected"}', type=OutcomeRecord)
+    with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'lost'"):
+        msgspec.json.decode(b'{"kind":"lost"}', type=OutcomeRecord)
+
+
+def test_a_disconnection_needs_its_proof_and_no_other_verdict_has_one():
+    proof = Proof(0.25, "a determinant changes its sign")
+    record = OutcomeRecord(kind="disconnected", proof=proof)
+    assert msgspec.json.decode(msgspec.json.encode(record), type=OutcomeRecord) == record
+    for outcome in (OutcomeRecord(kind="disconnected"), OutcomeRecord(kind="connected", proof=proof)):
+        assert "proof does not fit" in flaw(msgspec.structs.replace(RECORDS[1], outcome=outcome))
 
 
 def test_records_are_immutable():
