@@ -45,6 +45,9 @@ lowered by this share of themselves."""
 LARGEST = 64
 """Sides of the determinants that are looked at."""
 
+MOST_INPUTS = 2
+"""For which collinear weights are searched."""
+
 PIECES = 256
 """Into which each sector of angles is cut."""
 
@@ -66,14 +69,16 @@ def prove(problem: LossProblem, a: Theta, b: Theta, quantity: str = "loss") -> P
     if not isinstance(problem, ModuleProblem) or quantity != "loss":
         return None
     try:
+        _, criterion, examples, _ = problem.traceable("loss")
+        targets = examples.targets
+        scale = scale_of(criterion, *targets.shape) if targets.is_floating_point() and targets.ndim == 2 else None
+        # Taking a problem apart copies its data, and this is asked of every pair: first what rules all proofs out.
+        if scale is None or (len(examples) > LARGEST and examples.leaves[0].shape[-1] > MOST_INPUTS):
+            return None
         parts = OneHidden.of(problem)
     except (InvalidSetting, Unsupported):
         return None
-    targets = parts.targets
-    if parts.outer_bias or not targets.is_floating_point() or targets.ndim != 2:
-        return None
-    scale = scale_of(parts.criterion, *targets.shape)
-    if scale is None:
+    if parts.outer_bias:
         return None
     found = [proof for proof in (_by_features(parts, a, b, scale), _by_weights(parts, a, b, scale)) if proof]
     return max(found, key=lambda proof: proof.bound, default=None)
@@ -98,7 +103,12 @@ def _by_features(parts: OneHidden, a: Theta, b: Theta, scale: float) -> Proof | 
 def _by_weights(parts: OneHidden, a: Theta, b: Theta, scale: float) -> Proof | None:
     weights = [parts.parts(theta)[0] for theta in (a, b)]
     units = len(weights[0])
-    if units != parts.inputs.shape[1] or units > 2 or parts.inner_bias or not isinstance(parts.activation, HOMOGENEOUS):
+    if (
+        units != parts.inputs.shape[1]
+        or units > MOST_INPUTS
+        or parts.inner_bias
+        or not isinstance(parts.activation, HOMOGENEOUS)
+    ):
         return None
     signs = [sign_of_determinant(inner.cpu().double()) for inner in weights]
     if signs[0] * signs[1] >= 0:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -169,6 +168,8 @@ class OneHidden:
         return found
 
     def _descend(self, used: Features, start: Outer) -> Outer:
+        from scipy.optimize import minimize  # a tenth of a second that only fits of other losses need
+
         def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
             loss, gradient = self.slope(used, torch.from_numpy(flat).view(start.shape))
             return loss, (used.T @ gradient).flatten().numpy()
