@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         InvalidSetting,
         LevelNotReached,
         NotDeterministic,
+        NotEquivalent,
         RunLocked,
         StoreFailed,
         TaskError,
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
         Processes,
         Shortened,
     )
+    from weightstring.symmetry.alignment import Aligned, align
+    from weightstring.symmetry.copies import permuted_copy, rescaled_copy
+    from weightstring.symmetry.spec import Group, Symmetry
     from weightstring.verification import Verification, verify
 
 _HOMES = {
@@ -62,6 +66,7 @@ _HOMES = {
         "InvalidSetting",
         "LevelNotReached",
         "NotDeterministic",
+        "NotEquivalent",
         "RunLocked",
         "StoreFailed",
         "TaskError",
@@ -79,6 +84,9 @@ _HOMES = {
     "protocol": ("LossProblem", "Recipe"),
     "report": ("write_report",),
     "result": ("Result", "load"),
+    "symmetry.alignment": ("Aligned", "align"),
+    "symmetry.copies": ("permuted_copy", "rescaled_copy"),
+    "symmetry.spec": ("Group", "Symmetry"),
     "verification": ("Verification", "verify"),
     "search": (
         "AutoNEB",
@@ -97,6 +105,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Aligned",
     "AutoNEB",
     "Bezier",
     "BreadthFirst",
@@ -108,6 +117,7 @@ __all__ = [
     "EndAboveThreshold",
     "Evidence",
     "Greedy",
+    "Group",
     "InvalidCheckpoint",
     "InvalidData",
     "InvalidModel",
@@ -121,6 +131,7 @@ __all__ = [
     "Minimax",
     "ModuleProblem",
     "NotDeterministic",
+    "NotEquivalent",
     "PolyChain",
     "Processes",
     "Proof",
@@ -129,6 +140,7 @@ __all__ = [
     "RunLocked",
     "Shortened",
     "StoreFailed",
+    "Symmetry",
     "TaskError",
     "Unresolved",
     "Unsupported",
@@ -136,6 +148,7 @@ __all__ = [
     "WeightString",
     "WeightstringError",
     "WorkerFailed",
+    "align",
     "certify",
     "compare",
     "connect",
@@ -145,7 +158,9 @@ __all__ = [
     "loss_curve",
     "merge",
     "minimax",
+    "permuted_copy",
     "random_pair",
+    "rescaled_copy",
     "verify",
     "write_report",
 ]

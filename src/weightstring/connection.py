@@ -6,9 +6,11 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from weightstring.aligning import aligned_end, check_align
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.pairs import Pair, Settings, connect_all
@@ -43,6 +45,7 @@ def connect(
     certify: bool = False,
     certify_seconds: float = math.inf,
     disprove: bool = True,
+    align: bool | str = False,
 ) -> Result:
     """Search for a path from ``a`` to ``b`` on which the loss does not exceed ``threshold``.
 
@@ -68,6 +71,9 @@ def connect(
             Leave a margin between the ends and the threshold: an end exactly at it cannot be certified.
         certify_seconds: when to stop proving.
         disprove: look for a proof that no such path exists (:mod:`weightstring.theory.disconnection`) before searching.
+        align: bring ``b`` to its symmetric copy nearest ``a`` first, see :func:`weightstring.align`: the string then
+            ends in that copy, whose function is ``b``'s. ``"both"`` searches between the models as they are too, for
+            ``result.plain``. A threshold that the copy's loss exceeds by rounding is raised to it.
 
     Returns:
         The outcome, the string and the search's history; ``Disconnected(proof)`` where a proof bounds every path from
@@ -83,7 +89,7 @@ def connect(
         RunLocked: another process is writing to ``store``.
         StoreFailed: the disk refuses; what was written is kept.
         WorkerFailed: the workers of ``executor`` die again and again.
-        Unsupported: an operation of the module has no rule for certificates; before any search.
+        Unsupported: an operation of the module has no rule for certificates, or for alignment; before any search.
 
     >>> from weightstring.problem.surfaces import Ring
     >>> ring = Ring()
@@ -91,11 +97,19 @@ def connect(
     >>> result.connected, len(result.string) > 2
     (True, True)
     """
+    check_align(align)
     directory = None if store is None else RunDirectory(store)
     settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove)
     if certify:
         require_certifiable(problem, bind)
-    (result,) = connect_all(problem, [Pair(a, b, threshold, directory)], settings, progress)
+    pairs = [Pair(a, b, threshold, directory)]
+    if align:
+        second = aligned_end(problem, a, b, threshold, bind, seed)
+        pairs = [Pair(a, second.theta, second.threshold, directory, alignment=second.record)]
+        if align == "both":
+            pairs.append(Pair(a, b, threshold, directory and directory.plain, "without alignment: "))
+    result, *others = connect_all(problem, pairs, settings, progress)
+    result = replace(result, plain=others[0]) if others else result
     if not certify or not result.connected or (result.certificate and result.certificate.holds):
         return result
     found = certified(problem, result, settings, certify_seconds, CERTIFY_TOL, progress)

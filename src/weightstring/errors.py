@@ -66,7 +66,11 @@ class StoreFailed(WeightstringError, RuntimeError):
 
 
 class Unsupported(WeightstringError, ValueError):
-    """A module or loss holds an operation that no certificate can be built through."""
+    """A module or loss holds an operation for which there is no rule: of certificates, or of symmetries."""
+
+
+class NotEquivalent(WeightstringError, RuntimeError):
+    """A model that should compute the same function as another does not."""
 
 
 class TaskError(WeightstringError, ValueError):

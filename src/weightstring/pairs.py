@@ -48,6 +48,7 @@ from weightstring.search import (
 )
 from weightstring.search.chain import beads_of
 from weightstring.store import InMemory, Manifest, RunDirectory
+from weightstring.store.records import AlignmentRecord
 from weightstring.store.records import Task as TaskRecord
 from weightstring.theory.disconnection import prove
 
@@ -68,13 +69,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair: its ends, its threshold where one was given, its run directory where it has one."""
+    """One pair: its ends, its threshold where one was given, its run directory where it has one; how it was aligned."""
 
     a: Theta
     b: Theta
     threshold: float | None
     directory: RunDirectory | None
     name: str = ""
+    alignment: AlignmentRecord | None = None
 
     def found(self, problem: LossProblem) -> Manifest | None:
         """The manifest of the run that is there already."""
@@ -160,7 +162,10 @@ def connect_all(
         )
         for (i, one), search in zip(begun.items(), searches, strict=True):
             results[i] = _concluded(one, search, bound, show)
-        return [results[i] for i in range(len(pairs))]
+        return [
+            replace(results[i], alignment=pair.alignment) if pair.alignment else results[i]
+            for i, pair in enumerate(pairs)
+        ]
 
 
 def _begin(
@@ -180,6 +185,8 @@ def _begin(
     else:
         require_same(pair.directory, found, manifest)
         ends = _with_values(ends, found.end_losses)
+    if pair.alignment is not None and pair.directory.alignment() is None:
+        pair.directory.write_alignment(pair.alignment)
     if pair.directory.finished and _is_final(result := from_run(pair.directory, problem)):
         return ends, result
     return ends, None

@@ -13,7 +13,7 @@ from weightstring.path import BARRIERS, Connected, Disconnected, Maximum, Outcom
 from weightstring.problem.digest import tensor_digest
 from weightstring.protocol import LossProblem
 from weightstring.store import ResultRecord, RoundRecord, RunDirectory
-from weightstring.store.records import CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
+from weightstring.store.records import AlignmentRecord, CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Result:
         beads_before_pruning: beads, ends counted, before superfluous ones were dropped.
         length_before: the string's length before it was shortened; None where it was not.
         certificate: the proof of a bound over the whole string; None where none was asked for.
+        alignment: how the second model was aligned before the search; None where it was not.
+        plain: the same search between the models as they were given, where it was made for comparison.
 
     A maximum here is *sampled*: only ``certificate`` proves that the loss is no higher between the samples.
     """
@@ -46,6 +48,8 @@ class Result:
     beads_before_pruning: int
     length_before: float | None = None
     certificate: Certificate | None = None
+    alignment: AlignmentRecord | None = None
+    plain: Result | None = None
 
     @property
     def connected(self) -> bool:
@@ -192,6 +196,10 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, pro
     if problem is not None:
         beads = beads.to(problem.device)
     found = from_record(record, WeightString(problem, beads, curve_from_record(record.string.curve)))
+    alignment = directory.alignment()
+    if alignment is not None:
+        plain = from_run(directory.plain, problem, proof=False) if directory.plain.finished else None
+        found = replace(found, alignment=alignment, plain=plain)
     return replace(found, certificate=certificate_in(directory, beads)) if proof else found
 
 

@@ -84,6 +84,7 @@ def connect(options: Namespace) -> int:
     a, b = (end_of(problem, path) for path in (options.a, options.b))
     strategy = _chosen(options)
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
+    settings += [options.align] if options.align else []
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
     problem.use_engine(options.engine)
     with _resumable(out, options), _workers(options) as executor:
@@ -100,6 +101,7 @@ def connect(options: Namespace) -> int:
             seed=options.seed,
             task=task,
             certify=options.certify,
+            align="both" if options.align == "both" else options.align is not None,
         )
         return _conclude(result, out, options.json, certified=options.certify)
 
@@ -246,6 +248,10 @@ def _conclude(result: Result, out: Path, as_json: bool, certified: bool = False)
 def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
     if as_json:
         whole = {"run": str(directory.path), **msgspec.to_builtins(directory.result())}
+        if result.alignment is not None:
+            whole["alignment"] = msgspec.to_builtins(result.alignment)
+        if result.plain is not None:
+            whole["plain"] = msgspec.to_builtins(directory.plain.result())
         if result.certificate is not None:
             whole["certificate"] = msgspec.to_builtins(result.certificate)
         print(json.dumps(whole))

@@ -20,6 +20,7 @@ from weightstring.cli.strategy import add_strategy
 from weightstring.errors import LevelNotReached, WeightstringError
 
 MODULES = {
+    "align": "alignment",
     "certify": "certifying",
     "compare": "comparison",
     "export": "merging",
@@ -107,7 +108,17 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="prove that the loss is at most L0 on the whole path; refine where it fails",
     )
+    connect.add_argument(
+        "--align",
+        nargs="?",
+        choices=["only", "both"],
+        const="only",
+        metavar="both",
+        help="bring B's units to where A has them first; with both, search without that too, beside it",
+    )
     add_strategy(connect)
+
+    _add_align(commands.add_parser("align", help="permute and rescale one model's units to match another's"))
 
     minimax = commands.add_parser("minimax", help="search for the lowest threshold that connects two models")
     _add_search(minimax)
@@ -144,6 +155,25 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands.add_parser("export", help="write a model on a run's string as a checkpoint"))
     _add_merge(commands.add_parser("merge", help="what merging the two models of a run is worth"))
     return parser
+
+
+def _add_align(parser: argparse.ArgumentParser) -> None:
+    _add_task(parser)
+    _add_models(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint of the aligned B, .safetensors")
+    parser.add_argument(
+        "--by",
+        choices=["barrier", "distance"],
+        default="barrier",
+        help="which way to align is taken: the lowest barrier of the straight line, or the least distance "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--no-rescale", action="store_true", help="permute only")
+    parser.add_argument(
+        "--restarts", type=_positive, default=3, metavar="N", help="starts of weight matching (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="of these (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 
 
 def _add_certify(parser: argparse.ArgumentParser) -> None:
@@ -210,10 +240,7 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
 def _add_pair(parser: argparse.ArgumentParser) -> None:
     """The two models, and what all searches between them have in common."""
     _add_task(parser)
-    parser.add_argument(
-        "a", metavar="A", help="a checkpoint: .safetensors, or .pt read with weights_only=True; or random:SEED"
-    )
-    parser.add_argument("b", metavar="B", help="the other one")
+    _add_models(parser)
     parser.add_argument(
         "--bind",
         default="evaluate",
@@ -229,6 +256,13 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     _add_limits(parser)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "a", metavar="A", help="a checkpoint: .safetensors, or .pt read with weights_only=True; or random:SEED"
+    )
+    parser.add_argument("b", metavar="B", help="the other one")
 
 
 def _add_task(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from weightstring.cli.alignment import compared, remarks
 from weightstring.path import BARRIERS, Connected, Disconnected, Unresolved
 from weightstring.path.outcome import ADVICE
 from weightstring.result import Result
@@ -23,6 +24,10 @@ def print_result(result: Result, run: Path) -> None:
     for label, value in _facts(result):
         table.add_row(label, value)
     console.print(table)
+    if result.alignment is not None:
+        console.print(compared(result.alignment, result, result.plain))
+        for line in remarks(result.alignment):
+            console.print(line)
     ends = Table(title="at the ends and on the string", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for heading in ("", "first end", "last end", "largest sampled"):
         ends.add_column(heading, justify="left" if not heading else "right")

@@ -25,7 +25,7 @@ from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.fingerprint import fingerprint_of
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
-from weightstring.problem.functional import Criterion
+from weightstring.problem.functional import Criterion, Functional
 from weightstring.problem.hessian import threads_of, training_products
 from weightstring.problem.initialise import random_copy
 from weightstring.problem.predictions import Averaged, averaging, measure_average
@@ -186,6 +186,25 @@ class ModuleProblem:
         """Examples in a minibatch, at most N; None: the whole training set."""
         return self._batch_size
 
+    @property
+    def evaluating(self) -> Functional:
+        """The module in evaluation mode as a function of θ, inputs and running statistics."""
+        return self._computation.evaluating
+
+    @property
+    def statistics_names(self) -> frozenset[str]:
+        """Names of the buffers that are estimated anew for each θ."""
+        return self._template.statistics if self._buffers == "recalibrate" else frozenset()
+
+    def statistics(self, theta: Theta) -> dict[str, Tensor]:
+        """Running statistics of θ, estimated on the training inputs; empty where they are frozen."""
+        with torch.no_grad():
+            return self._computation.estimate(theta, self._train)
+
+    def observed(self) -> Examples:
+        """The evaluation set."""
+        return self._sets[""]
+
     def flatten(self, source: nn.Module | Mapping[str, Tensor]) -> Theta:
         """θ of a module or state dict: a detached copy (P,) on the problem's device.
 
@@ -212,9 +231,7 @@ class ModuleProblem:
         {'weight': tensor([[3.]]), 'bias': tensor([4.])}
         """
         self._layout.check(theta, 1, self._device)
-        with torch.no_grad():
-            statistics = self._computation.estimate(theta, self._train)
-        return self._template.write({**self._layout.views(theta), **statistics})
+        return self._template.write({**self._layout.views(theta), **self.statistics(theta)})
 
     def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:
         """Measure B models (B, P): float64 values (B,) on the CPU, by name.
@@ -422,11 +439,10 @@ class ModuleProblem:
         return self._fingerprint
 
     def _digest(self) -> str:
-        estimated = self._template.statistics if self._buffers == "recalibrate" else frozenset()
         return fingerprint_of(
             self._net,
             self._layout,
-            estimated,
+            self.statistics_names,
             self._data,
             self._criteria,
             self._training_step,

@@ -30,7 +30,16 @@ from weightstring.errors import InvalidRun, RunLocked
 from weightstring.store.beads import digest, map_beads, read_beads, write_beads
 from weightstring.store.files import one_line, replace_file, sync_directory, writing
 from weightstring.store.journal import Round
-from weightstring.store.records import FORMAT, AnyManifest, Line, Manifest, ResultRecord, flaw, models_in
+from weightstring.store.records import (
+    FORMAT,
+    AlignmentRecord,
+    AnyManifest,
+    Line,
+    Manifest,
+    ResultRecord,
+    flaw,
+    models_in,
+)
 
 RecordType = TypeVar("RecordType", bound=msgspec.Struct)
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -145,6 +154,29 @@ class RunDirectory:
         if form != ((2, manifest.size), f"torch.{manifest.dtype}") or tuple(map(digest, ends)) != manifest.ends:
             raise InvalidRun(f"{path}: not the ends of the manifest; one of the two files was changed")
         return ends
+
+    # -- how the second end was aligned
+
+    def write_alignment(self, alignment: AlignmentRecord) -> None:
+        """Write how the second end came about.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        self._replace("alignment.json", msgspec.json.encode(alignment))
+
+    def alignment(self) -> AlignmentRecord | None:
+        """How the second end was aligned with the first; None where it was not.
+
+        Raises:
+            InvalidRun: the file is damaged.
+        """
+        return self._read("alignment.json", AlignmentRecord) if self._has("alignment.json") else None
+
+    @property
+    def plain(self) -> RunDirectory:
+        """Where the same search between the models as they were given lies, if it was made."""
+        return RunDirectory(self.path / "plain")
 
     # -- the journal
 

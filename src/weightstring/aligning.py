@@ -1,0 +1,114 @@
+"""Alignment as the first step of a search, and its form on disk (Section IV)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from weightstring.arrays import Theta, finite_or_none
+from weightstring.errors import InvalidSetting
+from weightstring.path import Bound
+from weightstring.problem import ModuleProblem
+from weightstring.protocol import LossProblem
+from weightstring.store import digest
+from weightstring.store.records import AlignedGroup, AlignmentRecord, CandidateRecord
+from weightstring.symmetry.alignment import Aligned, align
+
+ALIGN = (False, True, "both")
+"""What ``connect(align=...)`` takes."""
+
+ROUNDING = 1e-5
+"""Relative difference of losses that the same function may have with its units in another order."""
+
+
+@dataclass(frozen=True)
+class Second:
+    """The second end of a search after alignment.
+
+    Args:
+        theta: the aligned model.
+        threshold: the threshold asked for, raised by no more than rounding where the copy measures above it.
+        record: what was done.
+    """
+
+    theta: Theta
+    threshold: float | None
+    record: AlignmentRecord
+
+
+def aligned_end(problem: LossProblem, a: Theta, b: Theta, threshold: float | None, bind: str, seed: int) -> Second:
+    """Align the second end of a search with the first.
+
+    Raises:
+        InvalidSetting: the problem is a formula.
+        Unsupported: the symmetry of its module cannot be found.
+    """
+    if not isinstance(problem, ModuleProblem):
+        raise InvalidSetting(
+            f"align=True: {type(problem).__name__} is a formula, without units to permute: leave align out"
+        )
+    found = align(problem, a, b, seed=seed)
+    level = threshold
+    if threshold is not None:
+        before, after = Bound(problem, bind)(torch.stack([b, found.theta])).tolist()
+        if before <= threshold < after <= threshold + ROUNDING * abs(threshold):
+            level = after
+    return Second(found.theta, level, as_record(found, b, "barrier"))
+
+
+def check_align(align: object) -> None:
+    """Refuse what ``align`` cannot be.
+
+    Raises:
+        InvalidSetting: it is none of :data:`ALIGN`.
+    """
+    if not any(align is choice or align == choice for choice in ALIGN):
+        raise InvalidSetting(f"align={align!r}: give True, False, or 'both' to search without alignment too")
+
+
+def as_record(found: Aligned, b: Theta, by: str) -> AlignmentRecord:
+    """An alignment's form on disk."""
+    groups = found.move.symmetry.permutations.groups
+    return AlignmentRecord(
+        method=found.chosen.method,
+        by=by,
+        rescaled=found.chosen.rescaled,
+        distance_before=found.distance_before,
+        distance=found.distance,
+        barrier_before=finite_or_none(found.barrier_before),
+        barrier=finite_or_none(found.barrier_after),
+        difference=found.difference,
+        examples=found.examples,
+        log10_permutations=found.log10_permutations,
+        seconds=found.seconds,
+        candidates=tuple(
+            CandidateRecord(
+                method=each.method,
+                rescaled=each.rescaled,
+                distance=each.distance,
+                barrier=finite_or_none(each.barrier),
+            )
+            for each in found.candidates
+        ),
+        groups=tuple(_group(found, name) for name, group in groups.items() if not group.fixed),
+        factors={name: tuple(own.reshape(-1).tolist()) for name, own in found.move.factors.items()},
+        original=digest(b),
+    )
+
+
+def _group(found: Aligned, name: str) -> AlignedGroup:
+    group = found.move.symmetry.permutations.groups[name]
+    copies = found.move.symmetry.permutations.copies(name)
+    stay = torch.arange(group.size).expand(*copies, group.size)
+    permutation = found.permutation.get(name, stay)
+    before, after = found.correlations.get(name, (torch.empty(0), torch.empty(0)))
+    return AlignedGroup(
+        name=name,
+        size=group.size,
+        over=group.over,
+        permutation=tuple(permutation.reshape(-1).tolist()),
+        moved=int((permutation != stay).sum()),
+        correlation_before=tuple(before.tolist()),
+        correlation=tuple(after.tolist()),
+    )

@@ -1,0 +1,83 @@
+"""κ, the largest curvature of the loss at a model: the largest eigenvalue of its Hessian, often called sharpness."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jaxtyping import Float64
+from torch import Tensor
+
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.path.height import check_theta
+from weightstring.path.lanczos import spectrum
+from weightstring.protocol import Curved, LossProblem
+
+
+class Sharpness(NamedTuple):
+    """The largest eigenvalue of a Hessian, as Lanczos finds it.
+
+    Args:
+        kappa: κ = vᵀHv of the unit vector v found: the largest eigenvalue is at least that.
+        residual: ‖Hv − κv‖: some eigenvalue is that near to κ.
+        products: Hessian products spent.
+    """
+
+    kappa: float
+    residual: float
+    products: int
+
+
+def curvature(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
+    """κ(θ) = max vᵀHv over unit vectors v, H the Hessian of the training loss on all training examples at θ.
+
+    The largest eigenvalue, not the largest in size: it may be negative. H is never formed: Lanczos multiplies −H with
+    vectors, each product costs about three gradients. Kinks (ReLU) have no part in H: it is the Hessian of the smooth
+    piece of the loss on which θ lies.
+
+    Args:
+        problem: the loss, with exact Hessian products, as a :class:`~weightstring.problem.ModuleProblem` has.
+        theta: the model (P,).
+        seed: of Lanczos' first vector.
+
+    Raises:
+        InvalidCheckpoint: θ is not the problem's.
+        InvalidSetting: a product is not finite, or Lanczos does not converge.
+        Unsupported: the problem has no Hessian products, or autograd cannot differentiate it twice.
+
+    >>> import torch
+    >>> from weightstring.problem import ModuleProblem
+    >>> data = torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.zeros(2, 1)
+    >>> problem = ModuleProblem(torch.nn.Linear(2, 1, bias=False), torch.nn.functional.mse_loss, data)
+    >>> curvature(problem, torch.ones(2)).kappa  # of the loss (9 θ₁² + θ₂²) / 2
+    9.0
+    """
+    check_theta(problem, theta, "the model")
+    if not isinstance(problem, Curved):
+        raise Unsupported(
+            f"curvature: a {type(problem).__name__} has no hessian_products(theta, vectors, rows): give it this method"
+        )
+    curved, spent = problem, 0
+
+    def downwards(vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
+        """−H v, whose smallest eigenvalue is sought."""
+        nonlocal spent
+        spent += 1
+        try:
+            product = curved.hessian_products(theta, vector.to(theta)[None], None)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise Unsupported(
+                f"curvature: autograd cannot differentiate the training loss twice ({reason}): "
+                "replace that operation by one that it can"
+            ) from error
+        if not product.isfinite().all():
+            raise InvalidSetting("curvature: a product of the Hessian at this θ is not finite: give another θ")
+        return -product[0].cpu().double()
+
+    found = spectrum(downwards, problem.size, seed)
+    if found.smallest is None or found.residual is None:
+        raise InvalidSetting(
+            f"curvature: Lanczos did not converge on {problem.size} parameters: try another seed, or a float64 problem"
+        )
+    return Sharpness(0.0 - found.smallest, found.residual, spent)  # 0 of a Hessian that is 0, not −0

@@ -1,0 +1,116 @@
+"""What the units of two networks do on the same data: their activations, standardised, so that products correlate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.fx import Interpreter, Node
+
+from weightstring.arrays import Theta
+from weightstring.problem import ModuleProblem
+from weightstring.problem.flat import named_tensors
+from weightstring.symmetry.finding import Traced, tensors_of, traced
+from weightstring.symmetry.matching import Assignments, Pair, assigned
+from weightstring.symmetry.spec import Block, Spec, Symmetry, outer_dim
+
+SAMPLES = 4096
+"""Numbers of each unit (examples × places) that are kept; they are taken at even distances."""
+
+
+def recorded(problem: ModuleProblem, symmetry: Symmetry, thetas: Sequence[Theta]) -> list[Pair]:
+    """Activations of two models on the same evaluation examples, of every layer with weights.
+
+    Each unit's activations are centred and scaled to norm 1, so that ⟨A_i, B_j⟩ is a Pearson correlation; a unit that
+    never changes is 0.
+
+    Args:
+        problem: whose models.
+        symmetry: names the units.
+        thetas: the two models (P,).
+    """
+    found = traced(problem)
+    one, other = (_run(problem, found, theta) for theta in thetas)
+    pairs = []
+    for name, terms in found.activations.items():
+        blocks = symmetry.permutations.cut(name, terms, one[name].shape)
+        for block in blocks:
+            moving = [factor for factor in block.factors if factor.group is not None]
+            groups = (*(factor.group for factor in moving), None)
+            axes = (*(factor.axis for factor in moving), -1)
+            pairs.append(Pair(_standardised(one[name], block), _standardised(other[name], block), groups, axes))
+    return pairs
+
+
+def correlations(pairs: Sequence[Pair], assignments: Assignments, spec: Spec) -> dict[str, Float[Tensor, " n"]]:
+    """How far each unit of the one network correlates with its partner in the other, by group.
+
+    The mean over the layers that have the group, and over the units of other groups that it meets there; a family's
+    units one outer unit after the other.
+    """
+    sums: dict[str, list[Tensor]] = {}
+    for pair in pairs:
+        matched = assigned(pair, assignments)
+        products = (matched.a * matched.b).sum(-1)
+        for dim, name in enumerate(pair.groups[:-1]):
+            assert name is not None
+            outer = [outer_dim(pair.groups, pair.axes, dim, own) for own in spec.groups[name].over]
+            own = [*(index for index in outer if index is not None), dim]
+            rest = [index for index in range(products.ndim) if index not in own]
+            units = products.permute(*own, *rest).flatten(len(own)).mean(-1) if rest else products.permute(own)
+            sums.setdefault(name, []).append(units.reshape(-1))
+    return {name: torch.stack(each).mean(0) for name, each in sums.items()}
+
+
+class _Recorder(Interpreter):
+    """Runs a traced module and keeps the results of some operations."""
+
+    def __init__(self, found: Traced) -> None:
+        super().__init__(found.program.graph_module)
+        self.kept: dict[str, Tensor] = {}
+        self._wanted = found.activations
+
+    def run_node(self, n: Node) -> Any:
+        """One operation."""
+        value = super().run_node(n)
+        if n.name in self._wanted:
+            self.kept[n.name] = value
+        return value
+
+
+def _run(problem: ModuleProblem, found: Traced, theta: Theta) -> Mapping[str, Tensor]:
+    inputs = tensors_of(problem, found.program)
+    views = problem.layout.views(theta)
+    held = {**named_tensors(problem.evaluating.module), **problem.statistics(theta)}
+    data = iter(found.examples.leaves)
+    values = []
+    for node in found.program.graph.nodes:
+        if node.op != "placeholder":
+            continue
+        if node.name in inputs.trainable:
+            values.append(views[inputs.trainable[node.name]])
+        elif node.name in inputs.statistics:
+            values.append(held[inputs.statistics[node.name]])
+        else:
+            values.append(inputs.constants[node.name] if node.name in inputs.constants else next(data))
+    recorder = _Recorder(found)
+    with torch.no_grad():
+        recorder.run(*values)
+    return recorder.kept
+
+
+def _standardised(activations: Tensor, block: Block) -> Tensor:
+    """A block (units of each group …, samples), each unit's samples centred and scaled to norm 1."""
+    part = block.view(activations)
+    units = [dim for dim, factor in enumerate(block.factors) if factor.group is not None]
+    rest = [dim for dim in range(part.ndim) if dim not in units]
+    samples = part.permute(*units, *rest).flatten(len(units)) if rest else part.permute(*units).unsqueeze(-1)
+    step = -(-samples.shape[-1] // SAMPLES)
+    samples = samples[..., ::step].to(torch.float64 if part.dtype == torch.float64 else torch.float32)
+    centred = samples - samples.mean(-1, keepdim=True)
+    norms = centred.norm(dim=-1, keepdim=True)
+    dead = norms <= 1e-6 * samples.norm(dim=-1, keepdim=True)
+    return torch.where(dead, 0.0, centred / torch.where(dead, 1.0, norms))

@@ -1,0 +1,263 @@
+"""``align``: the symmetric copy of one model that is nearest another (Section IV).
+
+Two networks trained apart are far from each other mostly because their hidden units are in another order, and for ReLU
+scaled differently. The copy of the second that has its units where the first has them computes the same function; the
+straight line to it, or a short string, is often under the threshold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidSetting
+from weightstring.path import Bound, Segment, check_theta
+from weightstring.path.maximum import Samples, locate
+from weightstring.problem import ModuleProblem
+from weightstring.protocol import LossProblem
+from weightstring.randomness import generator
+from weightstring.symmetry.activations import correlations, recorded
+from weightstring.symmetry.assignments import as_assignments, as_move, same_units, signed_groups
+from weightstring.symmetry.equivalence import check_equivalent
+from weightstring.symmetry.finding import find
+from weightstring.symmetry.matching import Assignments, Groups, Pair, agreement, match
+from weightstring.symmetry.moves import Move
+from weightstring.symmetry.rescaling import canonical, nearest
+from weightstring.symmetry.spec import Symmetry
+
+METHODS = ("weights", "activations")
+CHOICES = ("barrier", "distance")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to align.
+
+    Args:
+        method: by what units were matched; ``"none"``: the second model as it is.
+        rescaled: whether units were scaled too.
+        distance: ‖θ_b − θ_a‖ afterwards.
+        barrier: of the straight line, over the mean of its ends, *sampled*, of the evaluation loss; where the
+            evaluation set is large, on the part of it on which searches look first.
+    """
+
+    method: str
+    rescaled: bool
+    distance: float
+    barrier: float
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """The second model, its function unchanged, with its units where the first has them.
+
+    Args:
+        theta: the aligned model (P,).
+        move: what was done to it.
+        chosen: the candidate that was taken.
+        before: the second model as it was.
+        barrier_before: barrier of the line a → b: the largest *sampled* evaluation loss over the mean of the ends'.
+        barrier_after: the same of the line a → aligned.
+        candidates: all that were tried, that one among them.
+        difference: the largest difference of outputs between the model and its aligned copy, relative to the largest
+            output, on ``examples`` real inputs.
+        examples: how many.
+        correlations: for each group, before and after, how far each unit's activations correlate with those of the unit
+            at its place in the first model; empty where activations were not recorded.
+        seconds: how long it took.
+    """
+
+    theta: Theta
+    move: Move
+    chosen: Candidate
+    before: Candidate
+    barrier_before: float
+    barrier_after: float
+    candidates: tuple[Candidate, ...]
+    difference: float
+    examples: int
+    correlations: Mapping[str, tuple[Float[Tensor, " n"], Float[Tensor, " n"]]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def permutation(self) -> Mapping[str, Int64[Tensor, ...]]:
+        """For each group (…, n): unit i is what unit ``permutation[…, i]`` of the second model was."""
+        return self.move.permutations
+
+    @property
+    def distance(self) -> float:
+        """‖aligned − a‖ over all parameters."""
+        return self.chosen.distance
+
+    @property
+    def distance_before(self) -> float:
+        """‖b − a‖ over all parameters."""
+        return self.before.distance
+
+    @property
+    def log10_permutations(self) -> float:
+        """The decimal logarithm of how many permutations the architecture has."""
+        return self.move.symmetry.log10_permutations
+
+
+def align(
+    problem: ModuleProblem,
+    a: Theta,
+    b: Theta,
+    *,
+    by: str = "barrier",
+    methods: Collection[str] = METHODS,
+    rescale: bool = True,
+    restarts: int = 3,
+    seed: int = 0,
+    symmetry: Symmetry | None = None,
+) -> Aligned:
+    """Bring ``b`` to its symmetric copy nearest ``a``, without changing its function.
+
+    Units are matched by weights (max Σ⟨A, P B⟩ over the parameters of balanced copies, Ainsworth et al. 2022) and by
+    activations (the largest correlations on real inputs, Li et al. 2015); where units can be scaled, each permutation
+    is also tried with the factors that bring it nearest.
+
+    Args:
+        problem: the loss of both models.
+        a: the model that stays (P,).
+        b: the model to be aligned (P,).
+        by: which of the candidates is taken: that of the lowest ``"barrier"`` of the straight line (the evaluation
+            loss), or of the least ``"distance"``. ``b`` itself is one of them.
+        methods: how units are matched, of :data:`METHODS`.
+        rescale: try factors too.
+        restarts: how often coordinate ascent over the weights starts, each time with the groups in another order.
+        seed: of these orders.
+        symmetry: which units may move; found from the module unless given.
+
+    Raises:
+        InvalidCheckpoint: an end is not a θ of the problem.
+        InvalidSetting: a setting is unknown.
+        Unsupported: the symmetry of the module cannot be found.
+        NotEquivalent: the aligned model's outputs differ by more than rounding; a symmetry given by hand is wrong.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
+    >>> x = torch.linspace(-1, 1, 20).reshape(10, 2)
+    >>> problem = ModuleProblem(net, torch.nn.functional.mse_loss, (x, x.sum(1, keepdim=True)))
+    >>> theta = problem.initial(0)
+    >>> from weightstring.symmetry.copies import permuted_copy
+    >>> aligned = align(problem, theta, permuted_copy(problem, theta, seed=1))
+    >>> aligned.distance_before > 0.5, aligned.distance, bool((aligned.theta == theta).all())
+    (True, 0.0, True)
+    """
+    started = time.perf_counter()
+    _check(problem, a, b, by, methods, restarts)
+    symmetry = symmetry or find(problem)
+    groups = Groups(symmetry.permutations.groups, signed_groups(symmetry))
+    # In copies that do not depend on how units are scaled they can be compared.
+    paired = [same_units(symmetry)[name] for name in groups.signed]
+    one, other = (canonical(symmetry, theta, paired)(theta.to(torch.float64)) for theta in (a, b))
+    weights = _parameter_pairs(symmetry, one, other)
+    moves = [("none", Move(symmetry))]
+    if "weights" in methods:
+        moves.append(("weights", as_move(symmetry, _by_weights(weights, groups, restarts, seed))))
+    activations: list[Pair] = []
+    if "activations" in methods:
+        activations = recorded(problem, symmetry, (one.to(a), other.to(b)))
+        # Units that no layer with weights returns, such as those between two layers of an LSTM, by their weights.
+        found = match(weights, groups, given=match(activations, groups))
+        moves.append(("activations", as_move(symmetry, found)))
+    quick = problem.screening or problem
+    tried = [
+        (Candidate(method, bool(move.factors), Segment(a, move(b)).length, _barrier(quick, a, move(b))), move)
+        for method, own in moves
+        for move in _with_factors(symmetry, a, b, own, rescale and method != "none")
+    ]
+    chosen, move = min(tried, key=lambda each: (getattr(each[0], by), each[0].distance))
+    theta = move(b)
+    if quick is not problem:
+        barriers = _barrier(problem, a, b), _barrier(problem, a, theta)
+    else:
+        barriers = tried[0][0].barrier, chosen.barrier
+    difference, examples = check_equivalent(problem, b, theta)
+    before, after = ({}, {})
+    if activations:
+        before, after = (
+            correlations(activations, own, symmetry.permutations) for own in ({}, as_assignments(symmetry, move))
+        )
+    return Aligned(
+        theta,
+        move,
+        chosen,
+        tried[0][0],
+        *barriers,
+        tuple(candidate for candidate, _ in tried),
+        difference,
+        examples,
+        {name: (before[name], after[name]) for name in before},
+        time.perf_counter() - started,
+    )
+
+
+def _check(problem: object, a: Theta, b: Theta, by: str, methods: Collection[str], restarts: int) -> None:
+    if not isinstance(problem, ModuleProblem):
+        raise InvalidSetting(
+            f"align: {type(problem).__name__} is a formula, without units to permute: give a ModuleProblem"
+        )
+    check_theta(problem, a, "the first model")
+    check_theta(problem, b, "the second model")
+    if by not in CHOICES:
+        raise InvalidSetting(f"align(by={by!r}): choose one of {', '.join(CHOICES)}")
+    if isinstance(methods, str) or not methods or not set(methods) <= set(METHODS):
+        raise InvalidSetting(f"align(methods={methods!r}): give some of {METHODS}")
+    if not isinstance(restarts, int) or restarts < 1:
+        raise InvalidSetting(f"align(restarts={restarts!r}): give at least 1")
+
+
+def _barrier(problem: LossProblem, a: Theta, b: Theta) -> float:
+    """The largest sample of the evaluation loss on a line over the mean of its ends."""
+    samples = Samples(Segment(a, b))
+    top = locate(Bound(problem), [samples])[0].value
+    return top - (samples.heights[0.0] + samples.heights[1.0]) / 2
+
+
+def _with_factors(symmetry: Symmetry, a: Theta, b: Theta, move: Move, rescale: bool) -> Iterator[Move]:
+    """A permutation by itself, and with the factors that bring it nearest, where these bring anything."""
+    yield move
+    if not rescale:
+        return
+    permuted = move(b)
+    scaling = nearest(symmetry, a, permuted)
+    gain = float((permuted - a).norm()) - float((scaling(permuted) - a).norm())
+    if scaling.factors and gain > 1e-6 * float(a.norm()):
+        factors = {
+            name: move.factors.get(name, 1.0) * scaling.factors.get(name, torch.ones(()))
+            for name in move.factors.keys() | scaling.factors.keys()
+        }
+        yield Move(symmetry, move.permutations, factors)
+
+
+def _by_weights(pairs: Sequence[Pair], groups: Groups, restarts: int, seed: int) -> Assignments:
+    """The assignments of the largest agreement of all restarts."""
+    count = len(groups.outermost)
+    found: list[Assignments] = []
+    for restart in range(restarts):
+        draw = generator(seed, "align", restart)
+        orders = [torch.randperm(count, generator=draw).tolist() for _ in range(7)] if restart else []
+        # Once from what is known for sure; then from there, and from the units as they are, in random orders.
+        found.append(match(pairs, groups, orders, settled=restart % 2 == 0))
+    return max(found, key=lambda own: agreement(pairs, own))
+
+
+def _parameter_pairs(symmetry: Symmetry, a: Theta, b: Theta) -> list[Pair]:
+    views = [symmetry.layout.views(theta) for theta in (a, b)]
+    return [
+        Pair(
+            block.view(views[0][block.parameter]),
+            block.view(views[1][block.parameter]),
+            tuple(factor.group for factor in block.factors),
+            tuple(factor.axis for factor in block.factors),
+        )
+        for block in symmetry.permuted
+    ]

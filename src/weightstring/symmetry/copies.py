@@ -1,0 +1,58 @@
+"""Copies of a model that compute the same function at another θ: test pairs whose answer is known."""
+
+from __future__ import annotations
+
+from weightstring.arrays import Theta
+from weightstring.path import check_theta
+from weightstring.problem import ModuleProblem
+from weightstring.symmetry.finding import find
+from weightstring.symmetry.moves import random_factors, random_permutation
+from weightstring.symmetry.spec import Symmetry
+
+
+def permuted_copy(
+    problem: ModuleProblem, theta: Theta, seed: int = 0, *, symmetry: Symmetry | None = None, even: bool = False
+) -> Theta:
+    """The same function with its hidden units in a random order: π(θ) (P,).
+
+    Args:
+        problem: whose model.
+        theta: the model (P,).
+        seed: of the permutation.
+        symmetry: found from the module unless given.
+        even: only even permutations of each group.
+
+    Raises:
+        InvalidCheckpoint: θ is not the problem's.
+        Unsupported: the module's symmetry cannot be found.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
+    >>> problem = ModuleProblem(net, torch.nn.functional.mse_loss, (torch.ones(2, 1), torch.ones(2, 1)))
+    >>> theta = problem.initial(0)
+    >>> copy = permuted_copy(problem, theta, seed=1)
+    >>> bool((copy != theta).any()), bool((copy.sort().values == theta.sort().values).all())
+    (True, True)
+    """
+    check_theta(problem, theta, "the model")
+    return random_permutation(symmetry or find(problem), seed, even=even)(theta)
+
+
+def rescaled_copy(
+    problem: ModuleProblem, theta: Theta, seed: int = 0, *, symmetry: Symmetry | None = None, largest: float = 2.0
+) -> Theta:
+    """The same function with units scaled at random, in by c and out by 1/c, up to rounding (P,).
+
+    Args:
+        problem: whose model.
+        theta: the model (P,).
+        seed: of the factors c.
+        symmetry: found from the module unless given.
+        largest: c lies between 1/largest and largest; where units are odd, as tanh, signs change.
+
+    Raises:
+        InvalidCheckpoint: θ is not the problem's.
+        Unsupported: the module's symmetry cannot be found.
+    """
+    check_theta(problem, theta, "the model")
+    return random_factors(symmetry or find(problem), seed, largest)(theta)

@@ -1,0 +1,122 @@
+"""What a rule is given: one operation, the labels of what it takes, and how to tie them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor
+from torch.fx import Node
+
+from weightstring.errors import Unsupported
+from weightstring.symmetry.axes import Axis, Label, Ties, factors
+from weightstring.symmetry.resolution import Mixed
+
+Labels: TypeAlias = "Label | tuple[Labels, ...] | None"
+"""The labels of what an operation returns: of one tensor or several; None: no tensor."""
+
+
+@dataclass
+class Call:
+    """One operation.
+
+    Args:
+        op: its name, such as ``linear``.
+        given: its arguments by name, labels in place of tensors.
+        result: what it returns for the traced examples.
+        where: the operation and the module that calls it, in words.
+        ties: how to tie axes.
+        mixed: operations across an axis so far.
+        virtual: tensors that an operation computes within, such as products before they are summed.
+        used: which of several results something uses.
+    """
+
+    op: str
+    given: Mapping[str, Any]
+    result: Any
+    where: str
+    ties: Ties
+    mixed: list[Mixed]
+    virtual: list[Label]
+    used: frozenset[Any] = frozenset()
+
+    def __getitem__(self, name: str) -> Any:
+        return self.given.get(name)
+
+    def label(self, name: str) -> Label:
+        """The label of a tensor argument.
+
+        Raises:
+            Unsupported: it is no tensor.
+        """
+        found = self.given.get(name)
+        if not isinstance(found, Label):
+            raise Unsupported(f"symmetry: {self.where} is called without a tensor {name!r}: {REMEDY}")
+        return found
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the one tensor that is returned."""
+        assert isinstance(self.result, Tensor)
+        return tuple(self.result.shape)
+
+    def tensors(self) -> list[Label]:
+        """All tensor arguments, those in lists among them."""
+        return [label for value in self.given.values() for label in labels_in(value)]
+
+    def mixes(self, label: Label, dims: Sequence[int]) -> None:
+        """The operation computes across these dimensions of a tensor."""
+        self.mixed.extend(Mixed(label.axes[dim], label) for dim in dims)
+
+    def freeze(self, *axes: Axis) -> None:
+        """Fix axes."""
+        for axis in axes:
+            self.ties.freeze(axis)
+
+    def plain(self, *axes: Axis) -> None:
+        """No rescaling of these axes passes through the operation."""
+        for axis in axes:
+            self.ties.restrict(axis)
+
+    def fixed(self, shape: Sequence[int] | None = None) -> Label:
+        """The label of a tensor in which nothing moves."""
+        return Label(tuple(self.ties.fixed(size) for size in (self.shape if shape is None else shape)))
+
+
+Rule: TypeAlias = Callable[[Call], Labels]
+
+REMEDY = "give a symmetry written by hand, or align without this module's units"
+
+
+def labels_in(value: Any) -> list[Label]:
+    """The labels in an argument."""
+    if isinstance(value, Label):
+        return [value]
+    if isinstance(value, Mapping):
+        return [label for part in value.values() for label in labels_in(part)]
+    return [label for part in value for label in labels_in(part)] if isinstance(value, tuple | list) else []
+
+
+def is_fixed(label: Label) -> bool:
+    """Whether nothing in a tensor moves."""
+    return all(cell.fixed for axis in label.axes for cell, _ in factors(axis))
+
+
+def many(length: int, value: Any, default: int) -> list[int]:
+    """An argument that is one number for all dimensions, or one for each."""
+    if value is None or (isinstance(value, list | tuple) and not value):
+        return [default] * length
+    return [value] * length if isinstance(value, int) else list(value) * (length if len(value) == 1 else 1)
+
+
+def volume(sizes: Sequence[int]) -> int:
+    """The product of sizes."""
+    return math.prod(sizes)
+
+
+def node_name(node: Node) -> str:
+    """The name of an operation without its overload."""
+    packet = getattr(node.target, "overloadpacket", None)
+    return str(packet).rpartition(".")[2] if packet is not None else getattr(node.target, "__name__", str(node.target))

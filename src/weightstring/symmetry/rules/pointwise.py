@@ -1,0 +1,149 @@
+"""Operations number by number: permutations pass, scales only where the function is homogeneous or odd."""
+
+from __future__ import annotations
+
+from weightstring.symmetry.axes import Axis, Label, factors
+from weightstring.symmetry.rules.base import Call, Labels, Rule
+
+LINEAR = {
+    "_to_copy", "alias", "alpha_dropout", "clone", "contiguous", "detach", "detach_", "dropout", "dropout_",
+    "feature_dropout", "identity", "lift_fresh", "lift_fresh_copy", "neg", "negative", "positive", "to", "type_as",
+}  # fmt: skip
+"""f(cx) = c f(x) for every c."""
+
+HOMOGENEOUS = {"relu", "leaky_relu", "abs", "rrelu", "maximum", "minimum", "max", "min"}
+"""f(cx) = c f(x) for c > 0."""
+
+ODD = {"tanh", "sin", "sinh", "asinh", "arctan", "atan", "erf", "tan", "hardshrink", "softshrink", "sign", "sgn"}
+"""f(−x) = −f(x)."""
+
+
+def broadcast(call: Call, labels: list[Label], ndim: int) -> Label:
+    """Tie the axes of tensors that are combined number by number; axes of length 1 are repeated."""
+    axes: list[Axis] = [()] * ndim
+    for label in labels:
+        for dim, axis in enumerate(label.axes, start=ndim - len(label)):
+            if factors(axes[dim]) and factors(axis):
+                call.ties.same(axes[dim], axis)
+            elif factors(axis):
+                axes[dim] = axis
+    return Label(tuple(axes))
+
+
+def combined(call: Call, labels: list[Label], ndim: int) -> Label:
+    """As :func:`broadcast`, for sums and choices: where one tensor repeats a number, another cannot be scaled."""
+    found = broadcast(call, labels, ndim)
+    for label in labels:
+        repeated = ((),) * (ndim - len(label)) + label.axes
+        call.plain(*(axis for axis, own in zip(found.axes, repeated, strict=True) if not factors(own)))
+    return found
+
+
+def pointwise(call: Call) -> Labels:
+    """Any operation number by number."""
+    tensors = call.tensors()
+    name = call.op.removesuffix("_")
+    found = combined(call, tensors, len(call.shape))
+    numbers = [v for key, v in call.given.items() if key in ("other", "value") and isinstance(v, int | float)]
+    linear = name in LINEAR or (name in ("add", "sub", "rsub") and not any(numbers))
+    if not call.result.is_floating_point() or call["rounding_mode"]:
+        call.plain(*found.axes)
+    elif linear or (name in ("mul", "div") and len(tensors) == 1):
+        pass  # a number times x is linear in x
+    else:
+        for axis in found.axes:
+            call.ties.restrict(axis, positive=name in HOMOGENEOUS, negative=name in ODD)
+    return found
+
+
+def multiplied(call: Call) -> Labels:
+    """X · y: the scale of the one passes where the other has none."""
+    x, y = call.given.get("self"), call.given.get("other")
+    if not (call.ties.rescaling and isinstance(x, Label) and isinstance(y, Label)) or call["rounding_mode"]:
+        return pointwise(call)
+    ndim = len(call.shape)
+    padded = [Label(((),) * (ndim - len(label)) + label.axes) for label in (x, y)]
+    axes: list[Axis] = []
+    for one, other in zip(padded[0].axes, padded[1].axes, strict=True):
+        first, second = factors(one), factors(other)
+        if first and second:
+            # Which of the two is free is known now; scales that both have are given up.
+            rigid = [not any(cell.positive or cell.negative for cell, _ in axis) for axis in (first, second)]
+            if rigid == [False, True] and call.op.startswith("mul"):
+                axes.append(first)
+                continue
+            if rigid == [True, False] and call.op.startswith("mul"):
+                axes.append(second)
+                continue
+            call.plain(first, second)
+        axes.append(first or second)
+        if (call.op.startswith("div") or not first) and second:
+            call.plain(second)
+    return Label(tuple(axes))
+
+
+def masked(call: Call) -> Labels:
+    """Some numbers replaced by one value."""
+    x, mask = call.label("self"), call.label("mask")
+    found = broadcast(call, [x, mask], len(call.shape))
+    call.plain(*mask.axes)
+    if call["value"] not in (0, 0.0):
+        call.plain(*found.axes)
+    return found
+
+
+def chosen(call: Call) -> Labels:
+    """``where``: numbers of the one or the other."""
+    labels = call.tensors()
+    found = combined(call, labels, len(call.shape))
+    if not all(isinstance(call[name], Label) or not call[name] for name in ("self", "other")):
+        call.plain(*found.axes)
+    call.plain(*call.label("condition").axes)
+    return found
+
+
+def slopes(call: Call) -> Labels:
+    """PReLU: a slope for all, or for each channel."""
+    x, weight = call.label("self"), call.label("weight")
+    call.plain(*weight.axes)
+    for axis in x.axes:
+        call.ties.restrict(axis, positive=True)
+    if len(x) > 1 and factors(weight.axes[0]) and not call.ties.rescaling:
+        call.ties.same(x.axes[1], weight.axes[0])
+    return x
+
+
+def gated(call: Call) -> Labels:
+    """GLU: the first half times the sigmoid of the second."""
+    x = call.label("self")
+    dim = call["dim"] % len(x)
+    half = call.shape[dim]
+    first, second = call.ties.sliced(x, dim, [0, half, 2 * half])
+    if call.ties.rescaling:
+        call.plain(second.axes[dim])
+        for index, axis in enumerate(x.axes):
+            if index != dim:
+                call.plain(axis)
+    else:
+        for one, other in zip(first.axes, second.axes, strict=True):
+            call.ties.same(one, other)
+    return first
+
+
+def written(call: Call) -> Labels:
+    """Numbers written over others, in place."""
+    x, source = call.label("self"), call.label("src")
+    found = broadcast(call, [x, source], len(x))
+    call.plain(*found.axes)
+    return found
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(sorted((LINEAR | HOMOGENEOUS | ODD) - {"max", "min"}), pointwise),
+    **dict.fromkeys(("mul", "mul_", "div", "div_"), multiplied),
+    **dict.fromkeys(("masked_fill", "masked_fill_"), masked),
+    "where": chosen,
+    **dict.fromkeys(("prelu", "_prelu_kernel"), slopes),
+    "glu": gated,
+    **dict.fromkeys(("copy_", "copy"), written),
+}

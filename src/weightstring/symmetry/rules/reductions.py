@@ -1,0 +1,89 @@
+"""Sums, means, maxima and other functions of all numbers along some dimensions; pooling; softmax."""
+
+from __future__ import annotations
+
+from weightstring.symmetry.axes import Label
+from weightstring.symmetry.rules.base import Call, Labels, Rule
+from weightstring.symmetry.rules.pointwise import pointwise
+
+LINEAR = {"mean", "sum", "nansum", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"} | {
+    f"avg_pool{n}d" for n in (1, 2, 3)
+}
+HOMOGENEOUS = {"amax", "amin", "max", "min", "norm", "linalg_vector_norm", "std"} | {
+    f"{kind}max_pool{n}d{tail}" for kind in ("", "adaptive_") for n in (1, 2, 3) for tail in ("", "_with_indices")
+}
+
+
+def _scales(call: Call, label: Label) -> None:
+    if call.op not in LINEAR:
+        for axis in label.axes:
+            call.ties.restrict(axis, positive=call.op in HOMOGENEOUS)
+
+
+def reduced(call: Call) -> Labels:
+    """A symmetric function of all numbers along some dimensions."""
+    if isinstance(call["other"], Label):  # the larger or smaller of two
+        return pointwise(call)
+    x = call.label("self")
+    dims = call["dim"]
+    if dims is None or dims == []:
+        chosen = list(range(len(x)))
+    else:
+        chosen = [dim % len(x) for dim in ([dims] if isinstance(dims, int) else dims)]
+    call.plain(*(x.axes[dim] for dim in chosen))
+    kept = bool(call["keepdim"])
+    found = Label(tuple(() if dim in chosen else axis for dim, axis in enumerate(x.axes) if kept or dim not in chosen))
+    _scales(call, found)
+    if isinstance(call.result, tuple | list):  # values and where they are
+        if 1 in call.used:
+            call.freeze(*x.axes)
+        return tuple(found for _ in call.result)
+    return found
+
+
+def placed(call: Call) -> Labels:
+    """Where the largest or smallest number is: an index means something."""
+    x = call.label("self")
+    call.freeze(*x.axes)
+    if isinstance(call.result, tuple | list):
+        return tuple(call.fixed(tuple(each.shape)) for each in call.result)
+    return call.fixed()
+
+
+def across(call: Call) -> Labels:
+    """Softmax and its like: each number depends on all along one dimension, in whatever order."""
+    x = call.label("self")
+    dim = call["dim"] % len(x)
+    call.mixes(x, [dim])
+    call.plain(*x.axes)
+    return x
+
+
+def pooled(call: Call) -> Labels:
+    """Windows over the dimensions behind the channels."""
+    x = call.label("self" if "self" in call.given else "input")
+    several = isinstance(call.result, tuple | list)
+    shape = tuple((call.result[0] if several else call.result).shape)
+    spatial = 1 if "1d" in call.op else 2 if "2d" in call.op else 3
+    call.freeze(*x.axes[-spatial:])
+    found = Label((*x.axes[:-spatial], *call.fixed(shape[-spatial:]).axes))
+    _scales(call, found)
+    return tuple(found for _ in call.result) if several else found
+
+
+def resized(call: Call) -> Labels:
+    """Pictures drawn larger or smaller."""
+    x = call.label("self" if "self" in call.given else "input")
+    call.freeze(*x.axes[2:])
+    return Label((*x.axes[:2], *call.fixed(call.shape[2:]).axes))
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("mean", "sum", "nansum", "amax", "amin", "max", "min", "prod"), reduced),
+    **dict.fromkeys(("norm", "linalg_vector_norm", "std", "var", "logsumexp"), reduced),
+    **dict.fromkeys(("argmax", "argmin", "topk"), placed),
+    **dict.fromkeys(("softmax", "log_softmax", "_softmax", "_log_softmax"), across),
+    **dict.fromkeys(sorted(name for name in LINEAR | HOMOGENEOUS if "pool" in name), pooled),
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), resized),
+    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d"), resized),
+}

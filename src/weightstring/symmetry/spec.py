@@ -1,0 +1,308 @@
+"""What may be permuted or rescaled: groups of units, and where each parameter has them.
+
+A specification can be found (:mod:`weightstring.symmetry.finding`) or written by hand; both have the same form. Each
+axis of a parameter is a *term*:
+
+- ``None``: fixed; an ``int``: fixed, of that length;
+- ``"name"``: the units of that group, in order (in a specification of scales ``"1/name"``: scaled inversely);
+- a tuple: a product, outer to inner, as in ``view``; ``("channels", 49)``: flattened channels of 7 × 7;
+- a list: parts one after the other, as of a concatenation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeAlias, TypeVar
+
+from torch import Tensor
+
+from weightstring.errors import InvalidSetting
+from weightstring.problem.flat import Layout
+
+T = TypeVar("T")
+
+Term: TypeAlias = int | str | tuple[Any, ...] | list[Any] | None
+"""One axis of a parameter; what is in a tuple or list is a term too."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Units that are interchangeable.
+
+    Args:
+        name: of the group.
+        size: n, how many units.
+        over: outer groups: each of their units has a permutation of its own.
+        positive: whether units may be multiplied by positive factors.
+        negative: whether their signs may change.
+        fixed: whether they do not move, but are only what others are over.
+    """
+
+    name: str
+    size: int
+    over: tuple[str, ...] = ()
+    positive: bool = True
+    negative: bool = True
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One dimension of a block.
+
+    Args:
+        group: whose units lie along it; None: nothing that moves.
+        axis: of the parameter, to which it belongs.
+        exponent: 1 where the units are produced, −1 where they are consumed.
+    """
+
+    group: str | None
+    axis: int
+    exponent: int = 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a parameter that is a product of groups.
+
+    Args:
+        parameter: its name.
+        cuts: how to get there from the parameter: ``(dim, sizes)`` unflattens, ``(dim, start, length)`` narrows.
+        factors: what each dimension then is.
+    """
+
+    parameter: str
+    cuts: tuple[tuple[int, tuple[int, ...]] | tuple[int, int, int], ...]
+    factors: tuple[Factor, ...]
+
+    def view(self, tensor: Tensor) -> Tensor:
+        """The block of a parameter, a view."""
+        for cut in self.cuts:
+            tensor = tensor.narrow(*cut) if len(cut) == 3 else _unflattened(tensor, *cut)
+        return tensor
+
+    def dims(self, group: str) -> list[int]:
+        """The dimensions along which the block has a group's units."""
+        return [dim for dim, factor in enumerate(self.factors) if factor.group == group]
+
+    def outer_dim(self, dim: int, outer: str) -> int | None:
+        """The dimension whose index says which permutation a family has along ``dim``; None: there is not one.
+
+        That of its own axis, as in a product; else the only one there is.
+        """
+        return outer_dim(
+            [factor.group for factor in self.factors], [factor.axis for factor in self.factors], dim, outer
+        )
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The groups that the block has."""
+        return frozenset(factor.group for factor in self.factors if factor.group is not None)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Groups, and where parameters have them.
+
+    Args:
+        groups: by name.
+        axes: a term for each axis of each parameter, by name; parameters left out do not move.
+
+    >>> spec = Spec({"hidden": Group("hidden", 3)}, {"0.weight": ("hidden", None), "2.weight": (None, "hidden")})
+    >>> round(spec.log10_size, 2)
+    0.78
+    """
+
+    groups: Mapping[str, Group]
+    axes: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
+
+    def copies(self, group: str) -> tuple[int, ...]:
+        """How many permutations a group has: the sizes of those that it is over."""
+        return tuple(self.groups[outer].size for outer in self.groups[group].over)
+
+    @property
+    def log10_size(self) -> float:
+        """The decimal logarithm of the number of permutations: Π n! over groups and their copies."""
+        logs = (
+            math.prod(self.copies(name)) * math.lgamma(group.size + 1)
+            for name, group in self.groups.items()
+            if not group.fixed
+        )
+        return math.fsum(logs) / math.log(10)
+
+    def blocks(self, layout: Layout) -> tuple[Block, ...]:
+        """The parameters of a layout as products of groups, those without any left out.
+
+        Raises:
+            InvalidSetting: a parameter or group that does not exist, or terms that do not fit the parameter's shape.
+        """
+        entries = {name: entry for entry in layout.entries for name in entry.names}
+        blocks: list[Block] = []
+        for name, terms in self.axes.items():
+            if name not in entries:
+                raise InvalidSetting(
+                    f"symmetry: there is no trainable parameter {name!r}; there are {', '.join(entries)}"
+                )
+            shape = entries[name].shape
+            if len(terms) != len(shape):
+                raise InvalidSetting(
+                    f"symmetry: {name!r} has {len(shape)} axes, {tuple(shape)}, but {len(terms)} are named"
+                )
+            blocks += [replace(block, parameter=entries[name].name) for block in self.cut(name, terms, shape)]
+        return tuple(blocks)
+
+    def cut(self, name: str, terms: tuple[Term, ...], shape: Sequence[int]) -> list[Block]:
+        """The blocks of one tensor, those without groups left out.
+
+        Raises:
+            InvalidSetting: see :meth:`blocks`.
+        """
+        axes = list(range(len(terms)))
+        cut = self._cut(Block(name, (), ()), list(terms), list(shape), axes)
+        found = [block for block in cut if block.groups]
+        for block in found:
+            for dim, factor in enumerate(block.factors):
+                own = factor.group
+                over = self.groups[own].over if own is not None else ()
+                missing = [outer for outer in over if block.outer_dim(dim, outer) is None]
+                if missing:
+                    raise InvalidSetting(
+                        f"symmetry: {own!r} is over {missing}, which {name!r} has not: "
+                        "permutations that depend on an outer unit need it on every parameter"
+                    )
+        return found
+
+    def _cut(self, block: Block, terms: list[Term], shape: list[int], axes: list[int]) -> list[Block]:
+        """Blocks of a block whose dimensions still are terms."""
+        name = block.parameter
+        for dim, term in enumerate(terms):
+            if isinstance(term, tuple):
+                sizes = self._sizes(term, shape[dim], name)
+                whole = replace(block, cuts=(*block.cuts, (dim, sizes)))
+                within = [axes[dim]] * len(sizes)
+                return self._cut(
+                    whole, _in_place(terms, dim, term), _in_place(shape, dim, sizes), _in_place(axes, dim, within)
+                )
+            if isinstance(term, list):
+                found: list[Block] = []
+                start = 0
+                for part, size in zip(term, self._sizes(term, shape[dim], name), strict=True):
+                    cut = replace(block, cuts=(*block.cuts, (dim, start, size)))
+                    found += self._cut(cut, _in_place(terms, dim, [part]), _in_place(shape, dim, [size]), axes)
+                    start += size
+                return found
+            self._sizes((term,), shape[dim], name)
+        return [replace(block, factors=tuple(map(_factor, terms, axes)))]
+
+    def _sizes(self, terms: tuple[Term, ...] | list[Term], whole: int, name: str) -> tuple[int, ...]:
+        """The lengths of terms; one ``None`` among them is what is left."""
+        sizes = [self._size(term, name) for term in terms]
+        total = math.prod if isinstance(terms, tuple) else sum
+        if sizes.count(None) == 1:
+            known = total(size for size in sizes if size is not None)
+            rest = whole // max(known, 1) if isinstance(terms, tuple) else whole - known
+            sizes[sizes.index(None)] = rest
+        found = tuple(size for size in sizes if size is not None)
+        if len(found) != len(sizes) or total(found) != whole:
+            raise InvalidSetting(f"symmetry: an axis of {name!r} has length {whole}, but {terms!r} has {sizes}")
+        return found
+
+    def _size(self, term: Term, name: str) -> int | None:
+        if term is None or isinstance(term, int):
+            return term
+        if isinstance(term, str):
+            group = term.removeprefix("1/")
+            if group not in self.groups:
+                raise InvalidSetting(
+                    f"symmetry: {name!r} names the group {group!r}, which does not exist; there are "
+                    f"{', '.join(self.groups) or 'none'}"
+                )
+            return self.groups[group].size
+        sizes = [self._size(part, name) for part in term]
+        known = [size for size in sizes if size is not None]
+        if len(known) < len(sizes):
+            return None
+        return math.prod(known) if isinstance(term, tuple) else sum(known)
+
+
+def _unflattened(tensor: Tensor, dim: int, sizes: tuple[int, ...]) -> Tensor:
+    return tensor.view(*tensor.shape[:dim], *sizes, *tensor.shape[dim + 1 :])
+
+
+def _factor(term: Term, axis: int) -> Factor:
+    if isinstance(term, str):
+        return Factor(term.removeprefix("1/"), axis, -1 if term.startswith("1/") else 1)
+    return Factor(None, axis)
+
+
+def _in_place(values: Sequence[T], index: int, others: Sequence[T]) -> list[T]:
+    return [*values[:index], *others, *values[index + 1 :]]
+
+
+def outer_dim(groups: Sequence[str | None], axes: Sequence[int], dim: int, outer: str) -> int | None:
+    """Of dimensions with these groups and axes, that on whose index a family along ``dim`` depends: see Block."""
+    all_of_it = [own for own, group in enumerate(groups) if group == outer]
+    same_axis = [own for own in all_of_it if axes[own] == axes[dim]]
+    before = [own for own in same_axis if own < dim]
+    if same_axis:
+        return before[-1] if before else same_axis[0]
+    return all_of_it[0] if len(all_of_it) == 1 else None
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """The symmetries of a network: what leaves its function unchanged.
+
+    Args:
+        layout: where each parameter lies in θ.
+        permutations: units that may be exchanged.
+        scales: units that may be multiplied by factors, in by c, out by 1/c.
+
+    Raises:
+        InvalidSetting: a specification names what does not exist, or does not fit a parameter's shape.
+
+    Written by hand for a network of one hidden layer:
+
+    >>> from torch import nn
+    >>> hidden = {"hidden": Group("hidden", 3)}
+    >>> layout = Layout.of(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
+    >>> axes = {"0.weight": ("hidden", None), "0.bias": ("hidden",), "2.weight": (None, "hidden")}
+    >>> round(Symmetry(layout, Spec(hidden, axes)).log10_permutations, 2)
+    0.78
+    """
+
+    layout: Layout
+    permutations: Spec
+    scales: Spec = field(default_factory=lambda: Spec({}))
+
+    def __post_init__(self) -> None:
+        assert self.permuted is not None
+        assert self.scaled is not None
+
+    @cached_property
+    def permuted(self) -> tuple[Block, ...]:
+        """The parts of θ that permutations move."""
+        return self.permutations.blocks(self.layout)
+
+    @cached_property
+    def scaled(self) -> tuple[Block, ...]:
+        """The parts of θ that factors scale."""
+        return self.scales.blocks(self.layout)
+
+    @property
+    def log10_permutations(self) -> float:
+        """The decimal logarithm of how many permutations there are."""
+        return self.permutations.log10_size
+
+    def with_axes(self, axes: Mapping[str, tuple[Term, ...]], groups: Mapping[str, Group] | None = None) -> Symmetry:
+        """The same with other axes for some parameters, and further groups.
+
+        Raises:
+            InvalidSetting: they do not fit.
+        """
+        own = self.permutations
+        changed = Spec({**own.groups, **(groups or {})}, {**own.axes, **axes})
+        return replace(self, permutations=changed)
