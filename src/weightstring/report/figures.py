@@ -186,7 +186,7 @@ def loss_figure(
         )  # fmt: skip
     rows = bead_rows(curve, max(curve.segment) + 2)
     _mark_beads(figure, [curve.s[row] for row in rows], [next(iter(shown.values()))[row] for row in rows])
-    _mark_not_finite(figure, curve, shown.values())
+    mark_not_finite(figure, [s for s, *values in zip(curve.s, *shown.values(), strict=True) if None in values])
     finite = [value for values in shown.values() for value in values if value is not None]
     if threshold is not None and any(name in shown for name in bound):
         finite.append(threshold)
@@ -200,6 +200,16 @@ def loss_figure(
     vertical = {"title": {"text": f"{metric} (log scale)"}, "type": "log"} if spread else {"title": {"text": metric}}
     figure.update_layout(hovermode="x unified", xaxis=horizontal | {"showgrid": False}, yaxis=vertical)
     return figure
+
+
+def mark_not_finite(figure: go.Figure, where: Sequence[float], name: str = "not finite") -> None:
+    """Crosses along the upper edge, on an axis of their own: a loss that is not finite has no height."""
+    if where:
+        figure.add_scatter(
+            x=where, y=[0.97] * len(where), yaxis="y2", name=name, mode="markers",
+            marker={"symbol": "x", "size": 9, "color": THRESHOLD}, hovertemplate="not finite<extra></extra>",
+        )  # fmt: skip
+        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
 
 
 def draw_certified(
@@ -316,17 +326,6 @@ def _mark_beads(figure: go.Figure, places: Sequence[float], values: Sequence[flo
     )  # fmt: skip
     for s in places:
         figure.add_shape(x0=s, x1=s, y0=0, y1=1, yref="paper", layer="below")
-
-
-def _mark_not_finite(figure: go.Figure, curve: CurveRecord, shown: Iterable[Sequence[float | None]]) -> None:
-    """Crosses along the upper edge, on an axis of their own: such a loss has no height."""
-    where = [s for s, *values in zip(curve.s, *shown, strict=True) if None in values]
-    if where:
-        figure.add_scatter(
-            x=where, y=[0.97] * len(where), yaxis="y2", name="not finite", mode="markers",
-            marker={"symbol": "x", "size": 9, "color": THRESHOLD}, hovertemplate="not finite<extra></extra>",
-        )  # fmt: skip
-        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
 
 
 def _shade_over(

@@ -19,6 +19,7 @@ from weightstring.arrays import Thetas
 from weightstring.certification import Certificate
 from weightstring.errors import InvalidRun
 from weightstring.path.outcome import ADVICE
+from weightstring.report.alignment import FEW, MOST, both_figure, correlation_figure, group_rows, overall
 from weightstring.report.figures import (
     draw_certified,
     loss_figure,
@@ -29,7 +30,7 @@ from weightstring.report.figures import (
     theme,
 )
 from weightstring.report.history import depth_figure
-from weightstring.store.records import Manifest, ResultRecord
+from weightstring.store.records import AlignmentRecord, Manifest, ResultRecord
 
 BARRIERS = {
     "max": "the largest sampled loss itself",
@@ -40,7 +41,14 @@ BARRIERS = {
 }
 
 
-def render(manifest: Manifest, result: ResultRecord, beads: Thetas, certificate: Certificate | None = None) -> str:
+def render(
+    manifest: Manifest,
+    result: ResultRecord,
+    beads: Thetas,
+    certificate: Certificate | None = None,
+    alignment: AlignmentRecord | None = None,
+    plain: ResultRecord | None = None,
+) -> str:
     """Render a run as one HTML page that needs no network.
 
     Args:
@@ -48,14 +56,16 @@ def render(manifest: Manifest, result: ResultRecord, beads: Thetas, certificate:
         result: its verdict and numbers.
         beads: the models of its string (B, P), the ends included, in order.
         certificate: the proof of a bound over this string, if there is one.
+        alignment: how the second end was aligned with the first, if it was.
+        plain: the result of the same search without alignment, where it was made.
 
     Returns:
         The page, to be written as UTF-8.
 
     Raises:
-        InvalidRun: the three do not belong to one run, or the outcome is of an unknown kind.
+        InvalidRun: they do not belong to one run, or the outcome is of an unknown kind.
     """
-    _check(manifest, result, beads)
+    _check(manifest, result, beads, plain if alignment else None)
     curve, bound = result.string.curve, bound_quantities(result)
     measured_on = _measured_on(manifest, result)
     labels = {name: quantity_label(name, curve.values, measured_on) for name in curve.values}
@@ -65,6 +75,17 @@ def render(manifest: Manifest, result: ResultRecord, beads: Thetas, certificate:
     ]
     if certificate is not None:
         _draw_bound(loss_figures, metrics(curve), certificate, result)
+    figures: dict[str, object] = {
+        "loss": [_plain_figure(figure) for figure in loss_figures],
+        "string": _plain_figure(string_figure(curve, beads)),
+        "depth": _plain_figure(depth_figure(result.rounds, result.threshold)),
+        "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
+    }
+    if alignment is not None:
+        correlation = correlation_figure(alignment)
+        figures["correlation"] = _plain_figure(correlation) if correlation is not None else None
+        label = "larger of " * (len(bound) > 1) + " and ".join(labels[name] for name in bound)
+        figures["both"] = _plain_figure(both_figure(result, plain, label)) if plain is not None else None
     sampled = list(zip(*(curve.values[name] for name in bound), strict=True))
     return _pages.get_template("page.html").render(
         manifest=manifest,
@@ -81,12 +102,13 @@ def render(manifest: Manifest, result: ResultRecord, beads: Thetas, certificate:
         samples=len(sampled),
         certificate=certificate,
         over=sum(any(is_over(value, result.threshold) for value in point) for point in sampled),
-        figures={
-            "loss": [_plain_figure(figure) for figure in loss_figures],
-            "string": _plain_figure(string_figure(curve, beads)),
-            "depth": _plain_figure(depth_figure(result.rounds, result.threshold)),
-            "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
-        },
+        figures=figures,
+        alignment=alignment,
+        plain=plain,
+        groups=group_rows(alignment) if alignment is not None else [],
+        correlation=overall(alignment) if alignment is not None else None,
+        few=FEW,
+        most=MOST,
         plotly=Markup(get_plotlyjs()),
     )
 
@@ -157,7 +179,7 @@ def plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _check(manifest: Manifest, result: ResultRecord, beads: Thetas) -> None:
+def _check(manifest: Manifest, result: ResultRecord, beads: Thetas, plain: ResultRecord | None) -> None:
     expected = (result.string.beads, manifest.size)
     if tuple(beads.shape) != expected:
         raise InvalidRun(
@@ -169,6 +191,11 @@ def _check(manifest: Manifest, result: ResultRecord, beads: Thetas) -> None:
     missing = BARRIERS.keys() - result.string.barriers.keys()
     if missing:
         raise InvalidRun(f"barriers {', '.join(sorted(missing))} are missing from the result; measure the string again")
+    if plain is not None and plain.names != result.names:
+        raise InvalidRun(
+            f"the search without alignment binds {plain.bind!r}, the run binds {result.bind!r}; "
+            "pass the two results of one run"
+        )
 
 
 def _measured_on(manifest: Manifest, result: ResultRecord) -> str:

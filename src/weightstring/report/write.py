@@ -8,7 +8,8 @@ from pathlib import Path
 from weightstring.errors import InvalidRun
 from weightstring.report.page import render
 from weightstring.result import certificate_in
-from weightstring.store import RunDirectory, replace_file
+from weightstring.store import ResultRecord, RunDirectory, replace_file
+from weightstring.store.records import AlignmentRecord, Manifest
 
 
 def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
@@ -26,11 +27,25 @@ def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None
     """
     directory = RunDirectory(run)
     path = Path(out) if out is not None else directory.path / "report.html"
-    beads = directory.string()
-    page = render(directory.manifest(), directory.result(), beads, certificate_in(directory, beads))
+    manifest, beads, alignment = directory.manifest(), directory.string(), directory.alignment()
+    plain = _plain(directory.plain, manifest, alignment)
+    page = render(manifest, directory.result(), beads, certificate_in(directory, beads), alignment, plain)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, page.encode())
     except OSError as problem:
         raise InvalidRun(f"{path}: cannot be written: {problem.strerror}") from None
     return path
+
+
+def _plain(directory: RunDirectory, manifest: Manifest, alignment: AlignmentRecord | None) -> ResultRecord | None:
+    """The result of the search without alignment, if there is one.
+
+    Raises:
+        InvalidRun: it is damaged, or lies between other models than those that were given.
+    """
+    if alignment is None or not directory.finished:
+        return None
+    if directory.manifest().ends != (manifest.ends[0], alignment.original):
+        raise InvalidRun(f"{directory.path}: not a run between the models that were aligned; move it elsewhere")
+    return directory.result()

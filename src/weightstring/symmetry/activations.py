@@ -22,7 +22,7 @@ SAMPLES = 4096
 
 
 def recorded(problem: ModuleProblem, symmetry: Symmetry, thetas: Sequence[Theta]) -> list[Pair]:
-    """Activations of two models on the same evaluation examples, of every layer with weights.
+    """Activations of two models on the same evaluation examples, before and after every layer with weights.
 
     Each unit's activations are centred and scaled to norm 1, so that ⟨A_i, B_j⟩ is a Pearson correlation; a unit that
     never changes is 0.

@@ -33,6 +33,8 @@ from weightstring.symmetry.spec import Symmetry
 
 METHODS = ("weights", "activations")
 CHOICES = ("barrier", "distance")
+TIE = 1e-6
+"""Barriers below this share of the ends' loss are 0: the same function rounds in other ways."""
 
 
 @dataclass(frozen=True)
@@ -216,10 +218,11 @@ def _check(problem: object, a: Theta, b: Theta, by: str, methods: Collection[str
 
 
 def _barrier(problem: LossProblem, a: Theta, b: Theta) -> float:
-    """The largest sample of the evaluation loss on a line over the mean of its ends."""
+    """The largest sample of the evaluation loss on a line over the mean of its ends; 0 where it is only rounding."""
     samples = Samples(Segment(a, b))
     top = locate(Bound(problem), [samples])[0].value
-    return top - (samples.heights[0.0] + samples.heights[1.0]) / 2
+    mean = (samples.heights[0.0] + samples.heights[1.0]) / 2
+    return top - mean if abs(top - mean) > TIE * abs(mean) else 0.0
 
 
 def _with_factors(symmetry: Symmetry, a: Theta, b: Theta, move: Move, rescale: bool) -> Iterator[Move]:

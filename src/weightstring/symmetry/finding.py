@@ -37,7 +37,7 @@ class Traced:
         program: the operations, for so many examples.
         examples: with which it was traced.
         symmetry: what was found.
-        activations: the axes of what each layer with weights returns, by the operation's name.
+        activations: the axes of what each layer with weights takes and returns, by the operation's name.
     """
 
     program: ExportedProgram
@@ -140,7 +140,7 @@ def module_path(node: Node) -> str:
 
 
 def _labelled(problem: ModuleProblem, program: ExportedProgram, ties: Ties) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
-    """Label every tensor of a graph: the specification, and the axes of what layers with weights return."""
+    """Label every tensor of a graph: the specification, and the axes of what layers with weights take and return."""
     inputs = tensors_of(problem, program)
     known: dict[str, Labels] = {}
     parameters = {entry.name: ties.parameter(entry.shape) for entry in problem.layout.entries}
@@ -161,7 +161,8 @@ def _labelled(problem: ModuleProblem, program: ExportedProgram, ties: Ties) -> t
     weighted = {
         node.name: label
         for node in program.graph.nodes
-        if node.op == "call_function" and _has_weights(node, inputs)
+        if node.op == "call_function"
+        and (_has_weights(node, inputs) or any(_has_weights(user, inputs) for user in node.users))
         if isinstance(label := known[node.name], Label)
     }
     return resolve(ties, parameters, [*parameters.values(), *tensors, *virtual], mixed, weighted)

@@ -1,0 +1,203 @@
+"""What the page says and draws of an alignment: group by group, and two strings side by side (Section IV)."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from weightstring.report.figures import LOG_RATIO, NOT_FINITE, SETS, THRESHOLD, mark_not_finite, theme
+from weightstring.store.records import AlignmentRecord, ResultRecord
+
+# Grey and blue differ in lightness too, and lie on different sides of each group's line.
+GIVEN, ALIGNED = NOT_FINITE, SETS[""][0]
+SHOWN = 200
+"""Correlations of a group that are drawn at most: the shape is the same, and a wide layer has tens of thousands."""
+MOST = 60
+"""Groups that are drawn at most, the first ones: the table has all."""
+FEW = 10
+"""Fewer units than these have no distribution worth smoothing: each is drawn."""
+NAME = 18
+"""Letters of a group's name beside the figure: more leave it no room on a phone."""
+
+
+class GroupRow(NamedTuple):
+    """One group in numbers; a mean is None where no activations were observed."""
+
+    name: str
+    over: tuple[str, ...]
+    units: int
+    moved: int
+    before: float | None
+    after: float | None
+    factors: tuple[float, float] | None
+    """The least and the largest of the factors of its units; None where they were not rescaled."""
+
+
+def group_rows(alignment: AlignmentRecord) -> list[GroupRow]:
+    """Every group of an alignment in numbers, in its order."""
+    return [
+        GroupRow(
+            group.name,
+            group.over,
+            len(group.permutation),
+            group.moved,
+            _mean(group.correlation_before),
+            _mean(group.correlation),
+            (min(own), max(own)) if (own := alignment.factors.get(group.name)) else None,
+        )
+        for group in alignment.groups
+    ]
+
+
+def overall(alignment: AlignmentRecord) -> tuple[int, float | None, float | None]:
+    """Units whose activations were observed, and their mean correlation before and after."""
+    before = [value for group in alignment.groups for value in group.correlation_before]
+    after = [value for group in alignment.groups for value in group.correlation]
+    return len(after), _mean(before), _mean(after)
+
+
+def correlation_figure(alignment: AlignmentRecord) -> go.Figure | None:
+    """Draw how far matched units correlate: for each group two halves of a violin, above as given, below aligned.
+
+    Dots are the means; of a group of fewer than :data:`FEW` units each is drawn by itself.
+
+    Args:
+        alignment: with the correlations of its groups.
+
+    Returns:
+        The figure, whose height grows with the groups; None where no activations were observed.
+
+    >>> from weightstring.store.records import AlignedGroup
+    >>> group = AlignedGroup(
+    ...     name="0", size=2, permutation=(1, 0), moved=2, correlation_before=(0.1, -0.3), correlation=(0.9, 1.0)
+    ... )
+    >>> record = AlignmentRecord(
+    ...     method="weights", by="barrier", rescaled=False, distance_before=2.0, distance=1.0, barrier_before=0.5,
+    ...     barrier=0.1, difference=0.0, examples=9, log10_permutations=0.3, seconds=0.1, candidates=(),
+    ...     groups=(group,), original="",
+    ... )
+    >>> [trace.name for trace in correlation_figure(record).data]
+    ['units', 'as given: mean', 'units', 'aligned: mean']
+    """
+    seen = [group for group in alignment.groups if group.correlation and group.correlation_before]
+    if not seen:
+        return None
+    seen = seen[:MOST]
+    columns = {
+        "as given": (GIVEN, "negative", -0.16, [group.correlation_before for group in seen]),
+        "aligned": (ALIGNED, "positive", 0.16, [group.correlation for group in seen]),
+    }
+    labels = [html.escape(group.name, quote=False) for group in seen]  # Plotly reads tags in texts.
+    figure = go.Figure(layout={"template": theme(dark=False)})
+    for name, (colour, side, offset, groups) in columns.items():
+        for row, own in enumerate(groups):
+            if len(own) < FEW:
+                _add_points(figure, own, row + offset, colour)
+            else:
+                # A trace each: those of one trace share a scale, and one group of equal units flattens all others.
+                _add_half(figure, own, row, colour, side)
+        texts = [
+            f"{label}<br>{name}: mean {_mean(own):.4g}, {min(own):.4g} to {max(own):.4g}<br>{len(own)} units"
+            for label, own in zip(labels, groups, strict=True)
+        ]
+        figure.add_scatter(
+            x=[_mean(own) for own in groups], y=[row + offset for row in range(len(seen))], name=f"{name}: mean",
+            mode="markers", marker={"color": colour, "size": 9, "line": {"width": 1.5}},
+            text=texts, hovertemplate="%{text}<extra></extra>",
+        )  # fmt: skip
+    lowest = min(min(own) for *_, groups in columns.values() for own in groups)
+    figure.update_layout(
+        height=180 + 34 * len(seen),
+        hovermode="closest",
+        violinmode="overlay",
+        xaxis={"title": {"text": "correlation of matched units"}, "range": [min(-0.05, 1.05 * lowest), 1.03]},
+        yaxis={
+            "range": [len(seen) - 0.45, -0.55], "tickvals": list(range(len(seen))), "showgrid": False,
+            "ticktext": [html.escape(_short(group.name), quote=False) for group in seen], "automargin": True,
+        },
+    )  # fmt: skip
+    return figure
+
+
+def both_figure(aligned: ResultRecord, plain: ResultRecord, label: str) -> go.Figure:
+    """Draw what the threshold binds along the string to the aligned copy and along that between the models as given.
+
+    Args:
+        aligned: the run's result.
+        plain: that of the same search without alignment.
+        label: what is drawn, in words.
+    """
+    figure = go.Figure(layout={"template": theme(dark=False)})
+    drawn = [aligned.threshold]
+    for name, colour, dash, result in (("as given", GIVEN, "dash", plain), ("aligned", ALIGNED, "solid", aligned)):
+        curve = result.string.curve
+        tops = [_top(point) for point in zip(*(curve.values[one] for one in result.names), strict=True)]
+        drawn += [value for value in tops if value is not None]
+        figure.add_scatter(
+            x=curve.s, y=tops, name=name, mode="lines", line={"color": colour, "dash": dash, "width": 2},
+            hovertemplate="%{y:.6g}",
+        )  # fmt: skip
+        where = [s for s, value in zip(curve.s, tops, strict=True) if value is None]
+        mark_not_finite(figure, where, f"{name}: not finite")
+    figure.add_scatter(
+        x=[-0.02, 1.02], y=[aligned.threshold] * 2, name=f"threshold {aligned.threshold:.6g}", mode="lines",
+        line={"color": THRESHOLD, "width": 1.5}, hoverinfo="skip",
+    )  # fmt: skip
+    spread = min(drawn) > 0 and max(drawn) > LOG_RATIO * min(drawn)
+    figure.update_layout(
+        hovermode="x unified",
+        xaxis={"title": {"text": "arc length s / length"}, "range": [-0.02, 1.02], "hoverformat": ".4g"}
+        | {"showgrid": False},
+        yaxis={"title": {"text": f"{label} (log scale)"}, "type": "log"} if spread else {"title": {"text": label}},
+    )
+    return figure
+
+
+def _add_half(figure: go.Figure, values: Sequence[float], row: int, colour: str, side: str) -> None:
+    drawn = _thinned(values)
+    figure.add_violin(
+        x=drawn, y=[row] * len(drawn), name="units", orientation="h", side=side, scalemode="width", spanmode="hard",
+        scalegroup=f"{row} {side}", width=0.94, points=False, line={"color": colour, "width": 1},
+        fillcolor=_pale(colour), hoverinfo="skip", showlegend=False,
+    )  # fmt: skip
+
+
+def _add_points(figure: go.Figure, values: Sequence[float], y: float, colour: str) -> None:
+    figure.add_scatter(
+        x=values, y=[y] * len(values), name="units", mode="markers", hoverinfo="skip", showlegend=False,
+        marker={"symbol": "line-ns", "size": 10, "line": {"color": colour, "width": 1.5}},
+    )  # fmt: skip
+
+
+def _top(values: Sequence[float | None]) -> float | None:
+    finite = [value for value in values if value is not None]
+    return max(finite) if len(finite) == len(values) else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _thinned(values: Sequence[float]) -> list[float]:
+    """At most :data:`SHOWN` of them, in order and at even distances, the least and the largest among them."""
+    ordered = sorted(values)
+    last = min(len(ordered), SHOWN) - 1
+    return [ordered[round(i * (len(ordered) - 1) / max(last, 1))] for i in range(last + 1)]
+
+
+def _short(name: str) -> str:
+    """A long name with each of its parts cut, so that the numbers of layers stay; its end where that is still long."""
+    for letters in (len(name), 6, 4, 3, 2):
+        shorter = ".".join(part[:letters] for part in name.split("."))
+        if len(shorter) <= NAME:
+            return shorter
+    return f"…{shorter[1 - NAME :]}"
+
+
+def _pale(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.3)"
