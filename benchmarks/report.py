@@ -19,6 +19,7 @@ TITLES = {
     "strategies": ("Three strategies on the same pairs, medians", "strategies.py"),
     "triangle": ("Appendix E's triangle: how near to the exact barrier each strategy gets", "triangle.py"),
     "certificates": ("Certificates beside a 25-point grid of the same segments", "certificates.py"),
+    "alignment": ("Aligning one of two networks first: the line, the string, and the time", "alignment.py"),
     "memory": ("Memory of a connect", "memory.py"),
 }
 HEAD = """# Benchmarks
@@ -42,8 +43,10 @@ def main() -> None:
 
 
 def section(title: str, script: str, found: dict[str, object]) -> str:
-    """A result as a table; what is a table of its own below it."""
-    lines = [f"## {title}", "", f"`benchmarks/{script}`, on {found.pop('machine')}", "", "| | |", "|---|---|"]
+    """A result as a table, what the script says about reading it before, what is a table of its own below."""
+    lines = [f"## {title}", "", f"`benchmarks/{script}`, on {found.pop('machine')}", ""]
+    lines += [line for note in found.pop("notes", []) for line in (note, "")]
+    lines += ["| | |", "|---|---|"]
     nested = {key: value for key, value in found.items() if isinstance(value, dict | list)}
     lines += [f"| {key} | {value} |" for key, value in found.items() if key not in nested]
     for key, value in nested.items():

@@ -102,7 +102,8 @@ def _group(found: Aligned, name: str) -> AlignedGroup:
     copies = found.move.symmetry.permutations.copies(name)
     stay = torch.arange(group.size).expand(*copies, group.size)
     permutation = found.permutation.get(name, stay)
-    before, after = found.correlations.get(name, (torch.empty(0), torch.empty(0)))
+    correlations = found.correlations.get(name, (torch.empty(0), torch.empty(0)))
+    before, after = (torch.nan_to_num(own, nan=0.0) for own in correlations)  # activations may overflow
     return AlignedGroup(
         name=name,
         size=group.size,

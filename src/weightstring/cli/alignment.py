@@ -68,24 +68,24 @@ def compared(record: AlignmentRecord, aligned: Result | None = None, plain: Resu
 
 def remarks(record: AlignmentRecord) -> list[str]:
     """What else is to be said of an alignment."""
-    how = "left as it was" if record.method == "none" else f"units matched by {record.method}"
+    how = "B left as it was" if record.method == "none" else f"B's units matched by {record.method}"
     scaled = ", and rescaled" if record.rescaled else ""
     return [
-        f"second model {how}{scaled}: the least {record.by} of {len(record.candidates)} ways; {record.seconds:.1f} s",
-        f"its function is the same: outputs on {record.examples} inputs differ by {record.difference:.2g}, relatively",
+        f"{how}{scaled}: least {record.by} of {len(record.candidates)} ways; {record.seconds:.1f} s",
+        f"its function is the same: outputs on {record.examples} inputs differ by {record.difference:.2g} at most",
         f"the architecture has 10^{record.log10_permutations:.4g} permutations of units",
     ]
 
 
 def _groups(record: AlignmentRecord) -> Table:
-    table = Table(title="units", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("group", "units", "moved", "correlation", "as given"):
+    title = "mean correlation of each unit's activations with those of its place in A"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("group", "units", "moved", "as given", "aligned"):
         table.add_column(heading, justify="left" if heading == "group" else "right")
     for group in record.groups[:GROUPS]:
         units = len(group.permutation)
-        table.add_row(
-            group.name, str(units), str(group.moved), _mean(group.correlation), _mean(group.correlation_before)
-        )
+        before, after = _mean(group.correlation_before), _mean(group.correlation)
+        table.add_row(group.name, str(units), str(group.moved), before, after)
     if len(record.groups) > GROUPS:
         table.add_row(f"… and {len(record.groups) - GROUPS} more (--json)", "", "", "", "")
     return table

@@ -136,16 +136,26 @@ def minimax(options: Namespace) -> int:
 def resume(options: Namespace) -> int:
     """Go on with a run: its task, ends and settings are in its manifest."""
     directory = RunDirectory(options.run)
+    with _resumable(directory.path, options):
+        result = _gone_on_with(directory, options)
+        if directory.plain.exists:  # the same search without alignment, which was begun beside it
+            _gone_on_with(directory.plain, options)
+            result = load(directory.path)
+        return _conclude(result, directory.path, options.json)
+
+
+def _gone_on_with(directory: RunDirectory, options: Namespace) -> Result:
     manifest = directory.manifest()
     if manifest.task is None:
+        run = str(directory.path)
         raise InvalidRun(
-            f"{options.run}: begun from Python, without a task to build its problem from; "
-            f"call ws.connect(..., store={options.run!r}) again with the same arguments"
+            f"{run}: begun from Python, without a task to build its problem from; "
+            f"call ws.connect(..., store={run!r}) again with the same arguments"
         )
     problem = load_task(manifest.task.name, manifest.task.options)
-    strategy, recipe = _strategy(manifest, options.run)
+    strategy, recipe = _strategy(manifest, str(directory.path))
     a, b = directory.ends().to(problem.device)
-    with _resumable(directory.path, options), _workers(options) as executor:
+    with _workers(options) as executor:
         result = search(
             problem,
             a,
@@ -156,11 +166,17 @@ def resume(options: Namespace) -> int:
             bind=manifest.bind,
             recipe=recipe,
             executor=executor,
-            store=options.run,
+            store=directory.path,
             seed=manifest.seed,
             task=manifest.task,
         )
-        return _conclude(result, directory.path, options.json)
+    if _interrupted(result):
+        raise KeyboardInterrupt
+    return result
+
+
+def _interrupted(result: Result) -> bool:
+    return isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
 
 
 def show(options: Namespace) -> int:
@@ -237,7 +253,7 @@ def _workers(options: Namespace) -> Iterator[Processes | None]:
 
 def _conclude(result: Result, out: Path, as_json: bool, certified: bool = False) -> int:
     """Write the page and print the result; where it was to be certified, say by the exit code whether it is."""
-    if isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted":
+    if _interrupted(result):
         raise KeyboardInterrupt
     write_report(out)
     code = _print(result, RunDirectory(out), as_json)

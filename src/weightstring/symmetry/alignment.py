@@ -133,7 +133,7 @@ def align(
         by: which of the candidates is taken: that of the lowest ``"barrier"`` of the straight line (the evaluation
             loss), or of the least ``"distance"``. ``b`` itself is one of them.
         methods: how units are matched, of :data:`METHODS`.
-        rescale: try factors too.
+        rescale: try factors too, and signs where units are odd; else units are only permuted.
         restarts: how often coordinate ascent over the weights starts, each time with the groups in another order.
         seed: of these orders.
         symmetry: which units may move; found from the module unless given.
@@ -156,9 +156,9 @@ def align(
     started = time.perf_counter()
     _check(problem, a, b, by, methods, restarts)
     symmetry = symmetry or find(problem)
-    groups = Groups(symmetry.permutations.groups, signed_groups(symmetry))
+    groups = Groups(symmetry.permutations.groups, signed_groups(symmetry) if rescale else frozenset())
     # In copies that do not depend on how units are scaled they can be compared.
-    paired = [same_units(symmetry)[name] for name in groups.signed]
+    paired = [same_units(symmetry)[name] for name in signed_groups(symmetry)]
     one, other = (canonical(symmetry, theta, paired)(theta.to(torch.float64)) for theta in (a, b))
     weights = _parameter_pairs(symmetry, one, other)
     moves = [("none", Move(symmetry))]

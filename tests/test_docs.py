@@ -1,12 +1,15 @@
-"""The pages about theorems run as they stand, each in a namespace of its own."""
+"""The examples of pages about theorems and symmetries run as they stand, each page in a namespace of its own."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "docs" / "theory"
-PAGES = sorted(page for page in FOLDER.glob("*.md") if page.stem != "README")
+FOLDER = Path(__file__).parents[1] / "docs"
+PAGES = [
+    *sorted(page for page in FOLDER.glob("theory/*.md") if page.stem != "README"),
+    *sorted(FOLDER.glob("symmetry*.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

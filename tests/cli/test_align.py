@@ -1,0 +1,116 @@
+"""``weightstring align`` and ``connect --align``: what is written, printed and refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from weightstring.store import read_checkpoint
+from weightstring.tasks import load_task
+
+
+@pytest.fixture(scope="module")
+def aligned(cli, workshop, tmp_path_factory):
+    out = tmp_path_factory.mktemp("aligned") / "c.safetensors"
+    return out, cli("align", workshop.task, workshop.a, workshop.b, "--out", out)
+
+
+def test_the_checkpoint_is_the_second_model_in_another_order(aligned, workshop):
+    out, done = aligned
+    assert done.code == 0, done.err
+    problem = load_task(workshop.task)
+    copy, b = (problem.flatten(load_file(path)) for path in (out, workshop.b))
+    losses = problem.measure(torch.stack([copy, b]))["loss"]
+    assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-5)
+    assert not torch.equal(copy, b)
+
+
+def test_both_sides_are_printed_in_eighty_columns(aligned):
+    _, done = aligned
+    lines = done.out.splitlines()
+    assert max(map(len, lines[:-1])) <= 80  # the last names a file
+    for words in ("as given", "aligned", "distance of the ends", "barrier of the line, sampled", "permutations"):
+        assert words in done.out
+    assert done.out.splitlines()[-1].startswith("aligned")
+
+
+def test_json_says_the_same(cli, workshop, tmp_path):
+    done = cli("align", workshop.task, workshop.a, workshop.b, "--out", tmp_path / "c.safetensors", "--json")
+    told = json.loads(done.out)
+    assert told["distance"] <= told["distance_before"] * 1.001 or told["barrier"] <= told["barrier_before"]
+    assert sorted(told["groups"][0]["permutation"]) == list(range(5))
+    assert told["difference"] <= 1e-5
+    assert {each["method"] for each in told["candidates"]} == {"none", "weights", "activations"}
+
+
+def test_only_permuting_is_an_option(cli, workshop, tmp_path):
+    out = tmp_path / "c.safetensors"
+    done = cli(
+        "align", workshop.task, workshop.a, workshop.b, "--out", out, "--no-rescale", "--by", "distance", "--json"
+    )
+    told = json.loads(done.out)
+    assert (told["by"], told["rescaled"]) == ("distance", False)
+    assert told["distance"] == min(each["distance"] for each in told["candidates"])
+
+
+def test_a_search_after_alignment_shows_both_sides(cli, workshop, tmp_path):
+    run = tmp_path / "run"
+    options = ("--threshold", 0.051, "--align", "both", "--out", run)
+    done = cli("connect", workshop.task, workshop.a, workshop.b, *options)
+    assert done.code == 0, done.err
+    for words in ("before and after alignment", "as given", "normalized length", "gradient steps"):
+        assert words in done.out
+    shown = cli("show", run)
+    assert shown.code == 0
+    assert "before and after alignment" in shown.out
+    told = json.loads(cli("show", run, "--json").out)
+    assert told["plain"]["string"]["beads"] >= 2
+    assert told["alignment"]["method"] in ("none", "weights", "activations")
+    assert cli("resume", run).code == 0
+
+
+def test_a_search_that_only_aligns_leaves_the_other_side_open(cli, workshop, tmp_path):
+    run = tmp_path / "run"
+    done = cli("connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, "--align", "--out", run)
+    assert done.code == 0, done.err
+    assert "not searched" in done.out
+    assert not (run / "plain").exists()
+
+
+def test_resuming_goes_on_with_both_searches(cli, workshop, tmp_path):
+    run = tmp_path / "run"
+    options = ("--threshold", 0.051, "--align", "both", "--out", run)
+    first = cli("connect", workshop.task, workshop.a, workshop.b, *options)
+    for directory in (run, run / "plain"):
+        (directory / "result.json").unlink()
+    done = cli("resume", run)
+    assert done.code == first.code == 0
+    assert "not searched" not in done.out
+    assert (run / "plain" / "result.json").exists()
+
+
+def test_an_aligned_run_has_a_directory_of_its_own_by_default(cli, workshop, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for options in ((), ("--align",)):
+        assert cli("connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, *options).code == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_models_of_another_architecture_are_refused(refused, workshop, cli, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "wide.safetensors"
+    trained = cli("train", workshop.task, "--set", "hidden=6", "--until", 1.0, "--out", other)
+    assert trained.code == 0, trained.err
+    line = refused("align", workshop.task, workshop.a, other, "--out", "c.safetensors")
+    assert "wide.safetensors" in line
+
+
+def test_a_destination_that_cannot_be_is_refused_first(refused, workshop):
+    assert "c.safetensors" in refused("align", workshop.task, workshop.a, workshop.b, "--out", "c.pt")
+
+
+def test_the_copy_says_where_it_comes_from(aligned, workshop):
+    out, _ = aligned
+    assert read_checkpoint(out).keys() == read_checkpoint(workshop.b).keys()
