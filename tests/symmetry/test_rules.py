@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
-from weightstring.symmetry.axes import Axis, Cell, Label, Ties, factors, find, root, size_of
+from weightstring.symmetry.axes import Axis, Cell, Label, factors, find, root, size_of
 from weightstring.symmetry.copies import permuted_copy, rescaled_copy
 from weightstring.symmetry.finding import find as find_symmetry
+from weightstring.symmetry.ties import Ties
 
 from .test_finding import scaled
 from .zoo import EXAMPLES, Case, Net, change, count, numbers, param, problem_of, scattered

@@ -1,9 +1,7 @@
-"""Which axes of a network's tensors are permuted, or rescaled, together: unification of axes.
+"""What an axis of a tensor is made of: terms of cells.
 
 An axis is a product of *cells*, outer to inner, as in ``view(batch, heads, width)``. A cell is a run of coordinates
-about which nothing finer is known yet. Operations tie cells (:meth:`Ties.same`, :meth:`Ties.inverse`), fix them
-(:meth:`Ties.freeze`), or need them finer: a view splits a cell into a product (:meth:`Ties.regroup`), a slice or a
-concatenation makes it a sum of parts (:meth:`Ties.sliced`, :meth:`Ties.joined`).
+about which nothing finer is known yet; it may turn out to be a product itself, or a sum of parts one after the other.
 
 How an inner cell is permuted may depend on the index of an outer one: the coordinates of one attention head are
 permuted apart from those of another, and then heads as a whole. It is a *family* over the outer cell. Where that is cut
@@ -15,9 +13,9 @@ inversely. Permutations ignore exponents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from math import prod
 from typing import TypeAlias
 
@@ -117,309 +115,17 @@ def outers_of(cell: Cell) -> set[Cell]:
     return {root(outer) for outer in cell.outers} - {root(cell)}
 
 
-class Ties:
-    """What is known about which cells belong together.
-
-    Args:
-        rescaling: whether scales are tied; permutations otherwise.
-    """
-
-    def __init__(self, rescaling: bool = False) -> None:
-        self.rescaling = rescaling
-
-    def fresh(self, size: int) -> Axis:
-        """An axis about which nothing is known."""
-        return ((Cell(size), 1),)
-
-    def fixed(self, size: int) -> Axis:
-        """An axis that no symmetry moves."""
-        return ((Cell(size, fixed=True, positive=False, negative=False), 1),)
-
-    def parameter(self, shape: Sequence[int]) -> Label:
-        """A trainable parameter, in which each axis may depend on those before it until something says otherwise."""
-        axes: list[Axis] = []
-        for size in shape:
-            cell = Cell(size, outers={own for axis in axes for own, _ in axis})
-            axes.append(((cell, 1),))
-        return Label(tuple(axes))
-
-    # Tying
-
-    def same(self, one: Axis, other: Axis) -> None:
-        """Tie two axes of one length: permuted alike, scaled alike."""
-        self._tie(one, other, 1)
-
-    def inverse(self, one: Axis, other: Axis) -> None:
-        """Tie two axes that are contracted with each other: permuted alike, scaled inversely."""
-        self._tie(one, other, -1)
-
-    def freeze(self, axis: Axis) -> None:
-        """Fix an axis."""
-        for cell, _ in factors(axis):
-            cell.fixed, cell.positive, cell.negative = True, False, False
-            for finer in _finer(cell):
-                self.freeze(finer)
-
-    def restrict(self, axis: Axis, positive: bool = False, negative: bool = False) -> None:
-        """Allow an axis only positive factors, only signs, or no rescaling."""
-        for cell, _ in factors(axis):
-            cell.positive &= positive
-            cell.negative &= negative
-            for finer in _finer(cell):
-                self.restrict(finer, cell.positive, cell.negative)
-
-    def _tie(self, one: Axis, other: Axis, exponent: int) -> None:
-        ahead, behind = factors(one), factors(other)
-        while ahead and behind:
-            (x, _), (y, _) = ahead[0], behind[0]
-            if x.size == y.size:
-                self._merge(ahead[0], behind[0], exponent)
-                ahead, behind = ahead[1:], behind[1:]
-            elif x.size % y.size == 0:
-                ahead = (*self._halves(ahead[0], y.size), *ahead[1:])
-            elif y.size % x.size == 0:
-                behind = (*self._halves(behind[0], x.size), *behind[1:])
-            else:
-                self.freeze(ahead)
-                self.freeze(behind)
-                return
-            ahead, behind = factors(ahead), factors(behind)  # what was done may have made others finer
-
-    def _merge(self, one: Ref, other: Ref, exponent: int) -> None:
-        (x, from_x), (y, from_y) = find(*one), find(*other)
-        exponent *= from_x * from_y
-        if x is y:
-            if exponent == -1:  # its own inverse: ±1
-                self.restrict(((x, 1),), negative=True)
-            return
-        if x.fixed or y.fixed:
-            # Two fixed axes need not be the same one: what depends on the index of the one may not on the other's.
-            self.freeze(((x, 1), (y, 1)))
-            return
-        if x.parts is not None and y.parts is not None:
-            self._align(x, y, exponent)
-        if y.parts is None and x.parts is not None:
-            x, y = y, x
-        members, x.members = x.members, {}
-        x.parent, x.exponent = y, exponent
-        y.outers |= x.outers
-        # In a part in which a family is the cell itself there is nothing to tell apart.
-        y.members = {part: own for part, own in y.members.items() if not _is(own[1], y)}
-        members = {part: own for part, own in members.items() if not _is(own[1], y)}
-        for part, (outer, member) in members.items():
-            self._admit(y, part, outer, flipped(member, exponent))
-        self.restrict(((y, 1),), x.positive, x.negative)
-
-    def _align(self, x: Cell, y: Cell, exponent: int) -> None:
-        """Cut two sums at each other's bounds and tie their parts."""
-        self._refine(x, _bounds(y))
-        self._refine(y, _bounds(x))
-        if _bounds(x) != _bounds(y):  # parts that could not be cut
-            self.freeze(((x, 1), (y, 1)))
-            x.parts = y.parts = None
-            return
-        for one, other in zip(x.parts or (), y.parts or (), strict=True):
-            if one[0].size == 1:  # an index, which members go by
-                self._merge(one, other, exponent)
-            self._tie((one,), (other,), exponent)
-
-    # Products
-
-    def split(self, axis: Axis, outer: int) -> tuple[Axis, Axis]:
-        """An axis as the product of one of length ``outer`` and the rest."""
-        first, second = self.regroup([axis], [outer, size_of(axis) // outer])
-        return first, second
-
-    def regroup(self, axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis]:
-        """The axes of a view: the same coordinates in the same order, in other dimensions."""
-        ahead = factors(tuple(ref for axis in axes for ref in axis))
-        found: list[Axis] = []
-        for size in sizes:
-            taken: list[Ref] = []
-            while size > 1:
-                width = ahead[0][0].size if ahead else 0
-                if width and size % width == 0:
-                    taken.append(ahead[0])
-                    ahead, size = ahead[1:], size // width
-                elif width % size == 0 and width:
-                    ahead = factors((*self._halves(ahead[0], size), *ahead[1:]))
-                else:
-                    for axis in axes:
-                        self.freeze(axis)
-                    return [self.fixed(size) for size in sizes]
-            found.append(tuple(taken))
-        return found
-
-    def _halves(self, ref: Ref, outer: int) -> Axis:
-        """A cell as a product of ``outer`` and the rest."""
-        cell, exponent = find(*ref)
-        slow, fast = cell.like(outer), cell.like(cell.size // outer)
-        fast.outers.add(slow)
-        if cell.parts is not None:
-            self._distribute(cell, slow, fast)
-        for part, (own, member) in cell.members.items():
-            ahead, behind = self.split(member, outer)
-            self._admit(slow, part, own, ahead)
-            self._admit(fast, part, own, behind)
-        cell.parts, cell.members = None, {}
-        cell.product = ((slow, 1), (fast, 1))
-        return flipped(cell.product, exponent)
-
-    def _distribute(self, cell: Cell, slow: Cell, fast: Cell) -> None:
-        """Give the factors of a sum the sum's parts."""
-        bounds = _bounds(cell)
-        if any(bound % fast.size for bound in bounds):
-            self.freeze(((cell, 1), (slow, 1), (fast, 1)))
-            return
-        self._refine(slow, [bound // fast.size for bound in bounds])
-        for part, own in zip(cell.parts or (), slow.parts or (), strict=True):
-            ahead, behind = self.split((part,), own[0].size)
-            self._tie((own,), ahead, 1)
-            self._admit(fast, own[0], slow, behind)
-
-    # Sums
-
-    def joined(self, axes: Sequence[Axis]) -> Axis:
-        """The axis of a concatenation."""
-        if len(axes) == 1:
-            return axes[0]
-        parts = tuple(map(_as_cell, axes))
-        return ((Cell(sum(cell.size for cell, _ in parts), parts=parts), 1),)
-
-    def run(self, label: Label, dim: int, start: int, stop: int) -> Label:
-        """A tensor with indices ``start`` to ``stop`` of one dimension."""
-        bounds = sorted({0, start, stop, size_of(label.axes[dim])})
-        index = bounds.index(start)
-        return self.sliced(label, dim, bounds, range(index, index + 1))[0]
-
-    def sliced(self, label: Label, dim: int, bounds: Sequence[int], wanted: range | None = None) -> list[Label]:
-        """The labels of the (wanted) pieces of a tensor cut along a dimension at ``bounds``, its ends among them."""
-        axis = factors(label.axes[dim])
-        widths = [after - before for before, after in pairwise(bounds)]
-        wanted = wanted or range(len(widths))
-        if len(widths) == 1:
-            return [label]
-        inner = size_of(axis[1:])
-        if not axis or any(bound % inner for bound in bounds):
-            self.freeze(axis)
-            return [label.replace(dim, self.fixed(widths[index])) for index in wanted]
-        outer, exponent = axis[0]
-        whole = label.replace(dim, axis[1:])
-        found = []
-        pieces = self._pieces(outer, [bound // inner for bound in bounds])
-        for piece in (pieces[index] for index in wanted):
-            rest = self._at(whole, outer, piece)
-            front = flipped(self.joined([(part,) for part in piece]), exponent)
-            found.append(rest.replace(dim, (*front, *rest.axes[dim])))
-        return found
-
-    def family(self, axes: Sequence[Axis]) -> tuple[Axis, Axis]:
-        """Tensors side by side along a new dimension: what another axis is by index of it, and that dimension.
-
-        The new dimension is empty where nothing depends on it.
-        """
-        if len(axes) == 1:
-            return (), axes[0]
-        if all(factors(axis) == factors(axes[0]) for axis in axes):
-            return (), axes[0]
-        parts = tuple((Cell(1), 1) for _ in axes)
-        outer = Cell(len(axes), parts=parts)
-        inner = Cell(size_of(axes[0]), outers={outer})
-        for (part, _), axis in zip(parts, axes, strict=True):
-            inner.members[part] = (outer, axis)
-        self.restrict(((inner, 1),), *(all(flags) for flags in zip(*map(_allowed, axes), strict=True)))
-        return ((outer, 1),), ((inner, 1),)
-
-    def _pieces(self, cell: Cell, bounds: Sequence[int]) -> list[list[Ref]]:
-        """The parts of a cell between each two bounds."""
-        self._refine(cell, bounds)
-        pieces: list[list[Ref]] = [[] for _ in bounds[1:]]
-        for start, part in zip(_bounds(cell), cell.parts or (), strict=False):
-            pieces[sum(bound <= start for bound in bounds[1:])].append(part)
-        return pieces
-
-    def _refine(self, cell: Cell, bounds: Sequence[int]) -> None:
-        """Cut a cell that is no product at least at these bounds, in its parts where they can be cut."""
-        if cell.parts is None:
-            cuts = sorted({0, *bounds, cell.size})
-            cell.parts = tuple((cell.like(after - before), 1) for before, after in pairwise(cuts))
-            for key, (outer, member) in cell.members.items():
-                pieces = self.sliced(Label((member,)), 0, cuts)
-                for (part, _), piece in zip(cell.parts, pieces, strict=True):
-                    self._admit(part, key, outer, piece.axes[0])
-            cell.members = {}
-            return
-        parts: list[Ref] = []
-        for start, whole in zip(_bounds(cell), cell.parts, strict=False):
-            inside = [bound - start for bound in bounds if start < bound < start + whole[0].size]
-            cut = self.sliced(Label(((whole,),)), 0, sorted({0, *inside, whole[0].size}))
-            parts += [whole] if not inside else [_as_cell(own.axes[0]) for own in cut]
-        cell.parts = tuple(parts)
-
-    # Families
-
-    def _at(self, label: Label, outer: Cell, piece: Sequence[Ref]) -> Label:
-        """A tensor's other axes where the index of a cut cell lies in these parts of it."""
-        known: dict[Cell, Axis] = {}
-        for part, _ in piece:
-            for cell in [cell for axis in label.axes for cell, _ in factors(axis) if outer in outers_of(cell)]:
-                member = self._member(cell, root(part), outer, known)
-                self._tie(known.setdefault(cell, member), member, 1)  # one name for what several parts are
-        return Label(tuple(_substituted(axis, known) for axis in label.axes))
-
-    def push_down(self, cell: Cell) -> bool:
-        """Replace a member in a part that has been cut since by those in its parts; whether there was one."""
-        for key, (outer, member) in cell.members.items():
-            if root(key).parts is not None:
-                del cell.members[key]
-                for part, _ in root(key).parts or ():
-                    own = self._members(member, root(part), root(key), {})
-                    self._admit(cell, root(part), outer, own)
-                return True
-        return False
-
-    def _member(self, cell: Cell, part: Cell, outer: Cell, known: Mapping[Cell, Axis]) -> Axis:
-        """What a family's cell is in one part of its outer cell."""
-        if cell.fixed:
-            return ((cell, 1),)
-        if cell.parts is not None:
-            return self.joined([self._members((ref,), part, outer, known) for ref in cell.parts])
-        for key, (_, member) in cell.members.items():
-            if root(key) is root(part):
-                return member
-        own = cell.like(cell.size)
-        others = [known.get(other, ((other, 1),)) for other in outers_of(cell) - {outer}]
-        own.outers = {part, *(found for axis in others for found, _ in factors(axis))}
-        cell.members[part] = (outer, ((own, 1),))
-        return ((own, 1),)
-
-    def _members(self, axis: Axis, part: Cell, outer: Cell, known: Mapping[Cell, Axis]) -> Axis:
-        return tuple(
-            ref for cell, exponent in factors(axis) for ref in flipped(self._member(cell, part, outer, known), exponent)
-        )
-
-    def _admit(self, cell: Cell, part: Cell, outer: Cell, member: Axis) -> None:
-        """Make an axis the member of a cell."""
-        cell = root(cell)
-        known = (
-            cell.parts is not None or cell.product is not None or any(root(key) is root(part) for key in cell.members)
-        )
-        if known or cell.fixed:
-            self._tie(self._members(((cell, 1),), part, outer, {}), member, 1)
-        else:
-            cell.members[part] = (outer, member)
-
-
-def _is(axis: Axis, cell: Cell) -> bool:
+def is_cell(axis: Axis, cell: Cell) -> bool:
     """Whether an axis is a cell and nothing else."""
     return [found for found, _ in factors(axis)] == [cell]
 
 
-def _finer(cell: Cell) -> list[Axis]:
+def finer(cell: Cell) -> list[Axis]:
+    """The parts and members of a cell."""
     return [*((part,) for part in cell.parts or ()), *(member for _, member in cell.members.values())]
 
 
-def _as_cell(axis: Axis) -> Ref:
+def as_cell(axis: Axis) -> Ref:
     """An axis as one cell."""
     found = factors(axis)
     if len(found) == 1:
@@ -427,16 +133,17 @@ def _as_cell(axis: Axis) -> Ref:
     return axis[0] if len(axis) == 1 else (Cell(size_of(axis), product=axis), 1)
 
 
-def _allowed(axis: Axis) -> tuple[bool, bool]:
+def allowed(axis: Axis) -> tuple[bool, bool]:
     """Whether positive factors may scale an axis, and whether signs."""
     cells = [cell for cell, _ in factors(axis)]
     return all(cell.positive for cell in cells), all(cell.negative for cell in cells)
 
 
-def _bounds(cell: Cell) -> list[int]:
+def bounds_of(cell: Cell) -> list[int]:
     """Where the parts of a sum begin, and its length."""
     return [0, *accumulate(part.size for part, _ in cell.parts or ())]
 
 
-def _substituted(axis: Axis, known: Mapping[Cell, Axis]) -> Axis:
+def substituted(axis: Axis, known: Mapping[Cell, Axis]) -> Axis:
+    """An axis with cells replaced by what is known of them."""
     return tuple(ref for cell, exponent in factors(axis) for ref in flipped(known.get(cell, ((cell, 1),)), exponent))

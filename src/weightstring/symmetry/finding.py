@@ -18,12 +18,13 @@ from weightstring.errors import Unsupported
 from weightstring.problem import ModuleProblem
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.functional import first_line
-from weightstring.symmetry.axes import Label, Ties
+from weightstring.symmetry.axes import Label
 from weightstring.symmetry.resolution import Mixed, resolve
 from weightstring.symmetry.rules import RULES, Call, Labels
 from weightstring.symmetry.rules.base import REMEDY, is_fixed, labels_in, node_name
 from weightstring.symmetry.rules.pointwise import pointwise
 from weightstring.symmetry.spec import Spec, Symmetry, Term
+from weightstring.symmetry.ties import Ties
 
 OBSERVED = 256
 """Examples on which units are observed, at even distances in the evaluation set."""

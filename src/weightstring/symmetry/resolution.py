@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from weightstring.symmetry.axes import Axis, Cell, Label, Ref, Ties, factors, find, flipped, outers_of, root, size_of
+from weightstring.symmetry.axes import Axis, Cell, Label, Ref, factors, find, flipped, outers_of, root, size_of
 from weightstring.symmetry.spec import Group, Spec, Term
+from weightstring.symmetry.ties import Ties
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.fx import Node
 
 from weightstring.errors import Unsupported
-from weightstring.symmetry.axes import Axis, Label, Ties, factors
+from weightstring.symmetry.axes import Axis, Label, factors
 from weightstring.symmetry.resolution import Mixed
+from weightstring.symmetry.ties import Ties
 
 Labels: TypeAlias = "Label | tuple[Labels, ...] | None"
 """The labels of what an operation returns: of one tensor or several; None: no tensor."""
