@@ -144,7 +144,7 @@ def line(size: Size, data: dict[str, str]) -> dict[str, object]:
                     "barrier before": aligned.barrier_before,
                     "barrier after": aligned.barrier_after,
                     "after / before": aligned.barrier_after / aligned.barrier_before,
-                    "after, over the larger end": aligned.barrier_after - least,
+                    "after, over the larger end": round(aligned.barrier_after - least, 7),
                     "distance before": aligned.distance_before,
                     "distance after": aligned.distance,
                     "seconds": aligned.seconds,
@@ -171,7 +171,7 @@ def strings(size: Size, data: dict[str, str]) -> dict[str, object]:
     """Strings with alignment and without, on the same pairs."""
     tasks = {
         "digits": (load_task("digits"), 0.2),
-        "mnist": (load_task("mnist", {"train_size": "10000", **data}), 0.15),
+        "MNIST": (load_task("mnist", {"train_size": "10000", **data}), 0.15),
     }
     counts: list[dict[str, object]] = []
     tables: dict[str, object] = {}
@@ -224,6 +224,7 @@ def connected(
         "search, seconds": found.seconds,
         "alignment, seconds": 0.0 if record is None else record.seconds,
         "all, seconds": whole,
+        "taken": "" if record is None else record.method + (", rescaled" if record.rescaled else ""),
     }
     return row if record is None else {**row, "line's barrier before": float(record.barrier_before)}
 
@@ -254,7 +255,7 @@ def ratios(rows: Sequence[dict[str, object]]) -> dict[str, object]:
         plain_is_zero = any(not plain[name] for plain, _ in pairs)
         found[name] = (
             ""
-            if isinstance(first, bool) or plain_is_zero
+            if isinstance(first, bool | str) or plain_is_zero
             else statistics.median(aligned[name] / plain[name] for plain, aligned in pairs)
         )
     return found
@@ -269,7 +270,7 @@ def compared(rows: Sequence[dict[str, object]]) -> dict[str, object]:
         "normalized length": "normalized length no longer",
         "length": "length no longer",
         "gradient steps": "no more gradient steps",
-        "all, seconds": "no longer in all, alignment counted",
+        "all, seconds": "no more seconds, alignment counted",
     }
     return {
         "both connected": f"{sum(bool(plain['connected'] and aligned['connected']) for plain, aligned in pairs)}{of}",

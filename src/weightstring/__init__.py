@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Processes,
         Shortened,
     )
+    from weightstring.sweeps.running import Sweep, sweep
     from weightstring.symmetry.alignment import Aligned, align
     from weightstring.symmetry.copies import permuted_copy, rescaled_copy
     from weightstring.symmetry.spec import Group, Symmetry
@@ -84,6 +85,7 @@ _HOMES = {
     "protocol": ("LossProblem", "Recipe"),
     "report": ("write_report",),
     "result": ("Result", "load"),
+    "sweeps.running": ("Sweep", "sweep"),
     "symmetry.alignment": ("Aligned", "align"),
     "symmetry.copies": ("permuted_copy", "rescaled_copy"),
     "symmetry.spec": ("Group", "Symmetry"),
@@ -140,6 +142,7 @@ __all__ = [
     "RunLocked",
     "Shortened",
     "StoreFailed",
+    "Sweep",
     "Symmetry",
     "TaskError",
     "Unresolved",
@@ -161,6 +164,7 @@ __all__ = [
     "permuted_copy",
     "random_pair",
     "rescaled_copy",
+    "sweep",
     "verify",
     "write_report",
 ]

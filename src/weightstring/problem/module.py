@@ -20,6 +20,7 @@ from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assem
 from weightstring.problem.buffers import resolve, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.data import Examples, Source, by_prefix, read, sample
+from weightstring.problem.each import measure_each
 from weightstring.problem.engines import EngineChoice, Trial, Workload
 from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.fingerprint import fingerprint_of
@@ -247,6 +248,17 @@ class ModuleProblem:
         if not names or not len(thetas):
             return {name: torch.empty(len(thetas), dtype=torch.float64) for name in quantities}
         return _columns(quantities, names, self._arithmetic.measure(thetas, wanted))
+
+    def measure_each(self, theta: Theta, quantity: str = "loss") -> Values:
+        """The quantity of one model (P,) on each of its N examples by itself: float64 (N,) on the CPU.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            InvalidCheckpoint: θ has another size or dtype.
+        """
+        self._layout.check(theta, 1, self._device)
+        _, ((examples, (criterion,)),) = self._wanted([quantity])
+        return measure_each(self._computation, theta, self._train, examples, criterion)
 
     @property
     def shares_along(self) -> bool:

@@ -1,0 +1,1 @@
+"""How nonconvex is it? Many pairs of networks over thresholds and widths (Section V)."""

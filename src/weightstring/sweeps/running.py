@@ -1,0 +1,225 @@
+"""``sweep``: train the ends, connect all pairs in one batch, keep a table (Section V)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weightstring.errors import InvalidSetting
+from weightstring.pairs import Pair, Settings, connect_all
+from weightstring.path import Bound, Disconnected, Segment, Unresolved
+from weightstring.path.maximum import Samples, locate
+from weightstring.problem import ModuleProblem
+from weightstring.progress import Display
+from weightstring.result import Result
+from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
+from weightstring.store import RunDirectory
+from weightstring.sweeps.directory import SweepDirectory
+from weightstring.sweeps.ends import Nursery, Trained
+from weightstring.sweeps.plan import MAX_BEADS, Ends, Plan, Variant
+from weightstring.sweeps.sampling import maximum_interval
+from weightstring.sweeps.summary import Summary, summarised
+from weightstring.sweeps.table import Row
+
+DEFAULT_STRATEGY = Greedy()
+DEFAULT_STOP = MaxBeads(MAX_BEADS)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found.
+
+    Args:
+        plan: what was asked.
+        rows: one a pair.
+        failed: for each variant and threshold, seeds of networks that never reached it.
+    """
+
+    plan: Plan
+    rows: tuple[Row, ...]
+    failed: Mapping[tuple[str, float], tuple[int, ...]]
+
+    @property
+    def summary(self) -> tuple[Summary, ...]:
+        """Means and shares with their intervals, one for each variant and threshold."""
+        return summarised(self.rows, self.failed, self.plan.seed)
+
+
+def sweep(
+    problem: ModuleProblem | Mapping[str, ModuleProblem],
+    thresholds: Sequence[float],
+    *,
+    pairs: int = 32,
+    bind: str = "loss",
+    ends: Ends = "carried",
+    seed: int = 0,
+    tries: int = 20,
+    strategy: Strategy[Any] = DEFAULT_STRATEGY,
+    stop: StopRule = DEFAULT_STOP,
+    store: str | os.PathLike[str] | None = None,
+    progress: bool | Display | None = None,
+    variants: Sequence[Variant] | None = None,
+) -> Sweep:
+    """Connect many pairs of networks at several thresholds, all in shared batches.
+
+    Args:
+        problem: the loss, or several by name, such as networks of different widths.
+        thresholds: L0; at each the ends are networks that reach it.
+        pairs: at each threshold, of each problem.
+        bind: what thresholds bind: ``"loss"`` (on the evaluation set), ``"train_loss"``, or a metric, such as
+            ``"error"``.
+        ends: ``"carried"``: a network for a lower threshold goes on from the same seed's for a higher one;
+            ``"afresh"``: each starts from its random model.
+        seed: of the first network; pair i at a threshold has the i-th two networks that reach it.
+        tries: networks trained at most for each one needed; those that fail are counted and replaced.
+        strategy: how to search.
+        stop: when to stop without a string; holds for each pair.
+        store: a directory. What is there already is used: a sweep that was interrupted goes on, more thresholds or
+            pairs compute what is missing.
+        progress: True or False; by default only on a terminal.
+        variants: what the problems are called and how to build them again; by default by their names alone.
+
+    Raises:
+        InvalidSetting: a setting is unknown or out of range.
+        InvalidRun: ``store`` holds another sweep, or a damaged one.
+
+    >>> from weightstring.tasks import load_task
+    >>> swept = sweep(load_task("polynomial"), [0.05], pairs=2)
+    >>> [row.outcome for row in swept.rows], swept.summary[0].connected.value
+    (['connected', 'connected'], 1.0)
+    """
+    plan = Plan(tuple(map(float, thresholds)), pairs, bind, ends, seed, tries, strategy, stop)
+    problems = dict(problem) if isinstance(problem, Mapping) else {"all": problem}
+    forms = {form.name: form for form in variants or [Variant(name) for name in problems]}
+    if forms.keys() != problems.keys():
+        raise InvalidSetting(
+            f"sweep(variants=...): named {', '.join(forms)}, but the problems are {', '.join(problems)}"
+        )
+    directory = None if store is None else SweepDirectory(Path(store))
+    if directory is not None:
+        directory.begin(plan, problems, list(forms.values()))
+    known = {} if directory is None else {_place(row): row for row in directory.known()}
+    failed = {} if directory is None else directory.failed()
+    for name, own in problems.items():
+        found, without, interrupted = _of_variant(own, forms[name], plan, directory, progress, known)
+        known |= {_place(row): row for row in found}
+        failed |= {(name, level): seeds for level, seeds in without.items()}
+        if directory is not None:
+            directory.write_failed(failed)
+            directory.write_table([known[place] for place in sorted(known, key=lambda own: (own[0], -own[1], own[2]))])
+        if interrupted:
+            raise KeyboardInterrupt
+    rows = [known[place] for place in sorted(known, key=lambda own: (own[0], -own[1], own[2]))]
+    return Sweep(plan, tuple(rows), failed)
+
+
+def _place(row: Row) -> tuple[str, float, int]:
+    return row.variant, row.threshold, row.pair
+
+
+def _of_variant(
+    problem: ModuleProblem,
+    variant: Variant,
+    plan: Plan,
+    directory: SweepDirectory | None,
+    progress: bool | Display | None,
+    known: Mapping[tuple[str, float, int], Row],
+) -> tuple[list[Row], dict[float, tuple[int, ...]], bool]:
+    """All pairs of one problem, at all thresholds, in one batch; those whose rows are known are left out."""
+    nursery = Nursery(problem, plan, None if directory is None else directory.ends(variant.name))
+    trained = {level: nursery.at(level, 2 * plan.pairs) for level in plan.levels}
+    asked: list[Pair] = []
+    places: list[tuple[float, int, Trained]] = []
+    for level, own in trained.items():
+        for number in range(len(own.seeds) // 2):
+            if (variant.name, level, number) in known:
+                continue
+            run = None if directory is None else RunDirectory(directory.run(variant.name, level, number))
+            a, b = own.thetas[2 * number], own.thetas[2 * number + 1]
+            asked.append(Pair(a, b, level, run, f"{variant.name}, threshold {level:g}, pair {number}: "))
+            places.append((level, number, own))
+    settings = Settings(plan.strategy, plan.stop, plan.bind, None, None, plan.seed, variant.task)
+    results = connect_all(problem, asked, settings, progress) if asked else []
+    whole = [index for index, result in enumerate(results) if not _interrupted(result)]
+    lines = _lines(problem, [asked[index] for index in whole])
+    rows = [
+        _row(problem, variant, plan, results[index], line, *places[index], directory)
+        for index, line in zip(whole, lines, strict=True)
+    ]
+    return rows, {level: own.failed for level, own in trained.items()}, len(whole) < len(results)
+
+
+def _interrupted(result: Result) -> bool:
+    return isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
+
+
+def _lines(problem: ModuleProblem, asked: Sequence[Pair]) -> list[float]:
+    """The barrier of each pair's straight line over the mean of its ends, of the evaluation loss."""
+    samples = [Samples(Segment(pair.a, pair.b)) for pair in asked]
+    tops = locate(Bound(problem), samples)
+    return [top.value - (own.heights[0.0] + own.heights[1.0]) / 2 for top, own in zip(tops, samples, strict=True)]
+
+
+def _row(
+    problem: ModuleProblem,
+    variant: Variant,
+    plan: Plan,
+    result: Result,
+    line: float,
+    level: float,
+    number: int,
+    trained: Trained,
+    directory: SweepDirectory | None,
+) -> Row:
+    string, outcome = result.string, result.outcome
+    kind = "connected" if result.connected else "disconnected" if isinstance(outcome, Disconnected) else "unresolved"
+    barriers = {name: string.barrier(name) for name in ("max", "over_ends", "over_mean", "over_linear")}
+    interval = maximum_interval(string, plan.quantity, plan.seed)
+    first, last = result.ends
+    return Row(
+        variant=variant.name,
+        parameters=problem.size,
+        threshold=level,
+        bind=plan.bind,
+        pair=number,
+        seed_a=trained.seeds[2 * number],
+        seed_b=trained.seeds[2 * number + 1],
+        outcome=kind,
+        reason=outcome.reason if isinstance(outcome, Unresolved) else "",
+        beads=len(string),
+        beads_before_pruning=result.beads_before_pruning,
+        length=string.length,
+        distance=string.distance,
+        normalized_length=string.normalized_length,
+        normalized_length_weights=_normalized_over_weights(problem, string.beads),
+        end_a=first[plan.quantity],
+        end_b=last[plan.quantity],
+        largest=result.largest,
+        largest_low=interval.low,
+        largest_high=interval.high,
+        barrier_max=barriers["max"],
+        barrier_over_ends=barriers["over_ends"],
+        barrier_over_mean=barriers["over_mean"],
+        barrier_over_linear=barriers["over_linear"],
+        line_over_mean=line,
+        gradients=result.steps,
+        evaluations=result.evaluations,
+        seconds=result.seconds,
+        run="" if directory is None else str(directory.run(variant.name, level, number).relative_to(directory.path)),
+    )
+
+
+def _normalized_over_weights(problem: ModuleProblem, beads: torch.Tensor) -> float:
+    """The normalized length over parameters of two axes or more: the authors leave biases out."""
+    kept = torch.zeros(problem.size, dtype=torch.bool)
+    for entry in problem.layout.entries:
+        kept[entry.offset : entry.offset + entry.size] = len(entry.shape) > 1
+    weights = beads[:, kept.to(beads.device)].to(torch.float64)
+    length = float((weights[1:] - weights[:-1]).norm(dim=1).sum())
+    distance = float((weights[-1] - weights[0]).norm())
+    return 1.0 if len(weights) == 2 or length == 0 else length / distance if distance else float("inf")

@@ -1,0 +1,122 @@
+"""Means, shares and power laws over many pairs, with intervals.
+
+Everything is drawn from (seed, place), so that the same table gives the same intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from weightstring.errors import InvalidSetting
+from weightstring.randomness import derive_seed
+
+LEVEL = 0.95
+"""Coverage of every interval, unless told otherwise."""
+RESAMPLES = 2000
+
+
+class Interval(NamedTuple):
+    """An estimate and the ends of its interval; NaN where there is nothing to estimate from."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean_of(values: Sequence[float], seed: int = 0, level: float = LEVEL) -> Interval:
+    """The mean and its percentile bootstrap interval (Efron 1979).
+
+    Args:
+        values: one a pair.
+        seed: of the resamples.
+        level: of the interval.
+
+    >>> mean_of([1.0, 1.0]), mean_of([])
+    (Interval(value=1.0, low=1.0, high=1.0), Interval(value=nan, low=nan, high=nan))
+    """
+    numbers = np.asarray(values, dtype=float)
+    if not len(numbers):
+        return Interval(math.nan, math.nan, math.nan)
+    draw = np.random.default_rng(derive_seed(seed, "bootstrap"))
+    means = numbers[draw.integers(len(numbers), size=(RESAMPLES, len(numbers)))].mean(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(numbers.mean()), float(low), float(high))
+
+
+def share_of(count: int, total: int, level: float = LEVEL) -> Interval:
+    """A share and its Wilson score interval (Wilson 1927), which holds at 0 and 1 too.
+
+    (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n)
+
+    Raises:
+        InvalidSetting: more than all.
+
+    >>> share = share_of(32, 32)
+    >>> share.value, round(share.low, 3), share.high
+    (1.0, 0.893, 1.0)
+    """
+    if not 0 <= count <= total:
+        raise InvalidSetting(f"share_of({count}, {total}): count at most all, and none below 0")
+    if not total:
+        return Interval(math.nan, math.nan, math.nan)
+    z = float(norm.ppf((1 + level) / 2))
+    p = count / total
+    centre = p + z * z / (2 * total)
+    half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    whole = 1 + z * z / total
+    low = 0.0 if count == 0 else max(0.0, (centre - half) / whole)
+    return Interval(p, low, 1.0 if count == total else min(1.0, (centre + half) / whole))
+
+
+class PowerLaw(NamedTuple):
+    """y ≈ factor · x^exponent.
+
+    Args:
+        exponent: with its bootstrap interval over the points.
+        factor: y at x = 1.
+        points: how many were fitted.
+    """
+
+    exponent: Interval
+    factor: float
+    points: int
+
+
+def power_law(x: Sequence[float], y: Sequence[float], seed: int = 0, level: float = LEVEL) -> PowerLaw | None:
+    """Least squares on logarithms; None where there are fewer than two different x.
+
+    Args:
+        x: positive numbers, such as thresholds.
+        y: positive numbers, such as beads of each pair.
+        seed: of the resamples.
+        level: of the exponent's interval.
+
+    >>> law = power_law([1.0, 10.0, 100.0], [3.0, 0.3, 0.03])
+    >>> round(law.exponent.value, 6), round(law.factor, 6)
+    (-1.0, 3.0)
+    """
+    logs = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
+    usable = np.isfinite(logs[0]) & np.isfinite(logs[1])
+    ahead, behind = logs[0][usable], logs[1][usable]
+    if len(np.unique(ahead)) < 2:
+        return None
+    slope, intercept = _line(ahead, behind)
+    draw = np.random.default_rng(derive_seed(seed, "power law"))
+    slopes = []
+    for _ in range(RESAMPLES // 4):
+        rows = draw.integers(len(ahead), size=len(ahead))
+        if len(np.unique(ahead[rows])) > 1:
+            slopes.append(_line(ahead[rows], behind[rows])[0])
+    low, high = np.quantile(slopes, [(1 - level) / 2, (1 + level) / 2])
+    return PowerLaw(Interval(slope, float(low), float(high)), math.exp(intercept), len(ahead))
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    centred = x - x.mean()
+    slope = float((centred * (y - y.mean())).sum() / (centred * centred).sum())
+    return slope, float(y.mean() - slope * x.mean())

@@ -1,0 +1,125 @@
+"""A sweep's table: one row a pair, in a form that pandas reads directly."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from weightstring.errors import InvalidRun
+from weightstring.store import replace_file
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair at one threshold. Losses are of the evaluation set and *sampled*; NaN where there is none.
+
+    Args:
+        variant: which form of the task, such as ``width=8``.
+        parameters: P, how many parameters the networks have.
+        threshold: L0.
+        bind: what it binds.
+        pair: number of the pair.
+        seed_a: of the first network; and
+        seed_b: of the second.
+        outcome: connected, unresolved or disconnected, and
+        reason: why it is unresolved.
+        beads: on the string, ends counted; of an unresolved pair on the best string so far.
+        beads_before_pruning: before superfluous ones were dropped.
+        length: of the string, over all parameters.
+        distance: of its ends.
+        normalized_length: length over distance, over all parameters.
+        normalized_length_weights: the same over weights alone, without biases and other vectors.
+        end_a: what the threshold binds at the first end, and
+        end_b: at the second.
+        largest: its largest sample on the string, and
+        largest_low: the lower and
+        largest_high: the upper end of its bootstrap interval over the evaluation examples.
+        barrier_max: the largest sampled evaluation loss on the string, and the other barriers of it:
+        barrier_over_ends: over the larger end,
+        barrier_over_mean: over the mean of the ends,
+        barrier_over_linear: over the line between the end losses.
+        line_over_mean: the barrier of the straight line, over the mean of the ends.
+        gradients: steps of gradient descent, summed over beads.
+        evaluations: models measured.
+        seconds: of the search; of pairs searched together, each its share of rounds.
+        run: its run directory, from the sweep's; empty in memory.
+    """
+
+    variant: str
+    parameters: int
+    threshold: float
+    bind: str
+    pair: int
+    seed_a: int
+    seed_b: int
+    outcome: str
+    reason: str
+    beads: int
+    beads_before_pruning: int
+    length: float
+    distance: float
+    normalized_length: float
+    normalized_length_weights: float
+    end_a: float
+    end_b: float
+    largest: float
+    largest_low: float
+    largest_high: float
+    barrier_max: float
+    barrier_over_ends: float
+    barrier_over_mean: float
+    barrier_over_linear: float
+    line_over_mean: float
+    gradients: int
+    evaluations: int
+    seconds: float
+    run: str = ""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a string was found."""
+        return self.outcome == "connected"
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+_KINDS = {field.name: {"int": int, "float": float, "str": str}[str(field.type)] for field in fields(Row)}
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """The table as CSV, with a heading; numbers in full."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_shown(getattr(row, name)) for name in COLUMNS])
+    return text.getvalue()
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write the table whole, in one piece."""
+    replace_file(path, as_csv(rows).encode())
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read a table back.
+
+    Raises:
+        InvalidRun: there is none, or it is damaged.
+    """
+    try:
+        text = path.read_text()
+    except OSError as problem:
+        raise InvalidRun(f"{path}: cannot be read: {problem.strerror}") from None
+    try:
+        reader = csv.DictReader(io.StringIO(text))
+        return [Row(**{name: _KINDS[name](line[name]) for name in COLUMNS}) for line in reader]
+    except (KeyError, ValueError, TypeError) as problem:
+        raise InvalidRun(f"{path}: damaged, or of another version: {problem}") from None
+
+
+def _shown(value: object) -> str:
+    return "nan" if isinstance(value, float) and math.isnan(value) else str(value)
