@@ -82,7 +82,7 @@ def connect(options: Namespace) -> int:
     task = Task(name=resolve(options.task), options=dict(options.options))
     problem = load_task(task.name, task.options)
     a, b = (end_of(problem, path) for path in (options.a, options.b))
-    strategy = _chosen(options)
+    strategy = chosen_strategy(options)
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
     settings += [options.align] if options.align else []
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
@@ -295,7 +295,7 @@ def limits(options: Namespace) -> StopRule | None:
     return combined
 
 
-def _chosen(options: Namespace) -> Strategy[Any]:
+def chosen_strategy(options: Namespace) -> Strategy[Any]:
     """The strategy that the options ask for."""
     taken, settings = OPTIONS[options.strategy], given(options)
     foreign = [name for name in settings if name not in taken]

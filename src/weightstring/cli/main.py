@@ -25,6 +25,7 @@ MODULES = {
     "compare": "comparison",
     "export": "merging",
     "merge": "merging",
+    "sweep": "sweeping",
     "verify": "certifying",
 }
 """Where a command's function is, if not in ``commands.py``."""
@@ -128,6 +129,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pair(compare)
     compare.add_argument("--threshold", type=_number, metavar="L0", help="(default: the larger end's own value)")
 
+    _add_sweep(commands.add_parser("sweep", help="connect many pairs over thresholds and forms of a task"))
+
     resume = commands.add_parser("resume", help="go on with an interrupted or unresolved run")
     resume.add_argument("run", metavar="RUN", help="its directory")
     resume.add_argument("--json", action="store_true", help="the result as JSON on standard output")
@@ -155,6 +158,40 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands.add_parser("export", help="write a model on a run's string as a checkpoint"))
     _add_merge(commands.add_parser("merge", help="what merging the two models of a run is worth"))
     return parser
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    _add_task(parser)
+    parser.add_argument(
+        "--thresholds", type=_numbers, required=True, metavar="L,L,...", help="L0, each by itself, joined by commas"
+    )
+    parser.add_argument("--pairs", type=_positive, default=32, metavar="N", help="at each (default: %(default)s)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the sweep's directory; what is there is used")
+    parser.add_argument(
+        "--over",
+        action="append",
+        type=_several,
+        default=[],
+        metavar="KEY=V,V,...",
+        help="values of an option of the task to sweep too, such as width=4,8,16; may be repeated",
+    )
+    parser.add_argument(
+        "--bind", default="loss", metavar="WHAT", help="loss, train_loss, or a metric such as error (default: loss)"
+    )
+    parser.add_argument(
+        "--train-ends",
+        choices=["carried", "afresh"],
+        default="carried",
+        help="networks for a lower threshold go on from those for a higher one, or start at random "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tries", type=_positive, default=20, metavar="N", help="networks at most for each needed (default: 20)"
+    )
+    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
+    add_strategy(parser)
+    _add_limits(parser)
 
 
 def _add_align(parser: argparse.ArgumentParser) -> None:
@@ -307,6 +344,15 @@ def _key_value(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return key, value
+
+
+def _several(text: str) -> tuple[str, list[str]]:
+    key, values = _key_value(text)
+    return key, [value for value in values.split(",") if value]
+
+
+def _numbers(text: str) -> list[float]:
+    return [_number(part) for part in text.split(",") if part]
 
 
 def _data_option(text: str) -> tuple[str, str]:

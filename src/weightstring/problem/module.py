@@ -257,8 +257,21 @@ class ModuleProblem:
             InvalidCheckpoint: θ has another size or dtype.
         """
         self._layout.check(theta, 1, self._device)
-        _, ((examples, (criterion,)),) = self._wanted([quantity])
+        examples, criterion = self.measured(quantity)
         return measure_each(self._computation, theta, self._train, examples, criterion)
+
+    def fitted(self) -> tuple[Examples, Criterion]:
+        """The training examples and the loss."""
+        return self._train, self._criteria["loss"]
+
+    def measured(self, quantity: str) -> tuple[Examples, Criterion]:
+        """The examples on which a quantity is measured, and what is measured on them.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+        """
+        _, ((examples, (criterion,)),) = self._wanted([quantity])
+        return examples, criterion
 
     @property
     def shares_along(self) -> bool:
@@ -342,7 +355,7 @@ class ModuleProblem:
             InvalidSetting: an unknown quantity.
             Unsupported: BatchNorm's statistics are estimated anew for each θ.
         """
-        (_,), ((examples, (criterion,)),) = self._wanted([quantity])
+        examples, criterion = self.measured(quantity)
         if self._buffers == "recalibrate":
             raise Unsupported(
                 "BatchNorm's running statistics are recalibrated at every point of the string, for which certificates "

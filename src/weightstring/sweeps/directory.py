@@ -148,6 +148,20 @@ class SweepDirectory:
         told = [{"variant": name, "threshold": level, "seeds": list(seeds)} for (name, level), seeds in failed.items()]
         self._write("failed.json", json.dumps(told, indent=1).encode())
 
+    def write_trivial(self, variant: str, levels: Mapping[str, float | None]) -> None:
+        """Write what trivial predictors reach on one form of the task."""
+        self._write("trivial.json", json.dumps({**self.trivial(), variant: dict(levels)}, indent=1).encode())
+
+    def trivial(self) -> dict[str, dict[str, float | None]]:
+        """What trivial predictors reach, by variant and predictor; None where there is no such predictor."""
+        path = self.path / "trivial.json"
+        if not path.exists():
+            return {}
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, float | None]])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
+            raise InvalidRun(f"{path}: damaged: {problem}; the same sweep writes it again") from None
+
     def failed(self) -> dict[tuple[str, float], tuple[int, ...]]:
         """For each variant and threshold, seeds of networks that never reached it."""
         path = self.path / "failed.json"

@@ -25,6 +25,7 @@ from weightstring.sweeps.plan import MAX_BEADS, Ends, Plan, Variant
 from weightstring.sweeps.sampling import maximum_interval
 from weightstring.sweeps.summary import Summary, summarised
 from weightstring.sweeps.table import Row
+from weightstring.sweeps.trivial import trivial_levels
 
 DEFAULT_STRATEGY = Greedy()
 DEFAULT_STOP = MaxBeads(MAX_BEADS)
@@ -110,6 +111,7 @@ def sweep(
         known |= {_place(row): row for row in found}
         failed |= {(name, level): seeds for level, seeds in without.items()}
         if directory is not None:
+            directory.write_trivial(name, trivial_levels(own, plan.quantity))
             directory.write_failed(failed)
             directory.write_table([known[place] for place in sorted(known, key=lambda own: (own[0], -own[1], own[2]))])
         if interrupted:

@@ -1,0 +1,93 @@
+"""``weightstring sweep``: many pairs of a task's networks over thresholds and forms of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from weightstring.cli.commands import chosen_strategy, limits
+from weightstring.cli.main import DONE, INTERRUPTED
+from weightstring.search import MaxBeads
+from weightstring.store.records import Task
+from weightstring.sweeps.plan import MAX_BEADS, variants
+from weightstring.sweeps.running import Sweep
+from weightstring.sweeps.running import sweep as run
+from weightstring.sweeps.statistics import Interval
+from weightstring.sweeps.summary import Summary, beads_law
+from weightstring.tasks import load_task, resolve
+
+
+def sweep(options: Namespace) -> int:
+    """Train the ends, connect all pairs, keep the table."""
+    task = Task(name=resolve(options.task), options=dict(options.options))
+    forms = variants(task, dict(options.over))
+    problems = {form.name: load_task(form.task.name, form.task.options) for form in forms if form.task}
+    try:
+        found = run(
+            problems,
+            options.thresholds,
+            pairs=options.pairs,
+            bind=options.bind,
+            ends=options.train_ends,
+            seed=options.seed,
+            tries=options.tries,
+            strategy=chosen_strategy(options),
+            stop=limits(options) or MaxBeads(MAX_BEADS),
+            store=options.out,
+            variants=forms,
+        )
+    except KeyboardInterrupt:
+        print("weightstring: interrupted; nothing is lost. Go on with the same command", file=sys.stderr)
+        return INTERRUPTED
+    if options.json:
+        print(json.dumps({"sweep": options.out, "summary": [asdict(own) for own in found.summary]}))
+    else:
+        _print(found, Path(options.out))
+    return DONE
+
+
+def _print(found: Sweep, out: Path) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_table(found.summary))
+    console.print("length: normalized, mean of connected pairs; intervals: 95 %, bootstrap and Wilson")
+    law = beads_law(found.rows)
+    if law is not None:
+        console.print(f"beads ~ threshold^p with p = {_shown(law.exponent)}, over {law.points} pairs")
+    unresolved = sum(own.unresolved for own in found.summary)
+    if unresolved:
+        console.print(f"{unresolved} of {len(found.rows)} pairs unresolved: counted in the share, not in means")
+    short = [own for own in found.summary if own.pairs < found.plan.pairs]
+    for own in short:
+        console.print(
+            f"{own.variant}, threshold {own.threshold:g}: only {own.pairs} of {found.plan.pairs} pairs, "
+            f"{own.failed_ends} networks never reached it"
+        )
+    console.print(f"sweep {out}\ntable {out / 'table.csv'}")
+
+
+def _table(summary: tuple[Summary, ...]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in ("variant", "L0", "pairs", "connected", "length", "beads", "grads", "failed"):
+        table.add_column(heading, justify="left" if heading == "variant" else "right")
+    for own in summary:
+        table.add_row(
+            own.variant,
+            f"{own.threshold:g}",
+            str(own.pairs),
+            _shown(own.connected, 2),
+            _shown(own.means["normalized_length"]),
+            f"{own.means['beads'].value:.1f}",
+            f"{own.means['gradients'].value:.0f}",
+            str(own.failed_ends),
+        )
+    return table
+
+
+def _shown(interval: Interval, digits: int = 3) -> str:
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
