@@ -304,7 +304,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 def _add_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "task", metavar="TASK", help="digits, polynomial, mnist, fashion-mnist, or path/to/file.py:function"
+        "task", metavar="TASK", help="digits, polynomial, mnist, fashion-mnist, text, or path/to/file.py:function"
     )
     parser.add_argument(
         "--set",

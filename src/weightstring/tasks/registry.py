@@ -21,6 +21,7 @@ BUILT_IN = {
     "polynomial": "weightstring.tasks.polynomial:polynomial",
     "mnist": "weightstring.tasks.images:mnist",
     "fashion-mnist": "weightstring.tasks.images:fashion_mnist",
+    "text": "weightstring.tasks.text:text",
 }
 """Built-in tasks by name, and the functions that build them."""
 
