@@ -31,8 +31,11 @@ def task_file(tmp_path):
     return write
 
 
-def test_every_built_in_task_loads(small_sets):
-    assert set(BUILT_IN) == {"digits", "polynomial", "mnist", "fashion-mnist"}
+def test_every_built_in_task_loads(small_sets, tmp_path):
+    assert set(BUILT_IN) == {"digits", "polynomial", "mnist", "fashion-mnist", "text"}
+    (tmp_path / "words.txt").write_text("one two three " * 100)
+    words = {"data": str(tmp_path / "words.txt"), "hidden": "3", "layers": "1", "test_words": "60"}
+    assert load_task("text", words).size == 4 * 3 + 4 * 3 * (3 + 3 + 2) + 4 * 3 + 4
     for name in ("mnist", "fashion-mnist"):
         options = {"data": str(small_sets), "train_size": "20", "test_size": "5"}
         assert load_task(name, options).size == 785 * 256 + 257 * 128 + 129 * 10
