@@ -160,7 +160,7 @@ def align(
     # In copies that do not depend on how units are scaled they can be compared.
     paired = [same_units(symmetry)[name] for name in signed_groups(symmetry)]
     one, other = (canonical(symmetry, theta, paired)(theta.to(torch.float64)) for theta in (a, b))
-    weights = _parameter_pairs(symmetry, one, other)
+    weights = _parameter_pairs(symmetry, one.to(a), other.to(b))
     moves = [("none", Move(symmetry))]
     if "weights" in methods:
         moves.append(("weights", as_move(symmetry, _by_weights(weights, groups, restarts, seed))))

@@ -1,0 +1,84 @@
+"""What the experiments of Section V have in common: a sweep, and its summary as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import weightstring as ws
+from weightstring.problem import ModuleProblem
+from weightstring.sweeps.summary import beads_law
+from weightstring.sweeps.trivial import trivial_levels
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def options(description: str, pairs: int) -> argparse.Namespace:
+    """The options that all have."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=pairs, help="at each threshold (default: %(default)s)")
+    parser.add_argument("--data", type=Path, help="directory or file of the task's data")
+    parser.add_argument("--store", type=Path, help="keep the runs here, to resume and to look at")
+    parser.add_argument("--quick", action="store_true", help="a small version, whose results are not kept")
+    return parser.parse_args()
+
+
+def swept(
+    name: str,
+    problems: ModuleProblem | Mapping[str, ModuleProblem],
+    thresholds: Sequence[float],
+    given: argparse.Namespace,
+    setting: Mapping[str, Any],
+    **how: Any,
+) -> ws.Sweep:
+    """Sweep, print the summary, and keep it as ``results/<name>.json``."""
+    started = time.perf_counter()
+    pairs = min(given.pairs, 3) if given.quick else given.pairs
+    found = ws.sweep(problems, thresholds, pairs=pairs, store=given.store, **how)
+    seconds = time.perf_counter() - started
+    several = problems if isinstance(problems, Mapping) else {"all": problems}
+    law = beads_law(found.rows)
+    for own in found.summary:
+        length, beads = own.means["normalized_length"], own.means["beads"]
+        print(
+            f"{own.variant:>16} {own.threshold:8g} {own.pairs:4d} pairs, connected {own.connected.value:.2f}, "
+            f"length {length.value:.3f}, beads {beads.value:.1f}"
+        )
+    kept = {
+        "setting": dict(setting),
+        "seconds": round(seconds, 1),
+        "cpu threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "trivial": {form: trivial_levels(own, found.plan.quantity) for form, own in several.items()},
+        "beads law": None if law is None else law._asdict(),
+        "summary": [asdict(own) for own in found.summary],
+    }
+    if not given.quick:
+        keep(name, kept)
+    return found
+
+
+def keep(name: str, result: object) -> None:
+    """Write a result in full."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(_finite(result), indent=1) + "\n")
+    print(f"kept {path.name}")
+
+
+def _finite(value: Any) -> Any:
+    """Numbers that JSON has; others become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(own) for key, own in value.items()}
+    return [_finite(own) for own in value] if isinstance(value, list | tuple) else value
