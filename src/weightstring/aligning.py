@@ -11,9 +11,10 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Bound
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import LossProblem
-from weightstring.store import digest
+from weightstring.store import RunDirectory, digest
 from weightstring.store.records import AlignedGroup, AlignmentRecord, CandidateRecord
 from weightstring.symmetry.alignment import Aligned, align
+from weightstring.symmetry.spec import Symmetry
 
 ALIGN = (False, True, "both")
 """What ``connect(align=...)`` takes."""
@@ -37,8 +38,17 @@ class Second:
     record: AlignmentRecord
 
 
-def aligned_end(problem: LossProblem, a: Theta, b: Theta, threshold: float | None, bind: str, seed: int) -> Second:
-    """Align the second end of a search with the first.
+def aligned_end(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None,
+    bind: str,
+    seed: int,
+    directory: RunDirectory | None = None,
+    symmetry: Symmetry | None = None,
+) -> Second:
+    """Align the second end of a search with the first, or take the end of the run that is there.
 
     Raises:
         InvalidSetting: the problem is a formula.
@@ -48,13 +58,23 @@ def aligned_end(problem: LossProblem, a: Theta, b: Theta, threshold: float | Non
         raise InvalidSetting(
             f"align=True: {type(problem).__name__} is a formula, without units to permute: leave align out"
         )
-    found = align(problem, a, b, seed=seed)
+    if directory is not None and directory.exists and (record := directory.alignment()) is not None:
+        first, last = directory.ends()
+        if digest(first) == digest(a) and record.original == digest(b):
+            held = directory.manifest().threshold
+            return Second(last.to(problem.device), held if _rounded(threshold, held) else threshold, record)
+    found = align(problem, a, b, seed=seed, symmetry=symmetry)
     level = threshold
     if threshold is not None:
         before, after = Bound(problem, bind)(torch.stack([b, found.theta])).tolist()
-        if before <= threshold < after <= threshold + ROUNDING * abs(threshold):
+        if before <= threshold < after and _rounded(threshold, after):
             level = after
     return Second(found.theta, level, as_record(found, b, "barrier"))
+
+
+def _rounded(threshold: float | None, raised: float) -> bool:
+    """Whether a threshold is another one but for what rounding raised it by."""
+    return threshold is not None and threshold <= raised <= threshold + ROUNDING * abs(threshold)
 
 
 def check_align(align: object) -> None:
@@ -63,7 +83,7 @@ def check_align(align: object) -> None:
     Raises:
         InvalidSetting: it is none of :data:`ALIGN`.
     """
-    if not any(align is choice or align == choice for choice in ALIGN):
+    if not isinstance(align, bool | str) or align not in ALIGN:
         raise InvalidSetting(f"align={align!r}: give True, False, or 'both' to search without alignment too")
 
 

@@ -21,6 +21,7 @@ from weightstring.result import Result
 from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.store.records import Task as TaskRecord
+from weightstring.symmetry.spec import Symmetry
 
 DEFAULT_STRATEGY = Greedy()
 DEFAULT_STOP = MaxBeads(64)
@@ -46,6 +47,7 @@ def connect(
     certify_seconds: float = math.inf,
     disprove: bool = True,
     align: bool | str = False,
+    symmetry: Symmetry | None = None,
 ) -> Result:
     """Search for a path from ``a`` to ``b`` on which the loss does not exceed ``threshold``.
 
@@ -73,7 +75,9 @@ def connect(
         disprove: look for a proof that no such path exists (:mod:`weightstring.theory.disconnection`) before searching.
         align: bring ``b`` to its symmetric copy nearest ``a`` first, see :func:`weightstring.align`: the string then
             ends in that copy, whose function is ``b``'s. ``"both"`` searches between the models as they are too, for
-            ``result.plain``. A threshold that the copy's loss exceeds by rounding is raised to it.
+            ``result.plain``. A run in ``store`` that has been aligned is not aligned again. A threshold that the
+            copy's loss exceeds by rounding is raised to it.
+        symmetry: which units may move; found from the module unless given.
 
     Returns:
         The outcome, the string and the search's history; ``Disconnected(proof)`` where a proof bounds every path from
@@ -104,7 +108,7 @@ def connect(
         require_certifiable(problem, bind)
     pairs = [Pair(a, b, threshold, directory)]
     if align:
-        second = aligned_end(problem, a, b, threshold, bind, seed)
+        second = aligned_end(problem, a, b, threshold, bind, seed, directory, symmetry)
         pairs = [Pair(a, second.theta, second.threshold, directory, alignment=second.record)]
         if align == "both":
             pairs.append(Pair(a, b, threshold, directory and directory.plain, "without alignment: "))

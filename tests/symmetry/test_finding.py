@@ -118,7 +118,7 @@ def hidden(function) -> ws.ModuleProblem:
 
 def test_control_flow_that_depends_on_data_is_refused(refused):
     problem = hidden(lambda h: h if h.sum() > 0 else -h)
-    with refused(Unsupported, r"cannot be traced as a fixed course of operations .*give a symmetry written by hand"):
+    with refused(Unsupported, r"cannot be traced as a fixed course of operations .*write a ws.Symmetry by hand"):
         find(problem)
 
 
@@ -132,7 +132,7 @@ def test_control_flow_that_depends_on_data_is_refused(refused):
 )
 def test_an_operation_without_rule_is_refused(refused, function, name):
     problem = hidden(function)
-    with refused(Unsupported, f"no rule for .*{name}.* in Net: give a symmetry written by hand"):
+    with refused(Unsupported, f"no rule for .*{name}.* in Net: write a ws.Symmetry by hand"):
         find(problem)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,15 +33,12 @@ def recorded(problem: ModuleProblem, symmetry: Symmetry, thetas: Sequence[Theta]
         thetas: the two models (P,).
     """
     found = traced(problem)
-    one, other = (_run(problem, found, theta) for theta in thetas)
+    one, other = (_run(problem, found, symmetry.permutations, theta) for theta in thetas)
     pairs = []
-    for name, terms in found.activations.items():
-        blocks = symmetry.permutations.cut(name, terms, one[name].shape)
-        for block in blocks:
-            moving = [factor for factor in block.factors if factor.group is not None]
-            groups = (*(factor.group for factor in moving), None)
-            axes = (*(factor.axis for factor in moving), -1)
-            pairs.append(Pair(_standardised(one[name], block), _standardised(other[name], block), groups, axes))
+    for (block, a), (_, b) in zip(one, other, strict=True):
+        moving = [factor for factor in block.factors if factor.group is not None]
+        groups = (*(factor.group for factor in moving), None)
+        pairs.append(Pair(a, b, groups, (*(factor.axis for factor in moving), -1)))
     return pairs
 
 
@@ -66,22 +63,24 @@ def correlations(pairs: Sequence[Pair], assignments: Assignments, spec: Spec) ->
 
 
 class _Recorder(Interpreter):
-    """Runs a traced module and keeps the results of some operations."""
+    """Runs a traced module and keeps samples of what some operations return, so that activations themselves can go."""
 
-    def __init__(self, found: Traced) -> None:
+    def __init__(self, found: Traced, spec: Spec) -> None:
         super().__init__(found.program.graph_module)
-        self.kept: dict[str, Tensor] = {}
+        self.kept: list[tuple[Block, Tensor]] = []
         self._wanted = found.activations
+        self._spec = spec
 
     def run_node(self, n: Node) -> Any:
         """One operation."""
         value = super().run_node(n)
         if n.name in self._wanted:
-            self.kept[n.name] = value
+            blocks = self._spec.cut(n.name, self._wanted[n.name], value.shape)
+            self.kept += [(block, _standardised(value, block)) for block in blocks]
         return value
 
 
-def _run(problem: ModuleProblem, found: Traced, theta: Theta) -> Mapping[str, Tensor]:
+def _run(problem: ModuleProblem, found: Traced, spec: Spec, theta: Theta) -> list[tuple[Block, Tensor]]:
     inputs = tensors_of(problem, found.program)
     views = problem.layout.views(theta)
     held = {**named_tensors(problem.evaluating.module), **problem.statistics(theta)}
@@ -96,7 +95,7 @@ def _run(problem: ModuleProblem, found: Traced, theta: Theta) -> Mapping[str, Te
             values.append(held[inputs.statistics[node.name]])
         else:
             values.append(inputs.constants[node.name] if node.name in inputs.constants else next(data))
-    recorder = _Recorder(found)
+    recorder = _Recorder(found, spec)
     with torch.no_grad():
         recorder.run(*values)
     return recorder.kept

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from weightstring.arrays import Theta
-from weightstring.errors import InvalidSetting
+from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path import Bound, Segment, check_theta
 from weightstring.path.maximum import Samples, locate
 from weightstring.problem import ModuleProblem
@@ -33,6 +33,8 @@ from weightstring.symmetry.spec import Symmetry
 
 METHODS = ("weights", "activations")
 CHOICES = ("barrier", "distance")
+ORDERS = 7
+"""Random orders of the groups before they repeat; most starts need fewer sweeps."""
 TIE = 1e-6
 """Barriers below this share of the ends' loss are 0: the same function rounds in other ways."""
 
@@ -67,8 +69,7 @@ class Aligned:
         barrier_before: barrier of the line a → b: the largest *sampled* evaluation loss over the mean of the ends'.
         barrier_after: the same of the line a → aligned.
         candidates: all that were tried, that one among them.
-        difference: the largest difference of outputs between the model and its aligned copy, relative to the largest
-            output, on ``examples`` real inputs.
+        difference: of the outputs of the model and its aligned copy, relative in norm, on ``examples`` real inputs.
         examples: how many.
         correlations: for each group, before and after, how far each unit's activations correlate with those of the unit
             at its place in the first model; empty where activations were not recorded.
@@ -136,13 +137,15 @@ def align(
         rescale: try factors too, and signs where units are odd; else units are only permuted.
         restarts: how often coordinate ascent over the weights starts, each time with the groups in another order.
         seed: of these orders.
-        symmetry: which units may move; found from the module unless given.
+        symmetry: which units may move; found from the module unless given. Units of one written by hand are matched
+            by weights alone.
 
     Raises:
         InvalidCheckpoint: an end is not a θ of the problem.
         InvalidSetting: a setting is unknown.
         Unsupported: the symmetry of the module cannot be found.
-        NotEquivalent: the aligned model's outputs differ by more than rounding; a symmetry given by hand is wrong.
+        NotEquivalent: the aligned model's outputs differ by more than rounding: a symmetry by hand is wrong, or
+            float32 too coarse.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
     >>> x = torch.linspace(-1, 1, 20).reshape(10, 2)
@@ -154,7 +157,8 @@ def align(
     (True, 0.0, True)
     """
     started = time.perf_counter()
-    _check(problem, a, b, by, methods, restarts)
+    _check(problem, a, b, by, methods, restarts, symmetry)
+    methods = _possible(problem, methods, symmetry)
     symmetry = symmetry or find(problem)
     groups = Groups(symmetry.permutations.groups, signed_groups(symmetry) if rescale else frozenset())
     # In copies that do not depend on how units are scaled they can be compared.
@@ -178,10 +182,11 @@ def align(
     ]
     chosen, move = min(tried, key=lambda each: (getattr(each[0], by), each[0].distance))
     theta = move(b)
+    barriers = tried[0][0].barrier, chosen.barrier
     if quick is not problem:
         barriers = _barrier(problem, a, b), _barrier(problem, a, theta)
-    else:
-        barriers = tried[0][0].barrier, chosen.barrier
+        if by == "barrier" and barriers[1] > barriers[0]:  # it was lower on a part of the data only
+            (chosen, move), theta, barriers = tried[0], b.clone(), (barriers[0], barriers[0])
     difference, examples = check_equivalent(problem, b, theta)
     before, after = ({}, {})
     if activations:
@@ -202,7 +207,35 @@ def align(
     )
 
 
-def _check(problem: object, a: Theta, b: Theta, by: str, methods: Collection[str], restarts: int) -> None:
+def _possible(problem: ModuleProblem, methods: Collection[str], symmetry: Symmetry | None) -> Collection[str]:
+    """The methods for a symmetry: of one by hand it is not known which activations its units are.
+
+    Raises:
+        InvalidSetting: none is left.
+    """
+    if symmetry is None:
+        return methods
+    try:
+        observed = find(problem).permutations == symmetry.permutations
+    except Unsupported:
+        observed = False
+    left = methods if observed else [name for name in methods if name != "activations"]
+    if not left:
+        raise InvalidSetting(
+            "align(methods=['activations']): units of a symmetry by hand cannot be observed: add 'weights'"
+        )
+    return left
+
+
+def _check(
+    problem: object,
+    a: Theta,
+    b: Theta,
+    by: str,
+    methods: Collection[str],
+    restarts: int,
+    symmetry: object,
+) -> None:
     if not isinstance(problem, ModuleProblem):
         raise InvalidSetting(
             f"align: {type(problem).__name__} is a formula, without units to permute: give a ModuleProblem"
@@ -215,6 +248,10 @@ def _check(problem: object, a: Theta, b: Theta, by: str, methods: Collection[str
         raise InvalidSetting(f"align(methods={methods!r}): give some of {METHODS}")
     if not isinstance(restarts, int) or restarts < 1:
         raise InvalidSetting(f"align(restarts={restarts!r}): give at least 1")
+    if symmetry is not None and not (isinstance(symmetry, Symmetry) and symmetry.layout == problem.layout):
+        raise InvalidSetting(
+            f"align(symmetry={type(symmetry).__name__}): give a ws.Symmetry(problem.layout, ...) of this very problem"
+        )
 
 
 def _barrier(problem: LossProblem, a: Theta, b: Theta) -> float:
@@ -247,7 +284,7 @@ def _by_weights(pairs: Sequence[Pair], groups: Groups, restarts: int, seed: int)
     found: list[Assignments] = []
     for restart in range(restarts):
         draw = generator(seed, "align", restart)
-        orders = [torch.randperm(count, generator=draw).tolist() for _ in range(7)] if restart else []
+        orders = [torch.randperm(count, generator=draw).tolist() for _ in range(ORDERS)] if restart else []
         # Once from what is known for sure; then from there, and from the units as they are, in random orders.
         found.append(match(pairs, groups, orders, settled=restart % 2 == 0))
     return max(found, key=lambda own: agreement(pairs, own))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weightstring.arrays import Theta
+from weightstring.errors import InvalidSetting
 from weightstring.path import check_theta
 from weightstring.problem import ModuleProblem
 from weightstring.symmetry.finding import find
@@ -52,7 +53,20 @@ def rescaled_copy(
 
     Raises:
         InvalidCheckpoint: θ is not the problem's.
+        InvalidSetting: ``largest`` is below 1.
         Unsupported: the module's symmetry cannot be found.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    >>> problem = ModuleProblem(net, torch.nn.functional.mse_loss, (torch.ones(2, 1), torch.ones(2, 1)))
+    >>> theta = problem.initial(0)
+    >>> losses = problem.measure(torch.stack([theta, rescaled_copy(problem, theta, seed=1)]))["loss"]
+    >>> bool((losses[0] - losses[1]).abs() < 1e-5)
+    True
     """
     check_theta(problem, theta, "the model")
+    if not largest >= 1:
+        raise InvalidSetting(
+            f"rescaled_copy(largest={largest}): factors lie between 1/largest and largest: give 1 or more"
+        )
     return random_factors(symmetry or find(problem), seed, largest)(theta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,41 +15,71 @@ from weightstring.problem.data import sample
 from weightstring.symmetry.finding import OBSERVED
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-1}
-"""How far outputs may differ by rounding, relative to the largest."""
+"""How far outputs may differ by rounding, relative in norm."""
+
+MASK = 1e4
+"""Numbers this many times the usual size are no results but masks, such as −1e9 before a softmax: they are compared one
+by one, and do not set the scale of the others."""
 
 
 def check_equivalent(problem: ModuleProblem, one: Theta, other: Theta) -> tuple[float, int]:
-    """The largest relative difference of two models' outputs on real inputs, and on how many.
+    """By how much two models' outputs differ on real inputs, relative in norm, and on how many inputs.
+
+    ‖x − y‖ / ‖x‖ of each floating output by itself, the largest of them; of a module without one that can be looked
+    into, of the losses of the single examples.
 
     Raises:
-        NotEquivalent: it is more than rounding.
+        NotEquivalent: it is more than rounding, or infinite numbers are at other places.
     """
     examples = sample(problem.observed(), OBSERVED)
     with torch.no_grad():
         first, second = (
             _floating(problem.evaluating(theta, examples, problem.statistics(theta))) for theta in (one, other)
         )
-    largest, difference = 0.0, 0.0
-    for x, y in zip(first, second, strict=True):
-        largest = max(largest, float(x.abs().max()) if x.numel() else 0.0)
-        difference = max(difference, float((x - y).abs().max()) if x.numel() else 0.0)
-    relative = difference / largest if largest else difference
+    if not first:
+        first, second = ([problem.measure_each(theta)] for theta in (one, other))
+    relative = max(_difference(x, y) for x, y in zip(first, second, strict=True))
     tolerance = TOLERANCES.get(problem.dtype, 1e-5)
     if not relative <= tolerance:
+        remedy = "a symmetry given by hand is wrong"
+        if problem.dtype != torch.float64:
+            remedy += ", or rounding is large in so deep a network: build the problem with dtype=torch.float64"
         raise NotEquivalent(
-            f"align: on {len(examples)} inputs the aligned model's outputs differ by {relative:.3g} of the largest, "
-            f"more than rounding ({tolerance:g}): the symmetry is not one of this module; correct the one given by hand"
+            f"align: on {len(examples)} inputs the aligned model's outputs differ by {relative:.3g} in norm, more than "
+            f"rounding ({tolerance:g}): {remedy}"
         )
     return relative, len(examples)
 
 
+def _difference(x: Tensor, y: Tensor) -> float:
+    """‖x − y‖ / ‖x‖ of the usual numbers, the largest relative difference of masks, ∞ where infinities differ.
+
+    >>> _difference(torch.tensor([3.0, -torch.inf]), torch.tensor([3.0, -torch.inf]))
+    0.0
+    """
+    finite = x.isfinite()
+    if not bool((finite == y.isfinite()).all()) or not bool((x[~finite] == y[~finite])[~x[~finite].isnan()].all()):
+        return torch.inf
+    x, y = x[finite], y[finite]
+    sizes = x.abs()
+    nonzero = sizes[sizes > 0]
+    if not len(nonzero):
+        return torch.inf if bool((y != 0).any()) else 0.0
+    mask = sizes > MASK * nonzero.median()
+    usual = float((x - y)[~mask].norm() / x[~mask].norm())
+    return max(usual, float(((x - y).abs() / sizes)[mask].max()) if bool(mask.any()) else 0.0)
+
+
 def _floating(output: object) -> list[Tensor]:
-    """All floating tensors of an output."""
+    """All floating and complex tensors of an output, as float64."""
     if isinstance(output, Tensor):
-        return [output.to(torch.float64)] if output.is_floating_point() else []
+        real = torch.view_as_real(output) if output.is_complex() else output
+        return [real.to(torch.float64)] if real.is_floating_point() and real.numel() else []
     parts: Sequence[object] = ()
     if isinstance(output, Mapping):
         parts = list(output.values())
     elif isinstance(output, tuple | list):
         parts = output
+    elif dataclasses.is_dataclass(output) or hasattr(output, "__dict__"):
+        parts = [getattr(output, name) for name in vars(output)]
     return [tensor for part in parts for tensor in _floating(part)]

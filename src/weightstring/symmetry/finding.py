@@ -158,6 +158,11 @@ def _labelled(problem: ModuleProblem, program: ExportedProgram, ties: Ties) -> t
                     ties.freeze(axis)
         else:
             raise Unsupported(f"symmetry: {module_path(node)} holds a {node.op}, for which there is no rule: {REMEDY}")
+    used = {inputs.trainable[n.name] for n in program.graph.nodes if n.name in inputs.trainable and n.users}
+    for name, unused in parameters.items():
+        if name not in used:  # nothing says what its axes have to do with each other
+            for axis in unused.axes:
+                ties.freeze(axis)
     tensors = [label for value in known.values() for label in labels_in(value)]
     weighted = {
         node.name: label
@@ -203,7 +208,7 @@ def _called(node: Node, known: Mapping[str, Labels], ties: Ties, mixed: list[Mix
         return found[index]
     op, where = node_name(node), f"{node_name(node)} in {module_path(node)}"
     used = frozenset(user.args[1] for user in node.users if user.target is operator.getitem and user.users)
-    call = Call(op, _bound(node, known), _value(node), where, ties, mixed, virtual, used)
+    call = Call(op, _bound(node, known), node.meta.get("val"), where, ties, mixed, virtual, used)
     labels = call.tensors()
     rule = RULES.get(op)
     if rule is not None and (labels or op in ("zeros", "ones", "full")):
@@ -215,10 +220,6 @@ def _called(node: Node, known: Mapping[str, Labels], ties: Ties, mixed: list[Mix
         each = tuple(call.fixed(tuple(v.shape)) if isinstance(v, Tensor) else None for v in values)
         return each if isinstance(call.result, tuple | list) else each[0]
     raise Unsupported(f"symmetry: there is no rule for {where}: {REMEDY}")
-
-
-def _value(node: Node) -> Any:
-    return node.meta.get("val")
 
 
 def _bound(node: Node, known: Mapping[str, Labels]) -> dict[str, Any]:

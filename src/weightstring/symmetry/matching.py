@@ -24,8 +24,8 @@ from weightstring.symmetry.spec import Group, outer_dim
 SWEEPS = 100
 """Rounds over all groups after which coordinate ascent stops in any case; a few are usual."""
 
-GAIN = 1e-9
-"""Relative gain below which a new assignment is rounding."""
+GAIN = 1e-6
+"""Relative gain below which a new assignment is not worth another sweep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,8 @@ class Pair:
     def similarity(self, dim: int) -> Float64[Tensor, "n n"]:
         """⟨A_i, B_j⟩ for units i and j along a dimension."""
         rows = [x.movedim(dim, 0).flatten(1) if x.ndim > 1 else x.unsqueeze(1) for x in (self.a, self.b)]
-        return (rows[0] @ rows[1].T).to(torch.float64)
+        found = (rows[0] @ rows[1].T).to(torch.float64)
+        return found if bool(found.isfinite().all()) else rows[0].double() @ rows[1].double().T
 
     def at(self, dim: int, i: int, j: int, families: Collection[str]) -> Pair:
         """Unit i of the one and unit j of the other, in which these families may still be assigned."""

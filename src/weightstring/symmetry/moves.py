@@ -51,11 +51,6 @@ class Move:
                     part.mul_(factors if block.factors[dim].exponent == 1 else 1 / factors)
         return moved
 
-    @property
-    def moved(self) -> int:
-        """How many units are not where they were."""
-        return sum(int((own != torch.arange(own.shape[-1])).sum()) for own in self.permutations.values())
-
 
 def along(block: Block, dim: int, spec: Spec, values: Tensor) -> Tensor:
     """Values (…, n) of a group's units, shaped so that they broadcast over a block's dimension ``dim``."""

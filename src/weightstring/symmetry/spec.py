@@ -133,6 +133,25 @@ class Spec:
         )
         return math.fsum(logs) / math.log(10)
 
+    def check(self) -> None:
+        """Refuse groups that cannot be.
+
+        Raises:
+            InvalidSetting: a group without units, under another name, or over itself, another that is over it, or one
+                that does not exist; axes that are no tuple.
+        """
+        for name, group in self.groups.items():
+            if group.name != name or not isinstance(group.size, int) or group.size < 1:
+                raise InvalidSetting(f"symmetry: group {name!r} is {group}: give it its own name and at least one unit")
+            for outer in group.over:
+                if outer not in self.groups:
+                    raise InvalidSetting(f"symmetry: {name!r} is over {outer!r}, which does not exist")
+                if outer == name or name in self.groups[outer].over:
+                    raise InvalidSetting(f"symmetry: {name!r} and {outer!r} are over each other")
+        for name, terms in self.axes.items():
+            if not isinstance(terms, tuple):
+                raise InvalidSetting(f"symmetry: axes of {name!r} are {terms!r}: give a tuple, a term for each axis")
+
     def blocks(self, layout: Layout) -> tuple[Block, ...]:
         """The parameters of a layout as products of groups, those without any left out.
 
@@ -211,7 +230,7 @@ class Spec:
         return found
 
     def _size(self, term: Term, name: str) -> int | None:
-        if term is None or isinstance(term, int):
+        if term is None or (isinstance(term, int) and term > 0):
             return term
         if isinstance(term, str):
             group = term.removeprefix("1/")
@@ -221,6 +240,8 @@ class Spec:
                     f"{', '.join(self.groups) or 'none'}"
                 )
             return self.groups[group].size
+        if not isinstance(term, tuple | list):
+            raise InvalidSetting(f"symmetry: {name!r} has the term {term!r}: give None, a length, a name, or several")
         sizes = [self._size(part, name) for part in term]
         known = [size for size in sizes if size is not None]
         if len(known) < len(sizes):
@@ -279,8 +300,9 @@ class Symmetry:
     scales: Spec = field(default_factory=lambda: Spec({}))
 
     def __post_init__(self) -> None:
-        assert self.permuted is not None
-        assert self.scaled is not None
+        for spec in (self.permutations, self.scales):
+            spec.check()
+        _ = self.permuted, self.scaled  # which refuse what does not fit
 
     @cached_property
     def permuted(self) -> tuple[Block, ...]:
@@ -298,11 +320,16 @@ class Symmetry:
         return self.permutations.log10_size
 
     def with_axes(self, axes: Mapping[str, tuple[Term, ...]], groups: Mapping[str, Group] | None = None) -> Symmetry:
-        """The same with other axes for some parameters, and further groups.
+        """The same with other axes for some parameters, and further groups; groups that are nowhere then are dropped.
+
+        Scales stay as they are: ``align(rescale=False)`` leaves them out.
 
         Raises:
             InvalidSetting: they do not fit.
         """
         own = self.permutations
         changed = Spec({**own.groups, **(groups or {})}, {**own.axes, **axes})
-        return replace(self, permutations=changed)
+        there = {name for block in changed.blocks(self.layout) for name in block.groups}
+        return replace(
+            self, permutations=replace(changed, groups={name: g for name, g in changed.groups.items() if name in there})
+        )

@@ -170,3 +170,13 @@ def test_an_end_that_is_not_a_number_gives_none(make):
     b[5] = torch.nan
     found = problem.measure_along(a, b, positions([0.5]))["loss"]
     assert found.isnan().all()
+
+
+def test_a_later_layer_may_be_frozen(make):
+    net = wide()
+    net[3].weight.requires_grad_(False)
+    problem = make(net)
+    a, b = ends(problem)
+    assert problem.shares_along
+    found = problem.measure_along(a, b, positions())["loss"]
+    assert torch.allclose(found, problem.measure(Segment(a, b).at(positions()))["loss"], rtol=1e-5)

@@ -74,7 +74,7 @@ class Along:
         """Both ends' parameters, but for the first layer's weights, which its products stand for."""
         first = self._stack.affine[0]
         layout = self._stack.layout
-        used_again = [layer.weight for layer in self._stack.affine[1:]]
+        used_again = {layer.weight for layer in self._stack.affine[1:] if isinstance(layer.weight, int)}
         skipped = first.weight if first.weight not in used_again else None
         pairs = zip(layout.pieces(a), layout.pieces(b), strict=True)
         return [(one[:0], other[:0]) if i == skipped else (one, other) for i, (one, other) in enumerate(pairs)]

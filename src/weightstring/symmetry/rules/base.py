@@ -88,7 +88,7 @@ class Call:
 
 Rule: TypeAlias = Callable[[Call], Labels]
 
-REMEDY = "give a symmetry written by hand, or align without this module's units"
+REMEDY = "write a ws.Symmetry by hand and give it as symmetry="
 
 
 def labels_in(value: Any) -> list[Label]:
@@ -103,13 +103,6 @@ def labels_in(value: Any) -> list[Label]:
 def is_fixed(label: Label) -> bool:
     """Whether nothing in a tensor moves."""
     return all(cell.fixed for axis in label.axes for cell, _ in factors(axis))
-
-
-def many(length: int, value: Any, default: int) -> list[int]:
-    """An argument that is one number for all dimensions, or one for each."""
-    if value is None or (isinstance(value, list | tuple) and not value):
-        return [default] * length
-    return [value] * length if isinstance(value, int) else list(value) * (length if len(value) == 1 else 1)
 
 
 def volume(sizes: Sequence[int]) -> int:

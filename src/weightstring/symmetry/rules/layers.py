@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weightstring.symmetry.axes import Axis, Label, factors, size_of
+from weightstring.symmetry.axes import Axis, Label, factors
 from weightstring.symmetry.rules.base import Call, Labels, Rule
 
 
@@ -40,8 +40,14 @@ def transposed(call: Call) -> Labels:
     if groups == 1:
         call.ties.inverse(channels, weight.axes[0])
         return _convolved(call, x, weight, weight.axes[1], batched)
-    call.freeze(channels, *weight.axes)
-    return _convolved(call, x, weight, call.ties.fixed(size_of(weight.axes[1]) * groups), batched)
+    outer, inner = call.ties.split(channels, groups)
+    its_outer, its_inner = call.ties.split(weight.axes[0], groups)
+    if call.ties.rescaling:
+        call.plain(channels, *weight.axes)
+    else:
+        call.ties.same(outer, its_outer)
+        call.ties.same(inner, its_inner)
+    return _convolved(call, x, weight, (*its_outer, *weight.axes[1]), batched)
 
 
 def _in_groups(call: Call, channels: Axis, out: Axis, within: Axis, groups: int) -> None:

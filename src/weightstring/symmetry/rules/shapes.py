@@ -111,7 +111,7 @@ def interleaved(call: Call) -> Labels:
 
 def joined(call: Call) -> Labels:
     """Tensors one after the other along a dimension."""
-    labels = [label for label in labels_in(call["tensors"]) if any(size_of(axis) for axis in label.axes)]
+    labels = [label for label in labels_in(call["tensors"]) if all(size_of(axis) for axis in label.axes)]
     first, *others = labels
     dim = (call["dim"] or 0) % len(first)
     for other in others:
