@@ -46,7 +46,7 @@ def swept(
     found = ws.sweep(problems, thresholds, pairs=pairs, store=given.store, **how)
     seconds = time.perf_counter() - started
     several = problems if isinstance(problems, Mapping) else {"all": problems}
-    law = beads_law(found.rows)
+    laws = {name: beads_law([row for row in found.rows if row.variant == name]) for name in several}
     for own in found.summary:
         length, beads = own.means["normalized_length"], own.means["beads"]
         print(
@@ -59,7 +59,7 @@ def swept(
         "cpu threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "trivial": {form: trivial_levels(own, found.plan.quantity) for form, own in several.items()},
-        "beads law": None if law is None else law._asdict(),
+        "beads laws": {name: None if law is None else law._asdict() for name, law in laws.items()},
         "summary": [asdict(own) for own in found.summary],
     }
     if not given.quick:

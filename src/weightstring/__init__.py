@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from weightstring.merging import Merging, merge
     from weightstring.path import Connected, Disconnected, Evidence, Proof, Unresolved, WeightString
     from weightstring.path.curve import locate_maximum, loss_curve
+    from weightstring.path.plane import Plane, plane
     from weightstring.problem import ModuleProblem
     from weightstring.problem.random_pair import random_pair
     from weightstring.protocol import LossProblem, Recipe
@@ -80,6 +81,7 @@ _HOMES = {
     "merging": ("Merging", "merge"),
     "path": ("Connected", "Disconnected", "Evidence", "Proof", "Unresolved", "WeightString"),
     "path.curve": ("locate_maximum", "loss_curve"),
+    "path.plane": ("Plane", "plane"),
     "problem": ("ModuleProblem",),
     "problem.random_pair": ("random_pair",),
     "protocol": ("LossProblem", "Recipe"),
@@ -134,6 +136,7 @@ __all__ = [
     "ModuleProblem",
     "NotDeterministic",
     "NotEquivalent",
+    "Plane",
     "PolyChain",
     "Processes",
     "Proof",
@@ -162,6 +165,7 @@ __all__ = [
     "merge",
     "minimax",
     "permuted_copy",
+    "plane",
     "random_pair",
     "rescaled_copy",
     "sweep",

@@ -17,6 +17,7 @@ import weightstring as ws
 from weightstring.errors import InvalidRun
 from weightstring.report import alignment as drawing
 from weightstring.report import page
+from weightstring.report.evolution import read_evolution
 from weightstring.store import RunDirectory
 from weightstring.store.records import (
     AlignedGroup,
@@ -253,13 +254,14 @@ def test_a_report_is_written_from_the_run_directory(tmp_path: Path) -> None:
     assert found.alignment is not None
     html = ws.write_report(run.path).read_text()
     args = run.manifest(), run.result(), run.string(), None, run.alignment()
-    assert html == page.render(*args, run.plain.result())
+    evolution = read_evolution(run, *args[:3])
+    assert html == page.render(*args, run.plain.result(), evolution)
     assert f'<data value="{found.alignment.distance!r}"' in html
     assert 'id="figure-both"' in html
     plain = ws.write_report(run.plain.path).read_text()
     assert 'id="alignment"' not in plain
     (run.plain.path / "result.json").rename(run.plain.path / "kept.json")
-    assert ws.write_report(run.path).read_text() == page.render(*args)
+    assert ws.write_report(run.path).read_text() == page.render(*args, evolution=evolution)
     (run.plain.path / "kept.json").rename(run.plain.path / "result.json")
     run.write_alignment(msgspec.structs.replace(found.alignment, original="00" * 32))
     with pytest.raises(InvalidRun, match="plain: not a run between the models that were aligned; move it elsewhere"):

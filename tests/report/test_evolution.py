@@ -99,9 +99,13 @@ class TestEvolution:
         torch.testing.assert_close(corners[:, :2], flat.positions, rtol=1e-5, atol=1e-6)
         assert found.explained[:2] == pytest.approx(flat.explained)
 
-    def test_a_long_search_is_thinned(self, searched: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("limit", ["MOST", "BEADS"])
+    def test_a_long_search_is_thinned(
+        self, searched: dict[str, Path], monkeypatch: pytest.MonkeyPatch, limit: str
+    ) -> None:
         whole = evolution_of(searched["shortened"])
-        monkeypatch.setattr(module, "MOST", 5)
+        widest = max(one.beads for one in RunDirectory(searched["shortened"]).result().rounds)
+        monkeypatch.setattr(module, limit, 5 if limit == "MOST" else 5 * widest + 1)
         some = evolution_of(searched["shortened"])
         assert whole is not None
         assert some is not None

@@ -27,12 +27,15 @@ from weightstring.problem import ModuleProblem
 from weightstring.progress import training
 from weightstring.protocol import Recipe
 from weightstring.report import write_report
+from weightstring.report.sweep import write_sweep_report
+from weightstring.report.sweep_export import export_figures
 from weightstring.result import Result, load
 from weightstring.search import Budget, MaxBeads, MaxSteps, Processes, Shortened, StopRule, Strategy
 from weightstring.search.stopping import stop_from_plain
 from weightstring.search.strategies import from_plain, plain
 from weightstring.store import RunDirectory, digest, read_checkpoint, write_checkpoint
 from weightstring.store.records import Manifest, Task
+from weightstring.sweeps.directory import SweepDirectory
 from weightstring.tasks import load_task, resolve
 from weightstring.tasks.download import download as fetch
 from weightstring.tasks.published import IMAGE_SETS
@@ -190,7 +193,22 @@ def show(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    """Write a run's page."""
+    """Write the page of a run or of a sweep, and the sweep's figures as files."""
+    if SweepDirectory(Path(options.run)).exists:
+        if options.plane is not None:
+            raise InvalidSetting(
+                f"--plane: {options.run} is a sweep, which has no string of its own; give one of its runs"
+            )
+        print(write_sweep_report(options.run, options.out))
+        if options.figures is not None:
+            print(*export_figures(options.run, options.figures), sep="\n")
+        return DONE
+    if options.figures is not None:
+        raise InvalidSetting(f"--figures: {options.run} is no sweep (no sweep.json); a run has its figures in its page")
+    if options.plane is not None:
+        from weightstring.cli.planes import measure_plane  # a module that needs this one
+
+        measure_plane(options.run, options.plane)
     print(write_report(options.run, options.out))
     return DONE
 

@@ -145,9 +145,18 @@ def build_parser() -> argparse.ArgumentParser:
     download.add_argument("name", choices=["mnist", "fashion-mnist"], help="mnist or fashion-mnist", metavar="NAME")
     download.add_argument("--data", type=_directory, metavar="DIR", help="where to (default: $WEIGHTSTRING_DATA)")
 
-    report = commands.add_parser("report", help="write a run's page: one HTML file")
-    report.add_argument("run", metavar="RUN", help="its directory")
-    report.add_argument("--out", metavar="PAGE", help="(default: report.html in the run's directory)")
+    report = commands.add_parser("report", help="write a run's or a sweep's page: one HTML file")
+    report.add_argument("run", metavar="RUN|SWEEP", help="its directory")
+    report.add_argument("--out", metavar="PAGE", help="(default: report.html in this directory)")
+    report.add_argument(
+        "--plane",
+        type=_two_or_more,
+        nargs="?",
+        const=31,
+        metavar="N",
+        help="measure the loss at N × N points around a run's string for its page (default: 31)",
+    )
+    report.add_argument("--figures", metavar="DIR", help="a sweep's figures as SVG, PDF and PNG too (needs matplotlib)")
 
     _add_certify(commands.add_parser("certify", help="prove how high the loss is at most on a run's whole string"))
     verify = commands.add_parser("verify", help="check a run's certificate again, by other means")

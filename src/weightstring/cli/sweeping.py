@@ -56,9 +56,10 @@ def _print(found: Sweep, out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(_table(found.summary))
     console.print("length: normalized, mean of connected pairs; intervals: 95 %, bootstrap and Wilson")
-    law = beads_law(found.rows)
-    if law is not None:
-        console.print(f"beads ~ threshold^p with p = {_shown(law.exponent)}, over {law.points} pairs")
+    for name in dict.fromkeys(row.variant for row in found.rows):
+        law = beads_law([row for row in found.rows if row.variant == name])
+        if law is not None:
+            console.print(f"{name}: beads ~ threshold^p with p = {_shown(law.exponent)}, over {law.points} pairs")
     unresolved = sum(own.unresolved for own in found.summary)
     if unresolved:
         console.print(f"{unresolved} of {len(found.rows)} pairs unresolved: counted in the share, not in means")

@@ -302,6 +302,7 @@ def theme(*, dark: bool) -> go.layout.Template:
         ("#d8dce4", "#6d7686", "#3a404c", "#1b1f27") if dark else ("#2b313c", "#9aa3b2", "#e2e5ea", "#ffffff")
     )
     axis = {"gridcolor": grid, "linecolor": grid, "zeroline": False, "exponentformat": "power"}
+    spatial = {"gridcolor": grid, "linecolor": grid, "zeroline": False, "showbackground": False, "color": muted}
     return go.layout.Template(
         layout={
             "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": ink},
@@ -314,8 +315,13 @@ def theme(*, dark: bool) -> go.layout.Template:
             "shapedefaults": {"line": {"color": grid, "width": 1}},
             "xaxis": axis,
             "yaxis": axis,
+            "scene": {f"{name}axis": spatial for name in "xyz"},
         },
-        data={"scatter": [{"line": {"color": ink}, "marker": {"line": {"color": surface}}}]},
+        data={
+            "scatter": [{"line": {"color": ink}, "marker": {"line": {"color": surface}}}],
+            "scatter3d": [{"line": {"color": ink}, "textfont": {"color": ink}}],
+            "bar": [{"marker": {"line": {"color": surface}}}],
+        },
     )
 
 

@@ -19,7 +19,9 @@ from weightstring.arrays import Thetas
 from weightstring.certification import Certificate
 from weightstring.errors import InvalidRun
 from weightstring.path.outcome import ADVICE
+from weightstring.report import branching
 from weightstring.report.alignment import FEW, MOST, both_figure, correlation_figure, group_rows, overall
+from weightstring.report.evolution import Evolution, evolution_figure
 from weightstring.report.figures import (
     draw_certified,
     loss_figure,
@@ -30,7 +32,8 @@ from weightstring.report.figures import (
     theme,
 )
 from weightstring.report.history import depth_figure
-from weightstring.store.records import AlignmentRecord, Manifest, ResultRecord
+from weightstring.report.plane import draw_plane
+from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
 
 BARRIERS = {
     "max": "the largest sampled loss itself",
@@ -48,6 +51,8 @@ def render(
     certificate: Certificate | None = None,
     alignment: AlignmentRecord | None = None,
     plain: ResultRecord | None = None,
+    evolution: Evolution | None = None,
+    plane: PlaneRecord | None = None,
 ) -> str:
     """Render a run as one HTML page that needs no network.
 
@@ -58,6 +63,8 @@ def render(
         certificate: the proof of a bound over this string, if there is one.
         alignment: how the second end was aligned with the first, if it was.
         plain: the result of the same search without alignment, where it was made.
+        evolution: the string after each round, where the journal tells.
+        plane: the loss on a plane through the string, where it was measured.
 
     Returns:
         The page, to be written as UTF-8.
@@ -81,11 +88,17 @@ def render(
         "depth": _plain_figure(depth_figure(result.rounds, result.threshold)),
         "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
     }
+    held = "larger of " * (len(bound) > 1) + " and ".join(labels[name] for name in bound)
+    if evolution is not None:
+        figures["evolution"] = _plain_figure(evolution_figure(evolution, held))
+        if evolution.branches:
+            figures["branching"] = _plain_figure(branching.branching_figure(evolution.branches, held))
+    if plane is not None:
+        figures["plane"] = _plain_figure(draw_plane(plane, result.threshold, held))
     if alignment is not None:
         correlation = correlation_figure(alignment)
         figures["correlation"] = _plain_figure(correlation) if correlation is not None else None
-        label = "larger of " * (len(bound) > 1) + " and ".join(labels[name] for name in bound)
-        figures["both"] = _plain_figure(both_figure(result, plain, label)) if plain is not None else None
+        figures["both"] = _plain_figure(both_figure(result, plain, held)) if plain is not None else None
     sampled = list(zip(*(curve.values[name] for name in bound), strict=True))
     return _pages.get_template("page.html").render(
         manifest=manifest,
@@ -107,6 +120,9 @@ def render(
         plain=plain,
         groups=group_rows(alignment) if alignment is not None else [],
         correlation=overall(alignment) if alignment is not None else None,
+        evolution=evolution,
+        plane=plane,
+        held=held,
         few=FEW,
         most=MOST,
         plotly=Markup(get_plotlyjs()),

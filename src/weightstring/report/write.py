@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from weightstring.errors import InvalidRun
+from weightstring.report.evolution import read_evolution
 from weightstring.report.page import render
 from weightstring.result import certificate_in
 from weightstring.store import ResultRecord, RunDirectory, replace_file
@@ -29,7 +30,10 @@ def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None
     path = Path(out) if out is not None else directory.path / "report.html"
     manifest, beads, alignment = directory.manifest(), directory.string(), directory.alignment()
     plain = _plain(directory.plain, manifest, alignment)
-    page = render(manifest, directory.result(), beads, certificate_in(directory, beads), alignment, plain)
+    result = directory.result()
+    certificate, plane = certificate_in(directory, beads), directory.plane_record()
+    evolution = read_evolution(directory, manifest, result, beads)
+    page = render(manifest, result, beads, certificate, alignment, plain, evolution, plane)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, page.encode())

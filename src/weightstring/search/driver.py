@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,20 +9,16 @@ from typing import Generic, TypeVar
 
 import torch
 
-from weightstring.arrays import finite_or_none
 from weightstring.descent import Check
-from weightstring.errors import InvalidRun
 from weightstring.path import Connected, Outcome, Reason, Unresolved, no_worse
-from weightstring.search.chain import Chain, beads_of, is_string
+from weightstring.search.chain import Chain, is_string
 from weightstring.search.executor import Executor
+from weightstring.search.history import replayed, summary
 from weightstring.search.jobs import (
     Descend,
     Job,
     Measure,
-    Measured,
     Result,
-    fits,
-    from_record,
     models_of,
     to_record,
     with_models,
@@ -31,7 +26,6 @@ from weightstring.search.jobs import (
 from weightstring.search.stopping import Progress, StopRule
 from weightstring.search.strategy import Shortens, Strategy, Task
 from weightstring.store import Journal, Round, RoundRecord
-from weightstring.store.records import models_in
 
 State = TypeVar("State")
 
@@ -179,7 +173,7 @@ class _UnderWay(Generic[State]):
         self.jobs: tuple[Job, ...] = ()
         self.results: dict[str, Result] = {}
         for old in asked.journal.replay():
-            self._state = _replay(asked.strategy, self._state, old, self._rounds)
+            self._state = replayed(asked.strategy, self._state, old, self._rounds)
 
     @property
     def _chain(self) -> Chain:
@@ -210,14 +204,14 @@ class _UnderWay(Generic[State]):
         results = _as_kept(results, kept)
         named = {job.name: result for job, result in zip(self.jobs, results, strict=True)}
         self._state = self._asked.strategy.absorb(self._state, named)
-        self._rounds.append(_summary(self._asked.strategy, self._state, results, seconds))
+        self._rounds.append(summary(self._asked.strategy, self._state, results, seconds))
         return True
 
     def give_up(self, reason: Reason) -> Search[State]:
         """End the search amid a round, which is lost; its time was spent, and a budget covers all sessions of a run."""
         lost = self._seconds if self.jobs else 0.0
         self._asked.journal.append(Round((), (), None, lost))
-        self._rounds.append(_summary(self._asked.strategy, self._state, [], lost))
+        self._rounds.append(summary(self._asked.strategy, self._state, [], lost))
         return _stopped(self._asked, self._state, reason, self._rounds)
 
     @property
@@ -270,33 +264,6 @@ def _length_before(strategy: Strategy[State], state: State) -> float | None:
     return strategy.length_before(state) if isinstance(strategy, Shortens) else None
 
 
-def _replay(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
-    if not old.jobs:  # a round that was given up
-        rounds.append(_summary(strategy, state, [], old.seconds))
-        return state
-    jobs = strategy.propose(state)
-    if tuple(job.name for job in jobs) != old.jobs or len(old.results) != len(jobs):
-        raise InvalidRun(
-            f"round {len(rounds)} of the journal is not of this search: it holds {len(old.jobs)} jobs "
-            f"({', '.join(old.jobs[:3])}, ...) where {len(jobs)} are due; start afresh in another directory"
-        )
-    device = strategy.chain(state)[0].left.theta.device  # files know nothing of devices
-    thetas, taken = None if old.thetas is None else old.thetas.to(device), 0
-    results = []
-    for job, record in zip(jobs, old.results, strict=True):
-        count = models_in(record)
-        result = from_record(record, None if thetas is None else thetas[taken : taken + count])
-        if not fits(job, result):
-            raise InvalidRun(f"round {len(rounds)} of the journal holds a result of another kind for {job.name}")
-        results.append(result)
-        taken += count
-    if thetas is not None and taken != len(thetas):
-        raise InvalidRun(f"round {len(rounds)} of the journal has not the models that its results speak of")
-    state = strategy.absorb(state, {job.name: result for job, result in zip(jobs, results, strict=True)})
-    rounds.append(_summary(strategy, state, results, old.seconds))
-    return state
-
-
 def _pack(jobs: Sequence[Job], results: Sequence[Result], seconds: float) -> Round:
     models = [each for result in results if (each := models_of(result)) is not None]
     return Round(
@@ -311,25 +278,4 @@ def _progress(chain: Chain, jobs: Sequence[Job], rounds: Sequence[RoundRecord]) 
         adding=sum(isinstance(job, Descend) for job in jobs),
         steps=sum(r.steps for r in rounds),
         seconds=sum(r.seconds for r in rounds),
-    )
-
-
-def _summary(strategy: Strategy[State], state: State, results: Sequence[Result], seconds: float) -> RoundRecord:
-    chain = strategy.chain(state)
-    descended = [r for r in results if not isinstance(r, Measured)]
-    measured = [r for r in results if isinstance(r, Measured)]
-    whole = all(link.measured is not None for link in chain)
-    return RoundRecord(
-        depth=max(link.depth for link in chain),
-        descents=len(descended),
-        measured=len(measured),
-        open=sum(link.open for link in chain),
-        level=finite_or_none(strategy.level(state)),
-        values=tuple(finite_or_none(bead.value) for bead in beads_of(chain)),
-        highest=finite_or_none(max(link.height for link in chain)) if whole else None,
-        beads=len(chain) + 1,
-        steps=sum(r.steps for r in descended),
-        evaluations=sum(r.evaluations for r in results),
-        max=finite_or_none(max((r.top.value for r in measured), default=math.inf)),
-        seconds=seconds,
     )

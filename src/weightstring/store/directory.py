@@ -36,6 +36,7 @@ from weightstring.store.records import (
     AnyManifest,
     Line,
     Manifest,
+    PlaneRecord,
     ResultRecord,
     flaw,
     models_in,
@@ -291,6 +292,31 @@ class RunDirectory:
         if beads.shape != (result.string.beads, self.manifest().size):
             raise InvalidRun(f"{path}: not the string of result.json")
         return beads
+
+    # -- the loss around the string
+
+    def write_plane(self, plane: PlaneRecord) -> None:
+        """Keep the loss on a plane through the string.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        self._replace("plane.json", msgspec.json.encode(plane))
+
+    def plane_record(self) -> PlaneRecord | None:
+        """The plane through the result's string; None where there is none, or only that of an earlier string.
+
+        Raises:
+            InvalidRun: the run is not finished, or the file is damaged.
+        """
+        if not self._has("plane.json"):
+            return None
+        plane, result = self._read("plane.json", PlaneRecord), self.result()
+        if plane.beads_sha256 != result.beads_sha256:
+            return None
+        if found := plane.flaw(result.string.beads):
+            raise InvalidRun(f"{self.path}/plane.json: {found}; the file was changed, measure the plane again")
+        return plane
 
     # -- files
 

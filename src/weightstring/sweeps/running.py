@@ -113,11 +113,16 @@ def sweep(
         if directory is not None:
             directory.write_trivial(name, trivial_levels(own, plan.quantity))
             directory.write_failed(failed)
-            directory.write_table([known[place] for place in sorted(known, key=lambda own: (own[0], -own[1], own[2]))])
+            directory.write_table(_in_order(known))
         if interrupted:
             raise KeyboardInterrupt
-    rows = [known[place] for place in sorted(known, key=lambda own: (own[0], -own[1], own[2]))]
-    return Sweep(plan, tuple(rows), failed)
+    return Sweep(plan, tuple(_in_order(known)), failed)
+
+
+def _in_order(known: Mapping[tuple[str, float, int], Row]) -> list[Row]:
+    """Rows by variant as these came, thresholds falling, pairs rising."""
+    order = {name: i for i, name in enumerate(dict.fromkeys(variant for variant, _, _ in known))}
+    return [known[place] for place in sorted(known, key=lambda own: (order[own[0]], -own[1], own[2]))]
 
 
 def _place(row: Row) -> tuple[str, float, int]:

@@ -29,7 +29,7 @@ class Interval(NamedTuple):
 
 
 def mean_of(values: Sequence[float], seed: int = 0, level: float = LEVEL) -> Interval:
-    """The mean and its percentile bootstrap interval (Efron 1979).
+    """The mean and its percentile bootstrap interval (Efron 1979); no interval where a value is not finite.
 
     Args:
         values: one a pair.
@@ -42,6 +42,8 @@ def mean_of(values: Sequence[float], seed: int = 0, level: float = LEVEL) -> Int
     numbers = np.asarray(values, dtype=float)
     if not len(numbers):
         return Interval(math.nan, math.nan, math.nan)
+    if not np.isfinite(numbers).all():  # of strings between ends that coincide a normalized length is infinite
+        return Interval(float(numbers.mean()), math.nan, math.nan)
     draw = np.random.default_rng(derive_seed(seed, "bootstrap"))
     means = numbers[draw.integers(len(numbers), size=(RESAMPLES, len(numbers)))].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])

@@ -53,8 +53,11 @@ class Summary:
 def summarised(
     rows: Sequence[Row], failed: Mapping[tuple[str, float], Sequence[int]], seed: int = 0
 ) -> tuple[Summary, ...]:
-    """A summary of each variant at each threshold, thresholds falling."""
-    places = sorted({(row.variant, row.threshold) for row in rows} | set(failed), key=lambda own: (own[0], -own[1]))
+    """A summary of each variant at each threshold, variants in the order of the rows, thresholds falling."""
+    order = {name: i for i, name in enumerate(dict.fromkeys([*(row.variant for row in rows), *(v for v, _ in failed)]))}
+    places = sorted(
+        {(row.variant, row.threshold) for row in rows} | set(failed), key=lambda own: (order[own[0]], -own[1])
+    )
     return tuple(
         _summary([row for row in rows if (row.variant, row.threshold) == place], place, failed.get(place, ()), seed)
         for place in places

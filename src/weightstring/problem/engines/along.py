@@ -23,8 +23,8 @@ BLOCK_ELEMENTS = 2**21
 """Numbers in the widest layer of one block of examples."""
 
 SHARE = 2 / 5
-"""Share of the network's products that the first layer must have, or sharing it gains little; at .43, of 784-3 × 512-10,
-a line takes .63 of the time."""
+"""Share of the network's products that the first layer must have, or sharing it gains little; with .43, that of
+784-3 × 512-10, a line takes .63 of the time."""
 
 
 class _Kept(NamedTuple):

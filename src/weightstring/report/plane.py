@@ -1,0 +1,142 @@
+"""The loss on the plane through three models, as contours, with the string projected on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import plotly.graph_objects as go
+
+from weightstring.arrays import Theta, Thetas, finite_or_none
+from weightstring.path import WeightString
+from weightstring.path.plane import RESOLUTION, Plane, plane
+from weightstring.protocol import LossProblem
+from weightstring.report.colours import Colours, short
+from weightstring.report.figures import THRESHOLD, theme
+from weightstring.store.records import PlaneRecord
+
+ON_PLANE = 1e-6
+"""A bead nearer to the plane than this share of the plane's size lies on it: what is left is rounding."""
+
+
+def plane_figure(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    c: Theta,
+    string: WeightString | Thetas | Sequence[Theta] = (),
+    *,
+    resolution: int = RESOLUTION,
+    threshold: float | None = None,
+) -> go.Figure:
+    """Measure the evaluation loss on the plane through any three models, and draw it.
+
+    Args:
+        problem: the loss.
+        a: the first of the three models (P,), and
+        b: the second, towards which the first axis runs;
+        c: the third.
+        string: what is projected on the plane.
+        resolution: grid points a side.
+        threshold: L0, drawn as the contour of its level.
+
+    Raises:
+        InvalidCheckpoint: a model is not the problem's.
+        InvalidSetting: the three lie on one line, or the resolution is out of range.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> a, b = Ring(size=3).ends
+    >>> figure = plane_figure(Ring(size=3), a, b, 2 * a + b, resolution=4)
+    >>> [trace.type for trace in figure.data]
+    ['contour', 'scatter']
+    """
+    found = plane(problem, string, resolution, (a, b, c))
+    return draw_plane(to_record(found), threshold, " and ".join(found.names))
+
+
+def to_record(found: Plane, beads_sha256: str = "") -> PlaneRecord:
+    """The form on disk, without the models. Losses that are not finite become null.
+
+    Args:
+        found: the plane.
+        beads_sha256: of the bead file of the string.
+    """
+    first, second, third = (_pair(corner) for corner in found.corners.tolist())
+    return PlaneRecord(
+        names=found.names,
+        x=tuple(found.x.tolist()),
+        y=tuple(found.y.tolist()),
+        losses=tuple(tuple(map(finite_or_none, row)) for row in found.losses.tolist()),
+        corners=(first, second, third),
+        beads=tuple(_pair(bead) for bead in found.beads.tolist()),
+        distances=tuple(found.distances.tolist()),
+        beads_sha256=beads_sha256,
+    )
+
+
+def draw_plane(found: PlaneRecord, threshold: float | None = None, label: str = "loss") -> go.Figure:
+    """Draw a plane: filled contours of the loss, that of the threshold as a line, the string, and the three models.
+
+    Args:
+        found: what was measured.
+        threshold: L0; None for no line.
+        label: what was measured, in words.
+    """
+    colours = Colours.over(chain.from_iterable(found.losses))
+    figure = go.Figure(layout={"template": theme(dark=False)})
+    grid = {
+        "x": [short(x) for x in found.x],
+        "y": [short(y) for y in found.y],
+        "z": [[colours.place(loss) for loss in row] for row in found.losses],
+    }
+    texts = [["not finite" if loss is None else f"{loss:.6g}" for loss in row] for row in found.losses]
+    figure.add_contour(
+        **grid, name=label, coloraxis="coloraxis", ncontours=24, line={"width": 0}, text=texts,
+        hovertemplate=f"{label} %{{text}}<br>(%{{x:.4g}}, %{{y:.4g}})<extra></extra>", connectgaps=False,
+    )  # fmt: skip
+    if threshold is not None and (not colours.logarithmic or threshold > 0):
+        level = colours.place(threshold)
+        figure.add_contour(
+            **grid, name=f"threshold {threshold:.6g}", showscale=False, hoverinfo="skip",
+            contours={"type": "constraint", "operation": "=", "value": level}, line={"color": THRESHOLD, "width": 2},
+        )  # fmt: skip
+    if found.beads:
+        _add_string(figure, found)
+    figure.add_scatter(
+        x=[short(x) for x, _ in found.corners], y=[short(y) for _, y in found.corners], name="the three models",
+        mode="markers+text", text=["<b>A</b>", "<b>B</b>", "<b>C</b>"], textposition="top center",
+        textfont={"color": "#ffffff", "size": 15}, showlegend=False, hoverinfo="skip",
+        marker={"size": 10, "color": "#ffffff", "line": {"width": 1.5, "color": "#1c2129"}},
+    )  # fmt: skip
+    figure.update_layout(
+        hovermode="closest",
+        showlegend=False,
+        coloraxis=colours.axis(label),
+        xaxis={"title": {"text": "distance along A – B"}, "showgrid": False, "range": [found.x[0], found.x[-1]]},
+        yaxis={
+            "title": {"text": "across, towards C"}, "showgrid": False, "range": [found.y[0], found.y[-1]],
+            "scaleanchor": "x", "scaleratio": 1, "constrain": "domain",
+        },
+    )  # fmt: skip
+    figure.update_xaxes(constrain="domain")
+    return figure
+
+
+def _add_string(figure: go.Figure, found: PlaneRecord) -> None:
+    """The projected string; a bead that lies off the plane is an empty circle."""
+    size = max(found.x[-1] - found.x[0], found.y[-1] - found.y[0])
+    last = len(found.beads) - 1
+    names = ["end A" if k == 0 else "end B" if k == last else f"bead {k}" for k in range(last + 1)]
+    symbols = ["circle" if distance <= ON_PLANE * size else "circle-open" for distance in found.distances]
+    figure.add_scatter(
+        x=[short(x) for x, _ in found.beads], y=[short(y) for _, y in found.beads], name="string, projected",
+        showlegend=False, mode="lines+markers", line={"color": "#ffffff", "width": 2},
+        marker={"size": 8, "symbol": symbols, "color": "#ffffff", "line": {"width": 2, "color": "#ffffff"}},
+        text=[f"{name}<br>{d:.4g} from the plane" for name, d in zip(names, found.distances, strict=True)],
+        hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+
+
+def _pair(point: Sequence[float]) -> tuple[float, float]:
+    x, y = point
+    return x, y

@@ -1,0 +1,239 @@
+"""A figure of a sweep in numbers and words: Plotly draws it in the page, matplotlib in files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from weightstring.report.figures import LOG_RATIO
+from weightstring.report.sweep_data import Swept
+from weightstring.sweeps.statistics import Interval
+from weightstring.sweeps.summary import Summary
+from weightstring.sweeps.table import Row
+
+Kind = Literal["mean", "pairs", "open", "fit", "unresolved", "disconnected", "curve", "beads", "threshold"]
+"""How a series is drawn: ``mean`` a line through points with intervals, ``pairs`` faint points, ``open`` crosses."""
+
+NEAR = 0.08
+"""Part of an axis that a name written upright takes, on a phone."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that are drawn alike.
+
+    Args:
+        name: in the legend; empty: not there.
+        kind: how it is drawn.
+        x: where, and
+        y: how high; all finite, but for gaps in a ``curve`` (NaN).
+        low: lower ends of intervals, and
+        high: upper ends; both empty where there are none.
+        look: number of its colour, dash and symbol.
+        texts: what is said under the pointer, in lines.
+        shown: whether it is drawn before its legend is clicked.
+    """
+
+    name: str
+    kind: Kind
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    look: int = 0
+    texts: tuple[str, ...] = ()
+    shown: bool = True
+
+    @property
+    def above(self) -> tuple[float, ...]:
+        """How far intervals reach up; never less than 0, since a mean of equal numbers may round past its interval."""
+        return tuple(max(0.0, high - y) for high, y in zip(self.high, self.y, strict=True))
+
+    @property
+    def below(self) -> tuple[float, ...]:
+        """How far intervals reach down."""
+        return tuple(max(0.0, y - low) for low, y in zip(self.low, self.y, strict=True))
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where a trivial predictor stands on the axis of thresholds."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure.
+
+    Args:
+        name: of its file.
+        label: what a switch calls it among its like.
+        sentence: what it shows, and the numbers it rests on.
+        x_title: of the axis.
+        y_title: of the axis.
+        series: what is drawn, from back to front.
+        levels: of trivial predictors, drawn upright.
+        x_log: whether the axis is logarithmic.
+        x_ticks: where it is labelled, if not where logarithmic axes are.
+        y_log: whether the axis is logarithmic.
+        y_range: fixed ends of the axis; None: what is drawn fits.
+        categories: names of x = 0, 1, …, where x is no number.
+    """
+
+    name: str
+    label: str
+    sentence: str
+    x_title: str
+    y_title: str
+    series: tuple[Series, ...]
+    levels: tuple[Level, ...] = ()
+    x_log: bool = True
+    x_ticks: tuple[float, ...] = ()
+    y_log: bool = False
+    y_range: tuple[float, float] | None = None
+    categories: tuple[str, ...] = ()
+
+    @property
+    def x_ends(self) -> tuple[float, float]:
+        """What the axis spans: all that is drawn and a margin, by ratio on a logarithmic axis."""
+        places = [x for one in self.series for x in one.x] + [level.value for level in self.levels]
+        if not places:
+            return (0.5, 2.0)
+        low, high = min(places), max(places)
+        if self.x_log:
+            margin = max((high / low) ** 0.05, 1.1)
+            return (low / margin, high * margin)
+        margin = 0.4 if self.categories else 0.02 * (high - low) or 0.5
+        return (low - margin, high + margin)
+
+    @property
+    def named_levels(self) -> tuple[tuple[Level, bool], ...]:
+        """The levels, rising, and whether each one's name stands after its line: where the one before is too near."""
+        low, high = map(math.log10, self.x_ends) if self.x_log else self.x_ends
+        places = sorted(self.levels, key=lambda level: level.value)
+        named: list[tuple[Level, bool]] = []
+        for level in places:
+            at = math.log10(level.value) if self.x_log else level.value
+            before = named[-1][0].value if named else None
+            gap = math.inf if before is None else at - (math.log10(before) if self.x_log else before)
+            named.append((level, gap < NEAR * (high - low)))
+        return tuple(named)
+
+    @property
+    def y_ends(self) -> tuple[float, float]:
+        """What a logarithmic axis spans: an interval that reaches 0 does not stretch it."""
+        heights = [y for one in self.series for y in (*one.y, *one.low, *one.high) if 0 < y < math.inf]
+        least = min((y for one in self.series for y in one.y if 0 < y < math.inf), default=1.0)
+        kept = [y for y in heights if y > least / 3] or [1.0]
+        margin = max((max(kept) / min(kept)) ** 0.05, 1.1)
+        return (min(kept) / margin, max(kept) * margin)
+
+
+def ticks(low: float, high: float) -> tuple[float, ...]:
+    """Where a logarithmic axis is labelled: at powers of ten and, the shorter it is, at more digits between them.
+
+    >>> ticks(0.009, 0.11), ticks(0.1, 20000), ticks(1.9, 8.5)
+    ((0.01, 0.02, 0.05, 0.1), (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0), (2.0, 3.0, 4.0, 5.0, 6.0, 8.0))
+    """
+    decades = math.log10(high / low)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps: tuple[float, ...] = (1, 2, 5) if decades < 3.5 else (1,)
+    steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if decades < 1 else steps
+    places = (float(f"{step}e{power}") for power in range(first, last + 1) for step in steps)
+    return tuple(place for place in places if low <= place <= high)
+
+
+def mean_line(
+    name: str, x: Sequence[float], found: Sequence[Interval], look: int, texts: Sequence[str], shown: bool = True
+) -> Series:
+    """Means with their intervals; those that are not finite are left out."""
+    kept = [i for i, one in enumerate(found) if all(map(math.isfinite, one))]
+    return Series(
+        name,
+        "mean",
+        tuple(x[i] for i in kept),
+        tuple(found[i].value for i in kept),
+        tuple(found[i].low for i in kept),
+        tuple(found[i].high for i in kept),
+        look,
+        tuple(texts[i] for i in kept),
+        shown,
+    )
+
+
+def pair_points(rows: Sequence[Row], column: str, name: str, kind: Kind, look: int) -> Series:
+    """A column of the table, each pair at its threshold."""
+    return Series(
+        name,
+        kind,
+        tuple(row.threshold for row in rows),
+        tuple(float(getattr(row, column)) for row in rows),
+        look=look,
+        texts=tuple(f"{row.variant}, threshold {row.threshold:g}\npair {row.pair}, {row.outcome}" for row in rows),
+    )
+
+
+def spread(series: Sequence[Series]) -> bool:
+    """Whether heights are positive and so far apart that a linear axis would hide the small ones."""
+    heights = [y for one in series for y in one.y]
+    return bool(heights) and min(heights) > 0 and max(heights) > LOG_RATIO * min(heights)
+
+
+def prefix(swept: Swept, variant: str) -> str:
+    """A variant's name before other words, where there are several.
+
+    Its only one is called ``all`` where the sweep has none: that would say nothing.
+    """
+    return f"{variant}: " if len(swept.names) > 1 else ""
+
+
+def title(swept: Swept, variant: str, words: str) -> str:
+    """What a legend calls a variant's line: by its name where there are several; the sentence says what it is."""
+    return variant if len(swept.names) > 1 else words
+
+
+def shown(interval: Interval, digits: int = 4) -> str:
+    """A number with the ends of its interval.
+
+    >>> shown(Interval(-1.25, -1.5, 1.125))
+    '−1.25 [−1.5, 1.125]'
+    """
+    value, low, high = (number_words(end, digits) for end in interval)
+    return f"{value} [{low}, {high}]"
+
+
+def number_words(value: float, digits: int = 4) -> str:
+    """A number as a sentence has it."""
+    return f"{value:.{digits}g}".replace("-", "−") if math.isfinite(value) else "not finite"
+
+
+def percent(share: Interval) -> str:
+    """A share with its interval.
+
+    >>> percent(Interval(0.5, 0.2366, 0.7634))
+    '50 %, 95 % interval 23.7 to 76.3 %'
+    """
+    value, low, high = (100 * end for end in share)
+    return f"{value:.3g} %, 95 % interval {low:.3g} to {high:.3g} %" if math.isfinite(value) else "no share"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun.
+
+    >>> plural(1, "pair"), plural(1200, "pair")
+    ('1 pair', '1,200 pairs')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def counts(one: Summary) -> str:
+    """What became of the pairs at one threshold, in lines."""
+    found = round(one.connected.value * one.pairs) if one.pairs else 0
+    told = f"{one.variant}, threshold {one.threshold:g}\n{found} of {plural(one.pairs, 'pair')} connected"
+    told += f", {one.unresolved} unresolved" * bool(one.unresolved)
+    told += f", {one.disconnected} disconnected" * bool(one.disconnected)
+    return told + f"\n{plural(one.failed_ends, 'end')} failed" * bool(one.failed_ends)

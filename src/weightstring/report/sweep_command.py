@@ -1,0 +1,95 @@
+"""How a sweep is repeated: its command line, or the call where a command line cannot say it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from weightstring.errors import InvalidSetting
+from weightstring.search.strategies import from_plain, plain
+from weightstring.sweeps.directory import SweepRecord, VariantRecord
+
+FLAGS = ("alpha", "max_depth", "insert", "constraint", "alpha1", "updates", "ends", "respace", "bends", "points")
+"""Settings of strategies that the command line takes."""
+LIMITS = {
+    "MaxBeads": ("--max-beads", "count"),
+    "MaxSteps": ("--max-steps", "count"),
+    "Budget": ("--seconds", "seconds"),
+}
+
+
+def repeating(record: SweepRecord) -> tuple[str, ...]:
+    """Lines of a shell, or of Python where the sweep was begun there, that compute the same sweep in the directory DIR.
+
+    Args:
+        record: what was asked.
+    """
+    strategy = _strategy_flags(record.strategy)
+    known = [own for own in record.variants if own.task is not None]
+    if strategy is None or len(known) < len(record.variants) or not known:
+        return _call(record)
+    levels = ",".join(map(repr, record.thresholds))
+    asked = ["--thresholds", levels, "--pairs", str(record.pairs), "--bind", record.bind, "--train-ends", record.ends]
+    asked += ["--tries", str(record.tries), "--seed", str(record.seed), *strategy]
+    for rule in record.stop:
+        flag, setting = LIMITS.get(str(rule.get("rule")), ("", ""))
+        if not flag:
+            return _call(record)
+        asked += [flag, str(rule[setting])]
+    together = _over(known)
+    groups = [(known[0], together)] if together else [(own, {k: [v] for k, v in own.options.items()}) for own in known]
+    return tuple(_line(own, over, asked) for own, over in groups)
+
+
+def _line(own: VariantRecord, over: Mapping[str, list[str]], asked: list[str]) -> str:
+    assert own.task is not None
+    parts = ["weightstring", "sweep", own.task.name]
+    for key, value in own.task.options.items():
+        parts += [] if key in over else ["--set", f"{key}={value}"]
+    for key, values in over.items():
+        parts += ["--over", f"{key}={','.join(values)}"]
+    return shlex.join([*parts, *asked, "--out", "DIR"])
+
+
+def _over(known: list[VariantRecord]) -> dict[str, list[str]] | None:
+    """The values of each option, where the variants are all their combinations of one task, in order."""
+    first = known[0]
+    over = {key: list(dict.fromkeys(own.options.get(key, "") for own in known)) for key in first.options}
+    combined = [dict(zip(over, values, strict=True)) for values in product(*over.values())]
+    shared = {own.task.name for own in known if own.task} | {
+        str({key: value for key, value in own.task.options.items() if key not in over}) for own in known if own.task
+    }
+    return over if combined == [own.options for own in known] and len(shared) == 2 else None
+
+
+def _strategy_flags(settings: Mapping[str, Any]) -> list[str] | None:
+    """Flags for what differs from the strategy's defaults; None where there is no flag for it."""
+    name = settings.get("name")
+    try:
+        usual = plain(from_plain({"name": name}))
+    except InvalidSetting:
+        return None
+    if name == "shortened":
+        inner = [key for key, value in settings.items() if isinstance(value, Mapping)]
+        same = all(settings[key] == usual.get(key) for key in settings if key not in inner)
+        flags = _strategy_flags(settings[inner[0]]) if len(inner) == 1 and same else None
+        return None if flags is None else [*flags, "--shorten"]
+    flags = ["--strategy", str(name)]
+    for key, value in settings.items():
+        if key == "name" or value == usual.get(key):
+            continue
+        if key not in FLAGS or isinstance(value, (Mapping, list)):
+            return None
+        flag = f"--{key.replace('_', '-')}"
+        flags += [flag] if value is True else [flag, str(value)]
+    return flags
+
+
+def _call(record: SweepRecord) -> tuple[str, ...]:
+    problems = ", ".join(f"{own.name!r}: ..." for own in record.variants)
+    return (
+        f"ws.sweep({{{problems}}}, {list(record.thresholds)!r}, pairs={record.pairs}, bind={record.bind!r}, "
+        f"ends={record.ends!r}, seed={record.seed}, tries={record.tries}, strategy=..., stop=..., store='DIR')",
+    )

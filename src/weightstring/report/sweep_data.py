@@ -1,0 +1,110 @@
+"""What a sweep's directory holds, read once for its page and its figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from weightstring.store import RunDirectory
+from weightstring.store.records import ResultRecord
+from weightstring.sweeps.directory import SweepDirectory, SweepRecord
+from weightstring.sweeps.statistics import Interval
+from weightstring.sweeps.summary import MEANS, Summary, summarised
+from weightstring.sweeps.table import Row
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep as its directory tells it.
+
+    Args:
+        record: what was asked.
+        rows: one a pair.
+        failed: for each variant and threshold, seeds of networks that never reached it.
+        trivial: what trivial predictors reach, by variant and predictor; None where there is no such predictor.
+        examples: a few pairs and their results, whose strings are drawn.
+    """
+
+    record: SweepRecord
+    rows: tuple[Row, ...]
+    failed: Mapping[tuple[str, float], Sequence[int]]
+    trivial: Mapping[str, Mapping[str, float | None]]
+    examples: tuple[tuple[Row, ResultRecord], ...] = ()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the variants, in the order in which they were asked for, which sorting by name would lose."""
+        asked = [own.name for own in self.record.variants]
+        return tuple(dict.fromkeys([*asked, *(row.variant for row in self.rows)]))
+
+    @cached_property
+    def summary(self) -> tuple[Summary, ...]:
+        """Of each variant in its order, thresholds falling."""
+        place = {name: number for number, name in enumerate(self.names)}
+        found = summarised(self.rows, self.failed, self.record.seed)
+        return tuple(sorted(found, key=lambda own: place.get(own.variant, len(place))))
+
+    def of(self, variant: str) -> tuple[Summary, ...]:
+        """The summaries of one variant."""
+        return tuple(own for own in self.summary if own.variant == variant)
+
+    def pairs(self, variant: str) -> tuple[Row, ...]:
+        """The rows of one variant."""
+        return tuple(row for row in self.rows if row.variant == variant)
+
+
+def read_sweep(sweep_dir: str | os.PathLike[str]) -> Swept:
+    """Read a sweep's directory, and the results of a few of its runs.
+
+    Raises:
+        InvalidRun: there is no sweep, not one pair is finished, or a file is damaged.
+    """
+    directory = SweepDirectory(Path(sweep_dir))
+    record, rows = directory.record(), tuple(directory.table())
+    swept = Swept(record, rows, directory.failed(), directory.trivial())
+    found = []
+    for row in chosen(swept):
+        run = RunDirectory(directory.path / row.run)
+        if row.run and run.finished:  # a table that travels without its runs still has its page
+            found.append((row, run.result()))
+    return Swept(record, rows, swept.failed, swept.trivial, tuple(found))
+
+
+def chosen(swept: Swept) -> list[Row]:
+    """Pairs whose strings are worth drawing.
+
+    At the lowest, the middle and the highest threshold of the first and of the last variant, the connected pair of
+    median normalized length (the first pair where none is connected); and the first that is unresolved.
+    """
+    found: list[Row] = []
+    for name in dict.fromkeys([*swept.names[:1], *swept.names[-1:]]):
+        rows = swept.pairs(name)
+        levels = sorted({row.threshold for row in rows})
+        for level in dict.fromkeys([*levels[:1], *levels[len(levels) // 2 :][:1], *levels[-1:]]):
+            own = [row for row in rows if row.threshold == level]
+            connected = sorted(
+                (row for row in own if row.connected and math.isfinite(row.normalized_length)),
+                key=lambda row: (row.normalized_length, row.pair),
+            )
+            found.append(connected[(len(connected) - 1) // 2] if connected else own[0])
+    unresolved = [row for row in swept.rows if row.outcome == "unresolved"]
+    return list(dict.fromkeys([*found, *unresolved[:1]]))
+
+
+def summary_csv(summary: Sequence[Summary]) -> str:
+    """The summary as CSV: of every mean and share its value and both ends of its interval; nan where there is none."""
+    names = ("connected", *MEANS, "line_over_mean")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    counts = ("variant", "parameters", "threshold", "pairs", "unresolved", "disconnected", "failed_ends")
+    writer.writerow([*counts, *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))])
+    for own in summary:
+        intervals: list[Interval] = [own.connected, *(own.means[name] for name in MEANS), own.line_over_mean]
+        writer.writerow([*(getattr(own, name) for name in counts), *(end for one in intervals for end in one)])
+    return text.getvalue()

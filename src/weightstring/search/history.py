@@ -1,0 +1,101 @@
+"""What a search was, round by round: its states, rebuilt from a journal through ``absorb``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from weightstring.arrays import finite_or_none
+from weightstring.errors import InvalidRun
+from weightstring.search.chain import Chain, beads_of
+from weightstring.search.jobs import Measured, Result, fits, from_record
+from weightstring.search.strategy import Strategy, Task
+from weightstring.store import Round, RoundRecord
+from weightstring.store.records import models_in
+
+State = TypeVar("State")
+
+
+def strings(strategy: Strategy[Any], task: Task, rounds: Sequence[Round]) -> Iterator[Chain]:
+    """The string before the first round of a journal, and after each.
+
+    Args:
+        strategy: the search's own.
+        task: what it was asked.
+        rounds: the journal's, in order.
+
+    Raises:
+        InvalidRun: a round is not one of this search.
+
+    >>> import torch
+    >>> from weightstring.search import Bead, Greedy
+    >>> ends = Bead("a", torch.zeros(2), 0.1), Bead("b", torch.ones(2), 0.2)
+    >>> [len(chain) for chain in strings(Greedy(), Task(ends, 0.3, seed=0), ())]
+    [1]
+    """
+    state, history = strategy.start(task), list[RoundRecord]()
+    yield strategy.chain(state)
+    for one in rounds:
+        state = replayed(strategy, state, one, history)
+        yield strategy.chain(state)
+
+
+def replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
+    """The state after a round that a journal holds, absorbed again instead of run.
+
+    Args:
+        strategy: the search's own.
+        state: that before the round.
+        old: the round.
+        rounds: the history so far, to which the round's summary is added.
+
+    Raises:
+        InvalidRun: the round is not one of this search.
+    """
+    if not old.jobs:  # a round that was given up
+        rounds.append(summary(strategy, state, [], old.seconds))
+        return state
+    jobs = strategy.propose(state)
+    if tuple(job.name for job in jobs) != old.jobs or len(old.results) != len(jobs):
+        raise InvalidRun(
+            f"round {len(rounds)} of the journal is not of this search: it holds {len(old.jobs)} jobs "
+            f"({', '.join(old.jobs[:3])}, ...) where {len(jobs)} are due; start afresh in another directory"
+        )
+    device = strategy.chain(state)[0].left.theta.device  # files know nothing of devices
+    thetas, taken = None if old.thetas is None else old.thetas.to(device), 0
+    results = []
+    for job, record in zip(jobs, old.results, strict=True):
+        count = models_in(record)
+        result = from_record(record, None if thetas is None else thetas[taken : taken + count])
+        if not fits(job, result):
+            raise InvalidRun(f"round {len(rounds)} of the journal holds a result of another kind for {job.name}")
+        results.append(result)
+        taken += count
+    if thetas is not None and taken != len(thetas):
+        raise InvalidRun(f"round {len(rounds)} of the journal has not the models that its results speak of")
+    state = strategy.absorb(state, {job.name: result for job, result in zip(jobs, results, strict=True)})
+    rounds.append(summary(strategy, state, results, old.seconds))
+    return state
+
+
+def summary(strategy: Strategy[State], state: State, results: Sequence[Result], seconds: float) -> RoundRecord:
+    """What the history says of a round: the string after it, and what its jobs took."""
+    chain = strategy.chain(state)
+    descended = [r for r in results if not isinstance(r, Measured)]
+    measured = [r for r in results if isinstance(r, Measured)]
+    whole = all(link.measured is not None for link in chain)
+    return RoundRecord(
+        depth=max(link.depth for link in chain),
+        descents=len(descended),
+        measured=len(measured),
+        open=sum(link.open for link in chain),
+        level=finite_or_none(strategy.level(state)),
+        values=tuple(finite_or_none(bead.value) for bead in beads_of(chain)),
+        highest=finite_or_none(max(link.height for link in chain)) if whole else None,
+        beads=len(chain) + 1,
+        steps=sum(r.steps for r in descended),
+        evaluations=sum(r.evaluations for r in results),
+        max=finite_or_none(max((r.top.value for r in measured), default=math.inf)),
+        seconds=seconds,
+    )
