@@ -9,6 +9,7 @@ FOLDER = Path(__file__).parents[1] / "docs"
 PAGES = [
     *sorted(page for page in FOLDER.glob("theory/*.md") if page.stem != "README"),
     *sorted(FOLDER.glob("symmetry*.md")),
+    FOLDER / "sweeps.md",
 ]
 
 
