@@ -16,6 +16,7 @@ TITLES = {
     "connect-small-cnn": ("Connecting MNIST networks conv16-pool-conv32-pool-fc64-fc10", "connect.py"),
     "many-digits": ("Pairs of digits networks 64-64-64-10 in one call", "many.py"),
     "many-polynomial": ("Pairs of polynomial networks 1-4-4-1 in one call", "many.py"),
+    "sweep": ("The paper's quadratic: a sweep against one pair after the other", "sweep.py"),
     "strategies": ("Three strategies on the same pairs, medians", "strategies.py"),
     "triangle": ("Appendix E's triangle: how near to the exact barrier each strategy gets", "triangle.py"),
     "certificates": ("Certificates beside a 25-point grid of the same segments", "certificates.py"),

@@ -1,0 +1,277 @@
+"""The options of each command, and how they are read from text. Nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from weightstring.cli.strategy import add_strategy
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sweep``."""
+    add_task(parser)
+    parser.add_argument(
+        "--thresholds", type=numbers, required=True, metavar="L,L,...", help="L0, each by itself, joined by commas"
+    )
+    parser.add_argument("--pairs", type=positive, default=32, metavar="N", help="at each (default: %(default)s)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the sweep's directory; what is there is used")
+    parser.add_argument(
+        "--over",
+        action="append",
+        type=several,
+        default=[],
+        metavar="KEY=V,V,...",
+        help="values of an option of the task to sweep too, such as width=4,8,16; may be repeated",
+    )
+    parser.add_argument(
+        "--bind", default="loss", metavar="WHAT", help="loss, train_loss, or a metric such as error (default: loss)"
+    )
+    parser.add_argument(
+        "--train-ends",
+        choices=["carried", "afresh"],
+        default="carried",
+        help="networks for a lower threshold go on from those for a higher one, or start at random "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tries", type=positive, default=20, metavar="N", help="networks at most for each needed (default: 20)"
+    )
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
+    add_strategy(parser)
+    add_limits(parser)
+
+
+def add_align(parser: argparse.ArgumentParser) -> None:
+    """Options of ``align``."""
+    add_task(parser)
+    add_models(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint of the aligned B, .safetensors")
+    parser.add_argument(
+        "--by",
+        choices=["barrier", "distance"],
+        default="barrier",
+        help="which way to align is taken: the lowest barrier of the straight line, or the least distance "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--no-rescale", action="store_true", help="permute only")
+    parser.add_argument(
+        "--restarts", type=positive, default=3, metavar="N", help="starts of weight matching (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="of these (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+
+def add_certify(parser: argparse.ArgumentParser) -> None:
+    """Options of ``certify``."""
+    parser.add_argument("run", metavar="RUN", help="its directory")
+    parser.add_argument("--threshold", type=number, metavar="L0", help="what to prove (default: the run's own)")
+    parser.add_argument("--quantity", metavar="NAME", help="what to bound, such as error (default: what the run bound)")
+    parser.add_argument(
+        "--tol",
+        type=number,
+        default=1e-3,
+        metavar="T",
+        help="how near to the largest sample where there is no threshold to reach, relative (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="(default: certificate.json in RUN, certificate-NAME.json where not the run's own)",
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help="time at most (default: none)")
+    parser.add_argument(
+        "--max-bytes", type=positive, default=1 << 30, metavar="N", help="memory at most (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Options of ``export``."""
+    parser.add_argument("run", metavar="RUN", help="its directory")
+    parser.add_argument(
+        "--at",
+        type=place,
+        required=True,
+        metavar="S",
+        help="where: 0 to 1 along the arc length, midpoint, or best (least sampled evaluation loss)",
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
+
+
+def add_merge(parser: argparse.ArgumentParser) -> None:
+    """Options of ``merge``."""
+    parser.add_argument("run", metavar="RUN", help="its directory")
+    parser.add_argument(
+        "--points",
+        type=two_or_more,
+        default=5,
+        metavar="N",
+        help="models whose predictions are averaged (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--average",
+        choices=["probabilities", "last_axis_probabilities", "log_probabilities", "binary_probabilities", "outputs"],
+        metavar="WHAT",
+        help="what of them: probabilities (softmax over axis 1), last_axis_probabilities, log_probabilities (exp), "
+        "binary_probabilities (sigmoid) or outputs (default: as torch's own losses read them, else outputs)",
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """A search between two models that is kept in a directory."""
+    add_pair(parser)
+    parser.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
+    add_computing(parser)
+
+
+def add_pair(parser: argparse.ArgumentParser) -> None:
+    """The two models, and what all searches between them have in common."""
+    add_task(parser)
+    add_models(parser)
+    parser.add_argument(
+        "--bind",
+        default="evaluate",
+        metavar="WHAT",
+        help="what the threshold binds: evaluate, train, both, or a metric such as error (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "fastest", "loop", "vmap", "stack", "compiled"],
+        default="auto",
+        help="how several models are computed; fastest also tries compiled code (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    add_limits(parser)
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Two models."""
+    parser.add_argument(
+        "a", metavar="A", help="a checkpoint: .safetensors, or .pt read with weights_only=True; or random:SEED"
+    )
+    parser.add_argument("b", metavar="B", help="the other one")
+
+
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """A task and its options."""
+    parser.add_argument(
+        "task", metavar="TASK", help="digits, polynomial, mnist, fashion-mnist, text, or path/to/file.py:function"
+    )
+    parser.add_argument(
+        "--set",
+        dest="options",
+        action="append",
+        type=key_value,
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the task, such as target=cubic; may be repeated",
+    )
+    parser.add_argument(
+        "--data",
+        dest="options",
+        action="append",
+        type=data_option,
+        metavar="DIR",
+        help="directory of the task's data, its option data (default: $WEIGHTSTRING_DATA)",
+    )
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """When to stop."""
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--max-beads", type=positive, metavar="N", help="beads on the string (default: 64)")
+    limits.add_argument("--max-steps", type=positive, metavar="N", help="gradient steps in all (default: none)")
+    limits.add_argument("--seconds", type=float, metavar="S", help="time in all sessions (default: none)")
+
+
+def add_computing(parser: argparse.ArgumentParser) -> None:
+    """What computes."""
+    computing = parser.add_argument_group("computing")
+    computing.add_argument(
+        "--workers", type=positive, metavar="N", help="processes that share the work (default: one, which batches it)"
+    )
+
+
+def key_value(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
+def several(text: str) -> tuple[str, list[str]]:
+    """``KEY=V,V,...``."""
+    key, values = key_value(text)
+    return key, [value for value in values.split(",") if value]
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers joined by commas."""
+    return [number(part) for part in text.split(",") if part]
+
+
+def data_option(text: str) -> tuple[str, str]:
+    """A directory as the task's option ``data``."""
+    return "data", str(directory(text))
+
+
+def directory(text: str) -> Path:
+    """A directory, as an absolute path."""
+    # Absolute: a run that is resumed elsewhere must find the same data.
+    return Path(text).resolve()
+
+
+def number(text: str) -> float:
+    """A number, infinite ones included."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    return integer(text, 1)
+
+
+def whole(text: str) -> int:
+    """A whole number from 0."""
+    return integer(text, 0)
+
+
+def two_or_more(text: str) -> int:
+    """A whole number from 2."""
+    return integer(text, 2)
+
+
+def place(text: str) -> float | str:
+    """A place on a string."""
+    if text in ("best", "midpoint"):
+        return text
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not on the string: give 0 to 1, midpoint or best")
+    return share
+
+
+def integer(text: str, least: int) -> int:
+    """A whole number, not below the least."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+    return value
