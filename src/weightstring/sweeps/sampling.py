@@ -6,6 +6,8 @@ loss and the string another maximum; the quantiles of these are the interval (pe
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -19,6 +21,8 @@ from weightstring.sweeps.statistics import LEVEL, Interval
 POINTS = 8
 """Highest sampled models of a string that may be its maximum in another draw."""
 DRAWS = 1000
+AT_ONCE = 250
+"""Draws in one product."""
 
 
 def maximum_interval(string: WeightString, quantity: str = "loss", seed: int = 0, level: float = LEVEL) -> Interval:
@@ -38,14 +42,21 @@ def maximum_interval(string: WeightString, quantity: str = "loss", seed: int = 0
     segments = string.segments
     thetas = torch.stack([segments[curve.segment[i]].point(curve.t[i]) for i in highest])
     losses = example_losses(problem, thetas, quantity)
-    draw = generator(seed, "evaluation examples")
-    count = losses.shape[1]
-    maxima = []
-    for _ in range(DRAWS):
-        rows = torch.randint(count, (count,), generator=draw)
-        maxima.append(losses[:, rows].mean(1).max())
-    low, high = torch.stack(maxima).quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64))
+    maxima = torch.cat([(losses @ shares.T).amax(0) for shares in _draws(losses.shape[1], seed)])
+    low, high = maxima.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64))
     return Interval(float(values.max()), float(low), float(high))
+
+
+@lru_cache(maxsize=1)
+def _draws(count: int, seed: int) -> tuple[Float64[Tensor, "draws N"], ...]:
+    """The weight of each example in each draw; the same for all strings of a sweep."""
+    draw = generator(seed, "evaluation examples")
+    parts = []
+    for start in range(0, DRAWS, AT_ONCE):
+        rows = torch.randint(count, (min(AT_ONCE, DRAWS - start), count), generator=draw)
+        ones = torch.full(rows.shape, 1 / count, dtype=torch.float64)
+        parts.append(torch.zeros(rows.shape, dtype=torch.float64).scatter_add_(1, rows, ones))
+    return tuple(parts)
 
 
 def example_losses(problem: ModuleProblem, thetas: Thetas, quantity: str = "loss") -> Float64[Tensor, "B N"]:
