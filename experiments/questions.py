@@ -83,11 +83,11 @@ def loss(pairs: int) -> list[dict[str, Any]]:
             function,
             (train.leaves[0], train.targets),
             (evaluate.leaves[0], evaluate.targets),
-            metrics={"mean absolute error": nn.functional.l1_loss},
+            metrics={"absolute_error": nn.functional.l1_loss},
             batch_size=256,
             recipe=base.recipe,
         )
-        found = ws.sweep(problem, (0.05, 0.025, 0.01), pairs=pairs, bind="mean absolute error", stop=ws.MaxBeads(256))
+        found = ws.sweep(problem, (0.05, 0.025, 0.01), pairs=pairs, bind="absolute_error", stop=ws.MaxBeads(256))
         rows += [{"task": "quadratic", "loss": name, **own} for own in summaries(found)]
     digits = load_task("digits")
     train, evaluate = digits.fitted()[0], digits.observed()
