@@ -6,12 +6,10 @@ policy forbids any request) and a pure function of its arguments: the same run g
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import accumulate
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -32,6 +30,7 @@ from weightstring.report.figures import (
     theme,
 )
 from weightstring.report.history import depth_figure
+from weightstring.report.html import figure_data, templates
 from weightstring.report.plane import draw_plane
 from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
 
@@ -83,22 +82,22 @@ def render(
     if certificate is not None:
         _draw_bound(loss_figures, metrics(curve), certificate, result)
     figures: dict[str, object] = {
-        "loss": [_plain_figure(figure) for figure in loss_figures],
-        "string": _plain_figure(string_figure(curve, beads)),
-        "depth": _plain_figure(depth_figure(result.rounds, result.threshold)),
+        "loss": [figure_data(figure) for figure in loss_figures],
+        "string": figure_data(string_figure(curve, beads)),
+        "depth": figure_data(depth_figure(result.rounds, result.threshold)),
         "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
     }
     held = "larger of " * (len(bound) > 1) + " and ".join(labels[name] for name in bound)
     if evolution is not None:
-        figures["evolution"] = _plain_figure(evolution_figure(evolution, held))
+        figures["evolution"] = figure_data(evolution_figure(evolution, held))
         if evolution.branches:
-            figures["branching"] = _plain_figure(branching.branching_figure(evolution.branches, held))
+            figures["branching"] = figure_data(branching.branching_figure(evolution.branches, held))
     if plane is not None:
-        figures["plane"] = _plain_figure(draw_plane(plane, result.threshold, held))
+        figures["plane"] = figure_data(draw_plane(plane, result.threshold, held))
     if alignment is not None:
         correlation = correlation_figure(alignment)
-        figures["correlation"] = _plain_figure(correlation) if correlation is not None else None
-        figures["both"] = _plain_figure(both_figure(result, plain, held)) if plain is not None else None
+        figures["correlation"] = figure_data(correlation) if correlation is not None else None
+        figures["both"] = figure_data(both_figure(result, plain, held)) if plain is not None else None
     sampled = list(zip(*(curve.values[name] for name in bound), strict=True))
     return _pages.get_template("page.html").render(
         manifest=manifest,
@@ -174,27 +173,6 @@ def is_over(value: float | None, threshold: float) -> bool:
     return value is None or value > threshold
 
 
-def number(value: float | None, digits: int = 6) -> Markup:
-    """Show a number to some significant digits, with all of them in the markup and under the pointer.
-
-    >>> str(number(0.1 + 0.2)), str(number(None))
-    ('<data value="0.30000000000000004" title="0.30000000000000004">0.3</data>', 'not finite')
-    """
-    if value is None:
-        return Markup("not finite")
-    shown = f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
-    return Markup('<data value="{0!r}" title="{0!r}">{1}</data>').format(value, shown)
-
-
-def plain(value: object) -> str:
-    """Show a setting: words as they are, everything else as JSON with sorted keys.
-
-    >>> plain("greedy"), plain({"b": None, "a": 1})
-    ('greedy', '{"a": 1, "b": null}')
-    """
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
 def _check(manifest: Manifest, result: ResultRecord, beads: Thetas, plain: ResultRecord | None) -> None:
     expected = (result.string.beads, manifest.size)
     if tuple(beads.shape) != expected:
@@ -222,19 +200,5 @@ def _measured_on(manifest: Manifest, result: ResultRecord) -> str:
     )
 
 
-def _plain_figure(figure: go.Figure) -> dict[str, object]:
-    """A figure as JSON's own types, without its template: the page holds both templates once."""
-    figure.update_layout(template=None)
-    plain_figure: dict[str, object] = json.loads(figure.to_json())
-    return plain_figure
-
-
-_pages = Environment(
-    loader=PackageLoader("weightstring.report", ""),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_pages.filters |= {"number": number, "plain": plain}
+_pages = templates()
 _pages.tests["over"] = is_over

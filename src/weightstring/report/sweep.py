@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from weightstring.arrays import finite_or_none
-from weightstring.errors import InvalidRun
 from weightstring.report.figures import theme
-from weightstring.report.page import BARRIERS, number, plain
+from weightstring.report.html import figure_data, number, templates, write_page
+from weightstring.report.page import BARRIERS
 from weightstring.report.sweep_chart import Chart, plural, prefix, shown
 from weightstring.report.sweep_command import repeating
 from weightstring.report.sweep_data import Swept, read_sweep, summary_csv
@@ -30,7 +28,6 @@ from weightstring.report.sweep_thresholds import (
     share_chart,
     threshold_title,
 )
-from weightstring.store import replace_file
 from weightstring.sweeps.table import as_csv
 
 ROWS = 500
@@ -59,13 +56,7 @@ def write_sweep_report(sweep_dir: str | os.PathLike[str], out: str | os.PathLike
         InvalidRun: there is no sweep, not one pair is finished, a file is damaged, or ``out`` cannot be written.
     """
     path = Path(out) if out is not None else Path(sweep_dir) / "report.html"
-    page = render_sweep(read_sweep(sweep_dir))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, page.encode())
-    except OSError as problem:
-        raise InvalidRun(f"{path}: cannot be written: {problem.strerror}") from None
-    return path
+    return write_page(path, render_sweep(read_sweep(sweep_dir)))
 
 
 def render_sweep(swept: Swept) -> str:
@@ -76,7 +67,7 @@ def render_sweep(swept: Swept) -> str:
     """
     panels = panels_of(swept)
     figures: dict[str, Any] = {
-        "panels": {panel.name: [_plain_figure(chart) for chart in panel.charts] for panel in panels},
+        "panels": {panel.name: [figure_data(chart_figure(chart)) for chart in panel.charts] for panel in panels},
         "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
     }
     return _pages.get_template("sweep.html").render(
@@ -149,14 +140,6 @@ def _task(swept: Swept) -> str:
     return ", ".join(filter(None, names)) or "Problems built in Python"
 
 
-def _plain_figure(chart: Chart) -> dict[str, Any]:
-    """A figure as JSON's own types, without its template: the page holds both templates once."""
-    figure = chart_figure(chart)
-    figure.update_layout(template=None)
-    plain_figure: dict[str, Any] = json.loads(figure.to_json())
-    return plain_figure
-
-
 def _data_uri(text: str) -> str:
     """A file inside a link."""
     return f"data:text/csv;charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"
@@ -167,12 +150,6 @@ def _finite(value: float, digits: int = 4) -> Markup:
     return number(finite_or_none(value), digits)
 
 
-_pages = Environment(
-    loader=PackageLoader("weightstring.report", ""),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_pages.filters |= {"finite": _finite, "number": number, "plain": plain}
+_pages = templates()
+_pages.filters["finite"] = _finite
 _pages.tests["known"] = lambda value: not math.isnan(value)

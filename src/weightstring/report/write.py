@@ -7,9 +7,10 @@ from pathlib import Path
 
 from weightstring.errors import InvalidRun
 from weightstring.report.evolution import read_evolution
+from weightstring.report.html import write_page
 from weightstring.report.page import render
 from weightstring.result import certificate_in
-from weightstring.store import ResultRecord, RunDirectory, replace_file
+from weightstring.store import ResultRecord, RunDirectory
 from weightstring.store.records import AlignmentRecord, Manifest
 
 
@@ -34,12 +35,7 @@ def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None
     certificate, plane = certificate_in(directory, beads), directory.plane_record()
     evolution = read_evolution(directory, manifest, result, beads)
     page = render(manifest, result, beads, certificate, alignment, plain, evolution, plane)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, page.encode())
-    except OSError as problem:
-        raise InvalidRun(f"{path}: cannot be written: {problem.strerror}") from None
-    return path
+    return write_page(path, page)
 
 
 def _plain(directory: RunDirectory, manifest: Manifest, alignment: AlignmentRecord | None) -> ResultRecord | None:

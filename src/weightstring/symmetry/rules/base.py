@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -103,11 +102,6 @@ def labels_in(value: Any) -> list[Label]:
 def is_fixed(label: Label) -> bool:
     """Whether nothing in a tensor moves."""
     return all(cell.fixed for axis in label.axes for cell, _ in factors(axis))
-
-
-def volume(sizes: Sequence[int]) -> int:
-    """The product of sizes."""
-    return math.prod(sizes)
 
 
 def node_name(node: Node) -> str:

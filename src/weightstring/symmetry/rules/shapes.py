@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from weightstring.symmetry.axes import Axis, Label, factors, size_of
-from weightstring.symmetry.rules.base import Call, Labels, Rule, labels_in, volume
+from weightstring.symmetry.rules.base import Call, Labels, Rule, labels_in
 
 
 def view(call: Call) -> Labels:
@@ -19,7 +21,7 @@ def view(call: Call) -> Labels:
         end = taken + 1
         stop = start
         while True:
-            have, want = volume(sizes[start:stop]), volume(wanted[taken:end])
+            have, want = math.prod(sizes[start:stop]), math.prod(wanted[taken:end])
             if have == want:
                 break
             if have < want and stop < len(sizes):
