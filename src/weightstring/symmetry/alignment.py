@@ -160,20 +160,7 @@ def align(
     _check(problem, a, b, by, methods, restarts, symmetry)
     methods = _possible(problem, methods, symmetry)
     symmetry = symmetry or find(problem)
-    groups = Groups(symmetry.permutations.groups, signed_groups(symmetry) if rescale else frozenset())
-    # In copies that do not depend on how units are scaled they can be compared.
-    paired = [same_units(symmetry)[name] for name in signed_groups(symmetry)]
-    one, other = (canonical(symmetry, theta, paired)(theta.to(torch.float64)) for theta in (a, b))
-    weights = _parameter_pairs(symmetry, one.to(a), other.to(b))
-    moves = [("none", Move(symmetry))]
-    if "weights" in methods:
-        moves.append(("weights", as_move(symmetry, _by_weights(weights, groups, restarts, seed))))
-    activations: list[Pair] = []
-    if "activations" in methods:
-        activations = recorded(problem, symmetry, (one.to(a), other.to(b)))
-        # Units that no layer with weights returns, such as those between two layers of an LSTM, by their weights.
-        found = match(weights, groups, given=match(activations, groups))
-        moves.append(("activations", as_move(symmetry, found)))
+    moves, activations = _matched(problem, symmetry, a, b, methods, rescale, restarts, seed)
     quick = problem.screening or problem
     tried = [
         (Candidate(method, bool(move.factors), Segment(a, move(b)).length, _barrier(quick, a, move(b))), move)
@@ -205,6 +192,35 @@ def align(
         {name: (before[name], after[name]) for name in before},
         time.perf_counter() - started,
     )
+
+
+def _matched(
+    problem: ModuleProblem,
+    symmetry: Symmetry,
+    a: Theta,
+    b: Theta,
+    methods: Collection[str],
+    rescale: bool,
+    restarts: int,
+    seed: int,
+) -> tuple[list[tuple[str, Move]], list[Pair]]:
+    """What each method finds, the model as it is first; and the activations, where they were observed."""
+    signed = signed_groups(symmetry)
+    groups = Groups(symmetry.permutations.groups, signed if rescale else frozenset())
+    # In copies that do not depend on how units are scaled they can be compared.
+    paired = [same_units(symmetry)[name] for name in signed]
+    one, other = (canonical(symmetry, theta, paired)(theta.to(torch.float64)) for theta in (a, b))
+    weights = _parameter_pairs(symmetry, one.to(a), other.to(b))
+    moves = [("none", Move(symmetry))]
+    if "weights" in methods:
+        moves.append(("weights", as_move(symmetry, _by_weights(weights, groups, restarts, seed))))
+    activations: list[Pair] = []
+    if "activations" in methods:
+        activations = recorded(problem, symmetry, (one.to(a), other.to(b)))
+        # Units that no layer with weights returns, such as those between two layers of an LSTM, by their weights.
+        found = match(weights, groups, given=match(activations, groups))
+        moves.append(("activations", as_move(symmetry, found)))
+    return moves, activations
 
 
 def _possible(problem: ModuleProblem, methods: Collection[str], symmetry: Symmetry | None) -> Collection[str]:
