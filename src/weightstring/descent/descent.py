@@ -180,6 +180,7 @@ class Descents:
         self._optimizers = Optimizers(recipe)
         self._queue: deque[tuple[int, Start]] = deque()
         self._cohorts: list[_Cohort] = []
+        self._whole: Thetas | None = None
         self._added = 0
         self._finished = 0
 
@@ -226,6 +227,7 @@ class Descents:
             for cohort in cohorts:
                 self._optimizers.add(cohort.leaf, cohort.rate)
             self._cohorts.extend(cohorts)
+            self._whole = None
             finished |= self._check(cohorts)
         return finished
 
@@ -260,6 +262,7 @@ class Descents:
     def _keep(self, cohort: _Cohort, rows: Sequence[int]) -> None:
         if len(rows) == len(cohort.watches):
             return
+        self._whole = None
         if rows:
             cohort.leaf = self._optimizers.keep(cohort.leaf, rows)
         else:
@@ -273,22 +276,31 @@ class Descents:
 
     def _step(self) -> None:
         rows = [minibatches.draw() for cohort in self._cohorts for minibatches in cohort.rows]
-        thetas = [cohort.thetas for cohort in self._cohorts]
         for cohort in self._cohorts:
             cohort.leaf.grad = None  # that of the last step must not take memory beside the next
-        gradients = self._problem.gradient(_together(thetas), torch.stack(rows) if rows else None).gradients
+        gradients = self._problem.gradient(self._thetas(), torch.stack(rows) if rows else None).gradients
+        counts = [len(cohort.watches) for cohort in self._cohorts]
         if any(cohort.tethers for cohort in self._cohorts):
-            parts = torch.split(gradients, [len(theta) for theta in thetas])
+            parts = torch.split(gradients, counts)
             gradients = torch.cat([c.directed(part) for c, part in zip(self._cohorts, parts, strict=True)])
         if self._recipe.clip is not None:
             norms = gradients.norm(dim=1, keepdim=True)
             gradients = gradients * (self._recipe.clip / norms).clamp(max=1)
-        for cohort, part in zip(self._cohorts, torch.split(gradients, [len(theta) for theta in thetas]), strict=True):
+        for cohort, part in zip(self._cohorts, torch.split(gradients, counts), strict=True):
             cohort.leaf.grad = part.view_as(cohort.leaf)
             cohort.steps += 1
         self._optimizers.step()
         for cohort in self._cohorts:
             cohort.place()
+
+    def _thetas(self) -> Thetas:
+        """All models (B, P), which the leaves are parts of: gathered when some join or leave, not at every step."""
+        if self._whole is None:
+            self._whole = _together([cohort.thetas for cohort in self._cohorts])
+            parts = torch.split(self._whole, [len(cohort.watches) for cohort in self._cohorts])
+            for cohort, part in zip(self._cohorts, parts, strict=True):
+                cohort.leaf.data = part.view_as(cohort.leaf)
+        return self._whole
 
 
 def _together(parts: Sequence[Tensor]) -> Tensor:

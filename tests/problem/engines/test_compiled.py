@@ -44,7 +44,7 @@ def off(one, other):
 found = {}
 for name in PROBLEMS:
     problem = problem_of(name, "compiled")
-    for count in (3, 64, 70):
+    for count in (3, 64, 300):
         thetas = torch.stack([problem.initial(seed) for seed in range(count)])
         rows = None if problem.batch_size is None else torch.stack([torch.randperm(50)[:8] for _ in thetas])
         compiled, measured = problem.gradient(thetas, rows), problem.measure(thetas)["loss"]
@@ -62,7 +62,21 @@ for name in PROBLEMS:
             float(beside.gradients[1].isfinite().any()),
         ]
         assert compiled.gradients.shape == thetas.shape
+        for part in (slice(1), slice(1, 3)):  # the same bits, whatever is beside them
+            alone = problem.gradient(thetas[part], None if rows is None else rows[part])
+            assert torch.equal(alone.gradients, compiled.gradients[part]), (name, count)
 print(json.dumps(found))
+"""
+
+MANY_NETWORKS = """
+torch._dynamo.config.recompile_limit = 2
+torch._dynamo.config.fail_on_recompile_limit_hit = True
+for width in (2, 3, 4, 5):
+    net = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+    problem = ModuleProblem(net, nn.MSELoss(), (x, x[:, :1]), batch_size=8, engine="compiled")
+    for count in (1, 2, 3, 40):
+        problem.gradient(torch.zeros(count, problem.size), torch.arange(8).expand(count, 8))
+print(json.dumps("made"))
 """
 
 CANNOT = """
@@ -92,6 +106,11 @@ def test_compiled_code_agrees_with_the_loop_for_any_number_of_models(tmp_path):
     for case, (*differences, finite) in found.items():
         assert max(differences) <= 1e-5, case
         assert finite == 0, case
+
+
+@pytest.mark.slow
+def test_each_network_has_code_of_its_own_made_once(tmp_path):
+    assert output_of(MANY_NETWORKS, tmp_path) == "made"
 
 
 @pytest.mark.slow

@@ -1,14 +1,14 @@
 """The stack's gradient as machine code, by torch.compile: one pass over the samples for all layers.
 
-Code is made for two numbers of models, and every call is filled up to one of them. That takes seconds
-once for each network and minibatch size; torch keeps it for later processes.
+The code is made for any number of models from two on. That takes seconds once for each network and
+minibatch size; torch keeps it for later processes.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -23,8 +23,8 @@ from weightstring.problem.engines.stacked import Stacked, flat, stacked_losses
 from weightstring.problem.functional import Criterion, Wanted
 from weightstring.protocol import Gradient
 
-FEW, MANY = 32, 256
-"""Models that code is made for: a call costs as much overhead as some dozens of tiny models take."""
+AT_ONCE = 256
+"""Models in one call: what its overhead does not count for, and caches hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,7 @@ class Compiled:
     work: Workload
     stack: Stack
     _code: Callable[[Thetas, Rows | None, Tensor, Tensor], tuple[Tensor, Tensor]] = field(init=False)
+    _made: set[int | None] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         program = _program(self.stack, self.work.computation.loss_fn)
@@ -59,19 +60,31 @@ class Compiled:
         if computation.draws or (rows is None and len(train) > computation.chunk):
             return Stacked(self.work, self.stack).gradient(thetas, rows)
 
-        size = FEW if len(thetas) <= 3 * FEW else MANY
-
         def compute(part: slice) -> Gradient:
-            return self._filled_up(thetas[part], None if rows is None else rows[part], size)
+            return self._run(thetas[part], None if rows is None else rows[part])
 
-        return gradient_in_parts(thetas, size, compute)
+        return gradient_in_parts(thetas, AT_ONCE, compute)
 
-    def _filled_up(self, thetas: Thetas, rows: Rows | None, size: int) -> Gradient:
+    def _run(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         count, train = len(thetas), self.work.train
-        with torch.no_grad(), quiet():
-            filled = _fill(thetas, size), None if rows is None else _fill(rows, size)
-            losses, gradients = self._code(*filled, flat(train), train.targets)
+        thetas, rows = thetas.contiguous(), None if rows is None else rows.contiguous()
+        if count == 1:  # for one alone, torch would make other code
+            thetas = torch.cat([thetas, thetas])
+            rows = None if rows is None else torch.cat([rows, rows])
+        each = None if rows is None else rows.shape[1]
+        with torch.no_grad(), nullcontext() if each in self._made else self._making(each, thetas, rows):
+            losses, gradients = self._code(thetas, rows, flat(train), train.targets)
         return Gradient(losses[:count].to(thetas.dtype), gradients[:count])
+
+    @contextmanager
+    def _making(self, each: int | None, thetas: Thetas, rows: Rows | None) -> Iterator[None]:
+        """The first call for so many rows each: code is made, in which the number of models is left open."""
+        for tensor in (thetas, rows):
+            if tensor is not None:
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        with quiet():
+            yield
+        self._made.add(each)
 
 
 def _program(
@@ -87,13 +100,9 @@ def _program(
         slopes, losses = grad(total, has_aux=True)(thetas, rows, inputs, targets)
         return losses, slopes
 
+    # torch counts what it makes of one code object, and stops at some number: each network has its own.
+    gradients.__code__ = gradients.__code__.replace()
     return gradients
-
-
-def _fill(models: Tensor, size: int) -> Tensor:
-    """Repeat the last model until there are as many as the code is made for."""
-    missing = size - len(models)
-    return torch.cat([models, models[-1:].expand(missing, -1)]) if missing else models
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.errors import InvalidModel
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import Engine, EngineName, Workload
-from weightstring.problem.engines.compiled import FEW, Compiled
+from weightstring.problem.engines.compiled import Compiled
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.stacked import Stacked
@@ -171,7 +171,7 @@ class Trial:
             agreement = self.agreement("compiled")
             if not agreement <= self.tolerance:
                 raise InvalidModel(f"it differs by {agreement:.0e}, more than rounding explains")
-            speedup = self.speedup("compiled", choice.name, FEW)
+            speedup = self.speedup("compiled", choice.name)
         except Exception as error:  # no C++ compiler, or whatever torch.compile raises
             return replace(choice, reason=f"{choice.reason}; not compiled: {first_line(error)}")
         if speedup < GAIN:
@@ -227,9 +227,9 @@ class Trial:
         pairs = zip(self._run(name), self._run("loop"), strict=True)
         return max(_relative(one, other) for one, other in pairs)
 
-    def speedup(self, name: EngineName, over: EngineName, models: int | None = None) -> float:
+    def speedup(self, name: EngineName, over: EngineName) -> float:
         """Time of one engine over that of another; one run each where that already shows it to be slower."""
-        slow, fast = (partial(self._run, engine, models) for engine in (over, name))
+        slow, fast = (partial(self._run, engine) for engine in (over, name))
         rough = _best_time(slow, repeats=1) / _best_time(fast, repeats=1)
         return rough if rough < 1 / (2 * GAIN) else _best_time(slow) / _best_time(fast)
 
