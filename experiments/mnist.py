@@ -14,7 +14,7 @@ from harness import options, swept
 import weightstring as ws
 from weightstring.tasks import load_task
 
-SETTING = {"net": "cnn", "optimizer": "adam", "lr": "0.001"}
+SETTING = {"net": "cnn", "optimizer": "adam", "lr": "0.001", "train_curves": "false"}
 QUICK = {"net": "mlp", "hidden": "256-128", "train_size": "10000"}
 
 

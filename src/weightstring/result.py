@@ -73,7 +73,7 @@ class Result:
         train = "train loss"
         loss = f"{train} (no evaluation set was given)" if self.evaluation == "train" else "evaluation loss"
         both = f"larger of {loss} and {train}" if len(self.names) > 1 else loss
-        words = {"evaluate": loss, "train": train if "train_loss" in self.names else loss, "both": both}
+        words = {"evaluate": loss, "train": loss if self.evaluation == "train" else train, "both": both}
         return words.get(self.bind, self.bind)
 
     @property

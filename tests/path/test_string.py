@@ -7,11 +7,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
 
+import weightstring as ws
 from weightstring import WeightString
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path import BARRIERS, Seen, Segment, StringCurve
 from weightstring.path import segment as segment_module
+from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Ring, Spike, TwoWells, shifted
 
 SURFACE = shifted(TwoWells(size=4), torch.tensor([3.0, -2.0, 1.0, 0.5], dtype=torch.float64), lift=0.25)
@@ -245,3 +248,15 @@ def test_measuring_without_a_problem_is_refused(refused):
         string.measure()
     with refused(InvalidSetting, r"^this string has no problem"):
         _ = string.max_loss
+
+
+@pytest.mark.parametrize(("bind", "measured"), [("evaluate", ["loss"]), ("train", ["loss", "train_loss"])])
+def test_the_training_set_is_left_out_of_the_curve_where_the_problem_says_so(tmp_path, bind, measured):
+    x = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    data = (x, x[:, :1])
+    problem = ModuleProblem(nn.Linear(2, 1), nn.MSELoss(), data, evaluate=data, train_curves=False)
+    assert problem.quantities == ("loss", "train_loss")
+    result = ws.connect(problem, problem.initial(0), problem.initial(1), bind=bind, store=tmp_path / "run")
+    assert sorted(result.string.curve.values) == measured
+    page = ws.write_report(tmp_path / "run").read_text()
+    assert "The evaluation set is the training set" not in page

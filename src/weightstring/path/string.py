@@ -148,7 +148,8 @@ class WeightString:
     def measure(self, on_chunk: Callable[[], None] = lambda: None) -> StringCurve:
         """Measure every quantity along the string: on a grid on each segment and at its peaks.
 
-        The peaks are those that a search saw; without one, those of the evaluation loss are located.
+        The peaks are those that a search saw; without one, those of the evaluation loss are located. A problem
+        with ``curve_quantities`` has only those measured, and what the search held the string to.
 
         Args:
             on_chunk: called after every batch of measurements; it may raise.
@@ -175,14 +176,17 @@ class WeightString:
 
     def _measure_all(self, points: list[tuple[int, float]], on_chunk: Callable[[], None]) -> StringCurve:
         problem, segments = self._required_problem(), self.segments
-        values: dict[str, list[float]] = {name: [] for name in problem.quantities}
+        held = () if self._seen is None else self._seen.names
+        shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
+        names = [name for name in problem.quantities if name in shown or name in held]
+        values: dict[str, list[float]] = {name: [] for name in names}
         for chunk in self._chunks(points):
-            for name, measured in self._measure_chunk(chunk).items():
+            for name, measured in self._measure_chunk(chunk, names).items():
                 values[name].extend(measured.tolist())
             on_chunk()
         if self._seen is not None and len(self._seen.names) == 1:
             # The same models, but other batches: rounding must not put a bead over the threshold it was held to.
-            known, (name,) = self._seen.heights, self._seen.names
+            known, (name,) = self._seen.heights, held
             values[name] = [known[i].get(t, value) for (i, t), value in zip(points, values[name], strict=True)]
         lengths = [segment.length for segment in segments]
         total = math.fsum(lengths)
@@ -205,15 +209,13 @@ class WeightString:
             whole = list(group)
             yield from (whole[start : start + rows] for start in range(0, len(whole), rows))
 
-    def _measure_chunk(self, points: Sequence[tuple[int, float]]) -> dict[str, Values]:
+    def _measure_chunk(self, points: Sequence[tuple[int, float]], names: Sequence[str]) -> dict[str, Values]:
         problem, segment = self._required_problem(), Segment(*self._beads[points[0][0] : points[0][0] + 2])
         ts = [t for _, t in points]
         if isinstance(problem, Along) and problem.shares_along and not {0, 1} & set(ts):
-            return problem.measure_along(
-                segment.a, segment.b, torch.tensor(ts, dtype=torch.float64), problem.quantities
-            )
+            return problem.measure_along(segment.a, segment.b, torch.tensor(ts, dtype=torch.float64), names)
         thetas = torch.stack([Segment(*self._beads[i : i + 2]).point(t) for i, t in points])
-        return problem.measure(thetas, problem.quantities)
+        return problem.measure(thetas, names)
 
     @property
     def max_loss(self) -> float:

@@ -68,6 +68,8 @@ class ModuleProblem:
         training_step: ``training_step(net, inputs, targets)`` returns the mean loss of a minibatch, in place
             of ``loss_fn(net(inputs), targets)``: for augmentation, autocast or further terms of the loss. It
             may draw from torch's generators; the level of a descent is measured on ``loss_fn`` all the same.
+        train_curves: measure the training set along a finished string too; False where that many passes over it
+            would take longer than the search.
 
     Raises:
         InvalidModel: the module cannot be used as it is.
@@ -100,6 +102,7 @@ class ModuleProblem:
         engine: str = "auto",
         initialise: Callable[[nn.Module], None] | None = None,
         training_step: TrainingStep | None = None,
+        train_curves: bool = True,
     ) -> None:
         metrics = {} if metrics is None else metrics
         recipe = Recipe() if recipe is None else recipe
@@ -117,6 +120,7 @@ class ModuleProblem:
             name: read(source, name, self.dtype, self._device) for name, source in sources.items() if source is not None
         }
         self._train = self._data["train"]
+        self._train_curves = train_curves
         self._sets = by_prefix(self._data)
         self._batch_size = None if batch_size is None else min(batch_size, len(self._train))
         self._buffers = resolve(buffers, self._net)
@@ -166,6 +170,11 @@ class ModuleProblem:
     def quantities(self) -> tuple[str, ...]:
         """``loss`` and the metrics on the evaluation set, then on the others with a prefix."""
         return tuple(prefix + name for prefix in self._sets for name in self._criteria)
+
+    @property
+    def curve_quantities(self) -> tuple[str, ...]:
+        """What is measured along a finished string beside what the threshold binds."""
+        return tuple(name for name in self.quantities if self._train_curves or not name.startswith("train_"))
 
     @property
     def evaluation(self) -> str:

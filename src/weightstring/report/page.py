@@ -195,9 +195,7 @@ def _check(manifest: Manifest, result: ResultRecord, beads: Thetas, plain: Resul
 def _measured_on(manifest: Manifest, result: ResultRecord) -> str:
     if not manifest.parameters:
         return ""  # an analytic surface is measured on no data
-    return (
-        "evaluation" if result.evaluation == "evaluate" and "train_loss" in result.string.curve.values else "training"
-    )
+    return "evaluation" if result.evaluation == "evaluate" else "training"
 
 
 _pages = templates()

@@ -30,6 +30,7 @@ def mnist(
     batch_size: int = 128,
     optimizer: str = "adam",
     lr: float = 1e-3,
+    train_curves: bool = True,
     data: Path | None = None,
 ) -> ModuleProblem:
     """Handwritten digits (Section V.B), cross-entropy, and the error rate as metric.
@@ -47,6 +48,7 @@ def mnist(
         batch_size: images in a minibatch.
         optimizer: ``adam``, or another of torch.optim.
         lr: its learning rate.
+        train_curves: measure the training images along a finished string too.
         data: directory with the files; None: the one that $WEIGHTSTRING_DATA names.
 
     Raises:
@@ -58,7 +60,9 @@ def mnist(
     weightstring.errors.InvalidData: mnist: there is no train-images-idx3-ubyte.gz in nowhere/mnist, ...
     """
     recipe = Recipe(optimizer, {"lr": lr})
-    return _problem(IMAGE_SETS["mnist"], net, hidden, train_size, test_size, data_seed, batch_size, recipe, data)
+    return _problem(
+        IMAGE_SETS["mnist"], net, hidden, train_size, test_size, data_seed, batch_size, recipe, train_curves, data
+    )
 
 
 def fashion_mnist(
@@ -70,6 +74,7 @@ def fashion_mnist(
     batch_size: int = 128,
     optimizer: str = "adam",
     lr: float = 1e-3,
+    train_curves: bool = True,
     data: Path | None = None,
 ) -> ModuleProblem:
     """Articles of clothing: as :func:`mnist` in every option, and harder.
@@ -84,7 +89,16 @@ def fashion_mnist(
     """
     recipe = Recipe(optimizer, {"lr": lr})
     return _problem(
-        IMAGE_SETS["fashion-mnist"], net, hidden, train_size, test_size, data_seed, batch_size, recipe, data
+        IMAGE_SETS["fashion-mnist"],
+        net,
+        hidden,
+        train_size,
+        test_size,
+        data_seed,
+        batch_size,
+        recipe,
+        train_curves,
+        data,
     )
 
 
@@ -97,6 +111,7 @@ def _problem(
     data_seed: int,
     batch_size: int,
     recipe: Recipe,
+    train_curves: bool,
     data: Path | None,
 ) -> ModuleProblem:
     choose(images.name, "net", net, ["mlp", *CONVOLUTIONAL])
@@ -113,6 +128,7 @@ def _problem(
         metrics={"error": error_rate},
         batch_size=batch_size,
         recipe=recipe,
+        train_curves=train_curves,
     )
 
 
