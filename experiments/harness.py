@@ -22,14 +22,19 @@ from weightstring.sweeps.trivial import trivial_levels
 RESULTS = Path(__file__).parent / "results"
 
 
-def options(description: str, pairs: int) -> argparse.Namespace:
-    """The options that all have."""
+def described(description: str, pairs: int) -> argparse.ArgumentParser:
+    """A parser of the options that all have."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=pairs, help="at each threshold (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="directory or file of the task's data")
     parser.add_argument("--store", type=Path, help="keep the runs here, to resume and to look at")
     parser.add_argument("--quick", action="store_true", help="a small version, whose results are not kept")
-    return parser.parse_args()
+    return parser
+
+
+def options(description: str, pairs: int) -> argparse.Namespace:
+    """The options that all have."""
+    return described(description, pairs).parse_args()
 
 
 def swept(

@@ -446,9 +446,6 @@ def test_the_command_line_writes_a_sweeps_page_and_figures(
     assert all(Path(line).exists() for line in lines)
     assert len(lines) == 31
     run = next(real.glob("runs/*/*/pair-0000"))
-    with pytest.raises(SystemExit, match="2"):
-        main(["report", str(run), "--figures", str(tmp_path)])
-    assert re.search("--figures: .* is no sweep", capsys.readouterr().err)
     with pytest.raises(SystemExit, match="0"):
         main(["report", str(run), "--out", str(tmp_path / "run.html")])
     assert "Largest sampled loss" in (tmp_path / "run.html").read_text()

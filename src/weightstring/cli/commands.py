@@ -29,6 +29,7 @@ from weightstring.protocol import Recipe
 from weightstring.report import write_report
 from weightstring.report.sweep import write_sweep_report
 from weightstring.report.sweep_export import export_figures
+from weightstring.report.write import export_run_figures
 from weightstring.result import Result, load
 from weightstring.search import Budget, MaxBeads, MaxSteps, Processes, Shortened, StopRule, Strategy
 from weightstring.search.stopping import stop_from_plain
@@ -193,7 +194,7 @@ def show(options: Namespace) -> int:
 
 
 def report(options: Namespace) -> int:
-    """Write the page of a run or of a sweep, and the sweep's figures as files."""
+    """Write the page of a run or of a sweep, and its figures as files."""
     if SweepDirectory(Path(options.run)).exists:
         if options.plane is not None:
             raise InvalidSetting(
@@ -203,13 +204,13 @@ def report(options: Namespace) -> int:
         if options.figures is not None:
             print(*export_figures(options.run, options.figures), sep="\n")
         return DONE
-    if options.figures is not None:
-        raise InvalidSetting(f"--figures: {options.run} is no sweep (no sweep.json); a run has its figures in its page")
     if options.plane is not None:
         from weightstring.cli.planes import measure_plane  # a module that needs this one
 
         measure_plane(options.run, options.plane)
     print(write_report(options.run, options.out))
+    if options.figures is not None:
+        print(*export_run_figures(options.run, options.figures), sep="\n")
     return DONE
 
 

@@ -171,7 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="measure the loss at N × N points around a run's string for its page (default: 31)",
     )
-    report.add_argument("--figures", metavar="DIR", help="a sweep's figures as SVG, PDF and PNG too (needs matplotlib)")
+    report.add_argument("--figures", metavar="DIR", help="its figures as SVG, PDF and PNG too (needs matplotlib)")
 
     add_certify(commands.add_parser("certify", help="prove how high the loss is at most on a run's whole string"))
     verify = commands.add_parser("verify", help="check a run's certificate again, by other means")

@@ -6,10 +6,6 @@ policy forbids any request) and a pure function of its arguments: the same run g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
-
-import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -17,21 +13,11 @@ from weightstring.arrays import Thetas
 from weightstring.certification import Certificate
 from weightstring.errors import InvalidRun
 from weightstring.path.outcome import ADVICE
-from weightstring.report import branching
-from weightstring.report.alignment import FEW, MOST, both_figure, correlation_figure, group_rows, overall
-from weightstring.report.evolution import Evolution, evolution_figure
-from weightstring.report.figures import (
-    draw_certified,
-    loss_figure,
-    metrics,
-    quantity_label,
-    split_quantity,
-    string_figure,
-    theme,
-)
-from weightstring.report.history import depth_figure
+from weightstring.report.alignment import FEW, MOST, group_rows, overall
+from weightstring.report.evolution import Evolution
+from weightstring.report.figures import metrics, theme
 from weightstring.report.html import figure_data, templates
-from weightstring.report.plane import draw_plane
+from weightstring.report.recorded import Recorded, figures_of
 from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
 
 BARRIERS = {
@@ -71,34 +57,11 @@ def render(
     Raises:
         InvalidRun: they do not belong to one run, or the outcome is of an unknown kind.
     """
+    run = Recorded(manifest, result, beads, certificate, alignment, plain, evolution, plane)
     _check(manifest, result, beads, plain if alignment else None)
-    curve, bound = result.string.curve, bound_quantities(result)
-    measured_on = _measured_on(manifest, result)
-    labels = {name: quantity_label(name, curve.values, measured_on) for name in curve.values}
-    loss_figures = [
-        loss_figure(curve, name, threshold=result.threshold, bound=bound, measured_on=measured_on)
-        for name in metrics(curve)
-    ]
-    if certificate is not None:
-        _draw_bound(loss_figures, metrics(curve), certificate, result)
-    figures: dict[str, object] = {
-        "loss": [figure_data(figure) for figure in loss_figures],
-        "string": figure_data(string_figure(curve, beads)),
-        "depth": figure_data(depth_figure(result.rounds, result.threshold)),
-        "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
-    }
-    held = "larger of " * (len(bound) > 1) + " and ".join(labels[name] for name in bound)
-    if evolution is not None:
-        figures["evolution"] = figure_data(evolution_figure(evolution, held))
-        if evolution.branches:
-            figures["branching"] = figure_data(branching.branching_figure(evolution.branches, held))
-    if plane is not None:
-        figures["plane"] = figure_data(draw_plane(plane, result.threshold, held))
-    if alignment is not None:
-        correlation = correlation_figure(alignment)
-        figures["correlation"] = figure_data(correlation) if correlation is not None else None
-        figures["both"] = figure_data(both_figure(result, plain, held)) if plain is not None else None
-    sampled = list(zip(*(curve.values[name] for name in bound), strict=True))
+    curve, labels = result.string.curve, run.labels
+    figures = _figures(run)
+    sampled = list(zip(*(curve.values[name] for name in run.bound), strict=True))
     return _pages.get_template("page.html").render(
         manifest=manifest,
         result=result,
@@ -107,7 +70,7 @@ def render(
         kind=result.outcome.kind,
         advice=ADVICE[result.outcome.reason] if result.outcome.reason else None,
         evidence=result.outcome.evidence,
-        bound=[labels[name] for name in bound],
+        bound=[labels[name] for name in run.bound],
         labels=labels,
         metrics=metrics(curve),
         barriers=[(name, result.string.barriers[name], text) for name, text in BARRIERS.items()],
@@ -121,47 +84,20 @@ def render(
         correlation=overall(alignment) if alignment is not None else None,
         evolution=evolution,
         plane=plane,
-        held=held,
+        held=run.held,
         few=FEW,
         most=MOST,
         plotly=Markup(get_plotlyjs()),
     )
 
 
-def _draw_bound(figures: list[go.Figure], names: Sequence[str], certificate: Certificate, result: ResultRecord) -> None:
-    curve = result.string.curve
-    metric = split_quantity(certificate.quantity, curve.values)[1]
-    if metric not in names:
-        return
-    lengths = [segment.length for segment in result.string.segments]
-    whole = sum(lengths) or 1.0
-    starts = [before / whole for before in accumulate(lengths, initial=0.0)]
-    draw_certified(
-        figures[names.index(metric)],
-        [
-            (
-                starts[p.segment] + p.low * lengths[p.segment] / whole,
-                starts[p.segment] + p.high * lengths[p.segment] / whole,
-                p.bound,
-            )
-            for p in certificate.partition
-        ],
-        (curve.s, curve.values[certificate.quantity]),
-    )
-
-
-def bound_quantities(result: ResultRecord) -> tuple[str, ...]:
-    """Names of the measured quantities that the threshold binds, as they are called in the curve.
-
-    Raises:
-        InvalidRun: the curve does not hold what the threshold binds.
-    """
-    known = result.string.curve.values
-    if not known.keys() >= set(result.names):
-        raise InvalidRun(
-            f"the threshold binds {result.bind!r}, but the curve holds {', '.join(known)}; measure the string again"
-        )
-    return result.names
+def _figures(run: Recorded) -> dict[str, object]:
+    """What the page draws, by the names it knows: those along the string are one figure with a switch."""
+    data = {name: figure_data(figure) for name, figure in figures_of(run).items()}
+    along = [data.pop(f"along-{name}") for name in metrics(run.result.string.curve)]
+    themes = {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")}
+    absent = {"correlation": None, "both": None} if run.alignment is not None else {}
+    return {"loss": along, "themes": themes, **absent, **data}
 
 
 def is_over(value: float | None, threshold: float) -> bool:
@@ -190,12 +126,6 @@ def _check(manifest: Manifest, result: ResultRecord, beads: Thetas, plain: Resul
             f"the search without alignment binds {plain.bind!r}, the run binds {result.bind!r}; "
             "pass the two results of one run"
         )
-
-
-def _measured_on(manifest: Manifest, result: ResultRecord) -> str:
-    if not manifest.parameters:
-        return ""  # an analytic surface is measured on no data
-    return "evaluation" if result.evaluation == "evaluate" else "training"
 
 
 _pages = templates()

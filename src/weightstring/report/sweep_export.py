@@ -1,4 +1,4 @@
-"""The figures of a sweep as files for a paper: SVG, PDF and PNG, drawn by matplotlib."""
+"""The figures of a sweep as files for a paper."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weightstring.errors import InvalidSetting, StoreFailed
 from weightstring.report.figures import NOT_FINITE, THRESHOLD
+from weightstring.report.files import DASHES, SIZE, write_figures
 from weightstring.report.sweep import panels_of
 from weightstring.report.sweep_chart import Chart, Series, ticks
 from weightstring.report.sweep_data import read_sweep
@@ -20,24 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-KINDS = ("svg", "pdf", "png")
-SIZE = (6.0, 3.9)
-"""Inches: the width of a text column."""
-DPI = 200
-DASHES = {"solid": "-", "dash": "--", "dashdot": "-.", "dot": ":"}
 SYMBOLS = {
     "circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v", "star": "*",
     "pentagon": "p", "hexagon": "h",
 }  # fmt: skip
-# Neither the time nor a random name: the same sweep gives the same bytes. A dollar in a variant's name is a dollar.
-SETTINGS: Any = {
-    "svg.hashsalt": "weightstring",
-    "text.parse_math": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "font.size": 9.0,
-}
-UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 
 
 def export_figures(sweep_dir: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:
@@ -55,27 +41,8 @@ def export_figures(sweep_dir: str | os.PathLike[str], folder: str | os.PathLike[
         InvalidRun: there is no sweep, not one pair is finished, or a file is damaged.
         StoreFailed: the disk refuses.
     """
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise InvalidSetting(
-            'figures as files need matplotlib, which is not installed: pip install "weightstring[figures]"'
-        ) from None
-    target, written = Path(folder), []
-    panels = panels_of(read_sweep(sweep_dir))
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with mpl.rc_context():
-            mpl.rcdefaults()  # whatever the user's own style file says
-            mpl.rcParams.update(SETTINGS)
-            for chart in (chart for panel in panels for chart in panel.charts):
-                figure = drawn(chart)
-                for kind in KINDS:
-                    written.append(target / f"{chart.name}.{kind}")
-                    figure.savefig(written[-1], dpi=DPI, metadata=UNDATED[kind])
-    except OSError as problem:
-        raise StoreFailed(f"{target}: cannot be written: {problem.strerror}; give --figures another folder") from None
-    return written
+    charts = [chart for panel in panels_of(read_sweep(sweep_dir)) for chart in panel.charts]
+    return write_figures(folder, lambda: ((chart.name, drawn(chart)) for chart in charts))
 
 
 def drawn(chart: Chart) -> Figure:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from weightstring.report.figures import LOG_RATIO, bead_rows
-from weightstring.report.page import bound_quantities
+from weightstring.report.recorded import bound_quantities
 from weightstring.report.sweep_chart import Chart, Series, counts, mean_line, number_words, plural, shown, spread
 from weightstring.report.sweep_data import Swept
 from weightstring.store.records import ResultRecord

@@ -1,17 +1,15 @@
-"""From a run directory to its page."""
+"""From a run directory to its page, and to its figures as files."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from weightstring.errors import InvalidRun
-from weightstring.report.evolution import read_evolution
+from weightstring.report.files import write_figures
 from weightstring.report.html import write_page
 from weightstring.report.page import render
-from weightstring.result import certificate_in
-from weightstring.store import ResultRecord, RunDirectory
-from weightstring.store.records import AlignmentRecord, Manifest
+from weightstring.report.recorded import figures_of, read_run
+from weightstring.report.static import drawn
 
 
 def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
@@ -27,25 +25,24 @@ def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None
     Raises:
         InvalidRun: there is no finished run, it is damaged, or ``out`` cannot be written.
     """
-    directory = RunDirectory(run)
-    path = Path(out) if out is not None else directory.path / "report.html"
-    manifest, beads, alignment = directory.manifest(), directory.string(), directory.alignment()
-    plain = _plain(directory.plain, manifest, alignment)
-    result = directory.result()
-    certificate, plane = certificate_in(directory, beads), directory.plane_record()
-    evolution = read_evolution(directory, manifest, result, beads)
-    page = render(manifest, result, beads, certificate, alignment, plain, evolution, plane)
-    return write_page(path, page)
+    path = Path(out) if out is not None else Path(run) / "report.html"
+    return write_page(path, render(*read_run(run)))
 
 
-def _plain(directory: RunDirectory, manifest: Manifest, alignment: AlignmentRecord | None) -> ResultRecord | None:
-    """The result of the search without alignment, if there is one.
+def export_run_figures(run: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:
+    """Write every figure of a finished run's page as SVG, PDF and PNG; of the evolution the last step.
+
+    Args:
+        run: the run directory.
+        folder: where to; made if it is not there.
+
+    Returns:
+        The files, three a figure.
 
     Raises:
-        InvalidRun: it is damaged, or lies between other models than those that were given.
+        InvalidSetting: matplotlib is not installed.
+        InvalidRun: there is no finished run, or it is damaged.
+        StoreFailed: the disk refuses.
     """
-    if alignment is None or not directory.finished:
-        return None
-    if directory.manifest().ends != (manifest.ends[0], alignment.original):
-        raise InvalidRun(f"{directory.path}: not a run between the models that were aligned; move it elsewhere")
-    return directory.result()
+    figures = figures_of(read_run(run))
+    return write_figures(folder, lambda: ((name, drawn(figure)) for name, figure in figures.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from weightstring.protocol import Recipe
 from weightstring.randomness import generator
 from weightstring.tasks.files import Labelled, read_images
 from weightstring.tasks.metrics import error_rate
-from weightstring.tasks.networks import CLASSES, cnn, mlp, resnet, small_cnn
+from weightstring.tasks.networks import CLASSES, cnn, draw_normal, mlp, resnet, small_cnn
 from weightstring.tasks.options import choose
 from weightstring.tasks.published import IMAGE_SETS, ImageSet
 
@@ -30,6 +31,7 @@ def mnist(
     batch_size: int = 128,
     optimizer: str = "adam",
     lr: float = 1e-3,
+    first_weights: float = 0.0,
     train_curves: bool = True,
     data: Path | None = None,
 ) -> ModuleProblem:
@@ -48,6 +50,8 @@ def mnist(
         batch_size: images in a minibatch.
         optimizer: ``adam``, or another of torch.optim.
         lr: its learning rate.
+        first_weights: their standard deviation in a random network, for ``mlp``, ``small-cnn`` and ``cnn``; 0: as
+            PyTorch draws them.
         train_curves: measure the training images along a finished string too.
         data: directory with the files; None: the one that $WEIGHTSTRING_DATA names.
 
@@ -61,7 +65,17 @@ def mnist(
     """
     recipe = Recipe(optimizer, {"lr": lr})
     return _problem(
-        IMAGE_SETS["mnist"], net, hidden, train_size, test_size, data_seed, batch_size, recipe, train_curves, data
+        IMAGE_SETS["mnist"],
+        net,
+        hidden,
+        train_size,
+        test_size,
+        data_seed,
+        batch_size,
+        recipe,
+        first_weights,
+        train_curves,
+        data,
     )
 
 
@@ -74,6 +88,7 @@ def fashion_mnist(
     batch_size: int = 128,
     optimizer: str = "adam",
     lr: float = 1e-3,
+    first_weights: float = 0.0,
     train_curves: bool = True,
     data: Path | None = None,
 ) -> ModuleProblem:
@@ -97,6 +112,7 @@ def fashion_mnist(
         data_seed,
         batch_size,
         recipe,
+        first_weights,
         train_curves,
         data,
     )
@@ -111,11 +127,16 @@ def _problem(
     data_seed: int,
     batch_size: int,
     recipe: Recipe,
+    first_weights: float,
     train_curves: bool,
     data: Path | None,
 ) -> ModuleProblem:
     choose(images.name, "net", net, ["mlp", *CONVOLUTIONAL])
     widths = _widths(images, hidden)
+    if first_weights < 0 or (first_weights and net == "resnet"):
+        raise InvalidSetting(
+            f"{images.name}: first_weights={first_weights:g}: a deviation > 0 of a network without BatchNorm"
+        )
     found = read_images(images, data)
     flat = net == "mlp"
     train = _examples(images, found.train, "train_size", train_size, data_seed, flat)
@@ -128,6 +149,7 @@ def _problem(
         metrics={"error": error_rate},
         batch_size=batch_size,
         recipe=recipe,
+        initialise=partial(draw_normal, deviation=first_weights) if first_weights else None,
         train_curves=train_curves,
     )
 
