@@ -15,7 +15,8 @@ EVIDENCE = Evidence((1, 2), (0.1, 0.2), (0.9, None), (1, 0), 3, 0.4)
 @pytest.mark.parametrize("reason", get_args(Reason))
 def test_every_reason_has_a_cause_and_a_remedy_and_says_so_in_one_line(reason):
     text = str(Unresolved(reason, EVIDENCE))
-    cause, remedy = ADVICE[reason]
+    cause, remedy = ADVICE[reason].cause, ADVICE[reason].words(aligned=False)
+    assert "align" not in ADVICE[reason].words(aligned=True)
     assert text == f"unresolved ({reason}): {cause}"
     for sentence in (cause, remedy):
         assert "\n" not in sentence

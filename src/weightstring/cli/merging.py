@@ -63,7 +63,7 @@ def opened(run: str) -> tuple[ModuleProblem, WeightString, Task]:
     if manifest.task is None:
         raise InvalidRun(
             f"{run}: begun from Python, without a task to build its problem from; "
-            f"call ws.merge, ws.certify or ws.verify with ws.load({run!r}, problem).string from there"
+            f"call ws.merge, ws.plane, ws.certify or ws.verify with ws.load({run!r}, problem).string from there"
         )
     problem = load_task(manifest.task.name, manifest.task.options)
     string = from_run(directory, problem, proof=False).string

@@ -64,7 +64,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         lowest = "" if evidence.lowest_loss is None else f"; failed descents reached {evidence.lowest_loss:.6g}"
         stuck = f"between beads {left} and {right}, ends {evidence.end_losses[0]:.6g}, {evidence.end_losses[1]:.6g}"
         depths = ", ".join("not finite" if top is None else f"{top:.4g}" for top in evidence.max_per_depth)
-        remedy = ADVICE[result.outcome.reason].remedy
+        remedy = ADVICE[result.outcome.reason].words(aligned=result.alignment is not None)
         if evidence.curvature is not None:
             facts.append(("at its maximum", str(evidence.curvature)))
         facts += [("stuck segment", stuck + lowest), ("max per depth", depths), ("what to try", remedy)]

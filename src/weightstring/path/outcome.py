@@ -15,22 +15,34 @@ Reason = Literal["depth", "beads", "steps", "time", "descent_failed", "stalled",
 
 
 class Advice(NamedTuple):
-    """What stopped an unresolved search, and what a researcher can do about it."""
+    """What stopped an unresolved search, and what a researcher can do about it.
+
+    Args:
+        cause: what stopped it.
+        remedy: what to try.
+        aligns: whether aligning the ends may help too.
+    """
 
     cause: str
     remedy: str
+    aligns: bool = False
+
+    def words(self, aligned: bool) -> str:
+        """What to try with ends that are aligned already, or not."""
+        return f"{self.remedy} Or align the ends first." if self.aligns and not aligned else self.remedy
 
 
 ADVICE: dict[Reason, Advice] = {
     "depth": Advice(
         "The search inserted beads down to its depth limit, and a segment at that depth was still over the threshold.",
-        "If its largest sampled value still fell with depth, allow a greater depth; otherwise align the ends, "
-        "try another strategy, or raise the threshold.",
+        "If its largest sampled value still fell with depth, allow a greater depth; otherwise try another "
+        "strategy, or raise the threshold.",
+        aligns=True,
     ),
     "beads": Advice(
         "The next round could have exceeded the allowance of beads, and segments were still over the threshold.",
-        "Allow more beads, or raise the threshold; if beads crowd on one segment, align the ends or try another "
-        "strategy.",
+        "Allow more beads, or raise the threshold; if beads crowd on one segment, try another strategy.",
+        aligns=True,
     ),
     "steps": Advice(
         "The search used up its gradient steps while segments were still over the threshold.",
@@ -48,7 +60,8 @@ ADVICE: dict[Reason, Advice] = {
     "stalled": Advice(
         "The largest sampled value on the stuck segment has stopped falling: more beads do not lower it.",
         "The string may have met a pass: compare the lowest maximum reached with the threshold, and raise that to it; "
-        "or align the ends, or search from another string by another strategy.",
+        "or search from another string by another strategy.",
+        aligns=True,
     ),
     "interrupted": Advice(
         "The search was interrupted before it could decide.",

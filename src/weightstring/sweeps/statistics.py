@@ -90,7 +90,7 @@ class PowerLaw(NamedTuple):
 
 
 def power_law(x: Sequence[float], y: Sequence[float], seed: int = 0, level: float = LEVEL) -> PowerLaw | None:
-    """Least squares on logarithms; None where there are fewer than two different x.
+    """Least squares on logarithms; None where there are fewer than two different x, or three points.
 
     Args:
         x: positive numbers, such as thresholds.
@@ -105,7 +105,7 @@ def power_law(x: Sequence[float], y: Sequence[float], seed: int = 0, level: floa
     logs = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
     usable = np.isfinite(logs[0]) & np.isfinite(logs[1])
     ahead, behind = logs[0][usable], logs[1][usable]
-    if len(np.unique(ahead)) < 2:
+    if len(np.unique(ahead)) < 2 or len(ahead) < 3:  # through two points any line goes
         return None
     slope, intercept = _line(ahead, behind)
     draw = np.random.default_rng(derive_seed(seed, "power law"))
