@@ -9,6 +9,7 @@ import torch
 
 from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.report import figures
+from weightstring.report.projection import places
 from weightstring.store.records import CurveRecord, Manifest, ResultRecord
 
 Runs = dict[str, tuple[Manifest, ResultRecord, torch.Tensor]]
@@ -33,7 +34,8 @@ def test_principal_components_are_those_of_the_singular_value_decomposition(
     left, singular, _ = torch.linalg.svd(centred, full_matrices=False)
     expected = torch.zeros(count, 2, dtype=torch.float64)
     expected[:, : min(2, len(singular))] = (left * singular)[:, :2]
-    positions, explained = figures.principal_components(beads)
+    found = places(list(beads))
+    positions, explained = found.positions[:, :2], found.explained[:2]
     torch.testing.assert_close(positions.abs(), expected.abs(), rtol=1e-9, atol=1e-9)
     shares = (singular**2 / (singular**2).sum()).tolist()
     assert explained == pytest.approx([*shares, 0.0][:2], abs=1e-12)
@@ -42,11 +44,11 @@ def test_principal_components_are_those_of_the_singular_value_decomposition(
 
 
 def test_principal_components_of_one_point_and_of_broken_beads() -> None:
-    positions, explained = figures.principal_components(torch.full((3, 4), 0.1, dtype=torch.float64))
-    assert positions.tolist() == [[0.0, 0.0]] * 3
-    assert explained == (0.0, 0.0)
+    positions, explained = places(list(torch.full((3, 4), 0.1, dtype=torch.float64)))
+    assert positions.tolist() == [[0.0, 0.0, 0.0]] * 3
+    assert explained == (0.0, 0.0, 0.0)
     with pytest.raises(InvalidRun, match="a weight that is not finite"):
-        figures.principal_components(torch.tensor([[0.0], [math.nan]]))
+        places(list(torch.tensor([[0.0], [math.nan]])))
 
 
 def test_the_loss_figure_shows_what_was_measured(runs: Runs) -> None:
@@ -79,7 +81,7 @@ def test_the_string_figure_puts_samples_on_the_segments_and_keeps_angles(runs: R
     _, result, beads = runs["connected"]
     figure = figures.string_figure(result.string.curve, beads)
     traces = {trace.name: trace for trace in figure.data}
-    positions = figures.principal_components(beads).positions
+    positions = places(list(beads)).positions[:, :2]
     assert list(zip(traces["beads"].x, traces["beads"].y, strict=True)) == [tuple(one) for one in positions.tolist()]
     middle = 0.5 * (positions[2] + positions[3])
     on_segment = figures.string_figure(

@@ -4,8 +4,8 @@
 is usable alone. Both read the records of a run directory and its beads, and touch nothing else.
 """
 
-from weightstring.report.figures import Projection, loss_figure, metrics, principal_components, string_figure
+from weightstring.report.figures import loss_figure, metrics, string_figure
 from weightstring.report.page import render
 from weightstring.report.write import write_report
 
-__all__ = ["Projection", "loss_figure", "metrics", "principal_components", "render", "string_figure", "write_report"]
+__all__ = ["loss_figure", "metrics", "render", "string_figure", "write_report"]

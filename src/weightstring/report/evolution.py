@@ -14,8 +14,9 @@ from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.path import no_worse
 from weightstring.report.branching import Branch, Branches
 from weightstring.report.colours import Colours, short
-from weightstring.report.figures import NOT_FINITE, THRESHOLD, bead_rows, theme
+from weightstring.report.figures import bead_rows
 from weightstring.report.projection import places
+from weightstring.report.theme import NOT_FINITE, THRESHOLD, theme
 from weightstring.search import Bead, Task
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.history import strings

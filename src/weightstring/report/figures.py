@@ -8,36 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import plotly.graph_objects as go
 import torch
 
 from weightstring.arrays import Thetas
 from weightstring.errors import InvalidRun, InvalidSetting
+from weightstring.report.projection import places
+from weightstring.report.theme import (
+    CERTIFIED,
+    CERTIFIED_BAND,
+    LOG_RATIO,
+    LOSS_SCALE,
+    NOT_FINITE,
+    SETS,
+    THRESHOLD,
+    theme,
+)
 from weightstring.store.records import CurveRecord
-
-# Blue, orange and green differ for every kind of colour vision, and the dashes differ without any.
-SETS = {
-    "": ("#3b82d6", "solid"),
-    "train_": ("#e0861c", "dash"),
-    "holdout_": ("#2f9e74", "dot"),
-}
-THRESHOLD = "#e0475b"
-CERTIFIED = "#0f766e"
-CERTIFIED_BAND = "rgba(20, 160, 140, 0.18)"
-# No colour of the scale is near white or black: both themes must show the lowest and the highest loss.
-LOSS_SCALE = ((0.0, "#2c7fd1"), (0.4, "#8a63d2"), (0.7, "#d6508f"), (1.0, "#f2862f"))
-NOT_FINITE = "#8b919c"
-LOG_RATIO = 50.0
-"""Beyond this ratio of the largest to the smallest loss, a linear axis would hide the small ones."""
-
-
-class Projection(NamedTuple):
-    """Beads in their first two principal components, and the share of the variance that each explains."""
-
-    positions: Thetas
-    explained: tuple[float, float]
 
 
 def metrics(curve: CurveRecord) -> tuple[str, ...]:
@@ -99,49 +87,6 @@ def bead_rows(curve: CurveRecord, beads: int) -> list[int]:
                 f"the curve has no point at bead {bead} of {beads} (t = 0 or 1 there); measure the string again"
             )
     return [rows[bead] for bead in range(beads)]
-
-
-def principal_components(beads: Thetas) -> Projection:
-    """Project beads onto the two directions in which they vary most (principal component analysis).
-
-    The B × B Gram matrix of the centred beads has the same left singular vectors as the beads and the squares of
-    their singular values, so P may be large. Signs are fixed: the first component points from the first bead to
-    the last, the second towards the bead farthest from it.
-
-    Args:
-        beads: the models (B, P), in order along the string.
-
-    Returns:
-        positions (B, 2), float64, and the two shares of the variance, in [0, 1]; both are 0 where all beads agree.
-
-    >>> principal_components(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).positions.tolist()
-    [[-1.0, 0.0], [1.0, 0.0]]
-
-    Raises:
-        InvalidRun: a bead holds a weight that is not finite.
-    """
-    gram = torch.zeros(len(beads), len(beads), dtype=torch.float64)
-    # In blocks of columns: a float64 copy of all beads at once would double the memory of a large string.
-    for block in torch.split(beads.detach(), 1 << 18, dim=1):
-        columns = block.to("cpu", torch.float64)
-        if not columns.isfinite().all():
-            raise InvalidRun("a bead holds a weight that is not finite, so the string has no picture; check the beads")
-        columns = columns - columns[0]  # exactly zero where beads agree; their mean would round
-        columns = columns - columns.mean(dim=0)
-        gram += columns @ columns.T
-    squares, vectors = torch.linalg.eigh(gram)
-    squares, vectors = squares.clamp(min=0).flip(0)[:2], vectors.flip(1)[:, :2]
-    # Two beads span one direction: what is left of the second is rounding.
-    squares = squares.where(squares > 1e-14 * gram.trace(), torch.zeros(()).double())
-    positions = vectors * squares.sqrt()
-    if positions[-1, 0] < positions[0, 0]:
-        positions[:, 0] *= -1
-    farthest = int(positions[:, 1].abs().argmax())
-    if positions[farthest, 1] < 0:
-        positions[:, 1] *= -1
-    total = float(gram.trace())
-    first, second = ((float(square) / total if total > 0 else 0.0) for square in squares)
-    return Projection(positions + 0.0, (first, second))
 
 
 def loss_figure(
@@ -259,7 +204,8 @@ def string_figure(curve: CurveRecord, beads: Thetas) -> go.Figure:
         InvalidRun: curve and beads do not belong together, or a bead holds a weight that is not finite.
     """
     rows = bead_rows(curve, len(beads))
-    positions, explained = principal_components(beads)
+    found = places(list(beads))
+    positions, explained = found.positions[:, :2], found.explained[:2]
     corners = positions.tolist()
     losses = curve.values["loss"]
     segments, ts = torch.tensor(curve.segment), torch.tensor(curve.t, dtype=torch.float64)
@@ -290,39 +236,6 @@ def string_figure(curve: CurveRecord, beads: Thetas) -> go.Figure:
         yaxis={"title": {"text": titles[1]}, "scaleanchor": "x", "scaleratio": 1},
     )
     return figure
-
-
-def theme(*, dark: bool) -> go.layout.Template:
-    """Ink, grid and fonts for light or dark surroundings; the background stays that of the page.
-
-    >>> theme(dark=True).layout.font.color
-    '#d8dce4'
-    """
-    ink, muted, grid, surface = (
-        ("#d8dce4", "#6d7686", "#3a404c", "#1b1f27") if dark else ("#2b313c", "#9aa3b2", "#e2e5ea", "#ffffff")
-    )
-    axis = {"gridcolor": grid, "linecolor": grid, "zeroline": False, "exponentformat": "power"}
-    spatial = {"gridcolor": grid, "linecolor": grid, "zeroline": False, "showbackground": False, "color": muted}
-    return go.layout.Template(
-        layout={
-            "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": ink},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "margin": {"l": 64, "r": 12, "t": 12, "b": 48},
-            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-            "hoverlabel": {"bgcolor": surface, "bordercolor": grid, "font": {"color": ink}},
-            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": muted, "activecolor": ink},
-            "shapedefaults": {"line": {"color": grid, "width": 1}},
-            "xaxis": axis,
-            "yaxis": axis,
-            "scene": {f"{name}axis": spatial for name in "xyz"},
-        },
-        data={
-            "scatter": [{"line": {"color": ink}, "marker": {"line": {"color": surface}}}],
-            "scatter3d": [{"line": {"color": ink}, "textfont": {"color": ink}}],
-            "bar": [{"marker": {"line": {"color": surface}}}],
-        },
-    )
 
 
 def _mark_beads(figure: go.Figure, places: Sequence[float], values: Sequence[float | None]) -> None:

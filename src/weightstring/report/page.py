@@ -15,9 +15,10 @@ from weightstring.errors import InvalidRun
 from weightstring.path.outcome import ADVICE
 from weightstring.report.alignment import FEW, MOST, group_rows, overall
 from weightstring.report.evolution import Evolution
-from weightstring.report.figures import metrics, theme
+from weightstring.report.figures import metrics
 from weightstring.report.html import figure_data, templates
 from weightstring.report.recorded import Recorded, figures_of
+from weightstring.report.theme import theme
 from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
 
 BARRIERS = {

@@ -12,7 +12,7 @@ from weightstring.path import WeightString
 from weightstring.path.plane import RESOLUTION, Plane, plane
 from weightstring.protocol import LossProblem
 from weightstring.report.colours import Colours, short
-from weightstring.report.figures import THRESHOLD, theme
+from weightstring.report.theme import THRESHOLD, theme
 from weightstring.store.records import PlaneRecord
 
 ON_PLANE = 1e-6

@@ -35,7 +35,7 @@ def places(spanning: Sequence[Theta], others: Sequence[Theta] = ()) -> Places:
     """Project models onto the first three principal components of the spanning ones among them.
 
     Where the spanning models vary in fewer than three directions, further axes point, in turn, to that of the others
-    which is farthest from the axes so far. Signs are those of :func:`.principal_components`:
+    which is farthest from the axes so far. Signs are fixed:
     the first axis points from the first spanning model to the last, the others to the spanning model farthest along.
 
     Only products with the spanning models are formed, not those of all pairs: P and the number of models may be large.

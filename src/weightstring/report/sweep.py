@@ -12,7 +12,6 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from weightstring.arrays import finite_or_none
-from weightstring.report.figures import theme
 from weightstring.report.html import figure_data, number, templates, write_page
 from weightstring.report.page import BARRIERS
 from weightstring.report.sweep_chart import Chart, plural, prefix, shown
@@ -28,6 +27,7 @@ from weightstring.report.sweep_thresholds import (
     share_chart,
     threshold_title,
 )
+from weightstring.report.theme import theme
 from weightstring.sweeps.table import as_csv
 
 ROWS = 500

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from weightstring.report.figures import LOG_RATIO
 from weightstring.report.sweep_data import Swept
+from weightstring.report.theme import LOG_RATIO
 from weightstring.sweeps.statistics import Interval
 from weightstring.sweeps.summary import Summary
 from weightstring.sweeps.table import Row

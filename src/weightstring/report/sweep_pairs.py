@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from weightstring.report.figures import LOG_RATIO, bead_rows
+from weightstring.report.figures import bead_rows
 from weightstring.report.recorded import bound_quantities
 from weightstring.report.sweep_chart import Chart, Series, counts, mean_line, number_words, plural, shown, spread
 from weightstring.report.sweep_data import Swept
+from weightstring.report.theme import LOG_RATIO
 from weightstring.store.records import ResultRecord
 from weightstring.sweeps.statistics import Interval
 from weightstring.sweeps.table import Row
