@@ -28,6 +28,7 @@ def described(description: str, pairs: int) -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=pairs, help="at each threshold (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="directory or file of the task's data")
     parser.add_argument("--store", type=Path, help="keep the runs here, to resume and to look at")
+    parser.add_argument("--engine", default="auto", help="how networks are computed (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a small version, whose results are not kept")
     return parser
 
@@ -46,11 +47,13 @@ def swept(
     **how: Any,
 ) -> ws.Sweep:
     """Sweep, print the summary, and keep it as ``results/<name>.json``."""
+    several = problems if isinstance(problems, Mapping) else {"all": problems}
+    for problem in several.values() if given.engine != "auto" else ():
+        problem.use_engine(given.engine)
     started = time.perf_counter()
     pairs = min(given.pairs, 3) if given.quick else given.pairs
     found = ws.sweep(problems, thresholds, pairs=pairs, store=given.store, **how)
     seconds = time.perf_counter() - started
-    several = problems if isinstance(problems, Mapping) else {"all": problems}
     laws = {name: beads_law([row for row in found.rows if row.variant == name]) for name in several}
     for own in found.summary:
         length, beads = own.means["normalized_length"], own.means["beads"]
@@ -62,6 +65,7 @@ def swept(
         "setting": dict(setting),
         "seconds": round(seconds, 1),
         "cpu threads": torch.get_num_threads(),
+        "engine": given.engine,
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "trivial": {form: trivial_levels(own, found.plan.quantity) for form, own in several.items()},
         "beads laws": {name: None if law is None else law._asdict() for name, law in laws.items()},

@@ -219,3 +219,10 @@ def test_a_surface_has_the_products_of_its_dense_hessian(surface, dtype, toleran
     expected = vectors @ torch.autograd.functional.hessian(lambda leaf: moved.loss(leaf[None])[0], theta)
     found = moved.hessian_products(theta, vectors, None)
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_a_loss_that_ends_in_such_an_operation_is_refused_too():
+    """Its gradient is a constant to autograd: the product would be 0 without a word."""
+    with pytest.raises(RuntimeError, match="differentiable only once"):
+        hessian.products(lambda theta: Once.apply(theta).sum(), torch.ones(2), torch.eye(2))
+    assert hessian.products(lambda theta: 3 * theta.sum(), torch.ones(2), torch.eye(2)).tolist() == [[0.0, 0.0]] * 2

@@ -39,6 +39,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
         "--tries", type=positive, default=20, metavar="N", help="networks at most for each needed (default: 20)"
     )
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help="(default: %(default)s)")
+    add_engine(parser)
     parser.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
     add_strategy(parser)
     add_limits(parser)
@@ -139,14 +140,18 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
         help="what the threshold binds: evaluate, train, both, or a metric such as error (default: %(default)s)",
     )
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help="(default: %(default)s)")
+    add_engine(parser)
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    add_limits(parser)
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """How several models are computed."""
     parser.add_argument(
         "--engine",
         choices=["auto", "fastest", "loop", "vmap", "stack", "compiled"],
-        default="auto",
-        help="how several models are computed; fastest also tries compiled code (default: %(default)s)",
+        help="how several models are computed; fastest also tries compiled code (default: as the task says, mostly auto)",
     )
-    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
-    add_limits(parser)
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:

@@ -90,7 +90,8 @@ def connect(options: Namespace) -> int:
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
     settings += [options.align] if options.align else []
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
-    problem.use_engine(options.engine)
+    if options.engine is not None:
+        problem.use_engine(options.engine)
     with _resumable(out, options), _workers(options) as executor:
         result = search(
             problem,
@@ -117,7 +118,8 @@ def minimax(options: Namespace) -> int:
     a, b = (end_of(problem, path) for path in (options.a, options.b))
     settings = [task, [digest(a), digest(b)], "minimax", options.bind, options.seed]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
-    problem.use_engine(options.engine)
+    if options.engine is not None:
+        problem.use_engine(options.engine)
     with _resumable(out, options):
         found = lowest(
             problem,

@@ -33,7 +33,8 @@ HEADINGS = {
 def compare(options: Namespace) -> int:
     """Connect two models by every strategy."""
     problem = load_task(resolve(options.task), dict(options.options))
-    problem.use_engine(options.engine)
+    if options.engine is not None:
+        problem.use_engine(options.engine)
     compared = all_of(
         problem,
         end_of(problem, options.a),

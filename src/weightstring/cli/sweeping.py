@@ -28,6 +28,8 @@ def sweep(options: Namespace) -> int:
     task = Task(name=resolve(options.task), options=dict(options.options))
     forms = variants(task, dict(options.over))
     problems = {form.name: load_task(form.task.name, form.task.options) for form in forms if form.task}
+    for problem in problems.values() if options.engine is not None else ():
+        problem.use_engine(options.engine)
     try:
         found = run(
             problems,

@@ -5,12 +5,14 @@ The Hessian itself, P × P, is never formed: H v = ∇(∇L · v) costs about th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from weightstring.arrays import Theta, Thetas
@@ -20,6 +22,9 @@ from weightstring.problem.engines.base import seeded_by
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.engines.threads import BACKWARD, threads_for
 from weightstring.problem.functional import Computation
+
+MARKED = once_differentiable(lambda ctx: None).__code__
+"""The code of what ``once_differentiable`` makes of a function, whichever."""
 
 TWICE = 3
 """Gradients' worth of operations in one product, the gradient that is differentiated included."""
@@ -42,33 +47,49 @@ def products(loss: Callable[[Theta], Tensor], theta: Theta, vectors: Thetas) -> 
     """
     leaf = theta.detach().requires_grad_()
     with torch.enable_grad():
-        (slope,) = torch.autograd.grad(loss(leaf), leaf, create_graph=True)
-    if not slope.requires_grad or not len(vectors):  # linear in θ, or nothing asked for
+        value = loss(leaf)
+        (slope,) = torch.autograd.grad(value, leaf, create_graph=True)
+    if not len(vectors):
         return torch.zeros_like(vectors)
-    _check_twice(slope)
+    _check_twice(value, slope)
+    if not slope.requires_grad:  # linear in θ
+        return torch.zeros_like(vectors)
     # One graph for all vectors; where the slope does not depend on θ after all, its derivative is 0, not None.
     rows = [torch.autograd.grad(slope, leaf, v, retain_graph=True, materialize_grads=True)[0] for v in vectors]
     return torch.stack(rows)
 
 
-def _check_twice(slope: Tensor) -> None:
+def _check_twice(value: Tensor, slope: Tensor) -> None:
     """Refuse a gradient that depends on θ by ways unknown to autograd.
 
     What a function marked with ``once_differentiable`` returns has an error in place of its derivative, which
     ``autograd.grad`` does not meet: it takes the ways to θ alone, and would leave that one out without a word.
+    Where such a function is the last of a loss, its gradient is a constant to autograd, and has no error either.
 
     Raises:
         RuntimeError: it does.
     """
-    seen, ahead = set(), [slope.grad_fn]
+    failing = any(node.name() == "torch::autograd::Error" for node in _nodes(slope))
+    if failing or any(_is_marked(node) for node in _nodes(value)):
+        raise RuntimeError("an operation of the loss is differentiable only once (once_differentiable)")
+
+
+def _nodes(tensor: Tensor) -> Iterator[Node]:
+    """What autograd knows of how a tensor was computed."""
+    seen: set[Node] = set()
+    ahead = [tensor.grad_fn]
     while ahead:
         node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "torch::autograd::Error":
-            raise RuntimeError("an operation of the loss is differentiable only once (once_differentiable)")
-        seen.add(node)
-        ahead += [before for before, _ in node.next_functions]
+        if node is not None and node not in seen:
+            seen.add(node)
+            ahead += [before for before, _ in node.next_functions]
+            yield node
+
+
+def _is_marked(node: Node) -> bool:
+    """Whether it is a function of a user's own whose backward is wrapped by ``once_differentiable``."""
+    backward = getattr(getattr(node, "_forward_cls", None), "backward", None)
+    return getattr(backward, "__code__", None) is MARKED
 
 
 def training_products(
