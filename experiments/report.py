@@ -48,7 +48,9 @@ thresholds above.
 def main() -> None:
     """Write the page."""
     parts = [INTRODUCTION, _curve("quadratic", "Quadratic"), _curve("cubic", "Cubic"), DIFFERENCES]
-    parts += [_curve("mnist", "MNIST, convolutional network, test error"), _language(), _appendix(), _motion()]
+    parts += [_curve("mnist", "MNIST, convolutional network, test error")]
+    parts += [_curve("mnist_0.1", "The same, drawn with first weights of 0.1", "--first-weights 0.1"), FIRST_WEIGHTS]
+    parts += [_language(), _appendix(), _motion()]
     parts += [_alpha(), _loss(), _room()]
     OUT.write_text("\n".join(part for part in parts if part))
     print(f"wrote {OUT.name}")
@@ -76,11 +78,13 @@ def _plain(value: float | None) -> str:
     return "–" if value is None else f"{value:g}"
 
 
-def _curve(name: str, title: str) -> str:
+def _curve(name: str, title: str, options: str = "") -> str:
     result = _read(name)
     if result is None:
         return ""
-    paper = PAPER[name]
+    script = name.partition("_")[0]
+    paper = PAPER[script]
+    command = f"python experiments/{script}.py {options}".strip()
     rows = []
     for own in result["summary"]:
         length, beads = paper.get(own["threshold"], (None, None))
@@ -110,7 +114,7 @@ def _curve(name: str, title: str) -> str:
     )
     lines = [
         f"## {title}\n",
-        f"`python experiments/{name}.py`; {result['seconds']:.0f} s on {result['cpu threads']} thread.\n",
+        f"`{command}`; {result['seconds']:.0f} s on {result['cpu threads']} thread.\n",
     ]
     lines.append(_table((*headings, "barrier of the line"), rows))
     for form, law in result["beads laws"].items():

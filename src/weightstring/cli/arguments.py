@@ -150,7 +150,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=["auto", "fastest", "loop", "vmap", "stack", "compiled"],
-        help="how several models are computed; fastest also tries compiled code (default: as the task says, mostly auto)",
+        help="how several models are computed; fastest also tries compiled code (default: the task's own, mostly auto)",
     )
 
 
