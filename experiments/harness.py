@@ -16,7 +16,8 @@ import torch
 
 import weightstring as ws
 from weightstring.problem import ModuleProblem
-from weightstring.sweeps.summary import beads_law
+from weightstring.sweeps.statistics import Interval, mean_of
+from weightstring.sweeps.summary import Summary, beads_law
 from weightstring.sweeps.trivial import trivial_levels
 
 RESULTS = Path(__file__).parent / "results"
@@ -50,6 +51,7 @@ def swept(
     several = problems if isinstance(problems, Mapping) else {"all": problems}
     for problem in several.values() if given.engine != "auto" else ():
         problem.use_engine(given.engine)
+    resumed = given.store is not None and given.store.exists()
     started = time.perf_counter()
     pairs = min(given.pairs, 3) if given.quick else given.pairs
     found = ws.sweep(problems, thresholds, pairs=pairs, store=given.store, **how)
@@ -63,17 +65,23 @@ def swept(
         )
     kept = {
         "setting": dict(setting),
-        "seconds": round(seconds, 1),
+        "seconds": None if resumed else round(seconds, 1),
         "cpu threads": torch.get_num_threads(),
-        "engine": given.engine,
+        "engine": next(iter(several.values())).engine_choice().name,
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "trivial": {form: trivial_levels(own, found.plan.quantity) for form, own in several.items()},
         "beads laws": {name: None if law is None else law._asdict() for name, law in laws.items()},
-        "summary": [asdict(own) for own in found.summary],
+        "summary": [asdict(own) | {"distance": _distance(found, own)} for own in found.summary],
     }
     if not given.quick:
         keep(name, kept)
     return found
+
+
+def _distance(found: ws.Sweep, own: Summary) -> Interval:
+    """How far the ends of connected pairs lie apart."""
+    rows = [row for row in found.rows if (row.variant, row.threshold) == (own.variant, own.threshold)]
+    return mean_of([row.distance for row in rows if row.connected], found.plan.seed)
 
 
 def keep(name: str, result: object) -> None:

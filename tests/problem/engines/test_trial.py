@@ -58,7 +58,7 @@ def test_the_choice_is_made_once_and_explains_itself(problem_of, norm_mlp):
 
 @pytest.mark.parametrize("speedup", [0.4, 3.7])
 def test_the_faster_engine_is_taken(monkeypatch, speedup, problem_of, norm_mlp):
-    monkeypatch.setattr(Trial, "speedup", lambda self, name, over, models=8: speedup)
+    monkeypatch.setattr(Trial, "speedup", lambda self, name, over, run=None: speedup)
     choice = problem_of(norm_mlp(), 2, dtype=torch.float32).engine_choice()
     assert choice.name == ("vmap" if speedup > 1 else "loop")
     assert f"{speedup}x" in choice.reason
