@@ -42,7 +42,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     parser.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
     add_strategy(parser)
-    add_limits(parser)
+    add_limits(parser, beads=256)
 
 
 def add_align(parser: argparse.ArgumentParser) -> None:
@@ -186,10 +186,10 @@ def add_task(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_limits(parser: argparse.ArgumentParser) -> None:
+def add_limits(parser: argparse.ArgumentParser, beads: int = 64) -> None:
     """When to stop."""
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-beads", type=positive, metavar="N", help="beads on the string (default: 64)")
+    limits.add_argument("--max-beads", type=positive, metavar="N", help=f"beads on the string (default: {beads})")
     limits.add_argument("--max-steps", type=positive, metavar="N", help="gradient steps in all (default: none)")
     limits.add_argument("--seconds", type=float, metavar="S", help="time in all sessions (default: none)")
 
@@ -213,7 +213,10 @@ def key_value(text: str) -> tuple[str, str]:
 def several(text: str) -> tuple[str, list[str]]:
     """``KEY=V,V,...``."""
     key, values = key_value(text)
-    return key, [value for value in values.split(",") if value]
+    found = [value for value in values.split(",") if value]
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} has no values: write them after the =, joined by commas")
+    return key, found
 
 
 def numbers(text: str) -> list[float]:

@@ -299,8 +299,8 @@ def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
     return DONE if result.connected else UNRESOLVED
 
 
-def limits(options: Namespace) -> StopRule | None:
-    """The limits given on the command line; None if none was."""
+def limits(options: Namespace, beads: int = 64) -> StopRule | None:
+    """The limits given on the command line, with that of beads where it is left out; None if none was given."""
     rules: list[StopRule] = []
     if options.max_beads is not None:
         rules.append(MaxBeads(options.max_beads))
@@ -309,7 +309,7 @@ def limits(options: Namespace) -> StopRule | None:
     if options.seconds is not None:
         rules.append(Budget(options.seconds))
     if rules and options.max_beads is None:
-        rules.insert(0, MaxBeads(64))
+        rules.insert(0, MaxBeads(beads))
     combined: StopRule | None = None
     for rule in rules:
         combined = rule if combined is None else combined | rule

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from weightstring.arrays import finite_or_none
 from weightstring.cli.commands import chosen_strategy, limits
 from weightstring.cli.main import DONE, INTERRUPTED
+from weightstring.errors import InvalidSetting
 from weightstring.search import MaxBeads
 from weightstring.store.records import Task
 from weightstring.sweeps.plan import MAX_BEADS, variants
@@ -26,7 +30,11 @@ from weightstring.tasks import load_task, resolve
 def sweep(options: Namespace) -> int:
     """Train the ends, connect all pairs, keep the table."""
     task = Task(name=resolve(options.task), options=dict(options.options))
-    forms = variants(task, dict(options.over))
+    over = dict(options.over)
+    if len(over) < len(options.over):
+        twice = next(key for key in over if sum(key == own for own, _ in options.over) > 1)
+        raise InvalidSetting(f"--over {twice}=... is given twice: write all its values in one")
+    forms = variants(task, over)
     problems = {form.name: load_task(form.task.name, form.task.options) for form in forms if form.task}
     for problem in problems.values() if options.engine is not None else ():
         problem.use_engine(options.engine)
@@ -40,7 +48,7 @@ def sweep(options: Namespace) -> int:
             seed=options.seed,
             tries=options.tries,
             strategy=chosen_strategy(options),
-            stop=limits(options) or MaxBeads(MAX_BEADS),
+            stop=limits(options, MAX_BEADS) or MaxBeads(MAX_BEADS),
             store=options.out,
             variants=forms,
         )
@@ -48,10 +56,19 @@ def sweep(options: Namespace) -> int:
         print("weightstring: interrupted; nothing is lost. Go on with the same command", file=sys.stderr)
         return INTERRUPTED
     if options.json:
-        print(json.dumps({"sweep": options.out, "summary": [asdict(own) for own in found.summary]}))
+        print(json.dumps({"sweep": options.out, "summary": [_finite(asdict(own)) for own in found.summary]}))
     else:
         _print(found, Path(options.out))
     return DONE
+
+
+def _finite(value: Any) -> Any:
+    """Numbers that JSON has; means over no pairs become null."""
+    if isinstance(value, float):
+        return finite_or_none(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(own) for key, own in value.items()}
+    return [_finite(own) for own in value] if isinstance(value, list | tuple) else value
 
 
 def _print(found: Sweep, out: Path) -> None:
@@ -59,13 +76,13 @@ def _print(found: Sweep, out: Path) -> None:
     console.print(_table(found.summary))
     console.print("length: normalized, mean of connected pairs; intervals: 95 %, bootstrap and Wilson")
     for name in dict.fromkeys(row.variant for row in found.rows):
-        law = beads_law([row for row in found.rows if row.variant == name])
+        law = beads_law([row for row in found.rows if row.variant == name], found.plan.seed)
         if law is not None:
             console.print(f"{name}: beads ~ threshold^p with p = {_shown(law.exponent)}, over {law.points} pairs")
     unresolved = sum(own.unresolved for own in found.summary)
     if unresolved:
         console.print(f"{unresolved} of {len(found.rows)} pairs unresolved: counted in the share, not in means")
-    short = [own for own in found.summary if own.pairs < found.plan.pairs]
+    short = [own for own in found.summary if own.threshold in found.plan.levels and own.pairs < found.plan.pairs]
     for own in short:
         console.print(
             f"{own.variant}, threshold {own.threshold:g}: only {own.pairs} of {found.plan.pairs} pairs, "

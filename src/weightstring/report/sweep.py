@@ -124,8 +124,9 @@ def headline(swept: Swept) -> tuple[str, ...]:
     asked = swept.record.pairs * len(swept.record.thresholds) * len(swept.record.variants)
     if len(swept.rows) < asked:
         sentences.append(
-            f"The sweep asks for {plural(asked, 'pair')}: {asked - len(swept.rows):,} are not here, because their ends "
-            "never reached the threshold or because the sweep is not finished."
+            f"{plural(swept.record.pairs, 'pair')} at each of {plural(len(swept.record.thresholds), 'threshold')} "
+            f"would be {asked:,}: {asked - len(swept.rows):,} are not here, because their ends never reached the "
+            "threshold, the sweep is not finished, or fewer were asked for there."
         )
     failed = sum(map(len, swept.failed.values()))
     if failed:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from weightstring.errors import InvalidRun
 from weightstring.store import RunDirectory
 from weightstring.store.records import ResultRecord
 from weightstring.sweeps.directory import SweepDirectory, SweepRecord
@@ -68,12 +69,25 @@ def read_sweep(sweep_dir: str | os.PathLike[str]) -> Swept:
     directory = SweepDirectory(Path(sweep_dir))
     record, rows = directory.record(), tuple(directory.table())
     swept = Swept(record, rows, directory.failed(), directory.trivial())
+    if not rows:
+        failed = sum(map(len, swept.failed.values()))
+        raise InvalidRun(
+            f"{directory.path}: no pair to show: {failed} networks, and none reached its threshold; add higher "
+            "thresholds, allow more --tries, or let the task train longer"
+        )
     found = []
     for row in chosen(swept):
         run = RunDirectory(directory.path / row.run)
         if row.run and run.finished:  # a table that travels without its runs still has its page
-            found.append((row, run.result()))
+            result = run.result()
+            if _is_of(row, result):
+                found.append((row, result))
     return Swept(record, rows, swept.failed, swept.trivial, tuple(found))
+
+
+def _is_of(row: Row, result: ResultRecord) -> bool:
+    """Whether a run still says what the table does: it may have been resumed since by itself."""
+    return (row.outcome, row.beads) == (result.outcome.kind, result.string.beads)
 
 
 def chosen(swept: Swept) -> list[Row]:

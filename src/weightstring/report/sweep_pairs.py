@@ -106,11 +106,12 @@ def _example(swept: Swept, row: Row, result: ResultRecord, name: str) -> Chart:
     if all(map(math.isfinite, largest)):
         series.append(mean_line("largest", [curve.s[highest]], [largest], 1, [f"largest sample {shown(largest)}"]))
         over = row.largest_high > row.threshold
-        words = f"; drawn anew, the evaluation examples put it between {number_words(row.largest_low)} and "
+        measured = "training" if any(name.startswith("train_") for name in bound) else "evaluation"
+        words = f"; drawn anew, the {measured} examples put it between {number_words(row.largest_low)} and "
         words += f"{number_words(row.largest_high)} (95 % bootstrap interval), "
         words += f"{'which reaches over' if over else 'under'} the threshold {row.threshold:g}"
     else:
-        words = ""
+        words = " (without an interval: it is not a mean over examples, or not finite)"
     label = f"{f'{row.variant}, ' * (len(swept.names) > 1)}L₀ = {row.threshold:g}, pair {row.pair}"
     label += f" ({row.outcome})" * (not row.connected)
     whose = f"Pair {row.pair}{f' of {row.variant}' * (len(swept.names) > 1)} at threshold {row.threshold:g}"

@@ -1,11 +1,13 @@
 """The loss on a finite evaluation set is an estimate E(L, χ): how far its maximum on a string could be otherwise.
 
 The evaluation examples are a sample χ. Drawn anew, with replacement, each draw gives every model of a string another
-loss and the string another maximum; the quantiles of these are the interval (percentile bootstrap).
+loss and the string another maximum; the quantiles of these are the interval (percentile bootstrap). That takes a mean
+over examples: a loss weighted by class, or a root of a mean, has no interval here.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -23,14 +25,18 @@ POINTS = 8
 DRAWS = 1000
 AT_ONCE = 250
 """Draws in one product."""
+MEAN = 1e-3
+"""How far, relatively, a mean of examples by themselves may be from the value of all, as rounding goes."""
 
 
 def maximum_interval(string: WeightString, quantity: str = "loss", seed: int = 0, level: float = LEVEL) -> Interval:
-    """The largest sampled value on a string, and its bootstrap interval over the evaluation examples.
+    """The largest sampled value on a string, and its bootstrap interval over the examples it is measured on.
+
+    The interval is NaN where the quantity is not a mean over examples.
 
     Args:
         string: of a :class:`ModuleProblem`.
-        quantity: a mean over examples of the evaluation set.
+        quantity: what is measured.
         seed: of the draws.
         level: of the interval.
     """
@@ -42,6 +48,8 @@ def maximum_interval(string: WeightString, quantity: str = "loss", seed: int = 0
     segments = string.segments
     thetas = torch.stack([segments[curve.segment[i]].point(curve.t[i]) for i in highest])
     losses = example_losses(problem, thetas, quantity)
+    if not torch.allclose(losses.mean(1), values[highest], rtol=MEAN, atol=MEAN * float(values.abs().max())):
+        return Interval(float(values.max()), math.nan, math.nan)
     maxima = torch.cat([(losses @ shares.T).amax(0) for shares in _draws(losses.shape[1], seed)])
     low, high = maxima.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64))
     return Interval(float(values.max()), float(low), float(high))
