@@ -53,7 +53,7 @@ def sweep(options: Namespace) -> int:
             variants=forms,
         )
     except KeyboardInterrupt:
-        print("weightstring: interrupted; nothing is lost. Go on with the same command", file=sys.stderr)
+        print("weightstring: interrupted; what was finished is kept. Go on with the same command", file=sys.stderr)
         return INTERRUPTED
     if options.json:
         print(json.dumps({"sweep": options.out, "summary": [_finite(asdict(own)) for own in found.summary]}))

@@ -9,7 +9,7 @@ from typing import Any
 
 from weightstring.errors import InvalidSetting
 from weightstring.search.strategies import from_plain, plain
-from weightstring.sweeps.directory import SweepRecord, VariantRecord
+from weightstring.sweeps.records import SweepRecord, VariantRecord
 
 FLAGS = ("alpha", "max_depth", "insert", "constraint", "alpha1", "updates", "ends", "respace", "bends", "points")
 """Settings of strategies that the command line takes."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from weightstring.errors import InvalidRun
 from weightstring.store import RunDirectory
 from weightstring.store.records import ResultRecord
-from weightstring.sweeps.directory import SweepDirectory, SweepRecord
+from weightstring.sweeps.directory import SweepDirectory
+from weightstring.sweeps.records import SweepRecord
 from weightstring.sweeps.statistics import Interval
 from weightstring.sweeps.summary import MEANS, Summary, summarised
 from weightstring.sweeps.table import Row

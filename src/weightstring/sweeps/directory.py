@@ -1,52 +1,42 @@
-"""A sweep's directory: its settings, its networks, one run directory a pair, and its table."""
+"""A sweep's directory: its settings, its networks, one run directory a pair, and its table.
+
+Only one sweep at a time writes there; every file is replaced whole.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import filelock
 import msgspec
 import torch
 
-from weightstring.errors import InvalidRun, StoreFailed
+from weightstring.errors import InvalidRun, RunLocked
 from weightstring.problem import ModuleProblem
 from weightstring.search.strategies import plain
 from weightstring.store import replace_file
-from weightstring.store.files import one_line
-from weightstring.store.records import Record, Task
+from weightstring.store.files import writing
 from weightstring.sweeps.plan import Plan, Variant
-from weightstring.sweeps.table import Row, read_table, write_table
+from weightstring.sweeps.records import (
+    FAILED,
+    SWEEP,
+    TRIVIAL,
+    FailedRecord,
+    SweepRecord,
+    VariantRecord,
+    levels_kept,
+    read_ends,
+    read_record,
+)
+from weightstring.sweeps.table import AGAIN, Row, read_table, write_table
 
 FORMAT = 1
-
-
-class VariantRecord(Record, frozen=True, kw_only=True):
-    """One form of the task."""
-
-    name: str
-    options: dict[str, str]
-    task: Task | None
-    problem: str
-    """Digest of the problem."""
-
-
-class SweepRecord(Record, frozen=True, kw_only=True):
-    """What determines a sweep's rows, and how far it is to go."""
-
-    format: int
-    versions: dict[str, str]
-    thresholds: tuple[float, ...]
-    pairs: int
-    bind: str
-    ends: str
-    seed: int
-    tries: int
-    strategy: dict[str, Any]
-    stop: list[dict[str, Any]]
-    variants: tuple[VariantRecord, ...]
+GO_ON = "free some space or mend the disk, then the same sweep goes on"
+"""What helps where the disk refuses."""
 
 
 SAME = ("bind", "ends", "seed", "strategy", "stop")
@@ -65,14 +55,56 @@ class SweepDirectory:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a sweep."""
-        return (self.path / "sweep.json").exists()
-
-    def begin(self, plan: Plan, problems: Mapping[str, ModuleProblem], variants: Sequence[Variant]) -> None:
-        """Write what is asked, or add it to what was asked before.
+        """Whether there is a sweep.
 
         Raises:
-            InvalidRun: there is another sweep, or other files.
+            InvalidRun: nobody may look into the directory.
+        """
+        return self._has("sweep.json")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other sweep from writing here. The lock dies with its owner, however that ends.
+
+        Raises:
+            RunLocked: another sweep holds it.
+            InvalidRun: the directory cannot be made, or holds files but no sweep.
+            StoreFailed: the disk refuses it.
+        """
+        lock = self._lock()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _lock(self) -> filelock.BaseFileLock:
+        lock = filelock.FileLock(self.path / "lock", timeout=0)
+        with writing(self.path / "lock", GO_ON):
+            if not self.exists:
+                self._refuse_strangers()
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+            except filelock.Timeout:
+                owner = "another sweep is writing here; wait for it or choose another directory"
+                raise RunLocked(f"{self.path}: {owner}") from None
+            except (FileExistsError, NotADirectoryError) as problem:
+                raise InvalidRun(
+                    f"{self.path}: cannot be used as a sweep's directory: {problem.strerror}; choose another"
+                ) from None
+        return lock
+
+    def _refuse_strangers(self) -> None:
+        """A sweep is not begun among other files, which would be mixed up with its own."""
+        entries = self.path.iterdir() if self.path.is_dir() else ()
+        if any(not own.name.startswith(".") and own.name != "lock" for own in entries):
+            raise InvalidRun(f"{self.path}: holds other files and no sweep; choose an empty or new directory")
+
+    def begin(self, plan: Plan, problems: Mapping[str, ModuleProblem], variants: Sequence[Variant]) -> None:
+        """Write what is asked, or add it to what was asked before. Only for who holds the lock.
+
+        Raises:
+            InvalidRun: there is another sweep, or a damaged one.
             StoreFailed: the disk refuses.
         """
         asked = self._record(plan, problems, variants)
@@ -94,8 +126,6 @@ class SweepDirectory:
                 pairs=max(found.pairs, asked.pairs),
                 variants=(*found.variants, *(own for own in asked.variants if own.name not in known)),
             )
-        elif self.path.is_dir() and any(not own.name.startswith(".") for own in self.path.iterdir()):
-            raise InvalidRun(f"{self.path}: holds other files and no sweep; choose an empty or new directory")
         self._write("sweep.json", msgspec.json.format(msgspec.json.encode(asked)))
 
     def record(self) -> SweepRecord:
@@ -104,13 +134,10 @@ class SweepDirectory:
         Raises:
             InvalidRun: there is no sweep, or it is damaged.
         """
-        path = self.path / "sweep.json"
-        if not self.exists:
+        found = read_record(self.path / "sweep.json", SWEEP.decode, "restore it, or choose another directory")
+        if found is None:
             raise InvalidRun(f"{self.path}: no sweep here (no sweep.json); give the directory that --out named")
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=SweepRecord)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as problem:
-            raise InvalidRun(f"{path}: damaged, or not written by weightstring: {one_line(problem)}") from None
+        return found
 
     def ends(self, variant: str) -> Path:
         """Where the networks of a variant are kept."""
@@ -118,7 +145,12 @@ class SweepDirectory:
 
     def run(self, variant: str, threshold: float, pair: int) -> Path:
         """The run directory of a pair."""
-        return self.path / "runs" / variant / repr(threshold) / f"pair-{pair:04d}"
+        return self.path / self.run_name(variant, threshold, pair)
+
+    @staticmethod
+    def run_name(variant: str, threshold: float, pair: int) -> str:
+        """The run directory of a pair, as the table names it."""
+        return Path("runs", variant, repr(threshold), f"pair-{pair:04d}").as_posix()
 
     def write_table(self, rows: Sequence[Row]) -> None:
         """Write the table, in one piece.
@@ -134,46 +166,66 @@ class SweepDirectory:
         Raises:
             InvalidRun: there are none, or the table is damaged.
         """
-        if not (self.path / "table.csv").exists():
+        path = self.path / "table.csv"
+        if not self._has(path.name):
             self.record()
             raise InvalidRun(f"{self.path}: not one pair is finished yet; the same command goes on with it")
-        return read_table(self.path / "table.csv")
+        rows = read_table(path)
+        for number, row in enumerate(rows, 1):
+            if row.run not in ("", self.run_name(row.variant, row.threshold, row.pair)):
+                raise InvalidRun(f"{path}: damaged: row {number} names the run {row.run!r:.200}, not its own; {AGAIN}")
+        return rows
 
     def known(self) -> list[Row]:
         """The rows so far; none where not one pair is finished."""
-        return self.table() if (self.path / "table.csv").exists() else []
+        return self.table() if self._has("table.csv") else []
 
     def write_failed(self, failed: Mapping[tuple[str, float], Sequence[int]]) -> None:
-        """Write which networks never reached their threshold."""
-        told = [{"variant": name, "threshold": level, "seeds": list(seeds)} for (name, level), seeds in failed.items()]
-        self._write("failed.json", json.dumps(told, indent=1).encode())
+        """Write which networks never reached their threshold.
 
-    def write_trivial(self, variant: str, levels: Mapping[str, float | None]) -> None:
-        """Write what trivial predictors reach on one form of the task."""
-        self._write("trivial.json", json.dumps({**self.trivial(), variant: dict(levels)}, indent=1).encode())
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        told = [
+            FailedRecord(variant=name, threshold=level, seeds=tuple(seeds)) for (name, level), seeds in failed.items()
+        ]
+        self._write("failed.json", msgspec.json.format(msgspec.json.encode(told), indent=1))
+
+    def write_trivial(self, levels: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Write what trivial predictors reach, by variant and predictor.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        self._write("trivial.json", msgspec.json.format(msgspec.json.encode(levels), indent=1))
 
     def trivial(self) -> dict[str, dict[str, float | None]]:
-        """What trivial predictors reach, by variant and predictor; None where there is no such predictor."""
-        path = self.path / "trivial.json"
-        if not path.exists():
-            return {}
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, float | None]])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
-            raise InvalidRun(f"{path}: damaged: {problem}; the same sweep writes it again") from None
+        """What trivial predictors reach, by variant and predictor; None where there is no such predictor.
+
+        Raises:
+            InvalidRun: the file is damaged.
+        """
+        again = "delete it, and the sweep of its variants makes it again"
+        return read_record(self.path / "trivial.json", TRIVIAL.decode, again) or {}
 
     def failed(self) -> dict[tuple[str, float], tuple[int, ...]]:
-        """For each variant and threshold, seeds of networks that never reached it."""
-        path = self.path / "failed.json"
-        if not path.exists():
-            return {}
-        try:
-            return {
-                (str(own["variant"]), float(own["threshold"])): tuple(map(int, own["seeds"]))
-                for own in json.loads(path.read_text())
-            }
-        except (ValueError, KeyError, TypeError) as problem:
-            raise InvalidRun(f"{path}: damaged: {problem}; the same sweep writes it again") from None
+        """For each variant and threshold, seeds of networks that never reached it.
+
+        Raises:
+            InvalidRun: the file is damaged.
+        """
+        again = "delete it, and it is made again from what is kept of the networks"
+        found = read_record(self.path / "failed.json", FAILED.decode, again)
+        return self._failed_of_ends() if found is None else {(own.variant, own.threshold): own.seeds for own in found}
+
+    def _failed_of_ends(self) -> dict[tuple[str, float], tuple[int, ...]]:
+        """The same, as it stands beside the networks themselves."""
+        return {
+            (own.name, level): ends.failed
+            for own in self.record().variants
+            for level in levels_kept(self.ends(own.name))
+            if (ends := read_ends(self.ends(own.name), level)) is not None and ends.failed
+        }
 
     def _record(self, plan: Plan, problems: Mapping[str, ModuleProblem], variants: Sequence[Variant]) -> SweepRecord:
         strategy = msgspec.json.decode(msgspec.json.encode(plain(plan.strategy)), type=dict[str, Any])
@@ -197,9 +249,12 @@ class SweepDirectory:
             ),
         )
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _has(self, name: str) -> bool:
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            replace_file(self.path / name, content)
+            return (self.path / name).exists()
         except OSError as problem:
-            raise StoreFailed(f"{self.path / name}: cannot be written: {problem.strerror}") from None
+            raise InvalidRun(f"{self.path}: cannot be looked into: {problem.strerror}; make it readable") from None
+
+    def _write(self, name: str, content: bytes) -> None:
+        with writing(self.path / name, GO_ON):
+            replace_file(self.path / name, content)

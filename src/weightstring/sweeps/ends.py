@@ -1,26 +1,30 @@
 """The ends of a sweep's strings: networks trained side by side, each to every threshold on its way down.
 
 One that never reaches a threshold is counted there and replaced by the next seed. What was trained is kept on disk, so
-that more thresholds or pairs later train only what is missing.
+that more thresholds or pairs later, or the same after an interruption, train only what is missing.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+import msgspec
 import torch
 
 from weightstring.arrays import Theta, Thetas, Values
-from weightstring.descent import Check, Start, batch_width, descend
+from weightstring.descent import Check, Descended, Descents, Start, batch_width
 from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
 from weightstring.randomness import derive_seed
 from weightstring.store import replace_file
 from weightstring.store.beads import read_beads, write_beads
+from weightstring.store.files import writing
+from weightstring.sweeps.directory import GO_ON
 from weightstring.sweeps.plan import Plan
+from weightstring.sweeps.records import EndsRecord, levels_kept, read_ends
 
 
 @dataclass(frozen=True)
@@ -56,45 +60,44 @@ class Nursery:
     _known: dict[float, Trained] = field(default_factory=dict)
 
     def at(self, level: float, count: int) -> Trained:
-        """``count`` networks at a threshold, or as many as reach it; seeds of failures come with them.
+        """The first ``count`` networks that reach a threshold, or as many as do; seeds of failures come with them.
 
         Raises:
             InvalidRun: what was kept is damaged.
+            StoreFailed: the disk refuses.
         """
         while True:
             known = self._read(level)
-            if len(known.seeds) >= count:
-                return Trained(known.seeds[:count], known.thetas[:count], known.failed)
-            begun = len(known.seeds) + len(known.failed)
-            if begun >= self.plan.tries * count:
-                return known
-            missing = count - len(known.seeds)
-            seeds = range(self.plan.seed + begun, self.plan.seed + min(begun + missing, self.plan.tries * count))
-            self._train(level, list(seeds), known)
+            reached, wanted = set(known.seeds), self._wanted(known, count)
+            if missing := [seed for seed in wanted if seed not in reached]:
+                self._train(level, missing, known)
+            else:  # Both rise, so that those wanted come first.
+                return Trained(known.seeds[: len(wanted)], known.thetas[: len(wanted)], known.failed)
+
+    def _wanted(self, known: Trained, count: int) -> list[int]:
+        """The first ``count`` seeds that have not failed: the same ones, whatever was trained before or interrupted."""
+        failed = set(known.failed)
+        tried = range(self.plan.seed, self.plan.seed + self.plan.tries * count)
+        return list(islice((seed for seed in tried if seed not in failed), count))
 
     def _train(self, level: float, seeds: Sequence[int], known: Trained) -> None:
-        starts = [
-            Start(self._start(seed, level), level, level, f"end-{seed}", value=None)  # minibatches by (seed, place)
-            for seed in seeds
-        ]
-        found = descend(
+        descents = Descents(
             self.problem,
             self._height,
-            starts,
             seed=derive_seed(self.plan.seed, "ends", repr(level)),
-            width=batch_width(self.problem, len(starts)),
+            recipe=self.problem.recipe,
+            width=batch_width(self.problem, len(seeds)),
             on_check=self.on_check,
         )
-        reached = [each.status == "reached" for each in found]
-        thetas = [each.theta for each, good in zip(found, reached, strict=True) if good]
-        self._keep(
-            level,
-            Trained(
-                (*known.seeds, *(seed for seed, good in zip(seeds, reached, strict=True) if good)),
-                torch.cat([known.thetas, torch.stack(thetas)]) if thetas else known.thetas,
-                (*known.failed, *(seed for seed, good in zip(seeds, reached, strict=True) if not good)),
-            ),
-        )
+        for seed in seeds:  # Minibatches by (seed, place), so that it matters to none who is trained beside it.
+            descents.add(Start(self._start(seed, level), level, level, f"end-{seed}", value=None))
+        found: dict[int, Descended] = {}
+        try:
+            while not descents.idle:
+                found |= {seeds[number]: each for number, each in descents.advance().items()}
+        finally:  # Those that are done are kept, whatever stops the others.
+            if found:
+                self._keep(level, _with(known, found))
 
     def _start(self, seed: int, level: float) -> Theta:
         """The same seed's network at the lowest threshold above, where ends are carried; else a random one."""
@@ -110,39 +113,54 @@ class Nursery:
         return torch.where(values.isfinite(), values, torch.inf)
 
     def _levels(self) -> list[float]:
-        if self.folder is None or not self.folder.is_dir():
-            return list(self._known)
-        return [float(path.stem) for path in self.folder.glob("*.json")]
+        return list(self._known) if self.folder is None else levels_kept(self.folder)
 
     def _read(self, level: float) -> Trained:
         nothing = Trained((), self.problem.initial(0).new_empty(0, self.problem.size))
         if level in self._known or self.folder is None:
             return self._known.get(level, nothing)
-        path = self.folder / f"{level!r}.json"
-        if not path.exists():
+        told = read_ends(self.folder, level)
+        if told is None:
             return nothing
-        try:
-            told = json.loads(path.read_text())
-            seeds, failed = tuple(map(int, told["seeds"])), tuple(map(int, told["failed"]))
-            file, sha256 = str(told["networks"]), str(told["sha256"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InvalidRun(f"{path}: damaged: {error}; delete it, and its networks are trained again") from None
-        thetas = read_beads(self.folder / file, sha256) if seeds else nothing.thetas
-        if len(thetas) != len(seeds):
-            raise InvalidRun(f"{path}: {len(thetas)} networks for {len(seeds)} seeds; delete it to train them again")
-        self._known[level] = Trained(seeds, thetas.to(self.problem.device), failed)
+        thetas = self._networks(level, told, self.folder) if told.seeds else nothing.thetas
+        self._known[level] = Trained(told.seeds, thetas.to(self.problem.device), told.failed)
         return self._known[level]
 
+    def _networks(self, level: float, told: EndsRecord, folder: Path) -> Thetas:
+        remedy = f"delete {level!r}.json beside it, and its networks are trained again"
+        path = folder / told.networks
+        try:
+            thetas = read_beads(path, told.sha256)
+        except InvalidRun as problem:
+            raise InvalidRun(f"{problem}; {remedy}") from None
+        if thetas.shape != (len(told.seeds), self.problem.size) or thetas.dtype != self.problem.dtype:
+            raise InvalidRun(f"{path}: not the {len(told.seeds)} networks of {level!r}.json; {remedy}")
+        return thetas
+
     def _keep(self, level: float, trained: Trained) -> None:
+        if self.folder is not None:
+            with writing(self.folder / f"{level!r}.json", GO_ON):
+                _write(self.folder, level, trained)
         self._known[level] = trained
-        if self.folder is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Under a name of its own, so that until the list below names it the earlier ones are still whole.
-        file = f"{level!r}-{len(trained.seeds) + len(trained.failed)}.safetensors"
-        sha256 = write_beads(self.folder / file, trained.thetas) if trained.seeds else ""
-        told = {"seeds": trained.seeds, "failed": trained.failed, "networks": file, "sha256": sha256}
-        replace_file(self.folder / f"{level!r}.json", json.dumps(told).encode())
-        for earlier in self.folder.glob(f"{level!r}-*.safetensors"):
-            if earlier.name != file:
-                earlier.unlink()
+
+
+def _with(known: Trained, found: Mapping[int, Descended]) -> Trained:
+    """What was known and what was found, seeds rising."""
+    reached = dict(zip(known.seeds, known.thetas, strict=True))
+    reached |= {seed: each.theta for seed, each in found.items() if each.status == "reached"}
+    seeds = tuple(sorted(reached))
+    failed = {seed for seed, each in found.items() if each.status != "reached"}
+    thetas = torch.stack([reached[seed] for seed in seeds]) if seeds else known.thetas
+    return Trained(seeds, thetas, tuple(sorted({*known.failed, *failed})))
+
+
+def _write(folder: Path, level: float, trained: Trained) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # Under a name of its own, so that until the list below names it the earlier ones are still whole.
+    file = f"{level!r}-{len(trained.seeds) + len(trained.failed)}.safetensors"
+    sha256 = write_beads(folder / file, trained.thetas) if trained.seeds else ""
+    told = EndsRecord(seeds=trained.seeds, failed=trained.failed, networks=file, sha256=sha256)
+    replace_file(folder / f"{level!r}.json", msgspec.json.encode(told))
+    for earlier in folder.glob(f"{level!r}-*.safetensors"):
+        if earlier.name != file:
+            earlier.unlink()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 from weightstring.errors import InvalidSetting
@@ -15,6 +18,15 @@ Ends = Literal["carried", "afresh"]
 """Networks for a lower threshold go on from the same seed's for a higher one, or start from a random model."""
 
 MAX_BEADS = 256
+LONGEST_NAME = 200
+"""Bytes of a folder's name; most systems take 255."""
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, halves of pairs, and ends of lines and paragraphs."""
+MISSING = frozenset((
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+))  # fmt: skip
+"""What pandas takes for a missing value, not for a name (``read_csv``, "na_values")."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,7 @@ class Plan:
         stop: when to stop without a string; holds for each pair.
 
     Raises:
-        InvalidSetting: no thresholds, one that is not positive and finite, or counts below 1.
+        InvalidSetting: no thresholds, one that is not positive and finite, counts below 1, or another kind of value.
 
     >>> Plan((0.1, 0.01), pairs=2).levels
     (0.1, 0.01)
@@ -49,10 +61,15 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.thresholds or not all(math.isfinite(level) and level > 0 for level in self.thresholds):
-            raise InvalidSetting(f"sweep(thresholds={self.thresholds}): give positive numbers")
-        for name in ("pairs", "tries"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise InvalidSetting(f"sweep({name}={getattr(self, name)!r}): give at least 1")
+            raise InvalidSetting(f"sweep(thresholds={shown(self.thresholds)}): give positive numbers")
+        for name, least in (("pairs", 1), ("tries", 1), ("seed", 0)):
+            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
+        if not isinstance(self.bind, str):
+            raise InvalidSetting(f"sweep(bind={shown(self.bind)}): give a name, such as 'loss'")
+        if not isinstance(self.strategy, Strategy) or isinstance(self.strategy, type):
+            raise InvalidSetting(f"sweep(strategy={shown(self.strategy)}): pass one, such as ws.Greedy(alpha=0.95)")
+        if not isinstance(self.stop, StopRule):
+            raise InvalidSetting(f"sweep(stop={shown(self.stop)}): pass a rule, such as ws.MaxBeads({MAX_BEADS})")
         if self.ends not in get_args(Ends):
             raise InvalidSetting(f"sweep(ends={self.ends!r}): choose one of {', '.join(get_args(Ends))}")
 
@@ -67,6 +84,26 @@ class Plan:
         return {"evaluate": "loss"}.get(self.bind, self.bind)
 
 
+def shown(value: object) -> str:
+    """A value in a message: in one line, and not too long.
+
+    >>> shown([1, 2]), len(shown(list(range(1000))))
+    ('[1, 2]', 80)
+    """
+    return " ".join(repr(value).split())[:80]
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    """A whole number of any type, such as NumPy's."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if not least <= number < 2**63:
+        raise InvalidSetting(f"sweep({name}={shown(value)}): give a whole number, at least {least} and below 2^63")
+    return number
+
+
 @dataclass(frozen=True)
 class Variant:
     """One form of the task.
@@ -75,11 +112,34 @@ class Variant:
         name: of its directory, such as ``width=8``.
         options: what distinguishes it, by name; empty where there is only one.
         task: how to build its problem again; None: built in Python.
+
+    Raises:
+        InvalidSetting: the name cannot be a folder's, or does not come back from a table as itself.
     """
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
     task: Task | None = None
+
+    def __post_init__(self) -> None:
+        if found := _flaw(self.name):
+            raise InvalidSetting(f"sweep: a variant named {shown(self.name)}: {found}; give another name")
+
+
+def _flaw(name: object) -> str | None:
+    """What keeps a name from being that of a folder and of a table's rows; None for a sound one."""
+    if not isinstance(name, str):
+        return "a name is text"
+    if name in MISSING:
+        return "tables read it as a missing value"
+    if any(unicodedata.category(character) in UNPRINTABLE for character in name):
+        return "it holds a character that cannot be printed"
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        return "it leads out of the sweep's directory"
+    if any(len(part.encode()) > LONGEST_NAME for part in path.parts):
+        return f"it is longer than {LONGEST_NAME} bytes"
+    return None
 
 
 def variants(task: Task, over: Mapping[str, Sequence[str]]) -> list[Variant]:

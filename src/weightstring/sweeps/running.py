@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 
+from weightstring.arrays import none_as_infinity
+from weightstring.descent import Optimizers
 from weightstring.errors import InvalidSetting
 from weightstring.pairs import Pair, Settings, connect_all
 from weightstring.path import Bound, Disconnected, Segment, Unresolved
@@ -21,7 +23,7 @@ from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.sweeps.directory import SweepDirectory
 from weightstring.sweeps.ends import Nursery, Trained
-from weightstring.sweeps.plan import MAX_BEADS, Ends, Plan, Variant
+from weightstring.sweeps.plan import MAX_BEADS, Ends, Plan, Variant, shown
 from weightstring.sweeps.sampling import maximum_interval
 from weightstring.sweeps.summary import Summary, summarised
 from weightstring.sweeps.table import Row
@@ -81,37 +83,94 @@ def sweep(
         strategy: how to search.
         stop: when to stop without a string; holds for each pair.
         store: a directory. What is there already is used: a sweep that was interrupted goes on, more thresholds or
-            pairs compute what is missing.
+            pairs compute what is missing, and the row of a run that was resumed is made again.
         progress: True or False; by default only on a terminal.
         variants: what the problems are called and how to build them again; by default by their names alone.
 
     Raises:
-        InvalidSetting: a setting is unknown or out of range.
+        InvalidSetting: a setting is unknown or out of range; nothing was written.
         InvalidRun: ``store`` holds another sweep, or a damaged one.
+        RunLocked: another process sweeps there.
+        StoreFailed: the disk refuses.
 
     >>> from weightstring.tasks import load_task
     >>> swept = sweep(load_task("polynomial"), [0.05], pairs=2)
     >>> [row.outcome for row in swept.rows], swept.summary[0].connected.value
     (['connected', 'connected'], 1.0)
     """
-    plan = Plan(tuple(map(float, thresholds)), pairs, bind, ends, seed, tries, strategy, stop)
-    problems = dict(problem) if isinstance(problem, Mapping) else {"all": problem}
-    forms = {form.name: form for form in variants or [Variant(name) for name in problems]}
+    plan = Plan(_numbers(thresholds), pairs, bind, ends, seed, tries, strategy, stop)
+    problems = _problems(problem, plan)
+    forms = _forms(problems, variants)
+    if store is None:
+        return _swept(problems, forms, plan, None, progress)
+    directory = SweepDirectory(Path(store))
+    with directory.locked():
+        directory.begin(plan, problems, list(forms.values()))
+        return _swept(problems, forms, plan, directory, progress)
+
+
+def _numbers(thresholds: Any) -> tuple[float, ...]:
+    try:
+        if isinstance(thresholds, str | bytes):  # which have parts too
+            raise TypeError
+        return tuple(map(float, thresholds))
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidSetting(
+            f"sweep(thresholds={shown(thresholds)}): give positive numbers, such as [0.1, 0.01]"
+        ) from None
+
+
+def _problems(problem: object, plan: Plan) -> dict[str, ModuleProblem]:
+    """The problems by name, each one to which the plan can be put."""
+    problems: dict[str, Any] = dict(problem) if isinstance(problem, Mapping) else {"all": problem}
+    if not problems:
+        raise InvalidSetting("sweep(problem={}): give at least one problem")
+    for own in problems.values():
+        if not isinstance(own, ModuleProblem):
+            raise InvalidSetting(f"sweep(problem={shown(own)}): give a ws.ModuleProblem, or several by name")
+        if plan.quantity not in own.quantities:
+            choices = ", ".join(own.quantities)
+            raise InvalidSetting(
+                f"sweep(bind={plan.bind!r}): this problem does not measure it; choose one of {choices}"
+            )
+        Optimizers(own.recipe)  # What torch.optim refuses, it refuses before anything is written.
+    return problems
+
+
+def _forms(problems: Mapping[str, ModuleProblem], variants: object) -> dict[str, Variant]:
+    """What the problems are called, by name and in their order."""
+    given = [Variant(name) for name in problems] if variants is None else variants
+    if not isinstance(given, Sequence) or not all(isinstance(form, Variant) for form in given):
+        raise InvalidSetting(f"sweep(variants={shown(given)}): give a list of Variant, one for each problem")
+    forms: dict[str, Variant] = {form.name: form for form in given}
     if forms.keys() != problems.keys():
         raise InvalidSetting(
-            f"sweep(variants=...): named {', '.join(forms)}, but the problems are {', '.join(problems)}"
+            f"sweep(variants=...): named {shown(list(forms))}, but the problems are {shown(list(problems))}; "
+            "give one for each problem"
         )
-    directory = None if store is None else SweepDirectory(Path(store))
-    if directory is not None:
-        directory.begin(plan, problems, list(forms.values()))
+    if len({PurePath(name) for name in forms}) < len(forms):
+        raise InvalidSetting(f"sweep: variants named {shown(list(forms))}: two have one folder; give other names")
+    return forms
+
+
+def _swept(
+    problems: Mapping[str, ModuleProblem],
+    forms: Mapping[str, Variant],
+    plan: Plan,
+    directory: SweepDirectory | None,
+    progress: bool | Display | None,
+) -> Sweep:
+    """All problems, one after the other; what each gives is kept before the next begins."""
     known = {} if directory is None else {_place(row): row for row in directory.known()}
     failed = {} if directory is None else directory.failed()
+    trivial = {} if directory is None else directory.trivial()
     for name, own in problems.items():
         found, without, interrupted = _of_variant(own, forms[name], plan, directory, progress, known)
         known |= {_place(row): row for row in found}
         failed |= {(name, level): seeds for level, seeds in without.items()}
         if directory is not None:
-            directory.write_trivial(name, trivial_levels(own, plan.quantity))
+            trivial[name] = trivial_levels(own, plan.quantity)
+            directory.write_trivial(trivial)
             directory.write_failed(failed)
             directory.write_table(_in_order(known))
         if interrupted:
@@ -137,16 +196,16 @@ def _of_variant(
     progress: bool | Display | None,
     known: Mapping[tuple[str, float, int], Row],
 ) -> tuple[list[Row], dict[float, tuple[int, ...]], bool]:
-    """All pairs of one problem, at all thresholds, in one batch; those whose rows are known are left out."""
+    """All pairs of one problem, at all thresholds, in one batch; those whose rows stand are left out."""
     nursery = Nursery(problem, plan, None if directory is None else directory.ends(variant.name))
     trained = {level: nursery.at(level, 2 * plan.pairs) for level in plan.levels}
     asked: list[Pair] = []
     places: list[tuple[float, int, Trained]] = []
     for level, own in trained.items():
         for number in range(len(own.seeds) // 2):
-            if (variant.name, level, number) in known:
-                continue
             run = None if directory is None else RunDirectory(directory.run(variant.name, level, number))
+            if _stands(known.get((variant.name, level, number)), run):
+                continue
             a, b = own.thetas[2 * number], own.thetas[2 * number + 1]
             asked.append(Pair(a, b, level, run, f"{variant.name}, threshold {level:g}, pair {number}: "))
             places.append((level, number, own))
@@ -159,6 +218,17 @@ def _of_variant(
         for index, line in zip(whole, lines, strict=True)
     ]
     return rows, {level: own.failed for level, own in trained.items()}, len(whole) < len(results)
+
+
+def _stands(row: Row | None, run: RunDirectory | None) -> bool:
+    """Whether a row is known and its run has not gone on since; one that was removed leaves its row."""
+    if row is None or run is None or not run.exists:
+        return row is not None
+    if not run.finished:
+        return False
+    result = run.result()
+    largest = max(none_as_infinity(segment.max) for segment in result.string.segments)
+    return (row.outcome, row.beads, row.largest) == (result.outcome.kind, result.string.beads, largest)
 
 
 def _interrupted(result: Result) -> bool:
@@ -217,7 +287,7 @@ def _row(
         gradients=result.steps,
         evaluations=result.evaluations,
         seconds=result.seconds,
-        run="" if directory is None else str(directory.run(variant.name, level, number).relative_to(directory.path)),
+        run="" if directory is None else directory.run_name(variant.name, level, number),
     )
 
 

@@ -11,6 +11,10 @@ from pathlib import Path
 
 from weightstring.errors import InvalidRun
 from weightstring.store import replace_file
+from weightstring.store.files import one_line, writing
+
+AGAIN = "delete it, and every sweep makes its own rows again from their runs"
+"""What helps where a table is damaged."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,13 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write the table whole, in one piece."""
-    replace_file(path, as_csv(rows).encode())
+    """Write the table whole, in one piece.
+
+    Raises:
+        StoreFailed: the disk refuses.
+    """
+    with writing(path, "free some space or mend the disk, then the same sweep goes on"):
+        replace_file(path, as_csv(rows).encode())
 
 
 def read_table(path: Path) -> list[Row]:
@@ -111,14 +120,22 @@ def read_table(path: Path) -> list[Row]:
         InvalidRun: there is none, or it is damaged.
     """
     try:
-        text = path.read_text()
+        content = path.read_bytes()
     except OSError as problem:
-        raise InvalidRun(f"{path}: cannot be read: {problem.strerror}") from None
+        raise InvalidRun(f"{path}: cannot be read: {problem.strerror}; make it readable, or {AGAIN}") from None
     try:
-        reader = csv.DictReader(io.StringIO(text))
-        return [Row(**{name: _KINDS[name](line[name]) for name in COLUMNS}) for line in reader]
-    except (KeyError, ValueError, TypeError) as problem:
-        raise InvalidRun(f"{path}: damaged, or of another version: {problem}") from None
+        return _rows(content.decode())
+    except (KeyError, ValueError, TypeError, csv.Error) as problem:
+        raise InvalidRun(f"{path}: damaged, or of another version: {one_line(problem)}; {AGAIN}") from None
+
+
+def _rows(text: str) -> list[Row]:
+    if not text.endswith("\n"):  # What is left of a number or a name can pass for a whole one.
+        raise ValueError("its end is missing")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+        raise ValueError(f"no column {min(missing)}")
+    return [Row(**{name: _KINDS[name](line[name]) for name in COLUMNS}) for line in reader]
 
 
 def _shown(value: object) -> str:

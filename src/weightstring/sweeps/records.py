@@ -1,0 +1,117 @@
+"""What a sweep's directory holds as JSON, and how it is read."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from weightstring.errors import InvalidRun
+from weightstring.store.directory import UNREADABLE
+from weightstring.store.files import one_line
+from weightstring.store.records import Record, Task
+
+Content = TypeVar("Content")
+
+
+class VariantRecord(Record, frozen=True, kw_only=True):
+    """One form of the task."""
+
+    name: str
+    options: dict[str, str]
+    task: Task | None
+    problem: str
+    """Digest of the problem."""
+
+
+class SweepRecord(Record, frozen=True, kw_only=True):
+    """What determines a sweep's rows, and how far it is to go."""
+
+    format: int
+    versions: dict[str, str]
+    thresholds: tuple[float, ...]
+    pairs: int
+    bind: str
+    ends: str
+    seed: int
+    tries: int
+    strategy: dict[str, Any]
+    stop: list[dict[str, Any]]
+    variants: tuple[VariantRecord, ...]
+
+
+class FailedRecord(Record, frozen=True, kw_only=True):
+    """Which networks of a variant never reached a threshold."""
+
+    variant: str
+    threshold: float
+    seeds: tuple[int, ...]
+
+
+class EndsRecord(Record, frozen=True, kw_only=True):
+    """Which networks of a variant were trained to a threshold, and where those are that reached it."""
+
+    seeds: tuple[int, ...]
+    failed: tuple[int, ...]
+    networks: str
+    """Their file, beside this one."""
+    sha256: str
+    """Of that file; empty where none reached it."""
+
+
+SWEEP = msgspec.json.Decoder(SweepRecord)
+ENDS = msgspec.json.Decoder(EndsRecord)
+FAILED = msgspec.json.Decoder(list[FailedRecord])
+TRIVIAL = msgspec.json.Decoder(dict[str, dict[str, float | None]])
+
+
+def levels_kept(folder: Path) -> list[float]:
+    """The thresholds to which a variant's networks are kept in a folder; other files there are none of ours.
+
+    Raises:
+        InvalidRun: the folder cannot be looked into.
+    """
+    try:
+        stems = [name.removesuffix(".json") for name in os.listdir(folder) if name.endswith(".json")]
+    except FileNotFoundError:
+        return []
+    except OSError as problem:
+        raise InvalidRun(
+            f"{folder}: cannot be looked into: {problem.strerror}; make it a readable folder, or delete it, "
+            "and its networks are trained again"
+        ) from None
+    return [level for level in map(_level, stems) if level is not None]
+
+
+def _level(stem: str) -> float | None:
+    """The threshold that a file is named by; None for any other name."""
+    try:
+        level = float(stem)
+    except ValueError:
+        return None
+    return level if math.isfinite(level) and repr(level) == stem else None
+
+
+def read_ends(folder: Path, level: float) -> EndsRecord | None:
+    """Which of a variant's networks were trained to a threshold; None where it was not begun.
+
+    Raises:
+        InvalidRun: the file is damaged.
+    """
+    return read_record(folder / f"{level!r}.json", ENDS.decode, "delete it, and its networks are trained again")
+
+
+def read_record(path: Path, decode: Callable[[bytes], Content], remedy: str) -> Content | None:
+    """What a file says; None where there is none."""
+    try:
+        return decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise InvalidRun(f"{path}: cannot be read: {problem.strerror}; make it readable, or {remedy}") from None
+    except UNREADABLE as problem:
+        raise InvalidRun(f"{path}: damaged, or not written by weightstring: {one_line(problem)}; {remedy}") from None
