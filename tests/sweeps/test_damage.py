@@ -198,7 +198,7 @@ def test_a_file_in_place_of_the_networks_folder_is_told_in_one_line(problem, sto
 def test_a_directory_that_cannot_be_is_told_in_one_line(problem, tmp_path, refused):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "in it"):
-        with refused(InvalidRun, "cannot be used as a sweep's directory"):
+        with refused(InvalidRun, "cannot be used as a sweep directory"):
             ws.sweep(problem, [0.1], pairs=1, store=path)
     with refused(InvalidRun, "cannot be looked into: File name too long"):
         ws.sweep(problem, [0.1], pairs=1, store=tmp_path / ("x" * 300))

@@ -22,14 +22,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import filelock
 import msgspec
 
 from weightstring.arrays import Theta, Thetas
-from weightstring.errors import InvalidRun, RunLocked
+from weightstring.errors import InvalidRun
 from weightstring.store.beads import digest, map_beads, read_beads, write_beads
 from weightstring.store.files import one_line, replace_file, sync_directory, writing
 from weightstring.store.journal import Round
+from weightstring.store.locks import locked
 from weightstring.store.records import (
     FORMAT,
     AlignmentRecord,
@@ -85,26 +85,9 @@ class RunDirectory:
             InvalidRun: the directory cannot be made, or holds files but no run.
             StoreFailed: the disk refuses it.
         """
-        lock = self._lock()
-        try:
+        busy = "another process is writing this run; wait for it or choose --out"
+        with locked(self.path, "run", begun=self.exists, busy=busy, remedy=self._remedy):
             yield
-        finally:
-            lock.release()
-
-    def _lock(self) -> filelock.BaseFileLock:
-        lock = filelock.FileLock(self.path / "lock", timeout=0)
-        with self._writing("lock"):
-            if not self.exists:
-                self._refuse_strangers()
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                lock.acquire()
-            except filelock.Timeout:
-                owner = "another process is writing this run; wait for it or choose --out"
-                raise RunLocked(f"{self.path}: {owner}") from None
-            except (FileExistsError, NotADirectoryError) as problem:
-                raise InvalidRun(f"{self.path}: cannot be used as a run directory: {problem.strerror}") from None
-        return lock
 
     # -- what determines the run
 
@@ -119,13 +102,6 @@ class RunDirectory:
             raise InvalidRun(f"{self.path}: another process began a run here just now; the same call goes on with it")
         self._write_beads("ends", ends)
         self._replace("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
-
-    def _refuse_strangers(self) -> None:
-        """A run is not begun among other files, which would be mixed up with its own."""
-        entries = self.path.iterdir() if self.path.is_dir() else ()
-        strangers = sorted(e.name for e in entries if not e.name.startswith(".") and e.name not in ("lock", "beads"))
-        if strangers:
-            raise InvalidRun(f"{self.path}: holds {strangers[0]!r} but no run; choose an empty or new directory")
 
     def manifest(self) -> Manifest:
         """What determines the run.
@@ -354,8 +330,12 @@ class RunDirectory:
             replace_file(self.path / name, content)
 
     def _writing(self, name: str) -> AbstractContextManager[None]:
+        return writing(self.path / name, self._remedy)
+
+    @property
+    def _remedy(self) -> str:
         again = f"`weightstring resume {self.path}` or the same call goes on" if self.exists else "begin again"
-        return writing(self.path / name, f"free some space or mend the disk, then {again}")
+        return f"free some space or mend the disk, then {again}"
 
 
 def _round_name(number: int) -> str:

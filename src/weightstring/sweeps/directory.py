@@ -11,15 +11,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import filelock
 import msgspec
 import torch
 
-from weightstring.errors import InvalidRun, RunLocked
+from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
 from weightstring.search.strategies import plain
 from weightstring.store import replace_file
 from weightstring.store.files import writing
+from weightstring.store.locks import locked
 from weightstring.sweeps.plan import Plan, Variant
 from weightstring.sweeps.records import (
     FAILED,
@@ -71,34 +71,9 @@ class SweepDirectory:
             InvalidRun: the directory cannot be made, or holds files but no sweep.
             StoreFailed: the disk refuses it.
         """
-        lock = self._lock()
-        try:
+        busy = "another sweep is writing here; wait for it or choose another directory"
+        with locked(self.path, "sweep", begun=self.exists, busy=busy, remedy=GO_ON):
             yield
-        finally:
-            lock.release()
-
-    def _lock(self) -> filelock.BaseFileLock:
-        lock = filelock.FileLock(self.path / "lock", timeout=0)
-        with writing(self.path / "lock", GO_ON):
-            if not self.exists:
-                self._refuse_strangers()
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                lock.acquire()
-            except filelock.Timeout:
-                owner = "another sweep is writing here; wait for it or choose another directory"
-                raise RunLocked(f"{self.path}: {owner}") from None
-            except (FileExistsError, NotADirectoryError) as problem:
-                raise InvalidRun(
-                    f"{self.path}: cannot be used as a sweep's directory: {problem.strerror}; choose another"
-                ) from None
-        return lock
-
-    def _refuse_strangers(self) -> None:
-        """A sweep is not begun among other files, which would be mixed up with its own."""
-        entries = self.path.iterdir() if self.path.is_dir() else ()
-        if any(not own.name.startswith(".") and own.name != "lock" for own in entries):
-            raise InvalidRun(f"{self.path}: holds other files and no sweep; choose an empty or new directory")
 
     def begin(self, plan: Plan, problems: Mapping[str, ModuleProblem], variants: Sequence[Variant]) -> None:
         """Write what is asked, or add it to what was asked before. Only for who holds the lock.
