@@ -45,6 +45,11 @@ thresholds above.
 """
 
 
+LANGUAGE = """Each end is the best state of its training, past which the evaluation loss rises again or steps run out.
+The original's measured loss of 0 cannot happen here: losses are means over every word of the evaluation part, and a
+second computation, by the module itself and a plain sum, must agree.
+"""
+
 FIRST_WEIGHTS = """**Why these two differ.** Length is normalized by the distance of the ends, and most of that is
 the distance of the random networks they began as. PyTorch draws the widest layer, of 3,136 inputs, with a deviation of
 .01. With .1 in every layer, a usual choice before widths were taken into account, the ends lie far apart, and detours
@@ -139,7 +144,14 @@ def _curve(name: str, title: str, options: str = "") -> str:
 
 
 def _language() -> str:
-    result = _read("language")
+    parts = [_text("language"), _text("language_small", " --small")]
+    if not any(parts):
+        return ""
+    return "\n".join(["## A language model in place of the Penn Treebank's\n", LANGUAGE, *filter(None, parts)])
+
+
+def _text(name: str, options: str = "") -> str:
+    result = _read(name)
     if result is None:
         return ""
     headings = ("threshold, perplexity", "search", "outcome", "beads", "length", "largest sample, perplexity", "steps")
@@ -156,17 +168,14 @@ def _language() -> str:
         for row in result["rows"]
     ]
     setting = ", ".join(f"{key} {value}" for key, value in result["setting"].items())
+    ends = f"Ends: perplexity {result['ends'][0]:.2f} and {result['ends'][1]:.2f}; computed apart, "
+    ends += f"{result['apart'][0]:.2f} and {result['apart'][1]:.2f}."
+    if result["barrier"] is not None:
+        ends += f" Line barrier over the mean {result['barrier']:.4f} nats, after alignment "
+        ends += f"{result['barrier aligned']:.4f}."
+    command = f"`python experiments/language.py --data FILE{options}`"
     return "\n".join(
-        [
-            "## A language model in place of the Penn Treebank's\n",
-            f"`python experiments/language.py --data FILE`; {setting}; {result['parameters']:,} parameters.\n",
-            _table(headings, rows),
-            f"Ends: perplexity {result['ends'][0]:.2f} and {result['ends'][1]:.2f}; computed apart, by the module "
-            f"itself, {result['apart'][0]:.2f} and {result['apart'][1]:.2f}. Line barrier over the mean "
-            f"{result['barrier']:.4f} nats, after alignment {result['barrier aligned']:.4f}. The original's measured "
-            "loss of 0 cannot happen here: losses are means over every word of the evaluation part, and two ways of "
-            "computing them must agree.\n",
-        ]
+        [f"{command}; {setting}; {result['parameters']:,} parameters.\n", _table(headings, rows), f"{ends}\n"]
     )
 
 
