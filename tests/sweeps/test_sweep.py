@@ -125,7 +125,7 @@ def test_another_sweep_is_not_mixed_in(swept, problem):
 
 def test_other_files_are_left_alone(problem, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InvalidRun, match="'mine.txt' but no sweep"):
+    with pytest.raises(InvalidRun, match=r"'mine\.txt' but no sweep"):
         ws.sweep(problem, [0.1], pairs=1, store=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-import torch
-
-from weightstring.arrays import none_as_infinity
 from weightstring.descent import Optimizers
 from weightstring.errors import InvalidSetting
 from weightstring.pairs import Pair, Settings, connect_all
-from weightstring.path import Bound, Disconnected, Segment, Unresolved
-from weightstring.path.maximum import Samples, locate
+from weightstring.path import Unresolved
 from weightstring.problem import ModuleProblem
 from weightstring.progress import Display
 from weightstring.result import Result
@@ -24,7 +20,7 @@ from weightstring.store import RunDirectory
 from weightstring.sweeps.directory import SweepDirectory
 from weightstring.sweeps.ends import Nursery, Trained
 from weightstring.sweeps.plan import MAX_BEADS, Ends, Plan, Variant, shown
-from weightstring.sweeps.sampling import maximum_interval
+from weightstring.sweeps.rows import line_barriers, row_of, stands
 from weightstring.sweeps.summary import Summary, summarised
 from weightstring.sweeps.table import Row
 from weightstring.sweeps.trivial import trivial_levels
@@ -204,7 +200,7 @@ def _of_variant(
     for level, own in trained.items():
         for number in range(len(own.seeds) // 2):
             run = None if directory is None else RunDirectory(directory.run(variant.name, level, number))
-            if _stands(known.get((variant.name, level, number)), run):
+            if stands(known.get((variant.name, level, number)), run):
                 continue
             a, b = own.thetas[2 * number], own.thetas[2 * number + 1]
             asked.append(Pair(a, b, level, run, f"{variant.name}, threshold {level:g}, pair {number}: "))
@@ -212,91 +208,13 @@ def _of_variant(
     settings = Settings(plan.strategy, plan.stop, plan.bind, None, None, plan.seed, variant.task)
     results = connect_all(problem, asked, settings, progress) if asked else []
     whole = [index for index, result in enumerate(results) if not _interrupted(result)]
-    lines = _lines(problem, [asked[index] for index in whole])
+    lines = line_barriers(problem, [asked[index] for index in whole])
     rows = [
-        _row(problem, variant, plan, results[index], line, *places[index], directory)
+        row_of(problem, variant, plan, results[index], line, *places[index], directory)
         for index, line in zip(whole, lines, strict=True)
     ]
     return rows, {level: own.failed for level, own in trained.items()}, len(whole) < len(results)
 
 
-def _stands(row: Row | None, run: RunDirectory | None) -> bool:
-    """Whether a row is known and its run has not gone on since; one that was removed leaves its row."""
-    if row is None or run is None or not run.exists:
-        return row is not None
-    if not run.finished:
-        return False
-    result = run.result()
-    largest = max(none_as_infinity(segment.max) for segment in result.string.segments)
-    return (row.outcome, row.beads, row.largest) == (result.outcome.kind, result.string.beads, largest)
-
-
 def _interrupted(result: Result) -> bool:
     return isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
-
-
-def _lines(problem: ModuleProblem, asked: Sequence[Pair]) -> list[float]:
-    """The barrier of each pair's straight line over the mean of its ends, of the evaluation loss."""
-    samples = [Samples(Segment(pair.a, pair.b)) for pair in asked]
-    tops = locate(Bound(problem), samples)
-    return [top.value - (own.heights[0.0] + own.heights[1.0]) / 2 for top, own in zip(tops, samples, strict=True)]
-
-
-def _row(
-    problem: ModuleProblem,
-    variant: Variant,
-    plan: Plan,
-    result: Result,
-    line: float,
-    level: float,
-    number: int,
-    trained: Trained,
-    directory: SweepDirectory | None,
-) -> Row:
-    string, outcome = result.string, result.outcome
-    kind = "connected" if result.connected else "disconnected" if isinstance(outcome, Disconnected) else "unresolved"
-    barriers = {name: string.barrier(name) for name in ("max", "over_ends", "over_mean", "over_linear")}
-    interval = maximum_interval(string, plan.quantity, plan.seed)
-    first, last = result.ends
-    return Row(
-        variant=variant.name,
-        parameters=problem.size,
-        threshold=level,
-        bind=plan.bind,
-        pair=number,
-        seed_a=trained.seeds[2 * number],
-        seed_b=trained.seeds[2 * number + 1],
-        outcome=kind,
-        reason=outcome.reason if isinstance(outcome, Unresolved) else "",
-        beads=len(string),
-        beads_before_pruning=result.beads_before_pruning,
-        length=string.length,
-        distance=string.distance,
-        normalized_length=string.normalized_length,
-        normalized_length_weights=_normalized_over_weights(problem, string.beads),
-        end_a=first[plan.quantity],
-        end_b=last[plan.quantity],
-        largest=result.largest,
-        largest_low=interval.low,
-        largest_high=interval.high,
-        barrier_max=barriers["max"],
-        barrier_over_ends=barriers["over_ends"],
-        barrier_over_mean=barriers["over_mean"],
-        barrier_over_linear=barriers["over_linear"],
-        line_over_mean=line,
-        gradients=result.steps,
-        evaluations=result.evaluations,
-        seconds=result.seconds,
-        run="" if directory is None else directory.run_name(variant.name, level, number),
-    )
-
-
-def _normalized_over_weights(problem: ModuleProblem, beads: torch.Tensor) -> float:
-    """The normalized length over parameters of two axes or more: the authors leave biases out."""
-    kept = torch.zeros(problem.size, dtype=torch.bool)
-    for entry in problem.layout.entries:
-        kept[entry.offset : entry.offset + entry.size] = len(entry.shape) > 1
-    weights = beads[:, kept.to(beads.device)].to(torch.float64)
-    length = float((weights[1:] - weights[:-1]).norm(dim=1).sum())
-    distance = float((weights[-1] - weights[0]).norm())
-    return 1.0 if len(weights) == 2 or length == 0 else length / distance if distance else float("inf")
