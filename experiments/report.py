@@ -52,9 +52,9 @@ second computation, by the module itself and a plain sum, must agree.
 
 FIRST_WEIGHTS = """**Why these two differ.** Length is normalized by the distance of the ends, and most of that is
 the distance of the random networks they began as. PyTorch draws the widest layer, of 3,136 inputs, with a deviation of
-.01. With .1 in every layer, a usual choice before widths were taken into account, the ends lie far apart, and detours
-of much the same size count little. The paper's 1.016 is what networks that are drawn large have; how the authors drew
-theirs, the text does not say.
+.01. With .1 in every layer, a usual choice before widths were taken into account, the ends lie far apart, detours of
+the same order count little, and the normalized length comes most of the way to the paper's. How the authors drew their
+networks, the text does not say.
 """
 
 
