@@ -82,7 +82,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def _shown(interval: Sequence[float | None] | None, digits: int = 3) -> str:
     if interval is None or interval[0] is None:
         return "–"
-    if interval[1] is None or interval[2] is None:
+    if interval[1] is None or interval[2] is None:  # of one pair
         return f"{interval[0]:.{digits}f}"
     return f"{interval[0]:.{digits}f} [{interval[1]:.{digits}f}, {interval[2]:.{digits}f}]"
 
@@ -110,6 +110,7 @@ def _curve(name: str, title: str, options: str = "") -> str:
                 _shown(means["normalized_length_weights"]),
                 _plain(beads),
                 _shown(means["beads"], 1),
+                own["pairs"],
                 _shown(own["connected"], 2),
                 own["failed_ends"],
                 _shown(own["distance"]),
@@ -123,6 +124,7 @@ def _curve(name: str, title: str, options: str = "") -> str:
         "length, weights",
         "paper: beads",
         "beads",
+        "pairs",
         "connected",
         "ends replaced",
         "distance of the ends",

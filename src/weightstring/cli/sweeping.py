@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
@@ -110,4 +111,5 @@ def _table(summary: tuple[Summary, ...]) -> Table:
 
 
 def _shown(interval: Interval, digits: int = 3) -> str:
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    ends = f" [{interval.low:.{digits}f}, {interval.high:.{digits}f}]" if math.isfinite(interval.low) else ""
+    return f"{interval.value:.{digits}f}{ends}"

@@ -197,13 +197,13 @@ def title(swept: Swept, variant: str, words: str) -> str:
 
 
 def shown(interval: Interval, digits: int = 4) -> str:
-    """A number with the ends of its interval.
+    """A number with the ends of its interval, where it has one.
 
     >>> shown(Interval(-1.25, -1.5, 1.125))
     '−1.25 [−1.5, 1.125]'
     """
     value, low, high = (number_words(end, digits) for end in interval)
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
 
 
 def number_words(value: float, digits: int = 4) -> str:

@@ -29,20 +29,21 @@ class Interval(NamedTuple):
 
 
 def mean_of(values: Sequence[float], seed: int = 0, level: float = LEVEL) -> Interval:
-    """The mean and its percentile bootstrap interval (Efron 1979); no interval where a value is not finite.
+    """The mean and its percentile bootstrap interval (Efron 1979); no interval of one, or where one is not finite.
 
     Args:
         values: one a pair.
         seed: of the resamples.
         level: of the interval.
 
-    >>> mean_of([1.0, 1.0]), mean_of([])
-    (Interval(value=1.0, low=1.0, high=1.0), Interval(value=nan, low=nan, high=nan))
+    >>> mean_of([1.0, 1.0]), mean_of([2.0])
+    (Interval(value=1.0, low=1.0, high=1.0), Interval(value=2.0, low=nan, high=nan))
     """
     numbers = np.asarray(values, dtype=float)
     if not len(numbers):
         return Interval(math.nan, math.nan, math.nan)
-    if not np.isfinite(numbers).all():  # of strings between ends that coincide a normalized length is infinite
+    # Of strings between ends that coincide a normalized length is infinite; one value does not say how others vary.
+    if len(numbers) == 1 or not np.isfinite(numbers).all():
         return Interval(float(numbers.mean()), math.nan, math.nan)
     draw = np.random.default_rng(derive_seed(seed, "bootstrap"))
     means = numbers[draw.integers(len(numbers), size=(RESAMPLES, len(numbers)))].mean(1)
