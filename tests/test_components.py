@@ -75,6 +75,7 @@ def test_the_tree_hangs_models_at_their_losses_and_joins_them_at_strings() -> No
     assert sorted(max(join.y) for join in joins) == pytest.approx([1.0, 2.0])
 
 
+@pytest.mark.slow
 def test_searches_and_proofs_bound_from_both_sides() -> None:
     triangle = swapped_triangle()
     first, swapped = swapped_ends(triangle)

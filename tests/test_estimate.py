@@ -33,6 +33,7 @@ def test_it_is_never_below_gamma(problem):
     assert found.by_depth[-1] >= found.level
 
 
+@pytest.mark.slow
 def test_networks_that_are_connected_at_the_level_of_the_higher_end(tmp_path):
     problem = load_task("digits")
     a, b = problem.fit(seed=0, until=0.2), problem.fit(seed=1, until=0.19)

@@ -9,6 +9,7 @@ import pytest
 import weightstring as ws
 
 
+@pytest.mark.slow
 def test_a_constrained_run_is_shortened_and_resumed(cli, workshop, tmp_path):
     run = tmp_path / "run"
     arguments = ("connect", workshop.task, workshop.a, workshop.b, "--strategy", "constrained", "--shorten")

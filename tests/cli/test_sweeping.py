@@ -14,6 +14,7 @@ from weightstring.sweeps.plan import MAX_BEADS
 SWEEP = ("sweep", "polynomial", "--set", "width=4")
 
 
+@pytest.mark.slow
 def test_command_line_and_page_draw_the_law_from_the_sweeps_seed(cli, tmp_path: Path) -> None:
     ran = cli(*SWEEP, "--thresholds", "0.1,0.05,0.02", "--pairs", 3, "--seed", 7, "--out", tmp_path / "s")
     assert ran.code == 0
@@ -27,6 +28,7 @@ def test_command_line_and_page_draw_the_law_from_the_sweeps_seed(cli, tmp_path: 
         assert float(one) == pytest.approx(float(other), abs=6e-4)
 
 
+@pytest.mark.slow
 def test_more_pairs_at_another_threshold_were_not_asked_for_at_the_first(cli, tmp_path: Path) -> None:
     cli(*SWEEP, "--thresholds", "0.1", "--pairs", 1, "--out", tmp_path / "s")
     ran = cli(*SWEEP, "--thresholds", "0.05", "--pairs", 2, "--out", tmp_path / "s")
@@ -68,6 +70,7 @@ def test_means_over_no_pairs_are_null_in_json(cli, tmp_path: Path) -> None:
     assert summary["unresolved"] == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_without_a_pair_is_said_to_be_one(cli, tmp_path: Path) -> None:
     cli(*SWEEP, "--thresholds", "1e-9", "--tries", 1, "--pairs", 1, "--out", tmp_path / "s")
     for more in ((), ("--figures", tmp_path / "figures")):
@@ -77,6 +80,7 @@ def test_a_sweep_without_a_pair_is_said_to_be_one(cli, tmp_path: Path) -> None:
         assert len(ran.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_was_resumed_by_itself_is_not_drawn_as_the_tables(cli, tmp_path: Path) -> None:
     sweep = tmp_path / "s"
     cli(*SWEEP, "--thresholds", "0.02", "--pairs", 1, "--max-beads", 2, "--out", sweep)

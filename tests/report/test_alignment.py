@@ -246,6 +246,7 @@ def test_long_names_keep_the_numbers_that_tell_them_apart() -> None:
     assert len(endless.layout.yaxis.ticktext[0]) == drawing.NAME
 
 
+@pytest.mark.slow
 def test_a_report_is_written_from_the_run_directory(tmp_path: Path) -> None:
     problem = load_task("digits", {"width": "12", "depth": "1"})
     a, b = (problem.fit(seed=seed, until=0.9) for seed in (3, 4))

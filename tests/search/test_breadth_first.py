@@ -52,6 +52,7 @@ def test_below_the_pass_it_stalls_at_the_pass_sooner_than_greedy(seed):
 
 @pytest.mark.parametrize("respace", [False, True])
 @pytest.mark.parametrize("updates", ["jacobi", "red-black"])
+@pytest.mark.slow
 def test_from_random_networks_the_string_sinks_to_the_threshold(respace, updates):
     problem = load_task("digits")
     a, b = problem.initial(0), problem.initial(1)
@@ -121,6 +122,7 @@ def test_stopped_on_its_way_down_it_is_not_connected():
         assert result.connected == (result.largest <= 1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_on_disk_is_resumed_bit_for_bit(tmp_path):
     problem = load_task("digits")
     a, b = problem.initial(0), problem.initial(1)

@@ -227,6 +227,7 @@ def test_networks_on_digits_are_connected_by_a_curve(unchecked):
 
 
 @pytest.mark.parametrize("kind", [Bezier, PolyChain, AutoNEB])
+@pytest.mark.slow
 def test_a_run_on_disk_is_resumed_bit_for_bit(kind, tmp_path):
     problem = load_task("digits")
     a, b = problem.fit(seed=0, until=0.5), problem.fit(seed=1, until=0.5)

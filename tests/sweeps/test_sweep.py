@@ -141,6 +141,7 @@ def test_damaged_files_are_refused_in_one_line(problem, tmp_path, refused):
         path.write_text(kept)
 
 
+@pytest.mark.slow
 def test_networks_that_never_reach_a_threshold_are_counted_and_replaced():
     problem = line(2)
     found = ws.sweep(problem, [0.05], pairs=2, tries=6)
