@@ -18,6 +18,7 @@ from weightstring.errors import InvalidRun
 from weightstring.report import alignment as drawing
 from weightstring.report import page
 from weightstring.report.evolution import read_evolution
+from weightstring.report.recorded import Recorded
 from weightstring.store import RunDirectory
 from weightstring.store.records import (
     AlignedGroup,
@@ -73,7 +74,7 @@ def record(*groups: AlignedGroup, **changes: object) -> AlignmentRecord:
 
 
 def render(one: Run, alignment: AlignmentRecord | None = None, plain: ResultRecord | None = None) -> str:
-    return page.render(*one, None, alignment, plain)
+    return page.render(Recorded(*one, None, alignment, plain))
 
 
 def words(html: str) -> str:
@@ -256,13 +257,13 @@ def test_a_report_is_written_from_the_run_directory(tmp_path: Path) -> None:
     html = ws.write_report(run.path).read_text()
     args = run.manifest(), run.result(), run.string(), None, run.alignment()
     evolution = read_evolution(run, *args[:3])
-    assert html == page.render(*args, run.plain.result(), evolution)
+    assert html == page.render(Recorded(*args, run.plain.result(), evolution))
     assert f'<data value="{found.alignment.distance!r}"' in html
     assert 'id="figure-both"' in html
     plain = ws.write_report(run.plain.path).read_text()
     assert 'id="alignment"' not in plain
     (run.plain.path / "result.json").rename(run.plain.path / "kept.json")
-    assert ws.write_report(run.path).read_text() == page.render(*args, evolution=evolution)
+    assert ws.write_report(run.path).read_text() == page.render(Recorded(*args, evolution=evolution))
     (run.plain.path / "kept.json").rename(run.plain.path / "result.json")
     run.write_alignment(msgspec.structs.replace(found.alignment, original="00" * 32))
     with pytest.raises(InvalidRun, match="plain: not a run between the models that were aligned; move it elsewhere"):

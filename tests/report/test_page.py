@@ -13,6 +13,7 @@ import torch
 
 from weightstring.errors import InvalidRun
 from weightstring.report import page
+from weightstring.report.recorded import Recorded
 from weightstring.store.records import Manifest, OutcomeRecord, ResultRecord
 
 Run = tuple[Manifest, ResultRecord, torch.Tensor]
@@ -55,7 +56,7 @@ def readable(html: str) -> str:
 
 @pytest.fixture(scope="module")
 def pages(runs: Runs) -> dict[str, str]:
-    return {name: page.render(*one) for name, one in runs.items()}
+    return {name: page.render(Recorded(*one)) for name, one in runs.items()}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +98,9 @@ def test_exact_numbers_of_every_kind_are_in_the_markup(name: str, pages: dict[st
 def test_a_page_is_a_pure_function_of_the_run(pages: dict[str, str], runs: Runs) -> None:
     manifest, result, beads = runs["connected"]
     again = page.render(
-        msgspec.convert(msgspec.to_builtins(manifest), Manifest), msgspec.structs.replace(result), beads.clone()
+        Recorded(
+            msgspec.convert(msgspec.to_builtins(manifest), Manifest), msgspec.structs.replace(result), beads.clone()
+        )
     )
     assert again == pages["connected"]
 
@@ -138,7 +141,7 @@ def test_unresolved_gives_reason_evidence_and_advice(pages: dict[str, str]) -> N
 @pytest.mark.parametrize("reason", page.ADVICE)
 def test_every_reason_has_its_advice(reason: str, make_run: MakeRun) -> None:
     outcome = OutcomeRecord(kind="unresolved", reason=reason)
-    text = readable(page.render(*make_run(3, outcome=outcome)))
+    text = readable(page.render(Recorded(*make_run(3, outcome=outcome))))
     assert f"Unresolved ({reason.replace('_', ' ')})" in text
     assert page.ADVICE[reason].words(aligned=False) in text
 
@@ -168,7 +171,7 @@ def test_a_loop_has_no_normalized_length(make_run: MakeRun) -> None:
     loop = torch.tensor([[0.5, 0.75], [0.25, 0.75], [0.5, 0.75]], dtype=torch.float32)
     manifest, result, beads = make_run(loop)
     string = msgspec.structs.replace(result.string, normalized_length=None)
-    text = readable(page.render(manifest, msgspec.structs.replace(result, string=string), beads))
+    text = readable(page.render(Recorded(manifest, msgspec.structs.replace(result, string=string), beads)))
     assert "A string of 3 beads joins the two ends." in text
     assert "Normalized length undefined the ends coincide, the string does not" in text
 
@@ -201,7 +204,7 @@ def test_the_settings_that_repeat_a_run_are_there(pages: dict[str, str]) -> None
 )
 def test_the_threshold_names_what_it_binds(bind: str, words: str, make_run: MakeRun) -> None:
     manifest, result, beads = make_run(4, bind=bind)
-    text = readable(page.render(manifest, result, beads))
+    text = readable(page.render(Recorded(manifest, result, beads)))
     assert words in text
     assert "Largest sampled value bound" in text
 
@@ -213,7 +216,7 @@ def test_hostile_names_stay_text(make_run: MakeRun, runs: Runs) -> None:
     values = curve.values | {hostile: curve.values["loss"]}
     string = msgspec.structs.replace(result.string, curve=msgspec.structs.replace(curve, values=values))
     ends = tuple(end | {hostile: 0.5} for end in result.ends)
-    html = page.render(manifest, msgspec.structs.replace(result, string=string, ends=ends), beads)
+    html = page.render(Recorded(manifest, msgspec.structs.replace(result, string=string, ends=ends), beads))
     reader = Reader(html)
     assert hostile in reader.text
     assert "<script>alert" not in html
@@ -231,12 +234,12 @@ def changed_string(one: Run, **changes: object) -> Run:
 def test_what_does_not_belong_together_is_refused(runs: Runs) -> None:
     manifest, result, beads = runs["connected"]
     with pytest.raises(InvalidRun, match=r"has 9 beads of 23 parameters, but the beads given have shape \(8, 23\)"):
-        page.render(manifest, result, beads[1:])
+        page.render(Recorded(manifest, result, beads[1:]))
     with pytest.raises(InvalidRun, match="the threshold binds 'accuracy', but the curve holds loss, error, train_loss"):
-        page.render(manifest, msgspec.structs.replace(result, bind="accuracy", names=("accuracy",)), beads)
+        page.render(Recorded(manifest, msgspec.structs.replace(result, bind="accuracy", names=("accuracy",)), beads))
     with pytest.raises(InvalidRun, match="barriers over_ends, over_mean are missing from the result"):
-        page.render(*changed_string(runs["connected"], barriers={"max": 0.1, "over_linear": 0.1}))
+        page.render(Recorded(*changed_string(runs["connected"], barriers={"max": 0.1, "over_linear": 0.1})))
     curve = result.string.curve
     nameless = msgspec.structs.replace(curve, values={"error": curve.values["error"]})
     with pytest.raises(InvalidRun, match="the curve holds no loss; measure the string again"):
-        page.render(*changed_string(runs["connected"], curve=nameless))
+        page.render(Recorded(*changed_string(runs["connected"], curve=nameless)))

@@ -17,6 +17,11 @@ SIZE = (6.0, 3.9)
 """Inches: the width of a text column."""
 DPI = 200
 DASHES = {"solid": "-", "dash": "--", "dashdot": "-.", "dot": ":"}
+SYMBOLS = {
+    "circle": "o", "circle-open": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v",
+    "star": "*", "pentagon": "p", "hexagon": "h", "x": "x", "line-ns": "|",
+}  # fmt: skip
+"""Plotly's names of what both draw, and matplotlib's."""
 # Neither the time nor a random name: the same figure gives the same bytes. A dollar in a name is a dollar.
 SETTINGS: Any = {
     "svg.hashsalt": "weightstring",

@@ -9,17 +9,12 @@ from __future__ import annotations
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from weightstring.arrays import Thetas
-from weightstring.certification import Certificate
-from weightstring.errors import InvalidRun
 from weightstring.path.outcome import ADVICE
 from weightstring.report.alignment import FEW, MOST, group_rows, overall
-from weightstring.report.evolution import Evolution
 from weightstring.report.figures import metrics
 from weightstring.report.html import figure_data, templates
 from weightstring.report.recorded import Recorded, figures_of
 from weightstring.report.theme import theme
-from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
 
 BARRIERS = {
     "max": "the largest sampled loss itself",
@@ -30,42 +25,24 @@ BARRIERS = {
 }
 
 
-def render(
-    manifest: Manifest,
-    result: ResultRecord,
-    beads: Thetas,
-    certificate: Certificate | None = None,
-    alignment: AlignmentRecord | None = None,
-    plain: ResultRecord | None = None,
-    evolution: Evolution | None = None,
-    plane: PlaneRecord | None = None,
-) -> str:
+def render(run: Recorded) -> str:
     """Render a run as one HTML page that needs no network.
 
     Args:
-        manifest: what determined the run.
-        result: its verdict and numbers.
-        beads: the models of its string (B, P), the ends included, in order.
-        certificate: the proof of a bound over this string, if there is one.
-        alignment: how the second end was aligned with the first, if it was.
-        plain: the result of the same search without alignment, where it was made.
-        evolution: the string after each round, where the journal tells.
-        plane: the loss on a plane through the string, where it was measured.
+        run: what its directory holds.
 
     Returns:
         The page, to be written as UTF-8.
 
     Raises:
-        InvalidRun: they do not belong to one run, or the outcome is of an unknown kind.
+        InvalidRun: its parts do not belong to one run, or the outcome is of an unknown kind.
     """
-    run = Recorded(manifest, result, beads, certificate, alignment, plain, evolution, plane)
-    _check(manifest, result, beads, plain if alignment else None)
-    curve, labels = result.string.curve, run.labels
     figures = _figures(run)
+    manifest, result, alignment = run.manifest, run.result, run.alignment
+    curve, labels = result.string.curve, run.labels
     sampled = list(zip(*(curve.values[name] for name in run.bound), strict=True))
     return _pages.get_template("page.html").render(
-        manifest=manifest,
-        result=result,
+        **run._asdict(),
         string=result.string,
         task=manifest.task.name.rpartition("/")[2] if manifest.task else "A problem built in Python",
         kind=result.outcome.kind,
@@ -76,15 +53,10 @@ def render(
         metrics=metrics(curve),
         barriers=[(name, result.string.barriers[name], text) for name, text in BARRIERS.items()],
         samples=len(sampled),
-        certificate=certificate,
         over=sum(any(is_over(value, result.threshold) for value in point) for point in sampled),
         figures=figures,
-        alignment=alignment,
-        plain=plain,
         groups=group_rows(alignment) if alignment is not None else [],
         correlation=overall(alignment) if alignment is not None else None,
-        evolution=evolution,
-        plane=plane,
         held=run.held,
         few=FEW,
         most=MOST,
@@ -108,25 +80,6 @@ def is_over(value: float | None, threshold: float) -> bool:
     (False, True, True)
     """
     return value is None or value > threshold
-
-
-def _check(manifest: Manifest, result: ResultRecord, beads: Thetas, plain: ResultRecord | None) -> None:
-    expected = (result.string.beads, manifest.size)
-    if tuple(beads.shape) != expected:
-        raise InvalidRun(
-            f"the string has {expected[0]} beads of {expected[1]} parameters, but the beads given have shape "
-            f"{tuple(beads.shape)}; pass the beads of the same run"
-        )
-    if "loss" not in result.string.curve.values:
-        raise InvalidRun("the curve holds no loss; measure the string again")
-    missing = BARRIERS.keys() - result.string.barriers.keys()
-    if missing:
-        raise InvalidRun(f"barriers {', '.join(sorted(missing))} are missing from the result; measure the string again")
-    if plain is not None and plain.names != result.names:
-        raise InvalidRun(
-            f"the search without alignment binds {plain.bind!r}, the run binds {result.bind!r}; "
-            "pass the two results of one run"
-        )
 
 
 _pages = templates()

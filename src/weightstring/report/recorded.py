@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from weightstring.arrays import Thetas
 from weightstring.certification import Certificate
 from weightstring.errors import InvalidRun
+from weightstring.path import BARRIERS
 from weightstring.report.alignment import both_figure, correlation_figure
 from weightstring.report.branching import branching_figure
 from weightstring.report.evolution import Evolution, evolution_figure, read_evolution
@@ -119,6 +120,7 @@ def figures_of(run: Recorded) -> dict[str, go.Figure]:
     Raises:
         InvalidRun: its parts do not belong to one run.
     """
+    _check(run)
     result, curve, held = run.result, run.result.string.curve, run.held
     along = {
         name: loss_figure(curve, name, threshold=result.threshold, bound=run.bound, measured_on=run.measured_on)
@@ -142,6 +144,27 @@ def figures_of(run: Recorded) -> dict[str, go.Figure]:
         if run.plain is not None:
             figures["both"] = both_figure(result, run.plain, held)
     return figures
+
+
+def _check(run: Recorded) -> None:
+    result = run.result
+    expected = (result.string.beads, run.manifest.size)
+    if tuple(run.beads.shape) != expected:
+        raise InvalidRun(
+            f"the string has {expected[0]} beads of {expected[1]} parameters, but the beads given have shape "
+            f"{tuple(run.beads.shape)}; pass the beads of the same run"
+        )
+    if "loss" not in result.string.curve.values:
+        raise InvalidRun("the curve holds no loss; measure the string again")
+    missing = set(BARRIERS) - result.string.barriers.keys()
+    if missing:
+        raise InvalidRun(f"barriers {', '.join(sorted(missing))} are missing from the result; measure the string again")
+    plain = run.plain if run.alignment is not None else None
+    if plain is not None and plain.names != result.names:
+        raise InvalidRun(
+            f"the search without alignment binds {plain.bind!r}, the run binds {result.bind!r}; "
+            "pass the two results of one run"
+        )
 
 
 def _draw_bound(along: dict[str, go.Figure], certificate: Certificate, result: ResultRecord) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import plotly.graph_objects as go
 
-from weightstring.report.files import DASHES, SIZE
+from weightstring.report.files import DASHES, SIZE, SYMBOLS
 from weightstring.report.theme import LOSS_SCALE
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 INK, PAPER = "#2b313c", "#ffffff"
 POINTS = 0.6
 """Points of a column's figure to a pixel of the page's."""
-SYMBOLS = {"circle": "o", "circle-open": "o", "diamond": "D", "x": "x", "line-ns": "|"}
 TICKS = 5
 ROOM = 0.11
 """Share of a figure's width that a text in a bar needs."""

@@ -16,6 +16,7 @@ from weightstring.store import RunDirectory
 from weightstring.store.records import ResultRecord
 from weightstring.sweeps.directory import SweepDirectory
 from weightstring.sweeps.records import SweepRecord
+from weightstring.sweeps.rows import tells_of
 from weightstring.sweeps.statistics import Interval
 from weightstring.sweeps.summary import MEANS, Summary, summarised
 from weightstring.sweeps.table import Row
@@ -81,14 +82,9 @@ def read_sweep(sweep_dir: str | os.PathLike[str]) -> Swept:
         run = RunDirectory(directory.path / row.run)
         if row.run and run.finished:  # a table that travels without its runs still has its page
             result = run.result()
-            if _is_of(row, result):
+            if tells_of(row, result):
                 found.append((row, result))
     return Swept(record, rows, swept.failed, swept.trivial, tuple(found))
-
-
-def _is_of(row: Row, result: ResultRecord) -> bool:
-    """Whether a run still says what the table does: it may have been resumed since by itself."""
-    return (row.outcome, row.beads) == (result.outcome.kind, result.string.beads)
 
 
 def chosen(swept: Swept) -> list[Row]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weightstring.report.files import DASHES, SIZE, write_figures
+from weightstring.report.files import DASHES, SIZE, SYMBOLS, write_figures
 from weightstring.report.sweep import panels_of
 from weightstring.report.sweep_chart import Chart, Series, ticks
 from weightstring.report.sweep_data import read_sweep
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-
-SYMBOLS = {
-    "circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v", "star": "*",
-    "pentagon": "p", "hexagon": "h",
-}  # fmt: skip
 
 
 def export_figures(sweep_dir: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:

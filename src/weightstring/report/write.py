@@ -26,7 +26,7 @@ def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None
         InvalidRun: there is no finished run, it is damaged, or ``out`` cannot be written.
     """
     path = Path(out) if out is not None else Path(run) / "report.html"
-    return write_page(path, render(*read_run(run)))
+    return write_page(path, render(read_run(run)))
 
 
 def export_run_figures(run: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:

@@ -12,7 +12,7 @@ from weightstring.path import BARRIERS, Bound, Disconnected, Segment, Unresolved
 from weightstring.path.maximum import Samples, locate
 from weightstring.problem import ModuleProblem
 from weightstring.result import Result
-from weightstring.store import RunDirectory
+from weightstring.store import ResultRecord, RunDirectory
 from weightstring.sweeps.directory import SweepDirectory
 from weightstring.sweeps.ends import Trained
 from weightstring.sweeps.plan import Plan, Variant
@@ -26,7 +26,11 @@ def stands(row: Row | None, run: RunDirectory | None) -> bool:
         return row is not None
     if not run.finished:
         return False
-    result = run.result()
+    return tells_of(row, run.result())
+
+
+def tells_of(row: Row, result: ResultRecord) -> bool:
+    """Whether a row says what its run does, which may have been resumed since by itself."""
     largest = max(none_as_infinity(segment.max) for segment in result.string.segments)
     return (row.outcome, row.beads, row.largest) == (result.outcome.kind, result.string.beads, largest)
 

@@ -1,0 +1,21 @@
+const figures = JSON.parse(document.getElementById("figures").textContent);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const touch = matchMedia("(pointer: coarse)").matches;
+const buttons = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
+const printedWidth = 680;
+
+function place(id, figure, printed) {
+  const template = figures.themes[dark.matches && !printed ? "dark" : "light"];
+  // A finger that scrolls the page must not zoom the figure.
+  const layout = { ...figure.layout, template, dragmode: touch ? false : "zoom", width: printed ? printedWidth : undefined };
+  const modeBarButtons = figure.layout.scene ? [["toImage"]] : buttons;
+  Plotly.react(id, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover", modeBarButtons });
+}
+
+// A function that draws all figures, for the screen or for paper.
+function redrawing(all) {
+  all(false);
+  dark.addEventListener("change", () => all(false));
+  addEventListener("beforeprint", () => all(true));
+  addEventListener("afterprint", () => all(false));
+}
