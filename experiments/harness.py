@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 import weightstring as ws
+from weightstring.arrays import for_json
 from weightstring.problem import ModuleProblem
 from weightstring.sweeps.statistics import Interval, mean_of
 from weightstring.sweeps.summary import Summary, beads_law
@@ -88,14 +88,5 @@ def keep(name: str, result: object) -> None:
     """Write a result in full."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(_finite(result), indent=1) + "\n")
+    path.write_text(json.dumps(for_json(result), indent=1) + "\n")
     print(f"kept {path.name}")
-
-
-def _finite(value: Any) -> Any:
-    """Numbers that JSON has; others become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(own) for key, own in value.items()}
-    return [_finite(own) for own in value] if isinstance(value, list | tuple) else value

@@ -90,8 +90,7 @@ def connect(options: Namespace) -> int:
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
     settings += [options.align] if options.align else []
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
-    if options.engine is not None:
-        problem.use_engine(options.engine)
+    compute_by(options.engine, problem)
     with _resumable(out, options), _workers(options) as executor:
         result = search(
             problem,
@@ -118,8 +117,7 @@ def minimax(options: Namespace) -> int:
     a, b = (end_of(problem, path) for path in (options.a, options.b))
     settings = [task, [digest(a), digest(b)], "minimax", options.bind, options.seed]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
-    if options.engine is not None:
-        problem.use_engine(options.engine)
+    compute_by(options.engine, problem)
     with _resumable(out, options):
         found = lowest(
             problem,
@@ -297,6 +295,12 @@ def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
     if isinstance(result.outcome, Disconnected):
         return DISCONNECTED
     return DONE if result.connected else UNRESOLVED
+
+
+def compute_by(engine: str | None, *problems: ModuleProblem) -> None:
+    """Compute by the engine that the command line names; without one, by the task's own."""
+    for problem in problems if engine is not None else ():
+        problem.use_engine(str(engine))
 
 
 def limits(options: Namespace, beads: int = 64) -> StopRule | None:

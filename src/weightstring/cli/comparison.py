@@ -8,7 +8,7 @@ from argparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
-from weightstring.cli.commands import end_of, limits
+from weightstring.cli.commands import compute_by, end_of, limits
 from weightstring.cli.main import DONE
 from weightstring.comparison import Compared
 from weightstring.comparison import compare as all_of
@@ -33,8 +33,7 @@ HEADINGS = {
 def compare(options: Namespace) -> int:
     """Connect two models by every strategy."""
     problem = load_task(resolve(options.task), dict(options.options))
-    if options.engine is not None:
-        problem.use_engine(options.engine)
+    compute_by(options.engine, problem)
     compared = all_of(
         problem,
         end_of(problem, options.a),

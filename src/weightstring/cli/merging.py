@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from weightstring.arrays import finite_or_none
+from weightstring.arrays import for_json
 from weightstring.cli.commands import check_destination
 from weightstring.cli.main import DONE
 from weightstring.errors import InvalidRun
@@ -37,7 +37,7 @@ def export(options: Namespace) -> int:
         "options": task.options,
         "at": options.at,
         "s": s,
-        "measured": _plain(measured),
+        "measured": for_json(measured),
     }
     write_checkpoint(options.out, problem.unflatten(theta), about)
     print(f"{options.out}: s = {s:.6g}, " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
@@ -128,8 +128,8 @@ def _as_json(merging: Merging) -> dict[str, object]:
         if ensemble is None
         else {
             "average": ensemble.average,
-            "values": _plain(ensemble.values),
-            "mean": _plain(ensemble.mean),
+            "values": for_json(ensemble.values),
+            "mean": for_json(ensemble.mean),
             "models": [_point(model) for model in ensemble.models],
         },
         "missing": merging.missing,
@@ -140,8 +140,4 @@ def _as_json(merging: Merging) -> dict[str, object]:
 
 
 def _point(point: Point) -> dict[str, object]:
-    return {"s": point.s, "values": _plain(point.values)}
-
-
-def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: finite_or_none(value) for name, value in values.items()}
+    return {"s": point.s, "values": for_json(point.values)}

@@ -6,16 +6,14 @@ import json
 import math
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from weightstring.arrays import finite_or_none
-from weightstring.cli.commands import chosen_strategy, limits
+from weightstring.arrays import for_json
+from weightstring.cli.commands import chosen_strategy, compute_by, limits
 from weightstring.cli.main import DONE, INTERRUPTED
 from weightstring.errors import InvalidSetting
 from weightstring.search import MaxBeads
@@ -37,8 +35,7 @@ def sweep(options: Namespace) -> int:
         raise InvalidSetting(f"--over {twice}=... is given twice: write all its values in one")
     forms = variants(task, over)
     problems = {form.name: load_task(form.task.name, form.task.options) for form in forms if form.task}
-    for problem in problems.values() if options.engine is not None else ():
-        problem.use_engine(options.engine)
+    compute_by(options.engine, *problems.values())
     try:
         found = run(
             problems,
@@ -57,19 +54,10 @@ def sweep(options: Namespace) -> int:
         print("weightstring: interrupted; what was finished is kept. Go on with the same command", file=sys.stderr)
         return INTERRUPTED
     if options.json:
-        print(json.dumps({"sweep": options.out, "summary": [_finite(asdict(own)) for own in found.summary]}))
+        print(json.dumps({"sweep": options.out, "summary": [for_json(asdict(own)) for own in found.summary]}))
     else:
         _print(found, Path(options.out))
     return DONE
-
-
-def _finite(value: Any) -> Any:
-    """Numbers that JSON has; means over no pairs become null."""
-    if isinstance(value, float):
-        return finite_or_none(value)
-    if isinstance(value, Mapping):
-        return {key: _finite(own) for key, own in value.items()}
-    return [_finite(own) for own in value] if isinstance(value, list | tuple) else value
 
 
 def _print(found: Sweep, out: Path) -> None:

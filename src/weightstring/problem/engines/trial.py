@@ -259,7 +259,7 @@ def _relative(one: Tensor, other: Tensor) -> float:
     return float(((one - other).abs().amax(dim=1) / scale).amax())
 
 
-def _best_time(run: Callable[[], object], repeats: int = 20, budget: float = 0.2) -> float:
+def _best_time(run: Callable[[], object], repeats: int = 5, budget: float = 0.2) -> float:
     best = float("inf")
     begin = perf_counter()
     for _ in range(repeats):
