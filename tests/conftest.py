@@ -23,6 +23,14 @@ torch.set_num_threads(1)  # the workers of pytest-xdist share the cores; small o
 Refused = Callable[[type[WeightstringError], str], AbstractContextManager[pytest.ExceptionInfo[WeightstringError]]]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Which task files tests named is not to be remembered for the user who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the check of annotations, which takes about 0.1 ms a call, for tests of a hundred thousand calls."""

@@ -90,7 +90,10 @@ RESUMED = {
     "no task": (lambda: edit("run/manifest.json", lambda m: m.update(task=None)), "without a task.*store='run'"),
     "unknown engine": (lambda: edit("run/manifest.json", lambda m: m.update(engine="warp")), "warp"),
     "no threads": (lambda: edit("run/manifest.json", lambda m: m.update(threads=-1)), "threads"),
-    "unknown option": (lambda: edit("run/manifest.json", lambda m: m["task"].update(options={"x": "1"})), "'x'"),
+    "unknown option": (
+        lambda: edit("run/manifest.json", lambda m: m["task"].update(options={"x": "1"})),
+        "other options.*x=1",
+    ),
     "unknown bind": (lambda: edit("run/manifest.json", lambda m: m.update(bind="accuracy")), "'accuracy'"),
     "unknown rule": (lambda: edit("run/manifest.json", lambda m: m.update(stop=[{"rule": "Luck"}])), "Luck"),
     "strategy": (lambda: edit("run/manifest.json", lambda m: m["strategy"].update(luck=1)), "luck"),

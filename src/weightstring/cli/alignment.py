@@ -27,12 +27,12 @@ GROUPS = 20
 def align(options: Namespace) -> int:
     """Write the second model with its units where the first has them."""
     from weightstring.cli.commands import check_destination, end_of
+    from weightstring.cli.opening import named
     from weightstring.symmetry.alignment import align as bring_near
-    from weightstring.tasks import load_task, resolve
 
     out = Path(options.out)
     check_destination(out)
-    problem = load_task(resolve(options.task), dict(options.options))
+    _, problem = named(options)
     a, b = (end_of(problem, path) for path in (options.a, options.b))
     found = bring_near(
         problem, a, b, by=options.by, rescale=not options.no_rescale, restarts=options.restarts, seed=options.seed

@@ -167,6 +167,10 @@ def add_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "task", metavar="TASK", help="digits, polynomial, mnist, fashion-mnist, text, or path/to/file.py:function"
     )
+    _add_task_options(parser)
+
+
+def _add_task_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument(
         "--set",
         dest="options",
@@ -184,6 +188,17 @@ def add_task(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="directory of the task's data, its option data (default: $WEIGHTSTRING_DATA)",
     )
+
+
+def add_problem(parser: argparse.ArgumentParser) -> None:
+    """What builds a run's problem, where its manifest's word is not enough."""
+    group = parser.add_argument_group(
+        "problem", "a run builds its task again; a file that you have not named yourself is not executed"
+    )
+    group.add_argument(
+        "--task", metavar="TASK", help="build this task, such as path/to/file.py:function, not what the run names"
+    )
+    _add_task_options(group)
 
 
 def add_limits(parser: argparse.ArgumentParser, beads: int = 64) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from weightstring.certification import Certificate
 from weightstring.certification import certify as prove
 from weightstring.cli.main import DONE, NOT_CERTIFIED
-from weightstring.cli.merging import opened
+from weightstring.cli.opening import opened
 from weightstring.errors import InvalidRun
 from weightstring.path import Bound
 from weightstring.refining import only_quantity
@@ -28,7 +28,7 @@ from weightstring.verification import verify as check
 def certify(options: Namespace) -> int:
     """Prove how high the loss is at most on the whole string, and keep the certificate in the run's directory."""
     directory = RunDirectory(options.run)
-    problem, string, _ = opened(options.run)
+    problem, string, _ = opened(options)
     manifest = directory.manifest()
     quantity = options.quantity or only_quantity(Bound(problem, manifest.bind).names)
     binding = quantity in Bound(problem, manifest.bind).names
@@ -62,7 +62,7 @@ def certify(options: Namespace) -> int:
 def verify(options: Namespace) -> int:
     """Check a run's certificate again, by other arithmetic."""
     directory = RunDirectory(options.run)
-    problem, string, _ = opened(options.run)
+    problem, string, _ = opened(options)
     certificate = Certificate.load(options.certificate or directory.certificate)
     if options.certificate is None and certificate.threshold != (threshold := directory.manifest().threshold):
         raise InvalidRun(

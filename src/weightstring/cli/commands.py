@@ -17,7 +17,9 @@ import msgspec
 
 from weightstring.arrays import Theta
 from weightstring.cli.main import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
+from weightstring.cli.opening import named, pointing, problem_of
 from weightstring.cli.output import describe_unfinished, print_result
+from weightstring.cli.planes import measure_plane
 from weightstring.cli.strategy import OPTIONS, given
 from weightstring.connection import connect as search
 from weightstring.errors import InvalidCheckpoint, InvalidRun, InvalidSetting
@@ -37,7 +39,7 @@ from weightstring.search.strategies import from_plain, plain
 from weightstring.store import RunDirectory, digest, read_checkpoint, write_checkpoint
 from weightstring.store.records import Manifest, Task
 from weightstring.sweeps.directory import SweepDirectory
-from weightstring.tasks import load_task, resolve
+from weightstring.tasks import load_task
 from weightstring.tasks.download import download as fetch
 from weightstring.tasks.published import IMAGE_SETS
 
@@ -71,7 +73,7 @@ def demo(options: Namespace) -> int:
 def train(options: Namespace) -> int:
     """Train a random model of a task to a level and write its checkpoint."""
     check_destination(Path(options.out))
-    problem = load_task(options.task, dict(options.options))
+    _, problem = named(options)
     with training(f"training to {options.until:g}") as on_check:
         theta = problem.fit(seed=options.seed, until=options.until, max_steps=options.max_steps, on_check=on_check)
     measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
@@ -83,8 +85,7 @@ def train(options: Namespace) -> int:
 
 def connect(options: Namespace) -> int:
     """Search for a path between two checkpoints."""
-    task = Task(name=resolve(options.task), options=dict(options.options))
-    problem = load_task(task.name, task.options)
+    task, problem = named(options)
     a, b = (end_of(problem, path) for path in (options.a, options.b))
     strategy = chosen_strategy(options)
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
@@ -112,8 +113,7 @@ def connect(options: Namespace) -> int:
 
 def minimax(options: Namespace) -> int:
     """Search for the lowest threshold at which a path between two models is found."""
-    task = Task(name=resolve(options.task), options=dict(options.options))
-    problem = load_task(task.name, task.options)
+    task, problem = named(options)
     a, b = (end_of(problem, path) for path in (options.a, options.b))
     settings = [task, [digest(a), digest(b)], "minimax", options.bind, options.seed]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
@@ -150,13 +150,8 @@ def resume(options: Namespace) -> int:
 
 def _gone_on_with(directory: RunDirectory, options: Namespace) -> Result:
     manifest = directory.manifest()
-    if manifest.task is None:
-        run = str(directory.path)
-        raise InvalidRun(
-            f"{run}: begun from Python, without a task to build its problem from; "
-            f"call ws.connect(..., store={run!r}) again with the same arguments"
-        )
-    problem = load_task(manifest.task.name, manifest.task.options)
+    otherwise = f"call ws.connect(..., store={str(directory.path)!r}) again with the same arguments"
+    _, problem = problem_of(Path(options.run), manifest.task, options, otherwise)
     strategy, recipe = _strategy(manifest, str(directory.path))
     a, b = directory.ends().to(problem.device)
     with _workers(options) as executor:
@@ -205,9 +200,7 @@ def report(options: Namespace) -> int:
             print(*export_figures(options.run, options.figures), sep="\n")
         return DONE
     if options.plane is not None:
-        from weightstring.cli.planes import measure_plane  # a module that needs this one
-
-        measure_plane(options.run, options.plane)
+        measure_plane(options)
     print(write_report(options.run, options.out))
     if options.figures is not None:
         print(*export_run_figures(options.run, options.figures), sep="\n")
@@ -255,7 +248,7 @@ def _resumable(run: Path, options: Namespace) -> Iterator[None]:
             raise
         limits = {name: vars(options).get(name) for name in ("max_beads", "max_steps", "seconds")}
         flags = [f"--{name.replace('_', '-')} {value}" for name, value in limits.items() if value is not None]
-        go_on = " ".join(["weightstring resume", shlex.quote(str(run)), *flags])
+        go_on = " ".join(["weightstring resume", shlex.quote(str(run)), *pointing(run, options), *flags])
         print(f"weightstring: interrupted; nothing is lost. Go on with: {go_on}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from weightstring.cli.commands import compute_by, end_of, limits
 from weightstring.cli.main import DONE
+from weightstring.cli.opening import named
 from weightstring.comparison import Compared
 from weightstring.comparison import compare as all_of
 from weightstring.search import MaxBeads
-from weightstring.tasks import load_task, resolve
 
 HEADINGS = {
     "strategy": "strategy",
@@ -32,7 +32,7 @@ HEADINGS = {
 
 def compare(options: Namespace) -> int:
     """Connect two models by every strategy."""
-    problem = load_task(resolve(options.task), dict(options.options))
+    _, problem = named(options)
     compute_by(options.engine, problem)
     compared = all_of(
         problem,

@@ -22,6 +22,7 @@ from weightstring.cli.arguments import (
     add_limits,
     add_merge,
     add_pair,
+    add_problem,
     add_search,
     add_sweep,
     add_task,
@@ -33,6 +34,7 @@ from weightstring.cli.arguments import (
 )
 from weightstring.cli.strategy import add_strategy
 from weightstring.errors import LevelNotReached, WeightstringError
+from weightstring.text import shown
 
 MODULES = {
     "align": "alignment",
@@ -58,7 +60,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the line and exit with 2."""
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        print(f"{self.prog}: {shown(message)} (see {self.prog} --help)", file=sys.stderr)
         sys.exit(MISUSE)
 
 
@@ -88,8 +90,8 @@ def _as_interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _complain(error: Exception, code: int) -> int:
-    # One line, even where a message quotes text of several, such as an exception of the user's own.
-    print(f"weightstring: {' '.join(str(error).splitlines())}", file=sys.stderr)
+    # One line, even where a message quotes text of several, such as an exception of the user's own or a damaged file.
+    print(f"weightstring: {shown(' '.join(str(error).splitlines()))}", file=sys.stderr)
     return code
 
 
@@ -149,6 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="go on with an interrupted or unresolved run")
     resume.add_argument("run", metavar="RUN", help="its directory")
     resume.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+    add_problem(resume)
     add_limits(resume)
     add_computing(resume)
 
@@ -172,13 +175,21 @@ def build_parser() -> argparse.ArgumentParser:
         help="measure the loss at N × N points around a run's string for its page (default: 31)",
     )
     report.add_argument("--figures", metavar="DIR", help="its figures as SVG, PDF and PNG too (needs matplotlib)")
+    add_problem(report)
 
-    add_certify(commands.add_parser("certify", help="prove how high the loss is at most on a run's whole string"))
+    certify = commands.add_parser("certify", help="prove how high the loss is at most on a run's whole string")
+    add_certify(certify)
+    add_problem(certify)
     verify = commands.add_parser("verify", help="check a run's certificate again, by other means")
     verify.add_argument("run", metavar="RUN", help="its directory")
     verify.add_argument("--certificate", metavar="FILE", help="(default: certificate.json in RUN)")
     verify.add_argument("--seconds", type=float, metavar="S", help="time at most (default: none)")
     verify.add_argument("--json", action="store_true", help="the result as JSON on standard output")
-    add_export(commands.add_parser("export", help="write a model on a run's string as a checkpoint"))
-    add_merge(commands.add_parser("merge", help="what merging the two models of a run is worth"))
+    add_problem(verify)
+    export = commands.add_parser("export", help="write a model on a run's string as a checkpoint")
+    add_export(export)
+    add_problem(export)
+    merge = commands.add_parser("merge", help="what merging the two models of a run is worth")
+    add_merge(merge)
+    add_problem(merge)
     return parser

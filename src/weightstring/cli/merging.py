@@ -13,21 +13,18 @@ from rich.table import Table
 from weightstring.arrays import for_json
 from weightstring.cli.commands import check_destination
 from weightstring.cli.main import DONE
-from weightstring.errors import InvalidRun
+from weightstring.cli.opening import opened
 from weightstring.merging import Ensemble, Merging, Point, best_point
 from weightstring.merging import merge as merging_of
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
-from weightstring.result import from_run
-from weightstring.store import RunDirectory, write_checkpoint
-from weightstring.store.records import Task
-from weightstring.tasks import load_task
+from weightstring.store import write_checkpoint
 
 
 def export(options: Namespace) -> int:
     """Write a model on the string as a checkpoint, with where it is from and what was measured there."""
     check_destination(Path(options.out))
-    problem, string, task = opened(options.run)
+    problem, string, task = opened(options)
     s = _share(problem, string, options.at)
     theta = string.at(s)
     measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
@@ -46,30 +43,13 @@ def export(options: Namespace) -> int:
 
 def merge(options: Namespace) -> int:
     """Print what merging the run's two models is worth."""
-    problem, string, _ = opened(options.run)
+    problem, string, _ = opened(options)
     merging = merging_of(problem, string, points=options.points, average=options.average)
     if options.json:
         print(json.dumps({"run": str(options.run), **_as_json(merging)}))
     else:
         print_merging(merging)
     return DONE
-
-
-def opened(run: str) -> tuple[ModuleProblem, WeightString, Task]:
-    """A finished run's problem, built from its task, its string and the task; its certificate may be damaged."""
-    directory = RunDirectory(run)
-    directory.result()  # An unfinished run has no string: say so before a task's data are read.
-    manifest = directory.manifest()
-    if manifest.task is None:
-        raise InvalidRun(
-            f"{run}: begun from Python, without a task to build its problem from; "
-            f"call ws.merge, ws.plane, ws.certify or ws.verify with ws.load({run!r}, problem).string from there"
-        )
-    problem = load_task(manifest.task.name, manifest.task.options)
-    string = from_run(directory, problem, proof=False).string
-    # The run's own engine rounds as the recorded curve was rounded; compiling one anew takes longer than it saves.
-    problem.use_engine("auto" if manifest.engine == "compiled" else manifest.engine)
-    return problem, string, manifest.task
 
 
 def _share(problem: ModuleProblem, string: WeightString, at: float | str) -> float:

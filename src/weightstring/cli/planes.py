@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from weightstring.cli.merging import opened
+from argparse import Namespace
+
+from weightstring.cli.opening import opened
 from weightstring.path.plane import plane
 from weightstring.report.plane import to_record
 from weightstring.store import RunDirectory
 
 
-def measure_plane(run: str, resolution: int) -> None:
+def measure_plane(options: Namespace) -> None:
     """Measure the plane through a finished run's ends and its farthest bead, and keep it in the run's directory.
 
     Args:
-        run: the run directory.
-        resolution: grid points a side.
+        options: of ``report``: the run, grid points a side, and the task where the run's own would not do.
 
     Raises:
         InvalidRun: it is not finished, damaged, or was begun from Python.
         InvalidSetting: the string is straight, or the resolution is out of range.
         RunLocked: another process is writing to it.
     """
-    directory = RunDirectory(run)
-    problem, string, _ = opened(run)
-    found = plane(problem, string, resolution, bind=directory.manifest().bind)
+    directory = RunDirectory(options.run)
+    problem, string, _ = opened(options)
+    found = plane(problem, string, options.plane, bind=directory.manifest().bind)
     with directory.locked():
         directory.write_plane(to_record(found, directory.result().beads_sha256))

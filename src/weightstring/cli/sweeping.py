@@ -23,7 +23,8 @@ from weightstring.sweeps.running import Sweep
 from weightstring.sweeps.running import sweep as run
 from weightstring.sweeps.statistics import Interval
 from weightstring.sweeps.summary import Summary, beads_law
-from weightstring.tasks import load_task, resolve
+from weightstring.tasks import resolve
+from weightstring.tasks.trust import load_named
 
 
 def sweep(options: Namespace) -> int:
@@ -34,7 +35,7 @@ def sweep(options: Namespace) -> int:
         twice = next(key for key in over if sum(key == own for own, _ in options.over) > 1)
         raise InvalidSetting(f"--over {twice}=... is given twice: write all its values in one")
     forms = variants(task, over)
-    problems = {form.name: load_task(form.task.name, form.task.options) for form in forms if form.task}
+    problems = {form.name: load_named(form.task.name, form.task.options) for form in forms if form.task}
     compute_by(options.engine, *problems.values())
     try:
         found = run(

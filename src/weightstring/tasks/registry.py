@@ -1,4 +1,4 @@
-"""From a task's name and options to its problem."""
+"""From a task's name and options to its problem. Whose word is taken for a name is for :mod:`trust` to say."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType, NoneType, SimpleNamespace, UnionType
-from typing import Union, get_args, get_origin, get_type_hints
+from types import CodeType, ModuleType, NoneType, SimpleNamespace, UnionType
+from typing import NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from weightstring.errors import TaskError, WeightstringError
 from weightstring.problem import ModuleProblem
@@ -24,6 +25,25 @@ BUILT_IN = {
     "text": "weightstring.tasks.text:text",
 }
 """Built-in tasks by name, and the functions that build them."""
+
+
+class Source(NamedTuple):
+    """A task file as it was read: what is judged is what is executed, whatever happens to the file meanwhile.
+
+    Args:
+        path: the file, absolute, symbolic links followed.
+        function: the function in it that builds the problem.
+        content: its bytes.
+    """
+
+    path: Path
+    function: str
+    content: bytes
+
+    @property
+    def name(self) -> str:
+        """The task's name, the same in every directory."""
+        return f"{self.path}:{self.function}"
 
 
 def load_task(name: str, options: Mapping[str, str] | None = None) -> ModuleProblem:
@@ -44,8 +64,19 @@ def load_task(name: str, options: Mapping[str, str] | None = None) -> ModuleProb
     >>> load_task("polynomial", {"target": "cubic"}).size
     33
     """
-    function = _built_in(name) if name in BUILT_IN else _from_file(name)
-    arguments = _convert(name, function, options or {})
+    return build(name, read_source(name), options or {})
+
+
+def build(name: str, source: Source | None, options: Mapping[str, str]) -> ModuleProblem:
+    """The problem of a task whose file was read, or of a built-in one; see :func:`load_task`.
+
+    Args:
+        name: what messages call it.
+        source: the file; None: the task is built in.
+        options: see :func:`load_task`.
+    """
+    function = _built_in(name) if source is None else _from_file(name, source)
+    arguments = _convert(name, function, options)
     try:
         with redirect_stdout(sys.stderr):
             problem = function(**arguments)
@@ -76,6 +107,35 @@ def resolve(name: str) -> str:
     return f"{path.resolve()}:{function_name}"
 
 
+def read_source(name: str) -> Source | None:
+    """The file that a task's name points to, read; None for a built-in task.
+
+    Raises:
+        TaskError: it is no task's name, or there is no such file.
+
+    >>> read_source("digits") is None
+    True
+    """
+    if name in BUILT_IN:
+        return None
+    path, function_name = _locate(name)
+    try:
+        return Source(path.resolve(), function_name, path.read_bytes())
+    except OSError as problem:
+        raise TaskError(f"task {name}: {path} cannot be read: {problem.strerror}") from None
+
+
+def path_options(name: str) -> frozenset[str]:
+    """The options of a built-in task that are read as paths.
+
+    >>> sorted(path_options("text")), sorted(path_options("digits"))
+    (['data'], [])
+    """
+    function = _built_in(name)
+    parameters = inspect.signature(function).parameters
+    return frozenset(key for key, parameter in parameters.items() if _kind(parameter, function) is Path)
+
+
 def _built_in(name: str) -> Callable[..., object]:
     module, _, function = BUILT_IN[name].partition(":")
     return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
@@ -90,17 +150,29 @@ def _locate(name: str) -> tuple[Path, str]:
     return Path(path), function_name
 
 
-def _from_file(name: str) -> Callable[..., object]:
-    path, function_name = _locate(name)
-    function = getattr(_execute(path.resolve(), name), function_name, None)
+def _from_file(name: str, source: Source) -> Callable[..., object]:
+    function = getattr(_execute(source, name), source.function, None)
     if not callable(function):
-        raise TaskError(f"task {name}: {path} has no function {function_name!r}")
+        raise TaskError(f"task {name}: {source.path} has no function {source.function!r}")
     return function  # type: ignore[no-any-return]
 
 
-def _execute(path: Path, name: str) -> ModuleType:
+class _AsRead(SourceFileLoader):
+    """Executes the bytes that were read: neither the file as it is by now, nor a cache of it that lies beside it."""
+
+    def __init__(self, module_name: str, source: Source) -> None:
+        super().__init__(module_name, str(source.path))
+        self._content = source.content
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile them."""
+        return self.source_to_code(self._content, self.path)
+
+
+def _execute(source: Source, name: str) -> ModuleType:
+    path = source.path
     module_name = f"weightstring_task_{path.stem}"  # under its own, a json.py would pass for the library's
-    spec = importlib.util.spec_from_file_location(module_name, path)
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=_AsRead(module_name, source))
     if spec is None or spec.loader is None:
         raise TaskError(f"task {name}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)

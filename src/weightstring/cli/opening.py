@@ -1,0 +1,99 @@
+"""From the command line's words, or a run's manifest, to a problem: which task is built, and by whose word."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from weightstring.errors import InvalidRun
+from weightstring.path import WeightString
+from weightstring.problem import ModuleProblem
+from weightstring.result import from_run
+from weightstring.store import RunDirectory
+from weightstring.store.records import Task
+from weightstring.tasks import BUILT_IN, resolve
+from weightstring.tasks.registry import Source, build, read_source
+from weightstring.tasks.trust import (
+    POINT,
+    is_named,
+    load_named,
+    recorded_source,
+    remember,
+    require_outside,
+    require_own_paths,
+)
+from weightstring.text import shown
+
+
+def named(options: Namespace) -> tuple[Task, ModuleProblem]:
+    """The task that the command line names, and its problem."""
+    task = Task(name=resolve(options.task), options=dict(options.options))
+    return task, load_named(task.name, task.options)
+
+
+def problem_of(run: Path, recorded: Task | None, options: Namespace, otherwise: str) -> tuple[Task, ModuleProblem]:
+    """The task of a run and its problem: the one that the command line points to, else that of the manifest.
+
+    Args:
+        run: the run directory, the outermost one: nothing inside it is executed.
+        recorded: the task that the manifest names.
+        options: of the command; ``task`` and ``options`` are what it points to.
+        otherwise: what to do from Python with a run that names none.
+
+    Raises:
+        InvalidRun: there is no task to build it from.
+        TaskError: the manifest names one that the user never named himself; or it cannot be built.
+    """
+    given = dict(options.options)
+    if options.task is None:
+        if recorded is None:
+            raise InvalidRun(
+                f"{run}: begun from Python, without a task to build its problem from; {otherwise}, or point to one by "
+                f"{POINT}"
+            )
+        source = recorded_source(run, recorded.name, recorded.options, given)
+        task = Task(name=recorded.name, options={**recorded.options, **given})
+    else:
+        name = resolve(options.task)
+        same_kind = recorded is not None and (recorded.name in BUILT_IN) == (name in BUILT_IN)
+        kept = recorded.options if recorded is not None and same_kind else {}
+        source = read_source(name)
+        require_outside(run, source)
+        if source is None:
+            require_own_paths(run, name, kept, given)
+        task = Task(name=name, options={**kept, **given})
+        remember(task.name, source, task.options)
+    _tell(source, task)
+    return task, build(task.name, source, task.options)
+
+
+def opened(options: Namespace) -> tuple[ModuleProblem, WeightString, Task]:
+    """A finished run's problem, built from its task, its string and the task; its certificate may be damaged."""
+    directory = RunDirectory(options.run)
+    directory.result()  # An unfinished run has no string: say so before a task's data are read.
+    manifest = directory.manifest()
+    otherwise = f"call ws.merge, ws.plane, ws.certify or ws.verify with ws.load({options.run!r}, problem).string"
+    task, problem = problem_of(directory.path, manifest.task, options, otherwise)
+    string = from_run(directory, problem, proof=False).string
+    # The run's own engine rounds as the recorded curve was rounded; compiling one anew takes longer than it saves.
+    problem.use_engine("auto" if manifest.engine == "compiled" else manifest.engine)
+    return problem, string, task
+
+
+def pointing(run: Path, options: Namespace) -> list[str]:
+    """The words that a command needs to build a run's problem again, where the run's own would not do."""
+    recorded = RunDirectory(run).manifest().task
+    if recorded is not None and is_named(run, recorded.name, recorded.options):
+        return []
+    name = resolve(options.task) if options.task is not None else recorded.name if recorded is not None else None
+    settings = [word for key, value in options.options for word in ("--set", shlex.quote(f"{key}={value}"))]
+    return ([] if name is None else ["--task", shlex.quote(name)]) + settings
+
+
+def _tell(source: Source | None, task: Task) -> None:
+    """Say which file is about to be executed, and with what."""
+    if source is not None:
+        call = ", ".join([source.function, *(f"{key}={value}" for key, value in task.options.items())])
+        print(f"weightstring: executes {shown(str(source.path))} ({shown(call)})", file=sys.stderr)

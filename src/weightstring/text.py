@@ -1,0 +1,41 @@
+"""Text that comes from elsewhere, such as a file that somebody sent, made fit to be shown."""
+
+from __future__ import annotations
+
+import unicodedata
+
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, marks that reorder or hide text, halves of pairs, and ends of lines."""
+FORMULA = "=+-@\t\r\n＝＋－＠"
+"""What makes a spreadsheet compute the text that follows; in some languages the wide signs do too."""
+
+
+def shown(text: str) -> str:
+    r"""Text in one line, in which nothing moves a terminal's cursor, changes its colours or hides behind the rest.
+
+    >>> shown("a\x1b[2Jb\nc\u202ed"), shown("Γ ≤ 0.1")
+    ('a\\x1b[2Jb\\nc\\u202ed', 'Γ ≤ 0.1')
+    """
+    return "".join(_escaped(letter) if unicodedata.category(letter) in UNSEEN else letter for letter in text)
+
+
+def as_cell(text: str) -> str:
+    """Text as a field of a table that no spreadsheet takes for a formula; :func:`from_cell` brings it back.
+
+    >>> as_cell("=1+1"), as_cell("width=4"), from_cell(as_cell("'=1")) == "'=1"
+    ("'=1+1", 'width=4', True)
+    """
+    return f"'{text}" if text[:1] and text[0] in f"'{FORMULA}" else text
+
+
+def from_cell(text: str) -> str:
+    """The text that :func:`as_cell` made a field of.
+
+    >>> from_cell("'=1+1"), from_cell("=1+1"), from_cell("'tis")
+    ('=1+1', '=1+1', "'tis")
+    """
+    return text[1:] if text[:1] == "'" and text[1:2] and text[1] in f"'{FORMULA}" else text
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
