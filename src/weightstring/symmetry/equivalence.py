@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from weightstring.errors import NotEquivalent
 from weightstring.problem import ModuleProblem
 from weightstring.problem.data import sample
 from weightstring.symmetry.finding import OBSERVED
+from weightstring.symmetry.outputs import what_is_read
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-1}
 """How far outputs may differ by rounding, relative in norm."""
@@ -25,18 +25,19 @@ by one, and do not set the scale of the others."""
 def check_equivalent(problem: ModuleProblem, one: Theta, other: Theta) -> tuple[float, int]:
     """By how much two models' outputs differ on real inputs, relative in norm, and on how many inputs.
 
-    ‖x − y‖ / ‖x‖ of each floating output by itself, the largest of them; of a module without one that can be looked
-    into, of the losses of the single examples.
+    ‖x − y‖ / ‖x‖ of each floating output that the loss or a metric reads by itself, the largest of them; where they
+    read what cannot be found in the output, of the losses of the single examples.
 
     Raises:
         NotEquivalent: it is more than rounding, or infinite numbers are at other places.
     """
     examples = sample(problem.observed(), OBSERVED)
+    read = what_is_read(problem)
     with torch.no_grad():
         first, second = (
-            _floating(problem.evaluating(theta, examples, problem.statistics(theta))) for theta in (one, other)
+            _floating(read(problem.evaluating(theta, examples, problem.statistics(theta)))) for theta in (one, other)
         )
-    if not first:
+    if read.elsewhere or not first:
         first, second = ([problem.measure_each(theta)] for theta in (one, other))
     relative = max(_difference(x, y) for x, y in zip(first, second, strict=True))
     tolerance = TOLERANCES.get(problem.dtype, 1e-5)
@@ -70,16 +71,7 @@ def _difference(x: Tensor, y: Tensor) -> float:
     return max(usual, float(((x - y).abs() / sizes)[mask].max()) if bool(mask.any()) else 0.0)
 
 
-def _floating(output: object) -> list[Tensor]:
-    """All floating and complex tensors of an output, as float64."""
-    if isinstance(output, Tensor):
-        real = torch.view_as_real(output) if output.is_complex() else output
-        return [real.to(torch.float64)] if real.is_floating_point() and real.numel() else []
-    parts: Sequence[object] = ()
-    if isinstance(output, Mapping):
-        parts = list(output.values())
-    elif isinstance(output, tuple | list):
-        parts = output
-    elif dataclasses.is_dataclass(output) or hasattr(output, "__dict__"):
-        parts = [getattr(output, name) for name in vars(output)]
-    return [tensor for part in parts for tensor in _floating(part)]
+def _floating(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The floating and complex ones, as float64."""
+    real = (torch.view_as_real(tensor) if tensor.is_complex() else tensor for tensor in tensors)
+    return [tensor.to(torch.float64) for tensor in real if tensor.is_floating_point() and tensor.numel()]

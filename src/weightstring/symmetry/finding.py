@@ -19,12 +19,14 @@ from weightstring.problem import ModuleProblem
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.functional import first_line
 from weightstring.symmetry.axes import Label
+from weightstring.symmetry.outputs import Read, what_is_read
 from weightstring.symmetry.resolution import Mixed, resolve
 from weightstring.symmetry.rules import RULES, Call, Labels
 from weightstring.symmetry.rules.base import REMEDY, is_fixed, labels_in, node_name
 from weightstring.symmetry.rules.pointwise import pointwise
 from weightstring.symmetry.spec import Spec, Symmetry, Term
 from weightstring.symmetry.ties import Ties
+from weightstring.tracing import check_faithful
 
 OBSERVED = 256
 """Examples on which units are observed, at even distances in the evaluation set."""
@@ -77,7 +79,7 @@ def traced(problem: ModuleProblem) -> Traced:
     """
     if problem not in _TRACED:
         examples = sample(problem.observed(), OBSERVED)
-        program = _exported(problem.evaluating.module, examples)
+        program = _exported(problem, examples)
         permutations, activations = _labelled(problem, program, Ties())
         scales, _ = _labelled(problem, program, Ties(rescaling=True))
         symmetry = Symmetry(problem.layout, permutations, scales)
@@ -85,18 +87,41 @@ def traced(problem: ModuleProblem) -> Traced:
     return _TRACED[problem]
 
 
-def _exported(net: nn.Module, examples: Examples) -> ExportedProgram:
-    inputs = examples.inputs
-    args, kwargs = ((), dict(inputs)) if isinstance(inputs, Mapping) else (examples.leaves, {})
+class _Reading(nn.Module):
+    """A module that returns what a loss reads of another's output."""
+
+    def __init__(self, net: nn.Module, read: Read, keys: tuple[str, ...] | None) -> None:
+        super().__init__()
+        self.net = net
+        self._read = read
+        self._keys = keys
+
+    def forward(self, *leaves: Tensor) -> list[Tensor]:
+        """The tensors that are read."""
+        output = self.net(*leaves) if self._keys is None else self.net(**dict(zip(self._keys, leaves, strict=True)))
+        return self._read(output)
+
+
+def _exported(problem: ModuleProblem, examples: Examples) -> ExportedProgram:
+    net, read = problem.evaluating.module, what_is_read(problem)
+    if read.elsewhere:
+        raise Unsupported(
+            f"symmetry: the loss reads numbers that are no part of what {type(net).__name__} returns, such as those of "
+            f"a hook: return them, or {REMEDY}"
+        )
+    reading = _Reading(net, read, examples.keys)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # recurrent layers keep lists of their weights, which tracing remarks on
-            return torch.export.export(net, args, kwargs, strict=False)
+            program = torch.export.export(reading, examples.leaves, strict=False)
     except Exception as error:  # whatever tracing a stranger's code may raise
         raise Unsupported(
             f"symmetry: {type(net).__name__} cannot be traced as a fixed course of operations ({first_line(error)}): "
             f"{REMEDY}"
         ) from error
+    check_faithful(program, reading, examples.leaves, "symmetry")
+    program.graph.eliminate_dead_code()
+    return program
 
 
 @dataclass(frozen=True)
@@ -118,17 +143,16 @@ def tensors_of(problem: ModuleProblem, program: ExportedProgram) -> Tensors:
     """What a graph's inputs are."""
     signature = program.graph_signature
     held = {**program.state_dict, **program.constants}
-    names = {
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_lifted_tensor_constants,
-    }
+    state = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    names = {given: name.removeprefix("net.") for given, name in state.items()}
+    lifted = signature.inputs_to_lifted_tensor_constants
     first = {name: entry.name for entry in problem.layout.entries for name in entry.names}
     estimated = problem.statistics_names
     return Tensors(
         {given: first[name] for given, name in names.items() if name in first},
         {given: name for given, name in names.items() if name in estimated},
-        {given: held[name] for given, name in names.items() if name not in first and name not in estimated},
+        {given: held[name] for given, name in lifted.items()}
+        | {given: held[state[given]] for given, name in names.items() if name not in first and name not in estimated},
     )
 
 
@@ -136,7 +160,7 @@ def module_path(node: Node) -> str:
     """The module that calls an operation, in words."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     path, kind = stack[-1] if stack else ("", "the outermost module")
-    kind = str(kind).rsplit(".", 1)[-1]
+    path, kind = path.removeprefix("net").removeprefix("."), str(kind).rsplit(".", 1)[-1]
     return f"{path} ({kind})" if path else kind
 
 

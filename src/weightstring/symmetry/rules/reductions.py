@@ -78,7 +78,23 @@ def resized(call: Call) -> Labels:
     return Label((*x.axes[:2], *call.fixed(call.shape[2:]).axes))
 
 
+def compared(call: Call) -> Labels:
+    """A loss: each number of one tensor has its partner in another, or is a class."""
+    for label in call.tensors():
+        call.freeze(*label.axes)
+    return call.fixed()
+
+
+LOSSES = {
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy_loss",
+    "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss",
+    "multi_margin_loss", "multilabel_margin_loss", "nll_loss", "nll_loss2d", "nll_loss_nd", "poisson_nll_loss",
+    "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
+}  # fmt: skip
+"""Losses that some modules compute themselves."""
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(sorted(LOSSES), compared),
     **dict.fromkeys(("mean", "sum", "nansum", "amax", "amin", "max", "min", "prod"), reduced),
     **dict.fromkeys(("norm", "linalg_vector_norm", "std", "var", "logsumexp"), reduced),
     **dict.fromkeys(("argmax", "argmin", "topk"), placed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from weightstring.symmetry.axes import Axis, Label, factors, size_of
 from weightstring.symmetry.rules.base import Call, Labels, Rule, labels_in
@@ -75,11 +76,19 @@ def unsqueezed(call: Call) -> Labels:
 
 def expanded(call: Call) -> Labels:
     """Dimensions of length 1 repeated: copies may be exchanged at will."""
-    x = call.label("self")
-    padded = ((),) * (len(call.shape) - len(x)) + x.axes
+    return _expanded(call, call.label("self"), call.shape)
+
+
+def expanded_alike(call: Call) -> Labels:
+    """Several tensors, each repeated to the shape of all."""
+    labels = labels_in(call["tensors"])
+    return tuple(_expanded(call, label, value.shape) for label, value in zip(labels, call.result, strict=True))
+
+
+def _expanded(call: Call, x: Label, shape: Sequence[int]) -> Label:
+    padded = ((),) * (len(shape) - len(x)) + x.axes
     axes = [
-        axis if factors(axis) or size == 1 else _repeated(call, size)
-        for axis, size in zip(padded, call.shape, strict=True)
+        axis if factors(axis) or size == 1 else _repeated(call, size) for axis, size in zip(padded, shape, strict=True)
     ]
     return Label(tuple(axes))
 
@@ -282,6 +291,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("squeeze", "squeeze_"), squeezed),
     **dict.fromkeys(("unsqueeze", "unsqueeze_"), unsqueezed),
     **dict.fromkeys(("expand", "expand_as", "broadcast_to"), expanded),
+    "broadcast_tensors": expanded_alike,
     "repeat": repeated,
     "repeat_interleave": interleaved,
     **dict.fromkeys(("cat", "concat", "concatenate"), joined),

@@ -1,0 +1,183 @@
+"""Which tensors of a module's output its loss and metrics read: only these say what a symmetry must leave alone.
+
+Modules return more than a loss looks at: caches of keys and values, hidden states, attention. What is read is found by
+watching every torch function that the loss and the metrics call on a few examples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from weightstring.errors import Unsupported
+from weightstring.problem import ModuleProblem
+from weightstring.problem.data import Examples
+from weightstring.problem.flat import named_tensors
+
+Path: TypeAlias = tuple[str, ...]
+"""Keys, indices and attributes that lead from an output to one of its tensors."""
+
+PROBE = 8
+"""Examples on which the loss is watched."""
+
+FORMS = {
+    "__get__", "size", "dim", "ndimension", "numel", "nelement", "stride", "is_floating_point", "is_complex", "__len__",
+    "get_device", "is_contiguous", "type", "__hash__", "storage_offset", "element_size",
+}  # fmt: skip
+"""Functions that tell a tensor's form, where they return no tensor."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """What is read of an output.
+
+    Args:
+        paths: to the tensors; of an output in which nothing is seen to be read, all.
+        elsewhere: whether the loss also reads what depends on θ and is no part of the output.
+    """
+
+    paths: tuple[Path, ...]
+    elsewhere: bool = False
+
+    def __call__(self, output: object) -> list[Tensor]:
+        """These tensors of an output.
+
+        Raises:
+            Unsupported: the output has another form than before.
+        """
+        found = tensors_in(output)
+        missing = [path for path in self.paths if path not in found]
+        if missing:
+            raise Unsupported(
+                f"symmetry: the output has no {name_of(missing[0])} that the loss reads of it elsewhere: "
+                "return the same form every time"
+            )
+        return [found[path] for path in self.paths]
+
+
+_READ: WeakKeyDictionary[ModuleProblem, Read] = WeakKeyDictionary()
+"""A problem never changes."""
+
+
+def what_is_read(problem: ModuleProblem) -> Read:
+    """What a problem's loss and metrics read of its module's output on the evaluation set.
+
+    >>> class Two(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.hidden, self.last = nn.Linear(2, 3), nn.Linear(3, 1)
+    ...     def forward(self, x):
+    ...         hidden = self.hidden(x)
+    ...         return {"hidden": [hidden], "out": self.last(hidden)}
+    >>> data = torch.ones(4, 2), torch.ones(4, 1)
+    >>> what_is_read(ModuleProblem(Two(), lambda output, y: (output["out"] - y).square().mean(), data)).paths
+    (('out',),)
+    """
+    if problem not in _READ:
+        _READ[problem] = _watched(problem)
+    return _READ[problem]
+
+
+def _watched(problem: ModuleProblem) -> Read:
+    probe = problem.observed().take(slice(PROBE))
+    theta = problem.layout.flatten(named_tensors(problem.evaluating.module)).requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        output = problem.evaluating(theta, probe, problem.statistics(theta.detach()))
+        found = tensors_in(output)
+        touched: dict[int, Tensor] = {}
+        for quantity in _quantities(problem):
+            touched |= _touched(problem.measured(quantity)[1], output, probe)
+    places = {id(tensor): path for path, tensor in reversed(found.items())}
+    paths = {places[key] for key in touched if key in places}
+    elsewhere = any(tensor.requires_grad and key not in places for key, tensor in touched.items())
+    if not paths and not elsewhere:
+        return Read(tuple(found))
+    return Read(tuple(path for path in found if path in paths), elsewhere)
+
+
+def tensors_in(output: object) -> dict[Path, Tensor]:
+    """All tensors of an output, whatever holds them, by how to get there; each once, in a fixed order.
+
+    >>> list(tensors_in({"logits": torch.ones(2), "more": (None, torch.ones(1))}))
+    [('logits',), ('more', '1')]
+    """
+    found: dict[Path, Tensor] = {}
+    seen: dict[int, object] = {}  # objects are kept, so that no other one takes their id
+
+    def look(path: Path, value: object) -> None:
+        if id(value) in seen or isinstance(value, str | bytes | int | float | type | nn.Module):
+            return
+        seen[id(value)] = value
+        if isinstance(value, Tensor):
+            found[path] = value
+        elif not isinstance(value, Callable) or dataclasses.is_dataclass(value):  # type: ignore[arg-type]
+            for name, part in _parts(value):
+                look((*path, name), part)
+
+    look((), output)
+    return found
+
+
+def name_of(path: Path) -> str:
+    """A path in words.
+
+    >>> name_of(("past_key_values", "0"))
+    "'past_key_values.0'"
+    """
+    return repr(".".join(path)) if path else "tensor"
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        yield from ((str(key), part) for key, part in list(value.items()))
+    elif isinstance(value, tuple | list):
+        yield from ((str(index), part) for index, part in enumerate(value))
+    else:
+        yield from vars(value).items() if hasattr(value, "__dict__") else ()
+        for kind in type(value).__mro__:
+            slots = kind.__dict__.get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(value, name):
+                    yield name, getattr(value, name)
+
+
+def _quantities(problem: ModuleProblem) -> list[str]:
+    """The loss and the metrics, each once."""
+    return [name for name in problem.quantities if not name.startswith(("train_", "holdout_"))]
+
+
+def _touched(criterion: Callable[..., object], output: object, examples: Examples) -> dict[int, Tensor]:
+    """The tensors that a criterion is given or holds, by identity, as far as it looks at their numbers."""
+    watch = _Watch(examples.targets)
+    with watch:
+        criterion(output, examples.targets)
+    return watch.touched
+
+
+class _Watch(TorchFunctionMode):
+    """Notes what torch functions take that they have not made themselves."""
+
+    def __init__(self, targets: Tensor) -> None:
+        super().__init__()
+        self.touched: dict[int, Tensor] = {}
+        self._made = {id(targets): targets}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        made = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
+        if made or getattr(func, "__name__", "") not in FORMS:
+            taken = (value for value in tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor))
+            self.touched |= {id(value): value for value in taken if id(value) not in self._made}
+        # In-place functions return what they were given.
+        self._made |= {id(value): value for value in made if id(value) not in self.touched}
+        return result
