@@ -154,6 +154,11 @@ def test_data_that_change_between_passes_are_refused(source):
         get(source)
 
 
+def test_masks_of_minus_infinity_are_inputs():
+    masks = torch.zeros(7, 2).masked_fill(INPUTS > 2, -torch.inf)
+    assert torch.equal(get(((INPUTS, masks), TARGETS)).leaves[1], masks)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -168,6 +173,10 @@ def test_data_that_change_between_passes_are_refused(source):
         ((INPUTS, TARGETS.tolist()), r"^train: targets contain a list"),
         ((torch.tensor(1.0), TARGETS), r"^train: inputs contain a tensor without axes"),
         (((), TARGETS), r"^train: inputs hold no tensor"),
+        ((INPUTS.to_sparse(), TARGETS), r"^train: inputs contain a tensor of layout sparse_coo: pass it dense"),
+        ((INPUTS, INPUTS.to_sparse()), r"^train: targets contain a tensor of layout sparse_coo: pass it dense"),
+        ((INPUTS + 1j * torch.nan, TARGETS), r"^train: 14 of 14 numbers in the inputs are NaN or infinite as torch.c"),
+        ((INPUTS, INPUTS.log()), r"^train: [0-9]+ of 14 numbers in the targets"),
         (INPUTS, r"^train is a Tensor: pass \(inputs, targets\), a torch Dataset or a DataLoader$"),
         (3, r"^train is a int: pass"),
         (Ragged(), r"^train cannot be read: RuntimeError: stack expects .*pad samples to one shape in collate_fn$"),

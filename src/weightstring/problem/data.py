@@ -218,6 +218,9 @@ def _split(batch: object, name: str) -> Examples:
                 f"{name}: {what} contain a {type(leaf).__name__}: inputs must be a tensor, a tuple or a dict "
                 f"of tensors, targets one tensor (torch.as_tensor converts arrays and numbers)"
             )
+        if leaf.layout is not torch.strided:
+            kind = str(leaf.layout).removeprefix("torch.")
+            raise InvalidData(f"{name}: {what} contain a tensor of layout {kind}: pass it dense (tensor.to_dense())")
         if leaf.ndim == 0:
             raise InvalidData(f"{name}: {what} contain a tensor without axes: its first axis must count the examples")
     if not leaves:
@@ -253,14 +256,18 @@ def _join(parts: list[Examples], name: str) -> Examples:
 
 
 def _check_finite(examples: Examples, name: str) -> None:
+    """Refuse what makes every loss NaN; −inf among the inputs is how attention masks are written."""
     for what, tensors in (("inputs", examples.leaves), ("targets", (examples.targets,))):
         for tensor in tensors:
-            bad = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
-            if bad:
-                raise InvalidData(
-                    f"{name}: {bad} of {tensor.numel()} numbers in the {what} are NaN or infinite as {tensor.dtype}: "
-                    f"remove or replace them"
-                )
+            if not (tensor.is_floating_point() or tensor.is_complex()):
+                continue
+            finite = torch.isfinite(tensor)
+            if finite.all() or (what == "inputs" and not tensor.is_complex() and (finite | tensor.isneginf()).all()):
+                continue
+            raise InvalidData(
+                f"{name}: {int((~finite).sum())} of {tensor.numel()} numbers in the {what} are NaN or infinite as "
+                f"{tensor.dtype}: remove or replace them"
+            )
 
 
 def _same(one: Examples | None, other: Examples | None) -> bool:

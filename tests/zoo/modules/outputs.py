@@ -193,6 +193,7 @@ ENTRIES = [
         name="sparse inputs",
         net=lambda: Net(lambda net, x: torch.sparse.mm(x, net.weight), weight=nn.Parameter(torch.randn(6, 2))),
         inputs=sparse_rows,
+        refused=(InvalidData, "sparse_coo"),
     ),
     Entry(
         name="bytes as inputs",
