@@ -28,7 +28,7 @@ def test_a_loss_with_constants_follows_and_a_function_stays():
 class Caching(nn.Linear):
     def __init__(self) -> None:
         super().__init__(2, 2)
-        self.cache = self.weight * 2
+        self.cache = [self.weight * 2]
 
 
 @pytest.mark.parametrize(

@@ -132,3 +132,111 @@ def test_unknown_mode_is_refused():
 def test_batches_of_one_example_are_refused(settings, count, name):
     with pytest.raises(InvalidSetting, match=rf"^{name} is 1 but buffers='recalibrate' needs batches of at least 2"):
         ws.ModuleProblem(Shared().double(), nn.functional.cross_entropy, data(count), **settings)
+
+
+class Assigning(nn.BatchNorm1d):
+    """A BatchNorm of a user's own, which assigns its statistics anew instead of writing into them."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mean, var = inputs.mean(0), inputs.var(0, unbiased=False)
+            with torch.no_grad():
+                self.running_mean = torch.lerp(self.running_mean, mean, self.momentum)
+                self.running_var = torch.lerp(self.running_var, var, self.momentum)
+        return (inputs - mean) / (var + self.eps).sqrt() * self.weight + self.bias
+
+
+class OfInstances(nn.Module):
+    """InstanceNorm with running statistics, used twice in a pass."""
+
+    def __init__(self, momentum: float | None = 0.3) -> None:
+        super().__init__()
+        self.norm = nn.InstanceNorm1d(3, affine=True, track_running_stats=True, momentum=momentum)
+        self.mix = nn.Conv1d(3, 3, 2)
+        self.last = nn.Linear(9, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        signal = torch.stack([inputs, inputs.square(), inputs.roll(1, 1), inputs + 1, inputs.sin()], 2)
+        return self.last(self.norm(self.mix(self.norm(signal)))[:, :, :3].flatten(1))
+
+
+def averaged(layer: nn.Module, seen: list[torch.Tensor], dims: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """What a layer's statistics are when they are computed by hand: means of those of each pass."""
+    means = torch.stack([part.mean(dims[-1:]).mean(0) if len(dims) == 2 else part.mean(0) for part in seen])
+    biased = isinstance(layer, Assigning)
+    kept = [part.var(dims[-1:], unbiased=not biased) for part in seen]
+    variances = torch.stack([var.mean(0) if len(dims) == 2 else var for var in kept])
+    return {"running_mean": means.mean(0), "running_var": variances.mean(0)}
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_instance_norm_averages_what_it_sees(engine, momentum):
+    torch.manual_seed(1)
+    net = OfInstances(momentum).double()
+    problem = ws.ModuleProblem(net, nn.functional.cross_entropy, data(), chunk=4, engine=engine)
+    assert check_by_hand(net, problem, (0, 2))
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+@pytest.mark.parametrize("layer", [Assigning, nn.SyncBatchNorm])
+def test_relatives_of_batch_norm_are_recalibrated_like_it(engine, layer):
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(3, 4), layer(4), nn.Tanh(), nn.Linear(4, 2)).double()
+    problem = ws.ModuleProblem(net, nn.functional.cross_entropy, data(), chunk=4, engine=engine)
+    assert check_by_hand(net, problem, (0,))
+
+
+def check_by_hand(net: nn.Module, problem: ws.ModuleProblem, dims: tuple[int, ...]) -> bool:
+    """Compare statistics and loss at a θ off net's own with those of a plain copy that is fed part by part."""
+    generator = torch.Generator().manual_seed(8)
+    theta = problem.flatten(net)
+    theta = theta + 0.3 * torch.randn(len(theta), generator=generator).double()
+    reference = copy.deepcopy(net)
+    reference.load_state_dict(problem.unflatten(theta))
+    reference.eval()
+    (layer,) = buffers.tracking(reference)
+    path = next(name for name, module in reference.named_modules() if module is layer)
+    inputs, targets = data()
+    seen: list[torch.Tensor] = []
+    layer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    layer.train()
+    with torch.no_grad():
+        for part in (inputs[:3], inputs[3:7], inputs[7:]):
+            reference(part)
+    by_hand = averaged(layer, seen, dims)
+    state = problem.unflatten(theta)
+    for kind, expected in by_hand.items():
+        assert torch.allclose(state[f"{path}.{kind}"], expected, rtol=1e-12), kind
+        getattr(layer, kind).copy_(expected)
+    with torch.no_grad():
+        loss = float(nn.functional.cross_entropy(reference.eval()(inputs), targets))
+    assert float(problem.measure(theta[None])["loss"]) == pytest.approx(loss, rel=1e-12)
+    return True
+
+
+def test_training_with_instance_norm_writes_nothing():
+    net = OfInstances().double()
+    before = copy.deepcopy(net.state_dict())
+    for mode in ("recalibrate", "frozen"):
+        problem = ws.ModuleProblem(net, nn.functional.cross_entropy, data(), buffers=mode, chunk=4)
+        theta, rows = problem.initial(3)[None], torch.arange(2)[None]
+        first, second = (problem.gradient(theta, rows) for _ in range(2))
+        assert torch.equal(first.gradients, second.gradients)
+        reference = copy.deepcopy(net)
+        reference.load_state_dict(problem.unflatten(theta[0]))
+        reference.eval().norm.train(mode == "recalibrate")
+        with torch.no_grad():
+            loss = float(nn.functional.cross_entropy(reference(data()[0][:2]), data()[1][:2]))
+        assert float(first.losses) == pytest.approx(loss, rel=1e-12)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_instance_norm_needs_no_second_example():
+    settings = {"batch_size": 1, "chunk": 1}
+    problem = ws.ModuleProblem(OfInstances().double(), nn.functional.cross_entropy, data(3), **settings)
+    assert problem.statistics_names == {
+        f"norm.{kind}" for kind in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    assert bool(problem.measure(problem.initial(0)[None])["loss"].isfinite())

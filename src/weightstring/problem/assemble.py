@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers as modes
 from weightstring.problem.data import Inputs
-from weightstring.problem.flat import Layout, named_tensors
+from weightstring.problem.flat import Layout, duplicate, named_tensors
 from weightstring.problem.functional import Computation, Criterion, Functional, first_line
+from weightstring.problem.spectral import is_spectral
 
 WRAPPED = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
 
@@ -44,7 +45,7 @@ def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | N
         raise InvalidSetting(f"dtype={dtype!r}: pass a real floating dtype such as torch.float32")
     place = _usable(next(net.parameters()).device if device is None else device)
     try:
-        copied = copy.deepcopy(net)
+        copied = duplicate(net)
     except Exception as error:
         raise InvalidModel(
             f"net cannot be copied ({first_line(error)}): its attributes must not hold results of autograd"
@@ -102,7 +103,7 @@ def assemble(
     Args:
         net: a module that nothing else changes.
         loss_fn: the mean over examples.
-        buffers: the mode of BatchNorm's running statistics.
+        buffers: the mode of running statistics.
         chunk: the most examples in one forward pass.
         step: a training step in place of ``loss_fn(net(inputs), targets)``.
 
@@ -113,13 +114,15 @@ def assemble(
     layout = Layout.of(net)
     names = modes.statistics_names(net)
     constants = {name: tensor for name, tensor in named_tensors(net).items() if name not in layout.names}
-    written = frozenset(name for name, _ in net.named_buffers(remove_duplicate=False)) - names
+    # Running statistics too: a subclass of BatchNorm may update them whatever it is told.
+    written = frozenset(name for name, _ in net.named_buffers(remove_duplicate=False))
     recalibrated = buffers == "recalibrate"
     return Computation(
         evaluating=Functional(modes.evaluating(net), layout, constants),
         training=_training(modes.training(net, buffers), layout, constants, written, step),
         calibrating=Functional(modes.calibrating(net), layout, constants) if recalibrated else None,
         statistics={name: constants[name] for name in constants if name in names},
+        structure=modes.evaluating(net) if is_spectral(net) else None,
         loss_fn=loss_fn,
         chunk=chunk,
         block=chunk,

@@ -1,34 +1,42 @@
-"""BatchNorm's running statistics, which belong to a θ but are not part of it.
+"""Running statistics of normalisation layers, which belong to a θ but are not part of it.
 
 Interpolating two models' statistics as if they were weights gives statistics of neither. Either
 they are re-estimated on the training inputs for every θ (``"recalibrate"``, as
-``torch.optim.swa_utils.update_bn`` does), or the module's own stay in use (``"frozen"``).
+``torch.optim.swa_utils.update_bn`` does), or the module's own stay in use (``"frozen"``), which then are
+constants, the same for every model. Spectral norm's vectors are computed from θ in either mode.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.problem.flat import named_tensors
+from weightstring.problem.spectral import hold_still
 
 Buffers = Literal["recalibrate", "frozen"]
 
 MODES: tuple[Buffers, Buffers] = ("recalibrate", "frozen")
 
 
-def tracking(net: nn.Module) -> list[_BatchNorm]:
-    """The BatchNorm modules that keep running statistics.
+def tracking(net: nn.Module) -> list[_NormBase]:
+    """The BatchNorm and InstanceNorm modules that keep running statistics, of whatever subclass.
 
-    >>> len(tracking(nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3, track_running_stats=False))))
-    1
+    >>> len(tracking(nn.Sequential(nn.BatchNorm1d(3), nn.InstanceNorm1d(3), nn.SyncBatchNorm(3))))
+    2
     """
-    return [module for module in net.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]
+    return [module for module in net.modules() if isinstance(module, _NormBase) and module.running_mean is not None]
+
+
+def normalises_batches(net: nn.Module) -> bool:
+    """Whether training compares the examples of a batch, which takes two: BatchNorm does, InstanceNorm does not."""
+    return any(isinstance(module, _BatchNorm) for module in tracking(net))
 
 
 def statistics_names(net: nn.Module) -> frozenset[str]:
@@ -37,7 +45,8 @@ def statistics_names(net: nn.Module) -> frozenset[str]:
     >>> sorted(statistics_names(nn.Sequential(nn.BatchNorm1d(3))))
     ['0.num_batches_tracked', '0.running_mean', '0.running_var']
     """
-    owned = {id(buffer) for module in tracking(net) for buffer in module.buffers(recurse=False)}
+    kinds = ("running_mean", "running_var", "num_batches_tracked")
+    owned = {id(module._buffers.get(kind)) for module in tracking(net) for kind in kinds}
     return frozenset(name for name, buffer in net.named_buffers(remove_duplicate=False) if id(buffer) in owned)
 
 
@@ -57,7 +66,19 @@ def resolve(buffers: str | None, net: nn.Module) -> Buffers:
 
 def share(net: nn.Module) -> nn.Module:
     """A copy of the modules that shares their parameters and buffers, ties included."""
-    return copy.deepcopy(net, {id(tensor): tensor for tensor in named_tensors(net).values()})
+    shared = copy.deepcopy(net, {id(tensor): tensor for tensor in named_tensors(net).values()})
+    hold_still(shared)
+    for module in tracking(shared):
+        if type(module) is nn.SyncBatchNorm:  # across processes other models may be computed at the time
+            module.__class__ = _AnyBatchNorm  # type: ignore[assignment]
+    return shared
+
+
+class _AnyBatchNorm(_BatchNorm):
+    """BatchNorm of inputs with any number of axes."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
 
 
 def evaluating(net: nn.Module) -> nn.Module:
@@ -66,12 +87,40 @@ def evaluating(net: nn.Module) -> nn.Module:
 
 
 def calibrating(net: nn.Module) -> nn.Module:
-    """A copy whose BatchNorm modules average the statistics of what they see; the rest evaluates."""
+    """A copy whose layers with running statistics average those of what they see; the rest evaluates."""
     calibrated = evaluating(net)
     for module in tracking(calibrated):
         module.train()
-        module.momentum = None
+        average = _CumulativeAverage()
+        module.register_forward_pre_hook(average.begin)
+        module.register_forward_hook(average.end)
     return calibrated
+
+
+class _CumulativeAverage:
+    """Around each pass of a layer: the n-th counts 1/n, and what it finds goes into the tensors that it was given.
+
+    BatchNorm does so by itself for ``momentum=None``, but InstanceNorm takes that for 0 and counts nothing, and
+    subclasses assign new tensors where torch writes into the old ones.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[str, Tensor] = {}
+        self._count = 0.0
+
+    def begin(self, module: _NormBase, args: object) -> None:
+        self._given = {name: buffer for name, buffer in module._buffers.items() if buffer is not None}
+        self._count = float(self._given["num_batches_tracked"])
+        module.momentum = 1.0 / (self._count + 1)
+
+    def end(self, module: _NormBase, args: object, output: object) -> None:
+        for name, given in self._given.items():
+            found = module._buffers[name]
+            if found is not None and found is not given:
+                given.copy_(found)
+                module._buffers[name] = given
+        if float(self._given["num_batches_tracked"]) == self._count:
+            self._given["num_batches_tracked"].add_(1)
 
 
 def training(net: nn.Module, buffers: Buffers) -> nn.Module:
@@ -79,17 +128,19 @@ def training(net: nn.Module, buffers: Buffers) -> nn.Module:
 
     Args:
         net: the module.
-        buffers: ``"recalibrate"``: BatchNorm normalises by its batch; ``"frozen"``: by its buffers.
+        buffers: ``"recalibrate"``: layers normalise by what they see; ``"frozen"``: by their buffers.
     """
     trained = share(net).train()
     for module in tracking(trained):
         module.train(buffers == "recalibrate")
         # Without tracking a module in training mode uses its batch and has no buffer to update.
         module.track_running_stats = buffers == "frozen"
+        if buffers == "recalibrate" and not isinstance(module, _BatchNorm):
+            module.running_mean = module.running_var = None  # InstanceNorm would update them all the same
     return trained
 
 
-def fresh_statistics(theta: Theta, buffers: dict[str, Tensor]) -> dict[str, Tensor]:
+def fresh_statistics(theta: Theta, buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Running statistics reset to mean 0, variance 1 and no batches, where θ lives.
 
     ``theta.new_zeros`` makes them one set per model under ``torch.func.vmap``, so that they can be

@@ -1,7 +1,9 @@
-"""Checkpoints read strictly: what a module would load silently wrong is refused, with its key."""
+"""Checkpoints in and out: what a module would load silently wrong is refused, with its key."""
 
 from __future__ import annotations
 
+import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,117 +12,151 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidCheckpoint
-from weightstring.problem.data import form
-from weightstring.problem.flat import Layout, identical
+from weightstring.problem.flat import Layout, duplicate, identical, named_tensors
+from weightstring.problem.loading import Loaded, Reading, load, state_of
 
-WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every key."""
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What a checkpoint holds.
+
+    Args:
+        theta: its trainable parameters, in the problem's dtype.
+        constants: its frozen parameters and buffers, by the names that the problem's module has for them.
+        origin: the module that was given; None where a state dict was.
+    """
+
+    theta: Theta
+    constants: Mapping[str, Tensor]
+    origin: nn.Module | None
 
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """What a checkpoint of a problem's module looks like.
+    """Reads and writes checkpoints of a problem's module.
 
     Args:
-        layout: of the trainable parameters.
-        state: the module's state dict; names of a tied tensor hold the same object.
-        statistics: names of the running statistics, which may differ from the module's.
+        net: the module, which stays as it is.
+        layout: of its trainable parameters.
         original: dtypes of the user's own module, by name.
 
     >>> net = nn.Linear(2, 1)
-    >>> template = Template(Layout.of(net), net.state_dict(keep_vars=True), frozenset(), {})
-    >>> template.read({"weight": torch.ones(1, 2), "bias": torch.zeros(1)})
+    >>> template = Template(net, Layout.of(net), {})
+    >>> template.read({"weight": torch.ones(1, 2), "bias": torch.zeros(1)}).theta
     tensor([1., 1., 0.])
     """
 
+    net: nn.Module
     layout: Layout
-    state: Mapping[str, object]
-    statistics: frozenset[str]
     original: Mapping[str, torch.dtype]
 
-    def read(self, source: nn.Module | Mapping[str, Tensor]) -> Theta:
-        """θ of a checkpoint: a detached copy in the problem's dtype, where the checkpoint lies.
-
-        Accepted besides the module's own state dict: every key prefixed by DataParallel or
-        torch.compile, and a tied tensor under only some of its names (safetensors drops the rest).
+    def read(self, source: nn.Module | Mapping[str, object]) -> Saved:
+        """A checkpoint, loaded by torch's own rules into a copy of the module: see :func:`load`.
 
         Raises:
             InvalidCheckpoint: it does not belong to the module, or holds numbers that are not finite.
         """
-        given = self._unwrap(source)
-        tensors = {name: tensor for name, tensor in self.state.items() if isinstance(tensor, Tensor)}
-        complete: dict[str, Tensor] = {}
-        for name, tensor in tensors.items():
-            tied = [other for other in tensors if tensors[other] is tensor and other in given]
-            if not tied:
-                raise InvalidCheckpoint(
-                    f"{name!r} is missing from the checkpoint: pass a checkpoint of the same module"
-                )
-            complete[name] = given[name if name in given else tied[0]]
-            self._check(name, complete[name], tensor)
-            if not identical(complete[name], given[tied[0]]):
-                raise InvalidCheckpoint(
-                    f"{tied[0]!r} and {name!r} are tied in the module but differ in the checkpoint: "
-                    f"save it from a module in which they are tied"
-                )
-        return self.layout.flatten(complete).to(self.layout.dtype)
+        with torch.inference_mode(False), torch.no_grad():
+            loaded = load(self.net, source)
+            self._check_given(loaded.reading)
+            held = named_tensors(loaded.net)
+            self._check_parameters(held)
+            origin = _origin(source, loaded)
+            own = named_tensors(self.net)
+            constants = {name: held[name].detach() for name in own if name in held and name not in self.layout.names}
+            # What is not saved, a module has all the same.
+            constants |= _unsaved(origin, constants, state_of(self.net))
+            return Saved(self.layout.flatten(held).to(self.layout.dtype), constants, origin)
 
     def write(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict with the given tensors in place of the module's: detached copies, all names."""
-        state = {**self.state, **{name: tensor for name, tensor in tensors.items() if name in self.state}}
+        """The state dict that the module itself would save with the given tensors in it: detached copies.
+
+        Args:
+            tensors: parameters and buffers by the names that the module has for them.
+        """
+        with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            net = duplicate(self.net)
+            for name, place in named_tensors(net).items():
+                if name in tensors:
+                    place.copy_(tensors[name])
+            state = net.state_dict()
         # Extra state that is no tensor is handed on, so that a strict load finds every key.
-        return {
-            name: value.detach().clone() if isinstance(value, Tensor) else value  # type: ignore[misc]
-            for name, value in state.items()
-        }
+        copies = {name: own.detach().clone() if isinstance(own, Tensor) else own for name, own in state.items()}
+        written: OrderedDict[str, Tensor] = OrderedDict(copies)
+        vars(written).update({"_metadata": versions} if (versions := getattr(state, "_metadata", None)) else {})
+        return written
 
-    def _unwrap(self, source: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if not isinstance(source, nn.Module | Mapping):
-            raise InvalidCheckpoint(
-                f"the checkpoint is a {type(source).__name__}: pass an nn.Module or its state dict; "
-                f"a θ that is flat already needs only torch.as_tensor"
-            )
-        given = dict(source.state_dict() if isinstance(source, nn.Module) else source)
-        while given and not given.keys() <= self.state.keys():
-            prefix = next((wrapper for wrapper in WRAPPERS if all(name.startswith(wrapper) for name in given)), None)
-            if prefix is None:
-                break
-            given = {name.removeprefix(prefix): tensor for name, tensor in given.items()}
-        unknown = next((name for name in given if name not in self.state), None)
-        if unknown is not None:
-            raise InvalidCheckpoint(
-                f"{unknown!r} is in the checkpoint but not in the module: pass a checkpoint of the same module"
-            )
-        return given
+    def _check_given(self, reading: Reading) -> None:
+        """Refuse dtypes that loading would convert, and tied tensors of which it would take the last."""
+        expected = state_of(self.net)
+        names = {id(tensor): name for name, tensor in named_tensors(self.net).items()}
+        tied: dict[int, str] = {}
+        for name, found in reading.state.items():
+            own = expected.get(name)
+            if not isinstance(found, Tensor):
+                continue
+            if isinstance(own, Tensor):
+                dtypes = {own.dtype, self.original.get(names.get(id(own), name), own.dtype)}
+            else:  # a key that torch renames
+                dtypes = {self.layout.dtype, *self.original.values()} if found.is_floating_point() else {found.dtype}
+            if found.dtype not in dtypes:
+                wanted = " or ".join(sorted(str(dtype) for dtype in dtypes))
+                raise InvalidCheckpoint(
+                    f"{name!r} is {found.dtype} where {wanted} is expected: convert the checkpoint, or pass dtype= to "
+                    f"the problem"
+                )
+            first = tied.setdefault(id(own), name)
+            if not identical(found, reading.state[first]):  # type: ignore[arg-type]
+                raise InvalidCheckpoint(
+                    f"{first!r} and {name!r} are tied in the module but differ in the checkpoint: save it from a "
+                    f"module in which they are tied"
+                )
 
-    def _check(self, name: str, found: object, own: Tensor) -> None:
-        if not isinstance(found, Tensor):
-            raise InvalidCheckpoint(f"{name!r} is a {type(found).__name__}: a checkpoint must map names to tensors")
-        if found.shape != own.shape:
-            raise InvalidCheckpoint(
-                f"{name!r} is {form(found)} but the module's is {form(own)}: pass a checkpoint of the same module"
-            )
-        dtypes = {own.dtype, self.original.get(name, own.dtype)}
-        if found.dtype not in dtypes:
-            expected = " or ".join(sorted(str(dtype) for dtype in dtypes))
-            raise InvalidCheckpoint(
-                f"{name!r} is {found.dtype} where {expected} is expected: "
-                f"convert the checkpoint, or pass dtype= to the problem"
-            )
-        if name in self.layout.names:
+    def _check_parameters(self, held: Mapping[str, Tensor]) -> None:
+        for entry in self.layout.entries:
+            found = held.get(entry.name)
+            if found is None or tuple(found.shape) != entry.shape:
+                shape = "gone" if found is None else f"of shape {tuple(found.shape)}"
+                raise InvalidCheckpoint(
+                    f"{entry.name!r} is {shape} after loading where the problem has {entry.shape}: build the problem "
+                    f"from a module into which the checkpoint was loaded"
+                )
+            if not all(alias in held and identical(held[alias], found) for alias in entry.aliases):
+                raise InvalidCheckpoint(
+                    f"{entry.name!r} and {entry.aliases[0]!r} are tied in the module but differ after loading: save "
+                    f"the checkpoint from a module in which they are tied"
+                )
             bad = int((~torch.isfinite(found)).sum())
             if bad:
                 raise InvalidCheckpoint(
-                    f"{name!r} holds {bad} of {found.numel()} numbers that are NaN or infinite: "
+                    f"{entry.name!r} holds {bad} of {found.numel()} numbers that are NaN or infinite: "
                     f"its training has diverged, pass another checkpoint"
                 )
-        elif name not in self.statistics and not identical(found.to(own), own):
-            kind = "a frozen parameter" if isinstance(own, nn.Parameter) else "a buffer"
-            raise InvalidCheckpoint(
-                f"{name!r}, {kind}, differs from the module's own by up to {_distance(found, own):.3g}: "
-                f"constants are never interpolated, so give net and both ends the same values, or make it trainable"
-            )
 
 
-def _distance(one: Tensor, other: Tensor) -> float:
-    return float((one.detach().cpu().double() - other.detach().cpu().double()).abs().max())
+def _origin(source: object, loaded: Loaded) -> nn.Module | None:
+    """The user's module that was read, inside its wrappers."""
+    for key in loaded.reading.place:
+        source = source[key] if isinstance(source, Mapping) else source
+    if not isinstance(source, nn.Module):
+        return None
+    try:
+        return source.get_submodule(loaded.reading.prefix.removesuffix("."))
+    except AttributeError:  # a prefix that only its state dict has
+        return None
+
+
+def _unsaved(
+    origin: nn.Module | None, constants: Mapping[str, Tensor], saved: Mapping[str, object]
+) -> dict[str, Tensor]:
+    """Buffers of a module that its state dict leaves out (``persistent=False``)."""
+    if origin is None:
+        return {}
+    held = dict(origin.named_buffers(remove_duplicate=False))
+    kept = {id(value) for value in saved.values()}
+    return {
+        name: held[name].detach().to(own.device, own.dtype)
+        for name, own in constants.items()
+        if name in held and name not in saved and id(own) not in kept
+    }

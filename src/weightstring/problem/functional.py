@@ -7,7 +7,7 @@ training pass may write to are copies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import torch
@@ -20,6 +20,7 @@ from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import fresh_statistics
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout, clone_tied, slot_names
+from weightstring.problem.spectral import singular_vectors
 
 Criterion: TypeAlias = Callable[..., Tensor]
 """``criterion(output, targets)``: a scalar, the mean over examples. A metric may also return a number."""
@@ -94,6 +95,7 @@ class Computation:
         training: the module in training mode.
         calibrating: the module while it estimates running statistics; None: they are frozen.
         statistics: the buffers that hold running statistics, by name.
+        structure: a module with weights under spectral norm, whose vectors are computed from θ; None without any.
         loss_fn: the loss.
         chunk: the most examples in one forward pass.
         block: the most examples in one forward pass where their number changes nothing but the speed.
@@ -105,6 +107,7 @@ class Computation:
     training: Functional
     calibrating: Functional | None
     statistics: Mapping[str, Tensor]
+    structure: nn.Module | None
     loss_fn: Criterion
     chunk: int
     block: int
@@ -112,16 +115,39 @@ class Computation:
     own_step: bool = False
 
     def estimate(self, theta: Theta, train: Examples) -> dict[str, Tensor]:
-        """Running statistics of θ on the training inputs: the average over its chunks, in order.
+        """The buffers that belong to θ: spectral norm's vectors, and running statistics on the training inputs.
 
-        As ``torch.optim.swa_utils.update_bn``, but only BatchNorm trains: dropout stays off.
+        The latter are the average over its chunks, in order, as ``torch.optim.swa_utils.update_bn`` takes it, but only
+        layers with running statistics train: dropout stays off.
         """
+        vectors = self.vectors(theta)
         if self.calibrating is None:
-            return {}
-        statistics = fresh_statistics(theta, dict(self.statistics))
+            return vectors
+        statistics = fresh_statistics(theta, self.statistics)
         for part in train.chunks(self.chunk):
-            self.calibrating(theta, part, statistics)
-        return statistics
+            self.calibrating(theta, part, {**vectors, **statistics})
+        return {**vectors, **statistics}
+
+    def vectors(self, theta: Theta) -> dict[str, Tensor]:
+        """Spectral norm's vectors at θ, by name; differentiable."""
+        if self.structure is None:
+            return {}
+        layout = self.evaluating.layout
+        return singular_vectors(self.structure, {**self.evaluating.constants, **layout.views(theta)})
+
+    def holding(self, constants: Mapping[str, Tensor]) -> Computation:
+        """The same with other frozen parameters and buffers, by name."""
+
+        def held(functional: Functional) -> Functional:
+            taken = {name: constants.get(name, own) for name, own in functional.constants.items()}
+            return replace(functional, constants=taken)
+
+        calibrating = None if self.calibrating is None else held(self.calibrating)
+        return replace(self, evaluating=held(self.evaluating), calibrating=calibrating)
+
+    def as_held(self) -> Computation:
+        """The same with running statistics and singular vectors as its constants hold them."""
+        return replace(self, calibrating=None, structure=None)
 
     def measure(self, theta: Theta, train: Examples, wanted: Wanted) -> Float64[Tensor, " Q"]:
         """Means over whole data sets, in the order wanted, one forward pass for all of a set's."""
@@ -139,11 +165,13 @@ class Computation:
         """Mean training loss over ``rows`` of the examples (None: over all)."""
         batch = examples if rows is None else examples.take(rows)
         if self.own_step:
-            loss = self.training(theta, batch, with_targets=True)
+            loss = self.training(
+                theta, batch, {f"net.{name}": own for name, own in self.vectors(theta).items()}, with_targets=True
+            )
             if not isinstance(loss, Tensor) or loss.ndim:
                 raise InvalidModel("training_step must return one tensor without axes: the mean loss of its minibatch")
             return loss
-        return self.loss_fn(self.training(theta, batch), batch.targets)
+        return self.loss_fn(self.training(theta, batch, self.vectors(theta)), batch.targets)
 
 
 def first_line(error: BaseException) -> str:

@@ -17,8 +17,9 @@ from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import checks
 from weightstring.problem.arithmetic import Arithmetic, Chosen
 from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assemble
-from weightstring.problem.buffers import resolve, statistics_names
+from weightstring.problem.buffers import normalises_batches, resolve, statistics_names
 from weightstring.problem.checkpoint import Template
+from weightstring.problem.constants import Probe, check_constants, check_origin
 from weightstring.problem.data import Examples, Source, by_prefix, read, sample
 from weightstring.problem.each import measure_each
 from weightstring.problem.engines import EngineChoice, Trial, Workload
@@ -30,6 +31,7 @@ from weightstring.problem.functional import Criterion, Functional
 from weightstring.problem.hessian import threads_of, training_products
 from weightstring.problem.initialise import random_copy
 from weightstring.problem.predictions import Averaged, averaging, measure_average
+from weightstring.problem.spectral import is_spectral, vector_names
 from weightstring.protocol import Gradient, Recipe
 
 SCREENING_EXAMPLES = 1000
@@ -59,8 +61,9 @@ class ModuleProblem:
         dtype: in what to compute; None: net's own.
         batch_size: examples in a minibatch; None: the whole training set.
         chunk: the most examples in one forward pass of a measurement.
-        buffers: BatchNorm's running statistics: ``"recalibrate"`` re-estimates them on the training
-            inputs for each θ, ``"frozen"`` keeps net's; None: recalibrate where there are any.
+        buffers: running statistics of BatchNorm and InstanceNorm: ``"recalibrate"`` re-estimates them on
+            the training inputs for each θ, ``"frozen"`` keeps net's, and refuses ends that have others; None:
+            recalibrate where there are any.
         recipe: how to descend this loss unless told otherwise.
         engine: how several models are computed: ``"loop"``, ``"vmap"``, ``"stack"`` or ``"compiled"``;
             ``"auto"`` tries all but the last, ``"fastest"`` that one too, which may take a minute.
@@ -124,7 +127,7 @@ class ModuleProblem:
         self._sets = by_prefix(self._data)
         self._batch_size = None if batch_size is None else min(batch_size, len(self._train))
         self._buffers = resolve(buffers, self._net)
-        if self._buffers == "recalibrate":
+        if self._buffers == "recalibrate" and normalises_batches(self._net):
             checks.check_batches(self._batch_size, chunk, len(self._train))
 
         loss_fn = adopt_loss(loss_fn, self._net)
@@ -133,8 +136,7 @@ class ModuleProblem:
         self._training_step = training_step
         self._theta = self._layout.flatten(named_tensors(self._net))
         original = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
-        state = self._net.state_dict(keep_vars=True)
-        self._template = Template(self._layout, state, statistics_names(self._net), original)
+        self._template = Template(self._net, self._layout, original)
         findings = checks.check_all(self._computation, self._theta, self._data, metrics, self._batch_size)
         # On a CPU, activations that leave its cache cost more than the passes that smaller blocks add.
         block = chunk if self._device.type == "cuda" else min(chunk, width(1, findings.activations, BLOCK_ELEMENTS))
@@ -203,11 +205,12 @@ class ModuleProblem:
 
     @property
     def statistics_names(self) -> frozenset[str]:
-        """Names of the buffers that are estimated anew for each θ."""
-        return self._template.statistics if self._buffers == "recalibrate" else frozenset()
+        """Names of the buffers that are functions of θ: re-estimated running statistics, spectral norm's vectors."""
+        running = statistics_names(self._net) if self._buffers == "recalibrate" else frozenset()
+        return running | vector_names(self._net)
 
     def statistics(self, theta: Theta) -> dict[str, Tensor]:
-        """Running statistics of θ, estimated on the training inputs; empty where they are frozen."""
+        """The buffers that are functions of θ: see :attr:`statistics_names`."""
         with torch.no_grad():
             return self._computation.estimate(theta, self._train)
 
@@ -215,29 +218,70 @@ class ModuleProblem:
         """The evaluation set."""
         return self._sets[""]
 
-    def flatten(self, source: nn.Module | Mapping[str, Tensor]) -> Theta:
-        """θ of a module or state dict: a detached copy (P,) on the problem's device.
+    def flatten(self, source: nn.Module | Mapping[str, object]) -> Theta:
+        """θ of a checkpoint: a detached copy (P,) on the problem's device.
+
+        It is loaded into a copy of net by ``load_state_dict``: versions, hooks and renamed keys are torch's affair.
+
+        Args:
+            source: a module, its state dict, or what a training script saved around one. Prefixes of wrappers
+                (``module.``, ``_orig_mod.``, ``model.``, any that all keys share) may be there or not.
 
         Raises:
-            InvalidCheckpoint: a key is missing, unknown, of another shape or dtype, not finite, tied
-                but different, or a constant (frozen parameter, buffer) that differs from net's.
+            InvalidCheckpoint: keys are missing or unknown, of another shape or dtype, not finite, or tied but
+                different; a constant (frozen parameter, buffer) differs from net's and the loss depends on it;
+                several state dicts fit; a module computes something else than net with its numbers.
 
         >>> problem = ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (torch.ones(2, 1), torch.ones(2, 1)))
         >>> problem.flatten({"weight": torch.tensor([[3.0]]), "bias": torch.tensor([4.0])})
         tensor([3., 4.])
         """
-        return self._template.read(source).to(self._device)
+        saved = self._template.read(source)
+        running = statistics_names(self._net)
+        check_constants(saved, self._probe, self.statistics_names, running)
+        check_origin(saved, self._probe)
+        return saved.theta.to(self._device)
+
+    @property
+    def _probe(self) -> Probe:
+        examples = self._sets[""].take(slice(checks.PROBE))
+        return Probe(self._computation, examples, list(self._criteria.values()))
+
+    def as_saved(
+        self, source: nn.Module | Mapping[str, object], quantities: Sequence[str] = ("loss",)
+    ) -> dict[str, float]:
+        """Measure a checkpoint with the running statistics and other buffers that are saved in it.
+
+        :meth:`measure` of its θ estimates statistics anew, as for every model on a path; how far the two lie apart
+        is what that changes. Equal where there is nothing to estimate.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            InvalidCheckpoint: see :meth:`flatten`.
+
+        >>> net = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
+        >>> x = torch.tensor([[0.0], [4.0]])
+        >>> problem = ModuleProblem(net, nn.functional.mse_loss, (x, x))
+        >>> problem.as_saved(net)["loss"] != problem.measure(problem.flatten(net)[None])["loss"].item()
+        True
+        """
+        saved = self._template.read(source)
+        names, wanted = self._wanted(quantities)
+        computation = self._computation.holding(saved.constants).as_held()
+        with torch.no_grad():
+            values = computation.measure(saved.theta.to(self._device), self._train, wanted).tolist() if names else []
+        return {name: values[names.index(name)] for name in quantities}
 
     def unflatten(self, theta: Theta) -> dict[str, Tensor]:
-        """A state dict of θ for ``net.load_state_dict``: every name, buffers included, detached copies.
+        """The state dict that net would save at θ, for ``net.load_state_dict``: detached copies, buffers included.
 
-        Where running statistics are recalibrated, they are those of θ.
+        Running statistics, where they are recalibrated, and spectral norm's vectors are those of θ.
 
         Raises:
             InvalidCheckpoint: θ has another size or dtype.
 
         >>> problem = ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (torch.ones(2, 1), torch.ones(2, 1)))
-        >>> problem.unflatten(torch.tensor([3.0, 4.0]))
+        >>> dict(problem.unflatten(torch.tensor([3.0, 4.0])))
         {'weight': tensor([[3.]]), 'bias': tensor([4.])}
         """
         self._layout.check(theta, 1, self._device)
@@ -362,13 +406,21 @@ class ModuleProblem:
 
         Raises:
             InvalidSetting: an unknown quantity.
-            Unsupported: BatchNorm's statistics are estimated anew for each θ.
+            Unsupported: running statistics or spectral norm's vectors are functions of θ.
         """
         examples, criterion = self.measured(quantity)
         if self._buffers == "recalibrate":
             raise Unsupported(
-                "BatchNorm's running statistics are recalibrated at every point of the string, for which certificates "
-                'have no rule: build the problem with buffers="frozen"'
+                "running statistics are estimated anew at every point of the string, for which certificates have no "
+                "rule: fold each end's BatchNorm into the layer before it (torch.nn.utils.fusion.fuse_conv_bn_eval, "
+                "fuse_linear_bn_eval) and connect what comes out, which computes what each end does with its own "
+                "statistics; buffers='frozen' suits only ends whose statistics are equal"
+            )
+        if is_spectral(self._net):
+            raise Unsupported(
+                "spectral norm's singular vectors are functions of theta, for which certificates have no rule: where "
+                "paths may leave its bound, take it off net and both ends "
+                "(torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight'))"
             )
         return self._computation.evaluating.module, criterion, examples, self._computation.block
 

@@ -1,0 +1,166 @@
+"""Frozen parameters and buffers of a checkpoint that differ from the module's: harmless, or another function.
+
+Every model on a path is measured with the module's constants. A checkpoint may have others where no number that
+is measured depends on them, as on a counter; that is tried out, on a few examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isclose, isfinite
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidCheckpoint
+from weightstring.problem.buffers import evaluating
+from weightstring.problem.checkpoint import Saved
+from weightstring.problem.data import Examples, form
+from weightstring.problem.flat import Layout, duplicate, identical, named_tensors
+from weightstring.problem.functional import Computation, Criterion, Functional
+
+ROUNDING = 16
+"""Units in the last place by which a loss may move on account of a constant that was computed elsewhere."""
+
+GUARD = {torch.float64: 1e-6, torch.float32: 1e-3}
+"""How far the loss of a user's module may be from that of the problem's with its numbers, relative."""
+
+
+class Probe(NamedTuple):
+    """On what constants are tried out.
+
+    Args:
+        computation: what is computed.
+        examples: a few.
+        criteria: the loss and the metrics.
+    """
+
+    computation: Computation
+    examples: Examples
+    criteria: Sequence[Criterion]
+
+    def values(self, saved: Saved, constants: Mapping[str, Tensor]) -> Tensor:
+        """The criteria of a checkpoint's parameters, with some constants in place of the module's."""
+        return self._measure(self.computation.holding(constants), saved)
+
+    def as_saved(self, saved: Saved) -> Tensor:
+        """The criteria of a checkpoint as it is, with all of its buffers."""
+        return self._measure(self.computation.holding(saved.constants).as_held(), saved)
+
+    def _measure(self, computation: Computation, saved: Saved) -> Tensor:
+        with torch.no_grad():
+            return computation.measure(saved.theta, self.examples, [(self.examples, self.criteria)])
+
+
+def check_constants(saved: Saved, probe: Probe, estimated: frozenset[str], running: frozenset[str]) -> None:
+    """Refuse a checkpoint whose constants differ from the module's where that shows.
+
+    Args:
+        saved: the checkpoint.
+        probe: on what to look.
+        estimated: names of buffers that are functions of θ, which may differ.
+        running: names of running statistics, estimated or not.
+
+    Raises:
+        InvalidCheckpoint: the loss or a metric depends on one that differs.
+    """
+    own = probe.computation.evaluating.constants
+    different = {
+        name: found
+        for name, found in saved.constants.items()
+        if name in own and name not in estimated and not _same(found, own[name])
+    }
+    if not different:
+        return
+    for name, found in different.items():
+        if found.shape != own[name].shape:
+            raise InvalidCheckpoint(
+                f"{name!r} is {form(found)} but the module's is {form(own[name])}: pass a checkpoint of the same module"
+            )
+    plain = probe.values(saved, {})
+    if _agree(plain, probe.values(saved, different), saved.theta):
+        return
+    shown = [name for name in different if not _agree(plain, probe.values(saved, {name: different[name]}), saved.theta)]
+    name = (shown or list(different))[0]
+    frozen, given = isinstance(own[name], nn.Parameter), probe.as_saved(saved)
+    kind = "a frozen parameter" if frozen else "a running statistic" if name in running else "a buffer"
+    more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+    raise InvalidCheckpoint(
+        f"{name!r}{more}, {kind}, differs from the module's own by up to {_distance(different[name], own[name]):.3g}, "
+        f"and every model on a path has the module's: that takes this checkpoint's loss on {len(probe.examples)} "
+        f"examples from {float(given[0]):.4g} to {float(plain[0]):.4g}; {_remedy(frozen, name in running)}"
+    )
+
+
+def check_origin(saved: Saved, probe: Probe) -> None:
+    """Refuse a module that computes something else than the problem's with the same parameters and buffers.
+
+    Its parameters have the names and shapes of the problem's, but its code or its settings are others.
+
+    Raises:
+        InvalidCheckpoint: its loss is another.
+    """
+    if saved.origin is None:
+        return
+    theta, examples = saved.theta, probe.examples
+    try:
+        loss = _loss_of(saved.origin, probe, theta)
+    except Exception:  # what cannot be called here, such as a part of a model that was compiled, says nothing
+        return
+    expected = float(probe.as_saved(saved)[0])
+    tolerance = GUARD.get(theta.dtype, 5e-2)
+    if not isclose(loss, expected, rel_tol=tolerance) and isfinite(loss) and isfinite(expected):
+        raise InvalidCheckpoint(
+            f"the {type(saved.origin).__name__} has the parameters of the problem's module but computes something "
+            f"else: its loss on {len(examples)} examples is {loss:.6g}, that of the problem's with its numbers "
+            f"{expected:.6g}; build both in the same way"
+        )
+
+
+def _loss_of(origin: nn.Module, probe: Probe, theta: Theta) -> float:
+    """The loss of a user's own module with its own numbers, in evaluation mode; it is left as it was."""
+    held = named_tensors(origin)
+    before = {name: tensor.detach().clone() for name, tensor in held.items()}
+    net = evaluating(duplicate(origin).to(theta.device))
+    for parameter in net.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    layout = Layout.of(net)
+    if layout.dtype != theta.dtype:
+        raise InvalidCheckpoint("a loss in another dtype is rounded otherwise")
+    tensors = named_tensors(net)
+    constants = {name: tensor for name, tensor in tensors.items() if name not in layout.names}
+    computation = replace(probe.computation, evaluating=Functional(net, layout, constants)).as_held()
+    wanted = [(probe.examples, probe.criteria)]
+    try:
+        with torch.no_grad():
+            return float(computation.measure(layout.flatten(tensors), probe.examples, wanted)[0])
+    finally:
+        with torch.no_grad():  # a hook that knows the module itself writes to it from a copy too
+            for name, tensor in held.items():
+                if not identical(tensor, before[name]):
+                    tensor.copy_(before[name])
+
+
+def _remedy(frozen: bool, running: bool) -> str:
+    if running:
+        return "leave out buffers='frozen': statistics are then estimated for each model"
+    if frozen:
+        return "set requires_grad=True on it in net, so that paths move it too"
+    return "make it an nn.Parameter, so that paths move it too, or compute it from the parameters in forward"
+
+
+def _agree(one: Tensor, other: Tensor, theta: Tensor) -> bool:
+    tolerance = ROUNDING * torch.finfo(theta.dtype).eps * torch.maximum(one.abs(), other.abs())
+    return bool((((one - other).abs() <= tolerance) | ((one != one) & (other != other))).all())
+
+
+def _same(found: Tensor, own: Tensor) -> bool:
+    return found.shape == own.shape and identical(found.to(own), own)
+
+
+def _distance(found: Tensor, own: Tensor) -> float:
+    wide = torch.complex128 if own.is_complex() else torch.float64
+    return float((found.detach().cpu().to(wide) - own.detach().cpu().to(wide)).abs().nan_to_num().max())
