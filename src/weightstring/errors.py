@@ -69,6 +69,10 @@ class Unsupported(WeightstringError, ValueError):
     """A module or loss holds an operation for which there is no rule: of certificates, or of symmetries."""
 
 
+class ProofContradicted(WeightstringError, RuntimeError):
+    """A path lies under a bound that was proved for every path: a fault of weightstring, so that nothing is claimed."""
+
+
 class NotEquivalent(WeightstringError, RuntimeError):
     """A model that should compute the same function as another does not."""
 

@@ -6,41 +6,39 @@ b, W is. Where the sign of its determinant differs at the ends, every path betwe
 is singular. Γ is at least the least loss that is possible there.
 
 - H singular and ρ ≥ 0: H c = 0 for some c ≠ 0, so that the output F = βH misses the direction c, and
-  ‖F − Y‖² ≥ ‖Yc‖²/‖c‖². Rows of H are not negative: unless H vanishes on it, c has no strict sign. The least
-  over such c is an eigenvalue (:func:`least_with_singular_features`).
+  ‖F − Y‖² ≥ ‖Yc‖²/‖c‖². Rows of H are not negative: unless H vanishes on it, c has no strict sign
+  (``singular_features``).
 - W singular: its rows are multiples of one v, and a ReLU unit is a multiple of ρ(v·x) or of ρ(−v·x). What is left is
-  one angle to search (:func:`least_with_collinear_weights`).
+  one angle to search (``collinear_weights``).
 
-An odd permutation of the hidden units is such a change of sign, and leaves the function as it is.
+An odd permutation of the hidden units is such a change of sign, and leaves the function as it is. Statements, proofs
+and where each assumption is checked stand in docs/theory/disconnection.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from weightstring.arrays import Theta
-from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.path import Proof
+from weightstring.arrays import Theta, Values
+from weightstring.certification import certify
+from weightstring.errors import InvalidSetting, ProofContradicted, Unsupported
+from weightstring.path import Proof, WeightString
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import LossProblem, Recipe
+from weightstring.theory.collinear_weights import least_with_collinear_weights
+from weightstring.theory.exact import Whole, below, determinant, sign
 from weightstring.theory.one_hidden import OneHidden
-from weightstring.theory.squares import scale_of, squared_distance
-
-NOT_NEGATIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Softplus, nn.Hardsigmoid)
-"""Activations that never are below 0."""
-
-HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU)
-"""ρ(az) = aρ(z) for a ≥ 0."""
-
-MARGIN = 1e-9
-"""Determinants below this share of Hadamard's bound have no sign that rounding could not change, and bounds are
-lowered by this share of themselves."""
+from weightstring.theory.reading import Squares, read
+from weightstring.theory.singular_features import least_with_singular_features, preactivations, sign_of_determinant
+from weightstring.theory.squares import squared_distance
 
 LARGEST = 64
 """Sides of the determinants that are looked at."""
@@ -48,12 +46,47 @@ LARGEST = 64
 MOST_INPUTS = 2
 """For which collinear weights are searched."""
 
-PIECES = 256
-"""Into which each sector of angles is cut."""
+MOST_EXAMPLES = 20_000
+"""Of which each changes sides at an angle of its own."""
+
+SAMPLES = 32
+"""Intervals of the line between the ends on which a proof is tried, besides where its determinant is 0."""
+
+ROUNDING = 16
+"""Units in the last place of the problem's dtype by which a bound is lowered: a sample on the wall itself is rounded,
+and shall not seem to lie under it."""
+
+
+HALVINGS = 60
+"""Of the line, towards a place where a determinant is 0."""
+
+CERTIFYING = 20.0
+"""Seconds for a certificate of the line where its samples do not reach a bound."""
+
+
+class Route(NamedTuple):
+    """One way to prove a bound.
+
+    Args:
+        applies: whether its assumptions hold, but for the signs.
+        sign: of a model's determinant, exact; 0: it is 0, or not known.
+        rounded: the same determinant in floating arithmetic, which proves nothing.
+        least: no more than Σ (f(x) − y)² wherever the determinant is 0.
+        words: the argument, but for its numbers.
+    """
+
+    applies: Callable[[Squares], bool]
+    sign: Callable[[Squares, Theta], int]
+    rounded: Callable[[Squares, Theta], Tensor]
+    least: Callable[[Squares], Fraction]
+    words: str
 
 
 def prove(problem: LossProblem, a: Theta, b: Theta, quantity: str = "loss") -> Proof | None:
     """The highest bound that a change of sign proves for every path between two models; None: no proof applies.
+
+    What is bounded is the loss of the stored numbers in real arithmetic, as in certificates. A proof is held against
+    the straight line before it is returned: where samples of that lie under it, nothing is claimed.
 
     Args:
         problem: the loss.
@@ -61,168 +94,179 @@ def prove(problem: LossProblem, a: Theta, b: Theta, quantity: str = "loss") -> P
         b: second end.
         quantity: what must stay under a level.
 
+    Raises:
+        ProofContradicted: the line is certified to lie under the bound, so that the proof is wrong.
+
     >>> triangle = swapped_triangle()
     >>> proof = prove(triangle, *swapped_ends(triangle))
     >>> round(proof.bound, 6)  # 1/6
     0.166667
     """
-    if not isinstance(problem, ModuleProblem) or quantity != "loss":
+    if not isinstance(problem, ModuleProblem) or quantity != "loss" or not _fits(problem):
+        return None
+    net = read(problem)
+    if net is None or not _finite(a, b):
+        return None
+    found = [
+        (proof, route)
+        for route in ROUTES
+        if (proof := _proof(problem, net, route, a, b)) is not None and _holds_on_line(problem, net, route, a, b, proof)
+    ]
+    return max((proof for proof, _ in found), key=lambda proof: proof.bound, default=None)
+
+
+def contradict(proof: Proof, height: float, what: str) -> None:
+    """Hold a proof against a path that is known to be nowhere higher than ``height``.
+
+    Raises:
+        ProofContradicted: the path is lower than the proof says that any can be.
+    """
+    if height < proof.bound:
+        raise ProofContradicted(
+            f"the proof of disconnection contradicts {what}: every path should climb to {proof.bound!r}, and this one "
+            f"is nowhere above {height!r}; this is a bug of weightstring: no verdict. Please report it; disprove=False "
+            "searches without proofs"
+        )
+
+
+def _fits(problem: ModuleProblem) -> bool:
+    """Whether shapes leave room for a proof. Reading a problem takes longer, and this is asked of every pair."""
+    examples = problem.observed()
+    inputs, targets = examples.leaves[0], examples.targets
+    if len(examples.leaves) != 1 or inputs.ndim != 2 or targets.ndim != 2 or not targets.is_floating_point():
+        return False
+    count, width = inputs.shape
+    square = [count] * (count <= LARGEST) + [width] * (width <= MOST_INPUTS and count <= MOST_EXAMPLES)
+    entries = problem.layout.entries
+    return len(entries) <= 3 and any(
+        len(e.shape) == 2 and e.shape[0] in square and e.shape[1] == width for e in entries
+    )
+
+
+def _finite(*thetas: Theta) -> bool:
+    return all(bool(theta.isfinite().all()) for theta in thetas)
+
+
+def _proof(problem: ModuleProblem, net: Squares, route: Route, a: Theta, b: Theta) -> Proof | None:
+    if not route.applies(net):
+        return None
+    # Where rounding leaves no doubt that the signs agree there is nothing to prove.
+    guesses = [torch.linalg.slogdet(route.rounded(net, theta))[0] for theta in (a, b)]
+    if len(net.inputs) > 8 and bool((guesses[0] * guesses[1] > 0).all()):
         return None
     try:
-        _, criterion, examples, _ = problem.traceable("loss")
-        targets = examples.targets
-        scale = scale_of(criterion, *targets.shape) if targets.is_floating_point() and targets.ndim == 2 else None
-        # Taking a problem apart copies its data, and this is asked of every pair: first what rules all proofs out.
-        if scale is None or (len(examples) > LARGEST and examples.leaves[0].shape[-1] > MOST_INPUTS):
+        if route.sign(net, a) * route.sign(net, b) >= 0:
             return None
-        parts = OneHidden.of(problem)
-    except (InvalidSetting, Unsupported):
+        least = _least(problem, net, route)
+    except OverflowError:  # data that are not finite
         return None
-    if parts.outer_bias:
-        return None
-    found = [proof for proof in (_by_features(parts, a, b, scale), _by_weights(parts, a, b, scale)) if proof]
-    return max(found, key=lambda proof: proof.bound, default=None)
-
-
-def _by_features(parts: OneHidden, a: Theta, b: Theta, scale: float) -> Proof | None:
-    weights = [parts.parts(theta)[0] for theta in (a, b)]
-    units = len(weights[0])
-    if units != len(parts.inputs) or units > LARGEST or not isinstance(parts.activation, NOT_NEGATIVE):
-        return None
-    signs = [sign_of_determinant(parts.features(inner)) for inner in weights]
-    if signs[0] * signs[1] >= 0:
-        return None
-    bound = scale * least_with_singular_features(parts.targets.double().T) * (1 - MARGIN)
+    share = 1 - Fraction(ROUNDING * torch.finfo(problem.dtype).eps)
+    bound = below(net.scale * least * share)
+    if not torch.finfo(problem.dtype).tiny < bound < torch.finfo(problem.dtype).max:
+        return None  # What the problem measures there underflows, or overflows.
     return Proof(
         bound,
-        f"There are as many hidden units as examples ({units}), and the determinant of the features changes its sign: "
-        f"on every path they are singular somewhere, where the loss is at least {bound:.6g}.",
+        f"{route.words.format(units=len(net.layers(a).inner))} somewhere, where the loss is at least {bound:.6g}.",
     )
 
 
-def _by_weights(parts: OneHidden, a: Theta, b: Theta, scale: float) -> Proof | None:
-    weights = [parts.parts(theta)[0] for theta in (a, b)]
-    units = len(weights[0])
-    if (
-        units != parts.inputs.shape[1]
-        or units > MOST_INPUTS
-        or parts.inner_bias
-        or not isinstance(parts.activation, HOMOGENEOUS)
-    ):
-        return None
-    signs = [sign_of_determinant(inner.cpu().double()) for inner in weights]
-    if signs[0] * signs[1] >= 0:
-        return None
-    targets = parts.targets.double()
-    # One singular unit has weight 0, and the output is 0.
-    least = float(targets.square().sum()) if units == 1 else least_with_collinear_weights(parts.inputs, targets)
-    bound = scale * least * (1 - MARGIN)
-    return Proof(
-        bound,
-        f"There are as many hidden units as inputs ({units}), and the determinant of their weights changes its sign: "
-        f"on every path they are collinear somewhere, where the loss is at least {bound:.6g}.",
-    )
+_LEAST: WeakKeyDictionary[ModuleProblem, dict[str, Fraction]] = WeakKeyDictionary()
+"""It depends on the data alone, and every pair asks for it."""
 
 
-def sign_of_determinant(matrix: Float64[Tensor, "m m"]) -> int:
-    """±1; 0 where rounding leaves the sign open.
+def _least(problem: ModuleProblem, net: Squares, route: Route) -> Fraction:
+    known = _LEAST.setdefault(problem, {})
+    if route.words not in known:
+        known[route.words] = route.least(net)
+    return known[route.words]
 
-    >>> sign_of_determinant(torch.eye(3, dtype=torch.float64)[[1, 0, 2]])
-    -1
+
+def _holds_on_line(problem: ModuleProblem, net: Squares, route: Route, a: Theta, b: Theta, proof: Proof) -> bool:
+    """Whether samples of the straight line reach the bound, as its maximum must if the proof is right.
+
+    Raises:
+        ProofContradicted: they do not, and the line is certified to be lower.
     """
-    sizes = torch.linalg.vector_norm(matrix, dim=1)
-    if not bool((sizes > 0).all()) or not bool(sizes.isfinite().all()):
-        return 0
-    # Rows of length 1: Hadamard's bound of the determinant is 1.
-    determinant = float(torch.linalg.det(matrix / sizes.unsqueeze(1)))
-    return 0 if abs(determinant) < MARGIN else int(math.copysign(1, determinant))
+    ts = torch.cat([torch.linspace(0, 1, SAMPLES + 1, dtype=torch.float64), _crossing(net, route, a, b)])
+    thetas = torch.lerp(a, b, ts.to(a).unsqueeze(1))
+    measured = problem.measure(thetas)["loss"]
+    if not net.agrees(thetas, measured):
+        return False
+    if float(measured.max()) >= proof.bound:
+        return True
+    try:
+        line = certify(problem, WeightString(problem, [a, b]), seconds=CERTIFYING)
+    except Unsupported:
+        return False
+    contradict(proof, line.upper_bound, "the straight line between the ends")
+    return False  # A wall that is thinner than the samples are close: nobody could check the proof.
 
 
-def least_with_singular_features(targets: Float64[Tensor, "c N"]) -> float:
-    r"""No more than ‖βH − Y‖² for any H (N, N) ≥ 0 that is singular and any β.
+def _crossing(net: Squares, route: Route, a: Theta, b: Theta) -> Values:
+    """Positions on the line on both sides of a place where the determinant is 0, as close as floats go."""
+    low, high = 0.0, 1.0
 
-        min ‖Yc‖² over unit vectors c without a strict sign
+    def positive(t: float) -> bool:
+        return float(torch.linalg.slogdet(route.rounded(net, torch.lerp(a, b, t)))[0]) > 0
 
-    That is the smallest eigenvalue of G = YᵀY if its eigenvector has no strict sign. Otherwise a minimum inside
-    the set would be another eigenvector, and those of the principal parts of G are lower (Cauchy's interlacing): the
-    least is that of the smallest eigenvalues of G with one row and its column left out.
-
-    >>> targets = torch.eye(2, dtype=torch.float64) * torch.tensor([1.0, 0.8], dtype=torch.float64)
-    >>> round(least_with_singular_features(targets), 6)
-    0.64
-    """
-    gram = targets.T @ targets
-    count = len(gram)
-    values, vectors = torch.linalg.eigh(gram)
-    first = vectors[:, 0]
-    strict = bool((first > 0).all()) or bool((first < 0).all())
-    if count == 1 or not strict or float(values[1] - values[0]) <= MARGIN * float(values[-1]):
-        return max(float(values[0]) - MARGIN * float(values[-1]), 0.0) if count > 1 else float(values[0])
-    rest = [[i for i in range(count) if i != left_out] for left_out in range(count)]
-    least = min(float(torch.linalg.eigvalsh(gram[keep][:, keep])[0]) for keep in rest)
-    return max(least - 1e-13 * count * float(values[-1]), 0.0)
-
-
-def least_with_collinear_weights(inputs: Float64[Tensor, "N 2"], targets: Float64[Tensor, "N c"]) -> float:
-    r"""No more than ‖f(X) − Y‖² for f(x) = s₊ρ(v·x) + s₋ρ(−v·x) with any v ∈ R² and any s₊, s₋ ∈ R^c.
-
-    For one v the examples on either side of it are fitted apart, and the fits explain
-
-        R₊(v) + R₋(v),   R(v) = vᵀMv / vᵀSv,   S = Σ x xᵀ,   M = Σ (x yᵀ)(Σ x yᵀ)ᵀ over that side.
-
-    While v turns and no example changes sides, M and S stay as they are. Each such sector is cut into pieces, on which
-    the largest R₊ and the largest R₋ are added, wherever each of them is.
-
-    >>> axes = torch.eye(2, dtype=torch.float64)
-    >>> bool(least_with_collinear_weights(torch.cat([axes, -axes]), torch.cat([axes, 0 * axes])) > 0.29)
-    True
-    """
-    # v turns by half a circle; then the sides only change their names.
-    changes = torch.atan2(inputs[:, 0], -inputs[:, 1]) % math.pi
-    edges = sorted({0.0, math.pi, *changes.tolist()})
-    explained = 0.0
-    for low, high in pairwise(edges):
+    first = positive(0.0)
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
-        side = inputs @ torch.tensor([math.cos(middle), math.sin(middle)], dtype=torch.float64) > 0
-        angles = torch.linspace(low, high, PIECES + 1, dtype=torch.float64)
-        # Where an example lies across v it counts for nothing, on whichever side rounding puts it.
-        total = sum(_explained(inputs[which], targets[which], angles) for which in (side, ~side))
-        explained = max(explained, float(torch.as_tensor(total).max()))
-    whole = float(targets.square().sum())
-    return max(whole - explained - 1e-12 * whole, 0.0)
+        low, high = (middle, high) if positive(middle) == first else (low, middle)
+    return torch.tensor([low, high], dtype=torch.float64)
 
 
-def _explained(x: Float64[Tensor, "n 2"], y: Float64[Tensor, "n c"], angles: Float64[Tensor, " K"]) -> Tensor:
-    """No less than R(v) for v between neighbouring angles (K − 1,)."""
-    whole = float(y.square().sum())
-    if not len(x):
-        return torch.zeros(len(angles) - 1, dtype=torch.float64)
-    second, cross = x.T @ x, x.T @ y
-    pairs = cross @ cross.T
-
-    def ratio(at: Tensor) -> Tensor:
-        v = torch.stack([at.cos(), at.sin()], -1)
-        numerator, denominator = (torch.einsum("ki,ij,kj->k", v, matrix, v) for matrix in (pairs, second))
-        # Cauchy and Schwarz: no fit explains more than there is.
-        return torch.where(denominator > 1e-14 * second.trace(), numerator / denominator, whole).clamp(max=whole)
-
-    values = ratio(angles)
-    highest = torch.maximum(values[:-1], values[1:])
-    for top in _stationary(pairs, second):
-        inside = (angles[:-1] <= top) & (top <= angles[1:])
-        highest = torch.where(inside, ratio(torch.tensor([top], dtype=torch.float64)), highest)
-    return highest
+def _sign_of_features(net: Squares, theta: Theta) -> int:
+    inner, bias, _ = net.layers(theta)
+    z = preactivations(Whole.of(inner), None if bias is None else Whole.of(bias), Whole.of(net.inputs))
+    assert net.rho.exact is not None
+    features = net.rho.exact(z)
+    return 0 if features is None else sign_of_determinant(features)
 
 
-def _stationary(pairs: Tensor, second: Tensor) -> Sequence[float]:
-    """Angles in [0, π) where vᵀMv / vᵀSv is largest or smallest: its two generalised eigenvectors."""
-    lower, failed = torch.linalg.cholesky_ex(second)
-    if failed:
-        return ()  # One direction alone: the ratio is the same for every v.
-    inverse = torch.linalg.inv(lower)
-    _, vectors = torch.linalg.eigh(inverse @ pairs @ inverse.T)
-    tops = inverse.T @ vectors
-    return [float(torch.atan2(v[1], v[0]) % math.pi) for v in tops.T]
+def _sign_of_weights(net: Squares, theta: Theta) -> int:
+    return sign(determinant(Whole.of(net.layers(theta).inner).rows))
+
+
+def _least_with_singular_weights(net: Squares) -> Fraction:
+    targets = net.targets.double()
+    # One unit that is singular has weight 0, and the output is 0.
+    return (
+        Whole.of(targets).squares
+        if net.inputs.shape[1] == 1
+        else least_with_collinear_weights(net.inputs.double(), targets)
+    )
+
+
+def _features_apply(net: Squares) -> bool:
+    units, examples = net.units, len(net.inputs)
+    return units == examples <= LARGEST and net.rho.exact is not None
+
+
+def _weights_apply(net: Squares) -> bool:
+    units, width = net.units, net.inputs.shape[1]
+    bounded = len(net.inputs) <= MOST_EXAMPLES
+    return units == width <= MOST_INPUTS and bounded and net.names[1] is None and net.rho.homogeneous
+
+
+ROUTES = (
+    Route(
+        _features_apply,
+        _sign_of_features,
+        lambda net, theta: net.features(theta),
+        lambda net: least_with_singular_features(net.targets.double()),
+        "There are as many hidden units as examples ({units}), and the determinant of the features changes its sign: "
+        "on every path they are singular",
+    ),
+    Route(
+        _weights_apply,
+        _sign_of_weights,
+        lambda net, theta: net.layers(theta).inner.double(),
+        _least_with_singular_weights,
+        "There are as many hidden units as inputs ({units}), and the determinant of their weights changes its sign: "
+        "on every path they are collinear",
+    ),
+)
 
 
 def swapped_triangle(points: Float64[Tensor, "3 2"] | None = None) -> ModuleProblem:
