@@ -73,8 +73,13 @@ def naive(rows: list[list[int]]) -> int:
     return total
 
 
+squares = st.integers(1, 4).flatmap(
+    lambda n: st.lists(st.lists(st.integers(-3, 3), min_size=n, max_size=n), min_size=n, max_size=n)
+)
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(st.integers(-3, 3), min_size=n, max_size=n), min_size=n, max_size=n)))  # fmt: skip
+@given(squares)
 def test_determinants_are_those_of_the_sum_over_permutations(rows: list[list[int]]) -> None:
     assert determinant(rows) == naive(rows)
 

@@ -61,7 +61,7 @@ def least_with_collinear_weights(inputs: Float64[Tensor, "N 2"], targets: Float6
     >>> import torch
     >>> axes = torch.eye(2, dtype=torch.float64)
     >>> round(float(least_with_collinear_weights(torch.cat([axes, -axes]), torch.cat([axes, 0 * axes]))), 6)
-    0.5
+    1.0
     """
     x, y = Whole.of(inputs), Whole.of(targets)
     whole = y.squares
