@@ -19,11 +19,12 @@ import pytest
 import weightstring as ws
 from weightstring.errors import StoreFailed
 from weightstring.problem.surfaces import Ring
+from weightstring.store.refusals import REMEDIES
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 RING = Ring()
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES)
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 
 
 def search(run: Path) -> ws.Result:
@@ -128,7 +129,7 @@ def test_each_call_that_writes_may_fail(whole, tmp_path, last):
         run.parent.mkdir()
         with failing(run, call, call + last, code), pytest.raises(StoreFailed) as caught:
             search(run)
-        says = rf"^{run}/[\w./-]+: cannot be written: {os.strerror(code)}; free some space or mend the disk, then "
+        says = rf"^{run}/[\w./-]+: cannot be written: {os.strerror(code)}; {REMEDIES[code]}, then "
         assert re.search(says, str(caught.value))
         assert "\n" not in str(caught.value)
         assert not list(run.rglob("*.tmp"))
@@ -164,7 +165,7 @@ def test_a_file_that_may_not_grow(cli, workshop, tmp_path, name):
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert re.search(
-        rf"^weightstring: {run}/{name}: cannot be written: File too large; free .* goes on\n$", done.stderr
+        rf"^weightstring: {run}/{name}: cannot be written: File too large; .*`ulimit -f`.* goes on\n$", done.stderr
     )
     assert not list(run.rglob("*.tmp"))
     assert not (run / "result.json").exists()

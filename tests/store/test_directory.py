@@ -182,9 +182,12 @@ def test_ends_of_the_same_bytes_but_other_numbers_are_refused(begun: RunDirector
 
 
 def test_a_directory_that_cannot_be_looked_into_is_refused(refused) -> None:
-    with refused(InvalidRun, "^x*: cannot be looked into: File name too long$"):
+    with refused(InvalidRun, "^x*: cannot be looked into: File name too long; choose a shorter name$"):
         RunDirectory("x" * 300).manifest()
-    with refused(InvalidRun, "^x*: cannot be looked into: File name too long$"), RunDirectory("x" * 300).locked():
+    with (
+        refused(InvalidRun, "^x*: cannot be looked into: File name too long; choose a shorter name$"),
+        RunDirectory("x" * 300).locked(),
+    ):
         pass
 
 

@@ -176,7 +176,10 @@ def test_a_disk_that_takes_no_file_is_told_in_one_line(problem, store, name, ref
     path.with_name(f".{path.name}.tmp").mkdir()  # where the new file is written first
     if path.name == "0.1.json":
         path.unlink()
-    with refused(StoreFailed, f"{path.name}: cannot be written: Is a directory; free some space or mend the disk"):
+    with refused(
+        StoreFailed,
+        f"{path.name}: cannot be written: Is a directory; a folder lies where a file should be: move it away",
+    ):
         ws.sweep(problem, [0.1, 0.05], pairs=1, store=store)
 
 

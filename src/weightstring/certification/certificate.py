@@ -115,7 +115,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             StoreFailed: the disk refuses.
         """
         file = Path(path)
-        with writing(file, "free some space or give another place"):
+        with writing(file, "certify again, or give another place"):
             replace_file(file, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
 
     @classmethod

@@ -27,7 +27,7 @@ import msgspec
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun
 from weightstring.store.beads import digest, map_beads, read_beads, write_beads
-from weightstring.store.files import one_line, replace_file, sync_directory, writing
+from weightstring.store.files import one_line, replace_file, writing
 from weightstring.store.journal import Round
 from weightstring.store.locks import locked
 from weightstring.store.records import (
@@ -41,6 +41,7 @@ from weightstring.store.records import (
     flaw,
     models_in,
 )
+from weightstring.store.refusals import reason, remedy, sync_directory, sync_file
 
 RecordType = TypeVar("RecordType", bound=msgspec.Struct)
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -86,7 +87,7 @@ class RunDirectory:
             StoreFailed: the disk refuses it.
         """
         busy = "another process is writing this run; wait for it or choose --out"
-        with locked(self.path, "run", begun=self.exists, busy=busy, remedy=self._remedy):
+        with locked(self.path, "run", begun=self.exists, busy=busy, then=self._then):
             yield
 
     # -- what determines the run
@@ -203,7 +204,7 @@ class RunDirectory:
             with (self.path / "journal.jsonl").open("ab") as file:
                 file.write(msgspec.json.encode(line) + b"\n")
                 file.flush()
-                os.fsync(file.fileno())
+                sync_file(file.fileno())
             if number == 0:
                 sync_directory(self.path)
         return None if beads is None else map_beads(self._beads(name))
@@ -227,7 +228,9 @@ class RunDirectory:
         if not path.exists():
             return 0
         content = path.read_bytes()
-        os.truncate(path, content.rfind(b"\n") + 1)
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
         return content.count(b"\n")
 
     # -- the result
@@ -300,7 +303,7 @@ class RunDirectory:
         try:
             return (self.path / name).exists()
         except OSError as problem:
-            raise InvalidRun(f"{self.path}: cannot be looked into: {problem.strerror}") from None
+            raise InvalidRun(f"{self.path}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
 
     def _content(self, name: str) -> bytes:
         try:
@@ -330,12 +333,11 @@ class RunDirectory:
             replace_file(self.path / name, content)
 
     def _writing(self, name: str) -> AbstractContextManager[None]:
-        return writing(self.path / name, self._remedy)
+        return writing(self.path / name, self._then)
 
     @property
-    def _remedy(self) -> str:
-        again = f"`weightstring resume {self.path}` or the same call goes on" if self.exists else "begin again"
-        return f"free some space or mend the disk, then {again}"
+    def _then(self) -> str:
+        return f"`weightstring resume {self.path}` or the same call goes on" if self.exists else "begin again"
 
 
 def _round_name(number: int) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from weightstring.errors import StoreFailed
+from weightstring.store.refusals import reason, remedy, sync_directory, sync_file
+
+LONGEST = 48
+"""Characters of a name that the name of its temporary file takes over: most file systems allow 255 bytes."""
 
 
 @contextmanager
@@ -26,12 +31,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     ...     path.read_bytes()
     b'one'
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{_short(path.name)}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):  # The first failure is the one to tell of.
@@ -50,19 +55,14 @@ def replace_file(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def sync_directory(path: Path) -> None:
-    """Make a new name survive a power cut; not every system can open a directory."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _short(name: str) -> str:
+    """A name that is short enough to be added to, and no other file's."""
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}-{zlib.crc32(os.fsencode(name)):08x}"
 
 
 @contextmanager
-def writing(path: Path, remedy: str) -> Iterator[None]:
-    """Say in one line that the disk refused to take ``path``, and what to do about it.
+def writing(path: Path, then: str) -> Iterator[None]:
+    """Say in one line that the disk refused to take ``path``, what to do about it, and how it goes on ``then``.
 
     Raises:
         StoreFailed: the block raised an OSError.
@@ -70,8 +70,7 @@ def writing(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        reason = problem.strerror or one_line(problem)
-        raise StoreFailed(f"{path}: cannot be written: {reason}; {remedy}") from None
+        raise StoreFailed(f"{path}: cannot be written: {reason(problem)}; {remedy(problem)}, then {then}") from None
 
 
 def one_line(problem: Exception) -> str:

@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
+import msgspec
 
 from weightstring.errors import InvalidRun, RunLocked
 from weightstring.store.files import writing
+from weightstring.store.refusals import NO_LOCKS, unlike
 
-OWN = ("lock", "beads")
+OWN = ("lock", "lock.owner", "beads", "plain", "alignment.json")
 """What a directory may hold of ours before what it holds is begun."""
 
 
+class _Owner(msgspec.Struct, frozen=True):
+    """Who holds a directory where the file system knows no locks."""
+
+    host: str
+    pid: int
+    begun: str
+    """When that process began, as far as the system tells: numbers of processes are used again."""
+
+
 @contextmanager
-def locked(folder: Path, kind: str, *, begun: bool, busy: str, remedy: str) -> Iterator[None]:
+def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str) -> Iterator[None]:
     """Keep every other process from writing in a directory. The lock dies with its owner, however that ends.
+
+    Where the file system knows no locks, a file that names its owner stands in for one.
 
     Args:
         folder: the directory; made if it is not there.
         kind: of what it holds: ``run`` or ``sweep``.
         begun: whether it holds one; if not, it must hold nothing else, which would be mixed up with it.
         busy: what is said where another process holds the lock.
-        remedy: what is said where the disk refuses.
+        then: how it goes on when a disk that refused is mended.
 
     Raises:
         RunLocked: another process holds it.
         InvalidRun: the directory cannot be made, or holds other files.
         StoreFailed: the disk refuses it.
     """
-    lock = filelock.FileLock(folder / "lock", timeout=0)
-    with writing(folder / "lock", remedy):
+    with writing(folder / "lock", then):
         if not begun:
             _refuse_strangers(folder, kind)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except filelock.Timeout:
-            raise RunLocked(f"{folder}: {busy}") from None
+            release = _acquire(folder, busy)
         except (FileExistsError, NotADirectoryError) as problem:
             raise InvalidRun(
                 f"{folder}: cannot be used as a {kind} directory: {problem.strerror}; choose another"
@@ -47,7 +60,71 @@ def locked(folder: Path, kind: str, *, begun: bool, busy: str, remedy: str) -> I
     try:
         yield
     finally:
-        lock.release()
+        release()
+
+
+def _acquire(folder: Path, busy: str) -> Callable[[], object]:
+    """Take the lock; what gives it back."""
+    lock = filelock.FileLock(folder / "lock", timeout=0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # filelock tells when it does without flock, as is done here too
+            lock.acquire()
+    except filelock.Timeout:
+        raise RunLocked(f"{folder}: {busy}") from None
+    except NotImplementedError:  # what earlier versions of filelock make of ENOSYS
+        return _marked(folder, busy)
+    except OSError as problem:
+        if unlike(problem, NO_LOCKS):
+            raise
+        return _marked(folder, busy)
+    return lock.release
+
+
+def _marked(folder: Path, busy: str) -> Callable[[], object]:
+    """Take the directory by a file that names this process, unless its owner lives."""
+    marker, own = folder / "lock.owner", _Owner(socket.gethostname(), os.getpid(), _begun(os.getpid()))
+    for _ in range(2):
+        try:
+            descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            owner = _owner_in(marker)
+            if owner is not None and owner.host != own.host:
+                raise RunLocked(
+                    f"{folder}: {busy}: process {owner.pid} on {owner.host}; if it has ended, delete {marker}"
+                ) from None
+            if owner is not None and _begun(owner.pid) == owner.begun != "":
+                raise RunLocked(f"{folder}: {busy}") from None
+            marker.unlink(missing_ok=True)
+            continue
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(own))
+        return lambda: marker.unlink(missing_ok=True)
+    raise RunLocked(f"{folder}: {busy}")
+
+
+def _owner_in(marker: Path) -> _Owner | None:
+    """Whom a marker names; None where it was never written whole."""
+    with suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(marker.read_bytes(), type=_Owner)
+    return None
+
+
+def _begun(pid: int) -> str:
+    """When a process began, in the system's own units; empty where there is none of that number.
+
+    >>> _begun(os.getpid()) != "", _begun(2**22 + 1)
+    (True, '')
+    """
+    with suppress(OSError, IndexError):  # its name, which stands in brackets, may hold anything
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    if os.name != "posix":
+        return ""
+    with suppress(ProcessLookupError, OverflowError):
+        with suppress(PermissionError):  # it lives, and is another user's
+            os.kill(pid, 0)  # signal 0 only asks
+        return "alive"
+    return ""
 
 
 def _refuse_strangers(folder: Path, kind: str) -> None:

@@ -20,6 +20,7 @@ from weightstring.search.strategies import plain
 from weightstring.store import replace_file
 from weightstring.store.files import writing
 from weightstring.store.locks import locked
+from weightstring.store.refusals import reason, remedy
 from weightstring.sweeps.plan import Plan, Variant
 from weightstring.sweeps.records import (
     FAILED,
@@ -35,8 +36,8 @@ from weightstring.sweeps.records import (
 from weightstring.sweeps.table import AGAIN, Row, read_table, write_table
 
 FORMAT = 1
-GO_ON = "free some space or mend the disk, then the same sweep goes on"
-"""What helps where the disk refuses."""
+GO_ON = "the same sweep goes on"
+"""What follows when the disk that refused is mended."""
 
 
 SAME = ("bind", "ends", "seed", "strategy", "stop")
@@ -72,7 +73,7 @@ class SweepDirectory:
             StoreFailed: the disk refuses it.
         """
         busy = "another sweep is writing here; wait for it or choose another directory"
-        with locked(self.path, "sweep", begun=self.exists, busy=busy, remedy=GO_ON):
+        with locked(self.path, "sweep", begun=self.exists, busy=busy, then=GO_ON):
             yield
 
     def begin(self, plan: Plan, problems: Mapping[str, ModuleProblem], variants: Sequence[Variant]) -> None:
@@ -228,7 +229,7 @@ class SweepDirectory:
         try:
             return (self.path / name).exists()
         except OSError as problem:
-            raise InvalidRun(f"{self.path}: cannot be looked into: {problem.strerror}; make it readable") from None
+            raise InvalidRun(f"{self.path}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
 
     def _write(self, name: str, content: bytes) -> None:
         with writing(self.path / name, GO_ON):

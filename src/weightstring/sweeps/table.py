@@ -109,7 +109,7 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     Raises:
         StoreFailed: the disk refuses.
     """
-    with writing(path, "free some space or mend the disk, then the same sweep goes on"):
+    with writing(path, "the same sweep goes on"):
         replace_file(path, as_csv(rows).encode())
 
 
