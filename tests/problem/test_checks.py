@@ -124,32 +124,6 @@ def test_a_loss_that_is_no_scalar_is_refused():
         build(nn.Linear(2, 3), metrics={"wrong": lambda output, targets: output.argmax(dim=1) != targets})
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        nn.CrossEntropyLoss(reduction="sum"),
-        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 20.0, 0.1])),
-        nn.CrossEntropyLoss(ignore_index=1),
-    ],
-    ids=["sum", "class weights", "ignored class"],
-)
-def test_what_is_no_mean_is_measured_in_one_piece_or_refused(loss):
-    with pytest.raises(InvalidSetting, match=r"^loss_fn is not a mean over examples: .*, or pass chunk=200 to measure"):
-        build(nn.Linear(2, 3), loss, chunk=150)
-    net = nn.Linear(2, 3)
-    problem = build(net, loss, chunk=200)
-    measured = problem.measure(problem.flatten(net)[None])["loss"]
-    assert float(measured) == pytest.approx(loss(net(INPUTS), CLASSES).item(), rel=1e-5)
-
-
-def test_metrics_have_to_be_means_too():
-    def perplexity(output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(5 * output, targets).exp()
-
-    with pytest.raises(InvalidSetting, match=r"^perplexity is not a mean over examples"):
-        build(nn.Linear(2, 3), chunk=150, metrics={"perplexity": perplexity})
-
-
 def test_a_module_that_cannot_be_trained_is_refused():
     with pytest.raises(InvalidModel, match=r"^the training loss does not depend on any trainable parameter: "):
         build(Detached())

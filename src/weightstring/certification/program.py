@@ -18,7 +18,8 @@ from torch.fx import Node
 from weightstring.errors import Unsupported
 from weightstring.problem.data import Examples
 from weightstring.problem.digest import tensors_digest, text_digest
-from weightstring.problem.functional import Criterion, first_line
+from weightstring.problem.functional import first_line
+from weightstring.problem.means import Criterion
 from weightstring.problem.module import ModuleProblem
 
 TRACED = 7

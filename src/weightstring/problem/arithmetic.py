@@ -14,7 +14,7 @@ from weightstring.problem.engines import Engine, EngineChoice, Trial, Workload, 
 from weightstring.problem.engines.along import Along
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
-from weightstring.problem.functional import Wanted
+from weightstring.problem.means import Wanted
 from weightstring.protocol import Gradient
 
 

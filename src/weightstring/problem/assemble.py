@@ -13,7 +13,8 @@ from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers as modes
 from weightstring.problem.data import Inputs
 from weightstring.problem.flat import Layout, duplicate, named_tensors
-from weightstring.problem.functional import Computation, Criterion, Functional, first_line
+from weightstring.problem.functional import Computation, Functional, first_line
+from weightstring.problem.means import Given, Mean, Number
 from weightstring.problem.spectral import is_spectral
 
 WRAPPED = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
@@ -65,7 +66,7 @@ def _usable(device: torch.device | str) -> torch.device:
         ) from error
 
 
-def adopt_loss(loss_fn: Criterion, net: nn.Module) -> Criterion:
+def adopt_loss(loss_fn: Given, net: nn.Module) -> Given:
     """A loss that is a module with constants of its own (class weights) goes where ``net`` is."""
     if not isinstance(loss_fn, nn.Module):
         return loss_fn
@@ -73,8 +74,8 @@ def adopt_loss(loss_fn: Criterion, net: nn.Module) -> Criterion:
     return copy.deepcopy(loss_fn).to(next(net.parameters()).device, layout.dtype).eval()
 
 
-TrainingStep = Callable[[nn.Module, Inputs, Tensor], Tensor]
-"""``training_step(net, inputs, targets)``: the mean loss of one minibatch."""
+TrainingStep = Callable[[nn.Module, Inputs, Tensor], Tensor | tuple[Number, Number]]
+"""``training_step(net, inputs, targets)``: the mean loss of one minibatch, or (sum, weight)."""
 
 
 class Stepping(nn.Module):
@@ -90,19 +91,19 @@ class Stepping(nn.Module):
         self.net = net
         self._step = step
 
-    def forward(self, inputs: Inputs, targets: Tensor) -> Tensor:
+    def forward(self, inputs: Inputs, targets: Tensor) -> Tensor | tuple[Number, Number]:
         """The loss of a minibatch."""
         return self._step(self.net, inputs, targets)
 
 
 def assemble(
-    net: nn.Module, loss_fn: Criterion, buffers: modes.Buffers, chunk: int, step: TrainingStep | None = None
+    net: nn.Module, loss_fn: Given, buffers: modes.Buffers, chunk: int, step: TrainingStep | None = None
 ) -> Computation:
     """The pure functions of a module.
 
     Args:
         net: a module that nothing else changes.
-        loss_fn: the mean over examples.
+        loss_fn: the loss; what kind of mean it is, is found out later.
         buffers: the mode of running statistics.
         chunk: the most examples in one forward pass.
         step: a training step in place of ``loss_fn(net(inputs), targets)``.
@@ -123,11 +124,26 @@ def assemble(
         calibrating=Functional(modes.calibrating(net), layout, constants) if recalibrated else None,
         statistics={name: constants[name] for name in constants if name in names},
         structure=modes.evaluating(net) if is_spectral(net) else None,
-        loss_fn=loss_fn,
+        loss_fn=Mean(loss_fn),
         chunk=chunk,
         block=chunk,
-        own_step=step is not None,
+        step=None if step is None else Mean(returned),
     )
+
+
+def returned(output: object, targets: Tensor) -> Tensor | tuple[Number, Number]:
+    """The loss, or (sum, weight), that a training step returned in place of an output.
+
+    Raises:
+        InvalidModel: it returned something else.
+    """
+    pair = isinstance(output, tuple | list) and len(output) == 2
+    loss = output[0] if pair else output  # type: ignore[index]
+    if not isinstance(loss, Tensor) or loss.ndim:
+        raise InvalidModel(
+            "training_step must return one tensor without axes: the mean loss of its minibatch, or (sum, weight)"
+        )
+    return output  # type: ignore[return-value]
 
 
 def _training(

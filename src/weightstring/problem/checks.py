@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from dataclasses import replace
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -12,18 +13,18 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
+from weightstring.problem.additive import PROBE, Study, look, study
 from weightstring.problem.data import Examples, form
 from weightstring.problem.engines.base import Workload, draws_at_random
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.flat import identical
-from weightstring.problem.functional import Computation, Criterion, first_line, number
+from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
+from weightstring.problem.means import Given, Mean, number
 from weightstring.protocol import Recipe
 
-PROBE = 64
-"""Examples on which a check runs."""
-
-MEAN_TOLERANCE = 1e-3
+STEP_EXAMPLES = 8
+"""Examples on which the user's own training step is tried."""
 
 TAKEN = ("loss", "train", "evaluate", "both", "holdout")
 """Names of the loss and of the sets, by which a threshold says what it binds."""
@@ -35,15 +36,19 @@ class Findings(NamedTuple):
     Args:
         elements: numbers that one example has on its way in or out, whichever are more.
         activations: numbers that one example has in the widest output of any submodule.
+        study: what each criterion is, over a whole set.
+        step: what the user's own training step returns; None: there is none.
         draws: whether training draws at random.
     """
 
     elements: int
     activations: int
+    study: Study
+    step: Mean | None
     draws: bool
 
 
-def check_metrics(metrics: Mapping[str, Criterion]) -> None:
+def check_metrics(metrics: Mapping[str, Given]) -> None:
     """Refuse metrics that could not be told from another quantity, or from what a threshold can bind.
 
     Raises:
@@ -104,7 +109,7 @@ def check_all(
     computation: Computation,
     theta: Theta,
     data: Mapping[str, Examples],
-    metrics: Mapping[str, Criterion],
+    metrics: Mapping[str, Given],
     batch_size: int | None,
 ) -> Findings:
     """Every check that runs the module.
@@ -119,10 +124,12 @@ def check_all(
             raise InvalidData(f"{name} inputs {examples.form()} differ in form from the train inputs {train.form()}")
         output = check_forward(computation, theta, name, examples, metrics)
         elements = max(elements, output, sum(leaf[0].numel() for leaf in examples.leaves))
-        check_mean(computation, theta, name, examples, metrics)
     check_deterministic(computation, theta, data.get("evaluate", train), metrics)
+    found = check_means(computation, theta, data, metrics)
+    step = check_step(computation, theta, train, found.means["loss"])
+    computation = replace(computation, loss_fn=found.means["loss"], step=step)
     draws = check_training(computation, theta, train, batch_size or len(train))
-    return Findings(elements, widest_activation(computation, theta, train), draws)
+    return Findings(elements, widest_activation(computation, theta, train), found, step, draws)
 
 
 def check_quantities(quantities: Sequence[str], known: Sequence[str]) -> None:
@@ -149,7 +156,7 @@ def check_rows(rows: Tensor, models: int) -> None:
 
 
 def check_forward(
-    computation: Computation, theta: Theta, name: str, data: Examples, metrics: Mapping[str, Criterion]
+    computation: Computation, theta: Theta, name: str, data: Examples, metrics: Mapping[str, Given]
 ) -> int:
     """Run the module, the loss and the metrics on a few examples; return the output's numbers per example.
 
@@ -172,16 +179,8 @@ def check_forward(
             raise InvalidData(
                 f"net cannot take the {name} inputs {probe.form()}{_ranges(probe)}: {first_line(error)}"
             ) from error
-        for label, criterion in {"loss_fn": computation.loss_fn, **metrics}.items():
-            value = _criterion(label, criterion, output, probe.targets, name)
-            floating = isinstance(value, Tensor) and value.is_floating_point()
-            scalar = value.ndim == 0 if isinstance(value, Tensor) else isinstance(value, int | float)
-            if not scalar or (label == "loss_fn" and not floating):
-                found = form(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
-                wanted = "one floating tensor without axes" if label == "loss_fn" else "one number"
-                raise InvalidSetting(
-                    f"{label} returned {found}: it must return {wanted}, the mean over examples (reduction='mean')"
-                )
+        for label, criterion in {"loss_fn": computation.loss_fn.given, **metrics}.items():
+            check_returned(label, _criterion(label, criterion, output, probe.targets, name))
     return output[0].numel() if isinstance(output, Tensor) and output.ndim and len(output) else 1
 
 
@@ -206,23 +205,23 @@ def widest_activation(computation: Computation, theta: Theta, data: Examples) ->
     return widest
 
 
-def check_deterministic(
-    computation: Computation, theta: Theta, data: Examples, metrics: Mapping[str, Criterion]
-) -> None:
+def check_deterministic(computation: Computation, theta: Theta, data: Examples, metrics: Mapping[str, Given]) -> None:
     """Evaluate the same examples twice.
 
     Raises:
         NotDeterministic: the results differ, or the module changed one of its buffers.
     """
     probe = data.take(_probe_rows(data))
-    criteria = [computation.loss_fn, *metrics.values()]
+    criteria = [computation.loss_fn.given, *metrics.values()]
     constants = computation.evaluating.constants
     before = {name: tensor.clone() for name, tensor in constants.items()}
 
     def evaluate() -> Tensor:
         with torch.no_grad():
             output = computation.evaluating(theta, probe)
-            return torch.stack([number(criterion(output, probe.targets), theta) for criterion in criteria])
+            found = [criterion(output, probe.targets) for criterion in criteria]
+            numbers = [own if isinstance(own, tuple | list) else (own,) for own in found]
+            return torch.stack([number(own, theta) for each in numbers for own in each])
 
     first, second = evaluate(), evaluate()
     for name, tensor in before.items():
@@ -245,39 +244,71 @@ def check_deterministic(
     raise NotDeterministic(f"two evaluations of one theta differ ({float(first[0]):.6g} under a fixed seed): {cause}")
 
 
-def check_mean(
-    computation: Computation, theta: Theta, name: str, data: Examples, metrics: Mapping[str, Criterion]
-) -> None:
-    """Compare a batch with the weighted mean of two unequal parts, as a set measured in chunks needs.
+def check_means(
+    computation: Computation, theta: Theta, data: Mapping[str, Examples], metrics: Mapping[str, Given]
+) -> Study:
+    """Find out how each criterion's value over a set comes from its parts, in two passes over a probe.
 
     Raises:
-        InvalidSetting: loss or metric is not a mean over examples.
+        InvalidSetting, InvalidData: see :func:`study`.
     """
-    size = min(len(data), PROBE)
-    if len(data) <= computation.chunk or size < 2:
-        return
-    spread = data.take(torch.arange(size, device=theta.device) * len(data) // size)
-    # Sorted by target, the parts hold different classes, so that class weights and ignored classes show.
-    batch = spread.take(spread.targets.reshape(size, -1).double().mean(dim=1).argsort())
-    cut = size // 3 or 1
-    pieces = [batch, batch.take(slice(cut)), batch.take(slice(cut, size))]
     with torch.no_grad():
-        outputs = [computation.evaluating(theta, part) for part in pieces]
-        for label, criterion in {"loss_fn": computation.loss_fn, **metrics}.items():
-            values = [
-                float(number(criterion(output, part.targets), theta))
-                for output, part in zip(outputs, pieces, strict=True)
-            ]
-            whole, *parts = values
-            mean = sum(len(part) / size * value for part, value in zip(pieces[1:], parts, strict=True))
-            scale = max(map(abs, values))
-            tolerance = max(MEAN_TOLERANCE, 10 * torch.finfo(theta.dtype).eps) * scale
-            if isfinite(whole) and not abs(whole - mean) <= tolerance:
-                raise InvalidSetting(
-                    f"{label} is not a mean over examples: {whole:.6g} on {size} of {name} but {mean:.6g} as the mean "
-                    f"of two parts: use reduction='mean' (no class weights, no ignore_index), or pass "
-                    f"chunk={len(data)} to measure each set in one piece"
-                )
+        seen = look(lambda examples: computation.evaluating(theta, examples), data["train"])
+        return study({"loss": computation.loss_fn.given, **metrics}, seen, data)
+
+
+def check_returned(label: str, value: object) -> None:
+    """Refuse what is neither a scalar nor (sum, weight).
+
+    Raises:
+        InvalidSetting: a loss or metric returned it.
+    """
+    pair = isinstance(value, tuple | list) and len(value) == 2
+    parts = list(value) if pair and isinstance(value, tuple | list) else [value]
+    if all(_is_number(part) for part in parts) and (label != "loss_fn" or _is_floating(parts[0])):
+        return
+    found = form(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    if pair:
+        found = "(" + ", ".join(form(x) if isinstance(x, Tensor) else f"a {type(x).__name__}" for x in parts) + ")"
+    wanted = "one floating tensor without axes" if label == "loss_fn" else "one number"
+    raise InvalidSetting(
+        f"{label} returned {found}: it must return {wanted}, the mean over examples (reduction='mean'), or (sum, "
+        "weight), whose totals' ratio is the value of all"
+    )
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, Tensor):
+        return value.ndim == 0 and not value.is_complex()
+    return isinstance(value, Real)
+
+
+def _is_floating(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def check_step(computation: Computation, theta: Theta, train: Examples, loss: Mean) -> Mean | None:
+    """What the user's own training step returns, found out on a few examples; None: there is no such step.
+
+    A number is a mean over examples. Where ``loss_fn`` is no plain mean, that need not be one either, and the gradient
+    over all takes one call with all.
+
+    Raises:
+        InvalidModel: it fails, or returns neither a number nor (sum, weight).
+    """
+    if computation.step is None:
+        return None
+    few = train.take(slice(STEP_EXAMPLES))
+    try:
+        with seeded(0, theta.device):
+            found = computation.step.given(computation.step_output(theta, few), few.targets)
+    except WeightstringError:
+        raise
+    except Exception as error:
+        raise InvalidModel(f"training_step fails on {len(few)} examples: {first_line(error)}") from error
+    if isinstance(found, tuple | list):
+        return replace(computation.step, kind="ratio")
+    return replace(computation.step, kind="mean" if loss.kind == "mean" else "whole")
 
 
 def check_training(computation: Computation, theta: Theta, train: Examples, batch_size: int) -> bool:
@@ -304,7 +335,7 @@ def check_training(computation: Computation, theta: Theta, train: Examples, batc
         ) from error
 
 
-def _criterion(label: str, criterion: Criterion, output: object, targets: Tensor, name: str) -> object:
+def _criterion(label: str, criterion: Given, output: object, targets: Tensor, name: str) -> object:
     try:
         with warnings.catch_warnings():
             # torch warns of targets that broadcast against the output: a loss over pairs of examples.

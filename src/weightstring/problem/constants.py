@@ -20,7 +20,8 @@ from weightstring.problem.buffers import evaluating
 from weightstring.problem.checkpoint import Saved
 from weightstring.problem.data import Examples, form
 from weightstring.problem.flat import Layout, duplicate, identical, named_tensors
-from weightstring.problem.functional import Computation, Criterion, Functional
+from weightstring.problem.functional import Computation, Functional
+from weightstring.problem.means import Mean
 
 ROUNDING = 16
 """Units in the last place by which a loss may move on account of a constant that was computed elsewhere."""
@@ -40,7 +41,7 @@ class Probe(NamedTuple):
 
     computation: Computation
     examples: Examples
-    criteria: Sequence[Criterion]
+    criteria: Sequence[Mean]
 
     def values(self, saved: Saved, constants: Mapping[str, Tensor]) -> Tensor:
         """The criteria of a checkpoint's parameters, with some constants in place of the module's."""

@@ -2,49 +2,87 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
-from torch.utils import _pytree as trees
 
 from weightstring.arrays import Theta
+from weightstring.errors import Unsupported
 from weightstring.problem.data import Examples
-from weightstring.problem.functional import Computation, Criterion, number
+from weightstring.problem.functional import Computation
+from weightstring.problem.means import Mean, number
+from weightstring.problem.outputs import leaves_of, rebuilt
 
 
-def measure_each(
-    computation: Computation, theta: Theta, train: Examples, examples: Examples, criterion: Criterion
-) -> Float64[Tensor, " N"]:
-    """A criterion of each example by itself, whose mean is the criterion of all where that is a mean over examples.
+class Shares(NamedTuple):
+    """What each of N examples adds to a quantity, which is Σ sums / Σ weights.
+
+    Args:
+        sums: of a plain mean, the quantity of each example by itself.
+        weights: of a plain mean, 1 each.
+    """
+
+    sums: Float64[Tensor, " N"]
+    weights: Float64[Tensor, " N"]
+
+    @property
+    def each(self) -> Float64[Tensor, " N"]:
+        """N s_i w_i / Σ w: numbers whose plain mean is the quantity of all; 0 for what is ignored."""
+        return self.sums * (len(self.weights) / self.weights.sum())
+
+
+def measure_each(computation: Computation, theta: Theta, train: Examples, examples: Examples, mean: Mean) -> Shares:
+    """What each example by itself adds to a quantity.
 
     Args:
         computation: the module.
         theta: the model.
         train: from which running statistics are estimated.
         examples: N of them.
-        criterion: ``criterion(output, targets)``, here of one example at a time.
+        mean: what is measured.
+
+    Raises:
+        Unsupported: the quantity is made of all outputs together, so that a single example has none.
     """
+    if not mean.adds:
+        raise Unsupported(
+            "the quantity is no mean over examples but is measured on all outputs together: a single example has none"
+        )
     found = []
     with torch.no_grad():
         statistics = computation.estimate(theta, train)
         for part in examples.chunks(computation.block):
             output = computation.evaluating(theta, part, statistics)
-            found.append(_one_by_one(criterion, output, part.targets, theta))
-    return torch.cat(found).cpu()
+            found.append(_one_by_one(mean, output, part.targets, theta))
+    sums, weights = (torch.cat(column).cpu() for column in zip(*found, strict=True))
+    # Of a sum, all examples together weigh 1.
+    return Shares(sums, weights if mean.kind != "sum" else torch.full_like(weights, 1 / len(weights)))
 
 
-def _one_by_one(criterion: Criterion, output: object, targets: Tensor, theta: Theta) -> Float64[Tensor, " N"]:
-    leaves, spec = trees.tree_flatten(output)
+def _one_by_one(mean: Mean, output: object, targets: Tensor, theta: Theta) -> tuple[Tensor, Tensor]:
+    leaves = [_by_example(leaf, len(targets)) for leaf in leaves_of(output)]
 
-    def of(target: Tensor, *own: object) -> Tensor:
-        one = trees.tree_unflatten([x.unsqueeze(0) if isinstance(x, Tensor) else x for x in own], spec)
-        return number(criterion(one, target.unsqueeze(0)), theta)
+    def of(target: Tensor, *own: object) -> tuple[Tensor, Tensor]:
+        amount, weight = mean.amounts(rebuilt(output, own), target.unsqueeze(0), theta)
+        return amount, number(weight, theta)
 
-    dims = tuple(0 if isinstance(leaf, Tensor) and leaf.ndim else None for leaf in leaves)
+    dims = tuple(0 if grows else None for _, grows in leaves)
     try:
-        return torch.vmap(of, in_dims=(0, *dims), randomness="error")(targets, *leaves)
+        sums, weights = torch.vmap(of, in_dims=(0, *dims), randomness="error")(targets, *(leaf for leaf, _ in leaves))
     except (RuntimeError, ValueError):  # a metric that returns a Python number, or does not map
         picked = (
-            [leaf[i] if dim == 0 else leaf for leaf, dim in zip(leaves, dims, strict=True)] for i in range(len(targets))
+            [leaf[i] if grows and isinstance(leaf, Tensor) else leaf for leaf, grows in leaves]
+            for i in range(len(targets))
         )
-        return torch.stack([of(target, *own) for target, own in zip(targets, picked, strict=True)])
+        pairs = [of(target, *own) for target, own in zip(targets, picked, strict=True)]
+        sums, weights = (torch.stack(column) for column in zip(*pairs, strict=True))
+    return sums, weights
+
+
+def _by_example(leaf: object, examples: int) -> tuple[object, bool]:
+    """A part of an output as one block of rows an example, and whether it is one: else all examples share it."""
+    if not isinstance(leaf, Tensor) or not leaf.ndim or not len(leaf) or len(leaf) % examples:
+        return leaf, False
+    return leaf.reshape(examples, -1, *leaf.shape[1:]), True

@@ -11,7 +11,7 @@ from weightstring.problem.assemble import TrainingStep
 from weightstring.problem.data import Examples
 from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
 from weightstring.problem.flat import Layout, named_tensors
-from weightstring.problem.functional import Criterion
+from weightstring.problem.means import Given
 from weightstring.protocol import Recipe
 
 
@@ -20,7 +20,7 @@ def fingerprint_of(
     layout: Layout,
     estimated: frozenset[str],
     data: Mapping[str, Examples],
-    criteria: Mapping[str, Criterion],
+    criteria: Mapping[str, Given],
     step: TrainingStep | None,
     settings: str,
     recipe: Recipe,

@@ -6,9 +6,8 @@ training pass may write to are copies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -20,13 +19,8 @@ from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import fresh_statistics
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout, clone_tied, slot_names
+from weightstring.problem.means import Kind, Mean, Tally, Wanted, Weighed
 from weightstring.problem.spectral import singular_vectors
-
-Criterion: TypeAlias = Callable[..., Tensor]
-"""``criterion(output, targets)``: a scalar, the mean over examples. A metric may also return a number."""
-
-Wanted: TypeAlias = Sequence[tuple[Examples, Sequence[Criterion]]]
-"""Data sets and what to measure on each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +94,7 @@ class Computation:
         chunk: the most examples in one forward pass.
         block: the most examples in one forward pass where their number changes nothing but the speed.
         draws: whether training draws at random (dropout), so that each model needs a seed of its own.
-        own_step: whether ``training`` is the user's own training step, which returns the loss itself.
+        step: what is made of the loss that the user's own training step returns; None: there is no such step.
     """
 
     evaluating: Functional
@@ -108,11 +102,11 @@ class Computation:
     calibrating: Functional | None
     statistics: Mapping[str, Tensor]
     structure: nn.Module | None
-    loss_fn: Criterion
+    loss_fn: Mean
     chunk: int
     block: int
     draws: bool = True
-    own_step: bool = False
+    step: Mean | None = None
 
     def estimate(self, theta: Theta, train: Examples) -> dict[str, Tensor]:
         """The buffers that belong to θ: spectral norm's vectors, and running statistics on the training inputs.
@@ -150,41 +144,44 @@ class Computation:
         return replace(self, calibrating=None, structure=None)
 
     def measure(self, theta: Theta, train: Examples, wanted: Wanted) -> Float64[Tensor, " Q"]:
-        """Means over whole data sets, in the order wanted, one forward pass for all of a set's."""
+        """Values over whole data sets, in the order wanted, one forward pass for all of a set's."""
         statistics = self.estimate(theta, train)
-        means = []
-        for examples, criteria in wanted:
-            totals = torch.zeros(len(criteria), dtype=torch.float64, device=theta.device)
+        values = []
+        for examples, means in wanted:
+            tally = Tally(means, len(examples), theta)
             for part in examples.chunks(self.block):
-                output = self.evaluating(theta, part, statistics)
-                totals = totals + len(part) * numbers(criteria, output, part.targets, theta)
-            means.append(totals / len(examples))
-        return torch.cat(means)
+                tally.add(self.evaluating(theta, part, statistics), part.targets)
+            values.append(tally.values())
+        return torch.cat(values)
 
     def loss(self, theta: Theta, rows: Int64[Tensor, " n"] | None, examples: Examples) -> Float[Tensor, ""]:
-        """Mean training loss over ``rows`` of the examples (None: over all)."""
+        """The training loss of ``rows`` of the examples (None: of all)."""
+        return self.weighed_loss(theta, rows, examples).value
+
+    def weighed_loss(self, theta: Theta, rows: Int64[Tensor, " n"] | None, examples: Examples) -> Weighed:
+        """The training loss of ``rows`` of the examples (None: of all), and its weight beside that of others."""
         batch = examples if rows is None else examples.take(rows)
-        if self.own_step:
-            loss = self.training(
-                theta, batch, {f"net.{name}": own for name, own in self.vectors(theta).items()}, with_targets=True
-            )
-            if not isinstance(loss, Tensor) or loss.ndim:
-                raise InvalidModel("training_step must return one tensor without axes: the mean loss of its minibatch")
-            return loss
-        return self.loss_fn(self.training(theta, batch, self.vectors(theta)), batch.targets)
+        if self.step is not None:
+            return self.step.weighed(self.step_output(theta, batch), batch.targets)
+        return self.loss_fn.weighed(self.training(theta, batch, self.vectors(theta)), batch.targets)
+
+    def step_output(self, theta: Theta, batch: Examples) -> object:
+        """What the user's own training step returns."""
+        vectors = {f"net.{name}": own for name, own in self.vectors(theta).items()}
+        return self.training(theta, batch, vectors, with_targets=True)
+
+    @property
+    def own_step(self) -> bool:
+        """Whether ``training`` is the user's own training step, which returns the loss itself."""
+        return self.step is not None
+
+    @property
+    def kind(self) -> Kind:
+        """How the training loss of all comes from that of parts."""
+        return (self.step or self.loss_fn).kind
 
 
 def first_line(error: BaseException) -> str:
     """What an exception says, in one line."""
     lines: Iterable[str] = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
-
-
-def numbers(criteria: Sequence[Criterion], output: object, targets: Tensor, theta: Theta) -> Float64[Tensor, " Q"]:
-    """Each criterion of one model's output, where θ lives."""
-    return torch.stack([number(criterion(output, targets), theta) for criterion in criteria])
-
-
-def number(value: Tensor | float, theta: Theta) -> Float64[Tensor, ""]:
-    """A criterion's value as float64 where θ lives."""
-    return torch.as_tensor(value, device=theta.device).to(torch.float64)

@@ -113,18 +113,35 @@ def training_products(
     """
     examples = train if rows is None else train.take(rows)
     whole = rows is not None and _depend_on_each_other(computation, train)
-    size = len(examples) if whole else computation.chunk
+    size = len(examples) if whole or computation.kind == "whole" else computation.chunk
 
     def compute(_: slice) -> Thetas:
-        mean = torch.zeros_like(vectors)
+        mean, total = torch.zeros_like(vectors), 0.0
         with _as_the_gradient(computation, theta if rows is None else rows):
             for piece in examples.chunks(size):
-                part = products(lambda leaf, piece=piece: computation.loss(leaf, None, piece), theta, vectors)  # type: ignore[misc]
-                mean.add_(part, alpha=len(piece) / len(examples))
-        return mean
+                part, share = _of_piece(computation, piece, theta, vectors, len(examples))
+                mean.add_(part, alpha=share)
+                total += share
+        # Sums over minibatches in which nothing has a weight are 0, as in the gradient.
+        return mean.div_(total) if computation.kind == "ratio" and total else mean
 
     # In halves it would not get smaller: the vectors share a graph, and are differentiated one by one.
     return in_parts(1, 1, compute)[0]
+
+
+def _of_piece(
+    computation: Computation, piece: Examples, theta: Theta, vectors: Thetas, examples: int
+) -> tuple[Thetas, float]:
+    """Products with the Hessian of a part's loss, and its weight for each of so many examples."""
+    weights: list[Tensor] = []
+
+    def loss(leaf: Theta) -> Tensor:
+        value, weight = computation.weighed_loss(leaf, None, piece)
+        weights.append(weight)
+        return value
+
+    part = products(loss, theta, vectors)
+    return part, 1.0 if computation.kind == "sum" else float(weights[0]) / examples
 
 
 def threads_of(choice: EngineChoice, products: int, examples: int) -> AbstractContextManager[None]:

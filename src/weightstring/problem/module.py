@@ -15,21 +15,23 @@ from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.descent import Check
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import checks
+from weightstring.problem.additive import PROBE, sorted_by_target
 from weightstring.problem.arithmetic import Arithmetic, Chosen
 from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assemble
 from weightstring.problem.buffers import normalises_batches, resolve, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.constants import Probe, check_constants, check_origin
 from weightstring.problem.data import Examples, Source, by_prefix, read, sample
-from weightstring.problem.each import measure_each
+from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.engines import EngineChoice, Trial, Workload
 from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.fingerprint import fingerprint_of
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
-from weightstring.problem.functional import Criterion, Functional
+from weightstring.problem.functional import Functional
 from weightstring.problem.hessian import threads_of, training_products
 from weightstring.problem.initialise import random_copy
+from weightstring.problem.means import Criterion, Given, Mean
 from weightstring.problem.predictions import Averaged, averaging, measure_average
 from weightstring.problem.spectral import is_spectral, vector_names
 from weightstring.protocol import Gradient, Recipe
@@ -90,12 +92,12 @@ class ModuleProblem:
     def __init__(
         self,
         net: nn.Module,
-        loss_fn: Criterion,
+        loss_fn: Given,
         train: Source,
         evaluate: Source | None = None,
         *,
         holdout: Source | None = None,
-        metrics: Mapping[str, Criterion] | None = None,
+        metrics: Mapping[str, Given] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         batch_size: int | None = 128,
@@ -131,16 +133,26 @@ class ModuleProblem:
             checks.check_batches(self._batch_size, chunk, len(self._train))
 
         loss_fn = adopt_loss(loss_fn, self._net)
-        self._criteria: dict[str, Criterion] = {"loss": loss_fn, **metrics}
+        self._criteria: dict[str, Given] = {"loss": loss_fn, **metrics}
         self._computation = assemble(self._net, loss_fn, self._buffers, chunk, training_step)
         self._training_step = training_step
         self._theta = self._layout.flatten(named_tensors(self._net))
         original = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
         self._template = Template(self._net, self._layout, original)
         findings = checks.check_all(self._computation, self._theta, self._data, metrics, self._batch_size)
+        self._means = findings.study.means
         # On a CPU, activations that leave its cache cost more than the passes that smaller blocks add.
         block = chunk if self._device.type == "cuda" else min(chunk, width(1, findings.activations, BLOCK_ELEMENTS))
-        self._computation = replace(self._computation, draws=findings.draws, block=block)
+        if findings.study.one_piece:
+            block = chunk = max(map(len, self._data.values()))
+        self._computation = replace(
+            self._computation,
+            loss_fn=self._means["loss"],
+            step=findings.step,
+            draws=findings.draws,
+            block=block,
+            chunk=chunk,
+        )
         self._workload = Workload(self._computation, self._train, findings.elements)
         self._chosen = Chosen(self._trial())
         self._arithmetic = Arithmetic(self._workload, self._chosen)
@@ -244,8 +256,9 @@ class ModuleProblem:
 
     @property
     def _probe(self) -> Probe:
-        examples = self._sets[""].take(slice(checks.PROBE))
-        return Probe(self._computation, examples, list(self._criteria.values()))
+        examples = self._sets[""]
+        rows = sorted_by_target(examples, PROBE)
+        return Probe(self._computation, examples.take(rows), list(self._means.values()))
 
     def as_saved(
         self, source: nn.Module | Mapping[str, object], quantities: Sequence[str] = ("loss",)
@@ -305,17 +318,38 @@ class ModuleProblem:
     def measure_each(self, theta: Theta, quantity: str = "loss") -> Values:
         """The quantity of one model (P,) on each of its N examples by itself: float64 (N,) on the CPU.
 
+        The mean of these is the quantity. Where it is weighted, an example counts by its weight: N s_i / Σ w for
+        s_i its share of the sum, so that an ignored one has 0.
+
         Raises:
             InvalidSetting: an unknown quantity.
             InvalidCheckpoint: θ has another size or dtype.
+            Unsupported: the quantity is no mean over examples, nor a ratio of two sums over them.
+        """
+        return self.shares(theta, quantity).each
+
+    def shares(self, theta: Theta, quantity: str = "loss") -> Shares:
+        """What each of N examples adds to a quantity of one model (P,): sums and weights, whose totals' ratio it is.
+
+        Raises:
+            InvalidSetting, InvalidCheckpoint, Unsupported: as :meth:`measure_each`.
         """
         self._layout.check(theta, 1, self._device)
-        examples, criterion = self.measured(quantity)
-        return measure_each(self._computation, theta, self._train, examples, criterion)
+        _, ((examples, (mean,)),) = self._wanted([quantity])
+        return measure_each(self._computation, theta, self._train, examples, mean)
+
+    def adds(self, quantity: str) -> bool:
+        """Whether a quantity of all examples comes from what each adds, or else is measured on all outputs at once.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+        """
+        _, ((_, (mean,)),) = self._wanted([quantity])
+        return mean.adds
 
     def fitted(self) -> tuple[Examples, Criterion]:
         """The training examples and the loss."""
-        return self._train, self._criteria["loss"]
+        return self._train, self._means["loss"].scalar
 
     def measured(self, quantity: str) -> tuple[Examples, Criterion]:
         """The examples on which a quantity is measured, and what is measured on them.
@@ -323,8 +357,8 @@ class ModuleProblem:
         Raises:
             InvalidSetting: an unknown quantity.
         """
-        _, ((examples, (criterion,)),) = self._wanted([quantity])
-        return examples, criterion
+        _, ((examples, (mean,)),) = self._wanted([quantity])
+        return examples, mean.scalar
 
     @property
     def shares_along(self) -> bool:
@@ -390,15 +424,15 @@ class ModuleProblem:
         part._arithmetic = self._arithmetic.on(replace(self._workload, train=part._train))
         return part
 
-    def _wanted(self, quantities: Sequence[str]) -> tuple[list[str], list[tuple[Examples, list[Criterion]]]]:
+    def _wanted(self, quantities: Sequence[str]) -> tuple[list[str], list[tuple[Examples, list[Mean]]]]:
         """The quantities' names in the order in which they are measured, set by set."""
         checks.check_quantities(quantities, self.quantities)
         names: list[str] = []
-        wanted: list[tuple[Examples, list[Criterion]]] = []
+        wanted: list[tuple[Examples, list[Mean]]] = []
         for prefix, examples in self._sets.items():
-            criteria = {prefix + name: fn for name, fn in self._criteria.items() if prefix + name in quantities}
-            names += criteria
-            wanted += [(examples, list(criteria.values()))] if criteria else []
+            means = {prefix + name: mean for name, mean in self._means.items() if prefix + name in quantities}
+            names += means
+            wanted += [(examples, list(means.values()))] if means else []
         return names, wanted
 
     def traceable(self, quantity: str) -> tuple[nn.Module, Criterion, Examples, int]:
@@ -406,9 +440,15 @@ class ModuleProblem:
 
         Raises:
             InvalidSetting: an unknown quantity.
-            Unsupported: running statistics or spectral norm's vectors are functions of θ.
+            Unsupported: running statistics or spectral norm's vectors are functions of θ, or the quantity is a ratio
+                of sums that only the caller knows.
         """
-        examples, criterion = self.measured(quantity)
+        _, ((examples, (mean,)),) = self._wanted([quantity])
+        if mean.kind == "ratio" and mean.loss is None:
+            raise Unsupported(
+                f"{quantity!r} is computed as (sum, weight), for which certificates have no rule: use a loss of "
+                "torch's own with weight= or ignore_index=, or a mean over examples"
+            )
         if self._buffers == "recalibrate":
             raise Unsupported(
                 "running statistics are estimated anew at every point of the string, for which certificates have no "
@@ -422,7 +462,9 @@ class ModuleProblem:
                 "paths may leave its bound, take it off net and both ends "
                 "(torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight'))"
             )
-        return self._computation.evaluating.module, criterion, examples, self._computation.block
+        # What is no plain mean over examples is that of all of them, whatever blocks it is computed in.
+        block = self._computation.block if mean.kind == "mean" else len(examples)
+        return self._computation.evaluating.module, mean.scalar, examples, block
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Mean training losses (B,) of B models (B, P) on their own rows (B, n), and gradients (B, P).
@@ -541,7 +583,7 @@ class ModuleProblem:
             work=self._workload,
             theta=self._theta,
             evaluation=self._sets[""],
-            criteria=list(self._criteria.values()),
+            criteria=list(self._means.values()),
             batch_size=min(self._batch_size or len(self._train), self._computation.chunk),
         )
 

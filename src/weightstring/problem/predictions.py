@@ -7,7 +7,6 @@ and metrics measure them. Means of probabilities are taken of their logarithms, 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,7 +19,9 @@ from torch.nn import functional
 from weightstring.arrays import Thetas
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem.data import Examples
-from weightstring.problem.functional import Computation, Criterion, Wanted, numbers
+from weightstring.problem.functional import Computation
+from weightstring.problem.known import recognised
+from weightstring.problem.means import Given, Tally, Wanted
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,14 @@ _BINARY = Averaging(
 AVERAGES = {each.name: each for each in (_CLASSES, _LAST, _LOGARITHMS, _BINARY, _OUTPUTS)}
 """What can be averaged, by name."""
 
-_KNOWN: tuple[tuple[tuple[object, ...], Averaging], ...] = (
-    ((nn.CrossEntropyLoss, functional.cross_entropy), _CLASSES),
-    ((nn.NLLLoss, nn.KLDivLoss, functional.nll_loss, functional.kl_div), _LOGARITHMS),
-    ((nn.BCEWithLogitsLoss, functional.binary_cross_entropy_with_logits), _BINARY),
+_KNOWN: tuple[tuple[tuple[type[nn.Module], ...], Averaging], ...] = (
+    ((nn.CrossEntropyLoss,), _CLASSES),
+    ((nn.NLLLoss, nn.KLDivLoss), _LOGARITHMS),
+    ((nn.BCEWithLogitsLoss,), _BINARY),
 )
 
 
-def averaging(loss_fn: Criterion, name: str | None = None) -> Averaging:
+def averaging(loss_fn: Given, name: str | None = None) -> Averaging:
     """What is averaged: as asked, or what torch's own losses take an output for; plain outputs for any other loss.
 
     Args:
@@ -121,11 +122,9 @@ def averaging(loss_fn: Criterion, name: str | None = None) -> Averaging:
         if not isinstance(name, str) or name not in AVERAGES:
             raise InvalidSetting(f"average={name!r}: choose one of {', '.join(AVERAGES)}, or None to go by the loss")
         return AVERAGES[name]
-    while isinstance(loss_fn, functools.partial):
-        loss_fn = loss_fn.func
     # A subclass may read its output in another way, so only torch's own count.
-    own = type(loss_fn) if isinstance(loss_fn, nn.Module) else loss_fn
-    return next((found for losses, found in _KNOWN if any(own is loss for loss in losses)), _OUTPUTS)
+    own = type(recognised(loss_fn))
+    return next((found for losses, found in _KNOWN if own in losses), _OUTPUTS)
 
 
 class Averaged(NamedTuple):
@@ -148,12 +147,12 @@ def measure_average(
     """
     with torch.no_grad():
         statistics = [computation.estimate(theta, train) for theta in thetas]
-        means = []
-        for examples, criteria in wanted:
-            totals = torch.zeros(len(criteria), dtype=torch.float64, device=thetas.device)
+        values = []
+        for examples, means in wanted:
+            tally = Tally(means, len(examples), thetas)
             for part in examples.chunks(computation.block):
                 models = zip(thetas, statistics, strict=True)
                 output = by.mean(computation.evaluating(theta, part, own) for theta, own in models)
-                totals = totals + len(part) * numbers(criteria, output, part.targets, thetas[0])
-            means.append(totals / len(examples))
-        return torch.cat(means)
+                tally.add(output, part.targets)
+            values.append(tally.values())
+        return torch.cat(values)

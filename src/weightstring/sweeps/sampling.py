@@ -2,7 +2,8 @@
 
 The evaluation examples are a sample χ. Drawn anew, with replacement, each draw gives every model of a string another
 loss and the string another maximum; the quantiles of these are the interval (percentile bootstrap). That takes a mean
-over examples: a loss weighted by class, or a root of a mean, has no interval here.
+over examples, or a ratio of two sums over them (class weights, ignored tokens), of which each draw has both anew: the
+root of a mean has no interval here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ MEAN = 1e-3
 def maximum_interval(string: WeightString, quantity: str = "loss", seed: int = 0, level: float = LEVEL) -> Interval:
     """The largest sampled value on a string, and its bootstrap interval over the examples it is measured on.
 
-    The interval is NaN where the quantity is not a mean over examples.
+    The interval is NaN where the quantity does not come from what each example adds.
 
     Args:
         string: of a :class:`ModuleProblem`.
@@ -47,10 +48,15 @@ def maximum_interval(string: WeightString, quantity: str = "loss", seed: int = 0
     highest = values.nan_to_num(nan=torch.inf).topk(min(POINTS, len(values))).indices.tolist()
     segments = string.segments
     thetas = torch.stack([segments[curve.segment[i]].point(curve.t[i]) for i in highest])
-    losses = example_losses(problem, thetas, quantity)
-    if not torch.allclose(losses.mean(1), values[highest], rtol=MEAN, atol=MEAN * float(values.abs().max())):
+    if not problem.adds(quantity):
         return Interval(float(values.max()), math.nan, math.nan)
-    maxima = torch.cat([(losses @ shares.T).amax(0) for shares in _draws(losses.shape[1], seed)])
+    sums, weights = (
+        torch.stack(part) for part in zip(*(problem.shares(each, quantity) for each in thetas), strict=True)
+    )
+    found = sums.sum(1) / weights.sum(1)
+    if not torch.allclose(found, values[highest], rtol=MEAN, atol=MEAN * float(values.abs().max())):
+        return Interval(float(values.max()), math.nan, math.nan)
+    maxima = torch.cat([((sums @ drawn.T) / (weights @ drawn.T)).amax(0) for drawn in _draws(sums.shape[1], seed)])
     low, high = maxima.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64))
     return Interval(float(values.max()), float(low), float(high))
 

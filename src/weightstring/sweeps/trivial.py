@@ -14,7 +14,7 @@ from torch import Tensor
 
 from weightstring.problem import ModuleProblem
 from weightstring.problem.data import Examples, sample
-from weightstring.problem.functional import Criterion, number
+from weightstring.problem.means import Criterion, number
 
 EXAMPLES = 10_000
 """Training examples that a trivial predictor is fitted to, at most."""

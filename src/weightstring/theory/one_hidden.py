@@ -16,7 +16,7 @@ from torch.nn import functional
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.problem.functional import Criterion
+from weightstring.problem.means import Criterion
 from weightstring.theory.squares import SQUARED
 
 ENTROPIES = (

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from weightstring.problem.functional import Criterion
+from weightstring.problem.means import Criterion
 
 
 def squared_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

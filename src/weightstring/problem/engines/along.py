@@ -17,7 +17,7 @@ from weightstring.arrays import Positions, Theta, Thetas
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.stack import Affine, Stack
 from weightstring.problem.engines.stacked import flat
-from weightstring.problem.functional import Criterion, Wanted, numbers
+from weightstring.problem.means import Mean, Tally, Wanted
 
 BLOCK_ELEMENTS = 2**21
 """Numbers in the widest layer of one block of examples."""
@@ -63,7 +63,7 @@ class Along:
         pairs = self._pairs(a, b)
         rest = [[piece.lerp(other, float(t)) for piece, other in pairs] for t in ts]
         with torch.no_grad():
-            return torch.cat([self._means(a, b, ts, rest, examples, criteria) for examples, criteria in wanted], dim=1)
+            return torch.cat([self._means(a, b, ts, rest, examples, means) for examples, means in wanted], dim=1)
 
     def measure_models(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """The same of models (B, P), one after the other: the numbers that segments from or to them begin with."""
@@ -86,18 +86,20 @@ class Along:
         ts: Positions,
         rest: Sequence[Sequence[Tensor]],
         examples: Examples,
-        criteria: Sequence[Criterion],
+        means: Sequence[Mean],
     ) -> Float64[Tensor, "T Q"]:
+        if len(ts) > 1 and not all(mean.adds for mean in means):  # keeps outputs: of one model at a time
+            parts = (self._means(a, b, ts[i : i + 1], rest[i : i + 1], examples, means) for i in range(len(ts)))
+            return torch.cat(list(parts))
         start, end = self._products(a, examples), self._products(b, examples)
-        totals = torch.zeros(len(ts), len(criteria), dtype=torch.float64, device=a.device)
+        tallies = [Tally(means, len(examples), a) for _ in ts]
         size = max(1, BLOCK_ELEMENTS // start.shape[1])
         for first in range(0, len(examples), size):
             block = slice(first, min(first + size, len(examples)))
-            targets = examples.targets[block]
-            for i, (t, pieces) in enumerate(zip(ts, rest, strict=True)):
+            for t, pieces, tally in zip(ts, rest, tallies, strict=True):
                 outputs = self._stack.alone(pieces, torch.lerp(start[block], end[block], float(t)), 1)
-                totals[i] += (block.stop - block.start) * numbers(criteria, outputs, targets, a)
-        return totals / len(examples)
+                tally.add(outputs, examples.targets[block])
+        return torch.stack([tally.values() for tally in tallies])
 
     def _products(self, theta: Theta, examples: Examples) -> Float[Tensor, "N h"]:
         """The first layer's pre-activations on a data set."""

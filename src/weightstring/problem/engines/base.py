@@ -18,8 +18,10 @@ from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem.data import Examples
 from weightstring.problem.digest import tensor_bytes
 from weightstring.problem.engines.parts import in_parts
-from weightstring.problem.functional import Computation, Wanted
+from weightstring.problem.functional import Computation
 from weightstring.problem.initialise import generator_states, seeded
+from weightstring.problem.means import REMEDY, Kind, Wanted, Weighed
+from weightstring.problem.memory import DoesNotFit, is_out_of_memory
 from weightstring.protocol import Gradient
 
 EngineName = Literal["loop", "vmap", "stack", "compiled"]
@@ -28,8 +30,8 @@ ENGINES: tuple[EngineName, ...] = ("loop", "vmap", "stack", "compiled")
 
 SALT = b"weightstring training draws"
 
-Losses = Callable[[Thetas, Rows | None, Examples], Tensor]
-"""Mean training losses (B,) of B models (B, P) on their rows (None: on all examples), differentiable."""
+Losses = Callable[[Thetas, Rows | None, Examples], Weighed]
+"""Training losses (B,) of B models (B, P) on their rows (None: on all examples), differentiable, and weights (B,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,27 +73,58 @@ def engine_named(engine: str) -> EngineName:
     raise InvalidSetting(f"engine={engine!r}: pass one of {choices} (a problem also takes 'auto' and 'fastest')")
 
 
-def slopes(losses: Losses, thetas: Thetas, rows: Rows | None, train: Examples, chunk: int) -> Gradient:
+def slopes(
+    losses: Losses, thetas: Thetas, rows: Rows | None, train: Examples, chunk: int, kind: Kind = "mean"
+) -> Gradient:
     """Losses and gradients of models whose losses are computed together; without rows, chunk by chunk.
+
+    Args:
+        losses: of the models.
+        thetas: the models.
+        rows: of each; None: all.
+        train: the training set.
+        chunk: the most examples in one pass.
+        kind: how the loss of all comes from that of chunks; of a ``whole`` one, all are one pass.
 
     Raises:
         InvalidModel: the loss does not depend on θ.
+        DoesNotFit: one pass over all does not fit into memory.
     """
     if rows is not None or len(train) <= chunk:
-        return _slopes(losses, thetas, rows, train)
+        return _slopes(losses, thetas, rows, train)[0]
+    if kind == "whole":
+        return _at_once(losses, thetas, train)
     mean = Gradient(torch.zeros_like(thetas[:, 0]), torch.zeros_like(thetas))
+    total = torch.zeros_like(mean.losses, dtype=torch.float64)
     for piece in train.chunks(chunk):
-        share = len(piece) / len(train)
-        part = _slopes(losses, thetas, None, piece)
-        mean.losses.add_(part.losses, alpha=share)
-        mean.gradients.add_(part.gradients, alpha=share)
+        part, weights = _slopes(losses, thetas, None, piece)
+        # Divided by the number of examples at once, so that half precision does not overflow.
+        shares = torch.ones_like(total) if kind == "sum" else weights / len(train)
+        total += shares
+        mean.losses.addcmul_(part.losses, shares.to(mean.losses))
+        mean.gradients.addcmul_(part.gradients, shares.to(mean.gradients).unsqueeze(1))
+    if kind == "ratio":
+        mean.losses.div_(total)
+        mean.gradients.div_(total.unsqueeze(1))
     return mean
 
 
-def _slopes(losses: Losses, thetas: Thetas, rows: Rows | None, examples: Examples) -> Gradient:
+def _at_once(losses: Losses, thetas: Thetas, train: Examples) -> Gradient:
+    try:
+        return _slopes(losses, thetas, None, train)[0]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DoesNotFit(
+            f"the training loss is no mean over examples, and one pass over all {len(train)} does not fit into memory: "
+            f"{REMEDY}, or pass a batch_size= to the problem"
+        ) from None
+
+
+def _slopes(losses: Losses, thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Tensor]:
     leaf = thetas.detach().requires_grad_()
     with torch.enable_grad(), without_fallback_warnings():
-        values = losses(leaf, rows, examples)
+        values, weights = losses(leaf, rows, examples)
         if not values.requires_grad:
             raise InvalidModel(
                 "the training loss does not depend on any trainable parameter: net or loss_fn leaves autograd "
@@ -100,7 +133,7 @@ def _slopes(losses: Losses, thetas: Thetas, rows: Rows | None, examples: Example
         # Each loss depends on its own model only, so that the gradient of the sum holds the gradient of each.
         (gradients,) = torch.autograd.grad(values.sum(), leaf)
     # Autograd may hand back an expanded tensor, which cannot be written to.
-    return Gradient(values.detach().to(leaf.dtype), gradients.contiguous())
+    return Gradient(values.detach().to(leaf.dtype), gradients.contiguous()), weights.detach().double()
 
 
 def seeded_by(arguments: Tensor) -> AbstractContextManager[None]:

@@ -20,7 +20,7 @@ from weightstring.arrays import Rows, Thetas
 from weightstring.problem.engines.base import Workload, gradient_in_parts
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.stacked import Stacked, flat, stacked_losses
-from weightstring.problem.functional import Criterion, Wanted
+from weightstring.problem.means import Mean, Wanted
 from weightstring.protocol import Gradient
 
 AT_ONCE = 256
@@ -87,13 +87,11 @@ class Compiled:
         self._made.add(each)
 
 
-def _program(
-    stack: Stack, loss_fn: Criterion
-) -> Callable[[Thetas, Rows | None, Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _program(stack: Stack, loss_fn: Mean) -> Callable[[Thetas, Rows | None, Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Losses (B,) and gradients (B, P), written for the compiler."""
 
     def total(thetas: Thetas, rows: Rows | None, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        losses = stacked_losses(stack, loss_fn, thetas, rows, inputs, targets, fused=True)
+        losses = stacked_losses(stack, loss_fn, thetas, rows, inputs, targets, fused=True).value
         return losses.sum(), losses
 
     def gradients(thetas: Thetas, rows: Rows | None, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

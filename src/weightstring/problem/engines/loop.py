@@ -13,7 +13,7 @@ from weightstring.arrays import Rows, Thetas
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import Workload, gradient_in_parts, seeded_by, slopes
 from weightstring.problem.engines.parts import in_parts
-from weightstring.problem.functional import Wanted
+from weightstring.problem.means import Wanted, Weighed
 from weightstring.protocol import Gradient
 
 
@@ -44,10 +44,11 @@ class Loop:
     def _one(self, theta: Thetas, rows: Rows | None) -> Gradient:
         computation, train = self.work.computation, self.work.train
         with seeded_by(theta if rows is None else rows) if computation.draws else nullcontext():
-            return slopes(self.losses, theta, rows, train, computation.chunk)
+            return slopes(self.losses, theta, rows, train, computation.chunk, computation.kind)
 
-    def losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Tensor:
-        """The training loss (1,) of a single model."""
+    def losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Weighed:
+        """The training loss (1,) of a single model, and its weight (1,)."""
         # Its derivative is a view, that of thetas[0] a copy of θ.
         theta = thetas.squeeze(0)
-        return self.work.computation.loss(theta, None if rows is None else rows[0], examples)[None]
+        value, weight = self.work.computation.weighed_loss(theta, None if rows is None else rows[0], examples)
+        return Weighed(value[None], weight[None])

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import torch
-
 from weightstring.errors import InvalidSetting
+from weightstring.problem.memory import DoesNotFit, is_out_of_memory
 
 CALL_ELEMENTS = 2**24
 """Models × examples × numbers per example that one call may hold."""
@@ -57,6 +56,8 @@ def _halving(part: slice, compute: Callable[[slice], Part]) -> list[Part]:
         if not is_out_of_memory(error):
             raise
         if part.stop - part.start == 1:
+            if isinstance(error, DoesNotFit):
+                raise InvalidSetting(str(error)) from None
             raise InvalidSetting(
                 "one model does not fit into memory beside what is there: pass a smaller chunk= or batch_size= to the "
                 "problem, or use a larger machine"
@@ -64,11 +65,6 @@ def _halving(part: slice, compute: Callable[[slice], Part]) -> list[Part]:
     # Only here is what the failed call held free again.
     middle = (part.start + part.stop) // 2
     return _halving(slice(part.start, middle), compute) + _halving(slice(middle, part.stop), compute)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a CPU or a GPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _parts(start: int, stop: int, at_once: int) -> Iterator[slice]:

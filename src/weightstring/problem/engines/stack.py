@@ -19,6 +19,7 @@ from weightstring.arrays import Thetas
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout
 from weightstring.problem.functional import Functional
+from weightstring.problem.known import altered
 
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
     nn.CELU,
@@ -99,7 +100,7 @@ class Stack:
         """
         net, leaf = functional.module, examples.leaves[0]
         plain = examples.keys is None and len(examples.leaves) == 1 and leaf.is_floating_point()
-        if not plain or any(_altered(module) for module in net.modules()):
+        if not plain or any(altered(module) for module in net.modules()):
             return None
         places = {name: i for i, entry in enumerate(functional.layout.entries) for name in entry.names}
         layers: list[Layer] = []
@@ -190,12 +191,6 @@ def _steps(module: nn.Module) -> Iterator[nn.Module]:
         return
     for child in module:
         yield from _steps(child)
-
-
-def _altered(module: nn.Module) -> bool:
-    """Whether a module does more than its class says."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks) or "forward" in vars(module)
 
 
 def _source(module: nn.Linear, name: str, kind: str, places: Mapping[str, int], functional: Functional) -> Source:

@@ -13,12 +13,12 @@ from torch.func import vmap
 from weightstring.arrays import Rows, Thetas
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import Workload, gradient_in_parts, slopes, without_fallback_warnings
-from weightstring.problem.engines.criteria import together
+from weightstring.problem.engines.criteria import amounts, together
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large
-from weightstring.problem.functional import Criterion, Wanted
+from weightstring.problem.means import Mean, Tally, Wanted, Weighed
 from weightstring.protocol import Gradient
 
 CACHED_ELEMENTS = 2**18
@@ -40,21 +40,20 @@ class Stacked:
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """:meth:`Computation.measure` of all."""
         with torch.no_grad(), without_fallback_warnings():
-            means = [self._means(thetas, examples, criteria) for examples, criteria in wanted]
-            return torch.cat(means, dim=1)
+            return torch.cat([self._means(thetas, examples, means) for examples, means in wanted], dim=1)
 
-    def _means(self, thetas: Thetas, examples: Examples, criteria: Sequence[Criterion]) -> Float64[Tensor, "B Q"]:
+    def _means(self, thetas: Thetas, examples: Examples, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
         if self._fills_a_call(len(examples), thetas):
-            return Loop(self.work).measure(thetas, [(examples, criteria)])
+            return Loop(self.work).measure(thetas, [(examples, means)])
         chunk = min(self.work.computation.block, len(examples))
 
         def compute(part: slice) -> Float64[Tensor, "B Q"]:
             pieces = self.stack.pieces(thetas[part])
-            totals = torch.zeros(len(pieces[0]), len(criteria), dtype=torch.float64, device=thetas.device)
+            tally = Tally(means, len(examples), thetas, amounts, axis=1)
             for piece in examples.chunks(chunk):
-                outputs = self.stack(pieces, flat(piece)).contiguous()
-                totals += len(piece) * values(criteria, outputs, piece.targets)
-            return totals / len(examples)
+                tally.add(self.stack(pieces, flat(piece)).contiguous(), piece.targets)
+            found: Float64[Tensor, "B Q"] = tally.values()
+            return found
 
         return torch.cat(in_parts(len(thetas), width(chunk, self.stack.widest, CACHED_ELEMENTS), compute))
 
@@ -65,43 +64,39 @@ class Stacked:
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Losses and gradients of all; one at a time where training draws at random, or one fills a call."""
         computation, train = self.work.computation, self.work.train
-        examples = min(len(train), computation.chunk) if rows is None else rows.shape[1]
+        at_once = len(train) if computation.kind == "whole" else min(len(train), computation.chunk)
+        examples = at_once if rows is None else rows.shape[1]
         if computation.draws or self._fills_a_call(examples, thetas, BACKWARD):
             return Loop(self.work).gradient(thetas, rows)
 
         def compute(part: slice) -> Gradient:
-            return slopes(self._losses, thetas[part], None if rows is None else rows[part], train, computation.chunk)
+            own = None if rows is None else rows[part]
+            return slopes(self._losses, thetas[part], own, train, computation.chunk, computation.kind)
 
         return gradient_in_parts(thetas, width(examples, self.stack.widest, CACHED_ELEMENTS), compute)
 
-    def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Tensor:
+    def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Weighed:
         return stacked_losses(self.stack, self.work.computation.loss_fn, thetas, rows, flat(examples), examples.targets)
 
 
 def stacked_losses(
     stack: Stack,
-    loss_fn: Criterion,
+    loss_fn: Mean,
     thetas: Thetas,
     rows: Rows | None,
     inputs: Tensor,
     targets: Tensor,
     fused: bool = False,
-) -> Tensor:
-    """Mean losses (B,) of B models (B, P) on their rows (B, n) of inputs (N, in) and targets (N, …)."""
+) -> Weighed:
+    """Losses (B,) of B models (B, P) on their rows (B, n) of inputs (N, in) and targets (N, …), and weights (B,)."""
     if rows is not None:
         inputs, targets = inputs[rows], targets[rows]
     outputs = stack(stack.pieces(thetas), inputs, fused)
     if fused:
-        losses: Tensor = vmap(loss_fn, (0, None if rows is None else 0))(outputs, targets)
-        return losses
+        return Weighed(*vmap(loss_fn.weighed, (0, None if rows is None else 0))(outputs, targets))
     return together(loss_fn)(outputs.contiguous(), targets, rows is not None)
 
 
 def flat(examples: Examples) -> Tensor:
     """The inputs as a matrix (N, in)."""
     return examples.leaves[0].flatten(1)
-
-
-def values(criteria: Sequence[Criterion], outputs: Tensor, targets: Tensor) -> Float64[Tensor, "B Q"]:
-    """Each criterion of each model's outputs (B, n, out) on the same targets."""
-    return torch.stack([together(criterion)(outputs, targets, False).double() for criterion in criteria], dim=1)

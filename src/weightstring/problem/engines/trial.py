@@ -21,7 +21,8 @@ from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.stacked import Stacked
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
 from weightstring.problem.engines.vmapped import Vmap
-from weightstring.problem.functional import Criterion, first_line
+from weightstring.problem.functional import first_line
+from weightstring.problem.means import Mean
 
 TRIAL_MODELS = 8
 
@@ -106,7 +107,7 @@ class Trial:
     work: Workload
     theta: Theta
     evaluation: Examples
-    criteria: Sequence[Criterion]
+    criteria: Sequence[Mean]
     batch_size: int
     _engines: dict[EngineName, Engine] = field(default_factory=dict)
 

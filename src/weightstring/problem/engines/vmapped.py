@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +16,7 @@ from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import Workload, gradient_in_parts, slopes, without_fallback_warnings
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
-from weightstring.problem.functional import Wanted
+from weightstring.problem.means import Mean, Wanted, Weighed
 from weightstring.protocol import Gradient
 
 
@@ -34,7 +35,7 @@ class Vmap:
         computation = self.work.computation
         one = vmap(partial(computation.measure, train=self.work.train, wanted=wanted))
         calibrating = min(len(self.work.train), computation.chunk) if computation.calibrating is not None else 1
-        largest = max(min(len(examples), computation.block) for examples, _ in wanted)
+        largest = max(_kept(examples, means, computation.block) for examples, means in wanted)
         at_once = width(max(largest, calibrating), self.work.elements)
         with torch.no_grad(), without_fallback_warnings():
             return torch.cat(in_parts(len(thetas), at_once, lambda part: one(thetas[part])))
@@ -44,13 +45,20 @@ class Vmap:
         computation, train = self.work.computation, self.work.train
         if computation.draws or len(thetas) == 1:
             return Loop(self.work).gradient(thetas, rows)
-        examples = min(len(train), computation.chunk) if rows is None else rows.shape[1]
+        at_once = len(train) if computation.kind == "whole" else min(len(train), computation.chunk)
+        examples = at_once if rows is None else rows.shape[1]
 
         def compute(part: slice) -> Gradient:
-            return slopes(self._losses, thetas[part], None if rows is None else rows[part], train, computation.chunk)
+            own = None if rows is None else rows[part]
+            return slopes(self._losses, thetas[part], own, train, computation.chunk, computation.kind)
 
         return gradient_in_parts(thetas, width(examples, self.work.elements), compute)
 
-    def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Tensor:
-        one = partial(self.work.computation.loss, examples=examples)
-        return vmap(one, (0, None if rows is None else 0))(thetas, rows)
+    def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Weighed:
+        one = partial(self.work.computation.weighed_loss, examples=examples)
+        return Weighed(*vmap(one, (0, None if rows is None else 0))(thetas, rows))
+
+
+def _kept(examples: Examples, means: Sequence[Mean], block: int) -> int:
+    """Examples whose outputs are held at once."""
+    return min(len(examples), block) if all(mean.adds for mean in means) else len(examples)

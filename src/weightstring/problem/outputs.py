@@ -1,0 +1,89 @@
+"""What a module returns, as the tensors in it: tuples, dicts, dataclasses, or objects that hold tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as trees
+
+DEEPEST = 8
+"""Objects within objects that are looked into."""
+
+
+def leaves_of(output: object, depth: int = DEEPEST) -> list[object]:
+    """Everything in an output, in order.
+
+    >>> from types import SimpleNamespace
+    >>> leaves_of((SimpleNamespace(logits=torch.ones(1), name="a"), [2]))
+    [tensor([1.]), 'a', 2]
+    """
+    found: list[object] = []
+    for leaf in trees.tree_flatten(output)[0]:
+        fields = _fields(leaf) if depth else None
+        found += [leaf] if fields is None else [x for own in fields.values() for x in leaves_of(own, depth - 1)]
+    return found
+
+
+def rebuilt(output: object, leaves: Iterable[object]) -> object:
+    """An output of the same form with other leaves.
+
+    >>> rebuilt({"logits": torch.ones(1), "loss": None}, [3, 4])
+    {'logits': 3, 'loss': 4}
+    """
+    return _rebuilt(output, iter(leaves), DEEPEST)
+
+
+def _rebuilt(output: object, leaves: Iterator[object], depth: int) -> object:
+    flat, spec = trees.tree_flatten(output)
+
+    def renewed(leaf: object) -> object:
+        fields = _fields(leaf) if depth else None
+        if fields is None:
+            return next(leaves)
+        other = copy.copy(leaf)
+        for name, own in fields.items():
+            object.__setattr__(other, name, _rebuilt(own, leaves, depth - 1))
+        return other
+
+    return trees.tree_unflatten([renewed(leaf) for leaf in flat], spec)
+
+
+def _fields(leaf: object) -> Mapping[str, object] | None:
+    """The attributes of an object that holds tensors; None of anything else."""
+    if isinstance(leaf, Tensor | nn.Module | type) or callable(leaf):
+        return None
+    fields = getattr(leaf, "__dict__", None)
+    holds = isinstance(fields, dict) and any(isinstance(value, Tensor) for value in fields.values())
+    return fields if holds else None
+
+
+def tensors_of(output: object) -> list[Tensor]:
+    """The tensors in an output, in order."""
+    return [leaf for leaf in leaves_of(output) if isinstance(leaf, Tensor)]
+
+
+def form_of(output: object) -> list[str]:
+    """What an output consists of, whatever its numbers and sizes."""
+    return [
+        f"{leaf.dtype} {leaf.ndim}" if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves_of(output)
+    ]
+
+
+def gathered(outputs: Iterable[object], rows: Iterable[int], axis: int = 0) -> object:
+    """Outputs of consecutive parts as one output.
+
+    Args:
+        outputs: all of one form.
+        rows: how many rows each tensor has for one example; 0: it is constant.
+        axis: of the examples.
+
+    >>> gathered([(torch.ones(2, 1), 7), (torch.zeros(1, 1), 7)], (1, 0))[0].flatten()
+    tensor([1., 1., 0.])
+    """
+    parts = list(outputs)
+    columns = zip(*(leaves_of(part) for part in parts), strict=True)
+    whole = [torch.cat(column, axis) if count else column[0] for column, count in zip(columns, rows, strict=True)]
+    return rebuilt(parts[0], whole)
