@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -82,42 +83,30 @@ class Scene:
         generator = torch.Generator().manual_seed(7)
         return torch.stack([torch.randperm(TRAIN, generator=generator)[:BATCH] for _ in range(3)])
 
-    def engines(self) -> list[str]:
-        """Those that take the module: "loop" and "auto" must, "vmap" may say that it cannot.
-
-        The trial of "auto" takes most of the time, so that it is made in one precision only.
-        """
-        taking = ["loop", "auto"] if self.dtype == torch.float32 else ["loop"]
-        try:
-            self.problem.use_engine("vmap")
-        except InvalidModel:
-            return taking
-        return ["vmap", *taking]
+    def taking(self) -> list[str]:
+        """Engines that take the module: "loop" must, the others may say that they cannot."""
+        names = ["loop"]
+        for name in ("vmap", "stack"):
+            with suppress(InvalidModel):
+                self.problem.use_engine(name)
+                names.append(name)
+        return names
 
 
 @pytest.mark.usefixtures("unchecked")  # beartype, which checks annotations, draws from Python's generator
 @pytest.mark.parametrize(("entry", "dtype"), cases(refused=False))
 def test_what_is_computed_is_what_a_plain_copy_gives(entry, dtype):
     scene = Scene(entry, dtype)
-    thetas, rows = scene.thetas(), scene.rows()
-    kept = thetas.clone()
-    expected = Expected(scene, thetas, rows)
-    for engine in scene.engines():
-        scene.problem.use_engine(engine)
-        measured = scene.problem.measure(thetas, tuple(expected.values))
-        for name, values in measured.items():
-            expected.values[name].check(values.unsqueeze(1), f"{engine}: {name}")
-        for chosen in (rows, None):
-            found = scene.problem.gradient(thetas, chosen)
-            if entry.draws:
-                check_repeatable(scene, thetas, chosen, found)
-            else:
-                for answer, values in zip(expected.gradients(chosen), found, strict=True):
-                    answer.check(values.view(3, -1).double(), f"{engine}: {answer.name}")
-        assert torch.equal(thetas, kept), f"{engine}: the caller's θ was changed"
-    for index, theta in enumerate(thetas):
-        loss = expected.plain.loaded(scene.problem.unflatten(theta), scene.evaluate)
-        expected.values["loss"].check_one(index, loss, "the user's own net, loaded")
+    compare(scene, scene.taking())
+    assert scene.changed() == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("entry", "dtype"), [case for case in cases(refused=False) if torch.float32 in case.values])
+def test_whatever_engine_the_trial_chooses_it_is_still_so(entry, dtype):
+    scene = Scene(entry, dtype)
+    compare(scene, ["auto"])
     assert scene.changed() == []
 
 
@@ -126,6 +115,28 @@ def test_what_cannot_be_explored_is_refused_by_name(entry, dtype, refused):
     kind, pattern = entry.refused
     with refused(kind, pattern):
         Scene(entry, dtype)
+
+
+def compare(scene: Scene, engines: list[str]) -> None:
+    """Losses, metrics and gradients by each engine, and what the user's own net makes of ``unflatten``."""
+    thetas, rows = scene.thetas(), scene.rows()
+    kept = thetas.clone()
+    expected = Expected(scene, thetas, rows)
+    for engine in engines:
+        scene.problem.use_engine(engine)
+        for name, values in scene.problem.measure(thetas, tuple(expected.values)).items():
+            expected.values[name].check(values.unsqueeze(1), f"{engine}: {name}")
+        for chosen in (rows, None):
+            found = scene.problem.gradient(thetas, chosen)
+            if scene.entry.draws:
+                check_repeatable(scene, thetas, chosen, found)
+                continue
+            for answer, values in zip(expected.gradients(chosen), found, strict=True):
+                answer.check(values.view(3, -1).double(), f"{engine}: {answer.name}")
+        assert torch.equal(thetas, kept), f"{engine}: the caller's θ was changed"
+    for index, theta in enumerate(thetas):
+        loss = expected.plain.loaded(scene.problem.unflatten(theta), scene.evaluate)
+        expected.values["loss"].check_one(index, loss, "the user's own net, loaded")
 
 
 def check_repeatable(scene: Scene, thetas: Tensor, rows: Tensor | None, found: ws.protocol.Gradient) -> None:
