@@ -52,15 +52,16 @@ class Expected:
         entry, self.dtype = scene.entry, scene.dtype
         chunk = scene.options["chunk"]
         self.plain = Plain(entry, scene.train, self.dtype, chunk)
-        self.exact = Plain(entry, scene.train, max(entry.dtypes, key=lambda dtype: dtype.itemsize), chunk)
+        best = max(entry.dtypes, key=lambda dtype: dtype.itemsize)
+        self.exact = self.plain if best == self.dtype else Plain(entry, scene.train, best, chunk)
         self.thetas, self.rows = thetas, rows
+        names = [prefix + name for prefix in ("", "train_") for name in ("loss", *entry.metrics)]
+        here, exact = (
+            torch.tensor([plain.measure(theta, (scene.evaluate, scene.train)) for theta in thetas], dtype=torch.float64)
+            for plain in (self.plain, self.exact)
+        )
         self.values = {
-            prefix + name: self._answer(
-                prefix + name,
-                lambda plain, index, name=name, examples=examples: plain.measure(thetas[index], examples, name),
-            )
-            for prefix, examples in (("", scene.evaluate), ("train_", scene.train))
-            for name in ("loss", *entry.metrics)
+            name: self._allowing(name, here[:, [column]], exact[:, [column]]) for column, name in enumerate(names)
         }
         self._gradients: dict[bool, tuple[Answer, Answer]] = {}
 
@@ -75,19 +76,13 @@ class Expected:
             loss, slope = plain.gradient(self.thetas[index], None if rows is None else rows[index])
             return torch.cat([torch.tensor([loss], dtype=torch.float64), slope.double()])
 
-        here, exact = ([together(plain, i) for i in range(len(self.thetas))] for plain in (self.plain, self.exact))
-        values, best = torch.stack(here), torch.stack(exact)
+        values, best = (
+            torch.stack([together(plain, i) for i in range(len(self.thetas))]) for plain in (self.plain, self.exact)
+        )
         of = "the full batch" if rows is None else "a minibatch"
         parts = (f"loss of {of}", slice(1)), (f"gradient of {of}", slice(1, None))
         loss, slope = (self._allowing(name, values[:, part], best[:, part]) for name, part in parts)
         return loss, slope
-
-    def _answer(self, name: str, compute: object) -> Answer:
-        here, exact = (
-            torch.tensor([[compute(plain, index)] for index in range(len(self.thetas))], dtype=torch.float64)
-            for plain in (self.plain, self.exact)
-        )
-        return self._allowing(name, here, exact)
 
     def _allowing(self, name: str, values: Tensor, exact: Tensor) -> Answer:
         allowed = TOLERANCES[self.dtype] * values.norm(dim=1) + ROUNDING * (values - exact).norm(dim=1)
