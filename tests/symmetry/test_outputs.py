@@ -118,6 +118,7 @@ def test_a_loss_that_the_model_computes_is_what_is_read():
     x = numbers(3)(9)
     problem = ws.ModuleProblem(net, lambda out, y: out["loss"], (x, x), batch_size=None, engine="loop")
     theta = scattered(problem)
+    assert what_is_read(problem).paths == (("loss",),)
     assert float((ws.align(problem, theta, ws.permuted_copy(problem, theta, 1)).theta - theta).norm()) < 1e-12
 
 

@@ -216,7 +216,7 @@ def _given(node: Node, inputs: Tensors, parameters: Mapping[str, Label], ties: T
     axes = [ties.fixed(size) for size in value.shape]
     if node.name in inputs.constants:
         held = inputs.constants[node.name]
-        for dim, size in enumerate(held.shape):
+        for dim, size in enumerate(held.shape if held.numel() else ()):
             # Equal numbers may be exchanged, and only 0 is its own multiple.
             alike = held == 0 if ties.rescaling else held == held.narrow(dim, 0, 1)
             axes[dim] = ties.fresh(size) if bool(alike.all()) else axes[dim]

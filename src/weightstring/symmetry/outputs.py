@@ -157,7 +157,8 @@ def _touched(criterion: Callable[..., object], output: object, examples: Example
     """The tensors that a criterion is given or holds, by identity, as far as it looks at their numbers."""
     watch = _Watch(examples.targets)
     with watch:
-        criterion(output, examples.targets)
+        returned = criterion(output, examples.targets)
+    watch.take(returned)  # a loss that the module has computed may be handed on as it is
     return watch.touched
 
 
@@ -169,6 +170,11 @@ class _Watch(TorchFunctionMode):
         self.touched: dict[int, Tensor] = {}
         self._made = {id(targets): targets}
 
+    def take(self, values: object) -> None:
+        """Note the tensors among some values that were not made here."""
+        taken = (value for value in tree_leaves(values) if isinstance(value, Tensor))
+        self.touched |= {id(value): value for value in taken if id(value) not in self._made}
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -176,8 +182,7 @@ class _Watch(TorchFunctionMode):
         result = func(*args, **kwargs)
         made = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
         if made or getattr(func, "__name__", "") not in FORMS:
-            taken = (value for value in tree_leaves((args, dict(kwargs))) if isinstance(value, Tensor))
-            self.touched |= {id(value): value for value in taken if id(value) not in self._made}
+            self.take((args, dict(kwargs)))
         # In-place functions return what they were given.
         self._made |= {id(value): value for value in made if id(value) not in self.touched}
         return result

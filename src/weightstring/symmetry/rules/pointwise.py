@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weightstring.symmetry.axes import Axis, Label, factors
+from weightstring.symmetry.axes import Axis, Label, factors, size_of
 from weightstring.symmetry.rules.base import Call, Labels, Rule
 
 LINEAR = {
@@ -25,7 +25,7 @@ def broadcast(call: Call, labels: list[Label], ndim: int) -> Label:
         for dim, axis in enumerate(label.axes, start=ndim - len(label)):
             if factors(axes[dim]) and factors(axis):
                 call.ties.same(axes[dim], axis)
-            elif factors(axis):
+            elif size_of(axis) != 1:  # more than one, or none
                 axes[dim] = axis
     return Label(tuple(axes))
 
