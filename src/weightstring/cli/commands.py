@@ -219,10 +219,14 @@ def download(options: Namespace) -> int:
 
 def check_destination(checkpoint: Path) -> None:
     """Refuse before a long training what could not be written after it."""
-    folder = next(parent for parent in checkpoint.absolute().parents if parent.exists())
     if checkpoint.suffix != ".safetensors":
         raise InvalidCheckpoint(f"{checkpoint}: name it {checkpoint.stem}.safetensors; only that kind is written")
-    if checkpoint.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    try:
+        folder = next(parent for parent in checkpoint.absolute().parents if parent.exists())
+        possible = not checkpoint.is_dir() and folder.is_dir() and os.access(folder, os.W_OK)
+    except (OSError, ValueError):  # a name that no file can have
+        possible = False
+    if not possible:
         raise InvalidCheckpoint(f"{checkpoint}: cannot be written; give --out a file in a directory of your own")
 
 

@@ -106,7 +106,7 @@ class Template:
                     f"{name!r} is {found.dtype} where {wanted} is expected: convert the checkpoint, or pass dtype= to "
                     f"the problem"
                 )
-            first = tied.setdefault(id(own), name)
+            first = tied.setdefault(id(own), name) if isinstance(own, Tensor) else name
             if not identical(found, reading.state[first]):  # type: ignore[arg-type]
                 raise InvalidCheckpoint(
                     f"{first!r} and {name!r} are tied in the module but differ in the checkpoint: save it from a "

@@ -220,7 +220,7 @@ def _by_prefix(reading: Reading, expected: Mapping[str, object]) -> Iterator[Rea
         heads = Counter(name.partition(".")[0] for name in held.state if "." in name)
         wrapped = [head for head, count in heads.items() if count == len(held.state) or head in WRAPPERS]
         ahead += [held.below(f"{head}.") for head in wrapped]
-    own = _common(expected)
+    own = _common(name for name, tensor in expected.items() if not _replaceable(tensor))
     for held in ahead:
         if own and not any(name.startswith(own) for name in held.state):
             yield held.above(own)

@@ -1,54 +1,56 @@
-"""Checkpoint files: read without running anything that they contain, written whole or not at all."""
+"""Checkpoints on disk: one file, a folder as Hugging Face saves it, or shards with their index."""
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
-import warnings
-import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from weightstring.errors import InvalidCheckpoint
-from weightstring.store.files import one_line, replace_file
+from weightstring.store.files import replace_file
+from weightstring.store.tensor_files import read_file, read_json
 
-TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
-NESTED = ("state_dict", "model_state_dict", "model")
-"""Where training scripts put the state dict when they save more than that."""
+INDEX = ".index.json"
+
+IN_FOLDERS = tuple(
+    name + index
+    for name in ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors")
+    for index in ("", INDEX)
+)
+"""What libraries call the weights in a folder of theirs; the first that is there is read."""
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from a .safetensors file, or from a .pt file with ``weights_only=True``.
+def read_checkpoint(path: str | Path) -> Mapping[str, object]:
+    """Read what a checkpoint holds: a state dict, or a mapping with one inside; ``problem.flatten`` takes either.
+
+    Args:
+        path: a .safetensors file; a file of ``torch.save``, read with ``weights_only=True``; a folder with such a file
+            under one of the names that Hugging Face uses; or the index of shards (``….index.json``).
 
     Raises:
-        InvalidCheckpoint: the file is missing, damaged, of another kind, or would run code.
+        InvalidCheckpoint: it is missing, damaged, of another kind, too large, or would run code.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_checkpoint(Path(folder) / "model.safetensors", {"weight": torch.ones(2)}, {})
+    ...     read_checkpoint(folder)
+    {'weight': tensor([1., 1.])}
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise InvalidCheckpoint(f"{path}: cannot be read: {problem.strerror}") from None
-    if path.suffix == ".safetensors":
-        try:
-            return load_tensors(content)
-        except Exception as problem:  # A parser of bytes that come from anywhere fails in ways of its own.
-            raise InvalidCheckpoint(f"{path}: truncated, damaged, or not safetensors: {one_line(problem)}") from None
-    if path.suffix in TORCH_SUFFIXES:
-        return _state_dict(path, _load_torch(path, content))
-    raise InvalidCheckpoint(
-        f"{path}: unknown kind of checkpoint {path.suffix or '(no ending)'!r}; save it with "
-        "safetensors.torch.save_file(net.state_dict(), 'net.safetensors')"
-    )
+    folder = False
+    with suppress(OSError, ValueError):  # of a name that cannot be; reading says what is wrong with it
+        folder = path.is_dir()
+    path = _in_folder(path) if folder else path
+    return _read_shards(path) if path.name.endswith(INDEX) else read_file(path)
 
 
-def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
-    """Write a state dict as .safetensors, with ``about`` as its metadata.
+def write_checkpoint(path: str | Path, state: Mapping[str, object], about: Mapping[str, object]) -> None:
+    """Write the tensors of a state dict as .safetensors, with ``about`` as its metadata.
 
     Raises:
         InvalidCheckpoint: the file cannot be written, or its name does not end in .safetensors.
@@ -56,9 +58,13 @@ def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], about: Mappi
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InvalidCheckpoint(f"{path}: checkpoints are written as .safetensors; name it {path.stem}.safetensors")
-    # Copies, since safetensors refuses tensors that share memory, as tied ones do.
+    # Copies, since safetensors refuses tensors that share memory, as tied ones do. Extra state has no place there.
     whole = torch.contiguous_format
-    tensors = {name: tensor.detach().cpu().clone(memory_format=whole) for name, tensor in state.items()}
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=whole)
+        for name, tensor in state.items()
+        if isinstance(tensor, Tensor)
+    }
     # One metadata key: with several, safetensors does not write the same bytes twice.
     content = save_tensors(tensors, metadata={"weightstring": json.dumps(dict(about), sort_keys=True)})
     try:
@@ -68,41 +74,30 @@ def write_checkpoint(path: str | Path, state: Mapping[str, Tensor], about: Mappi
         raise InvalidCheckpoint(f"{path}: cannot be written: {problem.strerror}") from None
 
 
-def _load_torch(path: Path, content: bytes) -> object:
-    file = io.BytesIO(content)
-    try:
-        if zipfile.is_zipfile(file):
-            _check_archive(file, len(content))
-        file.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # What torch warns of here, it refuses in the same breath.
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise InvalidCheckpoint(
-            f"{path}: a pickle with more than tensors in it, or damaged; loading it could run code. Save "
-            "net.state_dict() alone, best with safetensors.torch.save_file"
-        ) from None
-    except Exception as problem:
-        raise InvalidCheckpoint(f"{path}: truncated or damaged: {one_line(problem)}") from None
+def _in_folder(folder: Path) -> Path:
+    for name in IN_FOLDERS:
+        if (folder / name).exists():
+            return folder / name
+    raise InvalidCheckpoint(
+        f"{folder}: a folder without {IN_FOLDERS[0]}, {IN_FOLDERS[0]}{INDEX} or pytorch_model.bin in it; name the file"
+    )
 
 
-def _check_archive(file: io.BytesIO, size: int) -> None:
-    """The checksums, which torch does not look at, and that nothing grows when it is unpacked."""
-    with zipfile.ZipFile(file) as archive:
-        if sum(record.file_size for record in archive.infolist()) > size:
-            raise zipfile.BadZipFile("its records are larger than the file")
-        if damaged := archive.testzip():
-            raise zipfile.BadZipFile(f"the checksum of {damaged!r} is not that of its content")
-
-
-def _state_dict(path: Path, loaded: object) -> dict[str, Tensor]:
-    if isinstance(loaded, Mapping):
-        loaded = next((loaded[key] for key in NESTED if isinstance(loaded.get(key), Mapping)), loaded)
-    if not isinstance(loaded, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
-    ):
-        raise InvalidCheckpoint(f"{path}: holds no state dict of names and tensors; save net.state_dict()")
-    for name, value in loaded.items():
-        if value.layout is not torch.strided or value.is_nested or value.device.type != "cpu":
-            raise InvalidCheckpoint(f"{path}: {name!r} is no dense tensor with numbers in it; save a dense one")
-    return dict(loaded)
+def _read_shards(index: Path) -> Mapping[str, object]:
+    """All tensors of the files that an index names, which lie beside it."""
+    content = read_json(index)
+    places = content.get("weight_map") if isinstance(content, Mapping) else None
+    if not isinstance(places, Mapping) or not all(isinstance(file, str) for file in places.values()):
+        raise InvalidCheckpoint(f"{index}: no index of shards; it must have a weight_map from names to files")
+    whole: dict[str, object] = {}
+    for file in sorted(set(places.values())):
+        if Path(file).name != file or file.endswith(INDEX):
+            raise InvalidCheckpoint(f"{index}: names {file!r} as a shard; shards are files beside the index")
+        shard = read_file(index.with_name(file))
+        absent = [name for name, place in places.items() if place == file and name not in shard]
+        twice = [name for name in shard if name in whole]
+        if absent or twice:
+            fault = f"lacks {absent[0]!r}, which {index.name} promises" if absent else f"repeats {twice[0]!r}"
+            raise InvalidCheckpoint(f"{index.with_name(file)}: {fault}; save or copy the checkpoint again")
+        whole |= shard
+    return whole
