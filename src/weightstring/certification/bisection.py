@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from weightstring.certification.intervals import Intervals, joined
@@ -92,8 +92,11 @@ class Sampled:
 
     def above(self, intervals: Intervals, bounds: Tensor) -> Float64[Tensor, " S"]:
         """By how much each sample exceeds the bound of the interval in which it lies; the intervals are in order."""
-        starts = (intervals.segments + intervals.low).cpu()
-        return self.values - bounds[torch.searchsorted(starts, self.places, right=True) - 1]
+        return self.values - bounds[self.owners(intervals)]
+
+    def owners(self, intervals: Intervals) -> Int64[Tensor, " S"]:
+        """Which of the intervals, in order, each sample lies in."""
+        return torch.searchsorted((intervals.segments + intervals.low).cpu(), self.places, right=True) - 1
 
     def middles(self, intervals: Intervals) -> None:
         """Look at the middle of each interval."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from math import prod
@@ -28,6 +28,9 @@ from weightstring.problem.module import ModuleProblem
 
 DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
 """What may read a last layer that is not computed yet."""
+
+EXACT = 2**53
+"""Whole numbers up to which float64 holds all."""
 
 BLOCK = 2**19
 """Numbers in the largest array of one pass: what stays in a processor's cache."""
@@ -109,6 +112,10 @@ class Enclosing:
         parts = torch.stack([_bounded(found).ends for found in self._results(intervals)])
         return (parts.sum(0) + gamma(len(parts)) * parts.abs().sum(0)).amax(0)
 
+    def slack(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        """How far above the bounds the module's own value in float64 may be printed."""
+        return torch.stack([_bounded(found).slack for found in self._results(intervals)]).sum(0).amax(0)
+
     def rehearse(self) -> None:
         """Enclose one example on one interval: what has a rule may yet be called in a way that the rule refuses.
 
@@ -162,7 +169,8 @@ class Enclosing:
         values[self.program.targets] = Data(part.targets, self.program.targets, lambda: self.examples.targets)
         bounded = torch.ones(len(intervals), dtype=torch.bool, device=self.beads.device)
         for step in self.program.steps:
-            call = Call(step, intervals, self.degree, rows, step.name in self.deferred, kept, products)
+            deferred = step.name in self.deferred
+            call = Call(step, intervals, self.degree, rows, deferred, kept, products, self.program.dtype)
             found = RULES[step.op](call, *_filled(step.args, values), **_filled(step.kwargs, values))
             if isinstance(found, Enclosure) and step.dtype is not None and not step.dtype.is_floating_point:
                 raise call.refuse("it computes in whole numbers, which may overflow")
@@ -173,7 +181,7 @@ class Enclosing:
                 values.pop(name, None)
         result = values[self.program.result]
         # Of numbers that overflowed on the way, nothing is known.
-        return Bounds(result.ends.where(bounded, torch.inf)) if isinstance(result, Bounds) else result
+        return replace(result, ends=result.ends.where(bounded, torch.inf)) if isinstance(result, Bounds) else result
 
 
 def _bounded(found: object) -> Bounds:
@@ -196,13 +204,31 @@ def enclosing(problem: ModuleProblem, beads: Thetas, quantity: str, max_bytes: i
     """Trace a quantity of a problem.
 
     Raises:
-        Unsupported: an operation has no rule; the message names where it stands.
+        Unsupported: an operation has no rule; the message names where it stands. Or numbers are none.
     """
     program = program_of(problem, quantity)
     _, _, examples, block = problem.traceable(quantity)
+    require_numbers(examples)
     degree = 2 if any(step.op in SMOOTH for step in program.steps) else 1
     blocks = [0, *accumulate(len(part) for part in examples.chunks(block))]
     return Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes)
+
+
+def require_numbers(examples: Examples) -> None:
+    """Refuse data that are no real numbers in float64, and a processor that takes small ones for 0.
+
+    Raises:
+        Unsupported: with what to do.
+    """
+    if not float(torch.tensor([2.0**-1030], dtype=torch.float64) * 2.0**20):
+        raise Unsupported(
+            "subnormal numbers are taken for 0, of which nothing can be proved: call torch.set_flush_denormal(False)"
+        )
+    for what, tensor in [*(("inputs", leaf) for leaf in examples.leaves), ("targets", examples.targets)]:
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise Unsupported(f"the {what} hold nan or inf, of which nothing can be proved: leave those examples out")
+        if tensor.dtype == torch.int64 and bool((tensor.abs() > EXACT).any()):
+            raise Unsupported(f"the {what} hold whole numbers beyond 2^53, which float64 does not: make them smaller")
 
 
 def program_of(problem: ModuleProblem, quantity: str) -> Program:
@@ -215,8 +241,3 @@ def program_of(problem: ModuleProblem, quantity: str) -> Program:
     for step in program.steps:
         require_rule(step)
     return program
-
-
-def is_count(problem: ModuleProblem, quantity: str) -> bool:
-    """Whether a quantity counts decisions, such as an error rate."""
-    return any(step.op == "argmax.default" for step in program_of(problem, quantity).steps)

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.certification.rounding import ELEMENTWISE
+from weightstring.certification.rounding import ELEMENTWISE, FLOOR
 
 NODES = {1: (-1.0, 1.0), 2: (-1.0, 0.0, 1.0)}
 """σ of the nodes, by degree."""
@@ -34,7 +34,7 @@ class Enclosure:
     Args:
         nodes: the polynomials' values at each node, each (I, n, ...).
         radius: E ≥ 0, of the same shape.
-        size: (I,), no less than any |p(σ)| + E of the interval: what rounding is relative to.
+        size: (I,), no less than any |p(σ)| + E of the interval, and at least FLOOR: what rounding is relative to.
     """
 
     nodes: tuple[Tensor, ...]
@@ -69,6 +69,12 @@ class Enclosure:
         half = self.top / 2
         return self.nodes[0] - half, self.nodes[2] - half, self.radius + half.abs()
 
+    def range(self) -> tuple[Tensor, Tensor]:
+        """No more and no less than any value in the interval, entry by entry."""
+        minus, plus, radius = self.line()
+        radius = radius + per_interval(ELEMENTWISE * self.size, radius)
+        return torch.minimum(minus, plus) - radius, torch.maximum(minus, plus) + radius
+
     def widened(self, rounding: Tensor | float) -> Enclosure:
         """With a radius larger by ``rounding`` (I,) or a number."""
         if isinstance(rounding, Tensor):
@@ -84,7 +90,7 @@ class Enclosure:
         """Times a constant that does not depend on σ: a number, or a tensor that fits (n, ...)."""
         magnitude = abs(factor) if not isinstance(factor, Tensor) else factor.abs()
         largest = float(magnitude.amax()) if isinstance(magnitude, Tensor) else float(magnitude)
-        size = self.size * largest
+        size = self.size * largest + FLOOR
         nodes = tuple(node * factor for node in self.nodes)
         return Enclosure(nodes, self.radius * magnitude, size).widened(ELEMENTWISE * size)
 
@@ -99,7 +105,7 @@ class Enclosure:
         """The product, entry by entry; shapes broadcast."""
         nodes = tuple(x * y for x, y in zip(self.nodes, other.nodes, strict=True))
         errors = self.largest() * other.radius + self.radius * (other.largest() + other.radius)
-        rounding = ELEMENTWISE * 4 * self.size * other.size
+        rounding = ELEMENTWISE * 4 * (self.size * other.size + FLOOR)
         if self.degree == 1:
             square = self.top * other.top  # of σ², which exceeds the line by square·(σ² − 1)
             nodes = tuple(node - square / 2 for node in nodes)
@@ -129,5 +135,5 @@ def measured(nodes: Sequence[Tensor], radius: Tensor, rounding: Tensor | None = 
     dims = tuple(range(1, radius.ndim))
     largest = torch.stack([torch.linalg.vector_norm(node, torch.inf, dim=dims) for node in nodes]).amax(0)
     # Inside, a parabola through three nodes reaches at most 5/4 of the largest of them.
-    size = 1.25 * largest + torch.linalg.vector_norm(radius, torch.inf, dim=dims)
+    size = 1.25 * largest + torch.linalg.vector_norm(radius, torch.inf, dim=dims) + FLOOR
     return Enclosure(tuple(nodes), radius, size)

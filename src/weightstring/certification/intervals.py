@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from weightstring.certification.enclosure import NODES, Enclosure, per_interval
-from weightstring.certification.rounding import ELEMENTWISE
+from weightstring.certification.rounding import ELEMENTWISE, FLOOR
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Weights:
     beads: Tensor
 
     def at(self, intervals: Intervals, t: Float64[Tensor, " I"]) -> Tensor:
-        """(I, ...) the weights at t of each interval; rounding is below 4u·:meth:`magnitude`."""
+        """(I, ...) the weights at t of each interval; rounding is below 4u·:meth:`magnitude`, but for underflow."""
         first, last = self.beads[intervals.segments], self.beads[intervals.segments + 1]
         t = per_interval(t, first)
         return first * (1 - t) + last * t
@@ -94,5 +94,5 @@ class Weights:
     def enclosed(self, intervals: Intervals, degree: int) -> Enclosure:
         """As an enclosure of one sample, (I, 1, ...), for products with activations."""
         nodes = tuple(node.unsqueeze(1) for node in self.nodes(intervals, degree))
-        size = self.magnitude(intervals).reshape(len(intervals), -1).amax(1)
+        size = self.magnitude(intervals).reshape(len(intervals), -1).amax(1) + FLOOR
         return Enclosure(nodes, torch.zeros_like(nodes[0]), size).widened(ELEMENTWISE * size)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from weightstring.certification.enclosure import CUBIC, Enclosure, measured
 from weightstring.certification.intervals import Intervals, Weights
-from weightstring.certification.rounding import gamma
+from weightstring.certification.rounding import FLOOR, gamma
 
 Apply = Callable[[Tensor, Tensor], Tensor]
 """(I, n, ...), (I, *weight) → (I, n, ...): the map without its bias, for each interval with its own weights."""
@@ -43,6 +43,7 @@ class LinearMap:
         degree: of the enclosures.
         axis: which axis of the output (counted without I) holds the outputs.
         row_sums: (K, out) no less than each output's sum of |weights| at each bead; None: found by looking.
+        terms: how many roundings went into each weight.
     """
 
     apply: Apply
@@ -52,6 +53,7 @@ class LinearMap:
     degree: int
     axis: int = -1
     row_sums: Tensor | None = None
+    terms: int = 0
 
     @cached_property
     def nodes(self) -> tuple[Tensor, ...]:
@@ -124,8 +126,9 @@ class LinearMap:
         for node, bias in zip(nodes, self.biases, strict=False):
             node += self.along(bias, node)
         sums, bias = self.both_sums
-        reach = sums * size.unsqueeze(1) + bias  # of the inputs' polynomial and radius together
-        rounding = gamma(math.prod(self.weight.beads.shape[2:])) * reach
+        # Of the inputs' polynomial and radius together; weights and products may have underflowed.
+        reach = (sums + FLOOR) * size.unsqueeze(1) + bias + FLOOR
+        rounding = gamma(math.prod(self.weight.beads.shape[2:]) + self.terms) * reach
         radius += self.along(rounding, radius)
         size = 2 * (reach + rounding).amax(1)
         return measured(nodes, radius) if bool((size > LARGE).any()) else Enclosure(nodes, radius, size)

@@ -21,9 +21,12 @@ from torch import Tensor
 from weightstring.certification.enclosure import Enclosure
 from weightstring.certification.intervals import Weights
 from weightstring.certification.linear import LinearMap
-from weightstring.certification.rounding import ELEMENTWISE, gamma
+from weightstring.certification.rounding import ELEMENTWISE, FLOOR, gamma
 from weightstring.certification.values import Bounds, Data, Logits, Rows
 from weightstring.errors import Unsupported
+
+LIGHTEST = 1e-60
+"""The smallest weight of a class, which may not underflow in products; its inverse is the largest."""
 
 MEAN, SUM = 1, 2
 """torch's codes of a reduction."""
@@ -35,16 +38,31 @@ def require_mean(reduction: int) -> None:
         raise Unsupported("the loss is not a mean over examples (its reduction is not 'mean'): use reduction='mean'")
 
 
-def averaged(losses: Tensor, scales: Tensor) -> Bounds:
-    """Mean of losses (2, I, n) with weights (n,), raised by what rounding may have taken."""
-    found = losses @ scales
-    magnitude = losses.abs() @ scales
-    return Bounds(found + gamma(len(scales)) * magnitude)
+def averaged(
+    losses: Tensor,
+    rows: Rows,
+    scales: Tensor | None = None,
+    spare: Tensor | float = FLOOR,
+    printed: Tensor | None = None,
+) -> Bounds:
+    """Mean of losses (2, I, n, ...) over examples and all further axes, raised by what rounding may have taken.
 
-
-def per_example(losses: Tensor) -> Tensor:
-    """(2, I, n, ...) → (2, I, n), the mean over the rest."""
-    return losses.flatten(3).mean(3) if losses.ndim > 3 else losses
+    Args:
+        losses: right to :data:`ELEMENTWISE`, relative to their size.
+        rows: which examples.
+        scales: (n,) what each is multiplied by; None: its share of the mean.
+        spare: (2, I) or a number: what underflow may have taken is far below γ of it.
+        printed: like the losses: what torch's way of computing them loses, where that is more than relative.
+    """
+    scales = rows.scales() if scales is None else scales
+    losses, lost = (
+        part.flatten(3) if part.ndim > 3 else part.unsqueeze(3)
+        for part in (losses, 0 * losses if printed is None else printed)
+    )
+    # The weights are sums over all examples.
+    terms = len(rows.population.targets) + len(scales) + losses.shape[3]
+    found, magnitude = losses.mean(3) @ scales, losses.abs().mean(3) @ scales
+    return Bounds(found + gamma(terms) * (magnitude + spare), lost.mean(3) @ scales)
 
 
 def upper_ends(x: Enclosure) -> Tensor:
@@ -58,8 +76,7 @@ def of_distance(loss: Callable[[Tensor], Tensor], x: Enclosure, target: Enclosur
     difference = x.shifted(-target.values.double()) if isinstance(target, Data) else x + target.scaled(-1.0)
     minus, plus, radius = difference.line()
     distances = torch.stack([minus.abs() + radius, plus.abs() + radius])
-    losses = loss(distances)
-    return averaged(per_example(losses * (1 + ELEMENTWISE)) + ELEMENTWISE, rows.scales())
+    return averaged(loss(distances), rows)
 
 
 def binary(
@@ -73,14 +90,18 @@ def binary(
         if factor is not None and (factor.ndim > y.ndim or bool((factor < 0).any())):
             raise Unsupported("binary cross-entropy with negative weights has no bound: give weights of at least 0")
     up, down = upper_ends(x), upper_ends(x.scaled(-1.0))
+    soft = torch.nn.functional.softplus
     if positive is None:
-        higher = torch.maximum((1 - y) * up, y * down)
-        losses = higher + ((1 - y) * up - higher).exp().add((y * down - higher).exp()).log()
+        one, other = (1 - y) * up, y * down
+        rest = (-(one - other).abs()).exp().log1p()
+        losses = torch.maximum(one, other)
+        losses = losses + rest + ELEMENTWISE * (losses.abs() + rest)
     else:
-        soft = torch.nn.functional.softplus
         losses = (1 - y) * soft(up, threshold=700) + positive.to(y) * y * soft(down, threshold=700)
-    losses = losses + ELEMENTWISE * (1 + up.abs() + down.abs())
-    return averaged(per_example(losses if weight is None else losses * weight.to(y)), rows.scales())
+    printed = ELEMENTWISE * (1 + up.abs() + down.abs())
+    if weight is not None:
+        losses, printed = losses * weight.to(y), printed * weight.to(y)
+    return averaged(losses, rows, printed=printed)
 
 
 def differences(logits: Logits | Enclosure, mixtures: Tensor) -> Enclosure:
@@ -122,7 +143,8 @@ def _relative(layer: LinearMap, mixture: Tensor) -> LinearMap:
         return Weights(beads - torch.tensordot(mixture, beads, dims=([0], [1])).unsqueeze(1))
 
     bias = None if layer.bias is None else less(layer.bias)
-    return replace(layer, weight=less(layer.weight), bias=bias, row_sums=4 * (layer.sums + layer.sums.amax(1, True)))
+    sums = 4 * (layer.sums + layer.sums.amax(1, True))
+    return replace(layer, weight=less(layer.weight), bias=bias, row_sums=sums, terms=len(mixture))
 
 
 def _differences_of_outputs(z: Enclosure, mixtures: Tensor) -> Enclosure:
@@ -149,8 +171,11 @@ def cross_entropy(
     if isinstance(logits, Enclosure) and len(logits.shape) != 3:
         raise Unsupported("cross-entropy of outputs with more axes than (examples, classes) has no rule: flatten them")
     costs = torch.ones(classes, dtype=torch.float64, device=values.device) if weight is None else weight.double()
-    if bool((costs < 0).any()):
-        raise Unsupported("cross-entropy with negative class weights has no bound: give weights of at least 0")
+    if not bool(((costs == 0) | ((costs > LIGHTEST) & (costs < 1 / LIGHTEST))).all()):
+        raise Unsupported(
+            "cross-entropy with negative class weights, or positive ones outside "
+            f"{LIGHTEST:.0e} to {1 / LIGHTEST:.0e}, has no bound: give weights of at least 0 in that range"
+        )
     if values.is_floating_point():
         q, scales = values.double(), rows.scales()
         if bool((q < 0).any()):
@@ -174,10 +199,20 @@ def cross_entropy(
     q = q * costs
     total = q.sum(1)
     mixtures = q / total.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(1)
-    ends = upper_ends(differences(logits, mixtures))
-    losses = ends.logsumexp(3)
-    losses = losses + gamma(classes) * (1 + ends.abs().amax(3))
-    return averaged(losses, scales * total)
+    # The difference of an output from itself is 0, without rounding.
+    itself = (mixtures == 1) & (mixtures.count_nonzero(1) == 1).unsqueeze(1)
+    ends = upper_ends(differences(logits, mixtures)).where(~itself, 0.0)
+    sizes = 1 + ends.abs().amax(3)
+    return averaged(log_sum_exp(ends), rows, scales * total, FLOOR * (sizes @ scales), gamma(classes) * sizes)
+
+
+def log_sum_exp(ends: Tensor) -> Tensor:
+    """No less than log Σ exp over the last axis, and near it relative to itself where the largest is 0."""
+    top, best = ends.max(-1, keepdim=True)
+    others = (ends - top).exp().scatter(-1, best, 0.0).sum(-1)
+    top, rest = top.squeeze(-1), others.log1p()
+    # An argument's own rounding counts up to 745 times, where exp vanishes.
+    return top + rest + (gamma(ends.shape[-1]) + ELEMENTWISE) * (top.abs() + rest)
 
 
 def possibly_wrong(logits: Logits | Enclosure, target: Data) -> Tensor:

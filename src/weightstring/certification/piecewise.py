@@ -13,7 +13,8 @@ from torch import Tensor
 from weightstring.certification.enclosure import Enclosure, per_interval
 from weightstring.certification.rounding import ELEMENTWISE
 
-TINY = 1e-300
+TINY = 2.0**-1015
+"""Far below what rounding is allowed for at least, above what underflows."""
 
 
 def relu(x: Enclosure) -> Enclosure:
@@ -33,7 +34,7 @@ def _relu_of_line(x: Enclosure) -> Enclosure:
     rise = plus - minus
     upper = ((minus + radius).clamp_(min=0), (plus + radius).clamp_(min=0))
     # λ, whatever rounding makes of it; 1 where the line is level, as its chord's slope says nothing there.
-    share = (upper[1] - upper[0]).add_(TINY).div_(rise + TINY).clamp_(0, 1)
+    share = (upper[1] - upper[0]).add_(TINY).div_(rise + TINY).nan_to_num_(1.0).clamp_(0, 1)
     lower = (plus + minus).sub_(radius, alpha=2)
     lower = torch.maximum(lower, rise.abs_().neg_(), out=lower).mul_(share)  # twice λ(p − E) halfway, or 0's line
     half = (upper[0] + upper[1]).sub_(lower).div_(4)

@@ -30,10 +30,10 @@ def max_pool(
         behind = needed[axis] - padding[axis] - x.shape[axis - axes]
         pads += [padding[axis], max(0, behind)]
     if any(pads):
-        # Lower than everything real: no window lies in the padding alone.
-        floor = -2 * x.size - 1
+        # Lower than everything real, of which every window holds some.
+        floor = -2 * x.size
         nodes = tuple(_padded(node, pads, floor) for node in x.nodes)
-        x = Enclosure(nodes, torch.nn.functional.pad(x.radius, pads), 2 * x.size + 1)
+        x = Enclosure(nodes, torch.nn.functional.pad(x.radius, pads), 2 * x.size)
     entries = []
     for offset in product(*(range(w) for w in window)):
         starts = [o * d for o, d in zip(offset, dilation, strict=True)]
@@ -44,6 +44,16 @@ def max_pool(
         pairs = [larger(one, other) for one, other in zip(entries[::2], entries[1::2], strict=False)]
         entries = pairs + entries[len(pairs) * 2 :]
     return entries[0]
+
+
+def holds_padding_alone(length: int, window: int, stride: int, padding: int, dilation: int, count: int) -> bool:
+    """Whether one of ``count`` windows along an axis has no entry of the input in it.
+
+    >>> holds_padding_alone(2, window=2, stride=1, padding=1, dilation=3, count=1)
+    True
+    """
+    starts = (window_at * stride - padding for window_at in range(count))
+    return any(not any(0 <= start + k * dilation < length for k in range(window)) for start in starts)
 
 
 def _cut(x: Enclosure, cut: tuple[Any, ...]) -> Enclosure:

@@ -87,6 +87,7 @@ class Program:
         leaves: names of the module's arguments, in order.
         targets: name of the targets; None: the module has none in it.
         result: name of what is returned.
+        exported: what torch gave, by the number of examples.
     """
 
     steps: tuple[Step, ...]
@@ -95,6 +96,12 @@ class Program:
     leaves: tuple[str, ...]
     targets: str
     result: str
+    exported: Mapping[int, ExportedProgram]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+        return next(self.constants[name].dtype for name in self.parameters)
 
     def users(self, name: str) -> list[Step]:
         """The steps that take a result."""
@@ -107,7 +114,7 @@ class Program:
         return text_digest(*steps, self.result, tensors_digest(constants))
 
 
-class _Measured(nn.Module):
+class Measured(nn.Module):
     """A criterion of a module's output, as one module."""
 
     def __init__(self, net: nn.Module, criterion: Criterion, keys: tuple[str, ...] | None) -> None:
@@ -148,11 +155,12 @@ def trace(net: nn.Module, criterion: Criterion, examples: Examples, sizes: Colle
         Unsupported: the module's course depends on its numbers or on how many examples there are, it writes to what it
             is given, or torch cannot trace it.
     """
-    whole = _Measured(net, criterion, examples.keys)
+    whole = Measured(net, criterion, examples.keys)
     exported = _exported(whole, examples, TRACED)
+    by_size = {TRACED: exported}
     nodes, constants = _calls(exported), _constants(exported)
     for size in sorted({ANOTHER, *sizes} - {TRACED}):
-        other = _exported(whole, examples, size)
+        other = by_size[size] = _exported(whole, examples, size)
         others = _constants(other)
         same = [node.name for node in nodes] == [node.name for node in _calls(other)] and (
             constants.keys() == others.keys() and all(torch.equal(constants[name], others[name]) for name in constants)
@@ -189,10 +197,11 @@ def trace(net: nn.Module, criterion: Criterion, examples: Examples, sizes: Colle
         )
         for node in nodes
     )
-    return Program(steps, parameters, constants, tuple(given[1:]), given[0], result)
+    used = {size: by_size[size] for size in sizes}
+    return Program(steps, parameters, constants, tuple(given[1:]), given[0], result, used)
 
 
-def _exported(whole: _Measured, examples: Examples, size: int) -> ExportedProgram:
+def _exported(whole: Measured, examples: Examples, size: int) -> ExportedProgram:
     """The operations for so many examples, none of which writes to what another reads."""
     # Only shapes and dtypes enter.
     targets, *leaves = (x.new_empty((size, *x.shape[1:])) for x in (examples.targets, *examples.leaves))
@@ -286,7 +295,7 @@ def _path(node: Node) -> str:
     path, kind = stack[-1]
     name = str(kind).rsplit(".", 1)[-1]
     path = path.removeprefix("net").removeprefix(".")
-    return "" if name == "_Measured" else f"{path} ({name})" if path else name
+    return "" if name == "Measured" else f"{path} ({name})" if path else name
 
 
 def _refs(value: Any) -> Any:

@@ -12,7 +12,8 @@ from torch import Tensor
 from weightstring.arrays import Thetas
 from weightstring.certification.bisection import Budget, Partition, Sampled, bisect
 from weightstring.certification.certificate import Certificate, Piece, digests_of, versions
-from weightstring.certification.enclosing import enclosing, is_count
+from weightstring.certification.enclosing import enclosing
+from weightstring.certification.faithful import held_to, require_reproduced
 from weightstring.certification.intervals import Intervals
 from weightstring.certification.rounding import UPWARDS
 from weightstring.errors import InvalidSetting, Unsupported
@@ -23,9 +24,6 @@ from weightstring.protocol import Along, LossProblem
 
 MAX_BYTES = 1 << 30
 """What enclosures may use, unless told otherwise."""
-
-TIES = 0.01
-"""Share of the examples whose decision is so near a tie that the module's own rounding may turn it."""
 
 Progress = Callable[[int, int, float], None]
 
@@ -96,9 +94,12 @@ def partition_of(
 ) -> Partition:
     """Cut a string of beads (n, P) until the bounds reach their target; see :func:`certify`. None: all segments."""
     segments = range(len(beads) - 1) if segments is None else segments
-    bound = bounds_of(problem, beads, quantity, max_bytes)
+    bound, slack = bounds_of(problem, beads, quantity, max_bytes), _none
     if isinstance(problem, ModuleProblem):
-        enclosing(problem, beads, quantity, max_bytes).rehearse()
+        enclosed = enclosing(problem, beads, quantity, max_bytes)
+        enclosed.rehearse()
+        require_reproduced(problem, quantity, beads)
+        slack = enclosed.slack
     sampled = Sampled(_sampler(problem, beads, quantity), segments)
 
     def raised(intervals: Intervals) -> Tensor:
@@ -106,30 +107,13 @@ def partition_of(
         return found + UPWARDS * found.abs()
 
     partition = bisect(raised, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
-    if len(sampled.places):
-        _compare(problem, beads.dtype, quantity, sampled, partition)
+    if len(sampled.places) and isinstance(problem, ModuleProblem | Surface):
+        partition = held_to(problem, quantity, beads, sampled, partition, slack)
     return partition
 
 
-def _compare(problem: LossProblem, dtype: torch.dtype, quantity: str, sampled: Sampled, partition: Partition) -> None:
-    """Hold the bounds against the samples: operations that were traced wrong would not reproduce the module."""
-    above = sampled.above(partition.intervals, partition.bounds)
-    worst = int(above.argmax())
-    value = float(sampled.values[worst])
-    if not float(above[worst]) <= _own_rounding(problem, dtype, quantity, value):
-        place = float(sampled.places[worst])
-        raise Unsupported(
-            f"{quantity} is {value:.6g} at t = {place % 1:.6g} of segment {int(place)}, above what was proved: the "
-            "operations as traced do not reproduce the module; write it without side effects, or measure in float64"
-        )
-
-
-def _own_rounding(problem: LossProblem, dtype: torch.dtype, quantity: str, value: float) -> float:
-    """How far a value that the problem measures may lie above the true one."""
-    relative = torch.finfo(dtype).eps ** 0.5
-    if isinstance(problem, ModuleProblem) and is_count(problem, quantity):
-        relative += max(TIES, 1 / len(problem.traceable(quantity)[2]))
-    return float(relative * (1 + abs(value)))
+def _none(intervals: Intervals) -> Tensor:
+    return torch.zeros(len(intervals), dtype=torch.float64)
 
 
 def bounds_of(problem: LossProblem, beads: Thetas, quantity: str, max_bytes: int) -> Callable[[Intervals], Tensor]:
@@ -186,9 +170,9 @@ def certificate_of(
     """What pieces that cover a string of beads (n, P) prove."""
     assert isinstance(problem, ModuleProblem | Surface)
     upper_bound = max(piece.bound for piece in pieces)
-    if largest_sample > upper_bound + _own_rounding(problem, beads.dtype, quantity, largest_sample):
+    if largest_sample > upper_bound:
         # It was met on a segment that was replaced since.
-        largest_sample = float(problem.measure(beads, [quantity])[quantity].max())
+        largest_sample = min(float(problem.measure(beads, [quantity])[quantity].max()), upper_bound)
     return Certificate(
         quantity=quantity,
         evaluation=problem.evaluation,

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from weightstring.certification.enclosure import CUBIC, Enclosure, measured
-from weightstring.certification.rounding import ELEMENTWISE
+from weightstring.certification.enclosure import CUBIC, Enclosure, measured, per_interval
+from weightstring.certification.rounding import ELEMENTWISE, FLOOR
 
 Derivatives = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
@@ -32,14 +32,14 @@ class Smooth:
         derivatives: φ', φ'', φ''' at once.
         bounds: no less than max |φ'|, |φ''|, |φ'''| and |φ''''| anywhere.
         limit: no less than |φ|, where it is bounded.
-        excess: how far what torch computes may be from φ by definition.
+        at_zero: no less than |φ(0)|: what rounding is relative to where the argument is small.
     """
 
     value: Callable[[Tensor], Tensor]
     derivatives: Derivatives
     bounds: tuple[float, float, float, float]
     limit: float = math.inf
-    excess: float = 0.0
+    at_zero: float = 0.0
 
     def __call__(self, x: Enclosure) -> Enclosure:
         """φ of an enclosure."""
@@ -63,9 +63,15 @@ class Smooth:
         constant = around < error
         nodes = tuple(torch.where(constant, flat, self.value(node)) for node in x.nodes)
         radius = torch.where(constant, around, error)
-        # |φ(z)| ≤ |φ(0)| + |z| max|φ'|; no function here has |φ(0)| > 1.
-        size = 4 * (1 + self.bounds[0]) * (1 + x.size)
-        return measured(nodes, radius, ELEMENTWISE * size + self.excess)
+        # |φ(z)| ≤ |φ(0)| + |z| max|φ'|, and derivatives of order 1 come with one factor of |z| at least.
+        size = 4 * (self.at_zero + (1 + self.bounds[0]) * x.size)
+        radius = radius + per_interval(ELEMENTWISE * size, radius)
+        if math.isfinite(self.limit):
+            # Where rounding leaves nothing of φ, it is still bounded.
+            lost = radius > self.limit
+            nodes = tuple(node.where(~lost, 0.0) for node in nodes)
+            radius = radius.where(~lost, self.limit)
+        return measured(nodes, radius)
 
 
 def _of_tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,7 +82,7 @@ def _of_tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _of_sigmoid(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     y = z.sigmoid()
-    first = y * (1 - y)
+    first = y * (-z).sigmoid()  # 1 − y would be all rounding where z is large
     return first, first * (1 - 2 * y), first * (1 - 6 * first)
 
 
@@ -86,6 +92,7 @@ def _of_silu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _of_gelu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    z = z.clamp(-40, 40)  # beyond, the density is 0 as far as float64 goes
     density = (-z * z / 2).exp() / math.sqrt(2 * math.pi)
     below = torch.special.ndtr(z)
     return below + z * density, density * (2 - z * z), density * (z**3 - 4 * z)
@@ -100,24 +107,33 @@ def _of_cosine(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 TANH = Smooth(torch.tanh, _of_tanh, (1.0, 0.7699, 2.0, 4.0860), limit=1.0)
-SIGMOID = Smooth(torch.sigmoid, _of_sigmoid, (0.25, 0.09623, 0.125, 0.1277), limit=1.0)
+SIGMOID = Smooth(torch.sigmoid, _of_sigmoid, (0.25, 0.09623, 0.125, 0.1277), limit=1.0, at_zero=0.5)
 SILU = Smooth(torch.nn.functional.silu, _of_silu, (1.0999, 0.5, 0.3098, 0.5), limit=math.inf)
 GELU = Smooth(torch.nn.functional.gelu, _of_gelu, (1.1290, 0.7979, 0.7998, 1.5958), limit=math.inf)
 SINE = Smooth(torch.sin, _of_sine, (1.0, 1.0, 1.0, 1.0), limit=1.0)
-COSINE = Smooth(torch.cos, _of_cosine, (1.0, 1.0, 1.0, 1.0), limit=1.0)
+COSINE = Smooth(torch.cos, _of_cosine, (1.0, 1.0, 1.0, 1.0), limit=1.0, at_zero=1.0)
 
 
 def softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclosure:
-    """log(1 + exp(βx)) / β; where βx > threshold torch takes x, log(1 + exp(−threshold)) / β away at most."""
+    """log(1 + exp(βx)) / β, and x where βx > threshold: as torch does, log(1 + exp(−threshold)) / β away at most."""
 
     def derivatives(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         first, second, _ = _of_sigmoid(z)
         return z.sigmoid(), first, second
 
-    whole = Smooth(torch.nn.functional.softplus, derivatives, (1.0, 0.25, 0.09623, 0.125), excess=2 * math.exp(-20.0))
-    found = whole(x.scaled(beta)).scaled(1 / beta)
-    away = max(-threshold, 0.0) + math.log1p(math.exp(-abs(threshold)))
-    return found.widened(away * (1 + ELEMENTWISE) / beta)
+    def value(z: Tensor) -> Tensor:
+        return torch.nn.functional.softplus(z, threshold=700.0)  # above, its last bit is that of z
+
+    whole = Smooth(value, derivatives, (1.0, 0.25, 0.09623, 0.125), at_zero=1.0)
+    inner = x.scaled(beta)
+    found = whole(inner).scaled(1 / beta)
+    # Below the threshold it is the smooth function, above it the identity; on both sides of it, somewhere between.
+    low, high = inner.range()
+    above, doubtful = low > threshold, (high > threshold) & (low <= threshold)
+    away = (max(-threshold, 0.0) + math.log1p(math.exp(-abs(threshold)))) * (1 + ELEMENTWISE) / beta + FLOOR
+    nodes = tuple(torch.where(above, mine, its) for mine, its in zip(x.nodes, found.nodes, strict=True))
+    radius = torch.where(above, x.radius, torch.where(doubtful, found.radius + away, found.radius))
+    return Enclosure(nodes, radius, found.size + 2 * x.size + away)
 
 
 def gelu_by_tanh(x: Enclosure) -> Enclosure:

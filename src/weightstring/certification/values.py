@@ -69,9 +69,16 @@ class Wrong:
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """Upper bounds of a mean over examples at σ = −1 and 1, (2, I): the mean of convex functions lies below both."""
+    """Upper bounds of a mean over examples at σ = −1 and 1: the mean of convex functions is nowhere above both.
+
+    Args:
+        ends: (2, I).
+        slack: (2, I), how far above them rounding may put what torch computes in float64, where the bound itself is
+            found in a better way.
+    """
 
     ends: Float64[Tensor, "2 I"]
+    slack: Float64[Tensor, "2 I"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from weightstring.verification.lines import (
+    LEAST,
     Array,
     Line,
     add,
+    gamma,
     maximum,
     multiply,
     relu,
@@ -64,15 +66,27 @@ def absolute(at: At, x: Any) -> Line:
 
 
 def _by_tangent(
-    x: Line, function: Callable[[Array], Array], derivative: Callable[[Array], Array], steepest: float, bend: float
+    x: Line,
+    function: Callable[[Array], Array],
+    derivative: Callable[[Array], Array],
+    steepest: float,
+    bend: float,
+    at_zero: float = 0.0,
+    limit: float = math.inf,
 ) -> Line:
-    """φ(v) + φ'(v)(z − v) ± ½ max|φ''| (z − v)², or φ(v) ± max|φ'| |z − v| where that is nearer."""
+    """φ(v) + φ'(v)(z − v) ± ½ max|φ''| (z − v)², or φ(v) ± max|φ'| |z − v| where that is nearer; |φ| ≤ ``limit``."""
     reach = np.abs(x.slope) + x.error
     slope = derivative(x.value)
     error, around = np.abs(slope) * x.error + bend / 2 * reach**2, steepest * reach
     flat = around < error
     found = Line(function(x.value), np.where(flat, 0.0, slope * x.slope), np.where(flat, around, error))
-    return found.rounded(8 * (1 + steepest) * (1 + x.size))
+    found = found.rounded(4 * (at_zero + (1 + steepest) * x.size))
+    if math.isfinite(limit):
+        lost = np.abs(found.slope) + found.error > limit
+        found = Line(
+            np.where(lost, 0.0, found.value), np.where(lost, 0.0, found.slope), np.where(lost, limit, found.error)
+        )
+    return found
 
 
 def _sigmoid(v: Array) -> Array:
@@ -86,19 +100,19 @@ def _normal(v: Array) -> Array:
 
 
 def _density(v: Array) -> Array:
-    return np.exp(-v * v / 2) / math.sqrt(2 * math.pi)
+    return np.exp(-np.minimum(v * v, 1600.0) / 2) / math.sqrt(2 * math.pi)  # 0 beyond, as far as float64 goes
 
 
 @operation("tanh.default")
 def tanh(at: At, x: Any) -> Line:
     """The hyperbolic tangent."""
-    return _by_tangent(line_of(x), np.tanh, lambda v: 1 - np.tanh(v) ** 2, 1.0, 0.77)
+    return _by_tangent(line_of(x), np.tanh, lambda v: 1 - np.tanh(v) ** 2, 1.0, 0.77, limit=1.0)
 
 
 @operation("sigmoid.default")
 def sigmoid(at: At, x: Any) -> Line:
     """1 / (1 + exp(−x))."""
-    return _by_tangent(line_of(x), _sigmoid, lambda v: _sigmoid(v) * (1 - _sigmoid(v)), 0.25, 0.0963)
+    return _by_tangent(line_of(x), _sigmoid, lambda v: _sigmoid(v) * _sigmoid(-v), 0.25, 0.0963, 0.5, 1.0)
 
 
 @operation("silu.default")
@@ -106,7 +120,7 @@ def silu(at: At, x: Any) -> Line:
     """x·sigmoid(x)."""
 
     def derivative(v: Array) -> Array:
-        return _sigmoid(v) * (1 + v * (1 - _sigmoid(v)))
+        return _sigmoid(v) * (1 + v * _sigmoid(-v))
 
     return _by_tangent(line_of(x), lambda v: v * _sigmoid(v), derivative, 1.1, 0.5)
 
@@ -126,18 +140,24 @@ def softplus(at: At, x: Any, beta: float = 1.0, threshold: float = 20.0) -> Line
     """log(1 + exp(βx)) / β, which torch cuts to x above the threshold."""
     if not beta > 0:
         raise NotVerifiable("its beta is not positive")
-    found = _by_tangent(scale(line_of(x), beta), lambda v: np.logaddexp(0, v), _sigmoid, 1.0, 0.25)
-    found = scale(found, 1 / beta)
-    return Line(found.value, found.slope, found.error + float(np.logaddexp(0, -threshold)) * 1.000001 / beta)
+    z, inner = line_of(x), scale(line_of(x), beta)
+    smooth = scale(_by_tangent(inner, lambda v: np.logaddexp(0, v), _sigmoid, 1.0, 0.25, 1.0), 1 / beta)
+    step = float(np.logaddexp(0, -threshold)) * (1 + gamma(0)) / beta + LEAST
+    over, under = inner.low > threshold, inner.high <= threshold
+    return Line(
+        np.where(over, z.value, smooth.value),
+        np.where(over, z.slope, smooth.slope),
+        np.where(over, z.error, np.where(under, smooth.error, smooth.error + step)),
+    ).rounded(smooth.size + z.size)
 
 
 @operation("sin.default")
 def sine(at: At, x: Any) -> Line:
     """The sine."""
-    return _by_tangent(line_of(x), np.sin, np.cos, 1.0, 1.0)
+    return _by_tangent(line_of(x), np.sin, np.cos, 1.0, 1.0, limit=1.0)
 
 
 @operation("cos.default")
 def cosine(at: At, x: Any) -> Line:
     """The cosine."""
-    return _by_tangent(line_of(x), np.cos, lambda v: -np.sin(v), 1.0, 1.0)
+    return _by_tangent(line_of(x), np.cos, lambda v: -np.sin(v), 1.0, 1.0, 1.0, 1.0)

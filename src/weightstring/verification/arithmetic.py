@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from weightstring.verification.lines import (
+    LEAST,
     Line,
     Path,
     add,
@@ -53,7 +54,9 @@ def sum_of(at: At, x: Any, y: Any, alpha: float = 1) -> Any:
             raise NotVerifiable("it subtracts a loss, or combines it with what is none")
         # A constant belongs to the mean over all examples.
         first, second = (part.ends if isinstance(part, Loss) else np.full(2, part * at.share) for part in (x, y))
-        return Loss(first + factor * second + gamma(0) * (np.abs(first) + np.abs(factor * second)))
+        lost = [part.printed if isinstance(part, Loss) else np.zeros(2) for part in (x, y)]
+        sizes = np.abs(first) + np.abs(factor * second) + LEAST
+        return Loss(first + factor * second + gamma(0) * sizes, lost[0] + abs(factor) * lost[1])
     if isinstance(y, int | float):
         return shift(line_of(x), factor * y)
     if isinstance(x, int | float):
@@ -73,7 +76,8 @@ def product(at: At, x: Any, y: Any) -> Any:
         if isinstance(one, Loss):
             if not isinstance(other, int | float) or other < 0:
                 raise NotVerifiable("it turns a loss round")
-            return Loss(one.ends * other + gamma(0) * np.abs(one.ends * other))
+            ends = one.ends * other
+            return Loss(ends + gamma(0) * (np.abs(ends) + LEAST), one.printed * other)
         if isinstance(other, int | float):
             return scale(line_of(one), float(other))
     return multiply(*_paired(at, x, y))

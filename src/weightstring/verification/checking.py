@@ -24,10 +24,12 @@ from weightstring.verification.lines import Array
 from weightstring.verification.operations import NotVerifiable
 from weightstring.verification.replay import Replay
 
-MOST_HALVINGS = 12
+MOST_PARTS = 1 << 14
+"""Parts into which an interval is cut, at most."""
+
 MOST_FAILURES = 5
-AGREEMENT = 1e-3
-"""How far, relative to it, the value recomputed here may be from the problem's own, which may compute in float32."""
+AGREEMENT = 1000.0
+"""Units of its own rounding by which a module and the same operations, called in another way, may differ."""
 
 PLACES = (0.0, 0.375, 0.75, 1.0)
 """t of each segment where both are compared."""
@@ -93,8 +95,8 @@ def verify(
     try:
         failures += _of_form(certificate, len(string) - 1) or _of_subject(problem, string, certificate)
         if not failures:
-            bound, ties = _bound(problem, string, certificate.quantity)
-            failures += _of_values(problem, string, certificate, bound, ties, started + seconds)
+            bound, replay = _bound(problem, string, certificate.quantity)
+            failures += _of_values(problem, string, certificate, bound, replay, started + seconds)
         for piece in certificate.partition if not failures else ():
             if time.perf_counter() - started > seconds:
                 failures.append(f"{len(certificate.partition) - proved} intervals were not checked in time")
@@ -174,8 +176,8 @@ def _of_subject(problem: LossProblem, string: WeightString, certificate: Certifi
     ]
 
 
-def _bound(problem: LossProblem, string: WeightString, quantity: str) -> tuple[Bound, float]:
-    """Bounds by other arithmetic, and the share of the decisions that the problem's own rounding may turn."""
+def _bound(problem: LossProblem, string: WeightString, quantity: str) -> tuple[Bound, Replay | None]:
+    """Bounds by other arithmetic, and of a module its operations."""
     if isinstance(problem, ModuleProblem):
         try:
             replay = Replay(problem, quantity)
@@ -184,57 +186,67 @@ def _bound(problem: LossProblem, string: WeightString, quantity: str) -> tuple[B
         except Exception as error:  # whatever tracing a stranger's code may raise
             raise NotVerifiable(f"the module cannot be traced: {first_line(error)}") from None
         beads: list[Array] = [bead.double().cpu().numpy() for bead in string.beads]
-        return lambda segment, low, high: replay.bound(beads[segment], beads[segment + 1], low, high), replay.ties
+        return lambda segment, low, high: replay.bound(beads[segment], beads[segment + 1], low, high), replay
     assert isinstance(problem, Surface)
 
     def bound(segment: int, low: float, high: float) -> float:
         edges = [torch.tensor([edge], dtype=torch.float64, device=problem.device) for edge in (low, high)]
         return float(problem.upper_bounds(string.beads[segment], string.beads[segment + 1], *edges))
 
-    return bound, 0.0
+    return bound, None
 
 
 def _of_values(
-    problem: LossProblem, string: WeightString, certificate: Certificate, bound: Bound, ties: float, deadline: float
+    problem: LossProblem,
+    string: WeightString,
+    certificate: Certificate,
+    bound: Bound,
+    replay: Replay | None,
+    deadline: float,
 ) -> list[str]:
-    """Whether what is computed here is what the problem measures, at several places of each segment.
-
-    Where decisions are counted, ties among them, and on a surface, what is computed here may be higher.
-    """
+    """Whether the traced operations give what the module gives, and no bound at a place lies under a value there."""
     upper, sample = certificate.upper_bound, certificate.largest_sample
-    if not (math.isfinite(sample) and sample <= upper + AGREEMENT * (1 + abs(upper)) + ties):
+    if not (math.isfinite(sample) and sample <= upper):
         return [f"its largest sample {sample!r} is above its upper bound {upper!r}"]
     beads, quantity = string.beads, certificate.quantity
     for segment in range(len(beads) - 1):
         if time.perf_counter() > deadline:
             break
-        ts = torch.tensor(PLACES, dtype=beads.dtype, device=beads.device)
-        places = torch.lerp(beads[segment], beads[segment + 1], ts.unsqueeze(1))
-        one_value = isinstance(problem, ModuleProblem) and not ties
-        for t, place, measured in zip(
-            PLACES, places, problem.measure(places, [quantity])[quantity].tolist(), strict=True
-        ):
-            here = bound(segment, t, t)
-            if not _agree(here, measured, one_value, ties) and not (
-                # Large numbers that cancel leave little of what is measured in float32.
-                isinstance(problem, ModuleProblem)
-                and problem.dtype != torch.float64
-                and _agree(here, _in_float64(problem, place, quantity), one_value, ties)
-            ):
+        ts = torch.tensor(PLACES, dtype=torch.float64, device=beads.device)
+        exact = torch.lerp(beads[segment].double(), beads[segment + 1].double(), ts.unsqueeze(1))
+        measured = problem.measure(exact.to(beads.dtype), [quantity])[quantity].tolist()
+        where = f"t = {{}} of segment {segment}"
+        if replay is not None:
+            by_trace, by_itself = replay.printed(exact[1].to(beads.dtype))
+            allowed = AGREEMENT * torch.finfo(beads.dtype).eps * max(abs(by_trace), abs(by_itself))
+            if not abs(by_trace - by_itself) <= allowed:
                 return [
-                    f"the module as traced gives {here!r} at t = {t} of segment {segment}, where the problem measures "
-                    f"{measured!r}: not the same function"
+                    f"the module gives {by_itself!r} at {where.format(PLACES[1])}, what torch traces of it "
+                    f"{by_trace!r}: not the same function"
+                ]
+        for t, theta, printed in zip(PLACES, exact, measured, strict=True):
+            value = _in_float64(problem, theta, quantity)
+            here = bound(segment, t, t)
+            if replay is not None and not value <= here:
+                first, last = (bead.double().cpu().numpy() for bead in (beads[segment], beads[segment + 1]))
+                here = replay.value(first, last, t)
+            if math.isnan(value):  # the module cannot: what its own dtype leaves of a number
+                value = printed - torch.finfo(beads.dtype).eps ** 0.5 * abs(printed)
+            if beads.dtype == torch.float64:
+                value = max(value, printed)
+            if not value <= here:
+                return [
+                    f"the module gives {value!r} at {where.format(t)}, where as traced it is at most {here!r}: not the "
+                    "same function"
                 ]
     return []
 
 
-def _agree(here: float, measured: float, one_value: bool, ties: float) -> bool:
-    slack = AGREEMENT * (1e-3 + abs(measured)) + 1e-6
-    return measured - slack - ties <= here <= (measured + slack if one_value else math.inf)
-
-
-def _in_float64(problem: ModuleProblem, theta: Theta, quantity: str) -> float:
-    """What the module and the criterion themselves give in float64; NaN where they cannot."""
+def _in_float64(problem: LossProblem, theta: Theta, quantity: str) -> float:
+    """What the module and the criterion themselves give at θ (P,) in float64; NaN where they cannot."""
+    if isinstance(problem, Surface):
+        return float(problem.loss(theta.double().unsqueeze(0)))
+    assert isinstance(problem, ModuleProblem)
     net, criterion, examples, block = problem.traceable(quantity)
     try:
         net = copy.deepcopy(net).double()
@@ -246,7 +258,10 @@ def _in_float64(problem: ModuleProblem, theta: Theta, quantity: str) -> float:
             named = None if examples.keys is None else dict(zip(examples.keys, leaves, strict=True))
             with torch.no_grad():
                 output = torch.func.functional_call(net, parameters, () if named else tuple(leaves), named)
-                total += float(criterion(output, targets)) * len(part)
+                found = criterion(output, targets)
+            if isinstance(found, torch.Tensor) and found.is_floating_point() and found.dtype != torch.float64:
+                return math.nan  # it rounds on the way
+            total += float(found) * len(part)
     except Exception:  # whatever a stranger's module may raise
         return math.nan
     return total / len(examples)
@@ -254,17 +269,20 @@ def _in_float64(problem: ModuleProblem, theta: Theta, quantity: str) -> float:
 
 def _of_piece(piece: Piece, bound: Bound, deadline: float) -> str | None:
     """What is wrong with an interval; None if its bound is proved."""
-    waiting = [(piece.low, piece.high, 0)]
+    waiting = [(piece.low, piece.high)]
     where = f"segment {piece.segment}, t from {piece.low:.6g} to {piece.high:.6g}"
+    parts = 1
     while waiting:
-        low, high, halvings = waiting.pop()
+        low, high = waiting.pop()
         if bound(piece.segment, low, high) <= piece.bound:
             continue
         middle = (low + high) / 2
         value = bound(piece.segment, middle, middle)
-        if not value <= piece.bound + 1e-7 * (1e-3 + abs(piece.bound)):
-            return f"refuted: the value at t = {middle:.6g} is {value!r}, above the bound {piece.bound!r} of {where}"
-        if halvings == MOST_HALVINGS or time.perf_counter() > deadline:
-            return f"not proved in {2**halvings} parts or in time: the bound {piece.bound!r} of {where}"
-        waiting += [(low, middle, halvings + 1), (middle, high, halvings + 1)]
+        if not value <= piece.bound:
+            said = "refuted: the value" if not value <= piece.bound + 1e-6 * abs(piece.bound) else "not proved: a bound"
+            return f"{said} at t = {middle:.6g} is {value!r}, above the bound {piece.bound!r} of {where}"
+        parts += 1
+        if parts > MOST_PARTS or not low < middle < high or time.perf_counter() > deadline:
+            return f"not proved in {parts} parts or in time: the bound {piece.bound!r} of {where}"
+        waiting += [(low, middle), (middle, high)]
     return None

@@ -12,10 +12,13 @@ Array: TypeAlias = NDArray[np.float64]
 
 U = 2.0**-53
 
+LEAST = 2.0**-966
+"""Added to every size that rounding is relative to: U times it is more than underflow takes from any operation."""
+
 
 def gamma(terms: int) -> float:
-    """Relative error of a sum of products, with room for a hundred more operations."""
-    return (terms + 100) * U / (1 - (terms + 100) * U)
+    """Relative error of a sum of products, with room for 64 more operations."""
+    return (terms + 64) * U / (1 - (terms + 64) * U)
 
 
 class Line(NamedTuple):
@@ -42,10 +45,10 @@ class Line(NamedTuple):
 
     @property
     def size(self) -> float:
-        """The largest number in it."""
+        """No less than the largest number in it, and not 0."""
         if not self.value.size:
-            return 0.0
-        return float((np.abs(self.value) + np.abs(self.slope) + self.error).max())
+            return LEAST
+        return float((np.abs(self.value) + np.abs(self.slope) + self.error).max()) + LEAST
 
     @property
     def finite(self) -> bool:
@@ -58,7 +61,7 @@ class Line(NamedTuple):
 
     def rounded(self, size: float, terms: int = 0) -> Line:
         """Its error larger by what rounding of numbers up to ``size`` may have done."""
-        return Line(self.value, self.slope, self.error + gamma(terms) * size)
+        return Line(self.value, self.slope, self.error + gamma(terms) * (size + LEAST))
 
 
 class Path(NamedTuple):
@@ -70,7 +73,7 @@ class Path(NamedTuple):
 
     def line(self) -> Line:
         """As a line of one example."""
-        return Line(self.middle[None], self.slope[None], gamma(0) * self.size[None])
+        return Line(self.middle[None], self.slope[None], gamma(0) * (self.size[None] + LEAST))
 
 
 class Given(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from weightstring.verification.lines import Array, Given, Line, add, gamma, scale
+from weightstring.verification.lines import LEAST, Array, Given, Line, add, gamma, scale
 from weightstring.verification.operations import At, Loss, NotVerifiable, line_of, operation
 
 MEAN = 1
@@ -37,10 +37,11 @@ def _ends(x: Line) -> Array:
     return np.stack([x.value - x.slope + x.error, x.value + x.slope + x.error])
 
 
-def _mean(losses: Array, scales: Array) -> Loss:
-    """(2, n, ...) → the share of the mean, its rounding added."""
-    each = losses.reshape(*losses.shape[:2], -1).mean(2) if losses.ndim > 2 else losses
-    return Loss(each @ scales + gamma(len(scales) + losses[0, 0].size) * (np.abs(each) @ scales + scales.sum()))
+def _mean(losses: Array, scales: Array, count: int, printed: Array | float = 0.0, spare: float = LEAST) -> Loss:
+    """(2, n, ...) → the share of the mean over ``count`` examples, its rounding added; ``printed``: of each loss."""
+    parts = (losses, np.abs(losses), np.broadcast_to(printed, losses.shape))
+    each, sizes, lost = (part.reshape(*losses.shape[:2], -1).mean(2) @ scales for part in parts)
+    return Loss(each + gamma(count + len(scales) + losses[0, 0].size) * (sizes + spare), lost)
 
 
 def _require_mean(reduction: int) -> None:
@@ -54,9 +55,12 @@ def _require_known(target: Any, *weights: Any) -> None:
 
 
 def _log_sum_exp(z: Array, axis: int) -> Array:
-    top = z.max(axis, keepdims=True)
-    found: Array = (top + np.log(np.exp(z - top).sum(axis, keepdims=True))).squeeze(axis)
-    found += gamma(z.shape[axis]) * (1 + np.abs(z).max(axis))
+    order = np.sort(z, axis)
+    top = np.take(order, [-1], axis)
+    rest = np.log1p(np.exp(np.delete(order, -1, axis) - top).sum(axis))
+    top = top.squeeze(axis)
+    # An argument's own rounding counts as often as it is large, 745 times where exp vanishes.
+    found: Array = top + rest + gamma(z.shape[axis] + 900) * (np.abs(top) + rest)
     return found
 
 
@@ -85,8 +89,8 @@ def cross_entropy(
         raise NotVerifiable("its outputs are not (examples, classes)")
     classes = z.value.shape[1]
     costs = np.ones(classes) if weight is None else np.asarray(weight, dtype=np.float64)
-    if (costs < 0).any():
-        raise NotVerifiable("a class weight is negative")
+    if not ((costs == 0) | ((costs > 1e-60) & (costs < 1e60))).all():
+        raise NotVerifiable("a class weight is negative, or so large or small that it may underflow")
     if np.issubdtype(y.dtype, np.floating):
         if (y < 0).any():
             raise NotVerifiable("a target is negative")
@@ -102,8 +106,12 @@ def cross_entropy(
     total = q.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mixture = np.where(total[:, None] > 0, q / total[:, None], 1 / classes)
-    losses = _log_sum_exp(_ends(_above_mixture(z, mixture)), 2)
-    return _mean(losses, scales * total)
+    ends = _ends(_above_mixture(z, mixture))
+    # An output less itself is nothing.
+    ends[:, (mixture == 1) & (np.count_nonzero(mixture, 1) == 1)[:, None]] = 0.0
+    sizes = 1 + np.abs(ends).max(2)
+    spare = LEAST * float((sizes @ scales).max())
+    return _mean(_log_sum_exp(ends, 2), scales * total, at.total, 2 * gamma(classes) * sizes, spare)
 
 
 @operation("log_softmax.int")
@@ -130,7 +138,7 @@ def _of_distance(at: At, loss: Callable[[Array], Array], x: Any, target: Any, re
         raise NotVerifiable("the outputs and the targets differ in shape")
     difference = add(line_of(x), line_of(target), -1.0)
     distances = np.stack([np.abs(difference.value + s * difference.slope) + difference.error for s in (-1, 1)])
-    return _mean(loss(distances), at.scales(None))
+    return _mean(loss(distances), at.scales(None), at.total)
 
 
 @operation("mse_loss.default")
@@ -154,7 +162,9 @@ def huber(at: At, x: Any, target: Any, reduction: int = 1, delta: float = 1.0) -
 @operation("smooth_l1_loss.default")
 def smooth_l1(at: At, x: Any, target: Any, reduction: int = 1, beta: float = 1.0) -> Loss:
     """Squared near, linear far."""
-    return _of_distance(at, lambda d: np.where(d < beta, d * d / (2 * beta), d - beta / 2), x, target, reduction)
+    return _of_distance(
+        at, lambda d: np.where(d < beta, d * (d / (2 * beta)) if beta else 0.0, d - beta / 2), x, target, reduction
+    )
 
 
 @operation("binary_cross_entropy_with_logits.default")
@@ -169,11 +179,13 @@ def binary(at: At, x: Any, target: Any, weight: Any = None, positive: Any = None
         raise NotVerifiable("a target is outside [0, 1]")
     up, down = _ends(z), _ends(scale(z, -1.0))
     if positive is None:
-        losses = np.logaddexp((1 - y) * up, y * down)
+        losses = _log_sum_exp(np.stack([(1 - y) * up, y * down]), 0)
     else:
         losses = (1 - y) * np.logaddexp(0, up) + np.asarray(positive, dtype=np.float64) * y * np.logaddexp(0, down)
-    losses = losses + gamma(0) * (1 + np.abs(up) + np.abs(down))
-    return _mean(losses if weight is None else losses * np.asarray(weight, dtype=np.float64), at.scales(None))
+    printed = 2 * gamma(0) * (1 + np.abs(up) + np.abs(down))
+    if weight is not None:
+        losses, printed = (part * np.asarray(weight, dtype=np.float64) for part in (losses, printed))
+    return _mean(losses, at.scales(None), at.total, printed)
 
 
 @operation("argmax.default")
@@ -208,10 +220,5 @@ def mean(at: At, x: Any, dtype: Any = None) -> Loss:
     if isinstance(x, Loss):
         return x
     if isinstance(x, Missed):
-        return _mean_of_counts(x.possible, at.scales(None))
-    return _mean(_ends(line_of(x)), at.scales(None))
-
-
-def _mean_of_counts(possible: NDArray[np.bool_], scales: Array) -> Loss:
-    share = float(possible @ scales) * (1 + gamma(len(scales)))
-    return Loss(np.array([share, share]))
+        return _mean(np.stack([x.possible.astype(np.float64)] * 2), at.scales(None), at.total)
+    return _mean(_ends(line_of(x)), at.scales(None), at.total)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from weightstring.verification.lines import (
+    LEAST,
     Array,
     Given,
     Line,
@@ -31,6 +32,8 @@ class At(NamedTuple):
         shape: of its result, for as many examples as a module is traced with.
         counted: whether axis 0 of it counts the examples.
         share: of all examples, those at hand.
+        total: of all examples, how many.
+        dtype: of the parameters.
         scales: what the losses of the examples at hand are multiplied by, given what all weigh in their part's mean.
     """
 
@@ -38,13 +41,21 @@ class At(NamedTuple):
     shape: tuple[int, ...]
     counted: bool
     share: float
+    total: int
+    dtype: torch.dtype
     scales: Callable[[Array | None], Array]
 
 
 class Loss(NamedTuple):
-    """Upper bounds of a mean of convex functions at s = −1 and 1: the part that the examples at hand have in it."""
+    """Upper bounds of a mean of convex functions at s = −1 and 1: the part that the examples at hand have in it.
+
+    Args:
+        ends: (2,).
+        printed: (2,) by how much more rounding may put what torch computes in float64 in its own way.
+    """
 
     ends: Array
+    printed: Array
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {}
@@ -110,11 +121,11 @@ def _layer(
     slope = apply(x.slope, weight.middle) + apply(x.value, weight.slope)
     error = apply(x.error, np.abs(weight.middle) + np.abs(weight.slope)) + np.abs(square) / 2
     outputs = len(weight.middle)
-    sums = weight.size.reshape(outputs, -1).sum(1) * x.size
+    sums = (weight.size.reshape(outputs, -1).sum(1) + LEAST) * x.size + LEAST
     if bias is not None:
         value, slope = value + over(bias.middle), slope + over(bias.slope)
         sums = sums + bias.size
-    return Line(value, slope, error + over(4 * gamma(weight.middle[0].size) * sums))
+    return Line(value, slope, error + over(2 * gamma(weight.middle[0].size) * sums))
 
 
 @operation("linear.default")
@@ -205,12 +216,14 @@ def max_pool(
     front, spread = _each(padding, axes), _each(dilation, axes)
     spans = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(counts, steps, sizes, spread, strict=True)]
     pads = [(f, max(0, span - f - n)) for f, span, n in zip(front, spans, z.value.shape[2:], strict=True)]
-    floor = -2 * z.size - 1
+    floor = -2 * z.size
     fills = (floor, 0.0, 0.0)
     padded = Line(*(np.pad(part, [(0, 0), (0, 0), *pads], constant_values=c) for part, c in zip(z, fills, strict=True)))
     cut: Any = (..., *(slice(n) for n in counts), *(slice(None),) * axes)
     windows = padded.moved(lambda v: _windows(v, sizes, steps, spread)[cut])
     flat = windows.moved(lambda v: v.reshape(*v.shape[:-axes], -1))
+    if math.isfinite(floor) and (flat.value == floor).all(-1).any():
+        raise NotVerifiable("one of its windows holds padding alone")
     return maximum([flat.moved(lambda v, k=k: v[..., k]) for k in range(flat.value.shape[-1])])
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
-from torch.fx import Node
+from torch.fx import Interpreter, Node
 
 from weightstring.problem.data import Examples
 from weightstring.problem.module import ModuleProblem
@@ -23,9 +23,6 @@ from weightstring.verification.operations import OPERATIONS, At, Loss, NotVerifi
 
 EXAMPLES, MORE = 7, 12
 """With how many a module is traced, and again."""
-
-NEAR_TIES = 0.01
-"""Share of the decisions that float32 may turn."""
 
 CHUNK_BYTES = 64 << 20
 """What the widest array of a chunk of examples may take."""
@@ -61,9 +58,11 @@ class Replay:
         self._blocks = [len(part) for part in examples.chunks(block)]
         whole = _Whole(net, criterion, examples.keys)
         program = _exported(whole, examples, EXAMPLES)
+        self._whole, self._layout, self._dtype = whole, problem.layout, problem.layout.dtype
+        self._courses = {EXAMPLES: program}
         self._nodes = _calls(program)
         for size in {MORE, *self._blocks} - {EXAMPLES}:
-            other = _exported(whole, examples, size)
+            other = self._courses[size] = _exported(whole, examples, size)
             others = _calls(other)
             same = len(others) == len(self._nodes) and all(map(_same, self._nodes, others, [size] * len(others)))
             if not same or not _same_constants(program.constants, other.constants):
@@ -93,11 +92,17 @@ class Replay:
         self._examples = Examples(tuple(leaf.cpu() for leaf in examples.leaves), examples.targets.cpu(), examples.keys)
         counted = [math.prod(_shape(node)[1:]) for node in self._nodes if node.name in self._counted]
         self._chunk = max(1, CHUNK_BYTES // (8 * max(counted, default=1)))
-        decides = any(_name(node) == "argmax.default" for node in self._nodes)
-        self.ties = max(NEAR_TIES, 1 / len(examples)) if decides else 0.0
 
     def bound(self, a: Array, b: Array, low: float, high: float) -> float:
         """No less than the mean anywhere on (1 − t) a + t b, t ∈ [low, high]."""
+        return self._bounds(a, b, low, high)[0]
+
+    def value(self, a: Array, b: Array, t: float) -> float:
+        """No less than the mean at t, nor than what torch prints of it in float64."""
+        return sum(self._bounds(a, b, t, t))
+
+    def _bounds(self, a: Array, b: Array, low: float, high: float) -> tuple[float, float]:
+        """The bound, and what is lost in print."""
         middle, radius = (low + high) / 2, (high - low) / 2
         parameters = {}
         for name, full in self._parameters.items():
@@ -108,17 +113,29 @@ class Replay:
             )
         starts = range(0, len(self._examples), self._chunk)
         with np.errstate(over="ignore", invalid="ignore"):  # which gives an infinite bound
-            parts = np.stack(
-                [self._run(parameters, slice(at, min(at + self._chunk, len(self._examples)))) for at in starts]
-            )
-        found = float((parts.sum(0) + gamma(len(parts)) * np.abs(parts).sum(0)).max())
-        return found if math.isfinite(found) else math.inf
+            found = [self._run(parameters, slice(at, min(at + self._chunk, len(self._examples)))) for at in starts]
+            parts, lost = np.stack([part.ends for part in found]), sum(part.printed for part in found)
+            total = float((parts.sum(0) + gamma(len(parts)) * np.abs(parts).sum(0)).max())
+        return total if math.isfinite(total) else math.inf, float(np.max(lost))
 
-    def value(self, a: Array, b: Array, t: float) -> float:
-        """The mean at t, in float64, at most as far above as rounding takes it."""
-        return self.bound(a, b, t, t)
+    def printed(self, theta: Tensor) -> tuple[float, float]:
+        """The mean at θ (P,) in its own dtype: by the operations as traced, and by the module itself."""
+        held = {**self._whole.state_dict(), **dict(self._whole.named_parameters()), **dict(self._whole.named_buffers())}
+        held |= {f"net.{name}": value for name, value in self._layout.views(theta).items()}
+        by_trace = by_itself = 0.0
+        start = 0
+        for size in self._blocks:
+            part = self._examples.take(slice(start, start + size))
+            start += size
+            given = [x.to(theta.device) for x in (part.targets, *part.leaves)]
+            with torch.no_grad():
+                by_trace += size * float(_followed(self._courses[size], held, given))
+                by_itself += size * float(
+                    torch.func.functional_call(self._whole, held, tuple(given), tie_weights=False)
+                )
+        return by_trace / start, by_itself / start
 
-    def _run(self, parameters: Mapping[str, Path], rows: slice) -> Array:
+    def _run(self, parameters: Mapping[str, Path], rows: slice) -> Loss:
         part = self._examples.take(rows)
         values: dict[str, Any] = {**self._constants, **parameters}
         everything = (self._examples.targets, *self._examples.leaves)
@@ -142,7 +159,9 @@ class Replay:
             return given
 
         for node in self._nodes:
-            at = At(_name(node), _shape(node), node.name in self._counted, len(part) / count, scales)
+            at = At(
+                _name(node), _shape(node), node.name in self._counted, len(part) / count, count, self._dtype, scales
+            )
             named = {key: filled(value) for key, value in node.kwargs.items()}
             try:
                 values[node.name] = OPERATIONS[at.name](at, *map(filled, node.args), **named)
@@ -155,11 +174,11 @@ class Replay:
                 if all(user.name in values for user in used.users):
                     values.pop(used.name, None) if used.op == "call_function" else None
             if isinstance(values.get(node.name), Line) and not values[node.name].finite:
-                return np.full(2, np.inf)
+                return Loss(np.full(2, np.inf), np.zeros(2))
         found = values[self._result.name]
         if not isinstance(found, Loss):
             raise NotVerifiable("what the loss returns is not a mean over examples")
-        return found.ends
+        return found
 
 
 def _exported(whole: _Whole, examples: Examples, size: int) -> ExportedProgram:
@@ -176,6 +195,19 @@ def _exported(whole: _Whole, examples: Examples, size: int) -> ExportedProgram:
     if any(spec.kind != OutputKind.USER_OUTPUT for spec in program.graph_signature.output_specs):
         raise NotVerifiable("the module or the loss writes to its inputs or buffers")
     return program
+
+
+def _followed(program: ExportedProgram, held: Mapping[str, Tensor], given: list[Tensor]) -> Tensor:
+    """What the operations return, done as they are."""
+    signature, data = program.graph_signature, iter(given)
+    values = []
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            full = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}.get(node.name)
+            lifted = signature.inputs_to_lifted_tensor_constants.get(node.name)
+            values.append(program.constants[lifted] if lifted else next(data) if full is None else held[full])
+    found: Tensor = Interpreter(program.graph_module).run(*values)[-1]
+    return found
 
 
 def _calls(program: ExportedProgram) -> list[Node]:

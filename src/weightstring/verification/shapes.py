@@ -15,7 +15,7 @@ from weightstring.verification.lines import (
     Path,
 )
 from weightstring.verification.losses import Missed, Winner
-from weightstring.verification.operations import At, NotVerifiable, array, line_of, operation
+from weightstring.verification.operations import At, Loss, NotVerifiable, array, line_of, operation
 
 
 @operation(
@@ -100,8 +100,11 @@ def same(at: At, x: Any, *settings: Any, **named: Any) -> Any:
         return array(torch.from_numpy(np.ascontiguousarray(x).reshape(x.shape)).to(dtype))
     # Which decisions miss is a yes or no in any dtype; which class wins is a whole number.
     wide = isinstance(x, Missed) or (isinstance(x, Winner) and dtype in (torch.int32, torch.int64))
-    if not (dtype.is_floating_point and isinstance(x, Line | Path)) and not wide:
+    real = isinstance(x, Line | Path | Loss)
+    if not (dtype.is_floating_point and (real or isinstance(x, Winner))) and not wide:
         raise NotVerifiable("it cuts numbers to whole ones")
+    if real and torch.finfo(dtype).eps > torch.finfo(at.dtype).eps:
+        raise NotVerifiable(f"it rounds what depends on θ to {dtype}")
     return x
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from weightstring.certification.enclosure import Enclosure
-from weightstring.certification.rounding import ELEMENTWISE
+from weightstring.certification.rounding import ELEMENTWISE, FLOOR
 from weightstring.certification.rules.call import Call, rule
 from weightstring.certification.values import Bounds, Data
 
@@ -35,14 +35,15 @@ def _number(value: object) -> object:
 
 
 def _add_bounds(call: Call, x: object, y: object, alpha: float) -> Bounds:
-    parts = []
-    for part in (x, y):
+    parts, slack = [], torch.zeros(2, len(call.intervals), dtype=torch.float64, device=call.rows.rows.device)
+    for part, factor in ((x, 1), (y, alpha)):
+        slack = slack + abs(factor) * part.slack if isinstance(part, Bounds) else slack
         if not isinstance(part, Bounds | int | float) or (part is y and isinstance(y, Bounds) and alpha < 0):
             raise call.refuse("it combines a loss with what is none, or subtracts one")
         share = call.rows.share  # of a constant, which belongs to the mean over all examples
         parts.append(part.ends if isinstance(part, Bounds) else torch.tensor(part * share, dtype=torch.float64))
     one, other = parts[0], alpha * parts[1]
-    return Bounds(one + other + ELEMENTWISE * (one.abs() + other.abs()))
+    return Bounds(one + other + ELEMENTWISE * (one.abs() + other.abs() + FLOOR), slack)
 
 
 @rule("mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar")
@@ -61,7 +62,8 @@ def multiply(call: Call, x: object, y: object) -> object:
             if isinstance(one, Bounds):
                 if other < 0:
                     raise call.refuse("it turns a loss round")
-                return Bounds(one.ends * other + ELEMENTWISE * (one.ends * other).abs())
+                found = one.ends * other
+                return Bounds(found + ELEMENTWISE * (found.abs() + FLOOR), one.slack * other)
             return call.enclosed(one).scaled(float(other))
     left, right = call.operands(x, y)
     return left * right

@@ -14,6 +14,7 @@ from weightstring.certification.intervals import Intervals, Weights
 from weightstring.certification.linear import LinearMap
 from weightstring.certification.products import Products
 from weightstring.certification.program import Step
+from weightstring.certification.rounding import FLOOR
 from weightstring.certification.values import Data, Logits, Rows
 from weightstring.errors import Unsupported
 
@@ -30,6 +31,7 @@ class Call:
         deferred: whether only a loss reads the result, which then does the operation itself.
         kept: what is the same for all examples, by step.
         products: what layers make of the inputs at the beads in play.
+        dtype: of the parameters.
     """
 
     step: Step
@@ -39,6 +41,7 @@ class Call:
     deferred: bool
     kept: dict[str, Any]
     products: Products
+    dtype: torch.dtype
 
     def prepared(self, build: Callable[[], LinearMap]) -> LinearMap:
         """The step's map for these intervals, built once for all examples."""
@@ -59,7 +62,7 @@ class Call:
             return value.settled()
         if isinstance(value, Data):
             numbers = value.values.double().unsqueeze(0).expand(len(self.intervals), *value.values.shape)
-            size = torch.full((len(self.intervals),), largest(value.values), dtype=torch.float64, device=numbers.device)
+            size = torch.full((len(self.intervals),), reach(value.values), dtype=torch.float64, device=numbers.device)
             return Enclosure((numbers,) * (self.degree + 1), torch.zeros_like(numbers), size)
         raise self.refuse(f"it takes a {type(value).__name__}")
 
@@ -109,6 +112,6 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return enter
 
 
-def largest(values: Tensor) -> float:
-    """The largest absolute value."""
-    return float(values.double().abs().amax()) if values.numel() else 0.0
+def reach(values: Tensor) -> float:
+    """The size of an enclosure of data: no less than any absolute value."""
+    return float(values.double().abs().amax()) + FLOOR if values.numel() else FLOOR

@@ -81,7 +81,7 @@ def huber(call: Call, x: object, target: Any, reduction: int = 1, delta: float =
 @rule("smooth_l1_loss.default")
 def smooth_l1(call: Call, x: object, target: Any, reduction: int = 1, beta: float = 1.0) -> Bounds:
     """Quadratic up to β, linear beyond."""
-    return _of_distance(call, lambda d: torch.where(d < beta, d * d / (2 * beta), d - beta / 2), x, target, reduction)
+    return _of_distance(call, lambda d: torch.where(d < beta, d * (d / (2 * beta)), d - beta / 2), x, target, reduction)
 
 
 def _of_distance(call: Call, loss: Callable[[Tensor], Tensor], x: object, target: Any, reduction: int) -> Bounds:
@@ -131,7 +131,7 @@ def different(call: Call, one: object, other: object) -> Wrong:
 def mean(call: Call, x: object, dtype: object = None) -> Bounds:
     """The mean over everything."""
     if isinstance(x, Wrong):
-        return losses.averaged(x.possible.double().expand(2, -1, -1), call.rows.scales())
+        return losses.averaged(x.possible.double().expand(2, -1, -1), call.rows)
     if isinstance(x, Bounds):
         return x
-    return losses.averaged(losses.per_example(losses.upper_ends(call.enclosed(x))), call.rows.scales())
+    return losses.averaged(losses.upper_ends(call.enclosed(x)), call.rows)

@@ -13,7 +13,7 @@ from weightstring.certification import pooling
 from weightstring.certification.enclosure import Enclosure
 from weightstring.certification.linear import Apply, LinearMap, convolution, fully_connected
 from weightstring.certification.rounding import ELEMENTWISE
-from weightstring.certification.rules.call import Call, largest, rule
+from weightstring.certification.rules.call import Call, reach, rule
 from weightstring.certification.values import Data, Logits
 
 
@@ -48,7 +48,7 @@ def _layer(call: Call, x: object, weight: object, bias: object, apply: Apply, ax
     layer = call.prepared(lambda: LinearMap(apply, kernel, shift, call.intervals, call.degree, axis))
     if isinstance(x, Data):
         products = call.products.of(call.step.name, x, apply, kernel, call.rows)
-        size = torch.full((len(call.intervals),), largest(x.values), dtype=torch.float64, device=x.values.device)
+        size = torch.full((len(call.intervals),), reach(x.values), dtype=torch.float64, device=x.values.device)
         return layer.of_constant(products, size)
     hidden = call.enclosed(x)
     if call.deferred and axis == -1 and len(hidden.shape) == 3:
@@ -106,7 +106,11 @@ def max_pool(
     sizes = _pair(window, axes)
     strides = _pair(stride, axes) if stride else sizes
     pads, spread = _pair(padding, axes), _pair(dilation, axes)
-    return pooling.max_pool(call.enclosed(x), sizes, strides, pads, spread, call.step.shape[-axes:])
+    found, counts = call.enclosed(x), call.step.shape[-axes:]
+    lengths = found.shape[-axes:]
+    if any(map(pooling.holds_padding_alone, lengths, sizes, strides, pads, spread, counts)):
+        raise call.refuse("one of its windows holds padding alone, whose largest is -inf")
+    return pooling.max_pool(found, sizes, strides, pads, spread, counts)
 
 
 @rule("adaptive_avg_pool1d.default", "adaptive_avg_pool2d.default", "avg_pool1d.default", "avg_pool2d.default")

@@ -129,7 +129,7 @@ def dropout(call: Call, x: object, share: float, training: bool) -> object:
     "identity.default",
 )
 def unchanged(call: Call, x: object, *settings: object, **named: object) -> object:
-    """The same numbers in another dtype: data really change, what depends on θ is real whatever its floating dtype."""
+    """The same numbers in another dtype: data really change; what depends on θ is real, and may not be made coarser."""
     dtype = next((one for one in (*settings, *named.values()) if isinstance(one, torch.dtype)), None)
     if dtype is None or isinstance(x, Wrong):
         return x
@@ -141,6 +141,9 @@ def unchanged(call: Call, x: object, *settings: object, **named: object) -> obje
         return Data(x.values.to(dtype), origin, None if whole is None else lambda: whole().to(dtype))
     if not (dtype.is_floating_point or (isinstance(x, Decision) and dtype in (torch.int32, torch.int64))):
         raise call.refuse("it cuts numbers to whole ones")
+    coarser = dtype.is_floating_point and torch.finfo(dtype).eps > torch.finfo(call.dtype).eps
+    if coarser and not isinstance(x, Decision):
+        raise call.refuse(f"it rounds what depends on θ to {dtype}, coarser than its {call.dtype}")
     return x
 
 

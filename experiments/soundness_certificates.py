@@ -1,0 +1,473 @@
+"""A search for a certificate that is wrong: bounds of both implementations beside values in extended precision.
+
+python experiments/soundness_certificates.py [--checks 1000000] [--seconds 2400] [--out FILE]
+
+Each draw is a network, a loss, data and two models, of ordinary or extreme scale (1e±150, subnormal numbers, zeros,
+powers of two, near ties) and dtype. On some intervals of the segment between the models, every output at some places
+must lie in its enclosure, and the mean loss must not exceed the bounds that ``certification`` and ``verification``
+give. The values are computed in 80-bit floating point, whose rounding is 2048 times smaller than float64's, which
+bounds allow for several times over, and whose exponents reach 1e±4932; so nothing is allowed for the comparison. On a
+part of the draws the values are held against mpmath with 60 digits. A draw is a function of (seed, number), one JSON
+line each; what is there is not drawn again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import mpmath
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from weightstring.certification.enclosing import Enclosing
+from weightstring.certification.intervals import Intervals
+from weightstring.certification.program import trace
+from weightstring.certification.rules import SMOOTH
+from weightstring.problem.data import Examples
+from weightstring.problem.flat import Layout
+from weightstring.verification.replay import Replay
+
+Long = np.longdouble
+EXAMPLES, INTERVALS, PLACES = 6, 6, 9
+RESULTS = Path(__file__).parent / "results" / "soundness_certificates.jsonl"
+
+F = nn.functional
+
+
+class Layer(NamedTuple):
+    """A layer of a network: a kind and its numbers."""
+
+    kind: str
+    numbers: tuple[Any, ...] = ()
+
+
+class Case(NamedTuple):
+    """A network and what is measured of it.
+
+    Args:
+        layers: in order.
+        loss: a key of :data:`LOSSES`.
+        inputs: the shape of one example.
+    """
+
+    layers: tuple[Layer, ...]
+    loss: str
+    inputs: tuple[int, ...] = (3,)
+
+
+# The networks, in torch and in extended precision ---------------------------------------------------------------------
+
+
+def module_of(layer: Layer) -> nn.Module:
+    """A layer as torch knows it."""
+    known: dict[str, Callable[..., nn.Module]] = {
+        "linear": nn.Linear, "conv1": nn.Conv1d, "conv2": nn.Conv2d, "flatten": nn.Flatten, "relu": nn.ReLU,
+        "leaky": nn.LeakyReLU, "hardtanh": nn.Hardtanh, "relu6": nn.ReLU6, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid,
+        "silu": nn.SiLU, "gelu": nn.GELU, "gelu_tanh": lambda: nn.GELU("tanh"), "softplus": nn.Softplus, "sin": Sine,
+        "max1": nn.MaxPool1d, "max2": nn.MaxPool2d, "avg1": nn.AvgPool1d, "avg2": nn.AvgPool2d, "square": Square,
+        "abs": Absolute, "gate": Gate,
+    }  # fmt: skip
+    return known[layer.kind](*layer.numbers)
+
+
+class Sine(nn.Module):
+    """sin x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return x.sin()
+
+
+class Square(nn.Module):
+    """x²."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return x.square()
+
+
+class Absolute(nn.Module):
+    """|x|."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return x.abs()
+
+
+class Gate(nn.Module):
+    """x · max(0, x) / 3 + x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return x * x.relu() / 3 + x
+
+
+def _windows(x: np.ndarray, size: int, stride: int, padding: int, axes: int, fill: float) -> np.ndarray:
+    pads = [(0, 0)] * (x.ndim - axes) + [(padding, padding)] * axes
+    found = np.lib.stride_tricks.sliding_window_view(
+        np.pad(x, pads, constant_values=Long(fill)), (size,) * axes, tuple(range(-axes, 0))
+    )
+    steps = (..., *(slice(None, None, stride),) * axes, *(slice(None),) * axes)
+    return found[steps]
+
+
+def _softplus(x: np.ndarray, beta: float = 1.0, threshold: float = 20.0) -> np.ndarray:
+    z = x * Long(beta)
+    return np.where(z > threshold, x, np.logaddexp(Long(0), z) / Long(beta))
+
+
+def _normal(x: np.ndarray) -> np.ndarray:
+    near = np.clip(x, -140, 140)  # beyond, Φ is 0 or 1 as far as 80 bits go
+    with mpmath.workdps(25):
+        found = [Long(mpmath.nstr(mpmath.ncdf(mpmath.mpf(np.format_float_scientific(v))), 22)) for v in near.ravel()]
+    return np.where(x < -140, Long(0), np.array(found, dtype=Long).reshape(x.shape))
+
+
+ACTIVATIONS: dict[str, Callable[..., np.ndarray]] = {
+    "flatten": lambda x: x.reshape(*x.shape[:2], -1),
+    "relu": lambda x: np.maximum(x, Long(0)),
+    "leaky": lambda x, slope=0.01: np.where(x > 0, x, x * Long(slope)),
+    "hardtanh": lambda x, low=-1.0, high=1.0: np.clip(x, Long(low), Long(high)),
+    "relu6": lambda x: np.clip(x, Long(0), Long(6)),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: np.exp(-np.logaddexp(Long(0), -x)),
+    "silu": lambda x: x * np.exp(-np.logaddexp(Long(0), -x)),
+    "gelu": lambda x: x * _normal(x),
+    "gelu_tanh": lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / Long(_pi())) * (x + Long(0.044715) * x**3))),
+    "softplus": _softplus,
+    "sin": np.sin,
+    "square": np.square,
+    "abs": np.abs,
+    "gate": lambda x: x * np.maximum(x, Long(0)) / 3 + x,
+}
+
+
+def _pi() -> np.longdouble:
+    return 4 * np.arctan(Long(1))
+
+
+def values_of(case: Case, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Outputs (T, n, ...) of T models (T, P) for examples (n, ...)."""
+    found = np.broadcast_to(x, (len(theta), *x.shape))
+    at = 0
+    for kind, numbers in case.layers:
+        if kind in ("linear", "conv1", "conv2"):
+            module = module_of(Layer(kind, numbers))
+            shape = tuple(module.weight.shape)
+            size = math.prod(shape)
+            weight = theta[:, at : at + size].reshape(-1, *shape)
+            bias = theta[:, at + size : at + size + shape[0]]
+            at += size + shape[0]
+            if kind == "linear":
+                found = np.einsum("tni,toi->tno", found, weight) + bias[:, None]
+            else:
+                axes = int(kind[-1])
+                windows = _windows(found, shape[-1], module.stride[0], module.padding[0], axes, 0.0)
+                sums = "tnixa,toia->tnox" if axes == 1 else "tnixyab,toiab->tnoxy"
+                found = np.einsum(sums, windows, weight) + bias.reshape(len(bias), 1, -1, *(1,) * axes)
+        elif kind[:3] in ("max", "avg"):
+            axes = int(kind[-1])
+            size, stride, padding = (*numbers, 0)[:3]
+            windows = _windows(found, size, stride, padding, axes, -np.inf if kind.startswith("max") else 0.0)
+            over = tuple(range(-axes, 0))
+            found = windows.max(over) if kind.startswith("max") else windows.mean(over)
+        else:
+            found = ACTIVATIONS[kind](found, *map(float, numbers)) if numbers else ACTIVATIONS[kind](found)
+    return found
+
+
+class Measured(NamedTuple):
+    """A loss: in torch, in extended precision of outputs (T, n, C) and targets, and what targets it takes."""
+
+    torch: Callable[[Tensor, Tensor], Tensor]
+    exact: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    targets: str
+
+
+def _cross_entropy(z: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Σ_k q_k (logsumexp z − z_k), each difference by itself so that small losses keep their digits."""
+    order = np.sort(z, -1)
+    rest = np.log1p(np.exp(order[..., :-1] - order[..., -1:]).sum(-1))
+    return (q * ((order[..., -1:] - z) + rest[..., None])).sum(-1)
+
+
+def _classes(loss: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    return lambda z, y: loss(z, np.eye(z.shape[-1], dtype=Long)[y]).mean(-1)
+
+
+def _of_distance(loss: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    return lambda z, y: loss(np.abs(z - y)).mean((-2, -1))
+
+
+COSTS, POSITIVE = torch.tensor([0.25, 3.0, 1.5]).double(), torch.tensor([2.5]).double()
+
+
+def _weighted(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    costs = COSTS.numpy().astype(Long)[y]
+    return (_cross_entropy(z, np.eye(z.shape[-1], dtype=Long)[y]) * costs).sum(-1) / costs.sum()
+
+
+LOSSES: dict[str, Measured] = {
+    "squared": Measured(F.mse_loss, _of_distance(np.square), "numbers"),
+    "absolute": Measured(F.l1_loss, _of_distance(lambda d: d), "numbers"),
+    "huber": Measured(
+        lambda o, y: F.huber_loss(o, y, delta=0.3),
+        _of_distance(lambda d: np.where(d < Long(0.3), d * d / 2, Long(0.3) * (d - Long(0.3) / 2))),
+        "numbers",
+    ),
+    "smooth l1": Measured(
+        lambda o, y: F.smooth_l1_loss(o, y, beta=0.7),
+        _of_distance(lambda d: np.where(d < Long(0.7), d * d / (2 * Long(0.7)), d - Long(0.7) / 2)),
+        "numbers",
+    ),
+    "entropy": Measured(F.cross_entropy, _classes(_cross_entropy), "classes"),
+    "weighted": Measured(lambda o, y: F.cross_entropy(o, y, COSTS), _weighted, "classes"),
+    "smoothed": Measured(
+        lambda o, y: F.cross_entropy(o, y, label_smoothing=0.25),
+        _classes(lambda z, q: _cross_entropy(z, q * Long(0.75) + Long(0.25) / z.shape[-1])),
+        "classes",
+    ),
+    "binary": Measured(
+        F.binary_cross_entropy_with_logits,
+        lambda z, y: ((1 - y) * np.logaddexp(Long(0), z) + y * np.logaddexp(Long(0), -z)).mean((-2, -1)),
+        "shares",
+    ),
+    "positive": Measured(
+        lambda o, y: F.binary_cross_entropy_with_logits(o, y, pos_weight=POSITIVE),
+        lambda z, y: ((1 - y) * np.logaddexp(Long(0), z) + Long(2.5) * y * np.logaddexp(Long(0), -z)).mean((-2, -1)),
+        "shares",
+    ),
+    "errors": Measured(
+        lambda o, y: (o.argmax(1) != y).double().mean(), lambda z, y: (z.argmax(-1) != y).mean(-1), "classes"
+    ),
+    "outputs": Measured(lambda o, y: o.mean(), lambda z, y: z.mean((-2, -1)), "numbers"),
+    "mean": Measured(lambda o, y: o.square().mean() + 0.5, lambda z, y: np.square(z).mean((-2, -1)) + 0.5, "numbers"),
+}
+
+
+def _stack(activation: Layer, outputs: int = 3) -> tuple[Layer, ...]:
+    return (
+        Layer("linear", (3, 4)), activation, Layer("linear", (4, 4)), activation, Layer("linear", (4, outputs)),
+    )  # fmt: skip
+
+
+CASES: dict[str, Case] = {
+    **{
+        kind: Case(_stack(Layer(kind, numbers)), loss)
+        for kind, numbers, loss in [
+            ("relu", (), "entropy"), ("leaky", (0.25,), "squared"), ("hardtanh", (-0.5, 2.0), "huber"),
+            ("relu6", (), "smooth l1"), ("tanh", (), "entropy"), ("sigmoid", (), "squared"), ("silu", (), "weighted"),
+            ("gelu_tanh", (), "absolute"), ("softplus", (2.0, 1.0), "squared"), ("sin", (), "smoothed"),
+            ("square", (), "squared"), ("abs", (), "absolute"), ("gate", (), "entropy"), ("gelu", (), "squared"),
+        ]
+    },
+    **{f"relu, {loss}": Case(_stack(Layer("relu")), loss) for loss in ("squared", "weighted", "smoothed", "errors")},
+    **{f"{kind}, outputs": Case(_stack(Layer(kind)), "outputs") for kind in ("relu", "tanh", "silu", "square")},
+    "linear, outputs": Case((Layer("linear", (3, 2)), Layer("linear", (2, 1))), "outputs"),
+    "linear": Case((Layer("linear", (3, 3)), Layer("linear", (3, 3))), "squared"),
+    "one layer": Case((Layer("linear", (3, 3)),), "entropy"),
+    "one unit": Case((Layer("linear", (3, 1)), Layer("relu"), Layer("linear", (1, 1))), "squared"),
+    "binary": Case(_stack(Layer("relu"), 1), "binary"),
+    "positive": Case(_stack(Layer("tanh"), 1), "positive"),
+    "mean": Case(_stack(Layer("softplus"), 2), "mean"),
+    "signal": Case(
+        (Layer("conv1", (1, 3, 3, 1, 1)), Layer("relu"), Layer("max1", (3, 2, 1)), Layer("flatten"),
+         Layer("linear", (12, 3))), "entropy", (1, 8)),
+    "averages": Case(
+        (Layer("conv1", (1, 3, 3, 2, 0)), Layer("tanh"), Layer("avg1", (2, 1, 0)), Layer("flatten"),
+         Layer("linear", (6, 3))), "squared", (1, 8)),
+    "image": Case(
+        (Layer("conv2", (1, 2, 3, 1, 1)), Layer("relu"), Layer("max2", (2, 2, 0)), Layer("conv2", (2, 3, 2, 1, 0)),
+         Layer("leaky", (0.1,)), Layer("flatten"), Layer("linear", (3, 3))), "errors", (1, 4, 4)),
+    "pooled": Case(
+        (Layer("conv2", (1, 2, 3, 1, 1)), Layer("hardtanh"), Layer("avg2", (3, 1, 1)), Layer("max2", (3, 2, 1)),
+         Layer("flatten"), Layer("linear", (8, 3))), "entropy", (1, 4, 4)),
+}  # fmt: skip
+
+# Random numbers -------------------------------------------------------------------------------------------------------
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def scales(how: str, shape: Sequence[int], generator: np.random.Generator) -> np.ndarray:
+    """What random numbers are multiplied by."""
+    if how == "ordinary":
+        return np.ones(shape)
+    if how == "one":
+        return np.full(shape, 10 ** generator.uniform(-150, 150))
+    if how == "tiny":
+        return np.full(shape, 10 ** generator.uniform(-170, -70))
+    if how == "subnormal":
+        return 10 ** generator.uniform(-323, -290, shape)
+    if how == "mixed":
+        return 10 ** generator.uniform(-150, 150, shape)
+    if how == "rows":
+        return np.broadcast_to(10 ** generator.uniform(-150, 150, (*shape[:-1], 1)), shape)
+    if how == "blocks":  # runs of entries, such as layers
+        lengths = np.cumsum(generator.random(shape[-1]) < 0.15)
+        return np.broadcast_to((10 ** generator.uniform(-150, 150, lengths[-1] + 1))[lengths], shape)
+    assert how == "near one", how
+    return 10 ** generator.uniform(-6, 6, shape)
+
+
+HOW = ("ordinary", "one", "tiny", "subnormal", "mixed", "blocks", "near one")
+
+
+def numbers(how: str, shape: Sequence[int], dtype: str, generator: np.random.Generator) -> Tensor:
+    """Random numbers of a dtype, some of them 0 or powers of two, as float64."""
+    found = generator.standard_normal(shape) * scales(how, shape, generator)
+    odd = generator.random(shape)
+    with np.errstate(divide="ignore"):
+        powers = np.sign(found) * np.exp2(np.round(np.log2(np.abs(found))))
+    found = np.where(odd < 0.1, 0.0, np.where(odd < 0.25, np.nan_to_num(powers), found))
+    limit = torch.finfo(DTYPES[dtype]).max
+    return torch.tensor(np.clip(found, -limit, limit)).to(DTYPES[dtype]).double()
+
+
+class Draw(NamedTuple):
+    """What is drawn: two models, inputs, targets, intervals."""
+
+    beads: Tensor
+    inputs: Tensor
+    targets: Tensor
+    intervals: Intervals
+
+
+def drawn(case: Case, size: int, kind: str, generator: np.random.Generator) -> tuple[Draw, dict[str, str]]:
+    """A draw and how it was made."""
+    dtype = str(generator.choice(list(DTYPES)))
+    how, of_data = (str(generator.choice(HOW)) for _ in range(2))
+    beads = numbers(how, (2, size), dtype, generator)
+    if generator.random() < 0.2:  # a short segment, of near ties
+        beads[1] = (beads[0] * (1 + torch.tensor(generator.standard_normal(size)) * 1e-9)).to(DTYPES[dtype]).double()
+    inputs = numbers(of_data, (EXAMPLES, *case.inputs), dtype, generator)
+    outputs = next(layer.numbers[1] for layer in reversed(case.layers) if layer.kind == "linear")
+    if kind == "classes":
+        targets = torch.tensor(generator.integers(outputs, size=EXAMPLES))
+    elif kind == "shares":
+        targets = torch.tensor(generator.choice([0.0, 1.0, 0.3], (EXAMPLES, outputs)))
+    else:
+        targets = numbers(str(generator.choice(HOW)), (EXAMPLES, outputs), dtype, generator)
+    width = 0.5 ** generator.integers(0, 12, INTERVALS).astype(float)
+    low = np.floor(generator.random(INTERVALS) / width) * width
+    intervals = Intervals(torch.zeros(INTERVALS, dtype=torch.int64), torch.tensor(low), torch.tensor(low + width))
+    return Draw(beads, inputs, targets, intervals), {"dtype": dtype, "models": how, "data": of_data}
+
+
+# The comparison -------------------------------------------------------------------------------------------------------
+
+
+class Traced:
+    """A network traced once for both implementations, whose data and models are exchanged."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.net = nn.Sequential(*map(module_of, case.layers)).double().eval()
+        self.measured = LOSSES[case.loss]
+        self.layout = Layout.of(self.net)
+        generator = np.random.default_rng(0)
+        draw, _ = drawn(case, self.layout.size, self.measured.targets, generator)
+        self.examples = Examples((draw.inputs,), draw.targets, None)
+        self.program = trace(self.net, self.measured.torch, self.examples, {EXAMPLES})
+        self.outputs = trace(self.net, lambda output, _: output, self.examples)
+        problem: Any = SimpleNamespace(
+            traceable=lambda _: (self.net, self.measured.torch, self.examples, EXAMPLES), layout=self.layout
+        )
+        self.replay = Replay(problem, "loss")
+        self.degree = 2 if any(step.op in SMOOTH for step in self.program.steps) else 1
+
+    def enclosing(self, program: Any, draw: Draw, examples: Examples) -> Enclosing:
+        """Enclosures of a program for a draw."""
+        return Enclosing(program, draw.beads, self.layout, examples, [0, EXAMPLES], self.degree, 1 << 28)
+
+
+def check(traced: Traced, draw: Draw, generator: np.random.Generator) -> dict[str, int]:
+    """Comparisons made and contradictions met."""
+    case, intervals = traced.case, draw.intervals
+    examples = Examples((draw.inputs,), draw.targets, None)
+    sigmas = np.concatenate([[-1.0, 0.0, 1.0], generator.uniform(-1, 1, PLACES - 3)]).astype(Long)
+    low, high = (edge.numpy().astype(Long) for edge in (intervals.low, intervals.high))
+    ts = ((low + high)[:, None] + (high - low)[:, None] * sigmas) / 2
+    first, last = draw.beads.numpy().astype(Long)
+    thetas = (first * (1 - ts.reshape(-1, 1)) + last * ts.reshape(-1, 1)).reshape(-1, len(first))
+    outputs = values_of(case, thetas, draw.inputs.numpy().astype(Long))
+    targets = draw.targets.numpy()
+    losses = traced.measured.exact(outputs, targets if targets.dtype.kind == "i" else targets.astype(Long))
+    outputs, losses = outputs.reshape(INTERVALS, PLACES, *outputs.shape[1:]), losses.reshape(INTERVALS, PLACES)
+
+    found = traced.enclosing(traced.outputs, draw, examples).outputs(intervals)
+    nodes = [node.numpy().astype(Long)[:, None] for node in found.nodes]
+    at = sigmas[:, None, None]
+    if len(nodes) == 2:
+        centre = nodes[0] * (1 - at) / 2 + nodes[1] * (1 + at) / 2
+    else:
+        centre = nodes[0] * at * (at - 1) / 2 + nodes[1] * (1 - at**2) + nodes[2] * at * (at + 1) / 2
+    excess = np.abs(outputs - centre) > found.radius.numpy().astype(Long)[:, None]
+    bounds = traced.enclosing(traced.program, draw, examples).bounds(intervals).numpy()
+    traced.replay._examples = examples
+    a, b = draw.beads.numpy()
+    again = np.array(
+        [traced.replay.bound(a, b, *edges) for edges in zip(low.astype(float), high.astype(float), strict=True)]
+    )
+    return {
+        "outputs": INTERVALS * PLACES * EXAMPLES,
+        "wrong outputs": int(excess.any(-1).sum()),
+        "losses": 2 * INTERVALS * PLACES,
+        "wrong certified": int((losses > bounds.astype(Long)[:, None]).sum()),
+        "wrong verified": int((losses > again.astype(Long)[:, None]).sum()),
+        "finite certified": int(np.isfinite(bounds).sum()),
+        "finite verified": int(np.isfinite(again).sum()),
+        "looser verified": int((again > bounds * (1 + 2.0**-33)).sum()),
+    }
+
+
+def campaign(seed: int, done: set[int]) -> Iterator[dict[str, Any]]:
+    """Draws, each a function of (seed, number), that are not done yet."""
+    traced: dict[str, Traced] = {}
+    names = list(CASES)
+    number = 0
+    while True:
+        if number not in done:
+            generator = np.random.default_rng([seed, number])
+            name = names[number % len(names)]
+            if name not in traced:
+                traced[name] = Traced(CASES[name])
+            mine = traced[name]
+            draw, how = drawn(mine.case, mine.layout.size, mine.measured.targets, generator)
+            with np.errstate(all="ignore"):
+                yield {"seed": seed, "number": number, "case": name, **how, **check(mine, draw, generator)}
+        number += 1
+
+
+def main() -> None:
+    """Draw until there are enough comparisons, or the time is over."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checks", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=2400.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    started, checks = time.process_time(), sum(row["outputs"] + row["losses"] for row in rows)
+    with options.out.open("a") as file:
+        for row in campaign(options.seed, {row["number"] for row in rows}):
+            rows.append(row)
+            file.write(json.dumps(row) + "\n")
+            checks += row["outputs"] + row["losses"]
+            if checks >= options.checks or time.process_time() - started > options.seconds:
+                break
+    counted = [key for key, value in rows[0].items() if isinstance(value, int) and key not in ("seed", "number")]
+    print(len(rows), "draws", {key: sum(row[key] for row in rows) for key in counted})
+
+
+if __name__ == "__main__":
+    main()
