@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -120,7 +121,12 @@ class Plain:
             return float(ratio(self.loss_of(net)(call(net, inputs), targets)))
 
     def loss_of(self, net: nn.Module) -> Callable[..., Any]:
-        return self.entry.loss_of(net) if self.entry.loss_of else self.entry.loss
+        """The loss, a criterion's own tensors in the precision in force."""
+        if self.entry.loss_of:
+            return self.entry.loss_of(net)
+        if not isinstance(self.entry.loss, nn.Module):
+            return self.entry.loss
+        return copy.deepcopy(self.entry.loss)._apply(lambda tensor: cast(tensor, self.dtype))
 
     @aside()
     def measure(self, theta: Tensor, sets: Sequence[Any]) -> list[float]:
