@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from weightstring.problem import ModuleProblem
+from weightstring.certification import certify
+from weightstring.errors import InvalidData, InvalidSetting, Unsupported
+from weightstring.path import WeightString
+from weightstring.problem import ModuleProblem, means, module
+from weightstring.problem.engines import along
+from weightstring.problem.known import recognised
 
 COUNT = 53
 WEIGHT = torch.tensor([1.0, 20.0, 0.1], dtype=torch.float64)
@@ -64,7 +70,8 @@ def r_squared(output: Tensor, target: Tensor) -> Tensor:
 
 
 def pairs(output: Tensor, target: Tensor) -> Tensor:
-    return (torch.cdist(output, output) - torch.cdist(target, target)).square().mean()
+    own, wanted = ((x[:, None] - x).square().sum(2) for x in (output, target))
+    return (own - wanted).square().mean()
 
 
 def mean_recall(output: Tensor, target: Tensor) -> Tensor:
@@ -190,3 +197,320 @@ def test_a_metric_over_a_set_is_that_of_one_pass(name, chunk):
     thetas = thetas_of(problem)
     for i, found in enumerate(problem.measure(thetas, (name,))[name]):
         assert float(found) == pytest.approx(float(reference(metric, targets, problem, thetas[i])), rel=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["stack", "loop"])
+def test_models_of_a_segment_are_measured_as_by_themselves(engine, monkeypatch):
+    monkeypatch.setattr(along, "BLOCK_ELEMENTS", 80)  # parts of 10 examples
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    loss = partial(functional.cross_entropy, weight=WEIGHT, ignore_index=-1)
+    metrics = {"f1": f1, "pair": f1_sums, "tokens": tokens}
+    problem = build(loss, PARTLY, net, engine="stack", metrics={**metrics, "top": lambda o, t: o.max()})
+    if engine == "loop":
+        problem.use_engine("loop")
+    a, b = problem.initial(1), problem.initial(2)
+    ts = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    found = problem.measure_along(a, b, ts, problem.quantities)
+    for i, t in enumerate(ts):
+        output = functional_call(net, problem.layout.views(torch.lerp(a, b, t)), INPUTS)
+        for name, criterion in {"loss": loss, **metrics}.items():
+            assert float(found[name][i]) == pytest.approx(float(value_of(criterion(output, PARTLY))), rel=1e-10), name
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_compiled_code_weighs_as_the_loop_does():
+    problem = build(nn.CrossEntropyLoss(weight=WEIGHT, ignore_index=-1), PARTLY, batch_size=None, chunk=64)
+    thetas = thetas_of(problem)
+    rows = torch.stack([torch.arange(i, i + 9) for i in range(3)])
+    plain = problem.gradient(thetas, rows)
+    problem.use_engine("compiled")
+    found = problem.gradient(thetas, rows)
+    assert torch.allclose(found.losses, plain.losses, rtol=1e-10)
+    assert torch.allclose(found.gradients, plain.gradients, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["torch", "pair"])
+@pytest.mark.parametrize("engine", ["loop", "vmap", "stack"])
+def test_a_minibatch_that_is_all_ignored_has_no_loss_and_no_slope(kind, engine):
+    loss = nn.CrossEntropyLoss(ignore_index=-1) if kind == "torch" else tokens
+    problem = build(loss, PARTLY, engine=engine)
+    ignored = (PARTLY == -1).nonzero().flatten()[:5]
+    counted = (PARTLY != -1).nonzero().flatten()[:5]
+    thetas = thetas_of(problem)[:2]
+    losses, gradients = problem.gradient(thetas, torch.stack([ignored, counted]))
+    assert losses[0] == 0
+    assert bool((gradients[0] == 0).all())
+    leaf = thetas[1].clone().requires_grad_()
+    output = functional_call(mlp(), problem.layout.views(leaf), INPUTS[counted])
+    value = functional.cross_entropy(output, PARTLY[counted])
+    assert torch.allclose(losses[1], value.detach())
+    assert torch.allclose(gradients[1], torch.autograd.grad(value, leaf)[0])
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(ignore_index=-1), nn.NLLLoss(weight=WEIGHT, ignore_index=-1)])
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_targets_with_axes_of_their_own_are_weighed_by_number(loss, engine):
+    net = nn.Sequential(nn.Linear(4, 15), nn.Unflatten(1, (3, 5)), nn.LogSoftmax(1)).double()
+    draw = torch.Generator().manual_seed(1)
+    targets = torch.randint(3, (COUNT, 5), generator=draw).where(torch.rand(COUNT, 5, generator=draw) < 0.3, -1)
+    problem = build(loss, targets, net, engine=engine, batch_size=None)
+    theta = problem.flatten(net)
+    value = loss(net(INPUTS), targets)
+    assert float(problem.measure(theta[None])["loss"]) == pytest.approx(float(value.detach()), rel=1e-12)
+    slope = torch.cat([x.flatten() for x in torch.autograd.grad(value, list(net.parameters()))])
+    assert torch.allclose(problem.gradient(theta[None], None).gradients[0], slope, rtol=1e-9, atol=1e-14)
+
+
+class Outputs(nn.Module):
+    """The logits of two tokens an example, in a container of some kind."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 6, dtype=torch.float64)
+        self.form = form
+
+    def forward(self, x: Tensor) -> object:
+        logits = self.layer(x)
+        match self.form:
+            case "dict":
+                return {"logits": logits.view(-1, 2, 3), "loss": None}
+            case "object":
+                return SimpleNamespace(logits=logits.view(-1, 2, 3), names=["a"])
+            case "rows":
+                return {"logits": logits.view(-1, 3), "scale": torch.ones(2)}
+        return {"logits": logits.view(-1, 2, 3), "extra": logits.square().mean()}
+
+
+def logits_of(output: object) -> Tensor:
+    logits = output["logits"] if isinstance(output, dict) else output.logits
+    return logits.reshape(-1, 3)
+
+
+@pytest.mark.parametrize("form", ["dict", "object", "rows", "with a further term"])
+@pytest.mark.parametrize("what", ["mean", "whole", "pair"])
+def test_outputs_of_any_form_are_put_together(form, what):
+    targets = torch.stack([PARTLY, CLASSES.flip(0)], dim=1)
+
+    def loss(output: object, target: Tensor) -> object:
+        each = functional.cross_entropy(logits_of(output), target.flatten(), ignore_index=-1, reduction="none")
+        further = output.get("extra", 0.0) if isinstance(output, dict) else 0.0
+        match what:
+            case "mean":
+                return each.mean() + further
+            case "whole":
+                return each.sum() / (target != -1).sum() + further
+        return each.sum(), (target != -1).sum()
+
+    net = Outputs(form)
+    problem = build(loss, targets, net, batch_size=None)
+    theta = problem.flatten(net)
+    value = value_of(loss(net(INPUTS), targets))
+    assert float(problem.measure(theta[None])["loss"]) == pytest.approx(float(value.detach()), rel=1e-12)
+    slope = torch.cat([x.flatten() for x in torch.autograd.grad(value, list(net.parameters()))])
+    assert torch.allclose(problem.gradient(theta[None], None).gradients[0], slope, rtol=1e-9, atol=1e-14)
+
+
+class Crowded(nn.Module):
+    """What it says of an example depends on those beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x - x.mean(0))
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(weight=WEIGHT)])
+def test_a_net_that_mixes_examples_takes_a_set_in_one_piece(loss):
+    net = Crowded()
+    problem = build(loss, CLASSES, net, metrics={"f1": f1})
+    found = problem.measure(problem.flatten(net)[None], ("loss", "f1"))
+    assert float(found["loss"]) == pytest.approx(float(loss(net(INPUTS), CLASSES).detach()), rel=1e-12)
+    assert float(found["f1"]) == pytest.approx(float(f1(net(INPUTS), CLASSES)))
+
+
+@pytest.mark.parametrize("name", ["cross-entropy, all at once", "tokens as a pair", "pairs of examples", "mse, summed"])
+def test_products_with_the_hessian_differentiate_the_gradient(name):
+    loss, targets, _ = CASES[name]
+    problem = build(loss, targets)
+    theta = thetas_of(problem)[1]
+    vectors = torch.randn(2, problem.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = problem.hessian_products(theta, vectors, None)
+    step = 1e-6
+    ahead, behind = (problem.gradient(theta + sign * step * vectors, None).gradients for sign in (1, -1))
+    assert torch.allclose(found, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["cross-entropy, all at once", "tokens as a pair", "mse", "mse, summed"])
+def test_what_examples_add_makes_the_value_of_all(name):
+    loss, targets, kind = CASES[name]
+    problem = build(loss, targets)
+    theta = thetas_of(problem)[1]
+    each, shares = problem.measure_each(theta), problem.shares(theta)
+    value = float(problem.measure(theta[None])["loss"])
+    assert float(each.mean()) == pytest.approx(value, rel=1e-12)
+    assert float(shares.sums.sum() / shares.weights.sum()) == pytest.approx(value, rel=1e-12)
+    if kind == "ratio":
+        assert bool((each[targets == -1] == 0).all())
+        some = torch.arange(20, 40)  # of other examples it is that of these
+        part = build(loss, targets[some], batch_size=None)
+        part._train, part._sets = part._train, {"": problem._train.take(some)}
+        here = float(part.measure(theta[None])["loss"])
+        assert float(shares.sums[some].sum() / shares.weights[some].sum()) == pytest.approx(here, rel=1e-9)
+
+
+def test_an_example_has_no_share_of_what_is_measured_whole(refused):
+    problem = build(nn.CrossEntropyLoss(), metrics={"f1": f1})
+    assert problem.adds("loss")
+    assert not problem.adds("f1")
+    with refused(Unsupported, "measured on all outputs together"):
+        problem.measure_each(problem.flatten(mlp()), "f1")
+
+
+def test_an_average_of_predictions_is_measured_as_one_model_is():
+    loss = nn.CrossEntropyLoss(weight=WEIGHT)
+    problem = build(loss, metrics={"f1": f1, "pair": f1_sums})
+    thetas = thetas_of(problem)
+    found = problem.measure_average(thetas, ("loss", "f1", "pair")).values
+    outputs = [functional_call(mlp(), problem.layout.views(theta), INPUTS).softmax(1) for theta in thetas]
+    output = torch.stack(outputs).mean(0).log()
+    assert found["loss"] == pytest.approx(float(loss(output, CLASSES)), rel=1e-12)
+    assert found["f1"] == pytest.approx(float(f1(output, CLASSES)))
+    assert found["pair"] == pytest.approx(float(f1(output, CLASSES)))
+
+
+@pytest.mark.parametrize("pair", [True, False])
+def test_a_training_step_may_return_sums(pair):
+    def step(net: nn.Module, inputs: Tensor, targets: Tensor) -> object:
+        total, weight = tokens(net(inputs), targets)
+        return (2 * total, weight) if pair else 2 * total / weight
+
+    problem = build(tokens, PARTLY, training_step=step, batch_size=None)
+    theta = thetas_of(problem)[1]
+    leaf = theta.clone().requires_grad_()
+    value = 2 * reference(tokens, PARTLY, problem, leaf)
+    losses, gradients = problem.gradient(theta[None], None)
+    assert float(losses) == pytest.approx(float(value.detach()), rel=1e-12)
+    assert torch.allclose(gradients[0], torch.autograd.grad(value, leaf)[0], rtol=1e-10, atol=1e-14)
+
+
+def test_a_part_looked_at_first_is_weighed_as_all_are(monkeypatch):
+    monkeypatch.setattr(module, "SCREENING_EXAMPLES", 13)
+    loss = nn.CrossEntropyLoss(ignore_index=-1)
+    problem = build(loss, PARTLY, metrics={"f1": f1})
+    part = problem.screening
+    theta = problem.flatten(mlp())
+    found = part.measure(theta[None], ("loss", "f1"))
+    examples = part.observed()
+    assert len(examples) == 13
+    output = mlp()(examples.leaves[0])
+    assert float(found["loss"]) == pytest.approx(float(loss(output, examples.targets).detach()), rel=1e-12)
+    assert float(found["f1"]) == pytest.approx(float(f1(output, examples.targets)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_sums_in_low_precision_do_not_overflow(dtype):
+    targets = torch.randint(3, (600, 400), generator=torch.Generator().manual_seed(0))
+    targets[:, :200] = -1
+    inputs = torch.linspace(-1, 1, 600).unsqueeze(1)
+    net = nn.Sequential(nn.Linear(1, 1200), nn.Unflatten(1, (3, 400)))
+    loss = nn.CrossEntropyLoss(ignore_index=-1)
+    problem = ModuleProblem(net, loss, (inputs, targets), dtype=dtype, engine="loop", batch_size=None, chunk=250)
+    theta = problem.flatten(net)
+    want = float(loss(net(inputs), targets).detach())
+    assert float(problem.measure(theta[None])["loss"]) == pytest.approx(want, rel=0.02)
+    found = problem.gradient(theta[None], None)
+    assert float(found.losses) == pytest.approx(want, rel=0.02)
+    assert bool(found.gradients.isfinite().all())
+
+
+# What is refused
+
+
+def test_a_set_in_which_nothing_counts_is_refused(refused):
+    with refused(InvalidData, r"^the train targets have no weight in loss_fn \(all 53 examples are ignored"):
+        build(nn.CrossEntropyLoss(ignore_index=-1), torch.full_like(CLASSES, -1))
+    with refused(InvalidData, "the holdout targets have no weight"):
+        build(tokens, PARTLY, holdout=(INPUTS, torch.full_like(CLASSES, -1)))
+    with refused(InvalidData, "no weight"):
+        build(nn.CrossEntropyLoss(weight=torch.zeros(3, dtype=torch.float64)))
+
+
+def test_a_weight_that_depends_on_theta_is_refused(refused):
+    with refused(InvalidSetting, "a weight that carries a gradient: the weight must not depend on theta"):
+        build(lambda output, target: (output.square().sum(), output.sum() * 0 + len(target)), DENSE)
+    with refused(InvalidSetting, "a weight that depends on the outputs"):
+        build(lambda output, target: (output.square().sum(), output.detach().abs().sum()), DENSE)
+
+
+def test_means_in_place_of_sums_are_refused(refused):
+    with refused(InvalidSetting, r"^loss_fn returned \(sum, weight\) whose sum over 53 .* return sums over"):
+        build(lambda output, target: (functional.mse_loss(output, target), torch.tensor(len(target))), DENSE)
+    with refused(InvalidSetting, r"^f1 returned \(sum, weight\) whose weight over 53 examples is 1, but 2 over two"):
+        build(nn.MSELoss(), DENSE, metrics={"f1": lambda output, target: (output.sum(), 1.0)})
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"),
+    [
+        ((torch.ones(2), 1), r"\(\(2,\) float32, a int\)"),
+        ((1.0, 2.0), r"\(a float, a float\)"),
+        ((torch.tensor(1.0), torch.tensor(1.0), 3), "a tuple"),
+        (torch.tensor(1j), r"\(\) complex64"),
+    ],
+)
+def test_what_is_neither_a_scalar_nor_a_pair_is_refused(refused, returned, what):
+    with refused(InvalidSetting, rf"^loss_fn returned {what}: it must return one floating .* or \(sum, weight\)"):
+        build(lambda output, target: returned)
+
+
+def test_outputs_that_do_not_fit_are_refused_in_words(refused, monkeypatch):
+    problem = build(nn.CrossEntropyLoss(), metrics={"f1": f1})
+    theta = problem.flatten(mlp())[None]
+    for engine in ("loop", "vmap", "stack"):
+        monkeypatch.setattr(means, "most_bytes", lambda device: 10**6)
+        problem.use_engine(engine)
+        monkeypatch.setattr(means, "most_bytes", lambda device: 1000)
+        assert float(problem.measure(theta)["loss"]) > 0
+        with refused(InvalidSetting, r"on all 53 outputs at once, which do not fit .*: return \(sum, weight\)"):
+            problem.measure(theta, ("f1",))
+
+
+def test_a_gradient_over_all_that_does_not_fit_is_refused_in_words(refused):
+    def greedy(output: Tensor, target: Tensor) -> Tensor:
+        if output.requires_grad and len(output) > 20:
+            raise MemoryError
+        return pairs(output, target)
+
+    problem = build(greedy, DENSE, batch_size=10)
+    theta = problem.flatten(mlp())[None]
+    with refused(InvalidSetting, "one pass over all 53 does not fit into memory: return .* or pass a batch_size="):
+        problem.gradient(theta, None)
+
+
+@pytest.mark.parametrize("altered", [hooked(), with_own_forward(), Weighted(), lambda o, t: functional.mse_loss(o, t)])
+def test_only_losses_as_torch_wrote_them_are_recognised(altered):
+    assert recognised(altered) is None
+    assert recognised(partial(functional.mse_loss, INPUTS)) is None
+    assert recognised(partial(functional.mse_loss, target=INPUTS)) is None
+    assert type(recognised(partial(partial(functional.huber_loss, delta=2.0), reduction="sum"))) is nn.HuberLoss
+
+
+# Certificates
+
+
+def test_a_weighted_loss_is_certified_above_its_own_value():
+    problem = build(nn.CrossEntropyLoss(weight=WEIGHT, ignore_index=-1), PARTLY, chunk=5)
+    beads = thetas_of(problem)[:2]
+    string = WeightString(problem, beads)
+    certificate = certify(problem, string, tol=1e-2)
+    dense = problem.measure(torch.stack([torch.lerp(*beads, t) for t in torch.linspace(0, 1, 41)]))["loss"]
+    assert float(dense.max()) <= certificate.upper_bound <= 1.05 * float(dense.max())
+
+
+def test_a_pair_of_sums_is_no_quantity_that_certificates_know(refused):
+    problem = build(tokens, PARTLY)
+    with refused(Unsupported, r"'loss' is computed as \(sum, weight\), for which certificates have no rule"):
+        problem.traceable("loss")

@@ -141,7 +141,7 @@ def _of_piece(
         return value
 
     part = products(loss, theta, vectors)
-    return part, 1.0 if computation.kind == "sum" else float(weights[0]) / examples
+    return part, 1.0 if computation.kind in ("sum", "whole") else float(weights[0]) / examples
 
 
 def threads_of(choice: EngineChoice, products: int, examples: int) -> AbstractContextManager[None]:

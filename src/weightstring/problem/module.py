@@ -53,12 +53,15 @@ class ModuleProblem:
 
     Args:
         net: any module; one dtype for all its trainable parameters.
-        loss_fn: ``loss_fn(output, targets)``, the mean over examples.
+        loss_fn: ``loss_fn(output, targets)``: a mean over examples, or (sum, weight), whose totals' ratio is the
+            value of a set; the weight must not depend on θ. torch's own losses with ``weight`` or ``ignore_index``
+            are understood as they are. Anything else is measured on all outputs of a set at once, as far as memory
+            goes, and its full-batch gradient takes one pass over all.
         train: (inputs, targets), a Dataset, or a DataLoader; inputs are a tensor, a tuple
             (``net(*x)``) or a dict (``net(**x)``). Read into memory once, in a fixed order.
         evaluate: the set on which the loss is measured; None: the training set.
         holdout: a set that is only ever reported.
-        metrics: further means over examples, ``fn(output, targets)``, by name.
+        metrics: further quantities, ``fn(output, targets)``, by name: of the same kinds; numbers will do.
         device: where to compute; None: where net is.
         dtype: in what to compute; None: net's own.
         batch_size: examples in a minibatch; None: the whole training set.
@@ -70,9 +73,9 @@ class ModuleProblem:
         engine: how several models are computed: ``"loop"``, ``"vmap"``, ``"stack"`` or ``"compiled"``;
             ``"auto"`` tries all but the last, ``"fastest"`` that one too, which may take a minute.
         initialise: draws a random model in place; None: each module's own ``reset_parameters``.
-        training_step: ``training_step(net, inputs, targets)`` returns the mean loss of a minibatch, in place
-            of ``loss_fn(net(inputs), targets)``: for augmentation, autocast or further terms of the loss. It
-            may draw from torch's generators; the level of a descent is measured on ``loss_fn`` all the same.
+        training_step: ``training_step(net, inputs, targets)`` returns the mean loss of a minibatch, or (sum,
+            weight), in place of ``loss_fn(net(inputs), targets)``: for augmentation, autocast or further terms of
+            the loss. It may draw from torch's generators; the level of a descent is measured on ``loss_fn`` all the same.
         train_curves: measure the training set along a finished string too; False where that many passes over it
             would take longer than the search.
 
@@ -87,6 +90,16 @@ class ModuleProblem:
     >>> problem = ModuleProblem(net, nn.functional.mse_loss, (inputs, targets))
     >>> problem.measure(torch.tensor([[0.0, 0.5, 0.0]]))["loss"].tolist()
     [0.0]
+
+    A loss over the numbers that are there (targets below 0 are padding), as a ratio of two sums:
+
+    >>> def masked(output, targets):
+    ...     there = targets >= 0
+    ...     return ((output - targets).square() * there).sum(), there.sum()
+    >>> padded = torch.tensor([[1.0, -1.0], [2.0, 3.0], [-1.0, -1.0]])
+    >>> problem = ModuleProblem(nn.Linear(2, 2), masked, (torch.ones(3, 2), padded), chunk=2)
+    >>> problem.measure(torch.zeros(1, 6))["loss"].tolist()  # (1 + 4 + 9) / 3
+    [4.666666666666667]
     """
 
     def __init__(
