@@ -75,7 +75,8 @@ class ModuleProblem:
         initialise: draws a random model in place; None: each module's own ``reset_parameters``.
         training_step: ``training_step(net, inputs, targets)`` returns the mean loss of a minibatch, or (sum,
             weight), in place of ``loss_fn(net(inputs), targets)``: for augmentation, autocast or further terms of
-            the loss. It may draw from torch's generators; the level of a descent is measured on ``loss_fn`` all the same.
+            the loss. It may draw from torch's generators; the level of a descent is measured on ``loss_fn`` all
+            the same.
         train_curves: measure the training set along a finished string too; False where that many passes over it
             would take longer than the search.
 
