@@ -35,11 +35,13 @@ class Probe(NamedTuple):
 
     Args:
         computation: what is computed.
-        examples: a few.
+        train: a few training examples, on which running statistics are estimated.
+        examples: a few of those on which the loss is measured.
         criteria: the loss and the metrics.
     """
 
     computation: Computation
+    train: Examples
     examples: Examples
     criteria: Sequence[Mean]
 
@@ -53,7 +55,7 @@ class Probe(NamedTuple):
 
     def _measure(self, computation: Computation, saved: Saved) -> Tensor:
         with torch.no_grad():
-            return computation.measure(saved.theta, self.examples, [(self.examples, self.criteria)])
+            return computation.measure(saved.theta, self.train, [(self.examples, self.criteria)])
 
 
 def check_constants(saved: Saved, probe: Probe, estimated: frozenset[str], running: frozenset[str]) -> None:

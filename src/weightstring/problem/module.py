@@ -272,7 +272,8 @@ class ModuleProblem:
     def _probe(self) -> Probe:
         examples = self._sets[""]
         rows = sorted_by_target(examples, PROBE)
-        return Probe(self._computation, examples.take(rows), list(self._means.values()))
+        train = self._train.take(slice(PROBE))
+        return Probe(self._computation, train, examples.take(rows), list(self._means.values()))
 
     def as_saved(
         self, source: nn.Module | Mapping[str, object], quantities: Sequence[str] = ("loss",)
