@@ -20,6 +20,7 @@ from weightstring.refining import certified, kept, require_certifiable
 from weightstring.result import Result
 from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
 from weightstring.store import RunDirectory
+from weightstring.store.records import AsSaved
 from weightstring.store.records import Task as TaskRecord
 from weightstring.symmetry.spec import Symmetry
 
@@ -48,6 +49,7 @@ def connect(
     disprove: bool = True,
     align: bool | str = False,
     symmetry: Symmetry | None = None,
+    as_saved: AsSaved = (None, None),
 ) -> Result:
     """Search for a path from ``a`` to ``b`` on which the loss does not exceed ``threshold``.
 
@@ -78,6 +80,8 @@ def connect(
             ``result.plain``. A run in ``store`` that has been aligned is not aligned again. A threshold that the
             copy's loss exceeds by rounding is raised to it.
         symmetry: which units may move; found from the module unless given.
+        as_saved: the ends' losses with the running statistics saved with them (``problem.as_saved(net)["loss"]``), for
+            the result and the page to say how far re-estimating those moves the ends. They decide nothing.
 
     Returns:
         The outcome, the string and the search's history; ``Disconnected(proof)`` where a proof bounds every path from
@@ -106,12 +110,12 @@ def connect(
     settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove)
     if certify:
         require_certifiable(problem, bind)
-    pairs = [Pair(a, b, threshold, directory)]
+    pairs = [Pair(a, b, threshold, directory, as_saved=as_saved)]
     if align:
         second = aligned_end(problem, a, b, threshold, bind, seed, directory, symmetry)
-        pairs = [Pair(a, second.theta, second.threshold, directory, alignment=second.record)]
+        pairs = [Pair(a, second.theta, second.threshold, directory, alignment=second.record, as_saved=as_saved)]
         if align == "both":
-            pairs.append(Pair(a, b, threshold, directory and directory.plain, "without alignment: "))
+            pairs.append(Pair(a, b, threshold, directory and directory.plain, "without alignment: ", as_saved=as_saved))
     result, *others = connect_all(problem, pairs, settings, progress)
     result = replace(result, plain=others[0]) if others else result
     if not certify or not result.connected or (result.certificate and result.certificate.holds):

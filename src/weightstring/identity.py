@@ -17,7 +17,7 @@ from weightstring.protocol import LossProblem, Recipe
 from weightstring.search import Bead, StopRule, Strategy
 from weightstring.search.strategies import plain
 from weightstring.store import Manifest, RunDirectory, digest
-from weightstring.store.records import FORMAT, Parameter
+from weightstring.store.records import FORMAT, AsSaved, Parameter
 from weightstring.store.records import Task as TaskRecord
 
 _IDENTITY = {
@@ -42,6 +42,7 @@ def manifest_of(
     recipe: Recipe,
     width: int,
     task: TaskRecord | None,
+    as_saved: AsSaved = (None, None),
 ) -> Manifest:
     """What is written down before a run's first round."""
     module = problem if isinstance(problem, ModuleProblem) else None
@@ -57,6 +58,7 @@ def manifest_of(
         problem=problem.fingerprint(),
         ends=(digest(ends[0].theta), digest(ends[1].theta)),
         end_losses=(ends[0].value, ends[1].value),
+        as_saved=as_saved,
         threshold=threshold,
         bind=bind,
         seed=seed,

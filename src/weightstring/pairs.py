@@ -48,7 +48,7 @@ from weightstring.search import (
 )
 from weightstring.search.chain import beads_of
 from weightstring.store import InMemory, Manifest, RunDirectory
-from weightstring.store.records import AlignmentRecord
+from weightstring.store.records import AlignmentRecord, AsSaved
 from weightstring.store.records import Task as TaskRecord
 from weightstring.theory.disconnection import prove
 
@@ -69,7 +69,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair: its ends, its threshold where one was given, its run directory where it has one; how it was aligned."""
+    """One pair: its ends, its threshold and run directory where it has them; how it was aligned, and saved."""
 
     a: Theta
     b: Theta
@@ -77,6 +77,7 @@ class Pair:
     directory: RunDirectory | None
     name: str = ""
     alignment: AlignmentRecord | None = None
+    as_saved: AsSaved = (None, None)
 
     def found(self, problem: LossProblem) -> Manifest | None:
         """The manifest of the run that is there already."""
@@ -137,6 +138,7 @@ def connect_all(
                 recipe,
                 width,
                 settings.task,
+                pair.as_saved,
             )
             its_ends, result = _begin(pair, found[i], manifest, ends[i], problem, locks)
             one = _Begun(pair.directory, its_ends, levels[i])
@@ -163,7 +165,11 @@ def connect_all(
         for (i, one), search in zip(begun.items(), searches, strict=True):
             results[i] = _concluded(one, search, bound, show)
         return [
-            replace(results[i], alignment=pair.alignment) if pair.alignment else results[i]
+            replace(
+                results[i],
+                alignment=pair.alignment or results[i].alignment,
+                as_saved=pair.as_saved if pair.directory is None else results[i].as_saved,
+            )
             for i, pair in enumerate(pairs)
         ]
 

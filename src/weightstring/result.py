@@ -13,7 +13,10 @@ from weightstring.path import BARRIERS, Connected, Disconnected, Maximum, Outcom
 from weightstring.problem.digest import tensor_digest
 from weightstring.protocol import LossProblem
 from weightstring.store import ResultRecord, RoundRecord, RunDirectory
-from weightstring.store.records import AlignmentRecord, CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
+from weightstring.store.records import AlignmentRecord, AsSaved, CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
+
+SAME = 1e-5
+"""Relative change of a loss that is no news."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Result:
         certificate: the proof of a bound over the whole string; None where none was asked for.
         alignment: how the second model was aligned before the search; None where it was not.
         plain: the same search between the models as they were given, where it was made for comparison.
+        as_saved: the ends' losses with the running statistics saved with them, where they are known.
 
     A maximum here is *sampled*: only ``certificate`` proves that the loss is no higher between the samples.
     """
@@ -50,6 +54,7 @@ class Result:
     certificate: Certificate | None = None
     alignment: AlignmentRecord | None = None
     plain: Result | None = None
+    as_saved: AsSaved = (None, None)
 
     @property
     def connected(self) -> bool:
@@ -104,6 +109,24 @@ class Result:
             f"threshold {self.threshold:.6g} on the {self.bound}, its largest sample {self.largest:.6g}; "
             f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}{proved}"
         )
+
+
+def re_estimated(as_saved: AsSaved, ends: tuple[float | None, float | None]) -> str | None:
+    """By how much estimating running statistics anew moves the ends' losses, in words; None where it does not.
+
+    >>> re_estimated((0.513, None), (0.353, 0.2))
+    'first end 0.513 as saved, 0.353 with its statistics re-estimated'
+    """
+    moved = [
+        f"{which} end {saved:.6g} as saved, {_number(loss)} with its statistics re-estimated"
+        for which, saved, loss in zip(("first", "last"), as_saved, ends, strict=True)
+        if saved is not None and (loss is None or not math.isclose(saved, loss, rel_tol=SAME))
+    ]
+    return "; ".join(moved) or None
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.6g}"
 
 
 def to_record(result: Result) -> ResultRecord:
@@ -196,6 +219,7 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, pro
     if problem is not None:
         beads = beads.to(problem.device)
     found = from_record(record, WeightString(problem, beads, curve_from_record(record.string.curve)))
+    found = replace(found, as_saved=directory.manifest().as_saved)
     alignment = directory.alignment()
     if alignment is not None:
         plain = from_run(directory.plain, problem, proof=False) if directory.plain.finished else None

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, finite_or_none
 from weightstring.cli.main import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
 from weightstring.cli.opening import named, pointing, problem_of
 from weightstring.cli.output import describe_unfinished, print_result
@@ -107,6 +107,7 @@ def connect(options: Namespace) -> int:
             task=task,
             certify=options.certify,
             align="both" if options.align == "both" else options.align is not None,
+            as_saved=(as_saved(problem, options.a), as_saved(problem, options.b)),
         )
         return _conclude(result, out, options.json, certified=options.certify)
 
@@ -240,6 +241,13 @@ def end_of(problem: ModuleProblem, path: str) -> Theta:
         return problem.flatten(state)
     except InvalidCheckpoint as refusal:
         raise InvalidCheckpoint(f"{path}: {refusal}") from None
+
+
+def as_saved(problem: ModuleProblem, path: str) -> float | None:
+    """The loss of a checkpoint with its own running statistics; None where none are re-estimated, or it is random."""
+    if not problem.statistics_names or path.startswith("random:"):
+        return None
+    return finite_or_none(problem.as_saved(read_checkpoint(path))["loss"])
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from rich.table import Table
 from weightstring.cli.alignment import compared, remarks
 from weightstring.path import BARRIERS, Connected, Disconnected, Unresolved
 from weightstring.path.outcome import ADVICE
-from weightstring.result import Result
+from weightstring.result import Result, re_estimated
 from weightstring.store import RunDirectory
 
 
@@ -55,6 +55,9 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         held = "" if certificate.holds is None else "held" if certificate.holds else "NOT reached"
         said = f"{certificate.quantity} at most {certificate.upper_bound:.6g} on the whole string{level}{held}"
         facts.insert(2, ("certified", f"{said}; {certificate.intervals} intervals, {certificate.seconds:.1f} s"))
+    first, last = result.ends
+    if (moved := re_estimated(result.as_saved, (first["loss"], last["loss"]))) is not None:
+        facts.insert(1, ("loss of the ends", moved))
     if result.length_before is not None:
         before = result.length_before / string.distance if string.distance else 1.0
         facts.insert(4, ("before shortening", f"{before:.4f} ({result.length_before:.4g} / {string.distance:.4g})"))

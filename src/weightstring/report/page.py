@@ -15,6 +15,7 @@ from weightstring.report.figures import metrics
 from weightstring.report.html import figure_data, templates
 from weightstring.report.recorded import Recorded, figures_of
 from weightstring.report.theme import theme
+from weightstring.result import re_estimated
 
 BARRIERS = {
     "max": "the largest sampled loss itself",
@@ -58,6 +59,7 @@ def render(run: Recorded) -> str:
         groups=group_rows(alignment) if alignment is not None else [],
         correlation=overall(alignment) if alignment is not None else None,
         held=run.held,
+        moved=re_estimated(manifest.as_saved, (result.ends[0].get("loss"), result.ends[1].get("loss"))),
         few=FEW,
         most=MOST,
         plotly=Markup(get_plotlyjs()),

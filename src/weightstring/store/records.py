@@ -7,7 +7,7 @@ pass for a run. JSON has no infinity: a loss that is not finite is stored as nul
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -51,6 +51,10 @@ class AnyManifest(msgspec.Struct, frozen=True):
     versions: dict[str, str]
 
 
+AsSaved: TypeAlias = tuple[float | None, float | None]
+"""The losses of two ends with the running statistics saved with them; None where nothing was re-estimated."""
+
+
 class Manifest(Record, frozen=True, kw_only=True):
     """Everything that determines a run's result, written once, before its first round."""
 
@@ -63,6 +67,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     """SHA-256 of the two ends' bytes."""
     end_losses: tuple[float, float]
     """The bound quantity at the two ends."""
+    as_saved: AsSaved = (None, None)
+    """It decides nothing."""
     threshold: float
     bind: str
     seed: int
