@@ -288,6 +288,8 @@ def _conclude(result: Result, out: Path, as_json: bool, certified: bool = False)
 def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
     if as_json:
         whole = {"run": str(directory.path), **msgspec.to_builtins(directory.result())}
+        if any(loss is not None for loss in result.as_saved):
+            whole["as_saved"] = result.as_saved
         if result.alignment is not None:
             whole["alignment"] = msgspec.to_builtins(result.alignment)
         if result.plain is not None:
