@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,11 @@ from dataclasses import dataclass, field
 import jaxtyping
 import pytest
 import torch
+from beartype._check.code import codemain
 from torch import Tensor
+
+# Which item of a list is checked is drawn at random: not from the generator whose draws are under test.
+codemain.getrandbits = random.Random(0).getrandbits
 
 # An int is a float to Python's type checkers (PEP 484), and so it is here.
 jaxtyping.install_import_hook("weightstring", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

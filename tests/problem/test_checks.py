@@ -127,5 +127,5 @@ def test_a_loss_that_is_no_scalar_is_refused():
 def test_a_module_that_cannot_be_trained_is_refused():
     with pytest.raises(InvalidModel, match=r"^the training loss does not depend on any trainable parameter: "):
         build(Detached())
-    with pytest.raises(InvalidModel, match=r"cannot be trained on a minibatch of 128 examples: no training here$"):
+    with pytest.raises(InvalidModel, match=r"cannot be trained on a minibatch of \d+ examples: no training here$"):
         build(OnlyEvaluating())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -140,13 +140,12 @@ def test_without_rows_the_draws_are_those_of_the_gradient():
     theta = problem.initial(2)
     slopes = []
 
-    def watch(loss: Callable[[Tensor], Tensor], theta: Tensor, vectors: Tensor) -> Tensor:
-        leaf = theta.detach().requires_grad_()
-        slopes.append(torch.autograd.grad(loss(leaf), leaf)[0])
+    def watch(value: Tensor, leaves: Sequence[Tensor], vectors: Tensor) -> Tensor:
+        slopes.append(torch.cat([slope.reshape(-1) for slope in torch.autograd.grad(value, leaves)]))
         return torch.zeros_like(vectors)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hessian, "products", watch)
+        patch.setattr(hessian, "products_by", watch)
         problem.hessian_products(theta, draw(3, 1, problem.size), None)
     sizes = [4, 5, 4, 5, 5]
     mean = sum(size / COUNT * slope for size, slope in zip(sizes, slopes, strict=True))
@@ -205,7 +204,7 @@ def test_too_large_a_piece_is_refused_in_one_line(refused, monkeypatch):
         raise torch.OutOfMemoryError("no memory")
 
     problem = build(tanh)
-    monkeypatch.setattr(hessian, "products", too_large)
+    monkeypatch.setattr(hessian, "products_by", too_large)
     with refused(InvalidSetting, "does not fit into memory"):
         problem.hessian_products(problem.initial(0), problem.initial(0)[None], None)
 

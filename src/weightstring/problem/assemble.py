@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers as modes
+from weightstring.problem.copying import copied
 from weightstring.problem.data import Inputs
-from weightstring.problem.flat import Layout, duplicate, named_tensors
+from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Computation, Functional, first_line
+from weightstring.problem.live import Live, announces
 from weightstring.problem.means import Given, Mean, Number
 from weightstring.problem.spectral import is_spectral
 
@@ -45,14 +47,24 @@ def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | N
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise InvalidSetting(f"dtype={dtype!r}: pass a real floating dtype such as torch.float32")
     place = _usable(next(net.parameters()).device if device is None else device)
-    try:
-        copied = duplicate(net)
-    except Exception as error:
-        raise InvalidModel(
-            f"net cannot be copied ({first_line(error)}): its attributes must not hold results of autograd"
-        ) from error
-    copied = copied.to(place)
-    return copied if dtype in (None, own) else copied.to(dtype)
+    own_net = copied(net)
+    if announces(own_net):
+        own_net.train()  # what was merged into the weights for evaluation is taken out again
+    own_net = own_net.to(place)
+    return own_net if dtype in (None, own) else _cast(own_net, dtype)
+
+
+def _cast(net: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Real tensors in another precision, complex ones in the like, of which ``Module.to`` drops imaginary parts."""
+    complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
+
+    def cast(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(complex_dtype)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    own: nn.Module = net._apply(cast)  # type: ignore[no-untyped-call]
+    return own
 
 
 def _usable(device: torch.device | str) -> torch.device:
@@ -71,7 +83,8 @@ def adopt_loss(loss_fn: Given, net: nn.Module) -> Given:
     if not isinstance(loss_fn, nn.Module):
         return loss_fn
     layout = Layout.of(net)
-    return copy.deepcopy(loss_fn).to(next(net.parameters()).device, layout.dtype).eval()
+    own = copy.deepcopy(loss_fn).to(next(net.parameters()).device).eval()
+    return _cast(own, layout.dtype)
 
 
 TrainingStep = Callable[[nn.Module, Inputs, Tensor], Tensor | tuple[Number, Number]]
@@ -89,20 +102,20 @@ class Stepping(nn.Module):
     def __init__(self, net: nn.Module, step: TrainingStep) -> None:
         super().__init__()
         self.net = net
-        self._step = step
+        self.step = step
 
     def forward(self, inputs: Inputs, targets: Tensor) -> Tensor | tuple[Number, Number]:
         """The loss of a minibatch."""
-        return self._step(self.net, inputs, targets)
+        return self.step(self.net, inputs, targets)
 
 
 def assemble(
     net: nn.Module, loss_fn: Given, buffers: modes.Buffers, chunk: int, step: TrainingStep | None = None
 ) -> Computation:
-    """The pure functions of a module.
+    """The functions of θ that a module is.
 
     Args:
-        net: a module that nothing else changes.
+        net: never changed; its trainable parameters are copied, its other tensors shared.
         loss_fn: the loss; what kind of mean it is, is found out later.
         buffers: the mode of running statistics.
         chunk: the most examples in one forward pass.
@@ -115,13 +128,16 @@ def assemble(
     layout = Layout.of(net)
     names = modes.statistics_names(net)
     constants = {name: tensor for name, tensor in named_tensors(net).items() if name not in layout.names}
+    # What changes with its mode may write to its constants, which then need copies.
+    shared = [] if announces(net) else constants.values()
+    net = copied(net, {id(tensor): tensor for tensor in shared})
     # Running statistics too: a subclass of BatchNorm may update them whatever it is told.
     written = frozenset(name for name, _ in net.named_buffers(remove_duplicate=False))
     recalibrated = buffers == "recalibrate"
     return Computation(
-        evaluating=Functional(modes.evaluating(net), layout, constants),
-        training=_training(modes.training(net, buffers), layout, constants, written, step),
-        calibrating=Functional(modes.calibrating(net), layout, constants) if recalibrated else None,
+        evaluating=Live(Functional(modes.evaluating(net), layout, constants)),
+        training=Live(_training(modes.training(net, buffers), layout, constants, written, step)),
+        calibrating=Live(Functional(modes.calibrating(net), layout, constants)) if recalibrated else None,
         statistics={name: constants[name] for name in constants if name in names},
         structure=modes.evaluating(net) if is_spectral(net) else None,
         loss_fn=Mean(loss_fn),

@@ -8,7 +8,6 @@ constants, the same for every model. Spectral norm's vectors are computed from Î
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Literal
 
@@ -17,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
+from weightstring.problem.copying import copied
 from weightstring.problem.flat import named_tensors
 from weightstring.problem.spectral import hold_still
 
@@ -66,7 +66,7 @@ def resolve(buffers: str | None, net: nn.Module) -> Buffers:
 
 def share(net: nn.Module) -> nn.Module:
     """A copy of the modules that shares their parameters and buffers, ties included."""
-    shared = copy.deepcopy(net, {id(tensor): tensor for tensor in named_tensors(net).values()})
+    shared = copied(net, {id(tensor): tensor for tensor in named_tensors(net).values()})
     hold_still(shared)
     for module in tracking(shared):
         if type(module) is nn.SyncBatchNorm:  # across processes other models may be computed at the time

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidCheckpoint
-from weightstring.problem.flat import Layout, duplicate, identical, named_tensors
+from weightstring.problem.copying import copied
+from weightstring.problem.flat import Layout, identical, named_tensors
 from weightstring.problem.loading import Loaded, Reading, load, state_of
 
 
@@ -76,7 +77,7 @@ class Template:
         """
         with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            net = duplicate(self.net)
+            net = copied(self.net)
             for name, place in named_tensors(net).items():
                 if name in tensors:
                     place.copy_(tensors[name])

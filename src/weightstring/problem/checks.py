@@ -15,12 +15,12 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
 from weightstring.problem.additive import PROBE, Study, look, study
 from weightstring.problem.data import Examples, form
-from weightstring.problem.engines.base import Workload, draws_at_random
-from weightstring.problem.engines.loop import Loop
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
-from weightstring.problem.means import Given, Mean, number
+from weightstring.problem.live import with_fresh_inputs
+from weightstring.problem.means import Given, Mean
+from weightstring.problem.purity import Subject, check_pure, writes_inputs
 from weightstring.protocol import Recipe
 
 STEP_EXAMPLES = 8
@@ -37,15 +37,14 @@ class Findings(NamedTuple):
         elements: numbers that one example has on its way in or out, whichever are more.
         activations: numbers that one example has in the widest output of any submodule.
         study: what each criterion is, over a whole set.
-        step: what the user's own training step returns; None: there is none.
-        draws: whether training draws at random.
+        computation: which knows what its loss is, whether training draws at random, and whether net needs inputs of its
+            own.
     """
 
     elements: int
     activations: int
     study: Study
-    step: Mean | None
-    draws: bool
+    computation: Computation
 
 
 def check_metrics(metrics: Mapping[str, Given]) -> None:
@@ -105,31 +104,33 @@ def check_batches(batch_size: int | None, chunk: int, train_size: int) -> None:
             )
 
 
-def check_all(
-    computation: Computation,
-    theta: Theta,
-    data: Mapping[str, Examples],
-    metrics: Mapping[str, Given],
-    batch_size: int | None,
-) -> Findings:
+def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[str, Given]) -> Findings:
     """Every check that runs the module.
+
+    Args:
+        subject: what is tried.
+        data: the sets by name.
+        metrics: by name.
 
     Raises:
         InvalidData, InvalidModel, InvalidSetting, NotDeterministic: see each check below.
     """
-    train = data["train"]
+    train, theta = data["train"], subject.theta
     elements = 1
     for name, examples in data.items():
         if examples.keys != train.keys or len(examples.leaves) != len(train.leaves):
             raise InvalidData(f"{name} inputs {examples.form()} differ in form from the train inputs {train.form()}")
-        output = check_forward(computation, theta, name, examples, metrics)
+        probe = examples.take(probe_rows(examples))
+        output = check_forward(subject.computation, theta, name, probe, metrics)
+        if writes_inputs(probe, examples.take(probe_rows(examples))):
+            subject = replace(subject, computation=with_fresh_inputs(subject.computation))
         elements = max(elements, output, sum(leaf[0].numel() for leaf in examples.leaves))
-    check_deterministic(computation, theta, data.get("evaluate", train), metrics)
-    found = check_means(computation, theta, data, metrics)
-    step = check_step(computation, theta, train, found.means["loss"])
-    computation = replace(computation, loss_fn=found.means["loss"], step=step)
-    draws = check_training(computation, theta, train, batch_size or len(train))
-    return Findings(elements, widest_activation(computation, theta, train), found, step, draws)
+    first = check_deterministic(subject)
+    found = check_means(subject.computation, theta, data, metrics)
+    step = check_step(subject.computation, theta, train, found.means["loss"])
+    computation = replace(subject.computation, loss_fn=found.means["loss"], step=step)
+    computation = check_pure(replace(subject, computation=computation), first)
+    return Findings(elements, widest_activation(computation, theta, train), found, computation)
 
 
 def check_quantities(quantities: Sequence[str], known: Sequence[str]) -> None:
@@ -156,7 +157,7 @@ def check_rows(rows: Tensor, models: int) -> None:
 
 
 def check_forward(
-    computation: Computation, theta: Theta, name: str, data: Examples, metrics: Mapping[str, Given]
+    computation: Computation, theta: Theta, name: str, probe: Examples, metrics: Mapping[str, Given]
 ) -> int:
     """Run the module, the loss and the metrics on a few examples; return the output's numbers per example.
 
@@ -164,14 +165,13 @@ def check_forward(
         computation: what will be computed.
         theta: net's own.
         name: of the data set.
-        data: the set; of integers, the examples with the smallest and largest are among those tried.
+        probe: some of its examples.
         metrics: by name.
 
     Raises:
         InvalidData: the module cannot take the inputs, or the loss cannot take the targets.
         InvalidSetting: the loss or a metric is not a scalar.
     """
-    probe = data.take(_probe_rows(data))
     with torch.no_grad():
         try:
             output = computation.evaluating(theta, probe)
@@ -205,25 +205,15 @@ def widest_activation(computation: Computation, theta: Theta, data: Examples) ->
     return widest
 
 
-def check_deterministic(computation: Computation, theta: Theta, data: Examples, metrics: Mapping[str, Given]) -> None:
-    """Evaluate the same examples twice.
+def check_deterministic(subject: Subject) -> Tensor:
+    """Evaluate the probe twice; returns what :meth:`Subject.values` finds.
 
     Raises:
         NotDeterministic: the results differ, or the module changed one of its buffers.
     """
-    probe = data.take(_probe_rows(data))
-    criteria = [computation.loss_fn.given, *metrics.values()]
-    constants = computation.evaluating.constants
+    constants = subject.computation.evaluating.constants
     before = {name: tensor.clone() for name, tensor in constants.items()}
-
-    def evaluate() -> Tensor:
-        with torch.no_grad():
-            output = computation.evaluating(theta, probe)
-            found = [criterion(output, probe.targets) for criterion in criteria]
-            numbers = [own if isinstance(own, tuple | list) else (own,) for own in found]
-            return torch.stack([number(own, theta) for each in numbers for own in each])
-
-    first, second = evaluate(), evaluate()
+    first, second = subject.values(subject.theta), subject.values(subject.theta)
     for name, tensor in before.items():
         if not identical(tensor, constants[name]):
             raise NotDeterministic(
@@ -231,11 +221,11 @@ def check_deterministic(computation: Computation, theta: Theta, data: Examples, 
                 f"update it only if self.training"
             )
     if identical(first, second):
-        return
-    with seeded(0, theta.device):
-        first = evaluate()
-    with seeded(0, theta.device):
-        second = evaluate()
+        return first
+    with seeded(0, subject.theta.device):
+        first = subject.values(subject.theta)
+    with seeded(0, subject.theta.device):
+        second = subject.values(subject.theta)
     cause = "net keeps a state from call to call: reset it in forward"
     if identical(first, second):
         cause = (
@@ -311,30 +301,6 @@ def check_step(computation: Computation, theta: Theta, train: Examples, loss: Me
     return replace(computation.step, kind="mean" if loss.kind == "mean" else "whole")
 
 
-def check_training(computation: Computation, theta: Theta, train: Examples, batch_size: int) -> bool:
-    """Take one gradient; returns whether that draws at random.
-
-    Raises:
-        InvalidModel: the module cannot be trained on a minibatch.
-        NotDeterministic: the user's own training step gives another gradient from the same seed.
-    """
-    rows = torch.arange(min(batch_size, len(train)), device=theta.device)
-    loop = Loop(Workload(computation, train, elements=1))
-    try:
-        if computation.own_step and not torch.equal(*(loop.gradient(theta[None], rows[None])[1] for _ in range(2))):
-            raise NotDeterministic(
-                "training_step gives two gradients for one minibatch and seed: draw from torch's generators only, and "
-                "keep no state between calls"
-            )
-        return draws_at_random(loop.losses, theta, train, rows)
-    except WeightstringError:
-        raise
-    except Exception as error:
-        raise InvalidModel(
-            f"net evaluates but cannot be trained on a minibatch of {len(rows)} examples: {first_line(error)}"
-        ) from error
-
-
 def _criterion(label: str, criterion: Given, output: object, targets: Tensor, name: str) -> object:
     try:
         with warnings.catch_warnings():
@@ -355,7 +321,8 @@ def _criterion(label: str, criterion: Given, output: object, targets: Tensor, na
         ) from error
 
 
-def _probe_rows(data: Examples) -> Tensor:
+def probe_rows(data: Examples) -> Tensor:
+    """The examples on which a set is tried: the first, and those with the smallest and the largest integers."""
     rows = [torch.arange(min(PROBE, len(data)), device=data.targets.device)]
     for tensor in (*data.leaves, data.targets):
         if tensor.dtype in (torch.int32, torch.int64) and tensor.numel():

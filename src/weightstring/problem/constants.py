@@ -18,8 +18,9 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidCheckpoint
 from weightstring.problem.buffers import evaluating
 from weightstring.problem.checkpoint import Saved
+from weightstring.problem.copying import copied
 from weightstring.problem.data import Examples, form
-from weightstring.problem.flat import Layout, duplicate, identical, named_tensors
+from weightstring.problem.flat import Layout, identical, named_tensors
 from weightstring.problem.functional import Computation, Functional
 from weightstring.problem.means import Mean
 
@@ -127,7 +128,7 @@ def _loss_of(origin: nn.Module, probe: Probe, theta: Theta) -> float:
     """The loss of a user's own module with its own numbers, in evaluation mode; it is left as it was."""
     held = named_tensors(origin)
     before = {name: tensor.detach().clone() for name, tensor in held.items()}
-    net = evaluating(duplicate(origin).to(theta.device))
+    net = evaluating(copied(origin).to(theta.device))
     for parameter in net.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     layout = Layout.of(net)

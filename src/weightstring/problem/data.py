@@ -61,6 +61,14 @@ class Examples:
         """The examples in the given rows; a slice gives views."""
         return Examples(tuple(leaf[rows] for leaf in self.leaves), self.targets[rows], self.keys)
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> Examples:
+        """The same examples elsewhere, floating tensors as ``dtype``; what is there already is not copied."""
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+
+        return Examples(tuple(move(leaf) for leaf in self.leaves), move(self.targets), self.keys)
+
     def chunks(self, size: int) -> Iterator[Examples]:
         """Consecutive parts of at most ``size`` examples, as equal as can be, in order.
 
@@ -116,12 +124,12 @@ def read(source: object, name: str, dtype: torch.dtype, device: torch.device) ->
     # A DataLoader draws a seed for its workers from the global generator, which a reader must not move. One fork for
     # both passes: the second must not meet the draws of the first again.
     with torch.random.fork_rng(devices=[]):
-        parts = [_convert(part, dtype, device) for part in _parts(batches, name)]
+        parts = [part.to(device, dtype) for part in _parts(batches, name)]
         if not parts or not sum(len(part) for part in parts):
             raise InvalidData(f"{name} has no examples: pass at least one (inputs, targets) example")
         whole = _join(parts, name)
         _check_finite(whole, name)
-        again = (_convert(part, dtype, device) for part in _parts(batches, name))
+        again = (part.to(device, dtype) for part in _parts(batches, name))
         if not all(_same(one, other) for one, other in zip_longest(parts, again)):
             raise InvalidData(
                 f"{name} changes from one pass to the next: remove random augmentation from the dataset, "
@@ -230,13 +238,6 @@ def _split(batch: object, name: str) -> Examples:
         found = " and ".join(map(str, sorted(set(lengths))))
         raise InvalidData(f"{name}: {found} inputs but {len(targets)} targets: every example needs one of each")
     return Examples(leaves, targets, keys)
-
-
-def _convert(part: Examples, dtype: torch.dtype, device: torch.device) -> Examples:
-    def move(tensor: Tensor) -> Tensor:
-        return tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype)
-
-    return Examples(tuple(move(leaf) for leaf in part.leaves), move(part.targets), part.keys)
 
 
 def _join(parts: list[Examples], name: str) -> Examples:

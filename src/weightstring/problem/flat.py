@@ -7,7 +7,6 @@ on named views of θ, never on copies.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -140,17 +139,6 @@ def named_tensors(net: nn.Module) -> dict[str, Tensor]:
         **dict(net.named_parameters(remove_duplicate=False)),
         **dict(net.named_buffers(remove_duplicate=False)),
     }
-
-
-def duplicate(net: nn.Module) -> nn.Module:
-    """A deep copy; results of autograd, as the old ``weight_norm`` leaves behind, without their history."""
-    results = [
-        value
-        for module in net.modules()
-        for value in vars(module).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    ]
-    return copy.deepcopy(net, {id(tensor): tensor.detach().clone() for tensor in results})
 
 
 def slot_names(net: nn.Module) -> frozenset[str]:

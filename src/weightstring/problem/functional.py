@@ -1,13 +1,15 @@
-"""The loss as pure functions of one θ, which either engine maps over many.
+"""The loss of one θ: the module as a pure function of it, and what is computed from that.
 
-Nothing here is stored or changed between two calls: parameters are views of θ, buffers that a
-training pass may write to are copies.
+Nothing is stored or changed between two calls of a :class:`Functional`: parameters are views of θ, buffers that
+a training pass may write to are copies. That is what ``vmap`` can map over many models. One model at a time is
+computed by a module that holds it (:class:`weightstring.problem.live.Live`), as a user's own code would.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -23,15 +25,46 @@ from weightstring.problem.means import Kind, Mean, Tally, Wanted, Weighed
 from weightstring.problem.spectral import singular_vectors
 
 
+@runtime_checkable
+class OfTheta(Protocol):
+    """A module as a function of θ, its inputs and, where they are given, its running statistics."""
+
+    @property
+    def functional(self) -> Functional:
+        """The same as a pure function."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, in the mode wanted."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where its trainable parameters lie in θ."""
+
+    @property
+    def constants(self) -> Mapping[str, Tensor]:
+        """Its other tensors by name."""
+
+    def __call__(
+        self,
+        theta: Theta,
+        examples: Examples,
+        statistics: Mapping[str, Tensor] | None = None,
+        with_targets: bool = False,
+    ) -> object:
+        """The module's output at θ; a module ``with_targets`` is called with inputs and targets, one argument each."""
+
+
 @dataclass(frozen=True, eq=False)
 class Functional:
-    """A module as a function of θ, its inputs and, where they are given, its running statistics.
+    """A module as a pure function, by ``torch.func.functional_call``.
 
     Args:
         module: in the mode wanted (evaluation, training, …).
         layout: of its trainable parameters.
         constants: its other tensors by name: frozen parameters and buffers.
         volatile: the constants that a pass may write to; every call gets its own copy of these.
+        fresh: whether every call gets its own copy of the inputs, for a module that writes to them.
 
     >>> net = nn.Linear(2, 1)
     >>> Functional(net, Layout.of(net), {})(torch.tensor([1.0, 2.0, 3.0]), Examples((torch.ones(1, 2),), torch.ones(1)))
@@ -42,6 +75,7 @@ class Functional:
     layout: Layout
     constants: Mapping[str, Tensor]
     volatile: frozenset[str] = frozenset()
+    fresh: bool = False
     slots: tuple[tuple[str, ...], ...] = field(init=False)
     """The names under which each entry of the layout is handed to the module."""
 
@@ -54,6 +88,11 @@ class Functional:
         missing = present - set(constants) - {name for names in slots for name in names}
         if missing:
             raise InvalidModel(f"no value for {sorted(missing)}: parameters and buffers must not change after building")
+
+    @property
+    def functional(self) -> Functional:
+        """The function itself."""
+        return self
 
     def __call__(
         self,
@@ -71,13 +110,25 @@ class Functional:
                 tensors[name] = value
         for names, piece in zip(self.slots, self.layout.pieces(theta), strict=True):
             tensors |= dict.fromkeys(names, piece)
-        inputs = examples.inputs
-        args: tuple[object, ...] = (inputs, examples.targets) if with_targets else examples.leaves
-        kwargs: Mapping[str, Tensor] = {}
-        if isinstance(inputs, Mapping) and not with_targets:
-            args, kwargs = (), inputs
+        args, kwargs = arguments(examples, with_targets, self.fresh)
         # Every tied name is given and that none is missing was checked once, so that torch need not search each time.
-        return functional_call(self.module, tensors, args, dict(kwargs), tie_weights=False, strict=False)
+        return functional_call(self.module, tensors, args, kwargs, tie_weights=False, strict=False)
+
+
+def arguments(examples: Examples, with_targets: bool, fresh: bool) -> tuple[tuple[object, ...], dict[str, Tensor]]:
+    """What a module is called with, by position and by name.
+
+    Args:
+        examples: the inputs and targets.
+        with_targets: inputs and targets are one argument each, as a training step takes them.
+        fresh: hand out copies, which the module may write to.
+    """
+    if fresh:
+        examples = Examples(tuple(leaf.clone() for leaf in examples.leaves), examples.targets, examples.keys)
+    inputs = examples.inputs
+    if with_targets:
+        return (inputs, examples.targets), {}
+    return ((), dict(inputs)) if isinstance(inputs, Mapping) else (examples.leaves, {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +148,9 @@ class Computation:
         step: what is made of the loss that the user's own training step returns; None: there is no such step.
     """
 
-    evaluating: Functional
-    training: Functional
-    calibrating: Functional | None
+    evaluating: OfTheta
+    training: OfTheta
+    calibrating: OfTheta | None
     statistics: Mapping[str, Tensor]
     structure: nn.Module | None
     loss_fn: Mean
@@ -132,9 +183,9 @@ class Computation:
     def holding(self, constants: Mapping[str, Tensor]) -> Computation:
         """The same with other frozen parameters and buffers, by name."""
 
-        def held(functional: Functional) -> Functional:
-            taken = {name: constants.get(name, own) for name, own in functional.constants.items()}
-            return replace(functional, constants=taken)
+        def held(function: OfTheta) -> OfTheta:
+            taken = {name: constants.get(name, own) for name, own in function.constants.items()}
+            return replace(function.functional, constants=taken)
 
         calibrating = None if self.calibrating is None else held(self.calibrating)
         return replace(self, evaluating=held(self.evaluating), calibrating=calibrating)

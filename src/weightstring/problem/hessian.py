@@ -5,7 +5,7 @@ The Hessian itself, P × P, is never formed: H v = ∇(∇L · v) costs about th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 import torch
@@ -22,6 +22,8 @@ from weightstring.problem.engines.base import seeded_by
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.engines.threads import BACKWARD, threads_for
 from weightstring.problem.functional import Computation
+from weightstring.problem.graphs import nodes_of
+from weightstring.problem.live import Live, pure
 
 MARKED = once_differentiable(lambda ctx: None).__code__
 """The code of what ``once_differentiable`` makes of a function, whichever."""
@@ -47,16 +49,24 @@ def products(loss: Callable[[Theta], Tensor], theta: Theta, vectors: Thetas) -> 
     """
     leaf = theta.detach().requires_grad_()
     with torch.enable_grad():
-        value = loss(leaf)
-        (slope,) = torch.autograd.grad(value, leaf, create_graph=True)
+        return products_by(loss(leaf), (leaf,), vectors)
+
+
+def products_by(value: Tensor, leaves: Sequence[Tensor], vectors: Thetas) -> Thetas:
+    """The products with the Hessian of a value by its leaves, whose numbers one after the other are θ (P,)."""
+    slope = _joined(torch.autograd.grad(value, leaves, create_graph=True, materialize_grads=True))
     if not len(vectors):
         return torch.zeros_like(vectors)
     _check_twice(value, slope)
     if not slope.requires_grad:  # linear in θ
         return torch.zeros_like(vectors)
     # One graph for all vectors; where the slope does not depend on θ after all, its derivative is 0, not None.
-    rows = [torch.autograd.grad(slope, leaf, v, retain_graph=True, materialize_grads=True)[0] for v in vectors]
-    return torch.stack(rows)
+    rows = [torch.autograd.grad(slope, leaves, v, retain_graph=True, materialize_grads=True) for v in vectors]
+    return torch.stack([_joined(row) for row in rows])
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat([part.reshape(-1) for part in parts])
 
 
 def _check_twice(value: Tensor, slope: Tensor) -> None:
@@ -69,21 +79,9 @@ def _check_twice(value: Tensor, slope: Tensor) -> None:
     Raises:
         RuntimeError: it does.
     """
-    failing = any(node.name() == "torch::autograd::Error" for node in _nodes(slope))
-    if failing or any(_is_marked(node) for node in _nodes(value)):
+    failing = any(node.name() == "torch::autograd::Error" for node in nodes_of(slope))
+    if failing or any(_is_marked(node) for node in nodes_of(value)):
         raise RuntimeError("an operation of the loss is differentiable only once (once_differentiable)")
-
-
-def _nodes(tensor: Tensor) -> Iterator[Node]:
-    """What autograd knows of how a tensor was computed."""
-    seen: set[Node] = set()
-    ahead = [tensor.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            ahead += [before for before, _ in node.next_functions]
-            yield node
 
 
 def _is_marked(node: Node) -> bool:
@@ -133,15 +131,18 @@ def _of_piece(
     computation: Computation, piece: Examples, theta: Theta, vectors: Thetas, examples: int
 ) -> tuple[Thetas, float]:
     """Products with the Hessian of a part's loss, and its weight for each of so many examples."""
-    weights: list[Tensor] = []
-
-    def loss(leaf: Theta) -> Tensor:
-        value, weight = computation.weighed_loss(leaf, None, piece)
-        weights.append(weight)
-        return value
-
-    part = products(loss, theta, vectors)
-    return part, 1.0 if computation.kind in ("sum", "whole") else float(weights[0]) / examples
+    if computation.structure is None:
+        training = computation.training
+        assert isinstance(training, Live)
+        with torch.enable_grad():
+            value, weight = computation.weighed_loss(theta, None, piece)
+            part = products_by(value, training.parameters, vectors)
+    else:  # singular vectors are functions of θ that have derivatives of their own
+        leaf = theta.detach().requires_grad_()
+        with torch.enable_grad():
+            value, weight = pure(computation).weighed_loss(leaf, None, piece)
+            part = products_by(value, (leaf,), vectors)
+    return part, 1.0 if computation.kind in ("sum", "whole") else float(weight) / examples
 
 
 def threads_of(choice: EngineChoice, products: int, examples: int) -> AbstractContextManager[None]:

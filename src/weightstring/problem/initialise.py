@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import copy
+import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import numpy
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from weightstring.errors import InvalidModel
+from weightstring.problem.copying import copied
+from weightstring.problem.digest import tensor_bytes
 
 CPU = torch.device("cpu")
 
@@ -20,17 +24,17 @@ _generators = threading.RLock()
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from generators that start at ``seed``, then put them back as they were.
+    """Draw from generators that start at ``seed``, torch's, Python's and NumPy's, then put them back as they were.
 
     >>> with seeded(3, torch.device("cpu")):
-    ...     first = torch.rand(2)
+    ...     first = torch.rand(2), random.random()
     >>> with seeded(3, torch.device("cpu")):
-    ...     print(torch.equal(first, torch.rand(2)))
-    True
+    ...     print(torch.equal(first[0], torch.rand(2)), first[1] == random.random())
+    True True
     """
     # Only the generators in use: torch.manual_seed would reset those of every other GPU as well.
     cuda = device.type == "cuda"
-    with _generators, torch.random.fork_rng(devices=[device] if cuda else []):
+    with _generators, torch.random.fork_rng(devices=[device] if cuda else []), _python_and_numpy(seed):
         torch.default_generator.manual_seed(seed)
         if cuda:
             with torch.cuda.device(device):
@@ -38,16 +42,33 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def generator_states(device: torch.device) -> list[Tensor]:
-    """The states of the generators that a computation on ``device`` may draw from.
+@contextmanager
+def _python_and_numpy(seed: int) -> Iterator[None]:
+    kept, kept_numpy = random.getstate(), numpy.random.get_state()
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(kept)
+        numpy.random.set_state(kept_numpy)
+
+
+def generator_states(device: torch.device) -> tuple[object, ...]:
+    """The states of the generators that a computation on ``device`` may draw from, which can be compared.
 
     >>> before = generator_states(CPU)
     >>> with seeded(3, CPU):
-    ...     print(torch.equal(generator_states(CPU)[0], before[0]))
+    ...     print(generator_states(CPU)[0] == before[0])
     False
     """
     states = [torch.default_generator.get_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    state = numpy.random.get_state(legacy=True)
+    assert isinstance(state, tuple)
+    _, key, *rest = state
+    return (*map(tensor_bytes, states), random.getstate(), numpy.asarray(key).tobytes(), *rest)
 
 
 def random_copy(net: nn.Module, seed: int, initialise: Callable[[nn.Module], None] | None = None) -> nn.Module:
@@ -66,15 +87,56 @@ def random_copy(net: nn.Module, seed: int, initialise: Callable[[nn.Module], Non
     >>> torch.equal(random_copy(net, 1).weight, random_copy(net, 1).weight)
     True
     """
-    drawn = copy.deepcopy(net).to(CPU)
+    drawn = copied(net).to(CPU)
     if initialise is None:
         _check_resets(drawn)
+    scramble(drawn)
     with seeded(seed, CPU):
         if initialise is None:
             drawn.apply(_reset)
         else:
             initialise(drawn)
     return drawn
+
+
+def check_draws(net: nn.Module, seed: int, initialise: Callable[[nn.Module], None] | None = None) -> None:
+    """Refuse an initialisation by which two seeds give the same numbers, unless those follow a plain pattern.
+
+    Args:
+        net: never changed.
+        seed: one of the two; the other is the next.
+        initialise: see :func:`random_copy`.
+
+    Raises:
+        InvalidModel: a trainable parameter is not drawn, or drawn from a seed of its own.
+    """
+    one, other = (dict(random_copy(net, own, initialise).named_parameters()) for own in (seed, seed + 1))
+    for name, parameter in one.items():
+        if parameter.requires_grad and torch.equal(parameter, other[name]) and not _patterned(parameter.detach()):
+            who = "initialise" if initialise is not None else "reset_parameters"
+            raise InvalidModel(
+                f"parameter {name!r} is the same for seeds {seed} and {seed + 1}: {who} leaves it as it was or draws "
+                f"it from a seed of its own; pass initialise=, a function that draws the whole net in place from "
+                f"torch's, Python's or NumPy's global generators"
+            )
+
+
+def scramble(net: nn.Module) -> None:
+    """Overwrite the trainable parameters, the same for every seed, so that what is not drawn anew keeps nothing."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+
+
+def _patterned(parameter: Tensor) -> bool:
+    """Whether numbers follow a plain pattern: few different ones (zeros, ones, identities) or all in order."""
+    flat = parameter.reshape(-1).double()
+    if len(torch.unique(flat)) <= max(4, int(len(flat) ** 0.5)):
+        return True
+    steps = parameter.double().diff(dim=-1) if parameter.ndim else flat
+    return parameter.shape[-1:] >= (4,) and bool((steps >= 0).all() | (steps <= 0).all())
 
 
 def _resets(module: nn.Module) -> Callable[[], None] | None:
@@ -87,8 +149,18 @@ def _resets(module: nn.Module) -> Callable[[], None] | None:
 
 def _reset(module: nn.Module) -> None:
     reset = _resets(module)
-    if reset is not None:
+    if reset is None:
+        return
+    if not parametrize.is_parametrized(module):
         reset()
+        return
+    # The weight of a parametrized module is computed from others: what is drawn goes back to these.
+    with parametrize.cached():
+        reset()
+        drawn = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
+    for name, value in drawn.items():
+        with suppress(RuntimeError, NotImplementedError):  # a parametrization without an inverse
+            setattr(module, name, value)
 
 
 def _check_resets(net: nn.Module) -> None:

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidCheckpoint
+from weightstring.problem.copying import copied
 from weightstring.problem.data import form
-from weightstring.problem.flat import duplicate, identical, named_tensors
+from weightstring.problem.flat import identical, named_tensors
 from weightstring.problem.functional import first_line
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "model", "net", "network", "_forward_module")
@@ -169,9 +170,9 @@ def _tried(net: nn.Module, expected: Mapping[str, object], readings: list[Readin
 
 def _try(net: nn.Module, expected: Mapping[str, object], reading: Reading) -> _Try:
     # A copy for each: what torch has refused, it has loaded in part.
-    copied = duplicate(net)
-    misfit = _misfit(copied, _with_aliases(reading.state, expected), expected)
-    return _Try(reading, Loaded(copied, reading) if misfit is None else misfit)
+    own = copied(net)
+    misfit = _misfit(own, _with_aliases(reading.state, expected), expected)
+    return _Try(reading, Loaded(own, reading) if misfit is None else misfit)
 
 
 def _readings(source: object, expected: Mapping[str, object]) -> list[Reading]:

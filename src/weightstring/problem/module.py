@@ -28,11 +28,12 @@ from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.fingerprint import fingerprint_of
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
-from weightstring.problem.functional import Functional
+from weightstring.problem.functional import OfTheta
 from weightstring.problem.hessian import threads_of, training_products
-from weightstring.problem.initialise import random_copy
+from weightstring.problem.initialise import check_draws, random_copy
 from weightstring.problem.means import Criterion, Given, Mean
 from weightstring.problem.predictions import Averaged, averaging, measure_average
+from weightstring.problem.purity import Subject
 from weightstring.problem.spectral import is_spectral, vector_names
 from weightstring.protocol import Gradient, Recipe
 
@@ -133,6 +134,7 @@ class ModuleProblem:
         self._device = next(self._net.parameters()).device
         self._recipe = recipe
         self._initialise = initialise
+        self._draws_checked = False
 
         sources = {"train": train, "evaluate": evaluate, "holdout": holdout}
         self._data = {
@@ -153,20 +155,23 @@ class ModuleProblem:
         self._theta = self._layout.flatten(named_tensors(self._net))
         original = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
         self._template = Template(self._net, self._layout, original)
-        findings = checks.check_all(self._computation, self._theta, self._data, metrics, self._batch_size)
+        subject = Subject(
+            net,
+            self._net,
+            self._computation,
+            self._theta,
+            self._buffers,
+            self._train,
+            checks.probe_rows(self._train),
+            list(self._criteria.values()),
+        )
+        findings = checks.check_all(subject, self._data, metrics)
         self._means = findings.study.means
         # On a CPU, activations that leave its cache cost more than the passes that smaller blocks add.
         block = chunk if self._device.type == "cuda" else min(chunk, width(1, findings.activations, BLOCK_ELEMENTS))
         if findings.study.one_piece:
             block = chunk = max(map(len, self._data.values()))
-        self._computation = replace(
-            self._computation,
-            loss_fn=self._means["loss"],
-            step=findings.step,
-            draws=findings.draws,
-            block=block,
-            chunk=chunk,
-        )
+        self._computation = replace(findings.computation, block=block, chunk=chunk)
         self._workload = Workload(self._computation, self._train, findings.elements)
         self._chosen = Chosen(self._trial())
         self._arithmetic = Arithmetic(self._workload, self._chosen)
@@ -225,7 +230,7 @@ class ModuleProblem:
         return self._batch_size
 
     @property
-    def evaluating(self) -> Functional:
+    def evaluating(self) -> OfTheta:
         """The module in evaluation mode as a function of θ, inputs and running statistics."""
         return self._computation.evaluating
 
@@ -538,6 +543,9 @@ class ModuleProblem:
         Raises:
             InvalidModel: a module owns parameters but cannot draw them, and ``initialise`` was not given.
         """
+        if not self._draws_checked:
+            check_draws(self._net, seed, self._initialise)
+            self._draws_checked = True
         drawn = random_copy(self._net, seed, self._initialise)
         return self._layout.flatten(named_tensors(drawn)).to(self._device)
 

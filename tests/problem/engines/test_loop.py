@@ -10,7 +10,8 @@ from torch import nn
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.problem.engines import base, loop
+from weightstring.problem.engines import base, loop, vmapped
+from weightstring.problem.live import Live
 
 
 @pytest.mark.parametrize("engine", ["loop", "vmap", "stack", "compiled"])
@@ -33,9 +34,10 @@ def test_what_dropout_draws_for_a_model_depends_on_nothing_beside_it(problem_of,
 def test_only_what_draws_is_seeded_and_taken_one_by_one(monkeypatch, problem_of, dropping, norm_mlp, engine):
     problems = {build: problem_of(build(), 2, engine=engine) for build in (dropping, norm_mlp)}
     seeds, widths = [], []
-    slopes = base._slopes
+    slopes = base.slopes
     monkeypatch.setattr(loop, "seeded_by", lambda own: seeds.append(own) or nullcontext())
-    monkeypatch.setattr(base, "_slopes", lambda *args: widths.append(len(args[1])) or slopes(*args))
+    for module in (loop, vmapped):
+        monkeypatch.setattr(module, "slopes", lambda *args: widths.append(len(args[1])) or slopes(*args))
     counts = {}
     for build, problem in problems.items():
         seeds.clear(), widths.clear()
@@ -89,7 +91,7 @@ def test_a_single_model_that_does_not_fit_into_memory_is_refused(monkeypatch, re
     def full(*args: object, **kwargs: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 3.00 GiB")
 
-    monkeypatch.setattr("weightstring.problem.functional.functional_call", full)
+    monkeypatch.setattr(Live, "hold", full)
     message = r"^one model does not fit into memory beside what is there: pass a smaller chunk= or batch_size= to the"
     with refused(InvalidSetting, message):
         problem.gradient(theta, rows)

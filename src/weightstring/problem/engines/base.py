@@ -10,16 +10,16 @@ from hashlib import sha256
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.arrays import Rows, Theta, Thetas
+from weightstring.arrays import Rows, Thetas
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem.data import Examples
 from weightstring.problem.digest import tensor_bytes
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.functional import Computation
-from weightstring.problem.initialise import generator_states, seeded
+from weightstring.problem.initialise import seeded
 from weightstring.problem.means import REMEDY, Kind, Wanted, Weighed
 from weightstring.problem.memory import DoesNotFit, is_out_of_memory
 from weightstring.protocol import Gradient
@@ -32,6 +32,9 @@ SALT = b"weightstring training draws"
 
 Losses = Callable[[Thetas, Rows | None, Examples], Weighed]
 """Training losses (B,) of B models (B, P) on their rows (None: on all examples), differentiable, and weights (B,)."""
+
+Differentiate = Callable[[Thetas, Rows | None, Examples], tuple[Gradient, Tensor]]
+"""Losses and gradients of B models on their rows (None: on all examples) by one pass, and the losses' weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +77,12 @@ def engine_named(engine: str) -> EngineName:
 
 
 def slopes(
-    losses: Losses, thetas: Thetas, rows: Rows | None, train: Examples, chunk: int, kind: Kind = "mean"
+    differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: Examples, chunk: int, kind: Kind = "mean"
 ) -> Gradient:
     """Losses and gradients of models whose losses are computed together; without rows, chunk by chunk.
 
     Args:
-        losses: of the models.
+        differentiate: takes the gradients of one pass.
         thetas: the models.
         rows: of each; None: all.
         train: the training set.
@@ -91,13 +94,13 @@ def slopes(
         DoesNotFit: one pass over all does not fit into memory.
     """
     if rows is not None or len(train) <= chunk:
-        return _slopes(losses, thetas, rows, train)[0]
+        return differentiate(thetas, rows, train)[0]
     if kind == "whole":
-        return _at_once(losses, thetas, train)
+        return _at_once(differentiate, thetas, train)
     mean = Gradient(torch.zeros_like(thetas[:, 0]), torch.zeros_like(thetas))
     total = torch.zeros_like(mean.losses, dtype=torch.float64)
     for piece in train.chunks(chunk):
-        part, weights = _slopes(losses, thetas, None, piece)
+        part, weights = differentiate(thetas, None, piece)
         # Divided by the number of examples at once, so that half precision does not overflow.
         shares = torch.ones_like(total) if kind == "sum" else weights / len(train)
         total += shares
@@ -109,9 +112,9 @@ def slopes(
     return mean
 
 
-def _at_once(losses: Losses, thetas: Thetas, train: Examples) -> Gradient:
+def _at_once(differentiate: Differentiate, thetas: Thetas, train: Examples) -> Gradient:
     try:
-        return _slopes(losses, thetas, None, train)[0]
+        return differentiate(thetas, None, train)[0]
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -121,37 +124,38 @@ def _at_once(losses: Losses, thetas: Thetas, train: Examples) -> Gradient:
         ) from None
 
 
-def _slopes(losses: Losses, thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Tensor]:
-    leaf = thetas.detach().requires_grad_()
-    with torch.enable_grad(), without_fallback_warnings():
-        values, weights = losses(leaf, rows, examples)
-        if not values.requires_grad:
-            raise InvalidModel(
-                "the training loss does not depend on any trainable parameter: net or loss_fn leaves autograd "
-                "(.item(), .detach(), numpy, torch.no_grad); keep to tensor operations"
-            )
-        # Each loss depends on its own model only, so that the gradient of the sum holds the gradient of each.
-        (gradients,) = torch.autograd.grad(values.sum(), leaf)
-    # Autograd may hand back an expanded tensor, which cannot be written to.
-    return Gradient(values.detach().to(leaf.dtype), gradients.contiguous()), weights.detach().double()
+def by_autograd(losses: Losses) -> Differentiate:
+    """Differentiate losses that are computed from the models' matrix itself."""
+
+    def differentiate(thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Tensor]:
+        leaf = thetas.detach().requires_grad_()
+        with torch.enable_grad(), without_fallback_warnings():
+            values, weights = losses(leaf, rows, examples)
+            require_slope(values)
+            # Each loss depends on its own model only, so that the gradient of the sum holds the gradient of each.
+            (gradients,) = torch.autograd.grad(values.sum(), leaf)
+        # Autograd may hand back an expanded tensor, which cannot be written to.
+        return Gradient(values.detach().to(leaf.dtype), gradients.contiguous()), weights.detach().double()
+
+    return differentiate
+
+
+def require_slope(losses: Tensor) -> None:
+    """Refuse losses that have no gradient.
+
+    Raises:
+        InvalidModel: autograd does not know how they depend on θ.
+    """
+    if not losses.requires_grad:
+        raise InvalidModel(
+            "the training loss does not depend on any trainable parameter: net or loss_fn leaves autograd "
+            "(.item(), .detach(), numpy, torch.no_grad); keep to tensor operations"
+        )
 
 
 def seeded_by(arguments: Tensor) -> AbstractContextManager[None]:
     """Draw from a seed that depends on a tensor's numbers alone, then put the generators back."""
     return seeded(int.from_bytes(sha256(SALT + tensor_bytes(arguments)).digest()[:7]), arguments.device)
-
-
-def draws_at_random(losses: Losses, theta: Theta, train: Examples, rows: Int64[Tensor, " n"]) -> bool:
-    """Whether a gradient on these rows moves torch's generators, as dropout does.
-
-    Raises:
-        InvalidModel: the loss does not depend on θ.
-    """
-    with seeded(0, theta.device):
-        before = generator_states(theta.device)
-        _slopes(losses, theta[None], rows[None], train)
-        pairs = zip(before, generator_states(theta.device), strict=True)
-        return not all(torch.equal(one, other) for one, other in pairs)
 
 
 def gradient_in_parts(thetas: Thetas, at_once: int, compute: Callable[[slice], Gradient]) -> Gradient:

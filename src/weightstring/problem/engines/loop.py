@@ -11,9 +11,10 @@ from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas
 from weightstring.problem.data import Examples
-from weightstring.problem.engines.base import Workload, gradient_in_parts, seeded_by, slopes
+from weightstring.problem.engines.base import Workload, gradient_in_parts, require_slope, seeded_by, slopes
 from weightstring.problem.engines.parts import in_parts
-from weightstring.problem.means import Wanted, Weighed
+from weightstring.problem.live import Live
+from weightstring.problem.means import Wanted
 from weightstring.protocol import Gradient
 
 
@@ -44,11 +45,17 @@ class Loop:
     def _one(self, theta: Thetas, rows: Rows | None) -> Gradient:
         computation, train = self.work.computation, self.work.train
         with seeded_by(theta if rows is None else rows) if computation.draws else nullcontext():
-            return slopes(self.losses, theta, rows, train, computation.chunk, computation.kind)
+            return slopes(self._differentiate, theta, rows, train, computation.chunk, computation.kind)
 
-    def losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Weighed:
-        """The training loss (1,) of a single model, and its weight (1,)."""
-        # Its derivative is a view, that of thetas[0] a copy of θ.
-        theta = thetas.squeeze(0)
-        value, weight = self.work.computation.weighed_loss(theta, None if rows is None else rows[0], examples)
-        return Weighed(value[None], weight[None])
+    def _differentiate(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Tensor]:
+        """By ``backward``, as an optimizer's step would: reentrant checkpoints know no other way."""
+        training = self.work.computation.training
+        assert isinstance(training, Live)
+        training.forget()
+        with torch.enable_grad():
+            own = None if rows is None else rows[0]
+            loss, weight = self.work.computation.weighed_loss(thetas[0], own, examples)
+            require_slope(loss)
+            torch.autograd.backward(loss)
+        gradient = Gradient(loss.detach().to(thetas.dtype)[None], training.gradient()[None])
+        return gradient, weight.detach().double()[None]

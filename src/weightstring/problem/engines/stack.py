@@ -18,7 +18,7 @@ from torch.nn import functional
 from weightstring.arrays import Thetas
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout
-from weightstring.problem.functional import Functional
+from weightstring.problem.functional import OfTheta
 from weightstring.problem.known import altered
 
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
@@ -90,9 +90,10 @@ class Stack:
     layers: tuple[Layer, ...]
 
     @classmethod
-    def of(cls, functional: Functional, examples: Examples) -> Stack | None:
+    def of(cls, functional: OfTheta, examples: Examples) -> Stack | None:
         """The stack of a module; None where the module or its inputs are of another kind.
 
+        >>> from weightstring.problem.functional import Functional
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
         >>> stack = Stack.of(Functional(net, Layout.of(net), {}), Examples((torch.ones(5, 2, 2),), torch.ones(5)))
         >>> len(stack.layers), stack.widest
@@ -136,6 +137,7 @@ class Stack:
     def pieces(self, thetas: Thetas) -> list[Tensor]:
         """Parameters of B models, each (B, …) in its shape.
 
+        >>> from weightstring.problem.functional import Functional
         >>> net = nn.Linear(2, 1)
         >>> stack = Stack.of(Functional(net, Layout.of(net), {}), Examples((torch.ones(5, 2),), torch.ones(5)))
         >>> [tuple(piece.shape) for piece in stack.pieces(torch.zeros(7, 3))]
@@ -193,7 +195,7 @@ def _steps(module: nn.Module) -> Iterator[nn.Module]:
         yield from _steps(child)
 
 
-def _source(module: nn.Linear, name: str, kind: str, places: Mapping[str, int], functional: Functional) -> Source:
+def _source(module: nn.Linear, name: str, kind: str, places: Mapping[str, int], functional: OfTheta) -> Source:
     if getattr(module, kind) is None:
         return None
     full = f"{name}.{kind}".lstrip(".")

@@ -12,7 +12,13 @@ from torch.func import vmap
 
 from weightstring.arrays import Rows, Thetas
 from weightstring.problem.data import Examples
-from weightstring.problem.engines.base import Workload, gradient_in_parts, slopes, without_fallback_warnings
+from weightstring.problem.engines.base import (
+    Workload,
+    by_autograd,
+    gradient_in_parts,
+    slopes,
+    without_fallback_warnings,
+)
 from weightstring.problem.engines.criteria import amounts, together
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
@@ -71,7 +77,7 @@ class Stacked:
 
         def compute(part: slice) -> Gradient:
             own = None if rows is None else rows[part]
-            return slopes(self._losses, thetas[part], own, train, computation.chunk, computation.kind)
+            return slopes(by_autograd(self._losses), thetas[part], own, train, computation.chunk, computation.kind)
 
         return gradient_in_parts(thetas, width(examples, self.stack.widest, CACHED_ELEMENTS), compute)
 

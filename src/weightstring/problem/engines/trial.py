@@ -74,6 +74,21 @@ class EngineChoice:
     flops: float = 0.0
 
 
+def tolerance_of(dtype: torch.dtype) -> float:
+    """The largest relative difference between two ways to compute that rounding explains.
+
+    >>> tolerance_of(torch.float64), tolerance_of(torch.float32)
+    (1e-09, 0.0001)
+    """
+    return TOLERANCE.get(dtype, HALF_TOLERANCE)
+
+
+def near(theta: Theta, count: int, share: float = 0.1) -> Thetas:
+    """Models (count, P) near one, always the same: plus noise of a share of its size."""
+    noise = torch.randn(count, len(theta), generator=torch.Generator().manual_seed(0)).to(theta)
+    return theta + share * theta.square().mean().sqrt() * noise
+
+
 def build(name: EngineName, work: Workload) -> Engine:
     """An engine for a workload.
 
@@ -223,7 +238,7 @@ class Trial:
     @property
     def tolerance(self) -> float:
         """Largest relative difference that counts as agreement."""
-        return TOLERANCE.get(self.theta.dtype, HALF_TOLERANCE)
+        return tolerance_of(self.theta.dtype)
 
     def agreement(self, name: EngineName) -> float:
         """Largest relative difference of losses and gradients between an engine and the loop."""
@@ -246,9 +261,8 @@ class Trial:
         return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values[:, :1].cpu()
 
     def _models(self, count: int) -> tuple[Thetas, Rows]:
+        thetas = near(self.theta, count)
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(count, len(self.theta), generator=generator).to(self.theta)
-        thetas = self.theta + 0.1 * self.theta.square().mean().sqrt() * noise
         size = min(self.batch_size, len(self.work.train))
         rows = torch.stack([torch.randperm(len(self.work.train), generator=generator)[:size] for _ in thetas])
         return thetas, rows.to(self.theta.device)

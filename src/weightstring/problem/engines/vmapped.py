@@ -13,9 +13,16 @@ from torch.func import vmap
 
 from weightstring.arrays import Rows, Thetas
 from weightstring.problem.data import Examples
-from weightstring.problem.engines.base import Workload, gradient_in_parts, slopes, without_fallback_warnings
+from weightstring.problem.engines.base import (
+    Workload,
+    by_autograd,
+    gradient_in_parts,
+    slopes,
+    without_fallback_warnings,
+)
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
+from weightstring.problem.live import pure
 from weightstring.problem.means import Mean, Wanted, Weighed
 from weightstring.protocol import Gradient
 
@@ -33,7 +40,7 @@ class Vmap:
         model must not lie over a threshold in one batch and under it in another.
         """
         computation = self.work.computation
-        one = vmap(partial(computation.measure, train=self.work.train, wanted=wanted))
+        one = vmap(partial(pure(computation).measure, train=self.work.train, wanted=wanted))
         calibrating = min(len(self.work.train), computation.chunk) if computation.calibrating is not None else 1
         largest = max(_kept(examples, means, computation.block) for examples, means in wanted)
         at_once = width(max(largest, calibrating), self.work.elements)
@@ -50,12 +57,12 @@ class Vmap:
 
         def compute(part: slice) -> Gradient:
             own = None if rows is None else rows[part]
-            return slopes(self._losses, thetas[part], own, train, computation.chunk, computation.kind)
+            return slopes(by_autograd(self._losses), thetas[part], own, train, computation.chunk, computation.kind)
 
         return gradient_in_parts(thetas, width(examples, self.work.elements), compute)
 
     def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Weighed:
-        one = partial(self.work.computation.weighed_loss, examples=examples)
+        one = partial(pure(self.work.computation).weighed_loss, examples=examples)
         return Weighed(*vmap(one, (0, None if rows is None else 0))(thetas, rows))
 
 

@@ -1,0 +1,107 @@
+"""A copy of a module of which nothing refers back to the original.
+
+``copy.deepcopy`` takes functions as they are: a hook or a replaced ``forward`` that was written as a closure over the
+module would go on reading and writing the original.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from weightstring.errors import InvalidModel
+
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+
+
+def copied(net: nn.Module, sharing: Mapping[int, Tensor] | None = None) -> nn.Module:
+    """A copy of a module, hooks included; results of autograd without their history.
+
+    Args:
+        net: never changed.
+        sharing: tensors that the copy shares with it, by ``id``.
+
+    Raises:
+        InvalidModel: an attribute cannot be copied.
+
+    >>> net = nn.Linear(1, 1)
+    >>> handle = net.register_forward_hook(lambda module, inputs, output: output * net.bias)
+    >>> own = copied(net)
+    >>> own.bias is net.bias, own._forward_hooks[handle.id].__closure__[0].cell_contents is own
+    (False, True)
+    """
+    memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in _results(net)}
+    memo |= sharing or {}
+    try:
+        own: nn.Module = copy.deepcopy(net, memo)
+    except Exception as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise InvalidModel(
+            f"net cannot be copied ({lines[0]}): its attributes must not hold locks, open files or "
+            f"lists of results of autograd"
+        ) from error
+    twins = {id(one): other for one, other in zip(net.modules(), own.modules(), strict=True)}
+    for module in own.modules():
+        for holder, name, function in _functions(module):
+            holder[name] = _rebound(function, twins)
+    _copy_gradient_hooks(net, own)
+    return own
+
+
+def _results(net: nn.Module) -> Iterator[Tensor]:
+    """Results of autograd among a module's attributes, as the old ``weight_norm`` leaves them behind."""
+    for module in net.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, Tensor) and not value.is_leaf)
+
+
+def _functions(module: nn.Module) -> Iterator[tuple[MutableMapping[Any, Any], object, Callable[..., object]]]:
+    """Plain functions that a module holds as hooks or attributes, and where."""
+    for holder in (vars(module), *(vars(module).get(hooks, {}) for hooks in HOOKS)):
+        for name, value in list(holder.items()):
+            if isinstance(value, types.FunctionType):
+                yield holder, name, value
+
+
+def _rebound(function: Callable[..., object], twins: Mapping[int, nn.Module]) -> Callable[..., object]:
+    """The function, closed over the copies of the modules that it is closed over."""
+    assert isinstance(function, types.FunctionType)
+    cells = function.__closure__ or ()
+    held = [twins.get(id(content)) for content in map(_content, cells)]
+    if not any(twin is not None for twin in held):
+        return function
+    closure = tuple(cell if twin is None else types.CellType(twin) for cell, twin in zip(cells, held, strict=True))
+    own = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, closure)
+    own.__kwdefaults__ = function.__kwdefaults__
+    own.__dict__.update(function.__dict__)
+    return own
+
+
+def _content(cell: types.CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that has no value yet
+        return None
+
+
+def _copy_gradient_hooks(net: nn.Module, own: nn.Module) -> None:
+    """Hooks of parameters, such as masks on their gradients, which copies of tensors leave behind."""
+    names = dict(own.named_parameters())
+    for name, parameter in net.named_parameters():
+        target = names[name]
+        if target is parameter:
+            continue
+        for hook in (parameter._backward_hooks or {}).values():
+            target.register_hook(hook)  # type: ignore[no-untyped-call]

@@ -1,0 +1,160 @@
+"""A module that holds one θ at a time, as after ``load_state_dict``: plain PyTorch, which runs whatever PyTorch runs.
+
+A pure function of θ (``functional_call``) lends the module its tensors for the time of the forward pass. What looks at
+the module later or elsewhere sees others: activation checkpointing recomputes in the backward pass, with whatever
+weights are then there; caches and merged adapters are made when the mode changes; lists and closures hold the
+parameters themselves. Here θ is written into the module's parameters and stays until the next one comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from weightstring.arrays import Theta
+from weightstring.problem.data import Examples
+from weightstring.problem.flat import Layout, clone_tied, named_tensors
+from weightstring.problem.functional import Computation, Functional, OfTheta, arguments
+
+
+def announces(net: nn.Module) -> bool:
+    """Whether a module does something of its own when its mode changes (``train`` or ``eval`` are overridden).
+
+    >>> announces(nn.Linear(2, 2))
+    False
+    """
+    return any(
+        "train" in vars(module)
+        or "eval" in vars(module)
+        or (type(module).train, type(module).eval) != (nn.Module.train, nn.Module.eval)
+        for module in net.modules()
+    )
+
+
+class Live:
+    """A module as a function of θ that keeps the θ it was called with.
+
+    Args:
+        functional: the module, which from now on belongs to this object, and what is known of its tensors.
+
+    >>> net = nn.Linear(2, 1)
+    >>> live = Live(Functional(net, Layout.of(net), {}))
+    >>> live(torch.tensor([1.0, 2.0, 3.0]), Examples((torch.ones(1, 2),), torch.ones(1))).tolist(), net.bias.tolist()
+    ([[6.0]], [3.0])
+    """
+
+    def __init__(self, functional: Functional) -> None:
+        self.functional = functional
+        tensors = named_tensors(functional.module)
+        self.parameters = tuple(tensors[entry.name] for entry in functional.layout.entries)
+        """The module's own, in the order of the layout."""
+        self._tensors = {name: tensors[name] for name in functional.constants}
+        self._changing = set(functional.volatile & functional.constants.keys())
+        self._announces = announces(functional.module)
+        self._modes = [(module, module.training) for module in functional.module.modules()]
+
+    def __reduce__(self) -> tuple[type[Live], tuple[Functional]]:
+        return Live, (self.functional,)
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, which holds the θ of the latest call."""
+        return self.functional.module
+
+    @property
+    def layout(self) -> Layout:
+        """Where its trainable parameters lie in θ."""
+        return self.functional.layout
+
+    @property
+    def constants(self) -> Mapping[str, Tensor]:
+        """Its other tensors by name."""
+        return self.functional.constants
+
+    def __call__(
+        self,
+        theta: Theta,
+        examples: Examples,
+        statistics: Mapping[str, Tensor] | None = None,
+        with_targets: bool = False,
+    ) -> object:
+        """The module's output at θ; a module ``with_targets`` is called with inputs and targets, one argument each."""
+        self.hold(theta, statistics or {})
+        args, kwargs = arguments(examples, with_targets, self.functional.fresh)
+        return self.module(*args, **kwargs)
+
+    def hold(self, theta: Theta, statistics: Mapping[str, Tensor]) -> None:
+        """Write θ and its running statistics into the module."""
+        if self._announces:
+            self._leave_mode()
+        with torch.no_grad():
+            torch._foreach_copy_(list(self.parameters), list(self.layout.pieces(theta)))
+        self._changing |= statistics.keys() & self.constants.keys()
+        written = clone_tied({name: self.constants[name] for name in self.functional.volatile & self.constants.keys()})
+        for name in self._changing:
+            _bind(self.module, name, statistics.get(name, written.get(name, self.constants[name])))
+        if self._announces:
+            self._enter_mode()
+
+    def gradient(self) -> Theta:
+        """The gradient (P,) that a backward pass has left, which is taken away."""
+        found = [dense_gradient(parameter) for parameter in self.parameters]
+        self.forget()
+        return torch.cat(found)
+
+    def forget(self) -> None:
+        """Drop what earlier backward passes left."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _leave_mode(self) -> None:
+        """The other mode, in which what was merged or kept for the θ before is undone, and every constant as it was."""
+        self.module.train(not self._modes[0][1])
+        with torch.no_grad():
+            for name, tensor in self._tensors.items():
+                tensor.copy_(self.constants[name])
+
+    def _enter_mode(self) -> None:
+        if self._modes[0][1]:
+            self.module.train()
+        else:
+            self.module.eval()
+        for module, mode in self._modes:
+            module.training = mode
+
+
+def with_fresh_inputs(computation: Computation) -> Computation:
+    """The same computation by a module that gets its own copy of the inputs at every call."""
+    return _each(computation, lambda function: Live(replace(function.functional, fresh=True)))
+
+
+def pure(computation: Computation) -> Computation:
+    """The same computation by pure functions, which can be mapped over many models."""
+    return _each(computation, lambda function: function.functional)
+
+
+def _each(computation: Computation, of: Callable[[OfTheta], OfTheta]) -> Computation:
+    """The same computation by other functions."""
+    calibrating = computation.calibrating
+    return replace(
+        computation,
+        evaluating=of(computation.evaluating),
+        training=of(computation.training),
+        calibrating=None if calibrating is None else of(calibrating),
+    )
+
+
+def _bind(module: nn.Module, name: str, tensor: Tensor) -> None:
+    path, _, attribute = name.rpartition(".")
+    module.get_submodule(path)._buffers[attribute] = tensor
+
+
+def dense_gradient(parameter: Tensor) -> Tensor:
+    """What a backward pass has left for a parameter, flat; zeros where it left nothing."""
+    gradient = parameter.grad
+    if gradient is None:
+        return torch.zeros_like(parameter).reshape(-1)
+    return (gradient.to_dense() if gradient.layout != torch.strided else gradient).reshape(-1).to(parameter.dtype)

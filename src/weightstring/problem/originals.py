@@ -1,0 +1,104 @@
+"""The user's own net, looked at without being changed, and plain copies of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weightstring.arrays import Theta
+from weightstring.problem.buffers import Buffers, share, tracking
+from weightstring.problem.copying import copied
+from weightstring.problem.flat import Layout, identical, named_tensors
+
+
+@contextmanager
+def untouched(net: nn.Module) -> Iterator[None]:
+    """Put a module back as it was: tensors, modes, attributes, and what its lists and dictionaries hold.
+
+    >>> net = nn.Linear(1, 1)
+    >>> with untouched(net):
+    ...     net.training, net.cache = False, 3
+    >>> net.training, hasattr(net, "cache")
+    (True, False)
+    """
+    values = {id(tensor): (tensor, tensor.detach().clone()) for tensor in named_tensors(net).values()}
+    attributes = [(module, dict(vars(module))) for module in net.modules()]
+    held = [
+        (own, own.copy()) for _, known in attributes for own in known.values() if isinstance(own, list | dict | set)
+    ]
+    try:
+        yield
+    finally:
+        for container, content in held:
+            _refill(container, content)
+        for module, known in attributes:
+            vars(module).clear()
+            vars(module).update(known)
+        with torch.no_grad():
+            for tensor, value in values.values():
+                if not identical(tensor, value):
+                    tensor.copy_(value)
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """A module in evaluation mode for a while, by its flags alone: ``eval`` may be overridden and do more."""
+    with untouched(net):
+        for module in net.modules():
+            module.training = False
+        yield
+
+
+@contextmanager
+def poisoned(net: nn.Module) -> Iterator[None]:
+    """A module whose numbers are not numbers for a while, so that whatever reads them shows; nothing is written to."""
+    tensors = {id(tensor): tensor for tensor in named_tensors(net).values()}
+    kept = [(tensor, tensor.data) for tensor in tensors.values() if tensor.is_floating_point()]
+    try:
+        for tensor, value in kept:
+            tensor.data = torch.full((), torch.nan, dtype=value.dtype, device=value.device).expand(value.shape)
+        yield
+    finally:
+        for tensor, value in kept:
+            tensor.data = value
+
+
+def loaded(
+    net: nn.Module, layout: Layout, theta: Theta, derived: Mapping[str, Tensor], training: bool, buffers: Buffers
+) -> nn.Module:
+    """A plain copy of a module that has loaded θ, and had its mode set afterwards.
+
+    Args:
+        net: never changed.
+        layout: of its trainable parameters.
+        theta: what is loaded by ``load_state_dict``.
+        derived: buffers that are functions of θ, by name.
+        training: the mode.
+        buffers: what BatchNorm normalises by in training.
+    """
+    own = share(copied(net))
+    tensors = named_tensors(own)
+    places = {id(tensors[entry.name]): piece for entry, piece in zip(layout.entries, layout.pieces(theta), strict=True)}
+    state = {name: places.get(id(value), value) for name, value in own.state_dict(keep_vars=True).items()}
+    own.load_state_dict(state)
+    for name, value in derived.items():
+        tensors[name].copy_(value)
+    if training:
+        own.train()
+    else:
+        own.eval()
+    for module in tracking(own) if buffers == "frozen" else ():
+        module.eval()
+    return own
+
+
+def _refill(container: Any, content: Any) -> None:
+    if isinstance(container, list):
+        container[:] = content
+    else:
+        container.clear()
+        container.update(content)

@@ -1,0 +1,305 @@
+"""Whether a module is a function of its registered parameters, tried on a few examples instead of believed.
+
+A loss over flat θ exists only if its value depends on θ, the data and nothing else. What breaks that is rarely seen
+from outside: caches and merged adapters made from earlier weights, closures over another module, random numbers that
+no seed reaches, layers that write to their inputs or weights. So the copy that computes is compared with the
+user's own net as it is, and at another θ with a plain copy that has loaded it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as trees
+
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
+from weightstring.problem.assemble import Stepping
+from weightstring.problem.buffers import Buffers
+from weightstring.problem.data import Examples
+from weightstring.problem.engines.base import Workload, require_slope, seeded_by
+from weightstring.problem.engines.loop import Loop
+from weightstring.problem.engines.trial import near, tolerance_of
+from weightstring.problem.flat import identical, named_tensors
+from weightstring.problem.functional import Computation, OfTheta, arguments, first_line
+from weightstring.problem.graphs import leaves_of
+from weightstring.problem.initialise import generator_states, seeded
+from weightstring.problem.live import Live, dense_gradient, with_fresh_inputs
+from weightstring.problem.means import Given, number
+from weightstring.problem.originals import evaluating, loaded, poisoned
+
+ASIDE = (0.1, 1e-3)
+"""How far another θ lies from net's own, relative to its size; the second where a plain copy cannot take the first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is tried.
+
+    Args:
+        original: the user's net, which is put back as it was.
+        adopted: the copy of it that plain copies are made of.
+        computation: what computes.
+        theta: net's own.
+        buffers: what BatchNorm normalises by in training.
+        train: training examples.
+        rows: those of them on which everything is tried.
+        criteria: the loss and the metrics, as the caller gave them.
+    """
+
+    original: nn.Module
+    adopted: nn.Module
+    computation: Computation
+    theta: Theta
+    buffers: Buffers
+    train: Examples
+    rows: Tensor
+    criteria: Sequence[Given]
+
+    @property
+    def probe(self) -> Examples:
+        """A copy of the examples tried."""
+        return self.train.take(self.rows)
+
+    def values(self, theta: Theta, derived: Mapping[str, Tensor] | None = None) -> Tensor:
+        """All numbers that loss and metrics return on the probe, in float64.
+
+        With net's own buffers but for those ``derived`` from θ.
+        """
+        with torch.no_grad():
+            probe = self.probe
+            return self.numbers(self.computation.evaluating(theta, probe, derived), probe.targets)
+
+    def numbers(self, output: object, targets: Tensor) -> Tensor:
+        """All numbers that loss and metrics return, in float64."""
+        found = [criterion(output, targets) for criterion in self.criteria]
+        each = [own if isinstance(own, tuple | list) else (own,) for own in found]
+        return torch.stack([number(own, self.theta) for returned in each for own in returned])
+
+    def plain(self, theta: Theta, training: bool) -> nn.Module:
+        """A plain copy of net that has loaded θ."""
+        vectors = self.computation.vectors(theta)
+        return loaded(self.adopted, self.computation.evaluating.layout, theta, vectors, training, self.buffers)
+
+
+def check_pure(subject: Subject, found: Tensor) -> Computation:
+    """Try a module; returns its computation, which knows whether it draws and whether it needs inputs of its own.
+
+    Args:
+        subject: what is tried.
+        found: :meth:`Subject.values` at net's own θ.
+
+    Raises:
+        InvalidModel: it is no function of its parameters, or cannot be trained.
+        InvalidSetting: the loss depends on trainable numbers that are no part of θ, or writes to its targets.
+        NotDeterministic: two gradients of one θ on the same examples differ.
+    """
+    _check_as_it_is(subject, found)
+    for share in ASIDE:
+        theta = near(subject.theta, 1, share)[0]
+        if _check_loaded(subject, theta):
+            break
+    return _check_training(subject, theta)
+
+
+def writes_inputs(used: Examples, kept: Examples) -> bool:
+    """Whether a pass changed the inputs that it was given.
+
+    Args:
+        used: what it was given.
+        kept: the same examples, as they were.
+
+    Raises:
+        InvalidSetting: it changed the targets.
+    """
+    if not identical(used.targets, kept.targets):
+        raise InvalidSetting("loss_fn or a metric writes to its targets: let it work on a copy (targets.clone())")
+    return not all(identical(one, other) for one, other in zip(used.leaves, kept.leaves, strict=True))
+
+
+def _check_as_it_is(subject: Subject, found: Tensor) -> None:
+    """Compare with the user's own net at its own θ."""
+    try:
+        with evaluating(subject.original), seeded(0, subject.theta.device):
+            wanted = _values_of(subject, subject.original)
+    except Exception:  # for instance half precision that has no kernels here, beside dtype=torch.float32
+        return
+    own = next(subject.original.parameters()).dtype
+    # Of the loss alone: in another precision a metric may jump.
+    if not _close(found[:1], wanted[:1], max(tolerance_of(subject.theta.dtype), tolerance_of(own))):
+        raise InvalidModel(
+            f"net's loss on {len(subject.rows)} training examples is {float(wanted[0]):.6g}, but {float(found[0]):.6g} "
+            f"by its copy: a hook or an attribute refers to another object than net's own modules, or dtype= changes "
+            f"more than rounding; keep what forward uses in net itself"
+        )
+
+
+def _check_loaded(subject: Subject, theta: Theta) -> bool:
+    """Compare with a plain copy at another θ; False where that cannot be called there."""
+    try:
+        wanted = _values_of(subject, subject.plain(theta, training=False))
+    except Exception:
+        return False
+    found = _unless_it_reads(subject.original, lambda: subject.values(theta, subject.computation.vectors(theta)))
+    if not all(_close(found[[i]], wanted[[i]], tolerance_of(theta.dtype)) for i in range(len(found))):
+        raise InvalidModel(_stale(f"loss {float(found[0]):.6g}", f"{float(wanted[0]):.6g}"))
+    _check_unwritten(subject.computation.evaluating, theta)
+    return True
+
+
+def _check_training(subject: Subject, theta: Theta) -> Computation:
+    """Compare the gradient at another θ with itself and with a plain copy's."""
+    batch, tolerance = subject.probe, tolerance_of(theta.dtype)
+    try:
+        with seeded_by(subject.rows[None]):
+            before = generator_states(theta.device)
+            found = _unless_it_reads(subject.original, lambda: _gradient(subject, theta, batch))
+            draws = generator_states(theta.device) != before
+    except WeightstringError:
+        raise
+    except Exception as error:
+        raise InvalidModel(
+            f"net evaluates but cannot be trained on a minibatch of {len(batch)} examples: {first_line(error)}"
+        ) from error
+    _check_unwritten(subject.computation.training, theta)
+    computation = replace(subject.computation, draws=True)
+    again = Loop(Workload(computation, subject.train, elements=1)).gradient(theta[None], subject.rows[None])
+    if not _close(found, again.gradients[0], tolerance if theta.is_cuda else 0.0):
+        raise NotDeterministic(
+            f"two gradients of one theta on the same {len(batch)} examples differ by up to "
+            f"{float((found - again.gradients[0]).abs().max()):.3g}: draw from torch's, Python's or NumPy's global "
+            f"generators only, and keep no state between calls"
+        )
+    wanted = _plain_gradient(subject, theta)
+    if wanted is not None and not _close(found, wanted, tolerance):
+        distance = float((found - wanted).norm() / wanted.norm().clamp_min(torch.finfo(theta.dtype).tiny))
+        raise InvalidModel(_stale("gradient", f"one that differs by {distance:.2g} of its norm"))
+    computation = replace(computation, draws=draws)
+    return with_fresh_inputs(computation) if writes_inputs(batch, subject.probe) else computation
+
+
+def _values_of(subject: Subject, net: nn.Module) -> Tensor:
+    """Loss and metrics of a plain module on the probe."""
+    first, theta, probe = next(net.parameters()), subject.theta, subject.probe
+    args, kwargs = arguments(probe.to(first.device, first.dtype), with_targets=False, fresh=False)
+
+    def back(leaf: object) -> object:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return leaf.to(theta.device, theta.dtype if leaf.is_floating_point() else leaf.dtype)
+
+    with torch.no_grad():
+        output = trees.tree_map(back, net(*args, **kwargs))
+        return subject.numbers(output, probe.targets)
+
+
+def _gradient(subject: Subject, theta: Theta, batch: Examples) -> Tensor:
+    """The training gradient (P,), whose leaves are all in θ."""
+    training = subject.computation.training
+    assert isinstance(training, Live)
+    training.forget()
+    with torch.enable_grad():
+        loss = subject.computation.loss(theta, None, batch)
+        require_slope(loss)
+        _check_leaves(subject, loss, training.parameters)
+        torch.autograd.backward(loss)
+    return training.gradient()
+
+
+def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
+    """The training gradient (P,) of a plain copy; None where that cannot be trained there."""
+    net, batch = subject.plain(theta, training=True), subject.probe
+    args, kwargs = arguments(batch, with_targets=False, fresh=False)
+    try:
+        with seeded_by(subject.rows[None]), torch.enable_grad():
+            stepping = subject.computation.training.module
+            if isinstance(stepping, Stepping):
+                returned = stepping.step(net, batch.inputs, batch.targets)
+                loss = (subject.computation.step or subject.computation.loss_fn).weighed(returned, batch.targets).value
+            else:
+                loss = subject.computation.loss_fn(net(*args, **kwargs), batch.targets)
+            torch.autograd.backward(loss)
+    except Exception:
+        return None
+    tensors = named_tensors(net)
+    names = [entry.name for entry in subject.computation.evaluating.layout.entries]
+    return torch.cat([dense_gradient(tensors[name]) for name in names])
+
+
+def _unless_it_reads(original: nn.Module, compute: Callable[[], Tensor]) -> Tensor:
+    """What is computed, unless that is another thing while the user's own net holds no numbers.
+
+    Raises:
+        InvalidModel: it is.
+    """
+    with poisoned(original):
+        try:
+            found = compute()
+        except WeightstringError:
+            raise
+        except Exception:
+            found = None
+    if found is not None and bool(found.isfinite().all()):
+        return found
+    found = compute()
+    if bool(found.isfinite().all()):
+        raise InvalidModel(
+            "net, loss_fn or a metric reads the module that was passed, whose weights are the same for every theta: "
+            "let it use what it is called with (self, the output, the targets)"
+        )
+    return found
+
+
+def _check_leaves(subject: Subject, loss: Tensor, parameters: Sequence[Tensor]) -> None:
+    """Refuse a loss with trainable numbers that are no part of θ."""
+    ours = {id(parameter) for parameter in parameters}
+    outside = [leaf for leaf in leaves_of(loss) if id(leaf) not in ours]
+    if not outside:
+        return
+    names = {
+        id(tensor): f"{name!r} of the module that was passed"
+        for name, tensor in named_tensors(subject.original).items()
+    }
+    if isinstance(loss_fn := subject.criteria[0], nn.Module):
+        names |= {id(tensor): f"loss_fn's {name!r}" for name, tensor in named_tensors(loss_fn).items()}
+    listed = ", ".join(names.get(id(leaf), f"a tensor {tuple(leaf.shape)}") for leaf in outside[:3])
+    raise InvalidSetting(
+        f"the training loss depends on trainable numbers that are no part of theta ({listed}): make them parameters of "
+        f"net and read them from it in forward, or set requires_grad=False"
+    )
+
+
+def _check_unwritten(function: OfTheta, theta: Theta) -> None:
+    """Refuse a forward pass that changes weights."""
+    assert isinstance(function, Live)
+    tensors = named_tensors(function.module)
+    for entry, parameter, piece in zip(
+        function.layout.entries, function.parameters, function.layout.pieces(theta), strict=True
+    ):
+        if tensors.get(entry.name) is not parameter or not identical(parameter, piece):
+            raise InvalidModel(
+                f"forward writes to parameter {entry.name!r}, so that its loss is that of another theta: compute the "
+                f"changed weights from it instead (self.weight.clamp(...), a parametrization)"
+            )
+
+
+def _stale(got: str, wanted: str) -> str:
+    return (
+        f"at another theta net gives the {got} where a plain copy that has loaded it gives {wanted}: net keeps "
+        f"something made from earlier weights or calls; compute it anew in every forward pass"
+    )
+
+
+def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Whether two vectors agree, relative to their largest number; what is not finite must be the same."""
+    one, other = one.double(), other.double()
+    finite = one.isfinite() & other.isfinite()
+    if not identical(one[~finite], other[~finite]):
+        return False
+    if not bool(finite.any()):
+        return True
+    scale = torch.maximum(one[finite].abs(), other[finite].abs()).amax()
+    return bool(((one - other)[finite].abs() <= tolerance * scale).all())
