@@ -37,11 +37,12 @@ def copied(net: nn.Module, sharing: Mapping[int, Tensor] | None = None) -> nn.Mo
     Raises:
         InvalidModel: an attribute cannot be copied.
 
-    >>> net = nn.Linear(1, 1)
-    >>> handle = net.register_forward_hook(lambda module, inputs, output: output * net.bias)
-    >>> own = copied(net)
-    >>> own.bias is net.bias, own._forward_hooks[handle.id].__closure__[0].cell_contents is own
-    (False, True)
+    >>> def gated(net):
+    ...     net.register_forward_hook(lambda module, inputs, output: output * net.bias)
+    ...     return net
+    >>> own = copied(gated(nn.Linear(1, 1)))
+    >>> [hook.__closure__[0].cell_contents is own for hook in own._forward_hooks.values()]
+    [True]
     """
     memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in _results(net)}
     memo |= sharing or {}
