@@ -96,17 +96,17 @@ class Seen(NamedTuple):
         )
 
 
-def look(net: Callable[[Examples], object], examples: Examples) -> Seen:
-    """Two passes over a probe that spreads over a set's targets, in unequal parts.
+def look(net: Callable[[Examples], object], probe: Examples, output: object) -> Seen:
+    """Take a probe in two unequal parts too.
 
     Args:
         net: the module in evaluation mode, at some θ.
-        examples: the set.
+        probe: examples that spread over a set's targets.
+        output: the module's for all of the probe.
     """
-    probe = examples.take(sorted_by_target(examples, PROBE))
     cut = max(1, len(probe) // 3)
     pieces = [probe.take(slice(cut)), probe.take(slice(cut, None))] if len(probe) > 1 else [probe]
-    outputs = [net(piece) for piece in (probe, *pieces)]
+    outputs = [output, *(net(piece) for piece in pieces)]
     leaves = [leaves_of(output) for output in outputs]
     sizes = [len(piece) for piece in (probe, *pieces)]
     alike = len({len(own) for own in leaves}) == 1

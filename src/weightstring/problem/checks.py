@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Real
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
-from weightstring.problem.additive import PROBE, Study, look, study
+from weightstring.problem.additive import PROBE, Study, look, sorted_by_target, study
 from weightstring.problem.data import Examples, form
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, first_line
@@ -45,6 +46,14 @@ class Findings(NamedTuple):
     activations: int
     study: Study
     computation: Computation
+
+
+class Output(NamedTuple):
+    """What a pass returned, numbers of one example in it, and in the widest output of any submodule."""
+
+    returned: object
+    size: int
+    widest: int
 
 
 def check_metrics(metrics: Mapping[str, Given]) -> None:
@@ -116,7 +125,8 @@ def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[s
         InvalidData, InvalidModel, InvalidSetting, NotDeterministic: see each check below.
     """
     train, theta = data["train"], subject.theta
-    elements = 1
+    elements, activations = 1, 1
+    outputs: dict[str, object] = {}
     for name, examples in data.items():
         if examples.keys != train.keys or len(examples.leaves) != len(train.leaves):
             raise InvalidData(f"{name} inputs {examples.form()} differ in form from the train inputs {train.form()}")
@@ -124,13 +134,15 @@ def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[s
         output = check_forward(subject.computation, theta, name, probe, metrics)
         if writes_inputs(probe, examples.take(probe_rows(examples))):
             subject = replace(subject, computation=with_fresh_inputs(subject.computation))
-        elements = max(elements, output, sum(leaf[0].numel() for leaf in examples.leaves))
-    first = check_deterministic(subject)
-    found = check_means(subject.computation, theta, data, metrics)
+        outputs[name] = output.returned
+        activations = max(activations, output.widest)
+        elements = max(elements, output.size, sum(leaf[0].numel() for leaf in examples.leaves))
+    first = check_deterministic(subject, subject.numbers(outputs["train"], subject.probe.targets))
+    found = check_means(subject, outputs["train"], data, metrics)
     step = check_step(subject.computation, theta, train, found.means["loss"])
     computation = replace(subject.computation, loss_fn=found.means["loss"], step=step)
     computation = check_pure(replace(subject, computation=computation), first)
-    return Findings(elements, widest_activation(computation, theta, train), found, computation)
+    return Findings(elements, activations, found, computation)
 
 
 def check_quantities(quantities: Sequence[str], known: Sequence[str]) -> None:
@@ -158,8 +170,8 @@ def check_rows(rows: Tensor, models: int) -> None:
 
 def check_forward(
     computation: Computation, theta: Theta, name: str, probe: Examples, metrics: Mapping[str, Given]
-) -> int:
-    """Run the module, the loss and the metrics on a few examples; return the output's numbers per example.
+) -> Output:
+    """Run the module, the loss and the metrics on a few examples.
 
     Args:
         computation: what will be computed.
@@ -174,46 +186,50 @@ def check_forward(
     """
     with torch.no_grad():
         try:
-            output = computation.evaluating(theta, probe)
+            with _widest(computation.evaluating.module, len(probe)) as widest:
+                output = computation.evaluating(theta, probe)
         except Exception as error:
             raise InvalidData(
                 f"net cannot take the {name} inputs {probe.form()}{_ranges(probe)}: {first_line(error)}"
             ) from error
         for label, criterion in {"loss_fn": computation.loss_fn.given, **metrics}.items():
             check_returned(label, _criterion(label, criterion, output, probe.targets, name))
-    return output[0].numel() if isinstance(output, Tensor) and output.ndim and len(output) else 1
+    size = output[0].numel() if isinstance(output, Tensor) and output.ndim and len(output) else 1
+    return Output(output, size, widest[0])
 
 
-def widest_activation(computation: Computation, theta: Theta, data: Examples) -> int:
-    """Numbers of one example in the widest output of any submodule."""
-    widest = 1
+@contextmanager
+def _widest(net: nn.Module, examples: int) -> Iterator[list[int]]:
+    """Watch a pass of so many examples: numbers of one example in the widest output of any submodule."""
+    widest = [1]
 
     def look(module: nn.Module, args: object, output: object) -> None:
-        nonlocal widest
         if isinstance(output, Tensor):
-            widest = max(widest, output.numel() // probes)
+            widest[0] = max(widest[0], output.numel() // examples)
 
-    probe = data.take(slice(2))
-    probes = len(probe)
-    handles = [module.register_forward_hook(look) for module in computation.evaluating.module.modules()]
+    # Scripted parts take no hooks.
+    parts = [module for module in net.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    handles = [module.register_forward_hook(look) for module in parts]
     try:
-        with torch.no_grad():
-            computation.evaluating(theta, probe)
+        yield widest
     finally:
         for handle in handles:
             handle.remove()
-    return widest
 
 
-def check_deterministic(subject: Subject) -> Tensor:
-    """Evaluate the probe twice; returns what :meth:`Subject.values` finds.
+def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
+    """Evaluate the probe once more; returns what :meth:`Subject.values` finds.
+
+    Args:
+        subject: what is tried.
+        first: what it found the time before.
 
     Raises:
         NotDeterministic: the results differ, or the module changed one of its buffers.
     """
     constants = subject.computation.evaluating.constants
     before = {name: tensor.clone() for name, tensor in constants.items()}
-    first, second = subject.values(subject.theta), subject.values(subject.theta)
+    second = subject.values(subject.theta)
     for name, tensor in before.items():
         if not identical(tensor, constants[name]):
             raise NotDeterministic(
@@ -234,17 +250,15 @@ def check_deterministic(subject: Subject) -> Tensor:
     raise NotDeterministic(f"two evaluations of one theta differ ({float(first[0]):.6g} under a fixed seed): {cause}")
 
 
-def check_means(
-    computation: Computation, theta: Theta, data: Mapping[str, Examples], metrics: Mapping[str, Given]
-) -> Study:
-    """Find out how each criterion's value over a set comes from its parts, in two passes over a probe.
+def check_means(subject: Subject, output: object, data: Mapping[str, Examples], metrics: Mapping[str, Given]) -> Study:
+    """Find out how each criterion's value over a set comes from its parts, in two passes over parts of the probe.
 
     Raises:
         InvalidSetting, InvalidData: see :func:`study`.
     """
     with torch.no_grad():
-        seen = look(lambda examples: computation.evaluating(theta, examples), data["train"])
-        return study({"loss": computation.loss_fn.given, **metrics}, seen, data)
+        seen = look(lambda examples: subject.computation.evaluating(subject.theta, examples), subject.probe, output)
+        return study({"loss": subject.computation.loss_fn.given, **metrics}, seen, data)
 
 
 def check_returned(label: str, value: object) -> None:
@@ -322,8 +336,8 @@ def _criterion(label: str, criterion: Given, output: object, targets: Tensor, na
 
 
 def probe_rows(data: Examples) -> Tensor:
-    """The examples on which a set is tried: the first, and those with the smallest and the largest integers."""
-    rows = [torch.arange(min(PROBE, len(data)), device=data.targets.device)]
+    """The examples on which a set is tried: spread over its targets, and those with extreme integers."""
+    rows = [sorted_by_target(data, PROBE)]
     for tensor in (*data.leaves, data.targets):
         if tensor.dtype in (torch.int32, torch.int64) and tensor.numel():
             per_example = tensor.reshape(len(data), -1)
