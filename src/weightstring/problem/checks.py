@@ -49,11 +49,10 @@ class Findings(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a pass returned, numbers of one example in it, and in the widest output of any submodule."""
+    """What a pass returned, and numbers of one example in it."""
 
     returned: object
     size: int
-    widest: int
 
 
 def check_metrics(metrics: Mapping[str, Given]) -> None:
@@ -125,7 +124,7 @@ def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[s
         InvalidData, InvalidModel, InvalidSetting, NotDeterministic: see each check below.
     """
     train, theta = data["train"], subject.theta
-    elements, activations = 1, 1
+    elements = 1
     outputs: dict[str, object] = {}
     for name, examples in data.items():
         if examples.keys != train.keys or len(examples.leaves) != len(train.leaves):
@@ -135,10 +134,9 @@ def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[s
         if writes_inputs(probe, examples.take(probe_rows(examples))):
             subject = replace(subject, computation=with_fresh_inputs(subject.computation))
         outputs[name] = output.returned
-        activations = max(activations, output.widest)
         elements = max(elements, output.size, sum(leaf[0].numel() for leaf in examples.leaves))
     first = check_deterministic(subject, subject.numbers(outputs["train"], subject.probe.targets))
-    found = check_means(subject, outputs["train"], data, metrics)
+    found, activations = check_means(subject, outputs["train"], data, metrics)
     step = check_step(subject.computation, theta, train, found.means["loss"])
     computation = replace(subject.computation, loss_fn=found.means["loss"], step=step)
     computation = check_pure(replace(subject, computation=computation), first)
@@ -186,8 +184,7 @@ def check_forward(
     """
     with torch.no_grad():
         try:
-            with _widest(computation.evaluating.module, len(probe)) as widest:
-                output = computation.evaluating(theta, probe)
+            output = computation.evaluating(theta, probe)
         except Exception as error:
             raise InvalidData(
                 f"net cannot take the {name} inputs {probe.form()}{_ranges(probe)}: {first_line(error)}"
@@ -195,7 +192,7 @@ def check_forward(
         for label, criterion in {"loss_fn": computation.loss_fn.given, **metrics}.items():
             check_returned(label, _criterion(label, criterion, output, probe.targets, name))
     size = output[0].numel() if isinstance(output, Tensor) and output.ndim and len(output) else 1
-    return Output(output, size, widest[0])
+    return Output(output, size)
 
 
 @contextmanager
@@ -250,15 +247,28 @@ def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
     raise NotDeterministic(f"two evaluations of one theta differ ({float(first[0]):.6g} under a fixed seed): {cause}")
 
 
-def check_means(subject: Subject, output: object, data: Mapping[str, Examples], metrics: Mapping[str, Given]) -> Study:
+def check_means(
+    subject: Subject, output: object, data: Mapping[str, Examples], metrics: Mapping[str, Given]
+) -> tuple[Study, int]:
     """Find out how each criterion's value over a set comes from its parts, in two passes over parts of the probe.
+
+    Watched on the way: numbers of one example in the widest output of any submodule.
 
     Raises:
         InvalidSetting, InvalidData: see :func:`study`.
     """
+    evaluating, widest = subject.computation.evaluating, 1
+
+    def part(examples: Examples) -> object:
+        nonlocal widest
+        with _widest(evaluating.module, len(examples)) as own:
+            returned = evaluating(subject.theta, examples)
+        widest = max(widest, *own)
+        return returned
+
     with torch.no_grad():
-        seen = look(lambda examples: subject.computation.evaluating(subject.theta, examples), subject.probe, output)
-        return study({"loss": subject.computation.loss_fn.given, **metrics}, seen, data)
+        seen = look(part, subject.probe, output)
+        return study({"loss": subject.computation.loss_fn.given, **metrics}, seen, data), widest
 
 
 def check_returned(label: str, value: object) -> None:

@@ -21,7 +21,7 @@ from weightstring.problem.checkpoint import Saved
 from weightstring.problem.copying import copied
 from weightstring.problem.data import Examples, form
 from weightstring.problem.flat import Layout, identical, named_tensors
-from weightstring.problem.functional import Computation, Functional
+from weightstring.problem.functional import Computation
 from weightstring.problem.means import Mean
 
 ROUNDING = 16
@@ -136,7 +136,8 @@ def _loss_of(origin: nn.Module, probe: Probe, theta: Theta) -> float:
         raise InvalidCheckpoint("a loss in another dtype is rounded otherwise")
     tensors = named_tensors(net)
     constants = {name: tensor for name, tensor in tensors.items() if name not in layout.names}
-    computation = replace(probe.computation, evaluating=Functional(net, layout, constants)).as_held()
+    function = replace(probe.computation.evaluating.functional, module=net, layout=layout, constants=constants)
+    computation = replace(probe.computation, evaluating=function).as_held()
     wanted = [(probe.examples, probe.criteria)]
     try:
         with torch.no_grad():
