@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from weightstring.aligning import aligned_end, check_align
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, none_as_infinity
+from weightstring.arrays import finite_or_none as _finite
 from weightstring.errors import InvalidSetting
 from weightstring.pairs import Pair, Settings, connect_all
+from weightstring.path import Unresolved
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.refining import certified, kept, require_certifiable
+from weightstring.refining import CERTIFY_TOL, certified, kept, reopened, require_certifiable
 from weightstring.result import Result
 from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
 from weightstring.store import RunDirectory
-from weightstring.store.records import AsSaved
+from weightstring.store.records import AsSaved, CertifyRecord
 from weightstring.store.records import Task as TaskRecord
 from weightstring.symmetry.spec import Symmetry
 
 DEFAULT_STRATEGY = Greedy()
 DEFAULT_STOP = MaxBeads(64)
-CERTIFY_TOL = 1e-3
 
 
 def connect(
@@ -46,6 +47,7 @@ def connect(
     task: TaskRecord | None = None,
     certify: bool = False,
     certify_seconds: float = math.inf,
+    certify_tolerance: float = CERTIFY_TOL,
     disprove: bool = True,
     align: bool | str = False,
     symmetry: Symmetry | None = None,
@@ -71,9 +73,12 @@ def connect(
         progress: True or False; by default only on a terminal. Or a display of your own.
         task: recorded in the manifest, for the command line to resume by.
         certify: prove that the loss is at most the threshold on the whole string that was found, see
-            :func:`weightstring.certify`. Where the proof fails by a little the string is refined, until it holds.
+            :func:`weightstring.certify`. Where the proof fails by a little the string is refined, until it holds; where
+            it meets a sample over the threshold that no refinement brings down, the outcome is
+            ``Unresolved("higher_sample", ...)``.
             Leave a margin between the ends and the threshold: an end exactly at it cannot be certified.
-        certify_seconds: when to stop proving.
+        certify_seconds: when to stop proving, and searching again where the proof fails.
+        certify_tolerance: how near to the largest sample, relative to it, where the threshold cannot be held.
         disprove: look for a proof that no such path exists (:mod:`weightstring.theory.disconnection`) before searching.
         align: bring ``b`` to its symmetric copy nearest ``a`` first, see :func:`weightstring.align`: the string then
             ends in that copy, whose function is ``b``'s. ``"both"`` searches between the models as they are too, for
@@ -105,23 +110,54 @@ def connect(
     >>> result.connected, len(result.string) > 2
     (True, True)
     """
+    asked = CertifyRecord(tolerance=certify_tolerance, seconds=_finite(certify_seconds)) if certify else None
+    if certify:
+        require_certifiable(problem, bind, certify_tolerance, certify_seconds)
+    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove, asked)
+    return searched(problem, a, b, threshold, settings, store, progress, align, symmetry, as_saved)
+
+
+def searched(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None,
+    settings: Settings,
+    store: str | os.PathLike[str] | None,
+    progress: bool | Display | None,
+    align: bool | str = False,
+    symmetry: Symmetry | None = None,
+    as_saved: AsSaved = (None, None),
+) -> Result:
+    """:func:`connect`, with its settings in one; what ``minimax`` begins with too."""
     check_align(align)
     directory = None if store is None else RunDirectory(store)
-    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove)
-    if certify:
-        require_certifiable(problem, bind)
     pairs = [Pair(a, b, threshold, directory, as_saved=as_saved)]
     if align:
-        second = aligned_end(problem, a, b, threshold, bind, seed, directory, symmetry)
+        second = aligned_end(problem, a, b, threshold, settings.bind, settings.seed, directory, symmetry)
         pairs = [Pair(a, second.theta, second.threshold, directory, alignment=second.record, as_saved=as_saved)]
         if align == "both":
-            pairs.append(Pair(a, b, threshold, directory and directory.plain, "without alignment: ", as_saved=as_saved))
+            beside = directory and directory.plain
+            pairs.append(Pair(a, b, threshold, beside, "without alignment: ", as_saved=as_saved, beside=True))
+    read_back = directory is not None and directory.finished
     result, *others = connect_all(problem, pairs, settings, progress)
-    result = replace(result, plain=others[0]) if others else result
-    if not certify or not result.connected or (result.certificate and result.certificate.holds):
-        return result
-    found = certified(problem, result, settings, certify_seconds, CERTIFY_TOL, progress)
-    return found if directory is None else kept(directory, found)
+    found = _settled(problem, result, settings, progress, read_back)
+    if found is not result and directory is not None:
+        found = kept(directory, found)
+    return replace(found, plain=others[0]) if others else found
+
+
+def _settled(
+    problem: LossProblem, result: Result, settings: Settings, progress: bool | Display | None, read_back: bool
+) -> Result:
+    """The result certified where that was asked for; searched again where its final curve took the verdict back."""
+    taken_back = isinstance(result.outcome, Unresolved) and result.outcome.reason == "higher_sample"
+    if settings.command == "connect" and settings.certify is not None and (result.connected or taken_back):
+        asked, own = settings.certify, result.certificate
+        if result.connected and own is not None and own.holds and own.tolerance == asked.tolerance:
+            return result
+        return certified(problem, result, settings, none_as_infinity(asked.seconds), asked.tolerance, progress)
+    return reopened(problem, result, settings, progress) if taken_back and not read_back else result
 
 
 def connect_many(

@@ -13,16 +13,17 @@ from typing import Any
 
 from weightstring.arrays import Theta
 from weightstring.certification import Certificate
-from weightstring.certification import certify as prove
-from weightstring.connection import DEFAULT_STOP, connect
+from weightstring.connection import DEFAULT_STOP, searched
+from weightstring.pairs import Settings
+from weightstring.path import Unresolved
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.refining import only_quantity, require_certifiable
+from weightstring.refining import CERTIFY_TOL, bounded, kept, only_quantity, require_certifiable
 from weightstring.result import Result
 from weightstring.search import BreadthFirst, StopRule, Strategy
 from weightstring.store import RunDirectory
+from weightstring.store.records import CertifyRecord, by_depth
 from weightstring.store.records import Task as TaskRecord
-from weightstring.store.records import by_depth
 from weightstring.theory.disconnection import prove as disprove
 
 DEFAULT_STRATEGY = BreadthFirst()
@@ -109,25 +110,17 @@ def minimax(
     """
     if certify:
         require_certifiable(problem, bind)
-    result = connect(
-        problem,
-        a,
-        b,
-        strategy=strategy,
-        stop=stop,
-        bind=bind,
-        recipe=recipe,
-        store=store,
-        seed=seed,
-        progress=progress,
-        task=task,
-        disprove=False,  # A proof does not end this search: it raises the lower bound.
-    )
+    asked = CertifyRecord(tolerance=CERTIFY_TOL) if certify else None
+    # A proof of disconnection does not end this search: it raises the lower bound.
+    settings = Settings(strategy, stop, bind, recipe, None, seed, task, False, asked, "minimax")
+    result = searched(problem, a, b, None, settings, store, progress)
     proof = disprove(problem, a, b) if "loss" in result.names else None
     ends = [max(end[name] for name in result.names) for end in result.ends]
-    certificate = prove(problem, result.string, quantity=only_quantity(result.names)) if certify else None
-    if certificate is not None and store is not None:
-        certificate.save(RunDirectory(store).certificate)
-    # What the search saw and what was measured on its string are samples of the same curve.
-    lower = max(*ends, -math.inf if proof is None else proof.bound)
-    return Minimax(result.largest, min(lower, result.largest), by_depth(result.history), result, certificate)
+    interrupted = isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
+    if certify and not interrupted:
+        result = bounded(problem, result, None, CERTIFY_TOL, only_quantity(result.names))
+        result = result if store is None else kept(RunDirectory(store), result)
+    # What the search saw, what was measured on its string and what the proof met are samples of the same curve.
+    lower, level = max(*ends, -math.inf if proof is None else proof.bound), result.largest
+    depths = tuple(max(level, lowest) for lowest in by_depth(result.history))
+    return Minimax(level, min(lower, level), depths, result, result.certificate if certify else None)

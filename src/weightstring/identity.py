@@ -17,7 +17,7 @@ from weightstring.protocol import LossProblem, Recipe
 from weightstring.search import Bead, StopRule, Strategy
 from weightstring.search.strategies import plain
 from weightstring.store import Manifest, RunDirectory, digest
-from weightstring.store.records import FORMAT, AsSaved, Parameter
+from weightstring.store.records import FORMAT, AsSaved, CertifyRecord, Command, Parameter
 from weightstring.store.records import Task as TaskRecord
 
 _IDENTITY = {
@@ -42,6 +42,9 @@ def manifest_of(
     recipe: Recipe,
     width: int,
     task: TaskRecord | None,
+    command: Command,
+    certify: CertifyRecord | None,
+    disprove: bool,
     as_saved: AsSaved = (None, None),
 ) -> Manifest:
     """What is written down before a run's first round."""
@@ -72,6 +75,9 @@ def manifest_of(
         threads=torch.get_num_threads(),
         width=width,
         stop=stop.plain(),
+        command=command,
+        certify=certify,
+        disprove=disprove,
         size=problem.size,
         dtype=str(problem.dtype).removeprefix("torch."),
         parameters=tuple(

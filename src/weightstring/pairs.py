@@ -10,12 +10,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from weightstring.arrays import Theta
 from weightstring.descent import Optimizers, batch_width
 from weightstring.errors import EndAboveThreshold, InvalidSetting
 from weightstring.identity import another_run, manifest_of, require_same
 from weightstring.path import (
     Bound,
+    Connected,
     Disconnected,
     Outcome,
     Seen,
@@ -29,7 +32,7 @@ from weightstring.path.curvature import curvature_across
 from weightstring.problem import ModuleProblem, on_threads
 from weightstring.progress import Display, display
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.result import Result, from_run, to_record
+from weightstring.result import Result, from_run, judged, to_record
 from weightstring.search import (
     Asked as SearchAsked,
 )
@@ -48,7 +51,7 @@ from weightstring.search import (
 )
 from weightstring.search.chain import beads_of
 from weightstring.store import InMemory, Manifest, RunDirectory
-from weightstring.store.records import AlignmentRecord, AsSaved
+from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, Command
 from weightstring.store.records import Task as TaskRecord
 from weightstring.theory.disconnection import prove
 
@@ -65,11 +68,17 @@ class Settings:
     seed: int
     task: TaskRecord | None
     disprove: bool = True
+    certify: CertifyRecord | None = None
+    command: Command = "connect"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair: its ends, its threshold and run directory where it has them; how it was aligned, and saved."""
+    """One pair: its ends, its threshold and run directory where it has them; how it was aligned, and saved.
+
+    ``beside`` marks one that is searched for comparison with another: what is asked of that beyond the search, such as
+    a certificate, is not asked of it.
+    """
 
     a: Theta
     b: Theta
@@ -78,6 +87,7 @@ class Pair:
     name: str = ""
     alignment: AlignmentRecord | None = None
     as_saved: AsSaved = (None, None)
+    beside: bool = False
 
     def found(self, problem: LossProblem) -> Manifest | None:
         """The manifest of the run that is there already."""
@@ -138,6 +148,9 @@ def connect_all(
                 recipe,
                 width,
                 settings.task,
+                settings.command,
+                None if pair.beside else settings.certify,
+                settings.disprove,
                 pair.as_saved,
             )
             its_ends, result = _begin(pair, found[i], manifest, ends[i], problem, locks)
@@ -145,7 +158,7 @@ def connect_all(
             if result is not None:
                 results[i] = result
             elif (verdict := _disproved(bound, one, settings)) is not None:
-                results[i] = _finished(one, _chord(bound, one, verdict), show)
+                results[i] = _finished(one, _chord(bound, one, verdict), bound, show)
             else:
                 begun[i] = one
         jobs = _executor(settings.executor, bound, settings.seed, recipe, width)
@@ -190,6 +203,13 @@ def _begin(
         pair.directory.begin(manifest, [end.theta for end in ends])
     else:
         require_same(pair.directory, found, manifest)
+        asked = {
+            "command": manifest.command,
+            "certify": manifest.certify or found.certify,
+            "disprove": manifest.disprove,
+        }
+        if (more := msgspec.structs.replace(found, **asked)) != found:
+            pair.directory.amend(more)
         ends = _with_values(ends, found.end_losses)
     if pair.alignment is not None and pair.directory.alignment() is None:
         pair.directory.write_alignment(pair.alignment)
@@ -218,7 +238,8 @@ def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) 
     if isinstance(outcome, Unresolved) and outcome.reason in ("depth", "descent_failed", "stalled"):
         outcome = _looked_at(outcome, search, bound)
     beads = [bead.theta for bead in beads_of(search.chain)]
-    seen = Seen(bound.names, tuple(link.heights for link in search.chain))
+    level = begun.threshold if isinstance(outcome, Connected) else None
+    seen = Seen(bound.names, tuple(link.heights for link in search.chain), level)
     result = Result(
         outcome=outcome,
         string=WeightString(bound.problem, beads, seen=seen),
@@ -230,14 +251,17 @@ def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) 
         beads_before_pruning=max((r.beads for r in search.rounds), default=2),
         length_before=search.length_before,
     )
-    return result if _interrupted(outcome) else _finished(begun, result, show)
+    return result if _interrupted(outcome) else _finished(begun, result, bound, show)
 
 
-def _finished(begun: _Begun, result: Result, show: Display) -> Result:
-    """A result that stands, on disk where it has a directory."""
+def _finished(begun: _Begun, result: Result, bound: Bound, show: Display) -> Result:
+    """A result that stands, on disk where it has a directory; its final curve may take the verdict back."""
+    if begun.directory is None and bound.screening is None:
+        return result  # The curve's grid is part of what the search has sampled: it tells nothing new.
+    result.string.measure(show.measuring)
+    result = judged(result)
     if begun.directory is None:
         return result
-    result.string.measure(show.measuring)
     begun.directory.finish(to_record(result), list(result.string))
     return from_run(begun.directory, result.string.problem)  # whose beads are on disk
 
@@ -327,7 +351,12 @@ def _interrupted(outcome: Outcome) -> bool:
 def _is_final(result: Result) -> bool:
     """Whether going on could change nothing: a limit may have been raised since, a verdict stands."""
     outcome = result.outcome
-    return not isinstance(outcome, Unresolved) or outcome.reason in ("depth", "descent_failed", "stalled")
+    return not isinstance(outcome, Unresolved) or outcome.reason in (
+        "depth",
+        "descent_failed",
+        "stalled",
+        "higher_sample",
+    )
 
 
 @contextmanager

@@ -1,40 +1,48 @@
 """From a string whose samples are under the threshold to one that is proved to be: certify, refine, certify again.
 
-Where the proof fails by a little, the loss comes too near to the threshold, between samples or at one. That segment is
-searched again under a lower level, half-way between its ends and the threshold, which puts beads where it is loose.
+Where the proof fails by a little, the loss comes too near to the threshold, between samples or at one; where a sample
+over the threshold is met, the search had not seen its t*. Such segments are searched again (:mod:`reopening`).
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
-from weightstring.arrays import Theta
 from weightstring.certification.bisection import Budget
-from weightstring.certification.certificate import Certificate, Piece
+from weightstring.certification.certificate import Piece
 from weightstring.certification.enclosing import enclosing
-from weightstring.certification.proving import MAX_BYTES, certificate_of, partition_of, pieces_of
+from weightstring.certification.proving import (
+    MAX_BYTES,
+    Progress,
+    certificate_of,
+    check_asked,
+    partition_of,
+    pieces_of,
+)
 from weightstring.errors import InvalidSetting
-from weightstring.pairs import Pair, Settings, connect_all
-from weightstring.path import Bound, WeightString
+from weightstring.pairs import Settings
+from weightstring.path import Bound
 from weightstring.problem.module import ModuleProblem
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem
-from weightstring.result import Result, from_run, to_record
-from weightstring.search import Greedy, MaxBeads
+from weightstring.reopening import Opened
+from weightstring.result import Result, from_run, judged, to_record, with_samples
+from weightstring.search import Budget as Clock
 from weightstring.store import RunDirectory
 
 INTERVALS = 64
 """Intervals computed on a segment before it counts as loose; a neighbouring pair of beads takes fewer than ten."""
 
-ROUNDS = 5
-"""Times that loose segments are searched again, each time under a lower level."""
+CERTIFY_TOL = 1e-3
+"""How near a bound is brought to the largest sample where there is no threshold to hold, relative to it."""
 
-BEADS = 16
-"""Beads at most, ends counted, in place of a loose segment."""
+ROUNDS = 5
+"""Times that segments are searched again."""
 
 
 def certified(
@@ -47,10 +55,13 @@ def certified(
 ) -> Result:
     """A connected result with its certificate, its string refined where the proof asks for it.
 
+    A sample over the threshold that is met on the way, and that no search from it could bring down, takes the verdict
+    back.
+
     Args:
         problem: the loss.
-        result: a search that connected.
-        settings: how its search went, which is how segments are refined.
+        result: a search that connected, or one whose verdict a sample took back.
+        settings: how its search went, which is how segments are refined, and within what limits.
         seconds: when to stop, whatever is proved by then.
         tol: see :func:`weightstring.certify`.
         progress: as for the search.
@@ -59,61 +70,143 @@ def certified(
         Unsupported: an operation has no rule.
         InvalidSetting: the threshold binds several quantities.
     """
-    quantity = only_quantity(result.names)
+    quantity, level = only_quantity(result.names), result.threshold
     started = time.perf_counter()
-    segments: list[tuple[Piece, ...] | None] = [None] * (len(result.string) - 1)
-    beads = list(result.string.beads)
-    highest = -torch.inf
+    string = Opened.of(result)
+    proved: dict[int, tuple[Piece, ...]] = {}
     for attempt in range(ROUNDS + 1):
-        remaining = seconds - (time.perf_counter() - started)
-        new = [i for i, pieces in enumerate(segments) if pieces is None]
-        found = partition_of(
-            problem,
-            torch.stack(beads),
-            result.threshold,
-            tol,
-            quantity,
-            Budget(max(remaining, 1e-3), INTERVALS * len(new)),
-            segments=new,
-        )
-        highest = max(highest, found.highest)
+        remaining = max(seconds - (time.perf_counter() - started), 1e-3)
+        new = [i for i in range(len(string)) if i not in proved]
+        budget = Budget(remaining, INTERVALS * len(new))
+        found = partition_of(problem, string.beads, level, tol, quantity, budget, segments=new, known=string.heights)
+        string.learn({(segment, t): value for segment, (t, value) in found.tops.items()})
         for piece in pieces_of(found):
-            segments[piece.segment] = (*(segments[piece.segment] or ()), piece)
-        loose = [i for i, pieces in enumerate(segments) if pieces and max(p.bound for p in pieces) > result.threshold]
-        if not loose or attempt == ROUNDS or time.perf_counter() - started >= seconds:
+            proved[piece.segment] = (*proved.get(piece.segment, ()), piece)
+        loose = [i for i, pieces in proved.items() if max(piece.bound for piece in pieces) > level]
+        remaining = seconds - (time.perf_counter() - started)
+        if not loose or attempt == ROUNDS or remaining <= 0:
             break
-        inserted = _searched_again(problem, beads, loose, result.threshold, settings, progress)
-        if not any(len(part) > 2 for part in inserted.values()):
+        high = [i for i in loose if string.peaks(i)]
+        limited = settings
+        if math.isfinite(remaining):
+            limited = replace(settings, stop=settings.stop | Clock(string.spent.seconds + remaining))
+        inserted = string.searched(problem, limited, high or loose, progress)
+        if not inserted:
             break
-        beads, segments = _spliced(beads, segments, inserted)
-    return _with_certificate(problem, result, beads, segments, quantity, tol, highest, time.perf_counter() - started)
+        # Beside a sample over the threshold the others were to be proved no lower than that: once more.
+        proved = {i: pieces for i, pieces in proved.items() if i not in loose or not high}
+        moved = string.splice(inserted)
+        proved = {moved[i]: pieces for i, pieces in proved.items() if i in moved}
+    pieces = tuple(piece._replace(segment=i) for i in sorted(proved) for piece in proved[i])
+    spent = time.perf_counter() - started
+    certificate = certificate_of(problem, string.beads, quantity, level, tol, pieces, string.highest, spent)
+    return replace(string.result(problem, result), certificate=certificate)
 
 
-def require_certifiable(problem: LossProblem, bind: str) -> None:
+def reopened(problem: LossProblem, result: Result, settings: Settings, progress: bool | Display | None) -> Result:
+    """A result whose verdict a sample of the finished string took back, searched again from there.
+
+    Args:
+        problem: the loss.
+        result: it.
+        settings: how its search went, and within what limits.
+        progress: as for the search.
+    """
+    string = Opened.of(result)
+    for _ in range(ROUNDS):
+        high = [i for i in range(len(string)) if string.peaks(i)]
+        inserted = string.searched(problem, settings, high, progress) if high else {}
+        if not inserted:
+            break
+        string.splice(inserted)
+        # What the new segments' curve shows is looked at too, or their search would be believed unseen.
+        result = string.result(problem, result)
+        result.string.measure()
+        string = Opened.of(result)
+    return judged(result)
+
+
+def bounded(
+    problem: LossProblem,
+    result: Result,
+    threshold: float | None,
+    tol: float,
+    quantity: str,
+    seconds: float = math.inf,
+    max_bytes: int = MAX_BYTES,
+    on_round: Progress = lambda done, waiting, largest: None,
+) -> Result:
+    """A result with a certificate of its string as it is, and with the verdict that the samples met on the way allow.
+
+    Args:
+        problem: the loss.
+        result: of a search.
+        threshold: see :func:`weightstring.certify`, as for all that follows.
+        tol: how near to the largest sample, where there is no threshold to hold.
+        quantity: what to bound; samples of another than the run's threshold binds say nothing about its verdict.
+        seconds: when to stop.
+        max_bytes: memory that enclosures may use.
+        on_round: told how the proof gets on.
+
+    Raises:
+        Unsupported: an operation has no rule.
+        InvalidSetting: an unknown quantity, or a number is out of range.
+    """
+    check_asked(problem, threshold, tol, quantity, seconds, math.inf, max_bytes)
+    started, beads = time.perf_counter(), result.string.beads
+    known, budget = result.string.heights([quantity]), Budget(seconds)
+    found = partition_of(problem, beads, threshold, tol, quantity, budget, max_bytes, on_round, known=known)
+    spent = time.perf_counter() - started
+    certificate = certificate_of(problem, beads, quantity, threshold, tol, pieces_of(found), found.highest, spent)
+    if quantity in result.names:
+        result = with_samples(result, {(segment, t): value for segment, (t, value) in found.tops.items()})
+    return replace(result, certificate=certificate)
+
+
+def learned(directory: RunDirectory, before: Result, after: Result, keep: bool) -> Result:
+    """The result of a finished run with what was learned of its string since, written down if its verdict is another.
+
+    Args:
+        directory: of the run.
+        before: as it stands there.
+        after: with the samples that were met since.
+        keep: write down a larger sample that leaves the verdict as it is too.
+
+    Raises:
+        StoreFailed: the disk refuses.
+    """
+    heights = [height for known in after.string.heights(after.names) for height in known.values()]
+    if after.outcome == before.outcome and (not keep or max(heights) <= before.largest):
+        return before
+    return kept(directory, replace(after, certificate=None))
+
+
+def require_certifiable(problem: LossProblem, bind: str, tol: float = CERTIFY_TOL, seconds: float = math.inf) -> None:
     """Refuse before a search what could not be certified after it.
 
     Raises:
         Unsupported: an operation has no rule.
-        InvalidSetting: the threshold binds several quantities.
+        InvalidSetting: the threshold binds several quantities, or a number is out of range.
     """
     quantity = only_quantity(Bound(problem, bind).names)
+    check_asked(problem, None, tol, quantity, seconds, math.inf, MAX_BYTES)
     if isinstance(problem, ModuleProblem):
         ends = torch.zeros(2, problem.size, dtype=torch.float64, device=problem.device)
         enclosing(problem, ends, quantity, MAX_BYTES).rehearse()
 
 
 def kept(directory: RunDirectory, result: Result) -> Result:
-    """The result with its certificate, written into its run directory.
+    """The result, with its certificate where it has one, written into its run directory.
 
     Raises:
         StoreFailed: the disk refuses.
     """
-    assert result.certificate is not None
     with directory.locked():
-        if len(result.string) != directory.result().string.beads:
-            result.string.measure()
-            directory.finish(to_record(result), list(result.string.beads))
-        result.certificate.save(directory.certificate)
+        result.string.measure()
+        result = judged(result)
+        directory.finish(to_record(result), list(result.string.beads))
+        if result.certificate is not None:
+            result.certificate.save(directory.certificate)
     return from_run(directory, result.string.problem)
 
 
@@ -126,55 +219,3 @@ def only_quantity(names: Sequence[str]) -> str:
     if len(names) > 1:
         raise InvalidSetting(f"a certificate bounds one quantity, not {' and '.join(names)}: certify each by itself")
     return names[0]
-
-
-def _searched_again(
-    problem: LossProblem,
-    beads: Sequence[Theta],
-    loose: Sequence[int],
-    threshold: float,
-    settings: Settings,
-    progress: bool | Display | None,
-) -> dict[int, list[Theta]]:
-    """The beads from one end of each loose segment to the other, under a lower level where that was found."""
-    quantity = {"evaluate": "loss", "train": "train_loss"}.get(settings.bind, settings.bind)
-    values = problem.measure(torch.stack(list(beads)), [quantity])[quantity].tolist()
-    levels = {i: (max(values[i], values[i + 1]) + threshold) / 2 for i in loose}
-    pairs = [Pair(beads[i], beads[i + 1], levels[i], None) for i in loose if levels[i] < threshold]
-    asked = [i for i in loose if levels[i] < threshold]
-    again = replace(settings, strategy=Greedy(), stop=MaxBeads(BEADS), executor=None, task=None)
-    results = connect_all(problem, pairs, again, progress) if pairs else []
-    return {i: list(found.string.beads) for i, found in zip(asked, results, strict=True) if found.connected}
-
-
-def _spliced(
-    beads: Sequence[Theta], segments: Sequence[tuple[Piece, ...] | None], inserted: dict[int, list[Theta]]
-) -> tuple[list[Theta], list[tuple[Piece, ...] | None]]:
-    new_beads = [beads[0]]
-    new_segments: list[tuple[Piece, ...] | None] = []
-    for i, pieces in enumerate(segments):
-        if len(inserted.get(i, [])) > 2:
-            new_beads += inserted[i][1:]
-            new_segments += [None] * (len(inserted[i]) - 1)
-        else:
-            new_beads.append(beads[i + 1])
-            new_segments.append(pieces)
-    return new_beads, new_segments
-
-
-def _with_certificate(
-    problem: LossProblem,
-    result: Result,
-    beads: Sequence[Theta],
-    segments: Sequence[tuple[Piece, ...] | None],
-    quantity: str,
-    tol: float,
-    highest: float,
-    seconds: float,
-) -> Result:
-    pieces = tuple(piece._replace(segment=i) for i, found in enumerate(segments) for piece in found or ())
-    whole = torch.stack(list(beads))
-    certificate: Certificate = certificate_of(problem, whole, quantity, result.threshold, tol, pieces, highest, seconds)
-    refined = len(beads) > len(result.string)
-    string = WeightString(problem, whole) if refined else result.string
-    return replace(result, string=string, certificate=certificate)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
 from weightstring.certification.certificate import Certificate
 from weightstring.errors import InvalidRun
-from weightstring.path import BARRIERS, Connected, Disconnected, Maximum, Outcome, StringCurve, Unresolved, WeightString
+from weightstring.path import (
+    BARRIERS,
+    Connected,
+    Disconnected,
+    Evidence,
+    Maximum,
+    Outcome,
+    Seen,
+    StringCurve,
+    Unresolved,
+    WeightString,
+    clearly_over,
+)
 from weightstring.problem.digest import tensor_digest
 from weightstring.protocol import LossProblem
-from weightstring.store import ResultRecord, RoundRecord, RunDirectory
+from weightstring.store import Manifest, ResultRecord, RoundRecord, RunDirectory
 from weightstring.store.records import AlignmentRecord, AsSaved, CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
 
 SAME = 1e-5
@@ -129,6 +142,65 @@ def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.6g}"
 
 
+def judged(result: Result) -> Result:
+    """The result with the verdict that all samples known of its string allow; nothing is measured.
+
+    Whatever looks at a string after its search, such as a proof or the final curve, may meet a sample over the
+    threshold: then the string does not connect, whatever the search saw of it.
+    """
+    if not result.connected:
+        return result
+    heights = result.string.heights(result.names)
+    tops = [max(known.items(), key=lambda at: at[1], default=(0.0, -math.inf)) for known in heights]
+    worst = max(range(len(tops)), key=lambda i: tops[i][1])
+    if not clearly_over(tops[worst][1], result.threshold, result.string[0].dtype):
+        return result
+    evidence = Evidence(
+        segment=(worst, worst + 1),
+        end_losses=(heights[worst][0.0], heights[worst][1.0]),
+        max_per_depth=(finite_or_none(tops[worst][1]),),
+        open_per_depth=(sum(clearly_over(top, result.threshold, result.string[0].dtype) for _, top in tops),),
+        retries=0,
+        lowest_loss=None,
+    )
+    return replace(result, outcome=Unresolved("higher_sample", evidence))
+
+
+def with_samples(result: Result, samples: Mapping[tuple[int, float], float]) -> Result:
+    """The result with more known of its string, and with the verdict that this allows.
+
+    Args:
+        result: of a search.
+        samples: heights of what the threshold binds, by segment and t.
+    """
+    heights: list[dict[float, float]] = [{} for _ in range(len(result.string) - 1)]
+    for (segment, t), value in samples.items():
+        heights[segment][t] = value
+    seen = Seen(result.names, tuple(heights), result.threshold if result.connected else None)
+    return judged(replace(result, string=result.string.also_seen(seen)))
+
+
+def answers(certificate: Certificate, manifest: Manifest, names: Sequence[str], beads: Thetas) -> str | None:
+    """What a certificate is about that a run is not; None where it answers the run's own question.
+
+    Args:
+        certificate: found in the run's directory.
+        manifest: of the run.
+        names: what its threshold binds.
+        beads: of its string (n, P).
+    """
+    if certificate.digests.get("beads") != tensor_digest(beads):
+        return "its string is another"
+    if (certificate.quantity,) != tuple(names):
+        return f"it bounds {certificate.quantity}, the run {' and '.join(names)}"
+    if certificate.problem != manifest.problem:
+        return "it is about another problem"
+    # Without a threshold it says how high the loss is at most, as minimax asks.
+    if certificate.threshold not in (None, manifest.threshold):
+        return f"its threshold is {certificate.threshold!r}, the run's {manifest.threshold!r}"
+    return None
+
+
 def to_record(result: Result) -> ResultRecord:
     """The form on disk. Losses that are not finite become null."""
     string, curve = result.string, result.string.curve
@@ -228,7 +300,7 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, pro
 
 
 def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None:
-    """The certificate of the run's own string (n, P); None where there is none, or only that of an earlier string.
+    """The certificate that answers the run's question of its string (n, P); None where there is none, or another's.
 
     Raises:
         InvalidRun: it is damaged.
@@ -241,7 +313,8 @@ def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None
             f"{directory.certificate}: {certificate.flaw}: the file was changed; "
             "make a new one with weightstring certify"
         )
-    return certificate if certificate.digests.get("beads") == tensor_digest(beads) else None
+    differs = answers(certificate, directory.manifest(), directory.result().names, beads)
+    return certificate if differs is None else None
 
 
 def load(store: str | os.PathLike[str], problem: LossProblem | None = None) -> Result:

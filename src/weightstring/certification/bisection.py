@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -54,6 +54,7 @@ class Partition:
         highest: the largest sample met.
         target: what the bounds were to reach.
         computed: intervals whose bounds were computed.
+        tops: of each segment the largest sample met between its beads: t and value.
     """
 
     intervals: Intervals
@@ -61,6 +62,7 @@ class Partition:
     highest: float
     target: float
     computed: int
+    tops: Mapping[int, tuple[float, float]]
 
 
 @dataclass(eq=False)
@@ -70,10 +72,12 @@ class Sampled:
     Args:
         measure: the loss at positions t (T,) of a segment.
         segments: which of them are looked at, in order.
+        known: values that were sampled before, by t, for each segment of the string; none are forgotten.
     """
 
     measure: Callable[[int, Tensor], Tensor]
     segments: Sequence[int]
+    known: Sequence[Mapping[float, float]] = ()
     places: Tensor = field(init=False)
     values: Tensor = field(init=False)
 
@@ -84,11 +88,23 @@ class Sampled:
         for segment in self.segments:
             # Each bead once: its place as the end of one segment is that of the beginning of the next.
             self._look(segment, ts[:-1] if segment + 1 in self.segments else ts)
+        for segment in self.segments if self.known else ():
+            self._recall(segment, self.known[segment])
 
     @property
     def highest(self) -> float:
         """The largest sample."""
         return float(self.values.max())
+
+    @property
+    def tops(self) -> dict[int, tuple[float, float]]:
+        """Of each segment the largest sample between its beads: t and value."""
+        found: dict[int, tuple[float, float]] = {}
+        for place, value in zip(self.places.tolist(), self.values.tolist(), strict=True):
+            segment, t = int(place), place % 1
+            if t and value > found.get(segment, (0.0, -math.inf))[1]:
+                found[segment] = t, value
+        return found
 
     def above(self, intervals: Intervals, bounds: Tensor) -> Float64[Tensor, " S"]:
         """By how much each sample exceeds the bound of the interval in which it lies; the intervals are in order."""
@@ -108,13 +124,23 @@ class Sampled:
 
     def _look(self, segment: int, ts: Tensor) -> None:
         if len(ts):
-            places = torch.cat([self.places, ts + segment])
-            order = places.argsort()
-            self.places = places[order]
-            found = self.measure(segment, ts).cpu()
-            for t, value in zip(ts[~found.isfinite()].tolist(), found[~found.isfinite()].tolist(), strict=True):
-                raise Unsupported(f"the loss is {value} at t = {t:.6g} of segment {segment}: nothing bounds it")
-            self.values = torch.cat([self.values, found])[order]
+            self._add(segment, ts, self.measure(segment, ts).cpu())
+
+    def _recall(self, segment: int, known: Mapping[float, float]) -> None:
+        """Take in what was sampled before; of two values of one place the larger."""
+        ts = torch.tensor(list(known), dtype=torch.float64)
+        values = torch.tensor(list(known.values()), dtype=torch.float64)
+        again = torch.isin(ts + segment, self.places)
+        at = torch.searchsorted(self.places, ts[again] + segment)
+        self.values[at] = torch.maximum(self.values[at], values[again])
+        self._add(segment, ts[~again], values[~again])
+
+    def _add(self, segment: int, ts: Tensor, found: Tensor) -> None:
+        for t, value in zip(ts[~found.isfinite()].tolist(), found[~found.isfinite()].tolist(), strict=True):
+            raise Unsupported(f"the loss is {value} at t = {t:.6g} of segment {segment}: nothing bounds it")
+        places = torch.cat([self.places, ts + segment])
+        order = places.argsort()
+        self.places, self.values = places[order], torch.cat([self.values, found])[order]
 
     def near(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """About the largest value on each interval: of its ends, between samples, and its middle."""
@@ -199,7 +225,7 @@ def bisect(
     intervals = joined([part for part, _ in done])
     bounds = torch.cat([found for _, found in done])
     order = (intervals.segments + intervals.low).argsort()
-    return Partition(intervals.take(order), bounds[order.cpu()], sampled.highest, target(), computed)
+    return Partition(intervals.take(order), bounds[order.cpu()], sampled.highest, target(), computed, sampled.tops)
 
 
 def _fell(bounds: Tensor, before: Tensor, target: float) -> Tensor:

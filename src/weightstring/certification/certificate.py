@@ -59,6 +59,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             operations that the two are traced as.
         versions: of what computed it.
         seconds: it took.
+        problem: the problem's fingerprint, by which a run without its problem knows its own certificate.
         seal: SHA-256 of all of the above.
     """
 
@@ -74,6 +75,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     digests: dict[str, str]
     versions: dict[str, str]
     seconds: float
+    problem: str = ""
     seal: str = ""
 
     @property

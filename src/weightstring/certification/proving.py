@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -70,10 +70,18 @@ def certify(
     >>> certificate.holds, certificate.upper_bound >= spike.chord_maximum
     (True, True)
     """
-    _check(problem, threshold, tol, quantity, seconds, max_intervals, max_bytes)
+    check_asked(problem, threshold, tol, quantity, seconds, max_intervals, max_bytes)
     started = time.perf_counter()
     partition = partition_of(
-        problem, string.beads, threshold, tol, quantity, Budget(seconds, max_intervals), max_bytes, on_round
+        problem,
+        string.beads,
+        threshold,
+        tol,
+        quantity,
+        Budget(seconds, max_intervals),
+        max_bytes,
+        on_round,
+        known=string.heights([quantity]),
     )
     spent = time.perf_counter() - started
     return certificate_of(
@@ -91,8 +99,12 @@ def partition_of(
     max_bytes: int = MAX_BYTES,
     on_round: Progress = lambda done, waiting, largest: None,
     segments: Sequence[int] | None = None,
+    known: Sequence[Mapping[float, float]] = (),
 ) -> Partition:
-    """Cut a string of beads (n, P) until the bounds reach their target; see :func:`certify`. None: all segments."""
+    """Cut a string of beads (n, P) until the bounds reach their target; see :func:`certify`. None: all segments.
+
+    ``known`` are values sampled of the string before, by t, for each of its segments.
+    """
     segments = range(len(beads) - 1) if segments is None else segments
     bound, slack = bounds_of(problem, beads, quantity, max_bytes), _none
     if isinstance(problem, ModuleProblem):
@@ -100,7 +112,7 @@ def partition_of(
         enclosed.rehearse()
         require_reproduced(problem, quantity, beads)
         slack = enclosed.slack
-    sampled = Sampled(_sampler(problem, beads, quantity), segments)
+    sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
 
     def raised(intervals: Intervals) -> Tensor:
         found = bound(intervals)
@@ -185,10 +197,11 @@ def certificate_of(
         digests=digests_of(problem, beads, quantity),
         versions=versions(),
         seconds=seconds,
+        problem=problem.fingerprint(),
     ).sealed()
 
 
-def _check(
+def check_asked(
     problem: LossProblem,
     threshold: float | None,
     tol: float,
@@ -197,6 +210,11 @@ def _check(
     max_intervals: float,
     max_bytes: int,
 ) -> None:
+    """Refuse what :func:`certify` cannot be asked.
+
+    Raises:
+        InvalidSetting: an unknown quantity, or a number out of range.
+    """
     if quantity not in problem.quantities:
         raise InvalidSetting(f"quantity={quantity!r}: choose one of {', '.join(problem.quantities)}")
     if threshold is not None and not math.isfinite(threshold):

@@ -156,9 +156,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def add_models(parser: argparse.ArgumentParser) -> None:
     """Two models."""
-    parser.add_argument(
-        "a", metavar="A", help="a checkpoint (.safetensors, .pt, a Hugging Face folder) or random:SEED"
-    )
+    parser.add_argument("a", metavar="A", help="a checkpoint (.safetensors, .pt, a Hugging Face folder) or random:SEED")
     parser.add_argument("b", metavar="B", help="the other one")
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 
 from weightstring.certification import Certificate
-from weightstring.certification import certify as prove
 from weightstring.cli.main import DONE, NOT_CERTIFIED
-from weightstring.cli.opening import opened
+from weightstring.cli.opening import learn, opened
 from weightstring.errors import InvalidRun
 from weightstring.path import Bound
-from weightstring.refining import only_quantity
+from weightstring.refining import bounded, only_quantity
+from weightstring.result import answers
 from weightstring.store import RunDirectory
 from weightstring.verification import verify as check
 
@@ -28,33 +28,38 @@ from weightstring.verification import verify as check
 def certify(options: Namespace) -> int:
     """Prove how high the loss is at most on the whole string, and keep the certificate in the run's directory."""
     directory = RunDirectory(options.run)
-    problem, string, _ = opened(options)
+    problem, before, _ = opened(options)
     manifest = directory.manifest()
-    quantity = options.quantity or only_quantity(Bound(problem, manifest.bind).names)
-    binding = quantity in Bound(problem, manifest.bind).names
-    threshold = options.threshold if options.threshold is not None else manifest.threshold if binding else None
+    bound = Bound(problem, manifest.bind).names
+    quantity = options.quantity or only_quantity(bound)
+    threshold = options.threshold
+    if threshold is None and quantity in bound and manifest.command == "connect":
+        threshold = manifest.threshold
     # What answers another question than the run's own does not take the place of its certificate.
-    own = binding and threshold == manifest.threshold
+    own = quantity in bound and threshold in (None, manifest.threshold)
     out = Path(options.out) if options.out else directory.certificate_of("" if own else quantity)
     with _telling() as tell:
-        certificate = prove(
+        after = bounded(
             problem,
-            string,
+            before,
             threshold,
-            tol=options.tol,
-            quantity=quantity,
+            options.tol,
+            quantity,
             seconds=math.inf if options.seconds is None else options.seconds,
             max_bytes=options.max_bytes,
             on_round=tell,
         )
+    certificate = after.certificate
+    assert certificate is not None
     certificate.save(out)
+    learn(directory, before, after, keep=own)
     if options.json:
         print(json.dumps({"run": str(directory.path), **msgspec.to_builtins(certificate)}))
     else:
         print(certificate)
         if certificate.holds is False:
-            segment, low, high, bound = certificate.loosest
-            print(f"loosest: {bound:.6g} between beads {segment} and {segment + 1}, t from {low:.6g} to {high:.6g}")
+            segment, low, high, top = certificate.loosest
+            print(f"loosest: {top:.6g} between beads {segment} and {segment + 1}, t from {low:.6g} to {high:.6g}")
         print(f"kept in {out}, {certificate.seconds:.1f} s")
     return NOT_CERTIFIED if certificate.holds is False else DONE
 
@@ -62,14 +67,14 @@ def certify(options: Namespace) -> int:
 def verify(options: Namespace) -> int:
     """Check a run's certificate again, by other arithmetic."""
     directory = RunDirectory(options.run)
-    problem, string, _ = opened(options)
-    certificate = Certificate.load(options.certificate or directory.certificate)
-    if options.certificate is None and certificate.threshold != (threshold := directory.manifest().threshold):
+    problem, result, _ = opened(options)
+    certificate, manifest = Certificate.load(options.certificate or directory.certificate), directory.manifest()
+    string = result.string
+    if options.certificate is None and (differs := answers(certificate, manifest, result.names, string.beads)):
         raise InvalidRun(
-            f"{directory.certificate}: its threshold is {certificate.threshold!r}, the run's {threshold!r}: "
-            f"the file was changed; weightstring certify {options.run} makes a new one"
+            f"{directory.certificate}: {differs}: the file was changed, or is another run's; "
+            f"weightstring certify {options.run} makes a new one"
         )
-    manifest = directory.manifest()
     own = certificate.threshold in (None, manifest.threshold)
     if not own and certificate.quantity in Bound(problem, manifest.bind).names:
         print(

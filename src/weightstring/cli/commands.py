@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shlex
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from weightstring.arrays import Theta, finite_or_none
+from weightstring.arrays import Theta, finite_or_none, none_as_infinity
 from weightstring.cli.main import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
 from weightstring.cli.opening import named, pointing, problem_of
 from weightstring.cli.output import describe_unfinished, print_result
@@ -28,6 +29,7 @@ from weightstring.path import Disconnected, Unresolved
 from weightstring.problem import ModuleProblem
 from weightstring.progress import training
 from weightstring.protocol import Recipe
+from weightstring.refining import CERTIFY_TOL
 from weightstring.report import write_report
 from weightstring.report.sweep import write_sweep_report
 from weightstring.report.sweep_export import export_figures
@@ -146,7 +148,10 @@ def resume(options: Namespace) -> int:
         if directory.plain.exists:  # the same search without alignment, which was begun beside it
             _gone_on_with(directory.plain, options)
             result = load(directory.path)
-        return _conclude(result, directory.path, options.json)
+        asked = directory.manifest()
+        return _conclude(
+            result, directory.path, options.json, certified=asked.command == "connect" and asked.certify is not None
+        )
 
 
 def _gone_on_with(directory: RunDirectory, options: Namespace) -> Result:
@@ -155,6 +160,21 @@ def _gone_on_with(directory: RunDirectory, options: Namespace) -> Result:
     _, problem = problem_of(Path(options.run), manifest.task, options, otherwise)
     strategy, recipe = _strategy(manifest, str(directory.path))
     a, b = directory.ends().to(problem.device)
+    stop, certify = limits(options) or stop_from_plain(manifest.stop), manifest.certify
+    if manifest.command == "minimax":
+        return lowest(
+            problem,
+            a,
+            b,
+            strategy=strategy,
+            stop=stop,
+            bind=manifest.bind,
+            recipe=recipe,
+            store=directory.path,
+            seed=manifest.seed,
+            task=manifest.task,
+            certify=certify is not None,
+        ).result
     with _workers(options) as executor:
         result = search(
             problem,
@@ -162,13 +182,17 @@ def _gone_on_with(directory: RunDirectory, options: Namespace) -> Result:
             b,
             manifest.threshold,
             strategy=strategy,
-            stop=limits(options) or stop_from_plain(manifest.stop),
+            stop=stop,
             bind=manifest.bind,
             recipe=recipe,
             executor=executor,
             store=directory.path,
             seed=manifest.seed,
             task=manifest.task,
+            certify=certify is not None,
+            certify_seconds=math.inf if certify is None else none_as_infinity(certify.seconds),
+            certify_tolerance=CERTIFY_TOL if certify is None else certify.tolerance,
+            disprove=manifest.disprove,
         )
     if _interrupted(result):
         raise KeyboardInterrupt

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,18 +14,20 @@ from rich.table import Table
 from weightstring.arrays import for_json
 from weightstring.cli.commands import check_destination
 from weightstring.cli.main import DONE
-from weightstring.cli.opening import opened
+from weightstring.cli.opening import learn, opened
 from weightstring.merging import Ensemble, Merging, Point, best_point
 from weightstring.merging import merge as merging_of
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
-from weightstring.store import write_checkpoint
+from weightstring.result import Result, with_samples
+from weightstring.store import RunDirectory, write_checkpoint
 
 
 def export(options: Namespace) -> int:
     """Write a model on the string as a checkpoint, with where it is from and what was measured there."""
     check_destination(Path(options.out))
-    problem, string, task = opened(options)
+    problem, result, task = opened(options)
+    string = result.string
     s = _share(problem, string, options.at)
     theta = string.at(s)
     measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
@@ -36,6 +39,7 @@ def export(options: Namespace) -> int:
         "s": s,
         "measured": for_json(measured),
     }
+    _learn(options, result, [Point(s, measured)])
     write_checkpoint(options.out, problem.unflatten(theta), about)
     print(f"{options.out}: s = {s:.6g}, " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
     return DONE
@@ -43,13 +47,23 @@ def export(options: Namespace) -> int:
 
 def merge(options: Namespace) -> int:
     """Print what merging the run's two models is worth."""
-    problem, string, _ = opened(options)
-    merging = merging_of(problem, string, points=options.points, average=options.average)
+    problem, result, _ = opened(options)
+    merging = merging_of(problem, result.string, points=options.points, average=options.average)
+    averaged = () if merging.ensemble is None else merging.ensemble.models
+    _learn(options, result, [merging.midpoint, merging.best, *averaged])
     if options.json:
         print(json.dumps({"run": str(options.run), **_as_json(merging)}))
     else:
         print_merging(merging)
     return DONE
+
+
+def _learn(options: Namespace, result: Result, points: Sequence[Point]) -> None:
+    """What was measured along the string may take the run's verdict back."""
+    known = [point for point in points if all(name in point.values for name in result.names)]
+    heights = {result.string.place(point.s): max(point.values[name] for name in result.names) for point in known}
+    finite = {place: height if math.isfinite(height) else math.inf for place, height in heights.items()}
+    learn(RunDirectory(options.run), result, with_samples(result, finite))
 
 
 def _share(problem: ModuleProblem, string: WeightString, at: float | str) -> float:

@@ -8,9 +8,10 @@ from argparse import Namespace
 from pathlib import Path
 
 from weightstring.errors import InvalidRun
-from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
-from weightstring.result import from_run
+from weightstring.refining import learned
+from weightstring.report import write_report
+from weightstring.result import Result, from_run
 from weightstring.store import RunDirectory
 from weightstring.store.records import Task
 from weightstring.tasks import BUILT_IN, resolve
@@ -69,17 +70,17 @@ def problem_of(run: Path, recorded: Task | None, options: Namespace, otherwise: 
     return task, build(task.name, source, task.options)
 
 
-def opened(options: Namespace) -> tuple[ModuleProblem, WeightString, Task]:
-    """A finished run's problem, built from its task, its string and the task; its certificate may be damaged."""
+def opened(options: Namespace) -> tuple[ModuleProblem, Result, Task]:
+    """A finished run's problem, built from its task, its result without a certificate, and the task."""
     directory = RunDirectory(options.run)
     directory.result()  # An unfinished run has no string: say so before a task's data are read.
     manifest = directory.manifest()
     otherwise = f"call ws.merge, ws.plane, ws.certify or ws.verify with ws.load({options.run!r}, problem).string"
     task, problem = problem_of(directory.path, manifest.task, options, otherwise)
-    string = from_run(directory, problem, proof=False).string
+    result = from_run(directory, problem, proof=False)
     # The run's own engine rounds as the recorded curve was rounded; compiling one anew takes longer than it saves.
     problem.use_engine("auto" if manifest.engine == "compiled" else manifest.engine)
-    return problem, string, task
+    return problem, result, task
 
 
 def pointing(run: Path, options: Namespace) -> list[str]:
@@ -90,6 +91,18 @@ def pointing(run: Path, options: Namespace) -> list[str]:
     name = resolve(options.task) if options.task is not None else recorded.name if recorded is not None else None
     settings = [word for key, value in options.options for word in ("--set", shlex.quote(f"{key}={value}"))]
     return ([] if name is None else ["--task", shlex.quote(name)]) + settings
+
+
+def learn(directory: RunDirectory, before: Result, after: Result, keep: bool = False) -> Result:
+    """What a run has become by what was learned of its string; where that takes its verdict back, say so."""
+    result = learned(directory, before, after, keep)
+    if result.outcome != before.outcome:
+        if (directory.path / "report.html").exists():
+            write_report(directory.path)
+        verdict, run = type(before.outcome).__name__.lower(), shown(str(directory.path))
+        met = f"a sample of {result.largest:.6g} was met on its string, over the threshold {result.threshold:.6g}"
+        print(f"weightstring: {run}: not {verdict} after all: {met}", file=sys.stderr)
+    return result
 
 
 def _tell(source: Source | None, task: Task) -> None:

@@ -22,7 +22,7 @@ def measure_plane(options: Namespace) -> None:
         RunLocked: another process is writing to it.
     """
     directory = RunDirectory(options.run)
-    problem, string, _ = opened(options)
-    found = plane(problem, string, options.plane, bind=directory.manifest().bind)
+    problem, result, _ = opened(options)
+    found = plane(problem, result.string, options.plane, bind=directory.manifest().bind)
     with directory.locked():
         directory.write_plane(to_record(found, directory.result().beads_sha256))

@@ -4,7 +4,7 @@ from weightstring.path.height import Bound, check_theta
 from weightstring.path.maximum import MAX_PEAKS, Maximum, Samples, accept, locate
 from weightstring.path.outcome import Connected, Disconnected, Evidence, Outcome, Proof, Reason, Unresolved
 from weightstring.path.screening import reject
-from weightstring.path.segment import Segment, measure_models, measure_points, no_worse
+from weightstring.path.segment import Segment, clearly_over, measure_models, measure_points, no_worse
 from weightstring.path.string import BARRIERS, Seen, StringCurve, WeightString
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "WeightString",
     "accept",
     "check_theta",
+    "clearly_over",
     "locate",
     "measure_models",
     "measure_points",

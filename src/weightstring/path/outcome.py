@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from weightstring.path.curvature import Curvature
 
-Reason = Literal["depth", "beads", "steps", "time", "descent_failed", "stalled", "interrupted"]
+Reason = Literal["depth", "beads", "steps", "time", "descent_failed", "stalled", "higher_sample", "interrupted"]
 
 
 class Advice(NamedTuple):
@@ -62,6 +62,11 @@ ADVICE: dict[Reason, Advice] = {
         "The string may have met a pass: compare the lowest maximum reached with the threshold, and raise that to it; "
         "or search from another string by another strategy.",
         aligns=True,
+    ),
+    "higher_sample": Advice(
+        "The search had accepted the string, but a sample over the threshold was met on it afterwards, and searching "
+        "again from there did not get the string under the threshold.",
+        "Raise the threshold to the largest sample, certify with more beads or steps allowed, or try another strategy.",
     ),
     "interrupted": Advice(
         "The search was interrupted before it could decide.",

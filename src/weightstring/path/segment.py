@@ -143,6 +143,29 @@ def grid(intervals: int) -> list[float]:
     return [i / intervals for i in range(intervals + 1)]
 
 
+ROUNDING = 64
+"""Units in the last place by which a mean of losses may differ when a model is computed in other company."""
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """The share by which two measurements of one model may differ, in which batch sizes and kernels differ.
+
+    >>> rounding(torch.float64) < 1e-13 < rounding(torch.float32) < 1e-5 < rounding(torch.bfloat16) < 0.02
+    True
+    """
+    eps = torch.finfo(dtype).eps
+    return min(ROUNDING * eps, max(1e-5, 2 * eps))
+
+
+def clearly_over(value: float, threshold: float, dtype: torch.dtype) -> bool:
+    """Whether a value measured in other company than the search's is over the threshold by more than rounding.
+
+    >>> clearly_over(0.1 + 1e-8, 0.1, torch.float32), clearly_over(0.11, 0.1, torch.float32)
+    (False, True)
+    """
+    return not no_worse(value, threshold + rounding(dtype) * abs(threshold))
+
+
 def no_worse(value: float, threshold: float) -> bool:
     """Whether a height is under the threshold: ≤, in the loss's own arithmetic, and finite.
 

@@ -13,7 +13,7 @@ from weightstring.arrays import Theta, Thetas, Values
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.height import Bound, check_theta
 from weightstring.path.maximum import GRID, MAX_PEAKS, Maximum, Samples, locate
-from weightstring.path.segment import Segment, grid, rows_at_once
+from weightstring.path.segment import Segment, clearly_over, grid, rows_at_once
 from weightstring.protocol import Along, LossProblem
 
 BARRIERS = ("max", "over_ends", "over_mean", "over_linear")
@@ -36,17 +36,23 @@ class StringCurve:
     values: Mapping[str, tuple[float, ...]]
 
 
+Heights = Mapping[float, float]
+"""The heights known on one segment, by t."""
+
+
 @dataclass(frozen=True)
 class Seen:
-    """What a search saw of a string, so that the string's curve cannot contradict it.
+    """What a search, a proof or anything else saw of a string, so that the string's curve cannot contradict it.
 
     Args:
         names: the quantities whose largest the heights are.
         heights: for each segment, the heights at its ends and peaks, by t.
+        threshold: what the string was held to; None: nothing.
     """
 
     names: tuple[str, ...]
-    heights: tuple[Mapping[float, float], ...]
+    heights: tuple[Heights, ...]
+    threshold: float | None = None
 
 
 class WeightString:
@@ -129,16 +135,26 @@ class WeightString:
         Raises:
             InvalidSetting: ``s`` outside [0, 1].
         """
+        index, t = self.place(s)
+        return self.segments[index].point(t)
+
+    def place(self, s: float) -> tuple[int, float]:
+        """The segment and the t on it at share ``s`` ∈ [0, 1] of the arc length.
+
+        Raises:
+            InvalidSetting: ``s`` outside [0, 1].
+
+        >>> WeightString(None, torch.tensor([[0.0], [1.0], [4.0]])).place(0.5)
+        (1, 0.3333333333333333)
+        """
         if not 0 <= s <= 1:
             raise InvalidSetting(f"s={s} is not on the string: it runs from 0 to 1")
-        if s == 1:
-            return self._beads[-1].clone()
         remaining = s * self.length
-        for segment in self.segments:
+        for index, segment in enumerate(self.segments if s < 1 else ()):
             if remaining <= segment.length and segment.length > 0:
-                return segment.point(remaining / segment.length)
+                return index, remaining / segment.length
             remaining -= segment.length
-        return self._beads[0 if self.length == 0 else -1].clone()
+        return (0, 0.0) if s < 1 and self.length == 0 else (len(self) - 2, 1.0)
 
     @property
     def curve(self) -> StringCurve:
@@ -158,11 +174,51 @@ class WeightString:
             InvalidSetting: the string was read from disk without a problem.
         """
         problem = self._required_problem()
-        seen = self._seen.heights if self._seen else self._locate(problem, on_chunk)
-        positions = [sorted({*grid(GRID), *heights}) for heights in seen]
-        points = [(i, t) for i, ts in enumerate(positions) for t in ts if t > 0 or i == 0]
-        self._curve = self._measure_all(points, on_chunk)
+        known = self._points
+        wanted = [{*grid(GRID), *heights} for heights in self._looked_at(problem, on_chunk)]
+        for segment, t in known:
+            wanted[segment].add(t)
+        points = [(i, t) for i, ts in enumerate(wanted) for t in sorted(ts) if t > 0 or i == 0]
+        self._curve = self._measure_all(points, known, on_chunk)
         return self._curve
+
+    def heights(self, names: Sequence[str]) -> tuple[dict[float, float], ...]:
+        """What is known so far of the larger of the named quantities on each segment, by t; nothing is measured."""
+        found: list[dict[float, float]] = [{} for _ in range(len(self) - 1)]
+        for (segment, t), values in self._points.items():
+            if all(name in values for name in names):
+                height = max(_finite([values[name] for name in names]))
+                found[segment][t] = height
+                if t == 1 and segment + 1 < len(found):
+                    found[segment + 1][0.0] = height
+        if self._seen is not None and set(self._seen.names) == set(names):
+            for known, seen in zip(found, self._seen.heights, strict=True):
+                known |= seen
+        return tuple(found)
+
+    def also_seen(self, seen: Seen) -> WeightString:
+        """The same string with more known of it, at which its curve will be measured too."""
+        assert self._seen is None or set(self._seen.names) == set(seen.names)
+        heights = zip(self.heights(seen.names), seen.heights, strict=True)
+        merged = Seen(seen.names, tuple({**more, **known} for known, more in heights), seen.threshold)
+        again = WeightString(None, self._beads, self._curve, merged)
+        again.problem = self.problem
+        return again
+
+    @property
+    def _points(self) -> dict[tuple[int, float], dict[str, float]]:
+        """The points of the curve that was measured, with all that was measured there."""
+        curve = self._curve
+        if curve is None:
+            return {}
+        columns = zip(*curve.values.values(), strict=True)
+        rows = zip(curve.segment, curve.t, columns, strict=True)
+        return {(segment, t): dict(zip(curve.values, row, strict=True)) for segment, t, row in rows}
+
+    def _looked_at(self, problem: LossProblem, on_chunk: Callable[[], None]) -> Sequence[Heights]:
+        if self._seen is not None:
+            return self._seen.heights
+        return [{} for _ in range(len(self) - 1)] if self._curve is not None else self._locate(problem, on_chunk)
 
     def _locate(self, problem: LossProblem, on_chunk: Callable[[], None]) -> list[Mapping[float, float]]:
         samples = [Samples(segment) for segment in self.segments]
@@ -174,20 +230,24 @@ class WeightString:
             raise InvalidSetting("this string has no problem to measure: give one, ws.load(run, problem=problem)")
         return self.problem
 
-    def _measure_all(self, points: list[tuple[int, float]], on_chunk: Callable[[], None]) -> StringCurve:
+    def _measure_all(
+        self,
+        points: list[tuple[int, float]],
+        known: Mapping[tuple[int, float], Mapping[str, float]],
+        on_chunk: Callable[[], None],
+    ) -> StringCurve:
         problem, segments = self._required_problem(), self.segments
         held = () if self._seen is None else self._seen.names
         shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
         names = [name for name in problem.quantities if name in shown or name in held]
-        values: dict[str, list[float]] = {name: [] for name in names}
-        for chunk in self._chunks(points):
-            for name, measured in self._measure_chunk(chunk, names).items():
-                values[name].extend(measured.tolist())
+        found = {at: row for at, row in known.items() if row.keys() >= set(names)}
+        for chunk in self._chunks([at for at in points if at not in found]):
+            columns = {name: measured.tolist() for name, measured in self._measure_chunk(chunk, names).items()}
+            found |= {at: {name: columns[name][row] for name in names} for row, at in enumerate(chunk)}
             on_chunk()
-        if self._seen is not None and len(self._seen.names) == 1:
-            # The same models, but other batches: rounding must not put a bead over the threshold it was held to.
-            known, (name,) = self._seen.heights, held
-            values[name] = [known[i].get(t, value) for (i, t), value in zip(points, values[name], strict=True)]
+        values = {name: [found[at][name] for at in points] for name in names}
+        if self._seen is not None:
+            self._reconcile(points, values, self._seen)
         lengths = [segment.length for segment in segments]
         total = math.fsum(lengths)
         before = [math.fsum(lengths[:i]) for i in range(len(lengths))]
@@ -199,6 +259,18 @@ class WeightString:
             tuple(t for _, t in points),
             {name: tuple(v) for name, v in values.items()},
         )
+
+    def _reconcile(self, points: Sequence[tuple[int, float]], values: dict[str, list[float]], seen: Seen) -> None:
+        """The same models, but other batches: rounding must not put one over the threshold that it was held to."""
+        if len(seen.names) == 1:
+            (name,) = seen.names
+            values[name] = [seen.heights[i].get(t, value) for (i, t), value in zip(points, values[name], strict=True)]
+        level, dtype = seen.threshold, self[0].dtype
+        for name in seen.names if level is not None else ():
+            assert level is not None
+            values[name] = [
+                level if value > level and not clearly_over(value, level, dtype) else value for value in values[name]
+            ]
 
     def _chunks(self, points: Sequence[tuple[int, float]]) -> Iterator[Sequence[tuple[int, float]]]:
         """Points that are measured together: beads, or inner points of one segment, or as many as memory holds."""

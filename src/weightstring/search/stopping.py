@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -38,6 +39,17 @@ class StopRule(ABC):
     def reason(self, progress: Progress) -> Reason | None:
         """Why to stop here, or None to go on."""
 
+    def steps_left(self, progress: Progress) -> int | None:
+        """Gradient steps that may still be taken; None: any number."""
+        return None
+
+    def left(self, progress: Progress) -> StopRule | None:
+        """The limit on a search of a part of a string that has come so far; None where nothing is left.
+
+        Beads of the part are counted as those of a string, its two ends included.
+        """
+        return self
+
     def plain(self) -> tuple[dict[str, Any], ...]:
         """The rules as JSON values, for a run's manifest."""
         return ({"rule": type(self).__name__, **asdict(self)},)  # type: ignore[call-overload]
@@ -62,6 +74,17 @@ class AnyOf(StopRule):
         """Whether one of its rules does."""
         return any(rule.timed for rule in self.rules)
 
+    def steps_left(self, progress: Progress) -> int | None:
+        """As many as every rule allows."""
+        allowed = [steps for rule in self.rules if (steps := rule.steps_left(progress)) is not None]
+        return min(allowed, default=None)
+
+    def left(self, progress: Progress) -> StopRule | None:
+        """What is left of all, unless nothing is left of one."""
+        rules = [rule.left(progress) for rule in self.rules]
+        kept = tuple(rule for rule in rules if rule is not None)
+        return AnyOf(kept) if len(kept) == len(rules) else None
+
     def reason(self, progress: Progress) -> Reason | None:
         """The first rule's reason that has one."""
         return next((reason for rule in self.rules if (reason := rule.reason(progress))), None)
@@ -82,6 +105,7 @@ class MaxBeads(StopRule):
     count: int
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "count", _whole("MaxBeads", self.count))
         if self.count < 2:
             raise InvalidSetting(f"MaxBeads({self.count}): a string has at least its two ends")
 
@@ -94,14 +118,23 @@ class MaxBeads(StopRule):
         """``beads`` when the next round could exceed the limit."""
         return "beads" if progress.pending and progress.beads + progress.adding > self.count else None
 
+    def left(self, progress: Progress) -> StopRule | None:
+        """Room for the beads that the whole string may still get."""
+        room = self.count - progress.beads
+        return MaxBeads(room + 2) if room > 0 else None
+
 
 @dataclass(frozen=True)
 class MaxSteps(StopRule):
-    """At most about ``count`` gradient steps, summed over all beads; a round that has begun is finished."""
+    """At most ``count`` gradient steps, summed over all beads and sessions.
+
+    A round that needs more than are left is given up when they are spent, as by a :class:`Budget`.
+    """
 
     count: int
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "count", _whole("MaxSteps", self.count))
         if self.count < 1:
             raise InvalidSetting(f"MaxSteps({self.count}): must be at least 1")
 
@@ -114,6 +147,15 @@ class MaxSteps(StopRule):
         """``steps`` when descents are due and the limit is reached."""
         return "steps" if progress.pending and progress.steps >= self.count else None
 
+    def steps_left(self, progress: Progress) -> int | None:
+        """What the count leaves."""
+        return max(0, self.count - progress.steps)
+
+    def left(self, progress: Progress) -> StopRule | None:
+        """What the count leaves."""
+        left = self.count - progress.steps
+        return MaxSteps(left) if left > 0 else None
+
 
 @dataclass(frozen=True)
 class Budget(StopRule):
@@ -122,12 +164,27 @@ class Budget(StopRule):
     seconds: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < math.inf:
+        if not isinstance(self.seconds, float | int) or not 0 < self.seconds < math.inf:
             raise InvalidSetting(f"Budget(seconds={self.seconds}): must be positive and finite")
 
     def reason(self, progress: Progress) -> Reason | None:
         """``time`` when the budget is spent."""
         return "time" if progress.seconds >= self.seconds else None
+
+    def left(self, progress: Progress) -> StopRule | None:
+        """The seconds that are left."""
+        left = self.seconds - progress.seconds
+        return Budget(left) if left > 0 else None
+
+
+def _whole(name: str, count: object) -> int:
+    """A whole number of any type, such as NumPy's."""
+    try:
+        if not isinstance(count, bool):
+            return operator.index(count)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise InvalidSetting(f"{name}({count!r:.80}): give a whole number")
 
 
 def stop_from_plain(plain: Sequence[Mapping[str, Any]]) -> StopRule:

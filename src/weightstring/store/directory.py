@@ -104,6 +104,14 @@ class RunDirectory:
         self._write_beads("ends", ends)
         self._replace("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
 
+    def amend(self, manifest: Manifest) -> None:
+        """Write a manifest that asks for more of the same run, such as a certificate. Only for who holds the lock.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        self._replace("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
+
     def manifest(self) -> Manifest:
         """What determines the run.
 

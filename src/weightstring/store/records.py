@@ -16,6 +16,9 @@ from weightstring.path import BARRIERS, Evidence, Proof, Reason
 
 FORMAT = 1
 
+Command = Literal["connect", "minimax"]
+"""What begins a run."""
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 """OpenMP kills the process that asks it for more than the system can start."""
@@ -42,6 +45,15 @@ class Task(Record, frozen=True, kw_only=True):
 
     name: str
     options: dict[str, str] = {}
+
+
+class CertifyRecord(Record, frozen=True, kw_only=True):
+    """That a run's string is to be certified, and how."""
+
+    tolerance: Annotated[float, msgspec.Meta(gt=0)]
+    """Relative distance from the largest sample, where there is no threshold to hold."""
+    seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """When to stop; null: when it is done."""
 
 
 class AnyManifest(msgspec.Struct, frozen=True):
@@ -79,6 +91,12 @@ class Manifest(Record, frozen=True, kw_only=True):
     """Models descended side by side; like engine and threads, it decides nothing but rounding."""
     stop: tuple[dict[str, Any], ...] = ()
     """Limits of the first session; they do not determine the result, only where it stops."""
+    command: Command = "connect"
+    """What was asked; like what follows, it is what resuming goes on with, and decides nothing about the search."""
+    certify: CertifyRecord | None = None
+    """Null: nothing is to be certified."""
+    disprove: bool = True
+    """Whether a proof of disconnection is looked for before the search."""
     size: Positive
     dtype: str
     parameters: tuple[Parameter, ...]
