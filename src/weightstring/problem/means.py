@@ -41,10 +41,10 @@ REMEDY = "return (sum, weight) from it if it is a ratio of two sums over example
 
 
 class Weighed(NamedTuple):
-    """A value on some examples, and what it counts for among others."""
+    """A value on some examples, or several models' values, and what they count for among those on others."""
 
     value: Tensor
-    weight: Tensor
+    weight: Number
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +109,10 @@ class Mean:
         """
         amount, weight = self.sums(output, targets)
         value = amount if isinstance(amount, Tensor) else torch.as_tensor(amount).to(targets.device, torch.float64)
-        if isinstance(weight, float | int):
-            weight = torch.full((), weight, dtype=torch.float64, device=value.device)
-        if self.kind == "ratio":
-            return Weighed(ratio(value, weight_of(weight).to(value)), weight)
-        return Weighed(value, weight)
+        if self.kind != "ratio":
+            return Weighed(value, weight)
+        weight = weight_of(torch.as_tensor(weight, device=value.device))
+        return Weighed(ratio(value, weight.to(value)), weight)
 
 
 def _sum_of(loss: nn.Module, output: object, targets: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from weightstring.problem.digest import tensor_bytes
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.functional import Computation
 from weightstring.problem.initialise import seeded
-from weightstring.problem.means import REMEDY, Kind, Wanted, Weighed
+from weightstring.problem.means import REMEDY, Kind, Number, Wanted, Weighed
 from weightstring.problem.memory import DoesNotFit, is_out_of_memory
 from weightstring.protocol import Gradient
 
@@ -33,7 +33,7 @@ SALT = b"weightstring training draws"
 Losses = Callable[[Thetas, Rows | None, Examples], Weighed]
 """Training losses (B,) of B models (B, P) on their rows (None: on all examples), differentiable, and weights (B,)."""
 
-Differentiate = Callable[[Thetas, Rows | None, Examples], tuple[Gradient, Tensor]]
+Differentiate = Callable[[Thetas, Rows | None, Examples], tuple[Gradient, Number]]
 """Losses and gradients of B models on their rows (None: on all examples) by one pass, and the losses' weights."""
 
 
@@ -102,10 +102,10 @@ def slopes(
     for piece in train.chunks(chunk):
         part, weights = differentiate(thetas, None, piece)
         # Divided by the number of examples at once, so that half precision does not overflow.
-        shares = torch.ones_like(total) if kind == "sum" else weights / len(train)
+        shares = torch.as_tensor(weights).to(total) / len(train) if kind != "sum" else torch.ones_like(total)
         total += shares
         mean.losses.addcmul_(part.losses, shares.to(mean.losses))
-        mean.gradients.addcmul_(part.gradients, shares.to(mean.gradients).unsqueeze(1))
+        mean.gradients.addcmul_(part.gradients, shares.to(mean.gradients).reshape(-1, 1))
     if kind == "ratio":
         mean.losses.div_(total)
         mean.gradients.div_(total.unsqueeze(1))
@@ -127,7 +127,7 @@ def _at_once(differentiate: Differentiate, thetas: Thetas, train: Examples) -> G
 def by_autograd(losses: Losses) -> Differentiate:
     """Differentiate losses that are computed from the models' matrix itself."""
 
-    def differentiate(thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Tensor]:
+    def differentiate(thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Number]:
         leaf = thetas.detach().requires_grad_()
         with torch.enable_grad(), without_fallback_warnings():
             values, weights = losses(leaf, rows, examples)
@@ -135,7 +135,7 @@ def by_autograd(losses: Losses) -> Differentiate:
             # Each loss depends on its own model only, so that the gradient of the sum holds the gradient of each.
             (gradients,) = torch.autograd.grad(values.sum(), leaf)
         # Autograd may hand back an expanded tensor, which cannot be written to.
-        return Gradient(values.detach().to(leaf.dtype), gradients.contiguous()), weights.detach().double()
+        return Gradient(values.detach().to(leaf.dtype), gradients.contiguous()), weights
 
     return differentiate
 

@@ -34,7 +34,7 @@ def together(mean: Mean) -> Together:
             return _mean_over_numbers(mean, loss)
         if type(loss) is nn.CrossEntropyLoss:
             return _mean_over_examples(mean, loss)
-    return _mapped(mean)
+    return mapped(mean)
 
 
 def amounts(mean: Mean, output: object, targets: Tensor) -> tuple[Tensor, Number]:
@@ -46,41 +46,48 @@ def amounts(mean: Mean, output: object, targets: Tensor) -> tuple[Tensor, Number
     return (value.double() * weight, weight) if mean.kind == "ratio" else (value.double(), 0)
 
 
-def _mapped(mean: Mean) -> Together:
-    def of_one(output: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        value, weight = mean.weighed(output, targets)
-        return (value if value.is_floating_point() else value.double()), weight
+def mapped(mean: Mean) -> Together:
+    """By ``vmap``, for any criterion."""
+
+    def value(output: Tensor, targets: Tensor) -> Tensor:
+        found = mean(output, targets)
+        return found if found.is_floating_point() else found.double()
+
+    def weighed(output: Tensor, targets: Tensor) -> tuple[Tensor, Number]:
+        return mean.weighed(output, targets)
 
     def of_all(outputs: Tensor, targets: Tensor, own: bool) -> Weighed:
-        return Weighed(*vmap(of_one, (0, 0 if own else None))(outputs, targets))
+        places = (0, 0 if own else None)
+        if mean.kind == "ratio":
+            return Weighed(*vmap(weighed, places)(outputs, targets))
+        return Weighed(vmap(value, places)(outputs, targets), outputs.shape[1])
 
     return of_all
 
 
 def _counted(values: Tensor) -> Weighed:
     """Means (B,) of values (B, n, …), each of n examples."""
-    flat = values.flatten(1)
-    return Weighed(flat.mean(1), torch.full(flat.shape[:1], values.shape[1], dtype=torch.float64, device=flat.device))
+    return Weighed(values.flatten(1).mean(1), values.shape[1])
 
 
 def _mean_over_numbers(mean: Mean, loss: nn.Module) -> Together:
-    each, mapped = reduced(loss, "none"), _mapped(mean)
+    each, other = reduced(loss, "none"), mapped(mean)
 
     def of_all(outputs: Tensor, targets: Tensor, own: bool) -> Weighed:
         if targets.shape != outputs.shape[0 if own else 1 :]:
-            return mapped(outputs, targets, own)  # one is spread over the other, and the mean is over more numbers
+            return other(outputs, targets, own)  # one is spread over the other, and the mean is over more numbers
         return _counted(each(outputs, targets if own else targets.expand_as(outputs)))
 
     return of_all
 
 
 def _mean_over_examples(mean: Mean, loss: nn.CrossEntropyLoss) -> Together:
-    each, mapped = reduced(loss, "none"), _mapped(mean)
+    each, other = reduced(loss, "none"), mapped(mean)
 
     def of_all(outputs: Tensor, targets: Tensor, own: bool) -> Weighed:
         models, examples = outputs.shape[:2]
         if outputs.ndim != 3 or targets.is_floating_point():
-            return mapped(outputs, targets, own)
+            return other(outputs, targets, own)
         values: Tensor = each(outputs.flatten(0, 1), targets.expand(models, examples).flatten()).view(models, examples)
         if mean.kind == "mean":
             return _counted(values)

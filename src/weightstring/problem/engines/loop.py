@@ -14,7 +14,7 @@ from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import Workload, gradient_in_parts, require_slope, seeded_by, slopes
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.live import Live
-from weightstring.problem.means import Wanted
+from weightstring.problem.means import Number, Wanted
 from weightstring.protocol import Gradient
 
 
@@ -47,7 +47,7 @@ class Loop:
         with seeded_by(theta if rows is None else rows) if computation.draws else nullcontext():
             return slopes(self._differentiate, theta, rows, train, computation.chunk, computation.kind)
 
-    def _differentiate(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Tensor]:
+    def _differentiate(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Number]:
         """By ``backward``, as an optimizer's step would: reentrant checkpoints know no other way."""
         training = self.work.computation.training
         assert isinstance(training, Live)
@@ -58,4 +58,4 @@ class Loop:
             require_slope(loss)
             torch.autograd.backward(loss)
         gradient = Gradient(loss.detach().to(thetas.dtype)[None], training.gradient()[None])
-        return gradient, weight.detach().double()[None]
+        return gradient, weight[None] if isinstance(weight, Tensor) else weight

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float64
 from torch import Tensor
-from torch.func import vmap
 
 from weightstring.arrays import Rows, Thetas
 from weightstring.problem.data import Examples
@@ -19,7 +18,7 @@ from weightstring.problem.engines.base import (
     slopes,
     without_fallback_warnings,
 )
-from weightstring.problem.engines.criteria import amounts, together
+from weightstring.problem.engines.criteria import amounts, mapped, together
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.engines.stack import Stack
@@ -99,7 +98,7 @@ def stacked_losses(
         inputs, targets = inputs[rows], targets[rows]
     outputs = stack(stack.pieces(thetas), inputs, fused)
     if fused:
-        return Weighed(*vmap(loss_fn.weighed, (0, None if rows is None else 0))(outputs, targets))
+        return mapped(loss_fn)(outputs, targets, rows is not None)
     return together(loss_fn)(outputs.contiguous(), targets, rows is not None)
 
 

@@ -62,8 +62,10 @@ class Vmap:
         return gradient_in_parts(thetas, width(examples, self.work.elements), compute)
 
     def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Weighed:
-        one = partial(pure(self.work.computation).weighed_loss, examples=examples)
-        return Weighed(*vmap(one, (0, None if rows is None else 0))(thetas, rows))
+        computation, places = pure(self.work.computation), (0, None if rows is None else 0)
+        if computation.kind == "ratio":
+            return Weighed(*vmap(partial(computation.weighed_loss, examples=examples), places)(thetas, rows))
+        return Weighed(vmap(partial(computation.loss, examples=examples), places)(thetas, rows), len(examples))
 
 
 def _kept(examples: Examples, means: Sequence[Mean], block: int) -> int:
