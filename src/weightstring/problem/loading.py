@@ -221,7 +221,11 @@ def _by_prefix(reading: Reading, expected: Mapping[str, object]) -> Iterator[Rea
         heads = Counter(name.partition(".")[0] for name in held.state if "." in name)
         wrapped = [head for head, count in heads.items() if count == len(held.state) or head in WRAPPERS]
         ahead += [held.below(f"{head}.") for head in wrapped]
-    own = _common(name for name, tensor in expected.items() if not _replaceable(tensor))
+    firsts: dict[int, str] = {}  # a head that is tied to what is inside does not count as beside it
+    for name, tensor in expected.items():
+        if not _replaceable(tensor):
+            firsts.setdefault(id(tensor), name)
+    own = _common(firsts.values())
     for held in ahead:
         if own and not any(name.startswith(own) for name in held.state):
             yield held.above(own)
