@@ -293,3 +293,34 @@ def test_what_is_not_saved_belongs_to_a_module_all_the_same():
     assert problem.flatten({**of(2.0).state_dict(), "scale": torch.tensor(2.0)}).shape == (15,)  # saved long ago
     with pytest.raises(InvalidCheckpoint, match=r"^'scale', a buffer, differs"):
         problem.flatten({**of(2.0).state_dict(), "scale": torch.tensor(3.0)})
+
+
+class Stateful(nn.Linear):
+    """A layer whose factor is saved as state that is no tensor."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        torch.manual_seed(0)
+        super().__init__(4, 3)
+        self.factor = factor
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.factor * super().forward(inputs)
+
+    def get_extra_state(self) -> dict[str, float]:
+        return {"factor": self.factor}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        self.factor = state["factor"]
+
+
+def test_extra_state_that_changes_the_function_is_refused():
+    problem = problem_of(Stateful())
+    for same in (Stateful(), Stateful().state_dict(), nn.Linear(4, 3)):
+        assert problem.flatten(same).shape == (15,)
+    for other in (Stateful(2.0), Stateful(2.0).state_dict()):
+        with pytest.raises(
+            InvalidCheckpoint, match=r"^the Stateful has the parameters .* computes something else: its"
+        ):
+            problem.flatten(other)
+    state = problem.unflatten(problem.flatten(Stateful()))
+    assert state["_extra_state"] == {"factor": 1.0}

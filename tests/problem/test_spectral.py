@@ -6,8 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import remove_parametrizations
 
+from weightstring.certification import certify
 from weightstring.errors import Unsupported
+from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
 from weightstring.problem.flat import duplicate
 from weightstring.problem.spectral import top_pair
@@ -168,3 +171,17 @@ def test_zero_weights_are_not_a_number_as_in_torch():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert bool(problem.measure(torch.zeros(1, problem.size).double())["loss"].isnan())
+
+
+def test_what_the_refusal_to_certify_advises_leaves_the_ends_what_they_are():
+    ends = [trained(parametrized(seed)) for seed in (3, 4)]
+    problem = ModuleProblem(parametrized(1), functional.mse_loss, data(), engine="loop")
+    losses = problem.measure(torch.stack([problem.flatten(end) for end in ends]))["loss"]
+    for end in ends:
+        end.load_state_dict(problem.unflatten(problem.flatten(end)))
+        for layer in (end[0], end[2]):
+            remove_parametrizations(layer, "weight")
+    baked = ModuleProblem(ends[0], functional.mse_loss, data(), engine="loop")
+    thetas = [baked.flatten(end) for end in ends]
+    assert torch.allclose(baked.measure(torch.stack(thetas))["loss"], losses, rtol=1e-12)
+    assert certify(baked, WeightString(baked, thetas), threshold=1e6).holds

@@ -24,11 +24,13 @@ class Saved:
     Args:
         theta: its trainable parameters, in the problem's dtype.
         constants: its frozen parameters and buffers, by the names that the problem's module has for them.
+        net: the copy that it was loaded into.
         origin: the module that was given; None where a state dict was.
     """
 
     theta: Theta
     constants: Mapping[str, Tensor]
+    net: nn.Module
     origin: nn.Module | None
 
 
@@ -67,7 +69,7 @@ class Template:
             constants = {name: held[name].detach() for name in own if name in held and name not in self.layout.names}
             # What is not saved, a module has all the same.
             constants |= _unsaved(origin, constants, state_of(self.net))
-            return Saved(self.layout.flatten(held).to(self.layout.dtype), constants, origin)
+            return Saved(self.layout.flatten(held).to(self.layout.dtype), constants, loaded.net, origin)
 
     def write(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state dict that the module itself would save with the given tensors in it: detached copies.

@@ -6,7 +6,8 @@ is measured depends on them, as on a counter; that is tried out, on a few exampl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from math import isclose, isfinite
 from typing import NamedTuple
@@ -99,36 +100,33 @@ def check_constants(saved: Saved, probe: Probe, estimated: frozenset[str], runni
     )
 
 
-def check_origin(saved: Saved, probe: Probe) -> None:
-    """Refuse a module that computes something else than the problem's with the same parameters and buffers.
+def check_function(saved: Saved, probe: Probe) -> None:
+    """Refuse a checkpoint that computes something else than the problem's module with its parameters and buffers.
 
-    Its parameters have the names and shapes of the problem's, but its code or its settings are others.
+    A module may have the same names and shapes but other code or settings; a state dict, state that is no tensor.
 
     Raises:
         InvalidCheckpoint: its loss is another.
     """
-    if saved.origin is None:
-        return
-    theta, examples = saved.theta, probe.examples
+    origin = saved.net if saved.origin is None else saved.origin
     try:
-        loss = _loss_of(saved.origin, probe, theta)
+        with _left_as_it_is(saved.origin):
+            loss = _loss_of(saved.net if saved.origin is None else copied(saved.origin), probe, saved.theta)
     except Exception:  # what cannot be called here, such as a part of a model that was compiled, says nothing
         return
     expected = float(probe.as_saved(saved)[0])
-    tolerance = GUARD.get(theta.dtype, 5e-2)
+    tolerance = GUARD.get(saved.theta.dtype, 5e-2)
     if not isclose(loss, expected, rel_tol=tolerance) and isfinite(loss) and isfinite(expected):
         raise InvalidCheckpoint(
-            f"the {type(saved.origin).__name__} has the parameters of the problem's module but computes something "
-            f"else: its loss on {len(examples)} examples is {loss:.6g}, that of the problem's with its numbers "
+            f"the {type(origin).__name__} has the parameters of the problem's module but computes something else: its "
+            f"loss on {len(probe.examples)} examples is {loss:.6g}, that of the problem's with its numbers "
             f"{expected:.6g}; build both in the same way"
         )
 
 
-def _loss_of(origin: nn.Module, probe: Probe, theta: Theta) -> float:
-    """The loss of a user's own module with its own numbers, in evaluation mode; it is left as it was."""
-    held = named_tensors(origin)
-    before = {name: tensor.detach().clone() for name, tensor in held.items()}
-    net = evaluating(copied(origin).to(theta.device))
+def _loss_of(net: nn.Module, probe: Probe, theta: Theta) -> float:
+    """The loss of a module, a copy of its own, with its own numbers, in evaluation mode."""
+    net = evaluating(net.to(theta.device))
     for parameter in net.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     layout = Layout.of(net)
@@ -138,12 +136,20 @@ def _loss_of(origin: nn.Module, probe: Probe, theta: Theta) -> float:
     constants = {name: tensor for name, tensor in tensors.items() if name not in layout.names}
     function = replace(probe.computation.evaluating.functional, module=net, layout=layout, constants=constants)
     computation = replace(probe.computation, evaluating=function).as_held()
-    wanted = [(probe.examples, probe.criteria)]
+    with torch.no_grad():
+        wanted = [(probe.examples, probe.criteria)]
+        return float(computation.measure(layout.flatten(tensors), probe.train, wanted)[0])
+
+
+@contextmanager
+def _left_as_it_is(origin: nn.Module | None) -> Iterator[None]:
+    """Put a user's module back: a hook that knows the module itself writes to it from a copy too."""
+    held = {} if origin is None else named_tensors(origin)
+    before = {name: tensor.detach().clone() for name, tensor in held.items()}
     try:
-        with torch.no_grad():
-            return float(computation.measure(layout.flatten(tensors), probe.examples, wanted)[0])
+        yield
     finally:
-        with torch.no_grad():  # a hook that knows the module itself writes to it from a copy too
+        with torch.no_grad():
             for name, tensor in held.items():
                 if not identical(tensor, before[name]):
                     tensor.copy_(before[name])

@@ -20,7 +20,7 @@ from weightstring.problem.arithmetic import Arithmetic, Chosen
 from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assemble
 from weightstring.problem.buffers import normalises_batches, resolve, statistics_names
 from weightstring.problem.checkpoint import Template
-from weightstring.problem.constants import Probe, check_constants, check_origin
+from weightstring.problem.constants import Probe, check_constants, check_function
 from weightstring.problem.data import Examples, Source, by_prefix, read, sample
 from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.engines import EngineChoice, Trial, Workload
@@ -270,7 +270,7 @@ class ModuleProblem:
         saved = self._template.read(source)
         running = statistics_names(self._net)
         check_constants(saved, self._probe, self.statistics_names, running)
-        check_origin(saved, self._probe)
+        check_function(saved, self._probe)
         return saved.theta.to(self._device)
 
     @property
