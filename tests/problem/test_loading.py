@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
-from weightstring.errors import InvalidCheckpoint
+from weightstring.errors import InvalidCheckpoint, InvalidModel
 from weightstring.problem import ModuleProblem
 
 X = torch.linspace(-1, 2, 20).view(5, 4)
@@ -233,13 +233,22 @@ def test_a_module_that_loads_only_what_it_likes_does_not_pass_for_loaded():
 
 
 class Raising(nn.Linear):
+    armed = False
+
     def _load_from_state_dict(self, *args):
-        raise KeyError("two\nlines")
+        if self.armed:
+            raise KeyError("two\nlines")
+        super()._load_from_state_dict(*args)
 
 
-def test_what_a_users_own_loading_raises_ends_in_one_line():
+def test_what_a_users_own_loading_raises_ends_in_one_line(monkeypatch):
+    problem = problem_of(Raising(4, 3))
+    monkeypatch.setattr(Raising, "armed", True)
     with pytest.raises(InvalidCheckpoint, match=r"^torch cannot load it \('two\\nlines'\): pass a checkpoint") as e:
-        problem_of(Raising(4, 3)).flatten(nn.Linear(4, 3))
+        problem.flatten(nn.Linear(4, 3))
+    assert "\n" not in str(e.value)
+    with pytest.raises(InvalidModel, match=r"^net cannot load what it saves itself \('two\\nlines'\): mend its") as e:
+        problem_of(Raising(4, 3))
     assert "\n" not in str(e.value)
 
 

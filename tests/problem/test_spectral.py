@@ -12,7 +12,7 @@ from weightstring.certification import certify
 from weightstring.errors import Unsupported
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
-from weightstring.problem.flat import duplicate
+from weightstring.problem.copying import copied
 from weightstring.problem.spectral import top_pair
 
 
@@ -68,7 +68,7 @@ def trained(net: nn.Module) -> nn.Module:
 
 def plain_loss(net: nn.Module, problem: ModuleProblem, theta: torch.Tensor) -> torch.Tensor:
     """The loss of the user's own module into which θ was loaded, its vectors iterated until nothing moves."""
-    reference = duplicate(net)
+    reference = copied(net)
     reference.load_state_dict(problem.unflatten(theta))
     for module in reference.modules():
         for norm in (module, *module._forward_pre_hooks.values()):

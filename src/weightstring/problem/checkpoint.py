@@ -77,18 +77,7 @@ class Template:
         Args:
             tensors: parameters and buffers by the names that the module has for them.
         """
-        with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            net = copied(self.net)
-            for name, place in named_tensors(net).items():
-                if name in tensors:
-                    place.copy_(tensors[name])
-            state = net.state_dict()
-        # Extra state that is no tensor is handed on, so that a strict load finds every key.
-        copies = {name: own.detach().clone() if isinstance(own, Tensor) else own for name, own in state.items()}
-        written: OrderedDict[str, Tensor] = OrderedDict(copies)
-        vars(written).update({"_metadata": versions} if (versions := getattr(state, "_metadata", None)) else {})
-        return written
+        return state_at(self.net, tensors)
 
     def _check_given(self, reading: Reading) -> None:
         """Refuse dtypes that loading would convert, and tied tensors of which it would take the last."""
@@ -136,6 +125,26 @@ class Template:
                     f"{entry.name!r} holds {bad} of {found.numel()} numbers that are NaN or infinite: "
                     f"its training has diverged, pass another checkpoint"
                 )
+
+
+def state_at(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict that a module would save with some parameters and buffers in place of its own: detached copies.
+
+    >>> dict(state_at(nn.Linear(1, 1), {"weight": torch.ones(1, 1), "bias": torch.zeros(1)}))
+    {'weight': tensor([[1.]]), 'bias': tensor([0.])}
+    """
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        own = copied(net)
+        for name, place in named_tensors(own).items():
+            if name in tensors:
+                place.copy_(tensors[name])
+        state = own.state_dict()
+    # Extra state that is no tensor is handed on, so that a strict load finds every key.
+    copies = {name: held.detach().clone() if isinstance(held, Tensor) else held for name, held in state.items()}
+    written: OrderedDict[str, Tensor] = OrderedDict(copies)
+    vars(written).update({"_metadata": versions} if (versions := getattr(state, "_metadata", None)) else {})
+    return written
 
 
 def _origin(source: object, loaded: Loaded) -> nn.Module | None:

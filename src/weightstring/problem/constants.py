@@ -6,8 +6,7 @@ is measured depends on them, as on a counter; that is tried out, on a few exampl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isclose, isfinite
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from weightstring.problem.data import Examples, form
 from weightstring.problem.flat import Layout, identical, named_tensors
 from weightstring.problem.functional import Computation
 from weightstring.problem.means import Mean
+from weightstring.problem.originals import untouched
 
 ROUNDING = 16
 """Units in the last place by which a loss may move on account of a constant that was computed elsewhere."""
@@ -49,15 +49,9 @@ class Probe(NamedTuple):
 
     def values(self, saved: Saved, constants: Mapping[str, Tensor]) -> Tensor:
         """The criteria of a checkpoint's parameters, with some constants in place of the module's."""
-        return self._measure(self.computation.holding(constants), saved)
-
-    def as_saved(self, saved: Saved) -> Tensor:
-        """The criteria of a checkpoint as it is, with all of its buffers."""
-        return self._measure(self.computation.holding(saved.constants).as_held(), saved)
-
-    def _measure(self, computation: Computation, saved: Saved) -> Tensor:
+        given = {name: tensor.clone() for name, tensor in constants.items()}  # which the module may write to
         with torch.no_grad():
-            return computation.measure(saved.theta, self.train, [(self.examples, self.criteria)])
+            return self.computation.measure(saved.theta, self.train, [(self.examples, self.criteria)], given)
 
 
 def check_constants(saved: Saved, probe: Probe, estimated: frozenset[str], running: frozenset[str]) -> None:
@@ -90,7 +84,7 @@ def check_constants(saved: Saved, probe: Probe, estimated: frozenset[str], runni
         return
     shown = [name for name in different if not _agree(plain, probe.values(saved, {name: different[name]}), saved.theta)]
     name = (shown or list(different))[0]
-    frozen, given = isinstance(own[name], nn.Parameter), probe.as_saved(saved)
+    frozen, given = isinstance(own[name], nn.Parameter), probe.values(saved, saved.constants)
     kind = "a frozen parameter" if frozen else "a running statistic" if name in running else "a buffer"
     more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
     raise InvalidCheckpoint(
@@ -110,11 +104,11 @@ def check_function(saved: Saved, probe: Probe) -> None:
     """
     origin = saved.net if saved.origin is None else saved.origin
     try:
-        with _left_as_it_is(saved.origin):
+        with untouched(origin):  # a hook that knows the module itself writes to it from a copy too
             loss = _loss_of(saved.net if saved.origin is None else copied(saved.origin), probe, saved.theta)
     except Exception:  # what cannot be called here, such as a part of a model that was compiled, says nothing
         return
-    expected = float(probe.as_saved(saved)[0])
+    expected = float(probe.values(saved, saved.constants)[0])
     tolerance = GUARD.get(saved.theta.dtype, 5e-2)
     if not isclose(loss, expected, rel_tol=tolerance) and isfinite(loss) and isfinite(expected):
         raise InvalidCheckpoint(
@@ -135,24 +129,10 @@ def _loss_of(net: nn.Module, probe: Probe, theta: Theta) -> float:
     tensors = named_tensors(net)
     constants = {name: tensor for name, tensor in tensors.items() if name not in layout.names}
     function = replace(probe.computation.evaluating.functional, module=net, layout=layout, constants=constants)
-    computation = replace(probe.computation, evaluating=function).as_held()
+    computation = replace(probe.computation, evaluating=function, calibrating=None, structure=None)
     with torch.no_grad():
         wanted = [(probe.examples, probe.criteria)]
         return float(computation.measure(layout.flatten(tensors), probe.train, wanted)[0])
-
-
-@contextmanager
-def _left_as_it_is(origin: nn.Module | None) -> Iterator[None]:
-    """Put a user's module back: a hook that knows the module itself writes to it from a copy too."""
-    held = {} if origin is None else named_tensors(origin)
-    before = {name: tensor.detach().clone() for name, tensor in held.items()}
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for name, tensor in held.items():
-                if not identical(tensor, before[name]):
-                    tensor.copy_(before[name])
 
 
 def _remedy(frozen: bool, running: bool) -> str:

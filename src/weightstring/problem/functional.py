@@ -8,7 +8,7 @@ computed by a module that holds it (:class:`weightstring.problem.live.Live`), as
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -131,6 +131,9 @@ def arguments(examples: Examples, with_targets: bool, fresh: bool) -> tuple[tupl
     return ((), dict(inputs)) if isinstance(inputs, Mapping) else (examples.leaves, {})
 
 
+EMPTY: Mapping[str, Tensor] = {}
+
+
 @dataclass(frozen=True, eq=False)
 class Computation:
     """What is computed for one θ: its running statistics, its quantities, its training loss.
@@ -159,44 +162,38 @@ class Computation:
     draws: bool = True
     step: Mean | None = None
 
-    def estimate(self, theta: Theta, train: Examples) -> dict[str, Tensor]:
+    def estimate(self, theta: Theta, train: Examples, given: Mapping[str, Tensor] = EMPTY) -> dict[str, Tensor]:
         """The buffers that belong to θ: spectral norm's vectors, and running statistics on the training inputs.
 
         The latter are the average over its chunks, in order, as ``torch.optim.swa_utils.update_bn`` takes it, but only
         layers with running statistics train: dropout stays off.
+
+        Args:
+            theta: (P,).
+            train: what statistics are estimated on.
+            given: frozen parameters and buffers in place of the module's own, handed on; statistics and vectors
+                among them are taken as they are.
         """
-        vectors = self.vectors(theta)
-        if self.calibrating is None:
-            return vectors
+        found = {**self.vectors(theta, given), **given}
+        if self.calibrating is None or given.keys() >= self.statistics.keys():
+            return found
         statistics = fresh_statistics(theta, self.statistics)
         for part in train.chunks(self.chunk):
-            self.calibrating(theta, part, {**vectors, **statistics})
-        return {**vectors, **statistics}
+            self.calibrating(theta, part, {**found, **statistics})
+        return {**found, **statistics, **given}
 
-    def vectors(self, theta: Theta) -> dict[str, Tensor]:
+    def vectors(self, theta: Theta, given: Mapping[str, Tensor] = EMPTY) -> dict[str, Tensor]:
         """Spectral norm's vectors at θ, by name; differentiable."""
         if self.structure is None:
             return {}
         layout = self.evaluating.layout
-        return singular_vectors(self.structure, {**self.evaluating.constants, **layout.views(theta)})
+        return singular_vectors(self.structure, {**self.evaluating.constants, **given, **layout.views(theta)})
 
-    def holding(self, constants: Mapping[str, Tensor]) -> Computation:
-        """The same with other frozen parameters and buffers, by name."""
-
-        def held(function: OfTheta) -> OfTheta:
-            taken = {name: constants.get(name, own) for name, own in function.constants.items()}
-            return replace(function.functional, constants=taken)
-
-        calibrating = None if self.calibrating is None else held(self.calibrating)
-        return replace(self, evaluating=held(self.evaluating), calibrating=calibrating)
-
-    def as_held(self) -> Computation:
-        """The same with running statistics and singular vectors as its constants hold them."""
-        return replace(self, calibrating=None, structure=None)
-
-    def measure(self, theta: Theta, train: Examples, wanted: Wanted) -> Float64[Tensor, " Q"]:
-        """Values over whole data sets, in the order wanted, one forward pass for all of a set's."""
-        statistics = self.estimate(theta, train)
+    def measure(
+        self, theta: Theta, train: Examples, wanted: Wanted, given: Mapping[str, Tensor] = EMPTY
+    ) -> Float64[Tensor, " Q"]:
+        """Values over whole data sets, in the order wanted, one forward pass for each; see :meth:`estimate`."""
+        statistics = self.estimate(theta, train, given)
         values = []
         for examples, means in wanted:
             tally = Tally(means, len(examples), theta)

@@ -149,7 +149,9 @@ def _each(computation: Computation, of: Callable[[OfTheta], OfTheta]) -> Computa
 
 def _bind(module: nn.Module, name: str, tensor: Tensor) -> None:
     path, _, attribute = name.rpartition(".")
-    module.get_submodule(path)._buffers[attribute] = tensor
+    owner = module.get_submodule(path)
+    held = owner._parameters if attribute in owner._parameters else owner._buffers
+    held[attribute] = tensor  # type: ignore[assignment]
 
 
 def dense_gradient(parameter: Tensor) -> Tensor:

@@ -300,9 +300,10 @@ class ModuleProblem:
         """
         saved = self._template.read(source)
         names, wanted = self._wanted(quantities)
-        computation = self._computation.holding(saved.constants).as_held()
+        if not names:
+            return {}
         with torch.no_grad():
-            values = computation.measure(saved.theta.to(self._device), self._train, wanted).tolist() if names else []
+            values = self._computation.measure(saved.theta, self._train, wanted, saved.constants).tolist()
         return {name: values[names.index(name)] for name in quantities}
 
     def unflatten(self, theta: Theta) -> dict[str, Tensor]:

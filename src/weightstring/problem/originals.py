@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.arrays import Theta
+from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import Buffers, share, tracking
+from weightstring.problem.checkpoint import state_at
 from weightstring.problem.copying import copied
 from weightstring.problem.flat import Layout, identical, named_tensors
+from weightstring.problem.functional import first_line
 
 
 @contextmanager
@@ -82,9 +85,12 @@ def loaded(
     """
     own = share(copied(net))
     tensors = named_tensors(own)
-    places = {id(tensors[entry.name]): piece for entry, piece in zip(layout.entries, layout.pieces(theta), strict=True)}
-    state = {name: places.get(id(value), value) for name, value in own.state_dict(keep_vars=True).items()}
-    own.load_state_dict(state)
+    try:
+        own.load_state_dict(state_at(net, {**layout.views(theta), **derived}))
+    except Exception as error:
+        raise InvalidModel(
+            f"net cannot load what it saves itself ({first_line(error)}): mend its state_dict or load_state_dict"
+        ) from error
     for name, value in derived.items():
         tensors[name].copy_(value)
     if training:
