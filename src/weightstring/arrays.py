@@ -31,6 +31,40 @@ Positions = Float64[Tensor, " T"]
 Rows = Int64[Tensor, "B n"]
 """For each of B models, the training examples of its next minibatch."""
 
+LINE = 128
+"""Bytes: two of a processor's widest vectors, which loops over numbers take at a time."""
+ADDRESS = 64
+"""Bytes at a multiple of which PyTorch begins a tensor of its own."""
+
+
+def room(size: int, itemsize: int) -> int:
+    """Numbers that a row of ``size`` takes where each row begins at a new line.
+
+    >>> room(3, 4), room(32, 4), room(33, 8)
+    (32, 32, 48)
+    """
+    return -(-size * itemsize // LINE) * LINE // itemsize
+
+
+def aligned(thetas: Thetas, least: int = 1) -> Float[Tensor, "A P"]:
+    """The same models (B, P), each at the beginning of a line; the last is repeated up to the ``least`` number of rows.
+
+    A product or a loop may round otherwise where numbers begin amid a line, or one model is alone: with this, what
+    is computed of a model does not depend on its place among others.
+
+    >>> import torch
+    >>> aligned(torch.arange(6.0).view(2, 3)).stride(), aligned(torch.ones(1, 3), 2).shape
+    ((32, 1), torch.Size([2, 3]))
+    """
+    count, size = thetas.shape
+    step = thetas.stride(0) * thetas.element_size() if count > 1 else 0
+    if count >= least and thetas.stride(1) == 1 and not (step % ADDRESS or thetas.data_ptr() % ADDRESS):
+        return thetas
+    rows = thetas.new_zeros(max(count, least), room(size, thetas.element_size()))[:, :size]
+    rows[:count] = thetas
+    rows[count:] = thetas[-1]
+    return rows
+
 
 def finite_or_none(value: float) -> float | None:
     """The form of a number in JSON, which has no infinity: None where it is not finite.

@@ -14,7 +14,7 @@ from weightstring.aligning import aligned_end, check_align
 from weightstring.arrays import Theta, none_as_infinity
 from weightstring.arrays import finite_or_none as _finite
 from weightstring.errors import InvalidSetting
-from weightstring.pairs import Pair, Settings, connect_all
+from weightstring.pairs import Pair, Settings, arithmetic, connect_all, first_of
 from weightstring.path import Unresolved
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
@@ -22,7 +22,7 @@ from weightstring.refining import CERTIFY_TOL, certified, kept, reopened, requir
 from weightstring.result import Result
 from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
 from weightstring.store import RunDirectory
-from weightstring.store.records import AsSaved, CertifyRecord
+from weightstring.store.records import AsSaved, CertifyRecord, Manifest
 from weightstring.store.records import Task as TaskRecord
 from weightstring.symmetry.spec import Symmetry
 
@@ -132,6 +132,29 @@ def searched(
     """:func:`connect`, with its settings in one; what ``minimax`` begins with too."""
     check_align(align)
     directory = None if store is None else RunDirectory(store)
+    with arithmetic(problem, _begun(directory)):
+        return _searched(problem, a, b, threshold, settings, directory, progress, align, symmetry, as_saved)
+
+
+def _begun(directory: RunDirectory | None) -> Manifest | None:
+    """What an earlier session began: the run, or first the one that it holds."""
+    if directory is None:
+        return None
+    return first_of([own.manifest() if own.exists else None for own in (directory, directory.plain)])
+
+
+def _searched(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None,
+    settings: Settings,
+    directory: RunDirectory | None,
+    progress: bool | Display | None,
+    align: bool | str,
+    symmetry: Symmetry | None,
+    as_saved: AsSaved,
+) -> Result:
     pairs = [Pair(a, b, threshold, directory, as_saved=as_saved)]
     if align:
         second = aligned_end(problem, a, b, threshold, settings.bind, settings.seed, directory, symmetry)

@@ -41,6 +41,7 @@ def manifest_of(
     stop: StopRule,
     recipe: Recipe,
     width: int,
+    threads: int,
     task: TaskRecord | None,
     command: Command,
     certify: CertifyRecord | None,
@@ -72,7 +73,7 @@ def manifest_of(
             }
         ),
         engine=module.engine_choice().name if module else "own",
-        threads=torch.get_num_threads(),
+        threads=threads,
         width=width,
         stop=stop.plain(),
         command=command,

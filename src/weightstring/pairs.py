@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+import torch
 
 from weightstring.arrays import Theta
 from weightstring.descent import Optimizers, batch_width
@@ -31,12 +32,10 @@ from weightstring.path import (
 from weightstring.path.curvature import curvature_across
 from weightstring.problem import ModuleProblem, on_threads
 from weightstring.progress import Display, display
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import Independent, LossProblem, Recipe
 from weightstring.result import Result, from_run, judged, to_record
 from weightstring.search import (
-    Asked as SearchAsked,
-)
-from weightstring.search import (
+    Apart,
     Batched,
     Bead,
     Executor,
@@ -48,6 +47,9 @@ from weightstring.search import (
     Task,
     Work,
     run_all,
+)
+from weightstring.search import (
+    Asked as SearchAsked,
 )
 from weightstring.search.chain import beads_of
 from weightstring.store import InMemory, Manifest, RunDirectory
@@ -125,18 +127,20 @@ def connect_all(
         check_theta(problem, pair.a, f"{pair.name}the first end")
         check_theta(problem, pair.b, f"{pair.name}the second end")
     found = [pair.found(problem) for pair in pairs]
-    first = next((manifest for manifest in found if manifest is not None), None)
+    first = first_of(found)
     recipe = settings.recipe or problem.recipe
     Optimizers(recipe)  # What torch.optim refuses, it refuses before anything is written.
-    with _arithmetic(problem, first), display(progress) as show, ExitStack() as locks:
-        width = first.width if first else batch_width(problem, len(pairs))
+    with arithmetic(problem, first), display(progress) as show, ExitStack() as locks:
+        width = _width(problem, settings.executor, first, len(pairs))
         ends = _ends(bound, pairs)
         # Every pair is checked before the first directory is written to.
         free = getattr(settings.strategy, "frees_ends", False)
         levels = [_threshold(*each, settings.bind, free) for each in zip(pairs, ends, found, strict=True)]
         results: dict[int, Result] = {}
         begun: dict[int, _Begun] = {}
-        for i, pair in enumerate(pairs):
+        threads = 1 if isinstance(settings.executor, Processes) else _threads(problem)
+        # The first one last: a run that holds another has begun when all of it has.
+        for i in reversed(range(len(pairs))):
             manifest = manifest_of(
                 problem,
                 ends[i],
@@ -147,21 +151,23 @@ def connect_all(
                 settings.stop,
                 recipe,
                 width,
+                first.threads if first else threads,
                 settings.task,
                 settings.command,
-                None if pair.beside else settings.certify,
+                None if pairs[i].beside else settings.certify,
                 settings.disprove,
-                pair.as_saved,
+                pairs[i].as_saved,
             )
-            its_ends, result = _begin(pair, found[i], manifest, ends[i], problem, locks)
-            one = _Begun(pair.directory, its_ends, levels[i])
+            its_ends, result = _begin(pairs[i], found[i], manifest, ends[i], problem, locks)
+            begun[i] = _Begun(pairs[i].directory, its_ends, levels[i])
             if result is not None:
                 results[i] = result
-            elif (verdict := _disproved(bound, one, settings)) is not None:
+        begun = {i: begun[i] for i in range(len(pairs)) if i not in results}
+        for i, one in list(begun.items()):
+            if (verdict := _disproved(bound, one, settings)) is not None:
                 results[i] = _finished(one, _chord(bound, one, verdict), bound, show)
-            else:
-                begun[i] = one
-        jobs = _executor(settings.executor, bound, settings.seed, recipe, width)
+                del begun[i]
+        jobs = _executor(settings.executor, bound, settings.seed, recipe, width, threads)
         searches = run_all(
             [
                 SearchAsked(
@@ -200,7 +206,7 @@ def _begin(
         return ends, None
     locks.enter_context(pair.directory.locked())
     if found is None:
-        pair.directory.begin(manifest, [end.theta for end in ends])
+        pair.directory.begin(manifest, [end.theta for end in ends], pair.alignment)
     else:
         require_same(pair.directory, found, manifest)
         asked = {
@@ -211,20 +217,21 @@ def _begin(
         if (more := msgspec.structs.replace(found, **asked)) != found:
             pair.directory.amend(more)
         ends = _with_values(ends, found.end_losses)
-    if pair.alignment is not None and pair.directory.alignment() is None:
-        pair.directory.write_alignment(pair.alignment)
     if pair.directory.finished and _is_final(result := from_run(pair.directory, problem)):
         return ends, result
     return ends, None
 
 
 def _executor(
-    executor: Executor | Pool | Processes | None, bound: Bound, seed: int, recipe: Recipe, width: int
+    executor: Executor | Pool | Processes | None, bound: Bound, seed: int, recipe: Recipe, width: int, threads: int
 ) -> Executor:
     if executor is None:
-        return Batched(bound, seed, recipe, width)
+        independent = isinstance(bound.problem, Independent) and bound.problem.independent
+        if independent:  # all searches share batches, as wide as they gain
+            return Batched(bound, seed, recipe, batch_width(bound.problem) if width == 1 else width)
+        return Apart(lambda: Batched(bound, seed, recipe, width), jobs=width == 1)
     if isinstance(executor, Pool | Processes):
-        return Remote(executor, Work(bound.problem, bound.bind, seed, recipe))
+        return Remote(executor, Work(bound.problem, bound.bind, seed, recipe, threads))
     if isinstance(executor, Executor):
         return executor
     raise InvalidSetting(
@@ -359,15 +366,44 @@ def _is_final(result: Result) -> bool:
     )
 
 
+def first_of(found: Sequence[Manifest | None]) -> Manifest | None:
+    """The first manifest there is: runs that were begun together compute alike."""
+    return next((manifest for manifest in found if manifest is not None), None)
+
+
 @contextmanager
-def _arithmetic(problem: LossProblem, found: Manifest | None) -> Iterator[None]:
-    """Compute as the run's first session did, with its engine and threads; afterwards all is as before."""
+def arithmetic(problem: LossProblem, found: Manifest | None) -> Iterator[None]:
+    """Compute as the run's first session did, with its engine and threads; afterwards all is as before.
+
+    What lies between the engine's calls is computed by one thread: several divide sums by how many there are.
+    """
+    with by_engine(problem, found.engine if found else None, found.threads if found else None):
+        yield
+
+
+@contextmanager
+def by_engine(problem: LossProblem, engine: str | None, threads: int | None) -> Iterator[None]:
+    """Compute by an engine and so many threads; None: as the problem's own trial chooses."""
     if not isinstance(problem, ModuleProblem):
-        with on_threads(found.threads if found else None):
+        with on_threads(threads):
             yield
-    elif found is None:
-        with on_threads(problem.engine_choice().threads):
-            yield
-    else:
-        with problem.computing_by(found.engine), on_threads(found.threads):
-            yield
+        return
+    name = engine or problem.engine_choice().name
+    most = threads or problem.engine_choice().threads or torch.get_num_threads()
+    with problem.computing_by(name, most), on_threads(None if problem.device.type == "cuda" else 1):
+        yield
+
+
+def _threads(problem: LossProblem) -> int:
+    """CPU threads of large calls."""
+    own = problem.engine_choice().threads if isinstance(problem, ModuleProblem) else None
+    return own or torch.get_num_threads()
+
+
+def _width(
+    problem: LossProblem, executor: Executor | Pool | Processes | None, found: Manifest | None, searches: int
+) -> int:
+    """Models descended side by side: one where other processes run each job by itself."""
+    if found is not None:
+        return found.width
+    return 1 if isinstance(executor, Pool | Processes) else batch_width(problem, searches)

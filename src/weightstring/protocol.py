@@ -163,6 +163,15 @@ class Screened(Protocol):
 
 
 @runtime_checkable
+class Independent(Protocol):
+    """A problem that knows whether what is computed of a model depends on who is computed beside it."""
+
+    @property
+    def independent(self) -> bool:
+        """Whether it is the same, bit for bit, in any company; then searches share batches."""
+
+
+@runtime_checkable
 class Curved(Protocol):
     """A problem that can multiply the Hessian of its training loss with vectors."""
 

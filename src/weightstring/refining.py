@@ -202,11 +202,12 @@ def kept(directory: RunDirectory, result: Result) -> Result:
         StoreFailed: the disk refuses.
     """
     with directory.locked():
+        # First the certificate, which is of no other string: whoever finds the old one proves again, from the start.
+        if result.certificate is not None:
+            result.certificate.save(directory.certificate)
         result.string.measure()
         result = judged(result)
         directory.finish(to_record(result), list(result.string.beads))
-        if result.certificate is not None:
-            result.certificate.save(directory.certificate)
     return from_run(directory, result.string.problem)
 
 

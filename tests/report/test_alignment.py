@@ -265,6 +265,7 @@ def test_a_report_is_written_from_the_run_directory(tmp_path: Path) -> None:
     (run.plain.path / "result.json").rename(run.plain.path / "kept.json")
     assert ws.write_report(run.path).read_text() == page.render(Recorded(*args, evolution=evolution))
     (run.plain.path / "kept.json").rename(run.plain.path / "result.json")
-    run.write_alignment(msgspec.structs.replace(found.alignment, original="00" * 32))
+    other = msgspec.structs.replace(found.alignment, original="00" * 32)
+    (run.path / "alignment.json").write_bytes(msgspec.json.encode(other))
     with pytest.raises(InvalidRun, match="plain: not a run between the models that were aligned; move it elsewhere"):
         ws.write_report(run.path)

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from weightstring.arrays import Theta, Thetas
+from weightstring.arrays import Theta, Thetas, room
 from weightstring.descent.constraint import Constraint
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.optimizers import Optimizers
@@ -223,7 +224,8 @@ class Descents:
         finished: dict[int, Descended] = {}
         while self._queue and (room := self._width - self.running) > 0:
             fresh = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
-            cohorts = [_Cohort.begin(self._problem, self._seed, group) for group in self._groups(fresh)]
+            stacks = self._optimizers.stacks
+            cohorts = [_Cohort.begin(self._problem, self._seed, group, stacks) for group in self._groups(fresh)]
             for cohort in cohorts:
                 self._optimizers.add(cohort.leaf, cohort.rate)
             self._cohorts.extend(cohorts)
@@ -286,7 +288,7 @@ class Descents:
         if self._recipe.clip is not None:
             norms = gradients.norm(dim=1, keepdim=True)
             gradients = gradients * (self._recipe.clip / norms).clamp(max=1)
-        for cohort, part in zip(self._cohorts, torch.split(gradients, counts), strict=True):
+        for cohort, part in zip(self._cohorts, torch.split(self._wide(gradients), counts), strict=True):
             cohort.leaf.grad = part.view_as(cohort.leaf)
             cohort.steps += 1
         self._optimizers.step()
@@ -296,11 +298,16 @@ class Descents:
     def _thetas(self) -> Thetas:
         """All models (B, P), which the leaves are parts of: gathered when some join or leave, not at every step."""
         if self._whole is None:
-            self._whole = _together([cohort.thetas for cohort in self._cohorts])
+            self._whole = _together([cohort.rows_of_leaf for cohort in self._cohorts])
             parts = torch.split(self._whole, [len(cohort.watches) for cohort in self._cohorts])
             for cohort, part in zip(self._cohorts, parts, strict=True):
                 cohort.leaf.data = part.view_as(cohort.leaf)
-        return self._whole
+        return self._whole[:, : self._problem.size]
+
+    def _wide(self, gradients: Thetas) -> Tensor:
+        """Gradients as long as the leaves' rows, which are filled up."""
+        width = self._cohorts[0].rows_of_leaf.shape[1]
+        return gradients if width == gradients.shape[1] else functional.pad(gradients, (0, width - gradients.shape[1]))
 
 
 def _together(parts: Sequence[Tensor]) -> Tensor:
@@ -312,6 +319,9 @@ def _together(parts: Sequence[Tensor]) -> Tensor:
 class _Cohort:
     """Descents that began together: rows of one leaf, with one step count.
 
+    Rows that are stepped in one loop are filled up to whole lines: the loop's last numbers are rounded otherwise, and
+    which those are would depend on who is beside a model.
+
     ``rows`` holds each one's minibatches, none where gradients use the whole training set; ``tethers`` what ties
     each of them, all by one constraint, or nothing.
     """
@@ -321,25 +331,36 @@ class _Cohort:
     rows: list[Minibatches]
     tethers: list[Tether]
     rate: float
+    size: int
     steps: int = 0
 
     @classmethod
-    def begin(cls, problem: LossProblem, seed: int, entries: Sequence[tuple[int, Start]]) -> _Cohort:
-        """Descents from the queue, each with the number it is known by."""
+    def begin(cls, problem: LossProblem, seed: int, entries: Sequence[tuple[int, Start]], stacks: bool) -> _Cohort:
+        """Descents from the queue, each with the number it is known by; ``stacks``: they may be one leaf's rows."""
         points = [start.point().detach() for _, start in entries]
-        leaf = (torch.stack(points) if len(points) > 1 else points[0].clone()).requires_grad_()
+        leaf = points[0].clone()
+        if stacks:
+            width = room(problem.size, leaf.element_size())
+            leaf = functional.pad(torch.stack(points), (0, width - problem.size))
+        leaf.requires_grad_()
         drawn = [minibatches(problem, seed, start.place) for _, start in entries]
         watches = [
             Watch(number, start.aim, start.limit, point.clone(), start.value)
             for (number, start), point in zip(entries, points, strict=True)
         ]
         tethers = [start.tether for _, start in entries if start.tether is not None]
-        return cls(leaf, watches, [rows for rows in drawn if rows is not None], tethers, entries[0][1].rate)
+        rows = [rows for rows in drawn if rows is not None]
+        return cls(leaf, watches, rows, tethers, entries[0][1].rate, problem.size)
+
+    @property
+    def rows_of_leaf(self) -> Tensor:
+        """The leaf's rows, one a model."""
+        return self.leaf.detach().view(len(self.watches), -1)
 
     @property
     def thetas(self) -> Thetas:
         """The models (k, P)."""
-        return self.leaf.detach().view(len(self.watches), -1)
+        return self.rows_of_leaf[:, : self.size]
 
     def directed(self, gradients: Thetas) -> Thetas:
         """The gradients to follow: those of the constraint, where there is one."""
@@ -351,7 +372,7 @@ class _Cohort:
         """Put the models where the constraint allows them."""
         if self.tethers:
             placed = self.tethers[0].constraint.place(self.thetas, *self._neighbours())
-            self.leaf.data.copy_(placed.view_as(self.leaf))
+            self.thetas.copy_(placed)
 
     def _neighbours(self) -> tuple[Thetas, Thetas]:
         left, right = zip(*((tether.left, tether.right) for tether in self.tethers), strict=True)

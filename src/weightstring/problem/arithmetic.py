@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.arrays import Positions, Rows, Theta, Thetas
+from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
 from weightstring.problem.engines import Engine, EngineChoice, Trial, Workload, build, engine_named, on_threads
 from weightstring.problem.engines.along import Along
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
 from weightstring.problem.means import Wanted
 from weightstring.protocol import Gradient
+
+WHOLE_BYTES = 4
+"""Bytes of a number from which on optimizers round it alike wherever it lies."""
 
 
 class Chosen:
@@ -29,6 +33,8 @@ class Chosen:
         self.trial = trial
         self._compile = False
         self._choice: EngineChoice | None = None
+        self._named = False
+        self._steady: dict[str, bool] = {}
 
     @property
     def choice(self) -> EngineChoice:
@@ -47,17 +53,39 @@ class Chosen:
         by_trial = name in ("auto", "fastest")
         self._choice = None if by_trial else self.trial.require(engine_named(name))
         self._compile = name == "fastest"
+        self._named = not by_trial
 
     @contextmanager
-    def using(self, name: str) -> Iterator[None]:
-        """Compute by an engine for a while."""
-        before = self._choice
-        if before is None or before.name != name:
+    def using(self, name: str, threads: int | None = None) -> Iterator[None]:
+        """Compute by an engine for a while, large calls on so many threads."""
+        before = self._choice, self._compile, self._named
+        if before[0] is None or before[0].name != name:
             self.use(name)
+        self._choice = replace(self.choice, threads=threads or self.choice.threads)
         try:
             yield
         finally:
-            self._choice = before
+            self._choice, self._compile, self._named = before
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Compute for a while by an engine that no clock has chosen: the same in every process."""
+        named = self._named and self._choice is not None
+        with self.using(self.choice.name if named else "stack" if self.trial.runs("stack") else "loop"):
+            yield
+
+    @property
+    def independent(self) -> bool:
+        """Whether what is computed of a model is the same, bit for bit, whoever is computed beside it."""
+        choice, theta = self.choice, self.trial.theta
+        if choice.name == "loop":
+            return True
+        divided = choice.name == "vmap" and not theta.is_cuda and (choice.threads or torch.get_num_threads()) > 1
+        if divided or theta.itemsize < WHOLE_BYTES:
+            return False
+        if choice.name not in self._steady:
+            self._steady[choice.name] = self.trial.steady(choice.name)
+        return self._steady[choice.name]
 
 
 class Arithmetic:
@@ -90,8 +118,8 @@ class Arithmetic:
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """Measure B models."""
-        along, passes = self.along, self._examples(wanted)
-        with self._threads(len(thetas) * passes):
+        along, passes, thetas = self.along, self._examples(wanted), aligned(thetas)
+        with self._threads(len(thetas), passes):
             if along is not None and not thetas.is_cuda and is_large(passes * self._chosen.choice.flops):
                 return along.measure_models(thetas, wanted)
             return self.engine.measure(thetas, wanted)
@@ -99,8 +127,8 @@ class Arithmetic:
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Training losses and gradients of B models."""
         examples = len(self._work.train) if rows is None else rows.shape[1]
-        with self._threads(BACKWARD * len(thetas) * examples):
-            return self.engine.gradient(thetas, rows)
+        with self._threads(len(thetas), BACKWARD * examples):
+            return self.engine.gradient(aligned(thetas), rows)
 
     @property
     def along(self) -> Along | None:
@@ -114,17 +142,23 @@ class Arithmetic:
 
     def measure_along(self, along: Along, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
         """Measure the models at positions ``ts`` between two."""
-        with self._threads(len(ts) * self._examples(wanted)):
-            return along.measure(a, b, ts, wanted)
+        with self._threads(1, self._examples(wanted)):
+            return along.measure(aligned(a[None])[0], aligned(b[None])[0], ts, wanted)
 
     def _examples(self, wanted: Wanted) -> int:
         work = self._work
         calibrating = len(work.train) if work.computation.calibrating is not None else 0
         return calibrating + sum(len(examples) for examples, _ in wanted)
 
-    def _threads(self, passes: float) -> AbstractContextManager[None]:
-        """Threads for a number of forward passes of one example."""
+    def _threads(self, models: int, passes: float) -> AbstractContextManager[None]:
+        """Threads for a number of forward passes of one example with each model.
+
+        The engines but ``vmap`` compute a model that fills a call by itself, and the others in calls that fit into
+        the cache: there the number beside it decides nothing.
+        """
+        choice = self._chosen.choice
         if self._chosen.trial.theta.is_cuda:
             return nullcontext()
-        most = self._chosen.choice.threads or torch.get_num_threads()
-        return on_threads(threads_for(passes * self._chosen.choice.flops, most))
+        most = choice.threads or torch.get_num_threads()
+        together = models if choice.name == "vmap" else 1
+        return on_threads(threads_for(together * passes * choice.flops, most))

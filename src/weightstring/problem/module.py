@@ -534,9 +534,22 @@ class ModuleProblem:
         """
         self._chosen.use(name)
 
-    def computing_by(self, name: str) -> AbstractContextManager[None]:
-        """Compute by an engine for a while, as a resumed run must repeat its choice; see :meth:`use_engine`."""
-        return self._chosen.using(name)
+    def computing_by(self, name: str, threads: int | None = None) -> AbstractContextManager[None]:
+        """Compute by an engine for a while, as a resumed run must repeat its choice; see :meth:`use_engine`.
+
+        Args:
+            name: of the engine.
+            threads: CPU threads for large calls; None: as many as the choice says.
+        """
+        return self._chosen.using(name, threads)
+
+    @property
+    def independent(self) -> bool:
+        """Whether what is computed of a model is the same, bit for bit, whoever is computed beside it.
+
+        Found out by trying: then any searches may share batches, and be interrupted, without a bit's difference.
+        """
+        return self._chosen.independent
 
     def initial(self, seed: int) -> Theta:
         """A random model (P,), the same on every device; frozen parameters stay net's.
@@ -579,7 +592,10 @@ class ModuleProblem:
         True
         """
         start = self.initial(seed)
-        return fit_from(self, start, seed=seed, until=until, max_steps=max_steps, quantity=quantity, on_check=on_check)
+        with self._chosen.untimed():
+            return fit_from(
+                self, start, seed=seed, until=until, max_steps=max_steps, quantity=quantity, on_check=on_check
+            )
 
     def fingerprint(self) -> str:
         """SHA-256 of all that determines a result: module, constants, data, loss, settings.

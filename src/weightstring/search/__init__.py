@@ -6,7 +6,7 @@ from weightstring.search.chain import Bead
 from weightstring.search.constrained import Constrained
 from weightstring.search.curves import Bezier, PolyChain
 from weightstring.search.driver import Asked, Event, Search, run, run_all
-from weightstring.search.executor import Batched, Executor, Key, Tick
+from weightstring.search.executor import Apart, Batched, Executor, Key, Tick
 from weightstring.search.greedy import Greedy
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
 from weightstring.search.processes import Processes
@@ -16,6 +16,7 @@ from weightstring.search.stopping import Budget, MaxBeads, MaxSteps, Progress, S
 from weightstring.search.strategy import Strategy, Task
 
 __all__ = [
+    "Apart",
     "Asked",
     "AutoNEB",
     "Batched",

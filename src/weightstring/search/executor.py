@@ -110,6 +110,57 @@ class Batched:
         self._check = check
 
 
+class Apart:
+    """An executor of its own for each search, or for each job, which shares no batch with others.
+
+    For problems of which a model's numbers are rounded otherwise beside other models: a search that is interrupted
+    and goes on has other company than before, and what it finds must not depend on that. A round of its own has the
+    same company each time it is run.
+
+    Args:
+        begin: makes an executor.
+        jobs: whether each job is run by itself, as other processes do.
+    """
+
+    def __init__(self, begin: Callable[[], Executor], *, jobs: bool = False) -> None:
+        self._begin = begin
+        self._jobs = jobs
+        self._own: dict[Key | int, Executor] = {}
+        self._waiting: dict[Key | int, set[Key]] = {}
+
+    def submit(self, key: Key, job: Job) -> None:
+        """Take in a job."""
+        place = self._place(key)
+        if place not in self._own:
+            self._own[place], self._waiting[place] = self._begin(), set()
+        self._waiting[place].add(key)
+        self._own[place].submit(key, job)
+
+    def collect(self, tick: Tick) -> list[tuple[Key, Result]]:
+        """Work for the search that has waited longest."""
+        place = next(iter(self._own))
+        self._own[place] = own = self._own.pop(place)  # now the last
+        found = own.collect(tick)
+        self._waiting[place] -= {key for key, _ in found}
+        self._end(place)
+        return found
+
+    def cancel(self, keys: Collection[Key]) -> None:
+        """Give jobs up."""
+        for place in {self._place(key) for key in keys} & self._own.keys():
+            self._own[place].cancel(keys)
+            self._waiting[place] -= set(keys)
+            self._end(place)
+
+    def _place(self, key: Key) -> Key | int:
+        return key if self._jobs else key[0]
+
+    def _end(self, place: Key | int) -> None:
+        """Let an executor go with its last job: the next round begins as in a new session."""
+        if not self._waiting[place]:
+            del self._own[place], self._waiting[place]
+
+
 def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
     """Measure segments side by side; only those over the threshold are searched for their maximum."""
     samples = [Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False))) for job in jobs]

@@ -23,6 +23,7 @@ import cloudpickle
 from weightstring.descent import Evolutions, Evolved, descend
 from weightstring.errors import InvalidSetting, WorkerFailed
 from weightstring.path import Bound
+from weightstring.problem import on_threads
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.search.executor import Key, Tick, measure
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Result
@@ -55,15 +56,21 @@ class Work:
         bind: what the threshold binds.
         seed: determines each descent's minibatches, together with its place.
         recipe: how beads descend.
+        threads: CPU threads of each job; None: as many as the worker has set.
     """
 
     problem: LossProblem
     bind: str
     seed: int
     recipe: Recipe
+    threads: int | None = None
 
     def run(self, job: Job) -> Result:
         """Run one job by itself."""
+        with on_threads(self.threads):
+            return self._run(job)
+
+    def _run(self, job: Job) -> Result:
         bound = Bound(self.problem, self.bind)
         if isinstance(job, Measure):
             return measure(bound, [job], lambda: None)[0]

@@ -92,8 +92,10 @@ class RunDirectory:
 
     # -- what determines the run
 
-    def begin(self, manifest: Manifest, ends: Sequence[Theta] | Thetas) -> None:
-        """Write the ends (2, P) and the manifest, in this order: with a manifest, a run exists.
+    def begin(
+        self, manifest: Manifest, ends: Sequence[Theta] | Thetas, alignment: AlignmentRecord | None = None
+    ) -> None:
+        """Write the ends (2, P), how the second was aligned, and the manifest: with that, a run exists, and is whole.
 
         Raises:
             InvalidRun: there is a run already.
@@ -102,6 +104,8 @@ class RunDirectory:
         if self.exists:
             raise InvalidRun(f"{self.path}: another process began a run here just now; the same call goes on with it")
         self._write_beads("ends", ends)
+        if alignment is not None:
+            self._replace("alignment.json", msgspec.json.encode(alignment))
         self._replace("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
 
     def amend(self, manifest: Manifest) -> None:
@@ -142,14 +146,6 @@ class RunDirectory:
         return ends
 
     # -- how the second end was aligned
-
-    def write_alignment(self, alignment: AlignmentRecord) -> None:
-        """Write how the second end came about.
-
-        Raises:
-            StoreFailed: the disk refuses.
-        """
-        self._replace("alignment.json", msgspec.json.encode(alignment))
 
     def alignment(self) -> AlignmentRecord | None:
         """How the second end was aligned with the first; None where it was not.
@@ -249,6 +245,8 @@ class RunDirectory:
         Raises:
             StoreFailed: the disk refuses; the run is not finished.
         """
+        with self._writing("result.json"):  # An earlier verdict is not that of the string that is written now.
+            (self.path / "result.json").unlink(missing_ok=True)
         sha256 = self._write_beads("string", beads)
         self._replace("result.json", msgspec.json.encode(msgspec.structs.replace(result, beads_sha256=sha256)))
 

@@ -88,7 +88,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     engine: str
     threads: Threads
     width: Positive = 16
-    """Models descended side by side; like engine and threads, it decides nothing but rounding."""
+    """Models descended side by side; 1 where each job runs by itself, as in other processes. Like engine and threads,
+    it decides nothing but rounding."""
     stop: tuple[dict[str, Any], ...] = ()
     """Limits of the first session; they do not determine the result, only where it stops."""
     command: Command = "connect"

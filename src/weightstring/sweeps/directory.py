@@ -83,9 +83,9 @@ class SweepDirectory:
             InvalidRun: there is another sweep, or a damaged one.
             StoreFailed: the disk refuses.
         """
-        asked = self._record(plan, problems, variants)
-        if self.exists:
-            found = self.record()
+        found = self.record() if self.exists else None
+        asked = self._record(plan, problems, variants, () if found is None else found.variants)
+        if found is not None:
             for name in SAME:
                 if getattr(found, name) != getattr(asked, name):
                     raise InvalidRun(
@@ -203,7 +203,18 @@ class SweepDirectory:
             if (ends := read_ends(self.ends(own.name), level)) is not None and ends.failed
         }
 
-    def _record(self, plan: Plan, problems: Mapping[str, ModuleProblem], variants: Sequence[Variant]) -> SweepRecord:
+    def arithmetic(self, variant: str) -> tuple[str, int]:
+        """By which engine and on how many threads all of a variant is computed."""
+        own = next(own for own in self.record().variants if own.name == variant)
+        return own.engine, own.threads
+
+    def _record(
+        self,
+        plan: Plan,
+        problems: Mapping[str, ModuleProblem],
+        variants: Sequence[Variant],
+        known: Sequence[VariantRecord],
+    ) -> SweepRecord:
         strategy = msgspec.json.decode(msgspec.json.encode(plain(plan.strategy)), type=dict[str, Any])
         stop = msgspec.json.decode(msgspec.json.encode(plan.stop.plain()), type=list[dict[str, Any]])
         return SweepRecord(
@@ -218,9 +229,7 @@ class SweepDirectory:
             strategy=strategy,
             stop=stop,
             variants=tuple(
-                VariantRecord(
-                    name=own.name, options=dict(own.options), task=own.task, problem=problems[own.name].fingerprint()
-                )
+                _variant_record(own, problems[own.name], any(own.name == other.name for other in known))
                 for own in variants
             ),
         )
@@ -234,3 +243,17 @@ class SweepDirectory:
     def _write(self, name: str, content: bytes) -> None:
         with writing(self.path / name, GO_ON):
             replace_file(self.path / name, content)
+
+
+def _variant_record(variant: Variant, problem: ModuleProblem, known: bool) -> VariantRecord:
+    """A variant's record; what computes it is chosen where it is not known yet."""
+    engine = "" if known else problem.engine_choice().name
+    threads = 1 if known else problem.engine_choice().threads or torch.get_num_threads()
+    return VariantRecord(
+        name=variant.name,
+        options=dict(variant.options),
+        task=variant.task,
+        problem=problem.fingerprint(),
+        engine=engine,
+        threads=threads,
+    )

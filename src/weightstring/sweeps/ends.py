@@ -86,7 +86,8 @@ class Nursery:
             self._height,
             seed=derive_seed(self.plan.seed, "ends", repr(level)),
             recipe=self.problem.recipe,
-            width=batch_width(self.problem, len(seeds)),
+            # After an interruption others are beside a network than before: that must not tell in its bits.
+            width=batch_width(self.problem, len(seeds)) if self.problem.independent else 1,
             on_check=self.on_check,
         )
         for seed in seeds:  # Minibatches by (seed, place), so that it matters to none who is trained beside it.

@@ -13,7 +13,7 @@ import msgspec
 from weightstring.errors import InvalidRun
 from weightstring.store.directory import UNREADABLE
 from weightstring.store.files import one_line
-from weightstring.store.records import Record, Task
+from weightstring.store.records import Record, Task, Threads
 
 Content = TypeVar("Content")
 
@@ -26,6 +26,9 @@ class VariantRecord(Record, frozen=True, kw_only=True):
     task: Task | None
     problem: str
     """Digest of the problem."""
+    engine: str = ""
+    """What computed its first networks, and how many threads: all its rows are computed alike."""
+    threads: Threads = 1
 
 
 class SweepRecord(Record, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any
 
 from weightstring.descent import Optimizers
 from weightstring.errors import InvalidSetting
-from weightstring.pairs import Pair, Settings, connect_all
+from weightstring.pairs import Pair, Settings, by_engine, connect_all
 from weightstring.path import Unresolved
 from weightstring.problem import ModuleProblem
 from weightstring.progress import Display
@@ -161,11 +161,14 @@ def _swept(
     failed = {} if directory is None else directory.failed()
     trivial = {} if directory is None else directory.trivial()
     for name, own in problems.items():
-        found, without, interrupted = _of_variant(own, forms[name], plan, directory, progress, known)
+        engine, threads = ("", None) if directory is None else directory.arithmetic(name)
+        with by_engine(own, engine or None, threads):
+            found, without, interrupted = _of_variant(own, forms[name], plan, directory, progress, known)
+            if directory is not None:
+                trivial[name] = trivial_levels(own, plan.quantity)
         known |= {_place(row): row for row in found}
         failed |= {(name, level): seeds for level, seeds in without.items()}
         if directory is not None:
-            trivial[name] = trivial_levels(own, plan.quantity)
             directory.write_trivial(trivial)
             directory.write_failed(failed)
             directory.write_table(_in_order(known))

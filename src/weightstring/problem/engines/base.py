@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.arrays import Rows, Thetas
+from weightstring.arrays import Rows, Thetas, aligned
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem.data import Examples
 from weightstring.problem.digest import tensor_bytes
@@ -27,6 +27,9 @@ from weightstring.protocol import Gradient
 EngineName = Literal["loop", "vmap", "stack", "compiled"]
 
 ENGINES: tuple[EngineName, ...] = ("loop", "vmap", "stack", "compiled")
+
+BESIDE = 2
+"""The least models in one call of those that compute several: PyTorch treats one otherwise."""
 
 SALT = b"weightstring training draws"
 
@@ -122,6 +125,21 @@ def _at_once(differentiate: Differentiate, thetas: Thetas, train: Examples) -> G
             f"the training loss is no mean over examples, and one pass over all {len(train)} does not fit into memory: "
             f"{REMEDY}, or pass a batch_size= to the problem"
         ) from None
+
+
+def slopes_beside(
+    differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: Examples, chunk: int, kind: Kind
+) -> Gradient:
+    """The same of models in one call, which are never less than two: what is found of one must not depend on that.
+
+    Raises:
+        InvalidModel: the loss does not depend on θ.
+    """
+    count = len(thetas)
+    if count < BESIDE and rows is not None:
+        rows = rows.expand(BESIDE, -1)
+    found = slopes(differentiate, aligned(thetas, BESIDE), rows, train, chunk, kind)
+    return Gradient(found.losses[:count], found.gradients[:count])
 
 
 def by_autograd(losses: Losses) -> Differentiate:

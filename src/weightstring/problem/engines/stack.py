@@ -1,8 +1,8 @@
 """Plain sequential networks as products of stacked matrices, with samples on the last axis.
 
 A layer of B models is one batched product (B, out, in) × (B, in, n). Samples are the long axis of a
-narrow network, so they are the contiguous one; a first layer that all models apply to the same inputs
-is a single product of (B·out, in) with (in, n).
+narrow network, so they are the contiguous one, and filled up to whole lines: then what is computed of a model is the
+same, bit for bit, whoever is beside it.
 """
 
 from __future__ import annotations
@@ -208,15 +208,13 @@ def _resolve(source: Source, pieces: Pieces) -> Tensor | None:
 
 def _product(weight: Tensor, bias: Tensor | None, hidden: Tensor) -> Tensor:
     """W h + b for weights (B, out, in) or (out, in) and h (B, in, n) or (in, n)."""
-    if weight.ndim == 3 and hidden.ndim == 2:
-        rows = weight.flatten(0, 1)
-        product = rows @ hidden if bias is None or bias.ndim == 1 else torch.addmm(bias.reshape(-1, 1), rows, hidden)
-        product = product.view(*weight.shape[:2], -1)
-        return product if bias is None or bias.ndim == 2 else product + bias.unsqueeze(-1)
-    if weight.ndim == 3 and bias is not None and bias.ndim == 2:
-        return torch.baddbmm(bias.unsqueeze(-1), weight, hidden)
-    product = weight @ hidden
-    return product if bias is None else product + bias.unsqueeze(-1)
+    if weight.ndim == 2 and hidden.ndim == 2:
+        product = weight @ hidden
+        return product if bias is None else product + bias.unsqueeze(-1)
+    # One product for each model: a single one of all models' rows rounds otherwise for other numbers of models.
+    models = len(weight) if weight.ndim == 3 else len(hidden)
+    weight, hidden = weight.expand(models, -1, -1), hidden.expand(models, -1, -1)
+    return torch.bmm(weight, hidden) if bias is None else torch.baddbmm(bias.unsqueeze(-1), weight, hidden)
 
 
 def _sum_of_products(weight: Tensor, bias: Tensor | None, hidden: Tensor) -> Tensor:

@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.arrays import Rows, Thetas
+from weightstring.arrays import Rows, Thetas, aligned, room
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import (
+    BESIDE,
     Workload,
     by_autograd,
     gradient_in_parts,
-    slopes,
+    slopes_beside,
     without_fallback_warnings,
 )
 from weightstring.problem.engines.criteria import amounts, mapped, together
@@ -53,11 +54,14 @@ class Stacked:
         chunk = min(self.work.computation.block, len(examples))
 
         def compute(part: slice) -> Float64[Tensor, "B Q"]:
-            pieces = self.stack.pieces(thetas[part])
+            pieces = self.stack.pieces(aligned(thetas[part], BESIDE))
             tally = Tally(means, len(examples), thetas, amounts, axis=1)
             for piece in examples.chunks(chunk):
-                tally.add(self.stack(pieces, flat(piece)).contiguous(), piece.targets)
-            found: Float64[Tensor, "B Q"] = tally.values()
+                inputs = flat(piece)
+                if (order := _filled(len(inputs), inputs)) is not None:
+                    inputs = inputs[order]
+                tally.add(self.stack(pieces, inputs)[:, : len(piece)].contiguous(), piece.targets)
+            found: Float64[Tensor, "B Q"] = tally.values()[: part.stop - part.start]
             return found
 
         return torch.cat(in_parts(len(thetas), width(chunk, self.stack.widest, CACHED_ELEMENTS), compute))
@@ -76,7 +80,8 @@ class Stacked:
 
         def compute(part: slice) -> Gradient:
             own = None if rows is None else rows[part]
-            return slopes(by_autograd(self._losses), thetas[part], own, train, computation.chunk, computation.kind)
+            losses = by_autograd(self._losses)
+            return slopes_beside(losses, thetas[part], own, train, computation.chunk, computation.kind)
 
         return gradient_in_parts(thetas, width(examples, self.stack.widest, CACHED_ELEMENTS), compute)
 
@@ -94,12 +99,26 @@ def stacked_losses(
     fused: bool = False,
 ) -> Weighed:
     """Losses (B,) of B models (B, P) on their rows (B, n) of inputs (N, in) and targets (N, …), and weights (B,)."""
-    if rows is not None:
-        inputs, targets = inputs[rows], targets[rows]
-    outputs = stack(stack.pieces(thetas), inputs, fused)
     if fused:
+        if rows is not None:
+            inputs, targets = inputs[rows], targets[rows]
+        outputs = stack(stack.pieces(thetas), inputs, fused)
         return mapped(loss_fn)(outputs, targets, rows is not None)
+    count = len(inputs) if rows is None else rows.shape[1]
+    order = _filled(count, inputs)
+    if rows is None:
+        inputs = inputs if order is None else inputs[order]
+    else:
+        inputs, targets = inputs[rows if order is None else rows[:, order]], targets[rows]
+    # Samples last in memory too: the first layer's gradient is rounded by where it lies where they come first.
+    outputs = stack(stack.pieces(thetas), inputs.mT.contiguous().mT)[:, :count]
     return together(loss_fn)(outputs.contiguous(), targets, rows is not None)
+
+
+def _filled(count: int, inputs: Tensor) -> Tensor | None:
+    """The order of ``count`` samples, repeated from the first on until they fill whole lines; None where they do."""
+    whole = room(count, inputs.element_size())
+    return None if whole == count else torch.arange(whole, device=inputs.device) % count
 
 
 def flat(examples: Examples) -> Tensor:

@@ -251,8 +251,35 @@ class Trial:
         rough = _best_time(slow, repeats=1) / _best_time(fast, repeats=1)
         return rough if rough < 1 / (2 * GAIN) else _best_time(slow) / _best_time(fast)
 
+    def runs(self, name: EngineName) -> bool:
+        """Whether an engine runs the module, and agrees with the loop."""
+        try:
+            return self.agreement(name) <= self.tolerance
+        except Exception:  # whatever a module raises there, the loop runs it
+            return False
+
+    def steady(self, name: EngineName) -> bool:
+        """Whether an engine finds the same of a model, bit for bit, whoever is beside it: alone, first or last.
+
+        On one thread: several divide a call by how long it is.
+        """
+        if name in ("loop", "compiled"):  # compiled code is made for two numbers of models
+            return name == "loop"
+        thetas, rows = self._models(self._few)
+        count = len(thetas)
+        with on_threads(None if self.theta.is_cuda else 1):
+            whole = self._found(name, thetas, rows)
+            for beside in ([0], [count - 1], [count - 1, 0], list(range(count))[-2::-1], list(range(1, count))):
+                found = self._found(name, thetas[beside], rows[beside])
+                if not all(torch.equal(one, other[beside]) for one, other in zip(found, whole, strict=True)):
+                    return False
+        return True
+
     def _run(self, name: EngineName, models: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        thetas, rows = self._models(models or self._few)
+        return self._found(name, *self._models(models or self._few))
+
+    def _found(self, name: EngineName, thetas: Thetas, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """Losses, gradients and measured losses of models."""
         inputs = self.work.train.take(slice(TRIAL_EXAMPLES))
         sample = self.evaluation.take(slice(TRIAL_EXAMPLES))
         gradient = self.engine(name).gradient(thetas, rows)

@@ -11,13 +11,14 @@ from jaxtyping import Float64
 from torch import Tensor
 from torch.func import vmap
 
-from weightstring.arrays import Rows, Thetas
+from weightstring.arrays import Rows, Thetas, aligned
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import (
+    BESIDE,
     Workload,
     by_autograd,
     gradient_in_parts,
-    slopes,
+    slopes_beside,
     without_fallback_warnings,
 )
 from weightstring.problem.engines.loop import Loop
@@ -36,7 +37,7 @@ class Vmap:
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """:meth:`Computation.measure` of all.
 
-        A single model goes through vmap too: its kernels round differently from the loop's, and a
+        A single model goes through vmap too, beside itself: its kernels round differently from the loop's, and a
         model must not lie over a threshold in one batch and under it in another.
         """
         computation = self.work.computation
@@ -45,19 +46,24 @@ class Vmap:
         largest = max(_kept(examples, means, computation.block) for examples, means in wanted)
         at_once = width(max(largest, calibrating), self.work.elements)
         with torch.no_grad(), without_fallback_warnings():
-            return torch.cat(in_parts(len(thetas), at_once, lambda part: one(thetas[part])))
+            return torch.cat(
+                in_parts(
+                    len(thetas), at_once, lambda part: one(aligned(thetas[part], BESIDE))[: part.stop - part.start]
+                )
+            )
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Losses and gradients of all; one at a time where training draws at random."""
         computation, train = self.work.computation, self.work.train
-        if computation.draws or len(thetas) == 1:
+        if computation.draws:
             return Loop(self.work).gradient(thetas, rows)
         at_once = len(train) if computation.kind == "whole" else min(len(train), computation.chunk)
         examples = at_once if rows is None else rows.shape[1]
 
         def compute(part: slice) -> Gradient:
             own = None if rows is None else rows[part]
-            return slopes(by_autograd(self._losses), thetas[part], own, train, computation.chunk, computation.kind)
+            losses = by_autograd(self._losses)
+            return slopes_beside(losses, thetas[part], own, train, computation.chunk, computation.kind)
 
         return gradient_in_parts(thetas, width(examples, self.work.elements), compute)
 
