@@ -1,14 +1,14 @@
 """A search for a certificate that is wrong: bounds of both implementations beside values in extended precision.
 
-python experiments/soundness_certificates.py [--checks 1000000] [--seconds 2400] [--out FILE]
+python experiments/soundness_certificates.py [--checks 1000000] [--seconds 2400] [--out FILE.jsonl]
 
 Each draw is a network, a loss, data and two models, of ordinary or extreme scale (1e±150, subnormal numbers, zeros,
 powers of two, near ties) and dtype. On some intervals of the segment between the models, every output at some places
 must lie in its enclosure, and the mean loss must not exceed the bounds that ``certification`` and ``verification``
 give. The values are computed in 80-bit floating point, whose rounding is 2048 times smaller than float64's, which
-bounds allow for several times over, and whose exponents reach 1e±4932; so nothing is allowed for the comparison. On a
-part of the draws the values are held against mpmath with 60 digits. A draw is a function of (seed, number), one JSON
-line each; what is there is not drawn again.
+bounds allow for several times over, and whose exponents reach 1e±4932; so nothing is allowed for the comparison. Of
+fully connected networks some outputs are computed with 60 digits as well. A draw is a function of (seed, number), one
+JSON line each; what is there is not drawn again. The summary is kept as ``results/soundness_certificates.json``.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from weightstring.problem.flat import Layout
 from weightstring.verification.replay import Replay
 
 Long = np.longdouble
-EXAMPLES, INTERVALS, PLACES = 6, 6, 9
-RESULTS = Path(__file__).parent / "results" / "soundness_certificates.jsonl"
+EXAMPLES, INTERVALS, PLACES = 9, 12, 17
+RESULTS = Path(__file__).parent / "results" / "soundness_certificates.json"
 
 F = nn.functional
 
@@ -181,6 +181,43 @@ def values_of(case: Case, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
             found = windows.max(over) if kind.startswith("max") else windows.mean(over)
         else:
             found = ACTIVATIONS[kind](found, *map(float, numbers)) if numbers else ACTIVATIONS[kind](found)
+    return found
+
+
+def _sigmoid(v: Any) -> Any:
+    return 1 / (1 + mpmath.exp(-v)) if v > -1e6 else mpmath.exp(v)
+
+
+EXACT: dict[str, Callable[..., Any]] = {
+    "relu": lambda v: max(v, 0),
+    "leaky": lambda v, slope: v if v > 0 else v * slope,
+    "hardtanh": lambda v, low, high: min(max(v, low), high),
+    "relu6": lambda v: min(max(v, 0), 6),
+    "tanh": lambda v: mpmath.tanh(v) if abs(v) < 1e6 else mpmath.sign(v),
+    "sigmoid": _sigmoid,
+    "silu": lambda v: v * _sigmoid(v),
+    "gelu": lambda v: v * mpmath.ncdf(v) if abs(v) < 1e3 else max(v, 0),
+    "sin": lambda v: mpmath.sin(v) if abs(v) < 1e40 else None,
+    "square": lambda v: v * v,
+    "abs": abs,
+    "gate": lambda v: v * max(v, 0) / 3 + v,
+}
+"""Activations with as many digits as are asked for; None: more than were."""
+
+
+def exact_outputs(case: Case, theta: Sequence[Any], x: Sequence[Any]) -> list[Any] | None:
+    """Outputs of a fully connected network for one example, with 60 digits; None: it is none."""
+    if any(kind != "linear" and kind not in EXACT for kind, _ in case.layers):
+        return None
+    rest, found = iter(theta), list(x)
+    for kind, given in case.layers:
+        if kind == "linear":
+            weight = [[next(rest) for _ in range(given[0])] for _ in range(given[1])]
+            found = [mpmath.fdot(row, found) + next(rest) for row in weight]
+        else:
+            found = [EXACT[kind](v, *map(mpmath.mpf, given)) for v in found]
+            if any(v is None for v in found):
+                return None
     return found
 
 
@@ -411,6 +448,8 @@ def check(traced: Traced, draw: Draw, generator: np.random.Generator) -> dict[st
     else:
         centre = nodes[0] * at * (at - 1) / 2 + nodes[1] * (1 - at**2) + nodes[2] * at * (at + 1) / 2
     excess = np.abs(outputs - centre) > found.radius.numpy().astype(Long)[:, None]
+    with mpmath.workdps(60):
+        exact = list(_held_to_digits(case, draw, found, generator))
     bounds = traced.enclosing(traced.program, draw, examples).bounds(intervals).numpy()
     traced.replay._examples = examples
     a, b = draw.beads.numpy()
@@ -420,6 +459,8 @@ def check(traced: Traced, draw: Draw, generator: np.random.Generator) -> dict[st
     return {
         "outputs": INTERVALS * PLACES * EXAMPLES,
         "wrong outputs": int(excess.any(-1).sum()),
+        "outputs with 60 digits": len(exact),
+        "wrong with 60 digits": exact.count(False),
         "losses": 2 * INTERVALS * PLACES,
         "wrong certified": int((losses > bounds.astype(Long)[:, None]).sum()),
         "wrong verified": int((losses > again.astype(Long)[:, None]).sum()),
@@ -427,6 +468,25 @@ def check(traced: Traced, draw: Draw, generator: np.random.Generator) -> dict[st
         "finite verified": int(np.isfinite(again).sum()),
         "looser verified": int((again > bounds * (1 + 2.0**-33)).sum()),
     }
+
+
+def _held_to_digits(case: Case, draw: Draw, found: Any, generator: np.random.Generator) -> Iterator[bool]:
+    """Whether one output in each interval lies in its enclosure, in arithmetic of 60 digits."""
+    for i in range(INTERVALS):
+        row, sigma = int(generator.integers(EXAMPLES)), mpmath.mpf(float(generator.uniform(-1, 1)))
+        low, high = (mpmath.mpf(float(edge[i])) for edge in (draw.intervals.low, draw.intervals.high))
+        t = (low + high + (high - low) * sigma) / 2
+        theta = [mpmath.mpf(a) * (1 - t) + mpmath.mpf(b) * t for a, b in zip(*draw.beads.tolist(), strict=True)]
+        outputs = exact_outputs(case, theta, [mpmath.mpf(v) for v in draw.inputs[row].flatten().tolist()])
+        if outputs is None or not bool(found.size[i].isfinite()):
+            continue
+        for k, value in enumerate(outputs):
+            p = [mpmath.mpf(float(node[i, row, k])) for node in found.nodes]
+            if len(p) == 2:
+                centre = p[0] * (1 - sigma) / 2 + p[1] * (1 + sigma) / 2
+            else:
+                centre = p[0] * sigma * (sigma - 1) / 2 + p[1] * (1 - sigma**2) + p[2] * sigma * (sigma + 1) / 2
+            yield bool(abs(value - centre) <= mpmath.mpf(float(found.radius[i, row, k])))
 
 
 def campaign(seed: int, done: set[int]) -> Iterator[dict[str, Any]]:
@@ -453,7 +513,8 @@ def main() -> None:
     parser.add_argument("--checks", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=2400.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=Path("soundness_certificates.jsonl"))
+    parser.add_argument("--summary", type=Path, help=f"such as {RESULTS}")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
@@ -466,7 +527,10 @@ def main() -> None:
             if checks >= options.checks or time.process_time() - started > options.seconds:
                 break
     counted = [key for key, value in rows[0].items() if isinstance(value, int) and key not in ("seed", "number")]
-    print(len(rows), "draws", {key: sum(row[key] for row in rows) for key in counted})
+    summary = {"seed": options.seed, "draws": len(rows), **{key: sum(row[key] for row in rows) for key in counted}}
+    print(summary)
+    if options.summary:
+        options.summary.write_text(json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

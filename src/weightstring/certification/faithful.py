@@ -11,10 +11,12 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.certification.bisection import Partition, Sampled
@@ -36,16 +38,23 @@ SUSPECTS = 8
 """Samples that are computed again in float64, at most: those that are furthest above their bounds, or the highest."""
 
 Value = Callable[[Theta], float]
-Slack = Callable[[Intervals], Tensor]
+Bound = Callable[[Intervals], Tensor]
 
 
-def require_reproduced(problem: ModuleProblem, quantity: str, beads: Thetas) -> None:
-    """Run the module and what was traced of it at some places of a string (n, P) on all examples.
+def require_reproduced(problem: ModuleProblem, quantity: str, beads: Thetas, bound: Bound, slack: Bound) -> None:
+    """Run the module and what was traced of it at some places of a string on all examples, and bound it there.
+
+    Args:
+        problem: the module.
+        quantity: what is measured of it.
+        beads: (n, P) of the string.
+        bound: upper bounds on intervals.
+        slack: how far above its bound a value in float64 may be printed on intervals.
 
     Raises:
-        Unsupported: they differ.
+        Unsupported: they differ, or the module's value in float64 lies above the bound.
     """
-    program = traced(problem, quantity)
+    program, in_float64 = traced(problem, quantity), value_in_float64(problem, quantity)
     net, criterion, examples, block = problem.traceable(quantity)
     whole = Measured(net, criterion, examples.keys)
     fixed, places = named_tensors(whole), slot_names(whole)
@@ -60,6 +69,22 @@ def require_reproduced(problem: ModuleProblem, quantity: str, beads: Thetas) -> 
                 (again,) = run(program.exported[len(part)], tensors, given)
                 value = functional_call(whole, held, given, tie_weights=False, strict=False)
             require_agreement(float(again), float(value), problem.dtype, f"t = {t} of segment {segment}", net)
+        exact = torch.lerp(beads[segment].double(), beads[segment + 1].double(), t)
+        at = torch.tensor([t], dtype=torch.float64)
+        proved = float(bound(Intervals(torch.tensor([segment]), at, at)))
+        require_bounded(quantity, in_float64(exact), segment, t, proved, slack)
+
+
+def require_bounded(quantity: str, value: float, segment: int, t: float, proved: float, slack: Bound) -> None:
+    """Refuse a value of the module in float64 that lies above what is proved at its place; NaN is none."""
+    if value > proved:
+        at = torch.tensor([t], dtype=torch.float64)
+        if value > proved + float(slack(Intervals(torch.tensor([segment]), at, at))):
+            raise Unsupported(
+                f"{quantity} is {value:.9g} at t = {t:.6g} of segment {segment}, above the {proved:.9g} that was "
+                "proved: the operations as traced do not reproduce the module; write it without side effects, or "
+                "measure in float64"
+            )
 
 
 def require_agreement(again: float, value: float, dtype: torch.dtype, where: str, net: nn.Module) -> None:
@@ -74,7 +99,7 @@ def require_agreement(again: float, value: float, dtype: torch.dtype, where: str
 
 
 def held_to(
-    problem: ModuleProblem | Surface, quantity: str, beads: Thetas, sampled: Sampled, found: Partition, slack: Slack
+    problem: ModuleProblem | Surface, quantity: str, beads: Thetas, sampled: Sampled, found: Partition, slack: Bound
 ) -> Partition:
     """A partition none of whose bounds lies under a sample: what is proved of real numbers, and what was measured.
 
@@ -99,21 +124,13 @@ def held_to(
     for k in suspects.tolist():
         place, sample = float(sampled.places[k]), float(sampled.values[k])
         segment = min(int(place), len(beads) - 2)
-        t, bound = place - segment, float(sample - above[k])
-        theta = beads[segment].double() * (1 - t) + beads[segment + 1].double() * t
-        value = in_float64(theta)
+        t, bound = place - segment, sample - float(above[k])
+        value = in_float64(beads[segment].double() * (1 - t) + beads[segment + 1].double() * t)
         if math.isnan(value):  # the module cannot: what its own dtype leaves of a number
             value = sample - torch.finfo(beads.dtype).eps ** 0.5 * abs(sample)
         if beads.dtype == torch.float64:
             value = max(value, sample)
-        at = torch.tensor([t], dtype=torch.float64, device=beads.device)
-        point = Intervals(torch.tensor([segment], device=beads.device), at, at)
-        if not value <= bound and not value <= bound + float(slack(point)):
-            raise Unsupported(
-                f"{quantity} is {max(value, sample):.9g} at t = {t:.6g} of segment {segment}, above the {bound:.9g} "
-                "that was proved: the operations as traced do not reproduce the module; write it without side effects, "
-                "or measure in float64"
-            )
+        require_bounded(quantity, value, segment, t, bound, slack)
     return replace(found, bounds=_raised(found, sampled))
 
 
@@ -121,6 +138,17 @@ def _raised(found: Partition, sampled: Sampled) -> Tensor:
     """Bounds, none below a sample in its interval."""
     bounds = found.bounds.clone()
     return bounds.scatter_reduce(0, sampled.owners(found.intervals), sampled.values, "amax")
+
+
+class Unrounded(TorchFunctionMode):
+    """Raises where anything is computed in a dtype coarser than float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """As torch calls it."""
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.is_floating_point() and found.dtype != torch.float64:
+            raise TypeError(f"{func} gives {found.dtype}")
+        return found
 
 
 def value_in_float64(problem: ModuleProblem | Surface, quantity: str) -> Value:
@@ -141,11 +169,10 @@ def value_in_float64(problem: ModuleProblem | Surface, quantity: str) -> Value:
         try:
             for part in examples.chunks(block):
                 given = [x.double() if x.is_floating_point() else x for x in (part.targets, *part.leaves)]
-                with torch.no_grad():
-                    found = functional_call(whole, held, tuple(given), tie_weights=False, strict=False)
-                if not isinstance(found, Tensor) or (found.is_floating_point() and found.dtype != torch.float64):
-                    return math.nan  # it rounds on the way
-                total += float(found) * len(part)
+                with torch.no_grad(), Unrounded():
+                    total += len(part) * float(
+                        functional_call(whole, held, tuple(given), tie_weights=False, strict=False)
+                    )
         except Exception:  # whatever a stranger's module may raise
             return math.nan
         return total / len(examples)

@@ -110,8 +110,8 @@ def partition_of(
     if isinstance(problem, ModuleProblem):
         enclosed = enclosing(problem, beads, quantity, max_bytes)
         enclosed.rehearse()
-        require_reproduced(problem, quantity, beads)
         slack = enclosed.slack
+        require_reproduced(problem, quantity, beads, bound, slack)
     sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
 
     def raised(intervals: Intervals) -> Tensor:

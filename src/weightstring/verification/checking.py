@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta
 from weightstring.certification.certificate import FORMAT, Certificate, Piece, digests_of
@@ -242,6 +244,17 @@ def _of_values(
     return []
 
 
+class _Unrounded(TorchFunctionMode):
+    """Raises where anything is computed in a dtype coarser than float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """As torch calls it."""
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and found.is_floating_point() and found.dtype != torch.float64:
+            raise TypeError(f"{func} gives {found.dtype}")
+        return found
+
+
 def _in_float64(problem: LossProblem, theta: Theta, quantity: str) -> float:
     """What the module and the criterion themselves give at θ (P,) in float64; NaN where they cannot."""
     if isinstance(problem, Surface):
@@ -256,12 +269,9 @@ def _in_float64(problem: LossProblem, theta: Theta, quantity: str) -> float:
         for part in examples.chunks(block):
             targets, *leaves = (x.double() if x.is_floating_point() else x for x in (part.targets, *part.leaves))
             named = None if examples.keys is None else dict(zip(examples.keys, leaves, strict=True))
-            with torch.no_grad():
+            with torch.no_grad(), _Unrounded():
                 output = torch.func.functional_call(net, parameters, () if named else tuple(leaves), named)
-                found = criterion(output, targets)
-            if isinstance(found, torch.Tensor) and found.is_floating_point() and found.dtype != torch.float64:
-                return math.nan  # it rounds on the way
-            total += float(found) * len(part)
+                total += float(criterion(output, targets)) * len(part)
     except Exception:  # whatever a stranger's module may raise
         return math.nan
     return total / len(examples)
