@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.connection import DEFAULT_STOP, connect
 from weightstring.path import Unresolved
@@ -74,6 +75,7 @@ class Compared:
         }
 
 
+@undisturbed
 def compare(
     problem: LossProblem,
     a: Theta,

@@ -20,6 +20,7 @@ from jaxtyping import Float64
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.connection import DEFAULT_STOP, connect_many
 from weightstring.errors import InvalidSetting
@@ -106,6 +107,7 @@ class Components:
         return Count(len(low), len(clique), nx.number_connected_components(joined) if low else 0)
 
 
+@undisturbed
 def components(
     problem: LossProblem,
     thetas: Sequence[Theta],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from weightstring.aligning import aligned_end, check_align
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta, none_as_infinity
 from weightstring.arrays import finite_or_none as _finite
 from weightstring.errors import InvalidSetting
@@ -30,6 +31,7 @@ DEFAULT_STRATEGY = Greedy()
 DEFAULT_STOP = MaxBeads(64)
 
 
+@undisturbed
 def connect(
     problem: LossProblem,
     a: Theta,
@@ -183,6 +185,7 @@ def _settled(
     return reopened(problem, result, settings, progress) if taken_back and not read_back else result
 
 
+@undisturbed
 def connect_many(
     problem: LossProblem,
     pairs: Sequence[tuple[Theta, Theta]],

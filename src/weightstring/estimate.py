@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.certification import Certificate
 from weightstring.connection import DEFAULT_STOP, searched
@@ -67,6 +68,7 @@ class Minimax:
         )
 
 
+@undisturbed
 def minimax(
     problem: LossProblem,
     a: Theta,

@@ -13,6 +13,7 @@ from itertools import chain
 
 import torch
 
+from weightstring.ambient import undisturbed
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.path import WeightString, check_theta
 from weightstring.path.segment import rows_at_once
@@ -142,6 +143,7 @@ class Merging:
         return "\n".join(line for line in (self.verdict, self.held_out, self.warning) if line is not None)
 
 
+@undisturbed
 def merge(
     problem: LossProblem, string: WeightString, *, points: int = 5, average: str | None = None, train: bool = False
 ) -> Merging:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
 from weightstring.certification.certificate import Certificate
 from weightstring.errors import InvalidRun
@@ -317,6 +318,7 @@ def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None
     return certificate if differs is None else None
 
 
+@undisturbed
 def load(store: str | os.PathLike[str], problem: LossProblem | None = None) -> Result:
     """Read a finished run from disk.
 

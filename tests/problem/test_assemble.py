@@ -36,7 +36,10 @@ class Caching(nn.Linear):
     [
         (lambda: nn.DataParallel(nn.Linear(2, 2)), r"^net is a DataParallel: pass the plain module inside it"),
         (lambda: nn.functional.mse_loss, r"^net is a function: pass an nn.Module$"),
-        (Caching, r"^net cannot be copied \(Only Tensors created explicitly.*\): its attributes must not hold locks, open"),
+        (
+            Caching,
+            r"^net cannot be copied \(Only Tensors created explicitly.*\): its attributes must not hold locks, open",
+        ),
     ],
 )
 def test_what_cannot_be_copied_is_refused(build, message):

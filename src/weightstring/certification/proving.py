@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Thetas
 from weightstring.certification.bisection import Budget, Partition, Sampled, bisect
 from weightstring.certification.certificate import Certificate, Piece, digests_of, versions
@@ -28,6 +29,7 @@ MAX_BYTES = 1 << 30
 Progress = Callable[[int, int, float], None]
 
 
+@undisturbed
 def certify(
     problem: LossProblem,
     string: WeightString,

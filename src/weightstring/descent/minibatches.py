@@ -30,7 +30,7 @@ class Minibatches:
     def draw(self) -> Tensor:
         """Row numbers (n,) of the next minibatch, int64."""
         if self._next + self._batch_size > len(self._order):
-            self._order = torch.randperm(self._size, generator=self._generator)
+            self._order = torch.randperm(self._size, generator=self._generator, device="cpu")
             self._next = 0
         start, self._next = self._next, self._next + self._batch_size
         return self._order[start : self._next]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Positions, Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path.height import Bound, check_theta
@@ -14,6 +15,7 @@ from weightstring.path.segment import Segment, measure_points
 from weightstring.protocol import LossProblem
 
 
+@undisturbed
 def loss_curve(problem: LossProblem, a: Theta, b: Theta, ts: Sequence[float] | Positions) -> Positions:
     """The interpolated loss curve γ(t) = L(Θ(θ1, θ2, t)) (2): the evaluation loss at ``ts``.
 
@@ -46,6 +48,7 @@ def loss_curve(problem: LossProblem, a: Theta, b: Theta, ts: Sequence[float] | P
     return torch.tensor(heights, dtype=torch.float64)
 
 
+@undisturbed
 def locate_maximum(problem: LossProblem, a: Theta, b: Theta) -> Maximum:
     """t* and γ(t*): where the evaluation loss is largest between two models, as far as samples can tell.
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidSetting
 from weightstring.path.height import Bound, check_theta
@@ -54,6 +55,7 @@ class Plane:
         return self.origin + x * self.axes[0] + y * self.axes[1]
 
 
+@undisturbed
 def plane(
     problem: LossProblem,
     string: WeightString | Thetas | Sequence[Theta],

@@ -205,7 +205,7 @@ def _cut(output: object, targets: Tensor, cut: int, rows: Sequence[int]) -> _Tri
 def _noise(seen: Seen, examples: int, seed: int) -> object:
     """An output as the net might give it for so many examples, drawn in the domain of its own."""
     draw = generator(seed, "outputs made of noise")
-    order = torch.randint(len(seen.probe), (examples,), generator=draw)
+    order = torch.randint(len(seen.probe), (examples,), generator=draw, device="cpu")
     leaves = leaves_of(seen.output)
 
     def drawn(leaf: object, count: int) -> object:
@@ -224,7 +224,9 @@ def perturbed(output: Tensor, draw: torch.Generator) -> Tensor:
     >>> found.sum(1), bool((found > 0).all())
     (tensor([1., 1.]), True)
     """
-    noise = torch.randn(output.shape, generator=draw).to(output.device, torch.float64)
+    noise = torch.randn(output.shape, generator=draw, dtype=torch.float32, device="cpu").to(
+        output.device, torch.float64
+    )
     own = output.detach().double()
     finite = own.isfinite()
     if not bool(finite.any()):

@@ -147,7 +147,7 @@ def sample(examples: Examples, count: int) -> Examples:
     """
     if len(examples) <= count:
         return examples
-    rows = torch.randperm(len(examples), generator=generator(0, "sample of the examples"))[:count]
+    rows = torch.randperm(len(examples), generator=generator(0, "sample of the examples"), device="cpu")[:count]
     return examples.take(rows.sort().values.to(examples.targets.device))
 
 

@@ -127,7 +127,7 @@ def scramble(net: nn.Module) -> None:
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.requires_grad:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64, device="cpu"))
 
 
 def _patterned(parameter: Tensor) -> bool:

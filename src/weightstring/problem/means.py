@@ -108,7 +108,7 @@ class Mean:
             InvalidSetting: a weight that depends on θ by ways known to autograd.
         """
         amount, weight = self.sums(output, targets)
-        value = amount if isinstance(amount, Tensor) else torch.as_tensor(amount).to(targets.device, torch.float64)
+        value = amount if isinstance(amount, Tensor) else torch.as_tensor(amount, device=targets.device).double()
         if self.kind != "ratio":
             return Weighed(value, weight)
         weight = weight_of(torch.as_tensor(weight, device=value.device))

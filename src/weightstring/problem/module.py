@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from weightstring.ambient import Defaults, as_made
 from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.descent import Check
 from weightstring.errors import InvalidSetting, Unsupported
@@ -104,6 +105,7 @@ class ModuleProblem:
     [4.666666666666667]
     """
 
+    @as_made
     def __init__(
         self,
         net: nn.Module,
@@ -124,6 +126,7 @@ class ModuleProblem:
         training_step: TrainingStep | None = None,
         train_curves: bool = True,
     ) -> None:
+        self._defaults = Defaults.found()
         metrics = {} if metrics is None else metrics
         recipe = Recipe() if recipe is None else recipe
         checks.check_metrics(metrics)
@@ -240,6 +243,7 @@ class ModuleProblem:
         running = statistics_names(self._net) if self._buffers == "recalibrate" else frozenset()
         return running | vector_names(self._net)
 
+    @as_made
     def statistics(self, theta: Theta) -> dict[str, Tensor]:
         """The buffers that are functions of θ: see :attr:`statistics_names`."""
         with torch.no_grad():
@@ -249,6 +253,7 @@ class ModuleProblem:
         """The evaluation set."""
         return self._sets[""]
 
+    @as_made
     def flatten(self, source: nn.Module | Mapping[str, object]) -> Theta:
         """θ of a checkpoint: a detached copy (P,) on the problem's device.
 
@@ -280,6 +285,7 @@ class ModuleProblem:
         train = self._train.take(slice(PROBE))
         return Probe(self._computation, train, examples.take(rows), list(self._means.values()))
 
+    @as_made
     def as_saved(
         self, source: nn.Module | Mapping[str, object], quantities: Sequence[str] = ("loss",)
     ) -> dict[str, float]:
@@ -306,6 +312,7 @@ class ModuleProblem:
             values = self._computation.measure(saved.theta, self._train, wanted, saved.constants).tolist()
         return {name: values[names.index(name)] for name in quantities}
 
+    @as_made
     def unflatten(self, theta: Theta) -> dict[str, Tensor]:
         """The state dict that net would save at θ, for ``net.load_state_dict``: detached copies, buffers included.
 
@@ -321,6 +328,7 @@ class ModuleProblem:
         self._layout.check(theta, 1, self._device)
         return self._template.write({**self._layout.views(theta), **self.statistics(theta)})
 
+    @as_made
     def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:
         """Measure B models (B, P): float64 values (B,) on the CPU, by name.
 
@@ -336,6 +344,7 @@ class ModuleProblem:
             return {name: torch.empty(len(thetas), dtype=torch.float64) for name in quantities}
         return _columns(quantities, names, self._arithmetic.measure(thetas, wanted))
 
+    @as_made
     def measure_each(self, theta: Theta, quantity: str = "loss") -> Values:
         """The quantity of one model (P,) on each of its N examples by itself: float64 (N,) on the CPU.
 
@@ -349,6 +358,7 @@ class ModuleProblem:
         """
         return self.shares(theta, quantity).each
 
+    @as_made
     def shares(self, theta: Theta, quantity: str = "loss") -> Shares:
         """What each of N examples adds to a quantity of one model (P,): sums and weights, whose totals' ratio it is.
 
@@ -386,6 +396,7 @@ class ModuleProblem:
         """Whether the models of one segment are measured cheaper together: see :meth:`measure_along`."""
         return self._arithmetic.along is not None
 
+    @as_made
     def measure_along(
         self, a: Theta, b: Theta, ts: Positions, quantities: Sequence[str] = ("loss",)
     ) -> dict[str, Values]:
@@ -406,6 +417,7 @@ class ModuleProblem:
             return self.measure(torch.lerp(a, b, ts.to(a).unsqueeze(1)), quantities)
         return _columns(quantities, names, self._arithmetic.measure_along(along, a, b, ts, wanted))
 
+    @as_made
     def measure_average(
         self, thetas: Thetas, quantities: Sequence[str] = ("loss",), average: str | None = None
     ) -> Averaged:
@@ -487,6 +499,7 @@ class ModuleProblem:
         block = self._computation.block if mean.kind == "mean" else len(examples)
         return self._computation.evaluating.module, mean.scalar, examples, block
 
+    @as_made
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Mean training losses (B,) of B models (B, P) on their own rows (B, n), and gradients (B, P).
 
@@ -505,6 +518,7 @@ class ModuleProblem:
             return Gradient(thetas.new_zeros(0), torch.zeros_like(thetas))
         return self._arithmetic.gradient(thetas, rows)
 
+    @as_made
     def hessian_products(self, theta: Theta, vectors: Thetas, rows: Int64[Tensor, " n"] | None) -> Thetas:
         """Products H v (k, P) of vectors (k, P) with the Hessian at θ (P,) of what :meth:`gradient` differentiates.
 
@@ -521,10 +535,12 @@ class ModuleProblem:
         with threads_of(self._chosen.choice, len(vectors), self.train_size if rows is None else len(rows)):
             return training_products(self._computation, self._train, theta, vectors, rows)
 
+    @as_made
     def engine_choice(self) -> EngineChoice:
         """Which engine and how many threads compute, and why; a trial of about a second the first time."""
         return self._chosen.choice
 
+    @as_made
     def use_engine(self, name: str) -> None:
         """Compute several models by an engine: see ``engine`` of :class:`ModuleProblem`.
 
@@ -551,6 +567,7 @@ class ModuleProblem:
         """
         return self._chosen.independent
 
+    @as_made
     def initial(self, seed: int) -> Theta:
         """A random model (P,), the same on every device; frozen parameters stay net's.
 
@@ -563,6 +580,7 @@ class ModuleProblem:
         drawn = random_copy(self._net, seed, self._initialise)
         return self._layout.flatten(named_tensors(drawn)).to(self._device)
 
+    @as_made
     def fit(
         self,
         seed: int = 0,

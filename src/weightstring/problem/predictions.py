@@ -7,6 +7,7 @@ and metrics measure them. Means of probabilities are taken of their logarithms, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -65,7 +66,7 @@ class Averaging:
         assert total is not None
         if self.logarithms is None:
             return (total / count).to(dtype)
-        return self.output(total - torch.tensor(count, dtype=torch.float64).log().item()).to(dtype)
+        return self.output(total - math.log(count)).to(dtype)
 
     def _checked(self, output: object) -> Tensor:
         if not isinstance(output, Tensor) or not output.is_floating_point():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.problem.module import ModuleProblem
@@ -13,6 +14,7 @@ TRIES = 100
 """Models drawn in search of one whose loss is near enough."""
 
 
+@undisturbed
 def random_pair(
     problem: ModuleProblem, seed: int = 0, *, radius: float | None = None, within: float | None = None
 ) -> tuple[Theta, Theta]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from weightstring.ambient import undisturbed
 from weightstring.report.files import write_figures
 from weightstring.report.html import write_page
 from weightstring.report.page import render
@@ -12,6 +13,7 @@ from weightstring.report.recorded import figures_of, read_run
 from weightstring.report.static import drawn
 
 
+@undisturbed
 def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
     """Write the page of a finished run: one HTML file that needs no network.
 

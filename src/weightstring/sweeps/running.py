@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from weightstring.ambient import undisturbed
 from weightstring.descent import Optimizers
 from weightstring.errors import InvalidSetting
 from weightstring.pairs import Pair, Settings, by_engine, connect_all
@@ -49,6 +50,7 @@ class Sweep:
         return summarised(self.rows, self.failed, self.plan.seed)
 
 
+@undisturbed
 def sweep(
     problem: ModuleProblem | Mapping[str, ModuleProblem],
     thresholds: Sequence[float],

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path import Bound, Segment, check_theta
@@ -109,6 +110,7 @@ class Aligned:
         return self.move.symmetry.log10_permutations
 
 
+@undisturbed
 def align(
     problem: ModuleProblem,
     a: Theta,

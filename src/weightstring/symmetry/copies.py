@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path import check_theta
@@ -11,6 +12,7 @@ from weightstring.symmetry.moves import random_factors, random_permutation
 from weightstring.symmetry.spec import Symmetry
 
 
+@undisturbed
 def permuted_copy(
     problem: ModuleProblem, theta: Theta, seed: int = 0, *, symmetry: Symmetry | None = None, even: bool = False
 ) -> Theta:
@@ -39,6 +41,7 @@ def permuted_copy(
     return random_permutation(symmetry or find(problem), seed, even=even)(theta)
 
 
+@undisturbed
 def rescaled_copy(
     problem: ModuleProblem, theta: Theta, seed: int = 0, *, symmetry: Symmetry | None = None, largest: float = 2.0
 ) -> Theta:

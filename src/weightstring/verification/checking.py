@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.certification.certificate import FORMAT, Certificate, Piece, digests_of
 from weightstring.errors import Unsupported
@@ -62,6 +63,7 @@ class Verification:
         return "NOT verified:\n" + "\n".join(f"- {failure}" for failure in self.failures)
 
 
+@undisturbed
 def verify(
     problem: LossProblem,
     string: WeightString,

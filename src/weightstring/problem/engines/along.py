@@ -67,7 +67,7 @@ class Along:
 
     def measure_models(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """The same of models (B, P), one after the other: the numbers that segments from or to them begin with."""
-        start = torch.zeros(1, dtype=torch.float64)
+        start = torch.zeros(1, dtype=torch.float64, device="cpu")
         return torch.cat([self.measure(theta, theta, start, wanted) for theta in thetas])
 
     def _pairs(self, a: Theta, b: Theta) -> list[tuple[Tensor, Tensor]]:

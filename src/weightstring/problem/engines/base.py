@@ -146,7 +146,8 @@ def by_autograd(losses: Losses) -> Differentiate:
     """Differentiate losses that are computed from the models' matrix itself."""
 
     def differentiate(thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Number]:
-        leaf = thetas.detach().requires_grad_()
+        # What was made in inference mode takes no part in a graph.
+        leaf = (thetas.clone() if thetas.is_inference() else thetas).detach().requires_grad_()
         with torch.enable_grad(), without_fallback_warnings():
             values, weights = losses(leaf, rows, examples)
             require_slope(values)

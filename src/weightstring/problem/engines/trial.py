@@ -85,7 +85,8 @@ def tolerance_of(dtype: torch.dtype) -> float:
 
 def near(theta: Theta, count: int, share: float = 0.1) -> Thetas:
     """Models (count, P) near one, always the same: plus noise of a share of its size."""
-    noise = torch.randn(count, len(theta), generator=torch.Generator().manual_seed(0)).to(theta)
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.randn(count, len(theta), generator=draw, dtype=torch.float32, device="cpu").to(theta)
     return theta + share * theta.square().mean().sqrt() * noise
 
 
@@ -291,7 +292,9 @@ class Trial:
         thetas = near(self.theta, count)
         generator = torch.Generator().manual_seed(0)
         size = min(self.batch_size, len(self.work.train))
-        rows = torch.stack([torch.randperm(len(self.work.train), generator=generator)[:size] for _ in thetas])
+        rows = torch.stack(
+            [torch.randperm(len(self.work.train), generator=generator, device="cpu")[:size] for _ in thetas]
+        )
         return thetas, rows.to(self.theta.device)
 
 
