@@ -10,7 +10,7 @@ from torch import nn
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.problem.engines import base, loop, vmapped
+from weightstring.problem.engines import base, loop
 from weightstring.problem.live import Live
 
 
@@ -36,7 +36,7 @@ def test_only_what_draws_is_seeded_and_taken_one_by_one(monkeypatch, problem_of,
     seeds, widths = [], []
     slopes = base.slopes
     monkeypatch.setattr(loop, "seeded_by", lambda own: seeds.append(own) or nullcontext())
-    for module in (loop, vmapped):
+    for module in (loop, base):
         monkeypatch.setattr(module, "slopes", lambda *args: widths.append(len(args[1])) or slopes(*args))
     counts = {}
     for build, problem in problems.items():
@@ -44,7 +44,7 @@ def test_only_what_draws_is_seeded_and_taken_one_by_one(monkeypatch, problem_of,
         problem.gradient(problem.initial(0).expand(4, -1), torch.arange(6).expand(4, -1))
         counts[build] = len(seeds), list(widths)
     assert counts[dropping] == (4, [1, 1, 1, 1])
-    assert counts[norm_mlp] == (0, [4] if engine == "vmap" else [1, 1, 1, 1])
+    assert counts[norm_mlp] == (0, [base.BESIDE] if engine == "vmap" else [1, 1, 1, 1])
 
 
 def test_draws_show_even_where_they_change_nothing(problem_of, convolution):
