@@ -126,7 +126,7 @@ def test_running_statistics_may_differ():
         ),
         (
             changed("shift", torch.zeros(3)),
-            r"^'shift', a buffer, differs from .*; make it an nn.Parameter, so that paths",
+            r"^'shift', a buffer, differs from .*; if no pass writes to it, make it an nn.Parameter, so",
         ),
     ],
 )

@@ -61,7 +61,7 @@ def test_buffers_on_which_the_loss_depends_are_refused_with_what_they_would_cost
     assert said.startswith(
         "'table' (and 3 more), a buffer, differs from the module's own by up to 3, and every model on"
     )
-    assert f"loss on 50 examples {losses}; make it an nn.Parameter" in said
+    assert f"loss on 50 examples {losses}; if no pass writes to it, make it an nn.Parameter" in said
 
 
 def test_what_is_advised_for_a_buffer_leaves_both_ends_what_they_are():
@@ -150,3 +150,49 @@ def test_folded_statistics_can_be_certified_as_the_refusal_says():
     for theta, end in zip(thetas, ends, strict=True):
         assert float(problem.measure(theta[None])["loss"]) == pytest.approx(loss_of(end), rel=1e-5)
     assert certify(problem, WeightString(problem, thetas), threshold=1e6).holds
+
+
+class Codebook(nn.Module):
+    """A vector quantiser, whose codes are a buffer as in EMA training, or a parameter as the refusal advises."""
+
+    def __init__(self, seed: int, moved: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.encode, self.decode = nn.Linear(4, 2), nn.Linear(2, 1)
+        codes = torch.randn(5, 2)
+        if moved:
+            self.codes = nn.Parameter(codes)
+        else:
+            self.register_buffer("codes", codes)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden = self.encode(inputs)
+        nearest = self.codes[torch.cdist(hidden, self.codes).argmin(1)]
+        return self.decode(hidden + (nearest - hidden).detach())
+
+
+class Quantised(Counting):
+    """A step of quantisation that an observer has found, as a whole number."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.register_buffer("bits", torch.tensor([bits]))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return (super().forward(inputs) * 2**self.bits).round() / 2**self.bits
+
+
+def test_codes_of_another_model_are_refused_and_moved_as_advised():
+    with pytest.raises(
+        InvalidCheckpoint, match=r"^'codes', a buffer, .*; if no pass writes to it, make it an nn.Param"
+    ):
+        problem_of(Codebook(1)).flatten(Codebook(2))
+    problem = problem_of(Codebook(1, moved=True))
+    for seed in (1, 2):
+        measured = problem.measure(problem.flatten(Codebook(seed, moved=True))[None])["loss"]
+        assert float(measured) == pytest.approx(loss_of(Codebook(seed)), rel=1e-6)
+
+
+def test_whole_numbers_are_not_advised_to_be_parameters():
+    with pytest.raises(InvalidCheckpoint, match=r"^'bits', a buffer, .* to [0-9.]+; compute it from the parameters in"):
+        problem_of(Quantised(1)).flatten(Quantised(2))

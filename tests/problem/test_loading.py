@@ -66,12 +66,19 @@ def test_state_dicts_are_found_where_training_scripts_put_them(wrap):
     assert reads(wrap(mlp(2).state_dict()))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 def test_wrapped_modules_are_sources():
     net = mlp(2)
     averaged = AveragedModel(net)
     averaged.update_parameters(net)
-    sources = [averaged, averaged.state_dict(), nn.DataParallel(net), torch.compile(net), {"model": net}]
+    sources = [
+        averaged,
+        averaged.state_dict(),
+        nn.DataParallel(net),
+        torch.compile(net),
+        {"model": net},
+        torch.jit.script(net),
+    ]
     holder = nn.Module()
     holder.net, holder.criterion = net, nn.CrossEntropyLoss(weight=torch.ones(3))
     for source in (*sources, holder):

@@ -99,7 +99,7 @@ class Template:
                     f"the problem"
                 )
             first = tied.setdefault(id(own), name) if isinstance(own, Tensor) else name
-            if not identical(found, reading.state[first]):  # type: ignore[arg-type]
+            if first != name and not identical(found, reading.state[first]):  # type: ignore[arg-type]
                 raise InvalidCheckpoint(
                     f"{first!r} and {name!r} are tied in the module but differ in the checkpoint: save it from a "
                     f"module in which they are tied"
@@ -155,7 +155,7 @@ def _origin(source: object, loaded: Loaded) -> nn.Module | None:
         return None
     try:
         return source.get_submodule(loaded.reading.prefix.removesuffix("."))
-    except AttributeError:  # a prefix that only its state dict has
+    except (AttributeError, RuntimeError):  # a prefix that only its state dict has, or a scripted module
         return None
 
 

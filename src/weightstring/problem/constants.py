@@ -90,7 +90,7 @@ def check_constants(saved: Saved, probe: Probe, estimated: frozenset[str], runni
     raise InvalidCheckpoint(
         f"{name!r}{more}, {kind}, differs from the module's own by up to {_distance(different[name], own[name]):.3g}, "
         f"and every model on a path has the module's: that takes this checkpoint's loss on {len(probe.examples)} "
-        f"examples from {float(given[0]):.4g} to {float(plain[0]):.4g}; {_remedy(frozen, name in running)}"
+        f"examples from {float(given[0]):.4g} to {float(plain[0]):.4g}; {_remedy(own[name], name in running)}"
     )
 
 
@@ -135,12 +135,17 @@ def _loss_of(net: nn.Module, probe: Probe, theta: Theta) -> float:
         return float(computation.measure(layout.flatten(tensors), probe.train, wanted)[0])
 
 
-def _remedy(frozen: bool, running: bool) -> str:
+def _remedy(own: Tensor, running: bool) -> str:
     if running:
         return "leave out buffers='frozen': statistics are then estimated for each model"
-    if frozen:
+    if isinstance(own, nn.Parameter):
         return "set requires_grad=True on it in net, so that paths move it too"
-    return "make it an nn.Parameter, so that paths move it too, or compute it from the parameters in forward"
+    if own.is_floating_point():
+        return (
+            "if no pass writes to it, make it an nn.Parameter, so that paths move it too; else compute it from the "
+            "parameters in forward"
+        )
+    return "compute it from the parameters in forward"
 
 
 def _agree(one: Tensor, other: Tensor, theta: Tensor) -> bool:

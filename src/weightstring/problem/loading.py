@@ -187,8 +187,8 @@ def _readings(source: object, expected: Mapping[str, object]) -> list[Reading]:
 
 def _described(source: object) -> str:
     if isinstance(source, Mapping):
-        names = [repr(name) for name in source]
-        return f"holds no tensors but {', '.join(names[:NAMED]) or 'nothing'}"
+        name, value = next(iter(source.items()), ("", None))
+        return f"holds no tensors: {name!r} is a {type(value).__name__}" if source else "is empty"
     return f"is a {type(source).__name__}"
 
 
@@ -346,7 +346,7 @@ def _reason(state: Mapping[str, object], expected: Mapping[str, object], error: 
         return f"{name!r} is {form(found)} but the module's is {form(own)}{more}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = lines[1] if len(lines) > 1 and lines[0].startswith("Error(s) in loading") else first_line(error)
-    return f"torch cannot load it ({said})"
+    return f"torch cannot load it ({''.join(c if c.isprintable() else repr(c)[1:-1] for c in said)})"
 
 
 def _refusal(net: nn.Module, expected: Mapping[str, object], readings: list[Reading], tries: list[_Try]) -> str:

@@ -66,7 +66,6 @@ def read_json(path: Path) -> object:
 
 def _content(path: Path, check: Callable[[BinaryIO, int], None], kind: str) -> bytes:
     """All bytes of a regular file that a look at its beginning does not refuse."""
-    damaged = f"truncated, damaged, or {kind}"
     try:
         found = path.stat()  # before it is opened: a pipe would wait for somebody to write
         if not stat.S_ISREG(found.st_mode):
@@ -80,10 +79,15 @@ def _content(path: Path, check: Callable[[BinaryIO, int], None], kind: str) -> b
         raise
     except OSError as problem:
         raise InvalidCheckpoint(f"{path}: cannot be read: {problem.strerror or one_line(problem)}") from None
-    except (MemoryError, OverflowError):
-        raise InvalidCheckpoint(f"{path}: does not fit into memory; give a smaller checkpoint") from None
-    except ValueError as problem:  # a name with a zero byte, or what ``check`` says
-        raise InvalidCheckpoint(f"{path}: {damaged}: {one_line(problem)}") from None
+    except (MemoryError, ValueError) as problem:  # a name with a zero byte, or what ``check`` says
+        raise _refusal(path, problem, f"truncated, damaged, or {kind}") from None
+
+
+def _refusal(path: Path, problem: Exception, guess: str) -> InvalidCheckpoint:
+    """What to say where reading failed: that memory does not suffice, or else what the file may be."""
+    if isinstance(problem, MemoryError) or "allocate memory" in str(problem):
+        return InvalidCheckpoint(f"{path}: does not fit into memory; give a smaller checkpoint")
+    return InvalidCheckpoint(f"{path}: {guess}: {one_line(problem)}")
 
 
 def _check_size(path: Path, size: int) -> None:
@@ -99,10 +103,8 @@ def _read_safetensors(path: Path) -> Mapping[str, object]:
     content = _content(path, _check_header, "not safetensors")
     try:
         return load_tensors(content)
-    except MemoryError:
-        raise InvalidCheckpoint(f"{path}: does not fit into memory; give a smaller checkpoint") from None
     except Exception as problem:  # A parser of bytes that come from anywhere fails in ways of its own.
-        raise InvalidCheckpoint(f"{path}: truncated, damaged, or not safetensors: {one_line(problem)}") from None
+        raise _refusal(path, problem, "truncated, damaged, or not safetensors") from None
 
 
 def _check_header(file: BinaryIO, size: int) -> None:
@@ -151,9 +153,7 @@ def _load_torch(path: Path, content: bytes) -> object:
     except pickle.UnpicklingError as problem:
         raise InvalidCheckpoint(_more_than_tensors(path, str(problem))) from None
     except Exception as problem:
-        if isinstance(problem, MemoryError) or "allocate memory" in str(problem):
-            raise InvalidCheckpoint(f"{path}: does not fit into memory; give a smaller checkpoint") from None
-        raise InvalidCheckpoint(f"{path}: truncated or damaged: {one_line(problem)}") from None
+        raise _refusal(path, problem, "truncated or damaged") from None
 
 
 def _more_than_tensors(path: Path, problem: str) -> str:
