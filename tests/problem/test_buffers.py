@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from weightstring import problem as ws
-from weightstring.errors import InvalidSetting
+from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers
 
 
@@ -240,3 +240,38 @@ def test_instance_norm_needs_no_second_example():
         f"norm.{kind}" for kind in ("running_mean", "running_var", "num_batches_tracked")
     }
     assert bool(problem.measure(problem.initial(0)[None])["loss"].isfinite())
+
+
+class Failing(nn.BatchNorm1d):
+    """A layer that cannot collect statistics, though it trains without them."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.training and self.track_running_stats:
+            raise RuntimeError("not\nhere")
+        return super().forward(inputs)
+
+
+class Silent(nn.BatchNorm1d):
+    """A layer of a user's own that normalises by its running statistics but never writes to them."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return (inputs - self.running_mean) / self.running_var.sqrt()
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Failing, r"^net cannot collect running statistics \(not\): mend its layer, or pass buffers='frozen'$"),
+        (Silent, r"^1 does not write to its running_mean and running_var, so that they cannot be collected for each"),
+    ],
+)
+def test_layers_that_cannot_be_recalibrated_are_refused(layer, message):
+    net = nn.Sequential(nn.Linear(3, 4), layer(4), nn.Linear(4, 2)).double()
+    with pytest.raises(InvalidModel, match=message):
+        ws.ModuleProblem(net, nn.functional.cross_entropy, data())
+    assert ws.ModuleProblem(net, nn.functional.cross_entropy, data(), buffers="frozen").size == 34
+
+
+def test_a_part_of_one_example_is_refused():
+    with pytest.raises(InvalidSetting, match=r"^the smallest of 2 parts of at most chunk=2 training examples is 1 but"):
+        ws.ModuleProblem(Shared().double(), nn.functional.cross_entropy, data(3), chunk=2)

@@ -103,12 +103,45 @@ def check_batches(batch_size: int | None, chunk: int, train_size: int) -> None:
     Raises:
         InvalidSetting: they would occur while running statistics are re-estimated or in training.
     """
-    sizes = {"batch_size": batch_size, "chunk": chunk, "the number of training examples": train_size}
+    parts = -(-train_size // chunk)
+    sizes = {
+        "batch_size": batch_size,
+        "chunk": chunk,
+        "the number of training examples": train_size,
+        f"the smallest of {parts} parts of at most chunk={chunk} training examples": train_size // parts,
+    }
     for name, size in sizes.items():
         if size == 1:
             raise InvalidSetting(
                 f"{name} is 1 but buffers='recalibrate' needs batches of at least 2 for BatchNorm's variance: "
                 f"use 2 or more, or buffers='frozen'"
+            )
+
+
+def check_estimates(computation: Computation, theta: Theta, train: Examples) -> None:
+    """Estimate running statistics on a few examples.
+
+    Raises:
+        InvalidModel: a layer fails while it collects them, or keeps none.
+    """
+    if computation.calibrating is None:
+        return
+    try:
+        with torch.no_grad():
+            found = computation.estimate(theta, train.take(slice(PROBE)))
+    except Exception as error:
+        raise InvalidModel(
+            f"net cannot collect running statistics ({first_line(error)}): mend its layer, or pass buffers='frozen'"
+        ) from error
+    for name in computation.statistics:
+        if not name.endswith("running_mean"):
+            continue
+        layer = name.removesuffix("running_mean")
+        mean, variance, count = (found[layer + kind] for kind in ("running_mean", "running_var", "num_batches_tracked"))
+        if int(count) and not bool(mean.any()) and bool((variance == 1).all()):
+            raise InvalidModel(
+                f"{layer.removesuffix('.') or 'net'} does not write to its running_mean and running_var, so that they "
+                f"cannot be collected for each model: pass buffers='frozen'"
             )
 
 
@@ -139,6 +172,7 @@ def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[s
     found, activations = check_means(subject, outputs["train"], data, metrics)
     step = check_step(subject.computation, theta, train, found.means["loss"])
     computation = replace(subject.computation, loss_fn=found.means["loss"], step=step)
+    check_estimates(computation, theta, train)
     computation = check_pure(replace(subject, computation=computation), first)
     return Findings(elements, activations, found, computation)
 
