@@ -44,7 +44,7 @@ def test_only_what_draws_is_seeded_and_taken_one_by_one(monkeypatch, problem_of,
         problem.gradient(problem.initial(0).expand(4, -1), torch.arange(6).expand(4, -1))
         counts[build] = len(seeds), list(widths)
     assert counts[dropping] == (4, [1, 1, 1, 1])
-    assert counts[norm_mlp] == (0, [base.BESIDE] if engine == "vmap" else [1, 1, 1, 1])
+    assert counts[norm_mlp] == (0, [4] if engine == "vmap" else [1, 1, 1, 1])
 
 
 def test_draws_show_even_where_they_change_nothing(problem_of, convolution):
