@@ -13,6 +13,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
@@ -37,6 +38,12 @@ def tracking(net: nn.Module) -> list[_NormBase]:
 def normalises_batches(net: nn.Module) -> bool:
     """Whether training compares the examples of a batch, which takes two: BatchNorm does, InstanceNorm does not."""
     return any(isinstance(module, _BatchNorm) for module in tracking(net))
+
+
+def has_own_passes(net: nn.Module) -> bool:
+    """Whether a layer with running statistics has a ``forward`` of its own, which may do anything with them."""
+    known = (_BatchNorm.forward, _InstanceNorm.forward)
+    return any(type(module).forward not in known for module in tracking(net))
 
 
 def statistics_names(net: nn.Module) -> frozenset[str]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
 from weightstring.problem.additive import PROBE, Study, look, sorted_by_target, study
+from weightstring.problem.buffers import has_own_passes
 from weightstring.problem.data import Examples, form
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, first_line
@@ -119,12 +120,12 @@ def check_batches(batch_size: int | None, chunk: int, train_size: int) -> None:
 
 
 def check_estimates(computation: Computation, theta: Theta, train: Examples) -> None:
-    """Estimate running statistics on a few examples.
+    """Estimate running statistics on a few examples, where a layer collects them in a way of its own.
 
     Raises:
-        InvalidModel: a layer fails while it collects them, or keeps none.
+        InvalidModel: it fails while it collects them, or keeps none.
     """
-    if computation.calibrating is None:
+    if computation.calibrating is None or not has_own_passes(computation.calibrating.module):
         return
     try:
         with torch.no_grad():
