@@ -78,3 +78,84 @@ def test_a_generator_shows_that_it_was_drawn_from():
             after = generator_states(cpu)
             assert after != before
             before = after
+
+
+class Partly(nn.Module):
+    """Draws its linear layer and forgets its scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 4)
+        self.scale = nn.Parameter(torch.randn(4))
+
+    def reset_parameters(self) -> None:
+        self.linear.reset_parameters()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.scale * self.linear(inputs)
+
+
+def problem_of(net: nn.Module, **settings: object) -> ModuleProblem:
+    return ModuleProblem(net, nn.functional.mse_loss, (torch.ones(6, 3), torch.ones(6, 4)), engine="loop", **settings)
+
+
+def test_a_parameter_that_two_seeds_leave_equal_is_refused(refused):
+    with refused(
+        InvalidModel, r"^parameter 'scale' is the same for seeds 3 and 4: reset_parameters leaves it as it was"
+    ):
+        problem_of(Partly()).initial(3)
+
+    def fixed(net: nn.Module) -> None:
+        torch.manual_seed(0)
+        for parameter in net.parameters():
+            nn.init.normal_(parameter)
+
+    with refused(InvalidModel, r"^parameter 'weight' is the same for seeds 0 and 1: initialise leaves it as it was or"):
+        problem_of(nn.Linear(3, 4), initialise=fixed).initial(0)
+
+    def own(net: nn.Module) -> None:
+        generator = torch.Generator().manual_seed(1)
+        nn.init.normal_(net.weight)
+        nn.init.normal_(net.bias, generator=generator)
+
+    with refused(InvalidModel, r"^parameter 'bias' is the same"):
+        problem_of(nn.Linear(3, 4), initialise=own).initial(0)
+
+
+def test_what_follows_a_pattern_needs_no_draw():
+    class Decaying(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.norm = nn.Linear(3, 4), nn.LayerNorm(4)
+            self.decay, self.mix = nn.Parameter(torch.empty(16)), nn.Parameter(torch.empty(4, 4))
+
+        def reset_parameters(self) -> None:
+            with torch.no_grad():
+                self.decay.copy_(torch.arange(1, 17.0).log())
+                nn.init.eye_(self.mix)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.norm(self.linear(inputs) @ self.mix) * self.decay.mean()
+
+    problem = problem_of(Decaying())
+    state = problem.unflatten(problem.initial(2))
+    assert torch.equal(state["mix"], torch.eye(4))
+    assert torch.equal(state["decay"], torch.arange(1, 17.0).log())
+    assert not torch.equal(state["linear.weight"], problem.unflatten(problem.initial(3))["linear.weight"])
+
+
+@pytest.mark.parametrize(
+    "parametrization", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm]
+)
+def test_what_a_weight_is_computed_from_is_drawn_with_it(parametrization):
+    problem = problem_of(parametrization(nn.Linear(3, 4)))
+    first, second, again = (problem.initial(seed) for seed in (0, 1, 0))
+    assert torch.equal(first, again)
+    assert not (first == second).any()
+    with seeded(0, torch.device("cpu")):
+        expected = nn.Linear(3, 4)
+    drawn = parametrization(nn.Linear(3, 4))
+    drawn.load_state_dict(problem.unflatten(first))
+    if parametrization is nn.utils.parametrizations.weight_norm:
+        torch.testing.assert_close(drawn.weight, expected.weight)
+    assert torch.equal(drawn.bias, expected.bias)

@@ -111,8 +111,8 @@ class Live:
             parameter.grad = None
 
     def _leave_mode(self) -> None:
-        """The other mode, in which what was merged or kept for the θ before is undone, and every constant as it was."""
-        self.module.train(not self._modes[0][1])
+        """Undo what was merged or kept for the θ before, as training does, and put every constant back as it was."""
+        self.module.train()
         with torch.no_grad():
             for name, tensor in self._tensors.items():
                 tensor.copy_(self.constants[name])

@@ -144,9 +144,9 @@ def _check_loaded(subject: Subject, theta: Theta) -> bool:
     except Exception:
         return False
     found = _unless_it_reads(subject.original, lambda: subject.values(theta, subject.computation.vectors(theta)))
+    _check_unwritten(subject.computation.evaluating, theta)
     if not all(_close(found[[i]], wanted[[i]], tolerance_of(theta.dtype)) for i in range(len(found))):
         raise InvalidModel(_stale(f"loss {float(found[0]):.6g}", f"{float(wanted[0]):.6g}"))
-    _check_unwritten(subject.computation.evaluating, theta)
     return True
 
 
