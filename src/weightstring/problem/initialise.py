@@ -111,8 +111,13 @@ def check_draws(net: nn.Module, seed: int, initialise: Callable[[nn.Module], Non
         InvalidModel: a trainable parameter is not drawn, or drawn from a seed of its own.
     """
     one, other = (dict(random_copy(net, own, initialise).named_parameters()) for own in (seed, seed + 1))
+    scrambled = copied(net).to(CPU)
+    scramble(scrambled)
+    kept = dict(scrambled.named_parameters())
     for name, parameter in one.items():
-        if parameter.requires_grad and torch.equal(parameter, other[name]) and not _patterned(parameter.detach()):
+        if not parameter.requires_grad or not torch.equal(parameter, other[name]):
+            continue
+        if torch.equal(parameter, kept[name]) or not _patterned(parameter.detach()):
             who = "initialise" if initialise is not None else "reset_parameters"
             raise InvalidModel(
                 f"parameter {name!r} is the same for seeds {seed} and {seed + 1}: {who} leaves it as it was or draws "
@@ -133,10 +138,10 @@ def scramble(net: nn.Module) -> None:
 def _patterned(parameter: Tensor) -> bool:
     """Whether numbers follow a plain pattern: few different ones (zeros, ones, identities) or all in order."""
     flat = parameter.reshape(-1).double()
-    if len(torch.unique(flat)) <= max(4, int(len(flat) ** 0.5)):
+    if len(torch.unique(flat)) <= max(1, min(4, len(flat) // 2), int(len(flat) ** 0.5)):
         return True
     steps = parameter.double().diff(dim=-1) if parameter.ndim else flat
-    return parameter.shape[-1:] >= (4,) and bool((steps >= 0).all() | (steps <= 0).all())
+    return parameter.shape[-1:] >= (6,) and bool((steps >= 0).all() | (steps <= 0).all())
 
 
 def _resets(module: nn.Module) -> Callable[[], None] | None:
@@ -165,6 +170,8 @@ def _reset(module: nn.Module) -> None:
 
 def _check_resets(net: nn.Module) -> None:
     for name, module in net.named_modules():
+        if isinstance(module, parametrize.ParametrizationList):  # drawn through the module whose weight it is
+            continue
         owns = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
         if owns and _resets(module) is None:
             raise InvalidModel(
