@@ -517,3 +517,29 @@ def test_a_pair_of_sums_is_no_quantity_that_certificates_know(refused):
     problem = build(tokens, PARTLY)
     with refused(Unsupported, r"'loss' is computed as \(sum, weight\), for which certificates have no rule"):
         problem.traceable("loss")
+
+
+class Inside(nn.Module):
+    """Computes its loss itself, as language models do that are given the labels."""
+
+    def __init__(self, pads: bool) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3, dtype=torch.float64)
+        nn.init.uniform_(self.layer.weight, -1e-4, 1e-4)  # near uniform, where a padded mean looks like any other
+        nn.init.zeros_(self.layer.bias)
+        self.pads = pads
+
+    def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        logits = self.layer(x)
+        return {"loss": functional.cross_entropy(logits, labels, ignore_index=-1 if self.pads else -100)}
+
+
+@pytest.mark.parametrize("pads", [True, False])
+def test_a_loss_computed_in_the_net_is_right_and_cut_only_where_it_is_a_mean(pads):
+    net, labels = Inside(pads), PARTLY if pads else CLASSES
+    problem = ModuleProblem(net, lambda out, y: out["loss"], ((INPUTS, labels), labels), engine="loop", chunk=7)
+    assert (problem._computation.block, problem._means["loss"].kind) == ((COUNT, "whole") if pads else (7, "mean"))
+    thetas = torch.stack([problem.flatten(net), torch.linspace(-1, 2, problem.size, dtype=torch.float64)])
+    for theta, found in zip(thetas, problem.measure(thetas)["loss"], strict=True):
+        value = functional_call(net, problem.layout.views(theta), (INPUTS, labels))["loss"]
+        assert float(found) == pytest.approx(float(value.detach()), rel=1e-12)

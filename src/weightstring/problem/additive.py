@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
+from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidSetting
 from weightstring.problem.data import Examples
 from weightstring.problem.known import recognised, understood
@@ -41,6 +42,16 @@ PASSES = 1e-3
 """How far, relatively, a net's output for an example may depend on how many are beside it, as rounding goes."""
 
 
+FAR = 3.0
+"""Noise of so many times a model's own size."""
+
+LEAST = 0.1
+"""Noise of a model that is next to 0."""
+
+CLEAR = 100.0
+"""How many times the rounding two parts have to differ in the net's own passes, of which there are few."""
+
+
 class Study(NamedTuple):
     """What was found out.
 
@@ -61,12 +72,14 @@ class Seen(NamedTuple):
         output: of all of it.
         parts: its two parts and their outputs.
         rows: how many rows each tensor of an output has for one example; 0: it does not grow with their number.
+        elsewhere: the same at a θ far from there, where outputs have parts that are not those of single examples.
     """
 
     probe: Examples
     output: object
     parts: tuple[tuple[Examples, object], ...]
     rows: tuple[int, ...]
+    elsewhere: Seen | None = None
 
     @property
     def mixes(self) -> bool:
@@ -77,8 +90,20 @@ class Seen(NamedTuple):
 
     @property
     def separate(self) -> bool:
-        """Whether outputs of parts, put together, are the output of the whole."""
-        return self._same_form and all(_agree(*pair) for pair in self._pairs()) and self._constant_in_parts()
+        """Whether outputs of parts, put together, are the output of the whole, at every θ that was tried."""
+        own = not self.mixes and all(self._constant(i) for i, count in enumerate(self.rows) if not count)
+        return own and (self.elsewhere is None or self.elsewhere.separate)
+
+    @property
+    def shares(self) -> bool:
+        """Whether some numbers of an output are no single example's."""
+        leaves = zip(leaves_of(self.output), self.rows, strict=True)
+        return any(isinstance(leaf, Tensor) and leaf.is_floating_point() and not count for leaf, count in leaves)
+
+    def _constant(self, place: int) -> bool:
+        """Whether a leaf that has no rows for examples is the same in every pass."""
+        first, *others = (leaves_of(output)[place] for output in (self.output, *(own for _, own in self.parts)))
+        return all(_identical(first, other) for other in others)
 
     @property
     def _same_form(self) -> bool:
@@ -88,21 +113,20 @@ class Seen(NamedTuple):
         together = gathered([output for _, output in self.parts], self.rows)
         return list(zip(leaves_of(self.output), leaves_of(together), strict=True))
 
-    def _constant_in_parts(self) -> bool:
-        columns = zip(*(leaves_of(output) for _, output in self.parts), strict=True)
-        return all(
-            count or all(_agree(column[0], leaf) for leaf in column)
-            for column, count in zip(columns, self.rows, strict=True)
-        )
+
+Net: TypeAlias = Callable[[Examples], object]
+"""A module in evaluation mode at some θ."""
 
 
-def look(net: Callable[[Examples], object], probe: Examples, output: object) -> Seen:
+def look(net: Net, probe: Examples, output: object, elsewhere: Net | None = None) -> Seen:
     """Take a probe in two unequal parts too.
 
     Args:
-        net: the module in evaluation mode, at some θ.
+        net: the module.
         probe: examples that spread over a set's targets.
         output: the module's for all of the probe.
+        elsewhere: the same module at a θ far away; tried only if an output has parts, such as a loss computed inside,
+            that are no single example's, so that a net's passes alone tell what they mean.
     """
     cut = max(1, len(probe) // 3)
     pieces = [probe.take(slice(cut)), probe.take(slice(cut, None))] if len(probe) > 1 else [probe]
@@ -111,7 +135,10 @@ def look(net: Callable[[Examples], object], probe: Examples, output: object) -> 
     sizes = [len(piece) for piece in (probe, *pieces)]
     alike = len({len(own) for own in leaves}) == 1
     rows = tuple(_rows(column, sizes) for column in zip(*leaves, strict=True)) if alike else (0,) * len(leaves[0])
-    return Seen(probe, outputs[0], tuple(zip(pieces, outputs[1:], strict=True)), rows)
+    seen = Seen(probe, outputs[0], tuple(zip(pieces, outputs[1:], strict=True)), rows)
+    if elsewhere is None or seen.mixes or not seen.shares:
+        return seen
+    return seen._replace(elsewhere=look(elsewhere, probe, elsewhere(probe)))
 
 
 def _rows(column: Sequence[object], sizes: Sequence[int]) -> int:
@@ -120,6 +147,13 @@ def _rows(column: Sequence[object], sizes: Sequence[int]) -> int:
         for leaf, size in zip(column, sizes, strict=True)
     }
     return int(min(counts)) if len(counts) == 1 and float(min(counts)).is_integer() else 0
+
+
+def far_from(theta: Theta) -> Theta:
+    """A model far from another, of whose outputs no two are alike."""
+    noise = torch.randn(theta.shape, generator=generator(0, "a model far away"), dtype=torch.float64)
+    size = max(FAR * float(theta.double().square().mean().sqrt()), LEAST)
+    return theta + (size * noise).to(theta)
 
 
 def sorted_by_target(examples: Examples, most: int) -> Tensor:
@@ -145,16 +179,14 @@ def study(criteria: Mapping[str, Given], seen: Seen, data: Mapping[str, Examples
     means = {name: _mean(name, given, seen, data) for name, given in criteria.items()}
     for name, examples in data.items():
         _check_weight(means["loss"], seen, examples, name)
-    if seen.mixes or seen.separate:
-        return Study(means, seen.mixes)
-    # A tensor of the output has no row for each example, such as a further term of the loss.
-    return Study(means, not all(mean.adds and _adds_over_passes(mean, seen) for mean in means.values()))
+    # Outputs of which a part is no single example's cannot be put together.
+    return Study(means, seen.mixes or not (seen.separate or all(mean.adds for mean in means.values())))
 
 
 def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, Examples]) -> Mean:
     loss = recognised(given)
     sets = [examples.targets for examples in data.values()]
-    if loss is not None and (known := understood(loss, seen.output, sets)) is not None:
+    if loss is not None and (known := understood(loss, seen.output, sets, len(seen.probe))) is not None:
         return Mean(given, known, loss if known == "ratio" else None)
     with torch.no_grad():
         if isinstance(given(seen.output, seen.probe.targets), tuple | list):
@@ -165,41 +197,46 @@ def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, Examples]) -> 
 
 
 class _Trial(NamedTuple):
-    """Outputs and targets, whole and in parts."""
+    """Outputs and targets, whole and in parts; and how many times the rounding parts must differ to tell what adds."""
 
     whole: tuple[object, Tensor]
     parts: list[tuple[object, Tensor]]
+    clear: float = 1.0
 
 
 def _trials(seen: Seen, examples: Examples) -> Iterator[_Trial]:
     """The net's own outputs on the probe, then noise, then noise for the whole set."""
-    cut = max(1, len(seen.probe) // 3)
+    if seen.elsewhere is not None and not seen.separate:
+        for one in (seen, seen.elsewhere):
+            parts = [(output, part.targets) for part, output in one.parts]
+            yield _Trial((one.output, one.probe.targets), parts, math.inf if one is seen else CLEAR)
+        return
     targets = examples.targets[sorted_by_target(examples, len(seen.probe))]
-    if len(targets) == len(seen.probe):
-        yield _cut(seen.output, targets, cut, seen.rows)
-        for seed in range(NOISES):
-            yield _cut(_noise(seen, len(targets), seed), targets, cut, seen.rows)
+    yield _cut(_taken(seen.output, slice(0, len(targets)), seen.rows), targets, seen.rows)
+    for seed in range(NOISES):
+        yield _cut(_noise(seen, len(targets), seed), targets, seen.rows)
     most = max(len(seen.probe), TRIED_BYTES // max(1, 8 * _numbers(seen)))
     targets = examples.targets[sorted_by_target(examples, most)]
-    if len(targets) > 1:
-        yield _cut(_noise(seen, len(targets), NOISES), targets, max(1, len(targets) // 3), seen.rows)
+    yield _cut(_noise(seen, len(targets), NOISES), targets, seen.rows)
 
 
 def _numbers(seen: Seen) -> int:
     return sum(leaf.numel() for leaf in tensors_of(seen.output)) // len(seen.probe)
 
 
-def _cut(output: object, targets: Tensor, cut: int, rows: Sequence[int]) -> _Trial:
-    leaves = leaves_of(output)
+def _cut(output: object, targets: Tensor, rows: Sequence[int]) -> _Trial:
+    cut = max(1, len(targets) // 3)
+    places = [slice(0, cut), slice(cut, len(targets))] if len(targets) > 1 else [slice(0, 1)]
+    return _Trial((output, targets), [(_taken(output, place, rows), targets[place]) for place in places])
 
-    def part(place: slice) -> tuple[object, Tensor]:
-        own = [
-            leaf[place.start * count : place.stop * count] if count and isinstance(leaf, Tensor) else leaf
-            for leaf, count in zip(leaves, rows, strict=True)
-        ]
-        return rebuilt(output, own), targets[place]
 
-    return _Trial((output, targets), [part(slice(0, cut)), part(slice(cut, len(targets)))])
+def _taken(output: object, place: slice, rows: Sequence[int]) -> object:
+    """The output for some of the examples."""
+    own = [
+        leaf[place.start * count : place.stop * count] if count and isinstance(leaf, Tensor) else leaf
+        for leaf, count in zip(leaves_of(output), rows, strict=True)
+    ]
+    return rebuilt(output, own)
 
 
 def _noise(seen: Seen, examples: int, seed: int) -> object:
@@ -280,7 +317,7 @@ def _tried(given: Given, seen: Seen, examples: Examples) -> Kind | None:
         sums = {"mean": sum(s * value for s, value in zip(share, values, strict=True)), "sum": sum(values)}
         left = [kind for kind in left if abs(whole - sums[kind]) <= slack]
         # Where all are alike, as zeros are, nothing is learnt.
-        told = told or max(values) - min(values) > slack
+        told = told or max(values) - min(values) > slack * trial.clear
     if not left:
         return "whole"
     return left[0] if told and len(left) == 1 else None
@@ -334,17 +371,16 @@ def _check_weight(loss: Mean, seen: Seen, examples: Examples, name: str) -> None
     )
 
 
-def _adds_over_passes(mean: Mean, seen: Seen) -> bool:
-    """Whether a mean of the net's outputs on parts is that of its outputs on the whole."""
-    like = seen.probe.targets
-    amounts, weights = zip(*(mean.amounts(output, part.targets, like) for part, output in seen.parts), strict=True)
-    one, other = float(mean.total(sum(amounts), sum(weights))), float(mean(seen.output, like))
-    return abs(one - other) <= PASSES * max(abs(one), abs(other)) or not math.isfinite(other)
+def _identical(one: object, other: object) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return one is other or (isinstance(one, int | float | str | bool | None) and one == other)
 
 
 def _agree(one: object, other: object) -> bool:
+    """Whether two tensors are the same up to the rounding of passes of other sizes."""
     if not isinstance(one, Tensor) or not isinstance(other, Tensor):
-        return one is other or (isinstance(one, int | float | str | bool | None) and one == other)
+        return _identical(one, other)
     if one.shape != other.shape:
         return False
     if not one.is_floating_point() and not one.is_complex():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
-from weightstring.problem.additive import PROBE, Study, look, sorted_by_target, study
+from weightstring.problem.additive import PROBE, Study, far_from, look, sorted_by_target, study
 from weightstring.problem.buffers import has_own_passes
 from weightstring.problem.data import Examples, form
 from weightstring.problem.flat import identical
@@ -301,8 +301,11 @@ def check_means(
         widest = max(widest, *own)
         return returned
 
+    def elsewhere(examples: Examples) -> object:
+        return evaluating(far_from(subject.theta), examples)
+
     with torch.no_grad():
-        seen = look(part, subject.probe, output)
+        seen = look(part, subject.probe, output, elsewhere)
         return study({"loss": subject.computation.loss_fn.given, **metrics}, seen, data), widest
 
 

@@ -75,23 +75,27 @@ def recognised(criterion: object) -> nn.Module | None:
         return None
 
 
-def understood(loss: nn.Module, output: object, targets: Sequence[Tensor]) -> Literal["mean", "ratio"] | None:
+def understood(
+    loss: nn.Module, output: object, targets: Sequence[Tensor], examples: int
+) -> Literal["mean", "ratio"] | None:
     """Whether a loss of torch's is a plain mean over the examples of every set, or a ratio of two sums.
 
     Args:
         loss: see :func:`recognised`.
         output: of some examples.
         targets: of each data set.
+        examples: how many the output is of.
 
     Returns:
         None where it depends on more than that: shapes that are spread over each other, another reduction.
 
-    >>> understood(nn.CrossEntropyLoss(ignore_index=0), torch.zeros(2, 3), [torch.tensor([1, 2])])
+    >>> understood(nn.CrossEntropyLoss(ignore_index=0), torch.zeros(2, 3), [torch.tensor([1, 2])], 2)
     'mean'
-    >>> understood(nn.CrossEntropyLoss(ignore_index=0), torch.zeros(2, 3), [torch.tensor([1, 0])])
+    >>> understood(nn.CrossEntropyLoss(ignore_index=0), torch.zeros(2, 3), [torch.tensor([1, 0])], 2)
     'ratio'
     """
-    if not isinstance(output, Tensor) or getattr(loss, "reduction", None) != "mean":
+    known = isinstance(output, Tensor) and output.ndim > 0 and len(output) == examples
+    if not known or not isinstance(output, Tensor) or getattr(loss, "reduction", None) != "mean":
         return None
     same = all(target.shape[1:] == output.shape[1:] for target in targets)
     if type(loss) in ELEMENTWISE:
