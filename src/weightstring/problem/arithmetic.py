@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
+from weightstring.problem.coupling import couples
 from weightstring.problem.engines import Engine, EngineChoice, Trial, Workload, build, engine_named, on_threads
 from weightstring.problem.engines.along import Along
 from weightstring.problem.engines.stack import Stack
@@ -126,9 +128,17 @@ class Arithmetic:
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Training losses and gradients of B models."""
+        if rows is None and self._couples:
+            rows = torch.arange(len(self._work.train), device=thetas.device).expand(len(thetas), -1)
         examples = len(self._work.train) if rows is None else rows.shape[1]
         with self._threads(len(thetas), BACKWARD * examples):
             return self.engine.gradient(aligned(thetas), rows)
+
+    @cached_property
+    def _couples(self) -> bool:
+        """Whether a training set of several chunks must still be one batch; tried when it is first asked."""
+        computation, train = self._work.computation, self._work.train
+        return len(train) > computation.chunk and couples(computation, self._chosen.trial.theta, train)
 
     @property
     def along(self) -> Along | None:
