@@ -56,3 +56,12 @@ def test_what_adds_up_is_computed_in_parts(monkeypatch):
         plain.gradient(theta, None)
         plain.gradient(theta, torch.arange(4)[None])
     assert tried == [False]
+
+
+@pytest.mark.parametrize("rows", [None, torch.arange(2, 19)])
+def test_the_hessian_is_that_of_one_pass_too(rows):
+    parts, whole = problem(Centred(), 8), problem(Centred(), N)
+    theta = whole.initial(1)
+    vectors = torch.randn(2, whole.size, dtype=torch.float64)
+    found, wanted = parts.hessian_products(theta, vectors, rows), whole.hessian_products(theta, vectors, rows)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)

@@ -11,7 +11,6 @@ from torch import Tensor
 import weightstring as ws
 from weightstring.errors import InvalidModel
 
-from .awaited import AWAITED
 from .entries import ENTRIES
 from .entry import Entry
 from .expected import Expected
@@ -24,19 +23,17 @@ TRAIN, EVALUATE, BATCH, CHUNK = 23, 11, 8, 8
 def cases(*, refused: bool) -> list[Any]:
     """Each entry in each of its precisions."""
     return [
-        pytest.param(entry, dtype, id=f"{entry.name}, {str(dtype)[6:]}", marks=marks(entry, dtype))
+        pytest.param(entry, dtype, id=f"{entry.name}, {str(dtype)[6:]}", marks=marks(entry))
         for entry in ENTRIES
         for dtype in entry.dtypes
         if (entry.refused is not None) is refused
     ]
 
 
-def marks(entry: Entry, dtype: torch.dtype) -> list[pytest.MarkDecorator]:
+def marks(entry: Entry) -> list[pytest.MarkDecorator]:
     ignored = [pytest.mark.filterwarnings(f"ignore:{pattern}") for pattern in entry.warns]
     slow = [pytest.mark.slow] if entry.slow else []
-    reason = AWAITED.get(f"{entry.name}, {str(dtype)[6:]}")
-    failing = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
-    return [*ignored, *slow, *failing]
+    return [*ignored, *slow]
 
 
 class Scene:

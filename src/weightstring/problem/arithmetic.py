@@ -128,15 +128,15 @@ class Arithmetic:
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Training losses and gradients of B models."""
-        if rows is None and self._couples:
+        if rows is None and self.couples:
             rows = torch.arange(len(self._work.train), device=thetas.device).expand(len(thetas), -1)
         examples = len(self._work.train) if rows is None else rows.shape[1]
         with self._threads(len(thetas), BACKWARD * examples):
             return self.engine.gradient(aligned(thetas), rows)
 
     @cached_property
-    def _couples(self) -> bool:
-        """Whether a training set of several chunks must still be one batch; tried when it is first asked."""
+    def couples(self) -> bool:
+        """Whether examples of different chunks meet while training, so that all are one batch; tried when asked."""
         computation, train = self._work.computation, self._work.train
         return len(train) > computation.chunk and couples(computation, self._chosen.trial.theta, train)
 

@@ -17,6 +17,7 @@ from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Computation, Functional, first_line
 from weightstring.problem.live import Live, announces
 from weightstring.problem.means import Given, Mean, Number
+from weightstring.problem.precision import in_precision
 from weightstring.problem.spectral import is_spectral
 
 WRAPPED = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
@@ -55,15 +56,8 @@ def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | N
 
 
 def _cast(net: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Real tensors in another precision, complex ones in the like, of which ``Module.to`` drops imaginary parts."""
-    complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
-
-    def cast(tensor: Tensor) -> Tensor:
-        if tensor.is_complex():
-            return tensor.to(complex_dtype)
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-    own: nn.Module = net._apply(cast)  # type: ignore[no-untyped-call]
+    """A module's tensors in another precision."""
+    own: nn.Module = net._apply(lambda tensor: in_precision(tensor, dtype))  # type: ignore[no-untyped-call]
     return own
 
 

@@ -17,12 +17,13 @@ from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDe
 from weightstring.problem.additive import PROBE, Study, far_from, look, sorted_by_target, study
 from weightstring.problem.buffers import has_own_passes
 from weightstring.problem.data import Examples, form
+from weightstring.problem.engines.trial import tolerance_of
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.live import with_fresh_inputs
 from weightstring.problem.means import Given, Mean
-from weightstring.problem.purity import Subject, check_pure, writes_inputs
+from weightstring.problem.purity import Subject, check_pure, close, writes_inputs
 from weightstring.protocol import Recipe
 
 STEP_EXAMPLES = 8
@@ -270,6 +271,9 @@ def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
             )
     if identical(first, second):
         return first
+    # The first pass was watched by hooks, with which some layers of torch's compute in another order.
+    if close(first, second, tolerance_of(subject.theta.dtype)) and identical(second, subject.values(subject.theta)):
+        return second
     with seeded(0, subject.theta.device):
         first = subject.values(subject.theta)
     with seeded(0, subject.theta.device):

@@ -27,6 +27,10 @@ HOOKS = (
 )
 
 
+COPIED = (nn.Module, Tensor, list, dict, set)
+"""What a closure may share with its module."""
+
+
 def copied(net: nn.Module, sharing: Mapping[int, Tensor] | None = None) -> nn.Module:
     """A copy of a module, hooks included; results of autograd without their history.
 
@@ -54,10 +58,9 @@ def copied(net: nn.Module, sharing: Mapping[int, Tensor] | None = None) -> nn.Mo
             f"net cannot be copied ({lines[0]}): its attributes must not hold locks, open files or "
             f"lists of results of autograd"
         ) from error
-    twins = {id(one): other for one, other in zip(net.modules(), own.modules(), strict=True)}
     for module in own.modules():
         for holder, name, function in _functions(module):
-            holder[name] = _rebound(function, twins)
+            holder[name] = _rebound(function, memo)
     _copy_gradient_hooks(net, own)
     return own
 
@@ -76,11 +79,17 @@ def _functions(module: nn.Module) -> Iterator[tuple[MutableMapping[Any, Any], ob
                 yield holder, name, value
 
 
-def _rebound(function: Callable[..., object], twins: Mapping[int, nn.Module]) -> Callable[..., object]:
-    """The function, closed over the copies of the modules that it is closed over."""
+def _rebound(function: Callable[..., object], copies: Mapping[int, Any]) -> Callable[..., object]:
+    """The function, closed over the copies of what it is closed over: modules, tensors, and lists and dicts of them.
+
+    Args:
+        function: of the copy, so far closed over the original.
+        copies: by ``id`` of what they are copies of.
+    """
     assert isinstance(function, types.FunctionType)
     cells = function.__closure__ or ()
-    held = [twins.get(id(content)) for content in map(_content, cells)]
+    contents = map(_content, cells)
+    held = [copies.get(id(content)) if isinstance(content, COPIED) else None for content in contents]
     if not any(twin is not None for twin in held):
         return function
     closure = tuple(cell if twin is None else types.CellType(twin) for cell, twin in zip(cells, held, strict=True))

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from weightstring.errors import InvalidData
 from weightstring.problem.digest import tensor_digest, text_digest
+from weightstring.problem.precision import in_precision
 from weightstring.randomness import generator
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
@@ -62,10 +63,10 @@ class Examples:
         return Examples(tuple(leaf[rows] for leaf in self.leaves), self.targets[rows], self.keys)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Examples:
-        """The same examples elsewhere, floating tensors as ``dtype``; what is there already is not copied."""
+        """The same examples elsewhere, in this precision; what is there already is not copied."""
 
         def move(tensor: Tensor) -> Tensor:
-            return tensor.detach().to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+            return in_precision(tensor.detach().to(device), dtype)
 
         return Examples(tuple(move(leaf) for leaf in self.leaves), move(self.targets), self.keys)
 

@@ -91,7 +91,12 @@ def _is_marked(node: Node) -> bool:
 
 
 def training_products(
-    computation: Computation, train: Examples, theta: Theta, vectors: Thetas, rows: Int64[Tensor, " n"] | None
+    computation: Computation,
+    train: Examples,
+    theta: Theta,
+    vectors: Thetas,
+    rows: Int64[Tensor, " n"] | None,
+    couples: bool = False,
 ) -> Thetas:
     """Products (k, P) with the Hessian of the loss that the gradient on the same rows differentiates.
 
@@ -104,13 +109,14 @@ def training_products(
         theta: (P,).
         vectors: (k, P).
         rows: which examples (n,); None: all.
+        couples: whether examples of different chunks meet, so that all are one piece.
 
     Raises:
         InvalidSetting: one piece does not fit into memory.
         RuntimeError: autograd cannot differentiate one of the operations twice.
     """
     examples = train if rows is None else train.take(rows)
-    whole = rows is not None and _depend_on_each_other(computation, train)
+    whole = couples or (rows is not None and _depend_on_each_other(computation, train))
     size = len(examples) if whole or computation.kind == "whole" else computation.chunk
 
     def compute(_: slice) -> Thetas:

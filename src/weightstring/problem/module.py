@@ -533,7 +533,7 @@ class ModuleProblem:
             checks.check_rows(rows[None], 1)
             rows = rows.to(self._device)
         with threads_of(self._chosen.choice, len(vectors), self.train_size if rows is None else len(rows)):
-            return training_products(self._computation, self._train, theta, vectors, rows)
+            return training_products(self._computation, self._train, theta, vectors, rows, self._arithmetic.couples)
 
     @as_made
     def engine_choice(self) -> EngineChoice:

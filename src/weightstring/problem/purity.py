@@ -129,7 +129,7 @@ def _check_as_it_is(subject: Subject, found: Tensor) -> None:
         return
     own = next(subject.original.parameters()).dtype
     # Of the loss alone: in another precision a metric may jump.
-    if not _close(found[:1], wanted[:1], max(tolerance_of(subject.theta.dtype), tolerance_of(own))):
+    if not close(found[:1], wanted[:1], max(tolerance_of(subject.theta.dtype), tolerance_of(own))):
         raise InvalidModel(
             f"net's loss on {len(subject.rows)} training examples is {float(wanted[0]):.6g}, but {float(found[0]):.6g} "
             f"by its copy: a hook or an attribute refers to another object than net's own modules, or dtype= changes "
@@ -145,7 +145,7 @@ def _check_loaded(subject: Subject, theta: Theta) -> bool:
         return False
     found = _unless_it_reads(subject.original, lambda: subject.values(theta, subject.computation.vectors(theta)))
     _check_unwritten(subject.computation.evaluating, theta)
-    if not all(_close(found[[i]], wanted[[i]], tolerance_of(theta.dtype)) for i in range(len(found))):
+    if not all(close(found[[i]], wanted[[i]], tolerance_of(theta.dtype)) for i in range(len(found))):
         raise InvalidModel(_stale(f"loss {float(found[0]):.6g}", f"{float(wanted[0]):.6g}"))
     return True
 
@@ -167,14 +167,14 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
     _check_unwritten(subject.computation.training, theta)
     computation = replace(subject.computation, draws=True)
     again = Loop(Workload(computation, subject.train, elements=1)).gradient(theta[None], subject.rows[None])
-    if not _close(found, again.gradients[0], tolerance if theta.is_cuda else 0.0):
+    if not close(found, again.gradients[0], tolerance if theta.is_cuda else 0.0):
         raise NotDeterministic(
             f"two gradients of one theta on the same {len(batch)} examples differ by up to "
             f"{float((found - again.gradients[0]).abs().max()):.3g}: draw from torch's, Python's or NumPy's global "
             f"generators only, and keep no state between calls"
         )
     wanted = _plain_gradient(subject, theta)
-    if wanted is not None and not _close(found, wanted, tolerance):
+    if wanted is not None and not close(found, wanted, tolerance):
         distance = float((found - wanted).norm() / wanted.norm().clamp_min(torch.finfo(theta.dtype).tiny))
         raise InvalidModel(_stale("gradient", f"one that differs by {distance:.2g} of its norm"))
     computation = replace(computation, draws=draws)
@@ -204,7 +204,12 @@ def _gradient(subject: Subject, theta: Theta, batch: Examples) -> Tensor:
     with torch.enable_grad():
         loss = subject.computation.loss(theta, None, batch)
         require_slope(loss)
-        _check_leaves(subject, loss, training.parameters)
+        if outside := _outside(loss, training.parameters):
+            with seeded_by(subject.rows[None]):
+                loss = subject.computation.loss(theta, None, subject.probe)
+            again = _outside(loss, training.parameters)
+            # What is made anew in each pass, such as inputs that are differentiated by, is no trainable number.
+            _refuse_outside(subject, [leaf for leaf in outside if any(leaf is other for other in again)])
         torch.autograd.backward(loss)
     return training.gradient()
 
@@ -253,10 +258,14 @@ def _unless_it_reads(original: nn.Module, compute: Callable[[], Tensor]) -> Tens
     return found
 
 
-def _check_leaves(subject: Subject, loss: Tensor, parameters: Sequence[Tensor]) -> None:
-    """Refuse a loss with trainable numbers that are no part of θ."""
+def _outside(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The leaves of a loss that are none of the parameters."""
     ours = {id(parameter) for parameter in parameters}
-    outside = [leaf for leaf in leaves_of(loss) if id(leaf) not in ours]
+    return [leaf for leaf in leaves_of(loss) if id(leaf) not in ours]
+
+
+def _refuse_outside(subject: Subject, outside: Sequence[Tensor]) -> None:
+    """Refuse a loss with trainable numbers that are no part of θ."""
     if not outside:
         return
     names = {
@@ -293,7 +302,7 @@ def _stale(got: str, wanted: str) -> str:
     )
 
 
-def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+def close(one: Tensor, other: Tensor, tolerance: float) -> bool:
     """Whether two vectors agree, relative to their largest number; what is not finite must be the same."""
     one, other = one.double(), other.double()
     finite = one.isfinite() & other.isfinite()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from weightstring.errors import InvalidModel, NotDeterministic
+from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic
 
 from ..entry import Entry, Net
 
@@ -197,8 +197,8 @@ ENTRIES = [
     Entry(name="branches on the data", net=Branching),
     Entry(name="loop until a value is small", net=UntilSmall),
     Entry(name="draws from torch while training", net=lambda: Drawing(uniform), draws=True),
-    Entry(name="draws from Python while training", net=lambda: Drawing(random.random), draws=True),
-    Entry(name="draws from numpy while training", net=lambda: Drawing(numpy.random.rand), draws=True),
+    Entry(name="draws from Python while training", net=lambda: Drawing(lambda: random.random()), draws=True),
+    Entry(name="draws from numpy while training", net=lambda: Drawing(lambda: numpy.random.rand()), draws=True),
     Entry(
         name="draws from torch always",
         net=lambda: Drawing(uniform, always=True),
@@ -206,12 +206,12 @@ ENTRIES = [
     ),
     Entry(
         name="draws from Python always",
-        net=lambda: Drawing(random.random, always=True),
+        net=lambda: Drawing(lambda: random.random(), always=True),
         refused=(NotDeterministic, "two evaluations"),
     ),
     Entry(
         name="draws from numpy always",
-        net=lambda: Drawing(numpy.random.rand, always=True),
+        net=lambda: Drawing(lambda: numpy.random.rand(), always=True),
         refused=(NotDeterministic, "two evaluations"),
     ),
     Entry(
@@ -224,13 +224,18 @@ ENTRIES = [
     Entry(name="own __call__", net=Called),
     Entry(name="gradient as output", net=Energy, inputs=lambda n: torch.randn(n, 2)),
     Entry(name="stopped gradients", net=Detached),
-    Entry(name="forward replaced by a closure", net=patched, refused=(InvalidModel, "outside|own")),
+    Entry(name="forward replaced by a closure", net=patched),
     Entry(name="forward replaced by a partial", net=patched_with_method),
     Entry(name="lazy layers that have run", net=lambda: lazy(run=True)),
     Entry(
         name="lazy layers that have not run", net=lambda: lazy(run=False), refused=(InvalidModel, "not initialised yet")
     ),
-    Entry(name="scripted part", net=scripted, warns=("`torch.jit", "The .grad attribute")),
+    Entry(
+        name="scripted part",
+        net=scripted,
+        warns=("`torch.jit", "The .grad attribute"),
+        refused=(InvalidSetting, "'1.0.weight' of the module that was passed"),
+    ),
     Entry(name="compiled part, eager", net=lambda: compiled(backend="eager"), warns=("The .grad attribute",)),
     Entry(name="DataParallel inside", net=lambda: nn.Sequential(nn.DataParallel(nn.Linear(3, 4)), nn.Linear(4, 2))),
     Entry(

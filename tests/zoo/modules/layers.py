@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weightstring.errors import InvalidModel
+from weightstring.errors import InvalidModel, InvalidSetting
 
 from ..entry import Entry, Net, accuracy, classes, draw, param
 
@@ -158,7 +158,7 @@ ENTRIES = [
         name="weights in a list that torch does not know of",
         net=Unregistered,
         dtypes=(torch.float32,),
-        refused=(InvalidModel, "outside"),
+        refused=(InvalidSetting, "no part of theta"),
     ),
     Entry(
         name="quantised numbers as frozen parameters",

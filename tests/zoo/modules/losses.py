@@ -158,7 +158,9 @@ ENTRIES = [
         lambda n: torch.randint(2, (n, 4)).float(),
     ),
     classifying("contrast within the batch", clip_loss, draw(4)),
-    classifying("proxies of the loss's own", Proxies(), dtypes=(torch.float32,), refused=(InvalidModel, "loss_fn")),
+    classifying(
+        "proxies of the loss's own", Proxies(), dtypes=(torch.float32,), refused=(InvalidSetting, "loss_fn's 'proxies'")
+    ),
     classifying("centres of the loss's own", Centres()),
     classifying("training step with a penalty", functional.cross_entropy, options={"training_step": smoothed}),
     classifying("training step with noise", functional.cross_entropy, options={"training_step": noisy}, draws=True),

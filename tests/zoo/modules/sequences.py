@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from weightstring.errors import InvalidModel
+
 from ..entry import Entry, classes, draw
 
 
@@ -155,7 +157,11 @@ ENTRIES = [
     tokens_entry("embedding", embedding),
     tokens_entry("embedding with padding", lambda: embedding(padding_idx=2)),
     tokens_entry("embedding with sparse gradients", lambda: embedding(sparse=True)),
-    tokens_entry("embedding of limited norm", lambda: embedding(max_norm=1.0)),
+    tokens_entry(
+        "embedding of limited norm",
+        lambda: embedding(max_norm=1.0),
+        refused=(InvalidModel, "writes to parameter '0.weight'"),
+    ),
     tokens_entry("embedding scaled by frequency", lambda: embedding(scale_grad_by_freq=True)),
     tokens_entry("bags of tokens with offsets", Bags),
     next_token("LSTM with a tied decoder", Language),

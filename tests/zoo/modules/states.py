@@ -78,6 +78,20 @@ class Steps(nn.Module):
         return self.linear(inputs)
 
 
+class TrainingSteps(nn.Module):
+    """Counts its training steps; the count is not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.register_buffer("steps", torch.tensor(0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            self.steps += 1
+        return self.linear(inputs)
+
+
 class Annealed(nn.Module):
     """Counts its training steps, and cools down with them."""
 
@@ -185,11 +199,14 @@ ENTRIES = [
     Entry(name="hook that closes over its module", net=closing_over_itself),
     Entry(name="hook that gathers features", net=recording),
     Entry(name="state kept between calls", net=Stateful, refused=(NotDeterministic, "two evaluations|state")),
-    Entry(name="counter that is not read", net=Steps),
+    Entry(name="counter that is not read", net=Steps, refused=(NotDeterministic, "buffer 'steps'")),
+    Entry(name="counter of training steps that is not read", net=TrainingSteps),
     Entry(name="counter that cools down", net=Annealed),
     Entry(name="weights clipped by the pass", net=Clipped, refused=(InvalidModel, "linear.weight")),
     Entry(name="buffer replaced by the pass", net=Overwriting),
-    Entry(name="teacher that follows its student", net=Teacher, refused=(InvalidModel, "teacher.weight")),
+    Entry(
+        name="teacher that follows its student", net=Teacher, refused=(NotDeterministic, "keep no state between calls")
+    ),
     Entry(name="own running mean", net=Whitened),
     Entry(name="buffers of many types", net=buffers),
     Entry(name="first layer in place", net=inplace(lambda: nn.ReLU(inplace=True))),

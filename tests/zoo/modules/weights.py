@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize
 
+from weightstring.errors import InvalidModel
+
 from ..entry import Entry, draw, param
 
 
@@ -171,7 +173,12 @@ ENTRIES = [
     Entry(name="low-rank update", net=lambda: around(LoRA())),
     Entry(name="low-rank update merged on eval", net=lambda: around(Merging()), options=init),
     Entry(name="weight cached on eval", net=lambda: around(CachedOnEval()), options=init),
-    Entry(name="weight cached for ever", net=lambda: around(CachedByFlag()), options=init),
+    Entry(
+        name="weight cached for ever",
+        net=lambda: around(CachedByFlag()),
+        options=init,
+        refused=(InvalidModel, "earlier weights"),
+    ),
     Entry(name="adapter", net=lambda: around(Adapter())),
     Entry(name="hypernetwork", net=lambda: around(HyperNetwork())),
     Entry(name="LoRA by peft", net=peft_of_plain),
