@@ -95,7 +95,9 @@ class Live:
         self._changing |= statistics.keys() & self.constants.keys()
         written = clone_tied({name: self.constants[name] for name in self.functional.volatile & self.constants.keys()})
         for name in self._changing:
-            _bind(self.module, name, statistics.get(name, written.get(name, self.constants[name])))
+            tensor = statistics.get(name, written.get(name, self.constants[name]))
+            # A change of mode may merge something into it.
+            _bind(self.module, name, tensor.clone() if self._announces else tensor)
         if self._announces:
             self._enter_mode()
 
