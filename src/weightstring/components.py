@@ -26,7 +26,7 @@ from weightstring.connection import DEFAULT_STOP, connect_many
 from weightstring.errors import InvalidSetting
 from weightstring.protocol import LossProblem
 from weightstring.search import BreadthFirst, StopRule, Strategy
-from weightstring.theory.disconnection import prove
+from weightstring.theory.disconnection import prove, stands
 
 DEFAULT_STRATEGY = BreadthFirst()
 
@@ -147,6 +147,9 @@ def components(
     below = torch.maximum(losses.unsqueeze(0), losses.unsqueeze(1)).clone()
     for (i, j), (a, b), result in zip(pairs, ends, results, strict=True):
         proof = prove(problem, a, b)
+        beside = not getattr(strategy, "frees_ends", False)  # else the string has other ends
+        if proof and beside and not stands(problem, proof, result.string, result.largest, "the string that was found"):
+            proof = None
         above[i, j] = above[j, i] = result.largest
         least = max(float(below[i, j]), -math.inf if proof is None else proof.bound)
         below[i, j] = below[j, i] = min(least, result.largest)

@@ -26,6 +26,7 @@ from weightstring.store import RunDirectory
 from weightstring.store.records import CertifyRecord, by_depth
 from weightstring.store.records import Task as TaskRecord
 from weightstring.theory.disconnection import prove as disprove
+from weightstring.theory.disconnection import stands
 
 DEFAULT_STRATEGY = BreadthFirst()
 
@@ -117,6 +118,9 @@ def minimax(
     settings = Settings(strategy, stop, bind, recipe, None, seed, task, False, asked, "minimax")
     result = searched(problem, a, b, None, settings, store, progress)
     proof = disprove(problem, a, b) if "loss" in result.names else None
+    beside = not getattr(strategy, "frees_ends", False)  # else the string has other ends
+    if proof and beside and not stands(problem, proof, result.string, result.largest, "the string that was found"):
+        proof = None
     ends = [max(end[name] for name in result.names) for end in result.ends]
     interrupted = isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
     if certify and not interrupted:

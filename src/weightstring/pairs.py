@@ -52,10 +52,11 @@ from weightstring.search import (
     Asked as SearchAsked,
 )
 from weightstring.search.chain import beads_of
+from weightstring.search.history import strings
 from weightstring.store import InMemory, Manifest, RunDirectory
 from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, Command
 from weightstring.store.records import Task as TaskRecord
-from weightstring.theory.disconnection import prove
+from weightstring.theory.disconnection import prove, stands
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,17 @@ def _disproved(bound: Bound, begun: _Begun, settings: Settings) -> Disconnected 
         return None
     first, last = begun.ends
     proof = prove(bound.problem, first.theta, last.theta)
-    return None if proof is None or proof.bound <= begun.threshold else Disconnected(proof)
+    if proof is None or proof.bound <= begun.threshold:
+        return None
+    rounds = [] if begun.directory is None else begun.directory.replay()
+    task = Task(begun.ends, begun.threshold, settings.seed)
+    for chain in strings(settings.strategy, task, rounds) if rounds else ():
+        # What the run found before, whatever it was asked then, is a path too.
+        if all(link.measured is not None for link in chain):
+            string = WeightString(bound.problem, [bead.theta for bead in beads_of(chain)])
+            if not stands(bound.problem, proof, string, max(link.height for link in chain), "a string of this run"):
+                return None
+    return Disconnected(proof)
 
 
 def _chord(bound: Bound, begun: _Begun, verdict: Disconnected) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import weightstring as ws
-from weightstring.errors import InvalidSetting
+from weightstring.errors import InvalidSetting, ProofContradicted
 from weightstring.path import Disconnected
 from weightstring.report import write_report
+from weightstring.theory import disconnection
 from weightstring.theory.collinear_weights import least_with_collinear_weights
-from weightstring.theory.disconnection import prove, swapped_ends, swapped_triangle
+from weightstring.theory.disconnection import prove, stands, swapped_ends, swapped_triangle
+from weightstring.theory.reading import Squares
 from weightstring.theory.singular_features import least_with_singular_features
 
 
@@ -160,6 +163,61 @@ class TestWhereNoneApplies:
     def test_a_surface_has_none(self) -> None:
         wells = ws.problem.surfaces.TwoWells()
         assert prove(wells, *wells.ends) is None
+
+
+@pytest.fixture
+def too_high(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound that is wrong: ten times what is possible."""
+
+    def least(net: Squares) -> Fraction:
+        return Fraction(10 * float(net.targets.square().sum()))
+
+    monkeypatch.setattr(disconnection, "ROUTES", tuple(route._replace(least=least) for route in disconnection.ROUTES))
+
+
+class TestHeldAgainstPaths:
+    """Names of what contradicts a proof that is wrong on purpose."""
+
+    @pytest.mark.usefixtures("too_high")
+    def test_the_line_contradicts(self) -> None:
+        triangle = swapped_triangle()
+        ends = swapped_ends(triangle)
+        with pytest.raises(
+            ProofContradicted, match=r"the straight line .* climb to 9\.99.* bug of weightstring: no verdict"
+        ):
+            prove(triangle, *ends)
+        with pytest.raises(ProofContradicted):
+            ws.connect(triangle, *ends, 0.15, progress=False)
+
+    def test_a_string_contradicts_but_samples_alone_only_silence(self) -> None:
+        triangle = swapped_triangle()
+        a, b = swapped_ends(triangle)
+        proof = prove(triangle, a, b)
+        assert proof is not None
+        string = ws.WeightString(triangle, [a, a * 1.1, b])
+        assert stands(triangle, proof, string, string.max_loss, "a string")
+        assert not stands(triangle, proof, string, proof.bound / 2, "samples that missed the wall")
+        below = ws.WeightString(triangle, [a, a * 1.01])
+        with pytest.raises(ProofContradicted, match="a detour"):
+            stands(triangle, proof, below, below.max_loss, "a detour")
+
+    def test_what_a_run_found_before_is_held_against_a_proof(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        problem, a, b = two_by_two()
+        stop = ws.MaxSteps(40)
+        level = float(problem.measure(torch.stack([a, b]))["loss"].max()) + 1e-3
+        ws.connect(problem, a, b, level, store=tmp_path, stop=stop, disprove=False, progress=False)
+        seen = []
+
+        def noting(problem: object, proof: object, string: ws.WeightString, height: float, what: str) -> bool:
+            seen.append((what, len(string), height))
+            return what != "a string of this run"
+
+        monkeypatch.setattr("weightstring.pairs.stands", noting)
+        again = ws.connect(problem, a, b, level, store=tmp_path, stop=stop, progress=False)
+        assert seen[0][0] == "a string of this run"
+        assert not isinstance(again.outcome, Disconnected)
 
 
 class TestConnect:

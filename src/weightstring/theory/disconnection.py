@@ -115,18 +115,41 @@ def prove(problem: LossProblem, a: Theta, b: Theta, quantity: str = "loss") -> P
     return max((proof for proof, _ in found), key=lambda proof: proof.bound, default=None)
 
 
-def contradict(proof: Proof, height: float, what: str) -> None:
-    """Hold a proof against a path that is known to be nowhere higher than ``height``.
+def stands(problem: LossProblem, proof: Proof, string: WeightString, height: float, what: str) -> bool:
+    """Whether a proof stands beside a path between the same ends: where its samples reach the bound.
+
+    Where they do not, either the proof is wrong, or the wall is thinner than the samples are close: then nobody could
+    check the proof, and it should not be used.
+
+    Args:
+        problem: the loss.
+        proof: that every path climbs to its bound.
+        string: the path.
+        height: its largest sample.
+        what: the path in words.
 
     Raises:
-        ProofContradicted: the path is lower than the proof says that any can be.
+        ProofContradicted: the path is certified to lie under the bound.
+
+    >>> triangle = swapped_triangle()
+    >>> ends = swapped_ends(triangle)
+    >>> line = WeightString(triangle, list(ends))
+    >>> stands(triangle, prove(triangle, *ends), line, line.max_loss, "the line")
+    True
     """
-    if height < proof.bound:
+    if height >= proof.bound:
+        return True
+    try:
+        upper = certify(problem, string, seconds=CERTIFYING).upper_bound
+    except Unsupported:
+        return False
+    if upper < proof.bound:
         raise ProofContradicted(
             f"the proof of disconnection contradicts {what}: every path should climb to {proof.bound!r}, and this one "
-            f"is nowhere above {height!r}; this is a bug of weightstring: no verdict. Please report it; disprove=False "
-            "searches without proofs"
+            f"is certified to be nowhere above {upper!r}; this is a bug of weightstring: no verdict. Please report it; "
+            "disprove=False searches without proofs"
         )
+    return False
 
 
 def _fits(problem: ModuleProblem) -> bool:
@@ -192,14 +215,8 @@ def _holds_on_line(problem: ModuleProblem, net: Squares, route: Route, a: Theta,
     measured = problem.measure(thetas)["loss"]
     if not net.agrees(thetas, measured):
         return False
-    if float(measured.max()) >= proof.bound:
-        return True
-    try:
-        line = certify(problem, WeightString(problem, [a, b]), seconds=CERTIFYING)
-    except Unsupported:
-        return False
-    contradict(proof, line.upper_bound, "the straight line between the ends")
-    return False  # A wall that is thinner than the samples are close: nobody could check the proof.
+    line = WeightString(problem, [a, b])
+    return stands(problem, proof, line, float(measured.max()), "the straight line between the ends")
 
 
 def _crossing(net: Squares, route: Route, a: Theta, b: Theta) -> Values:

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from scipy.ndimage import label
 from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import dijkstra
+from scipy.sparse.csgraph import connected_components, dijkstra
 
 from weightstring.arrays import Theta, Thetas, Values
 from weightstring.errors import InvalidSetting
@@ -297,7 +297,11 @@ def _look(boxes: _Boxes, ends: list[Bool[np.ndarray, " B"]]) -> tuple[Verdict, B
     way = float((there + back - cost)[last].min())
     if not math.isfinite(way):
         return "disconnected", none
-    if way < free * (count + 1):
+    # By whole boxes alone, not by a cost near 0: small open boxes cost next to nothing, too.
+    between = boxes.whole[one] & boxes.whole[other]
+    rooms = coo_array((np.ones(int(between.sum())), (one[between], other[between])), shape=(count, count))
+    number = np.where(boxes.whole, connected_components(rooms, directed=False)[1], -1)
+    if np.intersect1d(number[first & boxes.whole], number[last & boxes.whole]).size:
         return "connected", none
     splittable = ~boxes.whole & (boxes.high - boxes.low > 1).any(1)
     chains = there + back - cost
@@ -350,6 +354,8 @@ def without_outer_weights(
 def _check_inside(a: Theta, b: Theta, low: Theta, high: Theta) -> None:
     if not (low.shape == high.shape == a.shape == b.shape and bool((low < high).all())):
         raise InvalidSetting(f"corners {low.tolist()} and {high.tolist()} span no box of {len(a)} parameters")
+    if not bool((high.double() - low.double()).isfinite().all()):
+        raise InvalidSetting(f"corners {low.tolist()} and {high.tolist()} are too far apart: give a finite box")
     for name, end in (("first", a), ("second", b)):
         if not bool(((low <= end) & (end <= high)).all()):
             raise InvalidSetting(f"the {name} end {end.tolist()} lies outside the box: enlarge it")
