@@ -209,21 +209,24 @@ def build(draw: Draw, kind: str, form: str) -> Net:
     """A network with its data."""
     dtype = torch.float32 if form.startswith("float32") else torch.float64
     if kind == "points":
-        units = count = draw.whole(2, 5)
-        width, bias = draw.whole(1, 3) if draw.whole(0, 2) == 0 else units + draw.whole(0, 1), bool(draw.whole(0, 1))
+        units = count = draw.whole(2, 4)
+        width, bias = (2, units + 1)[min(draw.whole(0, 2), 1)], bool(draw.whole(0, 1))
         if width == units and not bias:
             width += 1
-        rho: nn.Module = (nn.ReLU(), nn.ReLU(), nn.ReLU6(), nn.Hardtanh(0.25, 3.0), nn.Hardsigmoid())[draw.whole(0, 4)]
+        rho: nn.Module = (nn.ReLU(), nn.ReLU(), nn.Hardtanh(0.25, 3.0), nn.Hardsigmoid())[draw.whole(0, 3)]
     else:
         units = width = 1 if kind == "one" else 2
-        count, bias = draw.whole(2, 8), False
-        rho = nn.ReLU() if draw.whole(0, 2) else nn.LeakyReLU(draw.power(-2, 0))
-    outputs = draw.whole(max(1, count - 1), count + 1) if kind == "points" else draw.whole(1, 3)
+        count, bias = (3, 4, 6)[draw.whole(0, 2)], False
+        rho = nn.ReLU() if draw.whole(0, 2) else nn.LeakyReLU(0.3)
+    outputs = count if kind == "points" else draw.whole(1, 2)
     if form == "remembered" and kind == "coordinates":
         count, outputs = 4, 2
     x, y, size = data(draw, form, count, width, outputs)
-    if kind == "points" and draw.whole(0, 1):  # targets that no network of lower rank comes near to
-        y += 3 * y.abs().max() * torch.eye(count, outputs, dtype=torch.float64)
+    if kind == "points":
+        if draw.whole(0, 1):  # targets that no network of lower rank comes near to
+            y += 3 * y.abs().max() * torch.eye(count, dtype=torch.float64)
+        elif draw.whole(0, 1):  # of lower rank themselves, all but a little
+            y[:, -1] = y[:, 0] * draw.normal(1) + draw.power(-12, -2) * y[:, -1]
     x, y = x.to(dtype), y.to(dtype)
     net = nn.Sequential(nn.Linear(width, units, bias=bias), rho, nn.Linear(units, outputs, bias=False)).to(dtype)
     problem = ws.ModuleProblem(net, nn.MSELoss(), (x, y), batch_size=None, engine="loop")

@@ -75,6 +75,25 @@ def test_ends_over_the_level_are_in_no_component() -> None:
     assert found.verdict == "disconnected"
 
 
+def test_a_wall_thinner_than_a_billionth_of_the_box_is_not_passed() -> None:
+    """Boxes as small as it are open, and their length is next to nothing beside the box: still no way leads through."""
+
+    def wall(w: list[Interval]) -> Interval:
+        return (1.0 - ((w[0] - 0.1) * 1e11).square()).relu()
+
+    verdict = decide(wall, doubles(-1), doubles(1), 0.5, doubles(-2), doubles(2.3)).verdict
+    assert verdict == "disconnected"
+
+
+@pytest.mark.parametrize("reach", [1e9, 1e11, 3e11, 1e13])
+def test_a_barrier_is_not_passed_however_large_the_root_box(reach: float) -> None:
+    def double_well(w: list[Interval]) -> Interval:
+        return (w[0].square() - 1.0).square()
+
+    found = decide(double_well, doubles(-1), doubles(1), 0.9, doubles(-reach), doubles(1.03 * reach), max_boxes=5000)
+    assert found.verdict == ("disconnected" if reach < 3e11 else "undecided")  # where the lattice is too coarse to tell
+
+
 def test_a_bound_that_is_no_number_proves_nothing() -> None:
     def unknown(w: list[Interval]) -> Interval:
         return Interval(np.full_like(w[0].low, np.nan), np.full_like(w[0].low, np.nan))
@@ -129,6 +148,8 @@ def test_intervals_hold_every_value(seed: int) -> None:
         (lambda: on_grid(lambda t: t.sum(1), *torch.zeros(2, 1).double(), doubles(-1), doubles(1), 1), "2 points"),
         (lambda: decide(units(1), *ONE_UNIT, 0.5, doubles(-3, -3), doubles(0.5, 3)), "outside the box"),
         (lambda: decide(units(1), *ONE_UNIT, 0.5, doubles(3, 3), doubles(-3, -3)), "span no box"),
+        (lambda: decide(units(1), *ONE_UNIT, 0.5, doubles(-3, -torch.inf), doubles(3, 3)), "too far apart"),
+        (lambda: decide(units(1), *ONE_UNIT, 0.5, doubles(-1e308, -3), doubles(1e308, 3)), "too far apart"),
     ],
 )
 def test_refused(call: Callable[[], object], said: str) -> None:
