@@ -194,8 +194,8 @@ class TestHeldAgainstPaths:
         a, b = swapped_ends(triangle)
         proof = prove(triangle, a, b)
         assert proof is not None
-        string = ws.WeightString(triangle, [a, a * 1.1, b])
-        assert stands(triangle, proof, string, string.max_loss, "a string")
+        string = ws.WeightString(triangle, [a, b])
+        assert stands(triangle, proof, string, 1 / 3, "a string")
         assert not stands(triangle, proof, string, proof.bound / 2, "samples that missed the wall")
         below = ws.WeightString(triangle, [a, a * 1.01])
         with pytest.raises(ProofContradicted, match="a detour"):
@@ -204,19 +204,20 @@ class TestHeldAgainstPaths:
     def test_what_a_run_found_before_is_held_against_a_proof(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        problem, a, b = two_by_two()
-        stop = ws.MaxSteps(40)
-        level = float(problem.measure(torch.stack([a, b]))["loss"].max()) + 1e-3
-        ws.connect(problem, a, b, level, store=tmp_path, stop=stop, disprove=False, progress=False)
+        triangle = swapped_triangle()
+        a, b = swapped_ends(triangle)
+        stop = ws.MaxBeads(2)  # the line is measured, and that is all
+        ws.connect(triangle, a, b, 0.15, store=tmp_path / "run", stop=stop, disprove=False, progress=False)
         seen = []
 
         def noting(problem: object, proof: object, string: ws.WeightString, height: float, what: str) -> bool:
             seen.append((what, len(string), height))
-            return what != "a string of this run"
+            return False
 
         monkeypatch.setattr("weightstring.pairs.stands", noting)
-        again = ws.connect(problem, a, b, level, store=tmp_path, stop=stop, progress=False)
-        assert seen[0][0] == "a string of this run"
+        again = ws.connect(triangle, a, b, 0.15, store=tmp_path / "run", stop=stop, progress=False)
+        assert [what for what, _, _ in seen] == ["a string of this run"]
+        assert seen[0][2] > 1 / 6
         assert not isinstance(again.outcome, Disconnected)
 
 

@@ -60,8 +60,8 @@ and shall not seem to lie under it."""
 HALVINGS = 60
 """Of the line, towards a place where a determinant is 0."""
 
-CERTIFYING = 20.0
-"""Seconds for a certificate of the line where its samples do not reach a bound."""
+CERTIFYING = 1000
+"""Intervals, at most, of a certificate of a path whose samples do not reach a bound."""
 
 
 class Route(NamedTuple):
@@ -140,7 +140,7 @@ def stands(problem: LossProblem, proof: Proof, string: WeightString, height: flo
     if height >= proof.bound:
         return True
     try:
-        upper = certify(problem, string, seconds=CERTIFYING).upper_bound
+        upper = certify(problem, string, math.nextafter(proof.bound, 0.0), max_intervals=CERTIFYING).upper_bound
     except Unsupported:
         return False
     if upper < proof.bound:
