@@ -207,3 +207,38 @@ class TestSingularFeatures:
             y = torch.eye(3, dtype=torch.float64) - torch.outer(null, null)
             c = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64) / math.sqrt(2)
             assert float(least_with_singular_features(y)) <= float((c @ y).square().sum()) + 1e-13
+
+
+class TestManyInstances:
+    """A small version of ``experiments/soundness_disconnection.py``: no place on the wall lies under a bound."""
+
+    def test_no_collinear_units_fit_better_than_the_bound(self) -> None:
+        generator = torch.Generator().manual_seed(11)
+        proved = 0
+        for i in range(100):
+            count, outputs, flatness = 3 + i % 4, 1 + i % 3, 10.0 ** -(i % 10)
+            x = torch.randn(count, 2, generator=generator, dtype=torch.float64)
+            x = x[:, :1] * torch.randn(1, 2, generator=generator, dtype=torch.float64) + flatness * x
+            x[-1] = (x[-1], -x[0], 0 * x[0], x[0])[i % 4]
+            y = torch.randn(count, outputs, generator=generator, dtype=torch.float64)
+            bound, met = float(least_with_collinear_weights(x, y)), least_over_rotations(x, y, 121)
+            assert bound <= met + 1e-9
+            proved += bound > 1e-6
+        assert proved > 60
+
+    def test_no_singular_features_fit_better_than_the_bound(self) -> None:
+        generator = torch.Generator().manual_seed(12)
+        proved = 0
+        for i in range(100):
+            count, outputs = 2 + i % 4, 2 + i % 5
+            y = torch.randn(count, outputs, generator=generator, dtype=torch.float64)
+            y[-1] = (y[-1], y[0] + 10.0 ** -(i % 12) * y[-1])[i % 2]
+            hidden = torch.relu(torch.randn(200, count, count, generator=generator, dtype=torch.float64))
+            hidden[:, 1] = hidden[:, 0]  # units in rows: two alike
+            hidden[100:, :, 0] = 0.5 * hidden[100:, :, 1]  # two examples seen alike
+            projected = torch.linalg.pinv(hidden) @ hidden @ y
+            met = float((projected - y).square().sum((1, 2)).min())
+            bound = float(least_with_singular_features(y))
+            assert bound <= met + 1e-9
+            proved += bound > 1e-6
+        assert proved > 40
