@@ -81,5 +81,9 @@ class TaskError(WeightstringError, ValueError):
     """A task cannot be found or does not return a ModuleProblem."""
 
 
+class UserCodeFailed(WeightstringError, RuntimeError):
+    """The user's own code raised while a loss was computed: a module, loss, metric or rule; ``__cause__`` is what."""
+
+
 class WorkerFailed(WeightstringError, RuntimeError):
     """The worker of a job died again and again, or an executor takes no more jobs."""

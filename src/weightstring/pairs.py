@@ -33,6 +33,7 @@ from weightstring.path.curvature import curvature_across
 from weightstring.problem import ModuleProblem, on_threads
 from weightstring.progress import Display, display
 from weightstring.protocol import Independent, LossProblem, Recipe
+from weightstring.randomness import check_seed
 from weightstring.result import Result, from_run, judged, to_record
 from weightstring.search import (
     Apart,
@@ -123,6 +124,7 @@ def connect_all(
         progress: see :func:`weightstring.connect`.
     """
     _check_kinds(settings.strategy, settings.stop, settings.recipe)
+    check_seed(settings.seed)
     bound = Bound(problem, settings.bind)
     for pair in pairs:
         check_theta(problem, pair.a, f"{pair.name}the first end")

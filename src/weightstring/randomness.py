@@ -10,6 +10,8 @@ import hashlib
 
 import torch
 
+from weightstring.errors import InvalidSetting
+
 
 def derive_seed(seed: int, *place: str | int) -> int:
     """A 63-bit seed that depends on ``seed`` and every part of ``place``.
@@ -26,3 +28,15 @@ def derive_seed(seed: int, *place: str | int) -> int:
 def generator(seed: int, *place: str | int) -> torch.Generator:
     """A CPU generator seeded by (seed, place)."""
     return torch.Generator().manual_seed(derive_seed(seed, *place))
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what generators and manifests cannot hold.
+
+    Raises:
+        InvalidSetting: it is no whole number of 64 bits, signed.
+
+    >>> check_seed(7)
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+        raise InvalidSetting(f"seed={seed!r:.80}: give a whole number of 64 bits, signed")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from weightstring.aligning import as_record
-from weightstring.cli.main import DONE
+from weightstring.cli.console import console_for_text
+from weightstring.cli.ending import DONE
 from weightstring.store import write_checkpoint
 from weightstring.store.records import AlignmentRecord
 
@@ -43,7 +43,7 @@ def align(options: Namespace) -> int:
     if options.json:
         print(json.dumps({"out": str(out), **msgspec.to_builtins(record)}))
         return DONE
-    console = Console(highlight=False, soft_wrap=True)
+    console = console_for_text()
     console.print(compared(record))
     console.print(_groups(record))
     for line in remarks(record):

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from weightstring.cli.strategy import add_strategy
 
+LARGEST = 2**63 - 1
+"""The largest whole number that generators and manifests hold."""
+MOST_MODELS = 1000
+"""Models in an average, or points on a side of a plane."""
+
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """Options of ``sweep``."""
@@ -82,7 +87,7 @@ def add_certify(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="(default: certificate.json in RUN, certificate-NAME.json where not the run's own)",
     )
-    parser.add_argument("--seconds", type=float, metavar="S", help="time at most (default: none)")
+    parser.add_argument("--seconds", type=duration, metavar="S", help="time at most (default: none)")
     parser.add_argument(
         "--max-bytes", type=positive, default=1 << 30, metavar="N", help="memory at most (default: %(default)s)"
     )
@@ -204,7 +209,7 @@ def add_limits(parser: argparse.ArgumentParser, beads: int = 64) -> None:
     limits = parser.add_argument_group("limits")
     limits.add_argument("--max-beads", type=positive, metavar="N", help=f"beads on the string (default: {beads})")
     limits.add_argument("--max-steps", type=positive, metavar="N", help="gradient steps in all (default: none)")
-    limits.add_argument("--seconds", type=float, metavar="S", help="time in all sessions (default: none)")
+    limits.add_argument("--seconds", type=duration, metavar="S", help="time in all sessions (default: none)")
 
 
 def add_computing(parser: argparse.ArgumentParser) -> None:
@@ -259,6 +264,14 @@ def number(text: str) -> float:
     return value
 
 
+def duration(text: str) -> float:
+    """Seconds, infinitely many included."""
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
 def positive(text: str) -> int:
     """A whole number from 1."""
     return integer(text, 1)
@@ -270,8 +283,11 @@ def whole(text: str) -> int:
 
 
 def two_or_more(text: str) -> int:
-    """A whole number from 2."""
-    return integer(text, 2)
+    """A whole number from 2, of models that are computed together."""
+    value = integer(text, 2)
+    if value > MOST_MODELS:
+        raise argparse.ArgumentTypeError(f"{value} is more than {MOST_MODELS}")
+    return value
 
 
 def place(text: str) -> float | str:
@@ -288,11 +304,13 @@ def place(text: str) -> float | str:
 
 
 def integer(text: str, least: int) -> int:
-    """A whole number, not below the least."""
+    """A whole number, not below the least, and of 63 bits: seeds and counts are kept in no more."""
     try:
         value = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if value < least:
         raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+    if value > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text:.40} is more than {LARGEST}")
     return value

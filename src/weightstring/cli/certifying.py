@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from weightstring.certification import Certificate
-from weightstring.cli.main import DONE, NOT_CERTIFIED
+from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.opening import learn, opened
 from weightstring.errors import InvalidRun
 from weightstring.path import Bound

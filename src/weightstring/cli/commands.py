@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from weightstring.arrays import Theta, finite_or_none, none_as_infinity
-from weightstring.cli.main import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
+from weightstring.cli.ending import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
 from weightstring.cli.opening import named, pointing, problem_of
 from weightstring.cli.output import describe_unfinished, print_result
 from weightstring.cli.planes import measure_plane

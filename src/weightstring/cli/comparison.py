@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
-from rich.console import Console
 from rich.table import Table
 
 from weightstring.cli.commands import compute_by, end_of, limits
-from weightstring.cli.main import DONE
+from weightstring.cli.console import console_for_text
+from weightstring.cli.ending import DONE
 from weightstring.cli.opening import named
 from weightstring.comparison import Compared
 from weightstring.comparison import compare as all_of
@@ -60,7 +60,7 @@ def _print(compared: list[Compared]) -> None:
         found = "yes" if row["verdict"] == "connected" else row["verdict"]
         shown = {**row, "verdict": found}
         table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in shown.values()))
-    console = Console(highlight=False, soft_wrap=True)
+    console = console_for_text()
     console.print(table)
     console.print(
         "loss and train: the largest sampled value on the string; length: over the\n"

@@ -27,13 +27,14 @@ from weightstring.cli.arguments import (
     add_sweep,
     add_task,
     directory,
+    duration,
     number,
     positive,
     two_or_more,
     whole,
 )
+from weightstring.cli.ending import MISUSE, code_of, plain_output
 from weightstring.cli.strategy import add_strategy
-from weightstring.errors import LevelNotReached, WeightstringError
 from weightstring.text import shown
 
 MODULES = {
@@ -47,10 +48,9 @@ MODULES = {
 }
 """Where a command's function is, if not in ``commands.py``."""
 
-DONE, MISUSE, UNRESOLVED, NOT_CERTIFIED, DISCONNECTED, INTERRUPTED = 0, 2, 3, 4, 5, 130
 
 EXIT_CODES = """\
-exit codes: 0 connected or done; 2 misuse, one line says what to do; 3 unresolved;
+exit codes: 0 connected or done; 1 a fault of weightstring's own; 2 misuse, one line says what to do; 3 unresolved;
 4 certificate not reached or not verified; 5 disconnected, by proof; 130 interrupted, with the command that
 resumes."""
 
@@ -66,33 +66,21 @@ class OneLineParser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    plain_output()
     options = build_parser().parse_args(arguments)
     # A scheduler that takes the machine back sends SIGTERM: leave as after Ctrl-C, resumable.
     signal.signal(signal.SIGTERM, _as_interrupt)
-    try:
-        commands = import_module(f"weightstring.cli.{MODULES.get(options.command, 'commands')}")
-        code = getattr(commands, options.command)(options)
-    except LevelNotReached as error:
-        code = _complain(error, UNRESOLVED)
-    except WeightstringError as error:
-        code = _complain(error, MISUSE)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        sys.stderr.close()
-        code = DONE
-    except KeyboardInterrupt:
-        print("weightstring: interrupted; the same command starts again where this one began", file=sys.stderr)
-        code = INTERRUPTED
-    sys.exit(code)
+    module = MODULES.get(options.command, "commands")
+    sys.exit(code_of(lambda options: _command(module, options), options))
+
+
+def _command(module: str, options: argparse.Namespace) -> int:
+    code: int = getattr(import_module(f"weightstring.cli.{module}"), options.command)(options)
+    return code
 
 
 def _as_interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _complain(error: Exception, code: int) -> int:
-    # One line, even where a message quotes text of several, such as an exception of the user's own or a damaged file.
-    print(f"weightstring: {shown(' '.join(str(error).splitlines()))}", file=sys.stderr)
-    return code
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -183,7 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check a run's certificate again, by other means")
     verify.add_argument("run", metavar="RUN", help="its directory")
     verify.add_argument("--certificate", metavar="FILE", help="(default: certificate.json in RUN)")
-    verify.add_argument("--seconds", type=float, metavar="S", help="time at most (default: none)")
+    verify.add_argument("--seconds", type=duration, metavar="S", help="time at most (default: none)")
     verify.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     add_problem(verify)
     export = commands.add_parser("export", help="write a model on a run's string as a checkpoint")

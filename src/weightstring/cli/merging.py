@@ -8,12 +8,12 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from weightstring.arrays import for_json
 from weightstring.cli.commands import check_destination
-from weightstring.cli.main import DONE
+from weightstring.cli.console import console_for_text
+from weightstring.cli.ending import DONE
 from weightstring.cli.opening import learn, opened
 from weightstring.merging import Ensemble, Merging, Point, best_point
 from weightstring.merging import merge as merging_of
@@ -74,7 +74,7 @@ def _share(problem: ModuleProblem, string: WeightString, at: float | str) -> flo
 
 def print_merging(merging: Merging) -> None:
     """Print the verdict and the numbers behind it."""
-    console = Console(highlight=False)
+    console = console_for_text(soft_wrap=False)
     for line in merging.verdict.splitlines():
         console.print(line, markup=False)
     first, last = merging.ends

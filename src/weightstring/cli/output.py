@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from weightstring.cli.alignment import compared, remarks
+from weightstring.cli.console import console_for_text
 from weightstring.path import BARRIERS, Connected, Disconnected, Unresolved
 from weightstring.path.outcome import ADVICE
 from weightstring.result import Result, re_estimated
@@ -16,7 +16,7 @@ from weightstring.store import RunDirectory
 
 def print_result(result: Result, run: Path) -> None:
     """Print the verdict and the numbers behind it."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = console_for_text()
     string, names = result.string, list(result.string.curve.values)
     style = {Connected: "bold green", Unresolved: "bold yellow", Disconnected: "bold red"}[type(result.outcome)]
     console.print(str(result.outcome), style=style, soft_wrap=False)

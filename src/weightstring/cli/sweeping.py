@@ -9,12 +9,12 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from weightstring.arrays import for_json
 from weightstring.cli.commands import chosen_strategy, compute_by, limits
-from weightstring.cli.main import DONE, INTERRUPTED
+from weightstring.cli.console import console_for_text
+from weightstring.cli.ending import DONE, INTERRUPTED
 from weightstring.errors import InvalidSetting
 from weightstring.search import MaxBeads
 from weightstring.store.records import Task
@@ -62,7 +62,7 @@ def sweep(options: Namespace) -> int:
 
 
 def _print(found: Sweep, out: Path) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = console_for_text()
     console.print(_table(found.summary))
     console.print("length: normalized, mean of connected pairs; intervals: 95 %, bootstrap and Wilson")
     for name in dict.fromkeys(row.variant for row in found.rows):

@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
+from weightstring.failures import user_code
 from weightstring.problem.coupling import couples
 from weightstring.problem.engines import Engine, EngineChoice, Trial, Workload, build, engine_named, on_threads
 from weightstring.problem.engines.along import Along
@@ -121,7 +122,7 @@ class Arithmetic:
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """Measure B models."""
         along, passes, thetas = self.along, self._examples(wanted), aligned(thetas)
-        with self._threads(len(thetas), passes):
+        with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(len(thetas), passes):
             if along is not None and not thetas.is_cuda and is_large(passes * self._chosen.choice.flops):
                 return along.measure_models(thetas, wanted)
             return self.engine.measure(thetas, wanted)
@@ -131,7 +132,7 @@ class Arithmetic:
         if rows is None and self.couples:
             rows = torch.arange(len(self._work.train), device=thetas.device).expand(len(thetas), -1)
         examples = len(self._work.train) if rows is None else rows.shape[1]
-        with self._threads(len(thetas), BACKWARD * examples):
+        with user_code(lambda: f"the gradient of {_models(thetas)}"), self._threads(len(thetas), BACKWARD * examples):
             return self.engine.gradient(aligned(thetas), rows)
 
     @cached_property
@@ -152,7 +153,8 @@ class Arithmetic:
 
     def measure_along(self, along: Along, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
         """Measure the models at positions ``ts`` between two."""
-        with self._threads(1, self._examples(wanted)):
+        measured = user_code(lambda: f"what models at {len(ts)} places of a segment measure")
+        with measured, self._threads(1, self._examples(wanted)):
             return along.measure(aligned(a[None])[0], aligned(b[None])[0], ts, wanted)
 
     def _examples(self, wanted: Wanted) -> int:
@@ -172,3 +174,7 @@ class Arithmetic:
         most = choice.threads or torch.get_num_threads()
         together = models if choice.name == "vmap" else 1
         return on_threads(threads_for(together * passes * choice.flops, most))
+
+
+def _models(thetas: Thetas) -> str:
+    return "a model" if len(thetas) == 1 else f"{len(thetas)} models"

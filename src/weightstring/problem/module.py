@@ -37,6 +37,7 @@ from weightstring.problem.predictions import Averaged, averaging, measure_averag
 from weightstring.problem.purity import Subject
 from weightstring.problem.spectral import is_spectral, vector_names
 from weightstring.protocol import Gradient, Recipe
+from weightstring.randomness import check_seed
 
 SCREENING_EXAMPLES = 1000
 
@@ -574,6 +575,7 @@ class ModuleProblem:
         Raises:
             InvalidModel: a module owns parameters but cannot draw them, and ``initialise`` was not given.
         """
+        check_seed(seed)
         if not self._draws_checked:
             check_draws(self._net, seed, self._initialise)
             self._draws_checked = True

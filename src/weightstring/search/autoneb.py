@@ -22,6 +22,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.protocol import Gradient
 from weightstring.search.curves import CurveState, PolyChain
 from weightstring.search.starts import inside
+from weightstring.search.strategy import require_numbers
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class AutoNEB(PolyChain):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_numbers(self, ("excess",))
         if not 0 < self.excess < 1:
             raise InvalidSetting(f"AutoNEB(excess={self.excess}): give a share in (0, 1)")
 

@@ -31,7 +31,7 @@ from weightstring.search.chain import Bead, Chain, Link, beads_of, is_string
 from weightstring.search.jobs import Evolve, Job, Measured, Result
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import aim, inside
-from weightstring.search.strategy import Task
+from weightstring.search.strategy import Task, require_numbers
 
 Ends = Literal["held", "free"]
 
@@ -108,6 +108,7 @@ class BreadthFirst:
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
+        require_numbers(self, ("alpha1", "fall", "tolerance", "inserts", "patience"))
         if not 0 < self.alpha1 < math.inf:
             raise InvalidSetting(f"BreadthFirst(alpha1={self.alpha1}): must be positive and finite")
         if not (0 < self.fall < 1 and 0 < self.tolerance < 1):

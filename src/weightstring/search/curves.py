@@ -26,7 +26,10 @@ from weightstring.search import pruning
 from weightstring.search.chain import Bead, Chain, Link, is_string
 from weightstring.search.jobs import Evolve, Job, Measured, Result
 from weightstring.search.pruning import Pruning
-from weightstring.search.strategy import Task
+from weightstring.search.strategy import Task, require_numbers
+
+MOST = 1000
+"""Bends or beads of a curve: more is a mistake, and would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,9 @@ class PolyChain:
     rounds: int = 50
 
     def __post_init__(self) -> None:
+        require_numbers(self, ("bends", "samples", "steps", "patience", "rounds", "fall"))
+        if self.bends > MOST:
+            raise InvalidSetting(f"{type(self).__name__}(bends={self.bends}): at most {MOST}")
         for name in ("bends", "samples", "steps", "patience", "rounds"):
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"{type(self).__name__}({name}={getattr(self, name)}): must be at least 1")
@@ -254,8 +260,9 @@ class Bezier(PolyChain):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.points < 1:
-            raise InvalidSetting(f"Bezier(points={self.points}): must be at least 1")
+        require_numbers(self, ("points",))
+        if not 1 <= self.points <= MOST:
+            raise InvalidSetting(f"Bezier(points={self.points}): must be at least 1, and at most {MOST}")
 
     def _motion(self, state: CurveState) -> Motion:
         return Fitted(self.points, self.samples, bezier=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from weightstring.descent import Check
+from weightstring.errors import UserCodeFailed, WeightstringError
+from weightstring.failures import raised_by_user, told
 from weightstring.path import Connected, Outcome, Reason, Unresolved, no_worse
 from weightstring.search.chain import Chain, is_string
 from weightstring.search.executor import Executor
@@ -86,8 +89,8 @@ class Asked(Generic[State]):
     journal: Journal
 
 
-class _OutOfTime(Exception):
-    """Ends the rounds under way of those searches whose time is up."""
+class _OutOfTime(BaseException):
+    """No failure: ends the rounds under way of those searches whose time is up."""
 
 
 def run(
@@ -145,7 +148,8 @@ def run_all(
             propose(i)
         while under_way:
             try:
-                collected = executor.collect(tick)
+                with _placed(executor, under_way):
+                    collected = executor.collect(tick)
             except _OutOfTime:
                 for i in [i for i, search in under_way.items() if search.out_of_time]:
                     give_up(i, "time")
@@ -161,6 +165,25 @@ def run_all(
     return [over[i] for i in range(len(asked))]
 
 
+@contextmanager
+def _placed(executor: Executor, under_way: Mapping[int, _UnderWay[Any]]) -> Iterator[None]:
+    """Say of what the user's own code raises which jobs were being run, and that what was finished is kept."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        known = isinstance(error, UserCodeFailed)
+        if not known and (isinstance(error, WeightstringError) or not raised_by_user(error)):
+            raise
+        rounds = sorted({search.round for search in under_way.values()})
+        which = f"round {rounds[0] + 1}" if len(rounds) == 1 else f"rounds {rounds[0] + 1} to {rounds[-1] + 1}"
+        at_work = getattr(executor, "at_work", "a job")
+        said = str(error) if known else told(error)
+        raise UserCodeFailed(
+            f"{said}, in {at_work} of {which}; the rounds before are kept where the run has a directory: mend it, and "
+            "the same call goes on"
+        ) from (error.__cause__ if known and error.__cause__ is not None else error)
+
+
 class _UnderWay(Generic[State]):
     """One search: its state, and the round of jobs that is being run for it."""
 
@@ -174,6 +197,11 @@ class _UnderWay(Generic[State]):
         self.results: dict[str, Result] = {}
         for old in asked.journal.replay():
             self._state = replayed(asked.strategy, self._state, old, self._rounds)
+
+    @property
+    def round(self) -> int:
+        """The number of the round under way, from 0."""
+        return len(self._rounds)
 
     @property
     def _chain(self) -> Chain:

@@ -49,6 +49,8 @@ class Batched:
 
     def __init__(self, bound: Bound, seed: int, recipe: Recipe, width: int) -> None:
         self._bound = bound
+        self.at_work = "no job"
+        """What is being computed, in words."""
         self._check: Check | None = None
         self._descents = Descents(
             bound.problem,
@@ -82,9 +84,11 @@ class Batched:
         """
         if len(self._measuring) * MEASURE_AT > self._descents.running + self._evolutions.running:
             keys, jobs = list(self._measuring), list(self._measuring.values())
+            self.at_work = _names("the segments", keys)
             self._ready += zip(keys, measure(self._bound, jobs, lambda: tick(None)), strict=True)
             self._measuring.clear()
         else:
+            self.at_work = _names("the descents", [*self._descending.values(), *self._evolving.values()])
             if not self._descents.idle:
                 finished = self._descents.advance()
                 self._ready += [(self._descending.pop(number), result) for number, result in finished.items()]
@@ -110,6 +114,12 @@ class Batched:
         self._check = check
 
 
+def _names(kind: str, keys: Sequence[Key]) -> str:
+    """The first jobs of several, by their names."""
+    named = ", ".join(name for _, name in keys[:3])
+    return f"{kind} {named}" + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
 class Apart:
     """An executor of its own for each search, or for each job, which shares no batch with others.
 
@@ -126,6 +136,7 @@ class Apart:
         self._begin = begin
         self._jobs = jobs
         self._own: dict[Key | int, Executor] = {}
+        self.at_work = "no job"
         self._waiting: dict[Key | int, set[Key]] = {}
 
     def submit(self, key: Key, job: Job) -> None:
@@ -140,7 +151,10 @@ class Apart:
         """Work for the search that has waited longest."""
         place = next(iter(self._own))
         self._own[place] = own = self._own.pop(place)  # now the last
-        found = own.collect(tick)
+        try:
+            found = own.collect(tick)
+        finally:
+            self.at_work = getattr(own, "at_work", self.at_work)
         self._waiting[place] -= {key for key, _ in found}
         self._end(place)
         return found

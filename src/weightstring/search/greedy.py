@@ -28,7 +28,7 @@ from weightstring.search.chain import Bead, Chain, Link, is_string
 from weightstring.search.jobs import Descend, Job, Measured, Result
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import Insert, aim, descent_from_bead, descent_from_link, neighbour_name
-from weightstring.search.strategy import Task
+from weightstring.search.strategy import Task, require_numbers
 
 CROWDED_DEPTH = 2
 """Depth from which an end in (α L0, L0] gets a neighbour: most never need one, and its descent is long."""
@@ -89,6 +89,7 @@ class Greedy:
     stall_fall: float = 0.02
 
     def __post_init__(self) -> None:
+        require_numbers(self, ("alpha", "max_depth", "retries", "stall_depths", "stall_fall"))
         if not 0 < self.alpha <= 1:
             raise InvalidSetting(f"{self._name}(alpha={self.alpha}): alpha must be in (0, 1]")
         if self.max_depth < 0 or self.retries < 0:

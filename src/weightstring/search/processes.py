@@ -5,12 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
 
 import torch
 
 from weightstring.errors import InvalidSetting
+
+PATIENCE = 0.5
+"""Seconds between two looks at whether the parent is still there, where its pipe tells nothing."""
 
 
 class Processes:
@@ -40,7 +45,9 @@ class Processes:
         """The pool in use, begun when it is first needed."""
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin)
+            self._pool = ProcessPoolExecutor(
+                self.workers, mp_context=context, initializer=_begin, initargs=(os.getpid(),)
+            )
         return self._pool
 
     def rebuild(self) -> None:
@@ -66,7 +73,18 @@ class Processes:
         self.close()
 
 
-def _begin() -> None:
-    """One thread each, or they would wait for each other; Ctrl-C is the parent's to handle."""
+def _begin(parent: int) -> None:
+    """One thread each, or they would wait for each other; Ctrl-C is the parent's to handle, and ends with it."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), name="parent watch", daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended, however that was: by SIGKILL, it could not say so."""
+    sentinel = multiprocessing.parent_process()
+    if sentinel is not None:
+        sentinel.join()  # its end of a pipe closes with it
+    while os.name == "posix" and os.getppid() == parent:
+        time.sleep(PATIENCE)
+    os._exit(1)  # amid a job too, which nobody waits for

@@ -7,13 +7,32 @@ journal of results. No jobs means that it is over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
+from weightstring.errors import InvalidSetting
 from weightstring.path import Evidence, Reason
 from weightstring.search.chain import Bead, Chain
 from weightstring.search.jobs import Job, Result
+
+
+def require_numbers(strategy: object, names: Sequence[str]) -> None:
+    """Refuse settings that are no numbers, such as a first setting that was given without its name.
+
+    Raises:
+        InvalidSetting: one is none.
+
+    >>> from weightstring.search import Constrained
+    >>> Constrained("hyperplane")
+    Traceback (most recent call last):
+    weightstring.errors.InvalidSetting: Constrained(alpha='hyperplane'): give a number; name settings: alpha=...
+    """
+    for name in names:
+        value = getattr(strategy, name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            kind = type(strategy).__name__
+            raise InvalidSetting(f"{kind}({name}={value!r:.80}): give a number; name settings: {name}=...")
 
 
 @dataclass(frozen=True)

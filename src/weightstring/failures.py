@@ -1,0 +1,71 @@
+"""Exceptions of the user's own code, told in one line with their place.
+
+A module, loss, metric, training step, stop rule or display may raise anything, also for some θ alone and only after
+hours. What is raised then names the file and line, and what was being computed; the user's exception is its cause.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from weightstring.errors import UserCodeFailed, WeightstringError
+
+PACKAGE = Path(__file__).parent
+NOT_THE_USERS = tuple(
+    str(path)
+    for path in (
+        PACKAGE,
+        Path(torch.__file__).parent,
+        *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    )
+)
+"""Folders whose code the user has not written."""
+LONGEST = 300
+"""Characters of an exception's own message that are told."""
+
+
+@contextmanager
+def user_code(what: Callable[[], str]) -> Iterator[None]:
+    """Say of whatever the block raises where it was raised, and what was being computed.
+
+    Args:
+        what: in words, such as ``the descent of bead 0.5``; asked only then.
+
+    Raises:
+        UserCodeFailed: the block raised an exception that is none of weightstring's own, or ran out of memory.
+
+    >>> with user_code(lambda: "a loss"):
+    ...     1 / 0
+    Traceback (most recent call last):
+    weightstring.errors.UserCodeFailed: <doctest weightstring.failures.user_code[0]>:2: ZeroDivisionError: division by zero, while computing a loss
+    """  # noqa: E501
+    try:
+        yield
+    except WeightstringError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserCodeFailed(f"{told(error)}, while computing {what()}") from error
+
+
+def raised_by_user(error: BaseException) -> bool:
+    """Whether code of the user's was under way when an exception was raised."""
+    return bool(_own(traceback.extract_tb(error.__traceback__)))
+
+
+def told(error: BaseException) -> str:
+    """An exception in one line, after the last ``file:line`` of the user's on the way to it, or the last of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    words = " ".join(str(error).split())
+    said = f"{type(error).__name__}: {words[:LONGEST]}" if words else type(error).__name__
+    last = (_own(frames) or list(frames))[-1:]
+    return f"{last[0].filename}:{last[0].lineno}: {said}" if last else said
+
+
+def _own(frames: traceback.StackSummary) -> list[traceback.FrameSummary]:
+    return [frame for frame in frames if not frame.filename.startswith((*NOT_THE_USERS, "<frozen"))]
