@@ -33,6 +33,11 @@ def test_callables_are_named_without_addresses():
         callable_name(nn.MSELoss()),
         callable_name(nn.CrossEntropyLoss(weight=torch.ones(2))),
         callable_name(nn.CrossEntropyLoss(weight=torch.zeros(2))),
+        callable_name(nn.CrossEntropyLoss(ignore_index=0)),
+        callable_name(nn.CrossEntropyLoss(label_smoothing=0.1)),
+        callable_name(nn.MSELoss(reduction="sum")),
+        callable_name(partial(nn.functional.cross_entropy, weight=torch.tensor([1.0, 2.0]))),
+        callable_name(partial(nn.functional.cross_entropy, weight=torch.tensor([1.0, 2.0 + 1e-6]))),
     ]
     assert len(set(names)) == len(names)
     assert not any("0x" in name for name in names)

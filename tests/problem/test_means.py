@@ -543,3 +543,14 @@ def test_a_loss_computed_in_the_net_is_right_and_cut_only_where_it_is_a_mean(pad
     for theta, found in zip(thetas, problem.measure(thetas)["loss"], strict=True):
         value = functional_call(net, problem.layout.views(theta), (INPUTS, labels))["loss"]
         assert float(found) == pytest.approx(float(value.detach()), rel=1e-12)
+
+
+@pytest.mark.parametrize("form", [nn.CrossEntropyLoss, lambda weight: partial(functional.cross_entropy, weight=weight)])
+def test_weights_in_single_precision_serve_a_problem_in_double(form):
+    given = form(weight=WEIGHT.float())
+    problem = build(given, metrics={"again": given})
+    theta = problem.flatten(mlp())
+    found = problem.measure(theta[None], ("loss", "again"))
+    value = float(functional.cross_entropy(mlp()(INPUTS), CLASSES, weight=WEIGHT.float().double()).detach())
+    assert float(found["loss"]) == pytest.approx(value, rel=1e-12)
+    assert float(found["again"]) == pytest.approx(value, rel=1e-12)

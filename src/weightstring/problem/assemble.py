@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -73,12 +74,27 @@ def _usable(device: torch.device | str) -> torch.device:
 
 
 def adopt_loss(loss_fn: Given, net: nn.Module) -> Given:
-    """A loss that is a module with constants of its own (class weights) goes where ``net`` is."""
+    """A loss with constants of its own (class weights), a module or a partial, goes where ``net`` is."""
+    device, dtype = next(net.parameters()).device, Layout.of(net).dtype
+    if type(loss_fn) is partial:
+        keywords = {name: _moved(value, device, dtype) for name, value in loss_fn.keywords.items()}
+        return partial(loss_fn.func, *loss_fn.args, **keywords)
     if not isinstance(loss_fn, nn.Module):
         return loss_fn
-    layout = Layout.of(net)
-    own = copy.deepcopy(loss_fn).to(next(net.parameters()).device).eval()
-    return _cast(own, layout.dtype)
+    try:
+        own = copy.deepcopy(loss_fn)
+    except Exception as error:
+        raise InvalidSetting(
+            f"{type(loss_fn).__name__} cannot be copied ({first_line(error)}): a loss or metric must not hold open "
+            "files, locks or results of autograd"
+        ) from error
+    return _cast(own.to(device).eval(), dtype)
+
+
+def _moved(constant: object, device: torch.device, dtype: torch.dtype) -> object:
+    if not isinstance(constant, Tensor):
+        return constant
+    return constant.to(device, dtype if constant.is_floating_point() else constant.dtype)
 
 
 TrainingStep = Callable[[nn.Module, Inputs, Tensor], Tensor | tuple[Number, Number]]

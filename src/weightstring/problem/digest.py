@@ -10,6 +10,9 @@ from hashlib import sha256
 import torch
 from torch import Tensor, nn
 
+SETTINGS = (bool, int, float, str)
+"""Types of attributes by which modules of one class differ."""
+
 
 def tensor_digest(tensor: Tensor) -> str:
     """SHA-256 of a tensor's dtype, shape and values.
@@ -51,14 +54,31 @@ def callable_name(function: Callable[..., object]) -> str:
     "partial(torch.nn.functional.huber_loss, (), [('delta', 0.5)])"
     """
     if isinstance(function, partial):
-        keywords = sorted(function.keywords.items())
-        return without_addresses(f"partial({callable_name(function.func)}, {function.args}, {keywords})")
+        # A tensor's text has four digits, and dots for what is many.
+        given = {name: _exact(value) for name, value in function.keywords.items()}
+        args = tuple(map(_exact, function.args))
+        return without_addresses(f"partial({callable_name(function.func)}, {args}, {sorted(given.items())})")
     name = getattr(function, "__qualname__", None)
     if name is not None:
         return f"{function.__module__}.{name}"
     kind = type(function)
-    constants = tensors_digest(function.state_dict()) if isinstance(function, nn.Module) else ""
+    constants = ""
+    if isinstance(function, nn.Module):
+        constants = f"{tensors_digest(function.state_dict())} {_settings(function)}"
     return without_addresses(f"{kind.__module__}.{kind.__qualname__} {function!r} {constants}")
+
+
+def _exact(value: object) -> object:
+    return tensor_digest(value) if isinstance(value, Tensor) else value
+
+
+def _settings(module: nn.Module) -> list[tuple[str, object]]:
+    """Reduction, ignored class and the like of a loss of torch's, which its text leaves out.
+
+    A module of the user's may count its calls in an attribute, and would not stay the same.
+    """
+    own = vars(module).items() if type(module).__module__.startswith("torch.nn.") else ()
+    return sorted((name, value) for name, value in own if name[0] != "_" and isinstance(value, SETTINGS))
 
 
 def without_addresses(text: str) -> str:

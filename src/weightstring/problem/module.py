@@ -153,6 +153,7 @@ class ModuleProblem:
             checks.check_batches(self._batch_size, chunk, len(self._train))
 
         loss_fn = adopt_loss(loss_fn, self._net)
+        metrics = {name: adopt_loss(metric, self._net) for name, metric in metrics.items()}
         self._criteria: dict[str, Given] = {"loss": loss_fn, **metrics}
         self._computation = assemble(self._net, loss_fn, self._buffers, chunk, training_step)
         self._training_step = training_step
