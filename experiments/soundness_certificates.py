@@ -19,7 +19,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import mpmath
@@ -33,6 +32,8 @@ from weightstring.certification.program import trace
 from weightstring.certification.rules import SMOOTH
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout
+from weightstring.problem.means import Criterion
+from weightstring.problem.module import ModuleProblem
 from weightstring.verification.replay import Replay
 
 Long = np.longdouble
@@ -402,6 +403,18 @@ def drawn(case: Case, size: int, kind: str, generator: np.random.Generator) -> t
 # The comparison -------------------------------------------------------------------------------------------------------
 
 
+class Given(ModuleProblem):
+    """Of a problem, what verification asks of it."""
+
+    def __init__(self, net: nn.Module, criterion: Criterion, examples: Examples) -> None:
+        self._given = net, criterion, examples, EXAMPLES
+        self._layout = Layout.of(net)
+
+    def traceable(self, quantity: str) -> tuple[nn.Module, Criterion, Examples, int]:
+        """What it was given."""
+        return self._given
+
+
 class Traced:
     """A network traced once for both implementations, whose data and models are exchanged."""
 
@@ -415,10 +428,7 @@ class Traced:
         self.examples = Examples((draw.inputs,), draw.targets, None)
         self.program = trace(self.net, self.measured.torch, self.examples, {EXAMPLES})
         self.outputs = trace(self.net, lambda output, _: output, self.examples)
-        problem: Any = SimpleNamespace(
-            traceable=lambda _: (self.net, self.measured.torch, self.examples, EXAMPLES), layout=self.layout
-        )
-        self.replay = Replay(problem, "loss")
+        self.replay = Replay(Given(self.net, self.measured.torch, self.examples), "loss")
         self.degree = 2 if any(step.op in SMOOTH for step in self.program.steps) else 1
 
     def enclosing(self, program: Any, draw: Draw, examples: Examples) -> Enclosing:

@@ -1,0 +1,38 @@
+"""A small part of the search for a contradiction in ``experiments/soundness_certificates.py``."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "soundness_certificates.py"
+
+
+@pytest.fixture(scope="module")
+def search() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("soundness_certificates", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["linear, outputs", "silu"])
+def test_extreme_numbers_contradict_no_bound(search: ModuleType, name: str) -> None:
+    traced = search.Traced(search.CASES[name])
+    met = 0
+    for number in range(3):
+        generator = np.random.default_rng([7, number])
+        draw, _ = search.drawn(traced.case, traced.layout.size, traced.measured.targets, generator)
+        with np.errstate(all="ignore"):
+            found = search.check(traced, draw, generator)
+        assert {key: value for key, value in found.items() if key.startswith("wrong") and value} == {}
+        met += found["outputs"] + found["losses"]
+    assert met > 5_000
