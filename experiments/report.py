@@ -309,8 +309,8 @@ def _soundness() -> str:
     ]
     return (
         "## Certificates beside values in extended precision\n\n"
-        f"`python experiments/soundness_certificates.py`; {found['draws']:,} draws of networks, losses, models and data\n"
-        "of scales from 1e-150 to 1e150 and four dtypes, with subnormal numbers.\n\n" + _table(headings, rows)
+        f"`python experiments/soundness_certificates.py`; {found['draws']:,} draws of networks, losses, models and\n"
+        "data of scales from 1e-150 to 1e150 and four dtypes, with subnormal numbers.\n\n" + _table(headings, rows)
     )
 
 
