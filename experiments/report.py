@@ -64,7 +64,7 @@ def main() -> None:
     parts += [_curve("mnist", "MNIST, convolutional network, test error")]
     parts += [_curve("mnist_0.1", "The same, drawn with first weights of 0.1", "--first-weights 0.1"), FIRST_WEIGHTS]
     parts += [_language(), _appendix(), _motion()]
-    parts += [_alpha(), _loss(), _room(), _soundness()]
+    parts += [_alpha(), _loss(), _room(), _soundness(), _disconnection()]
     OUT.write_text("\n".join(part for part in parts if part))
     print(f"wrote {OUT.name}")
 
@@ -254,6 +254,38 @@ def _loss() -> str:
             "`python experiments/questions.py --parts loss`; thresholds are of the mean absolute error (quadratic) and "
             "of the error rate (digits), whatever the networks are trained by.\n",
             _table(("task", "threshold", "trained by", "pairs", "connected", "beads", "length", "ends replaced"), rows),
+        ]
+    )
+
+
+def _disconnection() -> str:
+    """The campaign against proofs of disconnection, as far as it went."""
+    path = FOLDER / "results" / "soundness_disconnection.jsonl"
+    if not path.exists():
+        return ""
+    blocks = [json.loads(line) for line in path.read_text().splitlines()]
+    named = {name for block in blocks for name in block["counts"]}
+    kinds = sorted(name.removesuffix(": instances") for name in named if name.endswith(": instances"))
+
+    def count(name: str) -> int:
+        return sum(block["counts"].get(name, 0) for block in blocks)
+
+    rows = [
+        (
+            kind,
+            count(f"{kind}: instances"),
+            count(f"{kind}: proved"),
+            f"{min((b['closest'][kind] for b in blocks if kind in b['closest']), default=float('nan')):.9g}",
+        )
+        for kind in kinds
+    ]
+    return "\n".join(
+        [
+            "## Are proofs of disconnection ever contradicted?\n",
+            f"`python experiments/soundness_disconnection.py`; {sum(block['instances'] for block in blocks):,} random "
+            f"instances so far; contradictions: {count('contradictions')}, suspects: {count('suspects')}. The last "
+            "column is the lowest height that any path reached, over the proved bound.\n",
+            _table(("kind", "instances", "proved", "least height / bound"), rows),
         ]
     )
 

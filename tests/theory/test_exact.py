@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from weightstring.errors import InvalidSetting
 from weightstring.theory.collinear_weights import least_with_collinear_weights
+from weightstring.theory.deep_linear_barrier import barrier
 from weightstring.theory.exact import Whole, below, determinant, enclosed
+from weightstring.theory.quartic_surfaces import Quartic
 from weightstring.theory.singular_features import (
     Features,
     clamped,
@@ -82,6 +85,24 @@ squares = st.integers(1, 4).flatmap(
 @given(squares)
 def test_determinants_are_those_of_the_sum_over_permutations(rows: list[list[int]]) -> None:
     assert determinant(rows) == naive(rows)
+
+
+class TestNearlyLowerRank:
+    def test_inputs_that_floats_cannot_tell_from_a_lower_rank_are_refused(self) -> None:
+        one = torch.eye(2, dtype=torch.float64)
+        targets = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, -1.0]], dtype=torch.float64)
+        flat = torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]], dtype=torch.float64)
+        barrier((one, one), (one, one), flat, targets)  # of rank 1, exactly
+        flat[1, 2] += 1e-12
+        with pytest.raises(InvalidSetting, match=r"X has rank 2, but singular values .* nearly make it 1"):
+            barrier((one, one), (one, one), flat, targets)
+
+    @pytest.mark.parametrize("tiny", [1.0, 1e-200])
+    def test_signs_of_weights_do_not_underflow(self, tiny: float) -> None:
+        toy = Quartic(target=(3.0, -1.0), width=1)
+        a, b = toy.ends
+        shrink = torch.tensor([tiny, 1.0, 1.0], dtype=torch.float64)
+        assert toy.pass_height(a * shrink, b * shrink) == 10.0
 
 
 class TestFeatures:

@@ -38,6 +38,10 @@ from weightstring.theory.deep_linear import (
     widths_of,
     with_ends,
 )
+from weightstring.theory.exact import Whole, rank
+
+CLEAR = 1e-8
+"""A singular value of X over this share of its largest counts; smaller ones must be 0 in exact arithmetic."""
 
 DEFICIENT = 1e-12
 """``ridge_path`` takes a product's singular value under this share of its largest for zero."""
@@ -75,7 +79,8 @@ def barrier(A: Sequence[Matrix], B: Sequence[Matrix], X: Matrix, Y: Matrix) -> B
         Y: targets (h_K, N).
 
     Raises:
-        InvalidSetting: a hidden width under m, or shapes that do not fit.
+        InvalidSetting: a hidden width under m, shapes that do not fit, or an X that is nearly, but not exactly, of
+            lower rank.
 
     >>> one = torch.ones(1, 1).double()
     >>> barrier((one, one), (-one, -one), X=one, Y=one)  # (w_2 w_1 − 1)²
@@ -185,7 +190,16 @@ def _nearest_deficient(loss: SquaredLoss) -> tuple[Matrix, float]:
     """P* (h_K, h_0), the best of rank at most m − 1, and λ*."""
     X, Y = loss.X, loss.Y
     m = min(len(X), len(Y))
-    inverse = torch.linalg.pinv(X)
+    sizes = torch.linalg.svdvals(X)
+    clear = int((sizes > CLEAR * sizes[0]).sum())
+    # λ* jumps where the rank of X does: what floats cannot tell apart from a lower rank is no ground for a claim.
+    if clear < len(sizes) and clear != rank(Whole.of(X).rows):
+        raise InvalidSetting(
+            f"X has rank {rank(Whole.of(X).rows)}, but singular values from {sizes[0]:.3g} down to {sizes[-1]:.3g}, "
+            f"which nearly make it {clear}: Γ cannot be computed reliably; leave out inputs that are nearly "
+            "combinations of others"
+        )
+    inverse = torch.linalg.pinv(X, rtol=CLEAR)
     Z = Y @ inverse @ X
     U, sigma, V = torch.linalg.svd(Z, full_matrices=False)
     P = (U[:, : m - 1] * sigma[: m - 1]) @ V[: m - 1] @ inverse

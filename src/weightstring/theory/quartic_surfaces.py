@@ -95,7 +95,7 @@ class Quartic(Surface):
 
     def pass_height(self, a: Theta, b: Theta) -> float:
         """‖a*‖² (y²), the loss at w₁ = 0, if d₂ = 1 and w₁ has opposite signs."""
-        return sum(t * t for t in self.target) if self.width == 1 and a[0] * b[0] < 0 else NO_PASS
+        return sum(t * t for t in self.target) if self.width == 1 and a[0].sign() * b[0].sign() < 0 else NO_PASS
 
     def over_boxes(self, theta: list[Interval]) -> Interval:
         """The loss in interval arithmetic, of P coordinates: for :func:`weightstring.theory.minimax.decide`.
@@ -187,18 +187,18 @@ class ReluQuartic(Surface):
     def _enclosed(self, a: Theta, b: Theta, low: Tensor, high: Tensor) -> Tensor:
         """Of degree 4 where no w₂ᵢ changes its sign; where one does, the bound of the box about the piece."""
         first, last = (a * (1 - t[:, None]) + b * t[:, None] for t in (low, high))
-        kinked = (first[:, self.width :] * last[:, self.width :] < 0).any(1)
+        kinked = (first[:, self.width :].sign() * last[:, self.width :].sign() < 0).any(1)
         box = coordinates(torch.minimum(first, last).cpu().numpy(), torch.maximum(first, last).cpu().numpy())
         upper = torch.from_numpy(self.over_boxes(box).high).to(a.device)
         return torch.where(kinked, upper, super()._enclosed(a, b, low, high))
 
     def pass_height(self, a: Theta, b: Theta) -> float:
         """Between opposite w₂ (d₂ = 1) L(0); between (+, −) and (−, +) (d₂ = 2) the lowest loss with c₊ or c₋ = 0."""
-        opposite = bool((a[self.width :] * b[self.width :] < 0).all())
+        opposite = bool((a[self.width :].sign() * b[self.width :].sign() < 0).all())
         plus, minus = self.slopes
         if opposite and self.width == 1:
             return self._lowest(0.0, 0.0)
-        if opposite and self.width == 2 and a[2] * a[3] < 0:
+        if opposite and self.width == 2 and a[2].sign() * a[3].sign() < 0:
             return min(self._lowest(plus, 0.0), self._lowest(0.0, minus))
         return NO_PASS
 
