@@ -102,7 +102,7 @@ class Result:
 
     @property
     def steps(self) -> int:
-        """Gradient steps of the finished rounds, summed over all beads."""
+        """Gradient steps, summed over all beads, those of a round that a limit on them ended included."""
         return sum(r.steps for r in self.history)
 
     @property

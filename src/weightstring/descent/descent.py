@@ -8,8 +8,8 @@ where a descent stops at once, ``limit`` what it must get under to count: a bead
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from weightstring.arrays import Theta, Thetas, room
+from weightstring.descent.allowance import Allowances
 from weightstring.descent.constraint import Constraint
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.optimizers import Optimizers
@@ -155,6 +156,7 @@ class Descents:
         width: descents side by side.
         screening: a cheap estimate of the height.
         on_check: told after each measurement how far the descents are; it may raise.
+        allowed: steps that may be taken.
 
     Raises:
         InvalidSetting: the recipe's optimizer or options are unknown.
@@ -170,6 +172,7 @@ class Descents:
         width: int,
         screening: Height | None = None,
         on_check: Callable[[Check], None] = lambda check: None,
+        allowed: Allowances | None = None,
     ) -> None:
         self._problem = problem
         self._height = height
@@ -184,9 +187,17 @@ class Descents:
         self._whole: Thetas | None = None
         self._added = 0
         self._finished = 0
+        self._allowed = allowed or Allowances()
+        self._owners: dict[int, Hashable] = {}
 
-    def add(self, start: Start) -> int:
-        """Put a descent in the queue; the number by which its result is known."""
+    def add(self, start: Start, owner: Hashable = None) -> int:
+        """Put a descent in the queue; the number by which its result is known.
+
+        Args:
+            start: where from and how far.
+            owner: whose allowance it takes its steps from.
+        """
+        self._owners[self._added] = owner
         self._queue.append((self._added, start))
         self._added += 1
         return self._added - 1
@@ -209,11 +220,20 @@ class Descents:
         return sum(len(cohort.watches) for cohort in self._cohorts)
 
     def advance(self) -> dict[int, Descended]:
-        """Go on until the next measurement; what the descents that are over then reached, by number."""
+        """Go on until the next measurement; what the descents that are over then reached, by number.
+
+        Where somebody's allowance is spent, nothing is done until his descents are cancelled.
+        """
         finished = self._refill()
         if self._cohorts and not finished:
-            for _ in range(min(cohort.steps_to_check(self._recipe) for cohort in self._cohorts)):
+            each = Counter(self._owners[watch.number] for cohort in self._cohorts for watch in cohort.watches)
+            until = min(cohort.steps_to_check(self._recipe) for cohort in self._cohorts)
+            steps = self._allowed.steps(each, until)
+            for _ in range(steps):
                 self._step()
+            self._allowed.take(each, steps)
+            if steps < until:
+                return finished
             # Each at its own steps, or what a descent finds would depend on who is beside it.
             finished = self._check([cohort for cohort in self._cohorts if cohort.is_due(self._recipe)])
         return finished

@@ -7,7 +7,8 @@ Several evolutions share every batch of gradients.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from weightstring.arrays import Thetas
+from weightstring.descent.allowance import Allowances
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.motion import Look, Motion
 from weightstring.descent.optimizers import Optimizers
@@ -79,6 +81,7 @@ class Evolutions:
         recipe: optimizer and limits.
         screening: a cheap estimate of the height.
         on_step: called after every step; it may raise.
+        allowed: steps that may be taken.
 
     Raises:
         InvalidSetting: the recipe's optimizer or options are unknown.
@@ -93,6 +96,7 @@ class Evolutions:
         recipe: Recipe,
         screening: Height | None = None,
         on_step: Callable[[], None] = lambda: None,
+        allowed: Allowances | None = None,
     ) -> None:
         self._problem = problem
         self._height = height
@@ -102,9 +106,17 @@ class Evolutions:
         self._on_step = on_step
         self._running: dict[int, _Run] = {}
         self._added = 0
+        self._allowed = allowed or Allowances()
+        self._owners: dict[int, Hashable] = {}
 
-    def add(self, evolution: Evolution) -> int:
-        """Begin one; the number by which its result is known."""
+    def add(self, evolution: Evolution, owner: Hashable = None) -> int:
+        """Begin one; the number by which its result is known.
+
+        Args:
+            evolution: what is to move.
+            owner: whose allowance it takes its steps from.
+        """
+        self._owners[self._added] = owner
         self._running[self._added] = _Run(self._problem, self._seed, self._recipe, evolution)
         self._added += 1
         return self._added - 1
@@ -124,10 +136,19 @@ class Evolutions:
         return sum(len(run.moving) for run in self._running.values())
 
     def advance(self) -> dict[int, Evolved]:
-        """Go on until the next measurement; the evolutions that are over then, by number."""
+        """Go on until the next measurement; the evolutions that are over then, by number.
+
+        Where somebody's allowance is spent, nothing is done until his evolutions are cancelled.
+        """
         self._check([run for run in self._running.values() if run.steps == 0])
         for _ in range(min((run.steps_to_check for run in self._running.values() if run.moving), default=0)):
+            each: Counter[Hashable] = Counter()
+            for number, run in self._running.items():
+                each[self._owners[number]] += run.evolution.motion.cost(run.moving) if run.moving else 0
+            if self._allowed.steps(each, 1) == 0:
+                return {}
             self._step()
+            self._allowed.take(each)
             self._on_step()
         self._check([run for run in self._running.values() if run.steps and run.is_due])
         over = {number: run for number, run in self._running.items() if run.is_over}

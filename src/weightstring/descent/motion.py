@@ -41,6 +41,12 @@ class Motion(Protocol):
     def phases(self) -> int:
         """Into how many parts a step is cut; in each, only some of the rows move."""
 
+    def beads(self, models: int) -> int:
+        """Beads of the string that comes of so many models, those that stay included."""
+
+    def cost(self, moving: Sequence[int]) -> int:
+        """Gradients that a step takes, all its phases together, where the rows ``moving`` move."""
+
     def look(self, thetas: Thetas, moving: Sequence[int], random: torch.Generator) -> Look:
         """Where gradients are wanted so that the rows ``moving`` can move."""
 
@@ -78,6 +84,14 @@ class Tied:
     def phases(self) -> int:
         """Two where odd and even rows take turns."""
         return 2 if self.updates == "red-black" else 1
+
+    def beads(self, models: int) -> int:
+        """The models themselves."""
+        return models
+
+    def cost(self, moving: Sequence[int]) -> int:
+        """One each."""
+        return len(moving)
 
     def look(self, thetas: Thetas, moving: Sequence[int], random: torch.Generator) -> Look:
         """At the beads themselves."""

@@ -40,6 +40,14 @@ class Band:
         """All pivots move at once."""
         return 1
 
+    def beads(self, models: int) -> int:
+        """The pivots and the ends."""
+        return models
+
+    def cost(self, moving: Sequence[int]) -> int:
+        """One each."""
+        return len(moving)
+
     def look(self, thetas: Thetas, moving: Sequence[int], random: torch.Generator) -> Look:
         """At the pivots."""
         return Look(thetas[list(moving)])

@@ -51,6 +51,14 @@ class Fitted:
         """All control points move at once."""
         return 1
 
+    def beads(self, models: int) -> int:
+        """The curve's points and the ends, or the control points."""
+        return self.points + 2 if self.points else models
+
+    def cost(self, moving: Sequence[int]) -> int:
+        """One for each point at which they are taken."""
+        return self.samples
+
     def look(self, thetas: Thetas, moving: Sequence[int], random: torch.Generator) -> Look:
         """At random points of the curve."""
         weights = self.weights(len(thetas), torch.rand(self.samples, generator=random, dtype=torch.float64))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import torch
 
 from weightstring.descent import Check
@@ -15,10 +16,11 @@ from weightstring.errors import UserCodeFailed, WeightstringError
 from weightstring.failures import raised_by_user, told
 from weightstring.path import Connected, Outcome, Reason, Unresolved, no_worse
 from weightstring.search.chain import Chain, is_string
-from weightstring.search.executor import Executor
+from weightstring.search.executor import Executor, Limited
 from weightstring.search.history import replayed, summary
 from weightstring.search.jobs import (
     Descend,
+    Evolve,
     Job,
     Measure,
     Result,
@@ -127,6 +129,8 @@ def run_all(
         """Submit a search's next round, or end it."""
         verdict = under_way[i].propose()
         if verdict is None:
+            if isinstance(executor, Limited):
+                executor.allow(i, under_way[i].steps_left, under_way[i].descending)
             for job in under_way[i].jobs:
                 executor.submit((i, job.name), job)
         else:
@@ -139,9 +143,9 @@ def run_all(
         if timed and any(search.out_of_time for search in under_way.values()):
             raise _OutOfTime
 
-    def give_up(i: int, reason: Reason) -> None:
+    def give_up(i: int, reason: Reason, steps: int = 0) -> None:
         executor.cancel([(i, job.name) for job in under_way[i].jobs])
-        over[i] = under_way.pop(i).give_up(reason)
+        over[i] = under_way.pop(i).give_up(reason, steps)
 
     try:
         for i in range(len(asked)):
@@ -159,6 +163,9 @@ def run_all(
             for i in dict.fromkeys(i for (i, _), _ in collected):
                 if under_way[i].absorb():
                     propose(i)
+            for i, steps in executor.spent().items() if isinstance(executor, Limited) else ():
+                if i in under_way:
+                    give_up(i, "steps", steps)
     except KeyboardInterrupt:
         for i in list(under_way):
             give_up(i, "interrupted")
@@ -235,12 +242,22 @@ class _UnderWay(Generic[State]):
         self._rounds.append(summary(self._asked.strategy, self._state, results, seconds))
         return True
 
-    def give_up(self, reason: Reason) -> Search[State]:
-        """End the search amid a round, which is lost; its time was spent, and a budget covers all sessions of a run."""
+    def give_up(self, reason: Reason, steps: int = 0) -> Search[State]:
+        """End the search amid a round, which is lost; its time and steps were spent, and limits cover all sessions."""
         lost = self._seconds if self.jobs else 0.0
-        self._asked.journal.append(Round((), (), None, lost))
-        self._rounds.append(summary(self._asked.strategy, self._state, [], lost))
+        self._asked.journal.append(Round((), (), None, lost, steps))
+        self._rounds.append(msgspec.structs.replace(summary(self._asked.strategy, self._state, [], lost), steps=steps))
         return _stopped(self._asked, self._state, reason, self._rounds)
+
+    @property
+    def steps_left(self) -> int | None:
+        """Gradient steps that the round under way may take."""
+        return self._asked.stop.steps_left(self._progress)
+
+    @property
+    def descending(self) -> int:
+        """Jobs of the round under way that take steps."""
+        return self._progress.pending
 
     @property
     def _seconds(self) -> float:
@@ -300,10 +317,12 @@ def _pack(jobs: Sequence[Job], results: Sequence[Result], seconds: float) -> Rou
 
 
 def _progress(chain: Chain, jobs: Sequence[Job], rounds: Sequence[RoundRecord]) -> Progress:
+    beads, evolving = len(chain) + 1, [job.evolution for job in jobs if isinstance(job, Evolve)]
+    grown = max((each.motion.beads(len(each.thetas)) for each in evolving), default=0)
     return Progress(
-        beads=len(chain) + 1,
+        beads=beads,
         pending=sum(not isinstance(job, Measure) for job in jobs),
-        adding=sum(isinstance(job, Descend) for job in jobs),
+        adding=sum(isinstance(job, Descend) for job in jobs) + max(0, grown - beads),
         steps=sum(r.steps for r in rounds),
         seconds=sum(r.seconds for r in rounds),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from weightstring.descent import Check, Descents, Evolutions
+from weightstring.descent.allowance import Allowances
 from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate, reject
 from weightstring.path.maximum import WHOLE
 from weightstring.path.screening import SCREENED
@@ -33,6 +34,17 @@ class Executor(Protocol):
         """Give jobs up: nothing will be collected for them."""
 
 
+@runtime_checkable
+class Limited(Protocol):
+    """An executor that can hold a search to a number of gradient steps; any other finishes what it has begun."""
+
+    def allow(self, search: int, steps: int | None, jobs: int) -> None:
+        """Steps that a search's next jobs, so many of which descend, may take in all; None: any number."""
+
+    def spent(self) -> Mapping[int, int]:
+        """Searches whose steps are spent before their jobs are done, and how many were taken; each told once."""
+
+
 MEASURE_AT = 8
 """Segments are measured when there is one to so many descents under way."""
 
@@ -52,6 +64,7 @@ class Batched:
         self.at_work = "no job"
         """What is being computed, in words."""
         self._check: Check | None = None
+        self._allowed = Allowances()
         self._descents = Descents(
             bound.problem,
             bound,
@@ -60,8 +73,11 @@ class Batched:
             width=width,
             screening=bound.screening,
             on_check=self._note,
+            allowed=self._allowed,
         )
-        self._evolutions = Evolutions(bound.problem, bound, seed=seed, recipe=recipe, screening=bound.screening)
+        self._evolutions = Evolutions(
+            bound.problem, bound, seed=seed, recipe=recipe, screening=bound.screening, allowed=self._allowed
+        )
         self._descending: dict[int, Key] = {}
         self._evolving: dict[int, Key] = {}
         self._measuring: dict[Key, Measure] = {}
@@ -70,9 +86,9 @@ class Batched:
     def submit(self, key: Key, job: Job) -> None:
         """Take in a job."""
         if isinstance(job, Descend):
-            self._descending[self._descents.add(job.start)] = key
+            self._descending[self._descents.add(job.start, key[0])] = key
         elif isinstance(job, Evolve):
-            self._evolving[self._evolutions.add(job.evolution)] = key
+            self._evolving[self._evolutions.add(job.evolution, key[0])] = key
         else:
             self._measuring[key] = job
 
@@ -98,6 +114,15 @@ class Batched:
             tick(self._check)
         ready, self._ready = self._ready, []
         return ready
+
+    def allow(self, search: int, steps: int | None, jobs: int) -> None:
+        """Hold the next jobs of a search to so many steps, counted over all of them."""
+        self._allowed.grant(search, steps)
+
+    def spent(self) -> Mapping[int, int]:
+        """Searches whose steps are spent."""
+        spent, self._allowed.spent = self._allowed.spent, {}
+        return {search: steps for search, steps in spent.items() if isinstance(search, int)}
 
     def cancel(self, keys: Collection[Key]) -> None:
         """Give jobs up."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from weightstring.arrays import finite_or_none
 from weightstring.errors import InvalidRun
 from weightstring.search.chain import Chain, beads_of
@@ -54,7 +56,7 @@ def replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[R
         InvalidRun: the round is not one of this search.
     """
     if not old.jobs:  # a round that was given up
-        rounds.append(summary(strategy, state, [], old.seconds))
+        rounds.append(msgspec.structs.replace(summary(strategy, state, [], old.seconds), steps=old.steps))
         return state
     jobs = strategy.propose(state)
     if tuple(job.name for job in jobs) != old.jobs or len(old.results) != len(jobs):

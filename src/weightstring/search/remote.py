@@ -10,23 +10,24 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import cloudpickle
 
-from weightstring.descent import Evolutions, Evolved, descend
+from weightstring.descent import Descents, Evolutions
+from weightstring.descent.allowance import Allowances
 from weightstring.errors import InvalidSetting, WorkerFailed
 from weightstring.path import Bound
 from weightstring.problem import on_threads
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.search.executor import Key, Tick, measure
-from weightstring.search.jobs import Descend, Evolve, Job, Measure, Result
+from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
 from weightstring.store import digest
 
 PATIENCE = 0.2
@@ -65,32 +66,45 @@ class Work:
     recipe: Recipe
     threads: int | None = None
 
-    def run(self, job: Job) -> Result:
-        """Run one job by itself."""
+    def run(self, job: Job, most: int | None = None) -> Result | Spent:
+        """Run one job by itself, within so many gradient steps; None: any number."""
         with on_threads(self.threads):
-            return self._run(job)
+            return self._run(job, most)
 
-    def _run(self, job: Job) -> Result:
-        bound = Bound(self.problem, self.bind)
+    def _run(self, job: Job, most: int | None) -> Result | Spent:
+        bound, allowed = Bound(self.problem, self.bind), Allowances()
         if isinstance(job, Measure):
             return measure(bound, [job], lambda: None)[0]
-        settings = {"seed": self.seed, "recipe": self.recipe, "screening": bound.screening}
+        allowed.grant(None, most)
+        settings = {"seed": self.seed, "recipe": self.recipe, "screening": bound.screening, "allowed": allowed}
+        running: Descents | Evolutions
         if isinstance(job, Descend):
-            return descend(self.problem, bound, [job.start], width=1, **settings)[0]  # type: ignore[arg-type]
-        evolutions = Evolutions(self.problem, bound, **settings)  # type: ignore[arg-type]
-        evolutions.add(job.evolution)
-        finished: dict[int, Evolved] = {}
+            running = Descents(self.problem, bound, width=1, **settings)  # type: ignore[arg-type]
+            running.add(job.start)
+        else:
+            running = Evolutions(self.problem, bound, **settings)  # type: ignore[arg-type]
+            running.add(job.evolution)
+        finished: Mapping[int, Result] = {}
         while not finished:
-            finished = evolutions.advance()
+            finished = running.advance()
+            if allowed.spent:
+                return Spent(allowed.spent[None])
         return finished[0]
 
 
-def content_name(work_name: str, job: Job) -> str:
+class Spent(NamedTuple):
+    """What comes of a job whose gradient steps were spent before it was done."""
+
+    steps: int
+
+
+def content_name(work_name: str, job: Job, most: int | None = None) -> str:
     """A job named by its content: two jobs of one name have the same result.
 
     Args:
         work_name: digest of the :class:`Work`.
         job: the job.
+        most: gradient steps that it may take.
     """
     if isinstance(job, Descend):
         start = job.start
@@ -113,6 +127,7 @@ def content_name(work_name: str, job: Job) -> str:
         parts += [asked.steps, asked.values, asked.rate]
     else:
         parts = ["measure", digest(job.segment.a), digest(job.segment.b), job.ends, job.threshold]
+    parts.append(most)
     return sha256("\x1f".join([work_name, *map(repr, parts)]).encode()).hexdigest()
 
 
@@ -146,13 +161,19 @@ class Remote:
         self._path.write_bytes(content)
         self._jobs: dict[str, Job] = {}
         self._wanted: dict[str, list[Key]] = {}
-        self._futures: dict[Future[Result], tuple[str, Pool]] = {}
+        self._futures: dict[Future[Result | Spent], tuple[str, Pool]] = {}
+        self._most: dict[str, int | None] = {}
+        self._shares: dict[int, int | None] = {}
+        self._taken: dict[int, int] = {}
+        self._spent: dict[int, int] = {}
         self._deaths: dict[str, int] = {}
         self._ready: list[tuple[Key, Result]] = []
 
     def submit(self, key: Key, job: Job) -> None:
         """Take in a job; two of the same content, as of two searches with an end in common, run once."""
-        name = content_name(self._name, job)
+        most = None if isinstance(job, Measure) else self._shares.get(key[0])
+        name = content_name(self._name, job, most)
+        self._most[name] = most
         self._wanted.setdefault(name, []).append(key)
         if name not in self._jobs:
             self._jobs[name] = job
@@ -174,13 +195,30 @@ class Remote:
             except (BrokenExecutor, CancelledError):
                 dead.append((name, pool))
                 continue
-            del self._jobs[name]
-            self._ready += [(key, result) for key in self._wanted.pop(name)]
+            del self._jobs[name], self._most[name]
+            wanted = self._wanted.pop(name)
+            for search in {search for search, _ in wanted}:
+                steps = 0 if isinstance(result, Measured) else result.steps
+                self._taken[search] = self._taken.get(search, 0) + steps
+                if isinstance(result, Spent):
+                    self._spent[search] = self._taken[search]
+            if not isinstance(result, Spent):
+                self._ready += [(key, result) for key in wanted]
         if dead:
             self._repeat(dead)
         tick(None)
         ready, self._ready = self._ready, []
         return ready
+
+    def allow(self, search: int, steps: int | None, jobs: int) -> None:
+        """Hold each of the next jobs of a search to its share of so many steps: none knows of the others."""
+        self._shares[search] = None if steps is None else steps // max(1, jobs)
+        self._taken[search] = 0
+
+    def spent(self) -> Mapping[int, int]:
+        """Searches whose steps are spent."""
+        spent, self._spent = self._spent, {}
+        return spent
 
     def cancel(self, keys: Collection[Key]) -> None:
         """Give jobs up; one that runs already runs to its end unheard."""
@@ -189,7 +227,7 @@ class Remote:
             self._wanted[name] = [key for key in self._wanted[name] if key not in keys]
             if not self._wanted[name]:
                 future.cancel()
-                del self._futures[future], self._jobs[name], self._wanted[name]
+                del self._futures[future], self._jobs[name], self._wanted[name], self._most[name]
 
     def _repeat(self, dead: list[tuple[str, Pool]]) -> None:
         """Run jobs again whose worker died; which of them killed it is not known."""
@@ -210,7 +248,7 @@ class Remote:
     def _send(self, name: str) -> None:
         pool = self._pool.pool if isinstance(self._pool, Rebuilding) else self._pool
         try:
-            future = pool.submit(run_job, str(self._path), self._jobs[name])
+            future = pool.submit(run_job, str(self._path), self._jobs[name], self._most[name])
         except BrokenExecutor:
             if not isinstance(self._pool, Rebuilding):
                 raise WorkerFailed(
@@ -226,10 +264,10 @@ class Remote:
 _known = threading.local()
 
 
-def run_job(path: str, job: Job) -> Result:
+def run_job(path: str, job: Job, most: int | None = None) -> Result | Spent:
     """Run one job in a worker; the problem is read once by each thread, since none may share a module."""
     if getattr(_known, "path", None) != path:
         _known.work = cloudpickle.loads(Path(path).read_bytes())
         _known.path = path
-    result: Result = _known.work.run(job)
+    result: Result | Spent = _known.work.run(job, most)
     return result

@@ -181,7 +181,7 @@ class RunDirectory:
                 models = sum(map(models_in, line.results))
                 if len(thetas) != models:
                     raise InvalidRun(f"{path}: {len(thetas)} beads where the journal has {models}")
-            rounds.append(Round(line.jobs, line.results, thetas, line.seconds))
+            rounds.append(Round(line.jobs, line.results, thetas, line.seconds, line.steps))
         return rounds
 
     def append(self, finished: Round) -> Thetas | None:
@@ -203,7 +203,14 @@ class RunDirectory:
         name = _round_name(number)
         beads = None if finished.thetas is None else self._write_beads(name, finished.thetas)
         seconds = max(0.0, finished.seconds)  # A clock may be put back.
-        line = Line(round=number, jobs=finished.jobs, results=finished.results, beads=beads, seconds=seconds)
+        line = Line(
+            round=number,
+            jobs=finished.jobs,
+            results=finished.results,
+            beads=beads,
+            seconds=seconds,
+            steps=finished.steps,
+        )
         with self._writing("journal.jsonl"):
             with (self.path / "journal.jsonl").open("ab") as file:
                 file.write(msgspec.json.encode(line) + b"\n")

@@ -12,13 +12,15 @@ class Round(NamedTuple):
     """One finished round of a search.
 
     ``jobs`` are the jobs' names and ``results`` their results, in the same order;
-    ``thetas`` (k, P) holds the models that came of the k descents among them.
+    ``thetas`` (k, P) holds the models that came of the k descents among them. A round that was given up has no jobs;
+    ``steps`` are the gradient steps that were lost with it.
     """
 
     jobs: tuple[str, ...]
     results: tuple[JobResult, ...]
     thetas: Thetas | None
     seconds: float
+    steps: int = 0
 
 
 @runtime_checkable

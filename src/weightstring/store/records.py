@@ -350,6 +350,8 @@ class Line(Record, frozen=True, kw_only=True):
     beads: str | None
     """SHA-256 of the round's bead file; null in a round without descents."""
     seconds: Seconds
+    steps: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    """Gradient steps that were lost with a round that was given up."""
 
 
 def flaw(result: ResultRecord) -> str | None:
