@@ -221,3 +221,31 @@ def test_bounding_a_string_that_holds_leaves_the_verdict():
     assert found.certificate.upper_bound >= max(
         Bound(ring)(torch.stack([found.string.at(s / 50) for s in range(51)])).tolist()
     )
+
+
+class TestBind:
+    """``bind`` is understood in one place, and what cannot be certified is refused before any search."""
+
+    @pytest.mark.parametrize("bind", ["evaluate", "train", "both", "loss"])
+    def test_all_words_certify_a_surface_whose_loss_is_one(self, bind):
+        spike = Spike()
+        result = ws.connect(spike, *spike.ends, THRESHOLD, bind=bind, certify=True)
+        assert result.connected
+        assert result.certificate.holds
+        assert result.names == ("loss",)
+        assert result.bound == "evaluation loss"
+
+    def test_a_loss_without_an_enclosure_is_refused_before_any_search(self, refused, cloud, plateau, monkeypatch):
+        monkeypatch.setattr("weightstring.connection.connect_all", None)
+        ends = torch.zeros(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
+        with refused(ws.Unsupported, "Cloud: only a ModuleProblem or an analytic surface"):
+            ws.connect(cloud(), *ends, 99.0, certify=True)
+        with refused(ws.Unsupported, "gives no enclosure of its own"):
+            ws.connect(plateau, *plateau.ends, 99.0, certify=True)
+
+    def test_two_quantities_are_refused_before_any_search(self, refused, cloud, monkeypatch):
+        monkeypatch.setattr("weightstring.connection.connect_all", None)
+        ends = torch.zeros(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
+        for call in (ws.connect, ws.minimax):
+            with refused(ws.InvalidSetting, "a certificate bounds one quantity, not loss and train_loss"):
+                call(cloud(), *ends, bind="both", certify=True)

@@ -16,10 +16,10 @@ from weightstring.arrays import Theta
 from weightstring.certification import Certificate
 from weightstring.connection import DEFAULT_STOP, searched
 from weightstring.pairs import Settings
-from weightstring.path import Unresolved
+from weightstring.path import Unresolved, only_quantity
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.refining import CERTIFY_TOL, bounded, kept, only_quantity, require_certifiable
+from weightstring.refining import CERTIFY_TOL, bounded, kept, require_certifiable
 from weightstring.result import Result
 from weightstring.search import BreadthFirst, StopRule, Strategy
 from weightstring.store import RunDirectory

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -24,9 +23,10 @@ from weightstring.certification.proving import (
     partition_of,
     pieces_of,
 )
-from weightstring.errors import InvalidSetting
+from weightstring.errors import Unsupported
 from weightstring.pairs import Settings
-from weightstring.path import Bound
+from weightstring.path import Bound, only_quantity
+from weightstring.problem.analytic import Surface
 from weightstring.problem.module import ModuleProblem
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem
@@ -185,12 +185,17 @@ def require_certifiable(problem: LossProblem, bind: str, tol: float = CERTIFY_TO
     """Refuse before a search what could not be certified after it.
 
     Raises:
-        Unsupported: an operation has no rule.
+        Unsupported: an operation has no rule, or the problem is of a kind without any.
         InvalidSetting: the threshold binds several quantities, or a number is out of range.
     """
     quantity = only_quantity(Bound(problem, bind).names)
     check_asked(problem, None, tol, quantity, seconds, math.inf, MAX_BYTES)
-    if isinstance(problem, ModuleProblem):
+    if isinstance(problem, Surface):
+        whole = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        problem.upper_bounds(*problem.ends, whole[:1], whole[1:])
+    elif not isinstance(problem, ModuleProblem):
+        raise Unsupported(f"{type(problem).__name__}: only a ModuleProblem or an analytic surface can be certified")
+    else:
         ends = torch.zeros(2, problem.size, dtype=torch.float64, device=problem.device)
         enclosing(problem, ends, quantity, MAX_BYTES).rehearse()
 
@@ -209,14 +214,3 @@ def kept(directory: RunDirectory, result: Result) -> Result:
         result = judged(result)
         directory.finish(to_record(result), list(result.string.beads))
     return from_run(directory, result.string.problem)
-
-
-def only_quantity(names: Sequence[str]) -> str:
-    """The one quantity that a threshold binds.
-
-    Raises:
-        InvalidSetting: it binds several.
-    """
-    if len(names) > 1:
-        raise InvalidSetting(f"a certificate bounds one quantity, not {' and '.join(names)}: certify each by itself")
-    return names[0]

@@ -91,9 +91,8 @@ class Result:
         """What the threshold binds, in words."""
         train = "train loss"
         loss = f"{train} (no evaluation set was given)" if self.evaluation == "train" else "evaluation loss"
-        both = f"larger of {loss} and {train}" if len(self.names) > 1 else loss
-        words = {"evaluate": loss, "train": loss if self.evaluation == "train" else train, "both": both}
-        return words.get(self.bind, self.bind)
+        words = [{"loss": loss, "train_loss": train}.get(name, name) for name in self.names]
+        return words[0] if len(words) == 1 else f"larger of {' and '.join(words)}"
 
     @property
     def largest(self) -> float:

@@ -31,7 +31,10 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
         help="values of an option of the task to sweep too, such as width=4,8,16; may be repeated",
     )
     parser.add_argument(
-        "--bind", default="loss", metavar="WHAT", help="loss, train_loss, or a metric such as error (default: loss)"
+        "--bind",
+        default="evaluate",
+        metavar="WHAT",
+        help="what thresholds bind: evaluate, train, or a metric such as error (default: %(default)s)",
     )
     parser.add_argument(
         "--train-ends",

@@ -18,8 +18,8 @@ from weightstring.certification import Certificate
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.opening import learn, opened
 from weightstring.errors import InvalidRun
-from weightstring.path import Bound
-from weightstring.refining import bounded, only_quantity
+from weightstring.path import Bound, only_quantity
+from weightstring.refining import bounded
 from weightstring.result import answers
 from weightstring.store import RunDirectory
 from weightstring.verification import verify as check

@@ -1,6 +1,6 @@
 """The paper's objects: segments and their loss curves, maxima, strings, outcomes."""
 
-from weightstring.path.height import Bound, check_theta
+from weightstring.path.height import Bound, bound_names, check_theta, only_quantity
 from weightstring.path.maximum import MAX_PEAKS, Maximum, Samples, accept, locate
 from weightstring.path.outcome import Connected, Disconnected, Evidence, Outcome, Proof, Reason, Unresolved
 from weightstring.path.screening import reject
@@ -25,11 +25,13 @@ __all__ = [
     "Unresolved",
     "WeightString",
     "accept",
+    "bound_names",
     "check_theta",
     "clearly_over",
     "locate",
     "measure_models",
     "measure_points",
     "no_worse",
+    "only_quantity",
     "reject",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,44 @@ from weightstring.arrays import Positions, Theta, Thetas, Values
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.segment import Segment
 from weightstring.protocol import Along, LossProblem, Screened
+
+
+def bound_names(bind: str, quantities: Sequence[str]) -> tuple[str, ...]:
+    """The measured quantities whose largest a threshold binds: the one place where ``bind`` is understood.
+
+    Args:
+        bind: ``"evaluate"`` (the evaluation loss), ``"train"`` (the train loss), ``"both"`` (the larger of the two), or
+            the name of a quantity.
+        quantities: what is measured; without a train loss the evaluation set is the training set.
+
+    Raises:
+        InvalidSetting: ``bind`` is none of these.
+
+    >>> bound_names("train", ("loss", "error")), bound_names("both", ("loss", "train_loss"))
+    (('loss',), ('loss', 'train_loss'))
+    """
+    train = "train_loss" if "train_loss" in quantities else "loss"
+    words = {"evaluate": ("loss",), "train": (train,), "both": tuple(dict.fromkeys(["loss", train]))}
+    names = words.get(bind, (bind,)) if isinstance(bind, str) else ()
+    if not names or not set(names) <= set(quantities):
+        choices = ", ".join([*words, *quantities])
+        raise InvalidSetting(f"bind={bind!r:.80}: this problem does not measure it; choose one of {choices}")
+    return names
+
+
+def only_quantity(names: Sequence[str], what: str = "a certificate bounds") -> str:
+    """The one quantity that a threshold binds.
+
+    Args:
+        names: those that it binds.
+        what: needs that it is one, in words.
+
+    Raises:
+        InvalidSetting: it binds several.
+    """
+    if len(names) > 1:
+        raise InvalidSetting(f"{what} one quantity, not {' and '.join(names)}: bind each by itself")
+    return names[0]
 
 
 @dataclass(frozen=True)
@@ -31,18 +69,12 @@ class Bound:
     bind: str = "evaluate"
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.names if name not in self.problem.quantities]
-        if unknown:
-            choices = ", ".join(["evaluate", "train", "both", *self.problem.quantities])
-            raise InvalidSetting(f"bind={self.bind!r}: this problem does not measure it; choose one of {choices}")
+        bound_names(self.bind, self.problem.quantities)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The quantities whose largest is the height."""
-        # Without a train_loss the evaluation set is the training set.
-        train = "train_loss" if "train_loss" in self.problem.quantities else "loss"
-        both = ("loss", train) if train != "loss" else ("loss",)
-        return {"evaluate": ("loss",), "train": (train,), "both": both}.get(self.bind, (self.bind,))
+        return bound_names(self.bind, self.problem.quantities)
 
     @property
     def screening(self) -> Bound | None:

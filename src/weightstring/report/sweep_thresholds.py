@@ -137,7 +137,7 @@ def outcome_words(swept: Swept) -> str:
 
 def threshold_title(swept: Swept) -> str:
     """The axis of thresholds, by what they bind."""
-    bound = {"loss": "evaluation loss", "evaluate": "evaluation loss", "train_loss": "training loss"}
+    bound = {"loss": "evaluation loss", "train_loss": "training loss"}
     return f"threshold L₀ of the {bound.get(swept.record.bind, swept.record.bind)}"
 
 

@@ -92,6 +92,13 @@ class SweepDirectory:
                         f"{self.path}: holds another sweep: {name} is {getattr(found, name)!r} there, "
                         f"{getattr(asked, name)!r} here; choose another directory"
                     )
+            tasks = [{_task(own) for own in record.variants} for record in (found, asked)]
+            if tasks[0] != tasks[1]:
+                there, here = (", ".join(sorted(each)) for each in tasks)
+                raise InvalidRun(
+                    f"{self.path}: holds a sweep of another task: {there:.200} there, {here:.200} here; choose another "
+                    "directory"
+                )
             known = {own.name: own for own in found.variants}
             for own in asked.variants:
                 if own.name in known and known[own.name].problem != own.problem:
@@ -257,3 +264,11 @@ def _variant_record(variant: Variant, problem: ModuleProblem, known: bool) -> Va
         engine=engine,
         threads=threads,
     )
+
+
+def _task(variant: VariantRecord) -> str:
+    """What the variants of one sweep have in common: their task, and its options but for those that are swept."""
+    if variant.task is None:
+        return "problems built in Python"
+    shared = [f"{key}={value}" for key, value in sorted(variant.task.options.items()) if key not in variant.options]
+    return " ".join([variant.task.name, *shared])

@@ -36,7 +36,7 @@ class Plan:
     Args:
         thresholds: L0, each by itself, in any order.
         pairs: how many pairs of networks at each threshold and for each variant.
-        bind: what the threshold binds, and what ends are trained by: ``"loss"`` or a metric such as ``"error"``.
+        bind: the measured quantity that the threshold binds, and that ends are trained by.
         ends: how they are trained.
         seed: of the first network; every one has a seed of its own.
         tries: networks trained at most for each that is needed, before a threshold counts as out of reach.
@@ -81,7 +81,7 @@ class Plan:
     @property
     def quantity(self) -> str:
         """The measured quantity that the threshold binds."""
-        return {"evaluate": "loss"}.get(self.bind, self.bind)
+        return self.bind
 
 
 def shown(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,7 +12,7 @@ from weightstring.ambient import undisturbed
 from weightstring.descent import Optimizers
 from weightstring.errors import InvalidSetting
 from weightstring.pairs import Pair, Settings, by_engine, connect_all
-from weightstring.path import Unresolved
+from weightstring.path import Unresolved, bound_names, only_quantity
 from weightstring.problem import ModuleProblem
 from weightstring.progress import Display
 from weightstring.result import Result
@@ -72,8 +72,8 @@ def sweep(
         problem: the loss, or several by name, such as networks of different widths.
         thresholds: L0; at each the ends are networks that reach it.
         pairs: at each threshold, of each problem.
-        bind: what thresholds bind: ``"loss"`` (on the evaluation set), ``"train_loss"``, or a metric, such as
-            ``"error"``.
+        bind: what thresholds bind, in the words of :func:`weightstring.connect`, but one quantity: ``"evaluate"`` or
+            ``"loss"``, ``"train"``, or a metric such as ``"error"``.
         ends: ``"carried"``: a network for a lower threshold goes on from the same seed's for a higher one;
             ``"afresh"``: each starts from its random model.
         seed: of the first network; pair i at a threshold has the i-th two networks that reach it.
@@ -97,7 +97,8 @@ def sweep(
     (['connected', 'connected'], 1.0)
     """
     plan = Plan(_numbers(thresholds), pairs, bind, ends, seed, tries, strategy, stop)
-    problems = _problems(problem, plan)
+    problems = _problems(problem)
+    plan = replace(plan, bind=_quantity(problems, plan.bind))
     forms = _forms(problems, variants)
     if store is None:
         return _swept(problems, forms, plan, None, progress)
@@ -118,19 +119,24 @@ def _numbers(thresholds: Any) -> tuple[float, ...]:
         ) from None
 
 
-def _problems(problem: object, plan: Plan) -> dict[str, ModuleProblem]:
-    """The problems by name, each one to which the plan can be put."""
+def _quantity(problems: Mapping[str, ModuleProblem], bind: str) -> str:
+    """What the threshold binds, by the one name that all problems measure it by."""
+    needed = "networks of a sweep are trained to"
+    names = {name: only_quantity(bound_names(bind, own.quantities), needed) for name, own in problems.items()}
+    if len(set(names.values())) > 1:
+        told = ", ".join(f"{quantity} of {name}" for name, quantity in names.items())
+        raise InvalidSetting(f"sweep(bind={bind!r}): binds {told:.200}; give the name of a quantity that all measure")
+    return next(iter(names.values()))
+
+
+def _problems(problem: object) -> dict[str, ModuleProblem]:
+    """The problems by name."""
     problems: dict[str, Any] = dict(problem) if isinstance(problem, Mapping) else {"all": problem}
     if not problems:
         raise InvalidSetting("sweep(problem={}): give at least one problem")
     for own in problems.values():
         if not isinstance(own, ModuleProblem):
             raise InvalidSetting(f"sweep(problem={shown(own)}): give a ws.ModuleProblem, or several by name")
-        if plan.quantity not in own.quantities:
-            choices = ", ".join(own.quantities)
-            raise InvalidSetting(
-                f"sweep(bind={plan.bind!r}): this problem does not measure it; choose one of {choices}"
-            )
         Optimizers(own.recipe)  # What torch.optim refuses, it refuses before anything is written.
     return problems
 
