@@ -163,12 +163,16 @@ class Apart:
         self._own: dict[Key | int, Executor] = {}
         self.at_work = "no job"
         self._waiting: dict[Key | int, set[Key]] = {}
+        self._shares: dict[int, int | None] = {}
+        self._taken: dict[int, int] = {}
 
     def submit(self, key: Key, job: Job) -> None:
         """Take in a job."""
         place = self._place(key)
         if place not in self._own:
-            self._own[place], self._waiting[place] = self._begin(), set()
+            self._own[place], self._waiting[place] = own, _ = self._begin(), set()
+            if isinstance(own, Limited):
+                own.allow(key[0], self._shares.get(key[0]), 1)
         self._waiting[place].add(key)
         self._own[place].submit(key, job)
 
@@ -181,8 +185,23 @@ class Apart:
         finally:
             self.at_work = getattr(own, "at_work", self.at_work)
         self._waiting[place] -= {key for key, _ in found}
+        for (search, _), result in found if self._jobs else ():
+            self._taken[search] = self._taken.get(search, 0) + (0 if isinstance(result, Measured) else result.steps)
         self._end(place)
         return found
+
+    def allow(self, search: int, steps: int | None, jobs: int) -> None:
+        """Hold the next jobs of a search to so many steps, each to its share where each is run by itself."""
+        self._taken[search] = 0
+        self._shares[search] = steps if steps is None or not self._jobs else steps // max(1, jobs)
+
+    def spent(self) -> Mapping[int, int]:
+        """Searches whose steps are spent."""
+        spent: dict[int, int] = {}
+        for own in self._own.values():
+            for search, steps in own.spent().items() if isinstance(own, Limited) else ():
+                spent[search] = self._taken.get(search, 0) + steps
+        return spent
 
     def cancel(self, keys: Collection[Key]) -> None:
         """Give jobs up."""
