@@ -236,7 +236,9 @@ ENTRIES = [
         warns=("`torch.jit", "The .grad attribute"),
         refused=(InvalidSetting, "'1.0.weight' of the module that was passed"),
     ),
-    Entry(name="compiled part, eager", net=lambda: compiled(backend="eager"), warns=("The .grad attribute",)),
+    Entry(
+        name="compiled part, eager", slow=True, net=lambda: compiled(backend="eager"), warns=("The .grad attribute",)
+    ),
     Entry(name="DataParallel inside", net=lambda: nn.Sequential(nn.DataParallel(nn.Linear(3, 4)), nn.Linear(4, 2))),
     Entry(
         name="DataParallel around",

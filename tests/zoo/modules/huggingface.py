@@ -11,6 +11,8 @@ from torch.nn import functional
 from ..entry import Entry, classes
 
 TOKENS, LENGTH = 11, 6
+SLOW = {"slow": True}
+"""One model is tried quickly too."""
 
 
 def causal(kind: str, **options: Any) -> nn.Module:
@@ -99,7 +101,13 @@ def labelled(n: int) -> dict[str, Tensor]:
 
 def language(name: str, net: Any, **options: Any) -> Entry:
     return Entry(
-        name=name, net=net, inputs=masked, targets=classes(TOKENS, LENGTH), loss=next_token, warns=DEPRECATED, **options
+        name=name,
+        net=net,
+        inputs=masked,
+        targets=classes(TOKENS, LENGTH),
+        loss=next_token,
+        warns=DEPRECATED,
+        **SLOW | options,
     )
 
 
@@ -111,7 +119,7 @@ def classify(name: str, net: Any, **options: Any) -> Entry:
         targets=classes(3),
         loss=lambda out, t: functional.cross_entropy(out.logits, t),
         warns=DEPRECATED,
-        **options,
+        **SLOW | options,
     )
 
 
@@ -126,7 +134,7 @@ ENTRIES = [
     classify("BERT", bert),
     classify("BERT with dropout", lambda: bert(hidden_dropout_prob=0.1), draws=True),
     language("GPT-2, eager attention", lambda: causal("GPT2", attn_implementation="eager")),
-    language("GPT-2, checkpointed", lambda: recomputing(causal("GPT2"))),
+    language("GPT-2, checkpointed", lambda: recomputing(causal("GPT2")), slow=False),
     language("Llama, checkpointed", dtypes=FLOAT32, net=lambda: recomputing(causal("Llama"))),
     language("OPT, checkpointed", lambda: recomputing(causal("OPT"))),
     language(
@@ -152,5 +160,6 @@ ENTRIES = [
         targets=classes(TOKENS, LENGTH),
         loss=own_loss,
         dtypes=FLOAT32,
+        slow=True,
     ),
 ]

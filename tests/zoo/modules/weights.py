@@ -181,5 +181,5 @@ ENTRIES = [
     ),
     Entry(name="adapter", net=lambda: around(Adapter())),
     Entry(name="hypernetwork", net=lambda: around(HyperNetwork())),
-    Entry(name="LoRA by peft", net=peft_of_plain),
+    Entry(name="LoRA by peft", net=peft_of_plain, slow=True),
 ]
