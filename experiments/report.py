@@ -64,7 +64,7 @@ def main() -> None:
     parts += [_curve("mnist", "MNIST, convolutional network, test error")]
     parts += [_curve("mnist_0.1", "The same, drawn with first weights of 0.1", "--first-weights 0.1"), FIRST_WEIGHTS]
     parts += [_language(), _appendix(), _motion()]
-    parts += [_alpha(), _loss(), _room(), _soundness(), _disconnection()]
+    parts += [_alpha(), _loss(), _room(), _soundness(), _disconnection(), _kills()]
     OUT.write_text("\n".join(part for part in parts if part))
     print(f"wrote {OUT.name}")
 
@@ -343,6 +343,27 @@ def _soundness() -> str:
         "## Certificates beside values in extended precision\n\n"
         f"`python experiments/soundness_certificates.py`; {found['draws']:,} draws of networks, losses, models and\n"
         "data of scales from 1e-150 to 1e150 and four dtypes, with subnormal numbers.\n\n" + _table(headings, rows)
+    )
+
+
+def _kills() -> str:
+    tried = _read("kill_and_resume")
+    if tried is None:
+        return ""
+    rows = []
+    for name in dict.fromkeys(one["case"] for one in tried):
+        own = [one for one in tried if one["case"] == name]
+        same = sum(not one["different"] for one in own)
+        rows.append((f"`{name}`", len(own), sum(one["kills"] for one in own), same))
+    kills, others = sum(one["kills"] for one in tried), sum(bool(one["different"]) for one in tried)
+    return "\n".join(
+        [
+            "## Killed and resumed\n",
+            f"`python experiments/kill_and_resume.py`; {kills} times SIGKILL in {len(tried)} runs; {others} end",
+            "otherwise than one that was never stopped: beads, journal, verdict, certificate, networks and table are",
+            "compared bit for bit, but for clocks.\n",
+            _table(("command", "runs", "kills", "the same bits"), rows),
+        ]
     )
 
 
