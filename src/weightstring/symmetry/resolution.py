@@ -215,17 +215,19 @@ def _leaves(axis: Axis) -> Axis:
 def _term(axis: Axis, names: Names, inverted: bool) -> Term:
     """An axis in the form in which it can also be written by hand."""
     ahead = factors(axis)
+    terms: list[Term] = []
     for index, (cell, exponent) in enumerate(ahead):
-        if cell.parts is not None and any(_over(other, cell) for other, _ in ahead):
-            # A cut cell and a family over it: one product for each part.
-            rest = ahead[index + 1 :]
-            each = [
-                (*ahead[:index], *flipped((part,), exponent), *_of_part(rest, root(part[0]))) for part in _uncut(cell)
-            ]
-            parts = [_term(axis, names, inverted) or size_of(axis) for axis in each]
-            return None if all(isinstance(part, int) for part in parts) else parts
+        if cell.parts is None or not any(_over(other, cell) for other, _ in ahead[index + 1 :]):
+            terms.append(_leaf(cell, exponent, names, inverted))
+            continue
+        # A cut cell and a family over it: behind what is outside of both, one product for each part.
+        rest = ahead[index + 1 :]
+        each = [(*flipped((part,), exponent), *_of_part(rest, root(part[0]))) for part in _uncut(cell)]
+        parts = [_term(own, names, inverted) or size_of(own) for own in each]
+        terms.append(size_of(ahead[index:]) if all(isinstance(part, int) for part in parts) else parts)
+        break
     merged: list[Term] = []
-    for term in (_leaf(cell, exponent, names, inverted) for cell, exponent in ahead):
+    for term in terms:
         last = merged[-1] if merged else None
         if isinstance(term, int) and isinstance(last, int):
             merged[-1] = last * term

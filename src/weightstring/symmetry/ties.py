@@ -117,11 +117,12 @@ class Ties:
         members, x.members = x.members, {}
         x.parent, x.exponent = y, exponent
         y.outers |= x.outers
-        # In a part in which a family is the cell itself there is nothing to tell apart.
-        y.members = {part: own for part, own in y.members.items() if not is_cell(own[1], y)}
-        members = {part: own for part, own in members.items() if not is_cell(own[1], y)}
+        y.members, inverted = _told_apart(y, y.members, 1)
+        members, too = _told_apart(y, members, exponent)
         for part, (outer, member) in members.items():
-            self._admit(y, part, outer, flipped(member, exponent))
+            self._admit(y, part, outer, member)
+        if inverted or too:
+            self.restrict(((y, 1),), negative=True)
         self.restrict(((y, 1),), x.positive, x.negative)
 
     def _align(self, x: Cell, y: Cell, exponent: int) -> None:
@@ -322,3 +323,21 @@ class Ties:
             self._tie(self._members(((cell, 1),), part, outer, {}), member, 1)
         else:
             cell.members[part] = (outer, member)
+
+
+def _told_apart(
+    cell: Cell, members: Mapping[Cell, tuple[Cell, Axis]], exponent: int
+) -> tuple[dict[Cell, tuple[Cell, Axis]], bool]:
+    """Members to the power of an exponent, without those that are the cell itself: there is nothing to tell apart.
+
+    And whether one of these is the cell's inverse, which leaves it signs alone.
+    """
+    found: dict[Cell, tuple[Cell, Axis]] = {}
+    inverted = False
+    for part, (outer, member) in members.items():
+        own = flipped(member, exponent)
+        if is_cell(own, cell):
+            inverted |= factors(own)[0][1] == -1
+        else:
+            found[part] = outer, own
+    return found, inverted
