@@ -13,6 +13,8 @@ import weightstring as ws
 from weightstring.errors import InvalidSetting, NotEquivalent
 from weightstring.symmetry.equivalence import check_equivalent
 from weightstring.symmetry.finding import find
+from weightstring.symmetry.moves import Move
+from weightstring.symmetry.rotation import RotationPath
 from weightstring.symmetry.spec import Group, Spec, Symmetry
 
 from .zoo import Net, numbers, scattered
@@ -198,3 +200,92 @@ def test_the_barrier_never_rises():
     for seed in range(4):
         found = ws.align(problem, problem.initial(seed), problem.initial(seed + 10))
         assert found.barrier_after <= found.barrier_before
+
+
+# Units that sleep on the data
+
+
+def sleeping(dead: str) -> tuple[ws.ModuleProblem, Tensor]:
+    """Eight ReLUs, of which the last three are 0 on all data; and a model in which they are apart."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).double()
+    x = torch.rand(300, 3, dtype=torch.float64)
+    problem = ws.ModuleProblem(net, nn.MSELoss(), (x, x[:, :2]), batch_size=None, engine="loop")
+    with torch.no_grad():
+        layer = net[0 if dead == "first" else 2]
+        layer.bias[-3:] = -1e3
+        if dead == "whatever comes in":
+            layer.weight[-3:] = -layer.weight[-3:].abs()
+    return problem, problem.flatten(net)
+
+
+def asleep(problem: ws.ModuleProblem, layer: str) -> Symmetry:
+    """A wrong one: the last three units of a layer change places where they come in only."""
+    axes = {f"{layer}.weight": ([5, "h"], None), f"{layer}.bias": ([5, "h"],)}
+    return Symmetry(problem.layout, Spec({"h": Group("h", 3)}, axes), Spec({"h": Group("h", 3)}, axes))
+
+
+@pytest.mark.parametrize("dead", ["first", "second", "whatever comes in"])
+@pytest.mark.parametrize("copied", [ws.permuted_copy, ws.rescaled_copy])
+def test_a_wrong_symmetry_of_units_that_sleep_is_refused(refused, dead, copied):
+    problem, theta = sleeping(dead)
+    wrong = asleep(problem, "0" if dead == "first" else "2")
+    other = Move(wrong, {"h": torch.tensor([1, 2, 0])})(theta)
+    assert check_equivalent(problem, theta, other) == (0.0, 300)  # no example wakes them
+    with refused(NotEquivalent, rf"{copied.__name__}: the units of 'h' are not free .* on \d+ inputs of .* differ by"):
+        copied(problem, theta, 1, symmetry=wrong)
+    with refused(NotEquivalent, "align: the units of 'h' are not free to be"):
+        ws.align(problem, theta, other, symmetry=wrong, methods=["weights"])
+    with refused(NotEquivalent, "RotationPath: the units of 'h' are not free to be permuted"):
+        RotationPath(wrong, theta, Move(wrong, {"h": torch.tensor([1, 2, 0])}), problem)
+
+
+def test_rows_of_a_table_that_no_example_looks_up_are_tried(refused):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(40, 4), nn.Flatten(), nn.Linear(12, 2))
+    tokens = torch.randint(10, (30, 3))
+    problem = ws.ModuleProblem(net, nn.MSELoss(), (tokens, torch.randn(30, 2)), batch_size=None, engine="loop")
+    wrong = Symmetry(problem.layout, Spec({"rows": Group("rows", 30)}, {"0.weight": ([10, "rows"], None)}))
+    theta = problem.flatten(net)
+    with refused(NotEquivalent, "inputs of all values of the integers the outputs differ"):
+        ws.permuted_copy(problem, theta, 1, symmetry=wrong)
+
+
+def test_the_whole_set_is_compared_and_the_input_named():
+    torch.manual_seed(0)
+    net = nn.Linear(2, 1).double()
+    x = torch.rand(5000, 2, dtype=torch.float64)
+    x[4321] = torch.tensor([1e6, -1e6])
+    problem = ws.ModuleProblem(net, nn.MSELoss(), (x, x[:, :1]), batch_size=None, chunk=64, engine="loop")
+    theta = problem.flatten(net)
+    other = theta * (1 + 1e-9)
+    with pytest.raises(NotEquivalent, match=r"on the 5000 inputs of the evaluation set .* most on input 4321"):
+        check_equivalent(problem, theta, other)
+
+
+def test_what_a_module_computes_in_float32_is_compared_as_that():
+    torch.manual_seed(0)
+    net = Net(lambda self, x: self.last(self.first(x).relu().float().softmax(1).double()), first=nn.Linear(3, 6),
+              last=nn.Linear(6, 2)).double()  # fmt: skip
+    problem = ws.ModuleProblem(net, nn.MSELoss(), (numbers(3)(9), numbers(2)(9)), batch_size=None, engine="loop")
+    theta = scattered(problem)
+    for seed in range(3):
+        copy = ws.permuted_copy(problem, theta, seed)
+        assert torch.equal(ws.align(problem, theta, copy).theta, theta)
+
+
+def test_norms_have_the_degree_that_they_have():
+    torch.manual_seed(0)
+    expected = {0: (0, 0), 1: (6, 0), 2: (6, 0), 0.5: (6, 0), -1.5: (6, 0), math.inf: (6, 0), -math.inf: (6, 0)}
+    for order in expected:
+        net = Net(
+            lambda self, x, order=order: self.last(torch.linalg.vector_norm(self.first(x), order, 1)),
+            first=nn.Linear(3, 6), last=nn.Linear(6, 2),
+        ).double()  # fmt: skip
+        x = numbers(4, 3)(9)
+        problem = ws.ModuleProblem(net, lambda out, y: out.square().mean(), (x, x), batch_size=None, engine="loop")
+        spec = find(problem).scales
+        free = [sum(g.size for g in spec.groups.values() if getattr(g, kind)) for kind in ("positive", "negative")]
+        theta = scattered(problem)
+        assert tuple(free) == expected[order], order
+        assert ws.rescaled_copy(problem, theta, 1).shape == theta.shape

@@ -29,7 +29,7 @@ from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.fingerprint import fingerprint_of
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
-from weightstring.problem.functional import OfTheta
+from weightstring.problem.functional import Computation, OfTheta
 from weightstring.problem.hessian import threads_of, training_products
 from weightstring.problem.initialise import check_draws, random_copy
 from weightstring.problem.means import Criterion, Given, Mean
@@ -233,6 +233,11 @@ class ModuleProblem:
     def batch_size(self) -> int | None:
         """Examples in a minibatch, at most N; None: the whole training set."""
         return self._batch_size
+
+    @property
+    def computation(self) -> Computation:
+        """What is computed for one θ."""
+        return self._computation
 
     @property
     def evaluating(self) -> OfTheta:

@@ -25,7 +25,7 @@ from weightstring.protocol import LossProblem
 from weightstring.randomness import generator
 from weightstring.symmetry.activations import correlations, recorded
 from weightstring.symmetry.assignments import as_assignments, as_move, same_units, signed_groups
-from weightstring.symmetry.equivalence import check_equivalent
+from weightstring.symmetry.equivalence import check_equivalent, check_move, check_symmetry
 from weightstring.symmetry.finding import find
 from weightstring.symmetry.matching import Assignments, Groups, Pair, agreement, match
 from weightstring.symmetry.moves import Move
@@ -70,7 +70,8 @@ class Aligned:
         barrier_before: barrier of the line a → b: the largest *sampled* evaluation loss over the mean of the ends'.
         barrier_after: the same of the line a → aligned.
         candidates: all that were tried, that one among them.
-        difference: of the outputs of the model and its aligned copy, relative in norm, on ``examples`` real inputs.
+        difference: of the outputs of the model and its aligned copy, relative in norm, on the whole evaluation set,
+            ``examples`` inputs.
         examples: how many.
         correlations: for each group, before and after, how far each unit's activations correlate with those of the unit
             at its place in the first model; empty where activations were not recorded.
@@ -146,8 +147,8 @@ def align(
         InvalidCheckpoint: an end is not a θ of the problem.
         InvalidSetting: a setting is unknown.
         Unsupported: the symmetry of the module cannot be found.
-        NotEquivalent: the aligned model's outputs differ by more than rounding: a symmetry by hand is wrong, or
-            float32 too coarse.
+        NotEquivalent: the aligned model's outputs differ by more than rounding, on the evaluation set, on inputs made
+            to wake units or at other parameters: a symmetry by hand is wrong, or float32 too coarse.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
     >>> x = torch.linspace(-1, 1, 20).reshape(10, 2)
@@ -161,6 +162,8 @@ def align(
     started = time.perf_counter()
     _check(problem, a, b, by, methods, restarts, symmetry)
     methods = _possible(problem, methods, symmetry)
+    if symmetry is not None:
+        check_symmetry(problem, symmetry, b, "align")
     symmetry = symmetry or find(problem)
     moves, activations = _matched(problem, symmetry, a, b, methods, rescale, restarts, seed)
     quick = problem.screening or problem
@@ -176,6 +179,7 @@ def align(
         barriers = _barrier(problem, a, b), _barrier(problem, a, theta)
         if by == "barrier" and barriers[1] > barriers[0]:  # it was lower on a part of the data only
             (chosen, move), theta, barriers = tried[0], b.clone(), (barriers[0], barriers[0])
+    check_move(problem, move, b, "align")
     difference, examples = check_equivalent(problem, b, theta)
     before, after = ({}, {})
     if activations:

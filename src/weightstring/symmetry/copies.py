@@ -7,8 +7,9 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path import check_theta
 from weightstring.problem import ModuleProblem
+from weightstring.symmetry.equivalence import check_equivalent, check_move, check_symmetry
 from weightstring.symmetry.finding import find
-from weightstring.symmetry.moves import random_factors, random_permutation
+from weightstring.symmetry.moves import Move, random_factors, random_permutation
 from weightstring.symmetry.spec import Symmetry
 
 
@@ -27,6 +28,7 @@ def permuted_copy(
 
     Raises:
         InvalidCheckpoint: θ is not the problem's.
+        NotEquivalent: the copy computes something else: a symmetry by hand is wrong.
         Unsupported: the module's symmetry cannot be found.
 
     >>> import torch
@@ -38,7 +40,8 @@ def permuted_copy(
     (True, True)
     """
     check_theta(problem, theta, "the model")
-    return random_permutation(symmetry or find(problem), seed, even=even)(theta)
+    move = random_permutation(_checked(problem, symmetry, theta, "permuted_copy"), seed, even=even)
+    return _moved(problem, move, theta, "permuted_copy")
 
 
 @undisturbed
@@ -57,6 +60,7 @@ def rescaled_copy(
     Raises:
         InvalidCheckpoint: θ is not the problem's.
         InvalidSetting: ``largest`` is below 1.
+        NotEquivalent: the copy computes something else: a symmetry by hand is wrong.
         Unsupported: the module's symmetry cannot be found.
 
     >>> import torch
@@ -72,4 +76,21 @@ def rescaled_copy(
         raise InvalidSetting(
             f"rescaled_copy(largest={largest}): factors lie between 1/largest and largest: give 1 or more"
         )
-    return random_factors(symmetry or find(problem), seed, largest)(theta)
+    move = random_factors(_checked(problem, symmetry, theta, "rescaled_copy"), seed, largest)
+    return _moved(problem, move, theta, "rescaled_copy")
+
+
+def _checked(problem: ModuleProblem, symmetry: Symmetry | None, theta: Theta, subject: str) -> Symmetry:
+    """A symmetry by hand, if it is one; else what is found."""
+    if symmetry is None:
+        return find(problem)
+    check_symmetry(problem, symmetry, theta, subject)
+    return symmetry
+
+
+def _moved(problem: ModuleProblem, move: Move, theta: Theta, subject: str) -> Theta:
+    """The moved model, which computes the same function."""
+    check_move(problem, move, theta, subject)
+    moved = move(theta)
+    check_equivalent(problem, theta, moved, subject)
+    return moved

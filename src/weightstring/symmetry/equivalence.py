@@ -1,55 +1,225 @@
-"""Whether two models compute the same function, on real inputs."""
+"""Whether two models compute the same function: on all data, and whether what made one of the other is a symmetry.
+
+Data cannot tell apart units that sleep on them. So a move is also tried in float64 on inputs made to wake units, and at
+other parameters, where a symmetry of the architecture must hold as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from weightstring.arrays import Theta
-from weightstring.errors import NotEquivalent
+from weightstring.errors import NotEquivalent, Unsupported
 from weightstring.problem import ModuleProblem
-from weightstring.problem.data import sample
-from weightstring.symmetry.finding import OBSERVED
-from weightstring.symmetry.outputs import what_is_read
+from weightstring.problem.data import Examples, sample
+from weightstring.problem.functional import Computation
+from weightstring.randomness import generator
+from weightstring.symmetry.moves import Move, random_factors, random_permutation
+from weightstring.symmetry.outputs import Path, Read, name_of, what_is_read
+from weightstring.symmetry.spec import Symmetry
+from weightstring.symmetry.waking import EXAMPLES, coarsest, doubled, other_models, precise, woken
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-1}
 """How far outputs may differ by rounding, relative in norm."""
+
+AMPLIFIED = 1e3
+"""How much more of it is allowed where a module is tried on inputs that it was not made for."""
+
+SENSITIVE = 30.0
+"""How often what a last digit of θ makes of the outputs may be seen."""
 
 MASK = 1e4
 """Numbers this many times the usual size are no results but masks, such as −1e9 before a softmax: they are compared one
 by one, and do not set the scale of the others."""
 
 
-def check_equivalent(problem: ModuleProblem, one: Theta, other: Theta) -> tuple[float, int]:
-    """By how much two models' outputs differ on real inputs, relative in norm, and on how many inputs.
+def check_equivalent(problem: ModuleProblem, one: Theta, other: Theta, subject: str = "align") -> tuple[float, int]:
+    """By how much two models' outputs differ on the whole evaluation set, relative in norm, and on how many inputs.
 
     ‖x − y‖ / ‖x‖ of each floating output that the loss or a metric reads by itself, the largest of them; where they
-    read what cannot be found in the output, of the losses of the single examples.
+    read what cannot be found in the output, of the losses of the single examples. The set is gone through in blocks.
 
     Raises:
         NotEquivalent: it is more than rounding, or infinite numbers are at other places.
     """
-    examples = sample(problem.observed(), OBSERVED)
-    read = what_is_read(problem)
-    with torch.no_grad():
-        first, second = (
-            _floating(read(problem.evaluating(theta, examples, problem.statistics(theta)))) for theta in (one, other)
-        )
-    if read.elsewhere or not first:
-        first, second = ([problem.measure_each(theta)] for theta in (one, other))
-    relative = max(_difference(x, y) for x, y in zip(first, second, strict=True))
-    tolerance = TOLERANCES.get(problem.dtype, 1e-5)
-    if not relative <= tolerance:
+    examples, read = problem.observed(), what_is_read(problem)
+    apart: dict[str, _Apart] = {}
+    if not read.elsewhere:
+        statistics = [problem.statistics(theta) for theta in (one, other)]
+        with torch.no_grad():
+            for part in examples.chunks(problem.computation.block):
+                outputs = (
+                    read(problem.evaluating(theta, part, own))
+                    for theta, own in zip((one, other), statistics, strict=True)
+                )
+                for path, x, y in _floating(read.paths, *outputs):
+                    apart.setdefault(name_of(path), _Apart()).add(x, y)
+    if not apart:
+        apart["losses"] = _Apart()
+        apart["losses"].add(*(_losses(problem, theta) for theta in (one, other)))
+    name, worst = max(apart.items(), key=lambda each: each[1].relative)
+    tolerance = TOLERANCES[max(_coarsest(problem, one), problem.dtype, key=lambda dtype: torch.finfo(dtype).eps)]
+    if not worst.relative <= tolerance:
         remedy = "a symmetry given by hand is wrong"
         if problem.dtype != torch.float64:
             remedy += ", or rounding is large in so deep a network: build the problem with dtype=torch.float64"
         raise NotEquivalent(
-            f"align: on {len(examples)} inputs the aligned model's outputs differ by {relative:.3g} in norm, more than "
-            f"rounding ({tolerance:g}): {remedy}"
+            f"{subject}: on the {len(examples)} inputs of the evaluation set the {name} of the two models differ by "
+            f"{worst.relative:.3g} in norm, most on input {worst.index}, more than rounding ({tolerance:g}): {remedy}"
         )
-    return relative, len(examples)
+    return worst.relative, len(examples)
+
+
+def _losses(problem: ModuleProblem, theta: Theta) -> Tensor:
+    """The losses of the single examples, or where a single one has none, that of all."""
+    try:
+        return problem.measure_each(theta)
+    except Unsupported:
+        return problem.measure(theta[None])["loss"]
+
+
+def check_symmetry(problem: ModuleProblem, symmetry: Symmetry, theta: Theta, subject: str) -> None:
+    """Refuse a symmetry of which a random permutation of all groups, or random factors, change the function.
+
+    Raises:
+        NotEquivalent: see :func:`check_move`.
+    """
+    drawn = random_permutation(symmetry, 0)
+    orders = {  # of few units a draw often leaves all where they are
+        name: order.roll(1, -1) if bool((order == torch.arange(order.shape[-1])).all()) else order
+        for name, order in drawn.permutations.items()
+    }
+    for move in (replace(drawn, permutations=orders), random_factors(symmetry, 0)):
+        check_move(problem, move, theta, subject)
+
+
+def check_move(problem: ModuleProblem, move: Move, theta: Theta, subject: str) -> None:
+    """Refuse a move that changes the function in float64, at θ on inputs made to wake units, or at other parameters.
+
+    What a last digit of θ changes there says how much rounding explains. Inputs that the module cannot take, and those
+    on which its outputs are not finite, are left out.
+
+    Raises:
+        NotEquivalent: the outputs differ; says which, where, by how much, and which group of units does it.
+    """
+    read = what_is_read(problem)
+    if read.elsewhere or not (move.permutations or move.factors):
+        return
+    trial = _Trial(problem, precise(problem.computation), read, _coarsest(problem, theta))
+    start = theta.to("cpu", torch.float64)
+    tried = [("", start, *kind) for kind in woken(problem)]
+    base = tried[0][3]
+    tried += [(f" {words}", other, "of the evaluation set", base) for words, other in other_models(problem, start)]
+    for where, model, words, examples in tried:
+        found = trial.differs(move, model, examples)
+        if found is None:
+            continue
+        name, relative, allowed = found
+        single = (own for own in _single(move) if trial.differs(own, model, examples) is not None)
+        group = next((next(iter({**own.permutations, **own.factors})) for own in single), None)
+        blame = "these units are" if group is None else f"the units of {group!r} are"
+        how = "permuted" if move.permutations else "scaled"
+        raise NotEquivalent(
+            f"{subject}: {blame} not free to be {how}: on {len(examples)} inputs {words}{where} the {name} differ by "
+            f"{relative:.3g} in norm, where rounding explains {allowed:.2g}: correct the symmetry"
+        )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Outputs in float64, of a model and of the moved one."""
+
+    problem: ModuleProblem
+    computation: Computation
+    read: Read
+    coarsest: torch.dtype
+
+    def differs(self, move: Move, theta: Theta, examples: Examples) -> tuple[str, float, float] | None:
+        """Which outputs a move changes most, by how much, and what would have been rounding; None: that is all."""
+        digit = torch.finfo(self.coarsest).eps
+        noise = torch.randn(len(theta), generator=generator(0, "last digit"), dtype=torch.float64)
+        try:
+            outputs = [self.outputs(own, examples) for own in (theta, move(theta), theta * (1 + digit * noise))]
+        except Exception:  # a stranger's module may refuse inputs that it was not made for
+            return None
+        moved, shaken = (
+            {path: _finite_difference(x, y) for path, x, y in _floating(self.read.paths, outputs[0], other)}
+            for other in outputs[1:]
+        )
+        least = AMPLIFIED * TOLERANCES[self.coarsest] if self.coarsest == torch.float64 else TOLERANCES[self.coarsest]
+        for path, relative in sorted(moved.items(), key=lambda each: -each[1]):
+            allowed = max(least, SENSITIVE * shaken[path])
+            if relative > allowed:
+                return name_of(path), relative, allowed
+        return None
+
+    def outputs(self, theta: Theta, examples: Examples) -> list[Tensor]:
+        """What is read, of one model."""
+        train = doubled(sample(self.problem.fitted()[0], EXAMPLES))
+        with torch.no_grad():
+            return self.read(self.computation.evaluating(theta, examples, self.computation.estimate(theta, train)))
+
+
+def _coarsest(problem: ModuleProblem, theta: Theta) -> torch.dtype:
+    if problem not in _COARSEST:
+        found = coarsest(problem.computation, theta, sample(problem.fitted()[0], 2))
+        _COARSEST[problem] = found if found in TOLERANCES else torch.bfloat16
+    return _COARSEST[problem]
+
+
+_COARSEST: WeakKeyDictionary[ModuleProblem, torch.dtype] = WeakKeyDictionary()
+"""A problem never changes."""
+
+
+def _single(move: Move) -> Iterator[Move]:
+    """A move group by group."""
+    for name, permutation in move.permutations.items():
+        yield replace(move, permutations={name: permutation}, factors={})
+    for name, factors in move.factors.items():
+        yield replace(move, permutations={}, factors={name: factors})
+
+
+class _Apart:
+    """How far apart one output of two models is, block by block."""
+
+    def __init__(self) -> None:
+        self._difference = self._size = self._masks = 0.0
+        self._largest = -1.0
+        self._seen = 0
+        self.index = 0
+        """The input on which they differ most."""
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """A further block."""
+        difference, size, masks = _parts(x, y)
+        self._difference += difference
+        self._size += size
+        self._masks = max(self._masks, masks)
+        each = (x - y).nan_to_num().abs().reshape(len(x), -1).amax(1) if x.ndim else (x - y).abs()[None]
+        if float(each.max()) > self._largest:
+            self._largest, self.index = float(each.max()), self._seen + int(each.argmax())
+        self._seen += len(each)
+
+    @property
+    def relative(self) -> float:
+        """‖x − y‖ / ‖x‖ of the usual numbers, or the largest relative difference of masks."""
+        return max(_ratio(self._difference, self._size), self._masks)
+
+
+def _ratio(difference: float, size: float) -> float:
+    return (difference / size) ** 0.5 if size else (torch.inf if difference else 0.0)
+
+
+def _finite_difference(x: Tensor, y: Tensor) -> float:
+    """The same of the numbers that are finite in both."""
+    finite = x.isfinite() & y.isfinite()
+    difference, size, masks = _parts(x[finite], y[finite])
+    return max(_ratio(difference, size), masks)
 
 
 def _difference(x: Tensor, y: Tensor) -> float:
@@ -58,20 +228,30 @@ def _difference(x: Tensor, y: Tensor) -> float:
     >>> _difference(torch.tensor([3.0, -torch.inf]), torch.tensor([3.0, -torch.inf]))
     0.0
     """
+    difference, size, masks = _parts(x, y)
+    return max(_ratio(difference, size), masks)
+
+
+def _parts(x: Tensor, y: Tensor) -> tuple[float, float, float]:
+    """‖x − y‖² and ‖x‖² of the usual numbers, and the largest relative difference of masks; ∞: infinities differ."""
     finite = x.isfinite()
     if not bool((finite == y.isfinite()).all()) or not bool((x[~finite] == y[~finite])[~x[~finite].isnan()].all()):
-        return torch.inf
+        return 0.0, 0.0, torch.inf
     x, y = x[finite], y[finite]
     sizes = x.abs()
     nonzero = sizes[sizes > 0]
     if not len(nonzero):
-        return torch.inf if bool((y != 0).any()) else 0.0
+        return float(y.square().sum()), 0.0, 0.0
     mask = sizes > MASK * nonzero.median()
-    usual = float((x - y)[~mask].norm() / x[~mask].norm())
-    return max(usual, float(((x - y).abs() / sizes)[mask].max()) if bool(mask.any()) else 0.0)
+    masks = float(((x - y).abs() / sizes)[mask].max()) if bool(mask.any()) else 0.0
+    return float((x - y)[~mask].square().sum()), float(x[~mask].square().sum()), masks
 
 
-def _floating(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The floating and complex ones, as float64."""
-    real = (torch.view_as_real(tensor) if tensor.is_complex() else tensor for tensor in tensors)
-    return [tensor.to(torch.float64) for tensor in real if tensor.is_floating_point() and tensor.numel()]
+def _floating(
+    paths: Sequence[Path], one: Sequence[Tensor], other: Sequence[Tensor]
+) -> Iterator[tuple[Path, Tensor, Tensor]]:
+    """The floating and complex ones of two models' outputs, as float64."""
+    for path, *both in zip(paths, one, other, strict=True):
+        x, y = (torch.view_as_real(each) if each.is_complex() else each for each in both)
+        if x.is_floating_point() and x.numel():
+            yield path, x.to(torch.float64), y.to(torch.float64)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
 from weightstring.problem import ModuleProblem
 from weightstring.problem.data import Examples
@@ -56,7 +57,7 @@ class Read:
         missing = [path for path in self.paths if path not in found]
         if missing:
             raise Unsupported(
-                f"symmetry: the output has no {name_of(missing[0])} that the loss reads of it elsewhere: "
+                f"symmetry: there are no {name_of(missing[0])} here, which the loss reads elsewhere: "
                 "return the same form every time"
             )
         return [found[path] for path in self.paths]
@@ -87,7 +88,7 @@ def what_is_read(problem: ModuleProblem) -> Read:
 
 def _watched(problem: ModuleProblem) -> Read:
     probe = problem.observed().take(slice(PROBE))
-    theta = problem.layout.flatten(named_tensors(problem.evaluating.module)).requires_grad_()
+    theta = own_theta(problem).requires_grad_()
     with torch.inference_mode(False), torch.enable_grad():
         output = problem.evaluating(theta, probe, problem.statistics(theta.detach()))
         found = tensors_in(output)
@@ -100,6 +101,11 @@ def _watched(problem: ModuleProblem) -> Read:
     if not paths and not elsewhere:
         return Read(tuple(found))
     return Read(tuple(path for path in found if path in paths), elsewhere)
+
+
+def own_theta(problem: ModuleProblem) -> Theta:
+    """θ (P,) of the module that the problem was built with."""
+    return problem.layout.flatten(named_tensors(problem.evaluating.module))
 
 
 def tensors_in(output: object) -> dict[Path, Tensor]:
@@ -129,9 +135,9 @@ def name_of(path: Path) -> str:
     """A path in words.
 
     >>> name_of(("past_key_values", "0"))
-    "'past_key_values.0'"
+    "outputs 'past_key_values.0'"
     """
-    return repr(".".join(path)) if path else "tensor"
+    return f"outputs {'.'.join(path)!r}" if path else "outputs"
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:

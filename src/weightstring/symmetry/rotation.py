@@ -19,6 +19,8 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
+from weightstring.problem import ModuleProblem
+from weightstring.symmetry.equivalence import check_equivalent, check_move
 from weightstring.symmetry.moves import Move, cycles, odd, outers_of
 from weightstring.symmetry.spec import Block, Symmetry
 
@@ -91,10 +93,12 @@ class RotationPath:
         symmetry: where the units are.
         theta: θ (P,).
         move: π: an even permutation of each group's units, no factors.
+        problem: whose function π(θ) must keep; None: that is not checked.
 
     Raises:
         InvalidCheckpoint: θ has another size or dtype than the symmetry's layout.
         InvalidSetting: π has factors, an odd permutation, or does not fit the symmetry.
+        NotEquivalent: π(θ) computes something else: a symmetry by hand is wrong.
 
     >>> from torch import nn
     >>> from weightstring.problem import Layout
@@ -112,6 +116,7 @@ class RotationPath:
     symmetry: Symmetry
     theta: Theta
     move: Move
+    problem: ModuleProblem | None = None
 
     def __post_init__(self) -> None:
         self.symmetry.layout.check(self.theta, 1, self.theta.device)
@@ -121,6 +126,9 @@ class RotationPath:
                 "give a move of permutations alone"
             )
         _ = self.generators  # refuses what is no rotation
+        if self.problem is not None:
+            check_move(self.problem, self.move, self.theta, "RotationPath")
+            check_equivalent(self.problem, self.theta, self.move(self.theta), "RotationPath")
 
     @cached_property
     def generators(self) -> Mapping[str, Float64[Tensor, "*copies n n"]]:

@@ -17,7 +17,12 @@ HOMOGENEOUS = {"amax", "amin", "max", "min", "norm", "linalg_vector_norm", "std"
 def _scales(call: Call, label: Label) -> None:
     if call.op not in LINEAR:
         for axis in label.axes:
-            call.ties.restrict(axis, positive=call.op in HOMOGENEOUS)
+            call.ties.restrict(axis, positive=call.op in HOMOGENEOUS and _order(call) != 0)
+
+
+def _order(call: Call) -> object:
+    """The p of a norm (Σ |x|ᵖ)^(1/p), which is of degree 1 for every p but 0: that norm counts what is not 0."""
+    return call["ord"] if call["ord"] is not None else call["p"]
 
 
 def reduced(call: Call) -> Labels:

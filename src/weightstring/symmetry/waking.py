@@ -1,0 +1,182 @@
+"""Inputs and models made to wake units that sleep on the data, and a module's arithmetic in float64.
+
+A ReLU that is 0 on every example may be exchanged with any other as far as these can tell. On inputs of other sizes,
+other signs and other tokens, and at other parameters, it does something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - its usual name
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from weightstring.arrays import Theta
+from weightstring.problem import ModuleProblem
+from weightstring.problem.data import Examples, sample
+from weightstring.problem.functional import Computation, Functional
+from weightstring.randomness import generator
+from weightstring.symmetry.outputs import own_theta
+
+EXAMPLES = 32
+"""Examples of each kind."""
+
+TOKENS = 4096
+"""Numbers of an input of integers, at most, that are spent on showing every value once."""
+
+
+def precise(computation: Computation) -> Computation:
+    """The same computation in float64 on the CPU, for θ and examples in float64 there."""
+
+    def held(functional: Functional) -> Functional:
+        return replace(functional, constants={name: _double(own) for name, own in functional.constants.items()})
+
+    calibrating = computation.calibrating
+    return replace(
+        computation,
+        evaluating=held(computation.evaluating),
+        calibrating=None if calibrating is None else held(calibrating),
+        statistics={name: _double(own) for name, own in computation.statistics.items()},
+    )
+
+
+def doubled(examples: Examples) -> Examples:
+    """Examples with floating numbers as float64, on the CPU."""
+    return Examples(tuple(map(_double, examples.leaves)), _double(examples.targets), examples.keys)
+
+
+def coarsest(computation: Computation, theta: Theta, examples: Examples) -> torch.dtype:
+    """The floating dtype of fewest digits in which a module computes anything: some always do a part in float32."""
+    watch = _Dtypes()
+    with torch.no_grad(), watch:
+        computation.evaluating(theta, examples, computation.estimate(theta, examples))
+    return max(watch.seen, key=lambda dtype: torch.finfo(dtype).eps, default=theta.dtype)
+
+
+def woken(problem: ModuleProblem) -> Iterator[tuple[str, Examples]]:
+    """Inputs like the evaluation set's and unlike it, in float64, each kind with words for it."""
+    base = doubled(sample(problem.observed(), EXAMPLES))
+    yield "of the evaluation set", base
+    if any(leaf.is_floating_point() for leaf in base.leaves):
+        for factor in (-1.0, 10.0, 1e3):
+            yield f"of the evaluation set times {factor:g}", _each(base, lambda x, factor=factor: factor * x)
+        yield "of the evaluation set, shifted", _each(base, lambda x: x + 3 * _size(x))
+        for factor in (1.0, 30.0, 1e4):
+            yield f"of noise {factor:g} times as large", _each(base, lambda x, factor=factor: factor * _noise(x))
+    if any(not leaf.is_floating_point() for leaf in base.leaves):
+        yield "of all values of the integers", _all_values(problem, base)
+
+
+def other_models(problem: ModuleProblem, theta: Theta) -> Iterator[tuple[str, Theta]]:
+    """Other parameters in float64: all drawn anew in each one's size, and these disturbed."""
+    for words, share in (("at random parameters", 0.0), ("at disturbed parameters", 1.0)):
+        other = theta.to("cpu", torch.float64, copy=True)
+        draw = generator(0, words)
+        for entry in problem.layout.entries:
+            own = other[entry.offset : entry.offset + entry.size]
+            size = own.square().mean().sqrt().clamp(min=0.1)
+            noise = torch.randn(entry.size, generator=draw, dtype=torch.float64)
+            own.mul_(share).add_((0.5 if share else 1.0) * size * noise)
+        yield words, other
+
+
+def _double(tensor: Tensor) -> Tensor:
+    found = tensor.detach().cpu()
+    if found.is_complex():
+        return found.to(torch.complex128)
+    return found.to(torch.float64) if found.is_floating_point() else found
+
+
+def _size(x: Tensor) -> Tensor:
+    return x.square().mean().sqrt().clamp(min=1e-3)
+
+
+def _noise(x: Tensor) -> Tensor:
+    return _size(x) * torch.randn(x.shape, generator=generator(0, "waking noise"), dtype=x.dtype)
+
+
+def _each(examples: Examples, function: Any) -> Examples:
+    """Examples with a function of each floating input; integers stay."""
+    leaves = tuple(function(leaf) if leaf.is_floating_point() else leaf for leaf in examples.leaves)
+    return Examples(leaves, examples.targets, examples.keys)
+
+
+def _all_values(problem: ModuleProblem, base: Examples) -> Examples:
+    """Examples whose integers are all that the data have and all rows of the tables that they look up."""
+    rows = _tables(problem)
+    draw = generator(0, "waking tokens")
+    leaves = list(base.leaves)
+    spans: dict[int, tuple[int, int]] = {}
+    count = EXAMPLES
+    for index, leaf in enumerate(leaves):
+        if leaf.is_floating_point() or leaf.is_complex() or not leaf.numel():
+            continue
+        whole = problem.observed().leaves[index]
+        low, high = int(whole.min()), int(whole.max())
+        if index in rows and low >= 0:
+            low, high = 0, max(high, rows[index] - 1)
+        spans[index] = low, high
+        wanted = min(high - low + 1, TOKENS)
+        count = max(count, -(-wanted // max(leaf[0].numel(), 1)))
+    for index, leaf in enumerate(leaves):
+        shape = (count, *leaf.shape[1:])
+        if index not in spans:
+            leaves[index] = leaf[torch.arange(count) % len(leaf)]
+            continue
+        low, high = spans[index]
+        values = torch.randint(low, high + 1, shape, generator=draw)
+        every = torch.arange(low, high + 1)[: values.numel()]
+        values.view(-1)[: len(every)] = every
+        leaves[index] = values.to(leaf.dtype)
+    targets = base.targets[torch.arange(count) % len(base)]
+    return Examples(tuple(leaves), targets, base.keys)
+
+
+def _tables(problem: ModuleProblem) -> dict[int, int]:
+    """Rows of the table that each input of integers looks up as it is, by the input's place."""
+    examples = problem.observed().take(slice(2))
+    watch = _Lookups()
+    theta = own_theta(problem)
+    statistics = problem.statistics(theta)
+    with torch.no_grad(), watch:
+        problem.evaluating(theta, examples, statistics)
+    places = {leaf.data_ptr(): index for index, leaf in enumerate(examples.leaves)}
+    return {places[pointer]: rows for pointer, rows in watch.rows.items() if pointer in places}
+
+
+class _Lookups(TorchFunctionMode):
+    """Notes which tensors index which tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[int, int] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in (F.embedding, F.embedding_bag) and len(args) > 1:
+            pointer, rows = args[0].data_ptr(), len(args[1])
+            self.rows[pointer] = min(rows, self.rows.get(pointer, rows))
+        return func(*args, **(kwargs or {}))
+
+
+class _Dtypes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the floating dtypes of all results."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: set[torch.dtype] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        values = (value for value in tree_leaves(result) if isinstance(value, Tensor))
+        self.seen |= {value.dtype for value in values if value.is_floating_point() and value.ndim}
+        return result
