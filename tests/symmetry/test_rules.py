@@ -100,6 +100,27 @@ def block(norm: nn.Module) -> Case:
     )
 
 
+def written_to_a_view(self: Net, h: Tensor) -> Tensor:
+    """The first half, through a view, times the other half."""
+    whole = h.relu()
+    whole[:, :3].mul_(h[:, 3:])
+    return whole
+
+
+def fused_outermost(self: Net, h: Tensor) -> Tensor:
+    """Two heads of width 3, told apart by how far they look back."""
+    q, k, v = self.qkv(h).view(len(h), 4, 2, 3, 3).permute(3, 0, 2, 1, 4)
+    back = self.slopes.to(h.dtype)[:, None, None] * torch.arange(4)
+    return ((q @ k.transpose(-1, -2) + back).softmax(-1) @ v).transpose(1, 2).reshape(len(h), 4, 6).sum(1)
+
+
+def one_head_picked(self: Net, h: Tensor) -> Tensor:
+    """Two heads of queries of width 3 share one of keys and one of values, picked from one product by lists."""
+    fused = self.qkv(h).view(len(h), 4, 4, 3)
+    q, k, v = (part.transpose(1, 2) for part in (fused[:, :, :2], fused[:, :, [-2]], fused[:, :, [-1]]))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(len(h), 4, 6).sum(1)
+
+
 def folded(self: Net, h: Tensor) -> Tensor:
     """Each hidden unit's course over places as a picture of its own."""
     return self.conv(h.transpose(1, 2).reshape(-1, 1, 4)).mean((1, 2)).view(-1, HIDDEN)
@@ -258,6 +279,59 @@ SOUND: dict[str, Case] = {
     "weight norm": between(
         lambda self, h: self.inner(h.relu()), count(6, 6), inner=nn.utils.parametrizations.weight_norm(nn.Linear(6, 6))
     ),
+    # Operations number by number, and those that are none in evaluation.
+    **{
+        f"number by number, {name}": between(lambda self, h, f=f: f(h), count(6), scales)
+        for name, f, scales in (
+            ("hardswish", F.hardswish, (0, 0)), ("log sigmoid", F.logsigmoid, (0, 0)), ("mish", F.mish, (0, 0)),
+            ("softsign", F.softsign, (0, 0)), ("celu", F.celu, (0, 0)), ("square", torch.square, (0, 0)),
+            ("reciprocal", torch.reciprocal, (0, 0)), ("abs", torch.abs, (6, 0)),
+            ("root", lambda h: h.abs().sqrt(), (0, 0)), ("cube", lambda h: h**3, (0, 0)),
+            ("clamp", lambda h: h.clamp(-1, 1), (0, 0)), ("alpha dropout", lambda h: F.alpha_dropout(h), (6, 6)),
+            ("dropout of features", lambda h: F.feature_alpha_dropout(h[..., None])[..., 0], (6, 6)),
+            ("dropout of channels", lambda h: F.dropout2d(h[..., None, None], training=False)[..., 0, 0], (6, 6)),
+            ("dropout of volumes", lambda h: F.dropout3d(h[(..., *(None,) * 3)], training=False).flatten(1), (6, 6)),
+            ("dropout of courses", lambda h: F.dropout1d(h[..., None], training=False)[..., 0], (6, 6)),
+        )
+    },
+    # Functions of all units, whatever their order.
+    **{
+        f"of all units, {name}": between(lambda self, h, f=f: torch.relu(h) * f(h), count(6), (0, 0))
+        for name, f in (
+            ("cosine similarity", lambda h: F.cosine_similarity(h, h.roll(1, 0))[:, None]),
+            ("pairwise distance", lambda h: F.pairwise_distance(h, h.roll(1, 0), keepdim=True)),
+            ("median", lambda h: h.median(1, keepdim=True)[0]),
+            ("kth value", lambda h: h.kthvalue(2, 1, keepdim=True)[0]),
+            ("smallest and largest", lambda h: torch.aminmax(h, dim=1, keepdim=True)[1]),
+            ("variance and mean", lambda h: torch.var_mean(h, 1, keepdim=True)[1]),
+            ("logsumexp", lambda h: h.logsumexp(1, keepdim=True)),
+        )
+    },
+    "differences of places": tokens(lambda self, h: h.diff(dim=1).relu(), count(6), (6, 0)),
+    "differences of units": between(lambda self, h: h.diff(dim=1, prepend=h[:, :1]), 0.0),
+    "sums along places, logarithmic": tokens(lambda self, h: h.logcumsumexp(1), count(6), (0, 0)),
+    "axes exchanged": tokens(lambda self, h: h.swapaxes(1, 2).swapdims(1, 2).relu(), count(6), (6, 0)),
+    "bilinear": between(
+        lambda self, h: self.both(torch.tanh(h), torch.relu(self.other(h))), count(6, 5, 4), (9, 10),
+        other=nn.Linear(6, 5), both=nn.Bilinear(6, 5, 4), last=nn.Linear(4, 2),
+    ),
+    "bilinear of one": between(
+        lambda self, h: self.both(h, h), count(6, 4), (10, 10), both=nn.Bilinear(6, 6, 4), last=nn.Linear(4, 2)
+    ),
+    "pixels unshuffled": pictures(
+        lambda self, h: F.pixel_unshuffle(h.relu(), 2), count(4), nn.Conv2d(16, 2, 2), scales=(4, 0)
+    ),
+    "spectral norm": between(
+        lambda self, h: self.inner(h.relu()), count(6, 6), (6, 0),
+        inner=nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)),
+        last=nn.utils.parametrizations.spectral_norm(nn.Linear(6, 2)),
+    ),
+    "written to a view": between(written_to_a_view, None),
+    # Heads outermost in one product for queries, keys and values.
+    "fused heads outermost, each with its own place": tokens(
+        fused_outermost, count((3, 2), 3), qkv=nn.Linear(6, 18), slopes=torch.tensor([0.5, 0.25]), last=nn.Linear(6, 2)
+    ),
+    "one head of keys, picked": tokens(one_head_picked, None, qkv=nn.Linear(6, 12), last=nn.Linear(6, 2)),
     "numbers assigned": between(assigned, count(6, 2), last=nn.Linear(9, 2)),
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ from weightstring.problem.functional import first_line
 from weightstring.symmetry.axes import Label
 from weightstring.symmetry.outputs import Read, what_is_read
 from weightstring.symmetry.resolution import Mixed, resolve
-from weightstring.symmetry.rules import RULES, Call, Labels
+from weightstring.symmetry.rules import RULES, Call, Labels, Rule
 from weightstring.symmetry.rules.base import REMEDY, is_fixed, labels_in, node_name
 from weightstring.symmetry.rules.pointwise import pointwise
 from weightstring.symmetry.spec import Spec, Symmetry, Term
@@ -212,7 +212,8 @@ def _given(node: Node, inputs: Tensors, parameters: Mapping[str, Label], ties: T
     if not isinstance(value, Tensor):
         return None
     if node.name in inputs.statistics:
-        return Label(tuple(map(ties.fresh, value.shape)))
+        # Computed from θ, in whatever order its units are; but scaled with none of them.
+        return Label(tuple(map(ties.fixed if ties.rescaling else ties.fresh, value.shape)))
     axes = [ties.fixed(size) for size in value.shape]
     if node.name in inputs.constants:
         held = inputs.constants[node.name]
@@ -235,15 +236,37 @@ def _called(node: Node, known: Mapping[str, Labels], ties: Ties, mixed: list[Mix
     call = Call(op, _bound(node, known), node.meta.get("val"), where, ties, mixed, virtual, used)
     labels = call.tensors()
     rule = RULES.get(op)
+    if rule is None and labels and torch.Tag.pointwise in getattr(node.target, "tags", ()):
+        rule = pointwise
     if rule is not None and (labels or op in ("zeros", "ones", "full")):
-        return rule(call)
-    if labels and torch.Tag.pointwise in getattr(node.target, "tags", ()):
-        return pointwise(call)
+        return _applied(rule, call, node)
     if all(map(is_fixed, labels)):  # it moves nothing that moves
         values = call.result if isinstance(call.result, tuple | list) else [call.result]
         each = tuple(call.fixed(tuple(v.shape)) if isinstance(v, Tensor) else None for v in values)
         return each if isinstance(call.result, tuple | list) else each[0]
     raise Unsupported(f"symmetry: there is no rule for {where}: {REMEDY}")
+
+
+def _applied(rule: Rule, call: Call, node: Node) -> Labels:
+    """The labels of what an operation returns by its rule."""
+    try:
+        found = rule(call)
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Unsupported(
+            f"symmetry: the rule for {call.where} does not cover this use of it ({first_line(error)}): {REMEDY}"
+        ) from error
+    values = call.result if isinstance(call.result, tuple | list) else [call.result]
+    for index, (value, label) in enumerate(zip(values, found if isinstance(found, tuple) else [found], strict=False)):
+        counts = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
+        if counts and isinstance(label, Label) and (len(values) == 1 or index in call.used):
+            call.plain(*label.axes)  # integers do not scale
+    schema = getattr(node.target, "_schema", None)
+    if schema is not None and schema.is_mutable and call.op != "detach_" and isinstance(found, Label):
+        # Views of what was written to still have the label that it had.
+        written = next(iter(call.tensors()), found)
+        for one, other in zip(written.axes, found.axes, strict=len(written) == len(found)):
+            call.ties.same(one, other)
+    return found
 
 
 def _bound(node: Node, known: Mapping[str, Labels]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from weightstring.symmetry.rules.base import Call, Labels, Rule
 
 LINEAR = {
     "_to_copy", "alias", "alpha_dropout", "clone", "contiguous", "detach", "detach_", "dropout", "dropout_",
-    "feature_dropout", "identity", "lift_fresh", "lift_fresh_copy", "neg", "negative", "positive", "to", "type_as",
+    "feature_alpha_dropout", "feature_dropout", "identity", "lift_fresh", "lift_fresh_copy", "neg", "negative",
+    "positive", "to", "type_as",
 }  # fmt: skip
 """f(cx) = c f(x) for every c."""
 
@@ -138,7 +139,11 @@ def written(call: Call) -> Labels:
     return found
 
 
+UNTAGGED = ("hardswish", "hardswish_", "log_sigmoid")
+"""Operations number by number that torch does not say are."""
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(UNTAGGED, pointwise),
     **dict.fromkeys(sorted((LINEAR | HOMOGENEOUS | ODD) - {"max", "min"}), pointwise),
     **dict.fromkeys(("mul", "mul_", "div", "div_"), multiplied),
     **dict.fromkeys(("masked_fill", "masked_fill_"), masked),

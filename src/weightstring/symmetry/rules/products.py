@@ -88,8 +88,31 @@ def attention(call: Call) -> Labels:
     return Label((*lead, q.axes[-2], v.axes[-1]))
 
 
+def bilinear(call: Call) -> Labels:
+    """y_o = Σ x_i W_oij z_j + b_o; the factors of both inputs enter the weight."""
+    x, z, weight = call.label("input1"), call.label("input2"), call.label("weight")
+    call.ties.inverse(x.axes[-1], weight.axes[1])
+    call.ties.inverse(z.axes[-1], weight.axes[2])
+    if isinstance(call["bias"], Label):
+        call.ties.same(weight.axes[0], call["bias"].axes[0])
+    lead = broadcast_lead(call, x.axes[:-1], z.axes[:-1])
+    call.virtual.append(Label((*lead, weight.axes[0], x.axes[-1], z.axes[-1])))
+    return Label((*lead, weight.axes[0]))
+
+
+def alike(call: Call) -> Labels:
+    """Cosine similarities and distances of vectors: degree 0, or a constant added, so that no factors pass."""
+    x, y = call.label("x1"), call.label("x2")
+    found = broadcast(call, [x, y], max(len(x), len(y)))
+    call.plain(*x.axes, *y.axes)
+    dim = (-1 if call["dim"] is None else call["dim"]) % len(found)
+    return found.replace(dim, *([()] if call["keepdim"] else []))
+
+
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), matmul),
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "vdot"), matmul),
+    "bilinear": bilinear,
+    **dict.fromkeys(("cosine_similarity", "pairwise_distance"), alike),
     **dict.fromkeys(("addmm", "baddbmm"), added),
     "einsum": einsum,
     "scaled_dot_product_attention": attention,

@@ -40,7 +40,7 @@ def reduced(call: Call) -> Labels:
     found = Label(tuple(() if dim in chosen else axis for dim, axis in enumerate(x.axes) if kept or dim not in chosen))
     _scales(call, found)
     if isinstance(call.result, tuple | list):  # values and where they are
-        if 1 in call.used:
+        if 1 in call.used and call.op not in ("aminmax", "var_mean", "std_mean"):
             call.freeze(*x.axes)
         return tuple(found for _ in call.result)
     return found
@@ -101,7 +101,10 @@ LOSSES = {
 RULES: dict[str, Rule] = {
     **dict.fromkeys(sorted(LOSSES), compared),
     **dict.fromkeys(("mean", "sum", "nansum", "amax", "amin", "max", "min", "prod"), reduced),
-    **dict.fromkeys(("norm", "linalg_vector_norm", "std", "var", "logsumexp"), reduced),
+    **dict.fromkeys(
+        ("norm", "linalg_vector_norm", "std", "var", "logsumexp", "median", "kthvalue", "aminmax"), reduced
+    ),
+    **dict.fromkeys(("var_mean", "std_mean"), reduced),
     **dict.fromkeys(("argmax", "argmin", "topk"), placed),
     **dict.fromkeys(("softmax", "log_softmax", "_softmax", "_log_softmax"), across),
     **dict.fromkeys(sorted(name for name in LINEAR | HOMOGENEOUS if "pool" in name), pooled),

@@ -53,7 +53,8 @@ def permuted(call: Call) -> Labels:
         for to, dim in sorted(zip((t % ndim for t in target), (s % ndim for s in source), strict=True)):
             order.insert(to, dim)
     else:
-        one, other = call["dim0"] % ndim, call["dim1"] % ndim
+        first, second = ("dim0", "dim1") if call["dim0"] is not None else ("axis0", "axis1")
+        one, other = call[first] % ndim, call[second] % ndim
         order = list(range(ndim))
         order[one], order[other] = other, one
     return Label(tuple(x.axes[dim] for dim in order))
@@ -224,7 +225,7 @@ def turned(call: Call) -> Labels:
         else [d % len(x) for d in ([dims] if isinstance(dims, int) else dims)]
     )
     call.freeze(*(x.axes[dim] for dim in chosen))
-    if call.op == "cumprod":
+    if call.op in ("cumprod", "logcumsumexp"):
         call.plain(*x.axes)
     # Not the same axis any more: what lies at one of its indices now lay at another.
     axes = (call.ties.fixed(size_of(axis)) if dim in chosen else axis for dim, axis in enumerate(x.axes))
@@ -271,6 +272,27 @@ def shuffled(call: Call) -> Labels:
     return Label((x.axes[0], front, *call.fixed(call.shape[2:]).axes))
 
 
+def unshuffled(call: Call) -> Labels:
+    """The other way round: pixels become channels (c, r, r)."""
+    x = call.label("self")
+    call.freeze(*x.axes[2:])
+    channels = (*x.axes[1], *call.ties.fixed(call.shape[1] // size_of(x.axes[1])))
+    return Label((x.axes[0], channels, *call.fixed(call.shape[2:]).axes))
+
+
+def subtracted(call: Call) -> Labels:
+    """Differences of neighbours along a dimension, whose order means something."""
+    x = call.label("self")
+    dim = call["dim"] % len(x)
+    for other in call.tensors():
+        for index, (axis, own) in enumerate(zip(x.axes, other.axes, strict=True)):
+            if index == dim:
+                call.freeze(own)
+            else:
+                call.ties.same(axis, own)
+    return x.replace(dim, call.ties.fixed(call.shape[dim]))
+
+
 def constant(call: Call) -> Labels:
     """A tensor of one number, wherever it is looked at."""
     axes = tuple(call.ties.fresh(size) for size in call.shape)
@@ -287,7 +309,7 @@ def nothing(call: Call) -> Labels:
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as"), view),
     **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "mT", "adjoint"), permuted),
-    **dict.fromkeys(("movedim", "moveaxis", "swapaxes"), permuted),
+    **dict.fromkeys(("movedim", "moveaxis", "swapaxes", "swapdims"), permuted),
     **dict.fromkeys(("squeeze", "squeeze_"), squeezed),
     **dict.fromkeys(("unsqueeze", "unsqueeze_"), unsqueezed),
     **dict.fromkeys(("expand", "expand_as", "broadcast_to"), expanded),
@@ -305,9 +327,11 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("gather", "take", "index_put", "scatter"), picked),
     "sort": ordered,
     **dict.fromkeys(("tril", "triu"), triangular),
-    **dict.fromkeys(("roll", "flip", "cumsum", "cumprod"), turned),
+    **dict.fromkeys(("roll", "flip", "cumsum", "cumprod", "logcumsumexp"), turned),
     **dict.fromkeys(("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad2d"), padded),
     "pixel_shuffle": shuffled,
+    "pixel_unshuffle": unshuffled,
+    "diff": subtracted,
     **dict.fromkeys(("zeros", "zeros_like", "new_zeros"), constant),
     **dict.fromkeys(("ones", "ones_like", "new_ones", "full", "full_like", "new_full"), constant),
     **dict.fromkeys(("_assert_tensor_metadata", "_assert_async", "_assert_scalar", "_set_grad_enabled"), nothing),
