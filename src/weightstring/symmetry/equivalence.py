@@ -18,6 +18,7 @@ from weightstring.errors import NotEquivalent, Unsupported
 from weightstring.problem import ModuleProblem
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.functional import Computation
+from weightstring.problem.live import announces
 from weightstring.randomness import generator
 from weightstring.symmetry.moves import Move, random_factors, random_permutation
 from weightstring.symmetry.outputs import Path, Read, name_of, what_is_read
@@ -102,13 +103,14 @@ def check_move(problem: ModuleProblem, move: Move, theta: Theta, subject: str) -
     """Refuse a move that changes the function in float64, at θ on inputs made to wake units, or at other parameters.
 
     What a last digit of θ changes there says how much rounding explains. Inputs that the module cannot take, and those
-    on which its outputs are not finite, are left out.
+    on which its outputs are not finite, are left out. A module that must hold each θ itself, as one that merges weights
+    when it changes its mode, is compared on the evaluation set alone.
 
     Raises:
         NotEquivalent: the outputs differ; says which, where, by how much, and which group of units does it.
     """
     read = what_is_read(problem)
-    if read.elsewhere or not (move.permutations or move.factors):
+    if read.elsewhere or announces(problem.evaluating.module) or not (move.permutations or move.factors):
         return
     trial = _Trial(problem, precise(problem.computation), read, _coarsest(problem, theta))
     start = theta.to("cpu", torch.float64)

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from weightstring.arrays import Theta
 from weightstring.problem import ModuleProblem
 from weightstring.problem.data import Examples, sample
-from weightstring.problem.functional import Computation, Functional
+from weightstring.problem.functional import Computation, Functional, OfTheta
 from weightstring.randomness import generator
 from weightstring.symmetry.outputs import own_theta
 
@@ -34,7 +34,8 @@ TOKENS = 4096
 def precise(computation: Computation) -> Computation:
     """The same computation in float64 on the CPU, for θ and examples in float64 there."""
 
-    def held(functional: Functional) -> Functional:
+    def held(function: OfTheta) -> Functional:
+        functional = function.functional
         return replace(functional, constants={name: _double(own) for name, own in functional.constants.items()})
 
     calibrating = computation.calibrating
