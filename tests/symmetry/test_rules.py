@@ -322,14 +322,14 @@ SOUND: dict[str, Case] = {
         lambda self, h: F.pixel_unshuffle(h.relu(), 2), count(4), nn.Conv2d(16, 2, 2), scales=(4, 0)
     ),
     "spectral norm": between(
-        lambda self, h: self.inner(h.relu()), count(6, 6), (6, 0),
+        lambda self, h: self.inner(h.relu()), count(6, 6), (0, 0),
         inner=nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)),
         last=nn.utils.parametrizations.spectral_norm(nn.Linear(6, 2)),
     ),
     "written to a view": between(written_to_a_view, None),
     # Heads outermost in one product for queries, keys and values.
     "fused heads outermost, each with its own place": tokens(
-        fused_outermost, count((3, 2), 3), qkv=nn.Linear(6, 18), slopes=torch.tensor([0.5, 0.25]), last=nn.Linear(6, 2)
+        fused_outermost, None, qkv=nn.Linear(6, 18), slopes=torch.tensor([0.5, 0.25]), last=nn.Linear(6, 2)
     ),
     "one head of keys, picked": tokens(one_head_picked, None, qkv=nn.Linear(6, 12), last=nn.Linear(6, 2)),
     "numbers assigned": between(assigned, count(6, 2), last=nn.Linear(9, 2)),
