@@ -466,12 +466,17 @@ def try_linear(draw: Draw, tally: Tally, name: str, form: str) -> None:
         if found.same_component:
             continue
         met = math.inf
-        for _ in range(8):  # the best of lower rank, by alternating fits
-            right = draw.normal(max(m - 1, 1), widths[0]) * (m > 1)
+        # The best of lower rank, by alternating fits. In an orthonormal basis of X's rows: PX = (PUS)V, and factors
+        # that must be as large as 1/S would round to a product of higher rank.
+        values, basis = torch.linalg.svd(X, full_matrices=False)[1:]
+        basis = basis[values > 1e-8 * values[0]]
+        for _ in range(8):
+            right = draw.normal(max(m - 1, 1), len(basis)) * (m > 1)
             for _ in range(30):
-                left = torch.linalg.lstsq((right @ X).T, Y.T, driver="gelsd").solution.T
-                right = torch.linalg.pinv(left) @ Y @ torch.linalg.pinv(X)
-            met = min(met, loss(left @ right)) if m > 1 else min(met, loss(torch.zeros(m, widths[0]).double()))
+                left = torch.linalg.lstsq((right @ basis).T, Y.T, driver="gelsd").solution.T
+                right = torch.linalg.pinv(left) @ Y @ basis.T
+            fit = left @ right @ basis if m > 1 else torch.zeros_like(Y)
+            met = min(met, float((fit - Y).square().sum()) / X.shape[1])
         path = through_barrier(A, B, X, Y)
         top = max(loss(product(unflatten(path.at(s / 128), widths))) for s in range(129))
         assert torch.equal(path.at(0.0), flatten(A))
