@@ -243,3 +243,17 @@ class TestOptions:
         assert "run of another problem" in refused("merge", "received")
         received.name("text", **{**options, "hidden": "4"})
         assert "never named yourself" in refused("merge", "received")
+
+
+def test_text_of_a_result_steers_no_terminal_and_is_no_markup(cli, received):
+    file = received.path / "result.json"
+    result = json.loads(file.read_text())
+    argument = "\x1b]0;owned\x07\x1b[2J\u202e [link=https://example.org]here[/link] <script>alert(1)</script>"
+    result["outcome"] = {"kind": "disconnected", "proof": {"bound": 1.0, "argument": argument}}
+    file.write_text(json.dumps(result))
+    done = cli("show", "received")
+    assert done.code == 5
+    assert not re.search("[\x1b\x07\u202e]", done.out)
+    assert "[link=" in done.out
+    assert cli("report", "received").code == 0
+    assert "<script>alert(1)" not in (received.path / "report.html").read_text()

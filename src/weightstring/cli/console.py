@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
+from rich.text import Text
+
+from weightstring.text import shown
 
 
 class _Text(Console):
@@ -11,6 +16,10 @@ class _Text(Console):
     def on_broken_pipe(self) -> None:
         """Raise on."""
         raise
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text, with the control characters spelled out that would steer a terminal."""
+        return super().render_str("\n".join(map(shown, text.split("\n"))), **options)
 
 
 def console_for_text(*, soft_wrap: bool = True) -> Console:
