@@ -275,3 +275,27 @@ def test_layers_that_cannot_be_recalibrated_are_refused(layer, message):
 def test_a_part_of_one_example_is_refused():
     with pytest.raises(InvalidSetting, match=r"^the smallest of 2 parts of at most chunk=2 training examples is 1 but"):
         ws.ModuleProblem(Shared().double(), nn.functional.cross_entropy, data(3), chunk=2)
+
+
+def test_layers_that_a_nets_own_training_mode_holds_still_are_constants():
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.linear = nn.BatchNorm1d(3), nn.Linear(3, 2)
+            self.norm.running_mean += 0.7
+
+        def train(self, mode: bool = True) -> nn.Module:
+            super().train(mode)
+            self.norm.eval()
+            return self
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.linear(self.norm(inputs))
+
+    net, inputs = Frozen(), torch.linspace(-1, 2, 30).view(10, 3)
+    targets = inputs.sin()[:, :2]
+    problem = ws.ModuleProblem(net, nn.functional.mse_loss, (inputs, targets), engine="loop", batch_size=None)
+    theta = problem.flatten(net)
+    expected = nn.functional.mse_loss(net.train()(inputs), targets)
+    assert float(problem.measure(theta[None])["loss"]) == pytest.approx(expected.item(), rel=1e-6)
+    assert float(problem.gradient(theta[None], None).losses) == pytest.approx(expected.item(), rel=1e-6)

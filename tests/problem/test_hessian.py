@@ -29,6 +29,11 @@ def dropping() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Dropout(0.4), nn.Linear(4, 3))
 
 
+def weight_normed() -> nn.Module:
+    norm = nn.utils.parametrizations.weight_norm
+    return nn.Sequential(norm(nn.Linear(6, 4)), nn.Tanh(), norm(nn.Linear(4, 3), dim=1))
+
+
 def normed() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3))
 
@@ -108,6 +113,7 @@ def test_products_are_those_of_the_dense_hessian(dtype, tolerance, chunk, rows):
 
 
 CASES = {
+    "weight norm": (weight_normed, {}),
     "dropout": (dropping, {}),
     "batch statistics": (normed, {"buffers": "recalibrate"}),
     "frozen statistics": (normed, {"buffers": "frozen"}),

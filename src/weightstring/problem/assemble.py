@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers as modes
-from weightstring.problem.copying import copied
+from weightstring.problem.copying import announces, copied
 from weightstring.problem.data import Inputs
 from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Computation, Functional, first_line
-from weightstring.problem.live import Live, announces
+from weightstring.problem.live import Live
 from weightstring.problem.means import Given, Mean, Number
 from weightstring.problem.precision import in_precision
 from weightstring.problem.spectral import is_spectral

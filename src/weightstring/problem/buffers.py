@@ -17,7 +17,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.problem.copying import copied
+from weightstring.problem.copying import announces, copied
 from weightstring.problem.flat import named_tensors
 from weightstring.problem.spectral import hold_still
 
@@ -64,7 +64,9 @@ def resolve(buffers: str | None, net: nn.Module) -> Buffers:
         InvalidSetting: neither None nor one of the two modes.
     """
     if buffers is None:
-        return "recalibrate" if tracking(net) else "frozen"
+        # A net whose own train() keeps its layers evaluating holds their statistics for constants.
+        held = announces(net) and not any(module.training for module in tracking(net))
+        return "recalibrate" if tracking(net) and not held else "frozen"
     for mode in MODES:
         if buffers == mode:
             return mode if tracking(net) else "frozen"

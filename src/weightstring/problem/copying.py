@@ -65,6 +65,20 @@ def copied(net: nn.Module, sharing: Mapping[int, Tensor] | None = None) -> nn.Mo
     return own
 
 
+def announces(net: nn.Module) -> bool:
+    """Whether a module does something of its own when its mode changes (``train`` or ``eval`` are overridden).
+
+    >>> announces(nn.Linear(2, 2))
+    False
+    """
+    return any(
+        "train" in vars(module)
+        or "eval" in vars(module)
+        or (type(module).train, type(module).eval) != (nn.Module.train, nn.Module.eval)
+        for module in net.modules()
+    )
+
+
 def _results(net: nn.Module) -> Iterator[Tensor]:
     """Results of autograd among a module's attributes, as the old ``weight_norm`` leaves them behind."""
     for module in net.modules():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from typing import Any
 
 import torch
 from jaxtyping import Int64
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.problem.data import Examples
@@ -164,9 +166,26 @@ def _depend_on_each_other(computation: Computation, train: Examples) -> bool:
     return one_chunk or computation.calibrating is not None or computation.draws or computation.own_step
 
 
+class _PlainWeightNorm(TorchFunctionMode):
+    """Weight norm by plain operations: the second derivative of torch's own operation is wrong by some percent."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Calls of the operation answered, all others passed on."""
+        if func is torch._weight_norm:
+            direction, length, *dim = args
+            axis = dim[0] if dim else (kwargs or {}).get("dim", 0)
+            others = [d for d in range(direction.ndim) if d != axis % direction.ndim] if axis != -1 else None
+            norm = direction.square().sum(others, keepdim=True).sqrt()
+            return direction * (length / norm)
+        return func(*args, **(kwargs or {}))
+
+
 def _as_the_gradient(computation: Computation, arguments: Tensor) -> ExitStack:
     """With the gradient's draws. Without draws, attention by plain products: the fused one is differentiable once."""
     stack = ExitStack()
+    stack.enter_context(_PlainWeightNorm())
     if computation.draws:
         stack.enter_context(seeded_by(arguments))
     else:

@@ -15,23 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.arrays import Theta
+from weightstring.problem.copying import announces
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout, clone_tied, named_tensors
 from weightstring.problem.functional import Computation, Functional, OfTheta, arguments
-
-
-def announces(net: nn.Module) -> bool:
-    """Whether a module does something of its own when its mode changes (``train`` or ``eval`` are overridden).
-
-    >>> announces(nn.Linear(2, 2))
-    False
-    """
-    return any(
-        "train" in vars(module)
-        or "eval" in vars(module)
-        or (type(module).train, type(module).eval) != (nn.Module.train, nn.Module.eval)
-        for module in net.modules()
-    )
 
 
 class Live:
