@@ -16,9 +16,9 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import NotEquivalent, Unsupported
 from weightstring.problem import ModuleProblem
+from weightstring.problem.copying import announces
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.functional import Computation
-from weightstring.problem.live import announces
 from weightstring.randomness import generator
 from weightstring.symmetry.moves import Move, random_factors, random_permutation
 from weightstring.symmetry.outputs import Path, Read, name_of, what_is_read
