@@ -257,7 +257,7 @@ def test_a_table_that_is_not_whole_is_told_and_deleting_it_helps(problem, store,
     [
         (b"all", b"\xff", "utf-8"),
         (b"pair-0001", b"pair-00", "row 2 names the run 'runs/all/0.1/pair-00', not its own"),
-        (b"all", b'"a\0l"', "NUL|names the run"),
+        (b"all", b'"a\0l"', "NUL|cannot be printed"),
         (b"connected", b"connected,more,and,more", "damaged"),
         (b"largest_low", b"largest", "no column largest_low"),
     ],

@@ -20,6 +20,7 @@ from weightstring.sweeps.rows import tells_of
 from weightstring.sweeps.statistics import Interval
 from weightstring.sweeps.summary import MEANS, Summary, summarised
 from weightstring.sweeps.table import Row
+from weightstring.text import as_cell
 
 
 @dataclass(frozen=True)
@@ -117,5 +118,6 @@ def summary_csv(summary: Sequence[Summary]) -> str:
     writer.writerow([*counts, *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))])
     for own in summary:
         intervals: list[Interval] = [own.connected, *(own.means[name] for name in MEANS), own.line_over_mean]
-        writer.writerow([*(getattr(own, name) for name in counts), *(end for one in intervals for end in one)])
+        told = [as_cell(own.variant), *(getattr(own, name) for name in counts[1:])]
+        writer.writerow([*told, *(end for one in intervals for end in one)])
     return text.getvalue()

@@ -21,7 +21,7 @@ from weightstring.store import replace_file
 from weightstring.store.files import writing
 from weightstring.store.locks import locked
 from weightstring.store.refusals import reason, remedy
-from weightstring.sweeps.plan import Plan, Variant
+from weightstring.sweeps.plan import Plan, Variant, flaw
 from weightstring.sweeps.records import (
     FAILED,
     SWEEP,
@@ -120,6 +120,9 @@ class SweepDirectory:
         found = read_record(self.path / "sweep.json", SWEEP.decode, "restore it, or choose another directory")
         if found is None:
             raise InvalidRun(f"{self.path}: no sweep here (no sweep.json); give the directory that --out named")
+        for own in found.variants:
+            if told := flaw(own.name):
+                raise InvalidRun(f"{self.path}/sweep.json: damaged: a variant named {own.name!r:.200}: {told}")
         return found
 
     def ends(self, variant: str) -> Path:
@@ -155,6 +158,8 @@ class SweepDirectory:
             raise InvalidRun(f"{self.path}: not one pair is finished yet; the same command goes on with it")
         rows = read_table(path)
         for number, row in enumerate(rows, 1):
+            if told := flaw(row.variant):
+                raise InvalidRun(f"{path}: damaged: row {number} is of {row.variant!r:.200}: {told}; {AGAIN}")
             if row.run not in ("", self.run_name(row.variant, row.threshold, row.pair)):
                 raise InvalidRun(f"{path}: damaged: row {number} names the run {row.run!r:.200}, not its own; {AGAIN}")
         return rows

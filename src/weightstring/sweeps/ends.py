@@ -130,6 +130,10 @@ class Nursery:
     def _networks(self, level: float, told: EndsRecord, folder: Path) -> Thetas:
         remedy = f"delete {level!r}.json beside it, and its networks are trained again"
         path = folder / told.networks
+        if not _names_its_own(level, told.networks):
+            raise InvalidRun(
+                f"{folder}/{level!r}.json: names the networks {told.networks!r:.200}, not its own; {remedy}"
+            )
         try:
             thetas = read_beads(path, told.sha256)
         except InvalidRun as problem:
@@ -153,6 +157,12 @@ def _with(known: Trained, found: Mapping[int, Descended]) -> Trained:
     failed = {seed for seed, each in found.items() if each.status != "reached"}
     thetas = torch.stack([reached[seed] for seed in seeds]) if seeds else known.thetas
     return Trained(seeds, thetas, tuple(sorted({*known.failed, *failed})))
+
+
+def _names_its_own(level: float, networks: str) -> bool:
+    """Whether a file of networks is called as :func:`_write` calls it, and so lies beside the list that names it."""
+    count = networks.removeprefix(f"{level!r}-").removesuffix(".safetensors")
+    return count.isdecimal() and networks == f"{level!r}-{count}.safetensors"
 
 
 def _write(folder: Path, level: float, trained: Trained) -> None:

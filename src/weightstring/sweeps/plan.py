@@ -122,11 +122,11 @@ class Variant:
     task: Task | None = None
 
     def __post_init__(self) -> None:
-        if found := _flaw(self.name):
+        if found := flaw(self.name):
             raise InvalidSetting(f"sweep: a variant named {shown(self.name)}: {found}; give another name")
 
 
-def _flaw(name: object) -> str | None:
+def flaw(name: object) -> str | None:
     """What keeps a name from being that of a folder and of a table's rows; None for a sound one."""
     if not isinstance(name, str):
         return "a name is text"

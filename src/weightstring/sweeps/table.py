@@ -12,6 +12,7 @@ from pathlib import Path
 from weightstring.errors import InvalidRun
 from weightstring.store import replace_file
 from weightstring.store.files import one_line, writing
+from weightstring.text import as_cell, from_cell
 
 AGAIN = "delete it, and every sweep makes its own rows again from their runs"
 """What helps where a table is damaged."""
@@ -90,11 +91,11 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_KINDS = {field.name: {"int": int, "float": float, "str": str}[str(field.type)] for field in fields(Row)}
+_KINDS = {field.name: {"int": int, "float": float, "str": from_cell}[str(field.type)] for field in fields(Row)}
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """The table as CSV, with a heading; numbers in full."""
+    """The table as CSV, with a heading; numbers in full, and no text that a spreadsheet takes for a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -139,4 +140,6 @@ def _rows(text: str) -> list[Row]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return as_cell(value)
     return "nan" if isinstance(value, float) and math.isnan(value) else str(value)
