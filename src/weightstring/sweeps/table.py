@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from weightstring.errors import InvalidRun
 from weightstring.store import replace_file
@@ -91,7 +92,8 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_KINDS = {field.name: {"int": int, "float": float, "str": from_cell}[str(field.type)] for field in fields(Row)}
+_READ: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": from_cell}
+_KINDS = {field.name: _READ[str(field.type)] for field in fields(Row)}
 
 
 def as_csv(rows: Sequence[Row]) -> str:
