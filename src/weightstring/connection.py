@@ -157,17 +157,17 @@ def _searched(
     symmetry: Symmetry | None,
     as_saved: AsSaved,
 ) -> Result:
-    pairs = [Pair(a, b, threshold, directory, as_saved=as_saved)]
+    pairs = [Pair(a, b, threshold, directory, as_saved=as_saved, settled=True)]
     if align:
         second = aligned_end(problem, a, b, threshold, settings.bind, settings.seed, directory, symmetry)
-        pairs = [Pair(a, second.theta, second.threshold, directory, alignment=second.record, as_saved=as_saved)]
+        pairs = [Pair(a, second.theta, second.threshold, directory, "", second.record, as_saved, settled=True)]
         if align == "both":
             beside = directory and directory.plain
             pairs.append(Pair(a, b, threshold, beside, "without alignment: ", as_saved=as_saved, beside=True))
     read_back = directory is not None and directory.finished
     result, *others = connect_all(problem, pairs, settings, progress)
     found = _settled(problem, result, settings, progress, read_back)
-    if found is not result and directory is not None:
+    if directory is not None and (found is not result or (_taken_back(result) and not directory.finished)):
         found = kept(directory, found)
     return replace(found, plain=others[0]) if others else found
 
@@ -176,13 +176,17 @@ def _settled(
     problem: LossProblem, result: Result, settings: Settings, progress: bool | Display | None, read_back: bool
 ) -> Result:
     """The result certified where that was asked for; searched again where its final curve took the verdict back."""
-    taken_back = isinstance(result.outcome, Unresolved) and result.outcome.reason == "higher_sample"
-    if settings.command == "connect" and settings.certify is not None and (result.connected or taken_back):
+    if settings.command == "connect" and settings.certify is not None and (result.connected or _taken_back(result)):
         asked, own = settings.certify, result.certificate
         if result.connected and own is not None and own.holds and own.tolerance == asked.tolerance:
             return result
         return certified(problem, result, settings, none_as_infinity(asked.seconds), asked.tolerance, progress)
-    return reopened(problem, result, settings, progress) if taken_back and not read_back else result
+    return reopened(problem, result, settings, progress) if _taken_back(result) and not read_back else result
+
+
+def _taken_back(result: Result) -> bool:
+    """Whether the search had connected, and a sample met since says otherwise."""
+    return isinstance(result.outcome, Unresolved) and result.outcome.reason == "higher_sample"
 
 
 @undisturbed

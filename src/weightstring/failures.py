@@ -28,6 +28,7 @@ NOT_THE_USERS = tuple(
 """Folders whose code the user has not written."""
 LONGEST = 300
 """Characters of an exception's own message that are told."""
+KEPT = "the rounds before are kept where the run has a directory: mend it, and the same call goes on"
 
 
 @contextmanager
@@ -51,6 +52,29 @@ def user_code(what: Callable[[], str]) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise UserCodeFailed(f"{told(error)}, while computing {what()}") from error
+
+
+@contextmanager
+def users_part(where: Callable[[], str]) -> Iterator[None]:
+    """Say of what code of the user's raises amid a search at what it was, and that what was finished is kept.
+
+    Exceptions of no code of the user's pass as they are.
+
+    Args:
+        where: in words, such as ``the strategy before round 3``; asked only then.
+
+    Raises:
+        UserCodeFailed: code of the user's raised, or was said to have raised inside.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        known = isinstance(error, UserCodeFailed)
+        if KEPT in str(error) or (not known and (isinstance(error, WeightstringError) or not raised_by_user(error))):
+            raise
+        said = str(error) if known else told(error)
+        cause = error.__cause__ if known and error.__cause__ is not None else error
+        raise UserCodeFailed(f"{said}, in {where()}; {KEPT}") from cause
 
 
 def raised_by_user(error: BaseException) -> bool:

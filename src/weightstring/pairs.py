@@ -34,7 +34,7 @@ from weightstring.problem import ModuleProblem, on_threads
 from weightstring.progress import Display, display
 from weightstring.protocol import Independent, LossProblem, Recipe
 from weightstring.randomness import check_seed
-from weightstring.result import Result, from_run, judged, to_record
+from weightstring.result import Result, from_run, judged, outcome_record, to_record
 from weightstring.search import (
     Apart,
     Batched,
@@ -59,6 +59,9 @@ from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, 
 from weightstring.store.records import Task as TaskRecord
 from weightstring.theory.disconnection import prove, stands
 
+STUCK = ("depth", "descent_failed", "stalled")
+"""Reasons for which the loss around the string is looked at, where it is stuck."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -81,7 +84,8 @@ class Pair:
     """One pair: its ends, its threshold and run directory where it has them; how it was aligned, and saved.
 
     ``beside`` marks one that is searched for comparison with another: what is asked of that beyond the search, such as
-    a certificate, is not asked of it.
+    a certificate, is not asked of it. ``settled`` says that the caller searches again where the final curve takes the
+    verdict back, and writes the result down then.
     """
 
     a: Theta
@@ -92,6 +96,7 @@ class Pair:
     alignment: AlignmentRecord | None = None
     as_saved: AsSaved = (None, None)
     beside: bool = False
+    settled: bool = False
 
     def found(self, problem: LossProblem) -> Manifest | None:
         """The manifest of the run that is there already."""
@@ -110,6 +115,7 @@ class _Begun:
     directory: RunDirectory | None
     ends: tuple[Bead, Bead]
     threshold: float
+    settled: bool
 
 
 def connect_all(
@@ -162,7 +168,7 @@ def connect_all(
                 pairs[i].as_saved,
             )
             its_ends, result = _begin(pairs[i], found[i], manifest, ends[i], problem, locks)
-            begun[i] = _Begun(pairs[i].directory, its_ends, levels[i])
+            begun[i] = _Begun(pairs[i].directory, its_ends, levels[i], pairs[i].settled)
             if result is not None:
                 results[i] = result
         begun = {i: begun[i] for i in range(len(pairs)) if i not in results}
@@ -245,8 +251,6 @@ def _executor(
 def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) -> Result:
     """The result of a search that is over, on disk where it has a directory."""
     outcome = search.outcome
-    if isinstance(outcome, Unresolved) and outcome.reason in ("depth", "descent_failed", "stalled"):
-        outcome = _looked_at(outcome, search, bound)
     beads = [bead.theta for bead in beads_of(search.chain)]
     level = begun.threshold if isinstance(outcome, Connected) else None
     seen = Seen(bound.names, tuple(link.heights for link in search.chain), level)
@@ -261,7 +265,10 @@ def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) 
         beads_before_pruning=max((r.beads for r in search.rounds), default=2),
         length_before=search.length_before,
     )
-    return result if _interrupted(outcome) else _finished(begun, result, bound, show)
+    if _interrupted(outcome):
+        return result
+    # The verdict is on disk before the curvature is computed: what goes wrong in that, or ends it, takes nothing along.
+    return _looked_at(_finished(begun, result, bound, show), begun, search, bound)
 
 
 def _finished(begun: _Begun, result: Result, bound: Bound, show: Display) -> Result:
@@ -269,8 +276,9 @@ def _finished(begun: _Begun, result: Result, bound: Bound, show: Display) -> Res
     if begun.directory is None and bound.screening is None:
         return result  # The curve's grid is part of what the search has sampled: it tells nothing new.
     result.string.measure(show.measuring)
-    result = judged(result)
-    if begun.directory is None:
+    connected, result = result.connected, judged(result)
+    # Whose verdict is taken back here is searched again, and written after that: ended amid it, it begins again.
+    if begun.directory is None or (begun.settled and connected and not result.connected):
         return result
     begun.directory.finish(to_record(result), list(result.string))
     return from_run(begun.directory, result.string.problem)  # whose beads are on disk
@@ -309,13 +317,22 @@ def _chord(bound: Bound, begun: _Begun, verdict: Disconnected) -> Result:
     )
 
 
-def _looked_at(outcome: Unresolved, search: Search[Any], bound: Bound) -> Unresolved:
-    """With the slope and the curvature across the string where it is stuck."""
+def _looked_at(result: Result, begun: _Begun, search: Search[Any], bound: Bound) -> Result:
+    """With the slope and the curvature across the string where it is stuck, and so on disk."""
+    outcome = result.outcome
+    if not isinstance(outcome, Unresolved) or outcome.reason not in STUCK:
+        return result
     link = search.chain[outcome.evidence.segment[0]]
     if link.measured is None:
-        return outcome
-    curvature = curvature_across(bound.problem, link.segment, link.measured.top.t)
-    return replace(outcome, evidence=replace(outcome.evidence, curvature=curvature))
+        return result
+    try:
+        curvature = curvature_across(bound.problem, link.segment, link.measured.top.t)
+    except InvalidSetting:  # not finite there, or too large for memory: the verdict stands without it
+        return result
+    result = replace(result, outcome=replace(outcome, evidence=replace(outcome.evidence, curvature=curvature)))
+    if begun.directory is not None:
+        begun.directory.revise(outcome_record(result.outcome))
+    return result
 
 
 def _check_kinds(strategy: object, stop: object, recipe: object) -> None:
@@ -371,12 +388,9 @@ def _interrupted(outcome: Outcome) -> bool:
 def _is_final(result: Result) -> bool:
     """Whether going on could change nothing: a limit may have been raised since, a verdict stands."""
     outcome = result.outcome
-    return not isinstance(outcome, Unresolved) or outcome.reason in (
-        "depth",
-        "descent_failed",
-        "stalled",
-        "higher_sample",
-    )
+    if isinstance(outcome, Unresolved) and outcome.reason in STUCK:
+        return outcome.evidence.curvature is not None  # else the session ended while it was computed
+    return not isinstance(outcome, Unresolved) or outcome.reason == "higher_sample"
 
 
 def first_of(found: Sequence[Manifest | None]) -> Manifest | None:

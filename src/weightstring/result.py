@@ -226,7 +226,7 @@ def to_record(result: Result) -> ResultRecord:
         ),
     )
     return ResultRecord(
-        outcome=_outcome_record(result.outcome),
+        outcome=outcome_record(result.outcome),
         threshold=result.threshold,
         bind=result.bind,
         names=result.names,
@@ -262,7 +262,8 @@ def curve_from_record(record: CurveRecord) -> StringCurve:
     return StringCurve(record.s, record.segment, record.t, values)
 
 
-def _outcome_record(outcome: Outcome) -> OutcomeRecord:
+def outcome_record(outcome: Outcome) -> OutcomeRecord:
+    """The form of a verdict on disk."""
     if isinstance(outcome, Unresolved):
         return OutcomeRecord(kind="unresolved", reason=outcome.reason, evidence=outcome.evidence)
     if isinstance(outcome, Disconnected):

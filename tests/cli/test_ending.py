@@ -204,10 +204,9 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
-    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, text=True)
-    worker = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
+    with subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
     for _ in range(200):
         try:
             state = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -12,8 +11,7 @@ import msgspec
 import torch
 
 from weightstring.descent import Check
-from weightstring.errors import UserCodeFailed, WeightstringError
-from weightstring.failures import raised_by_user, told
+from weightstring.failures import users_part
 from weightstring.path import Connected, Outcome, Reason, Unresolved, no_worse
 from weightstring.search.chain import Chain, is_string
 from weightstring.search.executor import Executor, Limited
@@ -152,7 +150,7 @@ def run_all(
             propose(i)
         while under_way:
             try:
-                with _placed(executor, under_way):
+                with users_part(lambda: _at_work(executor, under_way)):
                     collected = executor.collect(tick)
             except _OutOfTime:
                 for i in [i for i, search in under_way.items() if search.out_of_time]:
@@ -172,23 +170,11 @@ def run_all(
     return [over[i] for i in range(len(asked))]
 
 
-@contextmanager
-def _placed(executor: Executor, under_way: Mapping[int, _UnderWay[Any]]) -> Iterator[None]:
-    """Say of what the user's own code raises which jobs were being run, and that what was finished is kept."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        known = isinstance(error, UserCodeFailed)
-        if not known and (isinstance(error, WeightstringError) or not raised_by_user(error)):
-            raise
-        rounds = sorted({search.round for search in under_way.values()})
-        which = f"round {rounds[0] + 1}" if len(rounds) == 1 else f"rounds {rounds[0] + 1} to {rounds[-1] + 1}"
-        at_work = getattr(executor, "at_work", "a job")
-        said = str(error) if known else told(error)
-        raise UserCodeFailed(
-            f"{said}, in {at_work} of {which}; the rounds before are kept where the run has a directory: mend it, and "
-            "the same call goes on"
-        ) from (error.__cause__ if known and error.__cause__ is not None else error)
+def _at_work(executor: Executor, under_way: Mapping[int, _UnderWay[Any]]) -> str:
+    """Which jobs are being run, in words."""
+    rounds = sorted({search.round for search in under_way.values()})
+    which = f"round {rounds[0] + 1}" if len(rounds) == 1 else f"rounds {rounds[0] + 1} to {rounds[-1] + 1}"
+    return f"{getattr(executor, 'at_work', 'a job')} of {which}"
 
 
 class _UnderWay(Generic[State]):
@@ -197,7 +183,8 @@ class _UnderWay(Generic[State]):
     def __init__(self, asked: Asked[State]) -> None:
         self._asked = asked
         self._rounds: list[RoundRecord] = []
-        self._state = asked.strategy.start(asked.task)
+        with users_part(lambda: "the strategy before round 1"):
+            self._state = asked.strategy.start(asked.task)
         self._started = time.monotonic()
         self._progress = Progress()
         self.jobs: tuple[Job, ...] = ()
@@ -216,6 +203,10 @@ class _UnderWay(Generic[State]):
 
     def propose(self) -> Search[State] | None:
         """Begin the next round; or the verdict, where there is none."""
+        with users_part(lambda: f"the strategy or stop rule before round {self.round + 1}"):
+            return self._propose()
+
+    def _propose(self) -> Search[State] | None:
         strategy, state = self._asked.strategy, self._state
         self.jobs, self.results = (), {}
         if failure := strategy.failure(state):
@@ -238,8 +229,9 @@ class _UnderWay(Generic[State]):
         kept = self._asked.journal.append(_pack(self.jobs, results, seconds))
         results = _as_kept(results, kept)
         named = {job.name: result for job, result in zip(self.jobs, results, strict=True)}
-        self._state = self._asked.strategy.absorb(self._state, named)
-        self._rounds.append(summary(self._asked.strategy, self._state, results, seconds))
+        with users_part(lambda: f"the strategy after round {self.round + 1}"):
+            self._state = self._asked.strategy.absorb(self._state, named)
+            self._rounds.append(summary(self._asked.strategy, self._state, results, seconds))
         return True
 
     def give_up(self, reason: Reason, steps: int = 0) -> Search[State]:

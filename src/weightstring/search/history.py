@@ -10,6 +10,7 @@ import msgspec
 
 from weightstring.arrays import finite_or_none
 from weightstring.errors import InvalidRun
+from weightstring.failures import users_part
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.jobs import Measured, Result, fits, from_record
 from weightstring.search.strategy import Strategy, Task
@@ -55,6 +56,11 @@ def replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[R
     Raises:
         InvalidRun: the round is not one of this search.
     """
+    with users_part(lambda: f"the strategy, taken through round {len(rounds) + 1} of the journal again"):
+        return _replayed(strategy, state, old, rounds)
+
+
+def _replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
     if not old.jobs:  # a round that was given up
         rounds.append(msgspec.structs.replace(summary(strategy, state, [], old.seconds), steps=old.steps))
         return state

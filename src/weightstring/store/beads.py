@@ -1,4 +1,4 @@
-"""Bead files: models side by side, written row by row and read without being held in memory.
+"""Bead files: models side by side, written row by row, and large ones read without being held in memory.
 
 A file is what ``safetensors.torch.save({"thetas": thetas})`` makes of them, byte for byte: the length of
 a header (8 bytes, little-endian), the header in JSON, padded with spaces to a multiple of 8, and the
@@ -8,18 +8,25 @@ numbers (https://huggingface.co/docs/safetensors, "Format").
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import torch
 from safetensors import safe_open
+from safetensors.torch import load
+from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun
 from weightstring.store.files import one_line, replacing
 
 NAME = "thetas"
+
+SMALL = 2**22
+"""Bytes up to which a file is read whole: mapping it saves little, and what happens to it later cannot harm."""
+
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
@@ -44,7 +51,7 @@ def write_beads(path: Path, thetas: Sequence[Theta] | Thetas) -> str:
 
 
 def read_beads(path: Path, sha256: str | None = None) -> Thetas:
-    """The models of a bead file (k, P), mapped: the disk's until touched, and copied where written to.
+    """The models of a bead file (k, P); those of a large one mapped: the disk's until touched, copied where written to.
 
     Args:
         path: the file.
@@ -53,14 +60,21 @@ def read_beads(path: Path, sha256: str | None = None) -> Thetas:
     Raises:
         InvalidRun: the file is missing, damaged, of another kind, or was changed.
     """
+    content = None
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest() if sha256 is not None else None
+            if os.fstat(file.fileno()).st_size <= SMALL:
+                content = file.read()
+            found = sha256
+            if sha256 is not None:
+                found = (
+                    hashlib.file_digest(file, "sha256") if content is None else hashlib.sha256(content)
+                ).hexdigest()
     except OSError as problem:
         raise InvalidRun(f"{path}: cannot be read: {problem.strerror}") from None
     if found != sha256:
         raise InvalidRun(f"{path}: its SHA-256 is not the one written down for it; the file was changed or damaged")
-    return map_beads(path)
+    return map_beads(path) if content is None else _parsed(path, lambda: load(content)[NAME].clone())
 
 
 def map_beads(path: Path) -> Thetas:
@@ -69,9 +83,18 @@ def map_beads(path: Path) -> Thetas:
     Raises:
         InvalidRun: it is not a bead file.
     """
-    try:
+
+    def mapped() -> Tensor:
         with safe_open(path, framework="pt") as file:
-            thetas: Thetas = file.get_tensor(NAME)
+            found: Tensor = file.get_tensor(NAME)
+            return found
+
+    return _parsed(path, mapped)
+
+
+def _parsed(path: Path, read: Callable[[], Tensor]) -> Thetas:
+    try:
+        thetas = read()
     except Exception as problem:  # A parser of bytes that anyone may have changed fails in ways of its own.
         raise InvalidRun(f"{path}: damaged, or not a bead file: {one_line(problem)}") from None
     if thetas.ndim != 2 or thetas.dtype not in DTYPES:

@@ -20,13 +20,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun
-from weightstring.store.beads import digest, map_beads, read_beads, write_beads
+from weightstring.store.beads import digest, read_beads, write_beads
 from weightstring.store.files import one_line, replace_file, writing
 from weightstring.store.journal import Round
 from weightstring.store.locks import locked
@@ -36,6 +36,7 @@ from weightstring.store.records import (
     AnyManifest,
     Line,
     Manifest,
+    OutcomeRecord,
     PlaneRecord,
     ResultRecord,
     flaw,
@@ -48,6 +49,18 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on bytes that are no record: the last on lists in lists in lists."""
 
 
+class _InUse(NamedTuple):
+    """A bead file whose models a search computes with.
+
+    Args:
+        signature: what the system says of the file.
+        sha256: its digest; None for the ends, whose digests are in the manifest.
+    """
+
+    signature: tuple[int, ...]
+    sha256: str | None
+
+
 class RunDirectory:
     """A run's directory: its manifest, its journal, its beads and its result.
 
@@ -57,6 +70,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._in_use: dict[Path, _InUse] = {}
 
     @property
     def exists(self) -> bool:
@@ -104,6 +118,7 @@ class RunDirectory:
         if self.exists:
             raise InvalidRun(f"{self.path}: another process began a run here just now; the same call goes on with it")
         self._write_beads("ends", ends)
+        self._use_ends()
         if alignment is not None:
             self._replace("alignment.json", msgspec.json.encode(alignment))
         self._replace("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
@@ -169,6 +184,7 @@ class RunDirectory:
             InvalidRun: a line or a bead file is damaged or was changed.
         """
         rounds = []
+        self._use_ends()
         for number, line in enumerate(self._lines()):
             thetas = None
             if line.round != number:
@@ -178,6 +194,7 @@ class RunDirectory:
             if line.beads is not None:
                 path = self._beads(_round_name(number))
                 thetas = read_beads(path, line.beads)
+                self._in_use[path] = _InUse(_signature(path), line.beads)
                 models = sum(map(models_in, line.results))
                 if len(thetas) != models:
                     raise InvalidRun(f"{path}: {len(thetas)} beads where the journal has {models}")
@@ -193,8 +210,10 @@ class RunDirectory:
             The round's models, mapped from their file, so that they need not be kept; None where it has none.
 
         Raises:
+            InvalidRun: a file of an earlier round was damaged or removed meanwhile; the round does not count.
             StoreFailed: the disk refuses; the round does not count, or it was written whole.
         """
+        self.check_in_use()
         for name in ("result.json", "report.html"):
             with self._writing(name):
                 (self.path / name).unlink(missing_ok=True)
@@ -218,7 +237,31 @@ class RunDirectory:
                 sync_file(file.fileno())
             if number == 0:
                 sync_directory(self.path)
-        return None if beads is None else map_beads(self._beads(name))
+        if beads is None:
+            return None
+        path = self._beads(name)
+        self._in_use[path] = _InUse(_signature(path), beads)
+        return read_beads(path)
+
+    def _use_ends(self) -> None:
+        path = self._beads("ends")
+        self._in_use[path] = _InUse(_signature(path), None)
+
+    def check_in_use(self) -> None:
+        """That the files whose models a search computes with are what they were.
+
+        Raises:
+            InvalidRun: one of them was changed, truncated or removed since it was read.
+        """
+        for path, (signature, sha256) in list(self._in_use.items()):
+            if _signature(path) != signature:
+                # Touched, or written anew by a copy of the disk, it may hold the same models.
+                now = _signature(path)
+                if sha256 is None:
+                    self.ends()
+                else:
+                    read_beads(path, sha256)
+                self._in_use[path] = _InUse(now, sha256)
 
     def _lines(self) -> Iterator[Line]:
         path = self.path / "journal.jsonl"
@@ -250,12 +293,23 @@ class RunDirectory:
         """Write the string's models, in order, and the verdict.
 
         Raises:
+            InvalidRun: a file of the run was damaged or removed meanwhile; it is not finished.
             StoreFailed: the disk refuses; the run is not finished.
         """
+        self.check_in_use()
         with self._writing("result.json"):  # An earlier verdict is not that of the string that is written now.
             (self.path / "result.json").unlink(missing_ok=True)
         sha256 = self._write_beads("string", beads)
         self._replace("result.json", msgspec.json.encode(msgspec.structs.replace(result, beads_sha256=sha256)))
+
+    def revise(self, outcome: OutcomeRecord) -> None:
+        """Write down what was found out about a verdict since; the rest stays. Only for who holds the lock.
+
+        Raises:
+            InvalidRun: the run is not finished, or the file is damaged.
+            StoreFailed: the disk refuses; the verdict is as it was.
+        """
+        self._replace("result.json", msgspec.json.encode(msgspec.structs.replace(self.result(), outcome=outcome)))
 
     def result(self) -> ResultRecord:
         """The verdict and its numbers.
@@ -351,6 +405,15 @@ class RunDirectory:
     @property
     def _then(self) -> str:
         return f"`weightstring resume {self.path}` or the same call goes on" if self.exists else "begin again"
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    """What the system says of a file, which differs where it was written to, truncated or replaced."""
+    try:
+        found = path.stat()
+    except OSError:  # told by whoever reads it next
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _round_name(number: int) -> str:
