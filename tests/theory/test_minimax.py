@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -156,3 +157,23 @@ def test_refused(call: Callable[[], object], said: str) -> None:
     with pytest.raises(InvalidSetting, match=said) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**64 - 1, 10**30 + 7, Fraction(1, 3), 3, 2**53 + 2])
+def test_a_number_that_floats_do_not_hold_lies_in_its_interval(number: Any) -> None:
+    whole = Interval.of(number)
+    low, high = Fraction(float(whole.low[0])), Fraction(float(whole.high[0]))
+    assert low <= number <= high
+    assert (low == high) == (Fraction(float(number)) == number)
+    many = Interval.of(np.array([number, 1], dtype=object))
+    assert many.low.shape == (2,)
+    assert Fraction(float(many.low[0])) <= number <= Fraction(float(many.high[0]))
+
+
+def test_integers_of_numpy_are_rounded_outwards() -> None:
+    whole = Interval.of(np.array([2**53 + 1, 2**62 + 1, 7]))
+    assert [
+        int(low) <= n <= int(high)
+        for low, n, high in zip(whole.low, (2**53 + 1, 2**62 + 1, 7), whole.high, strict=True)
+    ] == [True] * 3
+    assert whole.low[2] == whole.high[2] == 7

@@ -276,7 +276,7 @@ def test_other_modules_are_refused(refused, net):
     x = drawn(9, 3).float()
     problem = ws.ModuleProblem(net, nn.MSELoss(), (x, x[:, :2]), engine="loop")
     a = problem.initial(0) if "PReLU" not in str(net) else problem.flatten(net)
-    with refused(InvalidSetting, r"needs nn\.Sequential\(nn\.Linear, activation, nn\.Linear\)"):
+    with refused(InvalidSetting, r"needs what nn\.Sequential\(nn\.Linear, activation, nn\.Linear\) computes"):
         connect(problem, a, a)
 
 
@@ -287,7 +287,7 @@ def test_frozen_and_tied_parameters_are_refused(refused):
     tied[2].weight = tied[0].weight
     for net in (frozen, tied):
         problem = ws.ModuleProblem(net, nn.MSELoss(), (x, x), engine="loop")
-        with refused(InvalidSetting, "all of it trained, nothing tied, no hooks"):
+        with refused(InvalidSetting, "all of it trained, nothing tied"):
             exchange(problem, problem.initial(0), problem.initial(1))
 
 
@@ -315,12 +315,135 @@ def test_targets_that_are_no_probabilities_are_refused(refused, loss, shift):
                 connect(problem, a, b)
 
 
-def test_hooks_are_refused(refused):
+def with_hook(module, hook):
+    module.register_forward_hook(hook)
+    return module
+
+
+def with_forward(module, forward):
+    module.forward = forward
+    return module
+
+
+class Tame(nn.MSELoss):
+    def forward(self, output, target):
+        return super().forward(output, target) / (1 + super().forward(output, target))
+
+
+class SquareRoot(nn.CrossEntropyLoss):
+    def forward(self, output, target):
+        return super().forward(output, target).sqrt()
+
+
+FALSELY_CONVEX = {
+    "hook": with_hook(nn.MSELoss(), lambda module, args, value: value.clamp(max=0.1)),
+    "hook that changes the sign": with_hook(nn.MSELoss(), lambda module, args, value: -value),
+    "pre-hook": nn.L1Loss(),
+    "subclass": Tame(),
+    "subclass of an entropy": SquareRoot(),
+    "forward of an instance": with_forward(nn.HuberLoss(), lambda output, target: (output - target).sin().mean()),
+    "difference of convex losses": lambda output, target: (
+        nn.functional.mse_loss(output, target) - nn.functional.l1_loss(output, target)
+    ),
+    "target that depends on the output": lambda output, target: nn.functional.mse_loss(output, target * output),
+}
+FALSELY_CONVEX["pre-hook"].register_forward_pre_hook(lambda module, args: (args[0].tanh(), args[1]))
+
+
+@pytest.mark.parametrize("loss", FALSELY_CONVEX.values(), ids=FALSELY_CONVEX)
+def test_losses_that_only_look_convex_are_refused(refused, loss):
+    x = drawn(9, 3)
+    problem = ws.ModuleProblem(sequential(3, 4, 2), loss, (x, x[:, :2].softmax(1)), engine="loop", batch_size=None)
+    for function in (connect, exchange):
+        with refused(InvalidSetting, "not known to be convex in the output"):
+            function(problem, *random_ends(problem))
+
+
+class Half(nn.Module):
+    def forward(self, w):
+        return w.tanh()
+
+
+class Bent(nn.Linear):
+    def forward(self, x):
+        return super().forward(x).tanh()
+
+
+class Skip(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) + x
+
+
+class Shy(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) if torch.compiler.is_exporting() else super().forward(x).sin()
+
+
+def parametrized():
     net = sequential(3, 4, 3)
-    net[1].register_forward_hook(lambda module, args, output: output.cumsum(1))
-    problem = ws.ModuleProblem(net, nn.MSELoss(), (drawn(5, 3), drawn(5, 3, seed=1)), engine="loop")
-    with refused(InvalidSetting, "no hooks"):
+    nn.utils.parametrize.register_parametrization(net[0], "weight", Half())
+    return net
+
+
+def changed(layer, change):
+    net = sequential(3, 4, 3)
+    change(net[layer])
+    return net
+
+
+FALSELY_HIDDEN = {
+    "mixing hook": changed(1, lambda layer: with_hook(layer, lambda module, args, output: output.cumsum(1))),
+    "hook on the outer layer": changed(2, lambda layer: with_hook(layer, lambda module, args, output: output.sin())),
+    "pre-hook": changed(0, lambda layer: layer.register_forward_pre_hook(lambda module, args: (args[0].sin(),))),
+    "forward of an instance": changed(2, lambda layer: with_forward(layer, lambda x: x[:, :3] * layer.weight.sum())),
+    "subclass of the outer layer": nn.Sequential(nn.Linear(3, 4), nn.ReLU(), Bent(4, 3)).double(),
+    "subclass of the net": Skip(*sequential(3, 4, 3)),
+    "parametrized layer": parametrized(),
+    "unit of its own kind": nn.Sequential(nn.Linear(3, 4), nn.PReLU(4), nn.Linear(4, 3)).double(),
+    "another course when traced": Shy(*sequential(3, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("net", FALSELY_HIDDEN.values(), ids=FALSELY_HIDDEN)
+def test_nets_that_only_look_like_one_hidden_layer_are_refused(refused, net):
+    problem = ws.ModuleProblem(net, nn.MSELoss(), (drawn(5, 3), drawn(5, 3, seed=1)), engine="loop", batch_size=None)
+    with refused(InvalidSetting, "needs what nn|not what its traced operations give"):
         connect(problem, *random_ends(problem))
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop, self.last, self.first = nn.Dropout(0.4), nn.Linear(4, 2), nn.Linear(3, 4, bias=False)
+
+    def forward(self, x):
+        return self.last(self.drop(nn.functional.softsign(self.first(x)) * 2 + 0.5))
+
+
+@unchecked
+@pytest.mark.parametrize(
+    ("net", "loss"),
+    [
+        (Own().double(), lambda output, target: (3 * (target - output)).abs().sum(1).mean() / 2),
+        (
+            sequential(3, 4, 2, activation=nn.ReLU(inplace=True)),
+            with_hook(nn.MSELoss(), lambda m, args, value: 2 * value),
+        ),
+        (nn.Sequential(nn.Linear(3, 4), nn.Tanhshrink(), nn.Linear(4, 2)).double(), nn.HuberLoss(delta=0.2)),
+        (
+            nn.Sequential(
+                with_hook(nn.Linear(3, 4), lambda m, args, out: out * 2), nn.SiLU(), nn.Linear(4, 2)
+            ).double(),
+            lambda output, target: nn.functional.mse_loss(output, target) + nn.functional.l1_loss(output, target),
+        ),
+    ],
+)
+def test_what_computes_a_convex_loss_is_taken_whatever_its_classes(net, loss):
+    x = drawn(23, 3, seed=1, shift=0.4)
+    problem = ws.ModuleProblem(net, loss, (x, x[:, :2].abs() - 0.7), batch_size=None, engine="loop")
+    a, b = random_ends(problem)
+    holds(problem, a, b, connect(problem, a, b))
+    holds(problem, a, b, exchange(problem, a, b))
 
 
 def test_inputs_with_more_axes_are_refused(refused):
@@ -360,5 +483,5 @@ def test_recalibrated_batch_norm_is_refused(refused):
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     x = drawn(9, 3).float()
     problem = ws.ModuleProblem(net, nn.MSELoss(), (x, x[:, :2]), engine="loop")
-    with refused(Unsupported, "recalibrated"):
+    with refused(Unsupported, "running statistics are estimated anew"):
         connect(problem, problem.initial(0), problem.initial(1))

@@ -20,6 +20,11 @@ def _up(values: Floats) -> Floats:
     return np.nextafter(values, np.inf)
 
 
+def _exactly(value: object) -> object:
+    """A NumPy scalar as a number of Python's where there is one that is as exact."""
+    return value.item() if isinstance(value, np.integer | np.bool_) else value
+
+
 @dataclass(frozen=True, eq=False)
 class Interval:
     """B closed intervals [low, high], each holding every value that an expression takes on its box.
@@ -45,11 +50,22 @@ class Interval:
 
     @staticmethod
     def of(value: Interval | float | Floats) -> Interval:
-        """A number as the interval that holds it alone."""
+        """A number as the interval that holds it alone, or, if float64 cannot hold it, its nearest neighbours.
+
+        >>> whole = Interval.of(2**53 + 1)
+        >>> int(whole.low[0]) <= 2**53 + 1 <= int(whole.high[0])
+        True
+        """
         if isinstance(value, Interval):
             return value
-        known = np.atleast_1d(np.asarray(value, dtype=np.float64))
-        return Interval(known, known)
+        given = np.atleast_1d(np.asarray(value))
+        known = given.astype(np.float64)
+        if given.dtype == np.float64:
+            return Interval(known, known)
+        # Python's integers and fractions compare with floats exactly, as NumPy's do not.
+        exact = [bool(np.isnan(k)) or _exactly(v) == float(k) for v, k in zip(given.flat, known.flat, strict=True)]
+        held = np.array(exact, dtype=bool).reshape(known.shape)
+        return Interval(np.where(held, known, _down(known)), np.where(held, known, _up(known)))
 
     def __neg__(self) -> Interval:
         return Interval(-self.high, -self.low)

@@ -76,7 +76,7 @@ def connect(
     slots move to W_B, and β goes to β_B. A slot of both S_A and S_B gets B's unit last, as a copy of one outside both.
 
     Args:
-        problem: of ``nn.Sequential(Linear, activation, Linear)`` and a convex loss, measured on its evaluation set.
+        problem: that computes ``nn.Sequential(Linear, activation, Linear)`` and a convex loss, by any classes.
         a: A (P,).
         b: B (P,).
         subsets: S_A and S_B, slots from 0; None: chosen, |S_A| = k and |S_B| = m − k with the k of the least bound.
@@ -270,6 +270,11 @@ def _checked_net(problem: ModuleProblem, a: Theta, b: Theta, method: str) -> One
         loss = problem.measure(theta[None])["loss"].item()
         if not math.isfinite(loss):
             raise InvalidSetting(f"the loss of {name} is {loss}: give ends whose loss is finite")
+        if not net.agrees(theta, loss):
+            raise InvalidSetting(
+                f"the loss of {name} is {loss:.6g}, and not what its traced operations give: let the net and its loss "
+                "compute the same whether or not they are traced"
+            )
     return net
 
 
