@@ -257,3 +257,36 @@ def test_text_of_a_result_steers_no_terminal_and_is_no_markup(cli, received):
     assert "[link=" in done.out
     assert cli("report", "received").code == 0
     assert "<script>alert(1)" not in (received.path / "report.html").read_text()
+
+
+class TestLinks:
+    """Nothing in a run leads out of it: what is written there cannot land elsewhere, what is read is its own."""
+
+    @pytest.mark.parametrize("name", ["manifest.json", "result.json", "beads", "journal.jsonl", "lock", "plain"])
+    @pytest.mark.parametrize("command", [("report",), ("resume", "--seconds", 1), ("certify", "--threshold", 9)])
+    def test_a_member_that_is_one_is_refused_or_left_unread(self, cli, received, tmp_path, name, command):
+        place, away = received.path / name, tmp_path / "away"
+        if place.exists():
+            place.rename(away)
+        else:
+            away.mkdir()
+        place.symlink_to(away)
+        before = contents(away)
+        verb, *options = command
+        done = cli(verb, "received", *options)
+        last = done.err.splitlines()[-1:]
+        assert done.code == 0 or re.fullmatch(r"weightstring: received/\S+: a link, which may lead .*", *last)
+        assert contents(away) == before
+
+    def test_a_page_is_written_through_none(self, cli, received, tmp_path):
+        (tmp_path / "victim").write_text("mine")
+        for name in ("report.html", ".report.html.tmp"):
+            (received.path / name).unlink(missing_ok=True)
+            (received.path / name).symlink_to(tmp_path / "victim")
+        assert cli("report", "received").code == 0
+        assert (tmp_path / "victim").read_text() == "mine"
+        assert "<html" in (received.path / "report.html").read_text()
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in [place, *place.rglob("*")] if file.is_file()}

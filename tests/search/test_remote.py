@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+import cloudpickle
 import pytest
 import torch
 from torch import nn
@@ -18,7 +20,7 @@ from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Maze, shifted
 from weightstring.protocol import Recipe
 from weightstring.search import Batched, Descend, Job, Measure, Measured, Remote, Result, Work
-from weightstring.search.remote import REPEATS, content_name
+from weightstring.search.remote import REPEATS, content_name, run_job
 
 SURFACE = shifted(Maze(size=3), torch.tensor([5.0, -3.0, 1.0], dtype=torch.float64), lift=0.5)
 WORK = Work(SURFACE, "evaluate", 7, SURFACE.recipe)
@@ -301,6 +303,28 @@ def test_what_cannot_be_sent_is_refused(refused):
 
 def test_the_problem_lies_in_a_file_of_the_spool_while_it_is_needed(tmp_path):
     remote = Remote(ByHand(), WORK, tmp_path)
-    assert len(list(tmp_path.glob("weightstring-*/*.pickle"))) == 1
+    (file,) = tmp_path.glob("weightstring-*/*.pickle")
+    assert (file.parent.stat().st_mode & 0o777, file.parent.stat().st_uid) == (0o700, os.geteuid())
     del remote
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_file_in_its_place_is_not_loaded(tmp_path, refused):
+    """A pickle is code."""
+    remote = Remote(ByHand(), WORK, tmp_path)
+    (file,) = tmp_path.glob("weightstring-*/*.pickle")
+    file.write_bytes(cloudpickle.dumps(Mark(tmp_path / "PWNED")))
+    with refused(WorkerFailed, r"\.pickle: not what was put there, so it was not loaded"):
+        run_job(str(file), jobs()[0])
+    assert not (tmp_path / "PWNED").exists()
+    del remote
+
+
+class Mark:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return type(self.place).touch, (self.place,)

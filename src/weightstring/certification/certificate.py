@@ -19,7 +19,10 @@ from weightstring.problem.analytic import Surface
 from weightstring.problem.digest import callable_name, tensor_digest, tensors_digest, text_digest, without_addresses
 from weightstring.problem.flat import named_tensors
 from weightstring.problem.module import ModuleProblem
-from weightstring.store.files import replace_file, writing
+from weightstring.store.directory import UNREADABLE
+from weightstring.store.files import one_line, replace_file, writing
+from weightstring.store.members import read_whole
+from weightstring.store.refusals import reason
 
 FORMAT = 1
 
@@ -129,7 +132,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """
         file = Path(path)
         try:
-            found = msgspec.json.decode(file.read_bytes())
+            found = msgspec.json.decode(read_whole(file))
             # JSON has no infinity: where no bound was found, there stands null.
             if isinstance(found, dict) and isinstance(found.get("partition"), list):
                 found["upper_bound"] = _number(found.get("upper_bound"))
@@ -140,8 +143,14 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             return msgspec.convert(found, cls)
         except FileNotFoundError:
             raise InvalidRun(f"{file}: no certificate here; make one with weightstring certify") from None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise InvalidRun(f"{file}: not a certificate ({error}); make a new one with weightstring certify") from None
+        except OSError as error:
+            raise InvalidRun(
+                f"{file}: cannot be read: {reason(error)}; make a new one with weightstring certify"
+            ) from None
+        except UNREADABLE as error:
+            raise InvalidRun(
+                f"{file}: not a certificate ({one_line(error)}); make a new one with weightstring certify"
+            ) from None
 
     def __str__(self) -> str:
         what = "the loss" if self.quantity == "loss" else self.quantity

@@ -85,7 +85,8 @@ def _kept(error: Exception, options: Namespace) -> Path | None:
         with suppress(OSError, ValueError):
             if folder.is_dir():
                 path = folder / f".weightstring-fault-{os.getpid()}.txt"
-                path.write_text(content, encoding="utf-8", errors="backslashreplace")
+                with path.open("x", encoding="utf-8", errors="backslashreplace") as file:  # through no link
+                    file.write(content)
                 return path
     return None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weightstring.errors import InvalidSetting, StoreFailed
+from weightstring.store.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +63,8 @@ def write_figures(folder: str | os.PathLike[str], draw: Callable[[], Iterable[tu
                 target.mkdir(parents=True, exist_ok=True)
                 for kind in KINDS:
                     written.append(target / f"{name}.{kind}")
-                    figure.savefig(written[-1], dpi=DPI, metadata=UNDATED[kind])
+                    with replacing(written[-1]) as file:  # a link there is replaced, not followed
+                        figure.savefig(file, format=kind, dpi=DPI, metadata=UNDATED[kind])
             except OSError as problem:
                 raise StoreFailed(
                     f"{target}: cannot be written: {problem.strerror}; give --figures another folder"

@@ -80,7 +80,7 @@ def read_sweep(sweep_dir: str | os.PathLike[str]) -> Swept:
         )
     found = []
     for row in chosen(swept):
-        run = RunDirectory(directory.path / row.run)
+        run = RunDirectory(directory.run(row.variant, row.threshold, row.pair))
         if row.run and run.finished:  # a table that travels without its runs still has its page
             result = run.result()
             if tells_of(row, result):

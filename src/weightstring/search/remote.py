@@ -158,7 +158,8 @@ class Remote:
         folder = tempfile.mkdtemp(prefix="weightstring-", dir=spool)
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._path = Path(folder) / f"{self._name}.pickle"
-        self._path.write_bytes(content)
+        with self._path.open("xb") as file:
+            file.write(content)
         self._jobs: dict[str, Job] = {}
         self._wanted: dict[str, list[Key]] = {}
         self._futures: dict[Future[Result | Spent], tuple[str, Pool]] = {}
@@ -261,13 +262,28 @@ class Remote:
         self._futures[future] = name, pool
 
 
+def _loaded(path: Path) -> Work:
+    """The problem, from the very bytes that its sender wrote: a pickle is code, and the spool may be another's too.
+
+    Raises:
+        WorkerFailed: they are others.
+    """
+    content = path.read_bytes()
+    if sha256(content).hexdigest() != path.stem:
+        raise WorkerFailed(
+            f"{path}: not what was put there, so it was not loaded; choose a spool where only you can write"
+        )
+    work: Work = cloudpickle.loads(content)
+    return work
+
+
 _known = threading.local()
 
 
 def run_job(path: str, job: Job, most: int | None = None) -> Result | Spent:
     """Run one job in a worker; the problem is read once by each thread, since none may share a module."""
     if getattr(_known, "path", None) != path:
-        _known.work = cloudpickle.loads(Path(path).read_bytes())
+        _known.work = _loaded(Path(path))
         _known.path = path
     result: Result | Spent = _known.work.run(job, most)
     return result

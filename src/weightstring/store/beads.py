@@ -21,6 +21,7 @@ from torch import Tensor
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun
 from weightstring.store.files import one_line, replacing
+from weightstring.store.members import require_regular
 
 NAME = "thetas"
 
@@ -62,6 +63,7 @@ def read_beads(path: Path, sha256: str | None = None) -> Thetas:
     """
     content = None
     try:
+        require_regular(path)
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size <= SMALL:
                 content = file.read()

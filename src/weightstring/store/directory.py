@@ -30,6 +30,7 @@ from weightstring.store.beads import digest, read_beads, write_beads
 from weightstring.store.files import one_line, replace_file, writing
 from weightstring.store.journal import Round
 from weightstring.store.locks import locked
+from weightstring.store.members import LARGEST, LARGEST_JOURNAL, member, read_whole
 from weightstring.store.records import (
     FORMAT,
     AlignmentRecord,
@@ -84,7 +85,7 @@ class RunDirectory:
 
     def certificate_of(self, quantity: str) -> Path:
         """Where that of another question than the run's own lies; the quantity names it."""
-        return self.path / (f"certificate-{quantity}.json" if quantity else "certificate.json")
+        return member(self.path, f"certificate-{quantity}.json" if quantity else "certificate.json")
 
     @property
     def finished(self) -> bool:
@@ -173,7 +174,7 @@ class RunDirectory:
     @property
     def plain(self) -> RunDirectory:
         """Where the same search between the models as they were given lies, if it was made."""
-        return RunDirectory(self.path / "plain")
+        return RunDirectory(member(self.path, "plain"))
 
     # -- the journal
 
@@ -267,7 +268,7 @@ class RunDirectory:
         path = self.path / "journal.jsonl"
         if not self._has(path.name):
             return
-        whole = self._content(path.name).rpartition(b"\n")[0]
+        whole = self._content(path.name, LARGEST_JOURNAL).rpartition(b"\n")[0]
         for number, text in enumerate(whole.split(b"\n") if whole else [], 1):
             try:
                 yield msgspec.json.decode(text, type=Line)
@@ -281,7 +282,7 @@ class RunDirectory:
         path = self.path / "journal.jsonl"
         if not path.exists():
             return 0
-        content = path.read_bytes()
+        content = read_whole(path, LARGEST_JOURNAL)
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(path, whole)
@@ -368,13 +369,13 @@ class RunDirectory:
 
     def _has(self, name: str) -> bool:
         try:
-            return (self.path / name).exists()
+            return member(self.path, name).exists()
         except OSError as problem:
             raise InvalidRun(f"{self.path}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
 
-    def _content(self, name: str) -> bytes:
+    def _content(self, name: str, largest: int = LARGEST) -> bytes:
         try:
-            return (self.path / name).read_bytes()
+            return read_whole(member(self.path, name), largest)
         except OSError as problem:
             raise InvalidRun(f"{self.path / name}: cannot be read: {problem.strerror}") from None
 
@@ -387,7 +388,7 @@ class RunDirectory:
             ) from None
 
     def _beads(self, name: str) -> Path:
-        return self.path / "beads" / f"{name}.safetensors"
+        return member(self.path, "beads", f"{name}.safetensors")
 
     def _write_beads(self, name: str, thetas: Sequence[Theta] | Thetas) -> str:
         path = self._beads(name)
@@ -400,7 +401,7 @@ class RunDirectory:
             replace_file(self.path / name, content)
 
     def _writing(self, name: str) -> AbstractContextManager[None]:
-        return writing(self.path / name, self._then)
+        return writing(member(self.path, name), self._then)
 
     @property
     def _then(self) -> str:

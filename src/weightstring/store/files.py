@@ -33,7 +33,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{_short(path.name)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # what a crash left, or a link that leads elsewhere: nothing is written to it
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             sync_file(file.fileno())

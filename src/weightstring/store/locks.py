@@ -14,6 +14,7 @@ import msgspec
 
 from weightstring.errors import InvalidRun, RunLocked
 from weightstring.store.files import writing
+from weightstring.store.members import member, read_whole
 from weightstring.store.refusals import NO_LOCKS, unlike
 
 OWN = ("lock", "lock.owner", "beads", "plain", "alignment.json")
@@ -47,7 +48,8 @@ def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str) -> Ite
         InvalidRun: the directory cannot be made, or holds other files.
         StoreFailed: the disk refuses it.
     """
-    with writing(folder / "lock", then):
+    with writing(member(folder, "lock"), then):
+        member(folder, "lock.owner")
         if not begun:
             _refuse_strangers(folder, kind)
         try:
@@ -106,7 +108,7 @@ def _marked(folder: Path, busy: str) -> Callable[[], object]:
 def _owner_in(marker: Path) -> _Owner | None:
     """Whom a marker names; None where it was never written whole."""
     with suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(marker.read_bytes(), type=_Owner)
+        return msgspec.json.decode(read_whole(marker), type=_Owner)
     return None
 
 

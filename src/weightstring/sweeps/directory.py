@@ -20,6 +20,7 @@ from weightstring.search.strategies import plain
 from weightstring.store import replace_file
 from weightstring.store.files import writing
 from weightstring.store.locks import locked
+from weightstring.store.members import member
 from weightstring.store.refusals import reason, remedy
 from weightstring.sweeps.plan import Plan, Variant, flaw
 from weightstring.sweeps.records import (
@@ -117,7 +118,7 @@ class SweepDirectory:
         Raises:
             InvalidRun: there is no sweep, or it is damaged.
         """
-        found = read_record(self.path / "sweep.json", SWEEP.decode, "restore it, or choose another directory")
+        found = read_record(member(self.path, "sweep.json"), SWEEP.decode, "restore it, or choose another directory")
         if found is None:
             raise InvalidRun(f"{self.path}: no sweep here (no sweep.json); give the directory that --out named")
         for own in found.variants:
@@ -127,11 +128,11 @@ class SweepDirectory:
 
     def ends(self, variant: str) -> Path:
         """Where the networks of a variant are kept."""
-        return self.path / "ends" / variant
+        return member(self.path, "ends", variant)
 
     def run(self, variant: str, threshold: float, pair: int) -> Path:
         """The run directory of a pair."""
-        return self.path / self.run_name(variant, threshold, pair)
+        return member(self.path, self.run_name(variant, threshold, pair))
 
     @staticmethod
     def run_name(variant: str, threshold: float, pair: int) -> str:
@@ -194,7 +195,7 @@ class SweepDirectory:
             InvalidRun: the file is damaged.
         """
         again = "delete it, and the sweep of its variants makes it again"
-        return read_record(self.path / "trivial.json", TRIVIAL.decode, again) or {}
+        return read_record(member(self.path, "trivial.json"), TRIVIAL.decode, again) or {}
 
     def failed(self) -> dict[tuple[str, float], tuple[int, ...]]:
         """For each variant and threshold, seeds of networks that never reached it.
@@ -203,7 +204,7 @@ class SweepDirectory:
             InvalidRun: the file is damaged.
         """
         again = "delete it, and it is made again from what is kept of the networks"
-        found = read_record(self.path / "failed.json", FAILED.decode, again)
+        found = read_record(member(self.path, "failed.json"), FAILED.decode, again)
         return self._failed_of_ends() if found is None else {(own.variant, own.threshold): own.seeds for own in found}
 
     def _failed_of_ends(self) -> dict[tuple[str, float], tuple[int, ...]]:
@@ -248,7 +249,7 @@ class SweepDirectory:
 
     def _has(self, name: str) -> bool:
         try:
-            return (self.path / name).exists()
+            return member(self.path, name).exists()
         except OSError as problem:
             raise InvalidRun(f"{self.path}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
 

@@ -22,6 +22,7 @@ from weightstring.randomness import derive_seed
 from weightstring.store import replace_file
 from weightstring.store.beads import read_beads, write_beads
 from weightstring.store.files import writing
+from weightstring.store.members import member
 from weightstring.sweeps.directory import GO_ON
 from weightstring.sweeps.plan import Plan
 from weightstring.sweeps.records import EndsRecord, levels_kept, read_ends
@@ -135,7 +136,7 @@ class Nursery:
                 f"{folder}/{level!r}.json: names the networks {told.networks!r:.200}, not its own; {remedy}"
             )
         try:
-            thetas = read_beads(path, told.sha256)
+            thetas = read_beads(member(folder, told.networks), told.sha256)
         except InvalidRun as problem:
             raise InvalidRun(f"{problem}; {remedy}") from None
         if thetas.shape != (len(told.seeds), self.problem.size) or thetas.dtype != self.problem.dtype:

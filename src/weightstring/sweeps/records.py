@@ -13,6 +13,7 @@ import msgspec
 from weightstring.errors import InvalidRun
 from weightstring.store.directory import UNREADABLE
 from weightstring.store.files import one_line
+from weightstring.store.members import member, read_whole
 from weightstring.store.records import Record, Task, Threads
 
 Content = TypeVar("Content")
@@ -105,13 +106,13 @@ def read_ends(folder: Path, level: float) -> EndsRecord | None:
     Raises:
         InvalidRun: the file is damaged.
     """
-    return read_record(folder / f"{level!r}.json", ENDS.decode, "delete it, and its networks are trained again")
+    return read_record(member(folder, f"{level!r}.json"), ENDS.decode, "delete it, and its networks are trained again")
 
 
 def read_record(path: Path, decode: Callable[[bytes], Content], remedy: str) -> Content | None:
     """What a file says; None where there is none."""
     try:
-        return decode(path.read_bytes())
+        return decode(read_whole(path))
     except FileNotFoundError:
         return None
     except OSError as problem:

@@ -13,6 +13,7 @@ from typing import Any
 from weightstring.errors import InvalidRun
 from weightstring.store import replace_file
 from weightstring.store.files import one_line, writing
+from weightstring.store.members import read_whole
 from weightstring.text import as_cell, from_cell
 
 AGAIN = "delete it, and every sweep makes its own rows again from their runs"
@@ -123,7 +124,7 @@ def read_table(path: Path) -> list[Row]:
         InvalidRun: there is none, or it is damaged.
     """
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except OSError as problem:
         raise InvalidRun(f"{path}: cannot be read: {problem.strerror}; make it readable, or {AGAIN}") from None
     try:
