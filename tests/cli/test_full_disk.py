@@ -65,7 +65,7 @@ class Disk:
         return original(*arguments, **options)
 
     def open(self, path: object, mode: str = "r", *arguments: object, **options: object) -> object:
-        if mode[0] not in "wa" or not str(path).startswith(self.root):
+        if mode[0] not in "wax" or not str(path).startswith(self.root):
             return OPEN(path, mode, *arguments, **options)
         return Refusing(self, self.call(OPEN, path, mode, *arguments, **options))
 

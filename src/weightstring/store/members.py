@@ -52,7 +52,7 @@ def read_whole(path: Path, largest: int = LARGEST) -> bytes:
     OSError: [Errno 22] no regular file: '/dev/null'
     """
     require_regular(path)
-    with open(path, "rb", opener=_at_once) as file:
+    with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > largest:
             raise OSError(errno.EFBIG, f"{size} bytes, where at most {largest} are read", str(path))
@@ -73,8 +73,3 @@ def require_regular(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "no regular file", str(path))
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open without waiting, should it have become a pipe since it was looked at."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
