@@ -33,7 +33,7 @@ def member(root: Path, *parts: str) -> Path:
         try:
             linked = place.is_symlink()
         except OSError as problem:
-            raise InvalidRun(f"{place}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
+            raise InvalidRun(f"{root}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
         if linked:
             raise InvalidRun(
                 f"{place}: a link, which may lead anywhere; put in its place what it leads to, if that is yours"
