@@ -330,7 +330,11 @@ SOUND: dict[str, Case] = {
     # Heads outermost in one product for queries, keys and values.
     "fused heads outermost, each with its own place": tokens(
         # 6 units between two linear layers; in each of two heads, told apart, keys with queries, and values.
-        fused_outermost, count(6, 3, 3, 3, 3), qkv=nn.Linear(6, 18), slopes=torch.tensor([0.5, 0.25]), last=nn.Linear(6, 2)
+        fused_outermost,
+        count(6, 3, 3, 3, 3),
+        qkv=nn.Linear(6, 18),
+        slopes=torch.tensor([0.5, 0.25]),
+        last=nn.Linear(6, 2),
     ),
     "one head of keys, picked": tokens(one_head_picked, None, qkv=nn.Linear(6, 12), last=nn.Linear(6, 2)),
     "numbers assigned": between(assigned, count(6, 2), last=nn.Linear(9, 2)),

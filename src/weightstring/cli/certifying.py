@@ -22,6 +22,7 @@ from weightstring.path import Bound, only_quantity
 from weightstring.refining import bounded
 from weightstring.result import answers
 from weightstring.store import RunDirectory
+from weightstring.text import shown
 from weightstring.verification import verify as check
 
 
@@ -56,11 +57,11 @@ def certify(options: Namespace) -> int:
     if options.json:
         print(json.dumps({"run": str(directory.path), **msgspec.to_builtins(certificate)}))
     else:
-        print(certificate)
+        print(shown(str(certificate)))
         if certificate.holds is False:
             segment, low, high, top = certificate.loosest
             print(f"loosest: {top:.6g} between beads {segment} and {segment + 1}, t from {low:.6g} to {high:.6g}")
-        print(f"kept in {out}, {certificate.seconds:.1f} s")
+        print(f"kept in {shown(str(out))}, {certificate.seconds:.1f} s")
     return NOT_CERTIFIED if certificate.holds is False else DONE
 
 
@@ -78,7 +79,7 @@ def verify(options: Namespace) -> int:
     own = certificate.threshold in (None, manifest.threshold)
     if not own and certificate.quantity in Bound(problem, manifest.bind).names:
         print(
-            f"note: {options.certificate}: its threshold is {certificate.threshold!r}, not the run's "
+            f"note: {shown(str(options.certificate))}: its threshold is {certificate.threshold!r}, not the run's "
             f"{manifest.threshold!r}; what is checked is the certificate's",
             file=sys.stderr,
         )
@@ -91,8 +92,8 @@ def verify(options: Namespace) -> int:
         print(json.dumps({"run": str(directory.path), **asdict(verification)}))
     else:
         if verification.ok:
-            print(certificate)
-        print(verification)
+            print(shown(str(certificate)))
+        print(*map(shown, str(verification).splitlines()), sep="\n")
     return DONE if verification.ok else NOT_CERTIFIED
 
 

@@ -44,6 +44,7 @@ from weightstring.sweeps.directory import SweepDirectory
 from weightstring.tasks import load_task
 from weightstring.tasks.download import download as fetch
 from weightstring.tasks.published import IMAGE_SETS
+from weightstring.text import shown
 
 DEMO_LEVEL = 0.2
 """Evaluation loss to which the demo's digits networks are trained; which any seed reaches in a few hundred steps."""
@@ -208,7 +209,7 @@ def show(options: Namespace) -> int:
     directory = RunDirectory(options.run)
     directory.manifest()  # a result without a sound manifest belongs to no run
     if not directory.finished:
-        print(describe_unfinished(directory), file=sys.stderr)
+        print(shown(describe_unfinished(directory)), file=sys.stderr)
         return UNRESOLVED
     return _print(load(options.run), directory, options.json)
 

@@ -12,6 +12,7 @@ from weightstring.path import BARRIERS, Connected, Disconnected, Unresolved
 from weightstring.path.outcome import ADVICE
 from weightstring.result import Result, re_estimated
 from weightstring.store import RunDirectory
+from weightstring.text import shown
 
 
 def print_result(result: Result, run: Path) -> None:
@@ -19,7 +20,7 @@ def print_result(result: Result, run: Path) -> None:
     console = console_for_text()
     string, names = result.string, list(result.string.curve.values)
     style = {Connected: "bold green", Unresolved: "bold yellow", Disconnected: "bold red"}[type(result.outcome)]
-    console.print(str(result.outcome), style=style, soft_wrap=False)
+    console.print(shown(str(result.outcome)), style=style, soft_wrap=False)
     table = Table.grid(padding=(0, 2))
     for label, value in _facts(result):
         table.add_row(label, value)

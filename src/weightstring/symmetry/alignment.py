@@ -70,7 +70,7 @@ class Aligned:
         barrier_before: barrier of the line a → b: the largest *sampled* evaluation loss over the mean of the ends'.
         barrier_after: the same of the line a → aligned.
         candidates: all that were tried, that one among them.
-        difference: of the outputs of the model and its aligned copy, relative in norm, on the whole evaluation set,
+        difference: the largest of outputs of the model and its aligned copy, over the largest output, on the whole set,
             ``examples`` inputs.
         examples: how many.
         correlations: for each group, before and after, how far each unit's activations correlate with those of the unit

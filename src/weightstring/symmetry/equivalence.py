@@ -40,13 +40,14 @@ by one, and do not set the scale of the others."""
 
 
 def check_equivalent(problem: ModuleProblem, one: Theta, other: Theta, subject: str = "align") -> tuple[float, int]:
-    """By how much two models' outputs differ on the whole evaluation set, relative in norm, and on how many inputs.
+    """By how much two models' outputs differ at most on the whole evaluation set, and on how many inputs that is.
 
-    ‖x − y‖ / ‖x‖ of each floating output that the loss or a metric reads by itself, the largest of them; where they
-    read what cannot be found in the output, of the losses of the single examples. The set is gone through in blocks.
+    max |x − y| / max |x| of each floating output that the loss or a metric reads by itself, the largest of them; where
+    they read what cannot be found in the output, of the losses of the single examples. The set is gone through in
+    blocks. What is refused goes by ‖x − y‖ / ‖x‖, in which rounding of many numbers does not add up to more.
 
     Raises:
-        NotEquivalent: it is more than rounding, or infinite numbers are at other places.
+        NotEquivalent: that is more than rounding, or infinite numbers are at other places.
     """
     examples, read = problem.observed(), what_is_read(problem)
     apart: dict[str, _Apart] = {}
@@ -73,7 +74,7 @@ def check_equivalent(problem: ModuleProblem, one: Theta, other: Theta, subject: 
             f"{subject}: on the {len(examples)} inputs of the evaluation set the {name} of the two models differ by "
             f"{worst.relative:.3g} in norm, most on input {worst.index}, more than rounding ({tolerance:g}): {remedy}"
         )
-    return worst.relative, len(examples)
+    return max(own.at_most for own in apart.values()), len(examples)
 
 
 def _losses(problem: ModuleProblem, theta: Theta) -> Tensor:
@@ -190,7 +191,7 @@ class _Apart:
     """How far apart one output of two models is, block by block."""
 
     def __init__(self) -> None:
-        self._difference = self._size = self._masks = 0.0
+        self._difference = self._size = self._masks = self._reach = 0.0
         self._largest = -1.0
         self._seen = 0
         self.index = 0
@@ -205,7 +206,13 @@ class _Apart:
         each = (x - y).nan_to_num().abs().reshape(len(x), -1).amax(1) if x.ndim else (x - y).abs()[None]
         if float(each.max()) > self._largest:
             self._largest, self.index = float(each.max()), self._seen + int(each.argmax())
+        self._reach = max(self._reach, float(x.nan_to_num(0.0, 0.0, 0.0).abs().max()))
         self._seen += len(each)
+
+    @property
+    def at_most(self) -> float:
+        """Max |x − y| / max |x|."""
+        return self._largest / self._reach if self._reach else (torch.inf if self._largest else 0.0)
 
     @property
     def relative(self) -> float:
