@@ -231,7 +231,7 @@ def test_every_output_lies_in_its_enclosure(name: str, seed: int) -> None:
     net, _, examples, _ = problem.traceable(CASES[name].quantity)
 
     def output(theta: Tensor) -> Tensor:
-        return torch.func.functional_call(net, problem.unflatten(theta), examples.leaves)
+        return torch.func.functional_call(net, problem.layout.views(theta), examples.leaves)
 
     outputs = torch.func.vmap(output, chunk_size=240)(thetas.flatten(0, 1)).unflatten(0, thetas.shape[:2])
     sigmas = (2 * places - 1).view(1, -1, *(1,) * (outputs.ndim - 2))
