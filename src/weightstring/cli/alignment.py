@@ -72,8 +72,7 @@ def remarks(record: AlignmentRecord) -> list[str]:
     scaled = ", and rescaled" if record.rescaled else ""
     return [
         f"{how}{scaled}: least {record.by} of {len(record.candidates)} ways; {record.seconds:.1f} s",
-        f"its function is the same: outputs on {record.examples} inputs differ by at most {record.difference:.2g} "
-        "of the largest output",
+        f"same function: outputs on {record.examples} inputs differ by at most {record.difference:.2g} of the largest",
         f"the architecture has 10^{record.log10_permutations:.4g} permutations of units",
     ]
 
