@@ -234,7 +234,7 @@ class TestSettings:
             ("--max-depth -2", "max_depth=-2"),
             ("--max-beads 1", r"MaxBeads\(1\)"),
             ("--seconds 0", r"seconds=0"),
-            ("--seconds nan", r"seconds=nan"),
+            ("--seconds nan", r"argument --seconds: 'nan' is not a number"),
         ],
     )
     def test_out_of_range(self, refused, workshop, options, says):
