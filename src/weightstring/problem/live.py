@@ -139,8 +139,12 @@ def _each(computation: Computation, of: Callable[[OfTheta], OfTheta]) -> Computa
 def _bind(module: nn.Module, name: str, tensor: Tensor) -> None:
     path, _, attribute = name.rpartition(".")
     owner = module.get_submodule(path)
-    held = owner._parameters if attribute in owner._parameters else owner._buffers
-    held[attribute] = tensor  # type: ignore[assignment]
+    if attribute not in owner._parameters:
+        owner._buffers[attribute] = tensor
+        return
+    # What torch.export finds in a parameter's place must be one.
+    frozen = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, requires_grad=False)
+    owner._parameters[attribute] = frozen
 
 
 def dense_gradient(parameter: Tensor) -> Tensor:
