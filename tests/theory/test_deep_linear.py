@@ -58,7 +58,11 @@ def data(widths: tuple[int, ...], seed: int, n: int = 9, rank: int | None = None
     generator = torch.Generator().manual_seed(10_000 + seed)
     X = 0.7 + torch.randn(widths[0], n, generator=generator, dtype=torch.float64)
     if rank is not None:
-        X = X[:, :rank] @ torch.randn(rank, n, generator=generator, dtype=torch.float64)
+        # Sixteenths: their products are exact, and so is the rank.
+        factors = X[:, :rank], torch.randn(rank, n, generator=generator, dtype=torch.float64)
+        X = torch.mul(
+            *(((16 * factor).round() / 16).unsqueeze(axis) for factor, axis in zip(factors, (2, 0), strict=True))
+        ).sum(1)
     return X, torch.randn(widths[-1], n, generator=generator, dtype=torch.float64) - 0.4
 
 
@@ -261,6 +265,14 @@ def test_inputs_of_any_rank(widths: tuple[int, ...]) -> None:
         m = min(widths[0], widths[-1])
         assert best_of_deficient_rank(X, Y, m - 1, 0) == pytest.approx(found.lambda_star, abs=1e-6)
         assert max(heights(curve, widths, X, Y)) <= found.gamma + 1e-9
+
+
+def test_inputs_of_nearly_lower_rank_are_refused(refused) -> None:
+    widths = (3, 2, 2)
+    X, Y = data(widths, 3, rank=1)
+    nearly = X + 1e-17 * torch.linspace(-1, 1, X.numel(), dtype=torch.float64).view_as(X) * X.abs().max() * 8
+    with refused(InvalidSetting, "nearly make it 1: Γ cannot be computed reliably"):
+        barrier(draw(widths, 1), draw(widths, 2), nearly, Y)
 
 
 def test_fewer_examples_than_outputs() -> None:
