@@ -24,9 +24,9 @@ def require_numbers(strategy: object, names: Sequence[str]) -> None:
         InvalidSetting: one is none.
 
     >>> from weightstring.search import Constrained
-    >>> Constrained("hyperplane")
+    >>> Constrained(alpha=True)
     Traceback (most recent call last):
-    weightstring.errors.InvalidSetting: Constrained(alpha='hyperplane'): give a number; name settings: alpha=...
+    weightstring.errors.InvalidSetting: Constrained(alpha=True): give a number; name settings: alpha=...
     """
     for name in names:
         value = getattr(strategy, name)
