@@ -37,7 +37,13 @@ CASES: dict[str, tuple[str, ...]] = {
     "connect --strategy poly-chain": (*CONNECT, "--strategy", "poly-chain"),
     "connect --strategy autoneb": (*CONNECT, "--strategy", "autoneb"),
     "connect --workers 2": (*CONNECT, "--workers", "2"),
+    "compare": ("compare", "polynomial", "{a}", "{b}", "--threshold", "0.02"),
+    "certify": ("certify", "{out}"),
+    "merge": ("merge", "{out}"),
+    "report": ("report", "{out}"),
 }
+AFTER = ("certify", "merge", "report")
+"""Those that are given a finished run."""
 CLOCKS = re.compile(rb'"(?:seconds|seal|created)":\s*(?:"[^"]*"|[-\d.e+]+)')
 
 
@@ -74,11 +80,13 @@ def ran(context: Any, arguments: list[str], die_at: int = 0, seconds: float | No
 
 
 def content(run: Path) -> dict[str, Any]:
-    """Every file that a run or sweep leaves, but for clocks, pages and what only locks."""
+    """Every file that a run or sweep leaves, but for clocks and what only locks; of a page, whether it is whole."""
     found: dict[str, Any] = {}
-    for path in sorted(own for own in run.rglob("*") if own.is_file() and own.suffix != ".html" and own.name != "lock"):
+    for path in sorted(own for own in run.rglob("*") if own.is_file() and own.name != "lock"):
         name = str(path.relative_to(run))
-        if path.suffix == ".csv":
+        if path.suffix == ".html":
+            found[name] = "</html>" in path.read_text()
+        elif path.suffix == ".csv":
             rows = csv.DictReader(path.read_text().splitlines())
             found[name] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
         elif path.suffix in (".json", ".jsonl"):
@@ -88,12 +96,20 @@ def content(run: Path) -> dict[str, Any]:
     return found
 
 
+def given(folder: Path, name: str, out: Path) -> list[str]:
+    """The command line of a case that leaves its files in ``out``, where the run that it is about is put if need be."""
+    line = [part.format(a=folder / "a.safetensors", b=folder / "b.safetensors", out=out) for part in CASES[name]]
+    if name not in AFTER:
+        return [*line, "--out", str(out)]
+    shutil.copytree(folder / "connect-whole", out)
+    return line
+
+
 def tried(context: Any, folder: Path, name: str, number: int, duration: float) -> dict[str, Any]:
     """One run, killed one to three times and ended: how often it was killed, and which files differ."""
     draw = random.Random(f"{name} {number}")
     out = folder / f"{name.replace(' ', '')}-{number}"
-    same = [part.format(a=folder / "a.safetensors", b=folder / "b.safetensors") for part in CASES[name]]
-    same += ["--out", str(out)]
+    same = given(folder, name, out)
     kills, begun = 0, same
     for _ in range(draw.randint(1, 3)):
         at_append = draw.random() < 0.6
@@ -104,7 +120,7 @@ def tried(context: Any, folder: Path, name: str, number: int, duration: float) -
             None if at_append else draw.uniform(0.1, 1.0) * duration,
         )
         kills += not ended
-        resumable = (out / "manifest.json").exists() and draw.random() < 0.5
+        resumable = name not in AFTER and (out / "manifest.json").exists() and draw.random() < 0.5
         begun = ["resume", str(out)] if resumable else same
         if ended:
             break
@@ -129,14 +145,13 @@ def main() -> None:
             assert ran(context, ["train", "polynomial", "--until", "0.01", "--seed", seed, "--out", out])
         number = 0
         while sum(own["kills"] for own in done) < wanted:
-            for name, parts in CASES.items():
+            for name in CASES:
                 if any(own["case"] == name and own["number"] == number for own in done):
                     continue
                 whole = folder / f"{name.replace(' ', '')}-whole"
                 if name not in durations:
                     started = time.monotonic()
-                    given = [p.format(a=folder / "a.safetensors", b=folder / "b.safetensors") for p in parts]
-                    assert ran(context, [*given, "--out", str(whole)])
+                    assert ran(context, given(folder, name, whole))
                     durations[name] = time.monotonic() - started
                 done.append(tried(context, folder, name, number, durations[name]))
                 RESULTS.write_text(json.dumps(done, indent=1) + "\n")

@@ -213,6 +213,25 @@ def test_a_search_ended_before_it_has_searched_again_from_a_verdict_taken_back(t
 
 
 @pytest.mark.slow
+def test_a_comparison(tmp_path, after_append, refused):
+    strategies = {"greedy": ws.Greedy(), "lower": ws.Greedy(alpha=0.9)}
+
+    def compared(out: Path | None) -> list[dict[str, object]]:
+        rows = ws.compare(SURFACE, *SURFACE.ends, 0.9, strategies=strategies, shorten=False, store=out)
+        return [{**one.row(), "seconds": 0} for one in rows]
+
+    whole = compared(tmp_path / "whole")
+    assert compared(None) == whole
+    after_append(len((tmp_path / "whole" / "greedy" / "journal.jsonl").read_bytes().splitlines()) + 2, die)
+    with pytest.raises(Death):  # amid the second strategy
+        compared(tmp_path / "run")
+    assert compared(tmp_path / "run") == whole
+    assert strings(tmp_path / "run") == strings(tmp_path / "whole")
+    with refused(InvalidSetting, r"strategies: '\.\./mine' names no folder in "):
+        ws.compare(SURFACE, *SURFACE.ends, 0.9, strategies={"../mine": ws.Greedy()}, store=tmp_path)
+
+
+@pytest.mark.slow
 def test_both_halves_of_an_aligned_search(tmp_path, after_append):
     problem = load_task("polynomial")
     a, b = problem.fit(seed=0, until=0.01), problem.fit(seed=2, until=0.01)

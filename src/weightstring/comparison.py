@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.connection import DEFAULT_STOP, connect
+from weightstring.errors import InvalidSetting
+from weightstring.pairs import arithmetic, first_of
 from weightstring.path import Unresolved
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result
@@ -23,6 +27,8 @@ from weightstring.search import (
     StopRule,
     Strategy,
 )
+from weightstring.store import RunDirectory
+from weightstring.store.records import Task
 
 STRATEGIES: dict[str, Strategy[Any]] = {
     "greedy": Greedy(),
@@ -87,7 +93,9 @@ def compare(
     stop: StopRule = DEFAULT_STOP,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
+    store: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    task: Task | None = None,
 ) -> list[Compared]:
     """Connect one pair by several strategies, one after the other.
 
@@ -101,25 +109,51 @@ def compare(
         stop: holds for each by itself.
         bind: what the threshold binds; see :func:`weightstring.connect`, as for all that follows.
         recipe: how beads descend.
+        store: a directory that gets a run directory for each strategy, by its name; the same call goes on there.
         seed: of everything drawn at random.
+        task: recorded in the manifests.
 
     Raises:
-        EndAboveThreshold, InvalidCheckpoint, InvalidSetting: see :func:`weightstring.connect`.
+        EndAboveThreshold, InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked, StoreFailed: see
+            :func:`weightstring.connect`.
+        KeyboardInterrupt: Ctrl-C; what was found is in ``store``.
 
     >>> from weightstring.problem.surfaces import Ring
     >>> ring = Ring()
     >>> [one.verdict for one in compare(ring, *ring.ends, 0.1, strategies={"greedy": Greedy()})]
     ['connected']
     """
+    chosen = STRATEGIES if strategies is None else strategies
+    runs = {name: None if store is None else RunDirectory(_inside(Path(store), name)) for name in chosen}
+    begun = first_of([run.manifest() if run is not None and run.exists else None for run in runs.values()])
     compared = []
-    for name, strategy in (STRATEGIES if strategies is None else strategies).items():
-        whole = Shortened(strategy) if shorten else strategy
-        result = connect(
-            problem, a, b, threshold, strategy=whole, stop=stop, bind=bind, recipe=recipe, seed=seed, progress=False
-        )
-        string = result.string
-        before = string.normalized_length
-        if result.length_before is not None and string.distance > 0:
-            before = result.length_before / string.distance
-        compared.append(Compared(name, result, before))
+    with arithmetic(problem, begun):  # All by one engine, and on going on by the same.
+        for name, strategy in chosen.items():
+            result = connect(
+                problem,
+                a,
+                b,
+                threshold,
+                strategy=Shortened(strategy) if shorten else strategy,
+                stop=stop,
+                bind=bind,
+                recipe=recipe,
+                store=None if (run := runs[name]) is None else run.path,
+                seed=seed,
+                progress=False,
+                task=task,
+            )
+            if isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted":
+                raise KeyboardInterrupt
+            string = result.string
+            before = string.normalized_length
+            if result.length_before is not None and string.distance > 0:
+                before = result.length_before / string.distance
+            compared.append(Compared(name, result, before))
     return compared
+
+
+def _inside(store: Path, name: str) -> Path:
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise InvalidSetting(f"strategies: {name!r:.80} names no folder in {store}: choose a plain name")
+    return store / name

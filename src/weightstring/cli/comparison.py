@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 
 from rich.table import Table
 
 from weightstring.cli.commands import compute_by, end_of, limits
 from weightstring.cli.console import console_for_text
-from weightstring.cli.ending import DONE
+from weightstring.cli.ending import DONE, INTERRUPTED, KEPT
 from weightstring.cli.opening import named
 from weightstring.comparison import Compared
 from weightstring.comparison import compare as all_of
@@ -32,17 +33,25 @@ HEADINGS = {
 
 def compare(options: Namespace) -> int:
     """Connect two models by every strategy."""
-    _, problem = named(options)
+    task, problem = named(options)
     compute_by(options.engine, problem)
-    compared = all_of(
-        problem,
-        end_of(problem, options.a),
-        end_of(problem, options.b),
-        options.threshold,
-        stop=limits(options) or MaxBeads(64),
-        bind=options.bind,
-        seed=options.seed,
-    )
+    try:
+        compared = all_of(
+            problem,
+            end_of(problem, options.a),
+            end_of(problem, options.b),
+            options.threshold,
+            stop=limits(options) or MaxBeads(64),
+            bind=options.bind,
+            store=options.out,
+            seed=options.seed,
+            task=task,
+        )
+    except KeyboardInterrupt:
+        if options.out is None:
+            raise
+        print(KEPT, file=sys.stderr)
+        return INTERRUPTED
     if options.json:
         print(json.dumps([one.row() for one in compared]))
     else:

@@ -18,6 +18,8 @@ from weightstring.text import shown
 DONE, FAULT, MISUSE, UNRESOLVED, NOT_CERTIFIED, DISCONNECTED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """Exit codes."""
 
+KEPT = "weightstring: interrupted; what was finished is kept. Go on with the same command"
+"""What a command of several searches says after Ctrl-C."""
 DEBUG = "WEIGHTSTRING_DEBUG"
 """Set in the environment, it shows tracebacks on standard error too."""
 

@@ -133,6 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="connect two models by every strategy")
     add_pair(compare)
     compare.add_argument("--threshold", type=number, metavar="L0", help="(default: the larger end's own value)")
+    compare.add_argument("--out", metavar="DIR", help="keep each strategy's run there; the same command goes on")
 
     add_sweep(commands.add_parser("sweep", help="connect many pairs over thresholds and forms of a task"))
 

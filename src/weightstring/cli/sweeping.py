@@ -14,7 +14,7 @@ from rich.table import Table
 from weightstring.arrays import for_json
 from weightstring.cli.commands import chosen_strategy, compute_by, limits
 from weightstring.cli.console import console_for_text
-from weightstring.cli.ending import DONE, INTERRUPTED
+from weightstring.cli.ending import DONE, INTERRUPTED, KEPT
 from weightstring.errors import InvalidSetting
 from weightstring.search import MaxBeads
 from weightstring.store.records import Task
@@ -52,7 +52,7 @@ def sweep(options: Namespace) -> int:
             variants=forms,
         )
     except KeyboardInterrupt:
-        print("weightstring: interrupted; what was finished is kept. Go on with the same command", file=sys.stderr)
+        print(KEPT, file=sys.stderr)
         return INTERRUPTED
     if options.json:
         print(json.dumps({"sweep": options.out, "summary": [for_json(asdict(own)) for own in found.summary]}))
