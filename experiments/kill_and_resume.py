@@ -112,7 +112,7 @@ def tried(context: Any, folder: Path, name: str, number: int, duration: float) -
     same = given(folder, name, out)
     kills, begun = 0, same
     for _ in range(draw.randint(1, 3)):
-        at_append = draw.random() < 0.6
+        at_append = draw.random() < 0.6 and name not in AFTER
         ended = ran(
             context,
             begun,

@@ -96,10 +96,10 @@ class Tally:
     closest: dict[str, float] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
 
-    def met(self, kind: str, height: float, bound: float) -> None:
-        """Note how near a path came."""
+    def met(self, kind: str, height: float, bound: float, least: float = 0.0) -> None:
+        """Note how near a path came, where the bound is above ``least``: what lies under it is mostly rounding."""
         self.counts[f"{kind}: proved"] += 1
-        if bound > 0:
+        if bound > least:
             self.closest[kind] = min(self.closest.get(kind, math.inf), height / bound)
 
 
@@ -480,7 +480,7 @@ def try_linear(draw: Draw, tally: Tally, name: str, form: str) -> None:
         path = through_barrier(A, B, X, Y)
         top = max(loss(product(unflatten(path.at(s / 128), widths))) for s in range(129))
         assert torch.equal(path.at(0.0), flatten(A))
-        tally.met("linear", min(met, top), found.gamma)
+        tally.met("linear", min(met, top), found.gamma, least=1e-12 * scale)
         if min(met, top) < found.gamma - 1e-7 * scale:
             tally.counts["contradictions"] += 1
             tally.found.append(f"{name}/{i} linear {form}: {met!r}, path {top!r}, Γ said to be {found.gamma!r}")
