@@ -13,11 +13,12 @@ import torch
 from beartype._check.code import codemain
 from torch import Tensor
 
+from .annotations import install
+
 # Which item of a list is checked is drawn at random: not from the generator whose draws are under test.
 codemain.getrandbits = random.Random(0).getrandbits
 
-# An int is a float to Python's type checkers (PEP 484), and so it is here.
-jaxtyping.install_import_hook("weightstring", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install()
 
 from weightstring.errors import WeightstringError  # noqa: E402  (after the hook, which changes how it is imported)
 from weightstring.problem.surfaces import Surface  # noqa: E402
