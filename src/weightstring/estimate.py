@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from concurrent.futures import Executor as Pool
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.refining import CERTIFY_TOL, bounded, kept, require_certifiable
 from weightstring.result import Result
-from weightstring.search import BreadthFirst, StopRule, Strategy
+from weightstring.search import BreadthFirst, Executor, Processes, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.store.records import CertifyRecord, by_depth
 from weightstring.store.records import Task as TaskRecord
@@ -79,6 +80,7 @@ def minimax(
     stop: StopRule = DEFAULT_STOP,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
+    executor: Executor | Pool | Processes | None = None,
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
@@ -96,6 +98,7 @@ def minimax(
         stop: the budget, such as ``ws.MaxBeads(64) | ws.Budget(seconds=600)``.
         bind: what is to be low; see :func:`weightstring.connect`, as for all that follows.
         recipe: how beads descend.
+        executor: what runs the jobs.
         store: a run directory, which can be resumed by the same call.
         seed: of everything drawn at random.
         progress: True or False; by default only on a terminal.
@@ -115,7 +118,7 @@ def minimax(
         require_certifiable(problem, bind)
     asked = CertifyRecord(tolerance=CERTIFY_TOL) if certify else None
     # A proof of disconnection does not end this search: it raises the lower bound.
-    settings = Settings(strategy, stop, bind, recipe, None, seed, task, False, asked, "minimax")
+    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, False, asked, "minimax")
     result = searched(problem, a, b, None, settings, store, progress)
     proof = disprove(problem, a, b) if "loss" in result.names else None
     beside = not getattr(strategy, "frees_ends", False)  # else the string has other ends

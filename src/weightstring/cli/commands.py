@@ -9,8 +9,9 @@ import os
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from weightstring.cli.ending import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFI
 from weightstring.cli.opening import named, pointing, problem_of
 from weightstring.cli.output import describe_unfinished, print_result
 from weightstring.cli.planes import measure_plane
+from weightstring.cli.recipe import changed_recipe
 from weightstring.cli.strategy import OPTIONS, given
 from weightstring.connection import connect as search
 from weightstring.errors import InvalidCheckpoint, InvalidRun, InvalidSetting
+from weightstring.estimate import DEFAULT_STRATEGY as LOWEST_BY
 from weightstring.estimate import minimax as lowest
 from weightstring.path import Disconnected, Unresolved
 from weightstring.problem import ModuleProblem
@@ -77,10 +80,14 @@ def train(options: Namespace) -> int:
     """Train a random model of a task to a level and write its checkpoint."""
     check_destination(Path(options.out))
     _, problem = named(options)
+    recipe = changed_recipe(options, problem.recipe)
     with training(f"training to {options.until:g}") as on_check:
-        theta = problem.fit(seed=options.seed, until=options.until, max_steps=options.max_steps, on_check=on_check)
+        theta = problem.fit(
+            seed=options.seed, until=options.until, max_steps=options.max_steps, recipe=recipe, on_check=on_check
+        )
     measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
     about = {"task": options.task, "options": dict(options.options), "seed": options.seed, **measured}
+    about |= {} if recipe is None else {"recipe": asdict(recipe)}
     write_checkpoint(options.out, problem.unflatten(theta), about)
     print(f"{options.out}: " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
     return DONE
@@ -90,9 +97,9 @@ def connect(options: Namespace) -> int:
     """Search for a path between two checkpoints."""
     task, problem = named(options)
     a, b = (end_of(problem, path) for path in (options.a, options.b))
-    strategy = chosen_strategy(options)
+    strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
     settings = [task, [digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
-    settings += [options.align] if options.align else []
+    settings += [own for own in (options.align, recipe) if own]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
     compute_by(options.engine, problem)
     with _resumable(out, options), _workers(options) as executor:
@@ -104,6 +111,7 @@ def connect(options: Namespace) -> int:
             strategy=strategy,
             stop=limits(options) or MaxBeads(64),
             bind=options.bind,
+            recipe=recipe,
             executor=executor,
             store=out,
             seed=options.seed,
@@ -119,16 +127,22 @@ def minimax(options: Namespace) -> int:
     """Search for the lowest threshold at which a path between two models is found."""
     task, problem = named(options)
     a, b = (end_of(problem, path) for path in (options.a, options.b))
+    strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
     settings = [task, [digest(a), digest(b)], "minimax", options.bind, options.seed]
+    settings += [] if strategy == LOWEST_BY else [plain(strategy)]
+    settings += [] if recipe is None else [recipe]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
     compute_by(options.engine, problem)
-    with _resumable(out, options):
+    with _resumable(out, options), _workers(options) as executor:
         found = lowest(
             problem,
             a,
             b,
+            strategy=strategy,
             stop=limits(options) or MaxBeads(64),
             bind=options.bind,
+            recipe=recipe,
+            executor=executor,
             store=out,
             seed=options.seed,
             task=task,
@@ -137,7 +151,13 @@ def minimax(options: Namespace) -> int:
         if not options.json:
             print(found)
             print("by depth: " + ", ".join(f"{level:.6g}" for level in found.by_depth))
-        _conclude(found.result, out, options.json)
+        known = {
+            "level": finite_or_none(found.level),
+            "lower_bound": finite_or_none(found.lower_bound),
+            "resolved": found.resolved,
+            "by_depth": [finite_or_none(level) for level in found.by_depth],
+        }
+        _conclude(found.result, out, options.json, more={"minimax": known})
         return DONE
 
 
@@ -163,19 +183,21 @@ def _gone_on_with(directory: RunDirectory, options: Namespace) -> Result:
     a, b = directory.ends().to(problem.device)
     stop, certify = limits(options) or stop_from_plain(manifest.stop), manifest.certify
     if manifest.command == "minimax":
-        return lowest(
-            problem,
-            a,
-            b,
-            strategy=strategy,
-            stop=stop,
-            bind=manifest.bind,
-            recipe=recipe,
-            store=directory.path,
-            seed=manifest.seed,
-            task=manifest.task,
-            certify=certify is not None,
-        ).result
+        with _workers(options) as executor:
+            return lowest(
+                problem,
+                a,
+                b,
+                strategy=strategy,
+                stop=stop,
+                bind=manifest.bind,
+                recipe=recipe,
+                executor=executor,
+                store=directory.path,
+                seed=manifest.seed,
+                task=manifest.task,
+                certify=certify is not None,
+            ).result
     with _workers(options) as executor:
         result = search(
             problem,
@@ -211,7 +233,7 @@ def show(options: Namespace) -> int:
     if not directory.finished:
         print(shown(describe_unfinished(directory)), file=sys.stderr)
         return UNRESOLVED
-    return _print(load(options.run), directory, options.json)
+    return _print(load(options.run), directory, options.json, {})
 
 
 def report(options: Namespace) -> int:
@@ -300,19 +322,21 @@ def _workers(options: Namespace) -> Iterator[Processes | None]:
         yield pool
 
 
-def _conclude(result: Result, out: Path, as_json: bool, certified: bool = False) -> int:
+def _conclude(
+    result: Result, out: Path, as_json: bool, certified: bool = False, more: Mapping[str, object] | None = None
+) -> int:
     """Write the page and print the result; where it was to be certified, say by the exit code whether it is."""
     if _interrupted(result):
         raise KeyboardInterrupt
     write_report(out)
-    code = _print(result, RunDirectory(out), as_json)
+    code = _print(result, RunDirectory(out), as_json, more or {})
     proved = result.certificate is not None and result.certificate.holds
     return NOT_CERTIFIED if certified and result.connected and not proved else code
 
 
-def _print(result: Result, directory: RunDirectory, as_json: bool) -> int:
+def _print(result: Result, directory: RunDirectory, as_json: bool, more: Mapping[str, object]) -> int:
     if as_json:
-        whole = {"run": str(directory.path), **msgspec.to_builtins(directory.result())}
+        whole = {"run": str(directory.path), **msgspec.to_builtins(directory.result()), **more}
         if any(loss is not None for loss in result.as_saved):
             whole["as_saved"] = result.as_saved
         if result.alignment is not None:

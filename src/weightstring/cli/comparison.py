@@ -12,6 +12,7 @@ from weightstring.cli.commands import compute_by, end_of, limits
 from weightstring.cli.console import console_for_text
 from weightstring.cli.ending import DONE, INTERRUPTED, KEPT
 from weightstring.cli.opening import named
+from weightstring.cli.recipe import changed_recipe
 from weightstring.comparison import Compared
 from weightstring.comparison import compare as all_of
 from weightstring.search import MaxBeads
@@ -43,6 +44,7 @@ def compare(options: Namespace) -> int:
             options.threshold,
             stop=limits(options) or MaxBeads(64),
             bind=options.bind,
+            recipe=changed_recipe(options, problem.recipe),
             store=options.out,
             seed=options.seed,
             task=task,

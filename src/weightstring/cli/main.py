@@ -26,15 +26,11 @@ from weightstring.cli.arguments import (
     add_search,
     add_sweep,
     add_task,
-    directory,
-    duration,
-    number,
-    positive,
-    two_or_more,
-    whole,
 )
 from weightstring.cli.ending import MISUSE, code_of, plain_output
+from weightstring.cli.recipe import add_recipe
 from weightstring.cli.strategy import add_strategy
+from weightstring.cli.values import directory, duration, number, positive, two_or_more, whole
 from weightstring.text import shown
 
 MODULES = {
@@ -105,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--until", type=number, required=True, metavar="L", help="evaluation loss to reach")
     train.add_argument("--max-steps", type=positive, metavar="N", help="gradient steps at most")
     train.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
+    add_recipe(train, steps=False)
 
     connect = commands.add_parser("connect", help="search for a path between two models")
     add_search(connect)
@@ -129,6 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     minimax = commands.add_parser("minimax", help="search for the lowest threshold that connects two models")
     add_search(minimax)
     minimax.add_argument("--certify", action="store_true", help="prove the upper bound over the whole string found")
+    add_strategy(minimax, default="breadth-first")
 
     compare = commands.add_parser("compare", help="connect two models by every strategy")
     add_pair(compare)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from weightstring.cli.values import whole
+
 OPTIONS = {
-    "greedy": ("alpha", "max_depth", "insert"),
-    "constrained": ("alpha", "max_depth", "insert", "constraint"),
+    "greedy": ("alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall"),
+    "constrained": ("alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall", "constraint"),
     "breadth-first": ("alpha1", "constraint", "updates", "ends", "respace"),
     "bezier": ("bends", "points"),
     "poly-chain": ("bends",),
@@ -16,12 +18,19 @@ OPTIONS = {
 """What each strategy takes; all of it is None where it was not given."""
 
 
-def add_strategy(parser: argparse.ArgumentParser) -> None:
+def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> None:
     """Add the options to a command's parser."""
     group = parser.add_argument_group("strategy")
-    group.add_argument("--strategy", choices=list(OPTIONS), default="greedy", help="(default: %(default)s)")
+    group.add_argument("--strategy", choices=list(OPTIONS), default=default, help="(default: %(default)s)")
     group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0 (default: 0.95)")
     group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession (default: 10)")
+    group.add_argument("--retries", type=whole, metavar="N", help="of a failed descent (default: 5)")
+    group.add_argument(
+        "--stall-depths", type=whole, metavar="K", help="stalled after K splits without gain, 0: never (default: 5)"
+    )
+    group.add_argument(
+        "--stall-fall", type=float, metavar="F", help="which share over L0 must fall meanwhile (default: 0.02)"
+    )
     group.add_argument("--insert", choices=["maximum", "midpoint"], help="where beads start (default: maximum)")
     group.add_argument(
         "--constraint",

@@ -9,6 +9,7 @@ from weightstring.descent.descent import Check, Descents, Start, Tether, batch_w
 from weightstring.descent.evolve import Evolution, Evolutions, Evolved
 from weightstring.descent.motion import Look, Motion, Tied, Updates, require_updates
 from weightstring.descent.optimizers import OPTIMIZERS, Optimizers
+from weightstring.descent.recipes import changed
 from weightstring.descent.watch import Descended, Height
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Tied",
     "Updates",
     "batch_width",
+    "changed",
     "constraint",
     "descend",
     "on_planes",

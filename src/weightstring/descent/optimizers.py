@@ -95,6 +95,21 @@ class Optimizers:
         self._optimizer.step()
 
 
+def kind_of(name: object) -> type[Optimizer]:
+    """The class of torch.optim that a name stands for, case ignored.
+
+    Raises:
+        InvalidSetting: none that is known.
+
+    >>> kind_of("AdamW").__name__
+    'AdamW'
+    """
+    kind = OPTIMIZERS.get(name.lower()) if isinstance(name, str) else None
+    if kind is None:
+        raise InvalidSetting(f"unknown optimizer {name!r:.80}: choose one of {', '.join(sorted(OPTIMIZERS))}")
+    return kind
+
+
 def _rate(recipe: Recipe) -> float:
     if "lr" not in recipe.options:
         raise InvalidSetting(f"optimizer {recipe.optimizer!r} needs a learning rate: options={{'lr': ...}}")
@@ -105,9 +120,7 @@ def _rate(recipe: Recipe) -> float:
 
 
 def _build(recipe: Recipe) -> Optimizer:
-    kind = OPTIMIZERS.get(recipe.optimizer.lower())
-    if kind is None:
-        raise InvalidSetting(f"unknown optimizer {recipe.optimizer!r}: choose one of {', '.join(sorted(OPTIMIZERS))}")
+    kind = kind_of(recipe.optimizer)
     accepted = inspect.signature(kind).parameters
     options: dict[str, Any] = dict(recipe.options)
     unknown = [name for name in options if name not in accepted]

@@ -8,20 +8,21 @@ from collections.abc import Callable
 from weightstring.arrays import Theta, Thetas, Values
 from weightstring.descent import Check, Start, descend
 from weightstring.errors import LevelNotReached
-from weightstring.protocol import LossProblem
+from weightstring.protocol import LossProblem, Recipe
 
 
 def fit_from(
     problem: LossProblem,
     start: Theta,
     *,
+    recipe: Recipe,
     seed: int,
     until: float,
     max_steps: int | None,
     quantity: str,
     on_check: Callable[[Check], None],
 ) -> Theta:
-    """Descend from ``start`` by the problem's recipe until ``quantity`` is at most ``until``.
+    """Descend from ``start`` by a recipe until ``quantity`` is at most ``until``.
 
     Raises:
         LevelNotReached: the descent ended above ``until``; carries the best θ.
@@ -30,7 +31,7 @@ def fit_from(
     def height(thetas: Thetas) -> Values:
         return problem.measure(thetas, (quantity,))[quantity]
 
-    recipe = problem.recipe if max_steps is None else dataclasses.replace(problem.recipe, max_steps=max_steps)
+    recipe = recipe if max_steps is None else dataclasses.replace(recipe, max_steps=max_steps)
     starts = [Start(start, until, until, "fit")]
     (descended,) = descend(problem, height, starts, seed=seed, recipe=recipe, on_check=on_check)
     if descended.status != "reached":

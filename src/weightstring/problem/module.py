@@ -596,6 +596,7 @@ class ModuleProblem:
         max_steps: int | None = None,
         *,
         quantity: str = "loss",
+        recipe: Recipe | None = None,
         on_check: Callable[[Check], None] = lambda check: None,
     ) -> Theta:
         """A random model trained by the recipe until its loss is at most ``until``: an end of a path (P,).
@@ -605,11 +606,12 @@ class ModuleProblem:
             until: the level to reach.
             max_steps: gradient steps at most; the recipe's limit by default.
             quantity: whose level it is: the evaluation loss, or another of ``quantities``.
+            recipe: how to descend; the problem's own by default.
             on_check: told after each measurement how far training is; it may raise.
 
         Raises:
             LevelNotReached: training ended above ``until``; carries the best θ and its value.
-            InvalidSetting: an unknown quantity.
+            InvalidSetting: an unknown quantity, or a recipe that torch.optim refuses.
 
         >>> x = torch.linspace(0, 1, 8).unsqueeze(1)
         >>> problem = ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (x, 2 * x), batch_size=None)
@@ -617,10 +619,18 @@ class ModuleProblem:
         >>> problem.measure(theta.unsqueeze(0))["loss"].item() <= 0.01
         True
         """
+        checks.check_recipe(recipe := self._recipe if recipe is None else recipe)
         start = self.initial(seed)
         with self._chosen.untimed():
             return fit_from(
-                self, start, seed=seed, until=until, max_steps=max_steps, quantity=quantity, on_check=on_check
+                self,
+                start,
+                recipe=recipe,
+                seed=seed,
+                until=until,
+                max_steps=max_steps,
+                quantity=quantity,
+                on_check=on_check,
             )
 
     def fingerprint(self) -> str:
