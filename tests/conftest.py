@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,21 @@ from weightstring.protocol import Gradient, LossProblem, Recipe  # noqa: E402
 torch.set_num_threads(1)  # the workers of pytest-xdist share the cores; small operations are slower with more
 
 Refused = Callable[[type[WeightstringError], str], AbstractContextManager[pytest.ExceptionInfo[WeightstringError]]]
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are slow are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked as one of ``many`` examples, the quick suite takes a few, from all over."""
+    examples = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        if item.get_closest_marker("many"):
+            examples[item.nodeid.partition("[")[0]].append(item)
+    for own in examples.values():
+        quick = own[0].get_closest_marker("many").kwargs["quick"]
+        kept = {i * len(own) // quick for i in range(quick)}
+        for number, item in enumerate(own):
+            if number not in kept:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True, scope="session")

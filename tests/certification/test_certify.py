@@ -104,6 +104,7 @@ class TestBound:
         assert ws.verify(problem, string, certificate).ok
 
 
+@pytest.mark.many(quick=5)
 @pytest.mark.parametrize("seed", range(50))
 def test_no_certificate_of_a_deep_linear_net_is_under_its_exact_barrier(seed: int) -> None:
     # Width 1-1-1 and (w2 w1 x - y)²: between w and -w every path passes w2 w1 = 0, where the loss is mean(y²).

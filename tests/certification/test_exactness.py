@@ -65,6 +65,7 @@ def outputs_only(enclosed: Enclosing, problem: ws.ModuleProblem) -> Enclosing:
     return dataclasses.replace(enclosed, program=trace(net, lambda output, _: output, examples))
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("activation", NETS)
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**31), scale=st.sampled_from([1e-6, 0.3, 1.0, 40.0, 1e9]))

@@ -192,7 +192,8 @@ def random_intervals(segments: int, generator: torch.Generator) -> Intervals:
     return Intervals(torch.randint(segments, (INTERVALS,), generator=generator), low, low + width)
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.many(quick=4)
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", CASES)
 def test_no_bound_is_below_a_value(name: str, seed: int) -> None:
     problem, beads, enclosed = build(name, seed)
@@ -216,6 +217,7 @@ def outputs_of(enclosed: Enclosing, problem: ws.ModuleProblem, quantity: str) ->
     return dataclasses.replace(enclosed, program=trace(net, lambda output, _: output, examples))
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("name", CASES)
 @settings(max_examples=1, deadline=None)
 @given(seed=st.integers(0, 2**31))
@@ -248,6 +250,7 @@ def polynomial(nodes: list[Tensor], sigma: Tensor) -> Tensor:
     return low * sigma * (sigma - 1) / 2 + middle * (1 - sigma**2) + high * sigma * (sigma + 1) / 2
 
 
+@pytest.mark.many(quick=6)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.quantity == "loss"])
 def test_bounds_meet_the_values_on_narrow_intervals(name: str) -> None:
     problem, beads, enclosed = build(name, 3)
@@ -258,6 +261,7 @@ def test_bounds_meet_the_values_on_narrow_intervals(name: str) -> None:
     assert float(excess.max()) < 1e-3
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("name", CASES)
 def test_a_second_implementation_proves_the_same(name: str) -> None:
     problem, beads, _ = build(name, 4)
@@ -267,6 +271,7 @@ def test_a_second_implementation_proves_the_same(name: str) -> None:
     assert verification.ok, verification
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("name", CASES)
 def test_no_bound_of_the_second_implementation_is_below_a_value(name: str) -> None:
     problem, beads, _ = build(name, 5)
