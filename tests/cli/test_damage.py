@@ -179,6 +179,7 @@ class TestDamage:
 
 
 class TestLock:
+    @pytest.mark.slow
     def test_a_run_that_another_process_writes(self, start, refused, workshop):
         command = ("connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, "--out", "run")
         writer: subprocess.Popen[str] = start(*command, delay=0.05)

@@ -40,6 +40,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 class TestSignals:
+    @pytest.mark.slow
     @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
     def test_a_stopped_run_says_how_to_go_on(self, cli, start, workshop, tmp_path, stop):
         run = tmp_path / "a run"

@@ -166,6 +166,7 @@ def thetas_of(problem: ModuleProblem) -> Tensor:
     return torch.stack([own, 3 * own + 0.1, -2 * own])
 
 
+@pytest.mark.many(quick=9)
 @pytest.mark.parametrize("name", CASES)
 def test_a_loss_over_a_set_and_its_gradient_are_those_of_one_pass(name):
     loss, targets, kind = CASES[name]
@@ -218,6 +219,7 @@ def test_models_of_a_segment_are_measured_as_by_themselves(engine, monkeypatch):
             assert float(found[name][i]) == pytest.approx(float(value_of(criterion(output, PARTLY))), rel=1e-10), name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_compiled_code_weighs_as_the_loop_does():
     problem = build(nn.CrossEntropyLoss(weight=WEIGHT, ignore_index=-1), PARTLY, batch_size=None, chunk=64)

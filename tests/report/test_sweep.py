@@ -401,6 +401,7 @@ def test_the_page_is_written_and_a_table_may_travel_alone(real: Path, tmp_path: 
         write_sweep_report(tmp_path)
 
 
+@pytest.mark.slow
 def test_figures_as_files(real: Path, tmp_path: Path) -> None:
     files = export_figures(real, tmp_path / "figures")
     names = {"length-all", "length-weights", "beads", "connected", "string-1", "string-2"}
@@ -411,6 +412,7 @@ def test_figures_as_files(real: Path, tmp_path: Path) -> None:
     assert [file.read_bytes() for file in files] == [file.read_bytes() for file in again]
 
 
+@pytest.mark.slow
 def test_every_kind_of_chart_can_be_drawn_in_both_ways() -> None:
     trivial = {"width=4": {"best constant": 0.05}}
     renamed = record(("_a$b$", "c"))

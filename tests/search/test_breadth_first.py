@@ -34,6 +34,7 @@ def test_a_linear_pair_needs_no_bead_and_no_gradient():
     assert (result.connected, len(result.string), result.steps) == (True, 2, 0)
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize("seed", range(10))
 def test_below_the_pass_it_stalls_at_the_pass_sooner_than_greedy(seed):
     random = torch.Generator().manual_seed(seed)

@@ -95,6 +95,7 @@ def test_just_above_the_pass_it_connects(surface: Surface) -> None:
     assert len(result.string) <= result.beads_before_pruning
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("surface", WITH_PASSES, ids=name)
 def test_below_the_pass_it_is_unresolved_with_evidence(surface: Surface) -> None:
     a, b = surface.ends
@@ -115,6 +116,7 @@ def test_below_the_pass_it_is_unresolved_with_evidence(surface: Surface) -> None
     assert min(evidence.max_per_depth) >= surface.gamma(a, b) * (1 - 1e-6)
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("surface", WITH_PASSES, ids=name)
 def test_swapping_the_ends_reverses_the_string(surface: Surface) -> None:
     a, b = surface.ends

@@ -103,6 +103,7 @@ def classifier(*middle: nn.Module) -> ModuleProblem:
                          (inputs, torch.arange(40) % 3), batch_size=8, recipe=recipe, engine="loop")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("middle", [(), (nn.Dropout(0.4),)], ids=["plain", "dropout"])
 def test_threads_do_not_share_a_module_nor_its_draws(run, middle):
     problem = classifier(*middle)

@@ -31,6 +31,7 @@ def shortest_round_the_ring(ring, threshold):
     return 2 * math.sqrt(1 - hole * hole) + hole * max(arc, 0.0) if arc > 0 else 2 * math.sin(turn / 2)
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize(
     ("threshold", "strategy", "size"),
     [(0.02, Greedy(), 2), (0.1, BreadthFirst(), 2), (0.1, Greedy(), 10), (0.3, BreadthFirst(), 10)],
@@ -47,6 +48,7 @@ def test_on_the_ring_it_comes_near_the_shortest_path(threshold, strategy, size):
     assert densest(ring, result.string) <= threshold * (1 + 1e-9)
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("problem", [Ring(ridge=0.25), Maze(), TwoWells(bend=0.9)], ids=lambda p: type(p).__name__)
 def test_it_never_lengthens_and_never_breaks_the_threshold(problem):
     threshold = 1.2 * problem.gamma(*problem.ends)

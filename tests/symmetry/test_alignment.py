@@ -30,6 +30,7 @@ REQUIRED = (
 )
 
 
+@pytest.mark.many(quick=6)
 @pytest.mark.parametrize("name", ZOO)
 def test_a_permuted_copy_is_recovered_exactly(name):
     problem = ZOO[name].problem()
@@ -50,6 +51,7 @@ def test_twenty_permuted_copies_are_recovered_exactly(name):
     assert max(each.difference for each in found) <= 1e-12
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_permuted_and_rescaled_copy_is_recovered_up_to_rounding(name):
     problem = ZOO[name].problem()

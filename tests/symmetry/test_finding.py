@@ -37,6 +37,7 @@ def scaled(symmetry: Symmetry) -> tuple[int, int]:
     return positive, sum(size for name, size in sizes.items() if spec.groups[name].negative)
 
 
+@pytest.mark.many(quick=10)
 def test_a_permuted_copy_computes_the_same(case, problem):
     theta = scattered(problem)
     copies = [permuted_copy(problem, theta, seed) for seed in SEEDS]
@@ -45,6 +46,7 @@ def test_a_permuted_copy_computes_the_same(case, problem):
     assert any(not torch.equal(copy, theta) for copy in copies) == bool(case.permutations)
 
 
+@pytest.mark.many(quick=10)
 def test_a_rescaled_copy_computes_the_same(case, problem):
     theta = scattered(problem)
     copies = [rescaled_copy(problem, theta, seed) for seed in SEEDS]
@@ -296,6 +298,7 @@ class RandomNet(nn.Module):
         return x + other if kind == "sum" else x * torch.sigmoid(other)
 
 
+@pytest.mark.many(quick=8)
 @pytest.mark.parametrize("seed", range(60))
 def test_copies_of_random_networks_compute_the_same(seed):
     torch.manual_seed(seed)
