@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -188,6 +189,21 @@ class TestOutput:
         done = self.ran("show", workshop.connected, stdout=write)
         os.close(write)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_folders_name_steers_the_terminal(cli, workshop, tmp_path):
+    run = tmp_path / "run\x1b[2J"
+    shutil.copytree(workshop.connected, run)
+    for command in (
+        ("show",),
+        ("report",),
+        ("merge",),
+        ("certify",),
+        ("export", "--at", "0.5", "--out", run / "m.safetensors"),
+    ):
+        done = cli(command[0], run, *command[1:])
+        assert done.code == 0, done.err
+        assert "\x1b" not in done.out + done.err
 
 
 PARENT = """

@@ -89,7 +89,7 @@ def train(options: Namespace) -> int:
     about = {"task": options.task, "options": dict(options.options), "seed": options.seed, **measured}
     about |= {} if recipe is None else {"recipe": asdict(recipe)}
     write_checkpoint(options.out, problem.unflatten(theta), about)
-    print(f"{options.out}: " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
+    print(f"{shown(options.out)}: " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
     return DONE
 
 
@@ -243,15 +243,15 @@ def report(options: Namespace) -> int:
             raise InvalidSetting(
                 f"--plane: {options.run} is a sweep, which has no string of its own; give one of its runs"
             )
-        print(write_sweep_report(options.run, options.out))
+        print(shown(str(write_sweep_report(options.run, options.out))))
         if options.figures is not None:
-            print(*export_figures(options.run, options.figures), sep="\n")
+            print(*map(shown, map(str, export_figures(options.run, options.figures))), sep="\n")
         return DONE
     if options.plane is not None:
         measure_plane(options)
-    print(write_report(options.run, options.out))
+    print(shown(str(write_report(options.run, options.out))))
     if options.figures is not None:
-        print(*export_run_figures(options.run, options.figures), sep="\n")
+        print(*map(shown, map(str, export_run_figures(options.run, options.figures))), sep="\n")
     return DONE
 
 
@@ -307,7 +307,7 @@ def _resumable(run: Path, options: Namespace) -> Iterator[None]:
             raise
         limits = {name: vars(options).get(name) for name in ("max_beads", "max_steps", "seconds")}
         flags = [f"--{name.replace('_', '-')} {value}" for name, value in limits.items() if value is not None]
-        go_on = " ".join(["weightstring resume", shlex.quote(str(run)), *pointing(run, options), *flags])
+        go_on = " ".join(["weightstring resume", shlex.quote(shown(str(run))), *pointing(run, options), *flags])
         print(f"weightstring: interrupted; nothing is lost. Go on with: {go_on}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 

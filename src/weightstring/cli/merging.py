@@ -21,6 +21,7 @@ from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
 from weightstring.result import Result, with_samples
 from weightstring.store import RunDirectory, write_checkpoint
+from weightstring.text import shown
 
 
 def export(options: Namespace) -> int:
@@ -41,7 +42,7 @@ def export(options: Namespace) -> int:
     }
     _learn(options, result, [Point(s, measured)])
     write_checkpoint(options.out, problem.unflatten(theta), about)
-    print(f"{options.out}: s = {s:.6g}, " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
+    print(f"{shown(options.out)}: s = {s:.6g}, " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
     return DONE
 
 

@@ -101,7 +101,7 @@ def learn(directory: RunDirectory, before: Result, after: Result, keep: bool = F
             write_report(directory.path)
         verdict, run = type(before.outcome).__name__.lower(), shown(str(directory.path))
         met = f"a sample of {result.largest:.6g} was met on its string, over the threshold {result.threshold:.6g}"
-        print(f"weightstring: {run}: not {verdict} after all: {met}", file=sys.stderr)
+        print(f"weightstring: {shown(str(run))}: not {verdict} after all: {met}", file=sys.stderr)
     return result
 
 
