@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Processes,
         Shortened,
     )
+    from weightstring.sublevels import Components, components
     from weightstring.sweeps.running import Sweep, sweep
     from weightstring.symmetry.alignment import Aligned, align
     from weightstring.symmetry.copies import permuted_copy, rescaled_copy
@@ -87,6 +88,7 @@ _HOMES = {
     "protocol": ("LossProblem", "Recipe"),
     "report": ("write_report",),
     "result": ("Result", "load"),
+    "sublevels": ("Components", "components"),
     "sweeps.running": ("Sweep", "sweep"),
     "symmetry.alignment": ("Aligned", "align"),
     "symmetry.copies": ("permuted_copy", "rescaled_copy"),
@@ -115,6 +117,7 @@ __all__ = [
     "BreadthFirst",
     "Budget",
     "Certificate",
+    "Components",
     "Connected",
     "Constrained",
     "Disconnected",
@@ -157,6 +160,7 @@ __all__ = [
     "align",
     "certify",
     "compare",
+    "components",
     "connect",
     "connect_many",
     "load",

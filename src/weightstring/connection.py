@@ -189,6 +189,11 @@ def _taken_back(result: Result) -> bool:
     return isinstance(result.outcome, Unresolved) and result.outcome.reason == "higher_sample"
 
 
+def pair_directory(store: Path, number: int) -> Path:
+    """The run directory of a pair in the directory of :func:`connect_many`."""
+    return store / f"pair-{number:04d}"
+
+
 @undisturbed
 def connect_many(
     problem: LossProblem,
@@ -245,7 +250,7 @@ def connect_many(
                 f"pair {i}: a {type(pair).__name__}: give two ends, each problem.flatten(...) of a model"
             )
         a, b = pair
-        directory = None if store is None else RunDirectory(Path(store) / f"pair-{i:04d}")
+        directory = None if store is None else RunDirectory(pair_directory(Path(store), i))
         asked.append(Pair(a, b, level, directory, f"pair {i}: "))
     settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove)
     return connect_all(problem, asked, settings, progress)

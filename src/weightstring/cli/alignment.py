@@ -26,7 +26,7 @@ GROUPS = 20
 
 def align(options: Namespace) -> int:
     """Write the second model with its units where the first has them."""
-    from weightstring.cli.commands import check_destination, end_of
+    from weightstring.cli.models import check_destination, end_of
     from weightstring.cli.opening import named
     from weightstring.symmetry.alignment import align as bring_near
 

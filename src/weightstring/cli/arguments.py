@@ -59,6 +59,24 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add_limits(parser, beads=256)
 
 
+def add_components(parser: argparse.ArgumentParser) -> None:
+    """Options of ``components``."""
+    add_task(parser)
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="a checkpoint, a folder of checkpoints, random:SEED or random:FIRST-LAST",
+    )
+    parser.add_argument(
+        "--levels", type=numbers, metavar="L,L,...", help="where to count (default: where anything changes)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="keep each pair's run, the numbers and the tree; goes on there")
+    add_binding(parser)
+    add_computing(parser)
+    add_strategy(parser, default="breadth-first")
+
+
 def add_align(parser: argparse.ArgumentParser) -> None:
     """Options of ``align``."""
     add_task(parser)
@@ -147,6 +165,11 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     """The two models, and what all searches between them have in common."""
     add_task(parser)
     add_models(parser)
+    add_binding(parser)
+
+
+def add_binding(parser: argparse.ArgumentParser) -> None:
+    """What is bound, and how it is searched for and computed."""
     parser.add_argument(
         "--bind",
         default="evaluate",

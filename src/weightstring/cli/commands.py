@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shlex
 import sys
 from argparse import Namespace
@@ -17,15 +16,16 @@ from typing import Any
 
 import msgspec
 
-from weightstring.arrays import Theta, finite_or_none, none_as_infinity
+from weightstring.arrays import finite_or_none, none_as_infinity
 from weightstring.cli.ending import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
+from weightstring.cli.models import as_saved, check_destination, end_of
 from weightstring.cli.opening import named, pointing, problem_of
 from weightstring.cli.output import describe_unfinished, print_result
 from weightstring.cli.planes import measure_plane
 from weightstring.cli.recipe import changed_recipe
 from weightstring.cli.strategy import OPTIONS, given
 from weightstring.connection import connect as search
-from weightstring.errors import InvalidCheckpoint, InvalidRun, InvalidSetting
+from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.estimate import DEFAULT_STRATEGY as LOWEST_BY
 from weightstring.estimate import minimax as lowest
 from weightstring.path import Disconnected, Unresolved
@@ -41,7 +41,7 @@ from weightstring.result import Result, load
 from weightstring.search import Budget, MaxBeads, MaxSteps, Processes, Shortened, StopRule, Strategy
 from weightstring.search.stopping import stop_from_plain
 from weightstring.search.strategies import from_plain, plain
-from weightstring.store import RunDirectory, digest, read_checkpoint, write_checkpoint
+from weightstring.store import RunDirectory, digest, write_checkpoint
 from weightstring.store.records import Manifest, Task
 from weightstring.sweeps.directory import SweepDirectory
 from weightstring.tasks import load_task
@@ -102,7 +102,7 @@ def connect(options: Namespace) -> int:
     settings += [own for own in (options.align, recipe) if own]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
     compute_by(options.engine, problem)
-    with _resumable(out, options), _workers(options) as executor:
+    with _resumable(out, options), workers(options) as executor:
         result = search(
             problem,
             a,
@@ -133,7 +133,7 @@ def minimax(options: Namespace) -> int:
     settings += [] if recipe is None else [recipe]
     out = Path(options.out or f"runs/{_task_slug(task)}-{_digest(settings)}")
     compute_by(options.engine, problem)
-    with _resumable(out, options), _workers(options) as executor:
+    with _resumable(out, options), workers(options) as executor:
         found = lowest(
             problem,
             a,
@@ -183,7 +183,7 @@ def _gone_on_with(directory: RunDirectory, options: Namespace) -> Result:
     a, b = directory.ends().to(problem.device)
     stop, certify = limits(options) or stop_from_plain(manifest.stop), manifest.certify
     if manifest.command == "minimax":
-        with _workers(options) as executor:
+        with workers(options) as executor:
             return lowest(
                 problem,
                 a,
@@ -198,7 +198,7 @@ def _gone_on_with(directory: RunDirectory, options: Namespace) -> Result:
                 task=manifest.task,
                 certify=certify is not None,
             ).result
-    with _workers(options) as executor:
+    with workers(options) as executor:
         result = search(
             problem,
             a,
@@ -265,38 +265,6 @@ def download(options: Namespace) -> int:
     return DONE
 
 
-def check_destination(checkpoint: Path) -> None:
-    """Refuse before a long training what could not be written after it."""
-    if checkpoint.suffix != ".safetensors":
-        raise InvalidCheckpoint(f"{checkpoint}: name it {checkpoint.stem}.safetensors; only that kind is written")
-    try:
-        folder = next(parent for parent in checkpoint.absolute().parents if parent.exists())
-        possible = not checkpoint.is_dir() and folder.is_dir() and os.access(folder, os.W_OK)
-    except (OSError, ValueError):  # a name that no file can have
-        possible = False
-    if not possible:
-        raise InvalidCheckpoint(f"{checkpoint}: cannot be written; give --out a file in a directory of your own")
-
-
-def end_of(problem: ModuleProblem, path: str) -> Theta:
-    """θ of a checkpoint, or of a random model; a refusal names the file."""
-    kind, _, seed = path.partition(":")
-    if kind == "random" and seed.isdecimal():
-        return problem.initial(int(seed))
-    state = read_checkpoint(path)
-    try:
-        return problem.flatten(state)
-    except InvalidCheckpoint as refusal:
-        raise InvalidCheckpoint(f"{path}: {refusal}") from None
-
-
-def as_saved(problem: ModuleProblem, path: str) -> float | None:
-    """The loss of a checkpoint with its own running statistics; None where none are re-estimated, or it is random."""
-    if not problem.statistics_names or path.startswith("random:"):
-        return None
-    return finite_or_none(problem.as_saved(read_checkpoint(path))["loss"])
-
-
 @contextmanager
 def _resumable(run: Path, options: Namespace) -> Iterator[None]:
     """After Ctrl-C, wherever it struck, say how to go on with a run that has begun."""
@@ -313,7 +281,7 @@ def _resumable(run: Path, options: Namespace) -> Iterator[None]:
 
 
 @contextmanager
-def _workers(options: Namespace) -> Iterator[Processes | None]:
+def workers(options: Namespace) -> Iterator[Processes | None]:
     """The processes that share the work, where several are asked for; they end with the command."""
     if options.workers in (None, 1):
         yield None

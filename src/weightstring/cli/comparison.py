@@ -8,9 +8,10 @@ from argparse import Namespace
 
 from rich.table import Table
 
-from weightstring.cli.commands import compute_by, end_of, limits
+from weightstring.cli.commands import compute_by, limits
 from weightstring.cli.console import console_for_text
 from weightstring.cli.ending import DONE, INTERRUPTED, KEPT
+from weightstring.cli.models import end_of
 from weightstring.cli.opening import named
 from weightstring.cli.recipe import changed_recipe
 from weightstring.comparison import Compared

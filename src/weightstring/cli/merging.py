@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.table import Table
 
 from weightstring.arrays import for_json
-from weightstring.cli.commands import check_destination
 from weightstring.cli.console import console_for_text
 from weightstring.cli.ending import DONE
+from weightstring.cli.models import check_destination
 from weightstring.cli.opening import learn, opened
 from weightstring.merging import Ensemble, Merging, Point, best_point
 from weightstring.merging import merge as merging_of

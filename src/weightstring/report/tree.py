@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import plotly.graph_objects as go
 from scipy.cluster.hierarchy import dendrogram
 
-from weightstring.components import Components
+from weightstring.report.html import write_page
+from weightstring.sublevels import Components
+
+
+def write_tree(path: Path, found: Components, names: Sequence[str]) -> Path:
+    """Write the tree as a page by itself, one HTML file that needs no network.
+
+    Raises:
+        InvalidRun: it cannot be written.
+    """
+    figure = disconnectivity_tree(found, names)
+    return write_page(path, figure.to_html(include_plotlyjs=True, full_html=True, div_id="tree"))
 
 
 def disconnectivity_tree(found: Components, names: Sequence[str] | None = None) -> go.Figure:

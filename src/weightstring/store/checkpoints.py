@@ -12,8 +12,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from weightstring.errors import InvalidCheckpoint
-from weightstring.store.files import replace_file
-from weightstring.store.tensor_files import read_file, read_json
+from weightstring.store.files import one_line, replace_file
+from weightstring.store.tensor_files import SAFETENSORS, TORCH_SUFFIXES, read_file, read_json
 
 INDEX = ".index.json"
 
@@ -72,6 +72,38 @@ def write_checkpoint(path: str | Path, state: Mapping[str, object], about: Mappi
         replace_file(path, content)
     except OSError as problem:
         raise InvalidCheckpoint(f"{path}: cannot be written: {problem.strerror}") from None
+
+
+def checkpoints_in(path: str | Path) -> list[Path]:
+    """The checkpoints that a path names: itself, or those in a folder that is not one itself, sorted by name.
+
+    Raises:
+        InvalidCheckpoint: a folder without any, or one that cannot be looked into.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("b", "a"):
+    ...         write_checkpoint(Path(folder) / f"{name}.safetensors", {"weight": torch.ones(2)}, {})
+    ...     [found.name for found in checkpoints_in(folder)]
+    ['a.safetensors', 'b.safetensors']
+    """
+    path = Path(path)
+    try:
+        if not path.is_dir() or _is_checkpoint(path):
+            return [path]
+        found = sorted(own for own in path.iterdir() if _is_checkpoint(own))
+    except (OSError, ValueError) as problem:
+        raise InvalidCheckpoint(f"{str(path)!r:.300}: cannot be looked into: {one_line(problem)}") from None
+    if not found:
+        raise InvalidCheckpoint(f"{path}: a folder without checkpoints in it; name a folder that has some, or files")
+    return found
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """A file by its name, or a folder as Hugging Face saves it."""
+    if path.is_dir():
+        return any((path / name).exists() for name in IN_FOLDERS)
+    return path.suffix in (SAFETENSORS, *TORCH_SUFFIXES) and not path.name.startswith(".")
 
 
 def _in_folder(folder: Path) -> Path:

@@ -8,9 +8,12 @@ components that hold a model: an upper bound. Models of which no two can be join
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor as Pool
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -22,13 +25,33 @@ from scipy.spatial.distance import squareform
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
-from weightstring.connection import DEFAULT_STOP, connect_many
+from weightstring.connection import DEFAULT_STOP, connect_many, pair_directory
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import LossProblem
-from weightstring.search import BreadthFirst, StopRule, Strategy
+from weightstring.pairs import arithmetic, first_of
+from weightstring.path import Unresolved
+from weightstring.progress import Display
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.result import Result
+from weightstring.search import BreadthFirst, Executor, Processes, StopRule, Strategy
+from weightstring.store import Manifest, RunDirectory
+from weightstring.store.records import Task
 from weightstring.theory.disconnection import prove, stands
 
 DEFAULT_STRATEGY = BreadthFirst()
+
+
+class Join(NamedTuple):
+    """Two groups of models that strings join.
+
+    Args:
+        level: Γ̃, the lowest at which they do.
+        one: numbers of the models in one group, rising.
+        other: of those in the other.
+    """
+
+    level: float
+    one: tuple[int, ...]
+    other: tuple[int, ...]
 
 
 class Count(NamedTuple):
@@ -86,14 +109,25 @@ class Components:
     @property
     def tree(self) -> Float64[np.ndarray, "joins 4"]:
         """Single linkage of Γ̃, SciPy's form: at which level which groups of models join."""
-        heights = self.above.clone().fill_diagonal_(0)
-        # SciPy merges at distances, which must not be negative; losses may be.
-        lowest = min(0.0, float(self.above.min()), float(self.losses.min()))
-        joins: Float64[np.ndarray, "joins 4"] = linkage(
-            squareform((heights - lowest).fill_diagonal_(0).numpy(), checks=False), "single"
-        )
-        joins[:, 2] += lowest
+        # SciPy merges at distances: positive and finite, which losses need not be, but their ranks are.
+        levels, ranks = np.unique(self.above.numpy(), return_inverse=True)
+        apart = ranks.reshape(self.above.shape) + 1.0
+        np.fill_diagonal(apart, 0.0)
+        joins: Float64[np.ndarray, "joins 4"] = linkage(squareform(apart, checks=False), "single")
+        joins[:, 2] = levels[joins[:, 2].astype(int) - 1]
         return joins
+
+    @property
+    def joins(self) -> tuple[Join, ...]:
+        """The tree in words: k − 1 joins, their levels rising."""
+        k = len(self.losses)
+        groups: dict[int, tuple[int, ...]] = {number: (number,) for number in range(k)}
+        found = []
+        for number, (one, other, level, _) in enumerate(self.tree):
+            join = Join(float(level), *sorted((groups[int(one)], groups[int(other)])))
+            groups[k + number] = tuple(sorted(join.one + join.other))
+            found.append(join)
+        return tuple(found)
 
     def count(self, level: float) -> Count:
         """N(λ) at a level, from both sides."""
@@ -114,8 +148,13 @@ def components(
     *,
     strategy: Strategy[Any] = DEFAULT_STRATEGY,
     stop: StopRule = DEFAULT_STOP,
+    bind: str = "evaluate",
+    recipe: Recipe | None = None,
+    executor: Executor | Pool | Processes | None = None,
+    store: str | os.PathLike[str] | None = None,
     seed: int = 0,
-    progress: bool | None = None,
+    progress: bool | Display | None = None,
+    task: Task | None = None,
 ) -> Components:
     """Search for the lowest string between every two of k models, all pairs in shared batches.
 
@@ -124,12 +163,19 @@ def components(
         thetas: the models, k ≥ 2, each (P,).
         strategy: how to search; see :func:`weightstring.minimax`.
         stop: the budget of each pair.
+        bind: what λ bounds; see :func:`weightstring.connect`, as for all that follows.
+        recipe: how beads descend.
+        executor: what runs the jobs.
+        store: a directory that gets a run directory for each pair; the same call goes on there, also with further
+            models after these.
         seed: of everything drawn at random.
-        progress: see :func:`weightstring.connect`.
+        progress: True or False; by default only on a terminal.
+        task: recorded in the manifests.
 
     Raises:
-        InvalidSetting: fewer than two models.
-        InvalidCheckpoint: a model that is not the problem's.
+        InvalidSetting: fewer than two models, or a strategy that moves the ends: it would join other models.
+        InvalidCheckpoint, InvalidRun, RunLocked, StoreFailed: see :func:`weightstring.connect_many`.
+        KeyboardInterrupt: Ctrl-C; what was found is in ``store``.
 
     >>> from weightstring.problem.surfaces import TwoWells
     >>> wells = TwoWells(saddle=1.0)
@@ -139,16 +185,48 @@ def components(
     """
     if len(thetas) < 2:
         raise InvalidSetting(f"components of {len(thetas)} models: give two or more")
-    pairs = list(combinations(range(len(thetas)), 2))
+    if getattr(strategy, "frees_ends", False):
+        raise InvalidSetting("components: this strategy moves the ends, so that it joins other models; hold them")
+    # A further model adds its pairs after those that are there.
+    pairs = sorted(combinations(range(len(thetas)), 2), key=lambda pair: pair[::-1])
     ends = [(thetas[i], thetas[j]) for i, j in pairs]
-    results = connect_many(problem, ends, strategy=strategy, stop=stop, seed=seed, progress=progress, disprove=False)
-    losses = problem.measure(torch.stack(list(thetas)))["loss"]
+    begun = None if store is None else first_of([_manifest(Path(store), number) for number in range(len(pairs))])
+    with arithmetic(problem, begun):
+        results = connect_many(
+            problem,
+            ends,
+            strategy=strategy,
+            stop=stop,
+            bind=bind,
+            recipe=recipe,
+            executor=executor,
+            store=store,
+            seed=seed,
+            progress=progress,
+            task=task,
+            disprove=False,
+        )
+        if any(isinstance(own.outcome, Unresolved) and own.outcome.reason == "interrupted" for own in results):
+            raise KeyboardInterrupt
+        return _bounded(problem, len(thetas), dict(zip(pairs, results, strict=True)))
+
+
+def _manifest(store: Path, number: int) -> Manifest | None:
+    run = RunDirectory(pair_directory(store, number))
+    return run.manifest() if run.exists else None
+
+
+def _bounded(problem: LossProblem, count: int, results: Mapping[tuple[int, int], Result]) -> Components:
+    """Both bounds of Γ between every two models, from the searches between them and from proofs."""
+    losses = torch.zeros(count, dtype=torch.float64)
+    for (i, j), result in results.items():
+        losses[i], losses[j] = (max(end[name] for name in result.names) for end in result.ends)
     above = losses.diag()
     below = torch.maximum(losses.unsqueeze(0), losses.unsqueeze(1)).clone()
-    for (i, j), (a, b), result in zip(pairs, ends, results, strict=True):
-        proof = prove(problem, a, b)
-        beside = not getattr(strategy, "frees_ends", False)  # else the string has other ends
-        if proof and beside and not stands(problem, proof, result.string, result.largest, "the string that was found"):
+    for (i, j), result in results.items():
+        a, b = result.string.beads[0], result.string.beads[-1]
+        proof = prove(problem, a, b) if "loss" in result.names else None
+        if proof and not stands(problem, proof, result.string, result.largest, "the string that was found"):
             proof = None
         above[i, j] = above[j, i] = result.largest
         least = max(float(below[i, j]), -math.inf if proof is None else proof.bound)

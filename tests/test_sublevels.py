@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 import weightstring as ws
-from weightstring.components import Components, components
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Ring
 from weightstring.report.tree import disconnectivity_tree
+from weightstring.sublevels import Components, components
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier
 from weightstring.theory.disconnection import swapped_ends, swapped_triangle
@@ -107,3 +107,46 @@ def test_refused(above: list[list[float]], below: list[list[float]], said: str) 
     with pytest.raises(InvalidSetting, match=said) as caught:
         Components(torch.zeros(len(above), dtype=torch.float64), *matrices)
     assert "\n" not in str(caught.value)
+
+
+def test_joins_tell_the_tree_in_words_and_levels_that_are_negative_or_infinite_survive() -> None:
+    above = torch.tensor(
+        [[-3.0, -2.0, torch.inf, 5.0], [-2.0, -2.5, torch.inf, 1e-300], [torch.inf, torch.inf, -1.0, torch.inf],
+         [5.0, 1e-300, torch.inf, 0.0]],
+        dtype=torch.float64,
+    )  # fmt: skip
+    losses = above.diagonal().clone()
+    found = Components(losses, above, torch.maximum(losses[:, None], losses))
+    assert found.joins == ((-2.0, (0,), (1,)), (1e-300, (0, 1), (3,)), (torch.inf, (0, 1, 3), (2,)))
+    assert all(found.count(join.level).at_most < found.count(join.level).models for join in found.joins)
+
+
+class Interrupted(Ring):
+    """A ring on which Ctrl-C strikes at a gradient."""
+
+    left = 0
+
+    def gradient(self, thetas, rows):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return super().gradient(thetas, rows)
+
+
+def test_an_interrupted_search_is_no_bound_and_goes_on_in_its_directory(tmp_path) -> None:
+    ring = Interrupted()
+    thetas = [*ring.ends, Ring(angles=(0.3, 2.9)).ends[0]]
+    settings = {"strategy": ws.Greedy(), "progress": False, "stop": ws.MaxBeads(4)}
+    ring.left = 40
+    with pytest.raises(KeyboardInterrupt):
+        components(ring, thetas, store=tmp_path, **settings)
+    ring.left = 0
+    found = components(ring, thetas, store=tmp_path, **settings)
+    assert torch.equal(found.above, components(ring, thetas, **settings).above)
+    more = components(ring, [*thetas, thetas[0] * 0.999], store=tmp_path, **settings)
+    assert torch.equal(more.above[:3, :3], found.above)
+
+
+def test_ends_that_move_are_refused() -> None:
+    with pytest.raises(InvalidSetting, match="moves the ends"):
+        components(Ring(), Ring().ends, strategy=ws.Shortened(ws.BreadthFirst(ends="free")))

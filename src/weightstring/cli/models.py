@@ -1,0 +1,86 @@
+"""Models as the command line names them: checkpoints, folders of these, and random ones."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from weightstring.arrays import Theta, finite_or_none
+from weightstring.errors import InvalidCheckpoint, InvalidSetting
+from weightstring.problem import ModuleProblem
+from weightstring.store import checkpoints_in, read_checkpoint
+
+MOST = 1000
+"""Models that one command takes."""
+
+
+def _seed_of(word: str) -> int | None:
+    """The seed of ``random:SEED``; None for anything else."""
+    kind, _, seed = word.partition(":")
+    return int(seed) if kind == "random" and seed.isdecimal() else None
+
+
+def models_of(problem: ModuleProblem, words: Sequence[str]) -> dict[str, Theta]:
+    """θ of each model that the words name, by what to call it.
+
+    Args:
+        problem: whose models.
+        words: each a checkpoint, a folder of checkpoints, ``random:SEED`` or ``random:FIRST-LAST``.
+
+    Raises:
+        InvalidCheckpoint: one cannot be read, or is no model of the problem's.
+        InvalidSetting: one is named twice, or there are too many.
+    """
+    names: list[str] = []
+    for word in words:
+        names += _random_ones(word) or ([word] if _seed_of(word) is not None else map(str, checkpoints_in(word)))
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise InvalidSetting(f"{twice[0]} is named twice: name each model once")
+    if len(names) > MOST:
+        raise InvalidSetting(f"{len(names)} models: at most {MOST}")
+    return {name: end_of(problem, name) for name in names}
+
+
+def _random_ones(word: str) -> list[str]:
+    """``random:FIRST-LAST``, one by one; nothing for any other word."""
+    found = re.fullmatch(r"random:(\d+)-(\d+)", word)
+    if found is None:
+        return []
+    first, last = map(int, found.groups())
+    if not 0 <= last - first < MOST:
+        raise InvalidSetting(f"{word}: give FIRST-LAST, rising, of at most {MOST} seeds")
+    return [f"random:{seed}" for seed in range(first, last + 1)]
+
+
+def check_destination(checkpoint: Path) -> None:
+    """Refuse before a long training what could not be written after it."""
+    if checkpoint.suffix != ".safetensors":
+        raise InvalidCheckpoint(f"{checkpoint}: name it {checkpoint.stem}.safetensors; only that kind is written")
+    try:
+        folder = next(parent for parent in checkpoint.absolute().parents if parent.exists())
+        possible = not checkpoint.is_dir() and folder.is_dir() and os.access(folder, os.W_OK)
+    except (OSError, ValueError):  # a name that no file can have
+        possible = False
+    if not possible:
+        raise InvalidCheckpoint(f"{checkpoint}: cannot be written; give --out a file in a directory of your own")
+
+
+def end_of(problem: ModuleProblem, path: str) -> Theta:
+    """θ of a checkpoint, or of a random model; a refusal names the file."""
+    if (seed := _seed_of(path)) is not None:
+        return problem.initial(seed)
+    state = read_checkpoint(path)
+    try:
+        return problem.flatten(state)
+    except InvalidCheckpoint as refusal:
+        raise InvalidCheckpoint(f"{path}: {refusal}") from None
+
+
+def as_saved(problem: ModuleProblem, path: str) -> float | None:
+    """The loss of a checkpoint with its own running statistics; None where none are re-estimated, or it is random."""
+    if not problem.statistics_names or _seed_of(path) is not None:
+        return None
+    return finite_or_none(problem.as_saved(read_checkpoint(path))["loss"])
