@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from weightstring.report import write_report
     from weightstring.result import Result, load
     from weightstring.search import (
+        AsInThePaper,
         AutoNEB,
         Bezier,
         BreadthFirst,
@@ -95,6 +96,7 @@ _HOMES = {
     "symmetry.spec": ("Group", "Symmetry"),
     "verification": ("Verification", "verify"),
     "search": (
+        "AsInThePaper",
         "AutoNEB",
         "Bezier",
         "BreadthFirst",
@@ -112,6 +114,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Aligned",
+    "AsInThePaper",
     "AutoNEB",
     "Bezier",
     "BreadthFirst",

@@ -22,6 +22,7 @@ from weightstring.protocol import LossProblem, Recipe
 from weightstring.refining import CERTIFY_TOL, certified, kept, reopened, require_certifiable
 from weightstring.result import Result
 from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
+from weightstring.search.stopping import default_stop
 from weightstring.store import RunDirectory
 from weightstring.store.records import AsSaved, CertifyRecord, Manifest
 from weightstring.store.records import Task as TaskRecord
@@ -39,7 +40,7 @@ def connect(
     threshold: float | None = None,
     *,
     strategy: Strategy[Any] = DEFAULT_STRATEGY,
-    stop: StopRule = DEFAULT_STOP,
+    stop: StopRule | None = None,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
     executor: Executor | Pool | Processes | None = None,
@@ -63,7 +64,8 @@ def connect(
         b: the other end.
         threshold: L0; by default the larger of the ends' own values.
         strategy: how to search.
-        stop: when to stop without a string; rules compose with ``|``.
+        stop: when to stop without a string; rules compose with ``|``. By default at 64 beads;
+            :class:`~weightstring.AsInThePaper` at as many as its depth allows.
         bind: what the threshold binds: ``"evaluate"`` (the evaluation loss), ``"train"``, ``"both"``, or a
             metric such as ``"error"``. The curves record everything in any case.
         recipe: how beads descend; the problem's own by default.
@@ -115,6 +117,7 @@ def connect(
     asked = CertifyRecord(tolerance=certify_tolerance, seconds=_finite(certify_seconds)) if certify else None
     if certify:
         require_certifiable(problem, bind, certify_tolerance, certify_seconds)
+    stop = default_stop(strategy) if stop is None else stop
     settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove, asked)
     return searched(problem, a, b, threshold, settings, store, progress, align, symmetry, as_saved)
 
@@ -201,7 +204,7 @@ def connect_many(
     threshold: float | Sequence[float | None] | None = None,
     *,
     strategy: Strategy[Any] = DEFAULT_STRATEGY,
-    stop: StopRule = DEFAULT_STOP,
+    stop: StopRule | None = None,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
     executor: Executor | Pool | Processes | None = None,
@@ -252,5 +255,6 @@ def connect_many(
         a, b = pair
         directory = None if store is None else RunDirectory(pair_directory(Path(store), i))
         asked.append(Pair(a, b, level, directory, f"pair {i}: "))
+    stop = default_stop(strategy) if stop is None else stop
     settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove)
     return connect_all(problem, asked, settings, progress)

@@ -34,7 +34,7 @@ from weightstring.problem import ModuleProblem, on_threads
 from weightstring.progress import Display, display
 from weightstring.protocol import Independent, LossProblem, Recipe
 from weightstring.randomness import check_seed
-from weightstring.result import Result, from_run, judged, outcome_record, to_record
+from weightstring.result import Result, from_run, judged, outcome_record, write_result
 from weightstring.search import (
     Apart,
     Batched,
@@ -52,7 +52,7 @@ from weightstring.search import (
 from weightstring.search import (
     Asked as SearchAsked,
 )
-from weightstring.search.chain import beads_of
+from weightstring.search.chain import Chain, beads_of
 from weightstring.search.history import strings
 from weightstring.store import InMemory, Manifest, RunDirectory
 from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, Command
@@ -251,24 +251,30 @@ def _executor(
 def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) -> Result:
     """The result of a search that is over, on disk where it has a directory."""
     outcome = search.outcome
-    beads = [bead.theta for bead in beads_of(search.chain)]
     level = begun.threshold if isinstance(outcome, Connected) else None
-    seen = Seen(bound.names, tuple(link.heights for link in search.chain), level)
+    string = _string(bound, search.chain, level)
     result = Result(
         outcome=outcome,
-        string=WeightString(bound.problem, beads, seen=seen),
+        string=string,
         threshold=begun.threshold,
         history=search.rounds,
         bind=bound.bind,
         names=bound.names,
         evaluation=bound.problem.evaluation,
-        beads_before_pruning=max((r.beads for r in search.rounds), default=2),
+        beads_before_pruning=len(search.unpruned) + 1,
+        unpruned=string if search.unpruned is search.chain else _string(bound, search.unpruned, level),
         length_before=search.length_before,
     )
     if _interrupted(outcome):
         return result
     # The verdict is on disk before the curvature is computed: what goes wrong in that, or ends it, takes nothing along.
     return _looked_at(_finished(begun, result, bound, show), begun, search, bound)
+
+
+def _string(bound: Bound, chain: Chain, level: float | None) -> WeightString:
+    """A chain with what its search saw of it, held to a level where it is closed."""
+    seen = Seen(bound.names, tuple(link.heights for link in chain), level)
+    return WeightString(bound.problem, [bead.theta for bead in beads_of(chain)], seen=seen)
 
 
 def _finished(begun: _Begun, result: Result, bound: Bound, show: Display) -> Result:
@@ -280,7 +286,7 @@ def _finished(begun: _Begun, result: Result, bound: Bound, show: Display) -> Res
     # Whose verdict is taken back here is searched again, and written after that: ended amid it, it begins again.
     if begun.directory is None or (begun.settled and connected and not result.connected):
         return result
-    begun.directory.finish(to_record(result), list(result.string))
+    write_result(begun.directory, result)
     return from_run(begun.directory, result.string.problem)  # whose beads are on disk
 
 
@@ -305,15 +311,17 @@ def _disproved(bound: Bound, begun: _Begun, settings: Settings) -> Disconnected 
 
 def _chord(bound: Bound, begun: _Begun, verdict: Disconnected) -> Result:
     """The straight line between the ends, where no search was made."""
+    line = WeightString(bound.problem, [end.theta for end in begun.ends])
     return Result(
         outcome=verdict,
-        string=WeightString(bound.problem, [end.theta for end in begun.ends]),
+        string=line,
         threshold=begun.threshold,
         history=(),
         bind=bound.bind,
         names=bound.names,
         evaluation=bound.problem.evaluation,
         beads_before_pruning=2,
+        unpruned=line,
     )
 
 

@@ -31,7 +31,7 @@ from weightstring.problem.module import ModuleProblem
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem
 from weightstring.reopening import Opened
-from weightstring.result import Result, from_run, judged, to_record, with_samples
+from weightstring.result import Result, from_run, judged, with_samples, write_result
 from weightstring.search import Budget as Clock
 from weightstring.store import RunDirectory
 
@@ -212,5 +212,5 @@ def kept(directory: RunDirectory, result: Result) -> Result:
             result.certificate.save(directory.certificate)
         result.string.measure()
         result = judged(result)
-        directory.finish(to_record(result), list(result.string.beads))
+        write_result(directory, result)
     return from_run(directory, result.string.problem)

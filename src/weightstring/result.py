@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
 from weightstring.certification.certificate import Certificate
@@ -27,7 +29,15 @@ from weightstring.path import (
 from weightstring.problem.digest import tensor_digest
 from weightstring.protocol import LossProblem
 from weightstring.store import Manifest, ResultRecord, RoundRecord, RunDirectory
-from weightstring.store.records import AlignmentRecord, AsSaved, CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
+from weightstring.store.records import (
+    AlignmentRecord,
+    AsSaved,
+    CurveRecord,
+    OutcomeRecord,
+    SegmentRecord,
+    StringRecord,
+    by_depth,
+)
 
 SAME = 1e-5
 """Relative change of a loss that is no news."""
@@ -46,7 +56,10 @@ class Result:
         bind: which quantity the threshold binds, and
         names: the measured quantities whose largest that is.
         evaluation: ``"evaluate"``, or ``"train"`` where no evaluation set was given.
-        beads_before_pruning: beads, ends counted, before superfluous ones were dropped.
+        beads_before_pruning: beads, ends counted, before superfluous ones were dropped: those of
+        unpruned: the first string under the threshold that the search had, before beads were dropped, moved or put in
+            by anything else; where it had none, the string itself. With :class:`~weightstring.AsInThePaper` it is
+            S(θ1, θ2, α, d). None where a run was written by a version that did not keep it.
         length_before: the string's length before it was shortened; None where it was not.
         certificate: the proof of a bound over the whole string; None where none was asked for.
         alignment: how the second model was aligned before the search; None where it was not.
@@ -64,6 +77,7 @@ class Result:
     evaluation: str
     names: tuple[str, ...]
     beads_before_pruning: int
+    unpruned: WeightString | None = None
     length_before: float | None = None
     certificate: Certificate | None = None
     alignment: AlignmentRecord | None = None
@@ -98,6 +112,11 @@ class Result:
     def largest(self) -> float:
         """The largest *sampled* value of what the threshold binds."""
         return max(top.value for top in self.segments)
+
+    @property
+    def by_depth(self) -> tuple[float, ...]:
+        """Γ̃(θ1, θ2, d, α) (4) for d = 0, 1, …: see :func:`weightstring.store.records.by_depth`; *sampled*."""
+        return by_depth(self.history)
 
     @property
     def steps(self) -> int:
@@ -235,6 +254,7 @@ def to_record(result: Result) -> ResultRecord:
         ends=({k: finite_or_none(v) for k, v in first.items()}, {k: finite_or_none(v) for k, v in last.items()}),
         string=record,
         rounds=result.history,
+        by_depth=tuple(map(finite_or_none, result.by_depth)),
         steps=result.steps,
         evaluations=result.evaluations,
         seconds=result.seconds,
@@ -254,6 +274,18 @@ def from_record(record: ResultRecord, string: WeightString) -> Result:
         beads_before_pruning=record.string.beads_before_pruning,
         length_before=record.string.length_before,
     )
+
+
+def write_result(directory: RunDirectory, result: Result) -> None:
+    """Write a result into its run directory, with the unpruned string where that is another than its own.
+
+    Raises:
+        InvalidRun: a file of the run was damaged or removed meanwhile.
+        StoreFailed: the disk refuses.
+    """
+    string, unpruned = list(result.string), result.unpruned
+    same = unpruned is None or (len(unpruned) == len(string) and all(map(torch.equal, unpruned, string)))
+    directory.finish(to_record(result), string, None if unpruned is None or same else list(unpruned))
 
 
 def curve_from_record(record: CurveRecord) -> StringCurve:
@@ -292,12 +324,20 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, pro
     if problem is not None:
         beads = beads.to(problem.device)
     found = from_record(record, WeightString(problem, beads, curve_from_record(record.string.curve)))
-    found = replace(found, as_saved=directory.manifest().as_saved)
+    found = replace(found, as_saved=directory.manifest().as_saved, unpruned=_unpruned(directory, found))
     alignment = directory.alignment()
     if alignment is not None:
         plain = from_run(directory.plain, problem, proof=False) if directory.plain.finished else None
         found = replace(found, alignment=alignment, plain=plain)
     return replace(found, certificate=certificate_in(directory, beads)) if proof else found
+
+
+def _unpruned(directory: RunDirectory, found: Result) -> WeightString | None:
+    """The first string that a run's search had, if that was kept."""
+    problem, beads = found.string.problem, directory.unpruned()
+    if beads is not None:
+        return WeightString(problem, beads if problem is None else beads.to(problem.device))
+    return found.string if found.beads_before_pruning == len(found.string) else None
 
 
 def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None:

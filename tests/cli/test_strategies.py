@@ -36,6 +36,22 @@ def test_breadth_first_from_random_models(cli, workshop, tmp_path):
     assert all(r["level"] is not None and len(r["values"]) == r["beads"] for r in rounds)
 
 
+def test_the_papers_own_algorithm_and_what_is_kept_of_it(cli, workshop, tmp_path):
+    run = tmp_path / "run"
+    search = ("connect", workshop.task, workshop.a, workshop.b, "--strategy", "as-in-the-paper", "--alpha", "0.9")
+    done = cli(*search, "--max-depth", "3", "--out", run)
+    assert done.code in (0, 3), done.err
+    assert json.loads((run / "manifest.json").read_text())["strategy"]["name"] == "as-in-the-paper"
+    found = ws.load(run)
+    assert found.unpruned is found.string
+    told = json.loads(cli("show", run, "--json").out)
+    assert tuple(told["by_depth"]) == found.by_depth
+    assert told["string"]["beads"] == told["string"]["beads_before_pruning"] == len(found.string)
+    assert f"{found.by_depth[0]:.4g}" in cli("show", run).out.partition("Γ̃ by depth")[2]
+    assert "Γ̃ by depth" in (run / "report.html").read_text()
+    assert cli("resume", run).code == done.code
+
+
 def test_minimax_says_what_is_known_of_gamma(cli, workshop, tmp_path):
     run = tmp_path / "run"
     done = cli("minimax", workshop.task, workshop.a, workshop.b, "--out", run)

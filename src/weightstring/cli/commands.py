@@ -39,7 +39,7 @@ from weightstring.report.sweep_export import export_figures
 from weightstring.report.write import export_run_figures
 from weightstring.result import Result, load
 from weightstring.search import Budget, MaxBeads, MaxSteps, Processes, Shortened, StopRule, Strategy
-from weightstring.search.stopping import stop_from_plain
+from weightstring.search.stopping import default_stop, stop_from_plain
 from weightstring.search.strategies import from_plain, plain
 from weightstring.store import RunDirectory, digest, write_checkpoint
 from weightstring.store.records import Manifest, Task
@@ -109,7 +109,7 @@ def connect(options: Namespace) -> int:
             b,
             options.threshold,
             strategy=strategy,
-            stop=limits(options) or MaxBeads(64),
+            stop=limits(options, default_stop(strategy).count) or default_stop(strategy),
             bind=options.bind,
             recipe=recipe,
             executor=executor,

@@ -49,6 +49,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("beads with the ends", f"{len(string)} ({result.beads_before_pruning} before pruning)"),
         ("normalized length", f"{string.normalized_length:.4f} ({string.length:.4g} / {string.distance:.4g})"),
         ("barriers, sampled", ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)),
+        ("Γ̃ by depth, sampled", ", ".join(f"{top:.4g}" for top in result.by_depth)),
         ("cost", f"{result.steps} gradient steps, {result.evaluations} evaluations, {result.seconds:.1f} s"),
     ]
     if (certificate := result.certificate) is not None:

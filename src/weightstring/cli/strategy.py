@@ -9,6 +9,7 @@ from weightstring.cli.values import whole
 
 OPTIONS = {
     "greedy": ("alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall"),
+    "as-in-the-paper": ("alpha", "max_depth"),
     "constrained": ("alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall", "constraint"),
     "breadth-first": ("alpha1", "constraint", "updates", "ends", "respace"),
     "bezier": ("bends", "points"),

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from weightstring.arrays import finite_or_none
 from weightstring.report.theme import NOT_FINITE, SETS, THRESHOLD, theme
-from weightstring.search import Greedy, Shortened, Strategy
+from weightstring.search import AsInThePaper, Greedy, Shortened, Strategy
 from weightstring.search.chain import Chain, Link, beads_of
 
 # Each kind differs in lightness and in its pattern too: colour alone does not reach every reader.
@@ -65,7 +65,7 @@ class Branches:
 
     def __init__(self, strategy: Strategy[Any]) -> None:
         inner = strategy.strategy if isinstance(strategy, Shortened) else strategy
-        self._recursive = isinstance(inner, Greedy)
+        self._recursive = isinstance(inner, Greedy | AsInThePaper)
         self._links: dict[tuple[str, str], Link] = {}
         self._children: dict[tuple[str, str], list[tuple[str, str]]] = {}
 

@@ -1,5 +1,6 @@
 """Searching for a string: Section II.B, its jobs, when to stop, and what drives it."""
 
+from weightstring.search.as_in_the_paper import AsInThePaper
 from weightstring.search.autoneb import AutoNEB
 from weightstring.search.breadth_first import BreadthFirst
 from weightstring.search.chain import Bead
@@ -17,6 +18,7 @@ from weightstring.search.strategy import Strategy, Task
 
 __all__ = [
     "Apart",
+    "AsInThePaper",
     "Asked",
     "AutoNEB",
     "Batched",

@@ -86,9 +86,9 @@ class Link:
         then, now = self.before[-depths] - threshold, self.height - threshold
         return math.isfinite(then) and now > (1 - fall) * then
 
-    def measure(self, threshold: float) -> Measure:
-        """The job that measures it."""
-        return Measure(self.name, self.segment, (self.left.value, self.right.value), threshold)
+    def measure(self, threshold: float, intervals: int | None = None) -> Measure:
+        """The job that measures it; on a grid of so many intervals and nowhere else, where that is asked for."""
+        return Measure(self.name, self.segment, (self.left.value, self.right.value), threshold, intervals)
 
 
 Chain = tuple[Link, ...]

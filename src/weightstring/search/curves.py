@@ -244,7 +244,8 @@ class PolyChain:
             Bead(f"{len(state.maxima)}.{k}", theta, value)
             for k, (theta, value) in enumerate(zip(fitted.thetas[skipped:], fitted.values[skipped:], strict=True))
         ]
-        links = tuple(Link(left, right, 1) for left, right in pairwise([first, *inner, last]))
+        depth = len(state.maxima)  # rounds of fitting: each makes the string anew
+        links = tuple(Link(left, right, depth) for left, right in pairwise([first, *inner, last]))
         return replace(state, controls=controls, chain=links)
 
 

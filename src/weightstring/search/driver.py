@@ -62,13 +62,15 @@ class Event:
 class Search(Generic[State]):
     """A search that is over: its last state, its verdict, and its history round by round.
 
-    ``length_before`` is the length of the string before it was shortened, where it was.
+    ``unpruned`` is the first string under the threshold that it had, the last one where it had none;
+    ``length_before`` the length of the string before it was shortened, where it was.
     """
 
     state: State
     chain: Chain
     outcome: Outcome
     rounds: tuple[RoundRecord, ...]
+    unpruned: Chain
     length_before: float | None = None
 
 
@@ -187,10 +189,12 @@ class _UnderWay(Generic[State]):
             self._state = asked.strategy.start(asked.task)
         self._started = time.monotonic()
         self._progress = Progress()
+        self._unpruned: Chain | None = None
         self.jobs: tuple[Job, ...] = ()
         self.results: dict[str, Result] = {}
         for old in asked.journal.replay():
             self._state = replayed(asked.strategy, self._state, old, self._rounds)
+            self._keep_unpruned()
 
     @property
     def round(self) -> int:
@@ -210,13 +214,13 @@ class _UnderWay(Generic[State]):
         strategy, state = self._asked.strategy, self._state
         self.jobs, self.results = (), {}
         if failure := strategy.failure(state):
-            return _stopped(self._asked, state, failure, self._rounds)
+            return self._stopped(failure)
         jobs = strategy.propose(state)
         if not jobs:
-            return Search(state, self._chain, Connected(), tuple(self._rounds), _length_before(strategy, state))
+            return self._over(self._chain, Connected())
         self._progress = _progress(self._chain, jobs, self._rounds)
         if reason := self._asked.stop.reason(self._progress):
-            return _stopped(self._asked, state, reason, self._rounds)
+            return self._stopped(reason)
         self.jobs, self._started = jobs, time.monotonic()
         return None
 
@@ -232,6 +236,7 @@ class _UnderWay(Generic[State]):
         with users_part(lambda: f"the strategy after round {self.round + 1}"):
             self._state = self._asked.strategy.absorb(self._state, named)
             self._rounds.append(summary(self._asked.strategy, self._state, results, seconds))
+            self._keep_unpruned()
         return True
 
     def give_up(self, reason: Reason, steps: int = 0) -> Search[State]:
@@ -239,7 +244,28 @@ class _UnderWay(Generic[State]):
         lost = self._seconds if self.jobs else 0.0
         self._asked.journal.append(Round((), (), None, lost, steps))
         self._rounds.append(msgspec.structs.replace(summary(self._asked.strategy, self._state, [], lost), steps=steps))
-        return _stopped(self._asked, self._state, reason, self._rounds)
+        return self._stopped(reason)
+
+    def _stopped(self, reason: Reason) -> Search[State]:
+        """Out of time on a string that is closed, with only beads to drop: that is connected all the same."""
+        chain = self._asked.strategy.best(self._state)
+        connected = self._closed(chain) and reason != "interrupted"
+        outcome = Connected() if connected else Unresolved(reason, self._asked.strategy.evidence(self._state))
+        return self._over(chain, outcome)
+
+    def _over(self, chain: Chain, outcome: Outcome) -> Search[State]:
+        strategy, state = self._asked.strategy, self._state
+        before = strategy.length_before(state) if isinstance(strategy, Shortens) else None
+        return Search(state, chain, outcome, tuple(self._rounds), self._unpruned or chain, before)
+
+    def _keep_unpruned(self) -> None:
+        """Keep the first string under the threshold: what is dropped or moved afterwards is no longer on the next."""
+        if self._unpruned is None and self._closed(self._chain):
+            self._unpruned = self._chain
+
+    def _closed(self, chain: Chain) -> bool:
+        # A strategy on its way down holds its string to more than the threshold.
+        return is_string(chain) and all(no_worse(link.height, self._asked.task.threshold) for link in chain)
 
     @property
     def steps_left(self) -> int | None:
@@ -285,20 +311,6 @@ def _as_kept(results: Sequence[Result], kept: torch.Tensor | None) -> list[Resul
         return list(results)
     parts = torch.split(kept, counts)
     return [with_models(result, part) if len(part) else result for result, part in zip(results, parts, strict=True)]
-
-
-def _stopped(asked: Asked[State], state: State, reason: Reason, rounds: Sequence[RoundRecord]) -> Search[State]:
-    """Out of time on a string that is closed, with only beads to drop: that is connected all the same."""
-    chain = asked.strategy.best(state)
-    # A strategy on its way down holds its string to more than the threshold.
-    closed = is_string(chain) and all(no_worse(link.height, asked.task.threshold) for link in chain)
-    connected = closed and reason != "interrupted"
-    outcome = Connected() if connected else Unresolved(reason, asked.strategy.evidence(state))
-    return Search(state, chain, outcome, tuple(rounds), _length_before(asked.strategy, state))
-
-
-def _length_before(strategy: Strategy[State], state: State) -> float | None:
-    return strategy.length_before(state) if isinstance(strategy, Shortens) else None
 
 
 def _pack(jobs: Sequence[Job], results: Sequence[Result], seconds: float) -> Round:

@@ -8,8 +8,9 @@ from typing import Protocol, runtime_checkable
 from weightstring.descent import Check, Descents, Evolutions
 from weightstring.descent.allowance import Allowances
 from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate, reject
-from weightstring.path.maximum import WHOLE
+from weightstring.path.maximum import WHOLE, measure_at
 from weightstring.path.screening import SCREENED
+from weightstring.path.segment import grid
 from weightstring.protocol import Recipe
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
 
@@ -222,12 +223,15 @@ class Apart:
 def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
     """Measure segments side by side; only those over the threshold are searched for their maximum."""
     samples = [Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False))) for job in jobs]
+    on_grids = [(own, grid(job.intervals)) for own, job in zip(samples, jobs, strict=True) if job.intervals]
+    measure_at(bound, on_grids, on_chunk)
+    accepted = [own.under(job.threshold) for own, job in zip(samples, jobs, strict=True)]
+    free = [i for i, job in enumerate(jobs) if not job.intervals]
     # What the models of a segment share is made for one segment after the other.
-    groups = [[i] for i in range(len(jobs))] if bound.shares_along else [list(range(len(jobs)))]
-    accepted: list[bool] = []
-    for group in groups:
+    for group in [[i] for i in free] if bound.shares_along or not free else [free]:
         thresholds = [jobs[i].threshold for i in group]
-        accepted += _accepted(bound, [samples[i] for i in group], thresholds, on_chunk)
+        for i, good in zip(group, _accepted(bound, [samples[i] for i in group], thresholds, on_chunk), strict=True):
+            accepted[i] = good
     return [
         Measured(
             good,

@@ -15,16 +15,15 @@ still open after two splits, the end gets a neighbour first, by descent from its
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from weightstring.arrays import finite_or_none
 from weightstring.descent import Descended
 from weightstring.errors import InvalidSetting
 from weightstring.path import Evidence, Reason
 from weightstring.search import pruning
 from weightstring.search.chain import Bead, Chain, Link, is_string
+from weightstring.search.evidence import recursion_evidence
 from weightstring.search.jobs import Descend, Job, Measured, Result
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import Insert, aim, descent_from_bead, descent_from_link, neighbour_name
@@ -184,20 +183,8 @@ class Greedy:
     def evidence(self, state: GreedyState) -> Evidence:
         """The stuck segment and how the search came to it."""
         chain = self.chain(state)
-        # An open link if there is one, the highest; else one that is not measured yet, when time ran out before.
-        worst = max(range(len(chain)), key=lambda i: (chain[i].open, not chain[i].measured, chain[i].height))
-        link = chain[worst]
-        depths = range(1 + max((depth for depth, _, _ in state.measured), default=-1))
-        return Evidence(
-            segment=(worst, worst + 1),
-            end_losses=(link.left.value, link.right.value),
-            max_per_depth=tuple(
-                finite_or_none(max(top for d, top, _ in state.measured if d == depth)) for depth in depths
-            ),
-            open_per_depth=tuple(sum(d == depth and not good for d, _, good in state.measured) for depth in depths),
-            retries=max(0, len(state.failures) - sum(link.attempts > self.retries for link in chain)),
-            lowest_loss=finite_or_none(min(state.failures, default=math.inf)),
-        )
+        retries = max(0, len(state.failures) - sum(link.attempts > self.retries for link in chain))
+        return recursion_evidence(chain, state.measured, state.failures, retries)
 
 
 def _crowded_end(state: GreedyState, link: Link) -> Bead | None:

@@ -92,7 +92,9 @@ def summary(strategy: Strategy[State], state: State, results: Sequence[Result], 
     chain = strategy.chain(state)
     descended = [r for r in results if not isinstance(r, Measured)]
     measured = [r for r in results if isinstance(r, Measured)]
-    whole = all(link.measured is not None for link in chain)
+    # The best string so far is not always the one at hand, nor the other way round, when that has just lost beads.
+    held = [one for one in (chain, strategy.best(state)) if all(link.measured is not None for link in one)]
+    lowest = min(held, key=_maximum, default=())
     return RoundRecord(
         depth=max(link.depth for link in chain),
         descents=len(descended),
@@ -100,10 +102,15 @@ def summary(strategy: Strategy[State], state: State, results: Sequence[Result], 
         open=sum(link.open for link in chain),
         level=finite_or_none(strategy.level(state)),
         values=tuple(finite_or_none(bead.value) for bead in beads_of(chain)),
-        highest=finite_or_none(max(link.height for link in chain)) if whole else None,
+        highest=finite_or_none(_maximum(lowest)) if lowest else None,
+        highest_depth=max((link.depth for link in lowest), default=None),
         beads=len(chain) + 1,
         steps=sum(r.steps for r in descended),
         evaluations=sum(r.evaluations for r in results),
         max=finite_or_none(max((r.top.value for r in measured), default=math.inf)),
         seconds=seconds,
     )
+
+
+def _maximum(chain: Chain) -> float:
+    return max(link.height for link in chain)

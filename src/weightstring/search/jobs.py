@@ -24,12 +24,14 @@ class Measure:
         segment: the segment.
         ends: the heights of its two ends, where they are known.
         threshold: L0.
+        intervals: of the grid on which alone it is sampled; None: as :mod:`weightstring.path.maximum` finds best.
     """
 
     name: str
     segment: Segment
     ends: tuple[float, float] | None
     threshold: float
+    intervals: int | None = None
 
 
 @dataclass(frozen=True)

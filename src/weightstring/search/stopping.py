@@ -177,6 +177,20 @@ class Budget(StopRule):
         return Budget(left) if left > 0 else None
 
 
+DEFAULT_BEADS = 64
+"""What a search may make where nothing is said."""
+
+
+def default_stop(strategy: object) -> MaxBeads:
+    """The limit of a search for which none is given: 64 beads, or as many as the strategy's depth allows.
+
+    >>> default_stop(None)
+    MaxBeads(count=64)
+    """
+    most = getattr(strategy, "most_beads", None)
+    return MaxBeads(max(DEFAULT_BEADS, most) if isinstance(most, int) else DEFAULT_BEADS)
+
+
 def _whole(name: str, count: object) -> int:
     """A whole number of any type, such as NumPy's."""
     try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weightstring.errors import InvalidSetting
+from weightstring.search.as_in_the_paper import AsInThePaper
 from weightstring.search.autoneb import AutoNEB
 from weightstring.search.breadth_first import BreadthFirst
 from weightstring.search.constrained import Constrained
@@ -17,6 +18,7 @@ from weightstring.search.strategy import Strategy
 
 STRATEGIES: dict[str, type[Any]] = {
     "greedy": Greedy,
+    "as-in-the-paper": AsInThePaper,
     "constrained": Constrained,
     "breadth-first": BreadthFirst,
     "bezier": Bezier,

@@ -8,6 +8,7 @@
     beads/round-NNNN.safetensors
     result.json          the verdict and its numbers, written last
     beads/string.safetensors
+    beads/unpruned.safetensors   the first string under the threshold, where it is another
     report.html
 
 Every file but the journal is replaced atomically, so that none is ever half-written; a journal line
@@ -290,8 +291,10 @@ class RunDirectory:
 
     # -- the result
 
-    def finish(self, result: ResultRecord, beads: Sequence[Theta] | Thetas) -> None:
-        """Write the string's models, in order, and the verdict.
+    def finish(
+        self, result: ResultRecord, beads: Sequence[Theta] | Thetas, unpruned: Sequence[Theta] | None = None
+    ) -> None:
+        """Write the string's models, in order, those of the unpruned string where it is another, and the verdict.
 
         Raises:
             InvalidRun: a file of the run was damaged or removed meanwhile; it is not finished.
@@ -300,8 +303,10 @@ class RunDirectory:
         self.check_in_use()
         with self._writing("result.json"):  # An earlier verdict is not that of the string that is written now.
             (self.path / "result.json").unlink(missing_ok=True)
-        sha256 = self._write_beads("string", beads)
-        self._replace("result.json", msgspec.json.encode(msgspec.structs.replace(result, beads_sha256=sha256)))
+        own = self._write_beads("string", beads)
+        first = "" if unpruned is None else self._write_beads("unpruned", unpruned)
+        whole = msgspec.structs.replace(result, beads_sha256=own, unpruned_sha256=first)
+        self._replace("result.json", msgspec.json.encode(whole))
 
     def revise(self, outcome: OutcomeRecord) -> None:
         """Write down what was found out about a verdict since; the rest stays. Only for who holds the lock.
@@ -338,6 +343,20 @@ class RunDirectory:
         beads = read_beads(path, result.beads_sha256)
         if beads.shape != (result.string.beads, self.manifest().size):
             raise InvalidRun(f"{path}: not the string of result.json")
+        return beads
+
+    def unpruned(self) -> Thetas | None:
+        """The models of the first string under the threshold (n, P), mapped; None where it is the string, or not kept.
+
+        Raises:
+            InvalidRun: the run is not finished, or they are damaged or of another string.
+        """
+        result, path = self.result(), self._beads("unpruned")
+        if not result.unpruned_sha256:
+            return None
+        beads = read_beads(path, result.unpruned_sha256)
+        if beads.shape != (result.string.beads_before_pruning, self.manifest().size):
+            raise InvalidRun(f"{path}: not the unpruned string of result.json")
         return beads
 
     # -- the loss around the string

@@ -7,6 +7,7 @@ pass for a run. JSON has no infinity: a loss that is not finite is stored as nul
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -222,7 +223,9 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     values: tuple[float | None, ...] = ()
     """The bound quantity at each bead after it; null where it is not finite, or not known yet."""
     highest: float | None = None
-    """The largest sample known on the whole string after it; null if it is not finite, or a segment is unmeasured."""
+    """The largest sample on the lowest string at hand that is measured whole; null if it is not finite or not known."""
+    highest_depth: Annotated[int, msgspec.Meta(ge=0, le=100_000)] | None = None
+    """The largest depth on that string; null where there is none."""
     beads: int
     """Beads on the string after it, ends counted."""
     steps: int
@@ -235,15 +238,20 @@ class RoundRecord(Record, frozen=True, kw_only=True):
 
 
 def by_depth(history: tuple[RoundRecord, ...]) -> tuple[float, ...]:
-    """Γ̃ (4) for d = 0, 1, …: the lowest maximum known of a whole string of depth at most d.
+    """Γ̃ (4) for d = 0, 1, …: the lowest maximum known of a whole string of depth at most d; never rising.
+
+    A string has depth d if none of its segments comes of more than d splits; one of a fitted curve, if it comes of d
+    rounds of fitting. Its maximum is the largest sample on all its segments. As a split may raise that, the best
+    string so far counts: that of S(θ1, θ2, α, d) itself is ``highest`` of the round that measured it.
 
     >>> by_depth(())
     ()
     """
-    seen = [(r.depth, none_as_infinity(r.highest)) for r in history if r.highest is not None]
-    seen += [(0, none_as_infinity(r.max)) for r in history[:1]]  # every search begins with the straight segment
-    depths = range(1 + max((depth for depth, _ in seen), default=-1))
-    return tuple(min((top for depth, top in seen if depth <= d), default=math.inf) for d in depths)
+    seen = [(r.highest_depth, none_as_infinity(r.highest)) for r in history if r.highest_depth is not None]
+    lowest = [math.inf] * (1 + max((depth for depth, _ in seen), default=-1))
+    for depth, top in seen:
+        lowest[depth] = min(lowest[depth], top)
+    return tuple(accumulate(lowest, min))
 
 
 class ResultRecord(Record, frozen=True, kw_only=True):
@@ -269,6 +277,10 @@ class ResultRecord(Record, frozen=True, kw_only=True):
     seconds: Seconds
     beads_sha256: str = ""
     """Of the string's bead file; filled in when both are written."""
+    unpruned_sha256: str = ""
+    """Of that of the first string under the threshold; empty where that is the string, or was not kept."""
+    by_depth: tuple[float | None, ...] = ()
+    """Γ̃ (4) for d = 0, 1, …, computed from the rounds; null where it is not finite."""
 
 
 class PlaneRecord(Record, frozen=True, kw_only=True):
@@ -369,6 +381,8 @@ def flaw(result: ResultRecord) -> str | None:
         return "its ends or barriers are not those of its curve"
     if len({len(column) for column in (curve.s, curve.segment, curve.t, *curve.values.values())}) != 1:
         return "the columns of its curve differ in length"
+    if result.by_depth and tuple(map(none_as_infinity, result.by_depth)) != by_depth(result.rounds):
+        return "its maxima by depth are not those of its rounds"
     segments = sorted(set(curve.segment))
     if segments != list(range(len(segments))) or not len(segments) == len(string.segments) == string.beads - 1:
         return f"its curve is not one over {string.beads - 1} segments"
