@@ -489,7 +489,7 @@ def test_the_command_that_repeats_a_sweep_asks_for_the_same() -> None:
     "own",
     [
         record(),
-        asked(strategy=plain(Greedy(retries=9))),
+        asked(strategy=plain(BreadthFirst(inserts=9))),
         asked(strategy={"name": "mine"}),
         asked(stop=[{"rule": "Mine"}]),
     ],

@@ -11,7 +11,10 @@ from weightstring.errors import InvalidSetting
 from weightstring.search.strategies import from_plain, plain
 from weightstring.sweeps.records import SweepRecord, VariantRecord
 
-FLAGS = ("alpha", "max_depth", "insert", "constraint", "alpha1", "updates", "ends", "respace", "bends", "points")
+FLAGS = (
+    "alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall", "constraint", "alpha1", "updates", "ends",
+    "respace", "bends", "points",
+)  # fmt: skip
 """Settings of strategies that the command line takes."""
 LIMITS = {
     "MaxBeads": ("--max-beads", "count"),
