@@ -16,6 +16,7 @@ import torch
 from weightstring.ambient import undisturbed
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.path import WeightString, check_theta
+from weightstring.path.quantities import holdout_prefixes
 from weightstring.path.segment import rows_at_once
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import LossProblem
@@ -128,16 +129,19 @@ class Merging:
 
     @property
     def held_out(self) -> str | None:
-        """The hold-out loss of each in a line; None where there is no hold-out set."""
-        if "holdout_loss" not in self.midpoint.values:
-            return None
-        first, last = (end.values["holdout_loss"] for end in self.ends)
+        """The loss of each on the hold-out sets, in a line a set; None where there is none."""
+        return "\n".join(map(self._on, holdout_prefixes(self.midpoint.values))) or None
+
+    def _on(self, prefix: str) -> str:
+        quantity = f"{prefix}loss"
+        first, last = (end.values[quantity] for end in self.ends)
         parts = [f"ends {first:.4g} and {last:.4g}"]
         for name, point in (("midpoint", self.midpoint), ("best", self.best)):
-            parts.append(f"{name} {point.values['holdout_loss']:.4g}")
+            parts.append(f"{name} {point.values[quantity]:.4g}")
         if self.ensemble is not None:
-            parts.append(f"ensemble {self.ensemble.values['holdout_loss']:.4g}")
-        return f"hold-out loss: {', '.join(parts)}"
+            parts.append(f"ensemble {self.ensemble.values[quantity]:.4g}")
+        name = {"holdout_": "hold-out"}.get(prefix, prefix.removesuffix("_"))
+        return f"{name} loss: {', '.join(parts)}"
 
     def __str__(self) -> str:
         return "\n".join(line for line in (self.verdict, self.held_out, self.warning) if line is not None)
@@ -263,7 +267,7 @@ def _warning(problem: LossProblem, samples: int) -> str | None:
     chosen = f"the best of {samples} samples and a few beside it was chosen by the same loss that is shown"
     if problem.evaluation == "train":
         return f"{chosen}, which is the train loss: neither says how the model does on other data"
-    if any(name.startswith("holdout_") for name in problem.quantities):
+    if holdout_prefixes(problem.quantities):
         return f"{chosen}, so that its value flatters it; the hold-out set had no part in any choice: judge by that"
     return f"{chosen}, so that its value flatters it: judge it by data that had no part in the choice (holdout=...)"
 

@@ -94,7 +94,7 @@ class LossProblem(Protocol):
 
     ``quantities`` names everything that can be measured: ``"loss"`` (on the evaluation set) comes
     first; then, where they exist, each metric under its own name, and the same on the other sets
-    with a prefix: ``"train_loss"``, ``"train_error"``, ``"holdout_loss"``, ``"holdout_error"``.
+    with a prefix: ``"train_loss"``, ``"train_error"``, ``"holdout_loss"``, or what a hold-out set is called.
     """
 
     @property

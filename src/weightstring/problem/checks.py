@@ -57,8 +57,12 @@ class Output(NamedTuple):
     size: int
 
 
-def check_metrics(metrics: Mapping[str, Given]) -> None:
+def check_metrics(metrics: Mapping[str, Given], holdouts: Sequence[str] = ()) -> None:
     """Refuse metrics that could not be told from another quantity, or from what a threshold can bind.
+
+    Args:
+        metrics: by name.
+        holdouts: names of the hold-out sets.
 
     Raises:
         InvalidSetting: not a mapping, or a name that is not an identifier, or is taken.
@@ -67,12 +71,13 @@ def check_metrics(metrics: Mapping[str, Given]) -> None:
         raise InvalidSetting(
             f"metrics is a {type(metrics).__name__}: pass a mapping from names to functions, such as {{'error': fn}}"
         )
+    sets = tuple(dict.fromkeys(f"{name}_" for name in ("train", "holdout", *holdouts)))
     for name in metrics:
         fits = isinstance(name, str) and name.isidentifier()
-        if not fits or name in TAKEN or name.startswith(("train_", "holdout_")):
+        if not fits or name in (*TAKEN, *holdouts) or name.startswith(sets):
             raise InvalidSetting(
                 f"metric name {name!r}: pass an identifier other than {', '.join(map(repr, TAKEN))} that does not "
-                f"begin with 'train_' or 'holdout_', which name the quantities of the other sets"
+                f"begin with {' or '.join(map(repr, sets))}, which name the quantities of the other sets"
             )
 
 

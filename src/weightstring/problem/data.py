@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
-from weightstring.errors import InvalidData
+from weightstring.errors import InvalidData, InvalidSetting
 from weightstring.problem.digest import tensor_digest, text_digest
 from weightstring.problem.precision import in_precision
 from weightstring.randomness import generator
@@ -25,6 +25,9 @@ Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 
 Source: TypeAlias = tuple[Inputs, Tensor] | Dataset[object] | Iterable[tuple[Inputs, Tensor]]
 """A data set as a user has it: (inputs, targets), a Dataset, or batches that can be read twice (a DataLoader)."""
+
+RESERVED = ("loss", "train", "evaluate", "both")
+"""What a hold-out set cannot be called: the loss, and words by which a threshold says what it binds."""
 
 READ_BATCH = 1024
 """Examples of a Dataset read at a time; without influence on what is read."""
@@ -156,7 +159,7 @@ def by_prefix(data: Mapping[str, Examples]) -> dict[str, Examples]:
     """The sets on which quantities are measured, by what their names begin with; the evaluation set comes first.
 
     Args:
-        data: ``"train"``, and where they exist ``"evaluate"`` and ``"holdout"``.
+        data: ``"train"``, and where they exist ``"evaluate"`` and hold-out sets by their names.
 
     >>> examples = Examples((torch.zeros(2, 1),), torch.zeros(2))
     >>> list(by_prefix({"train": examples})), list(by_prefix({"train": examples, "evaluate": examples}))
@@ -165,9 +168,32 @@ def by_prefix(data: Mapping[str, Examples]) -> dict[str, Examples]:
     sets = {"": data.get("evaluate", data["train"])}
     if "evaluate" in data:
         sets["train_"] = data["train"]
-    if "holdout" in data:
-        sets["holdout_"] = data["holdout"]
-    return sets
+    return sets | {f"{name}_": own for name, own in data.items() if name not in ("train", "evaluate")}
+
+
+def holdouts(given: object) -> dict[str, object]:
+    """Hold-out sets by name: several as they are named, one by itself as ``"holdout"``.
+
+    Raises:
+        InvalidSetting: a name that is none, that names another set, or that another's quantities could begin with.
+
+    >>> list(holdouts({"shifted": ..., "rotated": ...})), list(holdouts((torch.ones(1, 1), torch.ones(1))))
+    (['shifted', 'rotated'], ['holdout'])
+    """
+    if not isinstance(given, Mapping):
+        return {} if given is None else {"holdout": given}
+    for name in given:
+        if not isinstance(name, str) or not name.isidentifier() or name in RESERVED or name.startswith("train_"):
+            raise InvalidSetting(
+                f"holdout set {name!r:.80}: name it by an identifier other than {', '.join(map(repr, RESERVED))} that "
+                "does not begin with 'train_'; its loss is then called NAME_loss"
+            )
+        longer = next((own for own in given if own != name and str(own).startswith(f"{name}_")), None)
+        if longer is not None:
+            raise InvalidSetting(
+                f"holdout sets {name!r} and {longer!r}: the one's quantities would look like the other's; rename one"
+            )
+    return dict(given)
 
 
 def _as_batches(source: object, name: str) -> Iterable[object]:

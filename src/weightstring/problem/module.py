@@ -22,7 +22,7 @@ from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assem
 from weightstring.problem.buffers import normalises_batches, resolve, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.constants import Probe, check_constants, check_function
-from weightstring.problem.data import Examples, Source, by_prefix, read, sample
+from weightstring.problem.data import Examples, Source, by_prefix, holdouts, read, sample
 from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.engines import EngineChoice, Trial, Workload
 from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
@@ -63,7 +63,8 @@ class ModuleProblem:
         train: (inputs, targets), a Dataset, or a DataLoader; inputs are a tensor, a tuple
             (``net(*x)``) or a dict (``net(**x)``). Read into memory once, in a fixed order.
         evaluate: the set on which the loss is measured; None: the training set.
-        holdout: a set that is only ever reported.
+        holdout: a set that is only ever reported, as ``holdout_loss``; or several by name, ``{"shifted": data}``, as
+            ``shifted_loss`` and so on. A threshold may bind any of them by ``bind="shifted_error"``.
         metrics: further quantities, ``fn(output, targets)``, by name: of the same kinds; numbers will do.
         device: where to compute; None: where net is.
         dtype: in what to compute; None: net's own.
@@ -114,7 +115,7 @@ class ModuleProblem:
         train: Source,
         evaluate: Source | None = None,
         *,
-        holdout: Source | None = None,
+        holdout: Source | Mapping[str, Source] | None = None,
         metrics: Mapping[str, Given] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -130,7 +131,8 @@ class ModuleProblem:
         self._defaults = Defaults.found()
         metrics = {} if metrics is None else metrics
         recipe = Recipe() if recipe is None else recipe
-        checks.check_metrics(metrics)
+        named = holdouts(holdout)
+        checks.check_metrics(metrics, list(named))
         checks.check_recipe(recipe)
         checks.check_sizes(batch_size, chunk)
         self._net = adopt(net, device, dtype)
@@ -140,7 +142,7 @@ class ModuleProblem:
         self._initialise = initialise
         self._draws_checked = False
 
-        sources = {"train": train, "evaluate": evaluate, "holdout": holdout}
+        sources = {"train": train, "evaluate": evaluate, **named}
         self._data = {
             name: read(source, name, self.dtype, self._device) for name, source in sources.items() if source is not None
         }
@@ -208,6 +210,11 @@ class ModuleProblem:
     def quantities(self) -> tuple[str, ...]:
         """``loss`` and the metrics on the evaluation set, then on the others with a prefix."""
         return tuple(prefix + name for prefix in self._sets for name in self._criteria)
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """``loss`` and the names of the metrics."""
+        return tuple(self._criteria)
 
     @property
     def curve_quantities(self) -> tuple[str, ...]:

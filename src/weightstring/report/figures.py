@@ -14,6 +14,7 @@ import torch
 
 from weightstring.arrays import Thetas
 from weightstring.errors import InvalidRun, InvalidSetting
+from weightstring.path.quantities import set_prefixes, split_quantity
 from weightstring.report.projection import places
 from weightstring.report.theme import (
     CERTIFIED,
@@ -23,6 +24,7 @@ from weightstring.report.theme import (
     NOT_FINITE,
     SETS,
     THRESHOLD,
+    styles_of,
     theme,
 )
 from weightstring.store.records import CurveRecord
@@ -37,20 +39,6 @@ def metrics(curve: CurveRecord) -> tuple[str, ...]:
     return tuple(dict.fromkeys(split_quantity(name, curve.values)[1] for name in curve.values))
 
 
-def split_quantity(name: str, known: Iterable[str]) -> tuple[str, str]:
-    """Split a quantity's name into the prefix of its data set and its metric.
-
-    A prefix counts only where the bare metric is among the ``known`` names too: a metric may be called ``train_time``.
-
-    >>> split_quantity("train_loss", ("loss", "train_loss")), split_quantity("train_time", ("loss", "train_time"))
-    (('train_', 'loss'), ('', 'train_time'))
-    """
-    for prefix in ("train_", "holdout_"):
-        if name.startswith(prefix) and name.removeprefix(prefix) in known:
-            return prefix, name.removeprefix(prefix)
-    return "", name
-
-
 def quantity_label(name: str, known: Iterable[str], measured_on: str = "evaluation") -> str:
     """Call a quantity by its data set and its metric; ``measured_on`` names the set of those without a prefix.
 
@@ -59,7 +47,8 @@ def quantity_label(name: str, known: Iterable[str], measured_on: str = "evaluati
     ['evaluation loss', 'training loss']
     """
     prefix, metric = split_quantity(name, known)
-    return f"{ {'train_': 'training', 'holdout_': 'holdout'}.get(prefix, measured_on) } {metric}".strip()
+    names = {"": measured_on, "train_": "training"}
+    return f"{names.get(prefix, prefix.removesuffix('_'))} {metric}".strip()
 
 
 def bead_rows(curve: CurveRecord, beads: int) -> list[int]:
@@ -121,9 +110,10 @@ def loss_figure(
     if not shown:
         raise InvalidSetting(f"no metric {metric!r} was measured along the string; choose one of {metrics(curve)}")
     figure = go.Figure(layout={"template": theme(dark=False)})
+    styles = styles_of(set_prefixes(curve.values))
     places = [[segment, t] for segment, t in zip(curve.segment, curve.t, strict=True)]
     for name, values in shown.items():
-        colour, dash = SETS[split_quantity(name, curve.values)[0]]
+        colour, dash = styles[split_quantity(name, curve.values)[0]]
         figure.add_scatter(
             x=curve.s, y=values, name=quantity_label(name, curve.values, measured_on), mode="lines",
             line={"color": colour, "dash": dash, "width": 2}, customdata=places,

@@ -13,6 +13,7 @@ from weightstring.arrays import Thetas
 from weightstring.certification import Certificate
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS
+from weightstring.path.quantities import split_quantity
 from weightstring.report.alignment import both_figure, correlation_figure
 from weightstring.report.branching import branching_figure
 from weightstring.report.evolution import Evolution, evolution_figure, read_evolution
@@ -21,7 +22,6 @@ from weightstring.report.figures import (
     loss_figure,
     metrics,
     quantity_label,
-    split_quantity,
     string_figure,
 )
 from weightstring.report.history import depth_figure

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from weightstring.report.sweep_chart import Chart, Series, ticks
-from weightstring.report.theme import NOT_FINITE, SETS, THRESHOLD, theme
+from weightstring.report.theme import MORE, NOT_FINITE, SETS, THRESHOLD, theme
 
 # The first three are those of data sets elsewhere; dashes and symbols tell lines apart without any colour.
-COLOURS = (*(colour for colour, _ in SETS.values()), "#a45bd0", "#d6508f", "#7d8a1f", "#0d97b0", "#96705a")
+COLOURS = (*(colour for colour, _ in SETS.values()), *MORE)
 DASHES = ("solid", "dash", "dashdot", "dot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "star", "pentagon", "hexagon")
 FAINT = 0.33

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 # Blue, orange and green differ for every kind of colour vision, and the dashes differ without any.
@@ -10,6 +12,9 @@ SETS = {
     "train_": ("#e0861c", "dash"),
     "holdout_": ("#2f9e74", "dot"),
 }
+MORE = ("#a45bd0", "#d6508f", "#7d8a1f", "#0d97b0", "#96705a")
+"""Colours where there are more things to tell apart than sets."""
+DASHES = ("dot", "dashdot", "dash", "solid")
 THRESHOLD = "#e0475b"
 CERTIFIED = "#0f766e"
 CERTIFIED_BAND = "rgba(20, 160, 140, 0.18)"
@@ -18,6 +23,20 @@ LOSS_SCALE = ((0.0, "#2c7fd1"), (0.4, "#8a63d2"), (0.7, "#d6508f"), (1.0, "#f286
 NOT_FINITE = "#8b919c"
 LOG_RATIO = 50.0
 """Beyond this ratio of the largest to the smallest loss, a linear axis would hide the small ones."""
+
+
+def styles_of(prefixes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and dash of each data set, told by what its quantities begin with; the three usual ones as always.
+
+    >>> styles_of(("", "train_", "shifted_"))["shifted_"]
+    ('#2f9e74', 'dot')
+    """
+    free = [SETS["holdout_"][0], *MORE] if "holdout_" not in prefixes else list(MORE)
+    others = [prefix for prefix in prefixes if prefix not in SETS]
+    return SETS | {
+        prefix: (free[number % len(free)], DASHES[number // len(free) % len(DASHES)])
+        for number, prefix in enumerate(others)
+    }
 
 
 def theme(*, dark: bool) -> go.layout.Template:

@@ -156,7 +156,7 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
 
 def _quantities(problem: ModuleProblem) -> list[str]:
     """The loss and the metrics, each once."""
-    return [name for name in problem.quantities if not name.startswith(("train_", "holdout_"))]
+    return list(problem.criteria)
 
 
 def _touched(criterion: Callable[..., object], output: object, examples: Examples) -> dict[int, Tensor]:
