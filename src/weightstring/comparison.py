@@ -17,6 +17,7 @@ from weightstring.path import Unresolved
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result
 from weightstring.search import (
+    AsInThePaper,
     AutoNEB,
     Bezier,
     BreadthFirst,
@@ -32,6 +33,7 @@ from weightstring.store.records import Task
 
 STRATEGIES: dict[str, Strategy[Any]] = {
     "greedy": Greedy(),
+    "as-in-the-paper": AsInThePaper(),
     "hyperplane": Constrained(constraint="hyperplane"),
     "spring": Constrained(constraint="spring:0.001"),
     "soft": Constrained(constraint="soft:0.001"),

@@ -15,7 +15,7 @@ from typing import Any
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.certification import Certificate
-from weightstring.connection import DEFAULT_STOP, searched
+from weightstring.connection import searched
 from weightstring.pairs import Settings
 from weightstring.path import Unresolved, only_quantity
 from weightstring.progress import Display
@@ -23,6 +23,7 @@ from weightstring.protocol import LossProblem, Recipe
 from weightstring.refining import CERTIFY_TOL, bounded, kept, require_certifiable
 from weightstring.result import Result
 from weightstring.search import BreadthFirst, Executor, Processes, StopRule, Strategy
+from weightstring.search.stopping import default_stop
 from weightstring.store import RunDirectory
 from weightstring.store.records import CertifyRecord, by_depth
 from weightstring.store.records import Task as TaskRecord
@@ -77,7 +78,7 @@ def minimax(
     b: Theta,
     *,
     strategy: Strategy[Any] = DEFAULT_STRATEGY,
-    stop: StopRule = DEFAULT_STOP,
+    stop: StopRule | None = None,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
     executor: Executor | Pool | Processes | None = None,
@@ -95,7 +96,8 @@ def minimax(
         b: the other end.
         strategy: how; :class:`~weightstring.BreadthFirst` lowers its string level by level and takes the best one
             up again where a level is not reached.
-        stop: the budget, such as ``ws.MaxBeads(64) | ws.Budget(seconds=600)``.
+        stop: the budget, such as ``ws.MaxBeads(64) | ws.Budget(seconds=600)``; by default that of
+            :func:`weightstring.connect`.
         bind: what is to be low; see :func:`weightstring.connect`, as for all that follows.
         recipe: how beads descend.
         executor: what runs the jobs.
@@ -117,6 +119,7 @@ def minimax(
     if certify:
         require_certifiable(problem, bind)
     asked = CertifyRecord(tolerance=CERTIFY_TOL) if certify else None
+    stop = default_stop(strategy) if stop is None else stop
     # A proof of disconnection does not end this search: it raises the lower bound.
     settings = Settings(strategy, stop, bind, recipe, executor, seed, task, False, asked, "minimax")
     result = searched(problem, a, b, None, settings, store, progress)

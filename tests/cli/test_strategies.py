@@ -86,10 +86,20 @@ def test_what_stops_a_search_is_said_with_the_curvature_there(cli, workshop, tmp
 def test_compare_puts_all_strategies_in_one_table(cli, workshop):
     done = cli("compare", workshop.task, workshop.a, workshop.b, "--threshold", "0.2")
     assert done.code == 0, done.err
-    for name in ("greedy", "hyperplane", "spring", "soft", "breadth-first", "bezier", "poly-chain", "autoneb"):
+    for name in (
+        "greedy",
+        "as-in-the-paper",
+        "hyperplane",
+        "spring",
+        "soft",
+        "breadth-first",
+        "bezier",
+        "poly-chain",
+        "autoneb",
+    ):
         assert name in done.out
     assert max(map(len, done.out.splitlines())) <= 80
     rows = json.loads(cli("compare", workshop.task, workshop.a, workshop.b, "--threshold", "0.2", "--json").out)
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert all(row["length"] <= row["length_before"] * (1 + 1e-9) for row in rows)
     assert all(row["loss"] <= 0.2 for row in rows if row["verdict"] == "connected")

@@ -27,13 +27,14 @@ from weightstring.store import RunDirectory
 RING = Ring(size=6, radii=(1.0, 1.5))
 STRATEGIES: dict[str, Any] = {
     "greedy": ws.Greedy(),
+    "as in the paper": ws.AsInThePaper(),
     "constrained": ws.Constrained(),
     "breadth-first": ws.BreadthFirst(),
     "bezier": ws.Bezier(points=4),
     "autoneb": ws.AutoNEB(),
     "shortened": ws.Shortened(ws.Greedy()),
 }
-RECURSIVE = ("greedy", "constrained", "shortened")
+RECURSIVE = ("greedy", "as in the paper", "constrained", "shortened")
 
 
 def evolution_of(run: Path) -> Evolution | None:

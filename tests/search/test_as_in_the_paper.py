@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import weightstring as ws
+from weightstring.path import Samples, Segment
 from weightstring.problem.surfaces import Maze, Ring, Surface, TwoWells, shifted
 from weightstring.protocol import LossProblem
 from weightstring.randomness import generator
@@ -133,6 +134,35 @@ def test_with_minibatches_too_a_bead_depends_on_its_place_alone(cloud) -> None:
     strategy = ws.AsInThePaper(0.5, 4)
     found = ws.connect(problem, a, b, threshold, strategy=strategy, seed=3)
     assert torch.equal(found.string.beads, SectionTwoB(problem, threshold, 0.5, 4, seed=3).run(a, b))
+
+
+def test_gamma_is_sampled_on_the_grid_alone(watched) -> None:
+    surface = watched(Maze(size=2))
+    a, b = surface.problem.ends
+    threshold = 1.1 * surface.problem.gamma(a, b)
+    found = ws.connect(surface, a, b, threshold, strategy=ws.AsInThePaper(0.9, 1))
+    assert [one.evaluations for one in found.history if one.measured] == [31, 62]
+    assert all(32 * t % 1 == 0 for known in found.string.heights(("loss",)) for t in known)
+    top = ws.loss_curve(surface.problem, a, b, GRID).max().item()
+    assert found.by_depth[0] == pytest.approx(top, rel=1e-12)
+
+
+def test_a_plateau_counts_as_its_middle() -> None:
+    """Between flat top and flat top the nearer to the middle is taken, and there its own middle."""
+    heights = [0.0] * 4 + [1.0] * 5 + [0.5] * 12 + [1.0] * 7 + [0.0] * 5
+    samples = Samples(Segment(torch.zeros(1), torch.ones(1)), dict(zip(GRID.tolist(), heights, strict=True)))
+    assert samples.peaks()[0].t == 24 / 32
+
+
+@pytest.mark.parametrize("calls", [1, 3, 9])
+def test_it_goes_on_with_the_same_bits(tmp_path, watched, calls: int) -> None:
+    surface, strategy = Maze(size=3), ws.AsInThePaper(0.9, 8)
+    whole = ws.connect(surface, *surface.ends, 0.32, strategy=strategy)
+    run = tmp_path / "run"
+    ws.connect(watched(surface, interrupt_after=calls), *surface.ends, 0.32, strategy=strategy, store=run)
+    again = ws.connect(surface, *surface.ends, 0.32, strategy=strategy, store=run)
+    assert torch.equal(again.string.beads, whole.string.beads)
+    assert again.by_depth == whole.by_depth
 
 
 def test_a_descent_that_fails_ends_its_own_branch_only(plateau: Surface) -> None:

@@ -13,6 +13,7 @@ from weightstring.search import Processes
 
 STRATEGIES = {
     "greedy": ws.Greedy(),
+    "as in the paper": ws.AsInThePaper(),
     "constrained": ws.Constrained(constraint="spring:0.001"),
     "breadth-first": ws.BreadthFirst(),
     "red-black": ws.BreadthFirst(updates="red-black"),

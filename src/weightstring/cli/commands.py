@@ -139,7 +139,7 @@ def minimax(options: Namespace) -> int:
             a,
             b,
             strategy=strategy,
-            stop=limits(options) or MaxBeads(64),
+            stop=limits(options, default_stop(strategy).count) or default_stop(strategy),
             bind=options.bind,
             recipe=recipe,
             executor=executor,

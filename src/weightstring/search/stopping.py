@@ -187,7 +187,7 @@ def default_stop(strategy: object) -> MaxBeads:
     >>> default_stop(None)
     MaxBeads(count=64)
     """
-    most = getattr(strategy, "most_beads", None)
+    most = getattr(getattr(strategy, "strategy", strategy), "most_beads", None)
     return MaxBeads(max(DEFAULT_BEADS, most) if isinstance(most, int) else DEFAULT_BEADS)
 
 
