@@ -21,14 +21,14 @@ from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.refining import CERTIFY_TOL, certified, kept, reopened, require_certifiable
 from weightstring.result import Result
-from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
+from weightstring.search import Executor, Greedy, MaxBeads, Persistent, Processes, StopRule, Strategy
 from weightstring.search.stopping import default_stop
 from weightstring.store import RunDirectory
 from weightstring.store.records import AsSaved, CertifyRecord, Manifest
 from weightstring.store.records import Task as TaskRecord
 from weightstring.symmetry.spec import Symmetry
 
-DEFAULT_STRATEGY = Greedy()
+DEFAULT_STRATEGY = Persistent(Greedy())
 DEFAULT_STOP = MaxBeads(64)
 
 

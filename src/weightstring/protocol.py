@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
@@ -69,6 +69,17 @@ class Recipe:
             raise InvalidSetting(f"Recipe(schedule={self.schedule!r}): choose one of {', '.join(get_args(Schedule))}")
         if not isinstance(self.warmup, int) or self.warmup < 0:
             raise InvalidSetting(f"Recipe(warmup={self.warmup!r}): give a number of steps, 0 for none")
+
+    @property
+    def alternative(self) -> Recipe:
+        """What to try where this recipe fails: SGD in place of an adaptive optimizer, Adam in place of SGD.
+
+        >>> Recipe("adam").alternative.optimizer, Recipe("sgd", {"lr": 0.1}).alternative.options
+        ('sgd', {'lr': 0.01})
+        """
+        if self.optimizer.lower() == "sgd":
+            return replace(self, optimizer="adam", options={"lr": 0.01})
+        return replace(self, optimizer="sgd", options={"lr": 0.1})
 
     def rate(self, step: int) -> float:
         """The share of the learning rate in force at a step, counted from 0.

@@ -29,6 +29,7 @@ from weightstring.path import (
 from weightstring.problem.digest import tensor_digest
 from weightstring.protocol import LossProblem
 from weightstring.store import Manifest, ResultRecord, RoundRecord, RunDirectory
+from weightstring.store.attempts import Attempt, attempts, told
 from weightstring.store.records import (
     AlignmentRecord,
     AsSaved,
@@ -119,6 +120,11 @@ class Result:
         return by_depth(self.history)
 
     @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """What was tried in turn, the last of which found the string where there is one; see ``ws.Persistent``."""
+        return attempts(self.history)
+
+    @property
     def steps(self) -> int:
         """Gradient steps, summed over all beads, those of a round that a limit on them ended included."""
         return sum(r.steps for r in self.history)
@@ -136,8 +142,9 @@ class Result:
     def __str__(self) -> str:
         string = self.string
         proved = f"\n{self.certificate}" if self.certificate else ""
+        tried = told(self.attempts, self.connected)
         return (
-            f"{self.outcome}\n"
+            f"{self.outcome}\n{f'{tried}{chr(10)}' if tried else ''}"
             f"threshold {self.threshold:.6g} on the {self.bound}, its largest sample {self.largest:.6g}; "
             f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}{proved}"
         )

@@ -100,7 +100,7 @@ def test_just_above_the_pass_it_connects(surface: Surface) -> None:
 def test_below_the_pass_it_is_unresolved_with_evidence(surface: Surface) -> None:
     a, b = surface.ends
     threshold = max(0.9 * surface.gamma(a, b), *surface.measure(torch.stack([a, b]))["loss"].tolist())
-    result = ws.connect(surface, a, b, threshold)
+    result = ws.connect(surface, a, b, threshold, strategy=Greedy())
     assert isinstance(result.outcome, ws.Unresolved)
     assert result.outcome.reason in ("depth", "beads", "descent_failed", "stalled")
     assert "connected:" not in str(result.outcome)

@@ -121,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="both",
         help="bring B's units to where A has them first; with both, search without that too, beside it",
     )
-    add_strategy(connect)
+    add_strategy(connect, default="persistent")
 
     add_align(commands.add_parser("align", help="permute and rescale one model's units to match another's"))
 

@@ -12,6 +12,7 @@ from weightstring.path import BARRIERS, Connected, Disconnected, Unresolved
 from weightstring.path.outcome import ADVICE
 from weightstring.result import Result, re_estimated
 from weightstring.store import RunDirectory
+from weightstring.store.attempts import told
 from weightstring.text import shown
 
 
@@ -60,6 +61,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     first, last = result.ends
     if (moved := re_estimated(result.as_saved, (first["loss"], last["loss"]))) is not None:
         facts.insert(1, ("loss of the ends", moved))
+    if (tried := told(result.attempts, result.connected)) is not None:
+        facts.append(("attempts", tried))
     if result.length_before is not None:
         before = result.length_before / string.distance if string.distance else 1.0
         facts.insert(4, ("before shortening", f"{before:.4f} ({result.length_before:.4g} / {string.distance:.4g})"))

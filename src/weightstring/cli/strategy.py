@@ -7,10 +7,13 @@ from typing import Any
 
 from weightstring.cli.values import whole
 
+_GREEDY = ("alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall")
+
 OPTIONS = {
-    "greedy": ("alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall"),
+    "persistent": _GREEDY,
+    "greedy": _GREEDY,
     "as-in-the-paper": ("alpha", "max_depth"),
-    "constrained": ("alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall", "constraint"),
+    "constrained": (*_GREEDY, "constraint"),
     "breadth-first": ("alpha1", "constraint", "updates", "ends", "respace"),
     "bezier": ("bends", "points"),
     "poly-chain": ("bends",),
@@ -22,7 +25,12 @@ OPTIONS = {
 def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> None:
     """Add the options to a command's parser."""
     group = parser.add_argument_group("strategy")
-    group.add_argument("--strategy", choices=list(OPTIONS), default=default, help="(default: %(default)s)")
+    group.add_argument(
+        "--strategy",
+        choices=list(OPTIONS),
+        default=default,
+        help="persistent: greedy, and where that fails other attempts (default: %(default)s)",
+    )
     group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0 (default: 0.95)")
     group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession (default: 10)")
     group.add_argument("--retries", type=whole, metavar="N", help="of a failed descent (default: 5)")

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from weightstring.arrays import finite_or_none
 from weightstring.report.theme import NOT_FINITE, SETS, THRESHOLD, theme
-from weightstring.search import AsInThePaper, Greedy, Shortened, Strategy
+from weightstring.search import AsInThePaper, Greedy, Persistent, Shortened, Strategy
 from weightstring.search.chain import Chain, Link, beads_of
 
 # Each kind differs in lightness and in its pattern too: colour alone does not reach every reader.
@@ -64,7 +64,9 @@ class Branches:
     """
 
     def __init__(self, strategy: Strategy[Any]) -> None:
-        inner = strategy.strategy if isinstance(strategy, Shortened) else strategy
+        inner = strategy
+        while isinstance(inner, Shortened | Persistent):
+            inner = inner.strategy
         self._recursive = isinstance(inner, Greedy | AsInThePaper)
         self._links: dict[tuple[str, str], Link] = {}
         self._children: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -73,6 +75,9 @@ class Branches:
         """The string after another round."""
         if not self._recursive:
             return
+        afresh = len(chain) == 1 and chain[0].measured is None
+        if afresh:  # the first round, or another attempt
+            self._links, self._children = {}, {}
         if not self._links:
             self._links = {_key(link): link for link in chain}
             self._root = _key(chain[0])

@@ -16,6 +16,7 @@ from weightstring.report.html import figure_data, templates
 from weightstring.report.recorded import Recorded, figures_of
 from weightstring.report.theme import theme
 from weightstring.result import re_estimated
+from weightstring.store.attempts import attempts, told
 
 BARRIERS = {
     "max": "the largest sampled loss itself",
@@ -60,6 +61,7 @@ def render(run: Recorded) -> str:
         correlation=overall(alignment) if alignment is not None else None,
         held=run.held,
         moved=re_estimated(manifest.as_saved, (result.ends[0].get("loss"), result.ends[1].get("loss"))),
+        tried=told(attempts(result.rounds), result.outcome.kind == "connected"),
         few=FEW,
         most=MOST,
         plotly=Markup(get_plotlyjs()),

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from weightstring.errors import InvalidSetting
+from weightstring.search import Greedy, Persistent
 from weightstring.search.strategies import from_plain, plain
 from weightstring.sweeps.records import SweepRecord, VariantRecord
 
@@ -74,6 +75,8 @@ def _strategy_flags(settings: Mapping[str, Any]) -> list[str] | None:
         usual = plain(from_plain({"name": name}))
     except InvalidSetting:
         return None
+    if name == "persistent":
+        return _persistent_flags(settings)
     if name == "shortened":
         inner = [key for key, value in settings.items() if isinstance(value, Mapping)]
         same = all(settings[key] == usual.get(key) for key in settings if key not in inner)
@@ -88,6 +91,14 @@ def _strategy_flags(settings: Mapping[str, Any]) -> list[str] | None:
         flag = f"--{key.replace('_', '-')}"
         flags += [flag] if value is True else [flag, str(value)]
     return flags
+
+
+def _persistent_flags(settings: Mapping[str, Any]) -> list[str] | None:
+    """Those of the greedy search, where the attempts that follow it are the usual ones."""
+    inner = from_plain(settings["strategy"])
+    same = isinstance(inner, Greedy) and plain(Persistent(inner)) == dict(settings)
+    flags = _strategy_flags(settings["strategy"]) if same else None
+    return None if flags is None else ["--strategy", "persistent", *flags[2:]]
 
 
 def _call(record: SweepRecord) -> tuple[str, ...]:

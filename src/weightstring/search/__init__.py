@@ -10,6 +10,7 @@ from weightstring.search.driver import Asked, Event, Search, run, run_all
 from weightstring.search.executor import Apart, Batched, Executor, Key, Tick
 from weightstring.search.greedy import Greedy
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
+from weightstring.search.persistent import Persistent
 from weightstring.search.processes import Processes
 from weightstring.search.remote import Rebuilding, Remote, Work
 from weightstring.search.shortening import Shortened
@@ -38,6 +39,7 @@ __all__ = [
     "MaxSteps",
     "Measure",
     "Measured",
+    "Persistent",
     "PolyChain",
     "Processes",
     "Progress",

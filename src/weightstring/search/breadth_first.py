@@ -27,7 +27,7 @@ from weightstring.descent import Constraint, Evolution, Evolved, Tied, Updates, 
 from weightstring.errors import InvalidSetting
 from weightstring.path import Evidence, Reason, WeightString, no_worse
 from weightstring.search import pruning
-from weightstring.search.chain import Bead, Chain, Link, beads_of, is_string
+from weightstring.search.chain import Bead, Chain, Link, beads_of, held_to, is_string
 from weightstring.search.jobs import Evolve, Job, Measured, Result
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import aim, inside
@@ -245,7 +245,7 @@ class BreadthFirst:
     def _lower(self, state: BreadthFirstState) -> BreadthFirstState:
         """The next ceiling, a share under the string's maximum but not under the threshold."""
         ceiling = self._next_ceiling(_maximum(state.chain), state)
-        lower = replace(state, chain=_held_to(state.chain, ceiling), ceiling=ceiling, inserted=0)
+        lower = replace(state, chain=held_to(state.chain, ceiling), ceiling=ceiling, inserted=0)
         if self._reached_threshold(lower):
             return lower
         # Where every bead is under the new level already, the segments are not.
@@ -343,16 +343,6 @@ def _with_measured(chain: Chain, results: Mapping[str, Result]) -> Chain:
         result = results.get(link.name)
         links.append(replace(link, measured=result) if isinstance(result, Measured) else link)
     return tuple(links)
-
-
-def _held_to(chain: Chain, ceiling: float) -> Chain:
-    """The links judged by another ceiling: their maxima are known."""
-    return tuple(
-        replace(link, measured=replace(link.measured, accepted=no_worse(link.measured.top.value, ceiling)))
-        if link.measured is not None
-        else link
-        for link in chain
-    )
 
 
 def _along(beads: list[Bead], chain: Chain) -> Chain:

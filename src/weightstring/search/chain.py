@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from weightstring.arrays import Theta
-from weightstring.path import Segment
+from weightstring.path import Segment, no_worse
 from weightstring.search.jobs import Measure, Measured
 
 
@@ -102,6 +103,37 @@ def beads_of(chain: Sequence[Link]) -> tuple[Bead, ...]:
 def is_string(chain: Sequence[Link]) -> bool:
     """Whether every link has been measured and accepted."""
     return all(link.measured is not None and link.measured.accepted for link in chain)
+
+
+def maximum(chain: Sequence[Link]) -> float:
+    """The largest sample on a chain, its beads included: Γ̃ (4); infinite as long as a link is not measured."""
+    return max(
+        (max(link.height, link.left.value, link.right.value) if link.measured else math.inf for link in chain),
+        default=math.inf,
+    )
+
+
+def held_to(chain: Sequence[Link], level: float) -> Chain:
+    """The links judged by another level: their maxima are known."""
+    return tuple(
+        replace(link, measured=replace(link.measured, accepted=no_worse(link.measured.top.value, level)))
+        if link.measured is not None
+        else link
+        for link in chain
+    )
+
+
+def afresh(chain: Sequence[Link], level: float) -> Chain:
+    """The chain as a first string, held to a level: nothing has failed on it yet.
+
+    Inner beads are named anew, so that no bead that is yet to come gets a name that is taken.
+    """
+    first, *inner, last = beads_of(chain)
+    beads = [first, *(replace(bead, name=f"first{k}") for k, bead in enumerate(inner)), last]
+    return tuple(
+        Link(left, right, link.depth, link.measured)
+        for link, (left, right) in zip(held_to(chain, level), pairwise(beads), strict=True)
+    )
 
 
 def detour(left: Link, right: Link) -> float:

@@ -27,7 +27,7 @@ from weightstring.search.jobs import (
     with_models,
 )
 from weightstring.search.stopping import Progress, StopRule
-from weightstring.search.strategy import Shortens, Strategy, Task
+from weightstring.search.strategy import Persists, Shortens, Strategy, Task
 from weightstring.store import Journal, Round, RoundRecord
 
 State = TypeVar("State")
@@ -214,7 +214,7 @@ class _UnderWay(Generic[State]):
         strategy, state = self._asked.strategy, self._state
         self.jobs, self.results = (), {}
         if failure := strategy.failure(state):
-            return self._stopped(failure)
+            return self._propose() if self._next_attempt(failure) else self._stopped(failure)
         jobs = strategy.propose(state)
         if not jobs:
             return self._over(self._chain, Connected())
@@ -223,6 +223,17 @@ class _UnderWay(Generic[State]):
             return self._stopped(reason)
         self.jobs, self._started = jobs, time.monotonic()
         return None
+
+    def _next_attempt(self, reason: Reason) -> bool:
+        """Go over to what the strategy tries next, if it does: written down like a round."""
+        strategy = self._asked.strategy
+        following = strategy.after(self._state, reason) if isinstance(strategy, Persists) else None
+        if following is None:
+            return False
+        self._asked.journal.append(Round((), (), None, 0.0, ended=reason))
+        self._state = following
+        self._rounds.append(msgspec.structs.replace(summary(strategy, following, [], 0.0), ended=reason))
+        return True
 
     def absorb(self) -> bool:
         """Write the round down and absorb it, if all its results are there."""

@@ -27,7 +27,9 @@ def recursion_evidence(
     return Evidence(
         segment=(worst, worst + 1),
         end_losses=(chain[worst].left.value, chain[worst].right.value),
-        max_per_depth=tuple(finite_or_none(max(top for d, top, _ in measured if d == depth)) for depth in depths),
+        max_per_depth=tuple(
+            finite_or_none(max((top for d, top, _ in measured if d == depth), default=-math.inf)) for depth in depths
+        ),
         open_per_depth=tuple(sum(d == depth and not good for d, _, good in measured) for depth in depths),
         retries=retries,
         lowest_loss=finite_or_none(min(failures, default=math.inf)),

@@ -66,20 +66,23 @@ class Batched:
         """What is being computed, in words."""
         self._check: Check | None = None
         self._allowed = Allowances()
-        self._descents = Descents(
-            bound.problem,
-            bound,
-            seed=seed,
-            recipe=recipe,
-            width=width,
-            screening=bound.screening,
-            on_check=self._note,
-            allowed=self._allowed,
-        )
+        self._descents = {
+            alternative: Descents(
+                bound.problem,
+                bound,
+                seed=seed,
+                recipe=recipe.alternative if alternative else recipe,
+                width=width,
+                screening=bound.screening,
+                on_check=self._note,
+                allowed=self._allowed,
+            )
+            for alternative in (False, True)
+        }
         self._evolutions = Evolutions(
             bound.problem, bound, seed=seed, recipe=recipe, screening=bound.screening, allowed=self._allowed
         )
-        self._descending: dict[int, Key] = {}
+        self._descending: dict[tuple[bool, int], Key] = {}
         self._evolving: dict[int, Key] = {}
         self._measuring: dict[Key, Measure] = {}
         self._ready: list[tuple[Key, Result]] = []
@@ -87,7 +90,8 @@ class Batched:
     def submit(self, key: Key, job: Job) -> None:
         """Take in a job."""
         if isinstance(job, Descend):
-            self._descending[self._descents.add(job.start, key[0])] = key
+            number = self._descents[job.alternative].add(job.start, key[0])
+            self._descending[job.alternative, number] = key
         elif isinstance(job, Evolve):
             self._evolving[self._evolutions.add(job.evolution, key[0])] = key
         else:
@@ -99,22 +103,26 @@ class Batched:
         Of many searches some wait to be measured while others descend: a few wait for more, as measuring
         them together costs little more than one.
         """
-        if len(self._measuring) * MEASURE_AT > self._descents.running + self._evolutions.running:
+        if len(self._measuring) * MEASURE_AT > self._running:
             keys, jobs = list(self._measuring), list(self._measuring.values())
             self.at_work = _names("the segments", keys)
             self._ready += zip(keys, measure(self._bound, jobs, lambda: tick(None)), strict=True)
             self._measuring.clear()
         else:
             self.at_work = _names("the descents", [*self._descending.values(), *self._evolving.values()])
-            if not self._descents.idle:
-                finished = self._descents.advance()
-                self._ready += [(self._descending.pop(number), result) for number, result in finished.items()]
+            for other, descents in self._descents.items():
+                finished = {} if descents.idle else descents.advance()
+                self._ready += [(self._descending.pop((other, number)), result) for number, result in finished.items()]
             if not self._evolutions.idle:
                 evolved = self._evolutions.advance()
                 self._ready += [(self._evolving.pop(number), result) for number, result in evolved.items()]
             tick(self._check)
         ready, self._ready = self._ready, []
         return ready
+
+    @property
+    def _running(self) -> int:
+        return sum(descents.running for descents in self._descents.values()) + self._evolutions.running
 
     def allow(self, search: int, steps: int | None, jobs: int) -> None:
         """Hold the next jobs of a search to so many steps, counted over all of them."""
@@ -129,11 +137,12 @@ class Batched:
         """Give jobs up."""
         self._measuring = {key: job for key, job in self._measuring.items() if key not in keys}
         given_up = {number for number, key in self._descending.items() if key in keys}
-        self._descents.cancel(given_up)
+        for other, descents in self._descents.items():
+            descents.cancel({number for which, number in given_up if which == other})
         self._descending = {number: key for number, key in self._descending.items() if number not in given_up}
-        given_up = {number for number, key in self._evolving.items() if key in keys}
-        self._evolutions.cancel(given_up)
-        self._evolving = {number: key for number, key in self._evolving.items() if number not in given_up}
+        stopped = {number for number, key in self._evolving.items() if key in keys}
+        self._evolutions.cancel(stopped)
+        self._evolving = {number: key for number, key in self._evolving.items() if number not in stopped}
         self._ready = [entry for entry in self._ready if entry[0] not in keys]
 
     def _note(self, check: Check) -> None:

@@ -22,7 +22,7 @@ from weightstring.descent import Descended
 from weightstring.errors import InvalidSetting
 from weightstring.path import Evidence, Reason
 from weightstring.search import pruning
-from weightstring.search.chain import Bead, Chain, Link, is_string
+from weightstring.search.chain import Bead, Chain, Link, afresh, is_string
 from weightstring.search.evidence import recursion_evidence
 from weightstring.search.jobs import Descend, Job, Measured, Result
 from weightstring.search.pruning import Pruning
@@ -46,6 +46,7 @@ class GreedyState:
         measured: (depth, largest sample, accepted) of every segment measured so far.
         failures: what each failed descent reached.
         pruned: the finished string while it loses its superfluous beads.
+        base: the depth of the first string, 0 of the straight segment.
     """
 
     task: Task
@@ -56,6 +57,7 @@ class GreedyState:
     measured: tuple[tuple[int, float, bool], ...] = ()
     failures: tuple[float, ...] = ()
     pruned: Pruning | None = None
+    base: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,13 @@ class Greedy:
         crowded = tuple(end for end in task.ends if end.value > aim(task.threshold, self.alpha))
         return GreedyState(task, (Link(*task.ends),), crowded)
 
+    def onward(self, task: Task, chain: Chain) -> GreedyState:
+        """The string is one that another search has left: its segments are split on from there."""
+        links = afresh(chain, task.threshold)
+        known = [(link.depth, link.measured.top.value, not link.open) for link in links if link.measured is not None]
+        base = max(link.depth for link in links)
+        return replace(self.start(task), chain=links, measured=tuple(known), base=base)
+
     def propose(self, state: GreedyState) -> tuple[Job, ...]:
         """The next step of all segments that need it."""
         if self.failure(state):
@@ -166,7 +175,7 @@ class Greedy:
             return "stalled"
         if any(link.attempts > self.retries for link in stuck):
             return "descent_failed"
-        return "depth" if any(link.depth >= self.max_depth for link in stuck) else None
+        return "depth" if any(link.depth >= state.base + self.max_depth for link in stuck) else None
 
     def level(self, state: GreedyState) -> float:
         """The threshold, from the first round on."""

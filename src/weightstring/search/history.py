@@ -13,7 +13,7 @@ from weightstring.errors import InvalidRun
 from weightstring.failures import users_part
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.jobs import Measured, Result, fits, from_record
-from weightstring.search.strategy import Strategy, Task
+from weightstring.search.strategy import Persists, Strategy, Task
 from weightstring.store import Round, RoundRecord
 from weightstring.store.records import models_in
 
@@ -61,6 +61,15 @@ def replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[R
 
 
 def _replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
+    if old.ended is not None:  # an attempt ended
+        following: State | None = strategy.after(state, old.ended) if isinstance(strategy, Persists) else None
+        if following is None or old.jobs:
+            raise InvalidRun(
+                f"round {len(rounds)} of the journal is not of this search: no other attempt follows there; "
+                "start afresh in another directory"
+            )
+        rounds.append(msgspec.structs.replace(summary(strategy, following, [], old.seconds), ended=old.ended))
+        return following
     if not old.jobs:  # a round that was given up
         rounds.append(msgspec.structs.replace(summary(strategy, state, [], old.seconds), steps=old.steps))
         return state
@@ -109,6 +118,7 @@ def summary(strategy: Strategy[State], state: State, results: Sequence[Result], 
         evaluations=sum(r.evaluations for r in results),
         max=finite_or_none(max((r.top.value for r in measured), default=math.inf)),
         seconds=seconds,
+        attempt=strategy.attempt(state) if isinstance(strategy, Persists) else None,
     )
 
 

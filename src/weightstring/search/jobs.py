@@ -6,7 +6,7 @@ gives the same result and a journal can be held against what the strategy propos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
 from weightstring.descent import Descended, Evolution, Evolved, Start
@@ -36,9 +36,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Descend:
-    """Step 3: descend from here to a level."""
+    """Step 3: descend from here to a level, by the recipe or, where that has failed, its alternative."""
 
     start: Start
+    alternative: bool = False
 
     @property
     def name(self) -> str:
@@ -82,6 +83,15 @@ class Measured:
 
 Job = Measure | Descend | Evolve
 Result = Measured | Descended | Evolved
+
+
+def renamed(job: Job, name: str) -> Job:
+    """The same job at another place in the search."""
+    if isinstance(job, Descend):
+        return replace(job, start=replace(job.start, place=name))
+    if isinstance(job, Evolve):
+        return Evolve(replace(job.evolution, place=name))
+    return replace(job, name=name)
 
 
 def models_of(result: Result) -> Thetas | None:

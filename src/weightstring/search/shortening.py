@@ -27,7 +27,7 @@ from weightstring.search.greedy import Greedy
 from weightstring.search.jobs import Descend, Job, Measure, Measured, Result
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import aim
-from weightstring.search.strategy import Strategy, Task
+from weightstring.search.strategy import Persists, Strategy, Task
 
 PHASES = ("cut", "cut", "relax", "relax", "drop")
 """One cycle: the odd beads, the even ones, the same again, and all."""
@@ -134,6 +134,17 @@ class Shortened:
         else:
             work = self._relaxed(work, results)
         return replace(state, work=self._settled(state.task, work))
+
+    def after(self, state: ShortenedState, reason: Reason) -> ShortenedState | None:
+        """What the search tries next, where it can."""
+        if state.work is not None or not isinstance(self.strategy, Persists):
+            return None
+        following = self.strategy.after(state.search, reason)
+        return None if following is None else self._begun(replace(state, search=following))
+
+    def attempt(self, state: ShortenedState) -> str | None:
+        """What the search tries."""
+        return self.strategy.attempt(state.search) if isinstance(self.strategy, Persists) else None
 
     def failure(self, state: ShortenedState) -> Reason | None:
         """That of the search."""

@@ -13,6 +13,10 @@ from weightstring.search.breadth_first import BreadthFirst
 from weightstring.search.constrained import Constrained
 from weightstring.search.curves import Bezier, PolyChain
 from weightstring.search.greedy import Greedy
+from weightstring.search.lowered import Lowered
+from weightstring.search.persistent import Persistent
+from weightstring.search.relay import Relay
+from weightstring.search.reoptimized import Reoptimized
 from weightstring.search.shortening import Shortened
 from weightstring.search.strategy import Strategy
 
@@ -25,11 +29,15 @@ STRATEGIES: dict[str, type[Any]] = {
     "poly-chain": PolyChain,
     "autoneb": AutoNEB,
     "shortened": Shortened,
+    "lowered": Lowered,
+    "relay": Relay,
+    "reoptimized": Reoptimized,
+    "persistent": Persistent,
 }
 
 
 def plain(strategy: Strategy[Any]) -> dict[str, Any]:
-    """A strategy as JSON values: its name and its settings; one inside another likewise.
+    """A strategy as JSON values: its name and its settings; those inside another likewise.
 
     >>> plain(Greedy(alpha=0.9))["name"], plain(Greedy(alpha=0.9))["alpha"]
     ('greedy', 0.9)
@@ -38,8 +46,20 @@ def plain(strategy: Strategy[Any]) -> dict[str, Any]:
     names = {kind: name for name, kind in STRATEGIES.items()}
     return {
         "name": names.get(type(strategy), type(strategy).__name__),
-        **{name: plain(value) if isinstance(value, Strategy) else value for name, value in settings.items()},
+        **{name: _plain_value(value) for name, value in settings.items()},
     }
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain_value(one) for key, one in value.items()}
+    return plain(value) if isinstance(value, Strategy) else value
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return from_plain(value) if "name" in value else {key: _value(one) for key, one in value.items()}
 
 
 def from_plain(settings: Mapping[str, Any]) -> Strategy[Any]:
@@ -54,11 +74,7 @@ def from_plain(settings: Mapping[str, Any]) -> Strategy[Any]:
     name = settings.get("name")
     if name not in STRATEGIES:
         raise InvalidSetting(f"unknown strategy {name!r:.80}: choose one of {', '.join(STRATEGIES)}")
-    inner = {
-        key: from_plain(value) if isinstance(value, Mapping) and "name" in value else value
-        for key, value in settings.items()
-        if key != "name"
-    }
+    inner = {key: _value(value) for key, value in settings.items() if key != "name"}
     try:
         made: Strategy[Any] = STRATEGIES[name](**inner)
     except TypeError as problem:

@@ -51,6 +51,7 @@ class Task:
 
 
 State = TypeVar("State")
+Co = TypeVar("Co", covariant=True)
 Contra = TypeVar("Contra", contravariant=True)
 
 
@@ -81,6 +82,25 @@ class Strategy(Protocol[State]):
 
     def evidence(self, state: State) -> Evidence:
         """Where the search stands, in numbers (Section II.D)."""
+
+
+@runtime_checkable
+class Persists(Protocol[State]):
+    """A strategy that has something else to try where an attempt has failed."""
+
+    def after(self, state: State, reason: Reason) -> State | None:
+        """The state in which the next attempt begins, where the last one ended so; None: there is none left."""
+
+    def attempt(self, state: State) -> str | None:
+        """What is being tried, in a few words; None where there is nothing else to try."""
+
+
+@runtime_checkable
+class Onward(Protocol[Co]):
+    """A strategy that can begin from any string between the ends."""
+
+    def onward(self, task: Task, chain: Chain) -> Co:
+        """The state before the first round, where the string is this one and not the straight segment."""
 
 
 @runtime_checkable

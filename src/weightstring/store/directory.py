@@ -200,7 +200,7 @@ class RunDirectory:
                 models = sum(map(models_in, line.results))
                 if len(thetas) != models:
                     raise InvalidRun(f"{path}: {len(thetas)} beads where the journal has {models}")
-            rounds.append(Round(line.jobs, line.results, thetas, line.seconds, line.steps))
+            rounds.append(Round(line.jobs, line.results, thetas, line.seconds, line.steps, line.ended))
         return rounds
 
     def append(self, finished: Round) -> Thetas | None:
@@ -231,6 +231,7 @@ class RunDirectory:
             beads=beads,
             seconds=seconds,
             steps=finished.steps,
+            ended=finished.ended,
         )
         with self._writing("journal.jsonl"):
             with (self.path / "journal.jsonl").open("ab") as file:

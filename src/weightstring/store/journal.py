@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from weightstring.arrays import Thetas
+from weightstring.path import Reason
 from weightstring.store.records import JobResult
 
 
@@ -13,7 +14,8 @@ class Round(NamedTuple):
 
     ``jobs`` are the jobs' names and ``results`` their results, in the same order;
     ``thetas`` (k, P) holds the models that came of the k descents among them. A round that was given up has no jobs;
-    ``steps`` are the gradient steps that were lost with it.
+    ``steps`` are the gradient steps that were lost with it. Neither has one at which an attempt ``ended`` and the
+    strategy's next one begins.
     """
 
     jobs: tuple[str, ...]
@@ -21,6 +23,7 @@ class Round(NamedTuple):
     thetas: Thetas | None
     seconds: float
     steps: int = 0
+    ended: Reason | None = None
 
 
 @runtime_checkable

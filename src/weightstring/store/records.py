@@ -235,6 +235,10 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     max: float | None
     """Largest sample of the bound quantity on the segments measured; null if none was."""
     seconds: Seconds
+    attempt: str | None = None
+    """What was tried in it, where the strategy tries several things."""
+    ended: Reason | None = None
+    """Why the attempt before ended, in a round in which nothing was done but to begin another."""
 
 
 def by_depth(history: tuple[RoundRecord, ...]) -> tuple[float, ...]:
@@ -364,6 +368,8 @@ class Line(Record, frozen=True, kw_only=True):
     seconds: Seconds
     steps: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
     """Gradient steps that were lost with a round that was given up."""
+    ended: Reason | None = None
+    """Why the strategy's next attempt begins here, in a line without jobs."""
 
 
 def flaw(result: ResultRecord) -> str | None:
