@@ -81,6 +81,7 @@ def test_numbers_are_the_same_and_the_surroundings_as_they_were(name, engine):
         assert one.device == other.device
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize("name", SURROUNDINGS)
 def test_a_search_is_the_same_and_so_is_its_certificate(name):
     def make() -> nn.Module:

@@ -347,12 +347,14 @@ def assert_same_results(found: list[ws.Result], expected: list[ws.Result]) -> No
         assert (one.steps, one.evaluations) == (other.steps, other.evaluations)
 
 
+@pytest.mark.slow
 def test_many_pairs_find_what_each_finds_alone(each_alone):
     assert_same_results(connect_many(SURFACE, PAIRS, LEVELS), each_alone)
     assert connect_many(SURFACE, []) == []
     assert [result.threshold for result in connect_many(SURFACE, PAIRS[:2])] == [0.5, 0.5]
 
 
+@pytest.mark.slow
 def test_each_pair_has_a_run_directory_of_its_own(tmp_path, watched, each_alone):
     found = connect_many(SURFACE, PAIRS, LEVELS, store=tmp_path)
     assert_same_results(found, each_alone)
@@ -367,6 +369,7 @@ def test_each_pair_has_a_run_directory_of_its_own(tmp_path, watched, each_alone)
     assert json.loads((tmp_path / names[0] / "manifest.json").read_text())["width"] == 4 * WIDTH
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("calls", [0, 20, 60])
 def test_an_interrupted_half_of_many_pairs_goes_on(tmp_path, watched, each_alone, calls):
     stopped = connect_many(watched(SURFACE, interrupt_after=calls), PAIRS, LEVELS, store=tmp_path)
@@ -375,6 +378,7 @@ def test_an_interrupted_half_of_many_pairs_goes_on(tmp_path, watched, each_alone
     assert_same_results(connect_many(SURFACE, PAIRS, LEVELS, store=tmp_path), each_alone)
 
 
+@pytest.mark.slow
 def test_more_pairs_join_those_that_are_there(tmp_path, each_alone):
     connect_many(SURFACE, PAIRS[:2], LEVELS[:2], store=tmp_path)
     assert_same_results(connect_many(SURFACE, PAIRS, LEVELS, store=tmp_path), each_alone)

@@ -13,6 +13,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_example_holds(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

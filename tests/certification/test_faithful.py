@@ -161,6 +161,7 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("name", POOLS)
 def test_pooling_at_the_edges_is_bounded_closely(name: str) -> None:
     problem = built(Net(lambda net, x: POOLS[name](net.l(x))), of_outputs, dtype=torch.float64)

@@ -121,6 +121,7 @@ SMALL: dict[str, tuple[nn.Module, Callable[..., Tensor], Tensor, list[float], Ca
 }  # fmt: skip
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("name", SMALL)
 def test_small_losses_are_certified_closely_and_verified(name: str) -> None:
     net, criterion, targets, numbers, of_outputs = SMALL[name]

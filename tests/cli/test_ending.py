@@ -42,6 +42,7 @@ def moody(workshop, tmp_path):
     return write
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize(
     ("what", "says"),
     [

@@ -40,6 +40,7 @@ def assert_same(one: Descended, other: Descended) -> None:
     torch.testing.assert_close(one.theta, other.theta, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.many(quick=8)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("recipe", [SGD, RMSPROP, ADAM, PLAIN], ids=["sgd", "rmsprop", "adam", "uneven checks"])
 @pytest.mark.parametrize("batch_size", [None, 5])

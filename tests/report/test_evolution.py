@@ -58,6 +58,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class TestEvolution:
+    @pytest.mark.many(quick=2)
     @pytest.mark.parametrize("name", STRATEGIES)
     def test_each_step_is_the_string_that_the_history_tells_of(self, searched: dict[str, Path], name: str) -> None:
         found, result = evolution_of(searched[name]), RunDirectory(searched[name]).result()
@@ -85,6 +86,7 @@ class TestEvolution:
             known |= {tuple(bead) for bead in models_placed(directory, models)}
             assert set(step.corners) <= known
 
+    @pytest.mark.many(quick=2)
     @pytest.mark.parametrize("name", STRATEGIES)
     def test_it_is_the_same_each_time_and_independent_of_the_page(self, searched: dict[str, Path], name: str) -> None:
         assert evolution_of(searched[name]) == evolution_of(searched[name])

@@ -54,6 +54,7 @@ def legend(figure: Figure) -> list[str]:
 
 
 class TestFiles:
+    @pytest.mark.slow
     def test_every_figure_of_a_run_in_three_kinds_and_again_the_same_bytes(self, run: Path, tmp_path: Path) -> None:
         files = export_run_figures(run, tmp_path / "figures")
         names = ("along-loss", "string", "depth", "evolution", "branching")

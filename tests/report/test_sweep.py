@@ -439,6 +439,7 @@ def test_without_matplotlib_the_remedy_is_named(real: Path, tmp_path: Path, monk
     assert not (tmp_path / "figures").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_a_sweeps_page_and_figures(
     real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

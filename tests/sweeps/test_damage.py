@@ -223,6 +223,7 @@ def recovers(problem: ws.ModuleProblem, store: Path, before: dict[str, bytes]) -
     ]
 
 
+@pytest.mark.many(quick=6)
 @pytest.mark.parametrize("damaged", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000])
 @pytest.mark.parametrize("name", ["failed.json", "trivial.json", "ends/all/0.1.json"])
 def test_a_damaged_file_is_told_and_deleting_it_helps(problem, store, name, damaged, refused):

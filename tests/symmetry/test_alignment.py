@@ -30,7 +30,7 @@ REQUIRED = (
 )
 
 
-@pytest.mark.many(quick=6)
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("name", ZOO)
 def test_a_permuted_copy_is_recovered_exactly(name):
     problem = ZOO[name].problem()

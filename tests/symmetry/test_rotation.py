@@ -103,6 +103,7 @@ class TestRotation:
 
 
 class TestLinearNetworks:
+    @pytest.mark.many(quick=3)
     @pytest.mark.parametrize("sizes", [(3, 5, 2), (4, 7, 6, 3), (2, 9, 3, 5, 1), (3, 2, 4, 2)])
     @pytest.mark.parametrize("bias", [True, False])
     def test_the_loss_is_constant(self, sizes: tuple[int, ...], bias: bool) -> None:

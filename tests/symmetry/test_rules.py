@@ -350,6 +350,7 @@ def problem(case):
     return case.problem()
 
 
+@pytest.mark.many(quick=50)
 @pytest.mark.parametrize("copied", [permuted_copy, rescaled_copy])
 def test_copies_compute_the_same(problem, copied):
     theta = scattered(problem)

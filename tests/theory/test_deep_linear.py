@@ -89,6 +89,7 @@ def jump(curve: Curve, nearby: float = 1e-13) -> float:
     return max(gaps)
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("widths", SHAPES, ids=str)
 def test_no_barrier_with_spare_width(widths: tuple[int, ...]) -> None:
@@ -305,6 +306,7 @@ def test_no_barrier_where_no_width_is_m() -> None:
     assert max(heights(through_barrier(A, B, X, Y), widths, X, Y)) <= found.gamma + 1e-10
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("widths", [(2, 1, 1), (1, 1, 1, 2), (3, 2, 2), (2, 2, 2, 3), (3, 3, 4), (4, 3, 3, 3)], ids=str)
 def test_no_certificate_lies_under_an_exact_barrier(widths: tuple[int, ...]) -> None:
@@ -331,6 +333,7 @@ def test_no_certificate_lies_under_an_exact_barrier(widths: tuple[int, ...]) -> 
     assert certificate.upper_bound >= found.lambda_star
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("widths", [(3, 4, 2), (2, 4, 3), (1, 2, 1), (3, 4, 3), (5, 3, 2), (3, 9, 4)], ids=str)
 def test_no_barrier_with_a_ridge(widths: tuple[int, ...]) -> None:

@@ -57,6 +57,7 @@ class TestTriangle:
         problem = swapped_triangle()
         assert prove(problem, *swapped_ends(problem, (1, 2, 0))) is None
 
+    @pytest.mark.many(quick=3)
     @pytest.mark.parametrize("seed", range(10))
     def test_the_bound_is_the_best_of_two_units_for_other_triangles(self, seed: int) -> None:
         points = triangle(seed)
@@ -92,6 +93,7 @@ class TestSingularFeatures:
         assert least_with_singular_features(torch.tensor([[3.0, 4.0]], dtype=torch.float64)) == 25
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize("seed", range(6))
 def test_collinear_weights_are_searched_from_above_and_below(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

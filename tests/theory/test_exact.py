@@ -233,6 +233,7 @@ class TestSingularFeatures:
 class TestManyInstances:
     """A small version of ``experiments/soundness_disconnection.py``: no place on the wall lies under a bound."""
 
+    @pytest.mark.slow
     def test_no_collinear_units_fit_better_than_the_bound(self) -> None:
         generator = torch.Generator().manual_seed(11)
         proved = 0

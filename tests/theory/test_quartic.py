@@ -131,6 +131,7 @@ def test_the_inscribed_path_is_certified():
     assert ws.certify(toy, turned, threshold=2e-3).holds
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("toy", TOYS)
 def test_the_hyperplane_between_minimisers_meets_the_zero_set(toy):
     a, b = random_minimiser(toy, 0, 1.0), random_minimiser(toy, 50, 1.0)
@@ -188,6 +189,7 @@ def slope(lengths: list[float], rises: list[float]) -> float:
     return float(np.polyfit(np.log(lengths), np.log(rises), 1)[0])
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("toy", TOYS[1::2])
 def test_splitting_between_minimisers_gains_the_fourth_power_of_the_length(toy):
     a, b = toy.ends
@@ -218,6 +220,7 @@ def test_at_a_level_above_0_the_excess_falls_like_the_square_of_the_length():
     assert slope(lengths, rises) == pytest.approx(2, abs=0.05)
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("toy", TOYS)
 def test_the_depth_bound_holds_where_the_theorem_applies(toy):
     optimum = torch.tensor(toy.optimum, dtype=torch.float64)
@@ -278,6 +281,7 @@ def test_chords_are_enclosed(toy):
     assert ws.certify(toy, string, threshold=1.01 * string.max_loss).holds
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize(
     ("toy", "gamma"),
     [

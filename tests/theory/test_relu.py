@@ -79,6 +79,7 @@ def holds(problem, a, b, path, rel=1e-9):
     torch.testing.assert_close(path.curve.at(half), (path.string[0] + path.string[1]) / 2)
 
 
+@pytest.mark.many(quick=2)
 @unchecked
 @pytest.mark.parametrize("method", ["greedy", "exchange"])
 @pytest.mark.parametrize("bias", [(True, True), (False, False), (True, False), (False, True)])
@@ -88,6 +89,7 @@ def test_no_sample_of_a_squared_loss_is_over_the_corners(method, bias):
     holds(problem, a, b, METHODS[method](problem, a, b))
 
 
+@pytest.mark.many(quick=2)
 @unchecked
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("bias", [(True, True), (False, False)])
@@ -116,6 +118,7 @@ def test_single_precision(make, method):
     holds(problem, a, b, path, rel=2e-5)
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("make", [regression, classification])
 @pytest.mark.parametrize("method", ["greedy", "exchange"])
 def test_certificates_agree(make, method):
@@ -127,6 +130,7 @@ def test_certificates_agree(make, method):
     assert ws.verify(problem, path.string, certificate).ok
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize(
     ("s_a", "s_b"),
     [
@@ -213,6 +217,7 @@ def test_permuted_copies(method):
     assert there.bound == pytest.approx(back.bound, rel=1e-9)
 
 
+@pytest.mark.many(quick=2)
 @unchecked
 @pytest.mark.parametrize("seed", range(5))
 def test_mixtures_are_never_higher_than_sub_networks(seed):
@@ -420,6 +425,7 @@ class Own(nn.Module):
         return self.last(self.drop(nn.functional.softsign(self.first(x)) * 2 + 0.5))
 
 
+@pytest.mark.many(quick=1)
 @unchecked
 @pytest.mark.parametrize(
     ("net", "loss"),

@@ -132,6 +132,7 @@ def test_engines_agree_in_float32(drawn):
     assert_agree(drawn, torch.float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(drawn=networks(torch.float64, drops=True))
 def test_engines_agree_where_training_draws(drawn):
