@@ -24,6 +24,7 @@ from weightstring.problem.data import Examples
 from weightstring.problem.known import recognised, understood
 from weightstring.problem.means import Given, Kind, Mean
 from weightstring.problem.outputs import form_of, gathered, leaves_of, rebuilt, tensors_of
+from weightstring.problem.sighted import applied, sees
 from weightstring.randomness import generator
 
 PROBE = 64
@@ -184,6 +185,8 @@ def study(criteria: Mapping[str, Given], seen: Seen, data: Mapping[str, Examples
 
 
 def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, Examples]) -> Mean:
+    if sees(given):
+        return _sighted(name, given, seen)
     loss = recognised(given)
     sets = [examples.targets for examples in data.values()]
     if loss is not None and (known := understood(loss, seen.output, sets, len(seen.probe))) is not None:
@@ -194,6 +197,19 @@ def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, Examples]) -> 
             return Mean(given, "ratio")
     kinds = {kind for examples in data.values() if (kind := _tried(given, seen, examples)) is not None}
     return Mean(given, kinds.pop() if len(kinds) == 1 else "whole", rows=seen.rows)
+
+
+def _sighted(name: str, given: Given, seen: Seen) -> Mean:
+    """A metric that sees inputs: noise has none, so what it returns of the net's own outputs alone says what it is."""
+    with torch.no_grad():
+        found = [applied(given, output, part) for part, output in ((seen.probe, seen.output), *seen.parts)]
+    if not isinstance(found[0], tuple | list):
+        return Mean(given, "whole", rows=seen.rows)
+    for what, place in (("sum", 0), ("weight", 1)):
+        results = [torch.as_tensor(pair[place]).detach().cpu() for pair in found]
+        whole, *values = map(float, results)
+        _check_sum(name, what, len(seen.probe), results, whole, values)
+    return Mean(given, "ratio")
 
 
 class _Trial(NamedTuple):
@@ -332,7 +348,6 @@ def _slack(results: Sequence[Tensor], values: Sequence[float]) -> float:
 
 def _check_sums(name: str, given: Given, seen: Seen, data: Mapping[str, Examples]) -> None:
     """Refuse (sum, weight) that do not add up, or whose weight depends on a loss's outputs."""
-    label = "loss_fn" if name == "loss" else name
     for examples in data.values():
         weights: dict[int, float] = {}
         for trial in _trials(seen, examples):
@@ -342,18 +357,25 @@ def _check_sums(name: str, given: Given, seen: Seen, data: Mapping[str, Examples
             for what, place in (("sum", 0), ("weight", 1)):
                 results = [one[place] for one in found if one]
                 whole, *values = map(float, results)
-                if math.isfinite(whole) and not abs(whole - sum(values)) <= _slack(results, [whole, *values]):
-                    raise InvalidSetting(
-                        f"{label} returned (sum, weight) whose {what} over {len(trial.whole[1])} examples is "
-                        f"{whole:.6g}, but {sum(values):.6g} over two parts of them together: return sums over "
-                        "examples, not means"
-                    )
+                _check_sum(name, what, len(trial.whole[1]), results, whole, values)
             whole, count = float(found[0][1]), len(trial.whole[1])  # type: ignore[index]
             if name == "loss" and abs(weights.setdefault(count, whole) - whole) > 1e-6 * abs(whole):
                 raise InvalidSetting(
                     f"loss_fn returned (sum, weight) with a weight that depends on the outputs ({weights[count]:.6g} "
                     f"and {whole:.6g} for the same targets): it must not depend on theta; compute it from the targets"
                 )
+
+
+def _check_sum(
+    name: str, what: str, examples: int, results: Sequence[Tensor], whole: float, values: Sequence[float]
+) -> None:
+    """Refuse a sum or a weight of all that is not the sum of those of parts."""
+    if math.isfinite(whole) and not abs(whole - sum(values)) <= _slack(results, [whole, *values]):
+        label = "loss_fn" if name == "loss" else name
+        raise InvalidSetting(
+            f"{label} returned (sum, weight) whose {what} over {examples} examples is {whole:.6g}, but "
+            f"{sum(values):.6g} over two parts of them together: return sums over examples, not means"
+        )
 
 
 def _check_weight(loss: Mean, seen: Seen, examples: Examples, name: str) -> None:

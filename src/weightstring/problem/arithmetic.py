@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from weightstring.failures import user_code
 from weightstring.problem.coupling import couples
 from weightstring.problem.engines import Engine, EngineChoice, Trial, Workload, build, engine_named, on_threads
 from weightstring.problem.engines.along import Along
+from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
 from weightstring.problem.means import Wanted
@@ -121,6 +122,26 @@ class Arithmetic:
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """Measure B models."""
+        return self._beside(wanted, lambda own: self._measure(thetas, own), lambda: thetas)
+
+    def _beside(
+        self, wanted: Wanted, by_engine: Callable[[Wanted], Tensor], models: Callable[[], Thetas]
+    ) -> Float64[Tensor, "B Q"]:
+        """What is wanted by the engine, but criteria that see inputs by plain PyTorch, one model after the other."""
+        seen = torch.tensor([mean.sees for _, means in wanted for mean in means], dtype=torch.bool)
+        if not seen.any():
+            return by_engine(wanted)
+        thetas = models()
+        alone, passes = _only(wanted, sees=True), self._examples(wanted)
+        with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(1, passes):
+            columns = Loop(self._work).measure(aligned(thetas), alone)[: len(thetas)]
+        values = columns.new_empty(len(thetas), len(seen))
+        values[:, seen.to(values.device)] = columns
+        if not seen.all():
+            values[:, ~seen.to(values.device)] = by_engine(_only(wanted, sees=False))
+        return values
+
+    def _measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         along, passes, thetas = self.along, self._examples(wanted), aligned(thetas)
         with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(len(thetas), passes):
             if along is not None and not thetas.is_cuda and is_large(passes * self._chosen.choice.flops):
@@ -153,6 +174,13 @@ class Arithmetic:
 
     def measure_along(self, along: Along, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
         """Measure the models at positions ``ts`` between two."""
+        return self._beside(
+            wanted,
+            lambda own: self._measure_along(along, a, b, ts, own),
+            lambda: torch.lerp(a, b, ts.to(a).unsqueeze(1)),
+        )
+
+    def _measure_along(self, along: Along, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
         measured = user_code(lambda: f"what models at {len(ts)} places of a segment measure")
         with measured, self._threads(1, self._examples(wanted)):
             return along.measure(aligned(a[None])[0], aligned(b[None])[0], ts, wanted)
@@ -174,6 +202,12 @@ class Arithmetic:
         most = choice.threads or torch.get_num_threads()
         together = models if choice.name == "vmap" else 1
         return on_threads(threads_for(together * passes * choice.flops, most))
+
+
+def _only(wanted: Wanted, *, sees: bool) -> Wanted:
+    """What is wanted, without the criteria of the other kind."""
+    kept = [(examples, [mean for mean in means if mean.sees is sees]) for examples, means in wanted]
+    return [(examples, means) for examples, means in kept if means]
 
 
 def _models(thetas: Thetas) -> str:

@@ -24,6 +24,7 @@ from weightstring.problem.initialise import seeded
 from weightstring.problem.live import with_fresh_inputs
 from weightstring.problem.means import Given, Mean
 from weightstring.problem.purity import Subject, check_pure, close, writes_inputs
+from weightstring.problem.sighted import applied, sees
 from weightstring.protocol import Recipe
 
 STEP_EXAMPLES = 8
@@ -175,7 +176,7 @@ def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[s
             subject = replace(subject, computation=with_fresh_inputs(subject.computation))
         outputs[name] = output.returned
         elements = max(elements, output.size, sum(leaf[0].numel() for leaf in examples.leaves))
-    first = check_deterministic(subject, subject.numbers(outputs["train"], subject.probe.targets))
+    first = check_deterministic(subject, subject.numbers(outputs["train"], subject.probe))
     found, activations = check_means(subject, outputs["train"], data, metrics)
     step = check_step(subject.computation, theta, train, found.means["loss"])
     computation = replace(subject.computation, loss_fn=found.means["loss"], step=step)
@@ -221,7 +222,7 @@ def check_forward(
 
     Raises:
         InvalidData: the module cannot take the inputs, or the loss cannot take the targets.
-        InvalidSetting: the loss or a metric is not a scalar.
+        InvalidSetting: the loss or a metric is not a scalar, or writes to its inputs.
     """
     with torch.no_grad():
         try:
@@ -231,7 +232,10 @@ def check_forward(
                 f"net cannot take the {name} inputs {probe.form()}{_ranges(probe)}: {first_line(error)}"
             ) from error
         for label, criterion in {"loss_fn": computation.loss_fn.given, **metrics}.items():
-            check_returned(label, _criterion(label, criterion, output, probe.targets, name))
+            kept = Examples(tuple(leaf.clone() for leaf in probe.leaves), probe.targets, probe.keys)
+            check_returned(label, _criterion(label, criterion, output, probe, name))
+            if sees(criterion) and writes_inputs(probe, kept):
+                raise InvalidSetting(f"{label} writes to its inputs: let it work on a copy (inputs.clone())")
     size = output[0].numel() if isinstance(output, Tensor) and output.ndim and len(output) else 1
     return Output(output, size)
 
@@ -372,12 +376,13 @@ def check_step(computation: Computation, theta: Theta, train: Examples, loss: Me
     return replace(computation.step, kind="mean" if loss.kind == "mean" else "whole")
 
 
-def _criterion(label: str, criterion: Given, output: object, targets: Tensor, name: str) -> object:
+def _criterion(label: str, criterion: Given, output: object, probe: Examples, name: str) -> object:
+    targets = probe.targets
     try:
         with warnings.catch_warnings():
             # torch warns of targets that broadcast against the output: a loss over pairs of examples.
             warnings.filterwarnings("error", message="Using a target size")
-            return criterion(output, targets)
+            return applied(criterion, output, probe)
     except Exception as error:
         shape = form(output) if isinstance(output, Tensor) else type(output).__name__
         classes = output.shape[1] if isinstance(output, Tensor) and output.ndim > 1 else None

@@ -6,7 +6,7 @@ pass to the next (random augmentation, a sampler that draws at random) have no p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TypeAlias
@@ -31,6 +31,20 @@ RESERVED = ("loss", "train", "evaluate", "both")
 
 READ_BATCH = 1024
 """Examples of a Dataset read at a time; without influence on what is read."""
+
+
+def joined(parts: Sequence[Inputs]) -> Inputs:
+    """The inputs of consecutive parts of a set as those of one.
+
+    >>> joined([torch.tensor([1.0]), torch.tensor([2.0])])
+    tensor([1., 2.])
+    """
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat([part for part in parts if isinstance(part, Tensor)])
+    if isinstance(first, Mapping):
+        return {name: torch.cat([part[name] for part in parts if isinstance(part, Mapping)]) for name in first}
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 
 @dataclass(frozen=True, eq=False)

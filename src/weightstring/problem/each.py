@@ -55,13 +55,27 @@ def measure_each(computation: Computation, theta: Theta, train: Examples, exampl
         statistics = computation.estimate(theta, train)
         for part in examples.chunks(computation.block):
             output = computation.evaluating(theta, part, statistics)
-            found.append(_one_by_one(mean, output, part.targets, theta))
+            found.append((_each_seen if mean.sees else _one_by_one)(mean, output, part, theta))
     sums, weights = (torch.cat(column).cpu() for column in zip(*found, strict=True))
     # Of a sum, all examples together weigh 1.
     return Shares(sums, weights if mean.kind != "sum" else torch.full_like(weights, 1 / len(weights)))
 
 
-def _one_by_one(mean: Mean, output: object, targets: Tensor, theta: Theta) -> tuple[Tensor, Tensor]:
+def _each_seen(mean: Mean, output: object, examples: Examples, theta: Theta) -> tuple[Tensor, Tensor]:
+    """Of a criterion that sees inputs, one example after the other."""
+    leaves = [_by_example(leaf, len(examples)) for leaf in leaves_of(output)]
+    sums, weights = [], []
+    for i in range(len(examples)):
+        one = examples.take(slice(i, i + 1))
+        own = [leaf[i] if grows and isinstance(leaf, Tensor) else leaf for leaf, grows in leaves]
+        amount, weight = mean.amounts(rebuilt(output, own), one.targets, theta, one.inputs)
+        sums.append(amount)
+        weights.append(number(weight, theta))
+    return torch.stack(sums), torch.stack(weights)
+
+
+def _one_by_one(mean: Mean, output: object, examples: Examples, theta: Theta) -> tuple[Tensor, Tensor]:
+    targets = examples.targets
     leaves = [_by_example(leaf, len(targets)) for leaf in leaves_of(output)]
 
     def of(target: Tensor, *own: object) -> tuple[Tensor, Tensor]:

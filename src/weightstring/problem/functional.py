@@ -198,7 +198,7 @@ class Computation:
         for examples, means in wanted:
             tally = Tally(means, len(examples), theta)
             for part in examples.chunks(self.block):
-                tally.add(self.evaluating(theta, part, statistics), part.targets)
+                tally.add(self.evaluating(theta, part, statistics), part.targets, part.inputs)
             values.append(tally.values())
         return torch.cat(values)
 

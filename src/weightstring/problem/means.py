@@ -21,10 +21,11 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidSetting
-from weightstring.problem.data import Examples
+from weightstring.problem.data import Examples, Inputs, joined
 from weightstring.problem.known import denominator, reduced
 from weightstring.problem.memory import DoesNotFit, is_out_of_memory, most_bytes
 from weightstring.problem.outputs import gathered, tensors_of
+from weightstring.problem.sighted import sees
 
 Number: TypeAlias = Tensor | float
 """A tensor without axes, or a number."""
@@ -67,9 +68,14 @@ class Mean:
     loss: nn.Module | None = None
     rows: tuple[int, ...] = (1,)
 
-    def __call__(self, output: object, targets: Tensor) -> Tensor:
+    def __call__(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> Tensor:
         """The criterion of these examples alone."""
-        return self.weighed(output, targets).value
+        return self.weighed(output, targets, inputs).value
+
+    @property
+    def sees(self) -> bool:
+        """Whether it is called with inputs too: see :mod:`weightstring.problem.sighted`."""
+        return sees(self.given)
 
     @property
     def scalar(self) -> Criterion:
@@ -81,18 +87,20 @@ class Mean:
         """Whether parts say it all."""
         return self.kind != "whole"
 
-    def sums(self, output: object, targets: Tensor) -> tuple[Number, Number]:
+    def sums(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> tuple[Number, Number]:
         """What adds up over parts: an amount, and what the total is divided by (0 where by nothing)."""
         if self.loss is not None:
             return _sum_of(self.loss, output, targets), denominator(self.loss, targets)
-        found = self.given(output, targets)
+        found = self.given(output, targets, inputs) if self.sees else self.given(output, targets)
         if isinstance(found, tuple | list):
             return found[0], found[1]
         return (found, len(targets)) if self.kind == "mean" else (found, 0)
 
-    def amounts(self, output: object, targets: Tensor, like: Tensor) -> tuple[Tensor, Number]:
+    def amounts(
+        self, output: object, targets: Tensor, like: Tensor, inputs: Inputs | None = None
+    ) -> tuple[Tensor, Number]:
         """:meth:`sums` in float64, the amount of a mean times its number of examples."""
-        amount, weight = self.sums(output, targets)
+        amount, weight = self.sums(output, targets, inputs)
         if self.kind == "mean":
             return number(amount, like) * weight, weight
         return number(amount, like), weight if self.kind != "ratio" else number(weight, like)
@@ -101,14 +109,14 @@ class Mean:
         """The value over all, of what parts add up to."""
         return amount / weight if self.kind in ("mean", "ratio") else amount
 
-    def weighed(self, output: object, targets: Tensor) -> Weighed:
+    def weighed(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> Weighed:
         """The differentiable value on these examples, and their weight among others; no weight gives 0, not NaN.
 
         Raises:
             InvalidSetting: a weight that depends on θ by ways known to autograd.
         """
-        amount, weight = self.sums(output, targets)
-        value = amount if isinstance(amount, Tensor) else torch.as_tensor(amount, device=targets.device).double()
+        amount, weight = self.sums(output, targets, inputs)
+        value = amount if isinstance(amount, Tensor) else number(amount, targets)
         if self.kind != "ratio":
             return Weighed(value, weight)
         weight = weight_of(torch.as_tensor(weight, device=value.device))
@@ -150,7 +158,9 @@ def ratio(amount: Tensor, weight: Tensor) -> Tensor:
 
 def number(value: Number, like: Tensor) -> Tensor:
     """A criterion's value as float64 where another tensor is."""
-    return torch.as_tensor(value, device=like.device).to(torch.float64)
+    if isinstance(value, Tensor):
+        return value.to(like.device, torch.float64)
+    return torch.tensor(value, dtype=torch.float64, device=like.device)  # not by way of the default dtype
 
 
 Wanted: TypeAlias = Sequence[tuple[Examples, Sequence[Mean]]]
@@ -167,7 +177,7 @@ class Tally:
         means: what is measured.
         examples: how many the set has.
         like: a tensor where θ lives.
-        amounts: what adds up of one part; of one model unless given.
+        amounts: what adds up of one part; of one model unless given, and then of no criterion that sees inputs.
         axis: of the examples in an output.
 
     >>> tally = Tally([Mean(nn.MSELoss()), Mean(lambda output, target: output.max(), "whole")], 3, torch.ones(1))
@@ -183,21 +193,22 @@ class Tally:
         self._means = means
         self._examples = examples
         self._like = like
-        self._amounts = amounts or (lambda mean, output, targets: mean.amounts(output, targets, like))
+        self._amounts = amounts
         self._axis = axis
         self._totals: dict[int, tuple[Tensor, Number]] = {}
-        self._kept: list[tuple[object, Tensor]] = []
+        self._kept: list[tuple[object, Tensor, Inputs | None]] = []
+        self._sees = any(mean.sees for mean in means)
         self._whole = [i for i, mean in enumerate(means) if not mean.adds]
 
-    def add(self, output: object, targets: Tensor) -> None:
+    def add(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> None:
         """Take in the output of the next part."""
         for i, mean in enumerate(self._means):
             if mean.adds:
-                amount, weight = self._amounts(mean, output, targets)
+                amount, weight = self._of(mean, output, targets, inputs)
                 before = self._totals.get(i)
                 self._totals[i] = (amount, weight) if before is None else (before[0] + amount, before[1] + weight)
         if self._whole:
-            self._kept.append((output, targets))
+            self._kept.append((output, targets, inputs if self._sees else None))
             if len(self._kept) == 1:
                 check_fits(output, len(targets), self._examples, self._like.device)
 
@@ -205,17 +216,23 @@ class Tally:
         """The values over all parts, in the order of the means."""
         found = {i: self._means[i].total(*total) for i, total in self._totals.items()}
         if self._whole:
-            output, targets = self._gathered()
-            found |= {i: self._amounts(self._means[i], output, targets)[0] for i in self._whole}
+            whole = self._gathered()
+            found |= {i: self._of(self._means[i], *whole)[0] for i in self._whole}
         return torch.stack([found[i] for i in range(len(self._means))], dim=-1)
 
-    def _gathered(self) -> tuple[object, Tensor]:
+    def _of(self, mean: Mean, output: object, targets: Tensor, inputs: Inputs | None) -> tuple[Tensor, Number]:
+        if self._amounts is not None:
+            return self._amounts(mean, output, targets)
+        return mean.amounts(output, targets, self._like, inputs)
+
+    def _gathered(self) -> tuple[object, Tensor, Inputs | None]:
         if len(self._kept) == 1:
             return self._kept[0]
-        outputs, targets = zip(*self._kept, strict=True)
+        outputs, targets, inputs = zip(*self._kept, strict=True)
         try:
             rows = self._means[self._whole[0]].rows
-            return gathered(outputs, rows, self._axis), torch.cat(targets)
+            together = joined(inputs) if self._sees else None
+            return gathered(outputs, rows, self._axis), torch.cat(targets), together
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

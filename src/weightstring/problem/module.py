@@ -35,6 +35,7 @@ from weightstring.problem.initialise import check_draws, random_copy
 from weightstring.problem.means import Criterion, Given, Mean
 from weightstring.problem.predictions import Averaged, averaging, measure_average
 from weightstring.problem.purity import Subject
+from weightstring.problem.sighted import sighted
 from weightstring.problem.spectral import is_spectral, vector_names
 from weightstring.protocol import Gradient, Recipe
 from weightstring.randomness import check_seed
@@ -65,7 +66,9 @@ class ModuleProblem:
         evaluate: the set on which the loss is measured; None: the training set.
         holdout: a set that is only ever reported, as ``holdout_loss``; or several by name, ``{"shifted": data}``, as
             ``shifted_loss`` and so on. A threshold may bind any of them by ``bind="shifted_error"``.
-        metrics: further quantities, ``fn(output, targets)``, by name: of the same kinds; numbers will do.
+        metrics: further quantities, ``fn(output, targets)``, by name: of the same kinds; numbers will do. One whose
+            signature has a third argument without a default, or one called ``inputs``, sees the inputs as net does:
+            ``fn(output, targets, inputs)``.
         device: where to compute; None: where net is.
         dtype: in what to compute; None: net's own.
         batch_size: examples in a minibatch; None: the whole training set.
@@ -155,7 +158,7 @@ class ModuleProblem:
             checks.check_batches(self._batch_size, chunk, len(self._train))
 
         loss_fn = adopt_loss(loss_fn, self._net)
-        metrics = {name: adopt_loss(metric, self._net) for name, metric in metrics.items()}
+        metrics = {name: sighted(adopt_loss(metric, self._net)) for name, metric in metrics.items()}
         self._criteria: dict[str, Given] = {"loss": loss_fn, **metrics}
         self._computation = assemble(self._net, loss_fn, self._buffers, chunk, training_step)
         self._training_step = training_step
@@ -491,6 +494,11 @@ class ModuleProblem:
                 of sums that only the caller knows.
         """
         _, ((examples, (mean,)),) = self._wanted([quantity])
+        if mean.sees:
+            raise Unsupported(
+                f"{quantity!r} sees the inputs, for which certificates have no rule: bound a loss or a metric of "
+                "output and targets alone"
+            )
         if mean.kind == "ratio" and mean.loss is None:
             raise Unsupported(
                 f"{quantity!r} is computed as (sum, weight), for which certificates have no rule: use a loss of "
@@ -666,7 +674,7 @@ class ModuleProblem:
             work=self._workload,
             theta=self._theta,
             evaluation=self._sets[""],
-            criteria=list(self._means.values()),
+            criteria=[mean for mean in self._means.values() if not mean.sees],
             batch_size=min(self._batch_size or len(self._train), self._computation.chunk),
         )
 

@@ -154,6 +154,6 @@ def measure_average(
             for part in examples.chunks(computation.block):
                 models = zip(thetas, statistics, strict=True)
                 output = by.mean(computation.evaluating(theta, part, own) for theta, own in models)
-                tally.add(output, part.targets)
+                tally.add(output, part.targets, part.inputs)
             values.append(tally.values())
         return torch.cat(values)

@@ -30,6 +30,7 @@ from weightstring.problem.initialise import generator_states, seeded
 from weightstring.problem.live import Live, dense_gradient, with_fresh_inputs
 from weightstring.problem.means import Given, number
 from weightstring.problem.originals import evaluating, loaded, poisoned
+from weightstring.problem.sighted import applied
 
 ASIDE = (0.1, 1e-3)
 """How far another θ lies from net's own, relative to its size; the second where a plain copy cannot take the first."""
@@ -71,11 +72,11 @@ class Subject:
         """
         with torch.no_grad():
             probe = self.probe
-            return self.numbers(self.computation.evaluating(theta, probe, derived), probe.targets)
+            return self.numbers(self.computation.evaluating(theta, probe, derived), probe)
 
-    def numbers(self, output: object, targets: Tensor) -> Tensor:
+    def numbers(self, output: object, examples: Examples) -> Tensor:
         """All numbers that loss and metrics return, in float64."""
-        found = [criterion(output, targets) for criterion in self.criteria]
+        found = [applied(criterion, output, examples) for criterion in self.criteria]
         each = [own if isinstance(own, tuple | list) else (own,) for own in found]
         return torch.stack([number(own, self.theta) for returned in each for own in returned])
 
@@ -193,7 +194,7 @@ def _values_of(subject: Subject, net: nn.Module) -> Tensor:
 
     with torch.no_grad():
         output = trees.tree_map(back, net(*args, **kwargs))
-        return subject.numbers(output, probe.targets)
+        return subject.numbers(output, probe)
 
 
 def _gradient(subject: Subject, theta: Theta, batch: Examples) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from weightstring.problem import ModuleProblem
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.means import Criterion, number
+from weightstring.problem.sighted import applied
 
 EXAMPLES = 10_000
 """Training examples that a trivial predictor is fitted to, at most."""
@@ -93,5 +94,5 @@ def _fitted(
 
     search.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        value = float(number(criterion(predict(weights, examples), examples.targets), weights))
+        value = float(number(applied(criterion, predict(weights, examples), examples), weights))
     return value if math.isfinite(value) else None

@@ -21,6 +21,7 @@ from weightstring.errors import Unsupported
 from weightstring.problem import ModuleProblem
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import named_tensors
+from weightstring.problem.sighted import applied
 
 Path: TypeAlias = tuple[str, ...]
 """Keys, indices and attributes that lead from an output to one of its tensors."""
@@ -163,7 +164,7 @@ def _touched(criterion: Callable[..., object], output: object, examples: Example
     """The tensors that a criterion is given or holds, by identity, as far as it looks at their numbers."""
     watch = _Watch(examples.targets)
     with watch:
-        returned = criterion(output, examples.targets)
+        returned = applied(criterion, output, examples)
     watch.take(returned)  # a loss that the module has computed may be handed on as it is
     return watch.touched
 
