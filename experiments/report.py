@@ -61,6 +61,7 @@ networks, the text does not say.
 def main() -> None:
     """Write the page."""
     parts = [INTRODUCTION, _curve("quadratic", "Quadratic"), _curve("cubic", "Cubic"), DIFFERENCES]
+    parts += [_draft()]
     parts += [_curve("mnist", "MNIST, convolutional network, test error")]
     parts += [_curve("mnist_0.1", "The same, drawn with first weights of 0.1", "--first-weights 0.1"), FIRST_WEIGHTS]
     parts += [_language(), _appendix(), _motion()]
@@ -143,6 +144,46 @@ def _curve(name: str, title: str, options: str = "") -> str:
     ]
     lines.append(f"Trivial predictors: {', '.join(dict.fromkeys(trivial))}.\n")
     return "\n".join(lines)
+
+
+DRAFT = """## The same by the draft's settings
+
+`python experiments/draft.py`: ReLU units and RMSprop, as in the draft's Section V.A, where the tables above have the
+final paper's sigmoid units and Adam; its loss, which the draft leaves open, is the mean absolute error too. *As in the
+paper* is its algorithm and nothing else, S(θ1, θ2, α, d) with α = .95 and d = 10: a bead counts only at α L0, none is
+tried again and none is dropped. The random target is a cubic with f([0, 1]) in [0, 1].
+"""
+
+
+def _draft() -> str:
+    """The draft's settings beside the final paper's, and the paper's own algorithm beside the greedy search."""
+    parts = []
+    for target in ("quadratic", "cubic", "random"):
+        sources = {"final": target, "greedy": f"draft_{target}", "paper": f"draft_{target}_as_in_the_paper"}
+        found = {kind: result for kind, name in sources.items() if (result := _read(name)) is not None}
+        if "greedy" in found:
+            parts += [f"{target.capitalize()}:\n", _draft_table(found, PAPER.get(target, {}))]
+    return "\n".join([DRAFT, *parts]) if parts else ""
+
+
+def _draft_table(
+    found: Mapping[str, Mapping[str, Any]], paper: Mapping[float, tuple[float | None, float | None]]
+) -> str:
+    by_level = {kind: {own["threshold"]: own for own in result["summary"]} for kind, result in found.items()}
+    rows = []
+    for level, own in by_level["greedy"].items():
+        row = [f"{level:g}", *map(_plain, paper.get(level, (None, None)))]
+        for kind in ("final", "greedy", "paper"):
+            one = by_level.get(kind, {}).get(level)
+            row += ["–", "–"] if one is None else [_shown(one["means"][k], n) for k, n in MEASURES]
+            row += [] if kind == "final" else ["–" if one is None else _shown(one["connected"], 2)]
+        rows.append((*row, own["pairs"], own["failed_ends"]))
+    headings = ["L0", "final paper: length", "beads", "its settings: length", "beads", "draft's settings: length"]
+    headings += ["beads", "connected", "as in the paper: length", "beads", "connected", "pairs", "ends replaced"]
+    return _table(headings, rows)
+
+
+MEASURES = (("normalized_length", 3), ("beads", 1))
 
 
 def _language() -> str:

@@ -16,6 +16,10 @@ from weightstring.store.attempts import told
 from weightstring.text import shown
 
 
+DEPTHS = 12
+"""Depths of which Γ̃ is printed, beside the last; --json has all."""
+
+
 def print_result(result: Result, run: Path) -> None:
     """Print the verdict and the numbers behind it."""
     console = console_for_text()
@@ -50,9 +54,12 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("beads with the ends", f"{len(string)} ({result.beads_before_pruning} before pruning)"),
         ("normalized length", f"{string.normalized_length:.4f} ({string.length:.4g} / {string.distance:.4g})"),
         ("barriers, sampled", ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)),
-        ("Γ̃ by depth, sampled", ", ".join(f"{top:.4g}" for top in result.by_depth)),
         ("cost", f"{result.steps} gradient steps, {result.evaluations} evaluations, {result.seconds:.1f} s"),
     ]
+    if result.by_depth:
+        tops = [f"{top:.4g}" for top in result.by_depth]
+        few = tops if len(tops) <= DEPTHS + 1 else [*tops[:DEPTHS], "…", tops[-1]]
+        facts.insert(5, ("Γ̃ by depth, sampled", ", ".join(few)))
     if (certificate := result.certificate) is not None:
         level = "" if certificate.threshold is None else f"; threshold {certificate.threshold:.6g} "
         held = "" if certificate.holds is None else "held" if certificate.holds else "NOT reached"
