@@ -15,7 +15,6 @@ from weightstring.store import RunDirectory
 from weightstring.store.attempts import told
 from weightstring.text import shown
 
-
 DEPTHS = 12
 """Depths of which Γ̃ is printed, beside the last; --json has all."""
 
