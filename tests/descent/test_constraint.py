@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 
-from weightstring.descent import Start, Tether, constraint, descend, on_planes
+from weightstring.descent import Start, Tether, across, constraint, descend, on_planes
 from weightstring.descent.constraint import Both, Free, Hyperplane, Soft, Spring
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Ring
@@ -35,15 +35,34 @@ def test_the_plane_is_reached_up_to_rounding(dtype, size):
     assert float(residuals(placed, left, right).max()) < (1e-6 if dtype == torch.float32 else 1e-14)
 
 
-def test_what_is_on_the_plane_is_moved_along_it_only():
-    left, right, gradients = (rows(seed, 4, 9) for seed in range(3))
-    directed = Hyperplane().direct(left, left, right, gradients)
-    assert torch.allclose((directed * (right - left)).sum(1), torch.zeros(4).double(), atol=1e-14)
-    assert torch.allclose(Hyperplane().direct(left, left, right, directed), directed, atol=1e-14)
+def test_of_a_step_from_the_plane_the_part_along_it_is_left():
+    left, right, step = (rows(seed, 4, 9) for seed in range(3))
+    before = Hyperplane().place(rows(7, 4, 9), left, right)
+    moved = Hyperplane().step(before, before + step, left, right, -step) - before  # as plain SGD goes
+    normals = (right - left) / (right - left).norm(dim=1, keepdim=True)
+    assert torch.allclose(moved, step - (step * normals).sum(1, keepdim=True) * normals, atol=1e-13)
+    assert torch.equal(Hyperplane().direct(before, left, right, step), step)
 
 
-@pytest.mark.parametrize("name", ["spring:0.3", "soft:0.7", "spring:0.3+soft:0.7"])
-def test_pulls_are_the_gradients_of_their_formulas(name):
+def test_a_scaled_step_across_falls_where_the_free_one_does():
+    normals, gradients = rows(0, 300, 3), rows(1, 300, 3)
+    normals = normals / normals.norm(dim=1, keepdim=True)
+    down = gradients - (gradients * normals).sum(1, keepdim=True) * normals
+    scaled = across(-gradients.sign(), gradients, normals)
+    lost = -gradients.sign() + (gradients.sign() * normals).sum(1, keepdim=True) * normals
+    assert ((lost * gradients).sum(1) > 0).any()  # the projected step alone would climb
+    gain = gradients.abs().sum(1) / gradients.square().sum(1)
+    assert ((scaled * gradients).sum(1) <= -0.499 * gain * down.square().sum(1)).all()
+    assert (scaled * normals).sum(1).abs().max() < 1e-13
+    torch.testing.assert_close(across(-0.1 * gradients, gradients, normals), -0.1 * down)
+    uphill = across(gradients, gradients, normals)  # as momentum may go: no business of a constraint
+    torch.testing.assert_close(uphill, down)
+    assert not across(0 * gradients, gradients, normals).any()
+    torch.testing.assert_close(across(gradients, 0 * gradients, normals), down)
+
+
+@pytest.mark.parametrize("name", ["spring:0.3", "soft:0.2", "soft:0.2+spring:0.3"])
+def test_plain_steps_follow_the_gradients_of_the_formulas(name):
     left, right, theta = (rows(seed, 1, 6) for seed in range(3))
 
     def penalty(bead):
@@ -52,13 +71,16 @@ def test_pulls_are_the_gradients_of_their_formulas(name):
             total = total + 0.3 * ((bead - left).norm() + (bead - right).norm())
         if "soft" in name:
             n, u = (right - left) / (right - left).norm(), bead - (left + right) / 2
-            total = total + 0.7 * ((n * u).sum() / u.norm()).abs()
+            total = total + 0.2 * ((n * u).sum() / u.norm()).abs()
         return total
 
     leaf = theta.clone().requires_grad_()
     (expected,) = torch.autograd.grad(penalty(leaf), leaf)
     given = rows(9, 1, 6)
-    assert torch.allclose(constraint(name).direct(theta, left, right, given), given + expected, atol=1e-12)
+    tie, rate = constraint(name), 0.01
+    seen = tie.direct(theta, left, right, given)
+    after = tie.step(theta, theta - rate * seen, left, right, seen)  # as plain SGD goes
+    assert torch.allclose(after, theta - rate * (given + expected), atol=1e-12)
 
 
 def test_at_the_midpoint_and_between_neighbours_that_coincide_everything_is_finite():
@@ -66,7 +88,10 @@ def test_at_the_midpoint_and_between_neighbours_that_coincide_everything_is_fini
     for tie in (Hyperplane(), Spring(0.1), Soft(0.1)):
         for neighbours in ((left, right), (left, left)):
             middle = (neighbours[0] + neighbours[1]) / 2
-            assert tie.direct(middle, *neighbours, rows(2, 3, 4)).isfinite().all()
+            given = rows(2, 3, 4)
+            assert tie.direct(middle, *neighbours, given).isfinite().all()
+            assert tie.step(middle, middle - given, *neighbours, given).isfinite().all()
+            assert tie.step(middle, middle, *neighbours, 0 * given).isfinite().all()
             assert tie.place(middle, *neighbours).isfinite().all()
 
 
@@ -77,8 +102,9 @@ def test_constraints_compose_and_are_known_by_name():
     assert on_planes(both)
     assert not on_planes(Free() & Spring(1.0))
     left, right, theta = (rows(seed, 2, 5) for seed in range(3))
-    directed = both.direct(theta, left, right, theta)
-    assert torch.allclose((directed * (right - left)).sum(1), torch.zeros(2).double(), atol=1e-12)
+    seen = both.direct(theta, left, right, theta)
+    placed = both.place(both.step(theta, theta - seen, left, right, seen), left, right)
+    assert float(residuals(placed, left, right).max()) < 1e-14
     assert pickle.loads(pickle.dumps(both)) == both
 
 

@@ -58,7 +58,7 @@ class Recording(Tied):
 def test_beads_stay_on_their_planes_while_their_neighbours_move(updates, optimizer, constraint):
     problem = Ring(dtype=torch.float32, size=12)
     Recording.seen.clear()
-    recipe = Recipe(optimizer, {"lr": 0.01}, check_every=5, max_steps=100)
+    recipe = Recipe(optimizer, {"lr": 0.01}, check_every=5, max_steps=100, patience=1_000)
     thetas = line(problem, 6)
     evolution = Evolution("e", thetas, (1, 2, 3, 4), Recording(constraint, updates), -1.0, -1.0, 60)
     (result,) = evolve(problem, evolution, recipe=recipe)

@@ -29,7 +29,7 @@ def towards_the_higher(left: float, here: float, right: float, back: Tensor, ahe
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_pivots_follow_the_gradient_across_the_band(seed):
+def test_pivots_take_the_steps_across_the_band(seed):
     generator = torch.Generator().manual_seed(seed)
     band = torch.randn(9, 4, generator=generator, dtype=torch.float64) + 3
     losses = torch.rand(9, generator=generator, dtype=torch.float64)
@@ -37,11 +37,14 @@ def test_pivots_follow_the_gradient_across_the_band(seed):
     motion, moving = Band((losses[0].item(), losses[-1].item())), tuple(range(1, 8))
     look = motion.look(band, moving, generator)
     assert torch.equal(look.models, band[1:-1])
-    directed = motion.direct(band, moving, look, Gradient(losses[1:-1], gradients))
+    gradient = Gradient(losses[1:-1], gradients)
+    assert torch.equal(motion.direct(band, moving, look, gradient), gradients)
+    steps = -0.1 * gradients
+    stepped = motion.step(band, band[1:-1] + steps, moving, gradient)
     for k, (left, here, right) in enumerate(zip(losses, losses[1:], losses[2:], strict=False)):
         back, ahead = band[k + 1] - band[k], band[k + 2] - band[k + 1]
         tangent = towards_the_higher(left.item(), here.item(), right.item(), back, ahead)
-        torch.testing.assert_close(directed[k], gradients[k] - (gradients[k] @ tangent) * tangent)
+        torch.testing.assert_close(stepped[k], band[k + 1] + steps[k] - (steps[k] @ tangent) * tangent)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -4,7 +4,17 @@ It stands below :mod:`weightstring.problem` because training an end from scratch
 (``ModuleProblem.fit``) and step 3 of the greedy algorithm are the same thing.
 """
 
-from weightstring.descent.constraint import Both, Constraint, Free, Hyperplane, Soft, Spring, constraint, on_planes
+from weightstring.descent.constraint import (
+    Both,
+    Constraint,
+    Free,
+    Hyperplane,
+    Soft,
+    Spring,
+    across,
+    constraint,
+    on_planes,
+)
 from weightstring.descent.descent import Check, Descents, Start, Tether, batch_width, descend
 from weightstring.descent.evolve import Evolution, Evolutions, Evolved
 from weightstring.descent.motion import Look, Motion, Tied, Updates, require_updates
@@ -34,6 +44,7 @@ __all__ = [
     "Tether",
     "Tied",
     "Updates",
+    "across",
     "batch_width",
     "changed",
     "constraint",

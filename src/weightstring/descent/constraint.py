@@ -3,14 +3,18 @@ r"""What ties a bead to its neighbours while it descends (Section II.C).
 With neighbours θ₋ and θ₊, their midpoint m = (θ₋ + θ₊)/2 and the unit vector n along θ₊ − θ₋:
 
 - :class:`Free`: nothing.
-- :class:`Hyperplane`: the bead stays on { θ : ⟨θ − m, n⟩ = 0 }, at equal distance from both neighbours. The
-  gradient is projected, and so is the position: an optimizer that scales each coordinate leaves the plane even
-  along a projected gradient, and the plane moves with the neighbours.
+- :class:`Hyperplane`: the bead stays on { θ : ⟨θ − m, n⟩ = 0 }, at equal distance from both neighbours.
 - :class:`Spring`: the loss gains ζ (‖θ₋ − θ‖ + ‖θ₊ − θ‖), which shortens the string.
 - :class:`Soft`: the loss gains κ |⟨n, u⟩|, u the unit vector along θ − m: the hyperplane as a preference. (The
   final paper prints m with a minus sign.)
 
 ``Hyperplane() & Spring(0.1)`` is both. All act on many beads at once, row by row.
+
+What takes a bead off its place on the string is taken from the optimizer's *step*, never from the gradient: a projected
+gradient g − ⟨g, n⟩ n is not zero where g is, and an optimizer that scales each coordinate, such as Adam, makes a full
+step of the smallest number. Weights that no input reaches would move as far as all others, and the string
+would be longer for nothing. So moments and momentum see gradients of the loss as they are, and of the springs, which
+are a term of what is minimised: in a direction without any other gradient they straighten the string.
 """
 
 from __future__ import annotations
@@ -36,18 +40,33 @@ class Constraint(Protocol):
         """What it is called on the command line, with its weight."""
 
     def direct(self, thetas: Thetas, left: Thetas, right: Thetas, gradients: Thetas) -> Thetas:
-        """The gradients (B, P) to follow in place of those of the loss."""
+        """The gradients (B, P) that the optimizer sees: those of the loss, and of what is added to it."""
+
+    def step(self, before: Thetas, after: Thetas, left: Thetas, right: Thetas, seen: Thetas) -> Thetas:
+        """Where beads (B, P) come to that the optimizer took from ``before`` to ``after``, having seen gradients."""
 
     def place(self, thetas: Thetas, left: Thetas, right: Thetas) -> Thetas:
         """The nearest positions (B, P) that are allowed."""
 
 
 class _Composable:
-    """Constraints that act together: ``a & b``."""
+    """Constraints that act together: ``a & b``; each overrides what it does not leave as it is."""
 
     def __and__(self, other: Constraint) -> Both:
         assert isinstance(self, Constraint)
         return Both((*_parts(self), *_parts(other)))
+
+    def direct(self, thetas: Thetas, left: Thetas, right: Thetas, gradients: Thetas) -> Thetas:
+        """The loss's own gradients."""
+        return gradients
+
+    def step(self, before: Thetas, after: Thetas, left: Thetas, right: Thetas, seen: Thetas) -> Thetas:
+        """Where the optimizer went."""
+        return after
+
+    def place(self, thetas: Thetas, left: Thetas, right: Thetas) -> Thetas:
+        """Where they are."""
+        return thetas
 
 
 @dataclass(frozen=True)
@@ -62,14 +81,6 @@ class Free(_Composable):
     def name(self) -> str:
         """``free``."""
         return "free"
-
-    def direct(self, thetas: Thetas, left: Thetas, right: Thetas, gradients: Thetas) -> Thetas:
-        """The loss's own gradients."""
-        return gradients
-
-    def place(self, thetas: Thetas, left: Thetas, right: Thetas) -> Thetas:
-        """Where they are."""
-        return thetas
 
 
 @dataclass(frozen=True)
@@ -86,18 +97,20 @@ class Hyperplane(_Composable):
         """``hyperplane``."""
         return "hyperplane"
 
-    def direct(self, thetas: Thetas, left: Thetas, right: Thetas, gradients: Thetas) -> Thetas:
-        """The gradient g − ⟨g, n⟩ n; between neighbours that coincide there is no plane, and g stays."""
-        normals = _normals(left, right)
-        along = (gradients.double() * normals).sum(1, keepdim=True)
-        return gradients - (along * normals).to(gradients)
+    def step(self, before: Thetas, after: Thetas, left: Thetas, right: Thetas, seen: Thetas) -> Thetas:
+        """The optimizer's steps less their parts along n, see :func:`across`."""
+        steps = across(after - before, seen, _normals(left, right))
+        return (before.double() + steps).to(after)
 
     def place(self, thetas: Thetas, left: Thetas, right: Thetas) -> Thetas:
-        """θ − ⟨θ − m, n⟩ n, twice: the second time takes away what rounding left of the first."""
+        """θ − ⟨θ − m, n⟩ n, twice: the second time takes away what rounding left of the first.
+
+        Between neighbours that coincide there is no plane, and θ stays.
+        """
         normals = _normals(left, right)
         middle = (left.double() + right.double()) / 2
         for _ in range(2):
-            off = ((thetas.double() - middle) * normals).sum(1, keepdim=True)
+            off = _inner(thetas.double() - middle, normals)
             thetas = (thetas.double() - off * normals).to(thetas)
         return thetas
 
@@ -125,16 +138,17 @@ class Spring(_Composable):
 
     def direct(self, thetas: Thetas, left: Thetas, right: Thetas, gradients: Thetas) -> Thetas:
         """The gradient g + ζ (unit vector from θ₋ + unit vector from θ₊)."""
-        return gradients + self.zeta * (_unit(thetas - left) + _unit(thetas - right))
-
-    def place(self, thetas: Thetas, left: Thetas, right: Thetas) -> Thetas:
-        """Where they are."""
-        return thetas
+        pull = _unit(thetas.double() - left.double()) + _unit(thetas.double() - right.double())
+        return gradients + (self.zeta * pull).to(gradients)
 
 
 @dataclass(frozen=True)
 class Soft(_Composable):
-    """The loss gains κ |cos| of the angle between the neighbours' direction and the bead's offset from m.
+    """The loss gains κ |c|, c = ⟨n, u⟩ the cosine of the angle between n and the bead's offset from m.
+
+    Its gradient has no meaning as a scale, since it does not vanish near the plane; so the optimizer does not see
+    it. Beside the optimizer's step goes one along it, as long in proportion as the gradients are, which
+    ends on the plane where it would cross it. With plain SGD, and κ small, that is the descent of the sum.
 
     Args:
         kappa: κ > 0, in units of loss.
@@ -153,29 +167,38 @@ class Soft(_Composable):
         """``soft`` and κ."""
         return f"soft:{self.kappa!r}"
 
-    def direct(self, thetas: Thetas, left: Thetas, right: Thetas, gradients: Thetas) -> Thetas:
-        """The gradient g + κ sign(c) (n − c u)/‖θ − m‖, c = ⟨n, u⟩.
+    def step(self, before: Thetas, after: Thetas, left: Thetas, right: Thetas, seen: Thetas) -> Thetas:
+        """θ' − ‖θ' − θ‖ p / max(‖g‖, ‖p‖), g what the optimizer saw, p the penalty's gradient; not beyond the plane."""
+        pull = self.pull(before, left, right)
+        walked = (after.double() - before.double()).norm(dim=1, keepdim=True)
+        steepest = torch.maximum(*(each.norm(dim=1, keepdim=True) for each in (seen.double(), pull)))
+        move = pull * walked / torch.where(steepest > 0, steepest, 1)
+        normals = _normals(left, right)
+        off = _inner(after.double() - (left.double() + right.double()) / 2, normals)
+        towards = _inner(move, normals)
+        crosses = (towards * off > 0) & (towards.abs() > off.abs())
+        share = torch.where(crosses, off / torch.where(crosses, towards, 1), 1)
+        placed: Tensor = after.double() - share * move
+        return placed.to(after)
+
+    def pull(self, thetas: Thetas, left: Thetas, right: Thetas) -> Tensor:
+        """The penalty's gradient κ sign(c) (n − c u)/‖θ − m‖, in float64.
 
         The angle has no gradient at m itself and an unbounded one beside it: within a hundredth of the
         neighbours' distance the offset counts as that hundredth.
         """
-        normals = _unit(right - left)
-        offset = thetas - (left + right) / 2
-        distance = offset.norm(dim=1, keepdim=True)
-        unit = _unit(offset)
-        cosine = (normals * unit).sum(1, keepdim=True)
-        least = (right - left).norm(dim=1, keepdim=True) / 100
-        slope = cosine.sign() * (normals - cosine * unit) / distance.clamp(min=least)
-        return gradients + self.kappa * torch.where(distance > 0, slope, 0)
-
-    def place(self, thetas: Thetas, left: Thetas, right: Thetas) -> Thetas:
-        """Where they are."""
-        return thetas
+        normals = _normals(left, right)
+        offset = thetas.double() - (left.double() + right.double()) / 2
+        least = (right.double() - left.double()).norm(dim=1, keepdim=True) / 100
+        distance = torch.maximum(offset.norm(dim=1, keepdim=True), least)
+        distance = torch.where(distance > 0, distance, 1)
+        cosine = _inner(normals, offset / distance)
+        return self.kappa * cosine.sign() * (normals - cosine * offset / distance) / distance
 
 
 @dataclass(frozen=True)
 class Both(_Composable):
-    """Several constraints: what pulls comes first, what projects last.
+    """Several constraints, one after the other.
 
     >>> (Spring(0.1) & Hyperplane()).name
     'spring:0.1+hyperplane'
@@ -189,16 +212,43 @@ class Both(_Composable):
         return "+".join(part.name for part in self.parts)
 
     def direct(self, thetas: Thetas, left: Thetas, right: Thetas, gradients: Thetas) -> Thetas:
-        """The gradients to follow."""
-        for part in sorted(self.parts, key=lambda part: isinstance(part, Hyperplane)):
+        """The gradients that the optimizer sees."""
+        for part in self.parts:
             gradients = part.direct(thetas, left, right, gradients)
         return gradients
+
+    def step(self, before: Thetas, after: Thetas, left: Thetas, right: Thetas, seen: Thetas) -> Thetas:
+        """Where they come to."""
+        for part in self.parts:
+            after = part.step(before, after, left, right, seen)
+        return after
 
     def place(self, thetas: Thetas, left: Thetas, right: Thetas) -> Thetas:
         """The nearest positions that are allowed."""
         for part in self.parts:
             thetas = part.place(thetas, left, right)
         return thetas
+
+
+def across(steps: Tensor, gradients: Tensor, directions: Tensor) -> Tensor:
+    """In float64: steps s (B, P) less their parts along unit vectors n (B, P), but still downhill where they were so.
+
+    With the part across n of the gradient, g' = g − ⟨g, n⟩ n, plain gradient steps s = −η g become −η g'. Steps that
+    were scaled coordinate by coordinate can lose on n just what led down: of −sign(g) ∥ n nothing is left, though
+    g' ≠ 0. As much of g' is added as it takes to fall by half of what the plain step of the same gain would,
+    η = −⟨s, g⟩ / ‖g‖².
+
+    >>> diagonal = torch.tensor([[0.5, 0.5]]).sqrt()
+    >>> across(-torch.tensor([[1.0, 1.0]]), torch.tensor([[3.0, 1.0]]), diagonal)
+    tensor([[-0.2000,  0.2000]], dtype=torch.float64)
+    """
+    steps, gradients, directions = steps.double(), gradients.double(), directions.double()
+    kept = steps - _inner(steps, directions) * directions
+    down = gradients - _inner(gradients, directions) * directions
+    gain, fall = -_along(steps, gradients), -_along(kept, down)
+    missing = torch.where(gain > 0, gain / 2 - fall, 0).clamp(min=0)
+    placed: Tensor = kept - missing * down
+    return placed
 
 
 def constraint(name: str) -> Constraint:
@@ -241,6 +291,17 @@ def _parts(tie: Constraint) -> Sequence[Constraint]:
 def _normals(left: Thetas, right: Thetas) -> Tensor:
     """Unit vectors along the neighbours' direction, in float64: of models that lie close by, most digits cancel."""
     return _unit(right.double() - left.double())
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products of rows (B, 1)."""
+    return (a * b).sum(1, keepdim=True)
+
+
+def _along(vectors: Tensor, directions: Tensor) -> Tensor:
+    """How many times a direction (B, P) a vector has in it, (B, 1); none of a direction of length 0."""
+    squares = _inner(directions, directions)
+    return _inner(vectors, directions) / torch.where(squares > 0, squares, 1)
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -302,9 +302,12 @@ class Descents:
             cohort.leaf.grad = None  # that of the last step must not take memory beside the next
         gradients = self._problem.gradient(self._thetas(), torch.stack(rows) if rows else None).gradients
         counts = [len(cohort.watches) for cohort in self._cohorts]
+        tied: list[tuple[_Cohort, Thetas, Thetas]] = []
         if any(cohort.tethers for cohort in self._cohorts):
-            parts = torch.split(gradients, counts)
-            gradients = torch.cat([c.directed(part) for c, part in zip(self._cohorts, parts, strict=True)])
+            parts = zip(self._cohorts, torch.split(gradients, counts), strict=True)
+            seen = [cohort.directed(part) for cohort, part in parts]
+            tied = [(c, c.thetas.clone(), part) for c, part in zip(self._cohorts, seen, strict=True) if c.tethers]
+            gradients = torch.cat(seen)
         if self._recipe.clip is not None:
             norms = gradients.norm(dim=1, keepdim=True)
             gradients = gradients * (self._recipe.clip / norms).clamp(max=1)
@@ -312,8 +315,8 @@ class Descents:
             cohort.leaf.grad = part.view_as(cohort.leaf)
             cohort.steps += 1
         self._optimizers.step()
-        for cohort in self._cohorts:
-            cohort.place()
+        for cohort, before, part in tied:
+            cohort.place(before, part)
 
     def _thetas(self) -> Thetas:
         """All models (B, P), which the leaves are parts of: gathered when some join or leave, not at every step."""
@@ -383,16 +386,16 @@ class _Cohort:
         return self.rows_of_leaf[:, : self.size]
 
     def directed(self, gradients: Thetas) -> Thetas:
-        """The gradients to follow: those of the constraint, where there is one."""
+        """The gradients that the optimizer sees: with those of the constraint, where there is one."""
         if not self.tethers:
             return gradients
         return self.tethers[0].constraint.direct(self.thetas, *self._neighbours(), gradients)
 
-    def place(self) -> None:
-        """Put the models where the constraint allows them."""
-        if self.tethers:
-            placed = self.tethers[0].constraint.place(self.thetas, *self._neighbours())
-            self.thetas.copy_(placed)
+    def place(self, before: Thetas, seen: Thetas) -> None:
+        """Put the models where the constraint allows it: the optimizer took them from ``before``, having ``seen``."""
+        tie, neighbours = self.tethers[0].constraint, self._neighbours()
+        stepped = tie.step(before, self.thetas, *neighbours, seen)
+        self.thetas.copy_(tie.place(stepped, *neighbours))
 
     def _neighbours(self) -> tuple[Thetas, Thetas]:
         left, right = zip(*((tether.left, tether.right) for tether in self.tethers), strict=True)

@@ -290,6 +290,7 @@ class _Run:
         motion, turn = self.evolution.motion, self._turn
         self.gradients += len(self.look.models)
         directed = motion.direct(self.thetas, turn, self.look, gradient)
+        seen = Gradient(gradient.losses, directed)
         if self.recipe.clip is not None:
             norms = directed.norm(dim=1, keepdim=True)
             directed = directed * (self.recipe.clip / norms).clamp(max=1)
@@ -302,9 +303,9 @@ class _Run:
                 moved.append((leaf, rows))
         self._optimizers.step()
         after = torch.stack([theta for leaf, rows in moved for theta in leaf.detach().view(len(rows), -1)])
-        order = [row for _, rows in moved for row in rows]
-        placed = motion.place(self.thetas, after, order)
-        self.thetas[order] = placed
+        assert [row for _, rows in moved for row in rows] == turn
+        placed = motion.place(self.thetas, motion.step(self.thetas, after, turn, seen), turn)
+        self.thetas[turn] = placed
         for (leaf, _), part in zip(moved, torch.split(placed, [len(rows) for _, rows in moved]), strict=True):
             leaf.data.copy_(part.view_as(leaf))
 

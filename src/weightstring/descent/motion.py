@@ -51,7 +51,13 @@ class Motion(Protocol):
         """Where gradients are wanted so that the rows ``moving`` can move."""
 
     def direct(self, thetas: Thetas, moving: Sequence[int], look: Look, gradient: Gradient) -> Moving:
-        """The gradients (k, P) that the rows ``moving`` follow."""
+        """The gradients (k, P) that the optimizer sees for the rows ``moving``."""
+
+    def step(self, before: Thetas, after: Moving, moving: Sequence[int], seen: Gradient) -> Moving:
+        """Where the rows ``moving`` (k, P) come to that the optimizer took to ``after``; ``before`` (n, P): all rows.
+
+        ``seen`` holds the losses at the models looked at, and the gradients that the optimizer saw.
+        """
 
     def place(self, before: Thetas, after: Moving, moving: Sequence[int]) -> Moving:
         """Where the rows ``moving`` (k, P) are put: all rows stood at ``before`` (n, P), these went to ``after``."""
@@ -98,12 +104,21 @@ class Tied:
         return Look(thetas[list(moving)])
 
     def direct(self, thetas: Thetas, moving: Sequence[int], look: Look, gradient: Gradient) -> Moving:
-        """The constraint's gradients."""
+        """Those of the loss and of the constraint."""
         inner, left, right = _neighbours(thetas, moving)
         directed = gradient.gradients.clone()
         if inner:
             directed[inner] = self.constraint.direct(look.models[inner], left, right, directed[inner])
         return directed
+
+    def step(self, before: Thetas, after: Moving, moving: Sequence[int], seen: Gradient) -> Moving:
+        """Where the constraint lets them go."""
+        inner, left, right = _neighbours(before, moving)
+        stepped = after.clone()
+        if inner:
+            were = before[[moving[k] for k in inner]]
+            stepped[inner] = self.constraint.step(were, after[inner], left, right, seen.gradients[inner])
+        return stepped
 
     def place(self, before: Thetas, after: Moving, moving: Sequence[int]) -> Moving:
         """Where the constraint allows them, their neighbours being where they were."""

@@ -1,8 +1,8 @@
 """The nudged elastic band with inserted pivots, as a strategy on the same problem, engine and stopping rules.
 
 Source: F. Draxler et al., "Essentially No Barriers in Neural Network Energy Landscape", 2018, arXiv:1803.00885. The
-pivots follow the part of the gradient that is across the band; along it, springs of infinite stiffness keep them
-at equal distances. The tangent points to the higher neighbour (G. Henkelman and H. Jónsson, 2000,
+pivots take the part of the optimizer's step that is across the band; along it, springs of infinite stiffness keep
+them at equal distances. The tangent points to the higher neighbour (G. Henkelman and H. Jónsson, 2000,
 doi:10.1063/1.1323224). After each cycle a pivot is inserted where the curve between two of them is much higher than
 they are.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from weightstring.arrays import Moving, Thetas
-from weightstring.descent import Look
+from weightstring.descent import Look, across
 from weightstring.errors import InvalidSetting
 from weightstring.protocol import Gradient
 from weightstring.search.curves import CurveState, PolyChain
@@ -53,11 +53,14 @@ class Band:
         return Look(thetas[list(moving)])
 
     def direct(self, thetas: Thetas, moving: Sequence[int], look: Look, gradient: Gradient) -> Moving:
-        """The gradients less their parts along the band."""
-        losses = gradient.losses.new_tensor([self.ends[0], *gradient.losses.tolist(), self.ends[1]])
-        tangents = _tangents(thetas, losses)
-        along = (gradient.gradients * tangents).sum(1, keepdim=True)
-        return gradient.gradients - along * tangents
+        """The gradients as they are: an optimizer that scales each number would make full steps of a projection."""
+        return gradient.gradients
+
+    def step(self, before: Thetas, after: Moving, moving: Sequence[int], seen: Gradient) -> Moving:
+        """The optimizer's steps less their parts along the band."""
+        losses = seen.losses.new_tensor([self.ends[0], *seen.losses.tolist(), self.ends[1]])
+        were = before[list(moving)]
+        return (were.double() + across(after - were, seen.gradients, _tangents(before, losses))).to(after)
 
     def place(self, before: Thetas, after: Moving, moving: Sequence[int]) -> Moving:
         """At equal distances along the band."""

@@ -70,6 +70,10 @@ class Fitted:
         assert look.shares is not None
         return look.shares.T @ gradient.gradients / len(gradient.gradients)
 
+    def step(self, before: Thetas, after: Moving, moving: Sequence[int], seen: Gradient) -> Moving:
+        """Where the optimizer went."""
+        return after
+
     def place(self, before: Thetas, after: Moving, moving: Sequence[int]) -> Moving:
         """Where they are."""
         return after
