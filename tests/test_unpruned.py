@@ -26,6 +26,7 @@ STRATEGIES = {
     "bezier": ws.Bezier(bends=2, rounds=3, steps=100),
     "autoneb": ws.AutoNEB(rounds=3, steps=100),
     "shortened": ws.Shortened(ws.Greedy()),
+    "persistent": ws.Persistent(ws.Greedy(max_depth=3)),
 }
 
 
