@@ -18,7 +18,6 @@ from weightstring.report import write_report
 from weightstring.theory import disconnection
 from weightstring.theory.collinear_weights import least_with_collinear_weights
 from weightstring.theory.disconnection import prove, stands, swapped_ends, swapped_triangle
-from weightstring.theory.reading import Squares
 from weightstring.theory.singular_features import least_with_singular_features
 
 
@@ -171,10 +170,10 @@ class TestWhereNoneApplies:
 def too_high(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound that is wrong: ten times what is possible."""
 
-    def least(net: Squares) -> Fraction:
-        return Fraction(10 * float(net.targets.square().sum()))
+    def least(targets: Tensor) -> Fraction:
+        return Fraction(10 * float(targets.square().sum()))
 
-    monkeypatch.setattr(disconnection, "ROUTES", tuple(route._replace(least=least) for route in disconnection.ROUTES))
+    monkeypatch.setattr(disconnection, "least_with_singular_features", least)
 
 
 class TestHeldAgainstPaths:
@@ -264,3 +263,33 @@ class TestConnect:
         results = ws.connect_many(problem, pairs, 0.15, stop=stop, disprove=False, progress=False)
         assert not any(result.connected for result in results)
         assert min(result.largest for result in results) >= 1 / 6
+
+
+class TestVerifying:
+    TASK = "from weightstring.theory.disconnection import swapped_triangle as problem\n"
+
+    def run(self, folder: Path) -> Path:
+        triangle = swapped_triangle()
+        ws.connect(triangle, *swapped_ends(triangle), 0.15, store=folder / "run", progress=False)
+        (folder / "task.py").write_text(self.TASK)
+        return folder / "run"
+
+    def verify(self, run: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+        from weightstring.cli.main import main
+
+        code = main(["verify", str(run), "--task", f"{run.parent / 'task.py'}:problem"])
+        return code, capsys.readouterr().out
+
+    def test_a_proof_is_made_again_from_the_ends(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        code, said = self.verify(self.run(tmp_path), capsys)
+        assert code == 0
+        assert said.startswith("proved again: every path climbs to at least 0.1666")
+
+    def test_a_bound_that_was_raised_is_not(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        run = self.run(tmp_path)
+        record = json.loads((run / "result.json").read_text())
+        record["outcome"]["proof"]["bound"] = 0.2
+        (run / "result.json").write_text(json.dumps(record))
+        code, said = self.verify(run, capsys)
+        assert code == 4
+        assert "NOT proved again: the run claims 0.2 over 0.15; what is proved is 0.1666" in said

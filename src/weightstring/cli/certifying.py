@@ -18,11 +18,13 @@ from weightstring.certification import Certificate
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.opening import learn, opened
 from weightstring.errors import InvalidRun
-from weightstring.path import Bound, only_quantity
+from weightstring.path import Bound, Disconnected, Proof, only_quantity
+from weightstring.protocol import LossProblem
 from weightstring.refining import bounded
-from weightstring.result import answers
+from weightstring.result import Result, answers
 from weightstring.store import RunDirectory
 from weightstring.text import shown
+from weightstring.theory.disconnection import prove
 from weightstring.verification import verify as check
 
 
@@ -66,9 +68,11 @@ def certify(options: Namespace) -> int:
 
 
 def verify(options: Namespace) -> int:
-    """Check a run's certificate again, by other arithmetic."""
+    """Check a run's certificate again, by other arithmetic; prove again that it is disconnected, where it is."""
     directory = RunDirectory(options.run)
     problem, result, _ = opened(options)
+    if isinstance(result.outcome, Disconnected) and options.certificate is None:
+        return _prove_again(problem, result, result.outcome.proof, directory, options.json)
     certificate, manifest = Certificate.load(options.certificate or directory.certificate), directory.manifest()
     string = result.string
     if options.certificate is None and (differs := answers(certificate, manifest, result.names, string.beads)):
@@ -95,6 +99,22 @@ def verify(options: Namespace) -> int:
             print(shown(str(certificate)))
         print(*map(shown, str(verification).splitlines()), sep="\n")
     return DONE if verification.ok else NOT_CERTIFIED
+
+
+def _prove_again(problem: LossProblem, result: Result, kept: Proof, directory: RunDirectory, as_json: bool) -> int:
+    """From the problem and the two ends alone; what the run says must not be more."""
+    proof = prove(problem, *directory.ends()) if "loss" in result.names else None
+    bound = None if proof is None else proof.bound
+    ok = bound is not None and kept.bound <= bound and result.threshold < bound
+    if as_json:
+        print(json.dumps({"run": str(directory.path), "ok": ok, "bound": bound, "claimed": kept.bound}))
+    elif proof is not None and ok:
+        print(f"proved again: every path climbs to at least {proof.bound!r}, over the threshold {result.threshold!r}")
+        print(shown(proof.argument))
+    else:
+        again = "nothing" if bound is None else f"{bound!r}"
+        print(f"NOT proved again: the run claims {kept.bound!r} over {result.threshold!r}; what is proved is {again}")
+    return DONE if ok else NOT_CERTIFIED
 
 
 @contextmanager

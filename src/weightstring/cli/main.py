@@ -170,7 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
     certify = commands.add_parser("certify", help="prove how high the loss is at most on a run's whole string")
     add_certify(certify)
     add_problem(certify)
-    verify = commands.add_parser("verify", help="check a run's certificate again, by other means")
+    verify = commands.add_parser("verify", help="check a run's certificate again by other means, or its proof")
     verify.add_argument("run", metavar="RUN", help="its directory")
     verify.add_argument("--certificate", metavar="FILE", help="(default: certificate.json in RUN)")
     verify.add_argument("--seconds", type=duration, metavar="S", help="time at most (default: none)")

@@ -11,6 +11,9 @@ is singular. Γ is at least the least loss that is possible there.
 - W singular: its rows are multiples of one v, and a ReLU unit is a multiple of ρ(v·x) or of ρ(−v·x). What is left is
   one angle to search (``collinear_weights``).
 
+Linear layers W_K ⋯ W_1 x, any number of them: where a product of some of them is square and no wider than inputs and
+outputs, and its determinant changes its sign, the product of all is of lower rank somewhere (``linear_layers``).
+
 An odd permutation of the hidden units is such a change of sign, and leaves the function as it is. Statements, proofs
 and where each assumption is checked stand in docs/theory/disconnection.md.
 """
@@ -20,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -35,13 +39,17 @@ from weightstring.problem import ModuleProblem
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.theory.collinear_weights import least_with_collinear_weights
 from weightstring.theory.exact import Whole, below, determinant, sign
+from weightstring.theory.linear_layers import LinearLayers, may_apply, read_linear
 from weightstring.theory.one_hidden import OneHidden
-from weightstring.theory.reading import Squares, read
+from weightstring.theory.reading import Read, Squares, agrees, read
 from weightstring.theory.singular_features import least_with_singular_features, preactivations, sign_of_determinant
 from weightstring.theory.squares import squared_distance
 
 LARGEST = 64
 """Sides of the determinants that are looked at."""
+
+WIDEST = 16
+"""Linear layers whose proofs are computed: in whole numbers this takes seconds."""
 
 MOST_INPUTS = 2
 """For which collinear weights are searched."""
@@ -65,20 +73,20 @@ CERTIFYING = 1000
 
 
 class Route(NamedTuple):
-    """One way to prove a bound.
+    """One way to prove a bound for a problem whose assumptions hold, but for the signs.
 
     Args:
-        applies: whether its assumptions hold, but for the signs.
+        net: what the problem computes.
         sign: of a model's determinant, exact; 0: it is 0, or not known.
-        rounded: the same determinant in floating arithmetic, which proves nothing.
+        rounded: the matrix in floating arithmetic, which proves nothing.
         least: no more than Σ (f(x) − y)² wherever the determinant is 0.
-        words: the argument, but for its numbers.
+        words: the argument, but for the bound.
     """
 
-    applies: Callable[[Squares], bool]
-    sign: Callable[[Squares, Theta], int]
-    rounded: Callable[[Squares, Theta], Tensor]
-    least: Callable[[Squares], Fraction]
+    net: Read
+    sign: Callable[[Theta], int]
+    rounded: Callable[[Theta], Tensor]
+    least: Callable[[], Fraction]
     words: str
 
 
@@ -102,17 +110,14 @@ def prove(problem: LossProblem, a: Theta, b: Theta, quantity: str = "loss") -> P
     >>> round(proof.bound, 6)  # 1/6
     0.166667
     """
-    if not isinstance(problem, ModuleProblem) or quantity != "loss" or not _fits(problem):
-        return None
-    net = read(problem)
-    if net is None or not _finite(a, b):
+    if not isinstance(problem, ModuleProblem) or quantity != "loss" or not _fits(problem) or not _finite(a, b):
         return None
     found = [
-        (proof, route)
-        for route in ROUTES
-        if (proof := _proof(problem, net, route, a, b)) is not None and _holds_on_line(problem, net, route, a, b, proof)
+        proof
+        for route in (*_of_one_hidden(problem), *_of_linear_layers(problem))
+        if (proof := _proof(problem, route, a, b)) is not None and _holds_on_line(problem, route, a, b, proof)
     ]
-    return max((proof for proof, _ in found), key=lambda proof: proof.bound, default=None)
+    return max(found, key=lambda proof: proof.bound, default=None)
 
 
 def stands(problem: LossProblem, proof: Proof, string: WeightString, height: float, what: str) -> bool:
@@ -159,6 +164,8 @@ def _fits(problem: ModuleProblem) -> bool:
     if len(examples.leaves) != 1 or inputs.ndim != 2 or targets.ndim != 2 or not targets.is_floating_point():
         return False
     count, width = inputs.shape
+    if may_apply(problem):
+        return True
     square = [count] * (count <= LARGEST) + [width] * (width <= MOST_INPUTS and count <= MOST_EXAMPLES)
     entries = problem.layout.entries
     return len(entries) <= 3 and any(
@@ -170,61 +177,56 @@ def _finite(*thetas: Theta) -> bool:
     return all(bool(theta.isfinite().all()) for theta in thetas)
 
 
-def _proof(problem: ModuleProblem, net: Squares, route: Route, a: Theta, b: Theta) -> Proof | None:
-    if not route.applies(net):
-        return None
+def _proof(problem: ModuleProblem, route: Route, a: Theta, b: Theta) -> Proof | None:
     # Where rounding leaves no doubt that the signs agree there is nothing to prove.
-    guesses = [torch.linalg.slogdet(route.rounded(net, theta))[0] for theta in (a, b)]
-    if len(net.inputs) > 8 and bool((guesses[0] * guesses[1] > 0).all()):
+    guesses = [torch.linalg.slogdet(route.rounded(theta))[0] for theta in (a, b)]
+    if len(route.net.inputs) > 8 and bool((guesses[0] * guesses[1] > 0).all()):
         return None
     try:
-        if route.sign(net, a) * route.sign(net, b) >= 0:
+        if route.sign(a) * route.sign(b) >= 0:
             return None
-        least = _least(problem, net, route)
+        least = _least(problem, route)
     except OverflowError:  # data that are not finite
         return None
     share = 1 - Fraction(ROUNDING * torch.finfo(problem.dtype).eps)
-    bound = below(net.scale * least * share)
+    bound = below(route.net.scale * least * share)
     if not torch.finfo(problem.dtype).tiny < bound < torch.finfo(problem.dtype).max:
         return None  # What the problem measures there underflows, or overflows.
-    return Proof(
-        bound,
-        f"{route.words.format(units=len(net.layers(a).inner))} somewhere, where the loss is at least {bound:.6g}.",
-    )
+    return Proof(bound, f"{route.words} somewhere, where the loss is at least {bound:.6g}.")
 
 
 _LEAST: WeakKeyDictionary[ModuleProblem, dict[str, Fraction]] = WeakKeyDictionary()
 """It depends on the data alone, and every pair asks for it."""
 
 
-def _least(problem: ModuleProblem, net: Squares, route: Route) -> Fraction:
+def _least(problem: ModuleProblem, route: Route) -> Fraction:
     known = _LEAST.setdefault(problem, {})
     if route.words not in known:
-        known[route.words] = route.least(net)
+        known[route.words] = route.least()
     return known[route.words]
 
 
-def _holds_on_line(problem: ModuleProblem, net: Squares, route: Route, a: Theta, b: Theta, proof: Proof) -> bool:
+def _holds_on_line(problem: ModuleProblem, route: Route, a: Theta, b: Theta, proof: Proof) -> bool:
     """Whether samples of the straight line reach the bound, as its maximum must if the proof is right.
 
     Raises:
         ProofContradicted: they do not, and the line is certified to be lower.
     """
-    ts = torch.cat([torch.linspace(0, 1, SAMPLES + 1, dtype=torch.float64), _crossing(net, route, a, b)])
+    ts = torch.cat([torch.linspace(0, 1, SAMPLES + 1, dtype=torch.float64), _crossing(route, a, b)])
     thetas = torch.lerp(a, b, ts.to(a).unsqueeze(1))
     measured = problem.measure(thetas)["loss"]
-    if not net.agrees(thetas, measured):
+    if not agrees(route.net, thetas, measured):
         return False
     line = WeightString(problem, [a, b])
     return stands(problem, proof, line, float(measured.max()), "the straight line between the ends")
 
 
-def _crossing(net: Squares, route: Route, a: Theta, b: Theta) -> Values:
+def _crossing(route: Route, a: Theta, b: Theta) -> Values:
     """Positions on the line on both sides of a place where the determinant is 0, as close as floats go."""
     low, high = 0.0, 1.0
 
     def positive(t: float) -> bool:
-        return float(torch.linalg.slogdet(route.rounded(net, torch.lerp(a, b, t)))[0]) > 0
+        return float(torch.linalg.slogdet(route.rounded(torch.lerp(a, b, t)))[0]) > 0
 
     first = positive(0.0)
     for _ in range(HALVINGS):
@@ -266,24 +268,56 @@ def _weights_apply(net: Squares) -> bool:
     return units == width <= MOST_INPUTS and bounded and net.names[1] is None and net.rho.homogeneous
 
 
-ROUTES = (
-    Route(
-        _features_apply,
-        _sign_of_features,
-        lambda net, theta: net.features(theta),
-        lambda net: least_with_singular_features(net.targets.double()),
-        "There are as many hidden units as examples ({units}), and the determinant of the features changes its sign: "
-        "on every path they are singular",
-    ),
-    Route(
-        _weights_apply,
-        _sign_of_weights,
-        lambda net, theta: net.layers(theta).inner.double(),
-        _least_with_singular_weights,
-        "There are as many hidden units as inputs ({units}), and the determinant of their weights changes its sign: "
-        "on every path they are collinear",
-    ),
-)
+def _of_one_hidden(problem: ModuleProblem) -> list[Route]:
+    """By the features and by the weights of one hidden layer."""
+    net = read(problem)
+    if net is None:
+        return []
+    routes = []
+    if _features_apply(net):
+        routes.append(
+            Route(
+                net,
+                partial(_sign_of_features, net),
+                net.features,
+                lambda: least_with_singular_features(net.targets.double()),
+                f"There are as many hidden units as examples ({net.units}), and the determinant of the features "
+                "changes its sign: on every path they are singular",
+            )
+        )
+    if _weights_apply(net):
+        routes.append(
+            Route(
+                net,
+                partial(_sign_of_weights, net),
+                lambda theta: net.layers(theta).inner.double(),
+                lambda: _least_with_singular_weights(net),
+                f"There are as many hidden units as inputs ({net.units}), and the determinant of their weights "
+                "changes its sign: on every path they are collinear",
+            )
+        )
+    return routes
+
+
+def _of_linear_layers(problem: ModuleProblem) -> list[Route]:
+    """By each square product of linear layers."""
+    net = read_linear(problem) if may_apply(problem) else None
+    if net is None or max(net.widths) > WIDEST or len(net.inputs) > MOST_EXAMPLES:
+        return []
+    return [_of_square(net, i, j) for i, j in net.squares]
+
+
+def _of_square(net: LinearLayers, i: int, j: int) -> Route:
+    rank = net.widths[i]
+    layers = f"layer {j}, which is square," if j == i + 1 else f"the product of layers {i + 1} to {j}, which is square,"
+    return Route(
+        net,
+        lambda theta: sign(determinant(net.exact(theta, i, j))),
+        lambda theta: net.rounded(theta, i, j),
+        lambda: net.least(rank - 1),
+        f"The network is linear, and the determinant of {layers} changes its sign: on every path it is singular, and "
+        f"the product of all layers of rank at most {rank - 1},",
+    )
 
 
 def swapped_triangle(points: Float64[Tensor, "3 2"] | None = None) -> ModuleProblem:

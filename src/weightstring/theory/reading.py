@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
@@ -127,11 +127,32 @@ class Squares:
             errors.append(float(self.scale) * (2 * gaps.abs() * share * sizes + (share * sizes).square()).sum())
         return torch.stack(values), torch.stack(errors) + len(self.targets) * unit * torch.stack(values)
 
-    def agrees(self, thetas: Thetas, measured: Values) -> bool:
-        """Whether measured losses (B,) are what the formula says: what was traced is what is computed."""
-        values, errors = self.loss(thetas)
-        tiny = len(self.targets) * torch.finfo(thetas.dtype).tiny
-        return bool(((measured - values).abs() <= 4 * errors + tiny).all())
+
+@runtime_checkable
+class Read(Protocol):
+    """What the operations of a problem were recognised as."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """The examples, as stored."""
+
+    @property
+    def targets(self) -> Tensor:
+        """What is wanted of them, as stored."""
+
+    @property
+    def scale(self) -> Fraction:
+        """By what the sum of squares is multiplied."""
+
+    def loss(self, thetas: Thetas) -> tuple[Values, Values]:
+        """The formula's values (B,) and by how much rounding in θ's dtype may change them, roughly."""
+
+
+def agrees(found: Read, thetas: Thetas, measured: Values) -> bool:
+    """Whether measured losses (B,) are what the formula says: what was traced is what is computed."""
+    values, errors = found.loss(thetas)
+    tiny = len(found.targets) * torch.finfo(thetas.dtype).tiny
+    return bool(((measured - values).abs() <= 4 * errors + tiny).all())
 
 
 _READ: WeakKeyDictionary[ModuleProblem, Squares | None] = WeakKeyDictionary()
@@ -151,12 +172,54 @@ def read(problem: ModuleProblem) -> Squares | None:
     if problem not in _READ:
         try:
             _READ[problem] = _Reader(problem).squares()
-        except (_Strange, Unsupported, InvalidSetting):
+        except (Strange, Unsupported, InvalidSetting):
             _READ[problem] = None
     return _READ[problem]
 
 
-class _Strange(Exception):
+class Chain(NamedTuple):
+    """Linear layers without biases under a squared loss: c · Σ (k W_K ⋯ W_1 x − y)².
+
+    Args:
+        program: the operations.
+        names: of W_1 … W_K among the operations' inputs.
+        factor: k.
+        scale: c > 0.
+        inputs: x, as stored.
+        targets: y, as stored.
+    """
+
+    program: Program
+    names: tuple[str, ...]
+    factor: Fraction
+    scale: Fraction
+    inputs: Tensor
+    targets: Tensor
+
+
+def chain_of_layers(problem: ModuleProblem) -> Chain:
+    """A problem's loss as that of a chain of linear layers, two or more.
+
+    Raises:
+        Strange: an operation that is not recognised where it stands.
+        Unsupported: the problem cannot be traced.
+    """
+    reader = _Reader(problem)
+    found = reader.sum()
+    output: _Output | _Active = found.output
+    names, factor = [], Fraction(1)
+    while isinstance(output, _Output):
+        names.append(output.outer)
+        factor *= output.factor
+        output = output.active
+    if output.rho is not IDENTITY or output.hidden.bias is not None or len(reader.examples.leaves) != 1:
+        raise Strange
+    names.append(output.hidden.inner)
+    leaf = reader.examples.leaves[0]
+    return Chain(reader.program, tuple(reversed(names)), factor, found.scale, leaf, reader.examples.targets)
+
+
+class Strange(Exception):
     """An operation that is not recognised where it stands."""
 
 
@@ -178,9 +241,9 @@ class _Active:
 
 @dataclass(frozen=True)
 class _Output:
-    """K β ρ(Wx + b)."""
+    """K β ρ(Wx + b); or β times such an output, where linear layers follow each other."""
 
-    active: _Active
+    active: _Active | _Output
     outer: str
     factor: Fraction = Fraction(1)
 
@@ -216,15 +279,22 @@ class _Reader:
         self.examples = problem.observed()
         self.steps = {step.name: step for step in self.program.steps}
         if self.examples.targets.ndim != 2 or len(self.steps) > LONGEST:
-            raise _Strange
+            raise Strange
         if any(step.dtype not in (*DTYPES, None) for step in self.program.steps):
-            raise _Strange
+            raise Strange
 
-    def squares(self) -> Squares:
+    def sum(self) -> _Sum:
+        """The loss."""
         found = self.value(Ref(self.program.result))
         if not isinstance(found, _Sum) or found.left or not found.scale > 0:
-            raise _Strange
+            raise Strange
+        return found
+
+    def squares(self) -> Squares:
+        found = self.sum()
         output, leaves, targets = found.output, self.examples.leaves, self.examples.targets
+        if not isinstance(output.active, _Active):  # more layers
+            raise Strange
         hidden = output.active.hidden
         inner, outer = (self.program.constants[name] for name in (hidden.inner, output.outer))
         bias = None if hidden.bias is None else self.program.constants[hidden.bias]
@@ -237,7 +307,7 @@ class _Reader:
             and all(x.dtype in DTYPES for x in (*leaves, targets, inner, outer))
         )
         if not fits:
-            raise _Strange
+            raise Strange
         names = hidden.inner, hidden.bias, output.outer
         return Squares(
             self.problem.layout,
@@ -253,7 +323,7 @@ class _Reader:
     def value(self, given: Any) -> _Value:
         """What an argument is."""
         if not isinstance(given, Ref):
-            raise _Strange
+            raise Strange
         if given.name in self.program.leaves:
             return _INPUTS
         if given.name == self.program.targets:
@@ -261,13 +331,13 @@ class _Reader:
         step = self.steps.get(given.name)
         rule = None if step is None else _RULES.get(step.op)
         if step is None or rule is None:
-            raise _Strange
+            raise Strange
         return rule(self, step)
 
     def weights(self, given: Any) -> str:
         """The name of a parameter or constant."""
         if not isinstance(given, Ref) or given.name not in self.program.constants:
-            raise _Strange
+            raise Strange
         return given.name
 
 
@@ -278,8 +348,8 @@ def _linear(reader: _Reader, step: Step) -> _Value:
     if source == _INPUTS:
         return _Hidden(name, reader.weights(bias[0]) if bias and bias[0] is not None else None)
     source = _Active(source, IDENTITY) if isinstance(source, _Hidden) else source
-    if not isinstance(source, _Active) or (bias and bias[0] is not None) or step.kwargs:
-        raise _Strange
+    if not isinstance(source, _Active | _Output) or (bias and bias[0] is not None) or step.kwargs:
+        raise Strange
     return _Output(source, name)
 
 
@@ -289,7 +359,7 @@ def _activated(rho: Callable[..., Rho]) -> Callable[[_Reader, Step], _Value]:
         numbers = step.args[1:]
         plain = all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
         if not isinstance(source, _Hidden) or not plain or step.kwargs:
-            raise _Strange
+            raise Strange
         return _Active(source, rho(*numbers))
 
     return rule
@@ -297,7 +367,7 @@ def _activated(rho: Callable[..., Rho]) -> Callable[[_Reader, Step], _Value]:
 
 def _clamp(low: float, high: float = math.inf) -> Rho:
     if not 0 <= low <= high:
-        raise _Strange
+        raise Strange
     if low == 0 and high == math.inf:
         return RELU
     return Rho(lambda z: z.clamp(low, high), clamped(float(low), float(high)))
@@ -309,7 +379,7 @@ def _leaky(slope: float = 0.01) -> Rho:
 
 def _same(reader: _Reader, step: Step) -> _Value:
     if step.op == "dropout.default" and step.args[2] is not False:
-        raise _Strange
+        raise Strange
     return reader.value(step.args[0])
 
 
@@ -317,7 +387,7 @@ def _picked(reader: _Reader, step: Step) -> _Value:
     """One of tensors that were spread to a common shape: here all have it (see ``squares``)."""
     spread = reader.steps.get(step.args[0].name)
     if spread is None or spread.op != "broadcast_tensors.default":
-        raise _Strange
+        raise Strange
     return reader.value(spread.args[0][step.args[1]])
 
 
@@ -325,20 +395,20 @@ def _gap(reader: _Reader, one: Any, two: Any) -> _Gap:
     values = reader.value(one), reader.value(two)
     outputs = [value for value in values if isinstance(value, _Output)]
     if len(outputs) != 1 or _TARGETS not in values:
-        raise _Strange
+        raise Strange
     return _Gap(outputs[0], 1 if outputs[0] is values[0] else -1)
 
 
 def _difference(reader: _Reader, step: Step) -> _Value:
     if len(step.args) != 2 or step.kwargs:
-        raise _Strange
+        raise Strange
     return _gap(reader, *step.args)
 
 
 def _squared(reader: _Reader, step: Step) -> _Value:
     source = reader.value(step.args[0])
     if not isinstance(source, _Gap) or (step.op == "pow.Tensor_Scalar" and step.args[1] != 2):
-        raise _Strange
+        raise Strange
     return _Sum(source.output, ("examples", "outputs"))
 
 
@@ -347,7 +417,7 @@ def _mse(reader: _Reader, step: Step) -> _Value:
     whole = _Sum(_gap(reader, one, two).output, ("examples", "outputs"))
     kind = step.kwargs.get("reduction", reduction[0] if reduction else 1)
     if kind not in (0, 1):
-        raise _Strange
+        raise Strange
     return whole if kind == 0 else _averaged(reader, whole)
 
 
@@ -360,7 +430,7 @@ def _averaged(reader: _Reader, squares: _Sum) -> _Sum:
 def _mean(reader: _Reader, step: Step) -> _Value:
     source = reader.value(step.args[0])
     if not isinstance(source, _Sum) or len(step.args) != 1 or step.kwargs:
-        raise _Strange
+        raise Strange
     return _averaged(reader, source)
 
 
@@ -368,7 +438,7 @@ def _row_sums(reader: _Reader, step: Step) -> _Value:
     source = reader.value(step.args[0])
     whole = isinstance(source, _Sum) and source.left == ("examples", "outputs")
     if not isinstance(source, _Sum) or not whole or step.args[1] not in ([1], [-1]) or step.kwargs:
-        raise _Strange
+        raise Strange
     return _Sum(source.output, ("examples",), source.scale)
 
 
@@ -377,20 +447,20 @@ def _scaled(reader: _Reader, step: Step) -> _Value:
     if isinstance(one, Ref) and isinstance(two, Ref):  # a gap by itself
         gap = reader.value(one)
         if step.op != "mul.Tensor" or not isinstance(gap, _Gap) or reader.value(two) != gap:
-            raise _Strange
+            raise Strange
         return _Sum(gap.output, ("examples", "outputs"))
     number, given = (one, two) if isinstance(two, Ref) else (two, one)
     if not isinstance(number, int | float) or not math.isfinite(number) or step.kwargs:
-        raise _Strange
+        raise Strange
     if step.op == "div.Tensor" and (given is not one or not number):
-        raise _Strange
+        raise Strange
     by = 1 / Fraction(number) if step.op == "div.Tensor" else Fraction(number)
     source = reader.value(given)
     if isinstance(source, _Output):
         return _Output(source.active, source.outer, source.factor * by)
     if isinstance(source, _Sum):
         return _Sum(source.output, source.left, source.scale * by)
-    raise _Strange
+    raise Strange
 
 
 _RULES: dict[str, Callable[[_Reader, Step], _Value]] = {
