@@ -274,11 +274,12 @@ class TestVerifying:
         (folder / "task.py").write_text(self.TASK)
         return folder / "run"
 
-    def verify(self, run: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    def verify(self, run: Path, capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
         from weightstring.cli.main import main
 
-        code = main(["verify", str(run), "--task", f"{run.parent / 'task.py'}:problem"])
-        return code, capsys.readouterr().out
+        with pytest.raises(SystemExit) as ended:
+            main(["verify", str(run), "--task", f"{run.parent / 'task.py'}:problem"])
+        return ended.value.code, capsys.readouterr().out
 
     def test_a_proof_is_made_again_from_the_ends(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, said = self.verify(self.run(tmp_path), capsys)
