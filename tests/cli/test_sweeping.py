@@ -92,3 +92,23 @@ def test_a_run_that_was_resumed_by_itself_is_not_drawn_as_the_tables(cli, tmp_pa
     assert ran.out.startswith("connected")
     cli("report", sweep)
     assert "the loss along its string" not in (sweep / "report.html").read_text()
+
+
+def test_checkpoints_a_recipe_alignment_and_workers_reach_the_sweep(cli, workshop, tmp_path):
+    out = tmp_path / "sweep"
+    words = ("sweep", workshop.task, "--thresholds", "0.051", "--checkpoints", workshop.a, workshop.b, "--out", out)
+    done = cli(*words, "--align", "--lr", "0.01", "--max-beads", "3", "--workers", "1")
+    assert done.code == 0, done.err
+    assert max(len(line) for line in done.out.splitlines() if str(out) not in line) <= 80
+    record = json.loads((out / "sweep.json").read_text())
+    assert (record["pairs"], record["ends"], record["align"]) == (1, "given", True)
+    assert record["variants"][0]["recipe"]["options"] == {"lr": 0.01}
+    assert len(record["variants"][0]["checkpoints"]) == 2
+    manifest = json.loads((out / "runs/all/0.051/pair-0000/manifest.json").read_text())
+    assert manifest["strategy"]["recipe"]["check_every"] == 10  # the task's own
+    other = cli(*words, "--align", "--max-beads", "3")
+    assert other.code == 2
+    assert "all has another recipe there" in other.err
+    page = cli("report", out)
+    assert page.code == 0, page.err
+    assert "checkpoints that were given" in (out / "report.html").read_text()

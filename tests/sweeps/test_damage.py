@@ -149,7 +149,8 @@ def test_the_row_of_a_resumed_run_is_made_again(problem, tmp_path):
     first = ws.sweep(problem, [0.1], pairs=2, store=tmp_path, stop=stop)
     row = next(row for row in first.rows if not row.connected)
     a, b = RunDirectory(tmp_path / row.run).ends()
-    resumed = ws.connect(problem, a, b, threshold=0.1, bind="loss", store=tmp_path / row.run)
+    settings = {"strategy": ws.Greedy(), "bind": "loss"}
+    resumed = ws.connect(problem, a, b, threshold=0.1, store=tmp_path / row.run, **settings)
     assert resumed.connected
     again = ws.sweep(problem, [0.1], pairs=2, store=tmp_path, stop=stop)
     new = again.rows[row.pair]

@@ -26,7 +26,9 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--thresholds", type=numbers, required=True, metavar="L,L,...", help="L0, each by itself, joined by commas"
     )
-    parser.add_argument("--pairs", type=positive, default=32, metavar="N", help="at each (default: %(default)s)")
+    parser.add_argument(
+        "--pairs", type=positive, metavar="N", help="at each (default: 32, or as many as the checkpoints make)"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="the sweep's directory; what is there is used")
     parser.add_argument(
         "--over",
@@ -50,6 +52,14 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--checkpoints",
+        nargs="+",
+        metavar="MODEL",
+        help="pairs of these instead of trained networks, the first two, the next two and so on of those that reach a "
+        "threshold: files, folders of checkpoints, random:FIRST-LAST",
+    )
+    parser.add_argument("--align", action="store_true", help="bring each pair's second model to the first one's units")
+    parser.add_argument(
         "--tries", type=positive, default=20, metavar="N", help="networks at most for each needed (default: 20)"
     )
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help="(default: %(default)s)")
@@ -57,6 +67,8 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
     add_strategy(parser)
     add_limits(parser, beads=256)
+    add_recipe(parser, whose="how beads descend; networks are trained as the task has it")
+    add_computing(parser)
 
 
 def add_components(parser: argparse.ArgumentParser) -> None:

@@ -24,14 +24,15 @@ FIELDS = {
 """The recipe's field that an option names; --lr and --optimizer-option name entries of its ``options``."""
 
 
-def add_recipe(parser: argparse.ArgumentParser, *, steps: bool = True) -> None:
+def add_recipe(parser: argparse.ArgumentParser, *, steps: bool = True, whose: str = "how models descend") -> None:
     """Add the options to a command's parser.
 
     Args:
         parser: the command's.
         steps: whether --descent-steps is among them; a training's own limit is its --max-steps.
+        whose: what follows it, in words.
     """
-    group = parser.add_argument_group("recipe", "how models descend; what is not given is as the task has it")
+    group = parser.add_argument_group("recipe", f"{whose}; what is not given is the task's own")
     group.add_argument("--optimizer", metavar="NAME", help="of torch.optim, such as adam, sgd, rmsprop")
     group.add_argument("--lr", type=number, metavar="R", help="learning rate")
     group.add_argument(

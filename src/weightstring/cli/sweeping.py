@@ -12,9 +12,11 @@ from pathlib import Path
 from rich.table import Table
 
 from weightstring.arrays import for_json
-from weightstring.cli.commands import chosen_strategy, compute_by, limits
+from weightstring.cli.commands import chosen_strategy, compute_by, limits, workers
 from weightstring.cli.console import console_for_text
 from weightstring.cli.ending import DONE, INTERRUPTED, KEPT
+from weightstring.cli.models import models_of
+from weightstring.cli.recipe import changed_recipe
 from weightstring.errors import InvalidSetting
 from weightstring.search import MaxBeads
 from weightstring.store.records import Task
@@ -37,20 +39,28 @@ def sweep(options: Namespace) -> int:
     forms = variants(task, over)
     problems = {form.name: load_named(form.task.name, form.task.options) for form in forms if form.task}
     compute_by(options.engine, *problems.values())
+    recipes = {name: changed_recipe(options, problem.recipe) for name, problem in problems.items()}
+    given = options.checkpoints
+    checkpoints = given and {name: list(models_of(own, given).values()) for name, own in problems.items()}
     try:
-        found = run(
-            problems,
-            options.thresholds,
-            pairs=options.pairs,
-            bind=options.bind,
-            ends=options.train_ends,
-            seed=options.seed,
-            tries=options.tries,
-            strategy=chosen_strategy(options),
-            stop=limits(options, MAX_BEADS) or MaxBeads(MAX_BEADS),
-            store=options.out,
-            variants=forms,
-        )
+        with workers(options) as executor:
+            found = run(
+                problems,
+                options.thresholds,
+                pairs=options.pairs,
+                bind=options.bind,
+                ends=options.train_ends,
+                checkpoints=checkpoints,
+                align=options.align,
+                seed=options.seed,
+                tries=options.tries,
+                strategy=chosen_strategy(options),
+                stop=limits(options, MAX_BEADS) or MaxBeads(MAX_BEADS),
+                recipe=recipes if any(recipes.values()) else None,
+                executor=executor,
+                store=options.out,
+                variants=forms,
+            )
     except KeyboardInterrupt:
         print(KEPT, file=sys.stderr)
         return INTERRUPTED
@@ -64,7 +74,7 @@ def sweep(options: Namespace) -> int:
 def _print(found: Sweep, out: Path) -> None:
     console = console_for_text()
     console.print(_table(found.summary))
-    console.print("length: normalized, mean of connected pairs; intervals: 95 %, bootstrap and Wilson")
+    console.print("length: normalized, mean of connected pairs; 95 % intervals by bootstrap, Wilson")
     for name in dict.fromkeys(row.variant for row in found.rows):
         law = beads_law([row for row in found.rows if row.variant == name], found.plan.seed)
         if law is not None:
@@ -73,10 +83,11 @@ def _print(found: Sweep, out: Path) -> None:
     if unresolved:
         console.print(f"{unresolved} of {len(found.rows)} pairs unresolved: counted in the share, not in means")
     short = [own for own in found.summary if own.threshold in found.plan.levels and own.pairs < found.plan.pairs]
+    over = "checkpoints lie over it" if found.plan.ends == "given" else "networks never reached it"
     for own in short:
         console.print(
             f"{own.variant}, threshold {own.threshold:g}: only {own.pairs} of {found.plan.pairs} pairs, "
-            f"{own.failed_ends} networks never reached it"
+            f"{own.failed_ends} {over}"
         )
     console.print(f"sweep {out}\ntable {out / 'table.csv'}")
 

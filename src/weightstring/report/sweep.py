@@ -130,9 +130,8 @@ def headline(swept: Swept) -> tuple[str, ...]:
         )
     failed = sum(map(len, swept.failed.values()))
     if failed:
-        sentences.append(
-            f"Ends that never reached a threshold, each replaced by the next seed while tries last: {failed:,}."
-        )
+        replaced = "" if swept.record.ends == "given" else ", each replaced by the next seed while tries last"
+        sentences.append(f"Ends that never reached a threshold{replaced}: {failed:,}.")
     return tuple(sentences)
 
 

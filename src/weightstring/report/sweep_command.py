@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -34,9 +35,14 @@ def repeating(record: SweepRecord) -> tuple[str, ...]:
     known = [own for own in record.variants if own.task is not None]
     if strategy is None or len(known) < len(record.variants) or not known:
         return _call(record)
+    recipe = _recipe_flags([own.recipe for own in known])
+    if recipe is None:
+        return _call(record)
     levels = ",".join(map(repr, record.thresholds))
-    asked = ["--thresholds", levels, "--pairs", str(record.pairs), "--bind", record.bind, "--train-ends", record.ends]
-    asked += ["--tries", str(record.tries), "--seed", str(record.seed), *strategy]
+    ends = ["--checkpoints", "MODELS"] if record.ends == "given" else ["--train-ends", record.ends]
+    asked = ["--thresholds", levels, "--pairs", str(record.pairs), "--bind", record.bind, *ends]
+    asked += ["--tries", str(record.tries), "--seed", str(record.seed), *strategy, *recipe]
+    asked += ["--align"] if record.align else []
     for rule in record.stop:
         flag, setting = LIMITS.get(str(rule.get("rule")), ("", ""))
         if not flag:
@@ -101,9 +107,29 @@ def _persistent_flags(settings: Mapping[str, Any]) -> list[str] | None:
     return None if flags is None else ["--strategy", "persistent", *flags[2:]]
 
 
+def _recipe_flags(recipes: Sequence[Mapping[str, Any] | None]) -> list[str] | None:
+    """Flags for the recipe of all variants; None where they differ."""
+    first = recipes[0]
+    if any(own != first for own in recipes):
+        return None
+    flags: list[str] = []
+    for field, value in (first or {}).items():
+        if field == "options":
+            for key, own in value.items():
+                words = ",".join(map(json.dumps, own if isinstance(own, list) else [own]))
+                flags += ["--optimizer-option", f"{key}={words}"]
+        else:
+            flag = "descent-steps" if field == "max_steps" else field.replace("_", "-")
+            flags += [f"--{flag}", "none" if value is None else str(value)]
+    return flags
+
+
 def _call(record: SweepRecord) -> tuple[str, ...]:
+    more = "align=True, " if record.align else ""
+    more += "recipe=..., " if any(own.recipe for own in record.variants) else ""
+    more += "checkpoints=..., " if record.ends == "given" else ""
     problems = ", ".join(f"{own.name!r}: ..." for own in record.variants)
     return (
         f"ws.sweep({{{problems}}}, {list(record.thresholds)!r}, pairs={record.pairs}, bind={record.bind!r}, "
-        f"ends={record.ends!r}, seed={record.seed}, tries={record.tries}, strategy=..., stop=..., store='DIR')",
+        f"ends={record.ends!r}, seed={record.seed}, tries={record.tries}, strategy=..., stop=..., {more}store='DIR')",
     )

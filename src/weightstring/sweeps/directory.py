@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ import msgspec
 import torch
 
 from weightstring.errors import InvalidRun
-from weightstring.problem import ModuleProblem
 from weightstring.search.strategies import plain
-from weightstring.store import replace_file
+from weightstring.store import digest, replace_file
 from weightstring.store.files import writing
 from weightstring.store.locks import locked
 from weightstring.store.members import member
 from weightstring.store.refusals import reason, remedy
-from weightstring.sweeps.plan import Plan, Variant, flaw
+from weightstring.sweeps.forms import Form
+from weightstring.sweeps.plan import Plan, flaw
 from weightstring.sweeps.records import (
     FAILED,
     SWEEP,
@@ -41,7 +42,7 @@ GO_ON = "the same sweep goes on"
 """What follows when the disk that refused is mended."""
 
 
-SAME = ("bind", "ends", "seed", "strategy", "stop")
+SAME = ("bind", "ends", "seed", "strategy", "stop", "align")
 """What an earlier sweep in the directory must share; thresholds, pairs and variants may be added."""
 
 
@@ -77,7 +78,7 @@ class SweepDirectory:
         with locked(self.path, "sweep", begun=self.exists, busy=busy, then=GO_ON):
             yield
 
-    def begin(self, plan: Plan, problems: Mapping[str, ModuleProblem], variants: Sequence[Variant]) -> None:
+    def begin(self, plan: Plan, forms: Sequence[Form]) -> None:
         """Write what is asked, or add it to what was asked before. Only for who holds the lock.
 
         Raises:
@@ -85,7 +86,7 @@ class SweepDirectory:
             StoreFailed: the disk refuses.
         """
         found = self.record() if self.exists else None
-        asked = self._record(plan, problems, variants, () if found is None else found.variants)
+        asked = self._record(plan, forms, () if found is None else found.variants)
         if found is not None:
             for name in SAME:
                 if getattr(found, name) != getattr(asked, name):
@@ -102,15 +103,27 @@ class SweepDirectory:
                 )
             known = {own.name: own for own in found.variants}
             for own in asked.variants:
-                if own.name in known and known[own.name].problem != own.problem:
-                    raise InvalidRun(f"{self.path}: {own.name} is another problem there; choose another directory")
+                if own.name in known:
+                    known[own.name] = self._same(known[own.name], own)
             asked = msgspec.structs.replace(
                 asked,
                 thresholds=tuple(sorted({*found.thresholds, *asked.thresholds}, reverse=True)),
                 pairs=max(found.pairs, asked.pairs),
-                variants=(*found.variants, *(own for own in asked.variants if own.name not in known)),
+                variants=(*known.values(), *(own for own in asked.variants if own.name not in known)),
             )
         self._write("sweep.json", msgspec.json.format(msgspec.json.encode(asked)))
+
+    def _same(self, found: VariantRecord, asked: VariantRecord) -> VariantRecord:
+        """A variant as it is known, with the checkpoints that were given after those known."""
+        for what, there, here in (
+            ("problem", found.problem, asked.problem),
+            ("recipe", found.recipe, asked.recipe),
+            ("checkpoints", found.checkpoints[: len(asked.checkpoints)], asked.checkpoints[: len(found.checkpoints)]),
+        ):
+            if there != here:
+                raise InvalidRun(f"{self.path}: {found.name} has another {what} there; choose another directory")
+        longer = max(found.checkpoints, asked.checkpoints, key=len)
+        return msgspec.structs.replace(found, checkpoints=longer)
 
     def record(self) -> SweepRecord:
         """What was asked.
@@ -224,11 +237,10 @@ class SweepDirectory:
     def _record(
         self,
         plan: Plan,
-        problems: Mapping[str, ModuleProblem],
-        variants: Sequence[Variant],
+        forms: Sequence[Form],
         known: Sequence[VariantRecord],
     ) -> SweepRecord:
-        strategy = msgspec.json.decode(msgspec.json.encode(plain(plan.strategy)), type=dict[str, Any])
+        strategy = _as_read_back(plain(plan.strategy))
         stop = msgspec.json.decode(msgspec.json.encode(plan.stop.plain()), type=list[dict[str, Any]])
         return SweepRecord(
             format=FORMAT,
@@ -241,10 +253,8 @@ class SweepDirectory:
             tries=plan.tries,
             strategy=strategy,
             stop=stop,
-            variants=tuple(
-                _variant_record(own, problems[own.name], any(own.name == other.name for other in known))
-                for own in variants
-            ),
+            align=plan.align,
+            variants=tuple(_variant_record(own, any(own.name == other.name for other in known)) for own in forms),
         )
 
     def _has(self, name: str) -> bool:
@@ -258,8 +268,9 @@ class SweepDirectory:
             replace_file(self.path / name, content)
 
 
-def _variant_record(variant: Variant, problem: ModuleProblem, known: bool) -> VariantRecord:
+def _variant_record(form: Form, known: bool) -> VariantRecord:
     """A variant's record; what computes it is chosen where it is not known yet."""
+    problem, variant = form.problem, form.variant
     engine = "" if known else problem.engine_choice().name
     threads = 1 if known else problem.engine_choice().threads or torch.get_num_threads()
     return VariantRecord(
@@ -269,7 +280,14 @@ def _variant_record(variant: Variant, problem: ModuleProblem, known: bool) -> Va
         problem=problem.fingerprint(),
         engine=engine,
         threads=threads,
+        recipe=None if form.recipe is None else _as_read_back(asdict(form.recipe)),
+        checkpoints=tuple(map(digest, form.checkpoints or ())),
     )
+
+
+def _as_read_back(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON gives them back."""
+    return msgspec.json.decode(msgspec.json.encode(settings), type=dict[str, Any])
 
 
 def _task(variant: VariantRecord) -> str:

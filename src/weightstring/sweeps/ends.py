@@ -6,8 +6,10 @@ that more thresholds or pairs later, or the same after an interruption, train on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import torch
 from weightstring.arrays import Theta, Thetas, Values
 from weightstring.descent import Check, Descended, Descents, Start, batch_width
 from weightstring.errors import InvalidRun
+from weightstring.path import no_worse
 from weightstring.problem import ModuleProblem
 from weightstring.randomness import derive_seed
 from weightstring.store import replace_file
@@ -41,6 +44,33 @@ class Trained:
     seeds: tuple[int, ...]
     thetas: Thetas
     failed: tuple[int, ...] = ()
+
+
+@dataclass
+class Given:
+    """Checkpoints in place of trained networks: at each threshold those that reach it, in their order.
+
+    Args:
+        problem: whose models.
+        plan: which quantity counts.
+        thetas: these models, numbered from 0.
+    """
+
+    problem: ModuleProblem
+    plan: Plan
+    thetas: Sequence[Theta]
+
+    def at(self, level: float, count: int) -> Trained:
+        """The first ``count`` of them at a threshold; numbers of those over it come with them."""
+        seeds = tuple(number for number, own in enumerate(self._heights) if no_worse(own, level))
+        failed = tuple(number for number in range(len(self.thetas)) if number not in seeds)
+        models = torch.stack(list(self.thetas))
+        return Trained(seeds[:count], models[list(seeds[:count])], failed)
+
+    @cached_property
+    def _heights(self) -> list[float]:
+        measured = self.problem.measure(torch.stack(list(self.thetas)), (self.plan.quantity,))[self.plan.quantity]
+        return [value if math.isfinite(value) else math.inf for value in measured.tolist()]
 
 
 @dataclass

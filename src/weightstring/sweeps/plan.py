@@ -14,9 +14,11 @@ from weightstring.errors import InvalidSetting
 from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
 from weightstring.store.records import Task
 
-Ends = Literal["carried", "afresh"]
-"""Networks for a lower threshold go on from the same seed's for a higher one, or start from a random model."""
+Ends = Literal["carried", "afresh", "given"]
+"""Networks for a lower threshold go on from the same seed's for a higher one, or start from a random model; or they are
+checkpoints that were given."""
 
+PAIRS = 32
 MAX_BEADS = 256
 LONGEST_NAME = 200
 """Bytes of a folder's name; most systems take 255."""
@@ -42,6 +44,7 @@ class Plan:
         tries: networks trained at most for each that is needed, before a threshold counts as out of reach.
         strategy: how to search.
         stop: when to stop without a string; holds for each pair.
+        align: whether the second end of each pair is brought to its symmetric copy nearest the first.
 
     Raises:
         InvalidSetting: no thresholds, one that is not positive and finite, counts below 1, or another kind of value.
@@ -51,13 +54,14 @@ class Plan:
     """
 
     thresholds: tuple[float, ...]
-    pairs: int = 32
+    pairs: int = PAIRS
     bind: str = "loss"
     ends: Ends = "carried"
     seed: int = 0
     tries: int = 20
     strategy: Strategy[Any] = field(default_factory=Greedy)
     stop: StopRule = field(default_factory=lambda: MaxBeads(MAX_BEADS))
+    align: bool = False
 
     def __post_init__(self) -> None:
         if not self.thresholds or not all(math.isfinite(level) and level > 0 for level in self.thresholds):
@@ -70,6 +74,8 @@ class Plan:
             raise InvalidSetting(f"sweep(strategy={shown(self.strategy)}): pass one, such as ws.Greedy(alpha=0.95)")
         if not isinstance(self.stop, StopRule):
             raise InvalidSetting(f"sweep(stop={shown(self.stop)}): pass a rule, such as ws.MaxBeads({MAX_BEADS})")
+        if not isinstance(self.align, bool):
+            raise InvalidSetting(f"sweep(align={shown(self.align)}): give True or False")
         if self.ends not in get_args(Ends):
             raise InvalidSetting(f"sweep(ends={self.ends!r}): choose one of {', '.join(get_args(Ends))}")
 

@@ -30,6 +30,10 @@ class VariantRecord(Record, frozen=True, kw_only=True):
     engine: str = ""
     """What computed its first networks, and how many threads: all its rows are computed alike."""
     threads: Threads = 1
+    recipe: dict[str, Any] | None = None
+    """How beads descend, where that is not as the problem has it."""
+    checkpoints: tuple[str, ...] = ()
+    """Digests of the models that were given in place of trained ends."""
 
 
 class SweepRecord(Record, frozen=True, kw_only=True):
@@ -46,6 +50,7 @@ class SweepRecord(Record, frozen=True, kw_only=True):
     strategy: dict[str, Any]
     stop: list[dict[str, Any]]
     variants: tuple[VariantRecord, ...]
+    align: bool = False
 
 
 class FailedRecord(Record, frozen=True, kw_only=True):

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
+from weightstring.aligning import aligned_end
 from weightstring.ambient import undisturbed
-from weightstring.descent import Optimizers
+from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.pairs import Pair, Settings, by_engine, connect_all
 from weightstring.path import Unresolved, bound_names, only_quantity
 from weightstring.problem import ModuleProblem
 from weightstring.progress import Display
+from weightstring.protocol import Recipe
 from weightstring.result import Result
-from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
+from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.sweeps.directory import SweepDirectory
-from weightstring.sweeps.ends import Nursery, Trained
-from weightstring.sweeps.plan import MAX_BEADS, Ends, Plan, Variant, shown
+from weightstring.sweeps.ends import Given, Nursery, Trained
+from weightstring.sweeps.forms import Form, forms_of
+from weightstring.sweeps.plan import MAX_BEADS, PAIRS, Ends, Plan, Variant, shown
 from weightstring.sweeps.rows import line_barriers, row_of, stands
 from weightstring.sweeps.summary import Summary, summarised
 from weightstring.sweeps.table import Row
@@ -55,13 +59,17 @@ def sweep(
     problem: ModuleProblem | Mapping[str, ModuleProblem],
     thresholds: Sequence[float],
     *,
-    pairs: int = 32,
+    pairs: int | None = None,
     bind: str = "loss",
     ends: Ends = "carried",
+    checkpoints: Sequence[Theta] | Mapping[str, Sequence[Theta]] | None = None,
+    align: bool = False,
     seed: int = 0,
     tries: int = 20,
     strategy: Strategy[Any] = DEFAULT_STRATEGY,
     stop: StopRule = DEFAULT_STOP,
+    recipe: Recipe | Mapping[str, Recipe | None] | None = None,
+    executor: Executor | Pool | Processes | None = None,
     store: str | os.PathLike[str] | None = None,
     progress: bool | Display | None = None,
     variants: Sequence[Variant] | None = None,
@@ -71,22 +79,32 @@ def sweep(
     Args:
         problem: the loss, or several by name, such as networks of different widths.
         thresholds: L0; at each the ends are networks that reach it.
-        pairs: at each threshold, of each problem.
+        pairs: at each threshold, of each problem; 32, or as many as the checkpoints make, unless given.
         bind: what thresholds bind, in the words of :func:`weightstring.connect`, but one quantity: ``"evaluate"`` or
             ``"loss"``, ``"train"``, or a metric such as ``"error"``.
         ends: ``"carried"``: a network for a lower threshold goes on from the same seed's for a higher one;
             ``"afresh"``: each starts from its random model.
+        checkpoints: models in place of trained networks, each (P,); of several problems by name. Pair i at a threshold
+            has the i-th two of them that reach it, in their order: no model is in two pairs.
+        align: bring the second end of each pair to its symmetric copy nearest the first, see
+            :func:`weightstring.align`.
         seed: of the first network; pair i at a threshold has the i-th two networks that reach it.
         tries: networks trained at most for each one needed; those that fail are counted and replaced.
         strategy: how to search.
         stop: when to stop without a string; holds for each pair.
+        recipe: how beads descend, of several problems also by name; as a problem has it by default. Networks are
+            trained as the problem has it in any case, so that two recipes search between the same ends.
+        executor: what runs the jobs; see :func:`weightstring.connect`.
         store: a directory. What is there already is used: a sweep that was interrupted goes on, more thresholds or
-            pairs compute what is missing, and the row of a run that was resumed is made again.
+            pairs compute what is missing, further checkpoints come after those known, and the row of a run that was
+            resumed is made again.
         progress: True or False; by default only on a terminal.
         variants: what the problems are called and how to build them again; by default by their names alone.
 
     Raises:
         InvalidSetting: a setting is unknown or out of range; nothing was written.
+        InvalidCheckpoint: a checkpoint is not its problem's.
+        Unsupported: ``align``, and the symmetry of a module cannot be found.
         InvalidRun: ``store`` holds another sweep, or a damaged one.
         RunLocked: another process sweeps there.
         StoreFailed: the disk refuses.
@@ -96,16 +114,22 @@ def sweep(
     >>> [row.outcome for row in swept.rows], swept.summary[0].connected.value
     (['connected', 'connected'], 1.0)
     """
-    plan = Plan(_numbers(thresholds), pairs, bind, ends, seed, tries, strategy, stop)
-    problems = _problems(problem)
-    plan = replace(plan, bind=_quantity(problems, plan.bind))
-    forms = _forms(problems, variants)
+    if ends == "given" and checkpoints is None:
+        raise InvalidSetting("sweep(ends='given'): give the models, checkpoints=[...]")
+    how = ends if checkpoints is None else "given"
+    count = PAIRS if pairs is None else pairs
+    plan = Plan(_numbers(thresholds), count, bind, how, seed, tries, strategy, stop, align)
+    forms = forms_of(problem, variants, recipe, checkpoints)
+    made = max(len(form.checkpoints or ()) // 2 for form in forms)
+    if made and (pairs is None or made < plan.pairs):
+        plan = replace(plan, pairs=made)
+    plan = replace(plan, bind=_quantity({form.name: form.problem for form in forms}, plan.bind))
     if store is None:
-        return _swept(problems, forms, plan, None, progress)
+        return _swept(forms, plan, executor, None, progress)
     directory = SweepDirectory(Path(store))
     with directory.locked():
-        directory.begin(plan, problems, list(forms.values()))
-        return _swept(problems, forms, plan, directory, progress)
+        directory.begin(plan, forms)
+        return _swept(forms, plan, executor, directory, progress)
 
 
 def _numbers(thresholds: Any) -> tuple[float, ...]:
@@ -129,38 +153,10 @@ def _quantity(problems: Mapping[str, ModuleProblem], bind: str) -> str:
     return next(iter(names.values()))
 
 
-def _problems(problem: object) -> dict[str, ModuleProblem]:
-    """The problems by name."""
-    problems: dict[str, Any] = dict(problem) if isinstance(problem, Mapping) else {"all": problem}
-    if not problems:
-        raise InvalidSetting("sweep(problem={}): give at least one problem")
-    for own in problems.values():
-        if not isinstance(own, ModuleProblem):
-            raise InvalidSetting(f"sweep(problem={shown(own)}): give a ws.ModuleProblem, or several by name")
-        Optimizers(own.recipe)  # What torch.optim refuses, it refuses before anything is written.
-    return problems
-
-
-def _forms(problems: Mapping[str, ModuleProblem], variants: object) -> dict[str, Variant]:
-    """What the problems are called, by name and in their order."""
-    given = [Variant(name) for name in problems] if variants is None else variants
-    if not isinstance(given, Sequence) or not all(isinstance(form, Variant) for form in given):
-        raise InvalidSetting(f"sweep(variants={shown(given)}): give a list of Variant, one for each problem")
-    forms: dict[str, Variant] = {form.name: form for form in given}
-    if forms.keys() != problems.keys():
-        raise InvalidSetting(
-            f"sweep(variants=...): named {shown(list(forms))}, but the problems are {shown(list(problems))}; "
-            "give one for each problem"
-        )
-    if len({PurePath(name) for name in forms}) < len(forms):
-        raise InvalidSetting(f"sweep: variants named {shown(list(forms))}: two have one folder; give other names")
-    return forms
-
-
 def _swept(
-    problems: Mapping[str, ModuleProblem],
-    forms: Mapping[str, Variant],
+    forms: Sequence[Form],
     plan: Plan,
+    executor: Executor | Pool | Processes | None,
     directory: SweepDirectory | None,
     progress: bool | Display | None,
 ) -> Sweep:
@@ -168,10 +164,11 @@ def _swept(
     known = {} if directory is None else {_place(row): row for row in directory.known()}
     failed = {} if directory is None else directory.failed()
     trivial = {} if directory is None else directory.trivial()
-    for name, own in problems.items():
+    for form in forms:
+        name, own = form.name, form.problem
         engine, threads = ("", None) if directory is None else directory.arithmetic(name)
         with by_engine(own, engine or None, threads):
-            found, without, interrupted = _of_variant(own, forms[name], plan, directory, progress, known)
+            found, without, interrupted = _of_form(form, plan, executor, directory, progress, known)
             if directory is not None:
                 trivial[name] = trivial_levels(own, plan.quantity)
         known |= {_place(row): row for row in found}
@@ -195,36 +192,54 @@ def _place(row: Row) -> tuple[str, float, int]:
     return row.variant, row.threshold, row.pair
 
 
-def _of_variant(
-    problem: ModuleProblem,
-    variant: Variant,
+def _of_form(
+    form: Form,
     plan: Plan,
+    executor: Executor | Pool | Processes | None,
     directory: SweepDirectory | None,
     progress: bool | Display | None,
     known: Mapping[tuple[str, float, int], Row],
 ) -> tuple[list[Row], dict[float, tuple[int, ...]], bool]:
     """All pairs of one problem, at all thresholds, in one batch; those whose rows stand are left out."""
-    nursery = Nursery(problem, plan, None if directory is None else directory.ends(variant.name))
-    trained = {level: nursery.at(level, 2 * plan.pairs) for level in plan.levels}
+    problem, name = form.problem, form.name
+    trained = dict(_ends(form, plan, directory))
     asked: list[Pair] = []
     places: list[tuple[float, int, Trained]] = []
     for level, own in trained.items():
         for number in range(len(own.seeds) // 2):
-            run = None if directory is None else RunDirectory(directory.run(variant.name, level, number))
-            if stands(known.get((variant.name, level, number)), run):
+            run = None if directory is None else RunDirectory(directory.run(name, level, number))
+            if stands(known.get((name, level, number)), run):
                 continue
             a, b = own.thetas[2 * number], own.thetas[2 * number + 1]
-            asked.append(Pair(a, b, level, run, f"{variant.name}, threshold {level:g}, pair {number}: "))
+            pair = Pair(a, b, level, run, f"{name}, threshold {level:g}, pair {number}: ")
+            asked.append(_aligned(problem, pair, plan) if plan.align else pair)
             places.append((level, number, own))
-    settings = Settings(plan.strategy, plan.stop, plan.bind, None, None, plan.seed, variant.task)
+    settings = Settings(plan.strategy, plan.stop, plan.bind, form.recipe, executor, plan.seed, form.variant.task)
     results = connect_all(problem, asked, settings, progress) if asked else []
     whole = [index for index, result in enumerate(results) if not _interrupted(result)]
     lines = line_barriers(problem, [asked[index] for index in whole])
     rows = [
-        row_of(problem, variant, plan, results[index], line, *places[index], directory)
+        row_of(problem, form.variant, plan, results[index], line, *places[index], directory)
         for index, line in zip(whole, lines, strict=True)
     ]
     return rows, {level: own.failed for level, own in trained.items()}, len(whole) < len(results)
+
+
+def _ends(form: Form, plan: Plan, directory: SweepDirectory | None) -> Iterator[tuple[float, Trained]]:
+    """The networks at each threshold: those given, or trained ones."""
+    source: Given | Nursery
+    if form.checkpoints is not None:
+        source = Given(form.problem, plan, form.checkpoints)
+    else:
+        source = Nursery(form.problem, plan, None if directory is None else directory.ends(form.name))
+    for level in plan.levels:
+        yield level, source.at(level, 2 * plan.pairs)
+
+
+def _aligned(problem: ModuleProblem, pair: Pair, plan: Plan) -> Pair:
+    """The pair with its second end where the first has its units."""
+    second = aligned_end(problem, pair.a, pair.b, pair.threshold, plan.bind, plan.seed, pair.directory)
+    return replace(pair, b=second.theta, threshold=second.threshold, alignment=second.record)
 
 
 def _interrupted(result: Result) -> bool:
