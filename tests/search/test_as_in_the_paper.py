@@ -12,7 +12,7 @@ from torch import Tensor
 import weightstring as ws
 from weightstring.path import Samples, Segment
 from weightstring.problem.surfaces import Maze, Ring, Surface, TwoWells, shifted
-from weightstring.protocol import LossProblem
+from weightstring.protocol import Gradient, LossProblem
 from weightstring.randomness import generator
 from weightstring.search.strategies import from_plain, plain
 from weightstring.tasks import load_task
@@ -125,15 +125,39 @@ def test_on_digits_it_is_the_recursion_with_the_same_minibatches(digits: ws.Modu
     assert found.connected == (max(paper.maxima[6]) <= threshold)
 
 
-def test_with_minibatches_too_a_bead_depends_on_its_place_alone(cloud) -> None:
-    """A part of the string, searched from its own two beads, is none of the whole: places begin anew there."""
-    problem = cloud(batch_size=4)
-    a, b = problem.points[0], problem.points[1] + 9
-    threshold = float(problem.measure(torch.stack([a, b]))["loss"].max())
-    assert float(SectionTwoB(problem, threshold, 0.5, 0).losses(torch.lerp(a, b, 0.5)[None])) < threshold
-    strategy = ws.AsInThePaper(0.5, 4)
-    found = ws.connect(problem, a, b, threshold, strategy=strategy, seed=3)
-    assert torch.equal(found.string.beads, SectionTwoB(problem, threshold, 0.5, 4, seed=3).run(a, b))
+@dataclass(frozen=True)
+class Sampled:
+    """A surface as the mean over examples that pull θ this way and that, so that minibatches tell."""
+
+    surface: Surface
+    pulls: Tensor
+    batch_size = 4
+    recipe = ws.Recipe("adam", {"lr": 0.02}, check_every=5, patience=60, max_steps=300)
+    quantities, evaluation, device, dtype = ("loss",), "evaluate", torch.device("cpu"), torch.float64
+    size = property(lambda self: self.surface.size)
+    train_size = property(lambda self: len(self.pulls))
+
+    def fingerprint(self) -> str:
+        return self.surface.fingerprint()
+
+    def measure(self, thetas: Tensor, quantities: object = ("loss",)) -> dict[str, Tensor]:
+        return self.surface.measure(thetas)
+
+    def gradient(self, thetas: Tensor, rows: Tensor) -> Gradient:
+        losses, gradients = self.surface.gradient(thetas, None)
+        return Gradient(losses, gradients + self.pulls[rows].mean(1))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_minibatches_of_a_bead_depend_on_its_place_alone(seed: int) -> None:
+    pulls = 0.1 * torch.randn(11, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    problem = Sampled(Ring(size=3, ridge=0.1), pulls - pulls.mean(0))
+    paper = SectionTwoB(problem, 0.11, 0.8, 6, seed)
+    beads = paper.run(*problem.surface.ends)
+    found = ws.connect(problem, *problem.surface.ends, 0.11, strategy=ws.AsInThePaper(0.8, 6), seed=seed)
+    assert len(beads) > 4
+    torch.testing.assert_close(found.string.beads, beads, rtol=0, atol=1e-12)
+    assert gamma_by_depth(found)[-1] == pytest.approx(max(paper.maxima[6]), rel=1e-12)
 
 
 def test_gamma_is_sampled_on_the_grid_alone(watched) -> None:
