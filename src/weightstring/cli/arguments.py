@@ -89,6 +89,28 @@ def add_components(parser: argparse.ArgumentParser) -> None:
     add_strategy(parser, default="breadth-first")
 
 
+def add_random_pair(parser: argparse.ArgumentParser) -> None:
+    """Options of ``random-pair``."""
+    add_task(parser)
+    parser.add_argument("--radius", type=number, metavar="K", help="largest distance; the second is moved nearer")
+    parser.add_argument(
+        "--within", type=number, metavar="D", help="largest difference of their losses; the second is drawn again"
+    )
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="gets a.safetensors and b.safetensors")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+
+def add_sharpness(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sharpness``."""
+    parser.add_argument("run", metavar="RUN", help="its directory")
+    parser.add_argument(
+        "--between", type=whole, default=1, metavar="N", help="places on each segment (default: %(default)s)"
+    )
+    parser.add_argument("--out", metavar="FILE", help="write the numbers there too, as JSON")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+
 def add_align(parser: argparse.ArgumentParser) -> None:
     """Options of ``align``."""
     add_task(parser)

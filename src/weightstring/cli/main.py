@@ -24,7 +24,9 @@ from weightstring.cli.arguments import (
     add_merge,
     add_pair,
     add_problem,
+    add_random_pair,
     add_search,
+    add_sharpness,
     add_sweep,
     add_task,
 )
@@ -41,6 +43,8 @@ MODULES = {
     "components": "components",
     "export": "merging",
     "merge": "merging",
+    "random-pair": "drawing",
+    "sharpness": "sharpness",
     "sweep": "sweeping",
     "verify": "certifying",
 }
@@ -73,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _command(module: str, options: argparse.Namespace) -> int:
-    code: int = getattr(import_module(f"weightstring.cli.{module}"), options.command)(options)
+    code: int = getattr(import_module(f"weightstring.cli.{module}"), options.command.replace("-", "_"))(options)
     return code
 
 
@@ -104,6 +108,8 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--max-steps", type=positive, metavar="N", help="gradient steps at most")
     train.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
     add_recipe(train, steps=False)
+
+    add_random_pair(commands.add_parser("random-pair", help="draw two random models near each other, or in loss"))
 
     connect = commands.add_parser("connect", help="search for a path between two models")
     add_search(connect)
@@ -176,6 +182,9 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument("--seconds", type=duration, metavar="S", help="time at most (default: none)")
     verify.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     add_problem(verify)
+    sharpness = commands.add_parser("sharpness", help="how curved the training loss is along a run's string")
+    add_sharpness(sharpness)
+    add_problem(sharpness)
     export = commands.add_parser("export", help="write a model on a run's string as a checkpoint")
     add_export(export)
     add_problem(export)

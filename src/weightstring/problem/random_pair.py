@@ -42,6 +42,8 @@ def random_pair(
     """
     if radius is not None and not radius > 0:
         raise InvalidSetting(f"random_pair(radius={radius}): must be positive")
+    if within is not None and not within >= 0:
+        raise InvalidSetting(f"random_pair(within={within}): a difference of losses is 0 or more")
     first = problem.initial(derive_seed(seed, "pair", 0))
     loss = float(problem.measure(first[None])["loss"])
     nearest = float("inf")
