@@ -10,7 +10,7 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path.height import check_theta
-from weightstring.path.lanczos import spectrum
+from weightstring.path.lanczos import Multiply, spectrum
 from weightstring.protocol import Curved, LossProblem
 
 
@@ -52,28 +52,13 @@ def curvature(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
     >>> curvature(problem, torch.ones(2)).kappa  # of the loss (9 θ₁² + θ₂²) / 2
     9.0
     """
-    check_theta(problem, theta, "the model")
-    if not isinstance(problem, Curved):
-        raise Unsupported(
-            f"curvature: a {type(problem).__name__} has no hessian_products(theta, vectors, rows): give it this method"
-        )
-    curved, spent = problem, 0
+    multiply, spent = products_of(problem, theta, "curvature"), 0
 
     def downwards(vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
         """−H v, whose smallest eigenvalue is sought."""
         nonlocal spent
         spent += 1
-        try:
-            product = curved.hessian_products(theta, vector.to(theta)[None], None)
-        except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            raise Unsupported(
-                f"curvature: autograd cannot differentiate the training loss twice ({reason}): "
-                "replace that operation by one that it can"
-            ) from error
-        if not product.isfinite().all():
-            raise InvalidSetting("curvature: a product of the Hessian at this θ is not finite: give another θ")
-        return -product[0].cpu().double()
+        return -multiply(vector)
 
     found = spectrum(downwards, problem.size, seed)
     if found.smallest is None or found.residual is None:
@@ -81,3 +66,39 @@ def curvature(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
             f"curvature: Lanczos did not converge on {problem.size} parameters: try another seed, or a float64 problem"
         )
     return Sharpness(0.0 - found.smallest, found.residual, spent)  # 0 of a Hessian that is 0, not −0
+
+
+def products_of(problem: LossProblem, theta: Theta, where: str) -> Multiply:
+    """v (P,) → H v, float64 on the CPU, H the Hessian of the training loss on all training examples at θ.
+
+    Args:
+        problem: the loss.
+        theta: the model (P,).
+        where: what asks, for messages.
+
+    Raises:
+        InvalidCheckpoint: θ is not the problem's.
+        Unsupported: the problem has no Hessian products. What is returned raises it where autograd cannot
+            differentiate the loss twice, and InvalidSetting where a product is not finite.
+    """
+    check_theta(problem, theta, "the model")
+    if not isinstance(problem, Curved):
+        raise Unsupported(
+            f"{where}: a {type(problem).__name__} has no hessian_products(theta, vectors, rows): give it this method"
+        )
+    curved = problem
+
+    def multiply(vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
+        try:
+            product = curved.hessian_products(theta, vector.to(theta)[None], None)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise Unsupported(
+                f"{where}: autograd cannot differentiate the training loss twice ({reason}): "
+                "replace that operation by one that it can"
+            ) from error
+        if not product.isfinite().all():
+            raise InvalidSetting(f"{where}: a product of the Hessian at this θ is not finite: give another θ")
+        return product[0].cpu().double()
+
+    return multiply
