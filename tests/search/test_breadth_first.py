@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
 import weightstring as ws
+from weightstring.descent import Evolved
 from weightstring.errors import EndAboveThreshold, InvalidSetting
+from weightstring.path import Maximum
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
-from weightstring.search import BreadthFirst, Constrained, Greedy, PolyChain
+from weightstring.search import Bead, BreadthFirst, Constrained, Greedy, Measured, PolyChain, Task
+from weightstring.search.breadth_first import BreadthFirstState
+from weightstring.search.chain import Link, beads_of
 from weightstring.search.jobs import Evolve
 from weightstring.tasks import load_task
 
@@ -135,10 +141,60 @@ def test_a_run_on_disk_is_resumed_bit_for_bit(tmp_path):
     assert torch.equal(whole.string.beads, again.string.beads)
 
 
+def sunk(values, ends="held", **settings):
+    """A string of five beads at a ceiling of 1, whose descents reached these values, and what follows."""
+    ring = Ring()
+    names = ("a", "0", "1", "2", "b")
+    thetas = [torch.lerp(*ring.ends, k / 4) for k in range(5)]
+    heights = (9.0, 9.0, 9.0, 9.0, 9.0) if ends == "free" else (0.4, 9.0, 9.0, 9.0, 0.4)
+    before = [Bead(*bead) for bead in zip(names, thetas, heights, strict=True)]
+    links = tuple(Link(left, right) for left, right in pairwise(before))
+    task = Task((replace(before[0], theta=thetas[0] - 5), replace(before[4], theta=thetas[4] + 5)), 0.5, 0)
+    strategy = BreadthFirst(ends=ends, **settings)
+    state = BreadthFirstState(task, links, 1.0, 0.2, best=links, due=True)
+    (job,) = strategy.propose(state)
+    reached = tuple(values[row] for row in job.evolution.moving)
+    moved = job.evolution.thetas[list(job.evolution.moving)] + 0.1
+    state = strategy.absorb(state, {job.name: Evolved(moved, reached, ("exhausted",) * len(moved), 9, 9, ())})
+    low = Measured(True, (Maximum(0.5, 0.9),), 3)
+    return task, strategy.absorb(state, {job.name: low for job in strategy.propose(state)})
+
+
+def test_beads_that_miss_their_level_go():
+    _, state = sunk((9.0, 0.9, 2.0, 2.0, 9.0), ends="held")
+    assert [bead.name for bead in beads_of(state.chain)] == ["a", "0.0", "b"]
+    assert [link.measured is None for link in state.chain] == [False, True]
+    assert (state.retried, state.due, state.failures) == (1, False, 0)
+
+
+def test_a_free_end_that_misses_its_level_begins_again():
+    task, state = sunk((1.1, 0.9, 0.8, 0.7, 0.9), ends="free")
+    beads = beads_of(state.chain)
+    assert torch.equal(beads[0].theta, task.ends[0].theta)
+    assert [bead.value for bead in beads] == [9.0, 0.9, 0.8, 0.7, 0.9]
+    assert [link.measured is None for link in state.chain] == [True, False, False, False]
+    assert state.due
+    (job,) = BreadthFirst(ends="free").propose(state)
+    assert job.evolution.moving == (0,)
+
+
+def test_without_retries_a_level_that_is_missed_is_given_up():
+    _, state = sunk((9.0, 0.9, 2.0, 2.0, 9.0), retries=0)
+    assert (state.retried, state.failures) == (0, 1)
+
+
+@pytest.mark.slow
+def test_random_digits_networks_sink_as_low_as_they_can_be_trained():
+    problem = load_task("digits")
+    result = ws.connect(problem, problem.initial(13), problem.initial(14), 0.15, strategy=BreadthFirst(ends="free"))
+    assert result.connected
+    assert float(problem.measure(result.string.beads)["loss"].max()) <= 0.15
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"alpha1": 0.0}, {"alpha1": math.inf}, {"fall": 1.0}, {"tolerance": 0.0}, {"inserts": 0}, {"patience": 0},
-     {"ends": "loose"}, {"updates": "gauss"}, {"constraint": "rope"}],
+     {"retries": -1}, {"ends": "loose"}, {"updates": "gauss"}, {"constraint": "rope"}],
     ids=str,
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(settings, refused):

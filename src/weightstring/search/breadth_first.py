@@ -8,14 +8,16 @@
 
 The *ceiling* is what segments are held to, (1 + α1) times the level; the last ceiling is L0.
 
-Where a level cannot be reached, the best string so far is taken up again with half the fall. The lowest
+Of the beads that do not reach a level, those between others are replaced: they go, and what is inserted at the
+maximum of the segment between their neighbours descends afresh. A free end begins again where it first was.
+Where a level cannot be reached even so, the best string so far is taken up again with half the fall. The lowest
 maximum that was reached bounds Γ (3) from above, as far as samples can tell.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, get_args
@@ -50,6 +52,7 @@ class BreadthFirstState:
         moves: rounds of descent so far; names the next one.
         due: whether beads are to descend before anything is measured.
         inserted: rounds of insertion at this level.
+        retried: rounds of replacement at this level.
         failures: levels in succession that were not reached.
         maxima: the string's maximum after each level, reached or not.
         opened: how many of its segments were over the level's ceiling then.
@@ -67,6 +70,7 @@ class BreadthFirstState:
     moves: int = 0
     due: bool = False
     inserted: int = 0
+    retried: int = 0
     failures: int = 0
     maxima: tuple[float, ...] = ()
     opened: tuple[int, ...] = ()
@@ -86,6 +90,7 @@ class BreadthFirst:
         ends: ``"held"``, or ``"free"`` for ends that descend with the string, such as random models.
         fall: the share of the string's maximum by which the level falls from one stage to the next.
         inserts: rounds of insertion at one level, after which it counts as not reached.
+        retries: how often at one level beads that did not reach it are replaced.
         respace: spread the beads evenly along the string after each level, where that stays under it.
         patience: levels in succession that are not reached until the string is stalled, and
         tolerance: the share by which its maximum must have fallen meanwhile if it is not.
@@ -103,12 +108,13 @@ class BreadthFirst:
     ends: Ends = "held"
     fall: float = 0.2
     inserts: int = 4
+    retries: int = 4
     respace: bool = False
     patience: int = 2
     tolerance: float = 0.02
 
     def __post_init__(self) -> None:
-        require_numbers(self, ("alpha1", "fall", "tolerance", "inserts", "patience"))
+        require_numbers(self, ("alpha1", "fall", "tolerance", "inserts", "retries", "patience"))
         if not 0 < self.alpha1 < math.inf:
             raise InvalidSetting(f"BreadthFirst(alpha1={self.alpha1}): must be positive and finite")
         if not (0 < self.fall < 1 and 0 < self.tolerance < 1):
@@ -119,6 +125,8 @@ class BreadthFirst:
             raise InvalidSetting(
                 f"BreadthFirst(inserts={self.inserts}, patience={self.patience}): both must be at least 1"
             )
+        if self.retries < 0:
+            raise InvalidSetting(f"BreadthFirst(retries={self.retries}): may not be negative")
         if self.ends not in get_args(Ends):
             raise InvalidSetting(f"BreadthFirst(ends={self.ends!r}): choose 'held' or 'free'")
         require_updates(self.updates)
@@ -196,9 +204,11 @@ class BreadthFirst:
             state = replace(state, best=state.chain)
         if first and not is_string(state.chain):  # the straight segment sets the first level
             return self._lower(replace(state, maxima=(top,), opened=(1,)))
-        stuck = any(not no_worse(bead.value, state.ceiling) for bead in beads_of(state.chain))
+        stuck = self._stuck(state)
         if is_string(state.chain) and not stuck:
             return self._settled(state)
+        if stuck and state.retried < self.retries:
+            return self._replaced(state, stuck)
         if stuck or state.inserted >= self.inserts:
             return self._missed(state)
         chain: list[Link] = []
@@ -212,6 +222,26 @@ class BreadthFirst:
             else:
                 chain.append(link)
         return replace(state, chain=tuple(chain), inserted=state.inserted + 1, due=True)
+
+    def _stuck(self, state: BreadthFirstState) -> list[int]:
+        """The beads that are over the ceiling."""
+        return [row for row, bead in enumerate(beads_of(state.chain)) if not no_worse(bead.value, state.ceiling)]
+
+    def _replaced(self, state: BreadthFirstState, stuck: Sequence[int]) -> BreadthFirstState:
+        """The beads that are stuck go; an end goes back to where it first was."""
+        beads = list(beads_of(state.chain))
+        last = len(beads) - 1
+        for row, end in zip((0, last), state.task.ends, strict=True):
+            if row in stuck:
+                beads[row] = Bead(f"{end.name}.{state.moves}r", end.theta, end.value)
+        kept = [row for row in range(last + 1) if row in (0, last) or row not in stuck]
+        links = tuple(
+            state.chain[i] if j == i + 1 else Link(beads[i], beads[j], max(link.depth for link in state.chain[i:j]))
+            for i, j in pairwise(kept)
+        )
+        chain = _along([beads[row] for row in kept], links)
+        ends_too = not {0, last}.isdisjoint(stuck)
+        return replace(state, chain=chain, retried=state.retried + 1, due=ends_too)
 
     def _settled(self, state: BreadthFirstState) -> BreadthFirstState:
         """Step 3: the level is reached."""
