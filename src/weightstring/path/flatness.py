@@ -15,7 +15,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Theta
-from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.errors import InvalidSetting
 from weightstring.path.lanczos import DENSE, Multiply
 from weightstring.path.sharpness import products_of
 from weightstring.protocol import LossProblem

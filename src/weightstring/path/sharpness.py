@@ -69,7 +69,7 @@ def curvature(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
 
 
 def products_of(problem: LossProblem, theta: Theta, where: str) -> Multiply:
-    """v (P,) → H v, float64 on the CPU, H the Hessian of the training loss on all training examples at θ.
+    """The product v (P,) → H v, float64 on the CPU, H the Hessian of the training loss on all training examples at θ.
 
     Args:
         problem: the loss.
