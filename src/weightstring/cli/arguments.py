@@ -111,6 +111,22 @@ def add_sharpness(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
 
 
+def add_theory(parser: argparse.ArgumentParser) -> None:
+    """Options of ``theory``."""
+    add_task(parser)
+    add_models(parser)
+    parser.add_argument(
+        "--tolerance",
+        type=number,
+        default=1e-3,
+        metavar="T",
+        help="how far a string in a curved path may rise over its bound, as a share of the straight line's height "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--out", metavar="DIR", help="write the paths' beads as checkpoints, and theory.json")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
+
+
 def add_align(parser: argparse.ArgumentParser) -> None:
     """Options of ``align``."""
     add_task(parser)

@@ -29,6 +29,7 @@ from weightstring.cli.arguments import (
     add_sharpness,
     add_sweep,
     add_task,
+    add_theory,
 )
 from weightstring.cli.ending import MISUSE, code_of, plain_output
 from weightstring.cli.recipe import add_recipe
@@ -46,6 +47,7 @@ MODULES = {
     "random-pair": "drawing",
     "sharpness": "sharpness",
     "sweep": "sweeping",
+    "theory": "theory",
     "verify": "certifying",
 }
 """Where a command's function is, if not in ``commands.py``."""
@@ -135,6 +137,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_search(minimax)
     minimax.add_argument("--certify", action="store_true", help="prove the upper bound over the whole string found")
     add_strategy(minimax, default="breadth-first")
+
+    add_theory(commands.add_parser("theory", help="what proofs and closed-form paths say of two models"))
 
     compare = commands.add_parser("compare", help="connect two models by every strategy")
     add_pair(compare)

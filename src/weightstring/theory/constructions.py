@@ -1,0 +1,168 @@
+"""What is known of Γ between two models of a problem without a search: proofs from below, closed-form paths from above.
+
+Which theorems apply is read from the operations that the problem computes:
+
+- *linear*: a chain of linear layers without biases and a squared loss (Section III.A). With hidden widths above the
+  narrower end of the chain there is no barrier; at it, the path through λ*, which is the lowest there is.
+- *sub-networks*, *exchange*: one hidden layer and a convex loss (Section III.C), by corners.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.path import Proof, WeightString, check_theta
+from weightstring.path.curve import locate_maximum
+from weightstring.problem import ModuleProblem
+from weightstring.theory import deep_linear, relu
+from weightstring.theory.curve import Curve, Piece
+from weightstring.theory.deep_linear_barrier import through_barrier
+from weightstring.theory.disconnection import prove
+from weightstring.theory.linear_layers import LinearLayers, read_linear
+from weightstring.theory.reading import agrees
+
+MAX_BEADS = 512
+"""Of a string inscribed in a curved path."""
+
+
+@dataclass(frozen=True, eq=False)
+class Construction:
+    """A path that a theorem gives.
+
+    Args:
+        name: what it is called here.
+        bound: the loss is nowhere higher on it: the theorem's, in real arithmetic, from the measured losses of corners.
+        string: the path; of a curved one a string inscribed in it, which may be higher than the bound.
+        straight: whether the string is the path.
+    """
+
+    name: str
+    bound: float
+    string: WeightString
+    straight: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What theory says of two models.
+
+    Args:
+        losses: of the two.
+        proof: why every path climbs to a bound; None where no proof applies.
+        constructions: paths, the lowest first, of equally low ones the shortest.
+        refused: why each of the others does not apply, by name.
+    """
+
+    losses: tuple[float, float]
+    proof: Proof | None
+    constructions: tuple[Construction, ...]
+    refused: dict[str, str]
+
+    @property
+    def at_least(self) -> float:
+        """Γ is no lower: the higher end, or the proof's bound."""
+        return max(*self.losses, -math.inf if self.proof is None else self.proof.bound)
+
+    @property
+    def at_most(self) -> float:
+        """Γ is no higher: the lowest construction's bound; inf without one."""
+        return min((own.bound for own in self.constructions), default=math.inf)
+
+
+def known(problem: ModuleProblem, a: Theta, b: Theta, tolerance: float = 1e-3) -> Known:
+    """Everything that theory says of Γ between two models, and the paths that it gives.
+
+    Args:
+        problem: the loss; what is bounded is the evaluation loss.
+        a: one end (P,).
+        b: the other end.
+        tolerance: how far a string inscribed in a curved path may rise over the path's bound, as a share of the
+            straight line's height.
+
+    Raises:
+        InvalidSetting: a tolerance that is not positive, or a problem that is no module.
+        InvalidCheckpoint: an end is not the problem's.
+
+    >>> from torch import nn
+    >>> x = torch.linspace(-1, 2, 12, dtype=torch.float64).unsqueeze(1)
+    >>> net = nn.Sequential(nn.Linear(1, 6), nn.ReLU(), nn.Linear(6, 1)).double()
+    >>> problem = ModuleProblem(net, nn.MSELoss(), (x, x.abs()), batch_size=None)
+    >>> found = known(problem, problem.initial(0), problem.initial(1))
+    >>> [own.name for own in found.constructions], list(found.refused)
+    (['sub-networks', 'exchange'], ['linear'])
+    """
+    if not isinstance(problem, ModuleProblem):
+        raise InvalidSetting(
+            f"theory of a {type(problem).__name__}: give a ws.ModuleProblem, whose operations are read"
+        )
+    if not 0 < tolerance < math.inf:
+        raise InvalidSetting(f"tolerance={tolerance}: give a positive share")
+    for theta, what in ((a, "the first model"), (b, "the second model")):
+        check_theta(problem, theta, what)
+    losses = problem.measure(torch.stack([a, b]))["loss"].tolist()
+    ways: dict[str, Callable[[], Construction]] = {
+        "linear": lambda: _linear(problem, a, b, tolerance),
+        "sub-networks": lambda: _corners("sub-networks", relu.connect(problem, a, b)),
+        "exchange": lambda: _corners("exchange", relu.exchange(problem, a, b)),
+    }
+    found, refused = [], {}
+    for name, way in ways.items():
+        try:
+            found.append(way())
+        except (InvalidSetting, Unsupported) as refusal:
+            refused[name] = str(refusal)
+    found.sort(key=lambda own: (own.bound, own.string.length))
+    return Known((losses[0], losses[1]), prove(problem, a, b), tuple(found), refused)
+
+
+def _corners(name: str, path: relu.VertexPath) -> Construction:
+    return Construction(name, path.bound, path.string, straight=True)
+
+
+def _linear(problem: ModuleProblem, a: Theta, b: Theta, tolerance: float) -> Construction:
+    net = read_linear(problem)
+    if net is None:
+        raise InvalidSetting(
+            "not recognised as a chain of linear layers without biases and a squared loss: no closed-form path is known"
+        )
+    own = [net.program.parameters.get(name) for name in net.names]
+    if len(set(own)) < len(own) or {entry.name for entry in problem.layout.entries} != set(own):
+        raise InvalidSetting("a layer is frozen or tied: the closed-form path moves each layer by itself")
+    ends = torch.stack([a, b])
+    if not agrees(net, ends, problem.measure(ends)["loss"]):
+        raise InvalidSetting("the formula's losses are not those measured: what was traced is not what is computed")
+    curve = _in_layout(problem, net, [str(name) for name in own], _closed_form(net, a, b))
+    top = locate_maximum(problem, a, b).value
+    slack = tolerance * max(curve.bound, top if math.isfinite(top) else 0.0)
+    string = curve.to_string(problem, max(slack, torch.finfo(torch.float64).tiny), MAX_BEADS)
+    return Construction("linear", curve.bound, string, straight=False)
+
+
+def _closed_form(net: LinearLayers, a: Theta, b: Theta) -> Curve:
+    """The lowest path between two chains, with its bound in units of the problem's loss."""
+    first, second = (tuple(weights.double() for weights in net.layers(theta)) for theta in (a, b))
+    inputs, targets = float(net.factor) * net.inputs.double().T, net.targets.double().T
+    loss, units = deep_linear.SquaredLoss(inputs, targets), float(net.scale) * len(net.inputs)
+    widths = net.widths
+    if min(widths[1:-1], default=0) > min(widths[0], widths[-1]):
+        path = deep_linear.connect(first, second, loss)
+    else:
+        path = through_barrier(first, second, inputs, targets)
+    return Curve(path.pieces, units * path.bound)
+
+
+def _in_layout(problem: ModuleProblem, net: LinearLayers, names: list[str], curve: Curve) -> Curve:
+    """The same path with the layers where the problem has them, in its dtype."""
+
+    def placed(piece: Piece, u: float) -> Theta:
+        layers = deep_linear.unflatten(piece(u), net.widths)
+        return problem.layout.flatten(dict(zip(names, layers, strict=True))).to(problem.device, problem.dtype)
+
+    return Curve(tuple(partial(placed, piece) for piece in curve.pieces), curve.bound)
