@@ -101,6 +101,26 @@ def test_minimax_takes_any_strategy_and_says_what_is_known_as_json(cli, workshop
     assert "strategy or its recipe differs" in again.err
 
 
+def test_compare_takes_some_strategies_with_settings_that_they_have_and_a_recipe(cli, workshop, tmp_path):
+    words = ("compare", workshop.task, workshop.a, workshop.b, "--threshold", "0.051", "--strategies", "greedy,bezier")
+    settings = ("--alpha", "0.9", "--retries", "2", "--lr", "0.01", "--max-beads", "3", "--max-steps", "50")
+    done = cli(*words, *settings, "--out", tmp_path)
+    assert done.code == 0, done.err
+    assert max(map(len, done.out.splitlines())) <= 80
+    inner = {
+        name: json.loads((tmp_path / name / "manifest.json").read_text())["strategy"] for name in ("greedy", "bezier")
+    }
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["bezier", "greedy"]
+    assert (inner["greedy"]["strategy"]["alpha"], inner["greedy"]["strategy"]["retries"]) == (0.9, 2)
+    assert "alpha" not in inner["bezier"]["strategy"]
+    assert all(own["recipe"]["options"] == {"lr": 0.01} for own in inner.values())
+
+
+def test_a_strategy_that_is_none_is_refused_in_one_line(refused, workshop):
+    said = refused("compare", workshop.task, workshop.a, workshop.b, "--strategies", "greedy,greedi")
+    assert "--strategies greedi: choose some of greedy, as-in-the-paper" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -110,6 +130,7 @@ def test_minimax_takes_any_strategy_and_says_what_is_known_as_json(cli, workshop
         (("--optimizer-option", "eps=NaN"), "the value must be a number, true, false"),
         (("--lr", "-1"), "optimizer 'adam' refuses its options: Invalid learning rate"),
         (("--lr", "nan"), "'nan' is not a number"),
+        (("--lr", "inf"), "'inf' is infinite"),
         (("--clip", "0"), "clip=0"),
         (("--clip", "no"), "'no' is not a number"),
         (("--patience", "0"), "0 is less than 1"),

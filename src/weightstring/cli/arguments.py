@@ -10,6 +10,7 @@ from weightstring.cli.values import (
     data_option,
     duration,
     key_value,
+    names,
     number,
     numbers,
     place,
@@ -69,6 +70,17 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add_limits(parser, beads=256)
     add_recipe(parser, whose="how beads descend; networks are trained as the task has it")
     add_computing(parser)
+
+
+def add_compared(parser: argparse.ArgumentParser) -> None:
+    """Which strategies ``compare`` takes, and settings that several of them have."""
+    group = parser.add_argument_group("strategies")
+    group.add_argument(
+        "--strategies", type=names, metavar="NAME,...", help="these, such as greedy,bezier (default: all of them)"
+    )
+    group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0, where a strategy has an aim")
+    group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession, where a strategy splits")
+    group.add_argument("--retries", type=whole, metavar="N", help="of a failed descent, where a strategy retries")
 
 
 def add_components(parser: argparse.ArgumentParser) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from argparse import Namespace
+from typing import Any
 
 from rich.table import Table
 
@@ -14,9 +16,10 @@ from weightstring.cli.ending import DONE, INTERRUPTED, KEPT
 from weightstring.cli.models import end_of
 from weightstring.cli.opening import named
 from weightstring.cli.recipe import changed_recipe
-from weightstring.comparison import Compared
+from weightstring.comparison import STRATEGIES, Compared
 from weightstring.comparison import compare as all_of
-from weightstring.search import MaxBeads
+from weightstring.errors import InvalidSetting
+from weightstring.search import MaxBeads, Strategy
 
 HEADINGS = {
     "strategy": "strategy",
@@ -33,6 +36,10 @@ HEADINGS = {
 """Short enough for 80 columns."""
 
 
+SHARED = ("alpha", "max_depth", "retries")
+"""Settings that several strategies have."""
+
+
 def compare(options: Namespace) -> int:
     """Connect two models by every strategy."""
     task, problem = named(options)
@@ -43,6 +50,7 @@ def compare(options: Namespace) -> int:
             end_of(problem, options.a),
             end_of(problem, options.b),
             options.threshold,
+            strategies=_chosen(options),
             stop=limits(options) or MaxBeads(64),
             bind=options.bind,
             recipe=changed_recipe(options, problem.recipe),
@@ -60,6 +68,20 @@ def compare(options: Namespace) -> int:
     else:
         _print(compared)
     return DONE
+
+
+def _chosen(options: Namespace) -> dict[str, Strategy[Any]]:
+    """The strategies to compare, each with those of the settings given that it has."""
+    known = dict.fromkeys(options.strategies or STRATEGIES)
+    if unknown := [name for name in known if name not in STRATEGIES]:
+        raise InvalidSetting(f"--strategies {unknown[0]:.80}: choose some of {', '.join(STRATEGIES)}")
+    given = {name: value for name in SHARED if (value := getattr(options, name)) is not None}
+    chosen: dict[str, Strategy[Any]] = {}
+    for name in known:
+        own: Any = STRATEGIES[name]
+        taken = {field.name for field in dataclasses.fields(own)}
+        chosen[name] = dataclasses.replace(own, **{key: value for key, value in given.items() if key in taken})
+    return chosen
 
 
 def _print(compared: list[Compared]) -> None:

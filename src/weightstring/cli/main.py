@@ -17,6 +17,7 @@ from typing import NoReturn
 from weightstring.cli.arguments import (
     add_align,
     add_certify,
+    add_compared,
     add_components,
     add_computing,
     add_export,
@@ -144,6 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_pair(compare)
     compare.add_argument("--threshold", type=number, metavar="L0", help="(default: the larger end's own value)")
     compare.add_argument("--out", metavar="DIR", help="keep each strategy's run there; the same command goes on")
+    add_compared(compare)
 
     add_components(commands.add_parser("components", help="count components below a level, and draw how models join"))
     add_sweep(commands.add_parser("sweep", help="connect many pairs over thresholds and forms of a task"))

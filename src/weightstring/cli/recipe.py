@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from weightstring.cli.values import key_value, number, positive, whole
+from weightstring.cli.values import finite, key_value, number, positive, whole
 
 if TYPE_CHECKING:
     from weightstring.protocol import Recipe
@@ -34,7 +34,7 @@ def add_recipe(parser: argparse.ArgumentParser, *, steps: bool = True, whose: st
     """
     group = parser.add_argument_group("recipe", f"{whose}; what is not given is the task's own")
     group.add_argument("--optimizer", metavar="NAME", help="of torch.optim, such as adam, sgd, rmsprop")
-    group.add_argument("--lr", type=number, metavar="R", help="learning rate")
+    group.add_argument("--lr", type=finite, metavar="R", help="learning rate")
     group.add_argument(
         "--optimizer-option",
         dest="optimizer_options",

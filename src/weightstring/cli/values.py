@@ -34,6 +34,11 @@ def numbers(text: str) -> list[float]:
     return [number(part) for part in text.split(",") if part]
 
 
+def names(text: str) -> list[str]:
+    """Names joined by commas."""
+    return [name for name in text.split(",") if name]
+
+
 def data_option(text: str) -> tuple[str, str]:
     """A directory as the task's option ``data``."""
     return "data", str(directory(text))
@@ -53,6 +58,14 @@ def number(text: str) -> float:
         value = math.nan
     if math.isnan(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return value
+
+
+def finite(text: str) -> float:
+    """A number that is not infinite."""
+    value = number(text)
+    if math.isinf(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is infinite")
     return value
 
 
