@@ -9,8 +9,8 @@ product of exchanges along edges; one layer after the other, every permutation o
 
 from Σ (n − 1) paths for Π n! copies of θ, odd permutations among them. What an exchange costs on the straight segment
 is at most L(θ) + c ℓ²/8, ℓ its length, √2 times the distance of the two units, and −c the least curvature of the loss
-along it: the "density of available permutations" is the longest edge of the minimal spanning tree, than which no tree has a
-shorter longest one.
+along it: the "density of available permutations" is the longest edge of the minimal spanning tree, than which no tree
+has a shorter longest one.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def exchanges_to(permutation: Int64[Tensor, " n"], edges: list[tuple[int, int]])
         at most n(n − 1)/2 of the edges.
 
     >>> exchanges_to(torch.tensor([2, 1, 0]), [(0, 1), (1, 2)])
-    [(1, 2), (0, 1), (1, 2)]
+    [(2, 1), (1, 0), (2, 1)]
     """
     tree, order, found = nx.Graph(edges), torch.arange(len(permutation)), []
     places = permutation.argsort()
