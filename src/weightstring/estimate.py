@@ -1,7 +1,8 @@
 """Estimate Γ, the maximum interpolated error (3): how high a path between two models must climb.
 
-The string sinks, level by level, until it is at the higher end or its maximum stops falling. Nobody has to guess
-a threshold: the lowest maximum that was reached bounds Γ from above, as far as samples can tell.
+The string sinks, level by level, until it is at the higher end or its maximum stops falling; from then on greedy
+searches look for strings lower and lower. Nobody has to guess a threshold: the lowest maximum that was reached bounds Γ
+from above, as far as samples can tell.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.refining import CERTIFY_TOL, bounded, kept, require_certifiable
 from weightstring.result import Result
-from weightstring.search import BreadthFirst, Executor, Processes, StopRule, Strategy
+from weightstring.search import BreadthFirst, Executor, Processes, Relay, Sinking, StopRule, Strategy
 from weightstring.search.stopping import default_stop
 from weightstring.store import RunDirectory
 from weightstring.store.records import CertifyRecord, by_depth
@@ -30,7 +31,7 @@ from weightstring.store.records import Task as TaskRecord
 from weightstring.theory.disconnection import prove as disprove
 from weightstring.theory.disconnection import stands
 
-DEFAULT_STRATEGY = BreadthFirst()
+DEFAULT_STRATEGY = Relay(BreadthFirst(), Sinking())
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def minimax(
         a: one end θ (P,).
         b: the other end.
         strategy: how; :class:`~weightstring.BreadthFirst` lowers its string level by level and takes the best one
-            up again where a level is not reached.
+            up again where a level is not reached; where it has stalled, :class:`~weightstring.search.Sinking` goes on
+            from its string by default.
         stop: the budget, such as ``ws.MaxBeads(64) | ws.Budget(seconds=600)``; by default that of
             :func:`weightstring.connect`.
         bind: what is to be low; see :func:`weightstring.connect`, as for all that follows.

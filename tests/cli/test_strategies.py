@@ -63,7 +63,7 @@ def test_minimax_says_what_is_known_of_gamma(cli, workshop, tmp_path):
 
 def test_an_option_of_another_strategy_is_refused_in_one_line(refused, workshop):
     said = refused("connect", workshop.task, workshop.a, workshop.b, "--updates", "jacobi")
-    assert "--updates is for --strategy breadth-first, not greedy: leave it out" in said
+    assert "--updates is for --strategy breadth-first or sinking, not persistent: leave it out" in said
     said = refused(
         "connect", workshop.task, workshop.a, workshop.b, "--strategy", "constrained", "--constraint", "rope"
     )

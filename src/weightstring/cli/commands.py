@@ -38,7 +38,18 @@ from weightstring.report.sweep import write_sweep_report
 from weightstring.report.sweep_export import export_figures
 from weightstring.report.write import export_run_figures
 from weightstring.result import Result, load
-from weightstring.search import Budget, MaxBeads, MaxSteps, Persistent, Processes, Shortened, StopRule, Strategy
+from weightstring.search import (
+    Budget,
+    MaxBeads,
+    MaxSteps,
+    Persistent,
+    Processes,
+    Relay,
+    Shortened,
+    Sinking,
+    StopRule,
+    Strategy,
+)
 from weightstring.search.stopping import default_stop, stop_from_plain
 from weightstring.search.strategies import from_plain, plain
 from weightstring.store import RunDirectory, digest, write_checkpoint
@@ -352,9 +363,12 @@ def chosen_strategy(options: Namespace) -> Strategy[Any]:
         flag = f"--{foreign[0].replace('_', '-')}"
         takers = " or ".join(name for name, names in OPTIONS.items() if foreign[0] in names)
         raise InvalidSetting(f"{flag} is for --strategy {takers}, not {options.strategy}: leave it out, or choose that")
-    persistent = options.strategy == "persistent"
-    strategy = from_plain({"name": "greedy" if persistent else options.strategy, **settings})
-    strategy = Persistent(strategy) if persistent else strategy
+    begins = {"persistent": "greedy", "sinking": "breadth-first"}.get(options.strategy, options.strategy)
+    strategy = from_plain({"name": begins, **settings})
+    if options.strategy == "persistent":
+        strategy = Persistent(strategy)
+    elif options.strategy == "sinking":
+        strategy = Relay(strategy, Sinking())
     return Shortened(strategy) if options.shorten else strategy
 
 

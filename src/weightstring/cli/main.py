@@ -137,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     minimax = commands.add_parser("minimax", help="search for the lowest threshold that connects two models")
     add_search(minimax)
     minimax.add_argument("--certify", action="store_true", help="prove the upper bound over the whole string found")
-    add_strategy(minimax, default="breadth-first")
+    add_strategy(minimax, default="sinking")
 
     add_theory(commands.add_parser("theory", help="what proofs and closed-form paths say of two models"))
 

@@ -15,6 +15,7 @@ OPTIONS = {
     "as-in-the-paper": ("alpha", "max_depth"),
     "constrained": (*_GREEDY, "constraint"),
     "breadth-first": ("alpha1", "constraint", "updates", "ends", "respace"),
+    "sinking": ("alpha1", "constraint", "updates", "respace"),
     "bezier": ("bends", "points"),
     "poly-chain": ("bends",),
     "autoneb": ("bends",),
@@ -29,7 +30,8 @@ def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> No
         "--strategy",
         choices=list(OPTIONS),
         default=default,
-        help="persistent: greedy, and where that fails other attempts (default: %(default)s)",
+        help="persistent: greedy, and where that fails other attempts; sinking: breadth-first, and from where that "
+        "stalls greedy at lower and lower thresholds (default: %(default)s)",
     )
     group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0 (default: 0.95)")
     group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession (default: 10)")

@@ -12,8 +12,10 @@ from weightstring.search.greedy import Greedy
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
 from weightstring.search.persistent import Persistent
 from weightstring.search.processes import Processes
+from weightstring.search.relay import Relay
 from weightstring.search.remote import Rebuilding, Remote, Work
 from weightstring.search.shortening import Shortened
+from weightstring.search.sinking import Sinking
 from weightstring.search.stopping import Budget, MaxBeads, MaxSteps, Progress, StopRule
 from weightstring.search.strategy import Strategy, Task
 
@@ -44,10 +46,12 @@ __all__ = [
     "Processes",
     "Progress",
     "Rebuilding",
+    "Relay",
     "Remote",
     "Result",
     "Search",
     "Shortened",
+    "Sinking",
     "StopRule",
     "Strategy",
     "Task",

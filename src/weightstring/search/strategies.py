@@ -18,6 +18,7 @@ from weightstring.search.persistent import Persistent
 from weightstring.search.relay import Relay
 from weightstring.search.reoptimized import Reoptimized
 from weightstring.search.shortening import Shortened
+from weightstring.search.sinking import Sinking
 from weightstring.search.strategy import Strategy
 
 STRATEGIES: dict[str, type[Any]] = {
@@ -33,6 +34,7 @@ STRATEGIES: dict[str, type[Any]] = {
     "relay": Relay,
     "reoptimized": Reoptimized,
     "persistent": Persistent,
+    "sinking": Sinking,
 }
 
 
