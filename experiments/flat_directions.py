@@ -73,6 +73,11 @@ def measured(width: int, samples: int, pairs: int) -> dict[str, Any]:
     return row
 
 
+def place(row: dict[str, Any]) -> tuple[int, int]:
+    """Of a line in the table."""
+    return row["width"], row["samples"]
+
+
 def main() -> None:
     """Every width and number of samples; what is kept already is not computed again."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -86,13 +91,15 @@ def main() -> None:
     path = RESULTS / "flat_directions.json"
     kept = json.loads(path.read_text()) if path.exists() else {"rows": []}
     rows = {(row["width"], row["samples"], row["pairs"]): row for row in kept["rows"]}
-    for width in WIDTHS:
-        for samples in SAMPLES:
+    for samples in SAMPLES:
+        for width in WIDTHS:
             if (width, samples, given.pairs) not in rows:
                 rows[width, samples, given.pairs] = measured(width, samples, given.pairs)
                 print(rows[width, samples, given.pairs])
                 done = [row for row in rows.values() if row["pairs"] == given.pairs]
-                keep("flat_directions", {"level": LEVEL, "margin": MARGIN, "cuts": CUTS, "rows": done})
+                keep(
+                    "flat_directions", {"level": LEVEL, "margin": MARGIN, "cuts": CUTS, "rows": sorted(done, key=place)}
+                )
 
 
 if __name__ == "__main__":

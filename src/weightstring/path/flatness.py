@@ -24,6 +24,9 @@ from weightstring.randomness import generator
 EXACT = 1024
 """Parameters up to which every eigenvalue is computed unless told otherwise: P products, and P² numbers."""
 
+TOGETHER = 64
+"""Products that share the graph of one gradient."""
+
 ZERO = 1e-12
 """The part of a vector's product that is left of it once it lies in the space already known: then Lanczos ends."""
 
@@ -128,13 +131,17 @@ def hessian_spectrum(
     multiply = products_of(problem, theta, "hessian_spectrum")
     size = problem.size
     if size <= (DENSE if exact is False else EXACT) or exact:
-        matrix = torch.stack([multiply(axis) for axis in torch.eye(size, dtype=torch.float64)])
+        matrix = torch.cat([multiply(axes) for axes in torch.eye(size, dtype=torch.float64).split(TOGETHER)])
         values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
         return HessianSpectrum(values, torch.full((size,), 1 / size, dtype=torch.float64), True, size)
     found = []
     for probe in range(probes):
         draw = generator(seed, "hessian spectrum", str(probe))
-        found.append(_quadrature(multiply, torch.randn(size, generator=draw, dtype=torch.float64), steps))
+        found.append(
+            _quadrature(
+                lambda vector: multiply(vector[None])[0], torch.randn(size, generator=draw, dtype=torch.float64), steps
+            )
+        )
     values, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
     order = values.argsort()
     spent = sum(len(nodes) for nodes, _ in found)

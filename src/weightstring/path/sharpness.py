@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxtyping import Float64
@@ -10,7 +11,7 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path.height import check_theta
-from weightstring.path.lanczos import Multiply, spectrum
+from weightstring.path.lanczos import spectrum
 from weightstring.protocol import Curved, LossProblem
 
 
@@ -58,7 +59,7 @@ def curvature(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
         """−H v, whose smallest eigenvalue is sought."""
         nonlocal spent
         spent += 1
-        return -multiply(vector)
+        return -multiply(vector[None])[0]
 
     found = spectrum(downwards, problem.size, seed)
     if found.smallest is None or found.residual is None:
@@ -68,8 +69,10 @@ def curvature(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
     return Sharpness(0.0 - found.smallest, found.residual, spent)  # 0 of a Hessian that is 0, not −0
 
 
-def products_of(problem: LossProblem, theta: Theta, where: str) -> Multiply:
-    """The product v (P,) → H v, float64 on the CPU, H the Hessian of the training loss on all training examples at θ.
+def products_of(
+    problem: LossProblem, theta: Theta, where: str
+) -> Callable[[Float64[Tensor, "k P"]], Float64[Tensor, "k P"]]:
+    """What multiplies v (k, P) by H: float64 on the CPU, H the Hessian of the loss on all training examples at θ.
 
     Args:
         problem: the loss.
@@ -88,17 +91,17 @@ def products_of(problem: LossProblem, theta: Theta, where: str) -> Multiply:
         )
     curved = problem
 
-    def multiply(vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
+    def multiply(vectors: Float64[Tensor, "k P"]) -> Float64[Tensor, "k P"]:
         try:
-            product = curved.hessian_products(theta, vector.to(theta)[None], None)
+            products = curved.hessian_products(theta, vectors.to(theta), None)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise Unsupported(
                 f"{where}: autograd cannot differentiate the training loss twice ({reason}): "
                 "replace that operation by one that it can"
             ) from error
-        if not product.isfinite().all():
+        if not products.isfinite().all():
             raise InvalidSetting(f"{where}: a product of the Hessian at this θ is not finite: give another θ")
-        return product[0].cpu().double()
+        return products.cpu().double()
 
     return multiply
