@@ -31,7 +31,7 @@ from weightstring.theory.quartic import Quartic, ReluQuartic
 RESULTS = Path(__file__).parent / "results" / "known_answers.jsonl"
 SHARES = (0.002, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8)
 """Of the way from Γ up to the straight line's maximum."""
-DIGITS_LEVEL, DIGITS_PAIRS = 0.1, 8
+DIGITS_LEVEL, DIGITS_PAIRS = 0.15, 8
 DIGITS_FACTORS = (1.0, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 4.0)
 SGD = Recipe("sgd", {"lr": 0.02}, check_every=5, patience=20, max_steps=2_000)
 

@@ -15,7 +15,7 @@ import weightstring as ws
 from weightstring.path import Disconnected
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier, through_barrier
-from weightstring.theory.disconnection import prove
+from weightstring.theory.disconnection import prove, stands
 from weightstring.theory.linear_layers import read_linear
 from weightstring.theory.low_rank import least_with_rank
 
@@ -165,3 +165,12 @@ def test_minimax_tells_lambda_star_as_its_proved_lower_bound() -> None:
     assert found.lower_bound == pytest.approx(lambda_star, rel=ROUNDED)
     assert found.lower_bound <= found.level
     assert f"{found.lower_bound:.6g} <= Γ" in str(found)
+
+
+def test_samples_that_miss_the_top_by_a_little_leave_the_proof_standing() -> None:
+    problem, a, b, lambda_star = exchanged()
+    proof = prove(problem, a, b)
+    assert proof is not None
+    line = ws.WeightString(problem, [a, b])
+    assert stands(problem, proof, line, (1 - 1e-5) * lambda_star, "a string")
+    assert not stands(problem, proof, line, (1 - 1e-3) * lambda_star, "a string")
