@@ -25,19 +25,18 @@ from scipy.spatial.distance import squareform
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
-from weightstring.connection import DEFAULT_STOP, connect_many, pair_directory
+from weightstring.connection import connect_many, pair_directory
 from weightstring.errors import InvalidSetting
+from weightstring.estimate import DEFAULT_STRATEGY
 from weightstring.pairs import arithmetic, first_of
 from weightstring.path import Unresolved
 from weightstring.progress import Display
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.result import Result
-from weightstring.search import BreadthFirst, Executor, Processes, StopRule, Strategy
+from weightstring.search import Executor, Processes, StopRule, Strategy
 from weightstring.store import Manifest, RunDirectory
 from weightstring.store.records import Task
 from weightstring.theory.disconnection import prove, stands
-
-DEFAULT_STRATEGY = BreadthFirst()
 
 
 class Join(NamedTuple):
@@ -147,7 +146,7 @@ def components(
     thetas: Sequence[Theta],
     *,
     strategy: Strategy[Any] = DEFAULT_STRATEGY,
-    stop: StopRule = DEFAULT_STOP,
+    stop: StopRule | None = None,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
     executor: Executor | Pool | Processes | None = None,
@@ -162,7 +161,7 @@ def components(
         problem: the loss.
         thetas: the models, k ≥ 2, each (P,).
         strategy: how to search; see :func:`weightstring.minimax`.
-        stop: the budget of each pair.
+        stop: the budget of each pair; by default that of :func:`weightstring.connect`.
         bind: what λ bounds; see :func:`weightstring.connect`, as for all that follows.
         recipe: how beads descend.
         executor: what runs the jobs.

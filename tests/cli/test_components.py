@@ -41,7 +41,7 @@ def test_models_of_a_folder_and_of_seeds_join_and_are_counted(cli, workshop, tmp
         (("random:5-3",), "random:5-3: give FIRST-LAST, rising"),
         (("random:1", "nowhere"), "nowhere"),
         (("random:1", "."), ".: a folder without checkpoints in it"),
-        (("random:1-2", "--ends", "free"), "this strategy moves the ends"),
+        (("random:1-2", "--strategy", "breadth-first", "--ends", "free"), "this strategy moves the ends"),
     ],
 )
 def test_models_that_are_none_are_refused_in_one_line(refused, workshop, words, said):

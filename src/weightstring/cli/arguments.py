@@ -98,7 +98,7 @@ def add_components(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="keep each pair's run, the numbers and the tree; goes on there")
     add_binding(parser)
     add_computing(parser)
-    add_strategy(parser, default="breadth-first")
+    add_strategy(parser, default="sinking")
 
 
 def add_random_pair(parser: argparse.ArgumentParser) -> None:

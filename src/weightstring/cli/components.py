@@ -20,7 +20,7 @@ from weightstring.cli.models import models_of
 from weightstring.cli.opening import named
 from weightstring.cli.recipe import changed_recipe
 from weightstring.report.tree import write_tree
-from weightstring.search import MaxBeads
+from weightstring.search.stopping import default_stop
 from weightstring.store import replace_file
 from weightstring.store.files import writing
 from weightstring.sublevels import Components
@@ -35,13 +35,14 @@ def components(options: Namespace) -> int:
     task, problem = named(options)
     compute_by(options.engine, problem)
     models = models_of(problem, options.models)
+    strategy = chosen_strategy(options)
     try:
         with workers(options) as executor:
             found = search(
                 problem,
                 list(models.values()),
-                strategy=chosen_strategy(options),
-                stop=limits(options) or MaxBeads(64),
+                strategy=strategy,
+                stop=limits(options, default_stop(strategy).count) or default_stop(strategy),
                 bind=options.bind,
                 recipe=changed_recipe(options, problem.recipe),
                 executor=executor,
