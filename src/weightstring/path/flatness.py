@@ -131,7 +131,7 @@ def hessian_spectrum(
     multiply = products_of(problem, theta, "hessian_spectrum")
     size = problem.size
     if size <= (DENSE if exact is False else EXACT) or exact:
-        matrix = torch.cat([multiply(axes) for axes in torch.eye(size, dtype=torch.float64).split(TOGETHER)])
+        matrix = torch.cat([multiply(axes) for axes in torch.split(torch.eye(size, dtype=torch.float64), TOGETHER)])
         values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
         return HessianSpectrum(values, torch.full((size,), 1 / size, dtype=torch.float64), True, size)
     found = []
