@@ -135,3 +135,12 @@ def test_what_no_sweep_can_do_is_refused(problem, tmp_path, setting, said):
 def test_a_model_of_another_problem_is_refused_by_its_number(problem, models):
     with pytest.raises(InvalidCheckpoint, match="sweep: checkpoint 1 of all has shape"):
         ws.sweep(problem, [0.05], checkpoints=[models[0], models[1][:-1]])
+
+
+def test_a_sweep_begun_before_there_were_recipes_alignment_and_checkpoints_goes_on(problem, tmp_path, monkeypatch):
+    before = ws.sweep(problem, [0.05], pairs=1, store=tmp_path)
+    record = json.loads((tmp_path / "sweep.json").read_text())
+    del record["align"], record["variants"][0]["recipe"], record["variants"][0]["checkpoints"]
+    (tmp_path / "sweep.json").write_text(json.dumps(record))
+    monkeypatch.setattr("weightstring.sweeps.running.connect_all", None)  # nothing is searched for again
+    assert ws.sweep(problem, [0.05], pairs=1, store=tmp_path).rows == before.rows
