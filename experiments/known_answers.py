@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -137,11 +138,20 @@ def _level(problem: LossProblem, ends: tuple[Tensor, Tensor], level: float, reci
 
 
 def _digits(done: set[str]) -> Iterator[tuple[str, ws.ModuleProblem, Tensor, Tensor]]:
+    """Pairs of networks of seeds that reach the level, in order."""
     problem = load_task("digits")
+    seeds = count()
+
+    def trained() -> Tensor:
+        while True:
+            try:
+                return problem.fit(seed=next(seeds), until=DIGITS_LEVEL)
+            except ws.LevelNotReached:
+                continue
+
     for pair in range(DIGITS_PAIRS):
-        name = f"digits, pair {pair}"
+        name, a, b = f"digits, pair {pair}", trained(), trained()
         if name not in done:
-            a, b = (problem.fit(seed=seed, until=DIGITS_LEVEL) for seed in (2 * pair, 2 * pair + 1))
             yield name, problem, a, b
 
 
