@@ -1,10 +1,12 @@
 """Questions that the paper leaves open: α below 1, the choice of the loss, and room to move.
 
-    python experiments/questions.py [--parts alpha,loss,room]
+    python experiments/questions.py [--parts alpha,loss,room,descent]
 
 - alpha: beads that aim at α · L0 instead of L0: connected share, beads, gradients. Each α has the same ends.
 - loss: squared, absolute, Huber and log-cosh errors on one polynomial task, cross-entropy and squared error on digits,
   with thresholds of one and the same accuracy (mean absolute error; error rate).
+- descent: what limits the cubic at .01? Learning rates and steps of a bead's descent, α and depth, all between the same
+  ends, which were trained by the longest descents.
 - room: connected share and normalized length against the width, and against the number of training samples.
 """
 
@@ -21,6 +23,7 @@ from harness import keep
 from torch import Tensor, nn
 
 import weightstring as ws
+from weightstring.errors import LevelNotReached
 from weightstring.problem import ModuleProblem
 from weightstring.tasks import load_task
 
@@ -34,6 +37,16 @@ QUADRATIC = {
 ALPHAS = (1.0, 0.95, 0.9, 0.8, 0.5)
 WIDTHS = (2, 3, 4, 6, 8, 16)
 SAMPLES = (4, 8, 16, 64, 256)
+CUBIC = {"target": "cubic", "activation": "sigmoid", "output": "linear", "optimizer": "adam", "loss": "absolute"}
+LONG = {"max_steps": 50_000, "patience": 100}
+DESCENTS = {
+    "1e-3, 10,000 steps": ws.Recipe("adam", {"lr": 1e-3}),
+    "1e-2, 10,000 steps": ws.Recipe("adam", {"lr": 1e-2}),
+    "1e-3, 50,000 steps": ws.Recipe("adam", {"lr": 1e-3}, **LONG),
+    "3e-3, 50,000 steps": ws.Recipe("adam", {"lr": 3e-3}, **LONG),
+}
+SEARCHES = {(0.95, 10): ws.Greedy(), (0.8, 20): ws.Greedy(alpha=0.8, max_depth=20)}
+"""By α and depth."""
 
 
 def log_cosh(output: Tensor, target: Tensor) -> Tensor:
@@ -116,7 +129,30 @@ def room(pairs: int) -> list[dict[str, Any]]:
     return rows
 
 
-PARTS = {"alpha": alpha, "loss": loss, "room": room}
+def descent(pairs: int) -> list[dict[str, Any]]:
+    """The cubic at .01, by each learning rate, length of descents, α and depth."""
+    problem = load_task("polynomial", CUBIC)
+    ends, seed = list[Tensor](), 0
+    while len(ends) < 2 * pairs:
+        try:
+            ends.append(problem.fit(seed, until=0.01, recipe=DESCENTS["3e-3, 50,000 steps"]))
+        except LevelNotReached:
+            print(f"seed {seed} does not reach .01")
+        seed += 1
+    rows = []
+    for name, recipe in DESCENTS.items():
+        for (value, depth), strategy in SEARCHES.items():
+            found = ws.sweep(
+                problem, (0.01,), checkpoints=ends, recipe=recipe, strategy=strategy, stop=ws.MaxBeads(256)
+            )
+            rows += [
+                {"descent": name, "alpha": value, "depth": depth, "seeds": seed, **own} for own in summaries(found)
+            ]
+            print(name, value, depth, found.summary[0].connected, flush=True)
+    return rows
+
+
+PARTS = {"alpha": alpha, "loss": loss, "room": room, "descent": descent}
 
 
 def main() -> None:

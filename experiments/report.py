@@ -66,7 +66,7 @@ def main() -> None:
     parts += [_curve("mnist", "MNIST, convolutional network, test error")]
     parts += [_curve("mnist_0.1", "The same, drawn with first weights of 0.1", "--first-weights 0.1"), FIRST_WEIGHTS]
     parts += [_language(), _appendix(), _motion()]
-    parts += [_alpha(), _loss(), _room(), _known_answers(), _soundness(), _disconnection(), _kills()]
+    parts += [_alpha(), _descent(), _loss(), _room(), _known_answers(), _soundness(), _disconnection(), _kills()]
     OUT.write_text("\n".join(part for part in parts if part))
     print(f"wrote {OUT.name}")
 
@@ -274,6 +274,34 @@ def _alpha() -> str:
             f"`python experiments/questions.py --parts alpha`; the quadratic, {result['pairs']} pairs, the same for "
             "each α.\n",
             _table(("L0", "α", "connected", "beads", "length", "gradients"), rows),
+        ]
+    )
+
+
+def _descent() -> str:
+    result = _read("questions_descent")
+    if result is None:
+        return ""
+    rows = [
+        (
+            row["descent"],
+            f"{row['alpha']:g}",
+            row["depth"],
+            row["pairs"],
+            _shown(row["connected"], 2),
+            _shown(row["means"]["beads"], 1),
+            _shown(row["means"]["normalized_length"]),
+            _shown(row["means"]["gradients"], 0),
+        )
+        for row in result["rows"]
+    ]
+    return "\n".join(
+        [
+            "## What limits the cubic at .01? How long a bead may descend\n",
+            f"`python experiments/questions.py --parts descent`; Adam, {result['pairs']} pairs, the same for each row. "
+            f"Their ends were trained like the last rows: {2 * result['pairs']} of {result['rows'][0]['seeds']} seeds "
+            "reach .01. Means are of connected pairs.\n",
+            _table(("learning rate, steps", "α", "depth", "pairs", "connected", "beads", "length", "gradients"), rows),
         ]
     )
 
