@@ -76,8 +76,12 @@ def test_the_default_directory_tells_recipes_apart_and_the_own_one_is_none(cli, 
 
 def test_training_follows_it_and_the_checkpoint_says_so(cli, workshop, tmp_path):
     out = tmp_path / "a.safetensors"
-    done = cli("train", workshop.task, "--until", "0.3", "--optimizer", "rmsprop", "--lr", "0.01", "--out", out)
+    words = ("--bind", "train", "--optimizer", "rmsprop", "--lr", "0.01", "--json", "--out", out)
+    done = cli("train", workshop.task, "--until", "0.3", *words)
     assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert told["train_loss"] <= 0.3
+    assert told["out"] == str(out)
     with safe_open(out, "pt") as file:
         about = json.loads(file.metadata()["weightstring"])
     assert about["recipe"]["optimizer"] == "rmsprop"

@@ -194,6 +194,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         help="where: 0 to 1 along the arc length, midpoint, or best (least sampled evaluation loss)",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
+    parser.add_argument("--json", action="store_true", help="what was measured as JSON on standard output")
 
 
 def add_merge(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from weightstring.arrays import finite_or_none, none_as_infinity
+from weightstring.arrays import finite_or_none, for_json, none_as_infinity
 from weightstring.cli.ending import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
 from weightstring.cli.models import as_saved, check_destination, end_of
 from weightstring.cli.opening import named, pointing, problem_of
@@ -28,7 +28,7 @@ from weightstring.connection import connect as search
 from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.estimate import DEFAULT_STRATEGY as LOWEST_BY
 from weightstring.estimate import minimax as lowest
-from weightstring.path import Disconnected, Unresolved
+from weightstring.path import Disconnected, Unresolved, bound_names, only_quantity
 from weightstring.problem import ModuleProblem
 from weightstring.progress import training
 from weightstring.protocol import Recipe
@@ -92,15 +92,24 @@ def train(options: Namespace) -> int:
     check_destination(Path(options.out))
     _, problem = named(options)
     recipe = changed_recipe(options, problem.recipe)
+    quantity = only_quantity(bound_names(options.bind, problem.quantities), "a network is trained to")
     with training(f"training to {options.until:g}") as on_check:
         theta = problem.fit(
-            seed=options.seed, until=options.until, max_steps=options.max_steps, recipe=recipe, on_check=on_check
+            seed=options.seed,
+            until=options.until,
+            max_steps=options.max_steps,
+            quantity=quantity,
+            recipe=recipe,
+            on_check=on_check,
         )
     measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
     about = {"task": options.task, "options": dict(options.options), "seed": options.seed, **measured}
     about |= {} if recipe is None else {"recipe": asdict(recipe)}
     write_checkpoint(options.out, problem.unflatten(theta), about)
-    print(f"{shown(options.out)}: " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
+    if options.json:
+        print(json.dumps({"out": options.out, **for_json(about)}))
+    else:
+        print(f"{shown(options.out)}: " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
     return DONE
 
 

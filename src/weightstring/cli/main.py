@@ -107,7 +107,14 @@ def build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a random model of a task to a level")
     add_task(train)
     train.add_argument("--seed", type=whole, default=0, metavar="N", help="(default: %(default)s)")
-    train.add_argument("--until", type=number, required=True, metavar="L", help="evaluation loss to reach")
+    train.add_argument("--until", type=number, required=True, metavar="L", help="level to reach")
+    train.add_argument(
+        "--bind",
+        default="evaluate",
+        metavar="WHAT",
+        help="of what: evaluate, train, or a metric such as error (default: %(default)s)",
+    )
+    train.add_argument("--json", action="store_true", help="what was measured as JSON on standard output")
     train.add_argument("--max-steps", type=positive, metavar="N", help="gradient steps at most")
     train.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
     add_recipe(train, steps=False)

@@ -42,7 +42,11 @@ def export(options: Namespace) -> int:
     }
     _learn(options, result, [Point(s, measured)])
     write_checkpoint(options.out, problem.unflatten(theta), about)
-    print(f"{shown(options.out)}: s = {s:.6g}, " + ", ".join(f"{name} {value:.6g}" for name, value in measured.items()))
+    if options.json:
+        print(json.dumps({"out": options.out, **about}))
+    else:
+        values = ", ".join(f"{name} {value:.6g}" for name, value in measured.items())
+        print(f"{shown(options.out)}: s = {s:.6g}, {values}")
     return DONE
 
 
