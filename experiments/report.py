@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import theory_sections
+from tables import read, table
 
 FOLDER = Path(__file__).parent
 OUT = FOLDER.parent / "EXPERIMENTS.md"
@@ -66,19 +69,19 @@ def main() -> None:
     parts += [_curve("mnist", "MNIST, convolutional network, test error")]
     parts += [_curve("mnist_0.1", "The same, drawn with first weights of 0.1", "--first-weights 0.1"), FIRST_WEIGHTS]
     parts += [_language(), _appendix(), _motion()]
-    parts += [_alpha(), _descent(), _loss(), _room(), _known_answers(), _soundness(), _disconnection(), _kills()]
+    parts += [
+        _alpha(),
+        *theory_sections.all_sections(),
+        _descent(),
+        _loss(),
+        _room(),
+        _known_answers(),
+        _soundness(),
+        _disconnection(),
+        _kills(),
+    ]
     OUT.write_text("\n".join(part for part in parts if part))
     print(f"wrote {OUT.name}")
-
-
-def _read(name: str) -> dict[str, Any] | None:
-    path = FOLDER / "results" / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
-    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n"
 
 
 def _shown(interval: Sequence[float | None] | None, digits: int = 3) -> str:
@@ -94,7 +97,7 @@ def _plain(value: float | None) -> str:
 
 
 def _curve(name: str, title: str, options: str = "") -> str:
-    result = _read(name)
+    result = read(name)
     if result is None:
         return ""
     script = name.partition("_")[0]
@@ -136,7 +139,7 @@ def _curve(name: str, title: str, options: str = "") -> str:
         f"## {title}\n",
         f"`{command}`; {seconds} on {result['cpu threads']} thread.\n",
     ]
-    lines.append(_table((*headings, "barrier of the line"), rows))
+    lines.append(table((*headings, "barrier of the line"), rows))
     for form, law in result["beads laws"].items():
         if law:
             lines.append(f"Beads ~ L0^p with p = {_shown(law['exponent'])} ({form}), over {law['points']} pairs.")
@@ -166,13 +169,13 @@ def _draft() -> str:
     parts = []
     for target in ("quadratic", "cubic", "random"):
         sources = {"final": target, "greedy": f"draft_{target}", "paper": f"draft_{target}_as_in_the_paper"}
-        found = {kind: result for kind, name in sources.items() if (result := _read(name)) is not None}
+        found = {kind: result for kind, name in sources.items() if (result := read(name)) is not None}
         if "greedy" in found:
-            parts += [f"{target.capitalize()}:\n", _draft_table(found, PAPER.get(target, {}))]
+            parts += [f"{target.capitalize()}:\n", _drafttable(found, PAPER.get(target, {}))]
     return "\n".join([DRAFT, *parts]) if parts else ""
 
 
-def _draft_table(
+def _drafttable(
     found: Mapping[str, Mapping[str, Any]], paper: Mapping[float, tuple[float | None, float | None]]
 ) -> str:
     by_level = {kind: {own["threshold"]: own for own in result["summary"]} for kind, result in found.items()}
@@ -186,7 +189,7 @@ def _draft_table(
         rows.append((*row, own["pairs"], own["failed_ends"]))
     headings = ["L0", "final paper: length", "beads", "its settings: length", "beads", "draft's settings: length"]
     headings += ["beads", "connected", "as in the paper: length", "beads", "connected", "pairs", "ends replaced"]
-    return _table(headings, rows)
+    return table(headings, rows)
 
 
 MEASURES = (("normalized_length", 3), ("beads", 1))
@@ -200,7 +203,7 @@ def _language() -> str:
 
 
 def _text(name: str, options: str = "") -> str:
-    result = _read(name)
+    result = read(name)
     if result is None:
         return ""
     headings = ("threshold, perplexity", "search", "outcome", "beads", "length", "largest sample, perplexity", "steps")
@@ -224,12 +227,12 @@ def _text(name: str, options: str = "") -> str:
         ends += f"{result['barrier aligned']:.4f}."
     command = f"`python experiments/language.py --data FILE{options}`"
     return "\n".join(
-        [f"{command}; {setting}; {result['parameters']:,} parameters.\n", _table(headings, rows), f"{ends}\n"]
+        [f"{command}; {setting}; {result['parameters']:,} parameters.\n", table(headings, rows), f"{ends}\n"]
     )
 
 
 def _appendix() -> str:
-    result = _read("appendix_e")
+    result = read("appendix_e")
     if result is None:
         return ""
     rows = [
@@ -241,7 +244,7 @@ def _appendix() -> str:
             "`python experiments/appendix_e.py`\n",
             f"Proved: no path below {result['bound']:.6f} ([why](docs/theory/disconnection.md)). "
             "Searches that do not know it:\n",
-            _table(("strategy", "threshold", "connected"), rows),
+            table(("strategy", "threshold", "connected"), rows),
         ]
     )
 
@@ -254,7 +257,7 @@ def _motion() -> str:
 
 
 def _alpha() -> str:
-    result = _read("questions_alpha")
+    result = read("questions_alpha")
     if result is None:
         return ""
     rows = [
@@ -273,13 +276,13 @@ def _alpha() -> str:
             "## Does it help to aim below the threshold? α\n",
             f"`python experiments/questions.py --parts alpha`; the quadratic, {result['pairs']} pairs, the same for "
             "each α.\n",
-            _table(("L0", "α", "connected", "beads", "length", "gradients"), rows),
+            table(("L0", "α", "connected", "beads", "length", "gradients"), rows),
         ]
     )
 
 
 def _descent() -> str:
-    result = _read("questions_descent")
+    result = read("questions_descent")
     if result is None:
         return ""
     rows = [
@@ -301,13 +304,13 @@ def _descent() -> str:
             f"`python experiments/questions.py --parts descent`; Adam, {result['pairs']} pairs, the same for each row. "
             f"Their ends were trained like the last rows: {2 * result['pairs']} of {result['rows'][0]['seeds']} seeds "
             "reach .01. Means are of connected pairs.\n",
-            _table(("learning rate, steps", "α", "depth", "pairs", "connected", "beads", "length", "gradients"), rows),
+            table(("learning rate, steps", "α", "depth", "pairs", "connected", "beads", "length", "gradients"), rows),
         ]
     )
 
 
 def _loss() -> str:
-    result = _read("questions_loss")
+    result = read("questions_loss")
     if result is None:
         return ""
     rows = [
@@ -328,7 +331,7 @@ def _loss() -> str:
             "## The choice of the loss, at equal accuracy\n",
             "`python experiments/questions.py --parts loss`; thresholds are of the mean absolute error (quadratic) and "
             "of the error rate (digits), whatever the networks are trained by.\n",
-            _table(("task", "threshold", "trained by", "pairs", "connected", "beads", "length", "ends replaced"), rows),
+            table(("task", "threshold", "trained by", "pairs", "connected", "beads", "length", "ends replaced"), rows),
         ]
     )
 
@@ -359,7 +362,7 @@ def _known_answers() -> str:
             "`minimax` with its defaults, no limit but 64 beads. Off: relative to Γ, or to the straight line's maximum "
             "where Γ is the ends' own 0. What no sample sees no estimate can: a spike of a hundredth of the line's "
             "length is missed, and only a certificate tells.\n",
-            _table(("loss", "Γ", "straight line", "estimate", "off", "gradient steps"), rows),
+            table(("loss", "Γ", "straight line", "estimate", "off", "gradient steps"), rows),
         ]
     )
 
@@ -402,13 +405,13 @@ def _disconnection() -> str:
             f"instances; contradictions: {count('contradictions')}, suspects: {count('suspects')}. The last "
             "column is the lowest height that any path reached, over the proved bound. Linear networks' Γ is a "
             "formula in floating point, and compared where it is over 1e-12 of the targets' mean square.\n",
-            _table(("kind", "instances", "proved", "least height / bound"), rows),
+            table(("kind", "instances", "proved", "least height / bound"), rows),
         ]
     )
 
 
 def _room() -> str:
-    result = _read("questions_room")
+    result = read("questions_room")
     if result is None:
         return ""
     rows = [
@@ -440,13 +443,13 @@ def _room() -> str:
         [
             "## Room to move: width, and training samples\n",
             "`python experiments/questions.py --parts room`; the quadratic, 1-w-w-1.\n",
-            _table(headings, rows),
+            table(headings, rows),
         ]
     )
 
 
 def _soundness() -> str:
-    found = _read("soundness_certificates")
+    found = read("soundness_certificates")
     if found is None:
         return ""
     headings = ("what", "compared", "contradictions")
@@ -459,12 +462,12 @@ def _soundness() -> str:
     return (
         "## Certificates beside values in extended precision\n\n"
         f"`python experiments/soundness_certificates.py`; {found['draws']:,} draws of networks, losses, models and\n"
-        "data of scales from 1e-150 to 1e150 and four dtypes, with subnormal numbers.\n\n" + _table(headings, rows)
+        "data of scales from 1e-150 to 1e150 and four dtypes, with subnormal numbers.\n\n" + table(headings, rows)
     )
 
 
 def _kills() -> str:
-    tried = _read("kill_and_resume")
+    tried = read("kill_and_resume")
     if tried is None:
         return ""
     rows = []
@@ -479,7 +482,7 @@ def _kills() -> str:
             f"`python experiments/kill_and_resume.py`; {kills} times SIGKILL in {len(tried)} runs; {others} end",
             "otherwise than one that was never stopped: beads, journal, verdict, certificate, networks and table are",
             "compared bit for bit, but for clocks.\n",
-            _table(("command", "runs", "kills", "the same bits"), rows),
+            table(("command", "runs", "kills", "the same bits"), rows),
         ]
     )
 
