@@ -11,6 +11,7 @@ from weightstring.cli.models import check_destination
 from weightstring.cli.opening import named
 from weightstring.problem.random_pair import random_pair as drawn
 from weightstring.store import write_checkpoint
+from weightstring.text import shown
 
 
 def random_pair(options: Namespace) -> int:
@@ -31,6 +32,6 @@ def random_pair(options: Namespace) -> int:
         print(json.dumps(told))
     else:
         for path, loss in zip(paths, losses, strict=True):
-            print(f"{path}: loss {loss:.6g}")
+            print(f"{shown(str(path))}: loss {loss:.6g}")
         print(f"distance {distance:.6g}, losses differ by {abs(losses[1] - losses[0]):.6g}")
     return DONE
