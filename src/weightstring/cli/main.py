@@ -55,9 +55,10 @@ MODULES = {
 
 
 EXIT_CODES = """\
-exit codes: 0 connected or done; 1 a fault of weightstring's own; 2 misuse, one line says what to do; 3 unresolved;
-4 certificate not reached or not verified; 5 disconnected, by proof; 130 interrupted, with the command that
-resumes."""
+exit codes: 0 connected or done; 1 a fault of weightstring's own; 2 misuse, one
+line says what to do; 3 unresolved, or no theorem applies; 4 certificate not
+reached or not verified; 5 disconnected, by proof; 130 interrupted, with the
+command that resumes."""
 
 
 class OneLineParser(argparse.ArgumentParser):
