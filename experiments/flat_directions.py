@@ -58,6 +58,7 @@ def measured(width: int, samples: int, pairs: int) -> dict[str, Any]:
         "parameters": problem.size,
         "pairs": pairs,
         "bound": max(0.0, 1 - OUTPUTS * samples / problem.size),
+        "unseen": unseen(width, samples) / problem.size,
         "connected": sum(found.connected for found in strings),
         "length": statistics.fmean(found.string.normalized_length for found in strings),
         "beads": statistics.fmean(len(found.string) for found in strings),
@@ -71,6 +72,13 @@ def measured(width: int, samples: int, pairs: int) -> dict[str, Any]:
             "smallest": min(float(own.values[0]) for own in spectra),
         }
     return row
+
+
+def unseen(width: int, samples: int) -> int:
+    """Directions of weights that change no loss whatever θ: what no input reaches, and all logits raised alike."""
+    images, _ = load_digits(return_X_y=True)
+    inputs = torch.cat([torch.tensor(images[:samples]), torch.ones(samples, 1, dtype=torch.float64)], 1)
+    return width * (65 - int(torch.linalg.matrix_rank(inputs))) + width + 1
 
 
 def place(row: dict[str, Any]) -> tuple[int, int]:

@@ -26,23 +26,24 @@ condition L0 itself, and α = 1 works in practice only by overshooting: on a rin
 
 FLAT = """The share of eigenvalues |λ| of the Hessian of the training loss that are at most r times the largest, for
 three r; *zero*: 1e-12, rounding. One hidden tanh layer on the first N digits, trained to a loss of .1; means over two
-pairs, at their ends | at a quarter, half and three quarters of the string. *Fit*: 1 − 9N/P, the share that has no
-effect to second order where the fit is perfect (a Hessian JᵀJ of rank at most 9N). *Down*: λ < −1e-4 of the largest.
+pairs, at their ends | at a quarter, half and three quarters of the string. *Unseen*: directions that change no loss
+whatever θ is, counted: weights of what no input reaches (the rank of the inputs), and all logits raised alike. *Fit*:
+1 − 9N/P, the share that has no effect to second order where the fit is perfect (a Hessian JᵀJ of rank at most 9N).
+*Down*: λ < −1e-4 of the largest.
 """
 
-FLAT_ANSWER = """**Is it so that most directions have no effect?** At a hundredth of the largest curvature, yes: 84
-to 91 % of them, at ends and along strings alike. No effect at all, to second order, have a tenth to three fifths, and
-that share is set by the number of samples, not by parameters per sample: with 20 samples it is .60 for 16, 31 and 61
-parameters a sample. It is the inputs' own rank: what weights do on directions that no input has. What a perfect fit
-would leave free (*fit*) is not free at a loss of .1, where residuals curve the loss too. So there is no more room by
-this measure in wider networks, though their strings are shorter: flat directions at a point do not explain that
-alone.
+FLAT_ANSWER = """**Is it so that most directions have no effect?** Next to none in the sense of a hundredth of the
+largest curvature: yes, at every ratio of parameters to samples, at ends and along strings alike. None at all, to
+second order: only those that the data never see, a share set by the number of samples and not by parameters per
+sample. What a perfect fit would leave free (*fit*) is not free at a loss of .1, where residuals curve the loss too.
+By this measure wider networks have no larger share of flat directions, though their strings are shorter, and a larger
+share that curves down: flatness at a point does not explain their room alone.
 """
 
 DEPTH = """Digits networks trained to a loss of .1; κ is the largest eigenvalue of the Hessian. *Exchanges*: the
 highest loss on the straight segments between θ and its copies with two hidden units exchanged, over a spanning tree
-of every layer's units, as a multiple of θ's loss: a bound for *every* permutation of all layers ([why](docs/symmetry-
-motion.md)). *Longest*: of these segments. Means over seeds.
+of every layer's units, as a multiple of θ's loss: a bound for *every* permutation of all layers
+([why](docs/symmetry-motion.md)). *Longest*: of these segments. Means over seeds.
 """
 
 SOONER = """Thresholds h + s (Γ − h) on pairs with known Γ, h the larger end: no string can be found for s < 1.
@@ -104,13 +105,24 @@ def _flat() -> str:
             f"{row['parameters'] / row['samples']:.3g}",
             *(both(row, cut) for cut in cuts),
             both(row, "zero"),
+            f"{row['unseen']:.3f}",
             f"{row['bound']:.3f}",
             both(row, "down"),
             f"{row['length']:.3f}",
         )
         for row in result["rows"]
     ]
-    headings = ("width", "N", "P/N", *(f"r = {cut}" for cut in cuts), "zero", "fit", "down", "string's length")
+    headings = (
+        "width",
+        "N",
+        "P/N",
+        *(f"r = {cut}" for cut in cuts),
+        "zero",
+        "unseen",
+        "fit",
+        "down",
+        "string's length",
+    )
     return "\n".join(
         [
             "## Do most directions have no effect?\n",
