@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import theory_sections
@@ -62,6 +63,12 @@ networks, the text does not say.
 """
 
 
+LENGTHS = """The same ends and threshold; beads that descend by different optimizers, tied or not, and by steps of one
+length (*even*, *shortened*: a plain search first, by the optimizer named). An optimizer that scales each coordinate
+also moves a bead where there is hardly any gradient, and none of that way leads down.
+"""
+
+
 def main() -> None:
     """Write the page."""
     parts = [INTRODUCTION, _curve("quadratic", "Quadratic"), _curve("cubic", "Cubic"), DIFFERENCES]
@@ -70,6 +77,8 @@ def main() -> None:
     parts += [_curve("mnist_0.1", "The same, drawn with first weights of 0.1", "--first-weights 0.1"), FIRST_WEIGHTS]
     parts += [_language(), _appendix(), _motion()]
     parts += [
+        _lengths(),
+        _sunk(),
         _alpha(),
         *theory_sections.all_sections(),
         _descent(),
@@ -253,6 +262,67 @@ def _motion() -> str:
     return (
         "## Permutations as motions, curvature against width\n\n"
         "`python experiments/permutation_motion.py`: [what was found](docs/symmetry-motion.md).\n"
+    )
+
+
+def _rows(name: str, part: str) -> list[dict[str, Any]]:
+    """The lines of one part of a campaign that is kept pair by pair."""
+    path = FOLDER / "results" / f"{name}.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [row for row in map(json.loads, lines) if row["part"] == part]
+
+
+def _lengths() -> str:
+    """By optimizer and strategy: medians over the pairs that all of them have done."""
+    parts = []
+    for task in ("digits", "mnist"):
+        rows = _rows("optimizers_and_ties", task)
+        kinds = list(dict.fromkeys((row["optimizer"], row["strategy"]) for row in rows))
+        whole = {
+            pair for pair in {row["pair"] for row in rows} if len(kinds) == sum(row["pair"] == pair for row in rows)
+        }
+        if not whole:
+            continue
+        shown = []
+        for optimizer, strategy in kinds:
+            own = [r for r in rows if (r["optimizer"], r["strategy"]) == (optimizer, strategy) and r["pair"] in whole]
+            linked = [row["length"] for row in own if row["connected"]]
+            shown.append(
+                (
+                    optimizer,
+                    strategy,
+                    f"{len(linked)} of {len(own)}",
+                    f"{median(linked):.4f}" if linked else "–",
+                    f"{median(row['beads'] for row in own):g}",
+                    f"{median(row['gradients'] for row in own):g}",
+                )
+            )
+        parts += [
+            f"`python experiments/optimizers_and_ties.py --parts {task}`; L0 = {rows[0]['level']:g}, the same "
+            f"{len(whole)} pairs in each row.\n",
+            table(("optimizer", "strategy", "connected", "length, median", "beads", "gradients"), shown),
+        ]
+    return "\n".join(["## Length is largely the optimizer's\n", LENGTHS, *parts]) if parts else ""
+
+
+def _sunk() -> str:
+    """Random networks, both ends free."""
+    rows = _rows("optimizers_and_ties", "breadth-first")
+    if not rows:
+        return ""
+    linked = [row for row in rows if row["connected"]]
+    sentences = [f"So far {len(rows)} pairs of 20 have been run: {len(linked)} connected."]
+    if linked:
+        length, beads, gradients = (median(row[key] for row in linked) for key in ("length", "beads", "gradients"))
+        sentences.append(f"Medians: length {length:.3f}, {beads:g} beads, {gradients:g} gradients.")
+    sentences += [f"Pair {row['pair']} stalled at {row['largest']:.4f}." for row in rows if not row["connected"]]
+    return "\n".join(
+        [
+            "## Breadth-first from random networks\n",
+            "`python experiments/optimizers_and_ties.py --parts breadth-first`; digits, both ends free, "
+            f"L0 = {rows[0]['level']:g}, about as low as one network alone gets.\n",
+            " ".join(sentences) + "\n",
+        ]
     )
 
 

@@ -19,6 +19,10 @@ from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting
 
 Schedule = Literal["constant", "linear", "cosine"]
+Manner = Literal["own", "alternative", "even"]
+"""By which form of a recipe a model descends."""
+_FLAT = 1e-6
+"""Norm of a gradient from which on even steps get shorter."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,33 @@ class Recipe:
         if self.optimizer.lower() == "sgd":
             return replace(self, optimizer="adam", options={"lr": 0.01})
         return replace(self, optimizer="sgd", options={"lr": 0.1})
+
+    @property
+    def even(self) -> Recipe:
+        """Steps of one length along the gradient: that of a start's rate, whatever the gradient's norm.
+
+        By SGD, whose gradients are cut at a norm that all exceed but where the loss is flat. The loss is measured four
+        times as often, since each step counts, and one that has stopped falling circles about the valley's floor.
+
+        >>> recipe = Recipe("adam", check_every=20).even
+        >>> recipe.optimizer, recipe.options["lr"] * recipe.clip, recipe.check_every
+        ('sgd', 1.0, 5)
+        """
+        often = max(1, self.check_every // 4)
+        return replace(
+            self,
+            optimizer="sgd",
+            options={"lr": 1 / _FLAT},
+            clip=_FLAT,
+            check_every=often,
+            patience=max(1, self.patience // 4),
+            schedule="constant",
+            warmup=0,
+        )
+
+    def by(self, manner: Manner) -> Recipe:
+        """The recipe itself, its :attr:`alternative`, or the :attr:`even` one."""
+        return {"own": self, "alternative": self.alternative, "even": self.even}[manner]
 
     def rate(self, step: int) -> float:
         """The share of the learning rate in force at a step, counted from 0.

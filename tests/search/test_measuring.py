@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from weightstring.path import Bound, Segment
 from weightstring.problem.surfaces import Ring
 from weightstring.search.executor import measure
-from weightstring.search.jobs import Measure
+from weightstring.search.jobs import Measure, fits
 
 
 class Counting(Ring):
@@ -43,3 +45,23 @@ def test_thresholds_differ_and_segments_share_their_calls():
     assert {each.accepted for each in together} == {True, False}
     for one, other in zip(together, alone, strict=True):
         assert one.top.value == pytest.approx(other.top.value, rel=1e-12)
+
+
+class Sketched(Ring):
+    """A ring with a first look that sees the same."""
+
+    @property
+    def screening(self):
+        return Ring()
+
+
+def test_what_a_first_look_rejects_needs_no_known_ends():
+    ring = Sketched()
+    near = Segment(ring.ends[0], ring.ends[0] + 1e-3)
+    jobs = [Measure("over", Segment(*ring.ends), None, 0.02), Measure("under", near, None, 0.02)]
+    over, under = measure(Bound(ring), jobs, lambda: None)
+    assert not over.accepted
+    assert under.accepted
+    assert under.ends == tuple(Bound(ring)(torch.stack([near.a, near.b])).tolist())
+    assert [fits(job, result) for job, result in zip(jobs, (over, under), strict=True)] == [True, True]
+    assert not fits(jobs[1], replace(under, ends=None))

@@ -10,6 +10,7 @@ import torch
 import weightstring as ws
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Maze, Ring, TwoWells
+from weightstring.protocol import Recipe
 from weightstring.search import BreadthFirst, Greedy
 from weightstring.search.shortening import Shortened
 from weightstring.tasks import load_task
@@ -60,6 +61,24 @@ def test_it_never_lengthens_and_never_breaks_the_threshold(problem):
         assert densest(problem, result.string) <= threshold * (1 + 1e-9)
 
 
+def test_it_is_no_longer_than_the_best_of_plain_searches_for_fewer_gradients():
+    ring = Ring(size=20, radii=(1.0, 2.0))
+    recipes = [Recipe("adam", {"lr": 0.1}), Recipe("rmsprop", {"lr": 0.03}), Recipe("sgd", {"lr": 0.02})]
+    plain = [ws.connect(ring, *ring.ends, 0.05, strategy=Greedy(), recipe=recipe) for recipe in recipes]
+    assert any(result.connected for result in plain)
+    result = ws.connect(ring, *ring.ends, 0.05, strategy=Shortened(), recipe=recipes[0])
+    assert result.string.length <= min(one.string.length for one in plain if one.connected)
+    assert result.steps < sum(one.steps for one in plain)
+
+
+def test_stopped_while_it_looks_for_another_it_has_the_first():
+    ring = Ring()
+    plain = ws.connect(ring, *ring.ends, 0.1, strategy=Greedy())
+    cut = ws.connect(ring, *ring.ends, 0.1, strategy=Shortened(Greedy()), stop=ws.MaxSteps(plain.steps + 1))
+    assert cut.connected
+    assert cut.string.length == cut.length_before == pytest.approx(plain.string.length)
+
+
 def test_what_is_straight_stays(refused):
     ring = Ring()
     result = ws.connect(ring, *ring.ends, 2.0, strategy=Shortened())
@@ -70,7 +89,7 @@ def test_what_is_straight_stays(refused):
 
 def test_without_a_string_the_verdict_is_the_search_s_own():
     well = TwoWells()
-    plain = ws.connect(well, *well.ends, 0.9)
+    plain = ws.connect(well, *well.ends, 0.9, strategy=Greedy())
     result = ws.connect(well, *well.ends, 0.9, strategy=Shortened())
     assert result.outcome == plain.outcome
     assert result.length_before is None

@@ -7,6 +7,7 @@ from weightstring.search.chain import Bead
 from weightstring.search.constrained import Constrained
 from weightstring.search.curves import Bezier, PolyChain
 from weightstring.search.driver import Asked, Event, Search, run, run_all
+from weightstring.search.even import Even
 from weightstring.search.executor import Apart, Batched, Executor, Key, Tick
 from weightstring.search.greedy import Greedy
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
@@ -31,6 +32,7 @@ __all__ = [
     "Budget",
     "Constrained",
     "Descend",
+    "Even",
     "Event",
     "Evolve",
     "Executor",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, get_args, runtime_checkable
 
 from weightstring.descent import Check, Descents, Evolutions
 from weightstring.descent.allowance import Allowances
@@ -11,7 +11,7 @@ from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate, reject
 from weightstring.path.maximum import WHOLE, measure_at
 from weightstring.path.screening import SCREENED
 from weightstring.path.segment import grid
-from weightstring.protocol import Recipe
+from weightstring.protocol import Manner, Recipe
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
 
 Key = tuple[int, str]
@@ -66,23 +66,23 @@ class Batched:
         """What is being computed, in words."""
         self._check: Check | None = None
         self._allowed = Allowances()
-        self._descents = {
-            alternative: Descents(
+        self._descents: dict[Manner, Descents] = {
+            manner: Descents(
                 bound.problem,
                 bound,
                 seed=seed,
-                recipe=recipe.alternative if alternative else recipe,
+                recipe=recipe.by(manner),
                 width=width,
                 screening=bound.screening,
                 on_check=self._note,
                 allowed=self._allowed,
             )
-            for alternative in (False, True)
+            for manner in get_args(Manner)
         }
         self._evolutions = Evolutions(
             bound.problem, bound, seed=seed, recipe=recipe, screening=bound.screening, allowed=self._allowed
         )
-        self._descending: dict[tuple[bool, int], Key] = {}
+        self._descending: dict[tuple[Manner, int], Key] = {}
         self._evolving: dict[int, Key] = {}
         self._measuring: dict[Key, Measure] = {}
         self._ready: list[tuple[Key, Result]] = []
@@ -90,8 +90,8 @@ class Batched:
     def submit(self, key: Key, job: Job) -> None:
         """Take in a job."""
         if isinstance(job, Descend):
-            number = self._descents[job.alternative].add(job.start, key[0])
-            self._descending[job.alternative, number] = key
+            number = self._descents[job.manner].add(job.start, key[0])
+            self._descending[job.manner, number] = key
         elif isinstance(job, Evolve):
             self._evolving[self._evolutions.add(job.evolution, key[0])] = key
         else:
@@ -246,7 +246,7 @@ def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None])
             good,
             tuple(s.peaks()[:MAX_PEAKS]),
             len(s.heights) - (0 if job.ends is None else 2),
-            (s.heights[0.0], s.heights[1.0]) if job.ends is None else None,
+            (s.heights[0.0], s.heights[1.0]) if job.ends is None and {0.0, 1.0} <= s.heights.keys() else None,
         )
         for s, good, job in zip(samples, accepted, jobs, strict=True)
     ]

@@ -12,6 +12,7 @@ from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
 from weightstring.descent import Descended, Evolution, Evolved, Start
 from weightstring.errors import InvalidRun
 from weightstring.path import Maximum, Segment
+from weightstring.protocol import Manner
 from weightstring.store.records import DescendedRecord, EvolvedRecord, JobResult, MeasuredRecord
 
 
@@ -36,10 +37,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Descend:
-    """Step 3: descend from here to a level, by the recipe or, where that has failed, its alternative."""
+    """Step 3: descend from here to a level, by the recipe itself or another form of it."""
 
     start: Start
-    alternative: bool = False
+    manner: Manner = "own"
 
     @property
     def name(self) -> str:
@@ -67,7 +68,8 @@ class Measured:
         accepted: every sample is at most the threshold.
         peaks: its sampled local maxima, highest first; the first is (t*, γ(t*)).
         evaluations: models measured.
-        ends: the heights of its two ends, where the job did not know them.
+        ends: the heights of its two ends, where the job did not know them; None also where a look at a part of the data
+            was enough to see that the segment is over the threshold.
     """
 
     accepted: bool
@@ -152,5 +154,7 @@ def fits(job: Job, result: Result) -> bool:
         moving = len(job.evolution.moving)
         return isinstance(result, Evolved) and len(result.statuses) == moving <= len(result.values)
     if isinstance(job, Measure):
-        return isinstance(result, Measured) and (result.ends is None) == (job.ends is not None)
+        if not isinstance(result, Measured) or (job.ends is not None and result.ends is not None):
+            return False
+        return job.ends is not None or result.ends is not None or not result.accepted
     return isinstance(result, Descended)

@@ -79,7 +79,7 @@ class Work:
         settings = {"seed": self.seed, "recipe": self.recipe, "screening": bound.screening, "allowed": allowed}
         running: Descents | Evolutions
         if isinstance(job, Descend):
-            settings["recipe"] = self.recipe.alternative if job.alternative else self.recipe
+            settings["recipe"] = self.recipe.by(job.manner)
             running = Descents(self.problem, bound, width=1, **settings)  # type: ignore[arg-type]
             running.add(job.start)
         else:
@@ -110,7 +110,7 @@ def content_name(work_name: str, job: Job, most: int | None = None) -> str:
     if isinstance(job, Descend):
         start = job.start
         parts = ["descend", digest(start.point()), start.aim, start.limit, start.place, start.rate, start.value]
-        parts += [job.alternative]
+        parts += [job.manner]
         if start.tether is not None:
             tether = start.tether
             parts += [tether.constraint, digest(tether.left), digest(tether.right)]

@@ -33,7 +33,7 @@ class Reoptimized:
     def propose(self, state: Any) -> tuple[Job, ...]:
         """The strategy's jobs, those that descend by another optimizer."""
         jobs = self.strategy.propose(state)
-        return tuple(replace(job, alternative=True) if isinstance(job, Descend) else job for job in jobs)
+        return tuple(replace(job, manner="alternative") if isinstance(job, Descend) else job for job in jobs)
 
     def absorb(self, state: Any, results: Mapping[str, Result]) -> Any:
         """The strategy's."""

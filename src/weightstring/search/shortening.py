@@ -1,11 +1,12 @@
 """Shorten a string under the threshold that it was found for.
 
 A search bounds the length of the shortest path, the paper's central measure, only from above. Once a string is
-there, three moves make it shorter, in turn until its length stops falling:
+there, another is looked for between the same ends by even steps (:mod:`weightstring.search.even`), and the
+shorter of the two is taken. Then three moves make it shorter still, in turn until its length stops falling:
 
 - *cut*: a corner is replaced by the chord between two points on its sides, if that is under the threshold;
 - *relax*: a bead starts again half-way between where it is and the midpoint of its neighbours, on their
-  hyperplane, descends there to the threshold, and stays if the string is shorter and low enough;
+  hyperplane, descends there to the threshold by even steps, and stays if the string is shorter and low enough;
 - *drop*: a bead whose neighbours' own segment is under the threshold goes.
 
 Odd and even beads take turns, so that no move depends on another of the same round.
@@ -23,7 +24,8 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Evidence, Reason, Segment
 from weightstring.search import pruning
 from weightstring.search.chain import Bead, Chain, Link, beads_of
-from weightstring.search.greedy import Greedy
+from weightstring.search.even import Even, evenly
+from weightstring.search.greedy import Greedy, GreedyState
 from weightstring.search.jobs import Descend, Job, Measure, Measured, Result
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import aim
@@ -64,10 +66,11 @@ class Work:
 
 @dataclass(frozen=True)
 class ShortenedState:
-    """The search for a string, and the work on it once it was found."""
+    """The search for a string, another by even steps once it was found, and the work on the shorter one."""
 
     task: Task
     search: Any
+    again: GreedyState | None = None
     work: Work | None = None
     before: float | None = None
 
@@ -78,6 +81,7 @@ class Shortened:
 
     Args:
         strategy: what finds the string.
+        again: whether another is looked for by even steps.
         tolerance: a cycle that shortens the string by less than this share is the last.
         cycles: cycles at most.
         most: no corner is cut on a string of so many beads.
@@ -91,7 +95,8 @@ class Shortened:
     """
 
     strategy: Strategy[Any] = field(default_factory=Greedy)
-    tolerance: float = 0.002
+    again: bool = True
+    tolerance: float = 0.01
     cycles: int = 20
     most: int = 64
     alpha: float = 0.95
@@ -114,12 +119,16 @@ class Shortened:
 
     def propose(self, state: ShortenedState) -> tuple[Job, ...]:
         """What the search proposes; afterwards the moves of the phase under way."""
+        if state.again is not None:
+            return self._even.propose(state.again)
         if state.work is None:
             return self.strategy.propose(state.search)
         return () if state.work.done else state.work.jobs
 
     def absorb(self, state: ShortenedState, results: Mapping[str, Result]) -> ShortenedState:
-        """The search goes on; afterwards a move stays where it makes the string shorter and is low enough."""
+        """The searches go on; afterwards a move stays where it makes the string shorter and is low enough."""
+        if state.again is not None:
+            return self._chosen(state, self._even.absorb(state.again, results))
         if state.work is None:
             return self._begun(replace(state, search=self.strategy.absorb(state.search, results)))
         work, kind = state.work, PHASES[state.work.phase % len(PHASES)]
@@ -137,7 +146,7 @@ class Shortened:
 
     def after(self, state: ShortenedState, reason: Reason) -> ShortenedState | None:
         """What the search tries next, where it can."""
-        if state.work is not None or not isinstance(self.strategy, Persists):
+        if state.before is not None or not isinstance(self.strategy, Persists):
             return None
         following = self.strategy.after(state.search, reason)
         return None if following is None else self._begun(replace(state, search=following))
@@ -171,12 +180,32 @@ class Shortened:
         return state.before
 
     def _begun(self, state: ShortenedState) -> ShortenedState:
-        """Begin the work, if the search has found a string."""
+        """Look for another string, if the search has found one that is not straight."""
         if self.strategy.failure(state.search) or self.strategy.propose(state.search):
             return state
         chain = self.strategy.chain(state.search)
-        length = _length(chain)
-        return replace(state, work=self._settled(state.task, Work(chain, 0, length)), before=length)
+        state = replace(state, before=_length(chain))
+        if len(chain) == 1 or not self.again:
+            return self._worked(state, chain)
+        ends = (chain[0].left, chain[-1].right)  # where free ones have come to
+        return self._chosen(state, self._even.start(replace(state.task, ends=ends)))
+
+    @property
+    def _even(self) -> Even:
+        return Even(alpha=self.alpha)
+
+    def _chosen(self, state: ShortenedState, again: GreedyState) -> ShortenedState:
+        """Begin the work on the shorter string, once the second search is over."""
+        failed = self._even.failure(again)
+        if not failed and self._even.propose(again):
+            return replace(state, again=again)
+        chain = self.strategy.chain(state.search)
+        other = chain if failed else self._even.chain(again)
+        return self._worked(replace(state, again=None), min(chain, other, key=_length))
+
+    def _worked(self, state: ShortenedState, chain: Chain) -> ShortenedState:
+        """Begin the work on a string."""
+        return replace(state, work=self._settled(state.task, Work(chain, 0, _length(chain))))
 
     def _settled(self, task: Task, work: Work) -> Work:
         """The work at the next phase in which there is something to do."""
@@ -240,7 +269,8 @@ class Shortened:
         start = Segment(bead.theta, Segment(left.theta, right.theta).point(0.5)).point(0.5)
         tether = Tether(Hyperplane(), left.theta, right.theta)
         level = aim(task.threshold, self.alpha)
-        return Descend(Start(start, level, task.threshold, _relax_name(work, bead), tether=tether))
+        descent = Start(start, level, task.threshold, _relax_name(work, bead), tether=tether)
+        return evenly(descent, Segment(left.theta, right.theta).length)
 
     def _descended(self, work: Work, results: Mapping[str, Result]) -> Work:
         """The beads that got to the threshold on a shorter way are to be measured."""

@@ -12,6 +12,7 @@ from weightstring.search.autoneb import AutoNEB
 from weightstring.search.breadth_first import BreadthFirst
 from weightstring.search.constrained import Constrained
 from weightstring.search.curves import Bezier, PolyChain
+from weightstring.search.even import Even
 from weightstring.search.greedy import Greedy
 from weightstring.search.lowered import Lowered
 from weightstring.search.persistent import Persistent
@@ -23,6 +24,7 @@ from weightstring.search.strategy import Strategy
 
 STRATEGIES: dict[str, type[Any]] = {
     "greedy": Greedy,
+    "even": Even,
     "as-in-the-paper": AsInThePaper,
     "constrained": Constrained,
     "breadth-first": BreadthFirst,
