@@ -1,4 +1,4 @@
-"""Twenty pairs of networks trained on real digits: every one is connected, also on a check four times as fine."""
+"""Pairs of networks trained on real digits: every one is connected, also on a check four times as fine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import weightstring as ws
 from weightstring.tasks import load_task
 
-PAIRS = 20
+PAIRS = 8
 LEVEL = 0.2
 MARGIN = 1.02
 CHECK = torch.linspace(0, 1, 401, dtype=torch.float64)

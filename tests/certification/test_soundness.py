@@ -193,11 +193,10 @@ def random_intervals(segments: int, generator: torch.Generator) -> Intervals:
 
 
 @pytest.mark.many(quick=4)
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", CASES)
-def test_no_bound_is_below_a_value(name: str, seed: int) -> None:
-    problem, beads, enclosed = build(name, seed)
-    generator = torch.Generator().manual_seed(seed + 100)
+def test_no_bound_is_below_a_value(name: str) -> None:
+    problem, beads, enclosed = build(name, 0)
+    generator = torch.Generator().manual_seed(100)
     intervals = random_intervals(len(beads) - 1, generator)
     bounds = enclosed.bounds(intervals)
     assert bool(bounds.isfinite().all())

@@ -83,8 +83,9 @@ def test_what_stops_a_search_is_said_with_the_curvature_there(cli, workshop, tmp
 
 
 @pytest.mark.slow
-def test_compare_puts_all_strategies_in_one_table(cli, workshop):
-    done = cli("compare", workshop.task, workshop.a, workshop.b, "--threshold", "0.2")
+def test_compare_puts_all_strategies_in_one_table(cli, workshop, tmp_path):
+    line = ("compare", workshop.task, workshop.a, workshop.b, "--threshold", "0.2", "--out", tmp_path)
+    done = cli(*line)
     assert done.code == 0, done.err
     for name in (
         "greedy",
@@ -99,7 +100,7 @@ def test_compare_puts_all_strategies_in_one_table(cli, workshop):
     ):
         assert name in done.out
     assert max(map(len, done.out.splitlines())) <= 80
-    rows = json.loads(cli("compare", workshop.task, workshop.a, workshop.b, "--threshold", "0.2", "--json").out)
+    rows = json.loads(cli(*line, "--json").out)
     assert len(rows) == 9
     assert all(row["length"] <= row["length_before"] * (1 + 1e-9) for row in rows)
     assert all(row["loss"] <= 0.2 for row in rows if row["verdict"] == "connected")

@@ -43,11 +43,11 @@ def test_a_permuted_copy_is_recovered_exactly(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REQUIRED)
-def test_twenty_permuted_copies_are_recovered_exactly(name):
+def test_several_permuted_copies_are_recovered_exactly(name):
     problem = ZOO[name].problem()
     theta = scattered(problem)
-    found = [ws.align(problem, theta, ws.permuted_copy(problem, theta, seed)) for seed in range(20)]
-    assert [torch.equal(each.theta, theta) for each in found] == [True] * 20
+    found = [ws.align(problem, theta, ws.permuted_copy(problem, theta, seed)) for seed in range(5)]
+    assert [torch.equal(each.theta, theta) for each in found] == [True] * 5
     assert max(each.difference for each in found) <= 1e-12
 
 
