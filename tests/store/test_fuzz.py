@@ -432,7 +432,7 @@ def test_runs(run, copy, name):
                 assert (code, out) == (2, "")
                 assert err.count("\n") == 1
             refused, loaded = refused + bool(refusals), loaded + (not refusals)
-    assert refused > number / 2
+    assert refused > number / 3  # a setting may be another and still be one
     assert (refused, loaded) != (0, 0)
 
 

@@ -65,6 +65,7 @@ class Branches:
 
     def __init__(self, strategy: Strategy[Any]) -> None:
         inner = strategy
+        self._shortened, self._closed = isinstance(strategy, Shortened), False
         while isinstance(inner, Shortened | Persistent):
             inner = inner.strategy
         self._recursive = isinstance(inner, Greedy | AsInThePaper)
@@ -73,8 +74,9 @@ class Branches:
 
     def follow(self, chain: Chain) -> None:
         """The string after another round."""
-        if not self._recursive:
+        if not self._recursive or (self._shortened and self._closed):  # what shortens has beads of the same names
             return
+        self._closed = all(link.measured is not None and link.measured.accepted for link in chain)
         afresh = len(chain) == 1 and chain[0].measured is None
         if afresh:  # the first round, or another attempt
             self._links, self._children = {}, {}
