@@ -153,6 +153,7 @@ def result(stored) -> ws.Result:
     return stored[0]
 
 
+@pytest.mark.many(quick=1)
 def test_the_loss_curve_is_a_plain_loop_over_the_module(scene, ends):
     a, b = ends
     plain = scene.case.net().double().eval()

@@ -23,6 +23,7 @@ def test_between_two_wells_it_is_the_saddle(bend):
     assert str(found).startswith(f"{found.lower_bound:.6g} <= Γ <= {found.level:.6g} (the lower bound proved, the ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [Ring(ridge=0.25), Maze()], ids=lambda p: type(p).__name__)
 def test_it_is_never_below_gamma(problem):
     found = ws.minimax(problem, *problem.ends, strategy=ws.BreadthFirst())

@@ -18,6 +18,7 @@ def test_every_public_name_is_there_and_explains_itself(name):
     assert thing.__doc__
 
 
+@pytest.mark.slow
 def test_modules_do_not_hide_functions_of_the_same_name():
     code = (
         "import pkgutil, importlib, inspect, weightstring as ws\n"

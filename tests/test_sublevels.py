@@ -88,6 +88,7 @@ def test_searches_and_proofs_bound_from_both_sides() -> None:
     assert bool((found.below <= found.above).all())
 
 
+@pytest.mark.slow
 def test_one_valley_is_one_component() -> None:
     ring = Ring()
     thetas = [*ring.ends, Ring(angles=(0.3, 2.9)).ends[0]]

@@ -30,6 +30,7 @@ STRATEGIES = {
 }
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize(
     ("surface", "factor"), [(Ring(size=3, ridge=0.2), 1.2), (TwoWells(size=2), 0.9)], ids=["ring", "wells"]
 )
@@ -102,6 +103,7 @@ def test_refining_for_a_certificate_leaves_the_first_string(tmp_path) -> None:
     assert torch.equal(ws.load(run).unpruned.beads, plain.string.beads)
 
 
+@pytest.mark.slow
 def test_a_string_shortened_or_not_begins_as_the_same(tmp_path) -> None:
     ring = Ring(size=2)
     plain = ws.connect(ring, *ring.ends, 0.1)

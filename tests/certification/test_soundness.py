@@ -192,7 +192,7 @@ def random_intervals(segments: int, generator: torch.Generator) -> Intervals:
     return Intervals(torch.randint(segments, (INTERVALS,), generator=generator), low, low + width)
 
 
-@pytest.mark.many(quick=4)
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize("name", CASES)
 def test_no_bound_is_below_a_value(name: str) -> None:
     problem, beads, enclosed = build(name, 0)

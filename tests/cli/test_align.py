@@ -18,6 +18,7 @@ def aligned(cli, workshop, tmp_path_factory):
     return out, cli("align", workshop.task, workshop.a, workshop.b, "--out", out)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_is_the_second_model_in_another_order(aligned, workshop):
     out, done = aligned
     assert done.code == 0, done.err
@@ -56,6 +57,7 @@ def test_only_permuting_is_an_option(cli, workshop, tmp_path):
     assert told["distance"] == min(each["distance"] for each in told["candidates"])
 
 
+@pytest.mark.slow
 def test_a_search_after_alignment_shows_both_sides(cli, workshop, tmp_path):
     run = tmp_path / "run"
     options = ("--threshold", 0.051, "--align", "both", "--out", run)
@@ -80,6 +82,7 @@ def test_a_search_that_only_aligns_leaves_the_other_side_open(cli, workshop, tmp
     assert not (run / "plain").exists()
 
 
+@pytest.mark.slow
 def test_resuming_goes_on_with_both_searches(cli, workshop, tmp_path):
     run = tmp_path / "run"
     options = ("--threshold", 0.051, "--align", "both", "--out", run)

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 
+@pytest.mark.slow
 def test_models_of_a_folder_and_of_seeds_join_and_are_counted(cli, workshop, tmp_path):
     folder, out = tmp_path / "networks", tmp_path / "out"
     folder.mkdir()

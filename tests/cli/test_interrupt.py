@@ -59,6 +59,7 @@ class TestSignals:
         assert beads(run) == beads(workshop.connected)
         assert journal(run) == journal(workshop.connected)
 
+    @pytest.mark.slow
     def test_before_the_run_has_begun_nothing_is_left(self, start, workshop, tmp_path):
         (tmp_path / "slow.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(60)\n")
         process = start("connect", f"{tmp_path}/slow.py:task", workshop.a, workshop.b, "--out", tmp_path / "run")

@@ -14,6 +14,7 @@ from weightstring.path.sharpness import curvature
 from weightstring.tasks import load_task
 
 
+@pytest.mark.slow
 def test_sharpness_is_that_of_the_beads_and_of_places_between_them(cli, workshop, tmp_path):
     out = tmp_path / "numbers" / "kappa.json"
     done = cli("sharpness", workshop.connected, "--between", "2", "--out", out)

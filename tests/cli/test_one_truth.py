@@ -71,6 +71,7 @@ def test_what_a_command_meets_on_the_string_takes_the_verdict_back(cli, ends, co
     assert cli("resume", "run").code == 3
 
 
+@pytest.mark.slow
 def test_connect_certify_says_so_at_once(cli, ends):
     done = cli("connect", *ends, "--certify")
     assert done.code == 3, done.err
@@ -78,6 +79,7 @@ def test_connect_certify_says_so_at_once(cli, ends):
     is_unresolved_everywhere(cli)
 
 
+@pytest.mark.slow
 def test_resume_goes_on_with_the_certificate_that_was_asked_for(cli, ends, workshop):
     common = ("connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, "--out", "own", "--certify")
     assert cli(*common, "--max-beads", 2).code == 3

@@ -25,6 +25,7 @@ def test_a_constrained_run_is_shortened_and_resumed(cli, workshop, tmp_path):
         assert string["length"] <= string["length_before"]
 
 
+@pytest.mark.slow
 def test_breadth_first_from_random_models(cli, workshop, tmp_path):
     run = tmp_path / "run"
     done = cli(
@@ -36,6 +37,7 @@ def test_breadth_first_from_random_models(cli, workshop, tmp_path):
     assert all(r["level"] is not None and len(r["values"]) == r["beads"] for r in rounds)
 
 
+@pytest.mark.slow
 def test_the_papers_own_algorithm_and_what_is_kept_of_it(cli, workshop, tmp_path):
     run = tmp_path / "run"
     search = ("connect", workshop.task, workshop.a, workshop.b, "--strategy", "as-in-the-paper", "--alpha", "0.9")
@@ -52,6 +54,7 @@ def test_the_papers_own_algorithm_and_what_is_kept_of_it(cli, workshop, tmp_path
     assert cli("resume", run).code == done.code
 
 
+@pytest.mark.slow
 def test_minimax_says_what_is_known_of_gamma(cli, workshop, tmp_path):
     run = tmp_path / "run"
     done = cli("minimax", workshop.task, workshop.a, workshop.b, "--out", run)

@@ -112,6 +112,7 @@ def test_ends_may_move_too():
     assert result.statuses == ("reached",) * 3
 
 
+@pytest.mark.slow
 def test_what_is_beside_an_evolution_does_not_change_it():
     problem = load_task("digits")
     ends = torch.stack([problem.initial(seed) for seed in range(3)])

@@ -64,6 +64,7 @@ def test_a_density_of_few_values_is_found_with_its_shares_to_the_draw() -> None:
     assert float(found.weights @ found.values) == pytest.approx(float(scales.mean()), abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_density_finds_the_flat_share_of_a_real_network() -> None:
     posed = problem(20)
     theta = 2 * posed.initial(0)

@@ -59,6 +59,7 @@ def pages(runs: Runs) -> dict[str, str]:
     return {name: page.render(Recorded(*one)) for name, one in runs.items()}
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_is_well_formed_and_asks_the_network_for_nothing(name: str, pages: dict[str, str]) -> None:
     reader = Reader(pages[name])

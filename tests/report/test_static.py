@@ -68,6 +68,7 @@ class TestFiles:
             export_run_figures(tmp_path / "none", tmp_path / "figures")
         assert not (tmp_path / "figures").exists()
 
+    @pytest.mark.slow
     def test_the_command_line_names_what_it_wrote(
         self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

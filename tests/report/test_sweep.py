@@ -349,6 +349,7 @@ def test_a_long_table_is_shortened_in_the_page_and_whole_in_the_file(monkeypatch
     assert "Faint points: the pairs, 420 of them left out." in charts(own)["beads"].sentence
 
 
+@pytest.mark.slow
 def test_strings_of_example_pairs_come_from_their_runs(real: Path) -> None:
     own = read_sweep(real)
     assert own.names == ("width=4",)

@@ -51,6 +51,7 @@ def off_the_line(beads, a, b):
     return (parts - (parts @ unit)[:, None] * unit).norm(dim=1)
 
 
+@pytest.mark.many(quick=5)
 @pytest.mark.parametrize(
     ("strategy", "optimizer"),
     [*(("constrained hyperplane", optimizer) for optimizer in OPTIMIZERS), *((name, "adam") for name in STRATEGIES)],
@@ -72,6 +73,7 @@ def test_beads_do_not_leave_the_line_in_directions_without_gradient(strategy, op
         assert float(off_the_line(result.string.beads, a, b).max()) < 1e-9
 
 
+@pytest.mark.slow
 def test_weights_of_pixels_that_are_always_zero_stay():
     problem = load_task("digits")
     inputs = problem.fitted()[0].leaves[0]

@@ -25,6 +25,7 @@ STRATEGIES = {
 
 
 class TestSteps:
+    @pytest.mark.many(quick=9)
     @pytest.mark.parametrize("name", STRATEGIES)
     @pytest.mark.parametrize("most", [1, 7, 60])
     def test_no_strategy_takes_more_than_allowed(self, watched, name, most):
@@ -62,6 +63,7 @@ class TestSteps:
         assert result.outcome.reason == "steps"
         assert 0 < result.steps <= 7
 
+    @pytest.mark.slow
     def test_enough_is_enough(self):
         ring = Ring()
         needed = ws.connect(ring, *ring.ends, 1e-2).steps

@@ -84,6 +84,7 @@ def test_the_limits_of_the_search_end_all_attempts():
     assert short.steps <= 20
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize("kept", range(7))
 def test_it_goes_on_from_any_round_in_the_same_bits(tmp_path, kept):
     strategy = Persistent(HOPELESS, {"a sinking string": Relay(ws.BreadthFirst(inserts=1, patience=1), Greedy())})
@@ -141,6 +142,7 @@ def test_misuse_is_refused(refused, make, says):
         make()
 
 
+@pytest.mark.slow
 def test_a_lower_aim_leads_off_a_plateau_that_lies_over_the_threshold():
     higher = 0.9  # dead units cost 1
     assert not search(Greedy(), higher, RELU).connected

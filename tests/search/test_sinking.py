@@ -41,6 +41,7 @@ def test_it_goes_on_from_where_a_sinking_string_stalls():
     assert gamma * (1 - 1e-3) <= further.level <= 1.011 * gamma
 
 
+@pytest.mark.slow
 def test_a_search_that_fails_by_a_little_may_leave_a_lower_string():
     maze = Maze()
     found = estimate(maze, Relay(ws.BreadthFirst(), QUICK))
@@ -57,6 +58,7 @@ def test_it_ends_connected_where_the_ends_level_is_reached():
     assert ws.minimax(flat, a, a.clone(), strategy=Sinking(), progress=False).resolved
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("kept", [1, 4, 9])
 def test_it_goes_on_from_any_round_in_the_same_bits(tmp_path, kept):
     whole = estimate(WELLS, QUICK, store=tmp_path / "run")

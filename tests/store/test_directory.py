@@ -207,6 +207,7 @@ def test_a_run_is_not_begun_twice_or_among_other_files(begun: RunDirectory, tmp_
         pass
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_out_until_the_first_is_killed(begun: RunDirectory) -> None:
     code = (
         "import sys, time; from weightstring.store import RunDirectory\n"

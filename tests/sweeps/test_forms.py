@@ -45,6 +45,7 @@ def models(problem: ws.ModuleProblem) -> list[torch.Tensor]:
     return [*low[:2], problem.initial(9), *low[2:]]
 
 
+@pytest.mark.slow
 def test_pairs_are_of_the_checkpoints_that_reach_a_threshold_in_their_order(problem, models, tmp_path):
     found = ws.sweep(problem, [0.05, 9.0], checkpoints=models[:4], store=tmp_path)
     assert [(row.threshold, row.seed_a, row.seed_b) for row in found.rows] == [(9.0, 0, 1), (9.0, 2, 3), (0.05, 0, 1)]

@@ -48,6 +48,7 @@ def swept(problem, tmp_path_factory):
     return store, ws.sweep(problem, [0.03, 0.1], pairs=3, store=store)
 
 
+@pytest.mark.slow
 def test_there_is_a_row_for_each_pair_and_threshold(swept):
     _, found = swept
     assert [(row.threshold, row.pair) for row in found.rows] == [(t, p) for t in (0.1, 0.03) for p in range(3)]
@@ -87,6 +88,7 @@ def test_the_same_sweep_again_computes_nothing(swept, problem, monkeypatch):
     assert again.rows == found.rows
 
 
+@pytest.mark.slow
 def test_more_pairs_and_thresholds_use_what_is_there(problem, tmp_path):
     first = ws.sweep(problem, [0.1], pairs=2, store=tmp_path / "s")
     more = ws.sweep(problem, [0.05], pairs=3, store=tmp_path / "s")
@@ -96,6 +98,7 @@ def test_more_pairs_and_thresholds_use_what_is_there(problem, tmp_path):
     assert (record.thresholds, record.pairs) == ((0.1, 0.05), 3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_to_the_same_table(problem, tmp_path):
     whole = ws.sweep(problem, [0.1, 0.03], pairs=2, store=tmp_path / "whole")
     ws.sweep(problem, [0.1, 0.03], pairs=2, store=tmp_path / "cut")
@@ -108,6 +111,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_table(problem, tmp_path):
         assert [getattr(one, name) for name in same] == [getattr(two, name) for name in same]
 
 
+@pytest.mark.slow
 def test_in_memory_it_is_the_same(problem, swept):
     _, kept = swept
     found = ws.sweep(problem, [0.03, 0.1], pairs=3)
@@ -153,6 +157,7 @@ def test_networks_that_never_reach_a_threshold_are_counted_and_replaced():
     assert used | set(failed) == set(range(len(used) + len(failed)))
 
 
+@pytest.mark.slow
 def test_a_threshold_out_of_reach_has_no_pairs_and_is_shown(problem):
     found = ws.sweep(problem, [1e-9], pairs=1, tries=2)
     (summary,) = found.summary

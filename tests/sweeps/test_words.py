@@ -38,6 +38,7 @@ class TestDirectory:
 
 
 class TestBind:
+    @pytest.mark.many(quick=2)
     @pytest.mark.parametrize(
         ("bind", "name"),
         [("evaluate", "loss"), ("loss", "loss"), ("train", "train_loss"), ("train_loss", "train_loss")],

@@ -70,6 +70,7 @@ def digits():
     return problem, *(problem.fit(seed=seed, until=0.2) for seed in (0, 1))
 
 
+@pytest.mark.slow
 def test_trained_networks_come_nearer_and_keep_their_function(digits):
     problem, a, b = digits
     found = ws.align(problem, a, b)

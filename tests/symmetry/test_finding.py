@@ -54,6 +54,7 @@ def test_a_rescaled_copy_computes_the_same(case, problem):
     assert any(not torch.equal(copy, theta) for copy in copies) == any(scaled(find(problem)))
 
 
+@pytest.mark.many(quick=10)
 def test_no_permutation_is_lost(case, problem):
     assert find(problem).log10_permutations == pytest.approx(case.permutations, abs=1e-9)
 

@@ -217,6 +217,7 @@ class TestPath:
         for name, value in expected.items():
             assert torch.allclose(after[name], value, rtol=0, atol=1e-14), name
 
+    @pytest.mark.many(quick=1)
     @pytest.mark.parametrize(("build", "shape"), [*NETWORKS, (Apart, (3,))])
     def test_its_length_is_that_of_fine_chords(self, build: Build, shape: tuple[int, ...]) -> None:
         found = path(posed(build(), normal(6, *shape, seed=1), 2), 2)

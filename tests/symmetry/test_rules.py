@@ -350,13 +350,14 @@ def problem(case):
     return case.problem()
 
 
-@pytest.mark.many(quick=50)
+@pytest.mark.many(quick=25)
 @pytest.mark.parametrize("copied", [permuted_copy, rescaled_copy])
 def test_copies_compute_the_same(problem, copied):
     theta = scattered(problem)
     assert max(change(problem, theta, copied(problem, theta, seed)) for seed in range(3)) < 1e-12
 
 
+@pytest.mark.many(quick=40)
 def test_all_permutations_are_found(case, problem):
     if case.permutations is not None:
         assert find_symmetry(problem).log10_permutations == pytest.approx(case.permutations, abs=1e-9)

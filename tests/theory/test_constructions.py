@@ -74,6 +74,7 @@ def test_one_hidden_layer_is_joined_by_corners_and_nothing_else_is() -> None:
     assert "not recognised as a chain of linear layers" in found.refused["linear"]
 
 
+@pytest.mark.slow
 def test_frozen_and_tied_layers_are_not_moved() -> None:
     tied = nn.Sequential(*(nn.Linear(2, 2, bias=False) for _ in range(2)))
     tied[1].weight = tied[0].weight

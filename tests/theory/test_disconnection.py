@@ -248,6 +248,7 @@ class TestConnect:
         assert result.connected
         assert 1 / 6 <= ws.certify(problem, result.string).upper_bound < 0.26
 
+    @pytest.mark.slow
     def test_minimax_takes_the_bound_from_below(self) -> None:
         problem = swapped_triangle()
         found = ws.minimax(problem, *swapped_ends(problem), progress=False)

@@ -79,6 +79,7 @@ def network(widths: tuple[int, ...], seed: int) -> tuple[ws.ModuleProblem, list[
     return deep_linear.problem(widths, X, Y), ends, X, Y
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("widths", [(2, 2, 2), (3, 3, 3, 3), (5, 3, 4, 3), (2, 2, 4), (1, 1, 1, 1)])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_proof_is_lambda_star_just_where_signs_differ(widths: tuple[int, ...], seed: int) -> None:

@@ -99,6 +99,7 @@ def test_no_sample_of_a_cross_entropy_is_over_the_corners(method, bias):
     holds(problem, a, b, METHODS[method](problem, a, b))
 
 
+@pytest.mark.many(quick=1)
 @unchecked
 @pytest.mark.parametrize("loss", [nn.L1Loss(), nn.HuberLoss(delta=0.3), nn.functional.smooth_l1_loss])
 def test_other_convex_losses_and_activations(loss):
