@@ -370,10 +370,10 @@ def _descent() -> str:
     ]
     return "\n".join(
         [
-            "## What limits the cubic at .01? How long a bead may descend\n",
+            "## What limits the cubic at .01? Not the learning rate, nor how long a bead may descend\n",
             f"`python experiments/questions.py --parts descent`; Adam, {result['pairs']} pairs, the same for each row. "
             f"Their ends were trained like the last rows: {2 * result['pairs']} of {result['rows'][0]['seeds']} seeds "
-            "reach .01. Means are of connected pairs.\n",
+            "reach .01, and stand just under it. Means are of connected pairs.\n",
             table(("learning rate, steps", "α", "depth", "pairs", "connected", "beads", "length", "gradients"), rows),
         ]
     )
