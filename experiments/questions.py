@@ -5,8 +5,8 @@
 - alpha: beads that aim at α · L0 instead of L0: connected share, beads, gradients. Each α has the same ends.
 - loss: squared, absolute, Huber and log-cosh errors on one polynomial task, cross-entropy and squared error on digits,
   with thresholds of one and the same accuracy (mean absolute error; error rate).
-- descent: is it descents that limit the cubic at .01? Learning rates and steps of a bead's descent, α and depth, all between the same
-  ends, which were trained by the longest descents.
+- descent: is it descents that limit the cubic at .01? Learning rates and steps of a bead's descent, α and depth, all
+  between the same ends, which were trained by the longest descents.
 - room: connected share and normalized length against the width, and against the number of training samples.
 """
 
