@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from argparse import Namespace
 from typing import Any
 
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from weightstring.cli.commands import compute_by, limits
 from weightstring.cli.console import console_for_text
-from weightstring.cli.ending import DONE, INTERRUPTED, KEPT
+from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.models import end_of
 from weightstring.cli.opening import named
 from weightstring.cli.recipe import changed_recipe
@@ -44,7 +43,7 @@ def compare(options: Namespace) -> int:
     """Connect two models by every strategy."""
     task, problem = named(options)
     compute_by(options.engine, problem)
-    try:
+    with going_on(options.out is not None):
         compared = all_of(
             problem,
             end_of(problem, options.a),
@@ -58,11 +57,6 @@ def compare(options: Namespace) -> int:
             seed=options.seed,
             task=task,
         )
-    except KeyboardInterrupt:
-        if options.out is None:
-            raise
-        print(KEPT, file=sys.stderr)
-        return INTERRUPTED
     if options.json:
         print(json.dumps([one.row() for one in compared]))
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.table import Table
 from weightstring.arrays import for_json
 from weightstring.cli.commands import chosen_strategy, compute_by, limits, workers
 from weightstring.cli.console import console_for_text
-from weightstring.cli.ending import DONE, INTERRUPTED, KEPT
+from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.models import models_of
 from weightstring.cli.opening import named
 from weightstring.cli.recipe import changed_recipe
@@ -36,25 +35,19 @@ def components(options: Namespace) -> int:
     compute_by(options.engine, problem)
     models = models_of(problem, options.models)
     strategy = chosen_strategy(options)
-    try:
-        with workers(options) as executor:
-            found = search(
-                problem,
-                list(models.values()),
-                strategy=strategy,
-                stop=limits(options, default_stop(strategy).count) or default_stop(strategy),
-                bind=options.bind,
-                recipe=changed_recipe(options, problem.recipe),
-                executor=executor,
-                store=options.out,
-                seed=options.seed,
-                task=task,
-            )
-    except KeyboardInterrupt:
-        if options.out is None:
-            raise
-        print(KEPT, file=sys.stderr)
-        return INTERRUPTED
+    with going_on(options.out is not None), workers(options) as executor:
+        found = search(
+            problem,
+            list(models.values()),
+            strategy=strategy,
+            stop=limits(options, default_stop(strategy).count) or default_stop(strategy),
+            bind=options.bind,
+            recipe=changed_recipe(options, problem.recipe),
+            executor=executor,
+            store=options.out,
+            seed=options.seed,
+            task=task,
+        )
     levels = options.levels or sorted({*found.losses.tolist(), *(join.level for join in found.joins)})
     told = _told(found, list(models), options.bind, levels)
     if options.out is not None:

@@ -7,8 +7,8 @@ import sys
 import tempfile
 import traceback
 from argparse import Namespace
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,8 +18,6 @@ from weightstring.text import shown
 DONE, FAULT, MISUSE, UNRESOLVED, NOT_CERTIFIED, DISCONNECTED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """Exit codes."""
 
-KEPT = "weightstring: interrupted; what was finished is kept. Go on with the same command"
-"""What a command of several searches says after Ctrl-C."""
 DEBUG = "WEIGHTSTRING_DEBUG"
 """Set in the environment, it shows tracebacks on standard error too."""
 
@@ -51,6 +49,18 @@ def code_of(command: Callable[[Namespace], int], options: Namespace) -> int:
     except Exception as error:
         return _fault(error, options)
     return code
+
+
+@contextmanager
+def going_on(kept: bool = True) -> Iterator[None]:
+    """After Ctrl-C in a command of several searches that are kept, say how to go on, and leave."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not kept:
+            raise
+        _say("interrupted; what was finished is kept. Go on with the same command")
+        sys.exit(INTERRUPTED)
 
 
 def plain_output() -> None:

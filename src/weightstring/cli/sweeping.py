@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.table import Table
 from weightstring.arrays import for_json
 from weightstring.cli.commands import chosen_strategy, compute_by, limits, workers
 from weightstring.cli.console import console_for_text
-from weightstring.cli.ending import DONE, INTERRUPTED, KEPT
+from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.models import models_of
 from weightstring.cli.recipe import changed_recipe
 from weightstring.errors import InvalidSetting
@@ -42,28 +41,24 @@ def sweep(options: Namespace) -> int:
     recipes = {name: changed_recipe(options, problem.recipe) for name, problem in problems.items()}
     given = options.checkpoints
     checkpoints = given and {name: list(models_of(own, given).values()) for name, own in problems.items()}
-    try:
-        with workers(options) as executor:
-            found = run(
-                problems,
-                options.thresholds,
-                pairs=options.pairs,
-                bind=options.bind,
-                ends=options.train_ends,
-                checkpoints=checkpoints,
-                align=options.align,
-                seed=options.seed,
-                tries=options.tries,
-                strategy=chosen_strategy(options),
-                stop=limits(options, MAX_BEADS) or MaxBeads(MAX_BEADS),
-                recipe=recipes if any(recipes.values()) else None,
-                executor=executor,
-                store=options.out,
-                variants=forms,
-            )
-    except KeyboardInterrupt:
-        print(KEPT, file=sys.stderr)
-        return INTERRUPTED
+    with going_on(), workers(options) as executor:
+        found = run(
+            problems,
+            options.thresholds,
+            pairs=options.pairs,
+            bind=options.bind,
+            ends=options.train_ends,
+            checkpoints=checkpoints,
+            align=options.align,
+            seed=options.seed,
+            tries=options.tries,
+            strategy=chosen_strategy(options),
+            stop=limits(options, MAX_BEADS) or MaxBeads(MAX_BEADS),
+            recipe=recipes if any(recipes.values()) else None,
+            executor=executor,
+            store=options.out,
+            variants=forms,
+        )
     if options.json:
         print(json.dumps({"sweep": options.out, "summary": [for_json(asdict(own)) for own in found.summary]}))
     else:
