@@ -18,8 +18,8 @@ from reference import Plain
 from torch import nn
 
 import weightstring as ws
-from weightstring.sweeps.ends import Nursery
-from weightstring.sweeps.plan import Plan
+from weightstring.study.sweep.ends import Nursery
+from weightstring.study.sweep.plan import Plan
 from weightstring.tasks import load_task
 
 THRESHOLDS = (0.125, 0.075, 0.05, 0.025, 0.015, 0.01, 0.005, 0.0025, 0.0015, 0.001)

@@ -25,9 +25,9 @@ import weightstring as ws
 from weightstring.arrays import Theta
 from weightstring.path.segment import grid
 from weightstring.problem import ModuleProblem
-from weightstring.search.as_in_the_paper import PaperState
 from weightstring.search.chain import Link
 from weightstring.search.jobs import Result
+from weightstring.search.methods.as_in_the_paper import PaperState
 from weightstring.tasks import load_task
 from weightstring.theory.closing import highest, required_alpha, sag
 

@@ -16,9 +16,9 @@ import torch
 import weightstring as ws
 from weightstring.arrays import for_json
 from weightstring.problem import ModuleProblem
-from weightstring.sweeps.statistics import Interval, mean_of
-from weightstring.sweeps.summary import Summary, beads_law
-from weightstring.sweeps.trivial import trivial_levels
+from weightstring.study.sweep.statistics import Interval, mean_of
+from weightstring.study.sweep.summary import Summary, beads_law
+from weightstring.study.sweep.trivial import trivial_levels
 
 RESULTS = Path(__file__).parent / "results"
 

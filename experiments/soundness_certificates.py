@@ -4,7 +4,7 @@ python experiments/soundness_certificates.py [--checks 1000000] [--seconds 2400]
 
 Each draw is a network, a loss, data and two models, of ordinary or extreme scale (1e±150, subnormal numbers, zeros,
 powers of two, near ties) and dtype. On some intervals of the segment between the models, every output at some places
-must lie in its enclosure, and the mean loss must not exceed the bounds that ``certification`` and ``verification``
+must lie in its enclosure, and the mean loss must not exceed the bounds that ``proof.enclose`` and ``proof.verify``
 give. The values are computed in 80-bit floating point, whose rounding is 2048 times smaller than float64's, which
 bounds allow for several times over, and whose exponents reach 1e±4932; so nothing is allowed for the comparison. Of
 fully connected networks some outputs are computed with 60 digits as well. A draw is a function of (seed, number), one
@@ -26,15 +26,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weightstring.certification.enclosing import Enclosing
-from weightstring.certification.intervals import Intervals
-from weightstring.certification.program import trace
-from weightstring.certification.rules import SMOOTH
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout
 from weightstring.problem.means import Criterion
 from weightstring.problem.module import ModuleProblem
-from weightstring.verification.replay import Replay
+from weightstring.proof.enclose.enclosing import Enclosing
+from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.program import trace
+from weightstring.proof.enclose.rules import SMOOTH
+from weightstring.proof.verify.replay import Replay
 
 Long = np.longdouble
 EXAMPLES, INTERVALS, PLACES = 9, 12, 17

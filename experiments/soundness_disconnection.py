@@ -36,8 +36,8 @@ import torch
 from torch import Tensor, nn
 
 import weightstring as ws
-from weightstring.certification import program
 from weightstring.errors import WeightstringError
+from weightstring.proof.enclose import program
 from weightstring.randomness import generator
 from weightstring.theory.deep_linear import SquaredLoss, flatten, product, unflatten
 from weightstring.theory.deep_linear_barrier import barrier, through_barrier

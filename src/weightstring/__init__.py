@@ -7,9 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from weightstring.certification import Certificate, certify
-    from weightstring.comparison import compare
-    from weightstring.connection import connect, connect_many
     from weightstring.errors import (
         EndAboveThreshold,
         InvalidCheckpoint,
@@ -27,16 +24,17 @@ if TYPE_CHECKING:
         WeightstringError,
         WorkerFailed,
     )
-    from weightstring.estimate import Minimax, minimax
-    from weightstring.merging import Merging, merge
     from weightstring.path import Connected, Disconnected, Evidence, Proof, Unresolved, WeightString
     from weightstring.path.curve import locate_maximum, loss_curve
     from weightstring.path.plane import Plane, plane
     from weightstring.problem import ModuleProblem
     from weightstring.problem.random_pair import random_pair
+    from weightstring.proof.enclose import Certificate, certify
+    from weightstring.proof.verify import Verification, verify
     from weightstring.protocol import LossProblem, Recipe
     from weightstring.report import write_report
-    from weightstring.result import Result, load
+    from weightstring.runs.connect import connect, connect_many
+    from weightstring.runs.result import Result, load
     from weightstring.search import (
         AsInThePaper,
         AutoNEB,
@@ -52,16 +50,18 @@ if TYPE_CHECKING:
         Processes,
         Shortened,
     )
-    from weightstring.sublevels import Components, components
-    from weightstring.sweeps.running import Sweep, sweep
+    from weightstring.study.compare import compare
+    from weightstring.study.components import Components, components
+    from weightstring.study.merge import Merging, merge
+    from weightstring.study.minimax import Minimax, minimax
+    from weightstring.study.sweep.running import Sweep, sweep
     from weightstring.symmetry.alignment import Aligned, align
     from weightstring.symmetry.copies import permuted_copy, rescaled_copy
     from weightstring.symmetry.spec import Group, Symmetry
-    from weightstring.verification import Verification, verify
 
 _HOMES = {
-    "comparison": ("compare",),
-    "connection": ("connect", "connect_many"),
+    "study.compare": ("compare",),
+    "runs.connect": ("connect", "connect_many"),
     "errors": (
         "EndAboveThreshold",
         "InvalidCheckpoint",
@@ -79,9 +79,10 @@ _HOMES = {
         "WeightstringError",
         "WorkerFailed",
     ),
-    "certification": ("Certificate", "certify"),
-    "estimate": ("Minimax", "minimax"),
-    "merging": ("Merging", "merge"),
+    "proof.certificate": ("Certificate",),
+    "proof.enclose": ("certify",),
+    "study.minimax": ("Minimax", "minimax"),
+    "study.merge": ("Merging", "merge"),
     "path": ("Connected", "Disconnected", "Evidence", "Proof", "Unresolved", "WeightString"),
     "path.curve": ("locate_maximum", "loss_curve"),
     "path.plane": ("Plane", "plane"),
@@ -89,13 +90,13 @@ _HOMES = {
     "problem.random_pair": ("random_pair",),
     "protocol": ("LossProblem", "Recipe"),
     "report": ("write_report",),
-    "result": ("Result", "load"),
-    "sublevels": ("Components", "components"),
-    "sweeps.running": ("Sweep", "sweep"),
+    "runs.result": ("Result", "load"),
+    "study.components": ("Components", "components"),
+    "study.sweep.running": ("Sweep", "sweep"),
     "symmetry.alignment": ("Aligned", "align"),
     "symmetry.copies": ("permuted_copy", "rescaled_copy"),
     "symmetry.spec": ("Group", "Symmetry"),
-    "verification": ("Verification", "verify"),
+    "proof.verify": ("Verification", "verify"),
     "search": (
         "AsInThePaper",
         "AutoNEB",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from weightstring.certification import Certificate
+from weightstring.proof.enclose import Certificate
 
 
 @pytest.fixture

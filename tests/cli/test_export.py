@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import weightstring as ws
-from weightstring.merging import best_point
+from weightstring.study.merge import best_point
 from weightstring.tasks import load_task
 
 TASK = '''\

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from weightstring.cli.main import build_parser
-from weightstring.sweeps.plan import MAX_BEADS
+from weightstring.study.sweep.plan import MAX_BEADS
 
 SWEEP = ("sweep", "polynomial", "--set", "width=4")
 

@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from weightstring.certification import certify
 from weightstring.errors import InvalidCheckpoint, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
+from weightstring.proof.enclose import certify
 
 
 def data(count: int = 50) -> tuple[torch.Tensor, torch.Tensor]:

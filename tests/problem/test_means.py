@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from weightstring.certification import certify
 from weightstring.errors import InvalidData, InvalidSetting, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem, means, module
 from weightstring.problem.engines import along
 from weightstring.problem.known import recognised
+from weightstring.proof.enclose import certify
 
 COUNT = 53
 WEIGHT = torch.tensor([1.0, 20.0, 0.1], dtype=torch.float64)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import weightstring as ws
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem.sighted import sighted
-from weightstring.sweeps.trivial import trivial_levels
+from weightstring.study.sweep.trivial import trivial_levels
 
 
 def residual(output: Tensor, targets: Tensor, inputs: Tensor) -> Tensor:

@@ -8,12 +8,12 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import remove_parametrizations
 
-from weightstring.certification import certify
 from weightstring.errors import Unsupported
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
 from weightstring.problem.copying import copied
 from weightstring.problem.spectral import top_pair
+from weightstring.proof.enclose import certify
 
 
 def data(count: int = 13) -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,11 +35,11 @@ from weightstring.report.sweep_figures import chart_figure
 from weightstring.search import BreadthFirst, Greedy, MaxBeads, MaxSteps, Shortened
 from weightstring.search.strategies import plain
 from weightstring.store.records import Task
-from weightstring.sweeps.directory import SweepDirectory
-from weightstring.sweeps.plan import variants
-from weightstring.sweeps.records import SweepRecord, VariantRecord
-from weightstring.sweeps.summary import beads_law, summarised
-from weightstring.sweeps.table import Row, as_csv
+from weightstring.study.sweep.directory import SweepDirectory
+from weightstring.study.sweep.plan import variants
+from weightstring.study.sweep.records import SweepRecord, VariantRecord
+from weightstring.study.sweep.summary import beads_law, summarised
+from weightstring.study.sweep.table import Row, as_csv
 from weightstring.tasks import load_task
 
 LEVELS = (0.1, 0.03, 0.004)

@@ -12,9 +12,9 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Maximum
 from weightstring.protocol import Gradient
 from weightstring.search import Bead, Evolve, Measured, Task
-from weightstring.search.autoneb import AutoNEB, Band
 from weightstring.search.chain import Link
-from weightstring.search.curves import CurveState
+from weightstring.search.methods.autoneb import AutoNEB, Band
+from weightstring.search.methods.curves import CurveState
 
 
 def towards_the_higher(left: float, here: float, right: float, back: Tensor, ahead: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from weightstring.errors import EndAboveThreshold, InvalidSetting
 from weightstring.path import Maximum
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
 from weightstring.search import Bead, BreadthFirst, Constrained, Greedy, Measured, PolyChain, Task
-from weightstring.search.breadth_first import BreadthFirstState
 from weightstring.search.chain import Link, beads_of
 from weightstring.search.jobs import Evolve
+from weightstring.search.methods.breadth_first import BreadthFirstState
 from weightstring.tasks import load_task
 
 

@@ -17,9 +17,9 @@ from weightstring.path import Bound, Connected, Segment, Unresolved, measure_poi
 from weightstring.problem.surfaces import Ring, Surface, TwoWells, shifted
 from weightstring.protocol import LossProblem
 from weightstring.search import Batched, Bead, MaxBeads, Search, Strategy, Task, run
-from weightstring.search.autoneb import AutoNEB, Band
 from weightstring.search.chain import Chain, beads_of
-from weightstring.search.curves import Bezier, Fitted, PolyChain
+from weightstring.search.methods.autoneb import AutoNEB, Band
+from weightstring.search.methods.curves import Bezier, Fitted, PolyChain
 from weightstring.store import Round
 from weightstring.tasks import load_task
 

@@ -14,7 +14,7 @@ from weightstring.path import Bound
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
 from weightstring.protocol import Recipe
 from weightstring.search import Even, Greedy
-from weightstring.search.even import STRIDE, evenly
+from weightstring.search.methods.even import STRIDE, evenly
 
 RECIPES = {
     "adam": Recipe("adam", {"lr": 0.05}, check_every=8),

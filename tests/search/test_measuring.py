@@ -9,8 +9,8 @@ import torch
 
 from weightstring.path import Bound, Segment
 from weightstring.problem.surfaces import Ring
-from weightstring.search.executor import measure
 from weightstring.search.jobs import Measure, fits
+from weightstring.search.run.batched import measure
 
 
 class Counting(Ring):

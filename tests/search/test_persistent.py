@@ -14,10 +14,10 @@ from weightstring.protocol import LossProblem, Recipe
 from weightstring.search import Greedy, Persistent
 from weightstring.search.chain import Bead, Link, afresh, held_to, maximum
 from weightstring.search.jobs import Measured
-from weightstring.search.lowered import Lowered
-from weightstring.search.persistent import FIRST, usual
-from weightstring.search.relay import Relay
-from weightstring.search.reoptimized import Reoptimized
+from weightstring.search.methods.lowered import Lowered
+from weightstring.search.methods.persistent import FIRST, usual
+from weightstring.search.methods.relay import Relay
+from weightstring.search.methods.reoptimized import Reoptimized
 from weightstring.search.strategies import from_plain, plain
 from weightstring.store import RunDirectory
 from weightstring.theory.quartic import ReluQuartic

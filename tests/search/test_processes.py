@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from weightstring.connection import connect
 from weightstring.descent import Start
 from weightstring.errors import InvalidSetting, WorkerFailed
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Ring
 from weightstring.protocol import Recipe
+from weightstring.runs.connect import connect
 from weightstring.search import Descend, Job, Processes, Remote, Work
 from weightstring.tasks import load_task
 

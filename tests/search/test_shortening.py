@@ -12,7 +12,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Maze, Ring, TwoWells
 from weightstring.protocol import Recipe
 from weightstring.search import BreadthFirst, Greedy
-from weightstring.search.shortening import Shortened
+from weightstring.search.methods.shortened import Shortened
 from weightstring.tasks import load_task
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from weightstring.certification import Certificate
 from weightstring.errors import InvalidRun
+from weightstring.proof.enclose import Certificate
 from weightstring.store import RunDirectory, replace_file
 from weightstring.store.beads import read_beads
 from weightstring.store.locks import locked

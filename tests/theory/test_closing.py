@@ -16,8 +16,8 @@ import weightstring as ws
 from weightstring.errors import InvalidSetting
 from weightstring.path.segment import grid
 from weightstring.problem.surfaces import Maze, Ring, Surface, TwoWells, shifted
-from weightstring.search.as_in_the_paper import PaperState
 from weightstring.search.chain import Link
+from weightstring.search.methods.as_in_the_paper import PaperState
 from weightstring.theory.closing import highest, longest_closing, required_alpha, required_depth, sag
 
 TS = torch.linspace(0, 1, 2001, dtype=torch.float64)

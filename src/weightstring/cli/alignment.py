@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.table import Table
 
-from weightstring.aligning import as_record
 from weightstring.cli.console import console_for_text
 from weightstring.cli.ending import DONE
+from weightstring.runs.align_step import as_record
 from weightstring.store import write_checkpoint
 from weightstring.store.records import AlignmentRecord
 
 if TYPE_CHECKING:
-    from weightstring.result import Result
+    from weightstring.runs.result import Result
 
 GROUPS = 20
 """Groups that are listed one by one."""

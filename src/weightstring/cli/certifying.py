@@ -14,18 +14,18 @@ from pathlib import Path
 
 import msgspec
 
-from weightstring.certification import Certificate
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.opening import learn, opened
 from weightstring.errors import InvalidRun
 from weightstring.path import Bound, Disconnected, Proof, only_quantity
+from weightstring.proof.enclose import Certificate
+from weightstring.proof.verify import verify as check
 from weightstring.protocol import LossProblem
-from weightstring.refining import bounded
-from weightstring.result import Result, answers
+from weightstring.runs.certify_step import bounded
+from weightstring.runs.result import Result, answers
 from weightstring.store import RunDirectory
 from weightstring.text import shown
 from weightstring.theory.disconnection import prove
-from weightstring.verification import verify as check
 
 
 def certify(options: Namespace) -> int:

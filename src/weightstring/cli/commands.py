@@ -24,20 +24,18 @@ from weightstring.cli.output import describe_unfinished, print_result
 from weightstring.cli.planes import measure_plane
 from weightstring.cli.recipe import changed_recipe
 from weightstring.cli.strategy import OPTIONS, given
-from weightstring.connection import connect as search
 from weightstring.errors import InvalidRun, InvalidSetting
-from weightstring.estimate import DEFAULT_STRATEGY as LOWEST_BY
-from weightstring.estimate import minimax as lowest
 from weightstring.path import Disconnected, Unresolved, bound_names, only_quantity
 from weightstring.problem import ModuleProblem
-from weightstring.progress import training
 from weightstring.protocol import Recipe
-from weightstring.refining import CERTIFY_TOL
 from weightstring.report import write_report
 from weightstring.report.sweep import write_sweep_report
 from weightstring.report.sweep_export import export_figures
 from weightstring.report.write import export_run_figures
-from weightstring.result import Result, load
+from weightstring.runs.certify_step import CERTIFY_TOL
+from weightstring.runs.connect import connect as search
+from weightstring.runs.progress import training
+from weightstring.runs.result import Result, load
 from weightstring.search import (
     Budget,
     MaxBeads,
@@ -54,7 +52,9 @@ from weightstring.search.stopping import default_stop, stop_from_plain
 from weightstring.search.strategies import from_plain, plain
 from weightstring.store import RunDirectory, digest, write_checkpoint
 from weightstring.store.records import Manifest, Task
-from weightstring.sweeps.directory import SweepDirectory
+from weightstring.study.minimax import DEFAULT_STRATEGY as LOWEST_BY
+from weightstring.study.minimax import minimax as lowest
+from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.tasks import load_task
 from weightstring.tasks.download import download as fetch
 from weightstring.tasks.published import IMAGE_SETS

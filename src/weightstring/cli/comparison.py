@@ -15,10 +15,10 @@ from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.models import end_of
 from weightstring.cli.opening import named
 from weightstring.cli.recipe import changed_recipe
-from weightstring.comparison import STRATEGIES, Compared
-from weightstring.comparison import compare as all_of
 from weightstring.errors import InvalidSetting
 from weightstring.search import MaxBeads, Strategy
+from weightstring.study.compare import STRATEGIES, Compared
+from weightstring.study.compare import compare as all_of
 
 HEADINGS = {
     "strategy": "strategy",

@@ -22,8 +22,8 @@ from weightstring.report.tree import write_tree
 from weightstring.search.stopping import default_stop
 from weightstring.store import replace_file
 from weightstring.store.files import writing
-from weightstring.sublevels import Components
-from weightstring.sublevels import components as search
+from weightstring.study.components import Components
+from weightstring.study.components import components as search
 
 SHOWN = 12
 """Numbers of models that one side of a join lists."""

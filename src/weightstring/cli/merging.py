@@ -15,12 +15,12 @@ from weightstring.cli.console import console_for_text
 from weightstring.cli.ending import DONE
 from weightstring.cli.models import check_destination
 from weightstring.cli.opening import learn, opened
-from weightstring.merging import Ensemble, Merging, Point, best_point
-from weightstring.merging import merge as merging_of
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
-from weightstring.result import Result, with_samples
+from weightstring.runs.result import Result, with_samples
 from weightstring.store import RunDirectory, write_checkpoint
+from weightstring.study.merge import Ensemble, Merging, Point, best_point
+from weightstring.study.merge import merge as merging_of
 from weightstring.text import shown
 
 

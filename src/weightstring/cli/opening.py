@@ -9,9 +9,9 @@ from pathlib import Path
 
 from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
-from weightstring.refining import learned
 from weightstring.report import write_report
-from weightstring.result import Result, from_run
+from weightstring.runs.certify_step import learned
+from weightstring.runs.result import Result, from_run
 from weightstring.store import RunDirectory
 from weightstring.store.records import Task
 from weightstring.tasks import BUILT_IN, resolve

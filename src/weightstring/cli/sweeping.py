@@ -19,11 +19,11 @@ from weightstring.cli.recipe import changed_recipe
 from weightstring.errors import InvalidSetting
 from weightstring.search import MaxBeads
 from weightstring.store.records import Task
-from weightstring.sweeps.plan import MAX_BEADS, variants
-from weightstring.sweeps.running import Sweep
-from weightstring.sweeps.running import sweep as run
-from weightstring.sweeps.statistics import Interval
-from weightstring.sweeps.summary import Summary, beads_law
+from weightstring.study.sweep.plan import MAX_BEADS, variants
+from weightstring.study.sweep.running import Sweep
+from weightstring.study.sweep.running import sweep as run
+from weightstring.study.sweep.statistics import Interval
+from weightstring.study.sweep.summary import Summary, beads_law
 from weightstring.tasks import resolve
 from weightstring.tasks.trust import load_named
 

@@ -15,7 +15,7 @@ from weightstring.report.figures import metrics
 from weightstring.report.html import figure_data, templates
 from weightstring.report.recorded import Recorded, figures_of
 from weightstring.report.theme import theme
-from weightstring.result import re_estimated
+from weightstring.runs.result import re_estimated
 from weightstring.store.attempts import attempts, told
 
 BARRIERS = {

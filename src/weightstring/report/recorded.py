@@ -10,10 +10,10 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from weightstring.arrays import Thetas
-from weightstring.certification import Certificate
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS
 from weightstring.path.quantities import split_quantity
+from weightstring.proof.enclose import Certificate
 from weightstring.report.alignment import both_figure, correlation_figure
 from weightstring.report.branching import branching_figure
 from weightstring.report.evolution import Evolution, evolution_figure, read_evolution
@@ -26,7 +26,7 @@ from weightstring.report.figures import (
 )
 from weightstring.report.history import depth_figure
 from weightstring.report.plane import draw_plane
-from weightstring.result import certificate_in
+from weightstring.runs.result import certificate_in
 from weightstring.store import RunDirectory
 from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
 

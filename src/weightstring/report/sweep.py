@@ -28,7 +28,7 @@ from weightstring.report.sweep_thresholds import (
     threshold_title,
 )
 from weightstring.report.theme import theme
-from weightstring.sweeps.table import as_csv
+from weightstring.study.sweep.table import as_csv
 
 ROWS = 500
 """Pairs that the page's table shows at most; the file to download has all."""

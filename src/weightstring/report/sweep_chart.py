@@ -9,9 +9,9 @@ from typing import Literal
 
 from weightstring.report.sweep_data import Swept
 from weightstring.report.theme import LOG_RATIO
-from weightstring.sweeps.statistics import Interval
-from weightstring.sweeps.summary import Summary
-from weightstring.sweeps.table import Row
+from weightstring.study.sweep.statistics import Interval
+from weightstring.study.sweep.summary import Summary
+from weightstring.study.sweep.table import Row
 
 Kind = Literal["mean", "pairs", "open", "fit", "unresolved", "disconnected", "curve", "beads", "threshold"]
 """How a series is drawn: ``mean`` a line through points with intervals, ``pairs`` faint points, ``open`` crosses."""

@@ -11,7 +11,7 @@ from typing import Any
 from weightstring.errors import InvalidSetting
 from weightstring.search import Greedy, Persistent
 from weightstring.search.strategies import from_plain, plain
-from weightstring.sweeps.records import SweepRecord, VariantRecord
+from weightstring.study.sweep.records import SweepRecord, VariantRecord
 
 FLAGS = (
     "alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall", "constraint", "alpha1", "updates", "ends",

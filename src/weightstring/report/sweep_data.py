@@ -14,12 +14,12 @@ from pathlib import Path
 from weightstring.errors import InvalidRun
 from weightstring.store import RunDirectory
 from weightstring.store.records import ResultRecord
-from weightstring.sweeps.directory import SweepDirectory
-from weightstring.sweeps.records import SweepRecord
-from weightstring.sweeps.rows import tells_of
-from weightstring.sweeps.statistics import Interval
-from weightstring.sweeps.summary import MEANS, Summary, summarised
-from weightstring.sweeps.table import Row
+from weightstring.study.sweep.directory import SweepDirectory
+from weightstring.study.sweep.records import SweepRecord
+from weightstring.study.sweep.rows import tells_of
+from weightstring.study.sweep.statistics import Interval
+from weightstring.study.sweep.summary import MEANS, Summary, summarised
+from weightstring.study.sweep.table import Row
 from weightstring.text import as_cell
 
 

@@ -11,8 +11,8 @@ from weightstring.report.sweep_chart import Chart, Series, counts, mean_line, nu
 from weightstring.report.sweep_data import Swept
 from weightstring.report.theme import LOG_RATIO
 from weightstring.store.records import ResultRecord
-from weightstring.sweeps.statistics import Interval
-from weightstring.sweeps.table import Row
+from weightstring.study.sweep.statistics import Interval
+from weightstring.study.sweep.table import Row
 
 LINES = 4
 """Thresholds whose lines are drawn at first; a long sweep's all at once would be a thicket."""

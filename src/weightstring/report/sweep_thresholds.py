@@ -26,8 +26,8 @@ from weightstring.report.sweep_chart import (
     title,
 )
 from weightstring.report.sweep_data import Swept
-from weightstring.sweeps.statistics import share_of
-from weightstring.sweeps.summary import beads_law
+from weightstring.study.sweep.statistics import share_of
+from weightstring.study.sweep.summary import beads_law
 
 LENGTHS = {
     "normalized_length": ("all parameters", "over all parameters"),

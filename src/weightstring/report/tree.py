@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from scipy.cluster.hierarchy import dendrogram
 
 from weightstring.report.html import write_page
-from weightstring.sublevels import Components
+from weightstring.study.components import Components
 
 
 def write_tree(path: Path, found: Components, names: Sequence[str]) -> Path:

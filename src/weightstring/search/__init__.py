@@ -1,22 +1,22 @@
 """Searching for a string: Section II.B, its jobs, when to stop, and what drives it."""
 
-from weightstring.search.as_in_the_paper import AsInThePaper
-from weightstring.search.autoneb import AutoNEB
-from weightstring.search.breadth_first import BreadthFirst
 from weightstring.search.chain import Bead
-from weightstring.search.constrained import Constrained
-from weightstring.search.curves import Bezier, PolyChain
-from weightstring.search.driver import Asked, Event, Search, run, run_all
-from weightstring.search.even import Even
-from weightstring.search.executor import Apart, Batched, Executor, Key, Tick
-from weightstring.search.greedy import Greedy
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
-from weightstring.search.persistent import Persistent
-from weightstring.search.processes import Processes
-from weightstring.search.relay import Relay
-from weightstring.search.remote import Rebuilding, Remote, Work
-from weightstring.search.shortening import Shortened
-from weightstring.search.sinking import Sinking
+from weightstring.search.methods.as_in_the_paper import AsInThePaper
+from weightstring.search.methods.autoneb import AutoNEB
+from weightstring.search.methods.breadth_first import BreadthFirst
+from weightstring.search.methods.constrained import Constrained
+from weightstring.search.methods.curves import Bezier, PolyChain
+from weightstring.search.methods.even import Even
+from weightstring.search.methods.greedy import Greedy
+from weightstring.search.methods.persistent import Persistent
+from weightstring.search.methods.relay import Relay
+from weightstring.search.methods.shortened import Shortened
+from weightstring.search.methods.sinking import Sinking
+from weightstring.search.run.batched import Apart, Batched, Executor, Key, Tick
+from weightstring.search.run.driver import Asked, Event, Search, run, run_all
+from weightstring.search.run.processes import Processes
+from weightstring.search.run.remote import Rebuilding, Remote, Work
 from weightstring.search.stopping import Budget, MaxBeads, MaxSteps, Progress, StopRule
 from weightstring.search.strategy import Strategy, Task
 

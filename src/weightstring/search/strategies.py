@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from weightstring.errors import InvalidSetting
-from weightstring.search.as_in_the_paper import AsInThePaper
-from weightstring.search.autoneb import AutoNEB
-from weightstring.search.breadth_first import BreadthFirst
-from weightstring.search.constrained import Constrained
-from weightstring.search.curves import Bezier, PolyChain
-from weightstring.search.even import Even
-from weightstring.search.greedy import Greedy
-from weightstring.search.lowered import Lowered
-from weightstring.search.persistent import Persistent
-from weightstring.search.relay import Relay
-from weightstring.search.reoptimized import Reoptimized
-from weightstring.search.shortening import Shortened
-from weightstring.search.sinking import Sinking
+from weightstring.search.methods.as_in_the_paper import AsInThePaper
+from weightstring.search.methods.autoneb import AutoNEB
+from weightstring.search.methods.breadth_first import BreadthFirst
+from weightstring.search.methods.constrained import Constrained
+from weightstring.search.methods.curves import Bezier, PolyChain
+from weightstring.search.methods.even import Even
+from weightstring.search.methods.greedy import Greedy
+from weightstring.search.methods.lowered import Lowered
+from weightstring.search.methods.persistent import Persistent
+from weightstring.search.methods.relay import Relay
+from weightstring.search.methods.reoptimized import Reoptimized
+from weightstring.search.methods.shortened import Shortened
+from weightstring.search.methods.sinking import Sinking
 from weightstring.search.strategy import Strategy
 
 STRATEGIES: dict[str, type[Any]] = {

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weightstring.certification.program import Program, Ref, Step, traced
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
+from weightstring.proof.enclose.program import Program, Ref, Step, traced
 
 
 class Curvature(Enum):

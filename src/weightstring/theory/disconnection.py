@@ -32,10 +32,10 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from weightstring.arrays import Theta, Values
-from weightstring.certification import certify
 from weightstring.errors import InvalidSetting, ProofContradicted, Unsupported
 from weightstring.path import Proof, WeightString
 from weightstring.problem import ModuleProblem
+from weightstring.proof.enclose import certify
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.theory.collinear_weights import least_with_collinear_weights
 from weightstring.theory.exact import Whole, below, determinant, sign

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas, Values
-from weightstring.certification.program import Program
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import ModuleProblem
 from weightstring.problem.flat import Layout
+from weightstring.proof.enclose.program import Program
 from weightstring.theory.exact import Whole
 from weightstring.theory.low_rank import least_with_rank
 from weightstring.theory.reading import DTYPES, Strange, chain_of_layers

@@ -21,10 +21,10 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas, Values
-from weightstring.certification.program import Program, Ref, Step, traced
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import ModuleProblem
 from weightstring.problem.flat import Layout
+from weightstring.proof.enclose.program import Program, Ref, Step, traced
 from weightstring.theory.singular_features import Activation, clamped, hard_sigmoid, sigmoid
 
 DTYPES = (torch.float32, torch.float64)

@@ -1,0 +1,187 @@
+"""The certificate: what was proved, the partition that proves it, and digests of all it is about."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import torch
+
+from weightstring.arrays import Thetas
+from weightstring.errors import InvalidRun
+from weightstring.problem.analytic import Surface
+from weightstring.problem.digest import callable_name, tensor_digest, tensors_digest, text_digest, without_addresses
+from weightstring.problem.flat import named_tensors
+from weightstring.problem.module import ModuleProblem
+from weightstring.proof.enclose.program import traced
+from weightstring.store.directory import UNREADABLE
+from weightstring.store.files import one_line, replace_file, writing
+from weightstring.store.members import read_whole
+from weightstring.store.refusals import reason
+
+FORMAT = 1
+
+
+class Piece(NamedTuple):
+    """An interval of the proof.
+
+    Args:
+        segment: between beads ``segment`` and ``segment + 1``.
+        low: t where it begins.
+        high: t where it ends.
+        bound: the loss is nowhere higher on it.
+    """
+
+    segment: int
+    low: float
+    high: float
+    bound: float
+
+
+class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A proof that the loss is at most ``upper_bound`` on every point of a string.
+
+    The loss is that of the stored parameters in real arithmetic, on the data as stored: rounding is accounted
+    for in the bound, which speaks of every t of every segment, not of samples.
+
+    Args:
+        quantity: what is bounded, such as ``"loss"``.
+        evaluation: what ``"loss"`` is measured on: ``"evaluate"`` or ``"train"``.
+        upper_bound: no point of the string has a higher value.
+        threshold: what was to be proved; None: only how high it is.
+        tolerance: relative distance from the largest sample that was aimed at without a threshold.
+        largest_sample: the largest value that was sampled on the way.
+        partition: intervals that cover every segment, each with its bound.
+        dtype: in what the bounds were computed.
+        digests: SHA-256 of ``beads``, ``inputs``, ``targets``, ``module``, ``criterion`` and ``program``, the
+            operations that the two are traced as.
+        versions: of what computed it.
+        seconds: it took.
+        problem: the problem's fingerprint, by which a run without its problem knows its own certificate.
+        seal: SHA-256 of all of the above.
+    """
+
+    format: int = FORMAT
+    quantity: str
+    evaluation: str
+    upper_bound: float
+    threshold: float | None
+    tolerance: float
+    largest_sample: float
+    partition: tuple[Piece, ...]
+    dtype: str
+    digests: dict[str, str]
+    versions: dict[str, str]
+    seconds: float
+    problem: str = ""
+    seal: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the bound is at most the threshold; None without one."""
+        return None if self.threshold is None else self.upper_bound <= self.threshold
+
+    @property
+    def intervals(self) -> int:
+        """Intervals of the partition."""
+        return len(self.partition)
+
+    @property
+    def loosest(self) -> Piece:
+        """The interval with the highest bound."""
+        return max(self.partition, key=lambda piece: piece.bound)
+
+    def content_digest(self) -> str:
+        """What ``seal`` must be."""
+        return text_digest(msgspec.json.encode(msgspec.structs.replace(self, seal="")).decode())
+
+    def sealed(self) -> Certificate:
+        """The same with its seal."""
+        return msgspec.structs.replace(self, seal=self.content_digest())
+
+    @property
+    def flaw(self) -> str | None:
+        """What shows without the problem that it was changed since it was made; None: nothing does."""
+        if self.content_digest() != self.seal:
+            return "its seal does not fit its content"
+        if not self.partition or self.upper_bound != self.loosest.bound:
+            return "its upper bound is not that of its intervals"
+        return None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON, whole or not at all.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        file = Path(path)
+        with writing(file, "certify again, or give another place"):
+            replace_file(file, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Certificate:
+        """Read it; whether what it says is true is for ``verify`` to find out.
+
+        Raises:
+            InvalidRun: there is none, or it is damaged.
+        """
+        file = Path(path)
+        try:
+            found = msgspec.json.decode(read_whole(file))
+            # JSON has no infinity: where no bound was found, there stands null.
+            if isinstance(found, dict) and isinstance(found.get("partition"), list):
+                found["upper_bound"] = _number(found.get("upper_bound"))
+                found["partition"] = [
+                    [*piece[:3], _number(piece[3])] if isinstance(piece, list) and len(piece) == 4 else piece
+                    for piece in found["partition"]
+                ]
+            return msgspec.convert(found, cls)
+        except FileNotFoundError:
+            raise InvalidRun(f"{file}: no certificate here; make one with weightstring certify") from None
+        except OSError as error:
+            raise InvalidRun(
+                f"{file}: cannot be read: {reason(error)}; make a new one with weightstring certify"
+            ) from None
+        except UNREADABLE as error:
+            raise InvalidRun(
+                f"{file}: not a certificate ({one_line(error)}); make a new one with weightstring certify"
+            ) from None
+
+    def __str__(self) -> str:
+        what = "the loss" if self.quantity == "loss" else self.quantity
+        said = f"certified: {what} is at most {self.upper_bound:.6g} on the whole string"
+        if self.threshold is not None:
+            said += f", {'which is' if self.holds else 'NOT'} within the threshold {self.threshold:.6g}"
+        return f"{said} ({self.intervals} intervals, largest sample {self.largest_sample:.6g})"
+
+
+def _number(value: object) -> object:
+    return math.inf if value is None else value
+
+
+def digests_of(problem: ModuleProblem | Surface, beads: Thetas, quantity: str) -> dict[str, str]:
+    """What a certificate is about, each as one digest."""
+    found = {"beads": tensor_digest(beads)}
+    if isinstance(problem, Surface):
+        return found | {"module": problem.fingerprint()}
+    net, criterion, examples, block = problem.traceable(quantity)
+    tensors: Mapping[str, torch.Tensor] = named_tensors(net)
+    constants = {name: tensors[name] for name in tensors if name not in problem.layout.names}
+    structure = text_digest(without_addresses(str(net)), repr(problem.layout), tensors_digest(constants))
+    return found | {
+        "inputs": text_digest(repr(examples.keys), *(tensor_digest(leaf) for leaf in examples.leaves)),
+        "targets": tensor_digest(examples.targets),
+        "module": structure,
+        "program": traced(problem, quantity).digest(),
+        "criterion": f"{text_digest(callable_name(criterion))} in blocks of {block}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what computes."""
+    return {name: version(name) for name in ("weightstring", "torch", "numpy")}

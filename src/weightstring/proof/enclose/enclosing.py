@@ -1,0 +1,243 @@
+"""From a problem and a string to upper bounds of the loss over whole intervals: the program, run on enclosures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
+from math import prod
+from typing import Any
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from weightstring.arrays import Thetas
+from weightstring.errors import Unsupported
+from weightstring.problem.data import Examples
+from weightstring.problem.flat import Layout
+from weightstring.problem.module import ModuleProblem
+from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.intervals import Intervals, Weights
+from weightstring.proof.enclose.products import Kept, Products
+from weightstring.proof.enclose.program import Program, Ref, traced
+from weightstring.proof.enclose.rounding import gamma
+from weightstring.proof.enclose.rules import RULES, SMOOTH, Call, require_rule
+from weightstring.proof.enclose.values import Bounds, Data, Logits, Population, Rows
+
+DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
+"""What may read a last layer that is not computed yet."""
+
+EXACT = 2**53
+"""Whole numbers up to which float64 holds all."""
+
+BLOCK = 2**19
+"""Numbers in the largest array of one pass: what stays in a processor's cache."""
+
+ARRAYS = 24
+"""Arrays of that size that are alive at once, at most, a pass's temporaries counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Enclosing:
+    """The loss of a string, enclosed.
+
+    Args:
+        program: what is computed.
+        beads: (n, P) the string's beads, float64.
+        layout: of θ.
+        examples: of the set that is measured.
+        blocks: the parts in which the problem takes its mean.
+        degree: of the enclosures.
+        max_bytes: what one pass may use.
+    """
+
+    program: Program
+    beads: Thetas
+    layout: Layout
+    examples: Examples
+    blocks: Sequence[int]
+    degree: int
+    max_bytes: int
+    population: Population = field(init=False)
+    deferred: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "population", Population(self.examples.targets, self.blocks))
+        steps = [step for step in self.program.steps if step.op == "linear.default"]
+        users = {step.name: self.program.users(step.name) for step in steps}
+        deferred = frozenset(name for name, users in users.items() if users and all(u.op in DEFERRED for u in users))
+        object.__setattr__(self, "deferred", deferred)
+
+    @cached_property
+    def order(self) -> Int64[Tensor, " N"]:
+        """The examples class by class, so that those of one class lie side by side."""
+        targets = self.examples.targets
+        if targets.ndim == 1 and not targets.is_floating_point():
+            return targets.argsort(stable=True)
+        return torch.arange(len(targets), device=targets.device)
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What first layers make of the inputs, within a third of the memory."""
+        return Kept(self.max_bytes // 3)
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers that the largest activation of one example has."""
+        return max((prod(step.shape[1:]) for step in self.program.steps if step.per_example), default=1)
+
+    def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        """An upper bound of the loss over each interval."""
+        found = [self._of(part) for part in self._parts(intervals)]
+        return torch.cat(found)
+
+    def _parts(self, intervals: Intervals) -> list[Intervals]:
+        """Intervals few enough for memory: their weights, and one example's activations each."""
+        weights = 8 * self.layout.size * (self.degree + 6)
+        size = max(1, min(64, self.max_bytes // (4 * (weights + 8 * ARRAYS * self.width))))
+        return [intervals.take(slice(at, at + size)) for at in range(0, len(intervals), size)]
+
+    def outputs(self, intervals: Intervals) -> Enclosure:
+        """What a program that takes no mean returns, of every example (I, N, ...): intervals that fit into memory."""
+        found = [part.settled() if isinstance(part, Logits) else part for part in self._results(intervals)]
+        assert all(isinstance(part, Enclosure) for part in found), found
+        nodes = tuple(torch.cat([part.nodes[k] for part in found], 1) for k in range(self.degree + 1))
+        radius, size = torch.cat([part.radius for part in found], 1), torch.stack([part.size for part in found]).amax(0)
+        back = self.order.argsort()
+        return Enclosure(nodes, radius, size).each(lambda values: values[:, back])
+
+    def _of(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        parts = torch.stack([_bounded(found).ends for found in self._results(intervals)])
+        return (parts.sum(0) + gamma(len(parts)) * parts.abs().sum(0)).amax(0)
+
+    def slack(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        """How far above the bounds the module's own value in float64 may be printed."""
+        return torch.stack([_bounded(found).slack for found in self._results(intervals)]).sum(0).amax(0)
+
+    def rehearse(self) -> None:
+        """Enclose one example on one interval: what has a rule may yet be called in a way that the rule refuses.
+
+        Raises:
+            Unsupported: it is.
+        """
+        zero = torch.zeros(1, dtype=torch.float64, device=self.beads.device)
+        interval = Intervals(zero.long(), zero, zero + 1)
+        products = Products(Kept(0), [0, 1])
+        rows = Rows(self.population, self.order[:1])
+        _bounded(self._run(interval, self._weights(self.beads[:2]), rows, {}, products))
+
+    def _results(self, intervals: Intervals) -> Iterator[Any]:
+        """What the program returns, for some examples after the others."""
+        # The beads in play, each once and in order; between two of them there may be beads that are not.
+        used, local = torch.unique(torch.cat([intervals.segments, intervals.segments + 1]), return_inverse=True)
+        inner = Intervals(local[: len(intervals)], intervals.low, intervals.high)
+        parameters = self._weights(self.beads[used])
+        kept: dict[str, Any] = {}
+        products = Products(self.kept, used.tolist())
+        for rows in self._rows(len(intervals)):
+            yield self._run(inner, parameters, rows, kept, products)
+
+    def _rows(self, intervals: int) -> list[Rows]:
+        by_cache = BLOCK // (self.width * intervals)
+        by_memory = self.max_bytes // (2 * 8 * ARRAYS * self.width * intervals)
+        size = max(1, min(max(by_cache, 32), by_memory))
+        return [Rows(self.population, part) for part in torch.split(self.order, size)]
+
+    def _weights(self, beads: Thetas) -> dict[str, Weights]:
+        pieces = torch.split(beads, [entry.size for entry in self.layout.entries], dim=1)
+        named = {
+            name: Weights(piece.reshape(len(beads), *entry.shape))
+            for entry, piece in zip(self.layout.entries, pieces, strict=True)
+            for name in entry.names
+        }
+        return {name: named[full] for name, full in self.program.parameters.items() if full in named}
+
+    def _run(
+        self,
+        intervals: Intervals,
+        parameters: Mapping[str, Weights],
+        rows: Rows,
+        kept: dict[str, Any],
+        products: Products,
+    ) -> object:
+        part = self.examples.take(rows.rows)
+        values: dict[str, object] = {**self.program.constants, **parameters}
+        for name, leaf, whole in zip(self.program.leaves, part.leaves, self.examples.leaves, strict=True):
+            values[name] = Data(leaf, name, lambda whole=whole: whole)  # type: ignore[misc]
+        values[self.program.targets] = Data(part.targets, self.program.targets, lambda: self.examples.targets)
+        bounded = torch.ones(len(intervals), dtype=torch.bool, device=self.beads.device)
+        for step in self.program.steps:
+            deferred = step.name in self.deferred
+            call = Call(step, intervals, self.degree, rows, deferred, kept, products, self.program.dtype)
+            found = RULES[step.op](call, *_filled(step.args, values), **_filled(step.kwargs, values))
+            if isinstance(found, Enclosure) and step.dtype is not None and not step.dtype.is_floating_point:
+                raise call.refuse("it computes in whole numbers, which may overflow")
+            if isinstance(found, Enclosure):
+                bounded &= found.size.isfinite()
+            values[step.name] = found
+            for name in step.last_used:
+                values.pop(name, None)
+        result = values[self.program.result]
+        # Of numbers that overflowed on the way, nothing is known.
+        return replace(result, ends=result.ends.where(bounded, torch.inf)) if isinstance(result, Bounds) else result
+
+
+def _bounded(found: object) -> Bounds:
+    if not isinstance(found, Bounds):
+        raise Unsupported("what the loss returns is not a mean over examples that certificates know")
+    return found
+
+
+def _filled(value: Any, values: Mapping[str, object]) -> Any:
+    if isinstance(value, Ref):
+        return values[value.name]
+    if isinstance(value, Mapping):
+        return {key: _filled(part, values) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_filled(part, values) for part in value)
+    return [_filled(part, values) for part in value] if isinstance(value, list) else value
+
+
+def enclosing(problem: ModuleProblem, beads: Thetas, quantity: str, max_bytes: int) -> Enclosing:
+    """Trace a quantity of a problem.
+
+    Raises:
+        Unsupported: an operation has no rule; the message names where it stands. Or numbers are none.
+    """
+    program = program_of(problem, quantity)
+    _, _, examples, block = problem.traceable(quantity)
+    require_numbers(examples)
+    degree = 2 if any(step.op in SMOOTH for step in program.steps) else 1
+    blocks = [0, *accumulate(len(part) for part in examples.chunks(block))]
+    return Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes)
+
+
+def require_numbers(examples: Examples) -> None:
+    """Refuse data that are no real numbers in float64, and a processor that takes small ones for 0.
+
+    Raises:
+        Unsupported: with what to do.
+    """
+    if not float(torch.tensor([2.0**-1030], dtype=torch.float64) * 2.0**20):
+        raise Unsupported(
+            "subnormal numbers are taken for 0, of which nothing can be proved: call torch.set_flush_denormal(False)"
+        )
+    for what, tensor in [*(("inputs", leaf) for leaf in examples.leaves), ("targets", examples.targets)]:
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise Unsupported(f"the {what} hold nan or inf, of which nothing can be proved: leave those examples out")
+        if tensor.dtype == torch.int64 and bool((tensor.abs() > EXACT).any()):
+            raise Unsupported(f"the {what} hold whole numbers beyond 2^53, which float64 does not: make them smaller")
+
+
+def program_of(problem: ModuleProblem, quantity: str) -> Program:
+    """A quantity's operations, each of which has a rule.
+
+    Raises:
+        Unsupported: one has none; the message names where it stands.
+    """
+    program = traced(problem, quantity)
+    for step in program.steps:
+        require_rule(step)
+    return program

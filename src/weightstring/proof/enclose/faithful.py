@@ -1,0 +1,180 @@
+"""Whether what is bounded is what the module computes: the traced operations run beside it, and its values in float64.
+
+The operations that ``torch.export`` finds are those of the module while it is traced. So they are run as they are, in
+the module's own dtype and on whole blocks of examples, where they must give what the module gives. And no bound may lie
+under a value of the module in float64, whose own rounding every bound allows for.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from weightstring.arrays import Theta, Thetas
+from weightstring.errors import Unsupported
+from weightstring.problem.analytic import Surface
+from weightstring.problem.flat import named_tensors, slot_names
+from weightstring.problem.module import ModuleProblem
+from weightstring.proof.enclose.bisection import Partition, Sampled
+from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.program import Measured, traced
+from weightstring.tracing import run
+
+AGREEMENT = 1000.0
+"""Units of the module's own rounding by which the same operations, called in another way, may differ."""
+
+PLACES = (0.382, 0.5, 0.71)
+"""t at which a module and its traced operations are compared, each on a segment of its own where there are as many."""
+
+SUSPECTS = 8
+"""Samples that are computed again in float64, at most: those that are furthest above their bounds, or the highest."""
+
+Value = Callable[[Theta], float]
+Bound = Callable[[Intervals], Tensor]
+
+
+def require_reproduced(problem: ModuleProblem, quantity: str, beads: Thetas, bound: Bound, slack: Bound) -> None:
+    """Run the module and what was traced of it at some places of a string on all examples, and bound it there.
+
+    Args:
+        problem: the module.
+        quantity: what is measured of it.
+        beads: (n, P) of the string.
+        bound: upper bounds on intervals.
+        slack: how far above its bound a value in float64 may be printed on intervals.
+
+    Raises:
+        Unsupported: they differ, or the module's value in float64 lies above the bound.
+    """
+    program, in_float64 = traced(problem, quantity), value_in_float64(problem, quantity)
+    net, criterion, examples, block = problem.traceable(quantity)
+    whole = Measured(net, criterion, examples.keys)
+    fixed, places = named_tensors(whole), slot_names(whole)
+    for k, t in enumerate(PLACES):
+        segment = k * (len(beads) - 2) // (len(PLACES) - 1)
+        theta = torch.lerp(beads[segment], beads[segment + 1], t)
+        tensors = fixed | {f"net.{name}": value for name, value in problem.layout.views(theta).items()}
+        held = {name: tensor for name, tensor in tensors.items() if name in places}
+        for part in examples.chunks(block):
+            given = (part.targets, *part.leaves)
+            with torch.no_grad():
+                (again,) = run(program.exported[len(part)], tensors, given)
+                value = functional_call(whole, held, given, tie_weights=False, strict=False)
+            require_agreement(float(again), float(value), problem.dtype, f"t = {t} of segment {segment}", net)
+        exact = torch.lerp(beads[segment].double(), beads[segment + 1].double(), t)
+        at = torch.tensor([t], dtype=torch.float64)
+        proved = float(bound(Intervals(torch.tensor([segment]), at, at)))
+        require_bounded(quantity, in_float64(exact), segment, t, proved, slack)
+
+
+def require_bounded(quantity: str, value: float, segment: int, t: float, proved: float, slack: Bound) -> None:
+    """Refuse a value of the module in float64 that lies above what is proved at its place; NaN is none."""
+    if value > proved:
+        at = torch.tensor([t], dtype=torch.float64)
+        if value > proved + float(slack(Intervals(torch.tensor([segment]), at, at))):
+            raise Unsupported(
+                f"{quantity} is {value:.9g} at t = {t:.6g} of segment {segment}, above the {proved:.9g} that was "
+                "proved: the operations as traced do not reproduce the module; write it without side effects, or "
+                "measure in float64"
+            )
+
+
+def require_agreement(again: float, value: float, dtype: torch.dtype, where: str, net: nn.Module) -> None:
+    """Refuse a traced value that is not the module's."""
+    allowed = AGREEMENT * torch.finfo(dtype).eps * max(abs(again), abs(value))
+    if not (abs(again - value) <= allowed or again == value or (math.isnan(again) and math.isnan(value))):
+        raise Unsupported(
+            f"{type(net).__name__} gives {value:.9g} at {where}, what torch traces of it {again:.9g}: the traced "
+            "operations do not reproduce the module; let it do the same when it is traced "
+            "(torch.compiler.is_compiling()), without state that changes from call to call"
+        )
+
+
+def held_to(
+    problem: ModuleProblem | Surface, quantity: str, beads: Thetas, sampled: Sampled, found: Partition, slack: Bound
+) -> Partition:
+    """A partition none of whose bounds lies under a sample: what is proved of real numbers, and what was measured.
+
+    Samples above their bounds are computed again in float64. If that value is above the bound too, the bound is wrong;
+    if not, rounding of the module's own dtype put the sample there, and the bound is raised to it.
+
+    Args:
+        problem: what was measured and bounded.
+        quantity: of it.
+        beads: (n, P) of the string.
+        sampled: the samples.
+        found: the bounds.
+        slack: how far above its bound a value in float64 may be printed on intervals.
+
+    Raises:
+        Unsupported: a bound is wrong.
+    """
+    above = sampled.above(found.intervals, found.bounds)
+    suspects = above.argsort(descending=True)[:SUSPECTS]
+    suspects = suspects[above[suspects] > 0] if bool((above > 0).any()) else sampled.values.argsort()[-1:]
+    in_float64 = value_in_float64(problem, quantity)
+    for k in suspects.tolist():
+        place, sample = float(sampled.places[k]), float(sampled.values[k])
+        segment = min(int(place), len(beads) - 2)
+        t, bound = place - segment, sample - float(above[k])
+        value = in_float64(beads[segment].double() * (1 - t) + beads[segment + 1].double() * t)
+        if math.isnan(value):  # the module cannot: what its own dtype leaves of a number
+            value = sample - torch.finfo(beads.dtype).eps ** 0.5 * abs(sample)
+        if beads.dtype == torch.float64:
+            value = max(value, sample)
+        require_bounded(quantity, value, segment, t, bound, slack)
+    return replace(found, bounds=_raised(found, sampled))
+
+
+def _raised(found: Partition, sampled: Sampled) -> Tensor:
+    """Bounds, none below a sample in its interval."""
+    bounds = found.bounds.clone()
+    return bounds.scatter_reduce(0, sampled.owners(found.intervals), sampled.values, "amax")
+
+
+class Unrounded(TorchFunctionMode):
+    """Raises where anything is computed in a dtype coarser than float64."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """As torch calls it."""
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.is_floating_point() and found.dtype != torch.float64:
+            raise TypeError(f"{func} gives {found.dtype}")
+        return found
+
+
+def value_in_float64(problem: ModuleProblem | Surface, quantity: str) -> Value:
+    """The quantity as the module itself computes it in float64; NaN where it cannot."""
+    if isinstance(problem, Surface):
+        return lambda theta: float(problem.loss(theta.unsqueeze(0)))
+    net, criterion, examples, block = problem.traceable(quantity)
+    try:
+        whole = copy.deepcopy(Measured(net, criterion, examples.keys)).double()
+    except Exception:  # whatever a stranger's module may raise
+        return lambda theta: math.nan
+    fixed, places = named_tensors(whole), slot_names(whole)
+
+    def value(theta: Theta) -> float:
+        tensors = fixed | {f"net.{name}": part for name, part in problem.layout.views(theta).items()}
+        held = {name: tensor for name, tensor in tensors.items() if name in places}
+        total = 0.0
+        try:
+            for part in examples.chunks(block):
+                given = [x.double() if x.is_floating_point() else x for x in (part.targets, *part.leaves)]
+                with torch.no_grad(), Unrounded():
+                    total += len(part) * float(
+                        functional_call(whole, held, tuple(given), tie_weights=False, strict=False)
+                    )
+        except Exception:  # whatever a stranger's module may raise
+            return math.nan
+        return total / len(examples)
+
+    return value

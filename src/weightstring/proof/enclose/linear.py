@@ -1,0 +1,150 @@
+r"""Linear maps whose weights move: fully connected layers and convolutions.
+
+With weights W(σ) = W₀ + σ V and an activation p(σ) ± E of degree d, W(σ) p(σ) is a polynomial of degree d + 1: the one
+through its values W(node) p(node), and V·top(p) times the polynomial that vanishes at the nodes,
+
+    d = 1:  σ² − 1 ∈ [−1, 0],  which is −½ ± ½;        d = 2:  σ³ − σ ∈ ± 2/√27.
+
+The radius becomes |W| E, with |W| ≥ |W(σ)| entry by entry from its larger end, plus that remainder, plus rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weightstring.proof.enclose.enclosure import CUBIC, Enclosure, measured
+from weightstring.proof.enclose.intervals import Intervals, Weights
+from weightstring.proof.enclose.rounding import FLOOR, gamma
+
+Apply = Callable[[Tensor, Tensor], Tensor]
+"""(I, n, ...), (I, *weight) → (I, n, ...): the map without its bias, for each interval with its own weights."""
+
+
+LARGE = 1e7
+"""Sizes from which on it pays to look how large the numbers really are, rather than to carry a bound along."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMap:
+    """A layer's map on I intervals.
+
+    Args:
+        apply: the map for weights of their own for each interval.
+        weight: (K, out, ...).
+        bias: (K, out) or None.
+        intervals: where.
+        degree: of the enclosures.
+        axis: which axis of the output (counted without I) holds the outputs.
+        row_sums: (K, out) no less than each output's sum of |weights| at each bead; None: found by looking.
+        terms: how many roundings went into each weight.
+    """
+
+    apply: Apply
+    weight: Weights
+    bias: Weights | None
+    intervals: Intervals
+    degree: int
+    axis: int = -1
+    row_sums: Tensor | None = None
+    terms: int = 0
+
+    @cached_property
+    def nodes(self) -> tuple[Tensor, ...]:
+        """The weights at each node."""
+        return self.weight.nodes(self.intervals, self.degree)
+
+    @cached_property
+    def biases(self) -> tuple[Tensor, ...]:
+        """The bias at each node."""
+        return () if self.bias is None else self.bias.nodes(self.intervals, self.degree)
+
+    @cached_property
+    def largest(self) -> Tensor:
+        """No less than |weights| in the interval."""
+        return torch.maximum(self.nodes[0].abs(), self.nodes[-1].abs())
+
+    @cached_property
+    def slope(self) -> Tensor:
+        """The weights' coefficient of σ."""
+        return self.weight.slope(self.intervals)
+
+    @cached_property
+    def sums(self) -> Tensor:
+        """(K, out) see ``row_sums``."""
+        return self.weight.beads.abs().flatten(2).sum(2) if self.row_sums is None else self.row_sums
+
+    @cached_property
+    def both_sums(self) -> tuple[Tensor, Tensor]:
+        """(I, out) sums of |weights| at both ends, and |bias|."""
+        first = self.intervals.segments
+        sums = self.sums[first] + self.sums[first + 1]
+        return sums, torch.zeros_like(sums) if self.bias is None else self.bias.magnitude(self.intervals)
+
+    @property
+    def outputs(self) -> int:
+        """How many there are."""
+        return self.weight.beads.shape[1]
+
+    def along(self, values: Tensor, like: Tensor) -> Tensor:
+        """Values (I, out), one an output, shaped to broadcast against (I, n, ...)."""
+        shape = [1] * like.ndim
+        shape[0], shape[self.axis if self.axis < 0 else self.axis + 1] = values.shape
+        return values.view(shape)
+
+    def of(self, x: Enclosure) -> Enclosure:
+        """The map of an enclosure."""
+        nodes = tuple(self.apply(node, weight) for node, weight in zip(x.nodes, self.nodes, strict=True))
+        radius = self.apply(x.radius, self.largest)
+        remainder = self.apply(x.top, self.slope)
+        if x.degree == 1:
+            remainder /= 2
+            for node in nodes:
+                node -= remainder
+            radius += remainder.abs_()
+        else:
+            radius += remainder.abs_().mul_(CUBIC)
+        return self._finished(nodes, radius, x.size)
+
+    def of_constant(self, products: Tensor, size: Tensor) -> Enclosure:
+        """The map of inputs that do not depend on σ.
+
+        Args:
+            products: (K, n, ...) of the inputs with every bead's weights, without the bias.
+            size: (I,) no less than any |input|.
+        """
+        nodes = Weights(products).nodes(self.intervals, self.degree)
+        return self._finished(nodes, torch.zeros_like(nodes[0]), size)
+
+    def _finished(self, nodes: tuple[Tensor, ...], radius: Tensor, size: Tensor) -> Enclosure:
+        for node, bias in zip(nodes, self.biases, strict=False):
+            node += self.along(bias, node)
+        sums, bias = self.both_sums
+        # Of the inputs' polynomial and radius together; weights and products may have underflowed.
+        reach = (sums + FLOOR) * size.unsqueeze(1) + bias + FLOOR
+        rounding = gamma(math.prod(self.weight.beads.shape[2:]) + self.terms) * reach
+        radius += self.along(rounding, radius)
+        size = 2 * (reach + rounding).amax(1)
+        return measured(nodes, radius) if bool((size > LARGE).any()) else Enclosure(nodes, radius, size)
+
+
+def fully_connected(x: Tensor, weight: Tensor) -> Tensor:
+    """(I, n, ..., in), (I, out, in) → (I, n, ..., out)."""
+    flat = torch.bmm(x.flatten(1, -2), weight.mT)
+    return flat.view(*x.shape[:-1], weight.shape[1])
+
+
+def convolution(**settings: Any) -> Apply:
+    """(I, n, C, ...), (I, out, C / groups, ...) → (I, n, out, ...), by stride, padding, dilation and groups."""
+
+    def apply(x: Tensor, weight: Tensor) -> Tensor:
+        convolve = torch.nn.functional.conv1d if weight.ndim == 4 else torch.nn.functional.conv2d
+        return torch.stack([convolve(one, kernel, **settings) for one, kernel in zip(x, weight, strict=True)])
+
+    return apply

@@ -1,0 +1,229 @@
+r"""Losses of enclosed outputs: for each interval a mean over examples that the true mean never exceeds.
+
+Each loss is written as a function that is convex in σ and does not decrease in what is bounded from above. Then the
+mean over examples is convex too, and no larger anywhere than at the larger of its two ends.
+
+- Cross-entropy with target distribution q: logsumexp_j(z_j − Σ_k q_k z_k), of upper lines of these differences.
+- Squared, absolute, Huber: the loss of |p(σ) − y| + E.
+- Binary cross-entropy: logsumexp((1 − y)z, −yz), and with a positive weight w its two terms apart.
+- Errors: the examples that may be wrong anywhere in the interval, ties counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from weightstring.errors import Unsupported
+from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.intervals import Weights
+from weightstring.proof.enclose.linear import LinearMap
+from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR, gamma
+from weightstring.proof.enclose.values import Bounds, Data, Logits, Rows
+
+LIGHTEST = 1e-60
+"""The smallest weight of a class, which may not underflow in products; its inverse is the largest."""
+
+MEAN, SUM = 1, 2
+"""torch's codes of a reduction."""
+
+
+def require_mean(reduction: int) -> None:
+    """A loss must be a mean over examples."""
+    if reduction != MEAN:
+        raise Unsupported("the loss is not a mean over examples (its reduction is not 'mean'): use reduction='mean'")
+
+
+def averaged(
+    losses: Tensor,
+    rows: Rows,
+    scales: Tensor | None = None,
+    spare: Tensor | float = FLOOR,
+    printed: Tensor | None = None,
+) -> Bounds:
+    """Mean of losses (2, I, n, ...) over examples and all further axes, raised by what rounding may have taken.
+
+    Args:
+        losses: right to :data:`ELEMENTWISE`, relative to their size.
+        rows: which examples.
+        scales: (n,) what each is multiplied by; None: its share of the mean.
+        spare: (2, I) or a number: what underflow may have taken is far below γ of it.
+        printed: like the losses: what torch's way of computing them loses, where that is more than relative.
+    """
+    scales = rows.scales() if scales is None else scales
+    losses, lost = (
+        part.flatten(3) if part.ndim > 3 else part.unsqueeze(3)
+        for part in (losses, 0 * losses if printed is None else printed)
+    )
+    # The weights are sums over all examples.
+    terms = len(rows.population.targets) + len(scales) + losses.shape[3]
+    found, magnitude = losses.mean(3) @ scales, losses.abs().mean(3) @ scales
+    return Bounds(found + gamma(terms) * (magnitude + spare), lost.mean(3) @ scales)
+
+
+def upper_ends(x: Enclosure) -> Tensor:
+    """(2, I, n, ...): an upper line, by its ends."""
+    minus, plus, radius = x.line()
+    return torch.stack([minus + radius, plus + radius])
+
+
+def of_distance(loss: Callable[[Tensor], Tensor], x: Enclosure, target: Enclosure | Data, rows: Rows) -> Bounds:
+    """The mean of ``loss(|x − target|)``, for a loss that is convex and does not fall."""
+    difference = x.shifted(-target.values.double()) if isinstance(target, Data) else x + target.scaled(-1.0)
+    minus, plus, radius = difference.line()
+    distances = torch.stack([minus.abs() + radius, plus.abs() + radius])
+    return averaged(loss(distances), rows)
+
+
+def binary(
+    x: Enclosure, target: Data, rows: Rows, weight: Tensor | None = None, positive: Tensor | None = None
+) -> Bounds:
+    """Binary cross-entropy of logits, for targets in [0, 1]."""
+    y = target.values.double()
+    if not bool(((y >= 0) & (y <= 1)).all()):
+        raise Unsupported("binary cross-entropy with targets outside [0, 1] has no bound here: give targets in [0, 1]")
+    for factor in (weight, positive):
+        if factor is not None and (factor.ndim > y.ndim or bool((factor < 0).any())):
+            raise Unsupported("binary cross-entropy with negative weights has no bound: give weights of at least 0")
+    up, down = upper_ends(x), upper_ends(x.scaled(-1.0))
+    soft = torch.nn.functional.softplus
+    if positive is None:
+        one, other = (1 - y) * up, y * down
+        rest = (-(one - other).abs()).exp().log1p()
+        losses = torch.maximum(one, other)
+        losses = losses + rest + ELEMENTWISE * (losses.abs() + rest)
+    else:
+        losses = (1 - y) * soft(up, threshold=700) + positive.to(y) * y * soft(down, threshold=700)
+    printed = ELEMENTWISE * (1 + up.abs() + down.abs())
+    if weight is not None:
+        losses, printed = losses * weight.to(y), printed * weight.to(y)
+    return averaged(losses, rows, printed=printed)
+
+
+def differences(logits: Logits | Enclosure, mixtures: Tensor) -> Enclosure:
+    """z_j − Σ_k q_k z_k (I, n, C) for each example's own q (n, C)."""
+    if isinstance(logits, Enclosure):
+        return _differences_of_outputs(logits, mixtures)
+    runs = _runs(mixtures)
+    if len(runs) > 4 * mixtures.shape[1]:  # targets that are distributions: too many layers
+        return _differences_of_outputs(logits.settled(), mixtures)
+    parts = []
+    for start, end in runs:
+        mixture = mixtures[start]
+        key = tuple(mixture.tolist())
+        layer = logits.relative.get(key)
+        if layer is None:
+            layer = logits.relative[key] = _relative(logits.layer, mixture)
+        parts.append(layer.of(_examples(logits.hidden, start, end)))
+    nodes = tuple(torch.cat(column, 1) for column in zip(*(part.nodes for part in parts), strict=True))
+    size = torch.stack([part.size for part in parts]).amax(0)
+    return Enclosure(nodes, torch.cat([part.radius for part in parts], 1), size)
+
+
+def _examples(x: Enclosure, start: int, end: int) -> Enclosure:
+    return x.each(lambda values: values[:, start:end])
+
+
+def _runs(mixtures: Tensor) -> list[tuple[int, int]]:
+    """Where consecutive rows are the same."""
+    new = (mixtures[1:] != mixtures[:-1]).any(1).nonzero().squeeze(1) + 1
+    edges = [0, *new.tolist(), len(mixtures)]
+    return list(pairwise(edges))
+
+
+def _relative(layer: LinearMap, mixture: Tensor) -> LinearMap:
+    """The layer whose outputs are z_j − Σ_k q_k z_k."""
+
+    def less(weights: Weights) -> Weights:
+        beads = weights.beads
+        return Weights(beads - torch.tensordot(mixture, beads, dims=([0], [1])).unsqueeze(1))
+
+    bias = None if layer.bias is None else less(layer.bias)
+    sums = 4 * (layer.sums + layer.sums.amax(1, True))
+    return replace(layer, weight=less(layer.weight), bias=bias, row_sums=sums, terms=len(mixture))
+
+
+def _differences_of_outputs(z: Enclosure, mixtures: Tensor) -> Enclosure:
+    rest = 1 - mixtures
+    nodes = tuple(node - (node * mixtures).sum(2, keepdim=True) for node in z.nodes)
+    # z_j itself stands in Σ q_k z_k with the weight q_j, which cancels.
+    radius = (z.radius * mixtures).sum(2, keepdim=True) + z.radius * (rest - mixtures)
+    size = 3 * z.size
+    return Enclosure(nodes, radius.clamp(min=0), size).widened(gamma(mixtures.shape[1]) * size)
+
+
+def cross_entropy(
+    logits: Logits | Enclosure,
+    target: Data,
+    rows: Rows,
+    key: str,
+    weight: Tensor | None = None,
+    ignored: int = -100,
+    smoothing: float = 0.0,
+) -> Bounds:
+    """Cross-entropy over axis 1 of outputs (I, n, C), with class indices (n,) or distributions (n, C)."""
+    values = target.values
+    classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
+    if isinstance(logits, Enclosure) and len(logits.shape) != 3:
+        raise Unsupported("cross-entropy of outputs with more axes than (examples, classes) has no rule: flatten them")
+    costs = torch.ones(classes, dtype=torch.float64, device=values.device) if weight is None else weight.double()
+    if not bool(((costs == 0) | ((costs > LIGHTEST) & (costs < 1 / LIGHTEST))).all()):
+        raise Unsupported(
+            "cross-entropy with negative class weights, or positive ones outside "
+            f"{LIGHTEST:.0e} to {1 / LIGHTEST:.0e}, has no bound: give weights of at least 0 in that range"
+        )
+    if values.is_floating_point():
+        q, scales = values.double(), rows.scales()
+        if bool((q < 0).any()):
+            raise Unsupported("cross-entropy with negative targets has no bound: give distributions over the classes")
+        # torch does not ask whether they sum to 1.
+        q = q * (1 - smoothing) + smoothing / classes
+    else:
+        used = values != ignored
+        classes_of = values.where(used, 0)
+        q = torch.nn.functional.one_hot(classes_of, classes).double() * used.unsqueeze(1)
+        # torch divides by the weights of the examples that it looks at together.
+        if (whole := target.whole) is None:
+            raise Unsupported("cross-entropy weighs targets that are made of several data: give them as they are")
+
+        def weigh(_: Tensor) -> Tensor:
+            every = whole()
+            return torch.where(every == ignored, 0.0, costs[every.where(every != ignored, 0)])
+
+        scales = rows.scales(key, weigh)
+        q = q * (1 - smoothing) + q.sum(1, keepdim=True) * (smoothing / classes)
+    q = q * costs
+    total = q.sum(1)
+    mixtures = q / total.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(1)
+    # The difference of an output from itself is 0, without rounding.
+    itself = (mixtures == 1) & (mixtures.count_nonzero(1) == 1).unsqueeze(1)
+    ends = upper_ends(differences(logits, mixtures)).where(~itself, 0.0)
+    sizes = 1 + ends.abs().amax(3)
+    return averaged(log_sum_exp(ends), rows, scales * total, FLOOR * (sizes @ scales), gamma(classes) * sizes)
+
+
+def log_sum_exp(ends: Tensor) -> Tensor:
+    """No less than log Σ exp over the last axis, and near it relative to itself where the largest is 0."""
+    top, best = ends.max(-1, keepdim=True)
+    others = (ends - top).exp().scatter(-1, best, 0.0).sum(-1)
+    top, rest = top.squeeze(-1), others.log1p()
+    # An argument's own rounding counts up to 745 times, where exp vanishes.
+    return top + rest + (gamma(ends.shape[-1]) + ELEMENTWISE) * (top.abs() + rest)
+
+
+def possibly_wrong(logits: Logits | Enclosure, target: Data) -> Tensor:
+    """(I, n): whether some class may reach the right one anywhere in the interval, a tie included."""
+    values = target.values
+    if values.is_floating_point() or values.ndim != 1:
+        raise Unsupported("a rate of errors needs targets that are class indices, one an example")
+    classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
+    known = (values >= 0) & (values < classes)
+    right = torch.nn.functional.one_hot(values.long().where(known, 0), classes).double()
+    highest = upper_ends(differences(logits, right)).amax(0)
+    # What is no number, or overflowed, is not surely below.
+    below = (highest < 0) & highest.isfinite()
+    return ~(below | right.bool()).all(2) | ~known

@@ -1,0 +1,71 @@
+"""What a first layer makes of the inputs at each bead: two beads' products serve every interval between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+import torch
+from torch import Tensor
+
+from weightstring.proof.enclose.intervals import Weights
+from weightstring.proof.enclose.linear import Apply
+from weightstring.proof.enclose.values import Data, Rows
+
+CHUNK = 1 << 22
+"""Numbers of the inputs in one product."""
+
+
+@dataclass(eq=False)
+class Kept:
+    """Products of whole data sets with the weights of beads, as far as they fit into memory.
+
+    Args:
+        max_bytes: what they may take.
+    """
+
+    max_bytes: int
+    _found: dict[tuple[str, str, int], Tensor] = field(default_factory=dict)
+
+    def of(self, step: str, data: Data, apply: Apply, weight: Tensor, bead: int) -> Tensor | None:
+        """(N, ...) of all examples with one bead's weight; None if it does not fit."""
+        key = (step, data.origin, bead)
+        if key not in self._found:
+            if data.whole is None:
+                return None
+            whole = data.whole()
+            one = apply(whole[:1].double().unsqueeze(0), weight.unsqueeze(0))
+            needed = 8 * len(whole) * prod(one.shape[2:])
+            if needed > self.max_bytes:
+                return None
+            while self._found and needed + sum(8 * kept.numel() for kept in self._found.values()) > self.max_bytes:
+                del self._found[min(self._found, key=lambda other: other[2])]  # The string is gone along in order.
+            parts = torch.split(whole, max(1, CHUNK // prod(whole.shape[1:])))
+            found = [apply(part.double().unsqueeze(0), weight.unsqueeze(0))[0] for part in parts]
+            self._found[key] = torch.cat(found)
+        return self._found[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """The products that some intervals need.
+
+    Args:
+        kept: where they are.
+        beads: the beads in play, by their places on the string.
+    """
+
+    kept: Kept
+    beads: list[int]
+
+    def of(self, step: str, data: Data, apply: Apply, weight: Weights, rows: Rows) -> Tensor:
+        """(K, n, ...): of the examples at hand with the weights of every bead in play."""
+        found = []
+        for bead, own in zip(self.beads, weight.beads, strict=True):
+            whole = self.kept.of(step, data, apply, own, bead)
+            if whole is None:
+                return apply(
+                    data.values.double().unsqueeze(0).expand(len(self.beads), *data.values.shape), weight.beads
+                )
+            found.append(whole[rows.rows])
+        return torch.stack(found)

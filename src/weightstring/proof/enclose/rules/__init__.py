@@ -1,0 +1,42 @@
+"""One rule for each operation: what it does to enclosures. The names are those of torch's ATen operators.
+
+``call`` is what a rule knows; ``layers``, ``activations``, ``shapes``, ``arithmetic`` and ``criteria`` hold the rules.
+"""
+
+from __future__ import annotations
+
+from inspect import signature
+
+from weightstring.errors import Unsupported
+from weightstring.proof.enclose.program import Step
+from weightstring.proof.enclose.rules import activations, arithmetic, criteria, layers, shapes
+from weightstring.proof.enclose.rules.activations import SMOOTH
+from weightstring.proof.enclose.rules.call import RULES, Call
+
+__all__ = [
+    "RULES",
+    "SMOOTH",
+    "Call",
+    "activations",
+    "arithmetic",
+    "criteria",
+    "layers",
+    "require_rule",
+    "shapes",
+]
+
+
+def require_rule(step: Step) -> None:
+    """Refuse an operation that has no rule, or is called in a way that its rule does not know.
+
+    Raises:
+        Unsupported: with the operation and the module that calls it.
+    """
+    if step.op not in RULES:
+        raise Unsupported(
+            f"{step.where}: certificates have no rule for this operation; a string through it can only be sampled"
+        )
+    try:
+        signature(RULES[step.op]).bind(None, *step.args, **step.kwargs)
+    except TypeError as error:
+        raise Unsupported(f"{step.where}: its rule does not know this way of calling it ({error})") from error

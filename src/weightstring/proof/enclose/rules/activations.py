@@ -1,0 +1,94 @@
+"""Activations, and what is larger."""
+
+from __future__ import annotations
+
+from weightstring.proof.enclose import piecewise, smooth
+from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.rules.call import RULES, Call, Rule, rule
+
+
+@rule("relu.default")
+def relu(call: Call, x: object) -> Enclosure:
+    """max(0, x)."""
+    return piecewise.relu(call.enclosed(x))
+
+
+@rule("relu6.default")
+def relu6(call: Call, x: object) -> Enclosure:
+    """min(6, max(0, x))."""
+    return piecewise.hardtanh(call.enclosed(x), 0.0, 6.0)
+
+
+@rule("leaky_relu.default")
+def leaky_relu(call: Call, x: object, slope: float = 0.01) -> Enclosure:
+    """X where positive, slope · x elsewhere."""
+    if not 0 <= slope <= 1:
+        raise call.refuse(f"its slope is {slope}, outside [0, 1]")
+    return piecewise.leaky_relu(call.enclosed(x), slope)
+
+
+@rule("hardtanh.default", "clamp.default")
+def hardtanh(call: Call, x: object, low: float | None = -1.0, high: float | None = 1.0) -> Enclosure:
+    """X cut off at both sides; ``clamp`` always gives its own bounds."""
+    found = call.enclosed(x)
+    if call.step.op == "clamp.default":
+        low, high = (
+            call.step.args[k] if len(call.step.args) > k else call.step.kwargs.get(name)
+            for k, name in ((1, "min"), (2, "max"))
+        )
+    if low is not None and high is not None:
+        return piecewise.hardtanh(found, low, high)
+    if low is not None:
+        return piecewise.relu(found.shifted(-low)).shifted(low)
+    assert high is not None  # torch refuses a clamp without bounds
+    return piecewise.relu(found.scaled(-1.0).shifted(high)).scaled(-1.0).shifted(high)
+
+
+@rule("abs.default")
+def absolute(call: Call, x: object) -> Enclosure:
+    """|x|."""
+    found = call.enclosed(x)
+    return piecewise.larger(found, found.scaled(-1.0))
+
+
+@rule("maximum.default")
+def maximum(call: Call, x: object, y: object) -> Enclosure:
+    """max(x, y)."""
+    return piecewise.larger(*call.operands(x, y))
+
+
+def _smooth(function: smooth.Smooth) -> Rule:
+    return lambda call, x: function(call.enclosed(x))
+
+
+RULES["tanh.default"] = _smooth(smooth.TANH)
+RULES["sigmoid.default"] = _smooth(smooth.SIGMOID)
+RULES["silu.default"] = _smooth(smooth.SILU)
+RULES["sin.default"] = _smooth(smooth.SINE)
+RULES["cos.default"] = _smooth(smooth.COSINE)
+
+SMOOTH = {
+    "tanh.default",
+    "sigmoid.default",
+    "silu.default",
+    "sin.default",
+    "cos.default",
+    "gelu.default",
+    "softplus.default",
+}
+"""What makes enclosures of degree 2 worth their price."""
+
+
+@rule("gelu.default")
+def gelu(call: Call, x: object, approximate: str = "none") -> Enclosure:
+    """X Φ(x), or its approximation by tanh."""
+    found = call.enclosed(x)
+    return smooth.GELU(found) if approximate == "none" else smooth.gelu_by_tanh(found)
+
+
+@rule("softplus.default")
+def softplus(call: Call, x: object, beta: float = 1.0, threshold: float = 20.0) -> Enclosure:
+    """log(1 + exp(βx)) / β."""
+    if not beta > 0:
+        raise call.refuse(f"its beta is {beta}, not positive")
+    return smooth.softplus(call.enclosed(x), beta, threshold)

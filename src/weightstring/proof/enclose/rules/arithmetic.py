@@ -1,0 +1,110 @@
+"""Arithmetic between values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR
+from weightstring.proof.enclose.rules.call import Call, rule
+from weightstring.proof.enclose.values import Bounds, Data
+
+
+@rule("add.Tensor", "sub.Tensor")
+def add(call: Call, x: object, y: object, alpha: float = 1) -> object:
+    """X + alpha · y."""
+    if call.step.op.startswith("sub"):
+        alpha = -alpha
+    x, y = _number(x), _number(y)
+    if isinstance(x, Bounds) or isinstance(y, Bounds):
+        return _add_bounds(call, x, y, alpha)
+    if isinstance(y, int | float):
+        return call.enclosed(x).shifted(alpha * y)
+    if isinstance(x, int | float):
+        return call.enclosed(y).scaled(alpha).shifted(x)
+    left, right = call.operands(x, y)
+    return left + (right if alpha == 1 else right.scaled(alpha))
+
+
+def _number(value: object) -> object:
+    """A constant tensor without axes as the number that it is."""
+    return float(value) if isinstance(value, Tensor) and not value.ndim else value
+
+
+def _add_bounds(call: Call, x: object, y: object, alpha: float) -> Bounds:
+    parts, slack = [], torch.zeros(2, len(call.intervals), dtype=torch.float64, device=call.rows.rows.device)
+    for part, factor in ((x, 1), (y, alpha)):
+        slack = slack + abs(factor) * part.slack if isinstance(part, Bounds) else slack
+        if not isinstance(part, Bounds | int | float) or (part is y and isinstance(y, Bounds) and alpha < 0):
+            raise call.refuse("it combines a loss with what is none, or subtracts one")
+        share = call.rows.share  # of a constant, which belongs to the mean over all examples
+        parts.append(part.ends if isinstance(part, Bounds) else torch.tensor(part * share, dtype=torch.float64))
+    one, other = parts[0], alpha * parts[1]
+    return Bounds(one + other + ELEMENTWISE * (one.abs() + other.abs() + FLOOR), slack)
+
+
+@rule("mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar")
+def multiply(call: Call, x: object, y: object) -> object:
+    """X · y, or x / y for a constant y."""
+    x, y = _number(x), _number(y)
+    if call.step.op.startswith("div"):
+        if not isinstance(y, int | float | Tensor):
+            raise call.refuse("it divides by what depends on θ or on the example")
+        divisor = torch.as_tensor(y, dtype=torch.float64)
+        if not bool(divisor.all()):
+            raise call.refuse("it divides by 0")
+        y = _number(1 / divisor)
+    for one, other in ((x, y), (y, x)):
+        if isinstance(other, int | float):
+            if isinstance(one, Bounds):
+                if other < 0:
+                    raise call.refuse("it turns a loss round")
+                found = one.ends * other
+                return Bounds(found + ELEMENTWISE * (found.abs() + FLOOR), one.slack * other)
+            return call.enclosed(one).scaled(float(other))
+    left, right = call.operands(x, y)
+    return left * right
+
+
+@rule("neg.default")
+def negative(call: Call, x: object) -> Enclosure:
+    """−x."""
+    return call.enclosed(x).scaled(-1.0)
+
+
+@rule("square.default")
+def square(call: Call, x: object) -> Enclosure:
+    """x²."""
+    found = call.enclosed(x)
+    return found * found
+
+
+@rule("pow.Tensor_Scalar")
+def power(call: Call, x: object, exponent: float) -> Enclosure:
+    """X to a small whole power."""
+    if exponent not in (1, 2, 3, 4):
+        raise call.refuse(f"its exponent is {exponent}, not 1, 2, 3 or 4")
+    found = base = call.enclosed(x)
+    for _ in range(int(exponent) - 1):
+        found = found * base
+    return found
+
+
+@rule("broadcast_tensors.default")
+def broadcast(call: Call, parts: Sequence[object]) -> list[object]:
+    """Nothing, for tensors of one shape."""
+    shapes = {
+        tuple(part.values.shape[1:] if isinstance(part, Data) else call.enclosed(part).shape[2:]) for part in parts
+    }
+    if len(shapes) > 1:
+        raise call.refuse(f"the shapes of outputs and targets differ ({sorted(shapes)}, examples left out)")
+    return list(parts)
+
+
+@rule("getitem")
+def item(call: Call, parts: Sequence[object], which: int) -> object:
+    """One of several results."""
+    return parts[which]

@@ -1,0 +1,117 @@
+"""What a rule knows, and the table that rules are entered in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from weightstring.errors import Unsupported
+from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.intervals import Intervals, Weights
+from weightstring.proof.enclose.linear import LinearMap
+from weightstring.proof.enclose.products import Products
+from weightstring.proof.enclose.program import Step
+from weightstring.proof.enclose.rounding import FLOOR
+from weightstring.proof.enclose.values import Data, Logits, Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What a rule knows beside its arguments.
+
+    Args:
+        step: the operation.
+        intervals: where θ lies.
+        degree: of the enclosures.
+        rows: the examples at hand.
+        deferred: whether only a loss reads the result, which then does the operation itself.
+        kept: what is the same for all examples, by step.
+        products: what layers make of the inputs at the beads in play.
+        dtype: of the parameters.
+    """
+
+    step: Step
+    intervals: Intervals
+    degree: int
+    rows: Rows
+    deferred: bool
+    kept: dict[str, Any]
+    products: Products
+    dtype: torch.dtype
+
+    def prepared(self, build: Callable[[], LinearMap]) -> LinearMap:
+        """The step's map for these intervals, built once for all examples."""
+        if self.step.name not in self.kept:
+            self.kept[self.step.name] = build()
+        found: LinearMap = self.kept[self.step.name]
+        return found
+
+    def refuse(self, why: str) -> Unsupported:
+        """An error that names the operation."""
+        return Unsupported(f"{self.step.where}: {why}, for which certificates have no rule")
+
+    def enclosed(self, value: object) -> Enclosure:
+        """A value as an enclosure of all samples at hand."""
+        if isinstance(value, Enclosure):
+            return value
+        if isinstance(value, Logits):
+            return value.settled()
+        if isinstance(value, Data):
+            numbers = value.values.double().unsqueeze(0).expand(len(self.intervals), *value.values.shape)
+            size = torch.full((len(self.intervals),), reach(value.values), dtype=torch.float64, device=numbers.device)
+            return Enclosure((numbers,) * (self.degree + 1), torch.zeros_like(numbers), size)
+        raise self.refuse(f"it takes a {type(value).__name__}")
+
+    def weights(self, value: object) -> Weights:
+        """A parameter, or a constant tensor as one that stays where it is."""
+        if isinstance(value, Weights):
+            return value
+        if isinstance(value, Tensor):
+            return Weights(value.double().expand(len(self.products.beads), *value.shape))
+        raise self.refuse(f"it takes a {type(value).__name__} as a weight")
+
+    def operand(self, value: object) -> Enclosure:
+        """A value that broadcasts with samples: what is the same for all of them as an enclosure of one."""
+        rank = len(self.step.shape)
+        if not isinstance(value, Weights | Tensor):
+            found = self.enclosed(value)
+            if len(found.shape) - 1 != rank:
+                raise self.refuse("it combines different examples")
+            return found
+        beads = self.weights(value).beads
+        if beads.ndim - 1 == rank and beads.shape[1] == 1:
+            beads = beads.squeeze(1)
+        if beads.ndim - 1 >= rank:
+            raise self.refuse("it combines a number of its own with each example")
+        shape = (*(1,) * (rank - beads.ndim), *beads.shape[1:])
+        return Weights(beads.reshape(len(beads), *shape)).enclosed(self.intervals, self.degree)
+
+    def operands(self, x: object, y: object) -> tuple[Enclosure, Enclosure]:
+        """Two values of which at least one has a row for each sample."""
+        if not any(isinstance(part, Enclosure | Logits | Data) for part in (x, y)):
+            raise self.refuse("it combines parameters among themselves")
+        return self.operand(x), self.operand(y)
+
+
+Rule: TypeAlias = Callable[..., Any]
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Enter a rule under the names of operators."""
+
+    def enter(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return enter
+
+
+def reach(values: Tensor) -> float:
+    """The size of an enclosure of data: no less than any absolute value."""
+    return float(values.double().abs().amax()) + FLOOR if values.numel() else FLOOR

@@ -1,0 +1,137 @@
+"""What is made of outputs: losses, decisions, means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weightstring.proof.enclose import losses
+from weightstring.proof.enclose.rules.call import Call, rule
+from weightstring.proof.enclose.values import Bounds, Data, Decision, Logits, LogProbabilities, Wrong
+
+
+@rule("cross_entropy_loss.default")
+def cross_entropy(
+    call: Call,
+    logits: object,
+    target: Data,
+    weight: Tensor | None = None,
+    reduction: int = 1,
+    ignored: int = -100,
+    smoothing: float = 0.0,
+) -> Bounds:
+    """Mean cross-entropy."""
+    losses.require_mean(reduction)
+    _require_known(call, target, weight)
+    given = logits if isinstance(logits, Logits) else call.enclosed(logits)
+    return losses.cross_entropy(given, target, call.rows, call.step.name, weight, int(ignored), smoothing)
+
+
+def _require_known(call: Call, target: object, *weights: object) -> None:
+    if not isinstance(target, Data):
+        raise call.refuse("its targets are computed, not those of the data")
+    if not all(isinstance(weight, Tensor | None) for weight in weights):
+        raise call.refuse("its weights are computed, not constants")
+
+
+@rule("log_softmax.int")
+def log_softmax(call: Call, logits: object, axis: int, dtype: object = None) -> LogProbabilities:
+    """For a loss to read."""
+    given = logits if isinstance(logits, Logits) else call.enclosed(logits)
+    if len(call.step.shape) != 2 or axis % 2 != 1:
+        raise call.refuse("its outputs are not (examples, classes)")
+    return LogProbabilities(given)
+
+
+@rule("nll_loss_nd.default", "nll_loss.default")
+def negative_log_likelihood(
+    call: Call, given: object, target: Data, weight: Tensor | None = None, reduction: int = 1, ignored: int = -100
+) -> Bounds:
+    """Mean negative log-likelihood of log softmax."""
+    losses.require_mean(reduction)
+    _require_known(call, target, weight)
+    if not isinstance(given, LogProbabilities):
+        raise call.refuse("its input is not a log softmax")
+    return losses.cross_entropy(given.logits, target, call.rows, call.step.name, weight, int(ignored))
+
+
+@rule("mse_loss.default")
+def squared_error(call: Call, x: object, target: Any, reduction: int = 1) -> Bounds:
+    """Mean squared error."""
+    return _of_distance(call, torch.square, x, target, reduction)
+
+
+@rule("l1_loss.default")
+def absolute_error(call: Call, x: object, target: Any, reduction: int = 1) -> Bounds:
+    """Mean absolute error."""
+    return _of_distance(call, torch.abs, x, target, reduction)
+
+
+@rule("huber_loss.default")
+def huber(call: Call, x: object, target: Any, reduction: int = 1, delta: float = 1.0) -> Bounds:
+    """Quadratic up to δ, linear beyond."""
+    return _of_distance(
+        call, lambda d: torch.where(d < delta, d * d / 2, delta * (d - delta / 2)), x, target, reduction
+    )
+
+
+@rule("smooth_l1_loss.default")
+def smooth_l1(call: Call, x: object, target: Any, reduction: int = 1, beta: float = 1.0) -> Bounds:
+    """Quadratic up to β, linear beyond."""
+    return _of_distance(call, lambda d: torch.where(d < beta, d * (d / (2 * beta)), d - beta / 2), x, target, reduction)
+
+
+def _of_distance(call: Call, loss: Callable[[Tensor], Tensor], x: object, target: Any, reduction: int) -> Bounds:
+    losses.require_mean(reduction)
+    given = call.enclosed(x)
+    known = target if isinstance(target, Data) else call.enclosed(target)
+    if (known.values.shape[1:] if isinstance(known, Data) else known.shape[2:]) != given.shape[2:]:
+        raise call.refuse("the outputs and the targets differ in shape")
+    return losses.of_distance(loss, given, known, call.rows)
+
+
+@rule("binary_cross_entropy_with_logits.default")
+def binary(
+    call: Call,
+    x: object,
+    target: Data,
+    weight: Tensor | None = None,
+    positive: Tensor | None = None,
+    reduction: int = 1,
+) -> Bounds:
+    """Mean binary cross-entropy of logits."""
+    losses.require_mean(reduction)
+    _require_known(call, target, weight, positive)
+    return losses.binary(call.enclosed(x), target, call.rows, weight, positive)
+
+
+@rule("argmax.default")
+def argmax(call: Call, logits: object, axis: int | None = None, keep: bool = False) -> Decision:
+    """The class that wins."""
+    given = logits if isinstance(logits, Logits) else call.enclosed(logits)
+    rank = len(given.settled().shape if isinstance(given, Logits) else given.shape) - 1
+    if axis is None or rank != 2 or axis % rank != 1 or keep:
+        raise call.refuse("it is not the class of each example")
+    return Decision(given)
+
+
+@rule("ne.Tensor")
+def different(call: Call, one: object, other: object) -> Wrong:
+    """Which decisions differ from the target."""
+    for decision, target in ((one, other), (other, one)):
+        if isinstance(decision, Decision) and isinstance(target, Data):
+            return Wrong(losses.possibly_wrong(decision.logits, target))
+    raise call.refuse("it compares other than classes with targets")
+
+
+@rule("mean.default")
+def mean(call: Call, x: object, dtype: object = None) -> Bounds:
+    """The mean over everything."""
+    if isinstance(x, Wrong):
+        return losses.averaged(x.possible.double().expand(2, -1, -1), call.rows)
+    if isinstance(x, Bounds):
+        return x
+    return losses.averaged(losses.upper_ends(call.enclosed(x)), call.rows)

@@ -1,0 +1,143 @@
+"""Layers, pooling and sums over axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weightstring.proof.enclose import pooling
+from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.linear import Apply, LinearMap, convolution, fully_connected
+from weightstring.proof.enclose.rounding import ELEMENTWISE
+from weightstring.proof.enclose.rules.call import Call, reach, rule
+from weightstring.proof.enclose.values import Data, Logits
+
+
+def _pair(value: int | Sequence[int], axes: int) -> list[int]:
+    return [value] * axes if isinstance(value, int) else list(value) * (axes if len(value) == 1 else 1)
+
+
+@rule("linear.default")
+def linear(call: Call, x: object, weight: object, bias: object = None) -> Enclosure | Logits:
+    """X Wᵀ + b."""
+    return _layer(call, x, weight, bias, fully_connected, axis=-1)
+
+
+@rule("conv1d.default", "conv2d.default", "conv1d.padding", "conv2d.padding")
+def conv(
+    call: Call,
+    x: object,
+    weight: object,
+    bias: object = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Enclosure | Logits:
+    """Convolution with zeros around."""
+    apply = convolution(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return _layer(call, x, weight, bias, apply, axis=1)
+
+
+def _layer(call: Call, x: object, weight: object, bias: object, apply: Apply, axis: int) -> Enclosure | Logits:
+    kernel, shift = call.weights(weight), None if bias is None else call.weights(bias)
+    layer = call.prepared(lambda: LinearMap(apply, kernel, shift, call.intervals, call.degree, axis))
+    if isinstance(x, Data):
+        products = call.products.of(call.step.name, x, apply, kernel, call.rows)
+        size = torch.full((len(call.intervals),), reach(x.values), dtype=torch.float64, device=x.values.device)
+        return layer.of_constant(products, size)
+    hidden = call.enclosed(x)
+    if call.deferred and axis == -1 and len(hidden.shape) == 3:
+        return Logits(hidden, layer, call.kept.setdefault(f"{call.step.name} relative", {}))
+    return layer.of(hidden)
+
+
+@rule("batch_norm.default")
+def batch_norm(
+    call: Call,
+    x: object,
+    weight: object,
+    bias: object,
+    mean: Tensor,
+    var: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *_: object,
+) -> Enclosure:
+    """(x − mean) / √(var + eps) · weight + bias, with statistics that are frozen."""
+    if training:
+        raise call.refuse("it normalises by the batch")
+    found = call.enclosed(x)
+    shape = (-1, *(1,) * (len(found.shape) - 3))
+    factor = (var.double() + eps).rsqrt().view(shape)
+    found = found.shifted(-mean.double().view(shape)).scaled(factor)
+    for given, combine in ((weight, Enclosure.__mul__), (bias, Enclosure.__add__)):
+        if given is not None:
+            other = call.weights(given).enclosed(call.intervals, call.degree)
+            found = combine(found, other.each(lambda v: v.reshape(len(v), 1, *shape)))
+    return found
+
+
+@rule("_native_batch_norm_legit_no_training.default")
+def functional_batch_norm(
+    call: Call, x: object, weight: object, bias: object, mean: Tensor, var: Tensor, momentum: float, eps: float
+) -> list[Enclosure]:
+    """The same where a module that writes in place was made not to."""
+    return [batch_norm(call, x, weight, bias, mean, var, False, momentum, eps)]
+
+
+@rule("max_pool1d.default", "max_pool2d.default")
+def max_pool(
+    call: Call,
+    x: object,
+    window: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Enclosure:
+    """The largest of each window."""
+    axes = 1 if call.step.op.startswith("max_pool1d") else 2
+    sizes = _pair(window, axes)
+    strides = _pair(stride, axes) if stride else sizes
+    pads, spread = _pair(padding, axes), _pair(dilation, axes)
+    found, counts = call.enclosed(x), call.step.shape[-axes:]
+    lengths = found.shape[-axes:]
+    if any(map(pooling.holds_padding_alone, lengths, sizes, strides, pads, spread, counts)):
+        raise call.refuse("one of its windows holds padding alone, whose largest is -inf")
+    return pooling.max_pool(found, sizes, strides, pads, spread, counts)
+
+
+@rule("adaptive_avg_pool1d.default", "adaptive_avg_pool2d.default", "avg_pool1d.default", "avg_pool2d.default")
+def average_pool(call: Call, x: object, *settings: Any, **named: Any) -> Enclosure:
+    """The mean of each window."""
+    found = call.enclosed(x)
+    operator = getattr(torch.ops.aten, call.step.op.removesuffix(".default"))
+    divisor = settings[5] if len(settings) > 5 else named.get("divisor_override")
+    if divisor is not None and divisor <= 0:
+        raise call.refuse("its divisor is negative")
+    terms = prod(found.shape[3:])
+    growth = 1.0 if divisor is None else max(1.0, terms / divisor)
+    return pooling.average(found, lambda values: operator(values, *settings, **named), terms, growth)
+
+
+@rule("mean.dim", "sum.dim_IntList")
+def over_axes(call: Call, x: object, axes: Sequence[int] | None, keep: bool = False, dtype: object = None) -> Enclosure:
+    """The mean or sum over axes of each example."""
+    found = call.enclosed(x)
+    rank = len(found.shape) - 1
+    chosen = sorted({axis % rank for axis in (axes or range(rank))})
+    if 0 in chosen:
+        raise call.refuse("it combines different examples")
+    shifted = [axis + 1 for axis in chosen]
+    terms = prod(found.shape[axis] for axis in shifted)
+    mean = call.step.op.startswith("mean")
+    reduce = torch.mean if mean else torch.sum
+    summed = found.each(lambda v: reduce(v, dim=shifted, keepdim=keep))
+    size = found.size if mean else found.size * terms
+    return Enclosure(summed.nodes, summed.radius, size).widened(ELEMENTWISE * (terms + 64) * size)

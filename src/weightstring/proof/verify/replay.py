@@ -1,0 +1,239 @@
+"""A module's operations, traced anew, and run on lines: an upper bound of a mean on one interval of a string."""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
+from torch.fx import Interpreter, Node
+
+from weightstring.problem.data import Examples
+from weightstring.problem.module import ModuleProblem
+from weightstring.proof.verify import activations, arithmetic, losses, shapes  # noqa: F401 - enter their operations
+from weightstring.proof.verify.lines import Array, Given, Line, Path, gamma
+from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, array
+
+EXAMPLES, MORE = 7, 12
+"""With how many a module is traced, and again."""
+
+CHUNK_BYTES = 64 << 20
+"""What the widest array of a chunk of examples may take."""
+
+
+class _Whole(nn.Module):
+    """A module and what is measured of its output."""
+
+    def __init__(self, net: nn.Module, criterion: Callable[..., Any], keys: tuple[str, ...] | None) -> None:
+        super().__init__()
+        self.net, self.criterion, self.keys = net, criterion, keys
+
+    def forward(self, targets: Tensor, *leaves: Tensor) -> Any:
+        """The criterion's value."""
+        if self.keys is None:
+            return self.criterion(self.net(*leaves), targets)
+        return self.criterion(self.net(**dict(zip(self.keys, leaves, strict=True))), targets)
+
+
+class Replay:
+    """A quantity of a problem, to be bounded on intervals.
+
+    Args:
+        problem: whose quantity.
+        quantity: its name.
+
+    Raises:
+        NotVerifiable: an operation is not known.
+    """
+
+    def __init__(self, problem: ModuleProblem, quantity: str) -> None:
+        net, criterion, examples, block = problem.traceable(quantity)
+        self._blocks = [len(part) for part in examples.chunks(block)]
+        whole = _Whole(net, criterion, examples.keys)
+        program = _exported(whole, examples, EXAMPLES)
+        self._whole, self._layout, self._dtype = whole, problem.layout, problem.layout.dtype
+        self._courses = {EXAMPLES: program}
+        self._nodes = _calls(program)
+        for size in {MORE, *self._blocks} - {EXAMPLES}:
+            other = self._courses[size] = _exported(whole, examples, size)
+            others = _calls(other)
+            same = len(others) == len(self._nodes) and all(map(_same, self._nodes, others, [size] * len(others)))
+            if not same or not _same_constants(program.constants, other.constants):
+                raise NotVerifiable(f"what is computed depends on the number of examples, here {EXAMPLES} and {size}")
+            if size == MORE:
+                pairs = zip(self._nodes, others, strict=True)
+                self._counted = {one.name for one, two in pairs if _shape(one) != _shape(two)}
+        for node in self._nodes:
+            if _name(node) not in OPERATIONS:
+                raise NotVerifiable(f"{_name(node)} is not an operation that verification knows")
+        signature = program.graph_signature
+        held: Mapping[str, Any] = {**program.state_dict, **program.constants}
+        self._entries = {name: entry for entry in problem.layout.entries for name in entry.names}
+        inputs = signature.inputs_to_parameters
+        given = {name: full.removeprefix("net.") for name, full in inputs.items() if full.startswith("net.")}
+        self._parameters = {name: full for name, full in given.items() if full in self._entries}
+        fixed = {
+            **{name: full for name, full in signature.inputs_to_parameters.items() if name not in self._parameters},
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        self._constants = {name: array(held[full]) for name, full in fixed.items()}
+        self._given = [str(name) for name in signature.user_inputs]
+        (self._result,) = next(node for node in program.graph.nodes if node.op == "output").args[0][-1:]
+        if not isinstance(self._result, Node):
+            raise NotVerifiable("the loss returns a number that depends on nothing")
+        self._examples = Examples(tuple(leaf.cpu() for leaf in examples.leaves), examples.targets.cpu(), examples.keys)
+        counted = [math.prod(_shape(node)[1:]) for node in self._nodes if node.name in self._counted]
+        self._chunk = max(1, CHUNK_BYTES // (8 * max(counted, default=1)))
+
+    def bound(self, a: Array, b: Array, low: float, high: float) -> float:
+        """No less than the mean anywhere on (1 − t) a + t b, t ∈ [low, high]."""
+        return self._bounds(a, b, low, high)[0]
+
+    def value(self, a: Array, b: Array, t: float) -> float:
+        """No less than the mean at t, nor than what torch prints of it in float64."""
+        return sum(self._bounds(a, b, t, t))
+
+    def _bounds(self, a: Array, b: Array, low: float, high: float) -> tuple[float, float]:
+        """The bound, and what is lost in print."""
+        middle, radius = (low + high) / 2, (high - low) / 2
+        parameters = {}
+        for name, full in self._parameters.items():
+            entry = self._entries[full]
+            first, last = (end[entry.offset : entry.offset + entry.size].reshape(entry.shape) for end in (a, b))
+            parameters[name] = Path(
+                first * (1 - middle) + last * middle, (last - first) * radius, np.abs(first) + np.abs(last)
+            )
+        starts = range(0, len(self._examples), self._chunk)
+        with np.errstate(over="ignore", invalid="ignore"):  # which gives an infinite bound
+            found = [self._run(parameters, slice(at, min(at + self._chunk, len(self._examples)))) for at in starts]
+            parts, lost = np.stack([part.ends for part in found]), sum(part.printed for part in found)
+            total = float((parts.sum(0) + gamma(len(parts)) * np.abs(parts).sum(0)).max())
+        return total if math.isfinite(total) else math.inf, float(np.max(lost))
+
+    def printed(self, theta: Tensor) -> tuple[float, float]:
+        """The mean at θ (P,) in its own dtype: by the operations as traced, and by the module itself."""
+        held = {**self._whole.state_dict(), **dict(self._whole.named_parameters()), **dict(self._whole.named_buffers())}
+        held |= {f"net.{name}": value for name, value in self._layout.views(theta).items()}
+        by_trace = by_itself = 0.0
+        start = 0
+        for size in self._blocks:
+            part = self._examples.take(slice(start, start + size))
+            start += size
+            given = [x.to(theta.device) for x in (part.targets, *part.leaves)]
+            with torch.no_grad():
+                by_trace += size * float(_followed(self._courses[size], held, given))
+                by_itself += size * float(
+                    torch.func.functional_call(self._whole, held, tuple(given), tie_weights=False)
+                )
+        return by_trace / start, by_itself / start
+
+    def _run(self, parameters: Mapping[str, Path], rows: slice) -> Loss:
+        part = self._examples.take(rows)
+        values: dict[str, Any] = {**self._constants, **parameters}
+        everything = (self._examples.targets, *self._examples.leaves)
+        for name, mine, whole in zip(self._given, (part.targets, *part.leaves), everything, strict=True):
+            values[name] = Given(array(mine), lambda whole=whole: array(whole))  # type: ignore[misc]
+        count = len(self._examples)
+
+        def scales(weights: Array | None) -> Array:
+            if weights is None:
+                return np.full(len(part), 1 / count)
+            ends = np.cumsum([0, *self._blocks])
+            sums = np.add.reduceat(weights, ends[:-1])
+            found: Array = np.repeat(np.array(self._blocks) / count / sums, self._blocks)[rows]
+            return found
+
+        def filled(given: Any) -> Any:
+            if isinstance(given, Node):
+                return values[given.name]
+            if isinstance(given, tuple | list):
+                return [filled(one) for one in given]
+            return given
+
+        for node in self._nodes:
+            at = At(
+                _name(node), _shape(node), node.name in self._counted, len(part) / count, count, self._dtype, scales
+            )
+            named = {key: filled(value) for key, value in node.kwargs.items()}
+            try:
+                values[node.name] = OPERATIONS[at.name](at, *map(filled, node.args), **named)
+            except NotVerifiable as error:
+                raise NotVerifiable(f"{at.name}: {error}") from None
+            dtype = getattr(node.meta.get("val"), "dtype", None)
+            if isinstance(values[node.name], Line) and dtype is not None and not dtype.is_floating_point:
+                raise NotVerifiable(f"{at.name}: it computes in whole numbers, which overflow")
+            for used in node.all_input_nodes:
+                if all(user.name in values for user in used.users):
+                    values.pop(used.name, None) if used.op == "call_function" else None
+            if isinstance(values.get(node.name), Line) and not values[node.name].finite:
+                return Loss(np.full(2, np.inf), np.zeros(2))
+        found = values[self._result.name]
+        if not isinstance(found, Loss):
+            raise NotVerifiable("what the loss returns is not a mean over examples")
+        return found
+
+
+def _exported(whole: _Whole, examples: Examples, size: int) -> ExportedProgram:
+    """The operations for ``size`` examples, whose numbers do not matter, with nothing written in place."""
+    inputs = [
+        torch.empty(size, *x.shape[1:], dtype=x.dtype, device=x.device) for x in (examples.targets, *examples.leaves)
+    ]
+    program = torch.export.export(whole, tuple(inputs), strict=False)
+    schemas = (getattr(node.target, "_schema", None) for node in _calls(program))
+    if any(schema is not None and schema.is_mutable for schema in schemas):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # which torch gives itself
+            program = program.run_decompositions({})
+    if any(spec.kind != OutputKind.USER_OUTPUT for spec in program.graph_signature.output_specs):
+        raise NotVerifiable("the module or the loss writes to its inputs or buffers")
+    return program
+
+
+def _followed(program: ExportedProgram, held: Mapping[str, Tensor], given: list[Tensor]) -> Tensor:
+    """What the operations return, done as they are."""
+    signature, data = program.graph_signature, iter(given)
+    values = []
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            full = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}.get(node.name)
+            lifted = signature.inputs_to_lifted_tensor_constants.get(node.name)
+            values.append(program.constants[lifted] if lifted else next(data) if full is None else held[full])
+    found: Tensor = Interpreter(program.graph_module).run(*values)[-1]
+    return found
+
+
+def _calls(program: ExportedProgram) -> list[Node]:
+    return [node for node in program.graph.nodes if node.op == "call_function"]
+
+
+def _same(one: Node, two: Node, size: int) -> bool:
+    """Whether two calls are the same but for axis 0 of their results, :data:`EXAMPLES` and ``size`` long."""
+    first, second = _shape(one), _shape(two)
+    counted = (first[:1], second[:1]) == ((EXAMPLES,), (size,))
+    return _text(one) == _text(two) and first[counted:] == second[counted:]
+
+
+def _same_constants(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(array(one[name]), array(two[name])) for name in one)
+
+
+def _text(node: Node) -> str:
+    """A call in words; what a view is told is left out, as its result's shape says it all."""
+    args = [node.args[0]] if _name(node) in ("view.default", "reshape.default", "_unsafe_view.default") else node.args
+    return f"{node.name} {_name(node)} {list(args)} {node.kwargs}"
+
+
+def _name(node: Node) -> str:
+    return "getitem" if node.target is operator.getitem else str(node.target).removeprefix("aten.")
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    return tuple(getattr(node.meta.get("val"), "shape", ()))

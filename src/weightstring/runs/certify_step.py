@@ -1,0 +1,216 @@
+"""From a string whose samples are under the threshold to one that is proved to be: certify, refine, certify again.
+
+Where the proof fails by a little, the loss comes too near to the threshold, between samples or at one; where a sample
+over the threshold is met, the search had not seen its t*. Such segments are searched again (:mod:`reopening`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import torch
+
+from weightstring.errors import Unsupported
+from weightstring.path import Bound, only_quantity
+from weightstring.problem.analytic import Surface
+from weightstring.problem.module import ModuleProblem
+from weightstring.proof.certificate import Piece
+from weightstring.proof.enclose.bisection import Budget
+from weightstring.proof.enclose.enclosing import enclosing
+from weightstring.proof.enclose.proving import (
+    MAX_BYTES,
+    Progress,
+    certificate_of,
+    check_asked,
+    partition_of,
+    pieces_of,
+)
+from weightstring.protocol import LossProblem
+from weightstring.runs.progress import Display
+from weightstring.runs.reopening import Opened
+from weightstring.runs.result import Result, from_run, judged, with_samples, write_result
+from weightstring.runs.stages import Settings
+from weightstring.search import Budget as Clock
+from weightstring.store import RunDirectory
+
+INTERVALS = 64
+"""Intervals computed on a segment before it counts as loose; a neighbouring pair of beads takes fewer than ten."""
+
+CERTIFY_TOL = 1e-3
+"""How near a bound is brought to the largest sample where there is no threshold to hold, relative to it."""
+
+ROUNDS = 5
+"""Times that segments are searched again."""
+
+
+def certified(
+    problem: LossProblem,
+    result: Result,
+    settings: Settings,
+    seconds: float,
+    tol: float,
+    progress: bool | Display | None,
+) -> Result:
+    """A connected result with its certificate, its string refined where the proof asks for it.
+
+    A sample over the threshold that is met on the way, and that no search from it could bring down, takes the verdict
+    back.
+
+    Args:
+        problem: the loss.
+        result: a search that connected, or one whose verdict a sample took back.
+        settings: how its search went, which is how segments are refined, and within what limits.
+        seconds: when to stop, whatever is proved by then.
+        tol: see :func:`weightstring.certify`.
+        progress: as for the search.
+
+    Raises:
+        Unsupported: an operation has no rule.
+        InvalidSetting: the threshold binds several quantities.
+    """
+    quantity, level = only_quantity(result.names), result.threshold
+    started = time.perf_counter()
+    string = Opened.of(result)
+    proved: dict[int, tuple[Piece, ...]] = {}
+    for attempt in range(ROUNDS + 1):
+        remaining = max(seconds - (time.perf_counter() - started), 1e-3)
+        new = [i for i in range(len(string)) if i not in proved]
+        budget = Budget(remaining, INTERVALS * len(new))
+        found = partition_of(problem, string.beads, level, tol, quantity, budget, segments=new, known=string.heights)
+        string.learn({(segment, t): value for segment, (t, value) in found.tops.items()})
+        for piece in pieces_of(found):
+            proved[piece.segment] = (*proved.get(piece.segment, ()), piece)
+        loose = [i for i, pieces in proved.items() if max(piece.bound for piece in pieces) > level]
+        remaining = seconds - (time.perf_counter() - started)
+        if not loose or attempt == ROUNDS or remaining <= 0:
+            break
+        high = [i for i in loose if string.peaks(i)]
+        limited = settings
+        if math.isfinite(remaining):
+            limited = replace(settings, stop=settings.stop | Clock(string.spent.seconds + remaining))
+        inserted = string.searched(problem, limited, high or loose, progress)
+        if not inserted:
+            break
+        # Beside a sample over the threshold the others were to be proved no lower than that: once more.
+        proved = {i: pieces for i, pieces in proved.items() if i not in loose or not high}
+        moved = string.splice(inserted)
+        proved = {moved[i]: pieces for i, pieces in proved.items() if i in moved}
+    pieces = tuple(piece._replace(segment=i) for i in sorted(proved) for piece in proved[i])
+    spent = time.perf_counter() - started
+    certificate = certificate_of(problem, string.beads, quantity, level, tol, pieces, string.highest, spent)
+    return replace(string.result(problem, result), certificate=certificate)
+
+
+def reopened(problem: LossProblem, result: Result, settings: Settings, progress: bool | Display | None) -> Result:
+    """A result whose verdict a sample of the finished string took back, searched again from there.
+
+    Args:
+        problem: the loss.
+        result: it.
+        settings: how its search went, and within what limits.
+        progress: as for the search.
+    """
+    string = Opened.of(result)
+    for _ in range(ROUNDS):
+        high = [i for i in range(len(string)) if string.peaks(i)]
+        inserted = string.searched(problem, settings, high, progress) if high else {}
+        if not inserted:
+            break
+        string.splice(inserted)
+        # What the new segments' curve shows is looked at too, or their search would be believed unseen.
+        result = string.result(problem, result)
+        result.string.measure()
+        string = Opened.of(result)
+    return judged(result)
+
+
+def bounded(
+    problem: LossProblem,
+    result: Result,
+    threshold: float | None,
+    tol: float,
+    quantity: str,
+    seconds: float = math.inf,
+    max_bytes: int = MAX_BYTES,
+    on_round: Progress = lambda done, waiting, largest: None,
+) -> Result:
+    """A result with a certificate of its string as it is, and with the verdict that the samples met on the way allow.
+
+    Args:
+        problem: the loss.
+        result: of a search.
+        threshold: see :func:`weightstring.certify`, as for all that follows.
+        tol: how near to the largest sample, where there is no threshold to hold.
+        quantity: what to bound; samples of another than the run's threshold binds say nothing about its verdict.
+        seconds: when to stop.
+        max_bytes: memory that enclosures may use.
+        on_round: told how the proof gets on.
+
+    Raises:
+        Unsupported: an operation has no rule.
+        InvalidSetting: an unknown quantity, or a number is out of range.
+    """
+    check_asked(problem, threshold, tol, quantity, seconds, math.inf, max_bytes)
+    started, beads = time.perf_counter(), result.string.beads
+    known, budget = result.string.heights([quantity]), Budget(seconds)
+    found = partition_of(problem, beads, threshold, tol, quantity, budget, max_bytes, on_round, known=known)
+    spent = time.perf_counter() - started
+    certificate = certificate_of(problem, beads, quantity, threshold, tol, pieces_of(found), found.highest, spent)
+    if quantity in result.names:
+        result = with_samples(result, {(segment, t): value for segment, (t, value) in found.tops.items()})
+    return replace(result, certificate=certificate)
+
+
+def learned(directory: RunDirectory, before: Result, after: Result, keep: bool) -> Result:
+    """The result of a finished run with what was learned of its string since, written down if its verdict is another.
+
+    Args:
+        directory: of the run.
+        before: as it stands there.
+        after: with the samples that were met since.
+        keep: write down a larger sample that leaves the verdict as it is too.
+
+    Raises:
+        StoreFailed: the disk refuses.
+    """
+    heights = [height for known in after.string.heights(after.names) for height in known.values()]
+    if after.outcome == before.outcome and (not keep or max(heights) <= before.largest):
+        return before
+    return kept(directory, replace(after, certificate=None))
+
+
+def require_certifiable(problem: LossProblem, bind: str, tol: float = CERTIFY_TOL, seconds: float = math.inf) -> None:
+    """Refuse before a search what could not be certified after it.
+
+    Raises:
+        Unsupported: an operation has no rule, or the problem is of a kind without any.
+        InvalidSetting: the threshold binds several quantities, or a number is out of range.
+    """
+    quantity = only_quantity(Bound(problem, bind).names)
+    check_asked(problem, None, tol, quantity, seconds, math.inf, MAX_BYTES)
+    if isinstance(problem, Surface):
+        whole = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        problem.upper_bounds(*problem.ends, whole[:1], whole[1:])
+    elif not isinstance(problem, ModuleProblem):
+        raise Unsupported(f"{type(problem).__name__}: only a ModuleProblem or an analytic surface can be certified")
+    else:
+        ends = torch.zeros(2, problem.size, dtype=torch.float64, device=problem.device)
+        enclosing(problem, ends, quantity, MAX_BYTES).rehearse()
+
+
+def kept(directory: RunDirectory, result: Result) -> Result:
+    """The result, with its certificate where it has one, written into its run directory.
+
+    Raises:
+        StoreFailed: the disk refuses.
+    """
+    with directory.locked():
+        # First the certificate, which is of no other string: whoever finds the old one proves again, from the start.
+        if result.certificate is not None:
+            result.certificate.save(directory.certificate)
+        result.string.measure()
+        result = judged(result)
+        write_result(directory, result)
+    return from_run(directory, result.string.problem)

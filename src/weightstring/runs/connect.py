@@ -1,0 +1,260 @@
+"""``connect``: from two models to a measured string, or many pairs at once, in memory or in run directories."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor as Pool
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from weightstring.ambient import undisturbed
+from weightstring.arrays import Theta, none_as_infinity
+from weightstring.arrays import finite_or_none as _finite
+from weightstring.errors import InvalidSetting
+from weightstring.path import Unresolved
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.runs.align_step import aligned_end, check_align
+from weightstring.runs.certify_step import CERTIFY_TOL, certified, kept, reopened, require_certifiable
+from weightstring.runs.progress import Display
+from weightstring.runs.result import Result
+from weightstring.runs.stages import Pair, Settings, arithmetic, connect_all, first_of
+from weightstring.search import Executor, Greedy, MaxBeads, Persistent, Processes, StopRule, Strategy
+from weightstring.search.stopping import default_stop
+from weightstring.store import RunDirectory
+from weightstring.store.records import AsSaved, CertifyRecord, Manifest
+from weightstring.store.records import Task as TaskRecord
+from weightstring.symmetry.spec import Symmetry
+
+DEFAULT_STRATEGY = Persistent(Greedy())
+DEFAULT_STOP = MaxBeads(64)
+
+
+@undisturbed
+def connect(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None = None,
+    *,
+    strategy: Strategy[Any] = DEFAULT_STRATEGY,
+    stop: StopRule | None = None,
+    bind: str = "evaluate",
+    recipe: Recipe | None = None,
+    executor: Executor | Pool | Processes | None = None,
+    store: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool | Display | None = None,
+    task: TaskRecord | None = None,
+    certify: bool = False,
+    certify_seconds: float = math.inf,
+    certify_tolerance: float = CERTIFY_TOL,
+    disprove: bool = True,
+    align: bool | str = False,
+    symmetry: Symmetry | None = None,
+    as_saved: AsSaved = (None, None),
+) -> Result:
+    """Search for a path from ``a`` to ``b`` on which the loss does not exceed ``threshold``.
+
+    Args:
+        problem: the loss.
+        a: one end θ (P,), such as ``problem.flatten(net_a)``.
+        b: the other end.
+        threshold: L0; by default the larger of the ends' own values.
+        strategy: how to search.
+        stop: when to stop without a string; rules compose with ``|``. By default at 64 beads;
+            :class:`~weightstring.AsInThePaper` at as many as its depth allows.
+        bind: what the threshold binds: ``"evaluate"`` (the evaluation loss), ``"train"``, ``"both"``, or a
+            metric such as ``"error"``. The curves record everything in any case.
+        recipe: how beads descend; the problem's own by default.
+        executor: what runs the jobs: None for all of a round side by side in this process,
+            :class:`weightstring.Processes`, or any ``concurrent.futures.Executor``, also one of a cluster.
+        store: a run directory. If it holds this very search, that is resumed; if it is finished, it is
+            read back.
+        seed: of the minibatches and everything else drawn at random.
+        progress: True or False; by default only on a terminal. Or a display of your own.
+        task: recorded in the manifest, for the command line to resume by.
+        certify: prove that the loss is at most the threshold on the whole string that was found, see
+            :func:`weightstring.certify`. Where the proof fails by a little the string is refined, until it holds; where
+            it meets a sample over the threshold that no refinement brings down, the outcome is
+            ``Unresolved("higher_sample", ...)``.
+            Leave a margin between the ends and the threshold: an end exactly at it cannot be certified.
+        certify_seconds: when to stop proving, and searching again where the proof fails.
+        certify_tolerance: how near to the largest sample, relative to it, where the threshold cannot be held.
+        disprove: look for a proof that no such path exists (:mod:`weightstring.theory.disconnection`) before searching.
+        align: bring ``b`` to its symmetric copy nearest ``a`` first, see :func:`weightstring.align`: the string then
+            ends in that copy, whose function is ``b``'s. ``"both"`` searches between the models as they are too, for
+            ``result.plain``. A run in ``store`` that has been aligned is not aligned again. A threshold that the
+            copy's loss exceeds by rounding is raised to it.
+        symmetry: which units may move; found from the module unless given.
+        as_saved: the ends' losses with the running statistics saved with them (``problem.as_saved(net)["loss"]``), for
+            the result and the page to say how far re-estimating those moves the ends. They decide nothing.
+
+    Returns:
+        The outcome, the string and the search's history; ``Disconnected(proof)`` where a proof bounds every path from
+        below by more than the threshold. Ctrl-C ends a search with the outcome
+        ``Unresolved("interrupted", ...)``; while the finished string is measured it is raised. With a
+        ``store`` the same call goes on from there.
+
+    Raises:
+        EndAboveThreshold: an end's value is larger than ``threshold``, or not finite.
+        InvalidCheckpoint: an end is not a θ of the problem.
+        InvalidSetting: a setting is unknown or out of range.
+        InvalidRun: ``store`` holds another search, or a damaged one.
+        RunLocked: another process is writing to ``store``.
+        StoreFailed: the disk refuses; what was written is kept.
+        WorkerFailed: the workers of ``executor`` die again and again.
+        Unsupported: an operation of the module has no rule for certificates, or for alignment; before any search.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> ring = Ring()
+    >>> result = connect(ring, *ring.ends, threshold=0.1)
+    >>> result.connected, len(result.string) > 2
+    (True, True)
+    """
+    asked = CertifyRecord(tolerance=certify_tolerance, seconds=_finite(certify_seconds)) if certify else None
+    if certify:
+        require_certifiable(problem, bind, certify_tolerance, certify_seconds)
+    stop = default_stop(strategy) if stop is None else stop
+    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove, asked)
+    return searched(problem, a, b, threshold, settings, store, progress, align, symmetry, as_saved)
+
+
+def searched(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None,
+    settings: Settings,
+    store: str | os.PathLike[str] | None,
+    progress: bool | Display | None,
+    align: bool | str = False,
+    symmetry: Symmetry | None = None,
+    as_saved: AsSaved = (None, None),
+) -> Result:
+    """:func:`connect`, with its settings in one; what ``minimax`` begins with too."""
+    check_align(align)
+    directory = None if store is None else RunDirectory(store)
+    with arithmetic(problem, _begun(directory)):
+        return _searched(problem, a, b, threshold, settings, directory, progress, align, symmetry, as_saved)
+
+
+def _begun(directory: RunDirectory | None) -> Manifest | None:
+    """What an earlier session began: the run, or first the one that it holds."""
+    if directory is None:
+        return None
+    return first_of([own.manifest() if own.exists else None for own in (directory, directory.plain)])
+
+
+def _searched(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None,
+    settings: Settings,
+    directory: RunDirectory | None,
+    progress: bool | Display | None,
+    align: bool | str,
+    symmetry: Symmetry | None,
+    as_saved: AsSaved,
+) -> Result:
+    pairs = [Pair(a, b, threshold, directory, as_saved=as_saved, settled=True)]
+    if align:
+        second = aligned_end(problem, a, b, threshold, settings.bind, settings.seed, directory, symmetry)
+        pairs = [Pair(a, second.theta, second.threshold, directory, "", second.record, as_saved, settled=True)]
+        if align == "both":
+            beside = directory and directory.plain
+            pairs.append(Pair(a, b, threshold, beside, "without alignment: ", as_saved=as_saved, beside=True))
+    read_back = directory is not None and directory.finished
+    result, *others = connect_all(problem, pairs, settings, progress)
+    found = _settled(problem, result, settings, progress, read_back)
+    if directory is not None and (found is not result or (_taken_back(result) and not directory.finished)):
+        found = kept(directory, found)
+    return replace(found, plain=others[0]) if others else found
+
+
+def _settled(
+    problem: LossProblem, result: Result, settings: Settings, progress: bool | Display | None, read_back: bool
+) -> Result:
+    """The result certified where that was asked for; searched again where its final curve took the verdict back."""
+    if settings.command == "connect" and settings.certify is not None and (result.connected or _taken_back(result)):
+        asked, own = settings.certify, result.certificate
+        if result.connected and own is not None and own.holds and own.tolerance == asked.tolerance:
+            return result
+        return certified(problem, result, settings, none_as_infinity(asked.seconds), asked.tolerance, progress)
+    return reopened(problem, result, settings, progress) if _taken_back(result) and not read_back else result
+
+
+def _taken_back(result: Result) -> bool:
+    """Whether the search had connected, and a sample met since says otherwise."""
+    return isinstance(result.outcome, Unresolved) and result.outcome.reason == "higher_sample"
+
+
+def pair_directory(store: Path, number: int) -> Path:
+    """The run directory of a pair in the directory of :func:`connect_many`."""
+    return store / f"pair-{number:04d}"
+
+
+@undisturbed
+def connect_many(
+    problem: LossProblem,
+    pairs: Sequence[tuple[Theta, Theta]],
+    threshold: float | Sequence[float | None] | None = None,
+    *,
+    strategy: Strategy[Any] = DEFAULT_STRATEGY,
+    stop: StopRule | None = None,
+    bind: str = "evaluate",
+    recipe: Recipe | None = None,
+    executor: Executor | Pool | Processes | None = None,
+    store: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool | Display | None = None,
+    task: TaskRecord | None = None,
+    disprove: bool = True,
+) -> list[Result]:
+    """:func:`connect` for many pairs of one problem at once: their jobs share batches.
+
+    Small networks are all overhead, so that hundreds of pairs take little longer than a few. Each
+    result is the one that ``connect`` alone finds, up to rounding.
+
+    Args:
+        problem: the loss.
+        pairs: the ends of each path.
+        threshold: L0, one for all or one a pair; None: the larger of a pair's own ends.
+        strategy: see :func:`connect`, as for all that follows.
+        stop: holds for each pair by itself; seconds count from when a pair's round begins.
+        bind: what the threshold binds.
+        recipe: how beads descend.
+        executor: what runs the jobs.
+        store: a directory that gets a run directory for each pair, ``pair-0000`` and so on.
+        seed: of everything drawn at random; the same for all pairs.
+        progress: see :func:`connect`.
+        task: recorded in the manifests.
+        disprove: look for proofs of disconnection first.
+
+    Raises:
+        EndAboveThreshold, InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked: see :func:`connect`; a
+            message names the pair.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> ring = Ring()
+    >>> [result.connected for result in connect_many(ring, [ring.ends, ring.ends[::-1]], 0.1)]
+    [True, True]
+    """
+    thresholds = [threshold] * len(pairs) if threshold is None or isinstance(threshold, float | int) else threshold
+    if len(thresholds) != len(pairs):
+        raise InvalidSetting(f"threshold: {len(thresholds)} for {len(pairs)} pairs; give one, or one a pair")
+    asked = []
+    for i, (pair, level) in enumerate(zip(pairs, thresholds, strict=True)):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InvalidSetting(
+                f"pair {i}: a {type(pair).__name__}: give two ends, each problem.flatten(...) of a model"
+            )
+        a, b = pair
+        directory = None if store is None else RunDirectory(pair_directory(Path(store), i))
+        asked.append(Pair(a, b, level, directory, f"pair {i}: "))
+    stop = default_stop(strategy) if stop is None else stop
+    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove)
+    return connect_all(problem, asked, settings, progress)

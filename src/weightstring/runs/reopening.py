@@ -1,0 +1,192 @@
+"""Segments of a string that was found, searched again: where a proof is loose, or a sample over the threshold was met.
+
+Such a sample is a new t*, and the search goes on from it (Section II.B, step 3). A segment that is only loose is
+searched under a lower level, half-way between its ends and the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from weightstring.arrays import Theta, Thetas
+from weightstring.path import MAX_PEAKS, Connected, Maximum, Seen, Unresolved, WeightString, clearly_over
+from weightstring.protocol import LossProblem
+from weightstring.runs.progress import Display
+from weightstring.runs.result import Result, judged
+from weightstring.runs.stages import Pair, Settings, connect_all
+from weightstring.search import Greedy, MaxBeads, Progress, StopRule
+from weightstring.search.jobs import Measured
+from weightstring.search.methods.greedy import GreedyState
+from weightstring.search.strategy import Task
+from weightstring.store import RoundRecord
+
+BEADS = 16
+"""Beads at most, ends counted, in place of a segment."""
+
+
+@dataclass(frozen=True)
+class _From(Greedy):
+    """A greedy search of a segment on which samples over the threshold are known already: its first step is done."""
+
+    known: tuple[Maximum, ...] = ()
+
+    def start(self, task: Task) -> GreedyState:
+        """The segment, measured."""
+        state = super().start(task)
+        (link,) = state.chain
+        opened = replace(link, measured=Measured(False, self.known, 0))
+        return replace(state, chain=(opened,), measured=((0, self.known[0].value, False),))
+
+
+@dataclass
+class Opened:
+    """A string whose segments can be replaced one by one.
+
+    Args:
+        models: its beads.
+        heights: of each segment the heights known of what the threshold binds, by t.
+        threshold: L0.
+        names: what it binds.
+        spent: how far its search has come, the searches of its segments included.
+    """
+
+    models: list[Theta]
+    heights: list[dict[float, float]]
+    threshold: float
+    names: tuple[str, ...]
+    spent: Progress
+    searches: list[Result] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, result: Result) -> Opened:
+        """The string of a search."""
+        models, heights = list(result.string), list(result.string.heights(result.names))
+        spent = Progress(beads=len(models), pending=1, steps=result.steps, seconds=result.seconds)
+        return cls(models, heights, result.threshold, result.names, spent)
+
+    def __len__(self) -> int:
+        return len(self.heights)
+
+    @property
+    def beads(self) -> Thetas:
+        """Its models (n, P)."""
+        return torch.stack(self.models)
+
+    @property
+    def highest(self) -> float:
+        """The largest sample known."""
+        return max(max(known.values()) for known in self.heights)
+
+    def learn(self, samples: Mapping[tuple[int, float], float]) -> None:
+        """Take in heights by segment and t; what was known of a place before stands."""
+        for (segment, t), value in samples.items():
+            self.heights[segment].setdefault(t, value)
+
+    def peaks(self, segment: int) -> tuple[Maximum, ...]:
+        """The highest known samples of a segment that are over the threshold, the highest first."""
+        over = [
+            Maximum(t, value)
+            for t, value in self.heights[segment].items()
+            if 0 < t < 1 and clearly_over(value, self.threshold, self.models[0].dtype)
+        ]
+        return tuple(sorted(over, key=lambda peak: -peak.value)[:MAX_PEAKS])
+
+    def searched(
+        self, problem: LossProblem, settings: Settings, segments: Sequence[int], progress: bool | Display | None
+    ) -> dict[int, Result]:
+        """Strings with more beads in the place of segments, by segment, where the search's own limits allow them."""
+        levels = {i: self._level(i) for i in segments}
+        wanted = {i: level for i, level in levels.items() if level is not None}
+        plain = {i: level for i, level in wanted.items() if not self.peaks(i)}
+        found: dict[int, Result] = {}
+        if len(plain) > 1 and (stop := self._room(settings.stop, len(plain))) is not None:
+            found = self._searches(problem, settings, stop, plain, Greedy(), progress)
+        for i, level in wanted.items():
+            if i in found or (stop := self._room(settings.stop)) is None:
+                continue
+            peaks = self.peaks(i)
+            strategy = _From(known=peaks) if peaks else Greedy()
+            found |= self._searches(problem, settings, stop, {i: level}, strategy, progress)
+        return {i: one for i, one in found.items() if one.connected and len(one.string) > 2}
+
+    def splice(self, found: Mapping[int, Result]) -> dict[int, int]:
+        """Put strings in the place of their segments; where the segments that stay are now."""
+        models, heights, moved = self.models[:1], list[dict[float, float]](), dict[int, int]()
+        for i, known in enumerate(self.heights):
+            if i in found:
+                models += list(found[i].string)[1:]
+                heights += found[i].string.heights(self.names)
+            else:
+                moved[i] = len(heights)
+                models.append(self.models[i + 1])
+                heights.append(known)
+        self.models, self.heights = models, heights
+        return moved
+
+    def result(self, problem: LossProblem, before: Result) -> Result:
+        """The result of a search whose string this was, with the verdict that the samples known allow."""
+        refined = len(self.models) > len(before.string)
+        string = WeightString(problem, self.models) if refined else before.string
+        seen = Seen(self.names, tuple(self.heights), self.threshold)
+        history = (*before.history, self._round()) if self.searches else before.history
+        outcome = replace(before, outcome=Connected(), string=string.also_seen(seen), history=history)
+        return judged(outcome)
+
+    def _level(self, segment: int) -> float | None:
+        """What a segment is held to when it is searched again; None: there is no level under the threshold."""
+        if self.peaks(segment):
+            return self.threshold
+        ends = max(self.heights[segment][0.0], self.heights[segment][1.0])
+        return (ends + self.threshold) / 2 if ends < self.threshold else None
+
+    def _room(self, stop: StopRule, searches: int = 1) -> StopRule | None:
+        """What the search's limits leave for so many more at once, each with all its beads; None: not enough."""
+        if searches == 1:
+            left = stop.left(self.spent)
+        else:
+            most = replace(self.spent, beads=self.spent.beads + searches * (BEADS - 2) - 1)
+            left = stop.left(most) if stop.steps_left(self.spent) is None else None
+        return None if left is None else left | MaxBeads(BEADS)
+
+    def _searches(
+        self,
+        problem: LossProblem,
+        settings: Settings,
+        stop: StopRule,
+        levels: Mapping[int, float],
+        strategy: Greedy,
+        progress: bool | Display | None,
+    ) -> dict[int, Result]:
+        asked = replace(settings, strategy=strategy, stop=stop, executor=None, task=None, disprove=False)
+        pairs = [Pair(self.models[i], self.models[i + 1], level, None) for i, level in levels.items()]
+        found = dict(zip(levels, connect_all(problem, pairs, asked, progress), strict=True))
+        if any(isinstance(one.outcome, Unresolved) and one.outcome.reason == "interrupted" for one in found.values()):
+            raise KeyboardInterrupt
+        more = sum(len(one.string) - 2 for one in found.values() if one.connected)
+        steps, seconds = sum(one.steps for one in found.values()), max(one.seconds for one in found.values())
+        spent = self.spent
+        self.spent = replace(
+            spent, beads=spent.beads + more, steps=spent.steps + steps, seconds=spent.seconds + seconds
+        )
+        self.searches += found.values()
+        return found
+
+    def _round(self) -> RoundRecord:
+        """What all these searches took, as one round of the history."""
+        rounds = [each for one in self.searches for each in one.history]
+        return RoundRecord(
+            depth=max((each.depth for each in rounds), default=0),
+            descents=sum(each.descents for each in rounds),
+            measured=sum(each.measured for each in rounds),
+            open=sum(bool(self.peaks(i)) for i in range(len(self))),
+            level=self.threshold,
+            highest=None,
+            beads=len(self.models),
+            steps=sum(each.steps for each in rounds),
+            evaluations=sum(each.evaluations for each in rounds),
+            max=None,
+            seconds=sum(one.seconds for one in self.searches),
+        )

@@ -1,0 +1,1 @@
+"""What runs any strategy: propose, run, write down, absorb; in this process or in others."""

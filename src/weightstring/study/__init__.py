@@ -1,0 +1,1 @@
+"""Questions that take many searches: the barrier itself, strategies compared, components, merging, sweeps."""

@@ -1,0 +1,161 @@
+"""All strategies on one pair: what each finds, how long its string is, and what it costs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weightstring.ambient import undisturbed
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidSetting
+from weightstring.path import Unresolved
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.runs.connect import DEFAULT_STOP, connect
+from weightstring.runs.result import Result
+from weightstring.runs.stages import arithmetic, first_of
+from weightstring.search import (
+    AsInThePaper,
+    AutoNEB,
+    Bezier,
+    BreadthFirst,
+    Constrained,
+    Greedy,
+    PolyChain,
+    Shortened,
+    StopRule,
+    Strategy,
+)
+from weightstring.store import RunDirectory
+from weightstring.store.records import Task
+
+STRATEGIES: dict[str, Strategy[Any]] = {
+    "greedy": Greedy(),
+    "as-in-the-paper": AsInThePaper(),
+    "hyperplane": Constrained(constraint="hyperplane"),
+    "spring": Constrained(constraint="spring:0.001"),
+    "soft": Constrained(constraint="soft:0.001"),
+    "breadth-first": BreadthFirst(),
+    "bezier": Bezier(),
+    "poly-chain": PolyChain(),
+    "autoneb": AutoNEB(),
+}
+"""What is compared unless told otherwise: every strategy, and the constrained one under every constraint."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One strategy's string and its price.
+
+    Args:
+        name: what the strategy is called here.
+        result: the search, shortening included.
+        normalized_before: normalized length before shortening; that of the string as it is where there was nothing
+            to shorten.
+    """
+
+    name: str
+    result: Result
+    normalized_before: float
+
+    @property
+    def verdict(self) -> str:
+        """``connected``, or why not."""
+        outcome = self.result.outcome
+        return outcome.reason if isinstance(outcome, Unresolved) else type(outcome).__name__.lower()
+
+    def row(self) -> dict[str, str | int | float]:
+        """Its numbers by name; maxima are *sampled*."""
+        string, values = self.result.string, self.result.string.curve.values
+        maxima = {name: string.barrier("max", name) for name in ("loss", "train_loss") if name in values}
+        return {
+            "strategy": self.name,
+            "verdict": self.verdict,
+            **maxima,
+            "beads": len(string),
+            "gradients": self.result.steps,
+            "evaluations": self.result.evaluations,
+            "seconds": self.result.seconds,
+            "length_before": self.normalized_before,
+            "length": string.normalized_length,
+        }
+
+
+@undisturbed
+def compare(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None = None,
+    *,
+    strategies: Mapping[str, Strategy[Any]] | None = None,
+    shorten: bool = True,
+    stop: StopRule = DEFAULT_STOP,
+    bind: str = "evaluate",
+    recipe: Recipe | None = None,
+    store: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    task: Task | None = None,
+) -> list[Compared]:
+    """Connect one pair by several strategies, one after the other.
+
+    Args:
+        problem: the loss.
+        a: one end θ (P,).
+        b: the other end.
+        threshold: L0; by default the larger of the ends' own values.
+        strategies: by name; :data:`STRATEGIES` by default.
+        shorten: whether each string is shortened afterwards, at a price that counts.
+        stop: holds for each by itself.
+        bind: what the threshold binds; see :func:`weightstring.connect`, as for all that follows.
+        recipe: how beads descend.
+        store: a directory that gets a run directory for each strategy, by its name; the same call goes on there.
+        seed: of everything drawn at random.
+        task: recorded in the manifests.
+
+    Raises:
+        EndAboveThreshold, InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked, StoreFailed: see
+            :func:`weightstring.connect`.
+        KeyboardInterrupt: Ctrl-C; what was found is in ``store``.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> ring = Ring()
+    >>> [one.verdict for one in compare(ring, *ring.ends, 0.1, strategies={"greedy": Greedy()})]
+    ['connected']
+    """
+    chosen = STRATEGIES if strategies is None else strategies
+    runs = {name: None if store is None else RunDirectory(_inside(Path(store), name)) for name in chosen}
+    begun = first_of([run.manifest() if run is not None and run.exists else None for run in runs.values()])
+    compared = []
+    with arithmetic(problem, begun):  # All by one engine, and on going on by the same.
+        for name, strategy in chosen.items():
+            result = connect(
+                problem,
+                a,
+                b,
+                threshold,
+                strategy=Shortened(strategy) if shorten else strategy,
+                stop=stop,
+                bind=bind,
+                recipe=recipe,
+                store=None if (run := runs[name]) is None else run.path,
+                seed=seed,
+                progress=False,
+                task=task,
+            )
+            if isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted":
+                raise KeyboardInterrupt
+            string = result.string
+            before = string.normalized_length
+            if result.length_before is not None and string.distance > 0:
+                before = result.length_before / string.distance
+            compared.append(Compared(name, result, before))
+    return compared
+
+
+def _inside(store: Path, name: str) -> Path:
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise InvalidSetting(f"strategies: {name!r:.80} names no folder in {store}: choose a plain name")
+    return store / name

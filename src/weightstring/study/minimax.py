@@ -1,0 +1,140 @@
+"""Estimate Γ, the maximum interpolated error (3): how high a path between two models must climb.
+
+The string sinks, level by level, until it is at the higher end or its maximum stops falling; from then on greedy
+searches look for strings lower and lower. Nobody has to guess a threshold: the lowest maximum that was reached bounds Γ
+from above, as far as samples can tell.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import Executor as Pool
+from dataclasses import dataclass
+from typing import Any
+
+from weightstring.ambient import undisturbed
+from weightstring.arrays import Theta
+from weightstring.path import Unresolved, only_quantity
+from weightstring.proof.enclose import Certificate
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
+from weightstring.runs.connect import searched
+from weightstring.runs.progress import Display
+from weightstring.runs.result import Result
+from weightstring.runs.stages import Settings
+from weightstring.search import BreadthFirst, Executor, Processes, Relay, Sinking, StopRule, Strategy
+from weightstring.search.stopping import default_stop
+from weightstring.store import RunDirectory
+from weightstring.store.records import CertifyRecord, by_depth
+from weightstring.store.records import Task as TaskRecord
+from weightstring.theory.disconnection import prove as disprove
+from weightstring.theory.disconnection import stands
+
+DEFAULT_STRATEGY = Relay(BreadthFirst(), Sinking())
+
+
+@dataclass(frozen=True)
+class Minimax:
+    """What is known of Γ(a, b).
+
+    Args:
+        level: the lowest maximum of a string that was found; *sampled*.
+        lower_bound: what no path can stay under: the higher end, or the bound of a proof of disconnection. Proved.
+        by_depth: Γ̃ (4): the lowest maximum of the strings on which no segment was split more than d times,
+            d = 0, 1, …; *sampled*, and never rising.
+        result: the search with its string.
+        certificate: how high the loss on that string is at most, *certified*; None where that was not asked for.
+    """
+
+    level: float
+    lower_bound: float
+    by_depth: tuple[float, ...]
+    result: Result
+    certificate: Certificate | None = None
+
+    @property
+    def resolved(self) -> bool:
+        """Whether a string was found at the lower bound itself, so that Γ is known as far as samples can tell."""
+        return self.result.connected
+
+    def __str__(self) -> str:
+        proved = "" if self.certificate is None else f"; Γ <= {self.certificate.upper_bound:.6g} is certified"
+        return self._estimate() + proved
+
+    def _estimate(self) -> str:
+        bound = self.result.bound
+        if self.resolved:
+            return f"Γ = {self.level:.6g}, sampled, on the {bound}: a string was found at the level of the higher end"
+        return (
+            f"{self.lower_bound:.6g} <= Γ <= {self.level:.6g} (the lower bound proved, the upper one sampled) on the "
+            f"{bound}: the lowest maximum of a string that was found"
+        )
+
+
+@undisturbed
+def minimax(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    *,
+    strategy: Strategy[Any] = DEFAULT_STRATEGY,
+    stop: StopRule | None = None,
+    bind: str = "evaluate",
+    recipe: Recipe | None = None,
+    executor: Executor | Pool | Processes | None = None,
+    store: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool | Display | None = None,
+    task: TaskRecord | None = None,
+    certify: bool = False,
+) -> Minimax:
+    """Search for the lowest level at which ``a`` and ``b`` are connected.
+
+    Args:
+        problem: the loss.
+        a: one end θ (P,).
+        b: the other end.
+        strategy: how; :class:`~weightstring.BreadthFirst` lowers its string level by level and takes the best one
+            up again where a level is not reached; where it has stalled, :class:`~weightstring.search.Sinking` goes on
+            from its string by default.
+        stop: the budget, such as ``ws.MaxBeads(64) | ws.Budget(seconds=600)``; by default that of
+            :func:`weightstring.connect`.
+        bind: what is to be low; see :func:`weightstring.connect`, as for all that follows.
+        recipe: how beads descend.
+        executor: what runs the jobs.
+        store: a run directory, which can be resumed by the same call.
+        seed: of everything drawn at random.
+        progress: True or False; by default only on a terminal.
+        task: recorded in the manifest.
+        certify: prove how high the loss on the string is at most, which bounds Γ from above for certain.
+
+    Raises:
+        Unsupported: an operation of the module has no rule for certificates; before any search.
+        InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked, StoreFailed: see :func:`weightstring.connect`.
+
+    >>> from weightstring.problem.surfaces import TwoWells
+    >>> wells = TwoWells(saddle=1.0)  # where Γ = 1
+    >>> 0.999 < minimax(wells, *wells.ends).level < 1.05
+    True
+    """
+    if certify:
+        require_certifiable(problem, bind)
+    asked = CertifyRecord(tolerance=CERTIFY_TOL) if certify else None
+    stop = default_stop(strategy) if stop is None else stop
+    # A proof of disconnection does not end this search: it raises the lower bound.
+    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, False, asked, "minimax")
+    result = searched(problem, a, b, None, settings, store, progress)
+    proof = disprove(problem, a, b) if "loss" in result.names else None
+    beside = not getattr(strategy, "frees_ends", False)  # else the string has other ends
+    if proof and beside and not stands(problem, proof, result.string, result.largest, "the string that was found"):
+        proof = None
+    ends = [max(end[name] for name in result.names) for end in result.ends]
+    interrupted = isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
+    if certify and not interrupted:
+        result = bounded(problem, result, None, CERTIFY_TOL, only_quantity(result.names))
+        result = result if store is None else kept(RunDirectory(store), result)
+    # What the search saw, what was measured on its string and what the proof met are samples of the same curve.
+    lower, level = max(*ends, -math.inf if proof is None else proof.bound), result.largest
+    depths = tuple(max(level, lowest) for lowest in by_depth(result.history))
+    return Minimax(level, min(lower, level), depths, result, result.certificate if certify else None)

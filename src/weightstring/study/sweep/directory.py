@@ -1,0 +1,298 @@
+"""A sweep's directory: its settings, its networks, one run directory a pair, and its table.
+
+Only one sweep at a time writes there; every file is replaced whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from weightstring.errors import InvalidRun
+from weightstring.search.strategies import plain
+from weightstring.store import digest, replace_file
+from weightstring.store.files import writing
+from weightstring.store.locks import locked
+from weightstring.store.members import member
+from weightstring.store.refusals import reason, remedy
+from weightstring.study.sweep.forms import Form
+from weightstring.study.sweep.plan import Plan, flaw
+from weightstring.study.sweep.records import (
+    FAILED,
+    SWEEP,
+    TRIVIAL,
+    FailedRecord,
+    SweepRecord,
+    VariantRecord,
+    levels_kept,
+    read_ends,
+    read_record,
+)
+from weightstring.study.sweep.table import AGAIN, Row, read_table, write_table
+
+FORMAT = 1
+GO_ON = "the same sweep goes on"
+"""What follows when the disk that refused is mended."""
+
+
+SAME = ("bind", "ends", "seed", "strategy", "stop", "align")
+"""What an earlier sweep in the directory must share; thresholds, pairs and variants may be added."""
+
+
+class SweepDirectory:
+    """A directory that holds a sweep.
+
+    Args:
+        path: where.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a sweep.
+
+        Raises:
+            InvalidRun: nobody may look into the directory.
+        """
+        return self._has("sweep.json")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other sweep from writing here. The lock dies with its owner, however that ends.
+
+        Raises:
+            RunLocked: another sweep holds it.
+            InvalidRun: the directory cannot be made, or holds files but no sweep.
+            StoreFailed: the disk refuses it.
+        """
+        busy = "another sweep is writing here; wait for it or choose another directory"
+        with locked(self.path, "sweep", begun=self.exists, busy=busy, then=GO_ON):
+            yield
+
+    def begin(self, plan: Plan, forms: Sequence[Form]) -> None:
+        """Write what is asked, or add it to what was asked before. Only for who holds the lock.
+
+        Raises:
+            InvalidRun: there is another sweep, or a damaged one.
+            StoreFailed: the disk refuses.
+        """
+        found = self.record() if self.exists else None
+        asked = self._record(plan, forms, () if found is None else found.variants)
+        if found is not None:
+            for name in SAME:
+                if getattr(found, name) != getattr(asked, name):
+                    raise InvalidRun(
+                        f"{self.path}: holds another sweep: {name} is {getattr(found, name)!r} there, "
+                        f"{getattr(asked, name)!r} here; choose another directory"
+                    )
+            tasks = [{_task(own) for own in record.variants} for record in (found, asked)]
+            if tasks[0] != tasks[1]:
+                there, here = (", ".join(sorted(each)) for each in tasks)
+                raise InvalidRun(
+                    f"{self.path}: holds a sweep of another task: {there:.200} there, {here:.200} here; choose another "
+                    "directory"
+                )
+            known = {own.name: own for own in found.variants}
+            for own in asked.variants:
+                if own.name in known:
+                    known[own.name] = self._same(known[own.name], own)
+            asked = msgspec.structs.replace(
+                asked,
+                thresholds=tuple(sorted({*found.thresholds, *asked.thresholds}, reverse=True)),
+                pairs=max(found.pairs, asked.pairs),
+                variants=(*known.values(), *(own for own in asked.variants if own.name not in known)),
+            )
+        self._write("sweep.json", msgspec.json.format(msgspec.json.encode(asked)))
+
+    def _same(self, found: VariantRecord, asked: VariantRecord) -> VariantRecord:
+        """A variant as it is known, with the checkpoints that were given after those known."""
+        for what, there, here in (
+            ("problem", found.problem, asked.problem),
+            ("recipe", found.recipe, asked.recipe),
+            ("checkpoints", found.checkpoints[: len(asked.checkpoints)], asked.checkpoints[: len(found.checkpoints)]),
+        ):
+            if there != here:
+                raise InvalidRun(f"{self.path}: {found.name} has another {what} there; choose another directory")
+        longer = max(found.checkpoints, asked.checkpoints, key=len)
+        return msgspec.structs.replace(found, checkpoints=longer)
+
+    def record(self) -> SweepRecord:
+        """What was asked.
+
+        Raises:
+            InvalidRun: there is no sweep, or it is damaged.
+        """
+        found = read_record(member(self.path, "sweep.json"), SWEEP.decode, "restore it, or choose another directory")
+        if found is None:
+            raise InvalidRun(f"{self.path}: no sweep here (no sweep.json); give the directory that --out named")
+        for own in found.variants:
+            if told := flaw(own.name):
+                raise InvalidRun(f"{self.path}/sweep.json: damaged: a variant named {own.name!r:.200}: {told}")
+        return found
+
+    def ends(self, variant: str) -> Path:
+        """Where the networks of a variant are kept."""
+        return member(self.path, "ends", variant)
+
+    def run(self, variant: str, threshold: float, pair: int) -> Path:
+        """The run directory of a pair."""
+        return member(self.path, self.run_name(variant, threshold, pair))
+
+    @staticmethod
+    def run_name(variant: str, threshold: float, pair: int) -> str:
+        """The run directory of a pair, as the table names it."""
+        return Path("runs", variant, repr(threshold), f"pair-{pair:04d}").as_posix()
+
+    def write_table(self, rows: Sequence[Row]) -> None:
+        """Write the table, in one piece.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        write_table(self.path / "table.csv", rows)
+
+    def table(self) -> list[Row]:
+        """The rows so far.
+
+        Raises:
+            InvalidRun: there are none, or the table is damaged.
+        """
+        path = self.path / "table.csv"
+        if not self._has(path.name):
+            self.record()
+            raise InvalidRun(f"{self.path}: not one pair is finished yet; the same command goes on with it")
+        rows = read_table(path)
+        for number, row in enumerate(rows, 1):
+            if told := flaw(row.variant):
+                raise InvalidRun(f"{path}: damaged: row {number} is of {row.variant!r:.200}: {told}; {AGAIN}")
+            if row.run not in ("", self.run_name(row.variant, row.threshold, row.pair)):
+                raise InvalidRun(f"{path}: damaged: row {number} names the run {row.run!r:.200}, not its own; {AGAIN}")
+        return rows
+
+    def known(self) -> list[Row]:
+        """The rows so far; none where not one pair is finished."""
+        return self.table() if self._has("table.csv") else []
+
+    def write_failed(self, failed: Mapping[tuple[str, float], Sequence[int]]) -> None:
+        """Write which networks never reached their threshold.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        told = [
+            FailedRecord(variant=name, threshold=level, seeds=tuple(seeds)) for (name, level), seeds in failed.items()
+        ]
+        self._write("failed.json", msgspec.json.format(msgspec.json.encode(told), indent=1))
+
+    def write_trivial(self, levels: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Write what trivial predictors reach, by variant and predictor.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        self._write("trivial.json", msgspec.json.format(msgspec.json.encode(levels), indent=1))
+
+    def trivial(self) -> dict[str, dict[str, float | None]]:
+        """What trivial predictors reach, by variant and predictor; None where there is no such predictor.
+
+        Raises:
+            InvalidRun: the file is damaged.
+        """
+        again = "delete it, and the sweep of its variants makes it again"
+        return read_record(member(self.path, "trivial.json"), TRIVIAL.decode, again) or {}
+
+    def failed(self) -> dict[tuple[str, float], tuple[int, ...]]:
+        """For each variant and threshold, seeds of networks that never reached it.
+
+        Raises:
+            InvalidRun: the file is damaged.
+        """
+        again = "delete it, and it is made again from what is kept of the networks"
+        found = read_record(member(self.path, "failed.json"), FAILED.decode, again)
+        return self._failed_of_ends() if found is None else {(own.variant, own.threshold): own.seeds for own in found}
+
+    def _failed_of_ends(self) -> dict[tuple[str, float], tuple[int, ...]]:
+        """The same, as it stands beside the networks themselves."""
+        return {
+            (own.name, level): ends.failed
+            for own in self.record().variants
+            for level in levels_kept(self.ends(own.name))
+            if (ends := read_ends(self.ends(own.name), level)) is not None and ends.failed
+        }
+
+    def arithmetic(self, variant: str) -> tuple[str, int]:
+        """By which engine and on how many threads all of a variant is computed."""
+        own = next(own for own in self.record().variants if own.name == variant)
+        return own.engine, own.threads
+
+    def _record(
+        self,
+        plan: Plan,
+        forms: Sequence[Form],
+        known: Sequence[VariantRecord],
+    ) -> SweepRecord:
+        strategy = _as_read_back(plain(plan.strategy))
+        stop = msgspec.json.decode(msgspec.json.encode(plan.stop.plain()), type=list[dict[str, Any]])
+        return SweepRecord(
+            format=FORMAT,
+            versions={"weightstring": version("weightstring"), "torch": str(torch.__version__)},
+            thresholds=plan.levels,
+            pairs=plan.pairs,
+            bind=plan.bind,
+            ends=plan.ends,
+            seed=plan.seed,
+            tries=plan.tries,
+            strategy=strategy,
+            stop=stop,
+            align=plan.align,
+            variants=tuple(_variant_record(own, any(own.name == other.name for other in known)) for own in forms),
+        )
+
+    def _has(self, name: str) -> bool:
+        try:
+            return member(self.path, name).exists()
+        except OSError as problem:
+            raise InvalidRun(f"{self.path}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
+
+    def _write(self, name: str, content: bytes) -> None:
+        with writing(self.path / name, GO_ON):
+            replace_file(self.path / name, content)
+
+
+def _variant_record(form: Form, known: bool) -> VariantRecord:
+    """A variant's record; what computes it is chosen where it is not known yet."""
+    problem, variant = form.problem, form.variant
+    engine = "" if known else problem.engine_choice().name
+    threads = 1 if known else problem.engine_choice().threads or torch.get_num_threads()
+    return VariantRecord(
+        name=variant.name,
+        options=dict(variant.options),
+        task=variant.task,
+        problem=problem.fingerprint(),
+        engine=engine,
+        threads=threads,
+        recipe=None if form.recipe is None else _as_read_back(asdict(form.recipe)),
+        checkpoints=tuple(map(digest, form.checkpoints or ())),
+    )
+
+
+def _as_read_back(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON gives them back."""
+    return msgspec.json.decode(msgspec.json.encode(settings), type=dict[str, Any])
+
+
+def _task(variant: VariantRecord) -> str:
+    """What the variants of one sweep have in common: their task, and its options but for those that are swept."""
+    if variant.task is None:
+        return "problems built in Python"
+    shared = [f"{key}={value}" for key, value in sorted(variant.task.options.items()) if key not in variant.options]
+    return " ".join([variant.task.name, *shared])

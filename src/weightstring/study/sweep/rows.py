@@ -1,0 +1,115 @@
+"""From what a search found to its pair's row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from weightstring.arrays import none_as_infinity
+from weightstring.path import BARRIERS, Bound, Disconnected, Segment, Unresolved
+from weightstring.path.maximum import Samples, locate
+from weightstring.problem import ModuleProblem
+from weightstring.runs.result import Result
+from weightstring.runs.stages import Pair
+from weightstring.store import ResultRecord, RunDirectory
+from weightstring.study.sweep.directory import SweepDirectory
+from weightstring.study.sweep.ends import Trained
+from weightstring.study.sweep.plan import Plan, Variant
+from weightstring.study.sweep.sampling import maximum_interval
+from weightstring.study.sweep.table import Row
+
+
+def stands(row: Row | None, run: RunDirectory | None) -> bool:
+    """Whether a row is known and its run has not gone on since; one that was removed leaves its row."""
+    if row is None or run is None or not run.exists:
+        return row is not None
+    if not run.finished:
+        return False
+    return tells_of(row, run.result())
+
+
+def tells_of(row: Row, result: ResultRecord) -> bool:
+    """Whether a row says what its run does, which may have been resumed since by itself."""
+    largest = max(none_as_infinity(segment.max) for segment in result.string.segments)
+    return (row.outcome, row.beads, row.largest) == (result.outcome.kind, result.string.beads, largest)
+
+
+def line_barriers(problem: ModuleProblem, asked: Sequence[Pair]) -> list[float]:
+    """The barrier of each pair's straight line over the mean of its ends, of the evaluation loss."""
+    samples = [Samples(Segment(pair.a, pair.b)) for pair in asked]
+    tops = locate(Bound(problem), samples)
+    return [top.value - (own.heights[0.0] + own.heights[1.0]) / 2 for top, own in zip(tops, samples, strict=True)]
+
+
+def row_of(
+    problem: ModuleProblem,
+    variant: Variant,
+    plan: Plan,
+    result: Result,
+    line: float,
+    level: float,
+    number: int,
+    trained: Trained,
+    directory: SweepDirectory | None,
+) -> Row:
+    """The row of a pair.
+
+    Args:
+        problem: the loss.
+        variant: which form of the task.
+        plan: of the sweep.
+        result: what the search found.
+        line: the barrier of the straight line.
+        level: the threshold.
+        number: of the pair there.
+        trained: the networks there.
+        directory: the sweep's; None: nothing is kept.
+    """
+    string, outcome = result.string, result.outcome
+    kind = "connected" if result.connected else "disconnected" if isinstance(outcome, Disconnected) else "unresolved"
+    barriers = {name: string.barrier(name) for name in BARRIERS}
+    interval = maximum_interval(string, plan.quantity, plan.seed)
+    first, last = result.ends
+    return Row(
+        variant=variant.name,
+        parameters=problem.size,
+        threshold=level,
+        bind=plan.bind,
+        pair=number,
+        seed_a=trained.seeds[2 * number],
+        seed_b=trained.seeds[2 * number + 1],
+        outcome=kind,
+        reason=outcome.reason if isinstance(outcome, Unresolved) else "",
+        beads=len(string),
+        beads_before_pruning=result.beads_before_pruning,
+        length=string.length,
+        distance=string.distance,
+        normalized_length=string.normalized_length,
+        normalized_length_weights=_normalized_over_weights(problem, string.beads),
+        end_a=first[plan.quantity],
+        end_b=last[plan.quantity],
+        largest=result.largest,
+        largest_low=interval.low,
+        largest_high=interval.high,
+        barrier_max=barriers["max"],
+        barrier_over_ends=barriers["over_ends"],
+        barrier_over_mean=barriers["over_mean"],
+        barrier_over_linear=barriers["over_linear"],
+        line_over_mean=line,
+        gradients=result.steps,
+        evaluations=result.evaluations,
+        seconds=result.seconds,
+        run="" if directory is None else directory.run_name(variant.name, level, number),
+    )
+
+
+def _normalized_over_weights(problem: ModuleProblem, beads: torch.Tensor) -> float:
+    """The normalized length over parameters of two axes or more: the authors leave biases out."""
+    kept = torch.zeros(problem.size, dtype=torch.bool)
+    for entry in problem.layout.entries:
+        kept[entry.offset : entry.offset + entry.size] = len(entry.shape) > 1
+    weights = beads[:, kept.to(beads.device)].to(torch.float64)
+    length = float((weights[1:] - weights[:-1]).norm(dim=1).sum())
+    distance = float((weights[-1] - weights[0]).norm())
+    return 1.0 if len(weights) == 2 or length == 0 else length / distance if distance else float("inf")
