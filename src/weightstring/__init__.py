@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from weightstring.path.plane import Plane, plane
     from weightstring.problem import ModuleProblem
     from weightstring.problem.random_pair import random_pair
-    from weightstring.proof.enclose import Certificate, certify
+    from weightstring.proof.certificate import Certificate
+    from weightstring.proof.enclose.proving import certify
     from weightstring.proof.verify import Verification, verify
     from weightstring.protocol import LossProblem, Recipe
     from weightstring.report import write_report
@@ -80,7 +81,7 @@ _HOMES = {
         "WorkerFailed",
     ),
     "proof.certificate": ("Certificate",),
-    "proof.enclose": ("certify",),
+    "proof.enclose.proving": ("certify",),
     "study.minimax": ("Minimax", "minimax"),
     "study.merge": ("Merging", "merge"),
     "path": ("Connected", "Disconnected", "Evidence", "Proof", "Unresolved", "WeightString"),

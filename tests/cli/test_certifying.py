@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from weightstring.proof.enclose import Certificate
+from weightstring.proof.certificate import Certificate
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 from weightstring.errors import InvalidCheckpoint, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
-from weightstring.proof.enclose import certify
+from weightstring.proof.enclose.proving import certify
 
 
 def data(count: int = 50) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem, means, module
 from weightstring.problem.engines import along
 from weightstring.problem.known import recognised
-from weightstring.proof.enclose import certify
+from weightstring.proof.enclose.proving import certify
 
 COUNT = 53
 WEIGHT = torch.tensor([1.0, 20.0, 0.1], dtype=torch.float64)

@@ -13,7 +13,7 @@ from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem
 from weightstring.problem.copying import copied
 from weightstring.problem.spectral import top_pair
-from weightstring.proof.enclose import certify
+from weightstring.proof.enclose.proving import certify
 
 
 def data(count: int = 13) -> tuple[torch.Tensor, torch.Tensor]:

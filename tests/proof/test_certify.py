@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.problem.surfaces import Ring, Spike, TwoWells, shifted
-from weightstring.proof.enclose import Piece
+from weightstring.proof.certificate import Piece
 
 GRID = torch.linspace(0, 1, 301, dtype=torch.float64)
 FINE = torch.linspace(0, 1, 20001, dtype=torch.float64)

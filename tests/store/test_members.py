@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from weightstring.errors import InvalidRun
-from weightstring.proof.enclose import Certificate
+from weightstring.proof.certificate import Certificate
 from weightstring.store import RunDirectory, replace_file
 from weightstring.store.beads import read_beads
 from weightstring.store.locks import locked

@@ -18,7 +18,7 @@ from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.opening import learn, opened
 from weightstring.errors import InvalidRun
 from weightstring.path import Bound, Disconnected, Proof, only_quantity
-from weightstring.proof.enclose import Certificate
+from weightstring.proof.certificate import Certificate
 from weightstring.proof.verify import verify as check
 from weightstring.protocol import LossProblem
 from weightstring.runs.certify_step import bounded

@@ -13,7 +13,7 @@ from weightstring.arrays import Thetas
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS
 from weightstring.path.quantities import split_quantity
-from weightstring.proof.enclose import Certificate
+from weightstring.proof.certificate import Certificate
 from weightstring.report.alignment import both_figure, correlation_figure
 from weightstring.report.branching import branching_figure
 from weightstring.report.evolution import Evolution, evolution_figure, read_evolution

@@ -16,7 +16,7 @@ from typing import Any
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.path import Unresolved, only_quantity
-from weightstring.proof.enclose import Certificate
+from weightstring.proof.certificate import Certificate
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
 from weightstring.runs.connect import searched

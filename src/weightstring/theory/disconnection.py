@@ -35,7 +35,7 @@ from weightstring.arrays import Theta, Values
 from weightstring.errors import InvalidSetting, ProofContradicted, Unsupported
 from weightstring.path import Proof, WeightString
 from weightstring.problem import ModuleProblem
-from weightstring.proof.enclose import certify
+from weightstring.proof.enclose.proving import certify
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.theory.collinear_weights import least_with_collinear_weights
 from weightstring.theory.exact import Whole, below, determinant, sign
