@@ -31,7 +31,7 @@ from measuring import keep, seconds
 
 import weightstring as ws
 from weightstring.descent import Descended, Start, descend
-from weightstring.path import Bound
+from weightstring.path import Objective
 from weightstring.tasks import load_task
 
 ALLOWED = 0.05
@@ -101,7 +101,7 @@ def main() -> None:
 def trained(problem: ws.ModuleProblem, seed: int, until: float) -> Descended:
     """A network trained to ``until`` from random, and how many steps that took; as ``problem.fit`` does it."""
     start = Start(problem.initial(seed), until, until, "fit")
-    (found,) = descend(problem, Bound(problem), [start], seed=seed)
+    (found,) = descend(problem, Objective(problem), [start], seed=seed)
     if found.status != "reached":
         raise SystemExit(f"seed {seed} does not reach {until}: best {found.value:.4g}")
     return found

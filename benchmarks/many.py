@@ -16,7 +16,7 @@ from measuring import keep
 
 import weightstring as ws
 from weightstring.descent import Start, descend
-from weightstring.path import Bound
+from weightstring.path import Objective
 from weightstring.tasks import load_task
 
 UNTIL = {"digits": 0.2, "polynomial": 1e-3}
@@ -42,7 +42,7 @@ def main() -> None:
     ends = trained(problem, 2 * options.pairs, until)
     print(f"trained {len(ends)} networks in {time.perf_counter() - start:.1f} s", flush=True)
     pairs = list(zip(ends[::2], ends[1::2], strict=True))
-    heights = [Bound(problem)(torch.stack(pair)).max().item() for pair in pairs]
+    heights = [Objective(problem)(torch.stack(pair)).max().item() for pair in pairs]
     thresholds = [MARGIN * height for height in heights]
 
     some = range(0, options.pairs, options.pairs // options.alone)
@@ -74,7 +74,7 @@ def trained(problem: ws.ModuleProblem, count: int, until: float) -> list[torch.T
     while len(found) < count:
         seeds = range(seed, seed + 2 * (count - len(found)))
         starts = [Start(problem.initial(s), until, until, f"network {s}") for s in seeds]
-        reached = descend(problem, Bound(problem), starts, seed=0, width=512)
+        reached = descend(problem, Objective(problem), starts, seed=0, width=512)
         found += [one.theta for one in reached if one.status == "reached"]
         seed = seeds.stop
     return found[:count]

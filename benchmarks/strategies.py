@@ -12,7 +12,7 @@ import torch
 from measuring import keep
 
 import weightstring as ws
-from weightstring.path import Bound
+from weightstring.path import Objective
 from weightstring.tasks import load_task
 
 STRATEGIES = {
@@ -28,7 +28,7 @@ def measured(problem: ws.ModuleProblem, pairs: list[tuple[torch.Tensor, torch.Te
     """Every strategy on every pair, which take turns."""
     found: dict[str, list[ws.Result]] = {name: [] for name in STRATEGIES}
     for a, b in pairs:
-        threshold = MARGIN * float(Bound(problem)(torch.stack([a, b])).max())
+        threshold = MARGIN * float(Objective(problem)(torch.stack([a, b])).max())
         for name, strategy in STRATEGIES.items():
             found[name].append(ws.connect(problem, a, b, threshold, strategy=strategy, progress=False))
     return [

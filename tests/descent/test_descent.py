@@ -13,7 +13,7 @@ from weightstring.descent import Check, Descended, Start, batch_width, descend
 from weightstring.descent import descent as descent_module
 from weightstring.descent.descent import MOST, WIDTH
 from weightstring.descent.watch import MIN_IMPROVEMENT
-from weightstring.path import Bound
+from weightstring.path import Objective
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
 from weightstring.protocol import Recipe
 
@@ -47,7 +47,7 @@ def assert_same(one: Descended, other: Descended) -> None:
 @pytest.mark.parametrize("width", [1, 3, 64])
 def test_many_side_by_side_equal_one_at_a_time(cloud, recipe, batch_size, width):
     problem = cloud(batch_size=batch_size)
-    height = Bound(problem)
+    height = Objective(problem)
     many = starts(11, 1.5, 4.0)
     together = descend(problem, height, many, seed=3, recipe=recipe, width=width)
     assert len({result.steps for result in together}) >= 3  # so that they leave and join at different times
@@ -60,7 +60,7 @@ def test_many_side_by_side_equal_one_at_a_time(cloud, recipe, batch_size, width)
 def test_a_descent_is_that_of_a_plain_loop(cloud, recipe):
     problem = cloud()
     (start,) = starts(1)
-    (result,) = descend(problem, Bound(problem), [start], seed=0, recipe=replace(recipe, patience=1000))
+    (result,) = descend(problem, Objective(problem), [start], seed=0, recipe=replace(recipe, patience=1000))
     theta = start.theta.clone().requires_grad_()
     optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[recipe.optimizer]([theta], **recipe.options)
     best = problem.measure(theta.detach()[None])["loss"].item(), theta.detach().clone()
@@ -85,7 +85,9 @@ def test_schedule_warmup_and_clipping_are_those_of_a_plain_loop(cloud, schedule,
         optimizer, {"lr": 0.05}, check_every=6, patience=100, max_steps=33, clip=clip, schedule=schedule, warmup=warmup
     )
     many = starts(5, 1.6, 1.9)
-    for start, result in zip(many, descend(problem, Bound(problem), many, seed=0, recipe=recipe, width=2), strict=True):
+    for start, result in zip(
+        many, descend(problem, Objective(problem), many, seed=0, recipe=recipe, width=2), strict=True
+    ):
         theta = start.theta.clone().requires_grad_()
         plain = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]([theta], lr=1.0)
         states = [(problem.measure(theta.detach()[None])["loss"].item(), theta.detach().clone())]
@@ -110,7 +112,7 @@ def test_minibatches_depend_on_seed_and_place_only(cloud):
     (start,) = starts(1)
 
     def end(seed: int, place: str) -> Tensor:
-        return descend(problem, Bound(problem), [replace(start, place=place)], seed=seed, recipe=recipe)[0].theta
+        return descend(problem, Objective(problem), [replace(start, place=place)], seed=seed, recipe=recipe)[0].theta
 
     assert torch.equal(end(1, "x"), end(1, "x"))
     assert not torch.equal(end(1, "x"), end(2, "x"))
@@ -122,7 +124,7 @@ def test_it_stops_at_the_first_check_that_reaches_the_aim():
     theta = surface.ends[0] + torch.tensor([0.5, 0.4, 0.3], dtype=torch.float64)
     recipe = replace(surface.recipe, check_every=3)
     aim = 1.2 * surface.gamma(surface.ends[0], surface.ends[0])
-    (result,) = descend(surface, Bound(surface), [Start(theta, aim, aim, "x")], seed=0, recipe=recipe)
+    (result,) = descend(surface, Objective(surface), [Start(theta, aim, aim, "x")], seed=0, recipe=recipe)
     assert result.status == "reached"
     assert result.value <= aim
     assert result.value == surface.measure(result.theta[None])["loss"].item()
@@ -135,7 +137,7 @@ def test_it_stops_at_the_first_check_that_reaches_the_aim():
 def test_a_start_that_is_low_enough_stays_where_it_is(watched):
     ring = watched(Ring())
     a, b = ring.problem.ends
-    results = descend(ring, Bound(ring), [Start(a, 0.5, 0.5, "a"), Start(b, 0.0, 0.5, "b")], seed=0, width=1)
+    results = descend(ring, Objective(ring), [Start(a, 0.5, 0.5, "a"), Start(b, 0.0, 0.5, "b")], seed=0, width=1)
     assert ring.gradients == results[1].steps
     assert torch.equal(results[0].theta, a)
     assert (results[0].status, results[0].steps, results[0].evaluations) == ("reached", 0, 1)
@@ -146,7 +148,7 @@ def test_what_stays_above_the_aim_counts_if_it_is_under_the_limit():
     theta = surface.ends[0] * 1.1
     results = descend(
         surface,
-        Bound(surface),
+        Objective(surface),
         [Start(theta, 0.9, 1.001, "possible"), Start(theta, 0.9, 0.95, "impossible")],
         seed=0,
     )
@@ -213,7 +215,7 @@ def test_the_best_state_is_kept_when_the_descent_climbs_again():
     seen = []
 
     def height(thetas: Tensor) -> Tensor:
-        values = Bound(ring)(thetas)
+        values = Objective(ring)(thetas)
         seen.extend(zip(values.tolist(), thetas.clone(), strict=True))
         return values
 
@@ -229,7 +231,7 @@ def test_the_best_state_is_kept_when_the_descent_climbs_again():
 def test_max_steps_always_ends_it(max_steps):
     recipe = Recipe("adam", {"lr": 1e-5}, check_every=10, patience=10**6, max_steps=max_steps)
     ring = Ring()
-    (result,) = descend(ring, Bound(ring), [Start(ring.ends[0] * 1.5, -1.0, -1.0, "x")], seed=0, recipe=recipe)
+    (result,) = descend(ring, Objective(ring), [Start(ring.ends[0] * 1.5, -1.0, -1.0, "x")], seed=0, recipe=recipe)
     assert (result.status, result.steps) == ("exhausted", max_steps)
     assert result.evaluations == 1 + math.ceil(max_steps / 10)
 
@@ -239,10 +241,10 @@ def test_one_that_diverges_harms_no_other():
     good = [Start(ring.ends[i % 2] * 1.1, 1e-3, 1e-3, f"good {i}") for i in range(3)]
     far = [Start(ring.ends[0] * 40, 1e-3, 1e-3, f"far {i}", 3.0) for i in range(2)]
     mixed = [good[0], far[0], good[1], far[1], good[2]]
-    results = descend(ring, Bound(ring), mixed, seed=0, width=2)
+    results = descend(ring, Objective(ring), mixed, seed=0, width=2)
     assert [result.status for result in results] == ["reached", "diverged", "reached", "diverged", "reached"]
     for start, result in zip(good, results[::2], strict=True):
-        assert_same(result, descend(ring, Bound(ring), [start], seed=0)[0])
+        assert_same(result, descend(ring, Objective(ring), [start], seed=0)[0])
     for start, result in zip(far, results[1::2], strict=True):
         assert torch.equal(result.theta, start.theta)  # the best state before it diverged: it never improved
         assert math.isfinite(result.value)
@@ -252,7 +254,7 @@ def test_starts_are_not_touched_and_results_are_their_own(cloud):
     problem = cloud(dtype=torch.float32)
     theta = torch.full((5,), 9.0)
     same = [Start(theta, 0.0, 0.0, "x"), Start(theta, 0.0, 0.0, "y")]
-    first, second = descend(problem, Bound(problem), same, seed=0)
+    first, second = descend(problem, Objective(problem), same, seed=0)
     assert torch.equal(theta, torch.full((5,), 9.0))
     assert torch.equal(first.theta, second.theta)
     assert first.theta.dtype == torch.float32
@@ -263,7 +265,7 @@ def test_starts_are_not_touched_and_results_are_their_own(cloud):
 
 def test_no_starts_no_results():
     ring = Ring()
-    assert descend(ring, Bound(ring), [], seed=0) == []
+    assert descend(ring, Objective(ring), [], seed=0) == []
 
 
 def test_no_more_run_side_by_side_than_the_width(watched, cloud):
@@ -275,7 +277,7 @@ def test_no_more_run_side_by_side_than_the_width(watched, cloud):
             return super().gradient(thetas, rows)
 
     problem = Narrow(cloud())
-    descend(problem, Bound(problem), starts(7, 1.5, 4.0), seed=0, recipe=ADAM, width=3)
+    descend(problem, Objective(problem), starts(7, 1.5, 4.0), seed=0, recipe=ADAM, width=3)
     assert max(batches) == 3
     assert problem.gradients == sum(batches)
 
@@ -293,7 +295,7 @@ def test_checks_are_told_and_may_end_it_all(cloud):
 
     problem = cloud()
     with pytest.raises(Enough):
-        descend(problem, Bound(problem), starts(5, 1.5, 4.0), seed=0, recipe=ADAM, width=2, on_check=on_check)
+        descend(problem, Objective(problem), starts(5, 1.5, 4.0), seed=0, recipe=ADAM, width=2, on_check=on_check)
     assert [check.finished for check in told] == sorted(check.finished for check in told)
     assert told[0].steps == 0
     assert all(check.running <= 2 for check in told)

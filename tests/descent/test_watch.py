@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from weightstring.descent import Start, descend
-from weightstring.path import Bound
+from weightstring.path import Objective
 from weightstring.protocol import Recipe
 
 RECIPE = Recipe("adam", {"lr": 0.05}, check_every=5, patience=6, max_steps=120)
@@ -48,12 +48,12 @@ def counted(height):
 @pytest.mark.parametrize("width", [2, 64])
 def test_what_a_descent_says_it_reached_is_measured_whatever_the_estimate_says(cloud, estimate, width):
     problem = cloud(batch_size=5)
-    height, asked = counted(Bound(problem))
-    screening = lambda thetas: ESTIMATES[estimate](Bound(problem)(thetas), thetas)  # noqa: E731
+    height, asked = counted(Objective(problem))
+    screening = lambda thetas: ESTIMATES[estimate](Objective(problem)(thetas), thetas)  # noqa: E731
     results = descend(problem, height, starts(), seed=3, recipe=RECIPE, width=width, screening=screening)
     assert sum(result.evaluations for result in results) == len(asked)
     for start, result in zip(starts(), results, strict=True):
-        assert result.value == pytest.approx(Bound(problem)(result.theta[None]).item(), rel=1e-12)
+        assert result.value == pytest.approx(Objective(problem)(result.theta[None]).item(), rel=1e-12)
         assert (result.status == "reached") == (result.value <= start.limit)
         assert any(torch.equal(result.theta, theta) for theta in asked)
         assert result.steps <= RECIPE.max_steps
@@ -62,9 +62,9 @@ def test_what_a_descent_says_it_reached_is_measured_whatever_the_estimate_says(c
 @pytest.mark.parametrize("estimate", ["the truth", "too high", "too low"])
 def test_an_estimate_that_is_off_by_a_constant_changes_no_result_and_saves_measurements(cloud, estimate):
     problem = cloud()
-    screening = lambda thetas: ESTIMATES[estimate](Bound(problem)(thetas), thetas)  # noqa: E731
+    screening = lambda thetas: ESTIMATES[estimate](Objective(problem)(thetas), thetas)  # noqa: E731
     with_it, without = (
-        descend(problem, Bound(problem), starts(), seed=3, recipe=RECIPE, width=4, screening=one)
+        descend(problem, Objective(problem), starts(), seed=3, recipe=RECIPE, width=4, screening=one)
         for one in (screening, None)
     )
     for one, other in zip(with_it, without, strict=True):
@@ -77,11 +77,11 @@ def test_an_estimate_that_is_off_by_a_constant_changes_no_result_and_saves_measu
 @pytest.mark.parametrize("screened", [False, True])
 def test_a_height_that_is_known_is_not_measured_again(cloud, screened):
     problem = cloud()
-    height, asked = counted(Bound(problem))
+    height, asked = counted(Objective(problem))
     plain = starts()
-    known = [Start(s.theta, s.aim, s.limit, s.place, value=Bound(problem)(s.theta[None]).item()) for s in plain]
-    screening = Bound(problem) if screened else None
-    expected = descend(problem, Bound(problem), plain, seed=3, recipe=RECIPE, screening=screening)
+    known = [Start(s.theta, s.aim, s.limit, s.place, value=Objective(problem)(s.theta[None]).item()) for s in plain]
+    screening = Objective(problem) if screened else None
+    expected = descend(problem, Objective(problem), plain, seed=3, recipe=RECIPE, screening=screening)
     found = descend(problem, height, known, seed=3, recipe=RECIPE, screening=screening)
     for start, one, other in zip(plain, found, expected, strict=True):
         assert torch.equal(one.theta, other.theta)
@@ -104,10 +104,10 @@ def test_a_start_may_be_a_function_that_is_asked_when_there_is_room(cloud):
     lazy = [Start(later(s), s.aim, s.limit, s.place) for s in starts()]
     seen: list[tuple[int, int]] = []
     found = descend(
-        problem, Bound(problem), lazy, seed=3, recipe=RECIPE, width=2,
+        problem, Objective(problem), lazy, seed=3, recipe=RECIPE, width=2,
         on_check=lambda check: seen.append((check.finished + check.running, len(begun))),
     )  # fmt: skip
-    expected = descend(problem, Bound(problem), starts(), seed=3, recipe=RECIPE, width=2)
+    expected = descend(problem, Objective(problem), starts(), seed=3, recipe=RECIPE, width=2)
     assert all(torch.equal(one.theta, other.theta) for one, other in zip(found, expected, strict=True))
     assert begun == [s.place for s in starts()]
     assert all(known == called for known, called in seen)

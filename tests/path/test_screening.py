@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from weightstring.path import MAX_PEAKS, Bound, Samples, Segment, reject
+from weightstring.path import MAX_PEAKS, Objective, Samples, Segment, reject
 from weightstring.problem import ModuleProblem
 from weightstring.problem.module import SCREENING_EXAMPLES, SCREENING_PAYS
 from weightstring.problem.surfaces import Maze, shifted
@@ -37,7 +37,7 @@ class Counting:
 
     def __call__(self, thetas: torch.Tensor) -> torch.Tensor:
         self.asked += len(thetas)
-        return Bound(SURFACE)(thetas)
+        return Objective(SURFACE)(thetas)
 
 
 def segments() -> list[Segment]:
@@ -50,7 +50,8 @@ def segments() -> list[Segment]:
 
 def with_ends(found: list[Segment]) -> list[Samples]:
     return [
-        Samples(s, dict(zip([0.0, 1.0], Bound(SURFACE)(torch.stack([s.a, s.b])).tolist(), strict=False))) for s in found
+        Samples(s, dict(zip([0.0, 1.0], Objective(SURFACE)(torch.stack([s.a, s.b])).tolist(), strict=False)))
+        for s in found
     ]
 
 
@@ -60,7 +61,7 @@ def test_what_is_rejected_is_over_the_threshold_whatever_the_screening_says(scre
     found, height = segments(), Counting()
     samples = with_ends(found)
     rejected = reject(
-        height, lambda thetas: MISLEADING[screening](Bound(SURFACE)(thetas)), samples, [threshold] * len(samples)
+        height, lambda thetas: MISLEADING[screening](Objective(SURFACE)(thetas)), samples, [threshold] * len(samples)
     )
     assert height.asked == sum(len(s.heights) - 2 for s in samples) <= MAX_PEAKS * len(found)
     for segment, sample, bad in zip(found, samples, rejected, strict=True):
@@ -75,7 +76,7 @@ def test_what_is_rejected_is_over_the_threshold_whatever_the_screening_says(scre
 
 def test_nothing_to_reject():
     height = Counting()
-    assert reject(height, Bound(SURFACE), [], []) == []
+    assert reject(height, Objective(SURFACE), [], []) == []
     assert height.asked == 0
 
 
@@ -91,7 +92,7 @@ def classifier(count: int) -> ModuleProblem:
 def test_a_problem_offers_a_fixed_part_of_its_data_where_that_pays():
     least = SCREENING_PAYS * SCREENING_EXAMPLES
     assert classifier(least - 1).screening is None
-    assert Bound(classifier(least - 1)).screening is None
+    assert Objective(classifier(least - 1)).screening is None
     problem = classifier(least)
     part = problem.screening
     assert part is problem.screening
@@ -103,6 +104,6 @@ def test_a_problem_offers_a_fixed_part_of_its_data_where_that_pays():
     assert torch.equal(rough, classifier(least).screening.measure(thetas)["loss"])
     again = part.measure(thetas, ("loss", "train_loss"))["train_loss"]
     assert torch.equal(again, problem.measure(thetas, ("train_loss",))["train_loss"])  # 50 of 50 examples
-    bound = Bound(problem, "both")
+    bound = Objective(problem, "both")
     assert torch.equal(bound.screening(thetas), torch.maximum(rough, again))
-    assert Bound(SURFACE).screening is None
+    assert Objective(SURFACE).screening is None

@@ -12,7 +12,7 @@ from torch import nn
 import weightstring as ws
 from weightstring import WeightString
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
-from weightstring.path import BARRIERS, Seen, Segment, StringCurve
+from weightstring.path import BARRIERS, SearchSamples, Segment, StringCurve
 from weightstring.path import segment as segment_module
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Ring, Spike, TwoWells, shifted
@@ -167,7 +167,9 @@ def test_a_loss_that_is_not_finite_makes_the_barrier_infinite(value):
 def test_the_curve_measures_every_bead_once_and_every_quantity(watched, cloud):
     problem = watched(cloud())
     beads = problem.problem.points[:4]
-    string = WeightString(problem, beads, seen=Seen(("loss", "spread"), ({0.123: 7.0}, {}, {0.5: 7.0, 0.9: 7.0})))
+    string = WeightString(
+        problem, beads, seen=SearchSamples(("loss", "spread"), ({0.123: 7.0}, {}, {0.5: 7.0, 0.9: 7.0}))
+    )
     curve = string.measure()
     assert problem.measured == len(curve.s) == 3 * 17 - 2 + 2  # 0.5 is on the grid already
     assert curve is string.curve
@@ -187,8 +189,8 @@ def test_the_curve_holds_what_the_search_saw_where_the_threshold_binds_one_quant
     problem = cloud()
     beads = problem.points[:3]
     heights = ({0.0: 8.5, 0.123: 7.5, 1.0: 6.5}, {1.0: 5.5})
-    seen = WeightString(problem, beads, seen=Seen(("spread",), heights)).curve
-    plain = WeightString(problem, beads, seen=Seen(("spread", "loss"), heights)).curve
+    seen = WeightString(problem, beads, seen=SearchSamples(("spread",), heights)).curve
+    plain = WeightString(problem, beads, seen=SearchSamples(("spread", "loss"), heights)).curve
     assert (seen.s, seen.segment, seen.t) == (plain.s, plain.segment, plain.t)
     assert (seen.values["loss"], seen.values["train_loss"]) == (plain.values["loss"], plain.values["train_loss"])
     known = [heights[i].get(t) for i, t in zip(seen.segment, seen.t, strict=True)]
@@ -198,7 +200,7 @@ def test_the_curve_holds_what_the_search_saw_where_the_threshold_binds_one_quant
 
 
 def test_measuring_calls_the_hook_after_every_batch(monkeypatch):
-    string = WeightString(SURFACE, uneven(count=9), seen=Seen(("loss",), ({},) * 8))
+    string = WeightString(SURFACE, uneven(count=9), seen=SearchSamples(("loss",), ({},) * 8))
     calls: list[int] = []
     string.measure(lambda: calls.append(1))
     assert len(calls) == 1
@@ -206,7 +208,7 @@ def test_measuring_calls_the_hook_after_every_batch(monkeypatch):
     assert len(calls) == 1  # what was measured is known
     calls.clear()
     monkeypatch.setattr(segment_module, "MAX_ROWS", 64)
-    string = WeightString(SURFACE, uneven(count=9), seen=Seen(("loss",), ({},) * 8))
+    string = WeightString(SURFACE, uneven(count=9), seen=SearchSamples(("loss",), ({},) * 8))
     string.measure(lambda: calls.append(1))
     assert len(calls) == 3  # 129 points, 64 at a time
 

@@ -19,7 +19,7 @@ from weightstring.store.records import (
     RoundRecord,
     SegmentRecord,
     StringRecord,
-    Task,
+    TaskRef,
 )
 
 Loss = Callable[[torch.Tensor], float]
@@ -117,7 +117,7 @@ def run(
     manifest = Manifest(
         format=1,
         versions={"weightstring": "0.1.0", "torch": "2.13.0", "python": "3.11.2"},
-        task=Task(name=name, options={"width": "32"}) if name is not None else None,
+        task=TaskRef(name=name, options={"width": "32"}) if name is not None else None,
         problem="5f0c" * 16,
         ends=("ab" * 32, "cd" * 32),
         end_losses=(first or 0.0, last or 0.0),

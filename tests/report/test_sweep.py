@@ -34,7 +34,7 @@ from weightstring.report.sweep_export import export_figures
 from weightstring.report.sweep_figures import chart_figure
 from weightstring.search import BreadthFirst, Greedy, MaxBeads, MaxSteps, Shortened
 from weightstring.search.strategies import plain
-from weightstring.store.records import Task
+from weightstring.store.records import TaskRef
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.plan import variants
 from weightstring.study.sweep.records import SweepRecord, VariantRecord
@@ -107,7 +107,7 @@ def downloads(html: str) -> dict[str, str]:
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep that was computed: one variant of the polynomial task, two thresholds, two pairs."""
     path = tmp_path_factory.mktemp("sweep") / "swept"
-    task = Task(name="polynomial", options={"target": "quadratic"})
+    task = TaskRef(name="polynomial", options={"target": "quadratic"})
     forms = variants(task, {"width": ["4"]})
     ws.sweep({forms[0].name: load_task("polynomial", {"target": "quadratic", "width": "4"})}, [0.1, 0.05], pairs=2,
              store=path, progress=False, variants=forms)  # fmt: skip
@@ -457,7 +457,9 @@ def test_the_command_line_writes_a_sweeps_page_and_figures(
 
 
 def asked(**changes: Any) -> SweepRecord:
-    forms = variants(Task(name="polynomial", options={"target": "cu bic"}), {"width": ["4", "8"], "depth": ["1", "2"]})
+    forms = variants(
+        TaskRef(name="polynomial", options={"target": "cu bic"}), {"width": ["4", "8"], "depth": ["1", "2"]}
+    )
     own = tuple(VariantRecord(name=f.name, options=dict(f.options), task=f.task, problem="0" * 64) for f in forms)
     return record(variants=own, **changes)
 

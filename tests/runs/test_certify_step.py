@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import weightstring as ws
-from weightstring.path import Bound, Connected, WeightString
+from weightstring.path import Connected, Objective, WeightString
 from weightstring.problem.analytic import Surface
 from weightstring.problem.surfaces import Ring, Spike
 from weightstring.runs.certify_step import bounded
@@ -219,7 +219,7 @@ def test_bounding_a_string_that_holds_leaves_the_verdict():
     found = bounded(ring, result, None, 1e-3, "loss")
     assert found.connected
     assert found.certificate.upper_bound >= max(
-        Bound(ring)(torch.stack([found.string.at(s / 50) for s in range(51)])).tolist()
+        Objective(ring)(torch.stack([found.string.at(s / 50) for s in range(51)])).tolist()
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 import weightstring as ws
 from weightstring.descent import Motion
 from weightstring.errors import InvalidSetting
-from weightstring.path import Bound, Connected, Segment, Unresolved, measure_points
+from weightstring.path import Connected, Objective, Segment, Unresolved, measure_points
 from weightstring.problem.surfaces import Ring, Surface, TwoWells, shifted
 from weightstring.protocol import LossProblem
 from weightstring.search import Batched, Bead, MaxBeads, Search, Strategy, Task, run
@@ -62,7 +62,7 @@ def search(
     seed: int = 0,
     journal: Kept | None = None,
 ) -> Search:
-    executor = Batched(Bound(problem or surface), seed, surface.recipe, 3)
+    executor = Batched(Objective(problem or surface), seed, surface.recipe, 3)
     stop, task = MaxBeads(64), task_of(surface, threshold, seed)
     return run(strategy, task, executor, stop=stop, journal=journal or Kept())
 
@@ -73,7 +73,7 @@ def thetas_of(chain: Chain) -> Tensor:
 
 def dense_maximum(surface: Surface, chain: Chain) -> float:
     points = [(Segment(a, b), k / 400) for a, b in pairwise(thetas_of(chain)) for k in range(401)]
-    return max(measure_points(Bound(surface), points))
+    return max(measure_points(Objective(surface), points))
 
 
 @LOW

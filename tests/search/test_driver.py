@@ -10,7 +10,7 @@ import torch
 from msgspec import structs
 
 from weightstring.errors import InvalidRun
-from weightstring.path import Bound, Connected, Unresolved
+from weightstring.path import Connected, Objective, Unresolved
 from weightstring.problem.surfaces import Maze, shifted
 from weightstring.protocol import LossProblem
 from weightstring.search import (
@@ -80,7 +80,7 @@ def search(
 ) -> Search:
     values = SURFACE.measure(torch.stack(SURFACE.ends))["loss"].tolist()
     first, last = (Bead(name, end, value) for name, end, value in zip("ab", SURFACE.ends, values, strict=True))
-    executor = Batched(Bound(problem), 0, SURFACE.recipe, 3)
+    executor = Batched(Objective(problem), 0, SURFACE.recipe, 3)
     task = Task((first, last), THRESHOLD, 0)
     stop, journal = stop or MaxBeads(64), journal or InMemory()
     return run(strategy or Greedy(), task, executor, stop=stop, journal=journal, on_event=on_event)
@@ -280,7 +280,7 @@ def several(stops: Sequence[StopRule] | None = None, journals: Sequence[Kept] | 
 
 
 def executor(problem: LossProblem = SURFACE, width: int = 5) -> Batched:
-    return Batched(Bound(problem), 0, SURFACE.recipe, width)
+    return Batched(Objective(problem), 0, SURFACE.recipe, width)
 
 
 @pytest.fixture(scope="module")

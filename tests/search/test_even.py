@@ -10,7 +10,7 @@ import torch
 
 import weightstring as ws
 from weightstring.descent import Descents, Start
-from weightstring.path import Bound
+from weightstring.path import Objective
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
 from weightstring.protocol import Recipe
 from weightstring.search import Even, Greedy
@@ -28,7 +28,7 @@ def test_a_step_has_the_length_of_its_rate_whatever_the_slope(length):
         ring = shifted(Ring(wall=scale), torch.tensor([5.0, -2.0], dtype=torch.float64), lift=lift)
         start = ring.ends[0] + 0.3
         recipe = replace(ring.recipe.even, check_every=1, max_steps=1)
-        batch = Descents(ring, Bound(ring), seed=0, recipe=recipe, width=1)
+        batch = Descents(ring, Objective(ring), seed=0, recipe=recipe, width=1)
         batch.add(Start(start, -9.0, -9.0, "a", rate=length))
         finished = {}
         while not batch.idle:

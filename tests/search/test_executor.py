@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from weightstring.descent import Check, Start, descend
-from weightstring.path import MAX_PEAKS, Bound, Maximum, Samples, Segment, locate
+from weightstring.path import MAX_PEAKS, Maximum, Objective, Samples, Segment, locate
 from weightstring.problem.surfaces import Maze, Ring, shifted
 from weightstring.search import Batched, Descend, Executor, Measure, Measured
 
@@ -22,7 +22,7 @@ def points(count: int) -> torch.Tensor:
 
 
 def measure_job(a: torch.Tensor, b: torch.Tensor, name: str, threshold: float) -> Measure:
-    values = Bound(SURFACE)(torch.stack([a, b])).tolist()
+    values = Objective(SURFACE)(torch.stack([a, b])).tolist()
     return Measure(name, Segment(a, b), (values[0], values[1]), threshold)
 
 
@@ -36,7 +36,7 @@ def jobs() -> list[Measure | Descend]:
 
 
 def executor(problem=SURFACE, width: int = 3) -> Batched:
-    return Batched(Bound(problem), 7, SURFACE.recipe, width)
+    return Batched(Objective(problem), 7, SURFACE.recipe, width)
 
 
 def test_every_job_has_the_result_it_has_alone(run):
@@ -83,7 +83,7 @@ def test_peaks_are_those_of_locate(run):
     job = measure_job(*SURFACE.ends, "segment", 0.6)
     (result,) = run(executor(), [job])
     samples = Samples(job.segment)
-    (found,) = locate(Bound(SURFACE), [samples])
+    (found,) = locate(Objective(SURFACE), [samples])
     assert result.top.value == pytest.approx(found.value, rel=1e-5)
     assert len(result.peaks) == 3  # one a wall
 
@@ -92,7 +92,7 @@ def test_a_segment_of_infinite_loss_is_open(run):
     ring = Ring()
     a, _b = ring.ends
     job = Measure("far", Segment(a, a + 1e200), (0.0, math.inf), 1.0)
-    (result,) = run(Batched(Bound(ring), 0, ring.recipe, 4), [job])
+    (result,) = run(Batched(Objective(ring), 0, ring.recipe, 4), [job])
     assert not result.accepted
     assert result.top.value == math.inf
 
@@ -100,7 +100,7 @@ def test_a_segment_of_infinite_loss_is_open(run):
 def test_descents_are_those_of_descend(run):
     descents = [job for job in jobs() if isinstance(job, Descend)]
     results = run(executor(), descents)
-    expected = descend(SURFACE, Bound(SURFACE), [job.start for job in descents], seed=7, width=3)
+    expected = descend(SURFACE, Objective(SURFACE), [job.start for job in descents], seed=7, width=3)
     assert all(torch.equal(r.theta, e.theta) and r[1:] == e[1:] for r, e in zip(results, expected, strict=True))
 
 

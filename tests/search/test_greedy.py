@@ -12,7 +12,7 @@ from torch import Tensor
 
 import weightstring as ws
 from weightstring.path import Segment, measure_points
-from weightstring.path.height import Bound
+from weightstring.path.objective import Objective
 from weightstring.problem.surfaces import Maze, Ring, Surface, TwoWells, shifted, stretched
 from weightstring.search import Batched, Bead, Greedy, Result, Task
 from weightstring.search.chain import Chain, beads_of
@@ -28,7 +28,7 @@ def thetas_of(chain: Chain) -> Tensor:
 
 
 def dense_maximum(surface: Surface, beads: Tensor) -> float:
-    bound = Bound(surface)
+    bound = Objective(surface)
     segments = [Segment(a, b) for a, b in pairwise(beads)]
     return max(max(measure_points(bound, [(segment, t) for t in DENSE])) for segment in segments)
 
@@ -215,7 +215,7 @@ def test_steps_are_pure(run: Callable[..., list[Result]]) -> None:
     """Proposing twice gives the same jobs, and absorbing leaves the state it was given as it was."""
     surface = Ring(ridge=0.05)
     ends = [Bead(name, theta, 0.0) for name, theta in zip("ab", surface.ends, strict=True)]
-    strategy, bound = Greedy(), Bound(surface)
+    strategy, bound = Greedy(), Objective(surface)
     state = strategy.start(Task((ends[0], ends[1]), 0.1, 0))
     executor = Batched(bound, 0, surface.recipe, 4)
     while jobs := strategy.propose(state):

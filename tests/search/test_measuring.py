@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from weightstring.path import Bound, Segment
+from weightstring.path import Objective, Segment
 from weightstring.problem.surfaces import Ring
 from weightstring.search.jobs import Measure, fits
 from weightstring.search.run.batched import measure
@@ -27,7 +27,7 @@ def job(ring: Ring, angle: float, threshold: float) -> Measure:
     a = ring.ends[0]
     turn = torch.tensor([[1.0, -angle], [angle, 1.0]], dtype=a.dtype) / (1 + angle**2) ** 0.5
     b = turn @ a
-    first, last = Bound(ring)(torch.stack([a, b])).tolist()
+    first, last = Objective(ring)(torch.stack([a, b])).tolist()
     return Measure(f"to {angle}", Segment(a, b), (first, last), threshold)
 
 
@@ -36,10 +36,10 @@ def test_thresholds_differ_and_segments_share_their_calls():
     jobs = [job(ring, 0.2 + 0.05 * i, threshold) for i, threshold in enumerate([1e-9, 0.3, 1e-3, 0.5, 0.02, 0.7])]
     alone = []
     for one in jobs:
-        alone += measure(Bound(ring), [one], lambda: None)
+        alone += measure(Objective(ring), [one], lambda: None)
     most = max(each.evaluations for each in alone)
     ring.calls = 0
-    together = measure(Bound(ring), jobs, lambda: None)
+    together = measure(Objective(ring), jobs, lambda: None)
     assert ring.calls <= most
     assert [each.accepted for each in together] == [each.accepted for each in alone]
     assert {each.accepted for each in together} == {True, False}
@@ -59,9 +59,9 @@ def test_what_a_first_look_rejects_needs_no_known_ends():
     ring = Sketched()
     near = Segment(ring.ends[0], ring.ends[0] + 1e-3)
     jobs = [Measure("over", Segment(*ring.ends), None, 0.02), Measure("under", near, None, 0.02)]
-    over, under = measure(Bound(ring), jobs, lambda: None)
+    over, under = measure(Objective(ring), jobs, lambda: None)
     assert not over.accepted
     assert under.accepted
-    assert under.ends == tuple(Bound(ring)(torch.stack([near.a, near.b])).tolist())
+    assert under.ends == tuple(Objective(ring)(torch.stack([near.a, near.b])).tolist())
     assert [fits(job, result) for job, result in zip(jobs, (over, under), strict=True)] == [True, True]
     assert not fits(jobs[1], replace(under, ends=None))

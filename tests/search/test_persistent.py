@@ -111,12 +111,12 @@ def test_an_attempt_in_the_journal_of_a_strategy_without_any_is_refused(refused,
         def append(self, finished: object) -> None:
             raise AssertionError
 
-    from weightstring.path import Bound
+    from weightstring.path import Objective
     from weightstring.search import Batched, Task, run
 
     values = SURFACE.measure(torch.stack(SURFACE.ends))["loss"].tolist()
     ends = tuple(Bead(name, end, value) for name, end, value in zip("ab", SURFACE.ends, values, strict=True))
-    jobs = Batched(Bound(SURFACE, "evaluate"), 0, SURFACE.recipe, 4)
+    jobs = Batched(Objective(SURFACE, "evaluate"), 0, SURFACE.recipe, 4)
     with pytest.raises(InvalidRun, match="no other attempt follows there"):
         run(HOPELESS, Task(ends, 0.9, 0), jobs, stop=ws.MaxBeads(64), journal=Elsewhere())
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from weightstring.descent import Start
 from weightstring.errors import InvalidSetting, WorkerFailed
-from weightstring.path import Bound, Segment
+from weightstring.path import Objective, Segment
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Maze, shifted
 from weightstring.protocol import Recipe
@@ -29,7 +29,7 @@ WORK = Work(SURFACE, "evaluate", 7, SURFACE.recipe)
 def jobs() -> list[Job]:
     a, b = SURFACE.ends
     thetas = torch.lerp(a, b, torch.linspace(0, 1, 6, dtype=torch.float64)[:, None])
-    heights = Bound(SURFACE)(thetas).tolist()
+    heights = Objective(SURFACE)(thetas).tolist()
     made: list[Job] = []
     for i in range(5):
         ends = (heights[i], heights[i + 1])
@@ -89,7 +89,7 @@ class Replaced:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_pool_of_threads_finds_what_one_batch_finds(run, threads):
-    expected = run(Batched(Bound(SURFACE), 7, SURFACE.recipe, 3), jobs())
+    expected = run(Batched(Objective(SURFACE), 7, SURFACE.recipe, 3), jobs())
     with ThreadPoolExecutor(threads) as pool:
         assert_same(run(Remote(pool, WORK), jobs()), expected)
 

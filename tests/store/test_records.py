@@ -25,7 +25,7 @@ from weightstring.store.records import (
     RoundRecord,
     SegmentRecord,
     StringRecord,
-    Task,
+    TaskRef,
     flaw,
 )
 
@@ -49,7 +49,7 @@ RECORDS = [
     Manifest(
         format=1,
         versions={"torch": "2.6"},
-        task=Task(name="digits", options={"width": "8"}),
+        task=TaskRef(name="digits", options={"width": "8"}),
         problem="p",
         ends=("x", "y"),
         end_losses=(0.1, 1 / 3),

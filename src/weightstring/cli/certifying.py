@@ -17,7 +17,7 @@ import msgspec
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.opening import learn, opened
 from weightstring.errors import InvalidRun
-from weightstring.path import Bound, Disconnected, Proof, only_quantity
+from weightstring.path import Disconnected, Objective, Proof
 from weightstring.proof.certificate import Certificate
 from weightstring.proof.verify import verify as check
 from weightstring.protocol import LossProblem
@@ -33,13 +33,13 @@ def certify(options: Namespace) -> int:
     directory = RunDirectory(options.run)
     problem, before, _ = opened(options)
     manifest = directory.manifest()
-    bound = Bound(problem, manifest.bind).names
-    quantity = options.quantity or only_quantity(bound)
+    objective = Objective(problem, manifest.bind)
+    quantity = options.quantity or objective.quantity()
     threshold = options.threshold
-    if threshold is None and quantity in bound and manifest.command == "connect":
+    if threshold is None and quantity in objective.names and manifest.command == "connect":
         threshold = manifest.threshold
     # What answers another question than the run's own does not take the place of its certificate.
-    own = quantity in bound and threshold in (None, manifest.threshold)
+    own = quantity in objective.names and threshold in (None, manifest.threshold)
     out = Path(options.out) if options.out else directory.certificate_of("" if own else quantity)
     with _telling() as tell:
         after = bounded(
@@ -81,7 +81,7 @@ def verify(options: Namespace) -> int:
             f"weightstring certify {options.run} makes a new one"
         )
     own = certificate.threshold in (None, manifest.threshold)
-    if not own and certificate.quantity in Bound(problem, manifest.bind).names:
+    if not own and certificate.quantity in Objective(problem, manifest.bind).names:
         print(
             f"note: {shown(str(options.certificate))}: its threshold is {certificate.threshold!r}, not the run's "
             f"{manifest.threshold!r}; what is checked is the certificate's",

@@ -25,7 +25,7 @@ from weightstring.cli.planes import measure_plane
 from weightstring.cli.recipe import changed_recipe
 from weightstring.cli.strategy import OPTIONS, given
 from weightstring.errors import InvalidRun, InvalidSetting
-from weightstring.path import Disconnected, Unresolved, bound_names, only_quantity
+from weightstring.path import Disconnected, Objective, Unresolved
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import Recipe
 from weightstring.report import write_report
@@ -51,7 +51,7 @@ from weightstring.search import (
 from weightstring.search.stopping import default_stop, stop_from_plain
 from weightstring.search.strategies import from_plain, plain
 from weightstring.store import RunDirectory, digest, write_checkpoint
-from weightstring.store.records import Manifest, Task
+from weightstring.store.records import Manifest, TaskRef
 from weightstring.study.minimax import DEFAULT_STRATEGY as LOWEST_BY
 from weightstring.study.minimax import minimax as lowest
 from weightstring.study.sweep.directory import SweepDirectory
@@ -82,7 +82,7 @@ def demo(options: Namespace) -> int:
     a, b = ends
     with _resumable(out / "run", options):
         result = search(
-            problem, a, b, threshold, store=out / "run", seed=options.seed, task=Task(name="digits"), certify=True
+            problem, a, b, threshold, store=out / "run", seed=options.seed, task=TaskRef(name="digits"), certify=True
         )
         return _conclude(result, out / "run", options.json, certified=True)
 
@@ -92,7 +92,7 @@ def train(options: Namespace) -> int:
     check_destination(Path(options.out))
     _, problem = named(options)
     recipe = changed_recipe(options, problem.recipe)
-    quantity = only_quantity(bound_names(options.bind, problem.quantities), "a network is trained to")
+    quantity = Objective(problem, options.bind).quantity("a network is trained to")
     with training(f"training to {options.until:g}") as on_check:
         theta = problem.fit(
             seed=options.seed,
@@ -389,7 +389,7 @@ def _strategy(manifest: Manifest, run: str) -> tuple[Strategy[Any], Recipe]:
         raise InvalidRun(f"{run}/manifest.json: its strategy cannot be read: {problem}") from None
 
 
-def _task_slug(task: Task) -> str:
+def _task_slug(task: TaskRef) -> str:
     """A short name for directories: the function's name where the task is a file."""
     return task.name.rpartition(":")[2]
 

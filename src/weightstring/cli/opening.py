@@ -13,7 +13,7 @@ from weightstring.report import write_report
 from weightstring.runs.certify_step import learned
 from weightstring.runs.result import Result, from_run
 from weightstring.store import RunDirectory
-from weightstring.store.records import Task
+from weightstring.store.records import TaskRef
 from weightstring.tasks import BUILT_IN, resolve
 from weightstring.tasks.registry import Source, build, read_source
 from weightstring.tasks.trust import (
@@ -28,13 +28,15 @@ from weightstring.tasks.trust import (
 from weightstring.text import shown
 
 
-def named(options: Namespace) -> tuple[Task, ModuleProblem]:
+def named(options: Namespace) -> tuple[TaskRef, ModuleProblem]:
     """The task that the command line names, and its problem."""
-    task = Task(name=resolve(options.task), options=dict(options.options))
+    task = TaskRef(name=resolve(options.task), options=dict(options.options))
     return task, load_named(task.name, task.options)
 
 
-def problem_of(run: Path, recorded: Task | None, options: Namespace, otherwise: str) -> tuple[Task, ModuleProblem]:
+def problem_of(
+    run: Path, recorded: TaskRef | None, options: Namespace, otherwise: str
+) -> tuple[TaskRef, ModuleProblem]:
     """The task of a run and its problem: the one that the command line points to, else that of the manifest.
 
     Args:
@@ -55,7 +57,7 @@ def problem_of(run: Path, recorded: Task | None, options: Namespace, otherwise: 
                 f"{POINT}"
             )
         source = recorded_source(run, recorded.name, recorded.options, given)
-        task = Task(name=recorded.name, options={**recorded.options, **given})
+        task = TaskRef(name=recorded.name, options={**recorded.options, **given})
     else:
         name = resolve(options.task)
         same_kind = recorded is not None and (recorded.name in BUILT_IN) == (name in BUILT_IN)
@@ -64,13 +66,13 @@ def problem_of(run: Path, recorded: Task | None, options: Namespace, otherwise: 
         require_outside(run, source)
         if source is None:
             require_own_paths(run, name, kept, given)
-        task = Task(name=name, options={**kept, **given})
+        task = TaskRef(name=name, options={**kept, **given})
         remember(task.name, source, task.options)
     _tell(source, task)
     return task, build(task.name, source, task.options)
 
 
-def opened(options: Namespace) -> tuple[ModuleProblem, Result, Task]:
+def opened(options: Namespace) -> tuple[ModuleProblem, Result, TaskRef]:
     """A finished run's problem, built from its task, its result without a certificate, and the task."""
     directory = RunDirectory(options.run)
     directory.result()  # An unfinished run has no string: say so before a task's data are read.
@@ -105,7 +107,7 @@ def learn(directory: RunDirectory, before: Result, after: Result, keep: bool = F
     return result
 
 
-def _tell(source: Source | None, task: Task) -> None:
+def _tell(source: Source | None, task: TaskRef) -> None:
     """Say which file is about to be executed, and with what."""
     if source is not None:
         call = ", ".join([source.function, *(f"{key}={value}" for key, value in task.options.items())])

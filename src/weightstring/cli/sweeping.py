@@ -18,7 +18,7 @@ from weightstring.cli.models import models_of
 from weightstring.cli.recipe import changed_recipe
 from weightstring.errors import InvalidSetting
 from weightstring.search import MaxBeads
-from weightstring.store.records import Task
+from weightstring.store.records import TaskRef
 from weightstring.study.sweep.plan import MAX_BEADS, variants
 from weightstring.study.sweep.running import Sweep
 from weightstring.study.sweep.running import sweep as run
@@ -30,7 +30,7 @@ from weightstring.tasks.trust import load_named
 
 def sweep(options: Namespace) -> int:
     """Train the ends, connect all pairs, keep the table."""
-    task = Task(name=resolve(options.task), options=dict(options.options))
+    task = TaskRef(name=resolve(options.task), options=dict(options.options))
     over = dict(options.over)
     if len(over) < len(options.over):
         twice = next(key for key in over if sum(key == own for own, _ in options.over) > 1)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidSetting
-from weightstring.path.height import check_theta
 from weightstring.path.lanczos import spectrum
+from weightstring.path.objective import check_theta
 from weightstring.path.segment import Segment
 from weightstring.protocol import Curved, LossProblem
 from weightstring.randomness import generator

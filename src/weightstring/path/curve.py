@@ -9,8 +9,8 @@ import torch
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Positions, Theta
 from weightstring.errors import InvalidSetting
-from weightstring.path.height import Bound, check_theta
 from weightstring.path.maximum import Maximum, Samples, locate
+from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, measure_points
 from weightstring.protocol import LossProblem
 
@@ -44,7 +44,7 @@ def loss_curve(problem: LossProblem, a: Theta, b: Theta, ts: Sequence[float] | P
     outside = [t for t in positions if not 0 <= t <= 1]
     if outside:
         raise InvalidSetting(f"t={outside[0]} is not on the segment: positions run from 0 to 1")
-    heights = measure_points(Bound(problem), [(segment, t) for t in positions])
+    heights = measure_points(Objective(problem), [(segment, t) for t in positions])
     return torch.tensor(heights, dtype=torch.float64)
 
 
@@ -67,7 +67,7 @@ def locate_maximum(problem: LossProblem, a: Theta, b: Theta) -> Maximum:
     >>> round(locate_maximum(ring, *ring.ends).t, 6)
     0.5
     """
-    return locate(Bound(problem), [Samples(_segment(problem, a, b))])[0]
+    return locate(Objective(problem), [Samples(_segment(problem, a, b))])[0]
 
 
 def _segment(problem: LossProblem, a: Theta, b: Theta) -> Segment:

@@ -13,7 +13,7 @@ from torch import Tensor
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidSetting
-from weightstring.path.height import Bound, check_theta
+from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import rows_at_once
 from weightstring.path.string import WeightString
 from weightstring.protocol import LossProblem
@@ -73,7 +73,7 @@ def plane(
         resolution: grid points a side.
         through: the three models (P,); by default the string's two ends and its bead farthest from the line through
             them, which is its farthest point: between two beads a string is nowhere farther than at both.
-        bind: which quantity is measured; see :class:`~weightstring.path.height.Bound`.
+        bind: which quantity is measured; see :class:`~weightstring.path.objective.Objective`.
         on_chunk: called after every batch of measurements; it may raise.
 
     Returns:
@@ -92,7 +92,7 @@ def plane(
     """
     if not isinstance(resolution, int) or not 2 <= resolution <= FINEST:
         raise InvalidSetting(f"resolution={resolution!r}: give a whole number of grid points a side, 2 to {FINEST}")
-    bound = Bound(problem, bind)
+    bound = Objective(problem, bind)
     beads = list(string)
     for i, bead in enumerate(beads):
         check_theta(problem, bead, f"bead {i}")
@@ -170,7 +170,9 @@ def _grid(points: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def _measured(bound: Bound, origin: Tensor, axes: Tensor, x: Tensor, y: Tensor, on_chunk: Callable[[], None]) -> Tensor:
+def _measured(
+    bound: Objective, origin: Tensor, axes: Tensor, x: Tensor, y: Tensor, on_chunk: Callable[[], None]
+) -> Tensor:
     """The losses (Y, X), in batches that fit in memory."""
     dtype = bound.problem.dtype
     coordinates = torch.cartesian_prod(y, x).flip(1).to(axes)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.path.height import check_theta
 from weightstring.path.lanczos import spectrum
+from weightstring.path.objective import check_theta
 from weightstring.protocol import Curved, LossProblem
 
 

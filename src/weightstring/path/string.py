@@ -11,8 +11,8 @@ import torch
 
 from weightstring.arrays import Theta, Thetas, Values
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
-from weightstring.path.height import Bound, check_theta
 from weightstring.path.maximum import GRID, MAX_PEAKS, Maximum, Samples, locate
+from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, clearly_over, grid, rows_at_once
 from weightstring.protocol import Along, LossProblem
 
@@ -41,7 +41,7 @@ Heights = Mapping[float, float]
 
 
 @dataclass(frozen=True)
-class Seen:
+class SearchSamples:
     """What a search, a proof or anything else saw of a string, so that the string's curve cannot contradict it.
 
     Args:
@@ -78,7 +78,7 @@ class WeightString:
         problem: LossProblem | None,
         beads: Thetas | Sequence[Theta],
         curve: StringCurve | None = None,
-        seen: Seen | None = None,
+        seen: SearchSamples | None = None,
     ) -> None:
         if not isinstance(beads, torch.Tensor | list | tuple):
             raise InvalidCheckpoint(f"beads are a {type(beads).__name__}: pass torch.stack([...]) of shape (n, P)")
@@ -196,11 +196,11 @@ class WeightString:
                 known |= seen
         return tuple(found)
 
-    def also_seen(self, seen: Seen) -> WeightString:
+    def also_seen(self, seen: SearchSamples) -> WeightString:
         """The same string with more known of it, at which its curve will be measured too."""
         assert self._seen is None or set(self._seen.names) == set(seen.names)
         heights = zip(self.heights(seen.names), seen.heights, strict=True)
-        merged = Seen(seen.names, tuple({**more, **known} for known, more in heights), seen.threshold)
+        merged = SearchSamples(seen.names, tuple({**more, **known} for known, more in heights), seen.threshold)
         again = WeightString(None, self._beads, self._curve, merged)
         again.problem = self.problem
         return again
@@ -222,7 +222,7 @@ class WeightString:
 
     def _locate(self, problem: LossProblem, on_chunk: Callable[[], None]) -> list[Mapping[float, float]]:
         samples = [Samples(segment) for segment in self.segments]
-        locate(Bound(problem), samples, on_chunk)
+        locate(Objective(problem), samples, on_chunk)
         return [dict(s.peaks()[:MAX_PEAKS]) for s in samples]
 
     def _required_problem(self) -> LossProblem:
@@ -260,7 +260,9 @@ class WeightString:
             {name: tuple(v) for name, v in values.items()},
         )
 
-    def _reconcile(self, points: Sequence[tuple[int, float]], values: dict[str, list[float]], seen: Seen) -> None:
+    def _reconcile(
+        self, points: Sequence[tuple[int, float]], values: dict[str, list[float]], seen: SearchSamples
+    ) -> None:
         """The same models, but other batches: rounding must not put one over the threshold that it was held to."""
         if len(seen.names) == 1:
             (name,) = seen.names

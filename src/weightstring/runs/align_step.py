@@ -8,7 +8,7 @@ import torch
 
 from weightstring.arrays import Theta, finite_or_none
 from weightstring.errors import InvalidSetting
-from weightstring.path import Bound
+from weightstring.path import Objective
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import LossProblem
 from weightstring.store import RunDirectory, digest
@@ -66,7 +66,7 @@ def aligned_end(
     found = align(problem, a, b, seed=seed, symmetry=symmetry)
     level = threshold
     if threshold is not None:
-        before, after = Bound(problem, bind)(torch.stack([b, found.theta])).tolist()
+        before, after = Objective(problem, bind)(torch.stack([b, found.theta])).tolist()
         if before <= threshold < after and _rounded(threshold, after):
             level = after
     return Second(found.theta, level, as_record(found, b, "barrier"))

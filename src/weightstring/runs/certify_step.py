@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from weightstring.errors import Unsupported
-from weightstring.path import Bound, only_quantity
+from weightstring.path import Objective
 from weightstring.problem.analytic import Surface
 from weightstring.problem.module import ModuleProblem
 from weightstring.proof.certificate import Piece
@@ -70,7 +70,7 @@ def certified(
         Unsupported: an operation has no rule.
         InvalidSetting: the threshold binds several quantities.
     """
-    quantity, level = only_quantity(result.names), result.threshold
+    quantity, level = Objective(problem, result.bind).quantity(), result.threshold
     started = time.perf_counter()
     string = Opened.of(result)
     proved: dict[int, tuple[Piece, ...]] = {}
@@ -188,7 +188,7 @@ def require_certifiable(problem: LossProblem, bind: str, tol: float = CERTIFY_TO
         Unsupported: an operation has no rule, or the problem is of a kind without any.
         InvalidSetting: the threshold binds several quantities, or a number is out of range.
     """
-    quantity = only_quantity(Bound(problem, bind).names)
+    quantity = Objective(problem, bind).quantity()
     check_asked(problem, None, tol, quantity, seconds, math.inf, MAX_BYTES)
     if isinstance(problem, Surface):
         whole = torch.tensor([0.0, 1.0], dtype=torch.float64)

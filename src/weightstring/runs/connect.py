@@ -24,8 +24,7 @@ from weightstring.runs.stages import Pair, Settings, arithmetic, connect_all, fi
 from weightstring.search import Executor, Greedy, MaxBeads, Persistent, Processes, StopRule, Strategy
 from weightstring.search.stopping import default_stop
 from weightstring.store import RunDirectory
-from weightstring.store.records import AsSaved, CertifyRecord, Manifest
-from weightstring.store.records import Task as TaskRecord
+from weightstring.store.records import AsSaved, CertifyRecord, Manifest, TaskRef
 from weightstring.symmetry.spec import Symmetry
 
 DEFAULT_STRATEGY = Persistent(Greedy())
@@ -47,7 +46,7 @@ def connect(
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
-    task: TaskRecord | None = None,
+    task: TaskRef | None = None,
     certify: bool = False,
     certify_seconds: float = math.inf,
     certify_tolerance: float = CERTIFY_TOL,
@@ -211,7 +210,7 @@ def connect_many(
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
-    task: TaskRecord | None = None,
+    task: TaskRef | None = None,
     disprove: bool = True,
 ) -> list[Result]:
     """:func:`connect` for many pairs of one problem at once: their jobs share batches.

@@ -17,8 +17,7 @@ from weightstring.protocol import LossProblem, Recipe
 from weightstring.search import Bead, StopRule, Strategy
 from weightstring.search.strategies import plain
 from weightstring.store import Manifest, RunDirectory, digest
-from weightstring.store.records import FORMAT, AsSaved, CertifyRecord, Command, Parameter
-from weightstring.store.records import Task as TaskRecord
+from weightstring.store.records import FORMAT, AsSaved, CertifyRecord, Command, Parameter, TaskRef
 
 _IDENTITY = {
     "problem": "the problem (its module, data, loss or recipe)",
@@ -42,7 +41,7 @@ def manifest_of(
     recipe: Recipe,
     width: int,
     threads: int,
-    task: TaskRecord | None,
+    task: TaskRef | None,
     command: Command,
     certify: CertifyRecord | None,
     disprove: bool,

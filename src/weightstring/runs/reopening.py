@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from weightstring.arrays import Theta, Thetas
-from weightstring.path import MAX_PEAKS, Connected, Maximum, Seen, Unresolved, WeightString, clearly_over
+from weightstring.path import MAX_PEAKS, Connected, Maximum, SearchSamples, Unresolved, WeightString, clearly_over
 from weightstring.protocol import LossProblem
 from weightstring.runs.progress import Display
 from weightstring.runs.result import Result, judged
@@ -130,7 +130,7 @@ class Opened:
         """The result of a search whose string this was, with the verdict that the samples known allow."""
         refined = len(self.models) > len(before.string)
         string = WeightString(problem, self.models) if refined else before.string
-        seen = Seen(self.names, tuple(self.heights), self.threshold)
+        seen = SearchSamples(self.names, tuple(self.heights), self.threshold)
         history = (*before.history, self._round()) if self.searches else before.history
         outcome = replace(before, outcome=Connected(), string=string.also_seen(seen), history=history)
         return judged(outcome)

@@ -19,7 +19,7 @@ from weightstring.path import (
     Evidence,
     Maximum,
     Outcome,
-    Seen,
+    SearchSamples,
     StringCurve,
     Unresolved,
     WeightString,
@@ -202,7 +202,7 @@ def with_samples(result: Result, samples: Mapping[tuple[int, float], float]) -> 
     heights: list[dict[float, float]] = [{} for _ in range(len(result.string) - 1)]
     for (segment, t), value in samples.items():
         heights[segment][t] = value
-    seen = Seen(result.names, tuple(heights), result.threshold if result.connected else None)
+    seen = SearchSamples(result.names, tuple(heights), result.threshold if result.connected else None)
     return judged(replace(result, string=result.string.also_seen(seen)))
 
 

@@ -17,11 +17,11 @@ from weightstring.arrays import Theta
 from weightstring.descent import Optimizers, batch_width
 from weightstring.errors import EndAboveThreshold, InvalidSetting
 from weightstring.path import (
-    Bound,
     Connected,
     Disconnected,
+    Objective,
     Outcome,
-    Seen,
+    SearchSamples,
     Unresolved,
     WeightString,
     check_theta,
@@ -55,8 +55,7 @@ from weightstring.search import (
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.run.history import strings
 from weightstring.store import InMemory, Manifest, RunDirectory
-from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, Command
-from weightstring.store.records import Task as TaskRecord
+from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, Command, TaskRef
 from weightstring.theory.disconnection import prove, stands
 
 STUCK = ("depth", "descent_failed", "stalled")
@@ -73,7 +72,7 @@ class Settings:
     recipe: Recipe | None
     executor: Executor | Pool | Processes | None
     seed: int
-    task: TaskRecord | None
+    task: TaskRef | None
     disprove: bool = True
     certify: CertifyRecord | None = None
     command: Command = "connect"
@@ -131,7 +130,7 @@ def connect_all(
     """
     _check_kinds(settings.strategy, settings.stop, settings.recipe)
     check_seed(settings.seed)
-    bound = Bound(problem, settings.bind)
+    bound = Objective(problem, settings.bind)
     for pair in pairs:
         check_theta(problem, pair.a, f"{pair.name}the first end")
         check_theta(problem, pair.b, f"{pair.name}the second end")
@@ -232,7 +231,7 @@ def _begin(
 
 
 def _executor(
-    executor: Executor | Pool | Processes | None, bound: Bound, seed: int, recipe: Recipe, width: int, threads: int
+    executor: Executor | Pool | Processes | None, bound: Objective, seed: int, recipe: Recipe, width: int, threads: int
 ) -> Executor:
     if executor is None:
         independent = isinstance(bound.problem, Independent) and bound.problem.independent
@@ -248,7 +247,7 @@ def _executor(
     )
 
 
-def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) -> Result:
+def _concluded(begun: _Begun, search: Search[Any], bound: Objective, show: Display) -> Result:
     """The result of a search that is over, on disk where it has a directory."""
     outcome = search.outcome
     level = begun.threshold if isinstance(outcome, Connected) else None
@@ -271,13 +270,13 @@ def _concluded(begun: _Begun, search: Search[Any], bound: Bound, show: Display) 
     return _looked_at(_finished(begun, result, bound, show), begun, search, bound)
 
 
-def _string(bound: Bound, chain: Chain, level: float | None) -> WeightString:
+def _string(bound: Objective, chain: Chain, level: float | None) -> WeightString:
     """A chain with what its search saw of it, held to a level where it is closed."""
-    seen = Seen(bound.names, tuple(link.heights for link in chain), level)
+    seen = SearchSamples(bound.names, tuple(link.heights for link in chain), level)
     return WeightString(bound.problem, [bead.theta for bead in beads_of(chain)], seen=seen)
 
 
-def _finished(begun: _Begun, result: Result, bound: Bound, show: Display) -> Result:
+def _finished(begun: _Begun, result: Result, bound: Objective, show: Display) -> Result:
     """A result that stands, on disk where it has a directory; its final curve may take the verdict back."""
     if begun.directory is None and bound.screening is None:
         return result  # The curve's grid is part of what the search has sampled: it tells nothing new.
@@ -290,7 +289,7 @@ def _finished(begun: _Begun, result: Result, bound: Bound, show: Display) -> Res
     return from_run(begun.directory, result.string.problem)  # whose beads are on disk
 
 
-def _disproved(bound: Bound, begun: _Begun, settings: Settings) -> Disconnected | None:
+def _disproved(bound: Objective, begun: _Begun, settings: Settings) -> Disconnected | None:
     """A proof that no path stays under the threshold; then there is nothing to search for."""
     if not settings.disprove or "loss" not in bound.names or getattr(settings.strategy, "frees_ends", False):
         return None
@@ -309,7 +308,7 @@ def _disproved(bound: Bound, begun: _Begun, settings: Settings) -> Disconnected 
     return Disconnected(proof)
 
 
-def _chord(bound: Bound, begun: _Begun, verdict: Disconnected) -> Result:
+def _chord(bound: Objective, begun: _Begun, verdict: Disconnected) -> Result:
     """The straight line between the ends, where no search was made."""
     line = WeightString(bound.problem, [end.theta for end in begun.ends])
     return Result(
@@ -325,7 +324,7 @@ def _chord(bound: Bound, begun: _Begun, verdict: Disconnected) -> Result:
     )
 
 
-def _looked_at(result: Result, begun: _Begun, search: Search[Any], bound: Bound) -> Result:
+def _looked_at(result: Result, begun: _Begun, search: Search[Any], bound: Objective) -> Result:
     """With the slope and the curvature across the string where it is stuck, and so on disk."""
     outcome = result.outcome
     if not isinstance(outcome, Unresolved) or outcome.reason not in STUCK:
@@ -352,7 +351,7 @@ def _check_kinds(strategy: object, stop: object, recipe: object) -> None:
         raise InvalidSetting(f"recipe={recipe!r}: pass a ws.Recipe")
 
 
-def _ends(bound: Bound, pairs: Sequence[Pair]) -> list[tuple[Bead, Bead]]:
+def _ends(bound: Objective, pairs: Sequence[Pair]) -> list[tuple[Bead, Bead]]:
     """The ends of all pairs with their heights."""
     thetas = [end for pair in pairs for end in (pair.a, pair.b)]
     values = measure_models(bound, thetas)

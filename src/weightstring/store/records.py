@@ -41,7 +41,7 @@ class Parameter(Record, frozen=True, kw_only=True):
     """Further names under which the module's state_dict holds the same (tied) tensor."""
 
 
-class Task(Record, frozen=True, kw_only=True):
+class TaskRef(Record, frozen=True, kw_only=True):
     """How to build the problem again: a built-in name or ``file.py:function``, and its options."""
 
     name: str
@@ -73,7 +73,7 @@ class Manifest(Record, frozen=True, kw_only=True):
 
     format: int
     versions: dict[str, str]
-    task: Task | None
+    task: TaskRef | None
     problem: str
     """Digest of the module's structure, its constant tensors, the data and the recipe."""
     ends: tuple[str, str]

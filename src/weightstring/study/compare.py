@@ -29,7 +29,7 @@ from weightstring.search import (
     Strategy,
 )
 from weightstring.store import RunDirectory
-from weightstring.store.records import Task
+from weightstring.store.records import TaskRef
 
 STRATEGIES: dict[str, Strategy[Any]] = {
     "greedy": Greedy(),
@@ -97,7 +97,7 @@ def compare(
     recipe: Recipe | None = None,
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
-    task: Task | None = None,
+    task: TaskRef | None = None,
 ) -> list[Compared]:
     """Connect one pair by several strategies, one after the other.
 

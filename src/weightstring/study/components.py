@@ -34,7 +34,7 @@ from weightstring.runs.result import Result
 from weightstring.runs.stages import arithmetic, first_of
 from weightstring.search import Executor, Processes, StopRule, Strategy
 from weightstring.store import Manifest, RunDirectory
-from weightstring.store.records import Task
+from weightstring.store.records import TaskRef
 from weightstring.study.minimax import DEFAULT_STRATEGY
 from weightstring.theory.disconnection import prove, stands
 
@@ -153,7 +153,7 @@ def components(
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
-    task: Task | None = None,
+    task: TaskRef | None = None,
 ) -> Components:
     """Search for the lowest string between every two of k models, all pairs in shared batches.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
-from weightstring.path import Unresolved, only_quantity
+from weightstring.path import Objective, Unresolved
 from weightstring.proof.certificate import Certificate
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
@@ -26,8 +26,7 @@ from weightstring.runs.stages import Settings
 from weightstring.search import BreadthFirst, Executor, Processes, Relay, Sinking, StopRule, Strategy
 from weightstring.search.stopping import default_stop
 from weightstring.store import RunDirectory
-from weightstring.store.records import CertifyRecord, by_depth
-from weightstring.store.records import Task as TaskRecord
+from weightstring.store.records import CertifyRecord, TaskRef, by_depth
 from weightstring.theory.disconnection import prove as disprove
 from weightstring.theory.disconnection import stands
 
@@ -86,7 +85,7 @@ def minimax(
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
-    task: TaskRecord | None = None,
+    task: TaskRef | None = None,
     certify: bool = False,
 ) -> Minimax:
     """Search for the lowest level at which ``a`` and ``b`` are connected.
@@ -132,7 +131,7 @@ def minimax(
     ends = [max(end[name] for name in result.names) for end in result.ends]
     interrupted = isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
     if certify and not interrupted:
-        result = bounded(problem, result, None, CERTIFY_TOL, only_quantity(result.names))
+        result = bounded(problem, result, None, CERTIFY_TOL, Objective(problem, bind).quantity())
         result = result if store is None else kept(RunDirectory(store), result)
     # What the search saw, what was measured on its string and what the proof met are samples of the same curve.
     lower, level = max(*ends, -math.inf if proof is None else proof.bound), result.largest

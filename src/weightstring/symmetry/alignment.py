@@ -18,7 +18,7 @@ from torch import Tensor
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.path import Bound, Segment, check_theta
+from weightstring.path import Objective, Segment, check_theta
 from weightstring.path.maximum import Samples, locate
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import LossProblem
@@ -279,7 +279,7 @@ def _check(
 def _barrier(problem: LossProblem, a: Theta, b: Theta) -> float:
     """The largest sample of the evaluation loss on a line over the mean of its ends; 0 where it is only rounding."""
     samples = Samples(Segment(a, b))
-    top = locate(Bound(problem), [samples])[0].value
+    top = locate(Objective(problem), [samples])[0].value
     mean = (samples.heights[0.0] + samples.heights[1.0]) / 2
     return top - mean if abs(top - mean) > TIE * abs(mean) else 0.0
 

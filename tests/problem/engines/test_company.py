@@ -9,7 +9,7 @@ from torch import nn
 import weightstring as ws
 from weightstring.arrays import ADDRESS, aligned
 from weightstring.descent import Descents, Start
-from weightstring.path import Bound
+from weightstring.path import Objective
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -71,7 +71,7 @@ def test_where_they_are_not_the_problem_says_so():
 def test_a_descent_s_bits_are_its_own(optimizer):
     recipe = ws.Recipe(optimizer, {"lr": 0.01, "weight_decay": 0.01}, check_every=5, max_steps=15, clip=1.0)
     problem = problem_of(network(nn.Tanh), engine="stack", recipe=recipe)
-    bound = Bound(problem)
+    bound = Objective(problem)
 
     def reached(models: list[int], width: int) -> dict[int, torch.Tensor]:
         descents = Descents(problem, bound, seed=3, recipe=recipe, width=width)

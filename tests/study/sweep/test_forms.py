@@ -13,7 +13,7 @@ import weightstring as ws
 from weightstring.cli.main import build_parser
 from weightstring.errors import InvalidCheckpoint, InvalidRun, InvalidSetting
 from weightstring.report.sweep_command import repeating
-from weightstring.store.records import Task
+from weightstring.store.records import TaskRef
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.plan import variants
 from weightstring.symmetry.copies import permuted_copy
@@ -100,7 +100,7 @@ def test_an_executor_runs_the_jobs(problem, models):
 
 
 def test_the_command_that_repeats_it_says_all_of_that(models, tmp_path):
-    forms = variants(Task(name="polynomial", options={}), {"width": ["4"]})
+    forms = variants(TaskRef(name="polynomial", options={}), {"width": ["4"]})
     own = {forms[0].name: line()}
     recipe = ws.Recipe("rmsprop", {"lr": 0.01, "momentum": 0.5}, clip=2.0)
     ws.sweep(own, [0.05], checkpoints=models[:2], recipe=recipe, align=True, store=tmp_path, variants=forms)

@@ -13,7 +13,7 @@ from torch import nn
 import weightstring as ws
 from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.path import WeightString
-from weightstring.store.records import Task
+from weightstring.store.records import TaskRef
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.ends import Nursery
 from weightstring.study.sweep.plan import Plan, variants
@@ -203,7 +203,9 @@ def test_settings_out_of_range_are_refused(problem, setting, refused):
 
 
 def test_variants_are_all_combinations():
-    found = variants(Task(name="polynomial", options={"loss": "absolute"}), {"width": ["4", "8"], "target": ["cubic"]})
+    found = variants(
+        TaskRef(name="polynomial", options={"loss": "absolute"}), {"width": ["4", "8"], "target": ["cubic"]}
+    )
     assert [own.name for own in found] == ["width=4,target=cubic", "width=8,target=cubic"]
     assert found[1].task.options == {"loss": "absolute", "width": "8", "target": "cubic"}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 import weightstring as ws
-from weightstring.store.records import Task
+from weightstring.store.records import TaskRef
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.plan import variants
 from weightstring.tasks import load_task
 
 
 def swept(store, over, **options):
-    forms = variants(Task(name="polynomial", options=options), over)
+    forms = variants(TaskRef(name="polynomial", options=options), over)
     problems = {form.name: load_task(form.task.name, form.task.options) for form in forms}
     return ws.sweep(problems, [0.2], pairs=1, store=store, variants=forms, stop=ws.MaxBeads(2))
 
@@ -26,7 +26,7 @@ class TestDirectory:
     def test_another_task_s_sweep_is_refused(self, refused, tmp_path, another):
         swept(tmp_path / "s", {"width": ["4"]})
         before = SweepDirectory(tmp_path / "s").record()
-        forms = variants(Task(name="digits"), {"width": ["3"]})
+        forms = variants(TaskRef(name="digits"), {"width": ["3"]})
         problems = {"width=3": load_task("digits", {"width": "3"})}
         with refused(ws.InvalidRun, "holds a sweep of another task: polynomial there"):
             if another == "another option":

@@ -7,7 +7,7 @@ from typing import Protocol, get_args, runtime_checkable
 
 from weightstring.descent import Check, Descents, Evolutions
 from weightstring.descent.allowance import Allowances
-from weightstring.path import MAX_PEAKS, Bound, Samples, accept, locate, reject
+from weightstring.path import MAX_PEAKS, Objective, Samples, accept, locate, reject
 from weightstring.path.maximum import WHOLE, measure_at
 from weightstring.path.screening import SCREENED
 from weightstring.path.segment import grid
@@ -60,7 +60,7 @@ class Batched:
         width: descents side by side.
     """
 
-    def __init__(self, bound: Bound, seed: int, recipe: Recipe, width: int) -> None:
+    def __init__(self, bound: Objective, seed: int, recipe: Recipe, width: int) -> None:
         self._bound = bound
         self.at_work = "no job"
         """What is being computed, in words."""
@@ -229,7 +229,7 @@ class Apart:
             del self._own[place], self._waiting[place]
 
 
-def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
+def measure(bound: Objective, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
     """Measure segments side by side; only those over the threshold are searched for their maximum."""
     samples = [Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False))) for job in jobs]
     on_grids = [(own, grid(job.intervals)) for own, job in zip(samples, jobs, strict=True) if job.intervals]
@@ -253,7 +253,7 @@ def measure(bound: Bound, jobs: Sequence[Measure], on_chunk: Callable[[], None])
 
 
 def _accepted(
-    bound: Bound, samples: Sequence[Samples], thresholds: Sequence[float], on_chunk: Callable[[], None]
+    bound: Objective, samples: Sequence[Samples], thresholds: Sequence[float], on_chunk: Callable[[], None]
 ) -> list[bool]:
     """Which segments are under their thresholds; the maximum of the others is located."""
     screening = bound.screening

@@ -23,7 +23,7 @@ import cloudpickle
 from weightstring.descent import Descents, Evolutions
 from weightstring.descent.allowance import Allowances
 from weightstring.errors import InvalidSetting, WorkerFailed
-from weightstring.path import Bound
+from weightstring.path import Objective
 from weightstring.problem import on_threads
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
@@ -72,7 +72,7 @@ class Work:
             return self._run(job, most)
 
     def _run(self, job: Job, most: int | None) -> Result | Spent:
-        bound, allowed = Bound(self.problem, self.bind), Allowances()
+        bound, allowed = Objective(self.problem, self.bind), Allowances()
         if isinstance(job, Measure):
             return measure(bound, [job], lambda: None)[0]
         allowed.grant(None, most)

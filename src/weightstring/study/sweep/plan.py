@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from weightstring.errors import InvalidSetting
 from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
-from weightstring.store.records import Task
+from weightstring.store.records import TaskRef
 
 Ends = Literal["carried", "afresh", "given"]
 """Networks for a lower threshold go on from the same seed's for a higher one, or start from a random model; or they are
@@ -125,7 +125,7 @@ class Variant:
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
-    task: Task | None = None
+    task: TaskRef | None = None
 
     def __post_init__(self) -> None:
         if found := flaw(self.name):
@@ -148,14 +148,14 @@ def flaw(name: object) -> str | None:
     return None
 
 
-def variants(task: Task, over: Mapping[str, Sequence[str]]) -> list[Variant]:
+def variants(task: TaskRef, over: Mapping[str, Sequence[str]]) -> list[Variant]:
     """All combinations of options of a task.
 
     Args:
         task: with the options that all have in common.
         over: for each option the values that are swept.
 
-    >>> [variant.name for variant in variants(Task(name="polynomial"), {"width": ["4", "8"]})]
+    >>> [variant.name for variant in variants(TaskRef(name="polynomial"), {"width": ["4", "8"]})]
     ['width=4', 'width=8']
     """
     combined: list[dict[str, str]] = [{}]
@@ -165,7 +165,7 @@ def variants(task: Task, over: Mapping[str, Sequence[str]]) -> list[Variant]:
         Variant(
             ",".join(f"{key}={value}" for key, value in options.items()) or "all",
             options,
-            Task(name=task.name, options={**task.options, **options}),
+            TaskRef(name=task.name, options={**task.options, **options}),
         )
         for options in combined
     ]

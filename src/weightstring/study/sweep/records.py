@@ -14,7 +14,7 @@ from weightstring.errors import InvalidRun
 from weightstring.store.directory import UNREADABLE
 from weightstring.store.files import one_line
 from weightstring.store.members import member, read_whole
-from weightstring.store.records import Record, Task, Threads
+from weightstring.store.records import Record, TaskRef, Threads
 
 Content = TypeVar("Content")
 
@@ -24,7 +24,7 @@ class VariantRecord(Record, frozen=True, kw_only=True):
 
     name: str
     options: dict[str, str]
-    task: Task | None
+    task: TaskRef | None
     problem: str
     """Digest of the problem."""
     engine: str = ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from weightstring.arrays import none_as_infinity
-from weightstring.path import BARRIERS, Bound, Disconnected, Segment, Unresolved
+from weightstring.path import BARRIERS, Disconnected, Objective, Segment, Unresolved
 from weightstring.path.maximum import Samples, locate
 from weightstring.problem import ModuleProblem
 from weightstring.runs.result import Result
@@ -38,7 +38,7 @@ def tells_of(row: Row, result: ResultRecord) -> bool:
 def line_barriers(problem: ModuleProblem, asked: Sequence[Pair]) -> list[float]:
     """The barrier of each pair's straight line over the mean of its ends, of the evaluation loss."""
     samples = [Samples(Segment(pair.a, pair.b)) for pair in asked]
-    tops = locate(Bound(problem), samples)
+    tops = locate(Objective(problem), samples)
     return [top.value - (own.heights[0.0] + own.heights[1.0]) / 2 for top, own in zip(tops, samples, strict=True)]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.path import Unresolved, bound_names, only_quantity
+from weightstring.path import Objective, Unresolved
 from weightstring.problem import ModuleProblem
 from weightstring.protocol import Recipe
 from weightstring.runs.align_step import aligned_end
@@ -146,7 +146,7 @@ def _numbers(thresholds: Any) -> tuple[float, ...]:
 def _quantity(problems: Mapping[str, ModuleProblem], bind: str) -> str:
     """What the threshold binds, by the one name that all problems measure it by."""
     needed = "networks of a sweep are trained to"
-    names = {name: only_quantity(bound_names(bind, own.quantities), needed) for name, own in problems.items()}
+    names = {name: Objective(own, bind).quantity(needed) for name, own in problems.items()}
     if len(set(names.values())) > 1:
         told = ", ".join(f"{quantity} of {name}" for name, quantity in names.items())
         raise InvalidSetting(f"sweep(bind={bind!r}): binds {told:.200}; give the name of a quantity that all measure")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
-from weightstring.path import Bound, check_theta
+from weightstring.path import Objective, check_theta
 from weightstring.problem.surfaces import Ring
 
 
@@ -26,7 +26,7 @@ from weightstring.problem.surfaces import Ring
 def test_height_is_the_largest_of_the_bound_quantities(cloud, bind, names):
     problem = cloud(dtype=torch.float32)
     thetas = 3 + torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
-    bound = Bound(problem, bind)
+    bound = Objective(problem, bind)
     assert bound.names == names
     measured = problem.measure(thetas, problem.quantities)
     assert bound(thetas).tolist() == [max(measured[name][i].item() for name in names) for i in range(6)]
@@ -34,7 +34,7 @@ def test_height_is_the_largest_of_the_bound_quantities(cloud, bind, names):
 
 @pytest.mark.parametrize("bind", ["evaluate", "train", "both"])
 def test_without_a_train_loss_every_choice_is_the_one_loss(bind):
-    bound = Bound(Ring(), bind)
+    bound = Objective(Ring(), bind)
     assert bound.names == ("loss",)
     assert bound(torch.zeros(2, 2, dtype=torch.float64)).tolist() == [1.0, 1.0]
 
@@ -62,17 +62,17 @@ class Broken:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_not_finite_is_infinitely_high_whichever_of_them_it_is(value):
     theta = torch.ones(1, 1, dtype=torch.float64)
-    assert Bound(Broken(value, 1.0))(theta).tolist() == [math.inf]
-    assert Bound(Broken(1.0, value), "train")(theta).tolist() == [math.inf]
+    assert Objective(Broken(value, 1.0))(theta).tolist() == [math.inf]
+    assert Objective(Broken(1.0, value), "train")(theta).tolist() == [math.inf]
     if value != -math.inf:
-        assert Bound(Broken(1.0, value), "both")(theta).tolist() == [math.inf]
-        assert Bound(Broken(value, 1.0), "both")(theta).tolist() == [math.inf]
+        assert Objective(Broken(1.0, value), "both")(theta).tolist() == [math.inf]
+        assert Objective(Broken(value, 1.0), "both")(theta).tolist() == [math.inf]
 
 
 def test_an_unknown_quantity_is_refused_with_the_choices(refused):
     choices = "evaluate, train, both, loss"
     with refused(InvalidSetting, rf"^bind='error': this problem does not measure it; choose one of {choices}$"):
-        Bound(Ring(), "error")
+        Objective(Ring(), "error")
 
 
 @pytest.mark.parametrize(

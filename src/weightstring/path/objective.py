@@ -1,10 +1,11 @@
-"""The quantity that the threshold binds."""
+"""What the threshold binds, and which models can be measured by it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -14,73 +15,60 @@ from weightstring.path.segment import Segment
 from weightstring.protocol import Along, LossProblem, Screened
 
 
-def bound_names(bind: str, quantities: Sequence[str]) -> tuple[str, ...]:
-    """The measured quantities whose largest a threshold binds: the one place where ``bind`` is understood.
-
-    Args:
-        bind: ``"evaluate"`` (the evaluation loss), ``"train"`` (the train loss), ``"both"`` (the larger of the two), or
-            the name of a quantity.
-        quantities: what is measured; without a train loss the evaluation set is the training set.
-
-    Raises:
-        InvalidSetting: ``bind`` is none of these.
-
-    >>> bound_names("train", ("loss", "error")), bound_names("both", ("loss", "train_loss"))
-    (('loss',), ('loss', 'train_loss'))
-    """
-    train = "train_loss" if "train_loss" in quantities else "loss"
-    words = {"evaluate": ("loss",), "train": (train,), "both": tuple(dict.fromkeys(["loss", train]))}
-    names = words.get(bind, (bind,)) if isinstance(bind, str) else ()
-    if not names or not set(names) <= set(quantities):
-        choices = ", ".join([*words, *quantities])
-        raise InvalidSetting(f"bind={bind!r:.80}: this problem does not measure it; choose one of {choices}")
-    return names
-
-
-def only_quantity(names: Sequence[str], what: str = "a certificate bounds") -> str:
-    """The one quantity that a threshold binds.
-
-    Args:
-        names: those that it binds.
-        what: needs that it is one, in words.
-
-    Raises:
-        InvalidSetting: it binds several.
-    """
-    if len(names) > 1:
-        raise InvalidSetting(f"{what} one quantity, not {' and '.join(names)}: bind each by itself")
-    return names[0]
-
-
 @dataclass(frozen=True)
-class Bound:
-    """The height of models: the larger of the quantities that the threshold binds.
+class Objective:
+    """The height of a model: the larger of the quantities that the threshold binds. Only here is ``bind`` understood.
 
     Args:
         problem: the loss.
-        bind: ``"evaluate"`` (the evaluation loss), ``"train"`` (the train loss), ``"both"`` (the larger
-            of the two), or one of ``problem.quantities``, such as ``"error"``.
+        bind: ``"evaluate"`` (the evaluation loss), ``"train"`` (the train loss), ``"both"`` (the larger of the two), or
+            one of ``problem.quantities``, such as ``"error"``. Without a train loss the evaluation set is the training
+            set.
 
     Raises:
         InvalidSetting: ``bind`` is none of these.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> Objective(Ring(), "train").names  # a formula has one loss, whatever it is called
+    ('loss',)
     """
 
     problem: LossProblem
     bind: str = "evaluate"
 
     def __post_init__(self) -> None:
-        bound_names(self.bind, self.problem.quantities)
+        if not self.names or not set(self.names) <= set(self.problem.quantities):
+            choices = ", ".join([*self._words, *self.problem.quantities])
+            raise InvalidSetting(f"bind={self.bind!r:.80}: this problem does not measure it; choose one of {choices}")
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The quantities whose largest is the height."""
-        return bound_names(self.bind, self.problem.quantities)
+        return self._words.get(self.bind, (self.bind,)) if isinstance(self.bind, str) else ()
 
     @property
-    def screening(self) -> Bound | None:
+    def _words(self) -> Mapping[str, tuple[str, ...]]:
+        train = "train_loss" if "train_loss" in self.problem.quantities else "loss"
+        return {"evaluate": ("loss",), "train": (train,), "both": tuple(dict.fromkeys(["loss", train]))}
+
+    def quantity(self, purpose: str = "a certificate bounds") -> str:
+        """The one quantity that is bound.
+
+        Args:
+            purpose: what takes one quantity only, in words.
+
+        Raises:
+            InvalidSetting: several are bound.
+        """
+        if len(self.names) > 1:
+            raise InvalidSetting(f"{purpose} one quantity, not {' and '.join(self.names)}: bind each by itself")
+        return self.names[0]
+
+    @property
+    def screening(self) -> Objective | None:
         """A cheap estimate of the height, where the problem offers one."""
         problem = self.problem.screening if isinstance(self.problem, Screened) else None
-        return None if problem is None else Bound(problem, self.bind)
+        return None if problem is None else Objective(problem, self.bind)
 
     def __call__(self, thetas: Thetas) -> Values:
         """Heights of B models, float64 (B,); +inf where a loss is not finite: it is under no threshold."""
