@@ -10,7 +10,7 @@ import torch
 from weightstring.path import Objective, Segment
 from weightstring.problem.surfaces import Ring
 from weightstring.search.jobs import Measure, fits
-from weightstring.search.run.batched import measure
+from weightstring.search.running.batched import measure
 
 
 class Counting(Ring):

@@ -20,7 +20,7 @@ from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Maze, shifted
 from weightstring.protocol import Recipe
 from weightstring.search import Batched, Descend, Job, Measure, Measured, Remote, Result, Work
-from weightstring.search.run.remote import REPEATS, content_name, run_job
+from weightstring.search.running.remote import REPEATS, content_name, run_job
 
 SURFACE = shifted(Maze(size=3), torch.tensor([5.0, -3.0, 1.0], dtype=torch.float64), lift=0.5)
 WORK = Work(SURFACE, "evaluate", 7, SURFACE.recipe)

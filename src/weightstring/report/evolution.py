@@ -19,7 +19,7 @@ from weightstring.report.projection import places
 from weightstring.report.theme import NOT_FINITE, THRESHOLD, theme
 from weightstring.search import Bead, Task
 from weightstring.search.chain import Chain, beads_of
-from weightstring.search.run.history import strings
+from weightstring.search.running.history import strings
 from weightstring.search.strategies import from_plain
 from weightstring.store import RunDirectory
 from weightstring.store.records import Manifest, ResultRecord

@@ -53,7 +53,7 @@ from weightstring.search import (
     Asked as SearchAsked,
 )
 from weightstring.search.chain import Chain, beads_of
-from weightstring.search.run.history import strings
+from weightstring.search.running.history import strings
 from weightstring.store import InMemory, Manifest, RunDirectory
 from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, Command, TaskRef
 from weightstring.theory.disconnection import prove, stands

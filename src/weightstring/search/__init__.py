@@ -13,10 +13,10 @@ from weightstring.search.methods.persistent import Persistent
 from weightstring.search.methods.relay import Relay
 from weightstring.search.methods.shortened import Shortened
 from weightstring.search.methods.sinking import Sinking
-from weightstring.search.run.batched import Apart, Batched, Executor, Key, Tick
-from weightstring.search.run.driver import Asked, Event, Search, run, run_all
-from weightstring.search.run.processes import Processes
-from weightstring.search.run.remote import Rebuilding, Remote, Work
+from weightstring.search.running.batched import Apart, Batched, Executor, Key, Tick
+from weightstring.search.running.driver import Asked, Event, Search, run, run_all
+from weightstring.search.running.processes import Processes
+from weightstring.search.running.remote import Rebuilding, Remote, Work
 from weightstring.search.stopping import Budget, MaxBeads, MaxSteps, Progress, StopRule
 from weightstring.search.strategy import Strategy, Task
 

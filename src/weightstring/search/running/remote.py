@@ -27,7 +27,7 @@ from weightstring.path import Objective
 from weightstring.problem import on_threads
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
-from weightstring.search.run.batched import Key, Tick, measure
+from weightstring.search.running.batched import Key, Tick, measure
 from weightstring.store import digest
 
 PATIENCE = 0.2

@@ -24,8 +24,8 @@ from weightstring.search.jobs import (
     to_record,
     with_models,
 )
-from weightstring.search.run.batched import Executor, Limited
-from weightstring.search.run.history import replayed, summary
+from weightstring.search.running.batched import Executor, Limited
+from weightstring.search.running.history import replayed, summary
 from weightstring.search.stopping import Progress, StopRule
 from weightstring.search.strategy import Persists, Shortens, Strategy, Task
 from weightstring.store import Journal, Round, RoundRecord
