@@ -32,9 +32,9 @@ from weightstring.problem.means import Criterion
 from weightstring.problem.module import ModuleProblem
 from weightstring.proof.enclose.enclosing import Enclosing
 from weightstring.proof.enclose.intervals import Intervals
-from weightstring.proof.enclose.program import trace
 from weightstring.proof.enclose.rules import SMOOTH
 from weightstring.proof.verify.replay import Replay
+from weightstring.tracing.program import trace_mean
 
 Long = np.longdouble
 EXAMPLES, INTERVALS, PLACES = 9, 12, 17
@@ -426,8 +426,8 @@ class Traced:
         generator = np.random.default_rng(0)
         draw, _ = drawn(case, self.layout.size, self.measured.targets, generator)
         self.examples = Examples((draw.inputs,), draw.targets, None)
-        self.program = trace(self.net, self.measured.torch, self.examples, {EXAMPLES})
-        self.outputs = trace(self.net, lambda output, _: output, self.examples)
+        self.program = trace_mean(self.net, self.measured.torch, self.examples, {EXAMPLES})
+        self.outputs = trace_mean(self.net, lambda output, _: output, self.examples)
         self.replay = Replay(Given(self.net, self.measured.torch, self.examples), "loss")
         self.degree = 2 if any(step.op in SMOOTH for step in self.program.steps) else 1
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from weightstring.errors import Unsupported
-from weightstring.tracing import check_faithful, distance, disturbed, run
+from weightstring.tracing import Trace
+from weightstring.tracing.faithful import check_faithful, distance, disturbed, run
 
 
 class Asking(nn.Module):
@@ -24,8 +25,8 @@ class Asking(nn.Module):
         return out if self.asks() else out + self.amount
 
 
-def exported(module: nn.Module, x: torch.Tensor):
-    return torch.export.export(module, (x,), strict=False)
+def traced(module: nn.Module, x: torch.Tensor):
+    return Trace.of(torch.export.export(module, (x,), strict=False))
 
 
 @pytest.mark.parametrize("amount", [0.7, 0.0])
@@ -33,14 +34,14 @@ def exported(module: nn.Module, x: torch.Tensor):
 def test_a_module_that_does_something_else_while_traced_is_refused(asks, amount):
     module, x = Asking(asks, amount), torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     with pytest.raises(Unsupported, match=r"what torch traces of Asking is not what Asking computes.*is_compiling"):
-        check_faithful(exported(module, x), module, [x], "symmetry")
+        check_faithful(traced(module, x), module, [x], "symmetry")
 
 
 def test_the_traced_program_returns_what_the_module_does_at_any_parameters():
     torch.manual_seed(1)
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2)).double().eval()
     x = torch.randn(5, 3, dtype=torch.float64)
-    program = exported(module, x)
+    program = traced(module, x)
     check_faithful(program, module, [x], "symmetry")
     tensors = disturbed(module)
     (found,) = run(program, tensors, [x])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import weightstring as ws
 from weightstring.proof.enclose.enclosing import Enclosing, enclosing
 from weightstring.proof.enclose.intervals import Intervals
-from weightstring.proof.enclose.program import trace
+from weightstring.tracing.program import trace_mean
 
 Number = Fraction
 Vector = list[Fraction]
@@ -62,7 +62,7 @@ def between(low: Vector, high: Vector, t: Fraction) -> Vector:
 
 def outputs_only(enclosed: Enclosing, problem: ws.ModuleProblem) -> Enclosing:
     net, _, examples, _ = problem.traceable("loss")
-    return dataclasses.replace(enclosed, program=trace(net, lambda output, _: output, examples))
+    return dataclasses.replace(enclosed, program=trace_mean(net, lambda output, _: output, examples))
 
 
 @pytest.mark.many(quick=1)

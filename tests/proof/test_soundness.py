@@ -17,8 +17,8 @@ from torch import Tensor, nn
 import weightstring as ws
 from weightstring.proof.enclose.enclosing import Enclosing, enclosing
 from weightstring.proof.enclose.intervals import Intervals
-from weightstring.proof.enclose.program import trace
 from weightstring.proof.verify.replay import Replay
+from weightstring.tracing.program import trace_mean
 
 EXAMPLES = 24
 INTERVALS = 48
@@ -213,7 +213,7 @@ def test_no_bound_is_below_a_value(name: str) -> None:
 def outputs_of(enclosed: Enclosing, problem: ws.ModuleProblem, quantity: str) -> Enclosing:
     """The same with nothing behind the module's output."""
     net, _, examples, _ = problem.traceable(quantity)
-    return dataclasses.replace(enclosed, program=trace(net, lambda output, _: output, examples))
+    return dataclasses.replace(enclosed, program=trace_mean(net, lambda output, _: output, examples))
 
 
 @pytest.mark.many(quick=4)

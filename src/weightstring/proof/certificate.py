@@ -18,11 +18,11 @@ from weightstring.problem.analytic import Surface
 from weightstring.problem.digest import callable_name, tensor_digest, tensors_digest, text_digest, without_addresses
 from weightstring.problem.flat import named_tensors
 from weightstring.problem.module import ModuleProblem
-from weightstring.proof.enclose.program import traced
 from weightstring.store.directory import UNREADABLE
 from weightstring.store.files import one_line, replace_file, writing
 from weightstring.store.members import read_whole
 from weightstring.store.refusals import reason
+from weightstring.tracing.program import program_of
 
 FORMAT = 1
 
@@ -177,7 +177,7 @@ def digests_of(problem: ModuleProblem | Surface, beads: Thetas, quantity: str) -
         "inputs": text_digest(repr(examples.keys), *(tensor_digest(leaf) for leaf in examples.leaves)),
         "targets": tensor_digest(examples.targets),
         "module": structure,
-        "program": traced(problem, quantity).digest(),
+        "program": program_of(problem, quantity).digest(),
         "criterion": f"{text_digest(callable_name(criterion))} in blocks of {block}",
     }
 

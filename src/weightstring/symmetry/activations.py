@@ -12,8 +12,7 @@ from torch.fx import Interpreter, Node
 
 from weightstring.arrays import Theta
 from weightstring.problem import ModuleProblem
-from weightstring.problem.flat import named_tensors
-from weightstring.symmetry.finding import Traced, tensors_of, traced
+from weightstring.symmetry.finding import Traced, traced
 from weightstring.symmetry.matching import Assignments, Pair, assigned
 from weightstring.symmetry.spec import Block, Spec, Symmetry, outer_dim
 
@@ -66,7 +65,7 @@ class _Recorder(Interpreter):
     """Runs a traced module and keeps samples of what some operations return, so that activations themselves can go."""
 
     def __init__(self, found: Traced, spec: Spec) -> None:
-        super().__init__(found.program.graph_module)
+        super().__init__(found.trace.exported.graph_module)
         self.kept: list[tuple[Block, Tensor]] = []
         self._wanted = found.activations
         self._spec = spec
@@ -81,23 +80,12 @@ class _Recorder(Interpreter):
 
 
 def _run(problem: ModuleProblem, found: Traced, spec: Spec, theta: Theta) -> list[tuple[Block, Tensor]]:
-    inputs = tensors_of(problem, found.program)
-    views = problem.layout.views(theta)
-    held = {**named_tensors(problem.evaluating.module), **problem.statistics(theta)}
-    data = iter(found.examples.leaves)
-    values = []
-    for node in found.program.graph.nodes:
-        if node.op != "placeholder":
-            continue
-        if node.name in inputs.trainable:
-            values.append(views[inputs.trainable[node.name]])
-        elif node.name in inputs.statistics:
-            values.append(held[inputs.statistics[node.name]])
-        else:
-            values.append(inputs.constants[node.name] if node.name in inputs.constants else next(data))
+    state = {**problem.layout.views(theta), **problem.statistics(theta)}
     recorder = _Recorder(found, spec)
     with torch.no_grad():
-        recorder.run(*values)
+        recorder.run(
+            *found.trace.arguments({f"net.{name}": value for name, value in state.items()}, found.examples.leaves)
+        )
     return recorder.kept
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.proof.enclose.program import Program, Ref, Step, traced
+from weightstring.tracing.program import Program, program_of
+from weightstring.tracing.steps import Ref, Step
 
 
 class Curvature(Enum):
@@ -128,7 +129,7 @@ class _Reader:
     """What each operation computes, in their order."""
 
     def __init__(self, problem: ModuleProblem) -> None:
-        self.program = traced(problem, "loss")
+        self.program = program_of(problem, "loss")
         self.targets = problem.traceable("loss")[2].targets
         self.trained = {entry.name for entry in problem.layout.entries}
         self.alone = all(len(entry.names) == 1 for entry in problem.layout.entries)

@@ -21,10 +21,10 @@ from weightstring.arrays import Theta, Thetas, Values
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import ModuleProblem
 from weightstring.problem.flat import Layout
-from weightstring.proof.enclose.program import Program
 from weightstring.theory.exact import Whole
 from weightstring.theory.low_rank import least_with_rank
 from weightstring.theory.reading import DTYPES, Strange, chain_of_layers
+from weightstring.tracing.program import Program
 
 
 @dataclass(frozen=True, eq=False)

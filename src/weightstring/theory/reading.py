@@ -24,8 +24,9 @@ from weightstring.arrays import Theta, Thetas, Values
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import ModuleProblem
 from weightstring.problem.flat import Layout
-from weightstring.proof.enclose.program import Program, Ref, Step, traced
 from weightstring.theory.singular_features import Activation, clamped, hard_sigmoid, sigmoid
+from weightstring.tracing.program import Program, program_of
+from weightstring.tracing.steps import Ref, Step
 
 DTYPES = (torch.float32, torch.float64)
 """In half precision the rounding of a loss is no small part of it."""
@@ -275,7 +276,7 @@ class _Reader:
 
     def __init__(self, problem: ModuleProblem) -> None:
         self.problem = problem
-        self.program = traced(problem, "loss")
+        self.program = program_of(problem, "loss")
         self.examples = problem.observed()
         self.steps = {step.name: step for step in self.program.steps}
         if self.examples.targets.ndim != 2 or len(self.steps) > LONGEST:

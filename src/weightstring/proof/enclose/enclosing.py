@@ -21,10 +21,11 @@ from weightstring.problem.module import ModuleProblem
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Kept, Products
-from weightstring.proof.enclose.program import Program, Ref, traced
 from weightstring.proof.enclose.rounding import gamma
 from weightstring.proof.enclose.rules import RULES, SMOOTH, Call, require_rule
 from weightstring.proof.enclose.values import Bounds, Data, Logits, Population, Rows
+from weightstring.tracing.program import Program, program_of
+from weightstring.tracing.steps import filled
 
 DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
 """What may read a last layer that is not computed yet."""
@@ -86,7 +87,9 @@ class Enclosing:
     @cached_property
     def width(self) -> int:
         """Numbers that the largest activation of one example has."""
-        return max((prod(step.shape[1:]) for step in self.program.steps if step.per_example), default=1)
+        return max(
+            (prod(step.shape[1:]) for step in self.program.steps if step.name in self.program.per_example), default=1
+        )
 
     def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """An upper bound of the loss over each interval."""
@@ -170,14 +173,24 @@ class Enclosing:
         bounded = torch.ones(len(intervals), dtype=torch.bool, device=self.beads.device)
         for step in self.program.steps:
             deferred = step.name in self.deferred
-            call = Call(step, intervals, self.degree, rows, deferred, kept, products, self.program.dtype)
-            found = RULES[step.op](call, *_filled(step.args, values), **_filled(step.kwargs, values))
+            call = Call(
+                step,
+                step.name in self.program.per_example,
+                intervals,
+                self.degree,
+                rows,
+                deferred,
+                kept,
+                products,
+                self.program.dtype,
+            )
+            found = RULES[step.op](call, *filled(step.args, values), **filled(step.kwargs, values))
             if isinstance(found, Enclosure) and step.dtype is not None and not step.dtype.is_floating_point:
                 raise call.refuse("it computes in whole numbers, which may overflow")
             if isinstance(found, Enclosure):
                 bounded &= found.size.isfinite()
             values[step.name] = found
-            for name in step.last_used:
+            for name in self.program.last_used[step.name]:
                 values.pop(name, None)
         result = values[self.program.result]
         # Of numbers that overflowed on the way, nothing is known.
@@ -190,23 +203,13 @@ def _bounded(found: object) -> Bounds:
     return found
 
 
-def _filled(value: Any, values: Mapping[str, object]) -> Any:
-    if isinstance(value, Ref):
-        return values[value.name]
-    if isinstance(value, Mapping):
-        return {key: _filled(part, values) for key, part in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_filled(part, values) for part in value)
-    return [_filled(part, values) for part in value] if isinstance(value, list) else value
-
-
 def enclosing(problem: ModuleProblem, beads: Thetas, quantity: str, max_bytes: int) -> Enclosing:
     """Trace a quantity of a problem.
 
     Raises:
         Unsupported: an operation has no rule; the message names where it stands. Or numbers are none.
     """
-    program = program_of(problem, quantity)
+    program = enclosable(problem, quantity)
     _, _, examples, block = problem.traceable(quantity)
     require_numbers(examples)
     degree = 2 if any(step.op in SMOOTH for step in program.steps) else 1
@@ -231,13 +234,13 @@ def require_numbers(examples: Examples) -> None:
             raise Unsupported(f"the {what} hold whole numbers beyond 2^53, which float64 does not: make them smaller")
 
 
-def program_of(problem: ModuleProblem, quantity: str) -> Program:
+def enclosable(problem: ModuleProblem, quantity: str) -> Program:
     """A quantity's operations, each of which has a rule.
 
     Raises:
         Unsupported: one has none; the message names where it stands.
     """
-    program = traced(problem, quantity)
+    program = program_of(problem, quantity)
     for step in program.steps:
         require_rule(step)
     return program

@@ -25,8 +25,8 @@ from weightstring.problem.flat import named_tensors, slot_names
 from weightstring.problem.module import ModuleProblem
 from weightstring.proof.enclose.bisection import Partition, Sampled
 from weightstring.proof.enclose.intervals import Intervals
-from weightstring.proof.enclose.program import Measured, traced
-from weightstring.tracing import run
+from weightstring.tracing.faithful import run
+from weightstring.tracing.program import Measured, program_of
 
 AGREEMENT = 1000.0
 """Units of the module's own rounding by which the same operations, called in another way, may differ."""
@@ -54,7 +54,7 @@ def require_reproduced(problem: ModuleProblem, quantity: str, beads: Thetas, bou
     Raises:
         Unsupported: they differ, or the module's value in float64 lies above the bound.
     """
-    program, in_float64 = traced(problem, quantity), value_in_float64(problem, quantity)
+    program, in_float64 = program_of(problem, quantity), value_in_float64(problem, quantity)
     net, criterion, examples, block = problem.traceable(quantity)
     whole = Measured(net, criterion, examples.keys)
     fixed, places = named_tensors(whole), slot_names(whole)
@@ -66,7 +66,7 @@ def require_reproduced(problem: ModuleProblem, quantity: str, beads: Thetas, bou
         for part in examples.chunks(block):
             given = (part.targets, *part.leaves)
             with torch.no_grad():
-                (again,) = run(program.exported[len(part)], tensors, given)
+                (again,) = run(program.traces[len(part)], tensors, given)
                 value = functional_call(whole, held, given, tie_weights=False, strict=False)
             require_agreement(float(again), float(value), problem.dtype, f"t = {t} of segment {segment}", net)
         exact = torch.lerp(beads[segment].double(), beads[segment + 1].double(), t)

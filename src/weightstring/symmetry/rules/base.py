@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from torch import Tensor
-from torch.fx import Node
 
 from weightstring.errors import Unsupported
 from weightstring.symmetry.axes import Axis, Label, factors
@@ -102,9 +101,3 @@ def labels_in(value: Any) -> list[Label]:
 def is_fixed(label: Label) -> bool:
     """Whether nothing in a tensor moves."""
     return all(cell.fixed for axis in label.axes for cell, _ in factors(axis))
-
-
-def node_name(node: Node) -> str:
-    """The name of an operation without its overload."""
-    packet = getattr(node.target, "overloadpacket", None)
-    return str(packet).rpartition(".")[2] if packet is not None else getattr(node.target, "__name__", str(node.target))

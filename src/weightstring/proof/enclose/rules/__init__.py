@@ -8,10 +8,10 @@ from __future__ import annotations
 from inspect import signature
 
 from weightstring.errors import Unsupported
-from weightstring.proof.enclose.program import Step
 from weightstring.proof.enclose.rules import activations, arithmetic, criteria, layers, shapes
 from weightstring.proof.enclose.rules.activations import SMOOTH
 from weightstring.proof.enclose.rules.call import RULES, Call
+from weightstring.tracing.steps import Step
 
 __all__ = [
     "RULES",

@@ -14,9 +14,9 @@ from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.linear import LinearMap
 from weightstring.proof.enclose.products import Products
-from weightstring.proof.enclose.program import Step
 from weightstring.proof.enclose.rounding import FLOOR
 from weightstring.proof.enclose.values import Data, Logits, Rows
+from weightstring.tracing.steps import Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,7 @@ class Call:
 
     Args:
         step: the operation.
+        per_example: whether axis 0 of its result is the examples'.
         intervals: where θ lies.
         degree: of the enclosures.
         rows: the examples at hand.
@@ -35,6 +36,7 @@ class Call:
     """
 
     step: Step
+    per_example: bool
     intervals: Intervals
     degree: int
     rows: Rows

@@ -32,7 +32,7 @@ def reshape(call: Call, x: object, *_: object) -> object:
     if isinstance(x, Tensor):
         return x.reshape(call.step.shape)
     shape = call.step.shape
-    if not call.step.per_example:
+    if not call.per_example:
         raise call.refuse("it combines different examples")
     if isinstance(x, Data):
         whole = x.whole

@@ -1,4 +1,4 @@
-"""A module as the course of operations that ``torch.export`` finds, and whether that is what the module computes.
+"""Whether what was traced of a module is what the module computes.
 
 A module can ask whether it is being traced (``torch.compiler.is_compiling()``) and then do something else. So what was
 traced is run beside the module itself, at its own parameters and at others, before anything is concluded from it.
@@ -7,11 +7,9 @@ traced is run beside the module itself, at its own parameters and at others, bef
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 from torch.func import functional_call
 from torch.fx import Interpreter
@@ -20,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from weightstring.errors import Unsupported
 from weightstring.problem.flat import named_tensors, slot_names
 from weightstring.randomness import generator
+from weightstring.tracing.steps import Trace, name_of
 
 AGREEMENT = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
 """How far outputs of the same operations may differ, relative in norm: kernels are chosen and fused in other ways."""
@@ -28,14 +27,14 @@ DISTURBANCE = 0.5
 """Of the other parameters: noise of this size relative to their root mean square."""
 
 
-def check_faithful(exported: ExportedProgram, module: nn.Module, leaves: Sequence[Tensor], subject: str) -> None:
-    """Refuse a traced program whose outputs are not those of the module.
+def check_faithful(trace: Trace, module: nn.Module, leaves: Sequence[Tensor], subject: str) -> None:
+    """Refuse a trace whose outputs are not those of the module.
 
     Both are run on the same inputs, at the module's own parameters and at disturbed ones, where a branch that is
     multiplied by zeros shows too.
 
     Args:
-        exported: the program.
+        trace: of the module.
         module: what was traced.
         leaves: its positional arguments.
         subject: the first word of the message.
@@ -44,14 +43,15 @@ def check_faithful(exported: ExportedProgram, module: nn.Module, leaves: Sequenc
         Unsupported: outputs differ, or are of another number or shape.
 
     >>> doubled = torch.nn.Linear(2, 1, bias=False)
-    >>> check_faithful(torch.export.export(doubled, (torch.ones(3, 2),)), doubled, [torch.ones(3, 2)], "proof")
+    >>> x = torch.ones(3, 2)
+    >>> check_faithful(Trace.of(torch.export.export(doubled, (x,))), doubled, [x], "proof")
     """
     places = slot_names(module)
-    name = type(getattr(module, "net", module)).__name__
+    name = name_of(module)
     for tensors in (named_tensors(module), disturbed(module)):
         held = {place: tensor for place, tensor in tensors.items() if place in places}
         with torch.no_grad():
-            traced = run(exported, tensors, leaves)
+            traced = run(trace, tensors, leaves)
             computed = functional_call(module, held, tuple(leaves), tie_weights=False, strict=False)
         each = [value for value in tree_leaves(computed) if isinstance(value, Tensor)]
         apart = [
@@ -68,26 +68,16 @@ def check_faithful(exported: ExportedProgram, module: nn.Module, leaves: Sequenc
             )
 
 
-def run(exported: ExportedProgram, tensors: Mapping[str, Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors that a traced program returns.
+def run(trace: Trace, tensors: Mapping[str, Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors that a traced module returns.
 
     Args:
-        exported: the program.
-        tensors: its parameters and buffers by name; constants of its own are added.
-        leaves: the traced module's positional arguments.
+        trace: of the module.
+        tensors: its parameters and buffers by name.
+        leaves: the module's positional arguments.
     """
-    signature = exported.graph_signature
-    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    lifted = signature.inputs_to_lifted_tensor_constants
-    data = iter(leaves)
-    values: list[Any] = []
-    for node in exported.graph.nodes:
-        if node.op == "placeholder" and node.name in names:
-            values.append(tensors[names[node.name]].detach().clone())
-        elif node.op == "placeholder":
-            values.append(exported.constants[lifted[node.name]] if node.name in lifted else next(data))
-    returned = Interpreter(exported.graph_module).run(*values)
-    kinds = (spec.kind for spec in signature.output_specs)
+    returned = Interpreter(trace.exported.graph_module).run(*trace.arguments(tensors, leaves))
+    kinds = (spec.kind for spec in trace.exported.graph_signature.output_specs)
     outputs = zip(tree_leaves(returned), kinds, strict=True)
     return [value for value, kind in outputs if kind == OutputKind.USER_OUTPUT and isinstance(value, Tensor)]
 

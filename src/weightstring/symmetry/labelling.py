@@ -1,0 +1,179 @@
+"""Every tensor of a traced module gets a label, by the rule for each operation."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weightstring.errors import Unsupported
+from weightstring.problem import ModuleProblem
+from weightstring.problem.functional import first_line
+from weightstring.symmetry.axes import Label
+from weightstring.symmetry.resolution import Mixed, resolve
+from weightstring.symmetry.rules import RULES, Call, Labels, Rule
+from weightstring.symmetry.rules.base import REMEDY, is_fixed, labels_in
+from weightstring.symmetry.rules.pointwise import pointwise
+from weightstring.symmetry.spec import Spec, Term
+from weightstring.symmetry.ties import Ties
+from weightstring.tracing.steps import Step, Trace, filled
+
+MADE = ("zeros", "ones", "full")
+"""Tensors that are made of nothing but have a rule."""
+
+
+def labelled(problem: ModuleProblem, trace: Trace, ties: Ties) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
+    """Label every tensor of a traced module.
+
+    Returns:
+        The specification of the parameters, and the axes of what layers with weights take and return, by the name of
+        the operation that returns it.
+
+    Raises:
+        Unsupported: an operation has no rule; names the module.
+    """
+    labelling = _Labelling(problem, trace, ties)
+    for name in trace.inputs:
+        labelling.known[name] = labelling.input(name)
+    for step in trace.steps:
+        labelling.known[step.name] = labelling.result(step)
+    return labelling.resolved()
+
+
+@dataclass
+class _Labelling:
+    """What is known so far.
+
+    Args:
+        problem: whose module it is.
+        trace: of the module.
+        ties: between axes.
+        known: the labels of each input and result.
+        mixed: operations across an axis.
+        virtual: tensors that operations compute within.
+    """
+
+    problem: ModuleProblem
+    trace: Trace
+    ties: Ties
+    known: dict[str, Labels] = field(default_factory=dict)
+    mixed: list[Mixed] = field(default_factory=list)
+    virtual: list[Label] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        entries = self.problem.layout.entries
+        first = {name: entry.name for entry in entries for name in entry.names}
+        state = {**self.trace.parameters, **self.trace.buffers}
+        names = {given: full.removeprefix("net.") for given, full in state.items()}
+        self.trainable = {given: first[name] for given, name in names.items() if name in first}
+        self.statistics = {given for given, name in names.items() if name in self.problem.statistics_names}
+        self.parameters = {entry.name: self.ties.parameter(entry.shape) for entry in entries}
+
+    def input(self, name: str) -> Labels:
+        if name in self.trainable:
+            return self.parameters[self.trainable[name]]
+        value = self.trace.values.get(name, self.trace.given.get(name))
+        if not isinstance(value, Tensor):
+            return None
+        ties = self.ties
+        if name in self.statistics:
+            # Computed from θ, in whatever order its units are; but scaled with none of them.
+            return Label(tuple(map(ties.fixed if ties.rescaling else ties.fresh, value.shape)))
+        axes = [ties.fixed(size) for size in value.shape]
+        if name in self.trace.values:
+            for dim, size in enumerate(value.shape if value.numel() else ()):
+                # Equal numbers may be exchanged, and only 0 is its own multiple.
+                alike = value == 0 if ties.rescaling else value == value.narrow(dim, 0, 1)
+                axes[dim] = ties.fresh(size) if bool(alike.all()) else axes[dim]
+        return Label(tuple(axes))
+
+    def result(self, step: Step) -> Labels:
+        if step.target is operator.getitem:
+            return self._picked(step)
+        picked = (user for user in self.trace.users.get(step.name, ()) if user.target is operator.getitem)
+        used = frozenset(user.args[1] for user in picked if self.trace.needs(user.name))
+        given = self._arguments(step)
+        call = Call(_name(step), given, step.result, _where(step), self.ties, self.mixed, self.virtual, used)
+        labels = call.tensors()
+        rule = RULES.get(call.op)
+        if rule is None and labels and torch.Tag.pointwise in getattr(step.target, "tags", ()):
+            rule = pointwise
+        if rule is not None and (labels or call.op in MADE):
+            return _applied(rule, call, step)
+        if all(map(is_fixed, labels)):  # it moves nothing that moves
+            values = call.result if isinstance(call.result, tuple | list) else [call.result]
+            each = tuple(call.fixed(tuple(v.shape)) if isinstance(v, Tensor) else None for v in values)
+            return each if isinstance(call.result, tuple | list) else each[0]
+        raise Unsupported(f"symmetry: there is no rule for {call.where}: {REMEDY}")
+
+    def resolved(self) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
+        """What moves together, when every tensor has its label."""
+        used = {name for given, name in self.trainable.items() if self.trace.needs(given)}
+        idle = [label for name, label in self.parameters.items() if name not in used]
+        returned = labels_in([self.known[name] for name in self.trace.returned])
+        for label in (*returned, *idle):  # of what is not used nothing says what its axes have to do with each other
+            for axis in label.axes:
+                self.ties.freeze(axis)
+        tensors = [label for value in self.known.values() for label in labels_in(value)]
+        steps = [step for step in self.trace.steps if self._beside_weights(step)]
+        weighted = {step.name: result for step in steps if isinstance(result := self.known[step.name], Label)}
+        every = [*self.parameters.values(), *tensors, *self.virtual]
+        return resolve(self.ties, self.parameters, every, self.mixed, weighted)
+
+    def _beside_weights(self, step: Step) -> bool:
+        return any(map(self._has_weights, (step, *self.trace.users.get(step.name, ()))))
+
+    def _has_weights(self, step: Step) -> bool:
+        """Whether an operation takes parameters, or picks what one that does returns first."""
+        if step.target is operator.getitem:
+            return step.args[1] == 0 and self._has_weights(self.trace.step(step.args[0].name))
+        return any(name in self.trainable for name in step.takes)
+
+    def _picked(self, step: Step) -> Labels:
+        source, index = step.args
+        found = self.known[source.name]
+        if not isinstance(found, tuple) or not isinstance(index, int):
+            raise Unsupported(f"symmetry: {_where(step)} picks from {source.name}, which returns several: {REMEDY}")
+        return found[index]
+
+    def _arguments(self, step: Step) -> dict[str, Any]:
+        """An operation's arguments by name, defaults among them, labels in place of tensors."""
+        if step.schema is None:
+            raise Unsupported(f"symmetry: {_where(step)} has no rule: {REMEDY}")
+        arguments = step.schema.arguments
+        given = {argument.name: argument.default_value for argument in arguments if argument.has_default_value()}
+        given |= {argument.name: value for argument, value in zip(arguments, step.args, strict=False)}
+        return {name: filled(value, self.known) for name, value in {**given, **step.kwargs}.items()}
+
+
+def _name(step: Step) -> str:
+    """The name of an operation without its overload."""
+    return step.op.rpartition(".")[0] or step.op
+
+
+def _where(step: Step) -> str:
+    return f"{_name(step)} in {step.path or 'the outermost module'}"
+
+
+def _applied(rule: Rule, call: Call, step: Step) -> Labels:
+    """The labels of what an operation returns by its rule."""
+    try:
+        found = rule(call)
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Unsupported(
+            f"symmetry: the rule for {call.where} does not cover this use of it ({first_line(error)}): {REMEDY}"
+        ) from error
+    values = call.result if isinstance(call.result, tuple | list) else [call.result]
+    for index, (value, label) in enumerate(zip(values, found if isinstance(found, tuple) else [found], strict=False)):
+        counts = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
+        if counts and isinstance(label, Label) and (len(values) == 1 or index in call.used):
+            call.plain(*label.axes)  # integers do not scale
+    if step.writes and isinstance(found, Label):
+        # Views of what was written to still have the label that it had.
+        written = next(iter(call.tensors()), found)
+        for one, other in zip(written.axes, found.axes, strict=len(written) == len(found)):
+            call.ties.same(one, other)
+    return found

@@ -1,0 +1,207 @@
+"""A mean over examples as steps: a user's module and what is measured of its output."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.export.graph_signature import OutputKind
+
+from weightstring.errors import Unsupported
+from weightstring.problem.data import Examples
+from weightstring.problem.digest import tensors_digest, text_digest
+from weightstring.problem.means import Criterion
+from weightstring.problem.module import ModuleProblem
+from weightstring.tracing.steps import Ref, Step, Trace, export, name_of
+
+TRACED = 7
+"""Examples with which a module is traced."""
+
+ANOTHER = 11
+"""Examples with which it is traced again: what changes with their number counts them."""
+
+RESIZING = {"view.default", "reshape.default", "_unsafe_view.default"}
+"""What may be told the number of examples."""
+
+_PROGRAMS: WeakKeyDictionary[ModuleProblem, dict[str, Program]] = WeakKeyDictionary()
+"""A problem never changes, and tracing one takes longer than many a proof."""
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A mean over examples as operations on parameters, constants and data.
+
+    Args:
+        steps: in order, of :data:`TRACED` examples.
+        per_example: names of the results whose axis 0 is the examples'.
+        parameters: names of inputs and the parameters that they are, frozen ones among them.
+        constants: buffers, tensors and parameters of the module, by name: what is not replaced stays as it is.
+        leaves: names of the module's arguments, in order.
+        targets: name of the targets.
+        result: name of what is returned.
+        traces: by the number of examples.
+    """
+
+    steps: tuple[Step, ...]
+    per_example: frozenset[str]
+    parameters: Mapping[str, str]
+    constants: Mapping[str, Tensor]
+    leaves: tuple[str, ...]
+    targets: str
+    result: str
+    traces: Mapping[int, Trace]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+        return next(self.constants[name].dtype for name in self.parameters)
+
+    @cached_property
+    def last_used(self) -> Mapping[str, tuple[str, ...]]:
+        """The results that no later step needs, by the step's name."""
+        last = {name: step.name for step in self.steps for name in step.takes if name != self.result}
+        return {step.name: tuple(name for name, user in last.items() if user == step.name) for step in self.steps}
+
+    def users(self, name: str) -> list[Step]:
+        """The steps that take a result."""
+        return [step for step in self.steps if name in step.takes]
+
+    def tensor(self, name: str, parameters: Mapping[str, Tensor]) -> Tensor:
+        """A parameter by the input's name, or a constant, on the CPU.
+
+        Args:
+            name: the input's.
+            parameters: by their own names; those that are missing are frozen.
+        """
+        full = self.parameters.get(name)
+        return (parameters[full] if full is not None and full in parameters else self.constants[name]).detach().cpu()
+
+    def digest(self) -> str:
+        """SHA-256 of all that is computed, whatever the parameters."""
+        steps = (f"{step.name} {step.op} {step.args} {dict(step.kwargs)} {step.shape}" for step in self.steps)
+        constants = {name: value for name, value in self.constants.items() if name not in self.parameters}
+        return text_digest(*steps, self.result, tensors_digest(constants))
+
+
+class Measured(nn.Module):
+    """A criterion of a module's output, as one module."""
+
+    def __init__(self, net: nn.Module, criterion: Criterion, keys: tuple[str, ...] | None) -> None:
+        super().__init__()
+        self.net = net
+        self.criterion = criterion
+        self._keys = keys
+
+    def forward(self, targets: Tensor, *leaves: Tensor) -> object:
+        """The criterion's value."""
+        output = self.net(*leaves) if self._keys is None else self.net(**dict(zip(self._keys, leaves, strict=True)))
+        return self.criterion(output, targets)
+
+
+def program_of(problem: ModuleProblem, quantity: str) -> Program:
+    """A quantity's operations, as the problem does them in each of its blocks of examples.
+
+    Raises:
+        Unsupported: see :func:`trace_mean`.
+    """
+    known = _PROGRAMS.setdefault(problem, {})
+    if quantity not in known:
+        net, criterion, examples, block = problem.traceable(quantity)
+        known[quantity] = trace_mean(net, criterion, examples, {len(part) for part in examples.chunks(block)})
+    return known[quantity]
+
+
+def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: Collection[int] = ()) -> Program:
+    """Trace a module in evaluation mode and a mean over its outputs.
+
+    Args:
+        net: the module.
+        criterion: of its outputs and the targets.
+        examples: with which it is called.
+        sizes: how many of them at a time; for each the operations must be those for any other number.
+
+    Raises:
+        Unsupported: the module's course depends on its numbers or on how many examples there are, it writes to what it
+            is given, or torch cannot trace it.
+    """
+    whole = Measured(net, criterion, examples.keys)
+    trace = _traced(whole, examples, TRACED)
+    traces = {TRACED: trace}
+    for size in sorted({ANOTHER, *sizes} - {TRACED}):
+        traces[size] = _traced(whole, examples, size)
+        _require_same(trace, traces[size], size, net)
+    pairs = zip(trace.steps, traces[ANOTHER].steps, strict=True)
+    targets, *leaves = trace.given
+    return Program(
+        trace.steps,
+        frozenset(one.name for one, other in pairs if one.shape[:1] != other.shape[:1]),
+        {
+            name: full.removeprefix("net.")
+            for name, full in trace.parameters.items()
+            if full.startswith("net.")  # those of a loss are constants
+        },
+        trace.values,
+        tuple(leaves),
+        targets,
+        trace.returned[-1],
+        {size: traces[size] for size in sizes},
+    )
+
+
+def _traced(whole: Measured, examples: Examples, size: int) -> Trace:
+    """The operations for so many examples, none of which writes to what another reads."""
+    # Only shapes and dtypes enter.
+    leaves = [x.new_empty((size, *x.shape[1:])) for x in (examples.targets, *examples.leaves)]
+    remedy = "certificates need a module whose course does not depend on its numbers"
+    exported = export(whole, leaves, "", remedy, functional=True)
+    if any(spec.kind != OutputKind.USER_OUTPUT for spec in exported.graph_signature.output_specs):
+        raise Unsupported(
+            f"{name_of(whole)} or its loss writes to its inputs or buffers, for which certificates have no rule: "
+            "let it work on copies"
+        )
+    trace = Trace.of(exported)
+    if not trace.returned:
+        raise Unsupported("the loss returns a number that does not depend on the outputs: there is nothing to certify")
+    return trace
+
+
+def _require_same(trace: Trace, other: Trace, size: int, net: nn.Module) -> None:
+    """Refuse a course of operations that depends on how many examples there are."""
+    pairs = zip(trace.steps, other.steps, strict=False)
+    strange = next((one for one, two in pairs if not _same_call(one, two, size)), None)
+    named = [step.name for step in trace.steps] == [step.name for step in other.steps]
+    held = trace.values.keys() == other.values.keys() and all(
+        torch.equal(value, other.values[name]) for name, value in trace.values.items()
+    )
+    if strange or not named or not held:
+        raise Unsupported(
+            f"{f'{strange.where}: ' if strange else ''}what {type(net).__name__} or its loss computes depends on the "
+            f"number of examples, here {TRACED} and {size}: certificates need the same operations for each example, "
+            "and their mean"
+        )
+
+
+def _same_call(one: Step, two: Step, size: int) -> bool:
+    """Whether two calls, for :data:`TRACED` and ``size`` examples, differ at most in the length of axis 0."""
+    counted = (one.shape[:1], two.shape[:1]) == ((TRACED,), (size,))
+    # What a view is told is as it may: its result's shape says it all.
+    args = [step.args[:1] if step.op in RESIZING else step.args for step in (one, two)]
+    return (
+        (one.op, one.shape[counted:]) == (two.op, two.shape[counted:])
+        and _agree(args[0], args[1])
+        and _agree(one.kwargs, two.kwargs)
+    )
+
+
+def _agree(one: Any, two: Any) -> bool:
+    """Whether two arguments are the same."""
+    if isinstance(one, Mapping) and isinstance(two, Mapping):
+        return one.keys() == two.keys() and all(_agree(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
+        return len(one) == len(two) and all(map(_agree, one, two))
+    return type(one) is type(two) and (one == two if isinstance(one, Ref) else repr(one) == repr(two))

@@ -1,0 +1,235 @@
+"""What ``torch.export`` finds in a module, as steps that name what they take."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import Node
+from torch.utils._pytree import tree_leaves
+
+from weightstring.errors import Unsupported
+from weightstring.problem.functional import first_line
+
+OUTSIDE = "the loss or the outermost module"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The result of a step, or an input, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation.
+
+    Args:
+        name: of its result.
+        target: what it calls: one of torch's operators, or ``operator.getitem``.
+        args: with :class:`Ref` in place of tensors.
+        kwargs: likewise.
+        result: what it returns for the traced inputs, tensors without numbers.
+        path: of the module that calls it.
+    """
+
+    name: str
+    target: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    result: Any
+    path: str
+
+    @property
+    def op(self) -> str:
+        """The operator, such as ``linear.default``; of other libraries than ATen with theirs in front."""
+        return "getitem" if self.target is operator.getitem else str(self.target).removeprefix("aten.")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its result; () where that is no tensor."""
+        return tuple(getattr(self.result, "shape", ()))
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """Of its result; None: it is no tensor."""
+        return getattr(self.result, "dtype", None)
+
+    @property
+    def schema(self) -> Any:
+        """The operator's signature; None: it has none."""
+        return getattr(self.target, "_schema", None)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes to what it is given; ``detach_`` changes no number."""
+        return self.schema is not None and self.schema.is_mutable and self.op != "detach_.default"
+
+    @property
+    def takes(self) -> list[str]:
+        """Names of what it is given, each as often as it is."""
+        return list(names_in((self.args, self.kwargs)))
+
+    @property
+    def where(self) -> str:
+        """The step in words."""
+        return f"{self.op} in {self.path or OUTSIDE}"
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A module's course of operations.
+
+    Args:
+        steps: in order.
+        inputs: names of all that it takes, in order.
+        parameters: the parameters among them, with their names in the module.
+        buffers: likewise.
+        values: of parameters, buffers and constants when the module was traced, by the input's name.
+        given: the module's arguments, by the input's name: tensors without numbers.
+        returned: names of what it returns.
+        exported: what torch gave.
+    """
+
+    steps: tuple[Step, ...]
+    inputs: tuple[str, ...]
+    parameters: Mapping[str, str]
+    buffers: Mapping[str, str]
+    values: Mapping[str, Tensor]
+    given: Mapping[str, Any]
+    returned: tuple[str, ...]
+    exported: ExportedProgram
+
+    @classmethod
+    def of(cls, exported: ExportedProgram) -> Trace:
+        """Read what torch gave."""
+        signature = exported.graph_signature
+        parameters, buffers = signature.inputs_to_parameters, signature.inputs_to_buffers
+        names = {**parameters, **buffers, **signature.inputs_to_lifted_tensor_constants}
+        held = {**exported.state_dict, **exported.constants}
+        nodes = exported.graph.nodes
+        arguments = {node.name: node.meta.get("val") for node in nodes if node.op == "placeholder"}
+        return cls(
+            tuple(_step(node) for node in nodes if node.op == "call_function"),
+            tuple(arguments),
+            parameters,
+            buffers,
+            {name: held[full].detach() for name, full in names.items()},
+            {name: arguments[name] for name in map(str, signature.user_inputs)},
+            tuple(name for node in nodes if node.op == "output" for name in names_in(_refs(node.args))),
+            exported,
+        )
+
+    def arguments(self, tensors: Mapping[str, Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
+        """Copies of all that the graph takes, in order.
+
+        Args:
+            tensors: parameters and buffers by their names in the module; those that are missing are as traced.
+            leaves: the module's positional arguments.
+        """
+        names = {**self.parameters, **self.buffers}
+        held = {name: tensors.get(names.get(name, ""), value) for name, value in self.values.items()}
+        held |= zip(self.given, leaves, strict=True)
+        return [held[name].detach().clone() for name in self.inputs]
+
+    @cached_property
+    def users(self) -> Mapping[str, tuple[Step, ...]]:
+        """The steps that take a result or an input, by its name."""
+        found: dict[str, dict[str, Step]] = {}
+        for step in self.steps:
+            for name in step.takes:
+                found.setdefault(name, {})[step.name] = step
+        return {name: tuple(steps.values()) for name, steps in found.items()}
+
+    @cached_property
+    def _steps(self) -> Mapping[str, Step]:
+        return {step.name: step for step in self.steps}
+
+    def step(self, name: str) -> Step:
+        """The step that has a result."""
+        return self._steps[name]
+
+    def needs(self, name: str) -> bool:
+        """Whether a step takes a result or an input, or it is returned."""
+        return name in self.users or name in self.returned
+
+
+def export(
+    module: nn.Module, leaves: Sequence[Tensor], subject: str, remedy: str, *, functional: bool = False
+) -> ExportedProgram:
+    """Trace a module.
+
+    Args:
+        module: the module.
+        leaves: its positional arguments.
+        subject: the first words of a refusal.
+        remedy: its last.
+        functional: take apart what writes in place, so that no step changes what another reads.
+
+    Raises:
+        Unsupported: torch cannot trace it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # recurrent layers keep lists of their weights, which tracing remarks on
+            exported = torch.export.export(module, tuple(leaves), strict=False)
+            if functional and any(step.writes for step in Trace.of(exported).steps):
+                exported = exported.run_decompositions({})
+    except Exception as error:  # whatever tracing a stranger's code may raise
+        raise Unsupported(
+            f"{subject}{name_of(module)} cannot be traced as a fixed course of operations ({first_line(error)}): "
+            f"{remedy}"
+        ) from error
+    return exported
+
+
+def name_of(module: nn.Module) -> str:
+    """The class of a module, or of what it wraps as ``net``."""
+    return type(getattr(module, "net", module)).__name__
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """The names that arguments refer to."""
+    return (part.name for part in tree_leaves(value) if isinstance(part, Ref))
+
+
+def filled(value: Any, values: Mapping[str, Any]) -> Any:
+    """Arguments with values in place of the names that they refer to."""
+    if isinstance(value, Ref):
+        return values[value.name]
+    if isinstance(value, Mapping):
+        return {key: filled(part, values) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(filled(part, values) for part in value)
+    return [filled(part, values) for part in value] if isinstance(value, list) else value
+
+
+def _step(node: Node) -> Step:
+    assert callable(node.target)
+    return Step(node.name, node.target, _refs(node.args), _refs(dict(node.kwargs)), node.meta.get("val"), _path(node))
+
+
+def _refs(value: Any) -> Any:
+    if isinstance(value, Node):
+        return Ref(value.name)
+    if isinstance(value, Mapping):
+        return {key: _refs(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_refs, value))
+    return list(map(_refs, value)) if isinstance(value, list) else value
+
+
+def _path(node: Node) -> str:
+    """The module that calls an operation, with its class; nothing for a wrapper of ``net``."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    full, kind = stack[-1] if stack else ("", "")
+    path, kind = full.removeprefix("net").removeprefix("."), str(kind).rsplit(".", 1)[-1]
+    return f"{path} ({kind})" if path else kind if full else ""
