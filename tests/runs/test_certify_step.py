@@ -238,7 +238,9 @@ class TestBind:
     def test_a_loss_without_an_enclosure_is_refused_before_any_search(self, refused, cloud, plateau, monkeypatch):
         monkeypatch.setattr("weightstring.runs.connect.connect_all", None)
         ends = torch.zeros(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
-        with refused(ws.Unsupported, "Cloud: only a ModuleProblem or an analytic surface"):
+        with refused(
+            ws.Unsupported, r"Cloud has no layout, traceable\(\): .*Traceable; nor upper_bounds\(\), loss\(\): "
+        ):
             ws.connect(cloud(), *ends, 99.0, certify=True)
         with refused(ws.Unsupported, "gives no enclosure of its own"):
             ws.connect(plateau, *plateau.ends, 99.0, certify=True)

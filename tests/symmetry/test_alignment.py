@@ -229,7 +229,7 @@ def test_models_of_another_architecture_are_refused(digits):
 
 def test_a_formula_has_no_units():
     ring = Ring()
-    with pytest.raises(InvalidSetting, match="formula"):
+    with pytest.raises(InvalidSetting, match="no module to align: Ring has no "):
         ws.connect(ring, *ring.ends, align=True)
 
 

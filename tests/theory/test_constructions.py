@@ -90,7 +90,7 @@ def test_frozen_and_tied_layers_are_not_moved() -> None:
 
 def test_what_theory_cannot_be_asked_is_refused() -> None:
     ring = Ring()
-    with pytest.raises(InvalidSetting, match="theory of a Ring: give a"):
+    with pytest.raises(InvalidSetting, match=r"theory: Ring has no layout, traceable\(\)"):
         known(ring, *ring.ends)
     problem = linear(2, 3, 1)
     a = problem.initial(0)

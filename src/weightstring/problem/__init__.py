@@ -1,7 +1,20 @@
 """The loss as a function of a flat θ: any module on any data."""
 
-from weightstring.problem.engines import EngineChoice, on_threads
+from weightstring.problem.capabilities import Modular, PerExample, Predicting, Traceable, TraceInputs
+from weightstring.problem.engines import on_threads
 from weightstring.problem.flat import Entry, Layout
 from weightstring.problem.module import ModuleProblem
+from weightstring.protocol import EngineChoice
 
-__all__ = ["EngineChoice", "Entry", "Layout", "ModuleProblem", "on_threads"]
+__all__ = [
+    "EngineChoice",
+    "Entry",
+    "Layout",
+    "Modular",
+    "ModuleProblem",
+    "PerExample",
+    "Predicting",
+    "TraceInputs",
+    "Traceable",
+    "on_threads",
+]

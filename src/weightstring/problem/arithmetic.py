@@ -14,13 +14,13 @@ from torch import Tensor
 from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
 from weightstring.failures import user_code
 from weightstring.problem.coupling import couples
-from weightstring.problem.engines import Engine, EngineChoice, Trial, Workload, build, engine_named, on_threads
+from weightstring.problem.engines import Engine, Trial, Workload, build, engine_named, on_threads
 from weightstring.problem.engines.along import Along
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
 from weightstring.problem.means import Wanted
-from weightstring.protocol import Gradient
+from weightstring.protocol import EngineChoice, Gradient
 
 WHOLE_BYTES = 4
 """Bytes of a number from which on optimizers round it alike wherever it lies."""

@@ -19,13 +19,14 @@ from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.problem.data import Examples
-from weightstring.problem.engines import EngineChoice, on_threads
+from weightstring.problem.engines import on_threads
 from weightstring.problem.engines.base import seeded_by
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.engines.threads import BACKWARD, threads_for
 from weightstring.problem.functional import Computation
 from weightstring.problem.graphs import nodes_of
 from weightstring.problem.live import Live, pure
+from weightstring.protocol import EngineChoice
 
 MARKED = once_differentiable(lambda ctx: None).__code__
 """The code of what ``once_differentiable`` makes of a function, whichever."""

@@ -20,11 +20,12 @@ from weightstring.problem.additive import PROBE, sorted_by_target
 from weightstring.problem.arithmetic import Arithmetic, Chosen
 from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assemble
 from weightstring.problem.buffers import normalises_batches, resolve, statistics_names
+from weightstring.problem.capabilities import TraceInputs
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.constants import Probe, check_constants, check_function
 from weightstring.problem.data import Examples, Source, by_prefix, holdouts, read, sample
 from weightstring.problem.each import Shares, measure_each
-from weightstring.problem.engines import EngineChoice, Trial, Workload
+from weightstring.problem.engines import Trial, Workload
 from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.fingerprint import fingerprint_of
 from weightstring.problem.fit import fit_from
@@ -37,7 +38,7 @@ from weightstring.problem.predictions import Averaged, averaging, measure_averag
 from weightstring.problem.purity import Subject
 from weightstring.problem.sighted import sighted
 from weightstring.problem.spectral import is_spectral, vector_names
-from weightstring.protocol import Gradient, Recipe
+from weightstring.protocol import EngineChoice, Gradient, Recipe
 from weightstring.randomness import check_seed
 
 SCREENING_EXAMPLES = 1000
@@ -485,7 +486,7 @@ class ModuleProblem:
             wanted += [(examples, list(means.values()))] if means else []
         return names, wanted
 
-    def traceable(self, quantity: str) -> tuple[nn.Module, Criterion, Examples, int]:
+    def traceable(self, quantity: str) -> TraceInputs:
         """What a quantity is computed from: evaluating module, criterion, examples, and the most of these in one pass.
 
         Raises:
@@ -519,7 +520,7 @@ class ModuleProblem:
             )
         # What is no plain mean over examples is that of all of them, whatever blocks it is computed in.
         block = self._computation.block if mean.kind == "mean" else len(examples)
-        return self._computation.evaluating.module, mean.scalar, examples, block
+        return TraceInputs(self._computation.evaluating.module, mean.scalar, examples, block)
 
     @as_made
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:

@@ -14,10 +14,9 @@ import torch
 
 from weightstring.arrays import Thetas
 from weightstring.errors import InvalidRun
-from weightstring.problem.analytic import Surface
+from weightstring.problem.capabilities import Certifiable, Traceable
 from weightstring.problem.digest import callable_name, tensor_digest, tensors_digest, text_digest, without_addresses
 from weightstring.problem.flat import named_tensors
-from weightstring.problem.module import ModuleProblem
 from weightstring.store.directory import UNREADABLE
 from weightstring.store.files import one_line, replace_file, writing
 from weightstring.store.members import read_whole
@@ -164,10 +163,10 @@ def _number(value: object) -> object:
     return math.inf if value is None else value
 
 
-def digests_of(problem: ModuleProblem | Surface, beads: Thetas, quantity: str) -> dict[str, str]:
+def digests_of(problem: Certifiable, beads: Thetas, quantity: str) -> dict[str, str]:
     """What a certificate is about, each as one digest."""
     found = {"beads": tensor_digest(beads)}
-    if isinstance(problem, Surface):
+    if not isinstance(problem, Traceable):
         return found | {"module": problem.fingerprint()}
     net, criterion, examples, block = problem.traceable(quantity)
     tensors: Mapping[str, torch.Tensor] = named_tensors(net)

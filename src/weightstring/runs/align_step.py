@@ -9,8 +9,8 @@ import torch
 from weightstring.arrays import Theta, finite_or_none
 from weightstring.errors import InvalidSetting
 from weightstring.path import Objective
-from weightstring.problem import ModuleProblem
-from weightstring.protocol import LossProblem
+from weightstring.problem import Modular
+from weightstring.protocol import LossProblem, lacking
 from weightstring.store import RunDirectory, digest
 from weightstring.store.records import AlignedGroup, AlignmentRecord, CandidateRecord
 from weightstring.symmetry.alignment import Aligned, align
@@ -51,12 +51,12 @@ def aligned_end(
     """Align the second end of a search with the first, or take the end of the run that is there.
 
     Raises:
-        InvalidSetting: the problem is a formula.
+        InvalidSetting: the problem has no module to align.
         Unsupported: the symmetry of its module cannot be found.
     """
-    if not isinstance(problem, ModuleProblem):
+    if not isinstance(problem, Modular):
         raise InvalidSetting(
-            f"align=True: {type(problem).__name__} is a formula, without units to permute: leave align out"
+            f"align=True: no module to align: {lacking(problem, Modular)}; leave align out to search all the same"
         )
     if directory is not None and directory.exists and (record := directory.alignment()) is not None:
         first, last = directory.ends()

@@ -14,8 +14,7 @@ import torch
 
 from weightstring.errors import Unsupported
 from weightstring.path import Objective
-from weightstring.problem.analytic import Surface
-from weightstring.problem.module import ModuleProblem
+from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
 from weightstring.proof.certificate import Piece
 from weightstring.proof.enclose.bisection import Budget
 from weightstring.proof.enclose.enclosing import enclosing
@@ -27,7 +26,7 @@ from weightstring.proof.enclose.proving import (
     partition_of,
     pieces_of,
 )
-from weightstring.protocol import LossProblem
+from weightstring.protocol import LossProblem, lacking
 from weightstring.runs.progress import Display
 from weightstring.runs.reopening import Opened
 from weightstring.runs.result import Result, from_run, judged, with_samples, write_result
@@ -190,14 +189,15 @@ def require_certifiable(problem: LossProblem, bind: str, tol: float = CERTIFY_TO
     """
     quantity = Objective(problem, bind).quantity()
     check_asked(problem, None, tol, quantity, seconds, math.inf, MAX_BYTES)
-    if isinstance(problem, Surface):
-        whole = torch.tensor([0.0, 1.0], dtype=torch.float64)
-        problem.upper_bounds(*problem.ends, whole[:1], whole[1:])
-    elif not isinstance(problem, ModuleProblem):
-        raise Unsupported(f"{type(problem).__name__}: only a ModuleProblem or an analytic surface can be certified")
-    else:
-        ends = torch.zeros(2, problem.size, dtype=torch.float64, device=problem.device)
+    if not isinstance(problem, Certifiable):
+        raise Unsupported(lacking(problem, *CERTIFIABLE))
+    ends = torch.zeros(2, problem.size, dtype=torch.float64, device=problem.device)
+    if isinstance(problem, Traceable):
         enclosing(problem, ends, quantity, MAX_BYTES).rehearse()
+    else:
+        whole = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        a, b = ends.to(problem.dtype)
+        problem.upper_bounds(a, b, whole[:1], whole[1:])
 
 
 def kept(directory: RunDirectory, result: Result) -> Result:

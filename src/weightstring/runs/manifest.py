@@ -12,8 +12,8 @@ import msgspec
 import torch
 
 from weightstring.errors import InvalidRun
-from weightstring.problem import ModuleProblem
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.problem import Traceable
+from weightstring.protocol import Engined, LossProblem, Recipe
 from weightstring.search import Bead, StopRule, Strategy
 from weightstring.search.strategies import plain
 from weightstring.store import Manifest, RunDirectory, digest
@@ -48,8 +48,7 @@ def manifest_of(
     as_saved: AsSaved = (None, None),
 ) -> Manifest:
     """What is written down before a run's first round."""
-    module = problem if isinstance(problem, ModuleProblem) else None
-    entries = module.layout.entries if module else ()
+    entries = problem.layout.entries if isinstance(problem, Traceable) else ()
     return Manifest(
         format=FORMAT,
         versions={
@@ -71,7 +70,7 @@ def manifest_of(
                 "recipe": dataclasses.asdict(recipe),
             }
         ),
-        engine=module.engine_choice().name if module else "own",
+        engine=problem.engine_choice().name if isinstance(problem, Engined) else "own",
         threads=threads,
         width=width,
         stop=stop.plain(),

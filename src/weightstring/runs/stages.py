@@ -29,8 +29,8 @@ from weightstring.path import (
     no_worse,
 )
 from weightstring.path.curvature import curvature_across
-from weightstring.problem import ModuleProblem, on_threads
-from weightstring.protocol import Independent, LossProblem, Recipe
+from weightstring.problem import on_threads
+from weightstring.protocol import Engined, Independent, LossProblem, Recipe
 from weightstring.randomness import check_seed
 from weightstring.runs.manifest import another_run, manifest_of, require_same
 from weightstring.runs.progress import Display, display
@@ -418,7 +418,7 @@ def arithmetic(problem: LossProblem, found: Manifest | None) -> Iterator[None]:
 @contextmanager
 def by_engine(problem: LossProblem, engine: str | None, threads: int | None) -> Iterator[None]:
     """Compute by an engine and so many threads; None: as the problem's own trial chooses."""
-    if not isinstance(problem, ModuleProblem):
+    if not isinstance(problem, Engined):
         with on_threads(threads):
             yield
         return
@@ -430,7 +430,7 @@ def by_engine(problem: LossProblem, engine: str | None, threads: int | None) -> 
 
 def _threads(problem: LossProblem) -> int:
     """CPU threads of large calls."""
-    own = problem.engine_choice().threads if isinstance(problem, ModuleProblem) else None
+    own = problem.engine_choice().threads if isinstance(problem, Engined) else None
     return own or torch.get_num_threads()
 
 

@@ -18,8 +18,8 @@ from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.path import WeightString, check_theta
 from weightstring.path.quantities import holdout_prefixes
 from weightstring.path.segment import rows_at_once
-from weightstring.problem import ModuleProblem
-from weightstring.protocol import LossProblem
+from weightstring.problem import Predicting
+from weightstring.protocol import LossProblem, lacking
 
 HALVINGS = 4
 """How often the distance to the neighbouring samples is halved around the lowest one."""
@@ -170,6 +170,7 @@ def merge(
         InvalidCheckpoint: a string whose models are not the problem's.
 
     >>> x = torch.tensor([[1.0], [2.0]])
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(torch.nn.Linear(1, 1, bias=False), torch.nn.functional.mse_loss, (x, 2 * x))
     >>> merging = merge(problem, WeightString(problem, torch.tensor([[1.0], [3.0]])))
     >>> print(merging.verdict)
@@ -198,6 +199,7 @@ def best_point(problem: LossProblem, string: WeightString) -> Point:
     Of equal ones the first. No lower point may be known, but between the samples there may be one.
 
     >>> x = torch.tensor([[1.0], [2.0]])
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(torch.nn.Linear(1, 1, bias=False), torch.nn.functional.mse_loss, (x, 2 * x))
     >>> best_point(problem, WeightString(problem, torch.tensor([[1.0], [4.0]]))).s
     0.33203125
@@ -247,8 +249,8 @@ def _ensemble(
     problem: LossProblem, string: WeightString, points: int, average: str | None, train: bool
 ) -> tuple[Ensemble | None, str | None]:
     """The ensemble, or why there is none."""
-    if not isinstance(problem, ModuleProblem):
-        return None, "this loss makes no predictions"
+    if not isinstance(problem, Predicting):
+        return None, f"this loss makes no predictions: {lacking(problem, Predicting)}"
     names = [name for name in problem.quantities if train or not name.startswith("train_")]
     where = [i / (points - 1) for i in range(points)]
     try:
@@ -262,7 +264,7 @@ def _ensemble(
 
 
 def _warning(problem: LossProblem, samples: int) -> str | None:
-    if problem.train_size == 1 and not isinstance(problem, ModuleProblem):
+    if problem.train_size == 1 and not isinstance(problem, Predicting):
         return None
     chosen = f"the best of {samples} samples and a few beside it was chosen by the same loss that is shown"
     if problem.evaluation == "train":

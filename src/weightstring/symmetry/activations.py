@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 
 from weightstring.arrays import Theta
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular
 from weightstring.symmetry.finding import Traced, traced
 from weightstring.symmetry.matching import Assignments, Pair, assigned
 from weightstring.symmetry.spec import Block, Spec, Symmetry, outer_dim
@@ -20,7 +20,7 @@ SAMPLES = 4096
 """Numbers of each unit (examples × places) that are kept; they are taken at even distances."""
 
 
-def recorded(problem: ModuleProblem, symmetry: Symmetry, thetas: Sequence[Theta]) -> list[Pair]:
+def recorded(problem: Modular, symmetry: Symmetry, thetas: Sequence[Theta]) -> list[Pair]:
     """Activations of two models on the same evaluation examples, before and after every layer with weights.
 
     Each unit's activations are centred and scaled to norm 1, so that ⟨A_i, B_j⟩ is a Pearson correlation; a unit that
@@ -79,7 +79,7 @@ class _Recorder(Interpreter):
         return value
 
 
-def _run(problem: ModuleProblem, found: Traced, spec: Spec, theta: Theta) -> list[tuple[Block, Tensor]]:
+def _run(problem: Modular, found: Traced, spec: Spec, theta: Theta) -> list[tuple[Block, Tensor]]:
     state = {**problem.layout.views(theta), **problem.statistics(theta)}
     recorder = _Recorder(found, spec)
     with torch.no_grad():

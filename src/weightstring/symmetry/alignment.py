@@ -20,8 +20,8 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path import Objective, Segment, check_theta
 from weightstring.path.maximum import Samples, locate
-from weightstring.problem import ModuleProblem
-from weightstring.protocol import LossProblem
+from weightstring.problem import Modular
+from weightstring.protocol import LossProblem, Screened, lacking
 from weightstring.randomness import generator
 from weightstring.symmetry.activations import correlations, recorded
 from weightstring.symmetry.assignments import as_assignments, as_move, same_units, signed_groups
@@ -113,7 +113,7 @@ class Aligned:
 
 @undisturbed
 def align(
-    problem: ModuleProblem,
+    problem: Modular,
     a: Theta,
     b: Theta,
     *,
@@ -152,6 +152,7 @@ def align(
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
     >>> x = torch.linspace(-1, 1, 20).reshape(10, 2)
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(net, torch.nn.functional.mse_loss, (x, x.sum(1, keepdim=True)))
     >>> theta = problem.initial(0)
     >>> from weightstring.symmetry.copies import permuted_copy
@@ -166,7 +167,7 @@ def align(
         check_symmetry(problem, symmetry, b, "align")
     symmetry = symmetry or find(problem)
     moves, activations = _matched(problem, symmetry, a, b, methods, rescale, restarts, seed)
-    quick = problem.screening or problem
+    quick = (problem.screening if isinstance(problem, Screened) else None) or problem
     tried = [
         (Candidate(method, bool(move.factors), Segment(a, move(b)).length, _barrier(quick, a, move(b))), move)
         for method, own in moves
@@ -201,7 +202,7 @@ def align(
 
 
 def _matched(
-    problem: ModuleProblem,
+    problem: Modular,
     symmetry: Symmetry,
     a: Theta,
     b: Theta,
@@ -229,7 +230,7 @@ def _matched(
     return moves, activations
 
 
-def _possible(problem: ModuleProblem, methods: Collection[str], symmetry: Symmetry | None) -> Collection[str]:
+def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | None) -> Collection[str]:
     """The methods for a symmetry: of one by hand it is not known which activations its units are.
 
     Raises:
@@ -258,10 +259,8 @@ def _check(
     restarts: int,
     symmetry: object,
 ) -> None:
-    if not isinstance(problem, ModuleProblem):
-        raise InvalidSetting(
-            f"align: {type(problem).__name__} is a formula, without units to permute: give a ModuleProblem"
-        )
+    if not isinstance(problem, Modular):
+        raise InvalidSetting(f"align: no module to align: {lacking(problem, Modular)}, or give a ws.ModuleProblem")
     check_theta(problem, a, "the first model")
     check_theta(problem, b, "the second model")
     if by not in CHOICES:

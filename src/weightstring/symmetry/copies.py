@@ -6,7 +6,7 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path import check_theta
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular
 from weightstring.symmetry.equivalence import check_equivalent, check_move, check_symmetry
 from weightstring.symmetry.finding import find
 from weightstring.symmetry.moves import Move, random_factors, random_permutation
@@ -15,7 +15,7 @@ from weightstring.symmetry.spec import Symmetry
 
 @undisturbed
 def permuted_copy(
-    problem: ModuleProblem, theta: Theta, seed: int = 0, *, symmetry: Symmetry | None = None, even: bool = False
+    problem: Modular, theta: Theta, seed: int = 0, *, symmetry: Symmetry | None = None, even: bool = False
 ) -> Theta:
     """The same function with its hidden units in a random order: π(θ) (P,).
 
@@ -33,6 +33,7 @@ def permuted_copy(
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(net, torch.nn.functional.mse_loss, (torch.ones(2, 1), torch.ones(2, 1)))
     >>> theta = problem.initial(0)
     >>> copy = permuted_copy(problem, theta, seed=1)
@@ -46,7 +47,7 @@ def permuted_copy(
 
 @undisturbed
 def rescaled_copy(
-    problem: ModuleProblem, theta: Theta, seed: int = 0, *, symmetry: Symmetry | None = None, largest: float = 2.0
+    problem: Modular, theta: Theta, seed: int = 0, *, symmetry: Symmetry | None = None, largest: float = 2.0
 ) -> Theta:
     """The same function with units scaled at random, in by c and out by 1/c, up to rounding (P,).
 
@@ -65,6 +66,7 @@ def rescaled_copy(
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(net, torch.nn.functional.mse_loss, (torch.ones(2, 1), torch.ones(2, 1)))
     >>> theta = problem.initial(0)
     >>> losses = problem.measure(torch.stack([theta, rescaled_copy(problem, theta, seed=1)]))["loss"]
@@ -80,7 +82,7 @@ def rescaled_copy(
     return _moved(problem, move, theta, "rescaled_copy")
 
 
-def _checked(problem: ModuleProblem, symmetry: Symmetry | None, theta: Theta, subject: str) -> Symmetry:
+def _checked(problem: Modular, symmetry: Symmetry | None, theta: Theta, subject: str) -> Symmetry:
     """A symmetry by hand, if it is one; else what is found."""
     if symmetry is None:
         return find(problem)
@@ -88,7 +90,7 @@ def _checked(problem: ModuleProblem, symmetry: Symmetry | None, theta: Theta, su
     return symmetry
 
 
-def _moved(problem: ModuleProblem, move: Move, theta: Theta, subject: str) -> Theta:
+def _moved(problem: Modular, move: Move, theta: Theta, subject: str) -> Theta:
     """The moved model, which computes the same function."""
     check_move(problem, move, theta, subject)
     moved = move(theta)

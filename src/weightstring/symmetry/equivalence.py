@@ -7,6 +7,7 @@ other parameters, where a symmetry of the architecture must hold as well.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import NotEquivalent, Unsupported
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular, PerExample
 from weightstring.problem.copying import announces
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.functional import Computation
@@ -39,7 +40,7 @@ MASK = 1e4
 by one, and do not set the scale of the others."""
 
 
-def check_equivalent(problem: ModuleProblem, one: Theta, other: Theta, subject: str = "align") -> tuple[float, int]:
+def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = "align") -> tuple[float, int]:
     """By how much two models' outputs differ at most on the whole evaluation set, and on how many inputs that is.
 
     max |x − y| / max |x| of each floating output that the loss or a metric reads by itself, the largest of them; where
@@ -56,7 +57,7 @@ def check_equivalent(problem: ModuleProblem, one: Theta, other: Theta, subject: 
         with torch.no_grad():
             for part in examples.chunks(problem.computation.block):
                 outputs = (
-                    read(problem.evaluating(theta, part, own))
+                    read(problem.computation.evaluating(theta, part, own))
                     for theta, own in zip((one, other), statistics, strict=True)
                 )
                 for path, x, y in _floating(read.paths, *outputs):
@@ -77,15 +78,15 @@ def check_equivalent(problem: ModuleProblem, one: Theta, other: Theta, subject: 
     return max(own.at_most for own in apart.values()), len(examples)
 
 
-def _losses(problem: ModuleProblem, theta: Theta) -> Tensor:
+def _losses(problem: Modular, theta: Theta) -> Tensor:
     """The losses of the single examples, or where a single one has none, that of all."""
-    try:
-        return problem.measure_each(theta)
-    except Unsupported:
-        return problem.measure(theta[None])["loss"]
+    if isinstance(problem, PerExample):
+        with suppress(Unsupported):
+            return problem.measure_each(theta)
+    return problem.measure(theta[None])["loss"]
 
 
-def check_symmetry(problem: ModuleProblem, symmetry: Symmetry, theta: Theta, subject: str) -> None:
+def check_symmetry(problem: Modular, symmetry: Symmetry, theta: Theta, subject: str) -> None:
     """Refuse a symmetry of which a random permutation of all groups, or random factors, change the function.
 
     Raises:
@@ -100,7 +101,7 @@ def check_symmetry(problem: ModuleProblem, symmetry: Symmetry, theta: Theta, sub
         check_move(problem, move, theta, subject)
 
 
-def check_move(problem: ModuleProblem, move: Move, theta: Theta, subject: str) -> None:
+def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> None:
     """Refuse a move that changes the function in float64, at θ on inputs made to wake units, or at other parameters.
 
     What a last digit of θ changes there says how much rounding explains. Inputs that the module cannot take, and those
@@ -111,7 +112,7 @@ def check_move(problem: ModuleProblem, move: Move, theta: Theta, subject: str) -
         NotEquivalent: the outputs differ; says which, where, by how much, and which group of units does it.
     """
     read = what_is_read(problem)
-    if read.elsewhere or announces(problem.evaluating.module) or not (move.permutations or move.factors):
+    if read.elsewhere or announces(problem.computation.evaluating.module) or not (move.permutations or move.factors):
         return
     trial = _Trial(problem, precise(problem.computation), read, _coarsest(problem, theta))
     start = theta.to("cpu", torch.float64)
@@ -137,7 +138,7 @@ def check_move(problem: ModuleProblem, move: Move, theta: Theta, subject: str) -
 class _Trial:
     """Outputs in float64, of a model and of the moved one."""
 
-    problem: ModuleProblem
+    problem: Modular
     computation: Computation
     read: Read
     coarsest: torch.dtype
@@ -168,14 +169,14 @@ class _Trial:
             return self.read(self.computation.evaluating(theta, examples, self.computation.estimate(theta, train)))
 
 
-def _coarsest(problem: ModuleProblem, theta: Theta) -> torch.dtype:
+def _coarsest(problem: Modular, theta: Theta) -> torch.dtype:
     if problem not in _COARSEST:
         found = coarsest(problem.computation, theta, sample(problem.fitted()[0], 2))
         _COARSEST[problem] = found if found in TOLERANCES else torch.bfloat16
     return _COARSEST[problem]
 
 
-_COARSEST: WeakKeyDictionary[ModuleProblem, torch.dtype] = WeakKeyDictionary()
+_COARSEST: WeakKeyDictionary[Modular, torch.dtype] = WeakKeyDictionary()
 """A problem never changes."""
 
 

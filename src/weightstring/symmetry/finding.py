@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 
 from weightstring.errors import Unsupported
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular
 from weightstring.problem.data import Examples, sample
 from weightstring.symmetry.labelling import labelled
 from weightstring.symmetry.outputs import Read, what_is_read
@@ -40,11 +40,11 @@ class Traced:
     activations: Mapping[str, tuple[Term, ...]]
 
 
-_TRACED: WeakKeyDictionary[ModuleProblem, Traced] = WeakKeyDictionary()
+_TRACED: WeakKeyDictionary[Modular, Traced] = WeakKeyDictionary()
 """A problem never changes."""
 
 
-def find(problem: ModuleProblem) -> Symmetry:
+def find(problem: Modular) -> Symmetry:
     """The permutations and rescalings of units that leave a problem's module the same function.
 
     Each axis of each tensor gets a label, and each operation ties the axes that can only move together (see
@@ -55,6 +55,7 @@ def find(problem: ModuleProblem) -> Symmetry:
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
     >>> data = torch.ones(4, 2), torch.ones(4, 1)
+    >>> from weightstring.problem import ModuleProblem
     >>> symmetry = find(ModuleProblem(net, torch.nn.functional.mse_loss, data))
     >>> symmetry.permutations.axes["2.weight"], symmetry.scales.axes["2.weight"]
     ((None, '0'), (None, '1/0'))
@@ -62,7 +63,7 @@ def find(problem: ModuleProblem) -> Symmetry:
     return traced(problem).symmetry
 
 
-def traced(problem: ModuleProblem) -> Traced:
+def traced(problem: Modular) -> Traced:
     """A problem's module, traced once.
 
     Raises:
@@ -93,8 +94,8 @@ class _Reading(nn.Module):
         return self._read(output)
 
 
-def _trace(problem: ModuleProblem, examples: Examples) -> Trace:
-    net, read = problem.evaluating.module, what_is_read(problem)
+def _trace(problem: Modular, examples: Examples) -> Trace:
+    net, read = problem.computation.evaluating.module, what_is_read(problem)
     if read.elsewhere:
         raise Unsupported(
             f"symmetry: the loss reads numbers that are no part of what {type(net).__name__} returns, such as those of "

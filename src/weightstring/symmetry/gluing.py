@@ -29,7 +29,7 @@ from weightstring.errors import InvalidCheckpoint, InvalidSetting, Unsupported
 from weightstring.path.curve import locate_maximum
 from weightstring.path.segment import Segment
 from weightstring.path.string import WeightString
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular
 from weightstring.symmetry.equivalence import check_equivalent, check_move
 from weightstring.symmetry.moves import Move, random_permutation
 from weightstring.symmetry.spec import Symmetry
@@ -67,7 +67,7 @@ class Gluing:
         exchanges: the trees' edges.
     """
 
-    problem: ModuleProblem
+    problem: Modular
     symmetry: Symmetry
     theta: Theta
     exchanges: tuple[Exchange, ...]
@@ -135,7 +135,7 @@ class Gluing:
         return replace(own, beads=beads, height=_highest(self.problem, beads))
 
 
-def glue(problem: ModuleProblem, symmetry: Symmetry, theta: Theta) -> Gluing:
+def glue(problem: Modular, symmetry: Symmetry, theta: Theta) -> Gluing:
     """The exchanges of each group's minimal spanning tree of units, along straight segments.
 
     The distance of two units is that of θ from its copy with both exchanged, over all parameters. Those of all
@@ -155,6 +155,7 @@ def glue(problem: ModuleProblem, symmetry: Symmetry, theta: Theta) -> Gluing:
     >>> from torch import nn
     >>> from weightstring.symmetry.finding import find
     >>> net = nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(net, nn.functional.mse_loss, (torch.rand(5, 1), torch.rand(5, 1)))
     >>> glued = glue(problem, find(problem), problem.initial(0))
     >>> len(glued.exchanges)  # two for one layer, one for the other: all 3! · 2! = 12 copies
@@ -173,7 +174,7 @@ def glue(problem: ModuleProblem, symmetry: Symmetry, theta: Theta) -> Gluing:
     return Gluing(problem, symmetry, theta, tuple(found))
 
 
-def _tree(problem: ModuleProblem, symmetry: Symmetry, theta: Theta, name: str, size: int) -> Iterator[Exchange]:
+def _tree(problem: Modular, symmetry: Symmetry, theta: Theta, name: str, size: int) -> Iterator[Exchange]:
     """The edges of one group's tree."""
     graph, units = nx.Graph(), torch.arange(size, device=theta.device)
     for first, second in combinations(range(size), 2):
@@ -230,5 +231,5 @@ def heights(gluing: Gluing) -> Mapping[str, float]:
     return found
 
 
-def _highest(problem: ModuleProblem, beads: Thetas) -> float:
+def _highest(problem: Modular, beads: Thetas) -> float:
     return max(locate_maximum(problem, a, b).value for a, b in pairwise(beads))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from weightstring.errors import Unsupported
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular
 from weightstring.problem.functional import first_line
 from weightstring.symmetry.axes import Label
 from weightstring.symmetry.resolution import Mixed, resolve
@@ -25,7 +25,7 @@ MADE = ("zeros", "ones", "full")
 """Tensors that are made of nothing but have a rule."""
 
 
-def labelled(problem: ModuleProblem, trace: Trace, ties: Ties) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
+def labelled(problem: Modular, trace: Trace, ties: Ties) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
     """Label every tensor of a traced module.
 
     Returns:
@@ -56,7 +56,7 @@ class _Labelling:
         virtual: tensors that operations compute within.
     """
 
-    problem: ModuleProblem
+    problem: Modular
     trace: Trace
     ties: Ties
     known: dict[str, Labels] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import named_tensors
 from weightstring.problem.sighted import applied
@@ -64,11 +64,11 @@ class Read:
         return [found[path] for path in self.paths]
 
 
-_READ: WeakKeyDictionary[ModuleProblem, Read] = WeakKeyDictionary()
+_READ: WeakKeyDictionary[Modular, Read] = WeakKeyDictionary()
 """A problem never changes."""
 
 
-def what_is_read(problem: ModuleProblem) -> Read:
+def what_is_read(problem: Modular) -> Read:
     """What a problem's loss and metrics read of its module's output on the evaluation set.
 
     >>> class Two(nn.Module):
@@ -79,6 +79,7 @@ def what_is_read(problem: ModuleProblem) -> Read:
     ...         hidden = self.hidden(x)
     ...         return {"hidden": [hidden], "out": self.last(hidden)}
     >>> data = torch.ones(4, 2), torch.ones(4, 1)
+    >>> from weightstring.problem import ModuleProblem
     >>> what_is_read(ModuleProblem(Two(), lambda output, y: (output["out"] - y).square().mean(), data)).paths
     (('out',),)
     """
@@ -87,11 +88,11 @@ def what_is_read(problem: ModuleProblem) -> Read:
     return _READ[problem]
 
 
-def _watched(problem: ModuleProblem) -> Read:
+def _watched(problem: Modular) -> Read:
     probe = problem.observed().take(slice(PROBE))
     theta = own_theta(problem).requires_grad_()
     with torch.inference_mode(False), torch.enable_grad():
-        output = problem.evaluating(theta, probe, problem.statistics(theta.detach()))
+        output = problem.computation.evaluating(theta, probe, problem.statistics(theta.detach()))
         found = tensors_in(output)
         touched: dict[int, Tensor] = {}
         for quantity in _quantities(problem):
@@ -104,9 +105,9 @@ def _watched(problem: ModuleProblem) -> Read:
     return Read(tuple(path for path in found if path in paths), elsewhere)
 
 
-def own_theta(problem: ModuleProblem) -> Theta:
+def own_theta(problem: Modular) -> Theta:
     """θ (P,) of the module that the problem was built with."""
-    return problem.layout.flatten(named_tensors(problem.evaluating.module))
+    return problem.layout.flatten(named_tensors(problem.computation.evaluating.module))
 
 
 def tensors_in(output: object) -> dict[Path, Tensor]:
@@ -155,7 +156,7 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
                     yield name, getattr(value, name)
 
 
-def _quantities(problem: ModuleProblem) -> list[str]:
+def _quantities(problem: Modular) -> list[str]:
     """The loss and the metrics, each once."""
     return list(problem.criteria)
 

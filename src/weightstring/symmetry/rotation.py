@@ -19,7 +19,7 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular
 from weightstring.symmetry.equivalence import check_equivalent, check_move
 from weightstring.symmetry.moves import Move, cycles, odd, outers_of
 from weightstring.symmetry.spec import Block, Symmetry
@@ -116,7 +116,7 @@ class RotationPath:
     symmetry: Symmetry
     theta: Theta
     move: Move
-    problem: ModuleProblem | None = None
+    problem: Modular | None = None
 
     def __post_init__(self) -> None:
         self.symmetry.layout.check(self.theta, 1, self.theta.device)

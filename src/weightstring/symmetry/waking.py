@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from weightstring.arrays import Theta
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.functional import Computation, Functional, OfTheta
 from weightstring.randomness import generator
@@ -60,7 +60,7 @@ def coarsest(computation: Computation, theta: Theta, examples: Examples) -> torc
     return max(watch.seen, key=lambda dtype: torch.finfo(dtype).eps, default=theta.dtype)
 
 
-def woken(problem: ModuleProblem) -> Iterator[tuple[str, Examples]]:
+def woken(problem: Modular) -> Iterator[tuple[str, Examples]]:
     """Inputs like the evaluation set's and unlike it, in float64, each kind with words for it."""
     base = doubled(sample(problem.observed(), EXAMPLES))
     yield "of the evaluation set", base
@@ -74,7 +74,7 @@ def woken(problem: ModuleProblem) -> Iterator[tuple[str, Examples]]:
         yield "of all values of the integers", _all_values(problem, base)
 
 
-def other_models(problem: ModuleProblem, theta: Theta) -> Iterator[tuple[str, Theta]]:
+def other_models(problem: Modular, theta: Theta) -> Iterator[tuple[str, Theta]]:
     """Other parameters in float64: all drawn anew in each one's size, and these disturbed."""
     for words, share in (("at random parameters", 0.0), ("at disturbed parameters", 1.0)):
         other = theta.to("cpu", torch.float64, copy=True)
@@ -108,7 +108,7 @@ def _each(examples: Examples, function: Any) -> Examples:
     return Examples(leaves, examples.targets, examples.keys)
 
 
-def _all_values(problem: ModuleProblem, base: Examples) -> Examples:
+def _all_values(problem: Modular, base: Examples) -> Examples:
     """Examples whose integers are all that the data have and all rows of the tables that they look up."""
     rows = _tables(problem)
     draw = generator(0, "waking tokens")
@@ -139,14 +139,14 @@ def _all_values(problem: ModuleProblem, base: Examples) -> Examples:
     return Examples(tuple(leaves), targets, base.keys)
 
 
-def _tables(problem: ModuleProblem) -> dict[int, int]:
+def _tables(problem: Modular) -> dict[int, int]:
     """Rows of the table that each input of integers looks up as it is, by the input's place."""
     examples = problem.observed().take(slice(2))
     watch = _Lookups()
     theta = own_theta(problem)
     statistics = problem.statistics(theta)
     with torch.no_grad(), watch:
-        problem.evaluating(theta, examples, statistics)
+        problem.computation.evaluating(theta, examples, statistics)
     places = {leaf.data_ptr(): index for index, leaf in enumerate(examples.leaves)}
     return {places[pointer]: rows for pointer, rows in watch.rows.items() if pointer in places}
 

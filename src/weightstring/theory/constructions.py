@@ -20,7 +20,8 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path import Proof, WeightString, check_theta
 from weightstring.path.curve import locate_maximum
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Traceable
+from weightstring.protocol import lacking
 from weightstring.theory import deep_linear, relu
 from weightstring.theory.curve import Curve, Piece
 from weightstring.theory.deep_linear_barrier import through_barrier
@@ -76,7 +77,7 @@ class Known:
         return min((own.bound for own in self.constructions), default=math.inf)
 
 
-def known(problem: ModuleProblem, a: Theta, b: Theta, tolerance: float = 1e-3) -> Known:
+def known(problem: Traceable, a: Theta, b: Theta, tolerance: float = 1e-3) -> Known:
     """Everything that theory says of Γ between two models, and the paths that it gives.
 
     Args:
@@ -93,15 +94,14 @@ def known(problem: ModuleProblem, a: Theta, b: Theta, tolerance: float = 1e-3) -
     >>> from torch import nn
     >>> x = torch.linspace(-1, 2, 12, dtype=torch.float64).unsqueeze(1)
     >>> net = nn.Sequential(nn.Linear(1, 6), nn.ReLU(), nn.Linear(6, 1)).double()
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(net, nn.MSELoss(), (x, x.abs()), batch_size=None)
     >>> found = known(problem, problem.initial(0), problem.initial(1))
     >>> [own.name for own in found.constructions], list(found.refused)
     (['sub-networks', 'exchange'], ['linear'])
     """
-    if not isinstance(problem, ModuleProblem):
-        raise InvalidSetting(
-            f"theory of a {type(problem).__name__}: give a ws.ModuleProblem, whose operations are read"
-        )
+    if not isinstance(problem, Traceable):
+        raise InvalidSetting(f"theory: {lacking(problem, Traceable)}, or give a ws.ModuleProblem")
     if not 0 < tolerance < math.inf:
         raise InvalidSetting(f"tolerance={tolerance}: give a positive share")
     for theta, what in ((a, "the first model"), (b, "the second model")):
@@ -126,7 +126,7 @@ def _corners(name: str, path: relu.VertexPath) -> Construction:
     return Construction(name, path.bound, path.string, straight=True)
 
 
-def _linear(problem: ModuleProblem, a: Theta, b: Theta, tolerance: float) -> Construction:
+def _linear(problem: Traceable, a: Theta, b: Theta, tolerance: float) -> Construction:
     net = read_linear(problem)
     if net is None:
         raise InvalidSetting(
@@ -158,7 +158,7 @@ def _closed_form(net: LinearLayers, a: Theta, b: Theta) -> Curve:
     return Curve(path.pieces, units * path.bound)
 
 
-def _in_layout(problem: ModuleProblem, net: LinearLayers, names: list[str], curve: Curve) -> Curve:
+def _in_layout(problem: Traceable, net: LinearLayers, names: list[str], curve: Curve) -> Curve:
     """The same path with the layers where the problem has them, in its dtype."""
 
     def placed(piece: Piece, u: float) -> Theta:

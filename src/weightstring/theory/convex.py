@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from weightstring.errors import InvalidSetting
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Traceable
 from weightstring.tracing.program import Program, program_of
 from weightstring.tracing.steps import Ref, Step
 
@@ -97,7 +97,7 @@ class Convex:
         return found
 
 
-def read(problem: ModuleProblem) -> Convex:
+def read(problem: Traceable) -> Convex:
     """A problem's loss as a convex function of the outer weights of one hidden layer.
 
     Raises:
@@ -105,6 +105,7 @@ def read(problem: ModuleProblem) -> Convex:
         Unsupported: the problem cannot be traced.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2, bias=False))
+    >>> from weightstring.problem import ModuleProblem
     >>> found = read(ModuleProblem(net, torch.nn.L1Loss(), (torch.ones(5, 2), torch.ones(5, 2))))
     >>> found.inner, found.outer, found.squared
     (('0.weight', '0.bias'), ('2.weight', None), False)
@@ -128,9 +129,9 @@ def _operation(op: str) -> Callable[..., Any]:
 class _Reader:
     """What each operation computes, in their order."""
 
-    def __init__(self, problem: ModuleProblem) -> None:
+    def __init__(self, problem: Traceable) -> None:
         self.program = program_of(problem, "loss")
-        self.targets = problem.traceable("loss")[2].targets
+        self.targets = problem.traceable("loss").examples.targets
         self.trained = {entry.name for entry in problem.layout.entries}
         self.alone = all(len(entry.names) == 1 for entry in problem.layout.entries)
         self.values = {name: Value(Curvature.INPUTS) for name in self.program.leaves}

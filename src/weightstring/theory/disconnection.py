@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from weightstring.arrays import Theta, Values
 from weightstring.errors import InvalidSetting, ProofContradicted, Unsupported
 from weightstring.path import Proof, WeightString
-from weightstring.problem import ModuleProblem
+from weightstring.problem import ModuleProblem, Traceable
 from weightstring.proof.enclose.proving import certify
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.theory.collinear_weights import least_with_collinear_weights
@@ -113,7 +113,7 @@ def prove(problem: LossProblem, a: Theta, b: Theta, quantity: str = "loss") -> P
     >>> round(proof.bound, 6)  # 1/6
     0.166667
     """
-    if not isinstance(problem, ModuleProblem) or quantity != "loss" or not _fits(problem) or not _finite(a, b):
+    if not isinstance(problem, Traceable) or quantity != "loss" or not _fits(problem) or not _finite(a, b):
         return None
     found = [
         proof
@@ -161,9 +161,12 @@ def stands(problem: LossProblem, proof: Proof, string: WeightString, height: flo
     return near
 
 
-def _fits(problem: ModuleProblem) -> bool:
+def _fits(problem: Traceable) -> bool:
     """Whether shapes leave room for a proof. Reading a problem takes longer, and this is asked of every pair."""
-    examples = problem.observed()
+    try:
+        examples = problem.traceable("loss").examples
+    except Unsupported:
+        return False
     inputs, targets = examples.leaves[0], examples.targets
     if len(examples.leaves) != 1 or inputs.ndim != 2 or targets.ndim != 2 or not targets.is_floating_point():
         return False
@@ -181,7 +184,7 @@ def _finite(*thetas: Theta) -> bool:
     return all(bool(theta.isfinite().all()) for theta in thetas)
 
 
-def _proof(problem: ModuleProblem, route: Route, a: Theta, b: Theta) -> Proof | None:
+def _proof(problem: Traceable, route: Route, a: Theta, b: Theta) -> Proof | None:
     # Where rounding leaves no doubt that the signs agree there is nothing to prove.
     guesses = [torch.linalg.slogdet(route.rounded(theta))[0] for theta in (a, b)]
     if len(route.net.inputs) > 8 and bool((guesses[0] * guesses[1] > 0).all()):
@@ -199,18 +202,18 @@ def _proof(problem: ModuleProblem, route: Route, a: Theta, b: Theta) -> Proof | 
     return Proof(bound, f"{route.words} somewhere, where the loss is at least {bound:.6g}.")
 
 
-_LEAST: WeakKeyDictionary[ModuleProblem, dict[str, Fraction]] = WeakKeyDictionary()
+_LEAST: WeakKeyDictionary[Traceable, dict[str, Fraction]] = WeakKeyDictionary()
 """It depends on the data alone, and every pair asks for it."""
 
 
-def _least(problem: ModuleProblem, route: Route) -> Fraction:
+def _least(problem: Traceable, route: Route) -> Fraction:
     known = _LEAST.setdefault(problem, {})
     if route.words not in known:
         known[route.words] = route.least()
     return known[route.words]
 
 
-def _holds_on_line(problem: ModuleProblem, route: Route, a: Theta, b: Theta, proof: Proof) -> bool:
+def _holds_on_line(problem: Traceable, route: Route, a: Theta, b: Theta, proof: Proof) -> bool:
     """Whether samples of the straight line reach the bound, as its maximum must if the proof is right.
 
     Raises:
@@ -272,7 +275,7 @@ def _weights_apply(net: Squares) -> bool:
     return units == width <= MOST_INPUTS and bounded and net.names[1] is None and net.rho.homogeneous
 
 
-def _of_one_hidden(problem: ModuleProblem) -> list[Route]:
+def _of_one_hidden(problem: Traceable) -> list[Route]:
     """By the features and by the weights of one hidden layer."""
     net = read(problem)
     if net is None:
@@ -303,7 +306,7 @@ def _of_one_hidden(problem: ModuleProblem) -> list[Route]:
     return routes
 
 
-def _of_linear_layers(problem: ModuleProblem) -> list[Route]:
+def _of_linear_layers(problem: Traceable) -> list[Route]:
     """By each square product of linear layers."""
     net = read_linear(problem) if may_apply(problem) else None
     if net is None or max(net.widths) > WIDEST or len(net.inputs) > MOST_EXAMPLES:

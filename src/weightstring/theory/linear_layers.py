@@ -19,7 +19,7 @@ from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas, Values
 from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Traceable
 from weightstring.problem.flat import Layout
 from weightstring.theory.exact import Whole
 from weightstring.theory.low_rank import least_with_rank
@@ -119,15 +119,16 @@ class LinearLayers:
         return torch.stack(values), torch.stack(errors) + len(goals) * unit * torch.stack(values)
 
 
-_READ: WeakKeyDictionary[ModuleProblem, LinearLayers | None] = WeakKeyDictionary()
+_READ: WeakKeyDictionary[Traceable, LinearLayers | None] = WeakKeyDictionary()
 """A problem never changes."""
 
 
-def read_linear(problem: ModuleProblem) -> LinearLayers | None:
+def read_linear(problem: Traceable) -> LinearLayers | None:
     """A problem's loss as c · Σ (k W_K ⋯ W_1 x − y)²; None: it is not recognised as one.
 
     >>> net = torch.nn.Sequential(*(torch.nn.Linear(2, 2, bias=False) for _ in range(3)))
     >>> data = torch.ones(5, 2), torch.ones(5, 2)
+    >>> from weightstring.problem import ModuleProblem
     >>> read_linear(ModuleProblem(net, torch.nn.MSELoss(), data)).widths
     (2, 2, 2, 2)
     >>> net.insert(1, torch.nn.ReLU())
@@ -143,7 +144,7 @@ def read_linear(problem: ModuleProblem) -> LinearLayers | None:
     return _READ[problem]
 
 
-def _read(problem: ModuleProblem) -> LinearLayers:
+def _read(problem: Traceable) -> LinearLayers:
     program, names, factor, scale, inputs, targets = chain_of_layers(problem)
     weights = [program.constants[name] for name in names]
     # Nothing may be spread over another axis.
@@ -161,7 +162,7 @@ def _read(problem: ModuleProblem) -> LinearLayers:
     return LinearLayers(problem.layout, program, names, factor, scale, inputs.cpu(), targets.cpu())
 
 
-def may_apply(problem: ModuleProblem) -> bool:
+def may_apply(problem: Traceable) -> bool:
     """Whether the shapes of the parameters leave room for a proof. Reading a problem takes longer."""
     shapes = [entry.shape for entry in problem.layout.entries]
     if len(shapes) < 1 or any(len(shape) != 2 for shape in shapes):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Traceable
 from weightstring.theory.convex import Convex, read
 
 FIT_STEPS = 300
@@ -42,20 +42,20 @@ class OneHidden:
         targets: likewise.
     """
 
-    problem: ModuleProblem
+    problem: Traceable
     convex: Convex
     inputs: Float64[Tensor, "N d"]
     targets: Tensor
 
     @classmethod
-    def of(cls, problem: ModuleProblem) -> OneHidden:
+    def of(cls, problem: Traceable) -> OneHidden:
         """Take a problem apart.
 
         Raises:
             InvalidSetting: another module, a loss not known to be convex, or inputs that are not (N, d).
             Unsupported: see :meth:`ModuleProblem.traceable`, and what cannot be traced.
         """
-        examples = problem.traceable("loss")[2]
+        examples = problem.traceable("loss").examples
         if examples.keys is not None or len(examples.leaves) != 1 or examples.leaves[0].ndim != 2:
             raise InvalidSetting(f"inputs are {examples.form()}: a path by sub-networks needs one tensor (N, d)")
         targets = examples.targets.cpu()

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas, Values
 from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Traceable
 from weightstring.problem.flat import Layout
 from weightstring.theory.singular_features import Activation, clamped, hard_sigmoid, sigmoid
 from weightstring.tracing.program import Program, program_of
@@ -156,15 +156,16 @@ def agrees(found: Read, thetas: Thetas, measured: Values) -> bool:
     return bool(((measured - values).abs() <= 4 * errors + tiny).all())
 
 
-_READ: WeakKeyDictionary[ModuleProblem, Squares | None] = WeakKeyDictionary()
+_READ: WeakKeyDictionary[Traceable, Squares | None] = WeakKeyDictionary()
 """A problem never changes."""
 
 
-def read(problem: ModuleProblem) -> Squares | None:
+def read(problem: Traceable) -> Squares | None:
     """A problem's loss as c · Σ (k β ρ(Wx + b) − y)²; None: it is not recognised as one.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2, bias=False))
     >>> data = torch.ones(5, 2), torch.ones(5, 2)
+    >>> from weightstring.problem import ModuleProblem
     >>> read(ModuleProblem(net, torch.nn.MSELoss(), data)).scale
     Fraction(1, 10)
     >>> read(ModuleProblem(net, torch.nn.L1Loss(), data)) is None
@@ -198,7 +199,7 @@ class Chain(NamedTuple):
     targets: Tensor
 
 
-def chain_of_layers(problem: ModuleProblem) -> Chain:
+def chain_of_layers(problem: Traceable) -> Chain:
     """A problem's loss as that of a chain of linear layers, two or more.
 
     Raises:
@@ -274,10 +275,10 @@ _Value = str | _Hidden | _Active | _Output | _Gap | _Sum
 class _Reader:
     """What each operation computes, found from the loss backwards."""
 
-    def __init__(self, problem: ModuleProblem) -> None:
+    def __init__(self, problem: Traceable) -> None:
         self.problem = problem
         self.program = program_of(problem, "loss")
-        self.examples = problem.observed()
+        self.examples = problem.traceable("loss").examples
         self.steps = {step.name: step for step in self.program.steps}
         if self.examples.targets.ndim != 2 or len(self.steps) > LONGEST:
             raise Strange

@@ -24,7 +24,7 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path import WeightString
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Traceable
 from weightstring.theory.curve import Curve, chain
 from weightstring.theory.one_hidden import TINY, Features, OneHidden, Outer
 
@@ -63,7 +63,7 @@ class VertexPath:
 
 
 def connect(
-    problem: ModuleProblem,
+    problem: Traceable,
     a: Theta,
     b: Theta,
     subsets: tuple[Sequence[int], Sequence[int]] | None = None,
@@ -90,6 +90,7 @@ def connect(
     >>> x = torch.linspace(-1, 2, 12, dtype=torch.float64).unsqueeze(1)
     >>> nn = torch.nn
     >>> net = nn.Sequential(nn.Linear(1, 6), nn.ReLU(), nn.Linear(6, 1)).double()
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(net, nn.MSELoss(), (x, x.abs()), batch_size=None)
     >>> path = connect(problem, problem.initial(0), problem.initial(1))
     >>> path.string.max_loss <= path.bound * (1 + 1e-9), list(path.losses)[0], list(path.losses)[-1]
@@ -132,7 +133,7 @@ def connect(
     return _vertex_path(problem, a, corners, b, (s_a, s_b))
 
 
-def exchange(problem: ModuleProblem, a: Theta, b: Theta, method: str = "greedy") -> VertexPath:
+def exchange(problem: Traceable, a: Theta, b: Theta, method: str = "greedy") -> VertexPath:
     """The path from ``a`` to ``b`` that exchanges one unit after another: all slots but one are in use at every corner.
 
     For t = 0, …, m − 1 β goes to its best on A's first m − 1 − t units and B's first t, each in its end's own order,
@@ -152,6 +153,7 @@ def exchange(problem: ModuleProblem, a: Theta, b: Theta, method: str = "greedy")
     >>> x = torch.linspace(-1, 2, 12, dtype=torch.float64).unsqueeze(1)
     >>> nn = torch.nn
     >>> net = nn.Sequential(nn.Linear(1, 6), nn.ReLU(), nn.Linear(6, 1)).double()
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(net, nn.MSELoss(), (x, x.abs()), batch_size=None)
     >>> ends = problem.initial(0), problem.initial(1)
     >>> exchange(problem, *ends).bound <= connect(problem, *ends).bound * (1 + 1e-9)
@@ -193,7 +195,7 @@ def exchange(problem: ModuleProblem, a: Theta, b: Theta, method: str = "greedy")
 
 
 def _vertex_path(
-    problem: ModuleProblem, a: Theta, between: list[tuple[str, Theta]], b: Theta, units: tuple[list[int], list[int]]
+    problem: Traceable, a: Theta, between: list[tuple[str, Theta]], b: Theta, units: tuple[list[int], list[int]]
 ) -> VertexPath:
     corners = [("A", a), *between]
     kept = [
@@ -261,7 +263,7 @@ def _lasso(net: OneHidden, features: Features, outer: Outer) -> list[int]:
     return sorted(range(m), key=lambda unit: (entered[unit], -sizes[unit, -1]))
 
 
-def _checked_net(problem: ModuleProblem, a: Theta, b: Theta, method: str) -> OneHidden:
+def _checked_net(problem: Traceable, a: Theta, b: Theta, method: str) -> OneHidden:
     net = OneHidden.of(problem)
     if method not in METHODS:
         raise InvalidSetting(f"method={method!r}: choose one of {', '.join(METHODS)}")

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.export.graph_signature import OutputKind
 
 from weightstring.errors import Unsupported
+from weightstring.problem.capabilities import Traceable
 from weightstring.problem.data import Examples
 from weightstring.problem.digest import tensors_digest, text_digest
 from weightstring.problem.means import Criterion
-from weightstring.problem.module import ModuleProblem
 from weightstring.tracing.steps import Ref, Step, Trace, export, name_of
 
 TRACED = 7
@@ -28,7 +28,7 @@ ANOTHER = 11
 RESIZING = {"view.default", "reshape.default", "_unsafe_view.default"}
 """What may be told the number of examples."""
 
-_PROGRAMS: WeakKeyDictionary[ModuleProblem, dict[str, Program]] = WeakKeyDictionary()
+_PROGRAMS: WeakKeyDictionary[Traceable, dict[str, Program]] = WeakKeyDictionary()
 """A problem never changes, and tracing one takes longer than many a proof."""
 
 
@@ -103,7 +103,7 @@ class Measured(nn.Module):
         return self.criterion(output, targets)
 
 
-def program_of(problem: ModuleProblem, quantity: str) -> Program:
+def program_of(problem: Traceable, quantity: str) -> Program:
     """A quantity's operations, as the problem does them in each of its blocks of examples.
 
     Raises:

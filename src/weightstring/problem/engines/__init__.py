@@ -6,15 +6,13 @@ same for plain sequential networks with products of stacked matrices, and ``comp
 torch.compile fuse those into machine code.
 """
 
-from weightstring.problem.engines.base import ENGINES, Engine, EngineName, Workload, engine_named
+from weightstring.problem.engines.base import ENGINES, Engine, Workload, engine_named
 from weightstring.problem.engines.threads import on_threads
-from weightstring.problem.engines.trial import EngineChoice, Trial, build
+from weightstring.problem.engines.trial import Trial, build
 
 __all__ = [
     "ENGINES",
     "Engine",
-    "EngineChoice",
-    "EngineName",
     "Trial",
     "Workload",
     "build",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float64
@@ -24,9 +24,7 @@ from weightstring.problem.means import REMEDY, Kind, Number, Wanted, Weighed
 from weightstring.problem.memory import DoesNotFit, is_out_of_memory
 from weightstring.protocol import Gradient
 
-EngineName = Literal["loop", "vmap", "stack", "compiled"]
-
-ENGINES: tuple[EngineName, ...] = ("loop", "vmap", "stack", "compiled")
+ENGINES = ("loop", "vmap", "stack", "compiled")
 
 BESIDE = 2
 """The least models in one call of those that compute several: PyTorch treats one otherwise."""
@@ -66,7 +64,7 @@ class Engine(Protocol):
         """Training losses and gradients of B models, each on its own rows (None: on all examples)."""
 
 
-def engine_named(engine: str) -> EngineName:
+def engine_named(engine: str) -> str:
     """An engine by its name.
 
     Raises:

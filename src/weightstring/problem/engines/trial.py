@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.errors import InvalidModel
 from weightstring.problem.data import Examples
-from weightstring.problem.engines.base import Engine, EngineName, Workload
+from weightstring.problem.engines.base import Engine, Workload
 from weightstring.problem.engines.compiled import Compiled
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.stack import Stack
@@ -24,6 +24,7 @@ from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_
 from weightstring.problem.engines.vmapped import Vmap
 from weightstring.problem.functional import first_line
 from weightstring.problem.means import Mean
+from weightstring.protocol import EngineChoice
 
 TRIAL_MODELS = 8
 
@@ -51,30 +52,6 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 HALF_TOLERANCE = 3e-2
 
 
-@dataclass(frozen=True)
-class EngineChoice:
-    """Which engine computes several models, and why.
-
-    Args:
-        name: ``"loop"``, ``"vmap"``, ``"stack"`` or ``"compiled"``.
-        reason: one sentence.
-        speedup: time of the loop over time of this engine; None where it was not measured.
-        agreement: largest relative difference between the two; None where it was not measured.
-        threads: CPU threads for large calls; None: as many as the caller has set.
-        flops: operations in one forward pass of one example.
-
-    >>> EngineChoice("loop", "loop: set by the caller").name
-    'loop'
-    """
-
-    name: EngineName
-    reason: str
-    speedup: float | None = None
-    agreement: float | None = None
-    threads: int | None = None
-    flops: float = 0.0
-
-
 def tolerance_of(dtype: torch.dtype) -> float:
     """The largest relative difference between two ways to compute that rounding explains.
 
@@ -91,7 +68,7 @@ def near(theta: Theta, count: int, share: float = 0.1) -> Thetas:
     return theta + share * theta.square().mean().sqrt() * noise
 
 
-def build(name: EngineName, work: Workload) -> Engine:
+def build(name: str, work: Workload) -> Engine:
     """An engine for a workload.
 
     Raises:
@@ -126,9 +103,9 @@ class Trial:
     evaluation: Examples
     criteria: Sequence[Mean]
     batch_size: int
-    _engines: dict[EngineName, Engine] = field(default_factory=dict)
+    _engines: dict[str, Engine] = field(default_factory=dict)
 
-    def engine(self, name: EngineName) -> Engine:
+    def engine(self, name: str) -> Engine:
         """An engine for the workload; made once, as compiling takes its time.
 
         Raises:
@@ -150,7 +127,7 @@ class Trial:
             choice = self._fastest(compile, large)
         return replace(choice, threads=self._threads(choice.name, flops), flops=flops)
 
-    def require(self, name: EngineName) -> EngineChoice:
+    def require(self, name: str) -> EngineChoice:
         """Take an engine because the caller wants it.
 
         Raises:
@@ -199,7 +176,7 @@ class Trial:
         reason = f"compiled: {speedup:.1f}x faster than {choice.name}, results agree to {agreement:.0e}"
         return EngineChoice("compiled", reason, speedup * (choice.speedup or 1.0), agreement)
 
-    def _try(self, name: EngineName, gain: float) -> EngineChoice:
+    def _try(self, name: str, gain: float) -> EngineChoice:
         try:
             agreement = self.agreement(name)
         except Exception as error:  # whatever a module raises there, the loop runs it
@@ -225,7 +202,7 @@ class Trial:
             return 2.0 * len(self.theta)
         return float(counter.get_total_flops() / len(sample))
 
-    def _threads(self, name: EngineName, flops: float) -> int | None:
+    def _threads(self, name: str, flops: float) -> int | None:
         """All threads for large calls, if they are faster than one on the largest call of this trial."""
         most = torch.get_num_threads()
         work = flops * FEW_MODELS * min(TRIAL_EXAMPLES, len(self.evaluation))
@@ -246,25 +223,25 @@ class Trial:
         """Largest relative difference that counts as agreement."""
         return tolerance_of(self.theta.dtype)
 
-    def agreement(self, name: EngineName) -> float:
+    def agreement(self, name: str) -> float:
         """Largest relative difference of losses and gradients between an engine and the loop."""
         pairs = zip(self._run(name), self._run("loop"), strict=True)
         return max(_relative(one, other) for one, other in pairs)
 
-    def speedup(self, name: EngineName, over: EngineName, run: Callable[[EngineName], object] | None = None) -> float:
+    def speedup(self, name: str, over: str, run: Callable[[str], object] | None = None) -> float:
         """Time of one engine over that of another; one run each where that already shows it to be slower."""
         slow, fast = (partial(run or self._run, engine) for engine in (over, name))
         rough = _best_time(slow, repeats=1) / _best_time(fast, repeats=1)
         return rough if rough < 1 / (2 * GAIN) else _best_time(slow) / _best_time(fast)
 
-    def runs(self, name: EngineName) -> bool:
+    def runs(self, name: str) -> bool:
         """Whether an engine runs the module, and agrees with the loop."""
         try:
             return self.agreement(name) <= self.tolerance
         except Exception:  # whatever a module raises there, the loop runs it
             return False
 
-    def steady(self, name: EngineName) -> bool:
+    def steady(self, name: str) -> bool:
         """Whether an engine finds the same of a model, bit for bit, whoever is beside it: alone, first or last.
 
         On one thread: several divide a call by how long it is.
@@ -281,15 +258,15 @@ class Trial:
                     return False
         return True
 
-    def _run(self, name: EngineName, models: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(self, name: str, models: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         return self._found(name, *self._models(models or self._few))
 
-    def _found(self, name: EngineName, thetas: Thetas, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    def _found(self, name: str, thetas: Thetas, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Losses, gradients and measured losses of models."""
         inputs = self.work.train.take(slice(TRIAL_EXAMPLES))
         sample = self.evaluation.take(slice(TRIAL_EXAMPLES))
         gradient = self.engine(name).gradient(thetas, rows)
-        measuring: EngineName = "stack" if name == "compiled" else name
+        measuring: str = "stack" if name == "compiled" else name
         values = build(measuring, replace(self.work, train=inputs)).measure(thetas, [(sample, self.criteria)])
         return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values[:, :1].cpu()
 

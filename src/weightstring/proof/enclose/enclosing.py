@@ -15,9 +15,9 @@ from torch import Tensor
 
 from weightstring.arrays import Thetas
 from weightstring.errors import Unsupported
+from weightstring.problem.capabilities import Traceable
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout
-from weightstring.problem.module import ModuleProblem
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Kept, Products
@@ -203,7 +203,7 @@ def _bounded(found: object) -> Bounds:
     return found
 
 
-def enclosing(problem: ModuleProblem, beads: Thetas, quantity: str, max_bytes: int) -> Enclosing:
+def enclosing(problem: Traceable, beads: Thetas, quantity: str, max_bytes: int) -> Enclosing:
     """Trace a quantity of a problem.
 
     Raises:
@@ -234,7 +234,7 @@ def require_numbers(examples: Examples) -> None:
             raise Unsupported(f"the {what} hold whole numbers beyond 2^53, which float64 does not: make them smaller")
 
 
-def enclosable(problem: ModuleProblem, quantity: str) -> Program:
+def enclosable(problem: Traceable, quantity: str) -> Program:
     """A quantity's operations, each of which has a rule.
 
     Raises:

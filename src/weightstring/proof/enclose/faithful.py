@@ -20,9 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import Unsupported
-from weightstring.problem.analytic import Surface
+from weightstring.problem.capabilities import Certifiable, Traceable
 from weightstring.problem.flat import named_tensors, slot_names
-from weightstring.problem.module import ModuleProblem
 from weightstring.proof.enclose.bisection import Partition, Sampled
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.tracing.faithful import run
@@ -41,7 +40,7 @@ Value = Callable[[Theta], float]
 Bound = Callable[[Intervals], Tensor]
 
 
-def require_reproduced(problem: ModuleProblem, quantity: str, beads: Thetas, bound: Bound, slack: Bound) -> None:
+def require_reproduced(problem: Traceable, quantity: str, beads: Thetas, bound: Bound, slack: Bound) -> None:
     """Run the module and what was traced of it at some places of a string on all examples, and bound it there.
 
     Args:
@@ -99,7 +98,7 @@ def require_agreement(again: float, value: float, dtype: torch.dtype, where: str
 
 
 def held_to(
-    problem: ModuleProblem | Surface, quantity: str, beads: Thetas, sampled: Sampled, found: Partition, slack: Bound
+    problem: Certifiable, quantity: str, beads: Thetas, sampled: Sampled, found: Partition, slack: Bound
 ) -> Partition:
     """A partition none of whose bounds lies under a sample: what is proved of real numbers, and what was measured.
 
@@ -151,9 +150,9 @@ class Unrounded(TorchFunctionMode):
         return found
 
 
-def value_in_float64(problem: ModuleProblem | Surface, quantity: str) -> Value:
+def value_in_float64(problem: Certifiable, quantity: str) -> Value:
     """The quantity as the module itself computes it in float64; NaN where it cannot."""
-    if isinstance(problem, Surface):
+    if not isinstance(problem, Traceable):
         return lambda theta: float(problem.loss(theta.unsqueeze(0)))
     net, criterion, examples, block = problem.traceable(quantity)
     try:

@@ -13,15 +13,14 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Thetas
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path import WeightString
-from weightstring.problem.analytic import Surface
-from weightstring.problem.module import ModuleProblem
+from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
 from weightstring.proof.certificate import Certificate, Piece, digests_of, versions
 from weightstring.proof.enclose.bisection import Budget, Partition, Sampled, bisect
 from weightstring.proof.enclose.enclosing import enclosing
 from weightstring.proof.enclose.faithful import held_to, require_reproduced
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.proof.enclose.rounding import UPWARDS
-from weightstring.protocol import Along, LossProblem
+from weightstring.protocol import Along, Enclosed, LossProblem, lacking
 
 MAX_BYTES = 1 << 30
 """What enclosures may use, unless told otherwise."""
@@ -50,7 +49,7 @@ def certify(
     certified: leave a margin.
 
     Args:
-        problem: the loss: a :class:`ModuleProblem` or an analytic surface.
+        problem: the loss; ``Traceable``, as a :class:`ModuleProblem` is, or ``Enclosed``, as analytic surfaces are.
         string: what ``connect`` found, or any other.
         threshold: L0; None: no threshold, only a bound.
         tol: how near, relative to it, to the largest sample, where no threshold can be held.
@@ -109,7 +108,7 @@ def partition_of(
     """
     segments = range(len(beads) - 1) if segments is None else segments
     bound, slack = bounds_of(problem, beads, quantity, max_bytes), _none
-    if isinstance(problem, ModuleProblem):
+    if isinstance(problem, Traceable):
         enclosed = enclosing(problem, beads, quantity, max_bytes)
         enclosed.rehearse()
         slack = enclosed.slack
@@ -121,7 +120,7 @@ def partition_of(
         return found + UPWARDS * found.abs()
 
     partition = bisect(raised, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
-    if len(sampled.places) and isinstance(problem, ModuleProblem | Surface):
+    if len(sampled.places) and isinstance(problem, Certifiable):
         partition = held_to(problem, quantity, beads, sampled, partition, slack)
     return partition
 
@@ -132,10 +131,10 @@ def _none(intervals: Intervals) -> Tensor:
 
 def bounds_of(problem: LossProblem, beads: Thetas, quantity: str, max_bytes: int) -> Callable[[Intervals], Tensor]:
     """The function from intervals to upper bounds (I,)."""
-    if isinstance(problem, ModuleProblem):
+    if isinstance(problem, Traceable):
         return enclosing(problem, beads, quantity, max_bytes).bounds
-    if not isinstance(problem, Surface):
-        raise Unsupported(f"{type(problem).__name__}: only a ModuleProblem or an analytic surface can be certified")
+    if not isinstance(problem, Enclosed):
+        raise Unsupported(lacking(problem, *CERTIFIABLE))
 
     def bound(intervals: Intervals) -> Tensor:
         found = torch.empty(len(intervals), dtype=torch.float64, device=beads.device)
@@ -182,7 +181,7 @@ def certificate_of(
     seconds: float,
 ) -> Certificate:
     """What pieces that cover a string of beads (n, P) prove."""
-    assert isinstance(problem, ModuleProblem | Surface)
+    assert isinstance(problem, Certifiable)
     upper_bound = max(piece.bound for piece in pieces)
     if largest_sample > upper_bound:
         # It was met on a segment that was replaced since.

@@ -18,14 +18,13 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
 from weightstring.path import WeightString
-from weightstring.problem.analytic import Surface
+from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
 from weightstring.problem.functional import first_line
-from weightstring.problem.module import ModuleProblem
 from weightstring.proof.certificate import FORMAT, Certificate, Piece, digests_of
 from weightstring.proof.verify.lines import Array
 from weightstring.proof.verify.operations import NotVerifiable
 from weightstring.proof.verify.replay import Replay
-from weightstring.protocol import LossProblem
+from weightstring.protocol import LossProblem, lacking
 
 MOST_PARTS = 1 << 14
 """Parts into which an interval is cut, at most."""
@@ -98,7 +97,7 @@ def verify(
     proved = 0
     try:
         failures += _of_form(certificate, len(string) - 1) or _of_subject(problem, string, certificate)
-        if not failures:
+        if not failures and isinstance(problem, Certifiable):
             bound, replay = _bound(problem, string, certificate.quantity)
             failures += _of_values(problem, string, certificate, bound, replay, started + seconds)
         for piece in certificate.partition if not failures else ():
@@ -165,8 +164,8 @@ def _real(*numbers: object) -> bool:
 
 def _of_subject(problem: LossProblem, string: WeightString, certificate: Certificate) -> list[str]:
     """Whether it speaks of this quantity, this string, these data, this module."""
-    if not isinstance(problem, ModuleProblem | Surface):
-        return [f"{type(problem).__name__}: only a ModuleProblem or an analytic surface can be verified"]
+    if not isinstance(problem, Certifiable):
+        return [lacking(problem, *CERTIFIABLE)]
     if certificate.quantity not in problem.quantities:
         return [f"its quantity {certificate.quantity!r} is none of {', '.join(problem.quantities)}"]
     if certificate.evaluation != problem.evaluation:
@@ -180,9 +179,9 @@ def _of_subject(problem: LossProblem, string: WeightString, certificate: Certifi
     ]
 
 
-def _bound(problem: LossProblem, string: WeightString, quantity: str) -> tuple[Bound, Replay | None]:
+def _bound(problem: Certifiable, string: WeightString, quantity: str) -> tuple[Bound, Replay | None]:
     """Bounds by other arithmetic, and of a module its operations."""
-    if isinstance(problem, ModuleProblem):
+    if isinstance(problem, Traceable):
         try:
             replay = Replay(problem, quantity)
         except NotVerifiable:
@@ -191,7 +190,6 @@ def _bound(problem: LossProblem, string: WeightString, quantity: str) -> tuple[B
             raise NotVerifiable(f"the module cannot be traced: {first_line(error)}") from None
         beads: list[Array] = [bead.double().cpu().numpy() for bead in string.beads]
         return lambda segment, low, high: replay.bound(beads[segment], beads[segment + 1], low, high), replay
-    assert isinstance(problem, Surface)
 
     def bound(segment: int, low: float, high: float) -> float:
         edges = [torch.tensor([edge], dtype=torch.float64, device=problem.device) for edge in (low, high)]
@@ -201,7 +199,7 @@ def _bound(problem: LossProblem, string: WeightString, quantity: str) -> tuple[B
 
 
 def _of_values(
-    problem: LossProblem,
+    problem: Certifiable,
     string: WeightString,
     certificate: Certificate,
     bound: Bound,
@@ -257,11 +255,10 @@ class _Unrounded(TorchFunctionMode):
         return found
 
 
-def _in_float64(problem: LossProblem, theta: Theta, quantity: str) -> float:
+def _in_float64(problem: Certifiable, theta: Theta, quantity: str) -> float:
     """What the module and the criterion themselves give at θ (P,) in float64; NaN where they cannot."""
-    if isinstance(problem, Surface):
+    if not isinstance(problem, Traceable):
         return float(problem.loss(theta.double().unsqueeze(0)))
-    assert isinstance(problem, ModuleProblem)
     net, criterion, examples, block = problem.traceable(quantity)
     try:
         net = copy.deepcopy(net).double()

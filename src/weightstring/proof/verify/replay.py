@@ -15,8 +15,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 from torch.fx import Interpreter, Node
 
+from weightstring.problem.capabilities import Traceable
 from weightstring.problem.data import Examples
-from weightstring.problem.module import ModuleProblem
 from weightstring.proof.verify import activations, arithmetic, losses, shapes  # noqa: F401 - enter their operations
 from weightstring.proof.verify.lines import Array, Given, Line, Path, gamma
 from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, array
@@ -53,7 +53,7 @@ class Replay:
         NotVerifiable: an operation is not known.
     """
 
-    def __init__(self, problem: ModuleProblem, quantity: str) -> None:
+    def __init__(self, problem: Traceable, quantity: str) -> None:
         net, criterion, examples, block = problem.traceable(quantity)
         self._blocks = [len(part) for part in examples.chunks(block)]
         whole = _Whole(net, criterion, examples.keys)

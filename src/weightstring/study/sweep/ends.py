@@ -20,13 +20,14 @@ from weightstring.arrays import Theta, Thetas, Values
 from weightstring.descent import Check, Descended, Descents, Start, batch_width
 from weightstring.errors import InvalidRun
 from weightstring.path import no_worse
-from weightstring.problem import ModuleProblem
+from weightstring.protocol import Independent
 from weightstring.randomness import derive_seed
 from weightstring.store import replace_file
 from weightstring.store.beads import read_beads, write_beads
 from weightstring.store.files import writing
 from weightstring.store.members import member
 from weightstring.study.sweep.directory import GO_ON
+from weightstring.study.sweep.forms import Sweepable
 from weightstring.study.sweep.plan import Plan
 from weightstring.study.sweep.records import EndsRecord, levels_kept, read_ends
 
@@ -56,7 +57,7 @@ class Given:
         thetas: these models, numbered from 0.
     """
 
-    problem: ModuleProblem
+    problem: Sweepable
     plan: Plan
     thetas: Sequence[Theta]
 
@@ -84,7 +85,7 @@ class Nursery:
         on_check: told how far training is; it may raise.
     """
 
-    problem: ModuleProblem
+    problem: Sweepable
     plan: Plan
     folder: Path | None
     on_check: Callable[[Check], None] = lambda check: None
@@ -112,13 +113,14 @@ class Nursery:
         return list(islice((seed for seed in tried if seed not in failed), count))
 
     def _train(self, level: float, seeds: Sequence[int], known: Trained) -> None:
+        independent = isinstance(self.problem, Independent) and self.problem.independent
         descents = Descents(
             self.problem,
             self._height,
             seed=derive_seed(self.plan.seed, "ends", repr(level)),
             recipe=self.problem.recipe,
             # After an interruption others are beside a network than before: that must not tell in its bits.
-            width=batch_width(self.problem, len(seeds)) if self.problem.independent else 1,
+            width=batch_width(self.problem, len(seeds)) if independent else 1,
             on_check=self.on_check,
         )
         for seed in seeds:  # Minibatches by (seed, place), so that it matters to none who is trained beside it.

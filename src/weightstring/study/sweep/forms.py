@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from weightstring.arrays import Theta
 from weightstring.descent import Optimizers
 from weightstring.errors import InvalidSetting
 from weightstring.path import check_theta
-from weightstring.problem import ModuleProblem
-from weightstring.protocol import Recipe
+from weightstring.problem import Modular, PerExample
+from weightstring.protocol import Engined, Recipe, lacking
 from weightstring.study.sweep.plan import Variant, shown
+
+
+@runtime_checkable
+class Sweepable(Modular, PerExample, Engined, Protocol):
+    """What a sweep needs of a problem."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +33,7 @@ class Form:
     """
 
     variant: Variant
-    problem: ModuleProblem
+    problem: Sweepable
     recipe: Recipe | None = None
     checkpoints: tuple[Theta, ...] | None = None
 
@@ -69,7 +74,7 @@ def _is_list(checkpoints: object) -> bool:
     return not isinstance(checkpoints, Mapping | str | bytes) and isinstance(checkpoints, Sequence)
 
 
-def _checked(problem: ModuleProblem, models: object, name: str) -> tuple[Theta, ...] | None:
+def _checked(problem: Sweepable, models: object, name: str) -> tuple[Theta, ...] | None:
     if models is None:
         return None
     if not isinstance(models, Sequence) or len(models) < 2:
@@ -79,7 +84,7 @@ def _checked(problem: ModuleProblem, models: object, name: str) -> tuple[Theta, 
     return tuple(models)
 
 
-def _by_name(what: str, given: object, problems: Mapping[str, ModuleProblem], one: bool, kind: str) -> dict[str, Any]:
+def _by_name(what: str, given: object, problems: Mapping[str, Sweepable], one: bool, kind: str) -> dict[str, Any]:
     """What each problem has of a setting: the same for all, or its own."""
     if given is None or one:
         return dict.fromkeys(problems, given)
@@ -94,19 +99,21 @@ def _by_name(what: str, given: object, problems: Mapping[str, ModuleProblem], on
     return {name: given.get(name) for name in problems}
 
 
-def _problems(problem: object) -> dict[str, ModuleProblem]:
+def _problems(problem: object) -> dict[str, Sweepable]:
     """The problems by name."""
     problems: dict[str, Any] = dict(problem) if isinstance(problem, Mapping) else {"all": problem}
     if not problems:
         raise InvalidSetting("sweep(problem={}): give at least one problem")
     for own in problems.values():
-        if not isinstance(own, ModuleProblem):
-            raise InvalidSetting(f"sweep(problem={shown(own)}): give a ws.ModuleProblem, or several by name")
+        if not isinstance(own, Sweepable):
+            raise InvalidSetting(
+                f"sweep(problem={shown(own)}): give a ws.ModuleProblem, or several by name; {lacking(own, Sweepable)}"
+            )
         Optimizers(own.recipe)
     return problems
 
 
-def _variants(problems: Mapping[str, ModuleProblem], variants: object) -> dict[str, Variant]:
+def _variants(problems: Mapping[str, Sweepable], variants: object) -> dict[str, Variant]:
     """What the problems are called, by name and in their order."""
     given = [Variant(name) for name in problems] if variants is None else variants
     if not isinstance(given, Sequence) or not all(isinstance(form, Variant) for form in given):

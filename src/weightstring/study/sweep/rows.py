@@ -9,12 +9,12 @@ import torch
 from weightstring.arrays import none_as_infinity
 from weightstring.path import BARRIERS, Disconnected, Objective, Segment, Unresolved
 from weightstring.path.maximum import Samples, locate
-from weightstring.problem import ModuleProblem
 from weightstring.runs.result import Result
 from weightstring.runs.stages import Pair
 from weightstring.store import ResultRecord, RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.ends import Trained
+from weightstring.study.sweep.forms import Sweepable
 from weightstring.study.sweep.plan import Plan, Variant
 from weightstring.study.sweep.sampling import maximum_interval
 from weightstring.study.sweep.table import Row
@@ -35,7 +35,7 @@ def tells_of(row: Row, result: ResultRecord) -> bool:
     return (row.outcome, row.beads, row.largest) == (result.outcome.kind, result.string.beads, largest)
 
 
-def line_barriers(problem: ModuleProblem, asked: Sequence[Pair]) -> list[float]:
+def line_barriers(problem: Sweepable, asked: Sequence[Pair]) -> list[float]:
     """The barrier of each pair's straight line over the mean of its ends, of the evaluation loss."""
     samples = [Samples(Segment(pair.a, pair.b)) for pair in asked]
     tops = locate(Objective(problem), samples)
@@ -43,7 +43,7 @@ def line_barriers(problem: ModuleProblem, asked: Sequence[Pair]) -> list[float]:
 
 
 def row_of(
-    problem: ModuleProblem,
+    problem: Sweepable,
     variant: Variant,
     plan: Plan,
     result: Result,
@@ -104,7 +104,7 @@ def row_of(
     )
 
 
-def _normalized_over_weights(problem: ModuleProblem, beads: torch.Tensor) -> float:
+def _normalized_over_weights(problem: Sweepable, beads: torch.Tensor) -> float:
     """The normalized length over parameters of two axes or more: the authors leave biases out."""
     kept = torch.zeros(problem.size, dtype=torch.bool)
     for entry in problem.layout.entries:

@@ -13,7 +13,6 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path import Objective, Unresolved
-from weightstring.problem import ModuleProblem
 from weightstring.protocol import Recipe
 from weightstring.runs.align_step import aligned_end
 from weightstring.runs.progress import Display
@@ -23,7 +22,7 @@ from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule,
 from weightstring.store import RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.ends import Given, Nursery, Trained
-from weightstring.study.sweep.forms import Form, forms_of
+from weightstring.study.sweep.forms import Form, Sweepable, forms_of
 from weightstring.study.sweep.plan import MAX_BEADS, PAIRS, Ends, Plan, Variant, shown
 from weightstring.study.sweep.rows import line_barriers, row_of, stands
 from weightstring.study.sweep.summary import Summary, summarised
@@ -56,7 +55,7 @@ class Sweep:
 
 @undisturbed
 def sweep(
-    problem: ModuleProblem | Mapping[str, ModuleProblem],
+    problem: Sweepable | Mapping[str, Sweepable],
     thresholds: Sequence[float],
     *,
     pairs: int | None = None,
@@ -143,7 +142,7 @@ def _numbers(thresholds: Any) -> tuple[float, ...]:
         ) from None
 
 
-def _quantity(problems: Mapping[str, ModuleProblem], bind: str) -> str:
+def _quantity(problems: Mapping[str, Sweepable], bind: str) -> str:
     """What the threshold binds, by the one name that all problems measure it by."""
     needed = "networks of a sweep are trained to"
     names = {name: Objective(own, bind).quantity(needed) for name, own in problems.items()}
@@ -236,7 +235,7 @@ def _ends(form: Form, plan: Plan, directory: SweepDirectory | None) -> Iterator[
         yield level, source.at(level, 2 * plan.pairs)
 
 
-def _aligned(problem: ModuleProblem, pair: Pair, plan: Plan) -> Pair:
+def _aligned(problem: Sweepable, pair: Pair, plan: Plan) -> Pair:
     """The pair with its second end where the first has its units."""
     second = aligned_end(problem, pair.a, pair.b, pair.threshold, plan.bind, plan.seed, pair.directory)
     return replace(pair, b=second.theta, threshold=second.threshold, alignment=second.record)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from weightstring.arrays import Thetas
 from weightstring.path import WeightString
-from weightstring.problem import ModuleProblem
+from weightstring.problem import PerExample
 from weightstring.randomness import generator
 from weightstring.study.sweep.statistics import LEVEL, Interval
 
@@ -36,19 +36,18 @@ def maximum_interval(string: WeightString, quantity: str = "loss", seed: int = 0
     The interval is NaN where the quantity does not come from what each example adds.
 
     Args:
-        string: of a :class:`ModuleProblem`.
+        string: of a problem that tells what each example adds.
         quantity: what is measured.
         seed: of the draws.
         level: of the interval.
     """
     problem = string.problem
-    assert isinstance(problem, ModuleProblem)
     curve = string.curve
     values = torch.tensor(curve.values[quantity], dtype=torch.float64)
     highest = values.nan_to_num(nan=torch.inf).topk(min(POINTS, len(values))).indices.tolist()
     segments = string.segments
     thetas = torch.stack([segments[curve.segment[i]].point(curve.t[i]) for i in highest])
-    if not problem.adds(quantity):
+    if not isinstance(problem, PerExample) or not problem.adds(quantity):
         return Interval(float(values.max()), math.nan, math.nan)
     sums, weights = (
         torch.stack(part) for part in zip(*(problem.shares(each, quantity) for each in thetas), strict=True)
@@ -73,6 +72,6 @@ def _draws(count: int, seed: int) -> tuple[Float64[Tensor, "draws N"], ...]:
     return tuple(parts)
 
 
-def example_losses(problem: ModuleProblem, thetas: Thetas, quantity: str = "loss") -> Float64[Tensor, "B N"]:
+def example_losses(problem: PerExample, thetas: Thetas, quantity: str = "loss") -> Float64[Tensor, "B N"]:
     """The quantity of each model (B, P) on each of the N evaluation examples by itself."""
     return torch.stack([problem.measure_each(theta, quantity) for theta in thetas])

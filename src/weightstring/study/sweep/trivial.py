@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from weightstring.problem import ModuleProblem
+from weightstring.problem import Modular
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.means import Criterion, number
 from weightstring.problem.sighted import applied
@@ -22,7 +22,7 @@ EXAMPLES = 10_000
 ITERATIONS = 200
 
 
-def trivial_levels(problem: ModuleProblem, quantity: str = "loss") -> dict[str, float | None]:
+def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float | None]:
     """What the best constant and the best linear predictor reach.
 
     Both are fitted to the training loss by L-BFGS, from 0, and measured on the quantity's own data.
@@ -36,6 +36,7 @@ def trivial_levels(problem: ModuleProblem, quantity: str = "loss") -> dict[str, 
         floating tensor, or for the linear one inputs that are not.
 
     >>> x = torch.linspace(-1, 1, 9).unsqueeze(1)
+    >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, (x, 2 * x))
     >>> levels = trivial_levels(problem)
     >>> round(levels["best constant"], 3), round(levels["best linear"], 6)
@@ -66,10 +67,10 @@ def trivial_levels(problem: ModuleProblem, quantity: str = "loss") -> dict[str, 
     return {**levels, "best linear": _fitted(linear, start, train, loss, examples, criterion)}
 
 
-def _output_shape(problem: ModuleProblem, train: Examples) -> torch.Size | None:
+def _output_shape(problem: Modular, train: Examples) -> torch.Size | None:
     theta = problem.initial(0)
     with torch.no_grad():
-        output = problem.evaluating(theta, train.take(slice(2)), problem.statistics(theta))
+        output = problem.computation.evaluating(theta, train.take(slice(2)), problem.statistics(theta))
     whole = isinstance(output, Tensor) and output.is_floating_point() and output.ndim and len(output) == 2
     return output.shape[1:] if whole and isinstance(output, Tensor) else None
 

@@ -1,0 +1,106 @@
+"""What a problem may offer beside its loss where modules and data come in; see :mod:`weightstring.protocol`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from weightstring.arrays import Theta, Thetas, Values
+from weightstring.problem.data import Examples
+from weightstring.problem.each import Shares
+from weightstring.problem.flat import Layout
+from weightstring.problem.functional import Computation
+from weightstring.problem.means import Criterion
+from weightstring.problem.predictions import Averaged
+from weightstring.protocol import Enclosed, LossProblem
+
+
+class TraceInputs(NamedTuple):
+    """What a quantity is computed from: the mean of ``criterion(module(inputs), targets)`` over blocks of examples.
+
+    Args:
+        module: in evaluation mode, its trainable parameters named as in the problem's layout.
+        criterion: of an output and its targets.
+        examples: inputs and targets.
+        block: the most examples in one pass.
+    """
+
+    module: nn.Module
+    criterion: Criterion
+    examples: Examples
+    block: int
+
+
+@runtime_checkable
+class Traceable(LossProblem, Protocol):
+    """Shows the module behind a quantity: what certificates and theorems read."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where each parameter lies in θ."""
+
+    def traceable(self, quantity: str) -> TraceInputs:
+        """What a quantity is computed from; raises Unsupported where that is not all there is to it."""
+
+
+Certifiable = Traceable | Enclosed
+CERTIFIABLE = (Traceable, Enclosed)
+"""What a certificate can be about; of a problem that is both, what is traced counts."""
+
+
+@runtime_checkable
+class Modular(Traceable, Protocol):
+    """The loss of a module on examples: what the search for symmetries observes."""
+
+    @property
+    def computation(self) -> Computation:
+        """What is computed for one θ."""
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """``loss`` and the names of the metrics."""
+
+    @property
+    def statistics_names(self) -> frozenset[str]:
+        """Names of the buffers that are functions of θ."""
+
+    def statistics(self, theta: Theta) -> dict[str, Tensor]:
+        """Those buffers at θ (P,)."""
+
+    def observed(self) -> Examples:
+        """The evaluation set."""
+
+    def fitted(self) -> tuple[Examples, Criterion]:
+        """The training examples and the loss."""
+
+    def measured(self, quantity: str) -> tuple[Examples, Criterion]:
+        """The examples on which a quantity is measured, and what is measured on them."""
+
+    def initial(self, seed: int) -> Theta:
+        """A random model (P,)."""
+
+
+@runtime_checkable
+class PerExample(LossProblem, Protocol):
+    """Tells what each example adds to a quantity."""
+
+    def adds(self, quantity: str) -> bool:
+        """Whether the quantity of all examples comes from what each adds."""
+
+    def shares(self, theta: Theta, quantity: str = "loss") -> Shares:
+        """What each of N examples adds to a quantity of one model (P,): sums and weights."""
+
+    def measure_each(self, theta: Theta, quantity: str = "loss") -> Values:
+        """The quantity of one model (P,) on each of N examples by itself: float64 (N,) on the CPU."""
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """Makes predictions that can be averaged over models."""
+
+    def measure_average(
+        self, thetas: Thetas, quantities: Sequence[str] = ("loss",), average: str | None = None
+    ) -> Averaged:
+        """Measure the average of K models' (K, P) predictions as if it were one model's."""
