@@ -137,7 +137,7 @@ def main() -> None:
     done: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["weightstring.cli.commands", "weightstring.problem", "torch._dynamo"])
+    context.set_forkserver_preload(["weightstring.cli.running", "weightstring.problem", "torch._dynamo"])
     with tempfile.TemporaryDirectory() as temporary:
         folder, durations = Path(temporary), dict[str, float]()
         for end, seed in (("a", "0"), ("b", "2")):

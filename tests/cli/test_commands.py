@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import weightstring as ws
+from weightstring.cli.commands import COMMANDS
 from weightstring.store.records import ResultRecord
 from weightstring.tasks import load_task
 
@@ -37,7 +38,7 @@ class TestHelp:
         assert done.stderr.split() == ["0", "False"]
         assert "exit codes" in done.stdout
 
-    @pytest.mark.parametrize("command", ["demo", "train", "connect", "resume", "show", "report"])
+    @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_explains_itself(self, cli, command):
         done = cli(command, "--help")
         assert done.code == 0

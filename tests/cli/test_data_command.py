@@ -71,7 +71,7 @@ class TestDownload:
         assert first.out.splitlines() == [f"{folder / name}: from {web.as_uri()}/{name}" for name in names]
         assert sorted(path.name for path in folder.iterdir()) == sorted(names)
         second = cli("download", "mnist", "--data", "data")
-        assert second.out.splitlines() == [f"{folder / name}: was there, and is right" for name in names]
+        assert second.out.splitlines() == [f"{folder / name}: already there, and correct" for name in names]
 
     def test_where_the_environment_says(self, cli, web, tmp_path, monkeypatch):
         monkeypatch.setenv(VARIABLE, str(tmp_path / "there"))

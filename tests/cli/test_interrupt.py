@@ -77,7 +77,7 @@ class TestSignals:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        target = {"page": "weightstring.cli.commands.write_report", "curve": "weightstring.path.WeightString.measure"}
+        target = {"page": "weightstring.cli.running.write_report", "curve": "weightstring.path.WeightString.measure"}
         run = tmp_path / "run"
         with monkeypatch.context() as patch:
             patch.setattr(target[module], interrupt)
@@ -112,7 +112,7 @@ def spawn() -> Iterator[Callable[..., BaseProcess]]:
         environment.setenv("OMP_NUM_THREADS", "1")
         context = multiprocessing.get_context("forkserver")
         # torch.optim imports torch._dynamo when first used: for seconds, in which no moment would be worth a kill.
-        context.set_forkserver_preload(["weightstring.cli.commands", "weightstring.problem", "torch._dynamo"])
+        context.set_forkserver_preload(["weightstring.cli.running", "weightstring.problem", "torch._dynamo"])
 
         def begin(*arguments: object) -> BaseProcess:
             process = context.Process(target=main, args=([str(argument) for argument in arguments],))

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 import weightstring as ws
-from weightstring.cli.main import build_parser, main
-from weightstring.cli.strategy import OPTIONS
+from weightstring.cli.app import build_parser, main
+from weightstring.cli.options.strategy import OPTIONS
 from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.report import sweep_pairs, sweep_thresholds
 from weightstring.report.sweep import panels_of, render_sweep, write_sweep_report

@@ -1,10 +1,12 @@
-"""What text is printed by: as it is."""
+"""Text and tables on the terminal, printed as they are."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from weightstring.text import shown
@@ -29,3 +31,21 @@ def console_for_text(*, soft_wrap: bool = True) -> Console:
     runs/a[1]:smile:
     """
     return _Text(highlight=False, soft_wrap=soft_wrap, markup=False, emoji=False)
+
+
+def table(
+    *headings: str, left: Collection[str] = ("",), title: str | None = None, gap: int = 2, no_wrap: bool = False
+) -> Table:
+    """An empty table without lines, its columns of numbers aligned to the right.
+
+    Args:
+        headings: of the columns.
+        left: headings of the columns of words, aligned to the left.
+        title: above it.
+        gap: spaces between columns.
+        no_wrap: whether cells are cut rather than wrapped.
+    """
+    columns = Table(title=title, title_justify="left", box=None, padding=(0, gap, 0, 0))
+    for heading in headings:
+        columns.add_column(heading, justify="left" if heading in left else "right", no_wrap=no_wrap)
+    return columns

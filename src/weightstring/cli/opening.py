@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
 from weightstring.report import write_report
 from weightstring.runs.certify_step import learned
-from weightstring.runs.result import Result, from_run
+from weightstring.runs.result import Result, from_run, with_samples
 from weightstring.store import RunDirectory
 from weightstring.store.records import TaskRef
+from weightstring.study.merge import Point
 from weightstring.tasks import BUILT_IN, resolve
 from weightstring.tasks.registry import Source, build, read_source
 from weightstring.tasks.trust import (
@@ -102,9 +105,17 @@ def learn(directory: RunDirectory, before: Result, after: Result, keep: bool = F
         if (directory.path / "report.html").exists():
             write_report(directory.path)
         verdict, run = type(before.outcome).__name__.lower(), shown(str(directory.path))
-        met = f"a sample of {result.largest:.6g} was met on its string, over the threshold {result.threshold:.6g}"
-        print(f"weightstring: {shown(str(run))}: not {verdict} after all: {met}", file=sys.stderr)
+        why = f"a sample of {result.largest:.6g} was met on its string, over the threshold {result.threshold:.6g}"
+        print(f"weightstring: {run}: not {verdict} after all: {why}", file=sys.stderr)
     return result
+
+
+def learn_points(options: Namespace, result: Result, points: Sequence[Point]) -> None:
+    """Keep what was measured along a run's string, which may take its verdict back."""
+    known = [point for point in points if all(name in point.values for name in result.names)]
+    heights = {result.string.place(point.s): max(point.values[name] for name in result.names) for point in known}
+    finite = {place: height if math.isfinite(height) else math.inf for place, height in heights.items()}
+    learn(RunDirectory(options.run), result, with_samples(result, finite))
 
 
 def _tell(source: Source | None, task: TaskRef) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from weightstring.cli.alignment import compared, remarks
-from weightstring.cli.console import console_for_text
+from weightstring.cli.console import console_for_text, table
 from weightstring.path import BARRIERS, Connected, Disconnected, Unresolved
 from weightstring.path.outcome import ADVICE
 from weightstring.runs.result import Result, re_estimated
@@ -25,17 +25,15 @@ def print_result(result: Result, run: Path) -> None:
     string, names = result.string, list(result.string.curve.values)
     style = {Connected: "bold green", Unresolved: "bold yellow", Disconnected: "bold red"}[type(result.outcome)]
     console.print(shown(str(result.outcome)), style=style, soft_wrap=False)
-    table = Table.grid(padding=(0, 2))
+    grid = Table.grid(padding=(0, 2))
     for label, value in _facts(result):
-        table.add_row(label, value)
-    console.print(table)
+        grid.add_row(label, value)
+    console.print(grid)
     if result.alignment is not None:
         console.print(compared(result.alignment, result, result.plain))
         for line in remarks(result.alignment):
             console.print(line)
-    ends = Table(title="at the ends and on the string", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("", "first end", "last end", "largest sampled"):
-        ends.add_column(heading, justify="left" if not heading else "right")
+    ends = table("", "first end", "last end", "largest sampled", title="at the ends and on the string")
     for name in names:
         largest = string.barrier("max", name)
         first, last = (end[name] for end in result.ends)

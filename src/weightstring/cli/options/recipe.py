@@ -1,4 +1,4 @@
-"""The options that change a problem's own recipe, field by field. Importing it imports no PyTorch."""
+"""The options that change a problem's own recipe, field by field."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from weightstring.cli.values import finite, key_value, number, positive, whole
+from weightstring.cli.options.values import finite, key_value, number, positive, whole
 
 if TYPE_CHECKING:
     from weightstring.protocol import Recipe

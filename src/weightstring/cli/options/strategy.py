@@ -1,11 +1,15 @@
-"""The options that choose and configure a strategy. Nothing here imports PyTorch."""
+"""The options that choose and configure a strategy."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from weightstring.cli.values import whole
+from weightstring.cli.options.values import whole
+from weightstring.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    from weightstring.search import Strategy
 
 _GREEDY = ("alpha", "max_depth", "insert", "retries", "stall_depths", "stall_fall")
 
@@ -59,7 +63,30 @@ def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> No
     group.add_argument("--shorten", action="store_true", help="shorten the string that was found")
 
 
-def given(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given."""
+def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
+    """The strategy that the options ask for.
+
+    Raises:
+        InvalidSetting: an option of another strategy is given, or a value is out of range.
+    """
+    from weightstring.search import Persistent, Relay, Shortened, Sinking
+    from weightstring.search.strategies import from_plain
+
+    taken, settings = OPTIONS[options.strategy], _given(options)
+    foreign = next((name for name in settings if name not in taken), None)
+    if foreign is not None:
+        flag = f"--{foreign.replace('_', '-')}"
+        takers = " or ".join(name for name, names in OPTIONS.items() if foreign in names)
+        raise InvalidSetting(f"{flag} is for --strategy {takers}, not {options.strategy}: leave it out, or choose that")
+    begins = {"persistent": "greedy", "sinking": "breadth-first"}.get(options.strategy, options.strategy)
+    strategy = from_plain({"name": begins, **settings})
+    if options.strategy == "persistent":
+        strategy = Persistent(strategy)
+    elif options.strategy == "sinking":
+        strategy = Relay(strategy, Sinking())
+    return Shortened(strategy) if options.shorten else strategy
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
     names = dict.fromkeys(name for taken in OPTIONS.values() for name in taken)
     return {name: value for name in names if (value := getattr(options, name)) is not None}

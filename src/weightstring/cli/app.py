@@ -1,0 +1,58 @@
+"""The program: it reads the command line, runs one command and exits with its code."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from types import FrameType
+from typing import NoReturn
+
+from weightstring.cli.commands import COMMANDS
+from weightstring.cli.ending import MISUSE, code_of, plain_output
+from weightstring.text import shown
+
+EXIT_CODES = """\
+exit codes: 0 connected or done; 1 a fault of weightstring's own; 2 misuse, one
+line says what to do; 3 unresolved, or no theorem applies; 4 certificate not
+reached or not verified; 5 disconnected, by proof; 130 interrupted, with the
+command that resumes."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without repeating the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with 2."""
+        print(f"{self.prog}: {shown(message)} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(MISUSE)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    plain_output()
+    options = build_parser().parse_args(arguments)
+    # A scheduler that takes the machine back sends SIGTERM: leave as after Ctrl-C, resumable.
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    sys.exit(code_of(COMMANDS[options.command].run, options))
+
+
+def _as_interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = OneLineParser(
+        prog="weightstring",
+        description="Find, measure and show low-loss paths between trained PyTorch models.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"weightstring {version('weightstring')}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_arguments(subparsers.add_parser(name, help=command.HELP))
+    return parser

@@ -1,0 +1,67 @@
+"""The commands, one file each: its arguments, its run and its printing.
+
+No command imports PyTorch before it runs, so that help and a mistyped option are answered at once.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Protocol
+
+from weightstring.cli.commands import (
+    align,
+    certify,
+    compare,
+    components,
+    connect,
+    demo,
+    download,
+    export,
+    merge,
+    minimax,
+    random_pair,
+    report,
+    resume,
+    sharpness,
+    show,
+    sweep,
+    theory,
+    train,
+    verify,
+)
+
+
+class Command(Protocol):
+    """What a command's file holds."""
+
+    HELP: str
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add its arguments."""
+
+    def run(self, options: Namespace) -> int:
+        """Do it; the exit code."""
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": demo,
+    "train": train,
+    "random-pair": random_pair,
+    "connect": connect,
+    "align": align,
+    "minimax": minimax,
+    "theory": theory,
+    "compare": compare,
+    "components": components,
+    "sweep": sweep,
+    "resume": resume,
+    "show": show,
+    "download": download,
+    "report": report,
+    "certify": certify,
+    "verify": verify,
+    "sharpness": sharpness,
+    "export": export,
+    "merge": merge,
+}
+"""In the order in which help lists them."""

@@ -1,0 +1,113 @@
+"""``weightstring compare``: all strategies on one pair, in a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from weightstring.cli.ending import DONE, going_on
+from weightstring.cli.options.recipe import changed_recipe
+from weightstring.cli.options.search import add_pair, add_threshold, compute_by, given_limits
+from weightstring.cli.options.values import names, whole
+from weightstring.errors import InvalidSetting
+
+if TYPE_CHECKING:
+    from weightstring.search import Strategy
+    from weightstring.study.compare import Compared
+
+HELP = "connect two models by every strategy"
+
+HEADINGS = {
+    "strategy": "strategy",
+    "verdict": "found",
+    "loss": "loss",
+    "train_loss": "train",
+    "beads": "beads",
+    "gradients": "grads",
+    "evaluations": "evals",
+    "seconds": "s",
+    "length_before": "length",
+    "length": "short",
+}
+"""Short enough for 80 columns."""
+
+SHARED = ("alpha", "max_depth", "retries")
+"""Settings that several strategies have."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add its arguments."""
+    add_pair(parser)
+    add_threshold(parser)
+    parser.add_argument("--out", metavar="DIR", help="keep each strategy's run there; the same command goes on")
+    group = parser.add_argument_group("strategies")
+    group.add_argument(
+        "--strategies", type=names, metavar="NAME,...", help="these, such as greedy,bezier (default: all of them)"
+    )
+    group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0, where a strategy has an aim")
+    group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession, where a strategy splits")
+    group.add_argument("--retries", type=whole, metavar="N", help="of a failed descent, where a strategy retries")
+
+
+def run(options: Namespace) -> int:
+    """Connect two models by every strategy."""
+    from weightstring.cli.models import end_of
+    from weightstring.cli.opening import named
+    from weightstring.search import MaxBeads
+    from weightstring.study.compare import compare
+
+    task, problem = named(options)
+    compute_by(options.engine, problem)
+    with going_on(options.out is not None):
+        comparisons = compare(
+            problem,
+            end_of(problem, options.a),
+            end_of(problem, options.b),
+            options.threshold,
+            strategies=_chosen(options),
+            stop=given_limits(options) or MaxBeads(64),
+            bind=options.bind,
+            recipe=changed_recipe(options, problem.recipe),
+            store=options.out,
+            seed=options.seed,
+            task=task,
+        )
+    if options.json:
+        print(json.dumps([comparison.row() for comparison in comparisons]))
+    else:
+        _print(comparisons)
+    return DONE
+
+
+def _chosen(options: Namespace) -> dict[str, Strategy[Any]]:
+    """The strategies to compare, each with those of the settings given that it has."""
+    from weightstring.study.compare import STRATEGIES
+
+    known = dict.fromkeys(options.strategies or STRATEGIES)
+    if unknown := [name for name in known if name not in STRATEGIES]:
+        raise InvalidSetting(f"--strategies {unknown[0]:.80}: choose some of {', '.join(STRATEGIES)}")
+    given = {name: value for name in SHARED if (value := getattr(options, name)) is not None}
+    chosen: dict[str, Strategy[Any]] = {}
+    for name in known:
+        strategy: Any = STRATEGIES[name]
+        taken = {field.name for field in dataclasses.fields(strategy)}
+        chosen[name] = dataclasses.replace(strategy, **{key: value for key, value in given.items() if key in taken})
+    return chosen
+
+
+def _print(comparisons: list[Compared]) -> None:
+    from weightstring.cli.console import console_for_text, table
+
+    rows = [comparison.row() for comparison in comparisons]
+    columns = table(*(HEADINGS[name] for name in rows[0]), left=["strategy", "found"], gap=1, no_wrap=True)
+    for row in rows:
+        cells = {**row, "verdict": "yes" if row["verdict"] == "connected" else row["verdict"]}
+        columns.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in cells.values()))
+    console = console_for_text()
+    console.print(columns)
+    console.print(
+        "loss and train: the largest sampled value on the string; length: over the\n"
+        "distance of the ends; short: the same after shortening, whose cost is counted."
+    )

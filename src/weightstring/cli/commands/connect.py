@@ -1,0 +1,68 @@
+"""``weightstring connect``: search for a path between two models."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from weightstring.cli.options.recipe import changed_recipe
+from weightstring.cli.options.search import add_search, add_threshold, compute_by, stop_rule, workers
+from weightstring.cli.options.strategy import add_strategy, chosen_strategy
+
+HELP = "search for a path between two models"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add its arguments."""
+    add_search(parser)
+    add_threshold(parser)
+    parser.add_argument(
+        "--certify",
+        action="store_true",
+        help="prove that the loss is at most L0 on the whole path; refine where it fails",
+    )
+    parser.add_argument(
+        "--align",
+        nargs="?",
+        choices=["only", "both"],
+        const="only",
+        metavar="both",
+        help="bring B's units to where A has them first; with both, search without that too, beside it",
+    )
+    add_strategy(parser, default="persistent")
+
+
+def run(options: Namespace) -> int:
+    """Search for a path between two checkpoints."""
+    from weightstring.cli.models import as_saved, end_of
+    from weightstring.cli.opening import named
+    from weightstring.cli.running import conclude, resumable, run_directory
+    from weightstring.runs.connect import connect
+    from weightstring.search.strategies import plain
+    from weightstring.store import digest
+
+    task, problem = named(options)
+    a, b = (end_of(problem, path) for path in (options.a, options.b))
+    strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
+    settings = [[digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
+    settings += [setting for setting in (options.align, recipe) if setting]
+    out = run_directory(options.out, task, settings)
+    compute_by(options.engine, problem)
+    with resumable(out, options), workers(options) as executor:
+        result = connect(
+            problem,
+            a,
+            b,
+            options.threshold,
+            strategy=strategy,
+            stop=stop_rule(options, strategy),
+            bind=options.bind,
+            recipe=recipe,
+            executor=executor,
+            store=out,
+            seed=options.seed,
+            task=task,
+            certify=options.certify,
+            align="both" if options.align == "both" else options.align is not None,
+            as_saved=(as_saved(problem, options.a), as_saved(problem, options.b)),
+        )
+        return conclude(result, out, options.json, certified=options.certify)

@@ -1,0 +1,65 @@
+"""``weightstring minimax``: bounds of Γ(θA, θB), the lowest threshold that connects two models (Section II.C)."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from weightstring.cli.ending import DONE
+from weightstring.cli.options.recipe import changed_recipe
+from weightstring.cli.options.search import add_search, compute_by, stop_rule, workers
+from weightstring.cli.options.strategy import add_strategy, chosen_strategy
+
+HELP = "search for the lowest threshold that connects two models"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add its arguments."""
+    add_search(parser)
+    parser.add_argument("--certify", action="store_true", help="prove the upper bound over the whole string found")
+    add_strategy(parser, default="sinking")
+
+
+def run(options: Namespace) -> int:
+    """Search for the lowest threshold at which a path between two models is found."""
+    from weightstring.arrays import finite_or_none
+    from weightstring.cli.models import end_of
+    from weightstring.cli.opening import named
+    from weightstring.cli.running import conclude, resumable, run_directory
+    from weightstring.search.strategies import plain
+    from weightstring.store import digest
+    from weightstring.study.minimax import DEFAULT_STRATEGY, minimax
+
+    task, problem = named(options)
+    a, b = (end_of(problem, path) for path in (options.a, options.b))
+    strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
+    settings = [[digest(a), digest(b)], "minimax", options.bind, options.seed]
+    settings += [] if strategy == DEFAULT_STRATEGY else [plain(strategy)]
+    settings += [] if recipe is None else [recipe]
+    out = run_directory(options.out, task, settings)
+    compute_by(options.engine, problem)
+    with resumable(out, options), workers(options) as executor:
+        bounds = minimax(
+            problem,
+            a,
+            b,
+            strategy=strategy,
+            stop=stop_rule(options, strategy),
+            bind=options.bind,
+            recipe=recipe,
+            executor=executor,
+            store=out,
+            seed=options.seed,
+            task=task,
+            certify=options.certify,
+        )
+        if not options.json:
+            print(bounds)
+            print("by depth: " + ", ".join(f"{level:.6g}" for level in bounds.by_depth))
+        as_json = {
+            "level": finite_or_none(bounds.level),
+            "lower_bound": finite_or_none(bounds.lower_bound),
+            "resolved": bounds.resolved,
+            "by_depth": [finite_or_none(level) for level in bounds.by_depth],
+        }
+        conclude(bounds.result, out, options.json, more={"minimax": as_json})
+        return DONE

@@ -1,0 +1,101 @@
+"""``weightstring resume``: go on with a run, whose task, ends and settings are in its manifest."""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weightstring.cli.options.problem import add_json, add_problem, add_run
+from weightstring.cli.options.search import add_computing, add_limits, given_limits, workers
+
+if TYPE_CHECKING:
+    from weightstring.protocol import Recipe
+    from weightstring.runs.result import Result
+    from weightstring.search import Strategy
+    from weightstring.store import RunDirectory
+    from weightstring.store.records import Manifest
+
+HELP = "go on with an interrupted or unresolved run"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add its arguments."""
+    add_run(parser)
+    add_json(parser)
+    add_problem(parser)
+    add_limits(parser)
+    add_computing(parser)
+
+
+def run(options: Namespace) -> int:
+    """Go on with the run, and with the one beside it without alignment."""
+    from weightstring.cli.running import conclude, resumable
+    from weightstring.runs.result import load
+    from weightstring.store import RunDirectory
+
+    directory = RunDirectory(options.run)
+    with resumable(directory.path, options):
+        result = _resumed(directory, options)
+        if directory.plain.exists:
+            _resumed(directory.plain, options)
+            result = load(directory.path)
+        manifest = directory.manifest()
+        certified = manifest.command == "connect" and manifest.certify is not None
+        return conclude(result, directory.path, options.json, certified=certified)
+
+
+def _resumed(directory: RunDirectory, options: Namespace) -> Result:
+    from weightstring.arrays import none_as_infinity
+    from weightstring.cli.opening import problem_of
+    from weightstring.cli.running import require_uninterrupted
+    from weightstring.runs.certify_step import CERTIFY_TOL
+    from weightstring.runs.connect import connect
+    from weightstring.search.stopping import stop_from_plain
+    from weightstring.study.minimax import minimax
+
+    manifest = directory.manifest()
+    otherwise = f"call ws.connect(..., store={str(directory.path)!r}) again with the same arguments"
+    _, problem = problem_of(Path(options.run), manifest.task, options, otherwise)
+    strategy, recipe = _strategy(manifest, str(directory.path))
+    a, b = directory.ends().to(problem.device)
+    certify = manifest.certify
+    with workers(options) as executor:
+        settings: dict[str, Any] = {
+            "strategy": strategy,
+            "stop": given_limits(options) or stop_from_plain(manifest.stop),
+            "bind": manifest.bind,
+            "recipe": recipe,
+            "executor": executor,
+            "store": directory.path,
+            "seed": manifest.seed,
+            "task": manifest.task,
+            "certify": certify is not None,
+        }
+        if manifest.command == "minimax":
+            return minimax(problem, a, b, **settings).result
+        result = connect(
+            problem,
+            a,
+            b,
+            manifest.threshold,
+            certify_seconds=math.inf if certify is None else none_as_infinity(certify.seconds),
+            certify_tolerance=CERTIFY_TOL if certify is None else certify.tolerance,
+            disprove=manifest.disprove,
+            **settings,
+        )
+    require_uninterrupted(result)
+    return result
+
+
+def _strategy(manifest: Manifest, run: str) -> tuple[Strategy[Any], Recipe]:
+    from weightstring.errors import InvalidRun, InvalidSetting
+    from weightstring.protocol import Recipe
+    from weightstring.search.strategies import from_plain
+
+    settings = {k: v for k, v in manifest.strategy.items() if k != "recipe"}
+    try:
+        return from_plain(settings), Recipe(**manifest.strategy["recipe"])
+    except (TypeError, KeyError, InvalidSetting) as problem:
+        raise InvalidRun(f"{run}/manifest.json: its strategy cannot be read: {problem}") from None

@@ -1,0 +1,33 @@
+"""``weightstring show``: what a run found, or how far it is."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from weightstring.cli.ending import UNRESOLVED
+from weightstring.cli.options.problem import add_json, add_run
+from weightstring.text import shown
+
+HELP = "what a run found"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add its arguments."""
+    add_run(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> int:
+    """Print what the run found, or how far it is."""
+    from weightstring.cli.output import describe_unfinished
+    from weightstring.cli.running import tell
+    from weightstring.runs.result import load
+    from weightstring.store import RunDirectory
+
+    directory = RunDirectory(options.run)
+    directory.manifest()  # a result without a sound manifest belongs to no run
+    if not directory.finished:
+        print(shown(describe_unfinished(directory)), file=sys.stderr)
+        return UNRESOLVED
+    return tell(load(options.run), directory, options.json)

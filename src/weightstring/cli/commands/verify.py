@@ -1,0 +1,93 @@
+"""``weightstring verify``: check a run's certificate again by other arithmetic, or its proof of disconnection."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from weightstring.cli.ending import DONE, NOT_CERTIFIED
+from weightstring.cli.options.problem import add_json, add_problem, add_run
+from weightstring.cli.options.values import duration
+from weightstring.errors import InvalidRun
+from weightstring.text import shown
+
+if TYPE_CHECKING:
+    from weightstring.path import Proof
+    from weightstring.protocol import LossProblem
+    from weightstring.runs.result import Result
+    from weightstring.store import RunDirectory
+
+HELP = "check a run's certificate again by other means, or its proof"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add its arguments."""
+    add_run(parser)
+    parser.add_argument("--certificate", metavar="FILE", help="(default: certificate.json in RUN)")
+    parser.add_argument("--seconds", type=duration, metavar="S", help="time at most (default: none)")
+    add_json(parser)
+    add_problem(parser)
+
+
+def run(options: Namespace) -> int:
+    """Check the certificate; prove again that the ends are disconnected, where the run says so."""
+    from weightstring.cli.opening import opened
+    from weightstring.cli.progress import telling
+    from weightstring.path import Disconnected, Objective
+    from weightstring.proof.certificate import Certificate
+    from weightstring.proof.verify import verify
+    from weightstring.runs.result import answers
+    from weightstring.store import RunDirectory
+
+    directory = RunDirectory(options.run)
+    problem, result, _ = opened(options)
+    if isinstance(result.outcome, Disconnected) and options.certificate is None:
+        return _prove_again(problem, result, result.outcome.proof, directory, options.json)
+    certificate, manifest = Certificate.load(options.certificate or directory.certificate), directory.manifest()
+    string = result.string
+    if options.certificate is None and (differs := answers(certificate, manifest, result.names, string.beads)):
+        raise InvalidRun(
+            f"{directory.certificate}: {differs}: the file was changed, or is another run's; "
+            f"weightstring certify {options.run} makes a new one"
+        )
+    other_threshold = certificate.threshold not in (None, manifest.threshold)
+    if other_threshold and certificate.quantity in Objective(problem, manifest.bind).names:
+        print(
+            f"note: {shown(str(options.certificate))}: its threshold is {certificate.threshold!r}, not the run's "
+            f"{manifest.threshold!r}; what is checked is the certificate's",
+            file=sys.stderr,
+        )
+    seconds = math.inf if options.seconds is None else options.seconds
+    with telling() as tell:
+        verification = verify(
+            problem, string, certificate, seconds=seconds, on_interval=lambda done, n: tell(done, n - done, math.nan)
+        )
+    if options.json:
+        print(json.dumps({"run": str(directory.path), **asdict(verification)}))
+    else:
+        if verification.ok:
+            print(shown(str(certificate)))
+        print(*map(shown, str(verification).splitlines()), sep="\n")
+    return DONE if verification.ok else NOT_CERTIFIED
+
+
+def _prove_again(problem: LossProblem, result: Result, kept: Proof, directory: RunDirectory, as_json: bool) -> int:
+    """From the problem and the two ends alone; what the run says must not be more."""
+    from weightstring.theory.disconnection import prove
+
+    proof = prove(problem, *directory.ends()) if "loss" in result.names else None
+    bound = None if proof is None else proof.bound
+    ok = bound is not None and kept.bound <= bound and result.threshold < bound
+    if as_json:
+        print(json.dumps({"run": str(directory.path), "ok": ok, "bound": bound, "claimed": kept.bound}))
+    elif proof is not None and ok:
+        print(f"proved again: every path climbs to at least {proof.bound!r}, over the threshold {result.threshold!r}")
+        print(shown(proof.argument))
+    else:
+        again = "nothing" if bound is None else f"{bound!r}"
+        print(f"NOT proved again: the run claims {kept.bound!r} over {result.threshold!r}; what is proved is {again}")
+    return DONE if ok else NOT_CERTIFIED

@@ -1,0 +1,120 @@
+"""The options of a search between two models, and what they are read into."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
+
+from weightstring.cli.options.problem import add_json, add_models, add_task
+from weightstring.cli.options.recipe import add_recipe
+from weightstring.cli.options.values import duration, number, positive, whole
+
+if TYPE_CHECKING:
+    from weightstring.problem import ModuleProblem
+    from weightstring.search import Processes, StopRule, Strategy
+
+
+def add_pair(parser: argparse.ArgumentParser) -> None:
+    """The two models, and what all searches between them have in common."""
+    add_task(parser)
+    add_models(parser)
+    add_binding(parser)
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """A search between two models that is kept in a directory."""
+    add_pair(parser)
+    parser.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
+    add_computing(parser)
+
+
+def add_binding(parser: argparse.ArgumentParser) -> None:
+    """What is bound, and how it is searched for and computed."""
+    parser.add_argument(
+        "--bind",
+        default="evaluate",
+        metavar="WHAT",
+        help="what the threshold binds: evaluate, train, both, or a metric such as error (default: %(default)s)",
+    )
+    add_seed(parser)
+    add_engine(parser)
+    add_json(parser)
+    add_limits(parser)
+    add_recipe(parser)
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+    """L0."""
+    parser.add_argument("--threshold", type=number, metavar="L0", help="(default: the larger end's own value)")
+
+
+def add_seed(parser: argparse.ArgumentParser, what: str = "") -> None:
+    """The seed."""
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help=f"{what}(default: %(default)s)")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """How several models are computed."""
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "fastest", "loop", "vmap", "stack", "compiled"],
+        help="how several models are computed; fastest also tries compiled code (default: the task's own, mostly auto)",
+    )
+
+
+def compute_by(engine: str | None, *problems: ModuleProblem) -> None:
+    """Compute by the engine that the command line names; without one, by the task's own."""
+    for problem in problems if engine is not None else ():
+        problem.use_engine(str(engine))
+
+
+def add_limits(parser: argparse.ArgumentParser, beads: int = 64) -> None:
+    """When to stop."""
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--max-beads", type=positive, metavar="N", help=f"beads on the string (default: {beads})")
+    limits.add_argument("--max-steps", type=positive, metavar="N", help="gradient steps in all (default: none)")
+    limits.add_argument("--seconds", type=duration, metavar="S", help="time in all sessions (default: none)")
+
+
+def given_limits(options: argparse.Namespace, beads: int = 64) -> StopRule | None:
+    """The limits given on the command line, with that of beads where it is left out; None if none was given."""
+    from weightstring.search import Budget, MaxBeads, MaxSteps
+
+    if options.max_beads is None and options.max_steps is None and options.seconds is None:
+        return None
+    rules: list[StopRule] = [MaxBeads(beads if options.max_beads is None else options.max_beads)]
+    rules += [] if options.max_steps is None else [MaxSteps(options.max_steps)]
+    rules += [] if options.seconds is None else [Budget(options.seconds)]
+    return reduce(or_, rules)
+
+
+def stop_rule(options: argparse.Namespace, strategy: Strategy[Any]) -> StopRule:
+    """The limits given on the command line, else the strategy's own."""
+    from weightstring.search.stopping import default_stop
+
+    default = default_stop(strategy)
+    return given_limits(options, default.count) or default
+
+
+def add_computing(parser: argparse.ArgumentParser) -> None:
+    """What computes."""
+    computing = parser.add_argument_group("computing")
+    computing.add_argument(
+        "--workers", type=positive, metavar="N", help="processes that share the work (default: one, which batches it)"
+    )
+
+
+@contextmanager
+def workers(options: argparse.Namespace) -> Iterator[Processes | None]:
+    """The processes that share the work, where several are asked for; they end with the command."""
+    from weightstring.search import Processes
+
+    if options.workers in (None, 1):
+        yield None
+        return
+    with Processes(options.workers) as pool:
+        yield pool

@@ -1,0 +1,82 @@
+"""What every command that runs a search has in common: where it is kept, how it goes on, and how it concludes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from weightstring.cli.ending import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
+from weightstring.cli.opening import pointing
+from weightstring.cli.output import print_result
+from weightstring.path import Disconnected, Unresolved
+from weightstring.report import write_report
+from weightstring.runs.result import Result
+from weightstring.store import RunDirectory
+from weightstring.store.records import TaskRef
+from weightstring.text import shown
+
+
+def run_directory(out: str | None, task: TaskRef, settings: Sequence[object]) -> Path:
+    """Where a run is kept: as the command line says, else by the task and a digest of the settings."""
+    digest = hashlib.sha256(msgspec.json.encode([task, *settings])).hexdigest()[:10]
+    return Path(out or f"runs/{task.name.rpartition(':')[2]}-{digest}")
+
+
+@contextmanager
+def resumable(run: Path, options: Namespace) -> Iterator[None]:
+    """After Ctrl-C, wherever it struck, say how to go on with a run that has begun."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not RunDirectory(run).exists:
+            raise
+        limits = {name: vars(options).get(name) for name in ("max_beads", "max_steps", "seconds")}
+        flags = [f"--{name.replace('_', '-')} {value}" for name, value in limits.items() if value is not None]
+        go_on = " ".join(["weightstring resume", shlex.quote(shown(str(run))), *pointing(run, options), *flags])
+        print(f"weightstring: interrupted; nothing is lost. Go on with: {go_on}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def require_uninterrupted(result: Result) -> None:
+    """Let an interruption that the search turned into an outcome end the command, too."""
+    if isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted":
+        raise KeyboardInterrupt
+
+
+def conclude(
+    result: Result, out: Path, as_json: bool, certified: bool = False, more: Mapping[str, object] | None = None
+) -> int:
+    """Write the page and print the result; where it was to be certified, say by the exit code whether it is."""
+    require_uninterrupted(result)
+    write_report(out)
+    code = tell(result, RunDirectory(out), as_json, more)
+    proved = result.certificate is not None and result.certificate.holds
+    return NOT_CERTIFIED if certified and result.connected and not proved else code
+
+
+def tell(result: Result, directory: RunDirectory, as_json: bool, more: Mapping[str, object] | None = None) -> int:
+    """Print a result, as JSON or in words; the exit code of its outcome."""
+    if as_json:
+        fields = {"run": str(directory.path), **msgspec.to_builtins(directory.result()), **(more or {})}
+        if any(loss is not None for loss in result.as_saved):
+            fields["as_saved"] = result.as_saved
+        if result.alignment is not None:
+            fields["alignment"] = msgspec.to_builtins(result.alignment)
+        if result.plain is not None:
+            fields["plain"] = msgspec.to_builtins(directory.plain.result())
+        if result.certificate is not None:
+            fields["certificate"] = msgspec.to_builtins(result.certificate)
+        print(json.dumps(fields))
+    else:
+        print_result(result, directory.path)
+    if isinstance(result.outcome, Disconnected):
+        return DISCONNECTED
+    return DONE if result.connected else UNRESOLVED
