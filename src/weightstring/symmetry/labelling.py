@@ -15,7 +15,7 @@ from weightstring.problem.functional import first_line
 from weightstring.symmetry.axes import Label
 from weightstring.symmetry.resolution import Mixed, resolve
 from weightstring.symmetry.rules import RULES, Call, Labels, Rule
-from weightstring.symmetry.rules.base import REMEDY, is_fixed, labels_in
+from weightstring.symmetry.rules.base import PAGE, REMEDY, is_fixed, labels_in
 from weightstring.symmetry.rules.pointwise import pointwise
 from weightstring.symmetry.spec import Spec, Term
 from weightstring.symmetry.ties import Ties
@@ -98,16 +98,15 @@ class _Labelling:
         given = self._arguments(step)
         call = Call(_name(step), given, step.result, _where(step), self.ties, self.mixed, self.virtual, used)
         labels = call.tensors()
-        rule = RULES.get(call.op)
-        if rule is None and labels and torch.Tag.pointwise in getattr(step.target, "tags", ()):
-            rule = pointwise
-        if rule is not None and (labels or call.op in MADE):
-            return _applied(rule, call, step)
+        if call.op in RULES and (labels or call.op in MADE):
+            return _applied(RULES[call.op], call, step)
+        if labels and torch.Tag.pointwise in getattr(step.target, "tags", ()):
+            return _applied(pointwise, call, step)
         if all(map(is_fixed, labels)):  # it moves nothing that moves
             values = call.result if isinstance(call.result, tuple | list) else [call.result]
             each = tuple(call.fixed(tuple(v.shape)) if isinstance(v, Tensor) else None for v in values)
             return each if isinstance(call.result, tuple | list) else each[0]
-        raise Unsupported(f"symmetry: there is no rule for {call.where}: {REMEDY}")
+        raise Unsupported(f"symmetry: there is no rule for {call.where}: add one ({PAGE}), or {REMEDY}")
 
     def resolved(self) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
         """What moves together, when every tensor has its label."""

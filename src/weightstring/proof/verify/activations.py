@@ -20,15 +20,15 @@ from weightstring.proof.verify.lines import (
     relu,
     scale,
 )
-from weightstring.proof.verify.operations import At, NotVerifiable, line_of, operation, shift
+from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable, line_of, shift
 
 
-@operation("relu.default")
+@OPERATIONS.register("relu.default")
 def _relu(at: At, x: Any) -> Line:
     return relu(line_of(x))
 
 
-@operation("leaky_relu.default")
+@OPERATIONS.register("leaky_relu.default")
 def leaky_relu(at: At, x: Any, slope: float = 0.01) -> Line:
     """slope·x + (1 − slope)·max(0, x)."""
     if not 0 <= slope <= 1:
@@ -36,19 +36,19 @@ def leaky_relu(at: At, x: Any, slope: float = 0.01) -> Line:
     return add(scale(line_of(x), slope), relu(line_of(x)), 1 - slope)
 
 
-@operation("hardtanh.default")
+@OPERATIONS.register("hardtanh.default")
 def hardtanh(at: At, x: Any, low: float = -1.0, high: float = 1.0) -> Line:
     """Between two bounds."""
     return clamp(at, x, low, high)
 
 
-@operation("relu6.default")
+@OPERATIONS.register("relu6.default")
 def relu6(at: At, x: Any) -> Line:
     """Between 0 and 6."""
     return clamp(at, x, 0.0, 6.0)
 
 
-@operation("clamp.default")
+@OPERATIONS.register("clamp.default")
 def clamp(at: At, x: Any, min: float | None = None, max: float | None = None) -> Line:
     """Not below, not above."""
     found = line_of(x)
@@ -59,7 +59,7 @@ def clamp(at: At, x: Any, min: float | None = None, max: float | None = None) ->
     return found
 
 
-@operation("abs.default")
+@OPERATIONS.register("abs.default")
 def absolute(at: At, x: Any) -> Line:
     """max(x, −x)."""
     return maximum([line_of(x), scale(line_of(x), -1.0)])
@@ -103,19 +103,19 @@ def _density(v: Array) -> Array:
     return np.exp(-np.minimum(v * v, 1600.0) / 2) / math.sqrt(2 * math.pi)  # 0 beyond, as far as float64 goes
 
 
-@operation("tanh.default")
+@OPERATIONS.register("tanh.default")
 def tanh(at: At, x: Any) -> Line:
     """The hyperbolic tangent."""
     return _by_tangent(line_of(x), np.tanh, lambda v: 1 - np.tanh(v) ** 2, 1.0, 0.77, limit=1.0)
 
 
-@operation("sigmoid.default")
+@OPERATIONS.register("sigmoid.default")
 def sigmoid(at: At, x: Any) -> Line:
     """1 / (1 + exp(−x))."""
     return _by_tangent(line_of(x), _sigmoid, lambda v: _sigmoid(v) * _sigmoid(-v), 0.25, 0.0963, 0.5, 1.0)
 
 
-@operation("silu.default")
+@OPERATIONS.register("silu.default")
 def silu(at: At, x: Any) -> Line:
     """x·sigmoid(x)."""
 
@@ -125,7 +125,7 @@ def silu(at: At, x: Any) -> Line:
     return _by_tangent(line_of(x), lambda v: v * _sigmoid(v), derivative, 1.1, 0.5)
 
 
-@operation("gelu.default")
+@OPERATIONS.register("gelu.default")
 def gelu(at: At, x: Any, approximate: str = "none") -> Line:
     """x·Φ(x), or its form with tanh."""
     z = line_of(x)
@@ -135,7 +135,7 @@ def gelu(at: At, x: Any, approximate: str = "none") -> Line:
     return multiply(scale(z, 0.5), shift(tanh(at, inside), 1.0))
 
 
-@operation("softplus.default")
+@OPERATIONS.register("softplus.default")
 def softplus(at: At, x: Any, beta: float = 1.0, threshold: float = 20.0) -> Line:
     """log(1 + exp(βx)) / β, which torch cuts to x above the threshold."""
     if not beta > 0:
@@ -151,13 +151,13 @@ def softplus(at: At, x: Any, beta: float = 1.0, threshold: float = 20.0) -> Line
     ).rounded(smooth.size + z.size)
 
 
-@operation("sin.default")
+@OPERATIONS.register("sin.default")
 def sine(at: At, x: Any) -> Line:
     """The sine."""
     return _by_tangent(line_of(x), np.sin, np.cos, 1.0, 1.0, limit=1.0)
 
 
-@operation("cos.default")
+@OPERATIONS.register("cos.default")
 def cosine(at: At, x: Any) -> Line:
     """The cosine."""
     return _by_tangent(line_of(x), np.cos, lambda v: -np.sin(v), 1.0, 1.0, 1.0, 1.0)

@@ -16,7 +16,7 @@ from weightstring.proof.verify.lines import (
     multiply,
     scale,
 )
-from weightstring.proof.verify.operations import At, Loss, NotVerifiable, line_of, operation, path_of, shift
+from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, line_of, path_of, shift
 
 
 def _paired(at: At, x: Any, y: Any) -> tuple[Line, Line]:
@@ -44,7 +44,7 @@ def _number(x: Any) -> Any:
     return float(x) if isinstance(x, np.ndarray) and not x.ndim else x
 
 
-@operation("add.Tensor", "sub.Tensor")
+@OPERATIONS.register("add.Tensor", "sub.Tensor")
 def sum_of(at: At, x: Any, y: Any, alpha: float = 1) -> Any:
     """X + alpha·y."""
     factor = -alpha if at.name.startswith("sub") else alpha
@@ -64,7 +64,7 @@ def sum_of(at: At, x: Any, y: Any, alpha: float = 1) -> Any:
     return add(*_paired(at, x, y), factor)
 
 
-@operation("mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar")
+@OPERATIONS.register("mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar")
 def product(at: At, x: Any, y: Any) -> Any:
     """x·y, or x/y for a constant y."""
     x, y = _number(x), _number(y)
@@ -83,19 +83,19 @@ def product(at: At, x: Any, y: Any) -> Any:
     return multiply(*_paired(at, x, y))
 
 
-@operation("neg.default")
+@OPERATIONS.register("neg.default")
 def negative(at: At, x: Any) -> Line:
     """−x."""
     return scale(line_of(x), -1.0)
 
 
-@operation("square.default")
+@OPERATIONS.register("square.default")
 def square(at: At, x: Any) -> Line:
     """x²."""
     return multiply(line_of(x), line_of(x))
 
 
-@operation("pow.Tensor_Scalar")
+@OPERATIONS.register("pow.Tensor_Scalar")
 def power(at: At, x: Any, exponent: float) -> Line:
     """A small whole power."""
     if exponent not in (1, 2, 3, 4):
@@ -106,7 +106,7 @@ def power(at: At, x: Any, exponent: float) -> Line:
     return found
 
 
-@operation("maximum.default")
+@OPERATIONS.register("maximum.default")
 def larger(at: At, x: Any, y: Any) -> Line:
     """The larger."""
     return maximum(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightstring.proof.verify.lines import LEAST, Array, Given, Line, add, gamma, scale
-from weightstring.proof.verify.operations import At, Loss, NotVerifiable, line_of, operation
+from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, line_of
 
 MEAN = 1
 
@@ -71,7 +71,7 @@ def _above_mixture(z: Line, q: Array) -> Line:
     return Line(value, slope, error).rounded(4 * z.size, q.shape[1])
 
 
-@operation("cross_entropy_loss.default")
+@OPERATIONS.register("cross_entropy_loss.default")
 def cross_entropy(
     at: At,
     logits: Any,
@@ -114,7 +114,7 @@ def cross_entropy(
     return _mean(_log_sum_exp(ends, 2), scales * total, at.total, 2 * gamma(classes) * sizes, spare)
 
 
-@operation("log_softmax.int")
+@OPERATIONS.register("log_softmax.int")
 def log_softmax(at: At, logits: Any, axis: int, dtype: Any = None) -> LogProbabilities:
     """Kept for a loss."""
     if len(at.shape) != 2 or axis % 2 != 1:
@@ -122,7 +122,7 @@ def log_softmax(at: At, logits: Any, axis: int, dtype: Any = None) -> LogProbabi
     return LogProbabilities(line_of(logits))
 
 
-@operation("nll_loss_nd.default", "nll_loss.default")
+@OPERATIONS.register("nll_loss_nd.default", "nll_loss.default")
 def negative_log_likelihood(
     at: At, given: Any, target: Any, weight: Any = None, reduction: int = 1, ignored: int = -100
 ) -> Loss:
@@ -141,25 +141,25 @@ def _of_distance(at: At, loss: Callable[[Array], Array], x: Any, target: Any, re
     return _mean(loss(distances), at.scales(None), at.total)
 
 
-@operation("mse_loss.default")
+@OPERATIONS.register("mse_loss.default")
 def squared(at: At, x: Any, target: Any, reduction: int = 1) -> Loss:
     """Squared distance."""
     return _of_distance(at, np.square, x, target, reduction)
 
 
-@operation("l1_loss.default")
+@OPERATIONS.register("l1_loss.default")
 def absolute(at: At, x: Any, target: Any, reduction: int = 1) -> Loss:
     """Distance."""
     return _of_distance(at, np.abs, x, target, reduction)
 
 
-@operation("huber_loss.default")
+@OPERATIONS.register("huber_loss.default")
 def huber(at: At, x: Any, target: Any, reduction: int = 1, delta: float = 1.0) -> Loss:
     """Squared near, linear far."""
     return _of_distance(at, lambda d: np.where(d < delta, d * d / 2, delta * (d - delta / 2)), x, target, reduction)
 
 
-@operation("smooth_l1_loss.default")
+@OPERATIONS.register("smooth_l1_loss.default")
 def smooth_l1(at: At, x: Any, target: Any, reduction: int = 1, beta: float = 1.0) -> Loss:
     """Squared near, linear far."""
     return _of_distance(
@@ -167,7 +167,7 @@ def smooth_l1(at: At, x: Any, target: Any, reduction: int = 1, beta: float = 1.0
     )
 
 
-@operation("binary_cross_entropy_with_logits.default")
+@OPERATIONS.register("binary_cross_entropy_with_logits.default")
 def binary(at: At, x: Any, target: Any, weight: Any = None, positive: Any = None, reduction: int = 1) -> Loss:
     """log(exp((1 − y)z) + exp(−yz)), or its two terms apart."""
     _require_mean(reduction)
@@ -188,7 +188,7 @@ def binary(at: At, x: Any, target: Any, weight: Any = None, positive: Any = None
     return _mean(losses, at.scales(None), at.total, printed)
 
 
-@operation("argmax.default")
+@OPERATIONS.register("argmax.default")
 def argmax(at: At, logits: Any, axis: int | None = None, keep: bool = False) -> Winner:
     """The class that wins."""
     z = line_of(logits)
@@ -197,7 +197,7 @@ def argmax(at: At, logits: Any, axis: int | None = None, keep: bool = False) -> 
     return Winner(z)
 
 
-@operation("ne.Tensor")
+@OPERATIONS.register("ne.Tensor")
 def differs(at: At, one: Any, other: Any) -> Missed:
     """Where another class may reach the right one."""
     winner, target = (one, other) if isinstance(one, Winner) else (other, one)
@@ -214,7 +214,7 @@ def differs(at: At, one: Any, other: Any) -> Missed:
     return Missed(reached)
 
 
-@operation("mean.default")
+@OPERATIONS.register("mean.default")
 def mean(at: At, x: Any, dtype: Any = None) -> Loss:
     """Over everything."""
     if isinstance(x, Loss):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from weightstring.proof.verify.lines import (
     multiply,
     scale,
 )
+from weightstring.registry import Registry
 
 
 class At(NamedTuple):
@@ -58,24 +59,12 @@ class Loss(NamedTuple):
     printed: Array
 
 
-OPERATIONS: dict[str, Callable[..., Any]] = {}
-
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+OPERATIONS: Registry[Callable[..., Any]] = Registry("verification rule", group="weightstring.verification_rules")
+"""What operators do to lines, by their names as in certificate rules: ``linear.default``."""
 
 
 class NotVerifiable(Exception):
     """An operation that verification does not know."""
-
-
-def operation(*names: str) -> Callable[[Function], Function]:
-    """Enter a function under operators' names."""
-
-    def enter(function: Function) -> Function:
-        OPERATIONS.update(dict.fromkeys(names, function))
-        return function
-
-    return enter
 
 
 def line_of(x: Any) -> Line:
@@ -128,13 +117,13 @@ def _layer(
     return Line(value, slope, error + over(2 * gamma(weight.middle[0].size) * sums))
 
 
-@operation("linear.default")
+@OPERATIONS.register("linear.default")
 def linear(at: At, x: Any, weight: Any, bias: Any = None) -> Line:
     """X Wᵀ + b."""
     return _layer(line_of(x), weight, bias, lambda v, w: v @ w.T, lambda b: b)
 
 
-@operation("conv1d.default", "conv2d.default", "conv1d.padding", "conv2d.padding")
+@OPERATIONS.register("conv1d.default", "conv2d.default", "conv1d.padding", "conv2d.padding")
 def convolution(
     at: At, x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Line:
@@ -176,7 +165,7 @@ def _windows(v: Array, kernel: Sequence[int], steps: Sequence[int], spread: Sequ
     ]
 
 
-@operation("batch_norm.default")
+@OPERATIONS.register("batch_norm.default")
 def batch_norm(at: At, x: Any, weight: Any, bias: Any, mean: Array, var: Array, training: bool, *rest: Any) -> Line:
     """Frozen statistics, a factor and a shift."""
     if training:
@@ -191,7 +180,7 @@ def batch_norm(at: At, x: Any, weight: Any, bias: Any, mean: Array, var: Array, 
     return found
 
 
-@operation("_native_batch_norm_legit_no_training.default")
+@OPERATIONS.register("_native_batch_norm_legit_no_training.default")
 def functional_batch_norm(
     at: At, x: Any, weight: Any, bias: Any, mean: Array, var: Array, momentum: float, eps: float
 ) -> list[Line]:
@@ -200,7 +189,7 @@ def functional_batch_norm(
     return [batch_norm(at, x, weight, bias, mean, var, False, momentum, eps)]
 
 
-@operation("max_pool1d.default", "max_pool2d.default")
+@OPERATIONS.register("max_pool1d.default", "max_pool2d.default")
 def max_pool(
     at: At, x: Any, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Line:
@@ -227,7 +216,9 @@ def max_pool(
     return maximum([flat.moved(lambda v, k=k: v[..., k]) for k in range(flat.value.shape[-1])])
 
 
-@operation("avg_pool1d.default", "avg_pool2d.default", "adaptive_avg_pool1d.default", "adaptive_avg_pool2d.default")
+@OPERATIONS.register(
+    "avg_pool1d.default", "avg_pool2d.default", "adaptive_avg_pool1d.default", "adaptive_avg_pool2d.default"
+)
 def average_pool(at: At, x: Any, *settings: Any, **named: Any) -> Line:
     """Means of windows, which torch takes of each part of the line."""
     z = line_of(x)
@@ -239,7 +230,7 @@ def average_pool(at: At, x: Any, *settings: Any, **named: Any) -> Line:
     return found.rounded(z.size * (1 if divisor is None else max(1, terms / divisor)), terms)
 
 
-@operation("mean.dim", "sum.dim_IntList")
+@OPERATIONS.register("mean.dim", "sum.dim_IntList")
 def over_axes(at: At, x: Any, axes: Sequence[int] | None, keep: bool = False, dtype: Any = None) -> Line:
     """Mean or sum over axes of each example."""
     z = line_of(x)

@@ -24,6 +24,8 @@ from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifi
 EXAMPLES, MORE = 7, 12
 """With how many a module is traced, and again."""
 
+PAGE = "docs/extending/certificate-rule.md"
+
 CHUNK_BYTES = 64 << 20
 """What the widest array of a chunk of examples may take."""
 
@@ -72,7 +74,7 @@ class Replay:
                 self._counted = {one.name for one, two in pairs if _shape(one) != _shape(two)}
         for node in self._nodes:
             if _name(node) not in OPERATIONS:
-                raise NotVerifiable(f"{_name(node)} is not an operation that verification knows")
+                raise NotVerifiable(f"{_name(node)} is not an operation that verification knows: add it ({PAGE})")
         signature = program.graph_signature
         held: Mapping[str, Any] = {**program.state_dict, **program.constants}
         self._entries = {name: entry for entry in problem.layout.entries for name in entry.names}

@@ -15,10 +15,10 @@ from weightstring.proof.verify.lines import (
     Path,
 )
 from weightstring.proof.verify.losses import Missed, Winner
-from weightstring.proof.verify.operations import At, Loss, NotVerifiable, array, line_of, operation
+from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, array, line_of
 
 
-@operation(
+@OPERATIONS.register(
     "view.default", "reshape.default", "_unsafe_view.default", "flatten.using_ints", "unflatten.int", "squeeze.dim",
     "squeeze.dims", "unsqueeze.default",
 )  # fmt: skip
@@ -35,7 +35,7 @@ def reshaped(at: At, x: Any, *_: Any) -> Any:
     return line_of(x).moved(lambda v: v.reshape(len(v), *at.shape[1:]))
 
 
-@operation("permute.default", "transpose.int", "t.default", "select.int", "slice.Tensor", "flip.default")
+@OPERATIONS.register("permute.default", "transpose.int", "t.default", "select.int", "slice.Tensor", "flip.default")
 def rearranged(at: At, x: Any, *settings: Any) -> Any:
     """Axes exchanged, entries chosen."""
     operator = getattr(torch.ops.aten, at.name.split(".")[0])
@@ -66,7 +66,7 @@ def rearranged(at: At, x: Any, *settings: Any) -> Any:
     return x.moved(apply) if isinstance(x, Given) else line_of(x).moved(apply)
 
 
-@operation("cat.default")
+@OPERATIONS.register("cat.default")
 def joined(at: At, parts: Sequence[Any], axis: int = 0) -> Line:
     """Side by side."""
     if axis % len(at.shape) == 0:
@@ -77,7 +77,7 @@ def joined(at: At, parts: Sequence[Any], axis: int = 0) -> Line:
     return Line(*(np.concatenate(column, axis) for column in zip(*lines, strict=True)))
 
 
-@operation("dropout.default")
+@OPERATIONS.register("dropout.default")
 def dropout(at: At, x: Any, share: float, training: bool) -> Any:
     """Nothing, in evaluation mode."""
     if training and share:
@@ -85,7 +85,7 @@ def dropout(at: At, x: Any, share: float, training: bool) -> Any:
     return x
 
 
-@operation(
+@OPERATIONS.register(
     "to.dtype", "to.dtype_layout", "_to_copy.default", "contiguous.default", "clone.default", "detach.default",
     "alias.default", "detach_.default", "lift_fresh_copy.default", "identity.default",
 )  # fmt: skip
@@ -108,12 +108,12 @@ def same(at: At, x: Any, *settings: Any, **named: Any) -> Any:
     return x
 
 
-@operation("_assert_tensor_metadata.default")
+@OPERATIONS.register("_assert_tensor_metadata.default")
 def asserted(at: At, *_: Any, **named: Any) -> None:
     """Torch's own check."""
 
 
-@operation("broadcast_tensors.default")
+@OPERATIONS.register("broadcast_tensors.default")
 def broadcast(at: At, parts: Sequence[Any]) -> list[Any]:
     """Nothing, for one shape."""
     shapes = {part.values.shape[1:] if isinstance(part, Given) else line_of(part).value.shape[1:] for part in parts}
@@ -122,7 +122,7 @@ def broadcast(at: At, parts: Sequence[Any]) -> list[Any]:
     return list(parts)
 
 
-@operation("getitem")
+@OPERATIONS.register("getitem")
 def item(at: At, parts: Sequence[Any], which: int) -> Any:
     """One of several."""
     return parts[which]

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from weightstring.errors import Unsupported
+from weightstring.registry import Registry
 from weightstring.symmetry.axes import Axis, Label, factors
 from weightstring.symmetry.resolution import Mixed
 from weightstring.symmetry.ties import Ties
@@ -85,6 +86,12 @@ class Call:
 
 
 Rule: TypeAlias = Callable[[Call], Labels]
+
+RULES: Registry[Rule] = Registry("symmetry rule", group="weightstring.symmetry_rules")
+"""Rules by the name of torch's operator without its overload, such as ``linear``; of another library's operator with
+the library's in front, ``library.operator``."""
+
+PAGE = "docs/extending/symmetry-rule.md"
 
 REMEDY = "write a ws.Symmetry by hand and give it as symmetry="
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from weightstring.symmetry.axes import Axis, Label, factors
-from weightstring.symmetry.rules.base import Call, Labels, Rule
+from weightstring.symmetry.rules.base import RULES, Call, Labels
 
 
+@RULES.register("linear")
 def linear(call: Call) -> Labels:
     """Y = x Wᵀ + b."""
     x, weight = call.label("input"), call.label("weight")
@@ -17,6 +18,7 @@ def linear(call: Call) -> Labels:
     return x.replace(-1, weight.axes[0])
 
 
+@RULES.register("conv1d", "conv2d", "conv3d", "convolution", "_convolution")
 def convolution(call: Call) -> Labels:
     """A convolution over the axes behind the channels, in groups; weight (out, in / groups, …)."""
     x, weight = call.label("input"), call.label("weight")
@@ -31,6 +33,7 @@ def convolution(call: Call) -> Labels:
     return _convolved(call, x, weight, out, batched)
 
 
+@RULES.register("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def transposed(call: Call) -> Labels:
     """A transposed convolution; weight (in, out / groups, …)."""
     x, weight = call.label("input"), call.label("weight")
@@ -74,6 +77,7 @@ def _convolved(call: Call, x: Label, weight: Label, out: Axis, batched: bool) ->
     return Label((*x.axes[: 1 if batched else 0], out, *spatial.axes))
 
 
+@RULES.register("embedding")
 def embedding(call: Call) -> Labels:
     """Rows of a table: which row is which is given by the data."""
     weight, indices = call.label("weight"), call.label("indices")
@@ -81,6 +85,7 @@ def embedding(call: Call) -> Labels:
     return Label((*indices.axes, weight.axes[1]))
 
 
+@RULES.register("embedding_bag", "_embedding_bag")
 def bag(call: Call) -> Labels:
     """Sums or means of rows of a table."""
     weight = call.label("weight")
@@ -92,6 +97,7 @@ def bag(call: Call) -> Labels:
     return (first, *(call.fixed(tuple(other.shape)) for other in outputs[1:]))
 
 
+@RULES.register("batch_norm", "instance_norm")
 def batch_norm(call: Call) -> Labels:
     """Each channel normalised by its own statistics."""
     x = call.label("input")
@@ -99,6 +105,7 @@ def batch_norm(call: Call) -> Labels:
     return _affine(call, x, [1], ("weight", "bias"), ("running_mean", "running_var"))
 
 
+@RULES.register("layer_norm", "rms_norm", "_fused_rms_norm")
 def layer_norm(call: Call) -> Labels:
     """Numbers of the last axes normalised together."""
     x = call.label("input")
@@ -107,6 +114,7 @@ def layer_norm(call: Call) -> Labels:
     return _affine(call, x, dims, ("weight", "bias"))
 
 
+@RULES.register("group_norm")
 def group_norm(call: Call) -> Labels:
     """Channels in groups, each normalised together: groups move as wholes."""
     x = call.label("input")
@@ -140,6 +148,7 @@ def _affine(call: Call, x: Label, dims: list[int], learned: tuple[str, ...], sta
     return Label(tuple(found))
 
 
+@RULES.register("_weight_norm")
 def weight_norm(call: Call) -> Labels:
     """A weight as its length, along one dimension, times its direction."""
     v, g = call.label("v"), call.label("g")
@@ -150,16 +159,3 @@ def weight_norm(call: Call) -> Labels:
         return v.replace(dim, g.axes[dim])
     call.ties.same(v.axes[dim], g.axes[dim])
     return v
-
-
-RULES: dict[str, Rule] = {
-    "linear": linear,
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution", "_convolution"), convolution),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), transposed),
-    "embedding": embedding,
-    **dict.fromkeys(("embedding_bag", "_embedding_bag"), bag),
-    **dict.fromkeys(("batch_norm", "instance_norm"), batch_norm),
-    **dict.fromkeys(("layer_norm", "rms_norm", "_fused_rms_norm"), layer_norm),
-    "group_norm": group_norm,
-    "_weight_norm": weight_norm,
-}

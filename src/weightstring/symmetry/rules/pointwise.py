@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weightstring.symmetry.axes import Axis, Label, factors, size_of
-from weightstring.symmetry.rules.base import Call, Labels, Rule
+from weightstring.symmetry.rules.base import RULES, Call, Labels
 
 LINEAR = {
     "_to_copy", "alias", "alpha_dropout", "clone", "contiguous", "detach", "detach_", "dropout", "dropout_",
@@ -17,6 +17,9 @@ HOMOGENEOUS = {"relu", "leaky_relu", "abs", "rrelu", "maximum", "minimum", "max"
 
 ODD = {"tanh", "sin", "sinh", "asinh", "arctan", "atan", "erf", "tan", "hardshrink", "softshrink", "sign", "sgn"}
 """f(−x) = −f(x)."""
+
+UNTAGGED = ("hardswish", "hardswish_", "log_sigmoid")
+"""Operations number by number that torch does not say are."""
 
 
 def broadcast(call: Call, labels: list[Label], ndim: int) -> Label:
@@ -40,6 +43,7 @@ def combined(call: Call, labels: list[Label], ndim: int) -> Label:
     return found
 
 
+@RULES.register(*UNTAGGED, *sorted((LINEAR | HOMOGENEOUS | ODD) - {"max", "min"}))
 def pointwise(call: Call) -> Labels:
     """Any operation number by number."""
     tensors = call.tensors()
@@ -57,6 +61,7 @@ def pointwise(call: Call) -> Labels:
     return found
 
 
+@RULES.register("mul", "mul_", "div", "div_")
 def multiplied(call: Call) -> Labels:
     """X · y: the scale of the one passes where the other has none."""
     x, y = call.given.get("self"), call.given.get("other")
@@ -83,6 +88,7 @@ def multiplied(call: Call) -> Labels:
     return Label(tuple(axes))
 
 
+@RULES.register("masked_fill", "masked_fill_")
 def masked(call: Call) -> Labels:
     """Some numbers replaced by one value."""
     x, mask = call.label("self"), call.label("mask")
@@ -93,6 +99,7 @@ def masked(call: Call) -> Labels:
     return found
 
 
+@RULES.register("where")
 def chosen(call: Call) -> Labels:
     """``where``: numbers of the one or the other."""
     labels = call.tensors()
@@ -103,6 +110,7 @@ def chosen(call: Call) -> Labels:
     return found
 
 
+@RULES.register("prelu", "_prelu_kernel")
 def slopes(call: Call) -> Labels:
     """PReLU: a slope for all, or for each channel."""
     x, weight = call.label("self"), call.label("weight")
@@ -114,6 +122,7 @@ def slopes(call: Call) -> Labels:
     return x
 
 
+@RULES.register("glu")
 def gated(call: Call) -> Labels:
     """GLU: the first half times the sigmoid of the second."""
     x = call.label("self")
@@ -131,24 +140,10 @@ def gated(call: Call) -> Labels:
     return first
 
 
+@RULES.register("copy_", "copy")
 def written(call: Call) -> Labels:
     """Numbers written over others, in place."""
     x, source = call.label("self"), call.label("src")
     found = broadcast(call, [x, source], len(x))
     call.plain(*found.axes)
     return found
-
-
-UNTAGGED = ("hardswish", "hardswish_", "log_sigmoid")
-"""Operations number by number that torch does not say are."""
-
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(UNTAGGED, pointwise),
-    **dict.fromkeys(sorted((LINEAR | HOMOGENEOUS | ODD) - {"max", "min"}), pointwise),
-    **dict.fromkeys(("mul", "mul_", "div", "div_"), multiplied),
-    **dict.fromkeys(("masked_fill", "masked_fill_"), masked),
-    "where": chosen,
-    **dict.fromkeys(("prelu", "_prelu_kernel"), slopes),
-    "glu": gated,
-    **dict.fromkeys(("copy_", "copy"), written),
-}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from weightstring.symmetry.axes import Axis, Label, factors
-from weightstring.symmetry.rules.base import Call, Labels, Rule
+from weightstring.symmetry.rules.base import RULES, Call, Labels
 from weightstring.symmetry.rules.pointwise import broadcast, combined
 
 
+@RULES.register("matmul", "mm", "bmm", "mv", "dot", "vdot")
 def matmul(call: Call) -> Labels:
     """Matrices times matrices, their leading dimensions side by side."""
     second = next(name for name in ("other", "mat2", "vec", "tensor") if name in call.given)
@@ -28,6 +29,7 @@ def broadcast_lead(call: Call, one: tuple[Axis, ...], other: tuple[Axis, ...]) -
     return broadcast(call, [Label(one), Label(other)], max(len(one), len(other))).axes
 
 
+@RULES.register("addmm", "baddbmm")
 def added(call: Call) -> Labels:
     """B + x y."""
     one, other = ("batch1", "batch2") if "batch1" in call.given else ("mat1", "mat2")
@@ -35,6 +37,7 @@ def added(call: Call) -> Labels:
     return combined(call, [found, call.label("self")], len(found))
 
 
+@RULES.register("einsum")
 def einsum(call: Call) -> Labels:
     """Products of any axes, as an equation names them."""
     tensors = call["tensors"]
@@ -64,6 +67,7 @@ def einsum(call: Call) -> Labels:
     return Label(tuple(known[letter] for letter in output))
 
 
+@RULES.register("scaled_dot_product_attention")
 def attention(call: Call) -> Labels:
     """softmax(q kᵀ) v: heads side by side; the width of queries and keys is contracted."""
     q, k, v = (call.label(name) for name in ("query", "key", "value"))
@@ -88,6 +92,7 @@ def attention(call: Call) -> Labels:
     return Label((*lead, q.axes[-2], v.axes[-1]))
 
 
+@RULES.register("bilinear")
 def bilinear(call: Call) -> Labels:
     """y_o = Σ x_i W_oij z_j + b_o; the factors of both inputs enter the weight."""
     x, z, weight = call.label("input1"), call.label("input2"), call.label("weight")
@@ -100,6 +105,7 @@ def bilinear(call: Call) -> Labels:
     return Label((*lead, weight.axes[0]))
 
 
+@RULES.register("cosine_similarity", "pairwise_distance")
 def alike(call: Call) -> Labels:
     """Cosine similarities and distances of vectors: degree 0, or a constant added, so that no factors pass."""
     x, y = call.label("x1"), call.label("x2")
@@ -107,13 +113,3 @@ def alike(call: Call) -> Labels:
     call.plain(*x.axes, *y.axes)
     dim = (-1 if call["dim"] is None else call["dim"]) % len(found)
     return found.replace(dim, *([()] if call["keepdim"] else []))
-
-
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "vdot"), matmul),
-    "bilinear": bilinear,
-    **dict.fromkeys(("cosine_similarity", "pairwise_distance"), alike),
-    **dict.fromkeys(("addmm", "baddbmm"), added),
-    "einsum": einsum,
-    "scaled_dot_product_attention": attention,
-}

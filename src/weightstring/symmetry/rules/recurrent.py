@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from weightstring.errors import Unsupported
 from weightstring.symmetry.axes import Axis, Label
-from weightstring.symmetry.rules.base import REMEDY, Call, Labels, Rule, labels_in
+from weightstring.symmetry.rules.base import REMEDY, RULES, Call, Labels, labels_in
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
+@RULES.register(*GATES)
 def recurrent(call: Call) -> Labels:
     """Weights (gates · H, inputs) and (gates · H, H); states (layers · directions, batch, H)."""
     if "data" in call.given:
@@ -42,6 +43,7 @@ def recurrent(call: Call) -> Labels:
     return (x.replace(-1, inputs), *(last for _ in call.result[1:]))
 
 
+@RULES.register(*(f"{name}_cell" for name in GATES))
 def step(call: Call) -> Labels:
     """One step of a recurrent layer: LSTMCell and its like."""
     x = call.label("input")
@@ -68,6 +70,3 @@ def _one_direction(call: Call, inputs: Axis, weights: list[Label], kind: str) ->
     if call.ties.rescaling:
         call.ties.restrict(units, positive=kind == "rnn_relu", negative=kind == "rnn_tanh")
     return units
-
-
-RULES: dict[str, Rule] = {**dict.fromkeys(GATES, recurrent), **dict.fromkeys((f"{name}_cell" for name in GATES), step)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weightstring.symmetry.axes import Label
-from weightstring.symmetry.rules.base import Call, Labels, Rule
+from weightstring.symmetry.rules.base import RULES, Call, Labels
 from weightstring.symmetry.rules.pointwise import pointwise
 
 LINEAR = {"mean", "sum", "nansum", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"} | {
@@ -12,6 +12,14 @@ LINEAR = {"mean", "sum", "nansum", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
 HOMOGENEOUS = {"amax", "amin", "max", "min", "norm", "linalg_vector_norm", "std"} | {
     f"{kind}max_pool{n}d{tail}" for kind in ("", "adaptive_") for n in (1, 2, 3) for tail in ("", "_with_indices")
 }
+
+LOSSES = {
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy_loss",
+    "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss",
+    "multi_margin_loss", "multilabel_margin_loss", "nll_loss", "nll_loss2d", "nll_loss_nd", "poisson_nll_loss",
+    "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
+}  # fmt: skip
+"""Losses that some modules compute themselves."""
 
 
 def _scales(call: Call, label: Label) -> None:
@@ -25,6 +33,26 @@ def _order(call: Call) -> object:
     return call["ord"] if call["ord"] is not None else call["p"]
 
 
+@RULES.register(
+    "mean",
+    "sum",
+    "nansum",
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "prod",
+    "norm",
+    "linalg_vector_norm",
+    "std",
+    "var",
+    "logsumexp",
+    "median",
+    "kthvalue",
+    "aminmax",
+    "var_mean",
+    "std_mean",
+)
 def reduced(call: Call) -> Labels:
     """A symmetric function of all numbers along some dimensions."""
     if isinstance(call["other"], Label):  # the larger or smaller of two
@@ -46,6 +74,7 @@ def reduced(call: Call) -> Labels:
     return found
 
 
+@RULES.register("argmax", "argmin", "topk")
 def placed(call: Call) -> Labels:
     """Where the largest or smallest number is: an index means something."""
     x = call.label("self")
@@ -55,6 +84,7 @@ def placed(call: Call) -> Labels:
     return call.fixed()
 
 
+@RULES.register("softmax", "log_softmax", "_softmax", "_log_softmax")
 def across(call: Call) -> Labels:
     """Softmax and its like: each number depends on all along one dimension, in whatever order."""
     x = call.label("self")
@@ -64,6 +94,7 @@ def across(call: Call) -> Labels:
     return x
 
 
+@RULES.register(*sorted(name for name in LINEAR | HOMOGENEOUS if "pool" in name))
 def pooled(call: Call) -> Labels:
     """Windows over the dimensions behind the channels."""
     x = call.label("self" if "self" in call.given else "input")
@@ -76,6 +107,14 @@ def pooled(call: Call) -> Labels:
     return tuple(found for _ in call.result) if several else found
 
 
+@RULES.register(
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+    "upsample_nearest3d",
+    "upsample_linear1d",
+    "upsample_bilinear2d",
+    "upsample_bicubic2d",
+)
 def resized(call: Call) -> Labels:
     """Pictures drawn larger or smaller."""
     x = call.label("self" if "self" in call.given else "input")
@@ -83,31 +122,9 @@ def resized(call: Call) -> Labels:
     return Label((*x.axes[:2], *call.fixed(call.shape[2:]).axes))
 
 
+@RULES.register(*sorted(LOSSES))
 def compared(call: Call) -> Labels:
     """A loss: each number of one tensor has its partner in another, or is a class."""
     for label in call.tensors():
         call.freeze(*label.axes)
     return call.fixed()
-
-
-LOSSES = {
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cross_entropy_loss",
-    "gaussian_nll_loss", "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "margin_ranking_loss", "mse_loss",
-    "multi_margin_loss", "multilabel_margin_loss", "nll_loss", "nll_loss2d", "nll_loss_nd", "poisson_nll_loss",
-    "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
-}  # fmt: skip
-"""Losses that some modules compute themselves."""
-
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(sorted(LOSSES), compared),
-    **dict.fromkeys(("mean", "sum", "nansum", "amax", "amin", "max", "min", "prod"), reduced),
-    **dict.fromkeys(
-        ("norm", "linalg_vector_norm", "std", "var", "logsumexp", "median", "kthvalue", "aminmax"), reduced
-    ),
-    **dict.fromkeys(("var_mean", "std_mean"), reduced),
-    **dict.fromkeys(("argmax", "argmin", "topk"), placed),
-    **dict.fromkeys(("softmax", "log_softmax", "_softmax", "_log_softmax"), across),
-    **dict.fromkeys(sorted(name for name in LINEAR | HOMOGENEOUS if "pool" in name), pooled),
-    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), resized),
-    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d"), resized),
-}

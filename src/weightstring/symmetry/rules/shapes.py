@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from weightstring.symmetry.axes import Axis, Label, factors, size_of
-from weightstring.symmetry.rules.base import Call, Labels, Rule, labels_in
+from weightstring.symmetry.rules.base import RULES, Call, Labels, labels_in
 
 
+@RULES.register("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as")
 def view(call: Call) -> Labels:
     """The same numbers in the same order: dimensions are regrouped where their products agree."""
     x = call.label("self")
@@ -37,6 +38,7 @@ def view(call: Call) -> Labels:
     return Label(tuple(axes))
 
 
+@RULES.register("permute", "transpose", "t", "numpy_T", "mT", "adjoint", "movedim", "moveaxis", "swapaxes", "swapdims")
 def permuted(call: Call) -> Labels:
     """Dimensions in another order."""
     x = call.label("self")
@@ -60,6 +62,7 @@ def permuted(call: Call) -> Labels:
     return Label(tuple(x.axes[dim] for dim in order))
 
 
+@RULES.register("squeeze", "squeeze_")
 def squeezed(call: Call) -> Labels:
     """Dimensions of length 1 taken away."""
     x = call.label("self")
@@ -68,6 +71,7 @@ def squeezed(call: Call) -> Labels:
     return Label(tuple(axis for dim, axis in enumerate(x.axes) if dim not in chosen or factors(axis)))
 
 
+@RULES.register("unsqueeze", "unsqueeze_")
 def unsqueezed(call: Call) -> Labels:
     """A dimension of length 1 more."""
     x = call.label("self")
@@ -75,11 +79,13 @@ def unsqueezed(call: Call) -> Labels:
     return Label((*x.axes[:dim], (), *x.axes[dim:]))
 
 
+@RULES.register("expand", "expand_as", "broadcast_to")
 def expanded(call: Call) -> Labels:
     """Dimensions of length 1 repeated: copies may be exchanged at will."""
     return _expanded(call, call.label("self"), call.shape)
 
 
+@RULES.register("broadcast_tensors")
 def expanded_alike(call: Call) -> Labels:
     """Several tensors, each repeated to the shape of all."""
     labels = labels_in(call["tensors"])
@@ -100,6 +106,7 @@ def _repeated(call: Call, size: int) -> Axis:
     return axis
 
 
+@RULES.register("repeat")
 def repeated(call: Call) -> Labels:
     """Tiles along each dimension."""
     x = call.label("self")
@@ -111,6 +118,7 @@ def repeated(call: Call) -> Labels:
     return Label(tuple(axes))
 
 
+@RULES.register("repeat_interleave")
 def interleaved(call: Call) -> Labels:
     """Each index repeated in place, as heads of keys that several queries share."""
     x = call.label("self")
@@ -121,6 +129,7 @@ def interleaved(call: Call) -> Labels:
     return x.replace(dim, (*x.axes[dim], *_repeated(call, call["repeats"])))
 
 
+@RULES.register("cat", "concat", "concatenate")
 def joined(call: Call) -> Labels:
     """Tensors one after the other along a dimension."""
     labels = [label for label in labels_in(call["tensors"]) if all(size_of(axis) for axis in label.axes)]
@@ -133,6 +142,7 @@ def joined(call: Call) -> Labels:
     return first.replace(dim, call.ties.joined([label.axes[dim] for label in labels]))
 
 
+@RULES.register("stack")
 def stacked(call: Call) -> Labels:
     """Tensors side by side along a new dimension."""
     labels = labels_in(call["tensors"])
@@ -148,6 +158,7 @@ def stacked(call: Call) -> Labels:
     return Label((*axes[:dim], which or call.ties.fixed(len(labels)), *axes[dim:]))
 
 
+@RULES.register("split", "split_with_sizes", "chunk", "unbind", "tensor_split", "unsafe_split", "unsafe_chunk")
 def parted(call: Call) -> Labels:
     """A tensor cut into pieces along a dimension."""
     x = call.label("tensor" if "tensor" in call.given else "self")
@@ -159,6 +170,7 @@ def parted(call: Call) -> Labels:
     return tuple(piece.replace(dim) if call.op == "unbind" else piece for piece in pieces)
 
 
+@RULES.register("slice", "narrow")
 def sliced(call: Call) -> Labels:
     """One run of indices of a dimension."""
     x = call.label("self")
@@ -176,6 +188,7 @@ def sliced(call: Call) -> Labels:
     return call.ties.run(x, dim, start, stop)
 
 
+@RULES.register("select")
 def selected(call: Call) -> Labels:
     """One index of a dimension."""
     x = call.label("self")
@@ -185,6 +198,7 @@ def selected(call: Call) -> Labels:
     return call.ties.run(x, dim, index, index + 1).replace(dim)
 
 
+@RULES.register("index")
 def indexed(call: Call) -> Labels:
     """Numbers picked by indices along some dimensions, the others left whole."""
     x, indices = call.label("self"), list(call["indices"])
@@ -200,6 +214,7 @@ def indexed(call: Call) -> Labels:
     return Label((*x.axes[: used[0]], *which, *x.axes[used[-1] + 1 :]))
 
 
+@RULES.register("index_select")
 def index_selected(call: Call) -> Labels:
     """Indices of one dimension."""
     x = call.label("self")
@@ -208,6 +223,7 @@ def index_selected(call: Call) -> Labels:
     return x.replace(dim, call.ties.fixed(call.shape[dim]))
 
 
+@RULES.register("gather", "take", "index_put", "scatter")
 def picked(call: Call) -> Labels:
     """Numbers picked by an index: all axes are fixed."""
     for label in call.tensors():
@@ -215,6 +231,7 @@ def picked(call: Call) -> Labels:
     return call.fixed()
 
 
+@RULES.register("roll", "flip", "cumsum", "cumprod", "logcumsumexp")
 def turned(call: Call) -> Labels:
     """Indices of some dimensions in another fixed order."""
     x = call.label("self")
@@ -232,6 +249,7 @@ def turned(call: Call) -> Labels:
     return Label(tuple(axes))
 
 
+@RULES.register("sort")
 def ordered(call: Call) -> Labels:
     """Numbers in ascending or descending order along a dimension."""
     x = call.label("self")
@@ -244,6 +262,7 @@ def ordered(call: Call) -> Labels:
     return found, found
 
 
+@RULES.register("tril", "triu")
 def triangular(call: Call) -> Labels:
     """The part of matrices below or above a diagonal."""
     x = call.label("self")
@@ -251,6 +270,7 @@ def triangular(call: Call) -> Labels:
     return x
 
 
+@RULES.register("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad2d")
 def padded(call: Call) -> Labels:
     """More indices at the ends of the last dimensions."""
     x = call.label("self")
@@ -263,6 +283,7 @@ def padded(call: Call) -> Labels:
     return Label(tuple(axes))
 
 
+@RULES.register("pixel_shuffle")
 def shuffled(call: Call) -> Labels:
     """Pixel shuffle: channels (c, r, r) become pixels."""
     x = call.label("self")
@@ -272,6 +293,7 @@ def shuffled(call: Call) -> Labels:
     return Label((x.axes[0], front, *call.fixed(call.shape[2:]).axes))
 
 
+@RULES.register("pixel_unshuffle")
 def unshuffled(call: Call) -> Labels:
     """The other way round: pixels become channels (c, r, r)."""
     x = call.label("self")
@@ -280,6 +302,7 @@ def unshuffled(call: Call) -> Labels:
     return Label((x.axes[0], channels, *call.fixed(call.shape[2:]).axes))
 
 
+@RULES.register("diff")
 def subtracted(call: Call) -> Labels:
     """Differences of neighbours along a dimension, whose order means something."""
     x = call.label("self")
@@ -293,6 +316,7 @@ def subtracted(call: Call) -> Labels:
     return x.replace(dim, call.ties.fixed(call.shape[dim]))
 
 
+@RULES.register("zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones", "full", "full_like", "new_full")
 def constant(call: Call) -> Labels:
     """A tensor of one number, wherever it is looked at."""
     axes = tuple(call.ties.fresh(size) for size in call.shape)
@@ -301,38 +325,7 @@ def constant(call: Call) -> Labels:
     return Label(axes)
 
 
+@RULES.register("_assert_tensor_metadata", "_assert_async", "_assert_scalar", "_set_grad_enabled")
 def nothing(call: Call) -> Labels:
     """A check, which returns nothing."""
     return None
-
-
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as"), view),
-    **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "mT", "adjoint"), permuted),
-    **dict.fromkeys(("movedim", "moveaxis", "swapaxes", "swapdims"), permuted),
-    **dict.fromkeys(("squeeze", "squeeze_"), squeezed),
-    **dict.fromkeys(("unsqueeze", "unsqueeze_"), unsqueezed),
-    **dict.fromkeys(("expand", "expand_as", "broadcast_to"), expanded),
-    "broadcast_tensors": expanded_alike,
-    "repeat": repeated,
-    "repeat_interleave": interleaved,
-    **dict.fromkeys(("cat", "concat", "concatenate"), joined),
-    "stack": stacked,
-    **dict.fromkeys(("split", "split_with_sizes", "chunk", "unbind", "tensor_split"), parted),
-    **dict.fromkeys(("unsafe_split", "unsafe_chunk"), parted),
-    **dict.fromkeys(("slice", "narrow"), sliced),
-    "select": selected,
-    "index": indexed,
-    "index_select": index_selected,
-    **dict.fromkeys(("gather", "take", "index_put", "scatter"), picked),
-    "sort": ordered,
-    **dict.fromkeys(("tril", "triu"), triangular),
-    **dict.fromkeys(("roll", "flip", "cumsum", "cumprod", "logcumsumexp"), turned),
-    **dict.fromkeys(("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad2d"), padded),
-    "pixel_shuffle": shuffled,
-    "pixel_unshuffle": unshuffled,
-    "diff": subtracted,
-    **dict.fromkeys(("zeros", "zeros_like", "new_zeros"), constant),
-    **dict.fromkeys(("ones", "ones_like", "new_ones", "full", "full_like", "new_full"), constant),
-    **dict.fromkeys(("_assert_tensor_metadata", "_assert_async", "_assert_scalar", "_set_grad_enabled"), nothing),
-}

@@ -8,22 +8,19 @@ from __future__ import annotations
 from inspect import signature
 
 from weightstring.errors import Unsupported
-from weightstring.proof.enclose.rules import activations, arithmetic, criteria, layers, shapes
-from weightstring.proof.enclose.rules.activations import SMOOTH
-from weightstring.proof.enclose.rules.call import RULES, Call
+from weightstring.proof.enclose.rules import (  # noqa: F401 - they register their rules
+    activations,
+    arithmetic,
+    criteria,
+    layers,
+    shapes,
+)
+from weightstring.proof.enclose.rules.call import RULES, SMOOTH, Call, rule
 from weightstring.tracing.steps import Step
 
-__all__ = [
-    "RULES",
-    "SMOOTH",
-    "Call",
-    "activations",
-    "arithmetic",
-    "criteria",
-    "layers",
-    "require_rule",
-    "shapes",
-]
+__all__ = ["RULES", "SMOOTH", "Call", "require_rule", "rule"]
+
+PAGE = "docs/extending/certificate-rule.md"
 
 
 def require_rule(step: Step) -> None:
@@ -34,7 +31,7 @@ def require_rule(step: Step) -> None:
     """
     if step.op not in RULES:
         raise Unsupported(
-            f"{step.where}: certificates have no rule for this operation; a string through it can only be sampled"
+            f"{step.where}: certificates have no rule for this operation: add one ({PAGE}), or leave the string sampled"
         )
     try:
         signature(RULES[step.op]).bind(None, *step.args, **step.kwargs)

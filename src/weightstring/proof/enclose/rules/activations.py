@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from weightstring.proof.enclose import piecewise, smooth
 from weightstring.proof.enclose.enclosure import Enclosure
-from weightstring.proof.enclose.rules.call import RULES, Call, Rule, rule
+from weightstring.proof.enclose.rules.call import Call, Rule, rule
 
 
 @rule("relu.default")
@@ -57,36 +59,26 @@ def maximum(call: Call, x: object, y: object) -> Enclosure:
     return piecewise.larger(*call.operands(x, y))
 
 
-def _smooth(function: smooth.Smooth) -> Rule:
+def elementwise(function: Callable[[Enclosure], Enclosure]) -> Rule:
+    """A function of each number by itself, as a rule."""
     return lambda call, x: function(call.enclosed(x))
 
 
-RULES["tanh.default"] = _smooth(smooth.TANH)
-RULES["sigmoid.default"] = _smooth(smooth.SIGMOID)
-RULES["silu.default"] = _smooth(smooth.SILU)
-RULES["sin.default"] = _smooth(smooth.SINE)
-RULES["cos.default"] = _smooth(smooth.COSINE)
-
-SMOOTH = {
-    "tanh.default",
-    "sigmoid.default",
-    "silu.default",
-    "sin.default",
-    "cos.default",
-    "gelu.default",
-    "softplus.default",
-}
-"""What makes enclosures of degree 2 worth their price."""
+rule("tanh.default", smooth=True)(elementwise(smooth.TANH))
+rule("sigmoid.default", smooth=True)(elementwise(smooth.SIGMOID))
+rule("silu.default", smooth=True)(elementwise(smooth.SILU))
+rule("sin.default", smooth=True)(elementwise(smooth.SINE))
+rule("cos.default", smooth=True)(elementwise(smooth.COSINE))
 
 
-@rule("gelu.default")
+@rule("gelu.default", smooth=True)
 def gelu(call: Call, x: object, approximate: str = "none") -> Enclosure:
     """X Φ(x), or its approximation by tanh."""
     found = call.enclosed(x)
     return smooth.GELU(found) if approximate == "none" else smooth.gelu_by_tanh(found)
 
 
-@rule("softplus.default")
+@rule("softplus.default", smooth=True)
 def softplus(call: Call, x: object, beta: float = 1.0, threshold: float = 20.0) -> Enclosure:
     """log(1 + exp(βx)) / β."""
     if not beta > 0:

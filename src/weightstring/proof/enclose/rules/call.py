@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from weightstring.proof.enclose.linear import LinearMap
 from weightstring.proof.enclose.products import Products
 from weightstring.proof.enclose.rounding import FLOOR
 from weightstring.proof.enclose.values import Data, Logits, Rows
+from weightstring.registry import Registry
 from weightstring.tracing.steps import Step
 
 
@@ -101,15 +102,29 @@ class Call:
 
 Rule: TypeAlias = Callable[..., Any]
 
-RULES: dict[str, Rule] = {}
+Function = TypeVar("Function", bound=Rule)
+
+RULES: Registry[Rule] = Registry("certificate rule", group="weightstring.certificate_rules")
+"""Rules by the name of torch's operator, such as ``linear.default``."""
+
+SMOOTH: set[str] = set()
+"""Operators that make enclosures of degree 2 worth their price."""
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Enter a rule under the names of operators."""
+def rule(*names: str, smooth: bool = False) -> Callable[[Function], Function]:
+    """Decorate a rule: what an operator makes of enclosures.
 
-    def enter(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
+    It is called with a :class:`Call` and the operator's own arguments, with enclosures, weights, data and constants in
+    place of tensors.
+
+    Args:
+        names: the operators', such as ``linear.default`` or ``library.operator.default``.
+        smooth: whether it is curved, so that enclosures of degree 2 are worth their price.
+    """
+
+    def enter(function: Function) -> Function:
+        SMOOTH.update(names if smooth else ())
+        return RULES.register(*names)(function)
 
     return enter
 
