@@ -135,7 +135,7 @@ def test_control_flow_that_depends_on_data_is_refused(refused):
 )
 def test_an_operation_without_rule_is_refused(refused, function, name):
     problem = hidden(function)
-    with refused(Unsupported, f"no rule for .*{name}.* in Net: add one .*symmetry-rule.md.*, or write a ws.Symmetry"):
+    with refused(
         Unsupported, f"no rule for .*{name}.* in Net: add one .*symmetry-rule.md.*, or write a ws.Symmetry by hand"
     ):
         find(problem)
