@@ -1,0 +1,121 @@
+from .errors import (
+    EndAboveThreshold,
+    InvalidCheckpoint,
+    InvalidData,
+    InvalidModel,
+    InvalidRun,
+    InvalidSetting,
+    LevelNotReached,
+    NotDeterministic,
+    NotEquivalent,
+    RunLocked,
+    StoreFailed,
+    TaskError,
+    Unsupported,
+    WeightstringError,
+    WorkerFailed,
+)
+from .path import Connected, Disconnected, Evidence, Proof, Unresolved, WeightString
+from .path.curve import locate_maximum, loss_curve
+from .path.plane import Plane, plane
+from .problem import ModuleProblem
+from .problem.random_pair import random_pair
+from .proof.certificate import Certificate
+from .proof.enclose.proving import certify
+from .proof.verify import Verification, verify
+from .protocol import LossProblem, Recipe
+from .report import write_report
+from .runs.connect import connect, connect_many
+from .runs.result import Result, load
+from .search import (
+    AsInThePaper,
+    AutoNEB,
+    Bezier,
+    BreadthFirst,
+    Budget,
+    Constrained,
+    Greedy,
+    MaxBeads,
+    MaxSteps,
+    Persistent,
+    PolyChain,
+    Processes,
+    Shortened,
+)
+from .study.compare import compare
+from .study.components import Components, components
+from .study.merge import Merging, merge
+from .study.minimax import Minimax, minimax
+from .study.sweep.running import Sweep, sweep
+from .symmetry.alignment import Aligned, align
+from .symmetry.copies import permuted_copy, rescaled_copy
+from .symmetry.spec import Group, Symmetry
+
+__all__ = [
+    "Aligned",
+    "AsInThePaper",
+    "AutoNEB",
+    "Bezier",
+    "BreadthFirst",
+    "Budget",
+    "Certificate",
+    "Components",
+    "Connected",
+    "Constrained",
+    "Disconnected",
+    "EndAboveThreshold",
+    "Evidence",
+    "Greedy",
+    "Group",
+    "InvalidCheckpoint",
+    "InvalidData",
+    "InvalidModel",
+    "InvalidRun",
+    "InvalidSetting",
+    "LevelNotReached",
+    "LossProblem",
+    "MaxBeads",
+    "MaxSteps",
+    "Merging",
+    "Minimax",
+    "ModuleProblem",
+    "NotDeterministic",
+    "NotEquivalent",
+    "Persistent",
+    "Plane",
+    "PolyChain",
+    "Processes",
+    "Proof",
+    "Recipe",
+    "Result",
+    "RunLocked",
+    "Shortened",
+    "StoreFailed",
+    "Sweep",
+    "Symmetry",
+    "TaskError",
+    "Unresolved",
+    "Unsupported",
+    "Verification",
+    "WeightString",
+    "WeightstringError",
+    "WorkerFailed",
+    "align",
+    "certify",
+    "compare",
+    "components",
+    "connect",
+    "connect_many",
+    "load",
+    "locate_maximum",
+    "loss_curve",
+    "merge",
+    "minimax",
+    "permuted_copy",
+    "plane",
+    "random_pair",
+    "rescaled_copy",
+    "sweep",
+    "verify",
+    "write_report",
+]
