@@ -13,9 +13,9 @@ demo: $(VENV)/installed  ## Connect two networks trained on real handwritten dig
 	$(BIN)/weightstring demo
 
 test: lint $(VENV)/installed-tests  ## Everything that CI checks
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal --annotations=checked
 
-test-quick: $(VENV)/installed-tests  ## Without the tests that take more than a few seconds
+test-quick: $(VENV)/installed-tests  ## Without the tests that take more than a few seconds, and without checks of annotations
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(VENV)/installed-tests  ## Style, types, and the direction of imports

@@ -2,7 +2,7 @@
 
 Like jaxtyping's own import hook, but for two things which made tests take three times as long: a function whose
 signature names no shape goes to beartype alone, and functions inside functions, which would be decorated anew at each
-call of the outer one, are left as they are.
+call of the outer one, are left as they are. In each test the first few calls of a function are checked.
 """
 
 from __future__ import annotations
@@ -30,24 +30,47 @@ def install() -> None:
     sys.meta_path.insert(0, _Finder())
 
 
+CALLS = 8
+"""Of each function in each test so many are checked: a loop of a hundred thousand calls tells nothing more."""
+
+
+class Checks:
+    """Which test is running: what is counted is counted anew in each."""
+
+    test = 0
+
+
 def checked(promised: Any) -> Any:
     """A function, or a class that is made by annotated fields, whose annotations are held against what it gets."""
     if isinstance(promised, type):
         return jaxtyping.jaxtyped(typechecker=CHECK)(promised)
     if not promised.__annotations__:
         return promised
-    try:
-        strict = None if _names_a_shape(promised) else _strict(promised)
-    except Exception:  # beartype cannot read all annotations, of which jaxtyping makes some simpler first
-        strict = None
-    if strict is None:
-        return jaxtyping.jaxtyped(typechecker=CHECK)(promised)
+    strict: Callable[..., Any] | None = None  # made at the first call: most functions are called by few tests
+    test, calls = -1, 0
 
     @functools.wraps(promised)
     def either(*arguments: Any, **named: Any) -> Any:
-        return (promised if jaxtyping.config.jaxtyping_disable else strict)(*arguments, **named)
+        nonlocal strict, test, calls
+        if test != Checks.test:
+            test, calls = Checks.test, 0
+        calls += 1
+        if calls > CALLS or jaxtyping.config.jaxtyping_disable:
+            return promised(*arguments, **named)
+        if strict is None:
+            strict = _checking(promised)
+        return strict(*arguments, **named)
 
     return either
+
+
+def _checking(promised: FunctionType) -> Callable[..., Any]:
+    try:
+        if not _names_a_shape(promised):
+            return _strict(promised)
+    except Exception:  # beartype cannot read all annotations, of which jaxtyping makes some simpler first
+        pass
+    return jaxtyping.jaxtyped(typechecker=CHECK)(promised)
 
 
 def _names_a_shape(function: FunctionType) -> bool:

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from .annotations import _Loader
+from .annotations import CALLS, Checks, _Loader
 
 SOURCE = textwrap.dedent(
     """
@@ -67,6 +67,7 @@ BROKEN = {
     "an argument": lambda m: m.twice("1"),
     "a named argument": lambda m: m.twice(1.0, times=0.5),
     "what is returned": lambda m: m.named(1.0),
+    "a class defined further down": lambda m: m.later("anything"),
     "a method": lambda m: m.Later().share(1.5),
     "a field": lambda m: m.Point("here"),
 }
@@ -86,6 +87,15 @@ def test_nothing_is_caught_where_checks_are_off(module, name, unchecked):
 def test_a_kept_promise_passes(module):
     assert module.dot(torch.ones(2), torch.ones(2)) == 2
     assert module.twice(1) == 2  # an int is a float; the function inside is not held to its promise
-    assert module.later("anything") is None
+    assert module.later(module.Later()) is None
     assert module.Later().share(2) == 0.5
     assert module.Point(1).at == 1
+
+
+def test_the_first_calls_are_checked_in_each_test_anew(module):
+    for _ in range(CALLS):
+        module.twice(1.0)
+    assert module.twice("1") == "11"  # no longer looked at
+    Checks.test += 1
+    with pytest.raises(Exception, match="violat"):
+        module.twice("1")
