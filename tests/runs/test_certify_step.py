@@ -152,6 +152,9 @@ class TestLearning:
         assert result.connected
         assert len(result.string) > 2
         assert load(tmp_path / "run").outcome == result.outcome
+        for i, each in enumerate(ws.connect_many(spike, [spike.ends] * 2, THRESHOLD, store=tmp_path / "many")):
+            assert torch.equal(each.string.beads, result.string.beads)
+            assert load(tmp_path / "many" / f"pair-{i:04d}").outcome == result.outcome
         monkeypatch.setattr("weightstring.runs.reopening.Opened.searched", lambda *arguments: {})
         taken = ws.connect(spike, *spike.ends, THRESHOLD, store=tmp_path / "other")
         assert taken.outcome.reason == load(tmp_path / "other").outcome.reason == "higher_sample"
@@ -168,7 +171,7 @@ class TestQuestions:
 
     def test_it_is_kept_and_not_made_again(self, run, monkeypatch):
         ring = Ring()
-        monkeypatch.setattr("weightstring.runs.connect.certified", None)
+        monkeypatch.setattr("weightstring.runs.certify_step.certified", None)
         assert ws.connect(ring, *ring.ends, THRESHOLD, certify=True, store=run).certificate.holds
 
     @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_the_verdict_is_on_disk_before_the_curvature_is_computed(tmp_path, monke
     whole = search(tmp_path / "whole", threshold=0.7, strategy=STUCK)
     assert whole.outcome.evidence.curvature is not None
     with monkeypatch.context() as patch:
-        patch.setattr("weightstring.runs.stages.curvature_across", die)
+        patch.setattr("weightstring.runs.searching.curvature_across", die)
         with pytest.raises(Death):
             search(tmp_path / "run", threshold=0.7, strategy=STUCK)
     kept = ws.load(tmp_path / "run")
@@ -186,13 +186,13 @@ def test_a_verdict_stands_where_there_is_no_curvature(tmp_path, monkeypatch):
     def infinite(*_: object) -> None:
         raise InvalidSetting("curvature needs finite numbers")
 
-    monkeypatch.setattr("weightstring.runs.stages.curvature_across", infinite)
+    monkeypatch.setattr("weightstring.runs.searching.curvature_across", infinite)
     found = search(tmp_path / "run", threshold=0.7, strategy=STUCK)
     assert found.outcome.reason in ("depth", "descent_failed")
     assert ws.load(tmp_path / "run").outcome == found.outcome
 
 
-@pytest.mark.parametrize("place", ["reopened", "kept"])
+@pytest.mark.parametrize("place", ["reopened", "_written"])
 def test_a_search_ended_before_it_has_searched_again_from_a_verdict_taken_back(tmp_path, monkeypatch, place):
     """Where a search accepts on fewer points, the final curve may show what it has not seen."""
     spike = Spike()
@@ -204,7 +204,7 @@ def test_a_search_ended_before_it_has_searched_again_from_a_verdict_taken_back(t
 
     assert searched(tmp_path / "whole").connected
     with monkeypatch.context() as patch:
-        patch.setattr(f"weightstring.runs.connect.{place}", die)
+        patch.setattr(f"weightstring.runs.certify_step.{place}", die)
         with pytest.raises(Death):
             searched(tmp_path / "run")
     assert searched(tmp_path / "run").connected

@@ -215,7 +215,7 @@ class TestHeldAgainstPaths:
             seen.append((what, len(string), height))
             return False
 
-        monkeypatch.setattr("weightstring.runs.stages.stands", noting)
+        monkeypatch.setattr("weightstring.runs.searching.stands", noting)
         again = ws.connect(triangle, a, b, 0.15, store=tmp_path / "run", stop=stop, progress=False)
         assert [what for what, _, _ in seen] == ["a string of this run"]
         assert seen[0][2] > 1 / 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 
@@ -11,80 +11,49 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Objective
 from weightstring.problem import Modular
 from weightstring.protocol import LossProblem, lacking
-from weightstring.store import RunDirectory, digest
+from weightstring.runs.settings import Pair, Settings
+from weightstring.store import digest
 from weightstring.store.records import AlignedGroup, AlignmentRecord, CandidateRecord
 from weightstring.symmetry.alignment import Aligned, align
-from weightstring.symmetry.spec import Symmetry
-
-ALIGN = (False, True, "both")
-"""What ``connect(align=...)`` takes."""
 
 ROUNDING = 1e-5
 """Relative difference of losses that the same function may have with its units in another order."""
 
 
-@dataclass(frozen=True)
-class Second:
-    """The second end of a search after alignment.
+def align_pair(problem: LossProblem, pair: Pair, settings: Settings) -> Pair:
+    """The pair with its second end aligned with the first where that is asked for, or as its run has it.
 
-    Args:
-        theta: the aligned model.
-        threshold: the threshold asked for, raised by no more than rounding where the copy measures above it.
-        record: what was done.
-    """
-
-    theta: Theta
-    threshold: float | None
-    record: AlignmentRecord
-
-
-def aligned_end(
-    problem: LossProblem,
-    a: Theta,
-    b: Theta,
-    threshold: float | None,
-    bind: str,
-    seed: int,
-    directory: RunDirectory | None = None,
-    symmetry: Symmetry | None = None,
-) -> Second:
-    """Align the second end of a search with the first, or take the end of the run that is there.
+    The threshold is raised by no more than rounding where the copy measures above it.
 
     Raises:
         InvalidSetting: the problem has no module to align.
         Unsupported: the symmetry of its module cannot be found.
     """
+    if not pair.align:
+        return pair
     if not isinstance(problem, Modular):
         raise InvalidSetting(
             f"align=True: no module to align: {lacking(problem, Modular)}; leave align out to search all the same"
         )
+    directory, threshold = pair.directory, pair.threshold
     if directory is not None and directory.exists and (record := directory.alignment()) is not None:
         first, last = directory.ends()
-        if digest(first) == digest(a) and record.original == digest(b):
-            held = directory.manifest().threshold
-            return Second(last.to(problem.device), held if _rounded(threshold, held) else threshold, record)
-    found = align(problem, a, b, seed=seed, symmetry=symmetry)
-    level = threshold
+        if digest(first) == digest(pair.a) and record.original == digest(pair.b):
+            begun = directory.manifest().threshold
+            level = begun if _rounded(threshold, begun) else threshold
+            return replace(pair, b=last.to(problem.device), threshold=level, alignment=record, align=False)
+    aligned = align(problem, pair.a, pair.b, seed=settings.seed, symmetry=pair.symmetry)
     if threshold is not None:
-        before, after = Objective(problem, bind)(torch.stack([b, found.theta])).tolist()
+        before, after = Objective(problem, settings.bind)(torch.stack([pair.b, aligned.theta])).tolist()
         if before <= threshold < after and _rounded(threshold, after):
-            level = after
-    return Second(found.theta, level, as_record(found, b, "barrier"))
+            threshold = after
+    record = as_record(aligned, pair.b, "barrier")
+    return replace(pair, b=aligned.theta, threshold=threshold, alignment=record, align=False)
 
 
 def _rounded(threshold: float | None, raised: float) -> bool:
     """Whether a threshold is another one but for what rounding raised it by."""
     return threshold is not None and threshold <= raised <= threshold + ROUNDING * abs(threshold)
-
-
-def check_align(align: object) -> None:
-    """Refuse what ``align`` cannot be.
-
-    Raises:
-        InvalidSetting: it is none of :data:`ALIGN`.
-    """
-    if not isinstance(align, bool | str) or align not in ALIGN:
-        raise InvalidSetting(f"align={align!r}: give True, False, or 'both' to search without alignment too")
 
 
 def as_record(found: Aligned, b: Theta, by: str) -> AlignmentRecord:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import torch
 
+from weightstring.arrays import none_as_infinity
 from weightstring.errors import Unsupported
 from weightstring.path import Objective
 from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
@@ -27,10 +28,9 @@ from weightstring.proof.enclose.proving import (
     pieces_of,
 )
 from weightstring.protocol import LossProblem, lacking
-from weightstring.runs.progress import Display
 from weightstring.runs.reopening import Opened
 from weightstring.runs.result import Result, from_run, judged, with_samples, write_result
-from weightstring.runs.stages import Settings
+from weightstring.runs.run import Run, taken_back
 from weightstring.search import Budget as Clock
 from weightstring.store import RunDirectory
 
@@ -44,52 +44,69 @@ ROUNDS = 5
 """Times that segments are searched again."""
 
 
-def certified(
-    problem: LossProblem,
-    result: Result,
-    settings: Settings,
-    seconds: float,
-    tol: float,
-    progress: bool | Display | None,
-) -> Result:
+def certify(run: Run) -> Run:
+    """The run with a certificate where one was asked for; searched again where its final curve took the verdict back.
+
+    Raises:
+        Unsupported: an operation has no rule.
+        StoreFailed: the disk refuses.
+    """
+    before, after = run.result, _settled(run)
+    if run.directory is not None and (after is not before or (taken_back(after) and not run.written)):
+        after = _written(run.directory, after)
+    return replace(run, result=after, written=run.directory is not None)
+
+
+def _settled(run: Run) -> Result:
+    result, asked = run.result, run.settings.certify
+    assert result is not None
+    if asked and run.settings.command == "connect" and not run.pair.beside and (result.connected or taken_back(result)):
+        known = result.certificate
+        if result.connected and known is not None and known.holds and known.tolerance == asked.tolerance:
+            return result
+        return certified(run, none_as_infinity(asked.seconds), asked.tolerance)
+    return reopened(run) if taken_back(result) and not run.read_back else result
+
+
+def certified(run: Run, seconds: float, tol: float) -> Result:
     """A connected result with its certificate, its string refined where the proof asks for it.
 
     A sample over the threshold that is met on the way, and that no search from it could bring down, takes the verdict
     back.
 
     Args:
-        problem: the loss.
-        result: a search that connected, or one whose verdict a sample took back.
-        settings: how its search went, which is how segments are refined, and within what limits.
+        run: a search that connected, or one whose verdict a sample took back.
         seconds: when to stop, whatever is proved by then.
         tol: see :func:`weightstring.certify`.
-        progress: as for the search.
 
     Raises:
         Unsupported: an operation has no rule.
         InvalidSetting: the threshold binds several quantities.
     """
-    quantity, level = Objective(problem, result.bind).quantity(), result.threshold
+    assert run.result is not None
+    problem, quantity, level = run.problem, run.objective.quantity(), run.threshold
     started = time.perf_counter()
-    string = Opened.of(result)
+    string = Opened.of(run)
     proved: dict[int, tuple[Piece, ...]] = {}
     for attempt in range(ROUNDS + 1):
         remaining = max(seconds - (time.perf_counter() - started), 1e-3)
         new = [i for i in range(len(string)) if i not in proved]
         budget = Budget(remaining, INTERVALS * len(new))
-        found = partition_of(problem, string.beads, level, tol, quantity, budget, segments=new, known=string.heights)
-        string.learn({(segment, t): value for segment, (t, value) in found.tops.items()})
-        for piece in pieces_of(found):
+        partition = partition_of(
+            problem, string.beads, level, tol, quantity, budget, segments=new, known=string.heights
+        )
+        string.learn({(segment, t): value for segment, (t, value) in partition.tops.items()})
+        for piece in pieces_of(partition):
             proved[piece.segment] = (*proved.get(piece.segment, ()), piece)
         loose = [i for i, pieces in proved.items() if max(piece.bound for piece in pieces) > level]
         remaining = seconds - (time.perf_counter() - started)
         if not loose or attempt == ROUNDS or remaining <= 0:
             break
         high = [i for i in loose if string.peaks(i)]
-        limited = settings
+        limits = run.settings.limits
         if math.isfinite(remaining):
-            limited = replace(settings, stop=settings.stop | Clock(string.spent.seconds + remaining))
-        inserted = string.searched(problem, limited, high or loose, progress)
+            limits = limits | Clock(string.spent.seconds + remaining)
+        inserted = string.searched(high or loose, limits)
         if not inserted:
             break
         # Beside a sample over the threshold the others were to be proved no lower than that: once more.
@@ -99,29 +116,23 @@ def certified(
     pieces = tuple(piece._replace(segment=i) for i in sorted(proved) for piece in proved[i])
     spent = time.perf_counter() - started
     certificate = certificate_of(problem, string.beads, quantity, level, tol, pieces, string.highest, spent)
-    return replace(string.result(problem, result), certificate=certificate)
+    return replace(string.result(run.result), certificate=certificate)
 
 
-def reopened(problem: LossProblem, result: Result, settings: Settings, progress: bool | Display | None) -> Result:
-    """A result whose verdict a sample of the finished string took back, searched again from there.
-
-    Args:
-        problem: the loss.
-        result: it.
-        settings: how its search went, and within what limits.
-        progress: as for the search.
-    """
-    string = Opened.of(result)
+def reopened(run: Run) -> Result:
+    """The result of a run whose verdict a sample of the finished string took back, searched again from there."""
+    string, result = Opened.of(run), run.result
+    assert result is not None
     for _ in range(ROUNDS):
         high = [i for i in range(len(string)) if string.peaks(i)]
-        inserted = string.searched(problem, settings, high, progress) if high else {}
+        inserted = string.searched(high, run.settings.limits) if high else {}
         if not inserted:
             break
         string.splice(inserted)
         # What the new segments' curve shows is looked at too, or their search would be believed unseen.
-        result = string.result(problem, result)
+        result = string.result(result)
         result.string.measure()
-        string = Opened.of(result)
+        string = Opened.of(replace(run, result=result))
     return judged(result)
 
 
@@ -207,10 +218,14 @@ def kept(directory: RunDirectory, result: Result) -> Result:
         StoreFailed: the disk refuses.
     """
     with directory.locked():
-        # First the certificate, which is of no other string: whoever finds the old one proves again, from the start.
-        if result.certificate is not None:
-            result.certificate.save(directory.certificate)
-        result.string.measure()
-        result = judged(result)
-        write_result(directory, result)
+        return _written(directory, result)
+
+
+def _written(directory: RunDirectory, result: Result) -> Result:
+    # First the certificate, which is of no other string: whoever finds the old one proves again, from the start.
+    if result.certificate is not None:
+        result.certificate.save(directory.certificate)
+    result.string.measure()
+    result = judged(result)
+    write_result(directory, result)
     return from_run(directory, result.string.problem)

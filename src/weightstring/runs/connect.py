@@ -5,30 +5,23 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor as Pool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from weightstring.ambient import undisturbed
-from weightstring.arrays import Theta, none_as_infinity
-from weightstring.arrays import finite_or_none as _finite
+from weightstring.arrays import Theta, finite_or_none
 from weightstring.errors import InvalidSetting
-from weightstring.path import Unresolved
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.runs.align_step import aligned_end, check_align
-from weightstring.runs.certify_step import CERTIFY_TOL, certified, kept, reopened, require_certifiable
+from weightstring.runs.certify_step import CERTIFY_TOL, require_certifiable
 from weightstring.runs.progress import Display
 from weightstring.runs.result import Result
-from weightstring.runs.stages import Pair, Settings, arithmetic, connect_all, first_of
-from weightstring.search import Executor, Greedy, MaxBeads, Persistent, Processes, StopRule, Strategy
-from weightstring.search.stopping import default_stop
+from weightstring.runs.settings import DEFAULT_STRATEGY, Pair, Settings, Workers
+from weightstring.runs.stages import connect_all
+from weightstring.search import StopRule, Strategy
 from weightstring.store import RunDirectory
-from weightstring.store.records import AsSaved, CertifyRecord, Manifest, TaskRef
+from weightstring.store.records import AsSaved, CertifyRecord, TaskRef
 from weightstring.symmetry.spec import Symmetry
-
-DEFAULT_STRATEGY = Persistent(Greedy())
-DEFAULT_STOP = MaxBeads(64)
 
 
 @undisturbed
@@ -42,7 +35,7 @@ def connect(
     stop: StopRule | None = None,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
-    executor: Executor | Pool | Processes | None = None,
+    executor: Workers = None,
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
@@ -113,82 +106,28 @@ def connect(
     >>> result.connected, len(result.string) > 2
     (True, True)
     """
-    asked = CertifyRecord(tolerance=certify_tolerance, seconds=_finite(certify_seconds)) if certify else None
+    asked = None
     if certify:
         require_certifiable(problem, bind, certify_tolerance, certify_seconds)
-    stop = default_stop(strategy) if stop is None else stop
-    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove, asked)
-    return searched(problem, a, b, threshold, settings, store, progress, align, symmetry, as_saved)
-
-
-def searched(
-    problem: LossProblem,
-    a: Theta,
-    b: Theta,
-    threshold: float | None,
-    settings: Settings,
-    store: str | os.PathLike[str] | None,
-    progress: bool | Display | None,
-    align: bool | str = False,
-    symmetry: Symmetry | None = None,
-    as_saved: AsSaved = (None, None),
-) -> Result:
-    """:func:`connect`, with its settings in one; what ``minimax`` begins with too."""
-    check_align(align)
+        asked = CertifyRecord(tolerance=certify_tolerance, seconds=finite_or_none(certify_seconds))
+    settings = Settings(
+        strategy=strategy,
+        stop=stop,
+        bind=bind,
+        recipe=recipe,
+        executor=executor,
+        seed=seed,
+        progress=progress,
+        task=task,
+        disprove=disprove,
+        certify=asked,
+    )
     directory = None if store is None else RunDirectory(store)
-    with arithmetic(problem, _begun(directory)):
-        return _searched(problem, a, b, threshold, settings, directory, progress, align, symmetry, as_saved)
-
-
-def _begun(directory: RunDirectory | None) -> Manifest | None:
-    """What an earlier session began: the run, or first the one that it holds."""
-    if directory is None:
-        return None
-    return first_of([own.manifest() if own.exists else None for own in (directory, directory.plain)])
-
-
-def _searched(
-    problem: LossProblem,
-    a: Theta,
-    b: Theta,
-    threshold: float | None,
-    settings: Settings,
-    directory: RunDirectory | None,
-    progress: bool | Display | None,
-    align: bool | str,
-    symmetry: Symmetry | None,
-    as_saved: AsSaved,
-) -> Result:
-    pairs = [Pair(a, b, threshold, directory, as_saved=as_saved, settled=True)]
-    if align:
-        second = aligned_end(problem, a, b, threshold, settings.bind, settings.seed, directory, symmetry)
-        pairs = [Pair(a, second.theta, second.threshold, directory, "", second.record, as_saved, settled=True)]
-        if align == "both":
-            beside = directory and directory.plain
-            pairs.append(Pair(a, b, threshold, beside, "without alignment: ", as_saved=as_saved, beside=True))
-    read_back = directory is not None and directory.finished
-    result, *others = connect_all(problem, pairs, settings, progress)
-    found = _settled(problem, result, settings, progress, read_back)
-    if directory is not None and (found is not result or (_taken_back(result) and not directory.finished)):
-        found = kept(directory, found)
-    return replace(found, plain=others[0]) if others else found
-
-
-def _settled(
-    problem: LossProblem, result: Result, settings: Settings, progress: bool | Display | None, read_back: bool
-) -> Result:
-    """The result certified where that was asked for; searched again where its final curve took the verdict back."""
-    if settings.command == "connect" and settings.certify is not None and (result.connected or _taken_back(result)):
-        asked, own = settings.certify, result.certificate
-        if result.connected and own is not None and own.holds and own.tolerance == asked.tolerance:
-            return result
-        return certified(problem, result, settings, none_as_infinity(asked.seconds), asked.tolerance, progress)
-    return reopened(problem, result, settings, progress) if _taken_back(result) and not read_back else result
-
-
-def _taken_back(result: Result) -> bool:
-    """Whether the search had connected, and a sample met since says otherwise."""
-    return isinstance(result.outcome, Unresolved) and result.outcome.reason == "higher_sample"
+    pair = Pair(a=a, b=b, threshold=threshold, directory=directory, align=align, symmetry=symmetry, as_saved=as_saved)
+    if align != "both":
+        return connect_all(problem, [pair], settings)[0]
+    result, plain = connect_all(problem, [pair, pair.as_given], settings)
+    return replace(result, plain=plain)
 
 
 def pair_directory(store: Path, number: int) -> Path:
@@ -206,7 +145,7 @@ def connect_many(
     stop: StopRule | None = None,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
-    executor: Executor | Pool | Processes | None = None,
+    executor: Workers = None,
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
@@ -245,15 +184,28 @@ def connect_many(
     thresholds = [threshold] * len(pairs) if threshold is None or isinstance(threshold, float | int) else threshold
     if len(thresholds) != len(pairs):
         raise InvalidSetting(f"threshold: {len(thresholds)} for {len(pairs)} pairs; give one, or one a pair")
-    asked = []
-    for i, (pair, level) in enumerate(zip(pairs, thresholds, strict=True)):
+    for i, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise InvalidSetting(
                 f"pair {i}: a {type(pair).__name__}: give two ends, each problem.flatten(...) of a model"
             )
-        a, b = pair
-        directory = None if store is None else RunDirectory(pair_directory(Path(store), i))
-        asked.append(Pair(a, b, level, directory, f"pair {i}: "))
-    stop = default_stop(strategy) if stop is None else stop
-    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, disprove)
-    return connect_all(problem, asked, settings, progress)
+    settings = Settings(
+        strategy=strategy,
+        stop=stop,
+        bind=bind,
+        recipe=recipe,
+        executor=executor,
+        seed=seed,
+        progress=progress,
+        task=task,
+        disprove=disprove,
+    )
+    directories = [None if store is None else RunDirectory(pair_directory(Path(store), i)) for i in range(len(pairs))]
+    return connect_all(
+        problem,
+        [
+            Pair(a=a, b=b, threshold=level, directory=directory, name=f"pair {i}: ")
+            for i, ((a, b), level, directory) in enumerate(zip(pairs, thresholds, directories, strict=True))
+        ],
+        settings,
+    )

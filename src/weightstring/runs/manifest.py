@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -13,11 +13,12 @@ import torch
 
 from weightstring.errors import InvalidRun
 from weightstring.problem import Traceable
-from weightstring.protocol import Engined, LossProblem, Recipe
-from weightstring.search import Bead, StopRule, Strategy
+from weightstring.protocol import Engined, LossProblem
+from weightstring.runs.run import Run
+from weightstring.runs.settings import Pair
 from weightstring.search.strategies import plain
 from weightstring.store import Manifest, RunDirectory, digest
-from weightstring.store.records import FORMAT, AsSaved, CertifyRecord, Command, Parameter, TaskRef
+from weightstring.store.records import FORMAT, Parameter
 
 _IDENTITY = {
     "problem": "the problem (its module, data, loss or recipe)",
@@ -30,25 +31,11 @@ _IDENTITY = {
 }
 
 
-def manifest_of(
-    problem: LossProblem,
-    ends: Sequence[Bead],
-    threshold: float,
-    bind: str,
-    seed: int,
-    strategy: Strategy[Any],
-    stop: StopRule,
-    recipe: Recipe,
-    width: int,
-    threads: int,
-    task: TaskRef | None,
-    command: Command,
-    certify: CertifyRecord | None,
-    disprove: bool,
-    as_saved: AsSaved = (None, None),
-) -> Manifest:
+def manifest_of(run: Run) -> Manifest:
     """What is written down before a run's first round."""
+    problem, settings, computing = run.problem, run.settings, run.computing
     entries = problem.layout.entries if isinstance(problem, Traceable) else ()
+    first, last = run.ends
     return Manifest(
         format=FORMAT,
         versions={
@@ -56,46 +43,48 @@ def manifest_of(
             "torch": str(torch.__version__),
             "python": platform.python_version(),
         },
-        task=task,
+        task=settings.task,
         problem=problem.fingerprint(),
-        ends=(digest(ends[0].theta), digest(ends[1].theta)),
-        end_losses=(ends[0].value, ends[1].value),
-        as_saved=as_saved,
-        threshold=threshold,
-        bind=bind,
-        seed=seed,
-        strategy=_as_read_back(
-            {
-                **plain(strategy),
-                "recipe": dataclasses.asdict(recipe),
-            }
-        ),
+        ends=(digest(first.theta), digest(last.theta)),
+        end_losses=(first.value, last.value),
+        as_saved=run.pair.as_saved,
+        threshold=run.threshold,
+        bind=settings.bind,
+        seed=settings.seed,
+        strategy=as_read_back({**plain(settings.strategy), "recipe": dataclasses.asdict(computing.recipe)}),
         engine=problem.engine_choice().name if isinstance(problem, Engined) else "own",
-        threads=threads,
-        width=width,
-        stop=stop.plain(),
-        command=command,
-        certify=certify,
-        disprove=disprove,
+        threads=computing.threads,
+        width=computing.width,
+        stop=settings.limits.plain(),
+        command=settings.command,
+        certify=None if run.pair.beside else settings.certify,
+        disprove=settings.disprove,
         size=problem.size,
         dtype=str(problem.dtype).removeprefix("torch."),
         parameters=tuple(
-            Parameter(name=e.name, shape=tuple(e.shape), offset=e.offset, aliases=tuple(e.aliases)) for e in entries
+            Parameter(name=e.name, shape=tuple(e.shape), offset=e.offset, aliases=tuple(e.aliases))
+            for e in entries
         ),
     )
 
 
-def _as_read_back(settings: dict[str, Any]) -> dict[str, Any]:
+def as_read_back(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON gives them back, so that those asked for can be compared with those on disk."""
     return msgspec.json.decode(msgspec.json.encode(settings), type=dict[str, Any])
 
 
-def another_run(directory: RunDirectory, field: str) -> InvalidRun:
-    """The refusal of a directory whose run differs in a field of its manifest."""
-    return InvalidRun(
-        f"{directory.path}: holds another run: {_IDENTITY[field]} differs; resume it with what it was begun with, "
-        "or choose another directory"
-    )
+def earlier(problem: LossProblem, pair: Pair) -> Manifest | None:
+    """The manifest of the run that an earlier session began; None where there is none.
+
+    Raises:
+        InvalidRun: it is damaged, or of another problem.
+    """
+    if pair.directory is None or not pair.directory.exists:
+        return None
+    manifest = pair.directory.manifest()
+    if manifest.problem != problem.fingerprint():
+        raise _another_run(pair.directory, "problem")
+    return manifest
 
 
 def require_same(directory: RunDirectory, found: Manifest, asked: Manifest) -> None:
@@ -106,9 +95,16 @@ def require_same(directory: RunDirectory, found: Manifest, asked: Manifest) -> N
     """
     for field in _IDENTITY:
         if getattr(found, field) != getattr(asked, field):
-            raise another_run(directory, field)
+            raise _another_run(directory, field)
     for old, new in zip(found.end_losses, asked.end_losses, strict=True):
         if abs(old - new) > 1e-5 * max(abs(old), abs(new)):
             raise InvalidRun(
                 f"{directory.path}: an end measured {old:.9g} when it was begun and {new:.9g} now: has loss_fn changed?"
             )
+
+
+def _another_run(directory: RunDirectory, field: str) -> InvalidRun:
+    return InvalidRun(
+        f"{directory.path}: holds another run: {_IDENTITY[field]} differs; resume it with what it was begun with, "
+        "or choose another directory"
+    )

@@ -12,11 +12,15 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from weightstring.arrays import Theta, Thetas
-from weightstring.path import MAX_PEAKS, Connected, Maximum, SearchSamples, Unresolved, WeightString, clearly_over
+from weightstring.path import MAX_PEAKS, Connected, Maximum, SearchSamples, WeightString, clearly_over
 from weightstring.protocol import LossProblem
-from weightstring.runs.progress import Display
+from weightstring.runs.computing import arithmetic
+from weightstring.runs.preparing import prepare
+from weightstring.runs.progress import display
 from weightstring.runs.result import Result, judged
-from weightstring.runs.stages import Pair, Settings, connect_all
+from weightstring.runs.run import Run, interrupted
+from weightstring.runs.searching import conclude, search
+from weightstring.runs.settings import Pair, Settings
 from weightstring.search import Greedy, MaxBeads, Progress, StopRule
 from weightstring.search.jobs import Measured
 from weightstring.search.methods.greedy import GreedyState
@@ -46,6 +50,8 @@ class Opened:
     """A string whose segments can be replaced one by one.
 
     Args:
+        problem: the loss.
+        settings: of its search.
         models: its beads.
         heights: of each segment the heights known of what the threshold binds, by t.
         threshold: L0.
@@ -53,6 +59,8 @@ class Opened:
         spent: how far its search has come, the searches of its segments included.
     """
 
+    problem: LossProblem
+    settings: Settings
     models: list[Theta]
     heights: list[dict[float, float]]
     threshold: float
@@ -61,11 +69,13 @@ class Opened:
     searches: list[Result] = field(default_factory=list)
 
     @classmethod
-    def of(cls, result: Result) -> Opened:
-        """The string of a search."""
+    def of(cls, run: Run) -> Opened:
+        """The string of a run."""
+        result = run.result
+        assert result is not None
         models, heights = list(result.string), list(result.string.heights(result.names))
         spent = Progress(beads=len(models), pending=1, steps=result.steps, seconds=result.seconds)
-        return cls(models, heights, result.threshold, result.names, spent)
+        return cls(run.problem, run.settings, models, heights, result.threshold, result.names, spent)
 
     def __len__(self) -> int:
         return len(self.heights)
@@ -94,22 +104,20 @@ class Opened:
         ]
         return tuple(sorted(over, key=lambda peak: -peak.value)[:MAX_PEAKS])
 
-    def searched(
-        self, problem: LossProblem, settings: Settings, segments: Sequence[int], progress: bool | Display | None
-    ) -> dict[int, Result]:
+    def searched(self, segments: Sequence[int], limits: StopRule) -> dict[int, Result]:
         """Strings with more beads in the place of segments, by segment, where the search's own limits allow them."""
         levels = {i: self._level(i) for i in segments}
         wanted = {i: level for i, level in levels.items() if level is not None}
         plain = {i: level for i, level in wanted.items() if not self.peaks(i)}
         found: dict[int, Result] = {}
-        if len(plain) > 1 and (stop := self._room(settings.stop, len(plain))) is not None:
-            found = self._searches(problem, settings, stop, plain, Greedy(), progress)
+        if len(plain) > 1 and (stop := self._room(limits, len(plain))) is not None:
+            found = self._searches(plain, Greedy(), stop)
         for i, level in wanted.items():
-            if i in found or (stop := self._room(settings.stop)) is None:
+            if i in found or (stop := self._room(limits)) is None:
                 continue
             peaks = self.peaks(i)
             strategy = _From(known=peaks) if peaks else Greedy()
-            found |= self._searches(problem, settings, stop, {i: level}, strategy, progress)
+            found |= self._searches({i: level}, strategy, stop)
         return {i: one for i, one in found.items() if one.connected and len(one.string) > 2}
 
     def splice(self, found: Mapping[int, Result]) -> dict[int, int]:
@@ -126,10 +134,10 @@ class Opened:
         self.models, self.heights = models, heights
         return moved
 
-    def result(self, problem: LossProblem, before: Result) -> Result:
+    def result(self, before: Result) -> Result:
         """The result of a search whose string this was, with the verdict that the samples known allow."""
         refined = len(self.models) > len(before.string)
-        string = WeightString(problem, self.models) if refined else before.string
+        string = WeightString(self.problem, self.models) if refined else before.string
         seen = SearchSamples(self.names, tuple(self.heights), self.threshold)
         history = (*before.history, self._round()) if self.searches else before.history
         outcome = replace(before, outcome=Connected(), string=string.also_seen(seen), history=history)
@@ -151,19 +159,11 @@ class Opened:
             left = stop.left(most) if stop.steps_left(self.spent) is None else None
         return None if left is None else left | MaxBeads(BEADS)
 
-    def _searches(
-        self,
-        problem: LossProblem,
-        settings: Settings,
-        stop: StopRule,
-        levels: Mapping[int, float],
-        strategy: Greedy,
-        progress: bool | Display | None,
-    ) -> dict[int, Result]:
-        asked = replace(settings, strategy=strategy, stop=stop, executor=None, task=None, disprove=False)
-        pairs = [Pair(self.models[i], self.models[i + 1], level, None) for i, level in levels.items()]
-        found = dict(zip(levels, connect_all(problem, pairs, asked, progress), strict=True))
-        if any(isinstance(one.outcome, Unresolved) and one.outcome.reason == "interrupted" for one in found.values()):
+    def _searches(self, levels: Mapping[int, float], strategy: Greedy, stop: StopRule) -> dict[int, Result]:
+        pairs = [Pair(a=self.models[i], b=self.models[i + 1], threshold=level) for i, level in levels.items()]
+        settings = replace(self.settings, strategy=strategy, stop=stop, executor=None, task=None, disprove=False)
+        found = dict(zip(levels, _search(self.problem, pairs, settings), strict=True))
+        if any(map(interrupted, found.values())):
             raise KeyboardInterrupt
         more = sum(len(one.string) - 2 for one in found.values() if one.connected)
         steps, seconds = sum(one.steps for one in found.values()), max(one.seconds for one in found.values())
@@ -190,3 +190,10 @@ class Opened:
             max=None,
             seconds=sum(one.seconds for one in self.searches),
         )
+
+
+def _search(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> list[Result]:
+    """The stages of a run that segments of a string go through, in memory."""
+    with arithmetic(problem, None), display(settings.progress) as show:
+        runs = search(prepare(problem, pairs, settings), show)
+        return [conclude(run, show).answer for run in runs]

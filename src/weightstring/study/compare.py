@@ -13,9 +13,11 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path import Unresolved
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.runs.connect import DEFAULT_STOP, connect
+from weightstring.runs.computing import arithmetic, first_of
+from weightstring.runs.connect import connect
 from weightstring.runs.result import Result
-from weightstring.runs.stages import arithmetic, first_of
+from weightstring.runs.run import interrupted
+from weightstring.runs.settings import Workers
 from weightstring.search import (
     AsInThePaper,
     AutoNEB,
@@ -23,6 +25,7 @@ from weightstring.search import (
     BreadthFirst,
     Constrained,
     Greedy,
+    MaxBeads,
     PolyChain,
     Shortened,
     StopRule,
@@ -30,6 +33,8 @@ from weightstring.search import (
 )
 from weightstring.store import RunDirectory
 from weightstring.store.records import TaskRef
+
+DEFAULT_STOP = MaxBeads(64)
 
 STRATEGIES: dict[str, Strategy[Any]] = {
     "greedy": Greedy(),
@@ -95,6 +100,7 @@ def compare(
     stop: StopRule = DEFAULT_STOP,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
+    executor: Workers = None,
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     task: TaskRef | None = None,
@@ -111,6 +117,7 @@ def compare(
         stop: holds for each by itself.
         bind: what the threshold binds; see :func:`weightstring.connect`, as for all that follows.
         recipe: how beads descend.
+        executor: what runs the jobs.
         store: a directory that gets a run directory for each strategy, by its name; the same call goes on there.
         seed: of everything drawn at random.
         task: recorded in the manifests.
@@ -140,12 +147,13 @@ def compare(
                 stop=stop,
                 bind=bind,
                 recipe=recipe,
+                executor=executor,
                 store=None if (run := runs[name]) is None else run.path,
                 seed=seed,
                 progress=False,
                 task=task,
             )
-            if isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted":
+            if interrupted(result):
                 raise KeyboardInterrupt
             string = result.string
             before = string.normalized_length

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor as Pool
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -26,13 +25,14 @@ from scipy.spatial.distance import squareform
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.path import Unresolved
 from weightstring.protocol import LossProblem, Recipe
+from weightstring.runs.computing import arithmetic, first_of
 from weightstring.runs.connect import connect_many, pair_directory
 from weightstring.runs.progress import Display
 from weightstring.runs.result import Result
-from weightstring.runs.stages import arithmetic, first_of
-from weightstring.search import Executor, Processes, StopRule, Strategy
+from weightstring.runs.run import interrupted
+from weightstring.runs.settings import Workers
+from weightstring.search import StopRule, Strategy
 from weightstring.store import Manifest, RunDirectory
 from weightstring.store.records import TaskRef
 from weightstring.study.minimax import DEFAULT_STRATEGY
@@ -149,7 +149,7 @@ def components(
     stop: StopRule | None = None,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
-    executor: Executor | Pool | Processes | None = None,
+    executor: Workers = None,
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
@@ -205,7 +205,7 @@ def components(
             task=task,
             disprove=False,
         )
-        if any(isinstance(own.outcome, Unresolved) and own.outcome.reason == "interrupted" for own in results):
+        if any(map(interrupted, results)):
             raise KeyboardInterrupt
         return _bounded(problem, len(thetas), dict(zip(pairs, results, strict=True)))
 

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import math
 import os
-from concurrent.futures import Executor as Pool
 from dataclasses import dataclass
 from typing import Any
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
-from weightstring.path import Objective, Unresolved
+from weightstring.path import Objective
 from weightstring.proof.certificate import Certificate
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
-from weightstring.runs.connect import searched
 from weightstring.runs.progress import Display
 from weightstring.runs.result import Result
-from weightstring.runs.stages import Settings
-from weightstring.search import BreadthFirst, Executor, Processes, Relay, Sinking, StopRule, Strategy
-from weightstring.search.stopping import default_stop
+from weightstring.runs.run import interrupted
+from weightstring.runs.settings import Pair, Settings, Workers
+from weightstring.runs.stages import connect_all
+from weightstring.search import BreadthFirst, Relay, Sinking, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.store.records import CertifyRecord, TaskRef, by_depth
 from weightstring.theory.disconnection import prove as disprove
@@ -81,7 +80,7 @@ def minimax(
     stop: StopRule | None = None,
     bind: str = "evaluate",
     recipe: Recipe | None = None,
-    executor: Executor | Pool | Processes | None = None,
+    executor: Workers = None,
     store: str | os.PathLike[str] | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
@@ -119,20 +118,29 @@ def minimax(
     """
     if certify:
         require_certifiable(problem, bind)
-    asked = CertifyRecord(tolerance=CERTIFY_TOL) if certify else None
-    stop = default_stop(strategy) if stop is None else stop
-    # A proof of disconnection does not end this search: it raises the lower bound.
-    settings = Settings(strategy, stop, bind, recipe, executor, seed, task, False, asked, "minimax")
-    result = searched(problem, a, b, None, settings, store, progress)
+    settings = Settings(
+        strategy=strategy,
+        stop=stop,
+        bind=bind,
+        recipe=recipe,
+        executor=executor,
+        seed=seed,
+        progress=progress,
+        task=task,
+        disprove=False,  # A proof of disconnection does not end this search: it raises the lower bound.
+        certify=CertifyRecord(tolerance=CERTIFY_TOL) if certify else None,
+        command="minimax",
+    )
+    directory = None if store is None else RunDirectory(store)
+    (result,) = connect_all(problem, [Pair(a=a, b=b, directory=directory)], settings)
     proof = disprove(problem, a, b) if "loss" in result.names else None
-    beside = not getattr(strategy, "frees_ends", False)  # else the string has other ends
-    if proof and beside and not stands(problem, proof, result.string, result.largest, "the string that was found"):
+    held = not settings.frees_ends  # else the string has other ends
+    if proof and held and not stands(problem, proof, result.string, result.largest, "the string that was found"):
         proof = None
     ends = [max(end[name] for name in result.names) for end in result.ends]
-    interrupted = isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
-    if certify and not interrupted:
+    if certify and not interrupted(result):
         result = bounded(problem, result, None, CERTIFY_TOL, Objective(problem, bind).quantity())
-        result = result if store is None else kept(RunDirectory(store), result)
+        result = result if directory is None else kept(directory, result)
     # What the search saw, what was measured on its string and what the proof met are samples of the same curve.
     lower, level = max(*ends, -math.inf if proof is None else proof.bound), result.largest
     depths = tuple(max(level, lowest) for lowest in by_depth(result.history))

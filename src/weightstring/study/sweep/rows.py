@@ -10,7 +10,7 @@ from weightstring.arrays import none_as_infinity
 from weightstring.path import BARRIERS, Disconnected, Objective, Segment, Unresolved
 from weightstring.path.maximum import Samples, locate
 from weightstring.runs.result import Result
-from weightstring.runs.stages import Pair
+from weightstring.runs.settings import Pair
 from weightstring.store import ResultRecord, RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.ends import Trained

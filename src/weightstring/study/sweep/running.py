@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,15 @@ from typing import Any
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.path import Objective, Unresolved
+from weightstring.path import Objective
 from weightstring.protocol import Recipe
-from weightstring.runs.align_step import aligned_end
+from weightstring.runs.align_step import align_pair
+from weightstring.runs.computing import by_engine
 from weightstring.runs.progress import Display
-from weightstring.runs.result import Result
-from weightstring.runs.stages import Pair, Settings, by_engine, connect_all
-from weightstring.search import Executor, Greedy, MaxBeads, Processes, StopRule, Strategy
+from weightstring.runs.run import interrupted
+from weightstring.runs.settings import Pair, Settings, Workers
+from weightstring.runs.stages import connect_all
+from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.ends import Given, Nursery, Trained
@@ -68,7 +69,7 @@ def sweep(
     strategy: Strategy[Any] = DEFAULT_STRATEGY,
     stop: StopRule = DEFAULT_STOP,
     recipe: Recipe | Mapping[str, Recipe | None] | None = None,
-    executor: Executor | Pool | Processes | None = None,
+    executor: Workers = None,
     store: str | os.PathLike[str] | None = None,
     progress: bool | Display | None = None,
     variants: Sequence[Variant] | None = None,
@@ -155,7 +156,7 @@ def _quantity(problems: Mapping[str, Sweepable], bind: str) -> str:
 def _swept(
     forms: Sequence[Form],
     plan: Plan,
-    executor: Executor | Pool | Processes | None,
+    executor: Workers,
     directory: SweepDirectory | None,
     progress: bool | Display | None,
 ) -> Sweep:
@@ -167,7 +168,7 @@ def _swept(
         name, own = form.name, form.problem
         engine, threads = ("", None) if directory is None else directory.arithmetic(name)
         with by_engine(own, engine or None, threads):
-            found, without, interrupted = _of_form(form, plan, executor, directory, progress, known)
+            found, without, stopped = _of_form(form, plan, executor, directory, progress, known)
             if directory is not None:
                 trivial[name] = trivial_levels(own, plan.quantity)
         known |= {_place(row): row for row in found}
@@ -176,7 +177,7 @@ def _swept(
             directory.write_trivial(trivial)
             directory.write_failed(failed)
             directory.write_table(_in_order(known))
-        if interrupted:
+        if stopped:
             raise KeyboardInterrupt
     return Sweep(plan, tuple(_in_order(known)), failed)
 
@@ -194,13 +195,23 @@ def _place(row: Row) -> tuple[str, float, int]:
 def _of_form(
     form: Form,
     plan: Plan,
-    executor: Executor | Pool | Processes | None,
+    executor: Workers,
     directory: SweepDirectory | None,
     progress: bool | Display | None,
     known: Mapping[tuple[str, float, int], Row],
 ) -> tuple[list[Row], dict[float, tuple[int, ...]], bool]:
     """All pairs of one problem, at all thresholds, in one batch; those whose rows stand are left out."""
     problem, name = form.problem, form.name
+    settings = Settings(
+        strategy=plan.strategy,
+        stop=plan.stop,
+        bind=plan.bind,
+        recipe=form.recipe,
+        executor=executor,
+        seed=plan.seed,
+        progress=progress,
+        task=form.variant.task,
+    )
     trained = dict(_ends(form, plan, directory))
     asked: list[Pair] = []
     places: list[tuple[float, int, Trained]] = []
@@ -210,12 +221,12 @@ def _of_form(
             if stands(known.get((name, level, number)), run):
                 continue
             a, b = own.thetas[2 * number], own.thetas[2 * number + 1]
-            pair = Pair(a, b, level, run, f"{name}, threshold {level:g}, pair {number}: ")
-            asked.append(_aligned(problem, pair, plan) if plan.align else pair)
+            told = f"{name}, threshold {level:g}, pair {number}: "
+            pair = Pair(a=a, b=b, threshold=level, directory=run, name=told, align=plan.align)
+            asked.append(align_pair(problem, pair, settings))
             places.append((level, number, own))
-    settings = Settings(plan.strategy, plan.stop, plan.bind, form.recipe, executor, plan.seed, form.variant.task)
-    results = connect_all(problem, asked, settings, progress) if asked else []
-    whole = [index for index, result in enumerate(results) if not _interrupted(result)]
+    results = connect_all(problem, asked, settings) if asked else []
+    whole = [index for index, result in enumerate(results) if not interrupted(result)]
     lines = line_barriers(problem, [asked[index] for index in whole])
     rows = [
         row_of(problem, form.variant, plan, results[index], line, *places[index], directory)
@@ -233,13 +244,3 @@ def _ends(form: Form, plan: Plan, directory: SweepDirectory | None) -> Iterator[
         source = Nursery(form.problem, plan, None if directory is None else directory.ends(form.name))
     for level in plan.levels:
         yield level, source.at(level, 2 * plan.pairs)
-
-
-def _aligned(problem: Sweepable, pair: Pair, plan: Plan) -> Pair:
-    """The pair with its second end where the first has its units."""
-    second = aligned_end(problem, pair.a, pair.b, pair.threshold, plan.bind, plan.seed, pair.directory)
-    return replace(pair, b=second.theta, threshold=second.threshold, alignment=second.record)
-
-
-def _interrupted(result: Result) -> bool:
-    return isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"

@@ -1,0 +1,80 @@
+"""By what a run is computed: the engine, the threads, the width of batches, and who runs the jobs.
+
+A run goes on by what its first session chose, since another choice rounds otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor as Pool
+from contextlib import contextmanager
+
+import torch
+
+from weightstring.descent import batch_width
+from weightstring.path import Objective
+from weightstring.problem import on_threads
+from weightstring.protocol import Engined, Independent, LossProblem
+from weightstring.runs.run import Computing
+from weightstring.runs.settings import Settings, Workers
+from weightstring.search import Apart, Batched, Executor, Processes, Remote, Work
+from weightstring.store import Manifest
+
+
+def computing(problem: LossProblem, settings: Settings, manifest: Manifest | None, searches: int) -> Computing:
+    """How so many searches are computed, or those that a run began with."""
+    recipe = settings.recipe or problem.recipe
+    if manifest is not None:
+        return Computing(recipe, manifest.width, manifest.threads)
+    width = 1 if settings.elsewhere else batch_width(problem, searches)
+    return Computing(recipe, width, _threads(problem, settings.executor))
+
+
+def executor_of(objective: Objective, settings: Settings, computed: Computing) -> Executor:
+    """What runs the jobs of all searches."""
+    problem, executor, recipe, width = objective.problem, settings.executor, computed.recipe, computed.width
+    if isinstance(executor, Pool | Processes):
+        work = Work(problem, objective.bind, settings.seed, recipe, _threads(problem, executor))
+        return Remote(executor, work)
+    if executor is not None:
+        return executor
+    if isinstance(problem, Independent) and problem.independent:  # all searches share batches, as wide as they gain
+        return Batched(objective, settings.seed, recipe, batch_width(problem) if width == 1 else width)
+    return Apart(lambda: Batched(objective, settings.seed, recipe, width), jobs=width == 1)
+
+
+def first_of(manifests: Sequence[Manifest | None]) -> Manifest | None:
+    """The first manifest there is: runs that were begun together compute alike."""
+    return next((manifest for manifest in manifests if manifest is not None), None)
+
+
+@contextmanager
+def arithmetic(problem: LossProblem, manifest: Manifest | None) -> Iterator[None]:
+    """Compute as the run's first session did, with its engine and threads; afterwards all is as before.
+
+    What lies between the engine's calls is computed by one thread: several divide sums by how many there are.
+    """
+    engine, threads = (None, None) if manifest is None else (manifest.engine, manifest.threads)
+    with by_engine(problem, engine, threads):
+        yield
+
+
+@contextmanager
+def by_engine(problem: LossProblem, engine: str | None, threads: int | None) -> Iterator[None]:
+    """Compute by an engine and so many threads; None: as the problem's own trial chooses."""
+    if not isinstance(problem, Engined):
+        with on_threads(threads):
+            yield
+        return
+    name = engine or problem.engine_choice().name
+    most = threads or problem.engine_choice().threads or torch.get_num_threads()
+    with problem.computing_by(name, most), on_threads(None if problem.device.type == "cuda" else 1):
+        yield
+
+
+def _threads(problem: LossProblem, executor: Workers) -> int:
+    """CPU threads of large calls."""
+    if isinstance(executor, Processes):
+        return 1
+    chosen = problem.engine_choice().threads if isinstance(problem, Engined) else None
+    return chosen or torch.get_num_threads()

@@ -1,0 +1,92 @@
+"""One pair on its way through the stages of :mod:`weightstring.runs.stages`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from weightstring.path import Objective, Unresolved
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.runs.result import Result
+from weightstring.runs.settings import Pair, Settings
+from weightstring.search import Bead, Search, Task
+from weightstring.store import Manifest, RunDirectory
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How the searches of a call are computed.
+
+    Args:
+        recipe: how beads descend.
+        width: models descended side by side; 1 where each job is run by itself.
+        threads: CPU threads of large calls.
+    """
+
+    recipe: Recipe
+    width: int
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One pair, what was asked for it, and what came of that so far.
+
+    Args:
+        pair: its two models.
+        settings: how to search.
+        objective: what the threshold binds, and of which loss.
+        computing: by what it is computed.
+        manifest: of the run that an earlier session began; None: it begins here.
+        ends: the models with their heights.
+        threshold: L0.
+        result: what was found; None: it has yet to be searched for.
+        read_back: an earlier session had found that.
+        search: by which it was found in this session.
+        written: whether the result is on disk.
+    """
+
+    pair: Pair
+    settings: Settings
+    objective: Objective
+    computing: Computing
+    manifest: Manifest | None
+    ends: tuple[Bead, Bead]
+    threshold: float
+    result: Result | None = None
+    read_back: bool = False
+    search: Search[Any] | None = None
+    written: bool = False
+
+    @property
+    def problem(self) -> LossProblem:
+        """The loss."""
+        return self.objective.problem
+
+    @property
+    def directory(self) -> RunDirectory | None:
+        """Where the run is kept; None: in memory."""
+        return self.pair.directory
+
+    @property
+    def task(self) -> Task:
+        """What the strategy is asked."""
+        return Task(self.ends, self.threshold, self.settings.seed)
+
+    @property
+    def answer(self) -> Result:
+        """The result, with what is known of the pair beside the search."""
+        assert self.result is not None
+        alignment = self.pair.alignment or self.result.alignment
+        as_saved = self.pair.as_saved if self.directory is None else self.result.as_saved
+        return replace(self.result, alignment=alignment, as_saved=as_saved)
+
+
+def interrupted(result: Result) -> bool:
+    """Whether Ctrl-C ended the search."""
+    return isinstance(result.outcome, Unresolved) and result.outcome.reason == "interrupted"
+
+
+def taken_back(result: Result) -> bool:
+    """Whether the search had connected, and a sample met since says otherwise."""
+    return isinstance(result.outcome, Unresolved) and result.outcome.reason == "higher_sample"

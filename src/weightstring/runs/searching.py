@@ -1,0 +1,128 @@
+"""The search itself: a proof that it would be in vain, all searches side by side, and what each came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from weightstring.errors import InvalidSetting
+from weightstring.path import Connected, Disconnected, Objective, SearchSamples, Unresolved, WeightString
+from weightstring.path.curvature import curvature_across
+from weightstring.runs.computing import executor_of
+from weightstring.runs.preparing import STUCK
+from weightstring.runs.progress import Display
+from weightstring.runs.result import Result, from_run, judged, outcome_record, write_result
+from weightstring.runs.run import Run, interrupted, taken_back
+from weightstring.search import Asked, Search, run_all
+from weightstring.search.chain import Chain, beads_of
+from weightstring.search.running.history import strings
+from weightstring.store import InMemory
+from weightstring.theory.disconnection import prove, stands
+
+
+def disprove(run: Run) -> Run:
+    """The run, over where a proof says that no path stays under the threshold: then there is nothing to search for."""
+    settings, objective, (first, last) = run.settings, run.objective, run.ends
+    if run.result is not None or not settings.disprove or "loss" not in objective.names or settings.frees_ends:
+        return run
+    proof = prove(run.problem, first.theta, last.theta)
+    if proof is None or proof.bound <= run.threshold:
+        return run
+    rounds = [] if run.directory is None else run.directory.replay()
+    for chain in strings(settings.strategy, run.task, rounds) if rounds else ():
+        # What the run found before, whatever it was asked then, is a path too.
+        if all(link.measured is not None for link in chain):
+            string = WeightString(run.problem, [bead.theta for bead in beads_of(chain)])
+            if not stands(run.problem, proof, string, max(link.height for link in chain), "a string of this run"):
+                return run
+    line = WeightString(run.problem, [first.theta, last.theta])
+    result = Result(
+        outcome=Disconnected(proof),
+        string=line,
+        threshold=run.threshold,
+        history=(),
+        bind=objective.bind,
+        names=objective.names,
+        evaluation=run.problem.evaluation,
+        beads_before_pruning=2,
+        unpruned=line,
+    )
+    return replace(run, result=result)
+
+
+def search(runs: Sequence[Run], show: Display) -> list[Run]:
+    """Search for the strings of all runs that have no result yet, side by side."""
+    waiting = [run for run in runs if run.result is None]
+    if not waiting:
+        return list(runs)
+    executor = executor_of(waiting[0].objective, waiting[0].settings, waiting[0].computing)
+    asked = [
+        Asked(run.settings.strategy, run.task, run.settings.limits, run.directory or InMemory()) for run in waiting
+    ]
+    searches = iter(run_all(asked, executor, on_event=show.event))
+    return [run if run.result is not None else _over(run, next(searches)) for run in runs]
+
+
+def _over(run: Run, search: Search[Any]) -> Run:
+    level = run.threshold if isinstance(search.outcome, Connected) else None
+    string = _string(run.objective, search.chain, level)
+    result = Result(
+        outcome=search.outcome,
+        string=string,
+        threshold=run.threshold,
+        history=search.rounds,
+        bind=run.objective.bind,
+        names=run.objective.names,
+        evaluation=run.problem.evaluation,
+        beads_before_pruning=len(search.unpruned) + 1,
+        unpruned=string if search.unpruned is search.chain else _string(run.objective, search.unpruned, level),
+        length_before=search.length_before,
+    )
+    return replace(run, result=result, search=search)
+
+
+def _string(objective: Objective, chain: Chain, level: float | None) -> WeightString:
+    """A chain with what its search saw of it, held to a level where it is closed."""
+    seen = SearchSamples(objective.names, tuple(link.heights for link in chain), level)
+    return WeightString(objective.problem, [bead.theta for bead in beads_of(chain)], seen=seen)
+
+
+def conclude(run: Run, show: Display) -> Run:
+    """The run with its final curve, which may take the verdict back, and on disk.
+
+    Whose verdict is taken back is not written: it is searched again first, and ended amid that, it begins again. Any
+    other verdict is on disk before the curvature is computed, which may go wrong or be interrupted.
+    """
+    result, directory = run.result, run.directory
+    assert result is not None
+    if run.read_back or interrupted(result):
+        return run
+    if directory is not None or run.objective.screening is not None:
+        result.string.measure(show.measuring)
+        result = judged(result)
+    # Else the curve's grid is part of what the search has sampled: it tells nothing new.
+    if directory is not None and not taken_back(result):
+        write_result(directory, result)
+        return _looked_at(replace(run, result=from_run(directory, run.problem), written=True))  # its beads are on disk
+    return _looked_at(replace(run, result=result))
+
+
+def _looked_at(run: Run) -> Run:
+    """With the slope and the curvature across the string where it is stuck."""
+    result, searched = run.result, run.search
+    assert result is not None
+    outcome = result.outcome
+    if searched is None or not isinstance(outcome, Unresolved) or outcome.reason not in STUCK:
+        return run
+    link = searched.chain[outcome.evidence.segment[0]]
+    if link.measured is None:
+        return run
+    try:
+        curvature = curvature_across(run.problem, link.segment, link.measured.top.t)
+    except InvalidSetting:  # not finite there, or too large for memory: the verdict stands without it
+        return run
+    result = replace(result, outcome=replace(outcome, evidence=replace(outcome.evidence, curvature=curvature)))
+    if run.written and run.directory is not None:
+        run.directory.revise(outcome_record(result.outcome))
+    return replace(run, result=result)
