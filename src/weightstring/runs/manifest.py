@@ -62,8 +62,7 @@ def manifest_of(run: Run) -> Manifest:
         size=problem.size,
         dtype=str(problem.dtype).removeprefix("torch."),
         parameters=tuple(
-            Parameter(name=e.name, shape=tuple(e.shape), offset=e.offset, aliases=tuple(e.aliases))
-            for e in entries
+            Parameter(name=e.name, shape=tuple(e.shape), offset=e.offset, aliases=tuple(e.aliases)) for e in entries
         ),
     )
 
