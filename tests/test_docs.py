@@ -9,8 +9,10 @@ FOLDER = Path(__file__).parents[1] / "docs"
 PAGES = [
     *sorted(page for page in FOLDER.glob("theory/*.md") if page.stem != "README"),
     *sorted(FOLDER.glob("symmetry*.md")),
+    *sorted(FOLDER.glob("extending/*.md")),
     FOLDER / "sweeps.md",
 ]
+TEXTS = [*sorted(FOLDER.parent.glob("*.md")), *sorted(FOLDER.rglob("*.md"))]
 
 
 @pytest.mark.many(quick=3)
@@ -22,3 +24,12 @@ def test_every_example_holds(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
     context: dict[str, object] = {}
     for block in blocks:
         exec(block, context)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(FOLDER.parent)))
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    roots = FOLDER.parent, FOLDER.parent / "src", FOLDER.parent / "src/weightstring"
+    named = re.findall(r"`([\w-]+/[\w/-]+\.py)`", page.read_text())
+    linked = re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text())
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+    assert [name for name in linked if not (page.parent / name).exists()] == []
