@@ -84,7 +84,7 @@ def main() -> None:
 
 def tensors(problem: ws.ModuleProblem) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
     """The problem's own training and evaluation examples."""
-    return tuple((data.leaves[0], data.targets) for data in (problem._data["train"], problem._data["evaluate"]))
+    return tuple((data.leaves[0], data.targets) for data in (problem.fitted()[0], problem.observed()))
 
 
 def highest(problem: ws.ModuleProblem, plain: Plain, beads: list[torch.Tensor], points: int) -> float:

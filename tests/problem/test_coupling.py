@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import weightstring as ws
-from weightstring.problem import arithmetic
+from weightstring.problem import dispatcher
 
 N = 23
 
@@ -48,8 +48,8 @@ def test_batch_norm_beside_dropout_is_one_pass_too():
 
 def test_what_adds_up_is_computed_in_parts(monkeypatch):
     tried = []
-    original = arithmetic.couples
-    monkeypatch.setattr(arithmetic, "couples", lambda *given: tried.append(original(*given)) or tried[-1])
+    original = dispatcher.couples
+    monkeypatch.setattr(dispatcher, "couples", lambda *given: tried.append(original(*given)) or tried[-1])
     plain = problem(nn.LayerNorm(5), 8)
     theta = plain.initial(1)[None]
     for _ in range(2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -171,7 +172,7 @@ def thetas_of(problem: ModuleProblem) -> Tensor:
 def test_a_loss_over_a_set_and_its_gradient_are_those_of_one_pass(name):
     loss, targets, kind = CASES[name]
     problem = build(loss, targets, batch_size=None)
-    assert problem._means["loss"].kind == kind
+    assert problem._parts.quantities.means["loss"].kind == kind
     thetas = thetas_of(problem)
     for engine in ("loop", "vmap", "stack"):
         problem.use_engine(engine)
@@ -194,7 +195,7 @@ def test_a_metric_over_a_set_is_that_of_one_pass(name, chunk):
     problem = build(
         nn.MSELoss() if targets is DENSE else nn.CrossEntropyLoss(), targets, chunk=chunk, metrics={name: metric}
     )
-    assert problem._means[name].kind == kind
+    assert problem._parts.quantities.means[name].kind == kind
     thetas = thetas_of(problem)
     for i, found in enumerate(problem.measure(thetas, (name,))[name]):
         assert float(found) == pytest.approx(float(reference(metric, targets, problem, thetas[i])), rel=1e-6)
@@ -358,7 +359,8 @@ def test_what_examples_add_makes_the_value_of_all(name):
         assert bool((each[targets == -1] == 0).all())
         some = torch.arange(20, 40)  # of other examples it is that of these
         part = build(loss, targets[some], batch_size=None)
-        part._train, part._sets = part._train, {"": problem._train.take(some)}
+        quantities = replace(part._parts.quantities, sets={"": problem.observed().take(some)})
+        part._parts = replace(part._parts, quantities=quantities)
         here = float(part.measure(theta[None])["loss"])
         assert float(shares.sums[some].sum() / shares.weights[some].sum()) == pytest.approx(here, rel=1e-9)
 
@@ -540,7 +542,9 @@ class Inside(nn.Module):
 def test_a_loss_computed_in_the_net_is_right_and_cut_only_where_it_is_a_mean(pads):
     net, labels = Inside(pads), PARTLY if pads else CLASSES
     problem = ModuleProblem(net, lambda out, y: out["loss"], ((INPUTS, labels), labels), engine="loop", chunk=7)
-    assert (problem._computation.block, problem._means["loss"].kind) == ((COUNT, "whole") if pads else (7, "mean"))
+    assert (problem.computation.block, problem._parts.quantities.means["loss"].kind) == (
+        (COUNT, "whole") if pads else (7, "mean")
+    )
     thetas = torch.stack([problem.flatten(net), torch.linspace(-1, 2, problem.size, dtype=torch.float64)])
     for theta, found in zip(thetas, problem.measure(thetas)["loss"], strict=True):
         value = functional_call(net, problem.layout.views(theta), (INPUTS, labels))["loss"]

@@ -73,7 +73,7 @@ def test_what_is_made_when_the_mode_changes_is_made_for_each_theta(make, trainin
     net = make().train(training)
     kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     problem = problem_of(net)
-    own = problem._theta
+    own = problem._parts.theta
     for theta in (own, own + 0.3, own * -1.7, own):
         state = problem.unflatten(theta)
         net_of = make()
@@ -234,7 +234,7 @@ def test_hooks_read_and_write_the_copy_that_computes():
 
     net = make()
     problem = problem_of(net)
-    for theta in (problem._theta, problem._theta - 0.4):
+    for theta in (problem._parts.theta, problem._parts.theta - 0.4):
         value, gradient = plain_loss(make, problem, theta)
         assert float(problem.measure(theta[None])["loss"]) == pytest.approx(value, rel=1e-6)
         torch.testing.assert_close(problem.gradient(theta[None], None).gradients[0], gradient)
@@ -244,14 +244,14 @@ def test_hooks_read_and_write_the_copy_that_computes():
 def test_inputs_stay_as_they_are_on_every_path():
     net = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(0.4, inplace=True), nn.Linear(3, 2))
     problem = problem_of(net, evaluate=DATA, chunk=5)
-    before = problem._train.digest(), problem.observed().digest()
+    before = problem._parts.train.digest(), problem.observed().digest()
     theta = problem.initial(1)
     expected = problem.measure(theta[None])["loss"]
     problem.gradient(theta[None], None), problem.gradient(theta[None], torch.arange(6)[None])
     problem.hessian_products(theta, theta[None], None)
     problem.measure_each(theta)
     assert torch.equal(problem.measure(theta[None])["loss"], expected)
-    assert (problem._train.digest(), problem.observed().digest()) == before
+    assert (problem._parts.train.digest(), problem.observed().digest()) == before
 
 
 def test_a_dtype_keeps_imaginary_parts():

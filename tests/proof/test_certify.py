@@ -205,7 +205,7 @@ class TestTampering:
 
     def test_one_label(self, string: ws.WeightString, certificate: ws.Certificate) -> None:
         changed = small_problem()
-        changed._sets[""].targets[0] = (changed._sets[""].targets[0] + 1) % 3
+        changed.observed().targets[0] = (changed.observed().targets[0] + 1) % 3
         assert "targets" in failures_of(changed, string, certificate)
 
     def test_another_module(self, string: ws.WeightString, certificate: ws.Certificate) -> None:

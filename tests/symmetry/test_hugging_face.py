@@ -70,7 +70,7 @@ def problem_of(kind: str, reads: str) -> ws.ModuleProblem:
 
 
 def disturbed(problem: ws.ModuleProblem) -> Tensor:
-    theta = problem.flatten(problem._net)
+    theta = problem.flatten(problem._parts.net)
     return theta + 0.1 * torch.randn(len(theta), generator=torch.Generator().manual_seed(2))
 
 

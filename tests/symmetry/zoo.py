@@ -62,7 +62,7 @@ def problem_of(
 
 def scattered(problem: ws.ModuleProblem, seed: int = 0) -> Tensor:
     """A model with no number left at 0 or 1, as initial biases and normalisations would be."""
-    theta = problem.flatten(problem._net)
+    theta = problem.flatten(problem._parts.net)
     noise = torch.randn(len(theta), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return theta + 0.3 * noise.to(theta)
 

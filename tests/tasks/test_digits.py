@@ -15,7 +15,7 @@ from weightstring.tasks.digits import digits
 
 def rows(problem, name):
     """The images and labels of a set, as bytes, one string an example."""
-    examples = problem._data[name]
+    examples = problem._parts.data[name]
     return [x.numpy().tobytes() + bytes([y]) for x, y in zip(examples.leaves[0], examples.targets, strict=True)]
 
 
@@ -32,7 +32,7 @@ class TestData:
     def test_every_class_is_in_both_sets(self):
         problem = digits(data_seed=3)
         for name in ("train", "evaluate"):
-            counts = torch.bincount(problem._data[name].targets, minlength=10) / len(problem._data[name])
+            counts = torch.bincount(problem._parts.data[name].targets, minlength=10) / len(problem._parts.data[name])
             assert counts.min() > 0.05
 
     def test_the_seed_draws_the_split(self):
@@ -65,7 +65,7 @@ class TestProblem:
         net.extend([torch.nn.ReLU(), torch.nn.Linear(11, 10)])
         net.load_state_dict(problem.unflatten(theta))
         for prefix, name in (("", "evaluate"), ("train_", "train")):
-            examples = problem._data[name]
+            examples = problem._parts.data[name]
             output = net(examples.leaves[0])
             loss = torch.nn.functional.cross_entropy(output, examples.targets).item()
             wrong = (output.argmax(1) != examples.targets).sum().item() / len(examples)

@@ -37,7 +37,7 @@ class TestData:
         problem, read = small_task(name, net=net), read_images(IMAGE_SETS[name], small_sets)
         mean, std = {"mnist": (0.1307, 0.3081), "fashion-mnist": (0.2860, 0.3530)}[name]
         for part, (pixels, labels) in (("train", read.train), ("evaluate", read.test)):
-            examples = problem._data[part]
+            examples = problem._parts.data[part]
             (inputs,) = examples.leaves
             assert inputs.shape == ((len(labels), 784) if net == "mlp" else (len(labels), 1, 28, 28))
             expected = (pixels.double() / 255 - mean) / std
@@ -46,7 +46,7 @@ class TestData:
 
     def test_a_subset_is_drawn_without_replacement(self, small_task):
         def rows(problem, part):
-            return [image.numpy().tobytes() for image in problem._data[part].leaves[0]]
+            return [image.numpy().tobytes() for image in problem._parts.data[part].leaves[0]]
 
         everything = small_task()
         drawn = {seed: small_task(train_size=13, test_size=5, data_seed=seed) for seed in (1, 2)}
@@ -57,12 +57,12 @@ class TestData:
             assert places[1] != places[2]
             assert places[1] != list(range(size))
             for seed, problem in drawn.items():
-                targets = everything._data[part].targets[places[seed]]
-                assert torch.equal(problem._data[part].targets, targets)
+                targets = everything._parts.data[part].targets[places[seed]]
+                assert torch.equal(problem._parts.data[part].targets, targets)
 
     def test_a_subset_is_in_every_larger_one(self, small_task):
         images = [
-            {image.numpy().tobytes() for image in small_task(train_size=size)._data["train"].leaves[0]}
+            {image.numpy().tobytes() for image in small_task(train_size=size)._parts.data["train"].leaves[0]}
             for size in (7, 20)
         ]
         assert images[0] < images[1]
@@ -98,7 +98,7 @@ class TestProblem:
         net = mlp([784, 6, 10])
         net.load_state_dict(problem.unflatten(theta))
         for prefix, part in (("", "evaluate"), ("train_", "train")):
-            examples = problem._data[part]
+            examples = problem._parts.data[part]
             output = net(examples.leaves[0])
             loss = nn.functional.cross_entropy(output, examples.targets).item()
             wrong = (output.argmax(1) != examples.targets).sum().item() / len(examples)
@@ -111,7 +111,7 @@ class TestProblem:
         theta = problem.initial(5)
         net = resnet()
         net.load_state_dict(problem.unflatten(theta))
-        images = problem._data["train"].leaves[0]
+        images = problem._parts.data["train"].leaves[0]
         first = net[0](images)
         torch.testing.assert_close(net[1].running_mean, first.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(net[1].running_var, first.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
@@ -167,10 +167,10 @@ class TestReal:
         images, root = real
         problem = TASKS[images.name](hidden="16", data=root)
         assert problem.train_size == 60_000
-        (inputs,) = problem._data["train"].leaves
+        (inputs,) = problem._parts.data["train"].leaves
         assert inputs.mean().item() == pytest.approx(0, abs=2e-3)
         assert inputs.std().item() == pytest.approx(1, abs=2e-3)
-        assert torch.bincount(problem._data["evaluate"].targets).sum() == 10_000
+        assert torch.bincount(problem._parts.data["evaluate"].targets).sum() == 10_000
 
     @pytest.mark.slow
     def test_two_networks_learn_and_are_connected(self, real):

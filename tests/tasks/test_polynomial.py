@@ -23,7 +23,7 @@ def at(coefficients: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def curve(problem: ws.ModuleProblem, name: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
-    examples = problem._data[name]
+    examples = problem._parts.data[name]
     return examples.leaves[0][:, 0], examples.targets[:, 0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Real
@@ -25,13 +25,9 @@ from weightstring.problem.live import with_fresh_inputs
 from weightstring.problem.means import Given, Mean
 from weightstring.problem.purity import Subject, check_pure, close, writes_inputs
 from weightstring.problem.sighted import applied, sees
-from weightstring.protocol import Recipe
 
 STEP_EXAMPLES = 8
 """Examples on which the user's own training step is tried."""
-
-TAKEN = ("loss", "train", "evaluate", "both", "holdout")
-"""Names of the loss and of the sets, by which a threshold says what it binds."""
 
 
 class Findings(NamedTuple):
@@ -56,74 +52,6 @@ class Output(NamedTuple):
 
     returned: object
     size: int
-
-
-def check_metrics(metrics: Mapping[str, Given], holdouts: Sequence[str] = ()) -> None:
-    """Refuse metrics that could not be told from another quantity, or from what a threshold can bind.
-
-    Args:
-        metrics: by name.
-        holdouts: names of the hold-out sets.
-
-    Raises:
-        InvalidSetting: not a mapping, or a name that is not an identifier, or is taken.
-    """
-    if not isinstance(metrics, Mapping):
-        raise InvalidSetting(
-            f"metrics is a {type(metrics).__name__}: pass a mapping from names to functions, such as {{'error': fn}}"
-        )
-    sets = tuple(dict.fromkeys(f"{name}_" for name in ("train", "holdout", *holdouts)))
-    for name in metrics:
-        fits = isinstance(name, str) and name.isidentifier()
-        if not fits or name in (*TAKEN, *holdouts) or name.startswith(sets):
-            raise InvalidSetting(
-                f"metric name {name!r}: pass an identifier other than {', '.join(map(repr, TAKEN))} that does not "
-                f"begin with {' or '.join(map(repr, sets))}, which name the quantities of the other sets"
-            )
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Refuse settings that are not a :class:`Recipe`.
-
-    Raises:
-        InvalidSetting: another type.
-    """
-    if not isinstance(recipe, Recipe):
-        raise InvalidSetting(
-            f"recipe is a {type(recipe).__name__}: pass a Recipe, such as Recipe('adam', {{'lr': 1e-3}})"
-        )
-
-
-def check_sizes(batch_size: int | None, chunk: int) -> None:
-    """Refuse sizes below 1.
-
-    Raises:
-        InvalidSetting: batch_size or chunk is not a positive integer.
-    """
-    for name, size in (("batch_size", 1 if batch_size is None else batch_size), ("chunk", chunk)):
-        if not isinstance(size, int) or size < 1:
-            raise InvalidSetting(f"{name}={size!r}: pass an integer of at least 1")
-
-
-def check_batches(batch_size: int | None, chunk: int, train_size: int) -> None:
-    """Refuse batches of a single example, over which BatchNorm has no variance.
-
-    Raises:
-        InvalidSetting: they would occur while running statistics are re-estimated or in training.
-    """
-    parts = -(-train_size // chunk)
-    sizes = {
-        "batch_size": batch_size,
-        "chunk": chunk,
-        "the number of training examples": train_size,
-        f"the smallest of {parts} parts of at most chunk={chunk} training examples": train_size // parts,
-    }
-    for name, size in sizes.items():
-        if size == 1:
-            raise InvalidSetting(
-                f"{name} is 1 but buffers='recalibrate' needs batches of at least 2 for BatchNorm's variance: "
-                f"use 2 or more, or buffers='frozen'"
-            )
 
 
 def check_estimates(computation: Computation, theta: Theta, train: Examples) -> None:
@@ -183,29 +111,6 @@ def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[s
     check_estimates(computation, theta, train)
     computation = check_pure(replace(subject, computation=computation), first)
     return Findings(elements, activations, found, computation)
-
-
-def check_quantities(quantities: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse to measure what a problem does not have.
-
-    Raises:
-        InvalidSetting: an unknown quantity.
-    """
-    unknown = [name for name in quantities if name not in known]
-    if unknown:
-        raise InvalidSetting(f"quantity {unknown[0]!r} is unknown: pass some of {', '.join(known)}")
-
-
-def check_rows(rows: Tensor, models: int) -> None:
-    """Refuse rows that are not one minibatch for each of ``models`` models.
-
-    Raises:
-        InvalidSetting: rows that are not (B, n) int64.
-    """
-    if rows.ndim != 2 or len(rows) != models or rows.dtype != torch.int64 or not rows.shape[1]:
-        raise InvalidSetting(
-            f"rows are {tuple(rows.shape)} {rows.dtype} for {models} models: pass (B, n) int64 with n > 0, or None"
-        )
 
 
 def check_forward(

@@ -10,6 +10,7 @@ import weightstring as ws
 from weightstring.arrays import ADDRESS, aligned
 from weightstring.descent import Descents, Start
 from weightstring.path import Objective
+from weightstring.problem.engines import Trial
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -114,7 +115,9 @@ def test_training_does_not_depend_on_a_clock(monkeypatch):
     for faster in ("stack", "loop"):
         problem = problem_of(network(nn.Tanh))
         monkeypatch.setattr(
-            type(problem._chosen.trial), "speedup", lambda *_, faster=faster: 9.0 if faster == "stack" else 0.1
+            Trial,
+            "speedup",
+            lambda *_, faster=faster: 9.0 if faster == "stack" else 0.1,
         )
         found.append(problem.fit(seed=0, until=1.55))
     assert torch.equal(*found)

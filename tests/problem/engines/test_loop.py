@@ -50,9 +50,9 @@ def test_only_what_draws_is_seeded_and_taken_one_by_one(monkeypatch, problem_of,
 def test_draws_show_even_where_they_change_nothing(problem_of, convolution):
     dead = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 3))
     nn.init.constant_(dead[0].bias, -1e3)
-    assert problem_of(dead, 2)._computation.draws
-    assert not problem_of(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.0)), 2)._computation.draws
-    assert not problem_of(convolution(), 1, 5)._computation.draws
+    assert problem_of(dead, 2).computation.draws
+    assert not problem_of(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.0)), 2).computation.draws
+    assert not problem_of(convolution(), 1, 5).computation.draws
 
 
 @pytest.mark.parametrize("engine", ["loop", "vmap", "stack"])

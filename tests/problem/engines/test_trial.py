@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from weightstring.errors import InvalidModel, InvalidSetting
-from weightstring.problem.engines import EngineChoice, Trial
+from weightstring.problem.engines import Trial
 from weightstring.problem.engines.trial import GAIN
+from weightstring.protocol import EngineChoice
 
 
 class Recurrent(nn.Module):

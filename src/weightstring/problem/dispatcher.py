@@ -1,10 +1,9 @@
-"""How a problem's numbers are computed: by which engine, with how many threads."""
+"""Sends each computation to the selected engine, with as many threads as it is worth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
 import torch
@@ -14,110 +13,42 @@ from torch import Tensor
 from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
 from weightstring.failures import user_code
 from weightstring.problem.coupling import couples
-from weightstring.problem.engines import Engine, Trial, Workload, build, engine_named, on_threads
+from weightstring.problem.engines import Engine, Workload, build, on_threads
 from weightstring.problem.engines.along import Along
 from weightstring.problem.engines.loop import Loop
+from weightstring.problem.engines.selection import EngineSelection
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
 from weightstring.problem.means import Wanted
-from weightstring.protocol import EngineChoice, Gradient
-
-WHOLE_BYTES = 4
-"""Bytes of a number from which on optimizers round it alike wherever it lies."""
+from weightstring.protocol import Gradient
 
 
-class Chosen:
-    """The engine and threads of a problem, chosen by a trial when they are first needed.
-
-    Args:
-        trial: what the trial needs; it makes the engines.
-    """
-
-    def __init__(self, trial: Trial) -> None:
-        self.trial = trial
-        self._compile = False
-        self._choice: EngineChoice | None = None
-        self._named = False
-        self._steady: dict[str, bool] = {}
-
-    @property
-    def choice(self) -> EngineChoice:
-        """Which engine and how many threads, and why; a trial of about a second the first time."""
-        if self._choice is None:
-            self._choice = self.trial.choose(self._compile)
-        return self._choice
-
-    def use(self, name: str) -> None:
-        """Compute by an engine of the caller's choice; ``auto`` and ``fastest`` leave it to the trial.
-
-        Raises:
-            InvalidSetting: there is none of that name.
-            InvalidModel: it cannot run the module.
-        """
-        by_trial = name in ("auto", "fastest")
-        self._choice = None if by_trial else self.trial.require(engine_named(name))
-        self._compile = name == "fastest"
-        self._named = not by_trial
-
-    @contextmanager
-    def using(self, name: str, threads: int | None = None) -> Iterator[None]:
-        """Compute by an engine for a while, large calls on so many threads."""
-        before = self._choice, self._compile, self._named
-        if before[0] is None or before[0].name != name:
-            self.use(name)
-        self._choice = replace(self.choice, threads=threads or self.choice.threads)
-        try:
-            yield
-        finally:
-            self._choice, self._compile, self._named = before
-
-    @contextmanager
-    def untimed(self) -> Iterator[None]:
-        """Compute for a while by an engine that no clock has chosen: the same in every process."""
-        named = self._named and self._choice is not None
-        with self.using(self.choice.name if named else "stack" if self.trial.runs("stack") else "loop"):
-            yield
-
-    @property
-    def independent(self) -> bool:
-        """Whether what is computed of a model is the same, bit for bit, whoever is computed beside it."""
-        choice, theta = self.choice, self.trial.theta
-        if choice.name == "loop":
-            return True
-        divided = choice.name == "vmap" and not theta.is_cuda and (choice.threads or torch.get_num_threads()) > 1
-        if divided or theta.itemsize < WHOLE_BYTES:
-            return False
-        if choice.name not in self._steady:
-            self._steady[choice.name] = self.trial.steady(choice.name)
-        return self._steady[choice.name]
-
-
-class Arithmetic:
-    """Losses of a workload by the engine chosen, small calls on one thread.
+class Dispatcher:
+    """Losses and gradients of a workload by the selected engine, small calls on one thread.
 
     Args:
         work: what is computed.
-        chosen: by what; several workloads of one module share it.
+        selection: by which engine; several workloads of one module share it.
     """
 
-    def __init__(self, work: Workload, chosen: Chosen) -> None:
-        self._work = work
-        self._chosen = chosen
+    def __init__(self, work: Workload, selection: EngineSelection) -> None:
+        self.work = work
+        self.selection = selection
         self._engines: dict[str, Engine] = {}
         self._along: Along | None = None
 
-    def on(self, work: Workload) -> Arithmetic:
-        """The same arithmetic on other data."""
-        return Arithmetic(work, self._chosen)
+    def on(self, work: Workload) -> Dispatcher:
+        """The same engine and threads for other data."""
+        return Dispatcher(work, self.selection)
 
     @property
     def engine(self) -> Engine:
-        """The engine chosen."""
-        name = self._chosen.choice.name
-        if self._work is self._chosen.trial.work:
-            return self._chosen.trial.engine(name)
+        """The selected engine, made for this workload."""
+        name = self.selection.choice.name
+        if self.work is self.selection.trial.work:
+            return self.selection.trial.engine(name)
         if name not in self._engines:
-            self._engines[name] = build(name, self._work)
+            self._engines[name] = build(name, self.work)
         return self._engines[name]
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
@@ -134,7 +65,7 @@ class Arithmetic:
         thetas = models()
         alone, passes = _only(wanted, sees=True), self._examples(wanted)
         with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(1, passes):
-            columns = Loop(self._work).measure(aligned(thetas), alone)[: len(thetas)]
+            columns = Loop(self.work).measure(aligned(thetas), alone)[: len(thetas)]
         values = columns.new_empty(len(thetas), len(seen))
         values[:, seen.to(values.device)] = columns
         if not seen.all():
@@ -144,31 +75,31 @@ class Arithmetic:
     def _measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         along, passes, thetas = self.along, self._examples(wanted), aligned(thetas)
         with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(len(thetas), passes):
-            if along is not None and not thetas.is_cuda and is_large(passes * self._chosen.choice.flops):
+            if along is not None and not thetas.is_cuda and is_large(passes * self.selection.choice.flops):
                 return along.measure_models(thetas, wanted)
             return self.engine.measure(thetas, wanted)
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Training losses and gradients of B models."""
         if rows is None and self.couples:
-            rows = torch.arange(len(self._work.train), device=thetas.device).expand(len(thetas), -1)
-        examples = len(self._work.train) if rows is None else rows.shape[1]
+            rows = torch.arange(len(self.work.train), device=thetas.device).expand(len(thetas), -1)
+        examples = len(self.work.train) if rows is None else rows.shape[1]
         with user_code(lambda: f"the gradient of {_models(thetas)}"), self._threads(len(thetas), BACKWARD * examples):
             return self.engine.gradient(aligned(thetas), rows)
 
     @cached_property
     def couples(self) -> bool:
         """Whether examples of different chunks meet while training, so that all are one batch; tried when asked."""
-        computation, train = self._work.computation, self._work.train
-        return len(train) > computation.chunk and couples(computation, self._chosen.trial.theta, train)
+        computation, train = self.work.computation, self.work.train
+        return len(train) > computation.chunk and couples(computation, self.selection.trial.theta, train)
 
     @property
     def along(self) -> Along | None:
         """What measures a segment's models together; None where that gains nothing."""
-        if self._chosen.choice.name not in ("stack", "compiled"):
+        if self.selection.choice.name not in ("stack", "compiled"):
             return None
         if self._along is None:
-            stack = Stack.of(self._work.computation.evaluating, self._work.train)
+            stack = Stack.of(self.work.computation.evaluating, self.work.train)
             self._along = Along(stack) if stack else None
         return self._along if self._along and self._along.pays else None
 
@@ -186,7 +117,7 @@ class Arithmetic:
             return along.measure(aligned(a[None])[0], aligned(b[None])[0], ts, wanted)
 
     def _examples(self, wanted: Wanted) -> int:
-        work = self._work
+        work = self.work
         calibrating = len(work.train) if work.computation.calibrating is not None else 0
         return calibrating + sum(len(examples) for examples, _ in wanted)
 
@@ -196,8 +127,8 @@ class Arithmetic:
         The engines but ``vmap`` compute a model that fills a call by itself, and the others in calls that fit into
         the cache: there the number beside it decides nothing.
         """
-        choice = self._chosen.choice
-        if self._chosen.trial.theta.is_cuda:
+        choice = self.selection.choice
+        if self.selection.trial.theta.is_cuda:
             return nullcontext()
         most = choice.threads or torch.get_num_threads()
         together = models if choice.name == "vmap" else 1

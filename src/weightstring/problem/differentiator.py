@@ -1,0 +1,57 @@
+"""Gradients and Hessian products of a problem's training loss."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from weightstring.ambient import as_made
+from weightstring.arrays import Rows, Theta, Thetas
+from weightstring.problem.hessian import threads_of, training_products
+from weightstring.problem.parts import Parts
+from weightstring.problem.settings import check_rows
+from weightstring.protocol import Gradient
+
+
+class Differentiator:
+    """The part of a :class:`ModuleProblem` that differentiates."""
+
+    _parts: Parts
+
+    @as_made
+    def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
+        """Mean training losses (B,) of B models (B, P) on their own rows (B, n), and gradients (B, P).
+
+        A pure function of its arguments: dropout draws from a seed derived from the rows (without
+        rows from θ), BatchNorm changes no buffer. ``rows=None``: the whole training set.
+
+        Raises:
+            InvalidCheckpoint: models of another size or dtype.
+            InvalidSetting: rows that are not (B, n) int64, or not even one model fits into memory.
+        """
+        self._parts.check(thetas, 2)
+        if rows is not None:
+            check_rows(rows, len(thetas))
+            rows = rows.to(self._parts.device)
+        if not len(thetas):
+            return Gradient(thetas.new_zeros(0), torch.zeros_like(thetas))
+        return self._parts.dispatcher.gradient(thetas, rows)
+
+    @as_made
+    def hessian_products(self, theta: Theta, vectors: Thetas, rows: Int64[Tensor, " n"] | None) -> Thetas:
+        """Products H v (k, P) of vectors (k, P) with the Hessian at θ (P,) of what :meth:`gradient` differentiates.
+
+        Raises:
+            InvalidCheckpoint: θ or vectors of another size or dtype.
+            InvalidSetting: rows that are not (n,) int64, or the examples do not fit into memory.
+            RuntimeError: autograd cannot differentiate one of the operations twice.
+        """
+        self._parts.check(theta, 1)
+        self._parts.check(vectors, 2)
+        if rows is not None:
+            check_rows(rows[None], 1)
+            rows = rows.to(self._parts.device)
+        train, dispatcher = self._parts.train, self._parts.dispatcher
+        with threads_of(dispatcher.selection.choice, len(vectors), len(train) if rows is None else len(rows)):
+            return training_products(self._parts.computation, train, theta, vectors, rows, dispatcher.couples)

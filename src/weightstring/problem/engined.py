@@ -1,0 +1,47 @@
+"""The engine that computes a problem, as its user sees and sets it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from weightstring.ambient import as_made
+from weightstring.problem.parts import Parts
+from weightstring.protocol import EngineChoice
+
+
+class ByEngine:
+    """The part of a :class:`ModuleProblem` that chooses its engine."""
+
+    _parts: Parts
+
+    @as_made
+    def engine_choice(self) -> EngineChoice:
+        """Which engine and how many threads compute, and why; a trial of about a second the first time."""
+        return self._parts.dispatcher.selection.choice
+
+    @as_made
+    def use_engine(self, name: str) -> None:
+        """Compute several models by an engine: see ``engine`` of :class:`ModuleProblem`.
+
+        Raises:
+            InvalidSetting: none of these.
+            InvalidModel: that engine cannot run the module.
+        """
+        self._parts.dispatcher.selection.use(name)
+
+    def computing_by(self, name: str, threads: int | None = None) -> AbstractContextManager[None]:
+        """Compute by an engine for a while, as a resumed run must repeat its choice; see :meth:`use_engine`.
+
+        Args:
+            name: of the engine.
+            threads: CPU threads for large calls; None: as many as the choice says.
+        """
+        return self._parts.dispatcher.selection.using(name, threads)
+
+    @property
+    def independent(self) -> bool:
+        """Whether what is computed of a model is the same, bit for bit, whoever is computed beside it.
+
+        Found out by trying: then any searches may share batches, and be interrupted, without a bit's difference.
+        """
+        return self._parts.dispatcher.selection.independent

@@ -1,0 +1,82 @@
+"""Which engine computes a problem, and with how many threads: by a trial, or as the caller says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from weightstring.problem.engines.base import engine_named
+from weightstring.problem.engines.trial import Trial
+from weightstring.protocol import EngineChoice
+
+WHOLE_BYTES = 4
+"""Bytes of a number from which on optimizers round it alike wherever it lies."""
+
+
+class EngineSelection:
+    """The engine and threads of a problem, chosen by a trial when they are first needed.
+
+    Args:
+        trial: what the trial needs; it makes the engines.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self._compile = False
+        self._choice: EngineChoice | None = None
+        self._named = False
+        self._steady: dict[str, bool] = {}
+
+    @property
+    def choice(self) -> EngineChoice:
+        """Which engine and how many threads, and why; a trial of about a second the first time."""
+        if self._choice is None:
+            self._choice = self.trial.choose(self._compile)
+        return self._choice
+
+    def use(self, name: str) -> None:
+        """Compute by an engine of the caller's choice; ``auto`` and ``fastest`` leave it to the trial.
+
+        Raises:
+            InvalidSetting: there is none of that name.
+            InvalidModel: it cannot run the module.
+        """
+        by_trial = name in ("auto", "fastest")
+        self._choice = None if by_trial else self.trial.require(engine_named(name))
+        self._compile = name == "fastest"
+        self._named = not by_trial
+
+    @contextmanager
+    def using(self, name: str, threads: int | None = None) -> Iterator[None]:
+        """Compute by an engine for a while, large calls on so many threads."""
+        before = self._choice, self._compile, self._named
+        if before[0] is None or before[0].name != name:
+            self.use(name)
+        self._choice = replace(self.choice, threads=threads or self.choice.threads)
+        try:
+            yield
+        finally:
+            self._choice, self._compile, self._named = before
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Compute for a while by an engine that no clock has chosen: the same in every process."""
+        named = self._named and self._choice is not None
+        with self.using(self.choice.name if named else "stack" if self.trial.runs("stack") else "loop"):
+            yield
+
+    @property
+    def independent(self) -> bool:
+        """Whether what is computed of a model is the same, bit for bit, whoever is computed beside it."""
+        choice, theta = self.choice, self.trial.theta
+        if choice.name == "loop":
+            return True
+        divided = choice.name == "vmap" and not theta.is_cuda and (choice.threads or torch.get_num_threads()) > 1
+        if divided or theta.itemsize < WHOLE_BYTES:
+            return False
+        if choice.name not in self._steady:
+            self._steady[choice.name] = self.trial.steady(choice.name)
+        return self._steady[choice.name]

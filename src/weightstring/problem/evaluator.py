@@ -1,0 +1,198 @@
+"""What a problem measures of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from weightstring.ambient import as_made
+from weightstring.arrays import Positions, Theta, Thetas, Values
+from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.problem.capabilities import TraceInputs
+from weightstring.problem.data import Examples
+from weightstring.problem.each import Shares, measure_each
+from weightstring.problem.means import Criterion
+from weightstring.problem.parts import Parts
+from weightstring.problem.predictions import Averaged, averaging, measure_average
+from weightstring.problem.spectral import is_spectral
+
+
+class Evaluator:
+    """The part of a :class:`ModuleProblem` that measures."""
+
+    _parts: Parts
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """``loss`` and the metrics on the evaluation set, then on the others with a prefix."""
+        return self._parts.quantities.names
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """``loss`` and the names of the metrics."""
+        return tuple(self._parts.criteria)
+
+    @property
+    def curve_quantities(self) -> tuple[str, ...]:
+        """What is measured along a finished string beside what the threshold binds."""
+        return tuple(name for name in self.quantities if self._parts.train_curves or not name.startswith("train_"))
+
+    @property
+    def evaluation(self) -> str:
+        """What the evaluation set is: ``"evaluate"``, or ``"train"`` where none was given."""
+        return "evaluate" if "evaluate" in self._parts.data else "train"
+
+    def observed(self) -> Examples:
+        """The evaluation set."""
+        return self._parts.evaluation
+
+    def fitted(self) -> tuple[Examples, Criterion]:
+        """The training examples and the loss."""
+        return self._parts.train, self._parts.quantities.means["loss"].scalar
+
+    def measured(self, quantity: str) -> tuple[Examples, Criterion]:
+        """The examples on which a quantity is measured, and what is measured on them.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+        """
+        examples, mean = self._parts.quantities.single(quantity)
+        return examples, mean.scalar
+
+    @as_made
+    def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:
+        """Measure B models (B, P): float64 values (B,) on the CPU, by name.
+
+        A pure function of θ, up to rounding that may depend on the engine.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            InvalidCheckpoint: models of another size or dtype.
+        """
+        self._parts.check(thetas, 2)
+        names, wanted = self._parts.quantities.select(quantities)
+        if not names or not len(thetas):
+            return {name: torch.empty(len(thetas), dtype=torch.float64) for name in quantities}
+        return _columns(quantities, names, self._parts.dispatcher.measure(thetas, wanted))
+
+    @as_made
+    def measure_each(self, theta: Theta, quantity: str = "loss") -> Values:
+        """The quantity of one model (P,) on each of its N examples by itself: float64 (N,) on the CPU.
+
+        The mean of these is the quantity. Where it is weighted, an example counts by its weight: N s_i / Σ w for
+        s_i its share of the sum, so that an ignored one has 0.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            InvalidCheckpoint: θ has another size or dtype.
+            Unsupported: the quantity is no mean over examples, nor a ratio of two sums over them.
+        """
+        return self.shares(theta, quantity).each
+
+    @as_made
+    def shares(self, theta: Theta, quantity: str = "loss") -> Shares:
+        """What each of N examples adds to a quantity of one model (P,): sums and weights, whose totals' ratio it is.
+
+        Raises:
+            InvalidSetting, InvalidCheckpoint, Unsupported: as :meth:`measure_each`.
+        """
+        self._parts.check(theta, 1)
+        examples, mean = self._parts.quantities.single(quantity)
+        return measure_each(self._parts.computation, theta, self._parts.train, examples, mean)
+
+    def adds(self, quantity: str) -> bool:
+        """Whether a quantity of all examples comes from what each adds, or else is measured on all outputs at once.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+        """
+        return self._parts.quantities.single(quantity)[1].adds
+
+    @property
+    def shares_along(self) -> bool:
+        """Whether the models of one segment are measured cheaper together: see :meth:`measure_along`."""
+        return self._parts.dispatcher.along is not None
+
+    @as_made
+    def measure_along(
+        self, a: Theta, b: Theta, ts: Positions, quantities: Sequence[str] = ("loss",)
+    ) -> dict[str, Values]:
+        """Measure the models (1 − t) a + t b at positions ``ts`` (T,): float64 values (T,) on the CPU, by name.
+
+        Where a wide linear layer comes first, its two products at the ends serve every t. What is found
+        at one t does not depend on the others.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            InvalidCheckpoint: ends of another size or dtype.
+        """
+        for end in (a, b):
+            self._parts.check(end, 1)
+        names, wanted = self._parts.quantities.select(quantities)
+        along = self._parts.dispatcher.along
+        if along is None or not names:
+            return self.measure(torch.lerp(a, b, ts.to(a).unsqueeze(1)), quantities)
+        return _columns(quantities, names, self._parts.dispatcher.measure_along(along, a, b, ts, wanted))
+
+    @as_made
+    def measure_average(
+        self, thetas: Thetas, quantities: Sequence[str] = ("loss",), average: str | None = None
+    ) -> Averaged:
+        """Measure the average of K models' (K, P) predictions as if it were one model; ``average``: :func:`averaging`.
+
+        Raises:
+            InvalidSetting: no models, an unknown quantity or average.
+            InvalidModel: outputs that cannot be averaged.
+            InvalidCheckpoint: models of another size or dtype.
+        """
+        self._parts.check(thetas, 2)
+        names, wanted = self._parts.quantities.select(quantities)
+        by = averaging(self._parts.criteria["loss"], average)
+        if not len(thetas) or not names:
+            raise InvalidSetting(f"{len(thetas)} models and quantities={list(quantities)}: give at least one of each")
+        values = measure_average(self._parts.computation, thetas, self._parts.train, wanted, by)
+        return Averaged(dict(zip(names, values.tolist(), strict=True)), by)
+
+    def traceable(self, quantity: str) -> TraceInputs:
+        """What a quantity is computed from: evaluating module, criterion, examples, and the most of these in one pass.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            Unsupported: running statistics or spectral norm's vectors are functions of θ, or the quantity is a ratio
+                of sums that only the caller knows.
+        """
+        examples, mean = self._parts.quantities.single(quantity)
+        if mean.sees:
+            raise Unsupported(
+                f"{quantity!r} sees the inputs, for which certificates have no rule: bound a loss or a metric of "
+                "output and targets alone"
+            )
+        if mean.kind == "ratio" and mean.loss is None:
+            raise Unsupported(
+                f"{quantity!r} is computed as (sum, weight), for which certificates have no rule: use a loss of "
+                "torch's own with weight= or ignore_index=, or a mean over examples"
+            )
+        if self._parts.buffers == "recalibrate":
+            raise Unsupported(
+                "running statistics are estimated anew at every point of the string, for which certificates have no "
+                "rule: fold each end's BatchNorm into the layer before it (torch.nn.utils.fusion.fuse_conv_bn_eval, "
+                "fuse_linear_bn_eval) and connect what comes out, which computes what each end does with its own "
+                "statistics; buffers='frozen' suits only ends whose statistics are equal"
+            )
+        if is_spectral(self._parts.net):
+            raise Unsupported(
+                "spectral norm's singular vectors are functions of theta, for which certificates have no rule: where "
+                "paths may leave its bound, take it off net and both ends "
+                "(torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight'))"
+            )
+        # What is no plain mean over examples is that of all of them, whatever blocks it is computed in.
+        block = self._parts.computation.block if mean.kind == "mean" else len(examples)
+        return TraceInputs(self._parts.computation.evaluating.module, mean.scalar, examples, block)
+
+
+def _columns(quantities: Sequence[str], names: Sequence[str], values: Tensor) -> dict[str, Values]:
+    """Measured values (B, Q) by name, in the order asked for."""
+    on_cpu = values.cpu()
+    return {name: on_cpu[:, names.index(name)].clone() for name in quantities}

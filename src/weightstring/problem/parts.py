@@ -1,0 +1,137 @@
+"""What a problem is made of, once its module, loss and data have been checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from weightstring.arrays import Theta
+from weightstring.problem.assemble import TrainingStep
+from weightstring.problem.buffers import Buffers, statistics_names
+from weightstring.problem.checkpoint import Template
+from weightstring.problem.checks import Findings
+from weightstring.problem.data import Examples, by_prefix, sample
+from weightstring.problem.dispatcher import Dispatcher
+from weightstring.problem.engines import Trial, Workload
+from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
+from weightstring.problem.engines.selection import EngineSelection
+from weightstring.problem.flat import Layout
+from weightstring.problem.functional import Computation
+from weightstring.problem.means import Given
+from weightstring.problem.quantities import Quantities
+from weightstring.problem.spectral import vector_names
+from weightstring.protocol import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of a problem, none of which ever changes but the engine that the dispatcher uses.
+
+    Args:
+        template: the problem's own copy of the module; it reads checkpoints and writes them.
+        theta: the parameters of that copy.
+        data: the sets by name, ``"train"`` among them.
+        quantities: what can be measured on them.
+        criteria: the loss and the metrics as they were given, by name.
+        dispatcher: computes all that.
+        buffers: the mode of running statistics.
+        batch_size: examples in a minibatch; None: the whole training set.
+        recipe: how to descend.
+        initialise: draws a random model in place; None: each module's own ``reset_parameters``.
+        training_step: the user's own; None: the loss of the output.
+        train_curves: whether the training set is measured along finished strings too.
+    """
+
+    template: Template
+    theta: Theta
+    data: Mapping[str, Examples]
+    quantities: Quantities
+    criteria: Mapping[str, Given]
+    dispatcher: Dispatcher
+    buffers: Buffers
+    batch_size: int | None
+    recipe: Recipe
+    initialise: Callable[[nn.Module], None] | None
+    training_step: TrainingStep | None
+    train_curves: bool
+
+    @property
+    def net(self) -> nn.Module:
+        """The problem's own copy of the module."""
+        return self.template.net
+
+    @property
+    def device(self) -> torch.device:
+        """Where θ lives."""
+        return self.theta.device
+
+    @property
+    def computation(self) -> Computation:
+        """What is computed for one θ."""
+        return self.dispatcher.work.computation
+
+    @property
+    def layout(self) -> Layout:
+        """Where each parameter lies in θ."""
+        return self.template.layout
+
+    @property
+    def train(self) -> Examples:
+        """The training set."""
+        return self.data["train"]
+
+    @property
+    def evaluation(self) -> Examples:
+        """The evaluation set."""
+        return self.quantities.sets[""]
+
+    @property
+    def derived(self) -> frozenset[str]:
+        """Names of the buffers that are functions of θ: re-estimated running statistics, spectral norm's vectors."""
+        running = statistics_names(self.net) if self.buffers == "recalibrate" else frozenset()
+        return running | vector_names(self.net)
+
+    def check(self, thetas: Tensor, ndim: int) -> None:
+        """Refuse models (B, P), or one (P,), that are none of this problem's.
+
+        Raises:
+            InvalidCheckpoint: another shape, dtype or device.
+        """
+        self.layout.check(thetas, ndim, self.device)
+
+    def on_samples(self, count: int) -> Parts:
+        """The same with at most ``count`` examples of each set, always the same ones."""
+        data = {name: sample(examples, count) for name, examples in self.data.items()}
+        return replace(
+            self,
+            data=data,
+            quantities=replace(self.quantities, sets=by_prefix(data)),
+            dispatcher=self.dispatcher.on(replace(self.dispatcher.work, train=data["train"])),
+        )
+
+
+def dispatcher_of(
+    findings: Findings,
+    theta: Theta,
+    quantities: Quantities,
+    data: Mapping[str, Examples],
+    batch_size: int | None,
+    chunk: int,
+) -> Dispatcher:
+    """The computation in blocks of examples that suit it, and the engines that may do it."""
+    # On a CPU, activations that leave its cache cost more than the passes that smaller blocks add.
+    block = chunk if theta.is_cuda else min(chunk, width(1, findings.activations, BLOCK_ELEMENTS))
+    if findings.study.one_piece:
+        block = chunk = max(map(len, data.values()))
+    work = Workload(replace(findings.computation, block=block, chunk=chunk), data["train"], findings.elements)
+    trial = Trial(
+        work=work,
+        theta=theta,
+        evaluation=quantities.sets[""],
+        criteria=[mean for mean in quantities.means.values() if not mean.sees],
+        batch_size=min(batch_size or len(data["train"]), chunk),
+    )
+    return Dispatcher(work, EngineSelection(trial))

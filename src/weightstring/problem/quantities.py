@@ -1,0 +1,53 @@
+"""What can be measured of a model: the loss and each metric, on each data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from weightstring.errors import InvalidSetting
+from weightstring.problem.data import Examples
+from weightstring.problem.means import Mean
+
+
+@dataclass(frozen=True, eq=False)
+class Quantities:
+    """Each criterion on each set.
+
+    Args:
+        sets: the data by what the names of their quantities begin with; the evaluation set is first, and has ``""``.
+        means: the criteria by name, ``"loss"`` first.
+    """
+
+    sets: Mapping[str, Examples]
+    means: Mapping[str, Mean]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, set by set."""
+        return tuple(prefix + name for prefix in self.sets for name in self.means)
+
+    def select(self, quantities: Sequence[str]) -> tuple[list[str], list[tuple[Examples, list[Mean]]]]:
+        """Names in the order in which they are measured, set by set, and what is measured on each set.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+        """
+        if unknown := [name for name in quantities if name not in self.names]:
+            raise InvalidSetting(f"quantity {unknown[0]!r} is unknown: pass some of {', '.join(self.names)}")
+        names: list[str] = []
+        wanted: list[tuple[Examples, list[Mean]]] = []
+        for prefix, examples in self.sets.items():
+            means = {prefix + name: mean for name, mean in self.means.items() if prefix + name in quantities}
+            names += means
+            wanted += [(examples, list(means.values()))] if means else []
+        return names, wanted
+
+    def single(self, quantity: str) -> tuple[Examples, Mean]:
+        """The examples on which a quantity is measured, and what is measured on them.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+        """
+        _, ((examples, (mean,)),) = self.select([quantity])
+        return examples, mean
