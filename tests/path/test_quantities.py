@@ -11,7 +11,7 @@ from torch import nn
 import weightstring as ws
 from weightstring.errors import InvalidSetting
 from weightstring.path.quantities import holdout_prefixes, set_prefixes, split_quantity
-from weightstring.report.recorded import figures_of, read_run
+from weightstring.report.run.data import figures_of, read_run
 
 NAMES = st.sampled_from(["error", "top5", "val_loss", "loss_x", "f1", "a_b", "rate"])
 SETS = st.sampled_from(["holdout", "shifted", "a", "b_c", "x_loss", "error_set"])

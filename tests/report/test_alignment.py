@@ -15,10 +15,10 @@ import torch
 
 import weightstring as ws
 from weightstring.errors import InvalidRun
-from weightstring.report import alignment as drawing
-from weightstring.report import page
-from weightstring.report.evolution import read_evolution
-from weightstring.report.recorded import Recorded
+from weightstring.report.draw import alignment as drawing
+from weightstring.report.draw.evolution import read_evolution
+from weightstring.report.run import page
+from weightstring.report.run.data import Recorded
 from weightstring.store import RunDirectory
 from weightstring.store.records import (
     AlignedGroup,

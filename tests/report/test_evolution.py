@@ -17,11 +17,12 @@ from torch import Tensor
 import weightstring as ws
 from weightstring.errors import InvalidRun
 from weightstring.problem.surfaces import Ring
-from weightstring.report import evolution as module
-from weightstring.report import figures, write_report
-from weightstring.report.branching import branching_figure
-from weightstring.report.evolution import Evolution, evolution_figure, read_evolution
-from weightstring.report.projection import places
+from weightstring.report import write_report
+from weightstring.report.draw import along as figures
+from weightstring.report.draw import evolution as module
+from weightstring.report.draw.branching import branching_figure
+from weightstring.report.draw.evolution import Evolution, evolution_figure, read_evolution
+from weightstring.report.draw.projection import places
 from weightstring.store import RunDirectory
 
 RING = Ring(size=6, radii=(1.0, 1.5))
@@ -231,7 +232,7 @@ class TestProjection:
     def test_few_columns_at_a_time_change_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         beads = list(torch.randn(4, 11, generator=torch.Generator().manual_seed(2)))
         whole = places(beads[:3], beads[3:])
-        monkeypatch.setattr("weightstring.report.projection.NUMBERS", 8)
+        monkeypatch.setattr("weightstring.report.draw.projection.NUMBERS", 8)
         torch.testing.assert_close(places(beads[:3], beads[3:]).positions, whole.positions)
 
     def test_models_that_agree_and_models_that_are_broken(self) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidRun, InvalidSetting
-from weightstring.report import figures
-from weightstring.report.projection import places
+from weightstring.report.draw import along as figures
+from weightstring.report.draw.projection import places
 from weightstring.store.records import CurveRecord, Manifest, ResultRecord
 
 Runs = dict[str, tuple[Manifest, ResultRecord, torch.Tensor]]

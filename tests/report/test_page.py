@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidRun
-from weightstring.report import page
-from weightstring.report.recorded import Recorded
+from weightstring.report.run import page
+from weightstring.report.run.data import Recorded
 from weightstring.store.records import Manifest, OutcomeRecord, ResultRecord
 
 Run = tuple[Manifest, ResultRecord, torch.Tensor]

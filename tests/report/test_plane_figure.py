@@ -15,7 +15,7 @@ from weightstring.errors import InvalidRun
 from weightstring.path.plane import plane
 from weightstring.problem.surfaces import Ring
 from weightstring.report import write_report
-from weightstring.report.plane import draw_plane, plane_figure, to_record
+from weightstring.report.draw.plane import draw_plane, plane_figure, to_record
 from weightstring.store import RunDirectory
 from weightstring.store.records import PlaneRecord
 

@@ -16,12 +16,12 @@ import weightstring as ws
 from weightstring.cli.app import main
 from weightstring.errors import InvalidRun
 from weightstring.problem.surfaces import Ring
-from weightstring.report.alignment import correlation_figure
-from weightstring.report.figures import loss_figure, string_figure
-from weightstring.report.plane import plane_figure
-from weightstring.report.recorded import figures_of, read_run
-from weightstring.report.static import drawn
-from weightstring.report.write import export_run_figures
+from weightstring.report.draw.alignment import correlation_figure
+from weightstring.report.draw.along import loss_figure, string_figure
+from weightstring.report.draw.plane import plane_figure
+from weightstring.report.draw.static import drawn
+from weightstring.report.run.data import figures_of, read_run
+from weightstring.report.run.write import export_run_figures
 from weightstring.store.records import AlignedGroup, AlignmentRecord, CurveRecord
 
 RING = Ring(size=6, radii=(1.0, 1.5))

@@ -24,14 +24,15 @@ import weightstring as ws
 from weightstring.cli.app import build_parser, main
 from weightstring.cli.options.strategy import OPTIONS
 from weightstring.errors import InvalidRun, InvalidSetting
-from weightstring.report import sweep_pairs, sweep_thresholds
-from weightstring.report.sweep import panels_of, render_sweep, write_sweep_report
-from weightstring.report.sweep_chart import Chart, ticks
-from weightstring.report.sweep_command import FLAGS, repeating
-from weightstring.report.sweep_data import Swept, read_sweep, summary_csv
-from weightstring.report.sweep_export import drawn as by_matplotlib
-from weightstring.report.sweep_export import export_figures
-from weightstring.report.sweep_figures import chart_figure
+from weightstring.report.sweep import pairs as sweep_pairs
+from weightstring.report.sweep import thresholds as sweep_thresholds
+from weightstring.report.sweep.chart import Chart, ticks
+from weightstring.report.sweep.command import FLAGS, repeating
+from weightstring.report.sweep.data import Swept, read_sweep, summary_csv
+from weightstring.report.sweep.export import drawn as by_matplotlib
+from weightstring.report.sweep.export import export_figures
+from weightstring.report.sweep.figures import chart_figure
+from weightstring.report.sweep.page import panels_of, render_sweep, write_sweep_report
 from weightstring.search import BreadthFirst, Greedy, MaxBeads, MaxSteps, Shortened
 from weightstring.search.strategies import plain
 from weightstring.store.records import TaskRef

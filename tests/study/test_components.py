@@ -11,7 +11,7 @@ from torch import Tensor
 import weightstring as ws
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Ring
-from weightstring.report.tree import disconnectivity_tree
+from weightstring.report.draw.tree import disconnectivity_tree
 from weightstring.study.components import Components, components
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier

@@ -12,7 +12,7 @@ from torch import nn
 import weightstring as ws
 from weightstring.cli.app import build_parser
 from weightstring.errors import InvalidCheckpoint, InvalidRun, InvalidSetting
-from weightstring.report.sweep_command import repeating
+from weightstring.report.sweep.command import repeating
 from weightstring.store.records import TaskRef
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.plan import variants

@@ -13,7 +13,7 @@ import pytest
 
 import weightstring as ws
 from weightstring.errors import InvalidRun
-from weightstring.report.sweep_data import read_sweep, summary_csv
+from weightstring.report.sweep.data import read_sweep, summary_csv
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.table import Row, as_csv, read_table
 from weightstring.tasks import load_task

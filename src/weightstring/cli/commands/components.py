@@ -47,7 +47,7 @@ def run(options: Namespace) -> int:
 
     from weightstring.cli.models import models_of
     from weightstring.cli.opening import named
-    from weightstring.report.tree import write_tree
+    from weightstring.report.draw.tree import write_tree
     from weightstring.store import replace_file
     from weightstring.store.files import writing
     from weightstring.study.components import components

@@ -33,9 +33,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Write the page, and the figures where that is asked for."""
     from weightstring.report import write_report
-    from weightstring.report.sweep import write_sweep_report
-    from weightstring.report.sweep_export import export_figures
-    from weightstring.report.write import export_run_figures
+    from weightstring.report.run.write import export_run_figures
+    from weightstring.report.sweep.export import export_figures
+    from weightstring.report.sweep.page import write_sweep_report
     from weightstring.study.sweep.directory import SweepDirectory
 
     is_sweep = SweepDirectory(Path(options.run)).exists
@@ -54,7 +54,7 @@ def _measure_plane(options: Namespace) -> None:
     """Measure the plane through the run's ends and its farthest bead, and keep it in the run's directory."""
     from weightstring.cli.opening import opened
     from weightstring.path.plane import plane
-    from weightstring.report.plane import to_record
+    from weightstring.report.draw.plane import to_record
     from weightstring.store import RunDirectory
 
     directory = RunDirectory(options.run)

@@ -12,14 +12,15 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from weightstring.arrays import finite_or_none
+from weightstring.report.draw.theme import theme
 from weightstring.report.html import figure_data, number, templates, write_page
-from weightstring.report.page import BARRIERS
-from weightstring.report.sweep_chart import Chart, plural, prefix, shown
-from weightstring.report.sweep_command import repeating
-from weightstring.report.sweep_data import Swept, read_sweep, summary_csv
-from weightstring.report.sweep_figures import chart_figure
-from weightstring.report.sweep_pairs import example_charts, line_chart
-from weightstring.report.sweep_thresholds import (
+from weightstring.report.run.page import BARRIERS
+from weightstring.report.sweep.chart import Chart, plural, prefix, shown
+from weightstring.report.sweep.command import repeating
+from weightstring.report.sweep.data import Swept, read_sweep, summary_csv
+from weightstring.report.sweep.figures import chart_figure
+from weightstring.report.sweep.pairs import example_charts, line_chart
+from weightstring.report.sweep.thresholds import (
     barrier_charts,
     beads_chart,
     length_charts,
@@ -27,7 +28,6 @@ from weightstring.report.sweep_thresholds import (
     share_chart,
     threshold_title,
 )
-from weightstring.report.theme import theme
 from weightstring.study.sweep.table import as_csv
 
 ROWS = 500
@@ -70,7 +70,7 @@ def render_sweep(swept: Swept) -> str:
         "panels": {panel.name: [figure_data(chart_figure(chart)) for chart in panel.charts] for panel in panels},
         "themes": {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")},
     }
-    return _pages.get_template("sweep.html").render(
+    return _pages.get_template("sweep/page.html").render(
         record=swept.record,
         task=_task(swept),
         summary=swept.summary,

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from weightstring.ambient import undisturbed
-from weightstring.report.files import write_figures
+from weightstring.report.draw.files import write_figures
+from weightstring.report.draw.static import drawn
 from weightstring.report.html import write_page
-from weightstring.report.page import render
-from weightstring.report.recorded import figures_of, read_run
-from weightstring.report.static import drawn
+from weightstring.report.run.data import figures_of, read_run
+from weightstring.report.run.page import render
 
 
 @undisturbed

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import plotly.graph_objects as go
 
-from weightstring.report.files import DASHES, SIZE, SYMBOLS
-from weightstring.report.theme import LOSS_SCALE
+from weightstring.report.draw.files import DASHES, SIZE, SYMBOLS
+from weightstring.report.draw.theme import LOSS_SCALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from weightstring.report.sweep_chart import Chart, Series, ticks
-from weightstring.report.theme import MORE, NOT_FINITE, SETS, THRESHOLD, theme
+from weightstring.report.draw.theme import MORE, NOT_FINITE, SETS, THRESHOLD, theme
+from weightstring.report.sweep.chart import Chart, Series, ticks
 
 # The first three are those of data sets elsewhere; dashes and symbols tell lines apart without any colour.
 COLOURS = (*(colour for colour, _ in SETS.values()), *MORE)

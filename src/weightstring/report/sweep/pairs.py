@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from weightstring.report.figures import bead_rows
-from weightstring.report.recorded import bound_quantities
-from weightstring.report.sweep_chart import Chart, Series, counts, mean_line, number_words, plural, shown, spread
-from weightstring.report.sweep_data import Swept
-from weightstring.report.theme import LOG_RATIO
+from weightstring.report.draw.along import bead_rows
+from weightstring.report.draw.theme import LOG_RATIO
+from weightstring.report.run.data import bound_quantities
+from weightstring.report.sweep.chart import Chart, Series, counts, mean_line, number_words, plural, shown, spread
+from weightstring.report.sweep.data import Swept
 from weightstring.store.records import ResultRecord
 from weightstring.study.sweep.statistics import Interval
 from weightstring.study.sweep.table import Row

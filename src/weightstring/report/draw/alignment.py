@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from weightstring.report.figures import mark_not_finite
-from weightstring.report.theme import LOG_RATIO, NOT_FINITE, SETS, THRESHOLD, theme
+from weightstring.report.draw.along import mark_not_finite
+from weightstring.report.draw.theme import LOG_RATIO, NOT_FINITE, SETS, THRESHOLD, theme
 from weightstring.store.records import AlignmentRecord, ResultRecord
 
 # Grey and blue differ in lightness too, and lie on different sides of each group's line.

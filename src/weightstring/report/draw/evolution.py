@@ -12,11 +12,11 @@ import plotly.graph_objects as go
 from weightstring.arrays import Theta, Thetas, finite_or_none
 from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.path import no_worse
-from weightstring.report.branching import Branch, Branches
-from weightstring.report.colours import Colours, short
-from weightstring.report.figures import bead_rows
-from weightstring.report.projection import places
-from weightstring.report.theme import NOT_FINITE, THRESHOLD, theme
+from weightstring.report.draw.along import bead_rows
+from weightstring.report.draw.branching import Branch, Branches
+from weightstring.report.draw.colours import Colours, short
+from weightstring.report.draw.projection import places
+from weightstring.report.draw.theme import NOT_FINITE, THRESHOLD, theme
 from weightstring.search import Bead, Task
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.running.history import strings

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from weightstring.report.sweep_data import Swept
-from weightstring.report.theme import LOG_RATIO
+from weightstring.report.draw.theme import LOG_RATIO
+from weightstring.report.sweep.data import Swept
 from weightstring.study.sweep.statistics import Interval
 from weightstring.study.sweep.summary import Summary
 from weightstring.study.sweep.table import Row

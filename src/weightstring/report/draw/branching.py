@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from weightstring.arrays import finite_or_none
-from weightstring.report.theme import NOT_FINITE, SETS, THRESHOLD, theme
+from weightstring.report.draw.theme import NOT_FINITE, SETS, THRESHOLD, theme
 from weightstring.search import AsInThePaper, Greedy, Persistent, Shortened, Strategy
 from weightstring.search.chain import Chain, Link, beads_of
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from weightstring.report.page import BARRIERS
-from weightstring.report.sweep_chart import (
+from weightstring.report.run.page import BARRIERS
+from weightstring.report.sweep.chart import (
     Chart,
     Kind,
     Level,
@@ -25,7 +25,7 @@ from weightstring.report.sweep_chart import (
     spread,
     title,
 )
-from weightstring.report.sweep_data import Swept
+from weightstring.report.sweep.data import Swept
 from weightstring.study.sweep.statistics import share_of
 from weightstring.study.sweep.summary import beads_law
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from weightstring.report.theme import LOSS_SCALE
+from weightstring.report.draw.theme import LOSS_SCALE
 
 LOG_RATIO = 3.0
 """Beyond this ratio of the largest to the smallest loss the scale is logarithmic: what matters lies near the lowest."""

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weightstring.report.files import DASHES, SIZE, SYMBOLS, write_figures
-from weightstring.report.sweep import panels_of
-from weightstring.report.sweep_chart import Chart, Series, ticks
-from weightstring.report.sweep_data import read_sweep
-from weightstring.report.sweep_figures import FAINT, look_of
-from weightstring.report.theme import NOT_FINITE, THRESHOLD
+from weightstring.report.draw.files import DASHES, SIZE, SYMBOLS, write_figures
+from weightstring.report.draw.theme import NOT_FINITE, THRESHOLD
+from weightstring.report.sweep.chart import Chart, Series, ticks
+from weightstring.report.sweep.data import read_sweep
+from weightstring.report.sweep.figures import FAINT, look_of
+from weightstring.report.sweep.page import panels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ from weightstring.arrays import Theta, Thetas, finite_or_none
 from weightstring.path import WeightString
 from weightstring.path.plane import RESOLUTION, Plane, plane
 from weightstring.protocol import LossProblem
-from weightstring.report.colours import Colours, short
-from weightstring.report.theme import THRESHOLD, theme
+from weightstring.report.draw.colours import Colours, short
+from weightstring.report.draw.theme import THRESHOLD, theme
 from weightstring.store.records import PlaneRecord
 
 ON_PLANE = 1e-6

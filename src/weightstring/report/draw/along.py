@@ -15,8 +15,8 @@ import torch
 from weightstring.arrays import Thetas
 from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.path.quantities import set_prefixes, split_quantity
-from weightstring.report.projection import places
-from weightstring.report.theme import (
+from weightstring.report.draw.projection import places
+from weightstring.report.draw.theme import (
     CERTIFIED,
     CERTIFIED_BAND,
     LOG_RATIO,

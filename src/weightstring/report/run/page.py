@@ -10,11 +10,11 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from weightstring.path.outcome import ADVICE
-from weightstring.report.alignment import FEW, MOST, group_rows, overall
-from weightstring.report.figures import metrics
+from weightstring.report.draw.alignment import FEW, MOST, group_rows, overall
+from weightstring.report.draw.along import metrics
+from weightstring.report.draw.theme import theme
 from weightstring.report.html import figure_data, templates
-from weightstring.report.recorded import Recorded, figures_of
-from weightstring.report.theme import theme
+from weightstring.report.run.data import Recorded, figures_of
 from weightstring.runs.result import re_estimated
 from weightstring.store.attempts import attempts, told
 
@@ -43,7 +43,7 @@ def render(run: Recorded) -> str:
     manifest, result, alignment = run.manifest, run.result, run.alignment
     curve, labels = result.string.curve, run.labels
     sampled = list(zip(*(curve.values[name] for name in run.bound), strict=True))
-    return _pages.get_template("page.html").render(
+    return _pages.get_template("run/page.html").render(
         **run._asdict(),
         string=result.string,
         task=manifest.task.name.rpartition("/")[2] if manifest.task else "A problem built in Python",

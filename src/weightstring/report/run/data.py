@@ -14,18 +14,18 @@ from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS
 from weightstring.path.quantities import split_quantity
 from weightstring.proof.certificate import Certificate
-from weightstring.report.alignment import both_figure, correlation_figure
-from weightstring.report.branching import branching_figure
-from weightstring.report.evolution import Evolution, evolution_figure, read_evolution
-from weightstring.report.figures import (
+from weightstring.report.draw.alignment import both_figure, correlation_figure
+from weightstring.report.draw.along import (
     draw_certified,
     loss_figure,
     metrics,
     quantity_label,
     string_figure,
 )
-from weightstring.report.history import depth_figure
-from weightstring.report.plane import draw_plane
+from weightstring.report.draw.branching import branching_figure
+from weightstring.report.draw.depth import depth_figure
+from weightstring.report.draw.evolution import Evolution, evolution_figure, read_evolution
+from weightstring.report.draw.plane import draw_plane
 from weightstring.runs.result import certificate_in
 from weightstring.store import RunDirectory
 from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
