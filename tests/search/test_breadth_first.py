@@ -18,7 +18,7 @@ from weightstring.problem.surfaces import Ring, TwoWells, shifted
 from weightstring.search import Bead, BreadthFirst, Constrained, Greedy, Measured, PolyChain, Task
 from weightstring.search.chain import Link, beads_of
 from weightstring.search.jobs import Evolve
-from weightstring.search.methods.breadth_first import BreadthFirstState
+from weightstring.search.methods.breadth_first import RATES, BreadthFirstState
 from weightstring.tasks import load_task
 
 
@@ -183,10 +183,34 @@ def test_without_retries_a_level_that_is_missed_is_given_up():
     assert (state.retried, state.failures) == (0, 1)
 
 
+def test_what_replaces_a_bead_descends_at_a_rate_of_its_own():
+    _, state = sunk((1.1, 0.9, 0.8, 0.7, 0.9), ends="free")
+    strategy = BreadthFirst(ends="free")
+    for retried in range(4):
+        (job,) = strategy.propose(replace(state, retried=retried))
+        assert job.evolution.rate == RATES[retried % len(RATES)]
+
+
+def test_each_level_has_replacements_of_its_own():
+    _, state = sunk((9.0, 0.9, 2.0, 2.0, 9.0), retries=1)
+    strategy, first = BreadthFirst(retries=1), state.ceiling
+    assert state.retried == 1
+    high = Measured(False, (Maximum(0.5, 8.0),), 3)
+    results = {job.name: high for job in strategy.propose(state)}
+    state = strategy.absorb(state, results)  # an insertion between the bead that is left and the end
+    (job,) = strategy.propose(state)
+    moved = job.evolution.thetas[list(job.evolution.moving)]
+    values = (9.0,) * len(moved)
+    state = strategy.absorb(state, {job.name: Evolved(moved, values, ("exhausted",) * len(moved), 9, 9, ())})
+    state = strategy.absorb(state, {job.name: high for job in strategy.propose(state)})
+    assert (state.failures, state.retried) == (1, 0)
+    assert state.ceiling != first
+
+
 @pytest.mark.slow
 def test_random_digits_networks_sink_as_low_as_they_can_be_trained():
     problem = load_task("digits")
-    result = ws.connect(problem, problem.initial(13), problem.initial(14), 0.15, strategy=BreadthFirst(ends="free"))
+    result = ws.connect(problem, problem.initial(26), problem.initial(27), 0.15, strategy=BreadthFirst(ends="free"))
     assert result.connected
     assert float(problem.measure(result.string.beads)["loss"].max()) <= 0.15
 

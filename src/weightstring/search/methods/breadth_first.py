@@ -9,7 +9,8 @@
 The *ceiling* is what segments are held to, (1 + α1) times the level; the last ceiling is L0.
 
 Of the beads that do not reach a level, those between others are replaced: they go, and what is inserted at the
-maximum of the segment between their neighbours descends afresh. A free end begins again where it first was.
+maximum of the segment between their neighbours descends afresh. A free end begins again where it first was. Each
+replacement has another learning rate than the one before, as retries of the greedy search have.
 Where a level cannot be reached even so, the best string so far is taken up again with half the fall. The lowest
 maximum that was reached bounds Γ (3) from above, as far as samples can tell.
 """
@@ -183,6 +184,7 @@ class BreadthFirst:
                 state.ceiling,
                 STEPS,
                 tuple(beads[row].value for row in moving),
+                RATES[state.retried % len(RATES)],
             )
         )
 
@@ -275,7 +277,7 @@ class BreadthFirst:
     def _lower(self, state: BreadthFirstState) -> BreadthFirstState:
         """The next ceiling, a share under the string's maximum but not under the threshold."""
         ceiling = self._next_ceiling(_maximum(state.chain), state)
-        lower = replace(state, chain=held_to(state.chain, ceiling), ceiling=ceiling, inserted=0)
+        lower = replace(state, chain=held_to(state.chain, ceiling), ceiling=ceiling, inserted=0, retried=0)
         if self._reached_threshold(lower):
             return lower
         # Where every bead is under the new level already, the segments are not.
@@ -365,6 +367,8 @@ class BreadthFirst:
 
 STEPS = 10_000
 """Steps of one descent to a level at most; patience ends it earlier."""
+RATES = (1.0, 3.0, 0.3)
+"""Factors on the recipe's learning rate: at first, and after each replacement."""
 
 
 def _with_measured(chain: Chain, results: Mapping[str, Result]) -> Chain:
