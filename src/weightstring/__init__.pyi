@@ -26,7 +26,8 @@ from .proof.verify import Verification, verify
 from .protocol import LossProblem, Recipe
 from .report import write_report
 from .runs.connect import connect, connect_many
-from .runs.result import Result, load
+from .runs.recording import load
+from .runs.result import Result
 from .search import (
     AsInThePaper,
     AutoNEB,

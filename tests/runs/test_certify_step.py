@@ -16,7 +16,8 @@ from weightstring.path import Connected, Objective, WeightString
 from weightstring.problem.analytic import Surface
 from weightstring.problem.surfaces import Ring, Spike
 from weightstring.runs.certify_step import bounded
-from weightstring.runs.result import judged, load, with_samples
+from weightstring.runs.recording import load
+from weightstring.runs.verdict import judged, with_samples
 from weightstring.store import RunDirectory
 
 THRESHOLD = 0.1

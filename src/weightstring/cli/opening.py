@@ -13,7 +13,9 @@ from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
 from weightstring.report import write_report
 from weightstring.runs.certify_step import learned
-from weightstring.runs.result import Result, from_run, with_samples
+from weightstring.runs.recording import from_run
+from weightstring.runs.result import Result
+from weightstring.runs.verdict import with_samples
 from weightstring.store import RunDirectory
 from weightstring.store.records import TaskRef
 from weightstring.study.merge import Point

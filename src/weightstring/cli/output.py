@@ -10,7 +10,8 @@ from weightstring.cli.alignment import compared, remarks
 from weightstring.cli.console import console_for_text, table
 from weightstring.path import BARRIERS, Connected, Disconnected, Unresolved
 from weightstring.path.outcome import ADVICE
-from weightstring.runs.result import Result, re_estimated
+from weightstring.runs.as_saved import re_estimated
+from weightstring.runs.result import Result
 from weightstring.store import RunDirectory
 from weightstring.store.attempts import told
 from weightstring.text import shown

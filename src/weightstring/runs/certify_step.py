@@ -28,9 +28,11 @@ from weightstring.proof.enclose.proving import (
     pieces_of,
 )
 from weightstring.protocol import LossProblem, lacking
+from weightstring.runs.recording import from_run, write_result
 from weightstring.runs.reopening import Opened
-from weightstring.runs.result import Result, from_run, judged, with_samples, write_result
+from weightstring.runs.result import Result
 from weightstring.runs.run import Run, taken_back
+from weightstring.runs.verdict import judged, with_samples
 from weightstring.search import Budget as Clock
 from weightstring.store import RunDirectory
 

@@ -15,7 +15,8 @@ from weightstring.path import Objective, Unresolved, check_theta, measure_models
 from weightstring.protocol import LossProblem
 from weightstring.runs.computing import computing, first_of
 from weightstring.runs.manifest import earlier, manifest_of, require_same
-from weightstring.runs.result import Result, from_run
+from weightstring.runs.recording import from_run
+from weightstring.runs.result import Result
 from weightstring.runs.run import Run
 from weightstring.runs.settings import Pair, Settings
 from weightstring.search import Bead

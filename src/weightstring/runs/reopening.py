@@ -17,10 +17,11 @@ from weightstring.protocol import LossProblem
 from weightstring.runs.computing import arithmetic
 from weightstring.runs.preparing import prepare
 from weightstring.runs.progress import display
-from weightstring.runs.result import Result, judged
+from weightstring.runs.result import Result
 from weightstring.runs.run import Run, interrupted
 from weightstring.runs.searching import conclude, search
 from weightstring.runs.settings import Pair, Settings
+from weightstring.runs.verdict import judged
 from weightstring.search import Greedy, MaxBeads, Progress, StopRule
 from weightstring.search.jobs import Measured
 from weightstring.search.methods.greedy import GreedyState

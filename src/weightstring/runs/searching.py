@@ -12,8 +12,10 @@ from weightstring.path.curvature import curvature_across
 from weightstring.runs.computing import executor_of
 from weightstring.runs.preparing import STUCK
 from weightstring.runs.progress import Display
-from weightstring.runs.result import Result, from_run, judged, outcome_record, write_result
+from weightstring.runs.recording import from_run, outcome_record, write_result
+from weightstring.runs.result import Result
 from weightstring.runs.run import Run, interrupted, taken_back
+from weightstring.runs.verdict import judged
 from weightstring.search import Asked, Search, run_all
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.running.history import strings

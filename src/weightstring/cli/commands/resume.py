@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Go on with the run, and with the one beside it without alignment."""
     from weightstring.cli.running import conclude, resumable
-    from weightstring.runs.result import load
+    from weightstring.runs.recording import load
     from weightstring.store import RunDirectory
 
     directory = RunDirectory(options.run)

@@ -22,7 +22,7 @@ def run(options: Namespace) -> int:
     """Print what the run found, or how far it is."""
     from weightstring.cli.output import describe_unfinished
     from weightstring.cli.running import tell
-    from weightstring.runs.result import load
+    from weightstring.runs.recording import load
     from weightstring.store import RunDirectory
 
     directory = RunDirectory(options.run)

@@ -40,7 +40,7 @@ def run(options: Namespace) -> int:
     from weightstring.path import Disconnected, Objective
     from weightstring.proof.certificate import Certificate
     from weightstring.proof.verify import verify
-    from weightstring.runs.result import answers
+    from weightstring.runs.recording import answers
     from weightstring.store import RunDirectory
 
     directory = RunDirectory(options.run)

@@ -26,7 +26,7 @@ from weightstring.report.draw.branching import branching_figure
 from weightstring.report.draw.depth import depth_figure
 from weightstring.report.draw.evolution import Evolution, evolution_figure, read_evolution
 from weightstring.report.draw.plane import draw_plane
-from weightstring.runs.result import certificate_in
+from weightstring.runs.recording import certificate_in
 from weightstring.store import RunDirectory
 from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
 

@@ -15,7 +15,7 @@ from weightstring.report.draw.along import metrics
 from weightstring.report.draw.theme import theme
 from weightstring.report.html import figure_data, templates
 from weightstring.report.run.data import Recorded, figures_of
-from weightstring.runs.result import re_estimated
+from weightstring.runs.as_saved import re_estimated
 from weightstring.store.attempts import attempts, told
 
 BARRIERS = {

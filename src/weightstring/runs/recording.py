@@ -1,0 +1,194 @@
+"""A result in its run directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from weightstring.ambient import undisturbed
+from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
+from weightstring.errors import InvalidRun
+from weightstring.path import BARRIERS, Connected, Disconnected, Outcome, StringCurve, Unresolved, WeightString
+from weightstring.problem.digest import tensor_digest
+from weightstring.proof.certificate import Certificate
+from weightstring.protocol import LossProblem
+from weightstring.runs.result import Result
+from weightstring.store import Manifest, ResultRecord, RunDirectory
+from weightstring.store.records import CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
+
+
+def to_record(result: Result) -> ResultRecord:
+    """The form on disk. Losses that are not finite become null."""
+    string, curve = result.string, result.string.curve
+    first, last = result.ends
+    record = StringRecord(
+        beads=len(string),
+        beads_before_pruning=result.beads_before_pruning,
+        length_before=result.length_before,
+        length=string.length,
+        distance=string.distance,
+        normalized_length=finite_or_none(string.normalized_length),
+        max_loss=finite_or_none(string.max_loss),
+        barriers={name: finite_or_none(string.barrier(name)) for name in BARRIERS},
+        segments=tuple(
+            SegmentRecord(length=segment.length, max=finite_or_none(top.value), t=top.t)
+            for segment, top in zip(string.segments, result.segments, strict=True)
+        ),
+        curve=CurveRecord(
+            s=curve.s,
+            segment=curve.segment,
+            t=curve.t,
+            values={k: tuple(map(finite_or_none, v)) for k, v in curve.values.items()},
+        ),
+    )
+    return ResultRecord(
+        outcome=outcome_record(result.outcome),
+        threshold=result.threshold,
+        bind=result.bind,
+        names=result.names,
+        evidence=string.evidence,
+        evaluation=result.evaluation,
+        ends=({k: finite_or_none(v) for k, v in first.items()}, {k: finite_or_none(v) for k, v in last.items()}),
+        string=record,
+        rounds=result.history,
+        by_depth=tuple(map(finite_or_none, result.by_depth)),
+        steps=result.steps,
+        evaluations=result.evaluations,
+        seconds=result.seconds,
+    )
+
+
+def from_record(record: ResultRecord, string: WeightString) -> Result:
+    """The inverse of :func:`to_record`, for a string whose curve is :func:`curve_from_record`'s."""
+    return Result(
+        outcome=_outcome_from_record(record.outcome),
+        string=string,
+        threshold=record.threshold,
+        history=record.rounds,
+        bind=record.bind,
+        evaluation=record.evaluation,
+        names=record.names,
+        beads_before_pruning=record.string.beads_before_pruning,
+        length_before=record.string.length_before,
+    )
+
+
+def write_result(directory: RunDirectory, result: Result) -> None:
+    """Write a result into its run directory, with the unpruned string where that is another than its own.
+
+    Raises:
+        InvalidRun: a file of the run was damaged or removed meanwhile.
+        StoreFailed: the disk refuses.
+    """
+    string, unpruned = list(result.string), result.unpruned
+    same = unpruned is None or (len(unpruned) == len(string) and all(map(torch.equal, unpruned, string)))
+    directory.finish(to_record(result), string, None if unpruned is None or same else list(unpruned))
+
+
+def curve_from_record(record: CurveRecord) -> StringCurve:
+    """The measured curve of a string read from disk."""
+    values = {name: tuple(map(none_as_infinity, v)) for name, v in record.values.items()}
+    return StringCurve(record.s, record.segment, record.t, values)
+
+
+def outcome_record(outcome: Outcome) -> OutcomeRecord:
+    """The form of a verdict on disk."""
+    if isinstance(outcome, Unresolved):
+        return OutcomeRecord(kind="unresolved", reason=outcome.reason, evidence=outcome.evidence)
+    if isinstance(outcome, Disconnected):
+        return OutcomeRecord(kind="disconnected", proof=outcome.proof)
+    return OutcomeRecord(kind="connected")
+
+
+def _outcome_from_record(record: OutcomeRecord) -> Outcome:
+    if record.proof is not None:
+        return Disconnected(record.proof)
+    if record.reason is None or record.evidence is None:
+        return Connected()
+    return Unresolved(record.reason, record.evidence)
+
+
+def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, proof: bool = True) -> Result:
+    """The result that a run directory holds, without its certificate where no ``proof`` is asked for.
+
+    Raises:
+        InvalidRun: the run is not finished, or damaged.
+    """
+    record = directory.result()
+    if problem is not None and problem.fingerprint() != directory.manifest().problem:
+        raise InvalidRun(f"{directory.path}: a run of another problem; load it without one, or with its own")
+    beads = directory.string()
+    if problem is not None:
+        beads = beads.to(problem.device)
+    found = from_record(record, WeightString(problem, beads, curve_from_record(record.string.curve)))
+    found = replace(found, as_saved=directory.manifest().as_saved, unpruned=_unpruned(directory, found))
+    alignment = directory.alignment()
+    if alignment is not None:
+        plain = from_run(directory.plain, problem, proof=False) if directory.plain.finished else None
+        found = replace(found, alignment=alignment, plain=plain)
+    return replace(found, certificate=certificate_in(directory, beads)) if proof else found
+
+
+def _unpruned(directory: RunDirectory, found: Result) -> WeightString | None:
+    """The first string that a run's search had, if that was kept."""
+    problem, beads = found.string.problem, directory.unpruned()
+    if beads is not None:
+        return WeightString(problem, beads if problem is None else beads.to(problem.device))
+    return found.string if found.beads_before_pruning == len(found.string) else None
+
+
+def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None:
+    """The certificate that answers the run's question of its string (n, P); None where there is none, or another's.
+
+    Raises:
+        InvalidRun: it is damaged.
+    """
+    if not directory.certificate.exists():
+        return None
+    certificate = Certificate.load(directory.certificate)
+    if certificate.flaw:
+        raise InvalidRun(
+            f"{directory.certificate}: {certificate.flaw}: the file was changed; "
+            "make a new one with weightstring certify"
+        )
+    differs = answers(certificate, directory.manifest(), directory.result().names, beads)
+    return certificate if differs is None else None
+
+
+@undisturbed
+def load(store: str | os.PathLike[str], problem: LossProblem | None = None) -> Result:
+    """Read a finished run from disk.
+
+    Args:
+        store: the run directory.
+        problem: the run's own, so that the string can be measured further; the recorded curve stays.
+            Without it, the string answers from its record alone.
+
+    Raises:
+        InvalidRun: there is no finished run, it is damaged, or ``problem`` is not its own.
+    """
+    return from_run(RunDirectory(store), problem)
+
+
+def answers(certificate: Certificate, manifest: Manifest, names: Sequence[str], beads: Thetas) -> str | None:
+    """What a certificate is about that a run is not; None where it answers the run's own question.
+
+    Args:
+        certificate: found in the run's directory.
+        manifest: of the run.
+        names: what its threshold binds.
+        beads: of its string (n, P).
+    """
+    if certificate.digests.get("beads") != tensor_digest(beads):
+        return "its string is another"
+    if (certificate.quantity,) != tuple(names):
+        return f"it bounds {certificate.quantity}, the run {' and '.join(names)}"
+    if certificate.problem != manifest.problem:
+        return "it is about another problem"
+    # Without a threshold it says how high the loss is at most, as minimax asks.
+    if certificate.threshold not in (None, manifest.threshold):
+        return f"its threshold is {certificate.threshold!r}, the run's {manifest.threshold!r}"
+    return None
