@@ -9,11 +9,10 @@ import msgspec
 import pytest
 import torch
 
+from weightstring.path import Connected, Evidence, Outcome, Unresolved
 from weightstring.store.records import (
     CurveRecord,
-    Evidence,
     Manifest,
-    OutcomeRecord,
     Parameter,
     ResultRecord,
     RoundRecord,
@@ -81,7 +80,7 @@ def run(
     loss: Loss = valley,
     *,
     threshold: float = 0.0625,
-    outcome: OutcomeRecord | None = None,
+    outcome: Outcome | None = None,
     train: bool = True,
     name: str | None = "digits",
     bind: str = "evaluate",
@@ -100,7 +99,7 @@ def run(
         for depth in range(6)
     )  # fmt: skip
     result = ResultRecord(
-        outcome=outcome or OutcomeRecord(kind="connected"),
+        outcome=outcome or Connected(),
         threshold=threshold,
         bind=bind,
         names={"evaluate": ("loss",), "train": ("train_loss",), "both": ("loss", "train_loss")}.get(bind, (bind,)),
@@ -139,8 +138,7 @@ def run(
     return manifest, result, beads
 
 
-STUCK = OutcomeRecord(
-    kind="unresolved",
+STUCK = Unresolved(
     reason="depth",
     evidence=Evidence(
         segment=(0, 1), end_losses=(0.03125, 0.046875), max_per_depth=(0.9375, 0.75, None), open_per_depth=(1, 2, 1),

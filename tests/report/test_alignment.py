@@ -15,6 +15,7 @@ import torch
 
 import weightstring as ws
 from weightstring.errors import InvalidRun
+from weightstring.path import Evidence, Unresolved
 from weightstring.report.draw import alignment as drawing
 from weightstring.report.draw.evolution import read_evolution
 from weightstring.report.run import page
@@ -24,9 +25,7 @@ from weightstring.store.records import (
     AlignedGroup,
     AlignmentRecord,
     CandidateRecord,
-    Evidence,
     Manifest,
-    OutcomeRecord,
     ResultRecord,
 )
 from weightstring.tasks import load_task
@@ -139,8 +138,7 @@ def test_every_number_is_the_records(runs: Runs) -> None:
 
 
 def test_the_search_without_alignment_has_its_column(runs: Runs, make_run: MakeRun) -> None:
-    outcome = OutcomeRecord(
-        kind="unresolved",
+    outcome = Unresolved(
         reason="descent_failed",
         evidence=Evidence(
             segment=(0, 1), end_losses=(0.1, 0.1), max_per_depth=(), open_per_depth=(), retries=0, lowest_loss=None

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidRun
+from weightstring.path import Evidence, Unresolved
 from weightstring.report.run import page
 from weightstring.report.run.data import Recorded
-from weightstring.store.records import Manifest, OutcomeRecord, ResultRecord
+from weightstring.store.records import Manifest, ResultRecord
 
 Run = tuple[Manifest, ResultRecord, torch.Tensor]
 Runs = dict[str, Run]
@@ -141,7 +142,8 @@ def test_unresolved_gives_reason_evidence_and_advice(pages: dict[str, str]) -> N
 
 @pytest.mark.parametrize("reason", page.ADVICE)
 def test_every_reason_has_its_advice(reason: str, make_run: MakeRun) -> None:
-    outcome = OutcomeRecord(kind="unresolved", reason=reason)
+    evidence = Evidence((0, 1), (0.1, 0.1), max_per_depth=(), open_per_depth=(), retries=0, lowest_loss=None)
+    outcome = Unresolved(reason, evidence)
     text = readable(page.render(Recorded(*make_run(3, outcome=outcome))))
     assert f"Unresolved ({reason.replace('_', ' ')})" in text
     assert page.ADVICE[reason].words(aligned=False) in text

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from weightstring.arrays import finite_or_none, none_as_infinity
-from weightstring.path import Evidence, Proof, Reason
+from weightstring.path import Disconnected, Evidence, Outcome, Proof, Reason, Unresolved
 from weightstring.store.records import (
     CurveRecord,
     DescendedRecord,
@@ -18,7 +18,6 @@ from weightstring.store.records import (
     Line,
     Manifest,
     MeasuredRecord,
-    OutcomeRecord,
     Parameter,
     Record,
     ResultRecord,
@@ -65,7 +64,7 @@ RECORDS = [
         parameters=(Parameter(name="0.weight", shape=(2, 3), offset=0, aliases=("1.weight",)),),
     ),
     ResultRecord(
-        outcome=OutcomeRecord(kind="unresolved", reason="depth", evidence=EVIDENCE),
+        outcome=Unresolved("depth", EVIDENCE),
         threshold=0.5,
         bind="both",
         names=("loss", "train_loss"),
@@ -135,8 +134,6 @@ def test_time_runs_forwards_and_its_sum_is_finite(seconds):
 
 
 FLAWED = {
-    "connected, but its reason": {"outcome": OutcomeRecord(kind="connected", reason="depth", evidence=EVIDENCE)},
-    "unresolved, but its reason": {"outcome": OutcomeRecord(kind="unresolved", reason="depth")},
     "its curve does not hold": {"names": ("loss", "accuracy")},
     "does not hold the loss and what": {"names": ()},
     "its ends or barriers": {"ends": ({"loss": 0.1}, {"train_loss": 0.3})},
@@ -181,20 +178,31 @@ def test_a_manifest_counts_from_one(field):
 
 def test_every_reason_can_be_recorded_and_no_other():
     for reason in get_args(Reason):
-        record = OutcomeRecord(kind="unresolved", reason=reason, evidence=EVIDENCE)
-        assert msgspec.json.decode(msgspec.json.encode(record), type=OutcomeRecord) == record
+        outcome = Unresolved(reason, EVIDENCE)
+        assert msgspec.json.decode(msgspec.json.encode(outcome), type=Outcome) == outcome
     with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'luck'"):
-        msgspec.json.decode(b'{"kind":"unresolved","reason":"luck"}', type=OutcomeRecord)
-    with pytest.raises(msgspec.ValidationError, match="Invalid enum value 'lost'"):
-        msgspec.json.decode(b'{"kind":"lost"}', type=OutcomeRecord)
+        msgspec.json.decode(b'{"kind":"unresolved","reason":"luck"}', type=Outcome)
+    with pytest.raises(msgspec.ValidationError, match="Invalid value 'lost'"):
+        msgspec.json.decode(b'{"kind":"lost"}', type=Outcome)
 
 
-def test_a_disconnection_needs_its_proof_and_no_other_verdict_has_one():
-    proof = Proof(0.25, "a determinant changes its sign")
-    record = OutcomeRecord(kind="disconnected", proof=proof)
-    assert msgspec.json.decode(msgspec.json.encode(record), type=OutcomeRecord) == record
-    for outcome in (OutcomeRecord(kind="disconnected"), OutcomeRecord(kind="connected", proof=proof)):
-        assert "proof does not fit" in flaw(msgspec.structs.replace(RECORDS[1], outcome=outcome))
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"kind":"disconnected"}', "missing required field `proof`"),
+        ('{"kind":"unresolved","reason":"depth"}', "missing required field `evidence`"),
+        ('{"kind":"connected","proof":{"bound":0.25,"argument":""}}', "unknown field `proof`"),
+        ('{"kind":"connected","reason":"depth"}', "unknown field `reason`"),
+    ],
+)
+def test_a_verdict_has_its_own_fields_and_no_others(content, says):
+    with pytest.raises(msgspec.ValidationError, match=says):
+        msgspec.json.decode(content, type=Outcome)
+
+
+def test_a_disconnection_keeps_its_proof():
+    outcome = Disconnected(Proof(0.25, "a determinant changes its sign"))
+    assert msgspec.json.decode(msgspec.json.encode(outcome), type=Outcome) == outcome
 
 
 def test_records_are_immutable():

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from weightstring.path.curvature import Curvature
 
 Reason = Literal["depth", "beads", "steps", "time", "descent_failed", "stalled", "higher_sample", "interrupted"]
@@ -100,16 +102,23 @@ class Evidence:
     curvature: Curvature | None = None
 
 
-@dataclass(frozen=True)
-class Connected:
+class _Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
+    """Written as it is, its kind beside its fields."""
+
+    @property
+    def kind(self) -> str:
+        """``"connected"``, ``"unresolved"`` or ``"disconnected"``."""
+        return type(self).__name__.lower()
+
+
+class Connected(_Verdict, frozen=True):
     """A string was found on which every sample of what the threshold binds is at most the threshold."""
 
     def __str__(self) -> str:
         return "connected: every sample on the string is at most the threshold"
 
 
-@dataclass(frozen=True)
-class Unresolved:
+class Unresolved(_Verdict, frozen=True):
     """No such string was found, which does not mean that there is none."""
 
     reason: Reason
@@ -132,8 +141,7 @@ class Proof:
     argument: str
 
 
-@dataclass(frozen=True)
-class Disconnected:
+class Disconnected(_Verdict, frozen=True):
     """No continuous path stays under the threshold: proved, not searched for."""
 
     proof: Proof

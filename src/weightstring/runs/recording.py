@@ -11,13 +11,13 @@ import torch
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
 from weightstring.errors import InvalidRun
-from weightstring.path import BARRIERS, Connected, Disconnected, Outcome, StringCurve, Unresolved, WeightString
+from weightstring.path import BARRIERS, StringCurve, WeightString
 from weightstring.problem.digest import tensor_digest
 from weightstring.proof.certificate import Certificate
 from weightstring.protocol import LossProblem
 from weightstring.runs.result import Result
 from weightstring.store import Manifest, ResultRecord, RunDirectory
-from weightstring.store.records import CurveRecord, OutcomeRecord, SegmentRecord, StringRecord
+from weightstring.store.records import CurveRecord, SegmentRecord, StringRecord
 
 
 def to_record(result: Result) -> ResultRecord:
@@ -45,7 +45,7 @@ def to_record(result: Result) -> ResultRecord:
         ),
     )
     return ResultRecord(
-        outcome=outcome_record(result.outcome),
+        outcome=result.outcome,
         threshold=result.threshold,
         bind=result.bind,
         names=result.names,
@@ -64,7 +64,7 @@ def to_record(result: Result) -> ResultRecord:
 def from_record(record: ResultRecord, string: WeightString) -> Result:
     """The inverse of :func:`to_record`, for a string whose curve is :func:`curve_from_record`'s."""
     return Result(
-        outcome=_outcome_from_record(record.outcome),
+        outcome=record.outcome,
         string=string,
         threshold=record.threshold,
         history=record.rounds,
@@ -92,23 +92,6 @@ def curve_from_record(record: CurveRecord) -> StringCurve:
     """The measured curve of a string read from disk."""
     values = {name: tuple(map(none_as_infinity, v)) for name, v in record.values.items()}
     return StringCurve(record.s, record.segment, record.t, values)
-
-
-def outcome_record(outcome: Outcome) -> OutcomeRecord:
-    """The form of a verdict on disk."""
-    if isinstance(outcome, Unresolved):
-        return OutcomeRecord(kind="unresolved", reason=outcome.reason, evidence=outcome.evidence)
-    if isinstance(outcome, Disconnected):
-        return OutcomeRecord(kind="disconnected", proof=outcome.proof)
-    return OutcomeRecord(kind="connected")
-
-
-def _outcome_from_record(record: OutcomeRecord) -> Outcome:
-    if record.proof is not None:
-        return Disconnected(record.proof)
-    if record.reason is None or record.evidence is None:
-        return Connected()
-    return Unresolved(record.reason, record.evidence)
 
 
 def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, proof: bool = True) -> Result:

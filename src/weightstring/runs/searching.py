@@ -12,7 +12,7 @@ from weightstring.path.curvature import curvature_across
 from weightstring.runs.computing import executor_of
 from weightstring.runs.preparing import STUCK
 from weightstring.runs.progress import Display
-from weightstring.runs.recording import from_run, outcome_record, write_result
+from weightstring.runs.recording import from_run, write_result
 from weightstring.runs.result import Result
 from weightstring.runs.run import Run, interrupted, taken_back
 from weightstring.runs.verdict import judged
@@ -124,7 +124,8 @@ def _looked_at(run: Run) -> Run:
         curvature = curvature_across(run.problem, link.segment, link.measured.top.t)
     except InvalidSetting:  # not finite there, or too large for memory: the verdict stands without it
         return run
-    result = replace(result, outcome=replace(outcome, evidence=replace(outcome.evidence, curvature=curvature)))
+    evidence = replace(outcome.evidence, curvature=curvature)
+    result = replace(result, outcome=Unresolved(outcome.reason, evidence))
     if run.written and run.directory is not None:
-        run.directory.revise(outcome_record(result.outcome))
+        run.directory.revise(result.outcome)
     return replace(run, result=result)

@@ -27,6 +27,7 @@ import msgspec
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun
+from weightstring.path import Outcome
 from weightstring.store.beads import digest, read_beads, write_beads
 from weightstring.store.files import one_line, replace_file, writing
 from weightstring.store.journal import Round
@@ -38,7 +39,6 @@ from weightstring.store.records import (
     AnyManifest,
     Line,
     Manifest,
-    OutcomeRecord,
     PlaneRecord,
     ResultRecord,
     flaw,
@@ -309,7 +309,7 @@ class RunDirectory:
         whole = msgspec.structs.replace(result, beads_sha256=own, unpruned_sha256=first)
         self._replace("result.json", msgspec.json.encode(whole))
 
-    def revise(self, outcome: OutcomeRecord) -> None:
+    def revise(self, outcome: Outcome) -> None:
         """Write down what was found out about a verdict since; the rest stays. Only for who holds the lock.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from weightstring.arrays import none_as_infinity
-from weightstring.path import BARRIERS, Evidence, Proof, Reason
+from weightstring.path import BARRIERS, Outcome, Reason
 
 FORMAT = 1
 
@@ -103,15 +103,6 @@ class Manifest(Record, frozen=True, kw_only=True):
     dtype: str
     parameters: tuple[Parameter, ...]
     """Layout of θ; empty for an analytic surface."""
-
-
-class OutcomeRecord(Record, frozen=True, kw_only=True):
-    """What was found; reason and evidence belong to unresolved, the proof to disconnected."""
-
-    kind: Literal["connected", "unresolved", "disconnected"]
-    reason: Reason | None = None
-    evidence: Evidence | None = None
-    proof: Proof | None = None
 
 
 class SegmentRecord(Record, frozen=True, kw_only=True):
@@ -261,7 +252,7 @@ def by_depth(history: tuple[RoundRecord, ...]) -> tuple[float, ...]:
 class ResultRecord(Record, frozen=True, kw_only=True):
     """``result.json``: the verdict and every number behind it."""
 
-    outcome: OutcomeRecord
+    outcome: Outcome
     threshold: float
     bind: str
     """Which quantity the threshold binds: evaluate, train, both, or a metric's name."""
@@ -374,11 +365,7 @@ class Line(Record, frozen=True, kw_only=True):
 
 def flaw(result: ResultRecord) -> str | None:
     """What makes a result one that no search writes, though every field has its type; None for a sound one."""
-    outcome, string, curve = result.outcome, result.string, result.string.curve
-    if (outcome.kind == "unresolved") != (outcome.reason is not None and outcome.evidence is not None):
-        return f"{outcome.kind}, but its reason and evidence do not fit that"
-    if (outcome.kind == "disconnected") != (outcome.proof is not None):
-        return f"{outcome.kind}, but its proof does not fit that"
+    string, curve = result.string, result.string.curve
     if not curve.values.keys() >= {"loss", *result.names} or not result.names:
         return "its curve does not hold the loss and what the threshold binds"
     if not all(map(str.isidentifier, curve.values)):

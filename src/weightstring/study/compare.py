@@ -69,7 +69,7 @@ class Compared:
     def verdict(self) -> str:
         """``connected``, or why not."""
         outcome = self.result.outcome
-        return outcome.reason if isinstance(outcome, Unresolved) else type(outcome).__name__.lower()
+        return outcome.reason if isinstance(outcome, Unresolved) else outcome.kind
 
     def row(self) -> dict[str, str | int | float]:
         """Its numbers by name; maxima are *sampled*."""

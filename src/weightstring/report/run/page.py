@@ -9,7 +9,7 @@ from __future__ import annotations
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from weightstring.path.outcome import ADVICE
+from weightstring.path.outcome import ADVICE, Unresolved
 from weightstring.report.draw.alignment import FEW, MOST, group_rows, overall
 from weightstring.report.draw.along import metrics
 from weightstring.report.draw.theme import theme
@@ -42,14 +42,15 @@ def render(run: Recorded) -> str:
     figures = _figures(run)
     manifest, result, alignment = run.manifest, run.result, run.alignment
     curve, labels = result.string.curve, run.labels
+    unresolved = result.outcome if isinstance(result.outcome, Unresolved) else None
     sampled = list(zip(*(curve.values[name] for name in run.bound), strict=True))
     return _pages.get_template("run/page.html").render(
         **run._asdict(),
         string=result.string,
         task=manifest.task.name.rpartition("/")[2] if manifest.task else "A problem built in Python",
         kind=result.outcome.kind,
-        advice=ADVICE[result.outcome.reason] if result.outcome.reason else None,
-        evidence=result.outcome.evidence,
+        advice=ADVICE[unresolved.reason] if unresolved else None,
+        evidence=unresolved and unresolved.evidence,
         bound=[labels[name] for name in run.bound],
         labels=labels,
         metrics=metrics(curve),

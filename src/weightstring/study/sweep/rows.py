@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from weightstring.arrays import none_as_infinity
-from weightstring.path import BARRIERS, Disconnected, Objective, Segment, Unresolved
+from weightstring.path import BARRIERS, Objective, Segment, Unresolved
 from weightstring.path.maximum import Samples, locate
 from weightstring.runs.result import Result
 from weightstring.runs.settings import Pair
@@ -67,7 +67,6 @@ def row_of(
         directory: the sweep's; None: nothing is kept.
     """
     string, outcome = result.string, result.outcome
-    kind = "connected" if result.connected else "disconnected" if isinstance(outcome, Disconnected) else "unresolved"
     barriers = {name: string.barrier(name) for name in BARRIERS}
     interval = maximum_interval(string, plan.quantity, plan.seed)
     first, last = result.ends
@@ -79,7 +78,7 @@ def row_of(
         pair=number,
         seed_a=trained.seeds[2 * number],
         seed_b=trained.seeds[2 * number + 1],
-        outcome=kind,
+        outcome=outcome.kind,
         reason=outcome.reason if isinstance(outcome, Unresolved) else "",
         beads=len(string),
         beads_before_pruning=result.beads_before_pruning,
