@@ -27,7 +27,7 @@ from weightstring.path.segment import grid
 from weightstring.problem import ModuleProblem
 from weightstring.search.chain import Link
 from weightstring.search.jobs import Result
-from weightstring.search.methods.as_in_the_paper import PaperState
+from weightstring.search.string import String
 from weightstring.tasks import load_task
 from weightstring.theory.closing import highest, required_alpha, sag
 
@@ -43,10 +43,14 @@ class Watched(ws.AsInThePaper):
     seen: dict[str, Link] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)
 
-    def absorb(self, state: PaperState, results: Mapping[str, Result]) -> PaperState:
+    def measured(self, state: String) -> String:
+        """The segments once they are measured."""
+        self.seen.update({link.name: link for link in state.chain})
+        return state
+
+    def absorb(self, state: String, results: Mapping[str, Result]) -> String:
         """The search's own step, watched."""
         after = super().absorb(state, results)
-        self.seen.update({link.name: link for link in after.chain if link.measured})
         left, new = {link.left.name: link for link in state.chain}, {link.name for link in state.chain}
         for link in after.chain:
             if link.name not in new:

@@ -17,8 +17,8 @@ from weightstring.errors import InvalidRun, InvalidSetting, UserCodeFailed
 from weightstring.problem.surfaces import Maze, Spike, shifted
 from weightstring.search import Job, StopRule
 from weightstring.search.jobs import Result
-from weightstring.search.methods.greedy import GreedyState
 from weightstring.search.stopping import Progress
+from weightstring.search.string import String
 from weightstring.store import RunDirectory
 from weightstring.tasks import load_task
 
@@ -119,12 +119,12 @@ class Moody(ws.Greedy):
 
     at: ClassVar[str] = ""
 
-    def propose(self, state: GreedyState) -> tuple[Job, ...]:
+    def propose(self, state: String) -> tuple[Job, ...]:
         if self.at == "propose" and len(state.chain) > 1:
             raise KeyError("mine")
         return super().propose(state)
 
-    def absorb(self, state: GreedyState, results: Mapping[str, Result]) -> GreedyState:
+    def absorb(self, state: String, results: Mapping[str, Result]) -> String:
         after = super().absorb(state, results)
         if self.at == "absorb" and len(after.chain) > 1:
             raise KeyError("mine")

@@ -11,10 +11,10 @@ from torch import Tensor
 from weightstring.errors import InvalidSetting
 from weightstring.path import Maximum
 from weightstring.protocol import Gradient
-from weightstring.search import Bead, Evolve, Measured, Task
+from weightstring.search import Bead, Evolve, Measured, Query
 from weightstring.search.chain import Link
 from weightstring.search.methods.autoneb import AutoNEB, Band
-from weightstring.search.methods.curves import CurveState
+from weightstring.search.methods.curves import Curve
 
 
 def towards_the_higher(left: float, here: float, right: float, back: Tensor, ahead: Tensor) -> Tensor:
@@ -63,9 +63,9 @@ def test_a_pivot_is_inserted_where_the_band_is_a_fifth_of_its_range_above_its_pi
     beads = [Bead(str(k), theta, value) for k, (theta, value) in enumerate(zip(thetas, (0.0, 0.8, 1.2), strict=True))]
     first = Link(beads[0], beads[1], measured=Measured(False, (Maximum(1.0, 0.8),), 9))
     second = Link(beads[1], beads[2], measured=Measured(False, (Maximum(0.5, peak),), 9))
-    task = Task((beads[0], beads[2]), 0.5, 0)
-    state = CurveState(task, tuple(thetas), (first, second), (first, second), (2.0, peak), (1, 2))
-    (job,) = AutoNEB().propose(state)
+    query = Query((beads[0], beads[2]), 0.5, 0)
+    curve = Curve(query, (first, second), 0.5, controls=tuple(thetas))
+    (job,) = AutoNEB().propose(curve)
     assert isinstance(job, Evolve)
     evolution = job.evolution
     assert (len(evolution.thetas), evolution.moving) == (pivots, tuple(range(1, pivots - 1)))

@@ -15,10 +15,11 @@ from weightstring.descent import Evolved
 from weightstring.errors import EndAboveThreshold, InvalidSetting
 from weightstring.path import Maximum
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
-from weightstring.search import Bead, BreadthFirst, Constrained, Greedy, Measured, PolyChain, Task
+from weightstring.search import Bead, BreadthFirst, Constrained, Greedy, Measured, PolyChain, Query
 from weightstring.search.chain import Link, beads_of
 from weightstring.search.jobs import Evolve
 from weightstring.search.methods.breadth_first import RATES, BreadthFirstState
+from weightstring.search.rounds import absorbed, due
 from weightstring.tasks import load_task
 
 
@@ -149,28 +150,28 @@ def sunk(values, ends="held", **settings):
     heights = (9.0, 9.0, 9.0, 9.0, 9.0) if ends == "free" else (0.4, 9.0, 9.0, 9.0, 0.4)
     before = [Bead(*bead) for bead in zip(names, thetas, heights, strict=True)]
     links = tuple(Link(left, right) for left, right in pairwise(before))
-    task = Task((replace(before[0], theta=thetas[0] - 5), replace(before[4], theta=thetas[4] + 5)), 0.5, 0)
+    query = Query((replace(before[0], theta=thetas[0] - 5), replace(before[4], theta=thetas[4] + 5)), 0.5, 0)
     strategy = BreadthFirst(ends=ends, **settings)
-    state = BreadthFirstState(task, links, 1.0, 0.2, best=links, due=True)
-    (job,) = strategy.propose(state)
+    state = BreadthFirstState(query, links, 1.0, prunes=False, best=links, due=True)
+    (job,) = due(strategy, state)
     reached = tuple(values[row] for row in job.evolution.moving)
     moved = job.evolution.thetas[list(job.evolution.moving)] + 0.1
-    state = strategy.absorb(state, {job.name: Evolved(moved, reached, ("exhausted",) * len(moved), 9, 9, ())})
+    state = absorbed(strategy, state, {job.name: Evolved(moved, reached, ("exhausted",) * len(moved), 9, 9, ())})
     low = Measured(True, (Maximum(0.5, 0.9),), 3)
-    return task, strategy.absorb(state, {job.name: low for job in strategy.propose(state)})
+    return query, absorbed(strategy, state, {job.name: low for job in due(strategy, state)})
 
 
 def test_beads_that_miss_their_level_go():
     _, state = sunk((9.0, 0.9, 2.0, 2.0, 9.0), ends="held")
     assert [bead.name for bead in beads_of(state.chain)] == ["a", "0.0", "b"]
     assert [link.measured is None for link in state.chain] == [False, True]
-    assert (state.retried, state.due, state.failures) == (1, False, 0)
+    assert (state.retried, state.due, state.missed) == (1, False, 0)
 
 
 def test_a_free_end_that_misses_its_level_begins_again():
-    task, state = sunk((1.1, 0.9, 0.8, 0.7, 0.9), ends="free")
+    query, state = sunk((1.1, 0.9, 0.8, 0.7, 0.9), ends="free")
     beads = beads_of(state.chain)
-    assert torch.equal(beads[0].theta, task.ends[0].theta)
+    assert torch.equal(beads[0].theta, query.ends[0].theta)
     assert [bead.value for bead in beads] == [9.0, 0.9, 0.8, 0.7, 0.9]
     assert [link.measured is None for link in state.chain] == [True, False, False, False]
     assert state.due
@@ -180,7 +181,7 @@ def test_a_free_end_that_misses_its_level_begins_again():
 
 def test_without_retries_a_level_that_is_missed_is_given_up():
     _, state = sunk((9.0, 0.9, 2.0, 2.0, 9.0), retries=0)
-    assert (state.retried, state.failures) == (0, 1)
+    assert (state.retried, state.missed) == (0, 1)
 
 
 def test_what_replaces_a_bead_descends_at_a_rate_of_its_own():
@@ -193,18 +194,18 @@ def test_what_replaces_a_bead_descends_at_a_rate_of_its_own():
 
 def test_each_level_has_replacements_of_its_own():
     _, state = sunk((9.0, 0.9, 2.0, 2.0, 9.0), retries=1)
-    strategy, first = BreadthFirst(retries=1), state.ceiling
+    strategy, first = BreadthFirst(retries=1), state.level
     assert state.retried == 1
     high = Measured(False, (Maximum(0.5, 8.0),), 3)
-    results = {job.name: high for job in strategy.propose(state)}
-    state = strategy.absorb(state, results)  # an insertion between the bead that is left and the end
-    (job,) = strategy.propose(state)
+    results = {job.name: high for job in due(strategy, state)}
+    state = absorbed(strategy, state, results)  # an insertion between the bead that is left and the end
+    (job,) = due(strategy, state)
     moved = job.evolution.thetas[list(job.evolution.moving)]
     values = (9.0,) * len(moved)
-    state = strategy.absorb(state, {job.name: Evolved(moved, values, ("exhausted",) * len(moved), 9, 9, ())})
-    state = strategy.absorb(state, {job.name: high for job in strategy.propose(state)})
-    assert (state.failures, state.retried) == (1, 0)
-    assert state.ceiling != first
+    state = absorbed(strategy, state, {job.name: Evolved(moved, values, ("exhausted",) * len(moved), 9, 9, ())})
+    state = absorbed(strategy, state, {job.name: high for job in due(strategy, state)})
+    assert (state.missed, state.retried) == (1, 0)
+    assert state.level != first
 
 
 @pytest.mark.slow

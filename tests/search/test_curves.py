@@ -16,7 +16,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Connected, Objective, Segment, Unresolved, measure_points
 from weightstring.problem.surfaces import Ring, Surface, TwoWells, shifted
 from weightstring.protocol import LossProblem
-from weightstring.search import Batched, Bead, MaxBeads, Search, Strategy, Task, run
+from weightstring.search import Batched, Bead, MaxBeads, Query, Search, Strategy, run
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.methods.autoneb import AutoNEB, Band
 from weightstring.search.methods.curves import Bezier, Fitted, PolyChain
@@ -47,10 +47,10 @@ class Kept:
         return finished.thetas
 
 
-def task_of(surface: Surface, threshold: float, seed: int = 0) -> Task:
+def query_of(surface: Surface, threshold: float, seed: int = 0) -> Query:
     values = surface.measure(torch.stack(surface.ends))["loss"].tolist()
     first, last = (Bead(name, end, value) for name, end, value in zip("ab", surface.ends, values, strict=True))
-    return Task((first, last), threshold, seed)
+    return Query((first, last), threshold, seed)
 
 
 def search(
@@ -63,7 +63,7 @@ def search(
     journal: Kept | None = None,
 ) -> Search:
     executor = Batched(Objective(problem or surface), seed, surface.recipe, 3)
-    stop, task = MaxBeads(64), task_of(surface, threshold, seed)
+    stop, task = MaxBeads(64), query_of(surface, threshold, seed)
     return run(strategy, task, executor, stop=stop, journal=journal or Kept())
 
 
@@ -200,7 +200,7 @@ def test_motions_travel(motion):
 def test_strategies_travel_and_are_strategies(strategy):
     assert pickle.loads(pickle.dumps(strategy)) == strategy
     assert isinstance(strategy, Strategy)
-    assert strategy.level(strategy.start(task_of(RING, 0.3))) == 0.3
+    assert strategy.start(query_of(RING, 0.3)).level == 0.3
 
 
 @pytest.mark.parametrize("kind", [Bezier, PolyChain, AutoNEB])

@@ -22,9 +22,9 @@ from weightstring.search import (
     Greedy,
     MaxBeads,
     MaxSteps,
+    Query,
     Search,
     StopRule,
-    Task,
     run,
     run_all,
 )
@@ -81,9 +81,9 @@ def search(
     values = SURFACE.measure(torch.stack(SURFACE.ends))["loss"].tolist()
     first, last = (Bead(name, end, value) for name, end, value in zip("ab", SURFACE.ends, values, strict=True))
     executor = Batched(Objective(problem), 0, SURFACE.recipe, 3)
-    task = Task((first, last), THRESHOLD, 0)
+    query = Query((first, last), THRESHOLD, 0)
     stop, journal = stop or MaxBeads(64), journal or InMemory()
-    return run(strategy or Greedy(), task, executor, stop=stop, journal=journal, on_event=on_event)
+    return run(strategy or Greedy(), query, executor, stop=stop, journal=journal, on_event=on_event)
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +275,7 @@ def several(stops: Sequence[StopRule] | None = None, journals: Sequence[Kept] | 
     asked = []
     for i, (stop, journal) in enumerate(zip(stops, journals, strict=True)):
         ends = (Bead("a", b.theta, b.value), Bead("b", a.theta, a.value)) if i == 1 else (a, b)
-        asked.append(Asked(Greedy(), Task(ends, THRESHOLDS[i], 0), stop, journal))
+        asked.append(Asked(Greedy(), Query(ends, THRESHOLDS[i], 0), stop, journal))
     return asked
 
 

@@ -14,8 +14,9 @@ import weightstring as ws
 from weightstring.path import Segment, measure_points
 from weightstring.path.objective import Objective
 from weightstring.problem.surfaces import Maze, Ring, Surface, TwoWells, shifted, stretched
-from weightstring.search import Batched, Bead, Greedy, Result, Task
+from weightstring.search import Batched, Bead, Greedy, Query, Result
 from weightstring.search.chain import Chain, beads_of
+from weightstring.search.rounds import absorbed, due
 
 # Whole searches: the check of every annotation would take most of their time, and tests of the parts have it on.
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -216,15 +217,15 @@ def test_steps_are_pure(run: Callable[..., list[Result]]) -> None:
     surface = Ring(ridge=0.05)
     ends = [Bead(name, theta, 0.0) for name, theta in zip("ab", surface.ends, strict=True)]
     strategy, bound = Greedy(), Objective(surface)
-    state = strategy.start(Task((ends[0], ends[1]), 0.1, 0))
+    state = strategy.start(Query((ends[0], ends[1]), 0.1, 0))
     executor = Batched(bound, 0, surface.recipe, 4)
-    while jobs := strategy.propose(state):
-        again = strategy.propose(state)
+    while jobs := due(strategy, state):
+        again = due(strategy, state)
         assert [job.name for job in jobs] == [job.name for job in again]
-        before = thetas_of(strategy.chain(state)).clone()
+        before = thetas_of(state.chain).clone()
         results = dict(zip([job.name for job in jobs], run(executor, jobs), strict=True))
-        one, other = strategy.absorb(state, results), strategy.absorb(state, results)
-        assert torch.equal(thetas_of(strategy.chain(state)), before)
-        assert torch.equal(thetas_of(strategy.chain(one)), thetas_of(strategy.chain(other)))
+        one, other = absorbed(strategy, state, results), absorbed(strategy, state, results)
+        assert torch.equal(thetas_of(state.chain), before)
+        assert torch.equal(thetas_of(one.chain), thetas_of(other.chain))
         state = one
-    assert strategy.failure(state) is None
+    assert strategy.give_up(state) is None

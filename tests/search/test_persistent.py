@@ -112,13 +112,13 @@ def test_an_attempt_in_the_journal_of_a_strategy_without_any_is_refused(refused,
             raise AssertionError
 
     from weightstring.path import Objective
-    from weightstring.search import Batched, Task, run
+    from weightstring.search import Batched, Query, run
 
     values = SURFACE.measure(torch.stack(SURFACE.ends))["loss"].tolist()
     ends = tuple(Bead(name, end, value) for name, end, value in zip("ab", SURFACE.ends, values, strict=True))
     jobs = Batched(Objective(SURFACE, "evaluate"), 0, SURFACE.recipe, 4)
     with pytest.raises(InvalidRun, match="no other attempt follows there"):
-        run(HOPELESS, Task(ends, 0.9, 0), jobs, stop=ws.MaxBeads(64), journal=Elsewhere())
+        run(HOPELESS, Query(ends, 0.9, 0), jobs, stop=ws.MaxBeads(64), journal=Elsewhere())
 
 
 def test_settings_survive_the_manifest():

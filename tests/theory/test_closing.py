@@ -17,7 +17,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.path.segment import grid
 from weightstring.problem.surfaces import Maze, Ring, Surface, TwoWells, shifted
 from weightstring.search.chain import Link
-from weightstring.search.methods.as_in_the_paper import PaperState
+from weightstring.search.string import String
 from weightstring.theory.closing import highest, longest_closing, required_alpha, required_depth, sag
 
 TS = torch.linspace(0, 1, 2001, dtype=torch.float64)
@@ -90,10 +90,9 @@ class Watched(ws.AsInThePaper):
 
     seen: dict[str, Link] = field(default_factory=dict)
 
-    def absorb(self, state: PaperState, results) -> PaperState:
-        after = super().absorb(state, results)
-        self.seen.update({link.name: link for link in after.chain if link.measured})
-        return after
+    def measured(self, string: String) -> String:
+        self.seen.update({link.name: link for link in string.chain})
+        return string
 
 
 @pytest.mark.usefixtures("unchecked")

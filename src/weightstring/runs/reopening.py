@@ -22,10 +22,9 @@ from weightstring.runs.run import Run, interrupted
 from weightstring.runs.searching import conclude, search
 from weightstring.runs.settings import Pair, Settings
 from weightstring.runs.verdict import judged
-from weightstring.search import Greedy, MaxBeads, Progress, StopRule
+from weightstring.search import Greedy, MaxBeads, Progress, Query, StopRule, String
+from weightstring.search.chain import Link
 from weightstring.search.jobs import Measured
-from weightstring.search.methods.greedy import GreedyState
-from weightstring.search.strategy import Task
 from weightstring.store import RoundRecord
 
 BEADS = 16
@@ -38,12 +37,9 @@ class _From(Greedy):
 
     known: tuple[Maximum, ...] = ()
 
-    def start(self, task: Task) -> GreedyState:
+    def start(self, query: Query) -> String:
         """The segment, measured."""
-        state = super().start(task)
-        (link,) = state.chain
-        opened = replace(link, measured=Measured(False, self.known, 0))
-        return replace(state, chain=(opened,), measured=((0, self.known[0].value, False),))
+        return self.onward(query, (Link(*query.ends, measured=Measured(False, self.known, 0)),))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from weightstring.path import Objective, Unresolved
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.result import Result
 from weightstring.runs.settings import Pair, Settings
-from weightstring.search import Bead, Search, Task
+from weightstring.search import Bead, Query, Search
 from weightstring.store import Manifest, RunDirectory
 
 
@@ -69,9 +69,9 @@ class Run:
         return self.pair.directory
 
     @property
-    def task(self) -> Task:
+    def query(self) -> Query:
         """What the strategy is asked."""
-        return Task(self.ends, self.threshold, self.settings.seed)
+        return Query(self.ends, self.threshold, self.settings.seed)
 
     @property
     def answer(self) -> Result:

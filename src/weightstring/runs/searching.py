@@ -32,7 +32,7 @@ def disprove(run: Run) -> Run:
     if proof is None or proof.bound <= run.threshold:
         return run
     rounds = [] if run.directory is None else run.directory.replay()
-    for chain in strings(settings.strategy, run.task, rounds) if rounds else ():
+    for chain in strings(settings.strategy, run.query, rounds) if rounds else ():
         # What the run found before, whatever it was asked then, is a path too.
         if all(link.measured is not None for link in chain):
             string = WeightString(run.problem, [bead.theta for bead in beads_of(chain)])
@@ -60,7 +60,7 @@ def search(runs: Sequence[Run], show: Display) -> list[Run]:
         return list(runs)
     executor = executor_of(waiting[0].objective, waiting[0].settings, waiting[0].computing)
     asked = [
-        Asked(run.settings.strategy, run.task, run.settings.limits, run.directory or InMemory()) for run in waiting
+        Asked(run.settings.strategy, run.query, run.settings.limits, run.directory or InMemory()) for run in waiting
     ]
     searches = iter(run_all(asked, executor, on_event=show.event))
     return [run if run.result is not None else _over(run, next(searches)) for run in runs]

@@ -72,7 +72,7 @@ class Settings:
     @property
     def frees_ends(self) -> bool:
         """Whether the strategy moves the ends too, so that the string joins other models."""
-        return bool(getattr(self.strategy, "frees_ends", False))
+        return self.strategy.frees_ends
 
     @property
     def elsewhere(self) -> bool:

@@ -18,9 +18,12 @@ from weightstring.search.running.driver import Asked, Event, Search, run, run_al
 from weightstring.search.running.processes import Processes
 from weightstring.search.running.remote import Rebuilding, Remote, Work
 from weightstring.search.stopping import Budget, MaxBeads, MaxSteps, Progress, StopRule
-from weightstring.search.strategy import Strategy, Task
+from weightstring.search.strategies import STRATEGIES, register
+from weightstring.search.strategy import Strategy
+from weightstring.search.string import Query, String
 
 __all__ = [
+    "STRATEGIES",
     "Apart",
     "AsInThePaper",
     "Asked",
@@ -47,6 +50,7 @@ __all__ = [
     "PolyChain",
     "Processes",
     "Progress",
+    "Query",
     "Rebuilding",
     "Relay",
     "Remote",
@@ -56,9 +60,10 @@ __all__ = [
     "Sinking",
     "StopRule",
     "Strategy",
-    "Task",
+    "String",
     "Tick",
     "Work",
+    "register",
     "run",
     "run_all",
 ]

@@ -113,6 +113,11 @@ def maximum(chain: Sequence[Link]) -> float:
     )
 
 
+def length(chain: Sequence[Link]) -> float:
+    """The length of a chain."""
+    return math.fsum(link.segment.length for link in chain)
+
+
 def held_to(chain: Sequence[Link], level: float) -> Chain:
     """The links judged by another level: their maxima are known."""
     return tuple(

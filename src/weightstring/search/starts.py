@@ -14,7 +14,7 @@ from weightstring.path import Segment
 from weightstring.randomness import generator
 from weightstring.search.chain import Bead, Link
 from weightstring.search.jobs import Descend
-from weightstring.search.strategy import Task
+from weightstring.search.string import Query
 
 Insert = Literal["maximum", "midpoint"]
 
@@ -38,23 +38,23 @@ def neighbour_name(bead: Bead) -> str:
     return f"{bead.name}/neighbour"
 
 
-def descent_from_bead(bead: Bead, task: Task, alpha: float) -> Descend:
+def descent_from_bead(bead: Bead, query: Query, alpha: float) -> Descend:
     """Find a bead that lies lower a neighbour, by descent from itself."""
-    level = aim(task.threshold, alpha)
-    return Descend(Start(bead.theta, level, task.threshold, neighbour_name(bead), value=bead.value))
+    level = aim(query.threshold, alpha)
+    return Descend(Start(bead.theta, level, query.threshold, neighbour_name(bead), value=bead.value))
 
 
-def descent_from_link(link: Link, task: Task, alpha: float, insert: Insert) -> Descend:
+def descent_from_link(link: Link, query: Query, alpha: float, insert: Insert) -> Descend:
     """Descend from a point on an open link: t*, and other points after failures.
 
     In turn: the maximum (or the midpoint, as ``insert`` says), the next peaks and the midpoint, the
     first again with a smaller and a larger learning rate, then random displacements from it.
     """
-    point, rate, value = _starting_point(link, task.seed, insert)
-    return Descend(Start(point, aim(task.threshold, alpha), task.threshold, link.descent_name, rate, value))
+    point, rate, value = _starting_point(link, query.seed, insert)
+    return Descend(Start(point, aim(query.threshold, alpha), query.threshold, link.descent_name, rate, value))
 
 
-def descent_beside_midpoint(link: Link, task: Task, level: float) -> Descend:
+def descent_beside_midpoint(link: Link, query: Query, level: float) -> Descend:
     """Descend from the midpoint of an open link; after a failure from beside it, at different learning rates.
 
     For beads on the hyperplane, which every point of the segment is projected on at the same place.
@@ -63,8 +63,8 @@ def descent_beside_midpoint(link: Link, task: Task, level: float) -> Descend:
     if link.attempts == 0:
         point: Callable[[], Theta] = partial(link.segment.point, 0.5)
     else:
-        point = partial(_displaced, link.segment, 0.5, task.seed, link.descent_name)
-    return Descend(Start(point, level, task.threshold, link.descent_name, rate))
+        point = partial(_displaced, link.segment, 0.5, query.seed, link.descent_name)
+    return Descend(Start(point, level, query.threshold, link.descent_name, rate))
 
 
 def _starting_point(link: Link, seed: int, insert: Insert) -> tuple[Callable[[], Theta], float, float | None]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
+from weightstring.search.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,8 @@ def default_stop(strategy: object) -> MaxBeads:
     >>> default_stop(None)
     MaxBeads(count=64)
     """
-    most = getattr(getattr(strategy, "strategy", strategy), "most_beads", None)
-    return MaxBeads(max(DEFAULT_BEADS, most) if isinstance(most, int) else DEFAULT_BEADS)
+    most = strategy.most_beads if isinstance(strategy, Strategy) else None
+    return MaxBeads(max(DEFAULT_BEADS, most or 0))
 
 
 def _whole(name: str, count: object) -> int:

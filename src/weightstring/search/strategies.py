@@ -7,51 +7,71 @@ from collections.abc import Mapping
 from typing import Any
 
 from weightstring.errors import InvalidSetting
-from weightstring.search.methods.as_in_the_paper import AsInThePaper
-from weightstring.search.methods.autoneb import AutoNEB
-from weightstring.search.methods.breadth_first import BreadthFirst
-from weightstring.search.methods.constrained import Constrained
-from weightstring.search.methods.curves import Bezier, PolyChain
-from weightstring.search.methods.even import Even
-from weightstring.search.methods.greedy import Greedy
-from weightstring.search.methods.lowered import Lowered
-from weightstring.search.methods.persistent import Persistent
-from weightstring.search.methods.relay import Relay
-from weightstring.search.methods.reoptimized import Reoptimized
-from weightstring.search.methods.shortened import Shortened
-from weightstring.search.methods.sinking import Sinking
+from weightstring.registry import Registry
 from weightstring.search.strategy import Strategy
 
-STRATEGIES: dict[str, type[Any]] = {
-    "greedy": Greedy,
-    "even": Even,
-    "as-in-the-paper": AsInThePaper,
-    "constrained": Constrained,
-    "breadth-first": BreadthFirst,
-    "bezier": Bezier,
-    "poly-chain": PolyChain,
-    "autoneb": AutoNEB,
-    "shortened": Shortened,
-    "lowered": Lowered,
-    "relay": Relay,
-    "reoptimized": Reoptimized,
-    "persistent": Persistent,
-    "sinking": Sinking,
-}
+STRATEGIES: Registry[type[Strategy[Any]]] = Registry("strategy", group="weightstring.strategies")
+"""Every strategy that is known by name: a manifest names it, and the command line and ``compare`` offer it."""
+
+register = STRATEGIES.register
+"""Decorates a strategy's class, a frozen dataclass, that is to be known by a name."""
+
+for _name, _home in {
+    "greedy": "greedy:Greedy",
+    "even": "even:Even",
+    "as-in-the-paper": "as_in_the_paper:AsInThePaper",
+    "constrained": "constrained:Constrained",
+    "breadth-first": "breadth_first:BreadthFirst",
+    "bezier": "curves:Bezier",
+    "poly-chain": "curves:PolyChain",
+    "autoneb": "autoneb:AutoNEB",
+    "shortened": "shortened:Shortened",
+    "lowered": "lowered:Lowered",
+    "relay": "relay:Relay",
+    "reoptimized": "reoptimized:Reoptimized",
+    "persistent": "persistent:Persistent",
+    "sinking": "sinking:Sinking",
+}.items():
+    STRATEGIES.add(_name, f"weightstring.search.methods.{_home}")
 
 
 def plain(strategy: Strategy[Any]) -> dict[str, Any]:
     """A strategy as JSON values: its name and its settings; those inside another likewise.
 
+    >>> from weightstring.search import Greedy
     >>> plain(Greedy(alpha=0.9))["name"], plain(Greedy(alpha=0.9))["alpha"]
     ('greedy', 0.9)
     """
     settings = {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}  # type: ignore[arg-type]
-    names = {kind: name for name, kind in STRATEGIES.items()}
+    kind = type(strategy)
     return {
-        "name": names.get(type(strategy), type(strategy).__name__),
+        "name": STRATEGIES.name_of(kind) or kind.__name__,
         **{name: _plain_value(value) for name, value in settings.items()},
     }
+
+
+def from_plain(settings: Mapping[str, Any]) -> Strategy[Any]:
+    """The inverse of :func:`plain`.
+
+    Raises:
+        InvalidSetting: an unknown strategy, or settings that it does not take.
+
+    >>> from weightstring.search import BreadthFirst
+    >>> from_plain(plain(BreadthFirst(alpha1=0.1))).alpha1
+    0.1
+    """
+    name = settings.get("name", "")
+    kind = STRATEGIES[name]
+    inner = {key: _value(value) for key, value in settings.items() if key != "name"}
+    try:
+        return kind(**inner)
+    except TypeError as problem:
+        raise InvalidSetting(f"strategy {name}: its settings cannot be read: {problem}") from None
+
+
+def compared() -> dict[str, Strategy[Any]]:
+    """Every registered strategy with the settings under which it is compared by default, by name."""
+    return {name: one for known, kind in STRATEGIES.items() for name, one in kind.compared(known).items()}
 
 
 def _plain_value(value: Any) -> Any:
@@ -64,23 +84,3 @@ def _value(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return from_plain(value) if "name" in value else {key: _value(one) for key, one in value.items()}
-
-
-def from_plain(settings: Mapping[str, Any]) -> Strategy[Any]:
-    """The inverse of :func:`plain`.
-
-    Raises:
-        InvalidSetting: an unknown strategy, or settings that it does not take.
-
-    >>> from_plain(plain(BreadthFirst(alpha1=0.1))).alpha1
-    0.1
-    """
-    name = settings.get("name")
-    if name not in STRATEGIES:
-        raise InvalidSetting(f"unknown strategy {name!r:.80}: choose one of {', '.join(STRATEGIES)}")
-    inner = {key: _value(value) for key, value in settings.items() if key != "name"}
-    try:
-        made: Strategy[Any] = STRATEGIES[name](**inner)
-    except TypeError as problem:
-        raise InvalidSetting(f"strategy {name}: its settings cannot be read: {problem}") from None
-    return made

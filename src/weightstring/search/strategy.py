@@ -1,20 +1,91 @@
 """What a search method is: propose → run → absorb.
 
-A strategy is configuration. Its state travels separately: ``propose`` says which independent jobs
-come next, ``absorb`` takes in their results; both are pure, so a state can be rebuilt from a
-journal of results. No jobs means that it is over.
+A strategy is configuration. Its state travels separately: a string under construction. The driver measures what is new
+on it, drops superfluous beads from one that is closed, and runs what the strategy proposes; the strategy decides where
+beads are inserted, and when to give up. All four methods are pure, so a state can be rebuilt from a journal of results.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from weightstring.errors import InvalidSetting
-from weightstring.path import Evidence, Reason
-from weightstring.search.chain import Bead, Chain
+from weightstring.path import Reason
+from weightstring.search.chain import Chain
 from weightstring.search.jobs import Job, Result
+from weightstring.search.string import Query, String
+
+
+@runtime_checkable
+class HasString(Protocol):
+    """The state of a search: a :class:`String`, or what keeps one beside more."""
+
+    @property
+    def string(self) -> String:
+        """The string under construction."""
+
+
+State = TypeVar("State", bound=HasString)
+
+
+class Strategy(ABC, Generic[State]):
+    """One method of finding a string: ``start``, ``propose``, ``absorb``, ``give_up``; the rest has defaults."""
+
+    @abstractmethod
+    def start(self, query: Query) -> State:
+        """The state before the first round, mostly ``String.straight(query)``."""
+
+    @abstractmethod
+    def propose(self, state: State) -> Sequence[Job]:
+        """The next round's jobs, independent of each other and named uniquely within the search; none: it is done.
+
+        Asked where every link of the string is measured.
+        """
+
+    @abstractmethod
+    def absorb(self, state: State, results: Mapping[str, Result]) -> State:
+        """The state after a round, whole: one result for every job proposed, by its name."""
+
+    @abstractmethod
+    def give_up(self, state: State) -> Reason | None:
+        """Why the method gives up here; None: it goes on."""
+
+    def measured(self, state: State) -> State:
+        """The state once every link is measured."""
+        return state
+
+    def after(self, state: State, reason: Reason) -> State | None:
+        """The state in which another attempt begins, where the last one ended so; None: there is none left."""
+        return None
+
+    def attempt(self, state: State) -> str | None:
+        """What is being tried, in a few words; None where there is nothing else to try."""
+        return None
+
+    @property
+    def frees_ends(self) -> bool:
+        """Whether the ends may begin above the threshold, since they descend too."""
+        return False
+
+    @property
+    def most_beads(self) -> int | None:
+        """Beads that a search makes at most, ends counted, unless it is limited further; None: the usual limit."""
+        return None
+
+    @classmethod
+    def compared(cls, name: str) -> Mapping[str, Strategy[Any]]:
+        """What :func:`weightstring.compare` runs of it unless told otherwise: by default itself as it is."""
+        return {name: cls()}
+
+
+@runtime_checkable
+class Onward(Protocol):
+    """A strategy that can begin from any string between the ends."""
+
+    def onward(self, query: Query, chain: Chain) -> HasString:
+        """The state before the first round, where the string is this one and not the straight segment."""
 
 
 def require_numbers(strategy: object, names: Sequence[str]) -> None:
@@ -33,79 +104,3 @@ def require_numbers(strategy: object, names: Sequence[str]) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             kind = type(strategy).__name__
             raise InvalidSetting(f"{kind}({name}={value!r:.80}): give a number; name settings: {name}=...")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is asked of a strategy.
-
-    Args:
-        ends: the two models to connect, with their heights.
-        threshold: L0.
-        seed: of everything drawn at random.
-    """
-
-    ends: tuple[Bead, Bead]
-    threshold: float
-    seed: int
-
-
-State = TypeVar("State")
-Co = TypeVar("Co", covariant=True)
-Contra = TypeVar("Contra", contravariant=True)
-
-
-@runtime_checkable
-class Strategy(Protocol[State]):
-    """One method of finding a string."""
-
-    def start(self, task: Task) -> State:
-        """The state before the first round."""
-
-    def propose(self, state: State) -> tuple[Job, ...]:
-        """The next round's jobs, independent of each other and named uniquely within the search."""
-
-    def absorb(self, state: State, results: Mapping[str, Result]) -> State:
-        """The state after a round, whole: one result for every job proposed, by its name."""
-
-    def failure(self, state: State) -> Reason | None:
-        """Why the method gave up, if it has. Without jobs to propose and without a failure it has succeeded."""
-
-    def level(self, state: State) -> float:
-        """What the string is held to at this stage: the threshold, or a level on the way down to it."""
-
-    def chain(self, state: State) -> Chain:
-        """The string as it stands."""
-
-    def best(self, state: State) -> Chain:
-        """The string to show where the search ends without one under the threshold."""
-
-    def evidence(self, state: State) -> Evidence:
-        """Where the search stands, in numbers (Section II.D)."""
-
-
-@runtime_checkable
-class Persists(Protocol[State]):
-    """A strategy that has something else to try where an attempt has failed."""
-
-    def after(self, state: State, reason: Reason) -> State | None:
-        """The state in which the next attempt begins, where the last one ended so; None: there is none left."""
-
-    def attempt(self, state: State) -> str | None:
-        """What is being tried, in a few words; None where there is nothing else to try."""
-
-
-@runtime_checkable
-class Onward(Protocol[Co]):
-    """A strategy that can begin from any string between the ends."""
-
-    def onward(self, task: Task, chain: Chain) -> Co:
-        """The state before the first round, where the string is this one and not the straight segment."""
-
-
-@runtime_checkable
-class Shortens(Protocol[Contra]):
-    """A strategy that shortens the string it has found."""
-
-    def length_before(self, state: Contra) -> float | None:
-        """How long the string was before; None as long as there is none."""

@@ -18,36 +18,12 @@ from weightstring.runs.connect import connect
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Workers
-from weightstring.search import (
-    AsInThePaper,
-    AutoNEB,
-    Bezier,
-    BreadthFirst,
-    Constrained,
-    Greedy,
-    MaxBeads,
-    PolyChain,
-    Shortened,
-    StopRule,
-    Strategy,
-)
+from weightstring.search import MaxBeads, Shortened, StopRule, Strategy
+from weightstring.search.strategies import compared as registered
 from weightstring.store import RunDirectory
 from weightstring.store.records import TaskRef
 
 DEFAULT_STOP = MaxBeads(64)
-
-STRATEGIES: dict[str, Strategy[Any]] = {
-    "greedy": Greedy(),
-    "as-in-the-paper": AsInThePaper(),
-    "hyperplane": Constrained(constraint="hyperplane"),
-    "spring": Constrained(constraint="spring:0.001"),
-    "soft": Constrained(constraint="soft:0.001"),
-    "breadth-first": BreadthFirst(),
-    "bezier": Bezier(),
-    "poly-chain": PolyChain(),
-    "autoneb": AutoNEB(),
-}
-"""What is compared unless told otherwise: every strategy, and the constrained one under every constraint."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +88,7 @@ def compare(
         a: one end θ (P,).
         b: the other end.
         threshold: L0; by default the larger of the ends' own values.
-        strategies: by name; :data:`STRATEGIES` by default.
+        strategies: by name; by default all that are registered, the constrained one under every constraint.
         shorten: whether each string is shortened afterwards, at a price that counts.
         stop: holds for each by itself.
         bind: what the threshold binds; see :func:`weightstring.connect`, as for all that follows.
@@ -127,12 +103,13 @@ def compare(
             :func:`weightstring.connect`.
         KeyboardInterrupt: Ctrl-C; what was found is in ``store``.
 
+    >>> from weightstring import Greedy
     >>> from weightstring.problem.surfaces import Ring
     >>> ring = Ring()
     >>> [one.verdict for one in compare(ring, *ring.ends, 0.1, strategies={"greedy": Greedy()})]
     ['connected']
     """
-    chosen = STRATEGIES if strategies is None else strategies
+    chosen = registered() if strategies is None else strategies
     runs = {name: None if store is None else RunDirectory(_inside(Path(store), name)) for name in chosen}
     begun = first_of([run.manifest() if run is not None and run.exists else None for run in runs.values()])
     compared = []

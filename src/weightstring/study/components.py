@@ -184,7 +184,7 @@ def components(
     """
     if len(thetas) < 2:
         raise InvalidSetting(f"components of {len(thetas)} models: give two or more")
-    if getattr(strategy, "frees_ends", False):
+    if strategy.frees_ends:
         raise InvalidSetting("components: this strategy moves the ends, so that it joins other models; hold them")
     # A further model adds its pairs after those that are there.
     pairs = sorted(combinations(range(len(thetas)), 2), key=lambda pair: pair[::-1])

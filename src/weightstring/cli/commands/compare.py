@@ -83,15 +83,16 @@ def run(options: Namespace) -> int:
 
 def _chosen(options: Namespace) -> dict[str, Strategy[Any]]:
     """The strategies to compare, each with those of the settings given that it has."""
-    from weightstring.study.compare import STRATEGIES
+    from weightstring.search.strategies import compared
 
-    known = dict.fromkeys(options.strategies or STRATEGIES)
-    if unknown := [name for name in known if name not in STRATEGIES]:
-        raise InvalidSetting(f"--strategies {unknown[0]:.80}: choose some of {', '.join(STRATEGIES)}")
+    offered = compared()
+    known = dict.fromkeys(options.strategies or offered)
+    if unknown := [name for name in known if name not in offered]:
+        raise InvalidSetting(f"--strategies {unknown[0]:.80}: choose some of {', '.join(offered)}")
     given = {name: value for name in SHARED if (value := getattr(options, name)) is not None}
     chosen: dict[str, Strategy[Any]] = {}
     for name in known:
-        strategy: Any = STRATEGIES[name]
+        strategy: Any = offered[name]
         taken = {field.name for field in dataclasses.fields(strategy)}
         chosen[name] = dataclasses.replace(strategy, **{key: value for key, value in given.items() if key in taken})
     return chosen

@@ -17,7 +17,7 @@ from weightstring.report.draw.branching import Branch, Branches
 from weightstring.report.draw.colours import Colours, short
 from weightstring.report.draw.projection import places
 from weightstring.report.draw.theme import NOT_FINITE, THRESHOLD, theme
-from weightstring.search import Bead, Task
+from weightstring.search import Bead, Query
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.running.history import strings
 from weightstring.search.strategies import from_plain
@@ -112,7 +112,7 @@ def read_evolution(
         strategy = from_plain({name: value for name, value in manifest.strategy.items() if name != "recipe"})
         first, last = directory.ends()
         ends = (Bead("a", first, manifest.end_losses[0]), Bead("b", last, manifest.end_losses[1]))
-        task = Task(ends, manifest.threshold, manifest.seed)
+        task = Query(ends, manifest.threshold, manifest.seed)
         widest = max((one.beads for one in result.rounds), default=2)
         shown = _spread(len(rounds) + 1, max(2, min(MOST, BEADS // widest)))
         chains, branches = [], Branches(strategy)

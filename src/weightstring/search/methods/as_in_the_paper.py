@@ -14,39 +14,22 @@ start, and of a descent that does not get to α L0: the one gets no bead, the ot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
-from weightstring.descent import Descended, Start
+from weightstring.descent import Start
 from weightstring.errors import InvalidSetting
-from weightstring.path import Evidence, Reason
+from weightstring.path import Reason
 from weightstring.path.maximum import ACCEPT_GRID
-from weightstring.search.chain import Bead, Chain, Link
-from weightstring.search.evidence import recursion_evidence
-from weightstring.search.jobs import Descend, Job, Measured, Result
+from weightstring.search.chain import Link
+from weightstring.search.jobs import Descend, Result
 from weightstring.search.starts import aim
-from weightstring.search.strategy import Task, require_numbers
+from weightstring.search.strategy import Strategy, require_numbers
+from weightstring.search.string import Query, String
 
 
 @dataclass(frozen=True)
-class PaperState:
-    """The recursion under way.
-
-    Args:
-        task: what is asked.
-        chain: the string so far.
-        measured: (depth, largest sample, accepted) of every segment measured so far.
-        failures: what each failed descent reached.
-    """
-
-    task: Task
-    chain: Chain
-    measured: tuple[tuple[int, float, bool], ...] = ()
-    failures: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class AsInThePaper:
+class AsInThePaper(Strategy[String]):
     """S(θ1, θ2, α, d): Section II.B with nothing added, to compare with and to cite.
 
     What :class:`~weightstring.Greedy` does beyond it is left out: a bead counts only at α L0, no descent is tried
@@ -82,33 +65,23 @@ class AsInThePaper:
         """Beads at depth d at most, ends counted: what a search may make unless it is limited further."""
         return (1 << min(self.max_depth, 62)) + 1
 
-    def start(self, task: Task) -> PaperState:
+    def start(self, query: Query) -> String:
         """Step 1: the ends, and the segment between them."""
-        return PaperState(task, (Link(*task.ends),))
+        return String.straight(query, intervals=ACCEPT_GRID, prunes=False)
 
-    def propose(self, state: PaperState) -> tuple[Job, ...]:
-        """Steps 2 and 4: measure what is new. Step 3: descend from t* of each open segment."""
-        unmeasured = [link for link in state.chain if link.measured is None]
-        if unmeasured:
-            return tuple(link.measure(state.task.threshold, ACCEPT_GRID) for link in unmeasured)
-        return tuple(self._descent(state.task.threshold, link) for link in state.chain if self._to_split(link))
+    def propose(self, string: String) -> list[Descend]:
+        """Step 3: descend from t* of each open segment that has depth left and was not tried in vain."""
+        return [self._descent(string.query.threshold, link) for link in string.open if self._to_split(link)]
 
-    def absorb(self, state: PaperState, results: Mapping[str, Result]) -> PaperState:
-        """Steps 4 and 5: a segment is closed, or open, or in two halves now."""
-        chain: list[Link] = []
-        for link in state.chain:
-            result = results.get(link.name if link.measured is None else link.descent_name)
-            if isinstance(result, Measured):
-                chain.append(replace(link, measured=result))
-                state = replace(state, measured=(*state.measured, (link.depth, result.top.value, result.accepted)))
-            elif isinstance(result, Descended) and result.status == "reached":
-                chain += link.split(Bead(str(_number(link)), result.theta, result.value))
-            elif isinstance(result, Descended):
-                chain.append(replace(link, attempts=1))
-                state = replace(state, failures=(*state.failures, result.value))
-            else:
-                chain.append(link)
-        return replace(state, chain=tuple(chain))
+    def absorb(self, string: String, results: Mapping[str, Result]) -> String:
+        """Step 5: a segment is in two halves now, or its branch has ended."""
+        return string.with_descents(results, name=lambda link: str(_number(link)))
+
+    def give_up(self, string: String) -> Reason | None:
+        """``descent_failed`` or ``depth``, once every branch has come to its end and one of them is still open."""
+        if string.unmeasured or not string.open or any(map(self._to_split, string.open)):
+            return None
+        return "descent_failed" if any(link.attempts for link in string.open) else "depth"
 
     def _descent(self, threshold: float, link: Link) -> Descend:
         assert link.measured is not None
@@ -116,30 +89,7 @@ class AsInThePaper:
         return Descend(Start(partial(link.segment.point, link.measured.top.t), level, level, link.descent_name))
 
     def _to_split(self, link: Link) -> bool:
-        return link.open and link.depth < self.max_depth and not link.attempts
-
-    def failure(self, state: PaperState) -> Reason | None:
-        """``descent_failed`` or ``depth``, once every branch has come to its end and one of them is still open."""
-        if any(link.measured is None or self._to_split(link) for link in state.chain):
-            return None
-        stuck = [link for link in state.chain if link.open]
-        return "descent_failed" if any(link.attempts for link in stuck) else "depth" if stuck else None
-
-    def level(self, state: PaperState) -> float:
-        """The threshold."""
-        return state.task.threshold
-
-    def chain(self, state: PaperState) -> Chain:
-        """The string as it stands."""
-        return state.chain
-
-    def best(self, state: PaperState) -> Chain:
-        """The same."""
-        return state.chain
-
-    def evidence(self, state: PaperState) -> Evidence:
-        """The stuck segment and how the recursion came to it."""
-        return recursion_evidence(state.chain, state.measured, state.failures, 0)
+        return link.depth < self.max_depth and not link.attempts
 
 
 def _number(link: Link) -> int:

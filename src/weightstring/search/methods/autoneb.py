@@ -20,7 +20,7 @@ from weightstring.arrays import Moving, Thetas
 from weightstring.descent import Look, across
 from weightstring.errors import InvalidSetting
 from weightstring.protocol import Gradient
-from weightstring.search.methods.curves import CurveState, PolyChain
+from weightstring.search.methods.curves import Curve, PolyChain
 from weightstring.search.starts import inside
 from weightstring.search.strategy import require_numbers
 
@@ -106,19 +106,19 @@ class AutoNEB(PolyChain):
         if not 0 < self.excess < 1:
             raise InvalidSetting(f"AutoNEB(excess={self.excess}): give a share in (0, 1)")
 
-    def _motion(self, state: CurveState) -> Band:
-        first, last = state.task.ends
+    def _motion(self, curve: Curve) -> Band:
+        first, last = curve.query.ends
         return Band((first.value, last.value))
 
-    def _controls(self, state: CurveState) -> list[Tensor]:
+    def _controls(self, curve: Curve) -> list[Tensor]:
         """The pivots, with new ones where the band is too coarse."""
-        if len(state.controls) == 2:
-            return super()._controls(state)
-        tops = [link.height for link in state.chain]
-        lowest = min(min(link.left.value, link.right.value) for link in state.chain)
+        if not curve.controls:
+            return super()._controls(curve)
+        tops = [link.height for link in curve.chain]
+        lowest = min(min(link.left.value, link.right.value) for link in curve.chain)
         spread = max(tops) - lowest
-        pivots = [state.chain[0].left.theta]
-        for link in state.chain:
+        pivots = [curve.chain[0].left.theta]
+        for link in curve.chain:
             assert link.measured is not None
             t = inside(link.measured.top.t)
             line = (1 - t) * link.left.value + t * link.right.value

@@ -30,58 +30,58 @@ from weightstring.descent import Constraint, Evolution, Evolved, Tied, Updates, 
 from weightstring.errors import InvalidSetting
 from weightstring.path import Evidence, Reason, WeightString, no_worse
 from weightstring.search import pruning
-from weightstring.search.chain import Bead, Chain, Link, beads_of, held_to, is_string
-from weightstring.search.jobs import Evolve, Job, Measured, Result
+from weightstring.search.chain import Bead, Chain, Link, beads_of, held_to, is_string, maximum
+from weightstring.search.jobs import Evolve, Job, Result
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import aim, inside
-from weightstring.search.strategy import Task, require_numbers
+from weightstring.search.strategy import Strategy, require_numbers
+from weightstring.search.string import Query, String
 
 Ends = Literal["held", "free"]
 
 
 @dataclass(frozen=True)
-class BreadthFirstState:
-    """A string that is sinking.
+class BreadthFirstState(String):
+    """A string that is sinking; its level is the ceiling of its segments.
 
     Args:
-        task: what is asked.
-        chain: the string.
-        ceiling: what its segments are held to at this level.
         fall: the share by which the next ceiling is to be lower.
-        best: the string with the lowest maximum so far; None before the first segment was measured.
-        created: beads inserted so far; names the next one.
         moves: rounds of descent so far; names the next one.
         due: whether beads are to descend before anything is measured.
         inserted: rounds of insertion at this level.
         retried: rounds of replacement at this level.
-        failures: levels in succession that were not reached.
-        maxima: the string's maximum after each level, reached or not.
-        opened: how many of its segments were over the level's ceiling then.
-        given_up: the least that beads reached which did not get to their level.
+        missed: levels in succession that were not reached.
+        tops: the string's maximum after each level, reached or not.
+        over: how many of its segments were over the level's ceiling then.
         thinning: the string while it loses its superfluous beads.
         respaced: the string with its beads spread evenly, while that is tried.
     """
 
-    task: Task
-    chain: Chain
-    ceiling: float
-    fall: float
-    best: Chain | None = None
-    created: int = 0
+    fall: float = 0.2
     moves: int = 0
     due: bool = False
     inserted: int = 0
     retried: int = 0
-    failures: int = 0
-    maxima: tuple[float, ...] = ()
-    opened: tuple[int, ...] = ()
-    given_up: tuple[float, ...] = ()
+    missed: int = 0
+    tops: tuple[float, ...] = ()
+    over: tuple[int, ...] = ()
     thinning: Pruning | None = None
     respaced: Chain | None = None
 
+    @property
+    def unmeasured(self) -> tuple[Link, ...]:
+        """No link is measured before the beads have descended that are to."""
+        return () if self.due else super().unmeasured
+
+    @property
+    def evidence(self) -> Evidence:
+        """With the string's maximum level by level."""
+        tops = tuple(map(finite_or_none, self.tops))
+        return replace(super().evidence, max_per_depth=tops, open_per_depth=self.over, retries=self.missed)
+
 
 @dataclass(frozen=True)
-class BreadthFirst:
+class BreadthFirst(Strategy[BreadthFirstState]):
     """Breadth-first evolution of a string.
 
     Args:
@@ -139,21 +139,17 @@ class BreadthFirst:
         """Whether the ends may begin above the threshold, since they descend too."""
         return self.ends == "free"
 
-    def start(self, task: Task) -> BreadthFirstState:
+    def start(self, query: Query) -> BreadthFirstState:
         """The string is the segment between the ends; its first ceiling is the threshold itself."""
-        return BreadthFirstState(task, (Link(*task.ends),), task.threshold, self.fall)
+        return replace(BreadthFirstState.straight(query, prunes=False), fall=self.fall)
 
     def propose(self, state: BreadthFirstState) -> tuple[Job, ...]:
-        """Measure what has changed; else drop beads, or descend."""
-        if self.failure(state) or self._reached_threshold(state):
-            return ()
+        """Spread or drop beads, where that is under way; else let them descend."""
         if state.respaced is not None:
             return self._propose_respaced(state, state.respaced)
         if state.thinning is not None:
             return pruning.propose(state.thinning)
-        if state.due:
-            return (self._evolve(state),)
-        return tuple(link.measure(state.ceiling) for link in state.chain if link.measured is None)
+        return (self._evolve(state),) if state.due else ()
 
     def absorb(self, state: BreadthFirstState, results: Mapping[str, Result]) -> BreadthFirstState:
         """The string after a round."""
@@ -164,10 +160,9 @@ class BreadthFirst:
             if pruning.propose(thinner):
                 return replace(state, thinning=thinner)
             return self._lower(replace(state, chain=thinner.chain, thinning=None))
-        evolved = results.get(self._move_name(state))
-        if isinstance(evolved, Evolved):
-            return self._moved(state, evolved)
-        return self._decide(replace(state, chain=_with_measured(state.chain, results)))
+        evolved = results[self._move_name(state)]
+        assert isinstance(evolved, Evolved)
+        return self._moved(state, evolved)
 
     def _evolve(self, state: BreadthFirstState) -> Evolve:
         """Step 1: what is over the level descends to it."""
@@ -180,8 +175,8 @@ class BreadthFirst:
                 torch.stack([bead.theta for bead in beads]),
                 moving,
                 motion,
-                self._level(state),
-                state.ceiling,
+                self._aim(state),
+                state.level,
                 STEPS,
                 tuple(beads[row].value for row in moving),
                 RATES[state.retried % len(RATES)],
@@ -193,19 +188,19 @@ class BreadthFirst:
         beads, moving = list(beads_of(state.chain)), self._moving(state)
         for row, theta, value in zip(moving, evolved.thetas, evolved.values, strict=True):
             beads[row] = Bead(f"{beads[row].name.partition('.')[0]}.{state.moves}", theta, value)
-        missed = [value for value in evolved.values if not no_worse(value, state.ceiling)]
+        missed = [value for value in evolved.values if not no_worse(value, state.level)]
         moved = replace(state, chain=_along(beads, state.chain), moves=state.moves + 1, due=False)
-        moved = replace(moved, given_up=(*state.given_up, min(missed))) if missed else moved
-        return moved if any(link.measured is None for link in moved.chain) else self._decide(moved)
+        moved = replace(moved, failures=(*state.failures, min(missed))) if missed else moved
+        return moved if moved.unmeasured else self.measured(moved)
 
-    def _decide(self, state: BreadthFirstState) -> BreadthFirstState:
+    def measured(self, state: BreadthFirstState) -> BreadthFirstState:
         """What follows from a string that is measured on all its segments."""
         first = state.best is None
-        top = _maximum(state.chain)
-        if first or top < _maximum(state.best or ()):
+        top = maximum(state.chain)
+        if first or top < maximum(state.best or ()):
             state = replace(state, best=state.chain)
         if first and not is_string(state.chain):  # the straight segment sets the first level
-            return self._lower(replace(state, maxima=(top,), opened=(1,)))
+            return self._lower(replace(state, tops=(top,), over=(1,)))
         stuck = self._stuck(state)
         if is_string(state.chain) and not stuck:
             return self._settled(state)
@@ -227,13 +222,13 @@ class BreadthFirst:
 
     def _stuck(self, state: BreadthFirstState) -> list[int]:
         """The beads that are over the ceiling."""
-        return [row for row, bead in enumerate(beads_of(state.chain)) if not no_worse(bead.value, state.ceiling)]
+        return [row for row, bead in enumerate(beads_of(state.chain)) if not no_worse(bead.value, state.level)]
 
     def _replaced(self, state: BreadthFirstState, stuck: Sequence[int]) -> BreadthFirstState:
         """The beads that are stuck go; an end goes back to where it first was."""
         beads = list(beads_of(state.chain))
         last = len(beads) - 1
-        for row, end in zip((0, last), state.task.ends, strict=True):
+        for row, end in zip((0, last), state.query.ends, strict=True):
             if row in stuck:
                 beads[row] = Bead(f"{end.name}.{state.moves}r", end.theta, end.value)
         kept = [row for row in range(last + 1) if row in (0, last) or row not in stuck]
@@ -247,15 +242,15 @@ class BreadthFirst:
 
     def _settled(self, state: BreadthFirstState) -> BreadthFirstState:
         """Step 3: the level is reached."""
-        fresh = replace(state, failures=0, fall=self.fall, maxima=(*state.maxima, _maximum(state.chain)))
-        fresh = replace(fresh, opened=(*state.opened, 0))
+        fresh = replace(state, missed=0, fall=self.fall, tops=(*state.tops, maximum(state.chain)))
+        fresh = replace(fresh, over=(*state.over, 0))
         if self.respace and len(state.chain) > 2:
             return replace(fresh, respaced=_evenly(state.chain, state.moves))
         return self._thin(fresh)
 
     def _thin(self, state: BreadthFirstState) -> BreadthFirstState:
         """Drop the beads without which the string is under the next level's ceiling already."""
-        following = self._next_ceiling(_maximum(state.chain), state)
+        following = self._next_ceiling(maximum(state.chain), state)
         thinning = Pruning(state.chain, following, {})
         if pruning.propose(thinning):
             return replace(state, thinning=thinning)
@@ -266,27 +261,27 @@ class BreadthFirst:
         opened = sum(link.open for link in state.chain)
         state = replace(
             state,
-            failures=state.failures + 1,
+            missed=state.missed + 1,
             fall=state.fall / 2,
-            maxima=(*state.maxima, _maximum(state.chain)),
-            opened=(*state.opened, opened),
+            tops=(*state.tops, maximum(state.chain)),
+            over=(*state.over, opened),
         )
         assert state.best is not None
         return self._lower(replace(state, chain=state.best))
 
     def _lower(self, state: BreadthFirstState) -> BreadthFirstState:
         """The next ceiling, a share under the string's maximum but not under the threshold."""
-        ceiling = self._next_ceiling(_maximum(state.chain), state)
-        lower = replace(state, chain=held_to(state.chain, ceiling), ceiling=ceiling, inserted=0, retried=0)
+        ceiling = self._next_ceiling(maximum(state.chain), state)
+        lower = replace(state, chain=held_to(state.chain, ceiling), level=ceiling, inserted=0, retried=0)
         if self._reached_threshold(lower):
             return lower
         # Where every bead is under the new level already, the segments are not.
-        return replace(lower, due=True) if self._moving(lower) else self._decide(lower)
+        return replace(lower, due=True) if self._moving(lower) else self.measured(lower)
 
     def _next_ceiling(self, top: float, state: BreadthFirstState) -> float:
-        threshold = state.task.threshold
+        threshold = state.query.threshold
         if not math.isfinite(top):
-            return max(threshold, 2 * max(abs(bead.value) for bead in state.task.ends))
+            return max(threshold, 2 * max(abs(bead.value) for bead in state.query.ends))
         return max(threshold, top - state.fall * max(abs(top), top - threshold))
 
     def _propose_respaced(self, state: BreadthFirstState, respaced: Chain) -> tuple[Job, ...]:
@@ -296,7 +291,7 @@ class BreadthFirst:
             thetas = torch.stack([bead.theta for bead in beads])
             motion = Tied(constraint("free"))
             return (Evolve(Evolution(f"respace/{state.moves}", thetas, inner, motion, -math.inf, math.inf, 0)),)
-        return tuple(link.measure(state.ceiling) for link in respaced if link.measured is None)
+        return tuple(link.measure(state.level) for link in respaced if link.measured is None)
 
     def _after_respacing(
         self, state: BreadthFirstState, respaced: Chain, results: Mapping[str, Result]
@@ -308,19 +303,19 @@ class BreadthFirst:
             for row, value in enumerate(evolved.values, 1):
                 beads[row] = replace(beads[row], theta=evolved.thetas[row - 1], value=value)
             return replace(state, respaced=_along(beads, respaced))
-        measured = _with_measured(respaced, results)
+        measured = replace(state, chain=respaced).with_measured(results).chain
         chain = measured if is_string(measured) else state.chain
         return self._thin(replace(state, chain=chain, respaced=None, moves=state.moves + 1))
 
     def _move_name(self, state: BreadthFirstState) -> str:
         return f"descend/{state.moves}"
 
-    def _level(self, state: BreadthFirstState) -> float:
-        return aim(state.ceiling, 1 / (1 + self.alpha1))
+    def _aim(self, state: BreadthFirstState) -> float:
+        return aim(state.level, 1 / (1 + self.alpha1))
 
     def _moving(self, state: BreadthFirstState) -> tuple[int, ...]:
         """The beads over the level; the others wait."""
-        beads, level = beads_of(state.chain), self._level(state)
+        beads, level = beads_of(state.chain), self._aim(state)
         rows = range(len(beads)) if self.frees_ends else range(1, len(beads) - 1)
         return tuple(row for row in rows if not no_worse(beads[row].value, level))
 
@@ -328,41 +323,16 @@ class BreadthFirst:
         """Whether the string is under the threshold, and as thin as it gets."""
         settled = state.thinning is None and state.respaced is None
         beads = beads_of(state.chain)
-        low = all(no_worse(bead.value, state.task.threshold) for bead in beads)
-        return settled and low and is_string(state.chain) and no_worse(_maximum(state.chain), state.task.threshold)
+        low = all(no_worse(bead.value, state.query.threshold) for bead in beads)
+        return settled and low and is_string(state.chain) and no_worse(maximum(state.chain), state.query.threshold)
 
-    def failure(self, state: BreadthFirstState) -> Reason | None:
+    def give_up(self, state: BreadthFirstState) -> Reason | None:
         """``stalled`` once the string's maximum has stopped falling."""
-        if state.failures < self.patience or state.best is None:
+        if state.missed < self.patience or state.best is None:
             return None
-        then = min(state.maxima[: -self.patience], default=math.inf)
-        now = _maximum(state.best)
-        return "stalled" if now > then - self.tolerance * abs(then) or state.failures >= 3 * self.patience else None
-
-    def level(self, state: BreadthFirstState) -> float:
-        """The ceiling in force."""
-        return state.ceiling
-
-    def chain(self, state: BreadthFirstState) -> Chain:
-        """The string as it stands."""
-        return state.chain
-
-    def best(self, state: BreadthFirstState) -> Chain:
-        """The string with the lowest maximum there was."""
-        return state.chain if state.best is None else state.best
-
-    def evidence(self, state: BreadthFirstState) -> Evidence:
-        """The highest segment of the best string, and the string's maximum level by level."""
-        chain = self.best(state)
-        worst = max(range(len(chain)), key=lambda i: chain[i].height)
-        return Evidence(
-            segment=(worst, worst + 1),
-            end_losses=(chain[worst].left.value, chain[worst].right.value),
-            max_per_depth=tuple(map(finite_or_none, state.maxima)),
-            open_per_depth=state.opened,
-            retries=state.failures,
-            lowest_loss=finite_or_none(min(state.given_up, default=math.inf)),
-        )
+        then = min(state.tops[: -self.patience], default=math.inf)
+        now = maximum(state.best)
+        return "stalled" if now > then - self.tolerance * abs(then) or state.missed >= 3 * self.patience else None
 
 
 STEPS = 10_000
@@ -371,25 +341,12 @@ RATES = (1.0, 3.0, 0.3)
 """Factors on the recipe's learning rate: at first, and after each replacement."""
 
 
-def _with_measured(chain: Chain, results: Mapping[str, Result]) -> Chain:
-    links = []
-    for link in chain:
-        result = results.get(link.name)
-        links.append(replace(link, measured=result) if isinstance(result, Measured) else link)
-    return tuple(links)
-
-
 def _along(beads: list[Bead], chain: Chain) -> Chain:
     """The chain through these beads; links whose ends are the same keep what is known of them."""
     return tuple(
         link if link.left is left and link.right is right else Link(left, right, link.depth, before=link.before)
         for link, (left, right) in zip(chain, pairwise(beads), strict=True)
     )
-
-
-def _maximum(chain: Chain) -> float:
-    """The largest sample on a chain, its beads included: Γ̃ (4)."""
-    return max((max(link.height, link.left.value, link.right.value) for link in chain), default=math.inf)
 
 
 def _evenly(chain: Chain, moves: int) -> Chain:

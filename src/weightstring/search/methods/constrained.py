@@ -6,13 +6,17 @@ to the two ends of its segment, which stay where they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from weightstring.descent import Constraint, Start, Tether, constraint, on_planes
+from weightstring.descent import Constraint, Tether, constraint, on_planes
 from weightstring.search.chain import Link
 from weightstring.search.jobs import Descend
-from weightstring.search.methods.greedy import Greedy, GreedyState
+from weightstring.search.methods.greedy import Greedy
 from weightstring.search.starts import aim, descent_beside_midpoint
+from weightstring.search.strategy import Strategy
+from weightstring.search.string import String
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,18 @@ class Constrained(Greedy):
         name = self.constraint if isinstance(self.constraint, str) else self.constraint.name
         object.__setattr__(self, "constraint", constraint(name).name)
 
-    def _descent(self, state: GreedyState, link: Link) -> Descend:
+    def descent(self, string: String, link: Link) -> Descend:
         """The next descent for an open link, tied to the link's two beads."""
         assert isinstance(self.constraint, str)
         tie = constraint(self.constraint)
-        job = super()._descent(state, link)
+        job = super().descent(string, link)
         if job.name != link.descent_name:  # an end's neighbour has one neighbour itself
             return job
         if on_planes(tie):
-            job = descent_beside_midpoint(link, state.task, aim(state.task.threshold, self.alpha))
-        start: Start = replace(job.start, tether=Tether(tie, link.left.theta, link.right.theta))
-        return Descend(start)
+            job = descent_beside_midpoint(link, string.query, aim(string.query.threshold, self.alpha))
+        return Descend(replace(job.start, tether=Tether(tie, link.left.theta, link.right.theta)))
+
+    @classmethod
+    def compared(cls, name: str) -> Mapping[str, Strategy[Any]]:
+        """It under every constraint, each by the constraint's name."""
+        return {tie.partition(":")[0]: cls(constraint=tie) for tie in ("hyperplane", "spring:0.001", "soft:0.001")}

@@ -17,16 +17,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from weightstring.arrays import Moving, Thetas, finite_or_none
+from weightstring.arrays import Moving, Thetas
 from weightstring.descent import Evolution, Evolved, Look, Motion
 from weightstring.errors import InvalidSetting
-from weightstring.path import Evidence, Reason, Segment
+from weightstring.path import Reason, Segment
 from weightstring.protocol import Gradient
-from weightstring.search import pruning
-from weightstring.search.chain import Bead, Chain, Link, is_string
-from weightstring.search.jobs import Evolve, Job, Measured, Result
-from weightstring.search.pruning import Pruning
-from weightstring.search.strategy import Task, require_numbers
+from weightstring.search.chain import Bead, Link
+from weightstring.search.jobs import Evolve, Job, Result
+from weightstring.search.strategy import Strategy, require_numbers
+from weightstring.search.string import Query, String
 
 MOST = 1000
 """Bends or beads of a curve: more is a mistake, and would fill the memory."""
@@ -94,30 +93,18 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class CurveState:
-    """A curve that is being fitted.
+class Curve(String):
+    """A curve that is being fitted, and the string that is measured for it.
 
     Args:
-        task: what is asked.
-        controls: the control points, the ends included; just the ends before the straight segment was measured.
-        chain: the string that is measured.
-        best: the one with the lowest maximum so far.
-        maxima: the largest sample after each round of fitting, the straight segment's first.
-        opened: how many segments were over the threshold then.
-        pruned: the finished string while it loses its superfluous beads.
+        controls: the control points, the ends included; none before the straight segment was measured.
     """
 
-    task: Task
-    controls: tuple[Tensor, ...]
-    chain: Chain
-    best: Chain | None = None
-    maxima: tuple[float, ...] = ()
-    opened: tuple[int, ...] = ()
-    pruned: Pruning | None = None
+    controls: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
-class PolyChain:
+class PolyChain(Strategy[Curve]):
     """A polygonal chain with trained bends.
 
     Args:
@@ -152,50 +139,43 @@ class PolyChain:
         if not 0 < self.fall < 1:
             raise InvalidSetting(f"{type(self).__name__}(fall={self.fall}): give a share in (0, 1)")
 
-    def _motion(self, state: CurveState) -> Motion:
-        return Fitted(0, self.samples, bezier=False)
-
-    def start(self, task: Task) -> CurveState:
+    def start(self, query: Query) -> Curve:
         """The straight segment."""
-        return CurveState(task, tuple(end.theta for end in task.ends), (Link(*task.ends),))
+        return Curve.straight(query)
 
-    def propose(self, state: CurveState) -> tuple[Job, ...]:
-        """Measure the string, or fit the curve."""
-        if self.failure(state):
-            return ()
-        if state.pruned is not None:
-            return pruning.propose(state.pruned)
-        unmeasured = [link for link in state.chain if link.measured is None]
-        if unmeasured:
-            return tuple(link.measure(state.task.threshold) for link in unmeasured)
-        controls = torch.stack(self._controls(state))
+    def propose(self, curve: Curve) -> tuple[Job, ...]:
+        """Fit the curve."""
+        controls = torch.stack(self._controls(curve))
         moving = tuple(range(1, len(controls) - 1))
-        limit = state.task.threshold
-        evolution = Evolution(self._name(state), controls, moving, self._motion(state), -math.inf, limit, self.steps)
-        return (Evolve(evolution),)
+        limit = curve.level
+        return (Evolve(Evolution(_name(curve), controls, moving, self._motion(curve), -math.inf, limit, self.steps)),)
 
-    def absorb(self, state: CurveState, results: Mapping[str, Result]) -> CurveState:
-        """The curve after a round of fitting, or what its string measures."""
-        if state.pruned is not None:
-            return replace(state, pruned=pruning.absorb(state.pruned, results))
-        fitted = results.get(self._name(state))
-        if isinstance(fitted, Evolved):
-            return self._fitted(state, fitted)
-        links = []
-        for link in state.chain:
-            result = results.get(link.name)
-            links.append(replace(link, measured=result) if isinstance(result, Measured) else link)
-        chain, top = tuple(links), max(link.height for link in links)
-        opened = (*state.opened, sum(link.open for link in links))
-        best = chain if state.best is None or top < min(state.maxima) else state.best
-        state = replace(state, chain=chain, best=best, maxima=(*state.maxima, top), opened=opened)
-        return replace(state, pruned=Pruning(chain, state.task.threshold, {})) if is_string(chain) else state
+    def absorb(self, curve: Curve, results: Mapping[str, Result]) -> Curve:
+        """The new control points, and the string through the curve's beads."""
+        fitted = results[_name(curve)]
+        assert isinstance(fitted, Evolved)
+        first, last = curve.query.ends
+        moved = len(fitted.statuses)
+        controls = (first.theta, *fitted.thetas[:moved], last.theta)
+        skipped = moved if len(fitted.thetas) > moved else 0  # what comes after them are the curve's own points
+        depth = len(curve.maxima)  # rounds of fitting: each makes the string anew
+        inner = [
+            Bead(f"{depth}.{k}", theta, value)
+            for k, (theta, value) in enumerate(zip(fitted.thetas[skipped:], fitted.values[skipped:], strict=True))
+        ]
+        links = tuple(Link(left, right, depth) for left, right in pairwise([first, *inner, last]))
+        return replace(curve, controls=controls, chain=links)
 
-    def failure(self, state: CurveState) -> Reason | None:
+    def measured(self, curve: Curve) -> Curve:
+        """The string with the lowest maximum is the one to show."""
+        if curve.closed:
+            return replace(curve, best=None)
+        lower = curve.best is None or curve.maxima[-1] < min(curve.maxima[:-1])
+        return replace(curve, best=curve.chain) if lower else curve
+
+    def give_up(self, curve: Curve) -> Reason | None:
         """``stalled`` once the string's maximum has stopped falling."""
-        if state.pruned is not None or any(link.measured is None for link in state.chain):
-            return None
-        fitted = state.maxima[1:]  # the straight segment says nothing about how fitting gets on
+        fitted = curve.maxima[1:]  # the straight segment says nothing about how fitting gets on
         if len(fitted) >= self.rounds:
             return "stalled"
         if len(fitted) <= self.patience:
@@ -203,54 +183,15 @@ class PolyChain:
         then, now = min(fitted[: -self.patience]), min(fitted)
         return "stalled" if now > then - self.fall * abs(then) else None
 
-    def level(self, state: CurveState) -> float:
-        """The threshold."""
-        return state.task.threshold
+    def _motion(self, curve: Curve) -> Motion:
+        return Fitted(0, self.samples, bezier=False)
 
-    def chain(self, state: CurveState) -> Chain:
-        """The string as it stands."""
-        return state.chain if state.pruned is None else state.pruned.chain
-
-    def best(self, state: CurveState) -> Chain:
-        """The string with the lowest maximum there was."""
-        return self.chain(state) if state.pruned is not None or state.best is None else state.best
-
-    def evidence(self, state: CurveState) -> Evidence:
-        """The highest segment of the best string, and the string's maximum round by round."""
-        chain = self.best(state)
-        worst = max(range(len(chain)), key=lambda i: (chain[i].open, not chain[i].measured, chain[i].height))
-        return Evidence(
-            segment=(worst, worst + 1),
-            end_losses=(chain[worst].left.value, chain[worst].right.value),
-            max_per_depth=tuple(map(finite_or_none, state.maxima)),
-            open_per_depth=state.opened,
-            retries=0,
-            lowest_loss=None,
-        )
-
-    def _name(self, state: CurveState) -> str:
-        return f"fit/{len(state.maxima)}"
-
-    def _controls(self, state: CurveState) -> list[Tensor]:
+    def _controls(self, curve: Curve) -> list[Tensor]:
         """The control points; at first equally spaced on the straight segment."""
-        if len(state.controls) > 2:
-            return list(state.controls)
-        segment = Segment(*state.controls)
+        if curve.controls:
+            return list(curve.controls)
+        segment = Segment(*(end.theta for end in curve.query.ends))
         return [segment.point(k / (self.bends + 1)) for k in range(self.bends + 2)]
-
-    def _fitted(self, state: CurveState, fitted: Evolved) -> CurveState:
-        """The new control points, and the string through the curve's beads."""
-        first, last = state.task.ends
-        moved = len(fitted.statuses)
-        controls = (first.theta, *fitted.thetas[:moved], last.theta)
-        skipped = moved if len(fitted.thetas) > moved else 0  # what comes after them are the curve's own points
-        inner = [
-            Bead(f"{len(state.maxima)}.{k}", theta, value)
-            for k, (theta, value) in enumerate(zip(fitted.thetas[skipped:], fitted.values[skipped:], strict=True))
-        ]
-        depth = len(state.maxima)  # rounds of fitting: each makes the string anew
-        links = tuple(Link(left, right, depth) for left, right in pairwise([first, *inner, last]))
-        return replace(state, controls=controls, chain=links)
 
 
 @dataclass(frozen=True)
@@ -277,5 +218,9 @@ class Bezier(PolyChain):
         if not 1 <= self.points <= MOST:
             raise InvalidSetting(f"Bezier(points={self.points}): must be at least 1, and at most {MOST}")
 
-    def _motion(self, state: CurveState) -> Motion:
+    def _motion(self, curve: Curve) -> Motion:
         return Fitted(self.points, self.samples, bezier=True)
+
+
+def _name(curve: Curve) -> str:
+    return f"fit/{len(curve.maxima)}"

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from weightstring.descent import Start
 from weightstring.search.chain import Link
 from weightstring.search.jobs import Descend
-from weightstring.search.methods.greedy import Greedy, GreedyState
+from weightstring.search.methods.greedy import Greedy
+from weightstring.search.strategy import Strategy
+from weightstring.search.string import String
 
 STRIDE = 1 / 128
 """Length of a step, as a share of the distance of a bead's neighbours."""
@@ -33,9 +37,14 @@ class Even(Greedy):
     0.95
     """
 
-    def _descent(self, state: GreedyState, link: Link) -> Descend:
+    def descent(self, string: String, link: Link) -> Descend:
         """The next descent for an open link, by even steps."""
-        return evenly(super()._descent(state, link).start, link.segment.length)
+        return evenly(super().descent(string, link).start, link.segment.length)
+
+    @classmethod
+    def compared(cls, name: str) -> Mapping[str, Strategy[Any]]:
+        """Nothing: it is what shortens the strings of the others."""
+        return {}
 
 
 def evenly(start: Start, distance: float) -> Descend:

@@ -21,42 +21,52 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weightstring.errors import InvalidSetting
-from weightstring.path import Evidence, Reason
+from weightstring.path import Reason
 from weightstring.search.chain import Chain, maximum
-from weightstring.search.jobs import Descend, Evolve, Job, Result, renamed
+from weightstring.search.composite import Composite, Stage
+from weightstring.search.jobs import Descend, Evolve
 from weightstring.search.methods.breadth_first import BreadthFirst
 from weightstring.search.methods.curves import Bezier
 from weightstring.search.methods.greedy import Greedy
 from weightstring.search.methods.lowered import Lowered
 from weightstring.search.methods.relay import Relay
 from weightstring.search.methods.reoptimized import Reoptimized
-from weightstring.search.strategy import Onward, Persists, Strategy, Task, require_numbers
+from weightstring.search.rounds import due
+from weightstring.search.strategy import Onward, Strategy, require_numbers
+from weightstring.search.string import Query, String
 
 FIRST = "as asked"
 """The name of the first attempt."""
 
 
 @dataclass(frozen=True)
-class Ended:
-    """An attempt that failed: why, its best string, and where it stood."""
+class Attempt(Stage):
+    """The attempt under way, counted from 0.
 
-    reason: Reason
-    best: Chain
-    evidence: Evidence
+    Args:
+        lowest: of the attempts before it, the string of the one that came lowest,
+        ended: and why that ended.
+    """
+
+    lowest: String | None = None
+    ended: Reason | None = None
+
+    @property
+    def lower(self) -> String | None:
+        """The string of an earlier attempt, where none since came lower."""
+        if self.lowest is None or maximum(self.lowest.shown) >= maximum(super().string.shown):
+            return None
+        return self.lowest
+
+    @property
+    def string(self) -> String:
+        """The attempt's string; to show the best of all attempts, with its evidence."""
+        string, lower = super().string, self.lower
+        return replace(lower, chain=string.chain, level=string.level, best=lower.shown) if lower else string
 
 
 @dataclass(frozen=True)
-class PersistentState:
-    """The attempt under way, counted from 0, and the one before it that came lowest."""
-
-    task: Task
-    search: Any
-    number: int = 0
-    lowest: Ended | None = None
-
-
-@dataclass(frozen=True)
-class Persistent:
+class Persistent(Composite[Attempt]):
     """A strategy, and what is tried where it fails.
 
     Args:
@@ -93,84 +103,62 @@ class Persistent:
         assert self.others is not None
         return [(FIRST, self.strategy), *self.others.items()]
 
-    def _runs(self, state: PersistentState) -> Strategy[Any]:
-        return self._attempts[state.number][1]
-
     @property
     def frees_ends(self) -> bool:
         """Whether the strategy lets the ends move."""
-        return bool(getattr(self.strategy, "frees_ends", False))
+        return self.strategy.frees_ends
 
-    def start(self, task: Task) -> PersistentState:
+    @property
+    def most_beads(self) -> int | None:
+        """As many as the strategy makes."""
+        return self.strategy.most_beads
+
+    def start(self, query: Query) -> Attempt:
         """The first attempt begins."""
-        return PersistentState(task, self.strategy.start(task))
+        return Attempt(query, self.strategy, self.strategy.start(query))
 
-    def onward(self, task: Task, chain: Chain) -> PersistentState:
+    def onward(self, query: Query, chain: Chain) -> Attempt:
         """The first attempt begins from this string, if it can."""
         first = self.strategy
-        return PersistentState(task, first.onward(task, chain) if isinstance(first, Onward) else first.start(task))
+        return Attempt(query, first, first.onward(query, chain) if isinstance(first, Onward) else first.start(query))
 
-    def propose(self, state: PersistentState) -> tuple[Job, ...]:
-        """What the attempt under way proposes, at places of its own."""
-        jobs = self._runs(state).propose(state.search)
-        return tuple(renamed(job, _prefix(state) + job.name) for job in jobs)
+    def settled(self, stage: Attempt) -> Attempt:
+        """The attempt itself: that the next one begins is written down, see :meth:`after`."""
+        return stage
 
-    def absorb(self, state: PersistentState, results: Mapping[str, Result]) -> PersistentState:
-        """The attempt goes on."""
-        named = {name.removeprefix(_prefix(state)): result for name, result in results.items()}
-        return replace(state, search=self._runs(state).absorb(state.search, named))
-
-    def after(self, state: PersistentState, reason: Reason) -> PersistentState | None:
-        """The attempt has failed: the next one begins."""
-        runs = self._runs(state)
-        if isinstance(runs, Persists) and (following := runs.after(state.search, reason)) is not None:
-            return replace(state, search=following)
-        if state.number + 1 == len(self._attempts):
+    def following(self, stage: Attempt, reason: Reason | None) -> Attempt | None:
+        """The next attempt, where this one has failed."""
+        number = stage.number + 1
+        if reason is None or number == len(self._attempts):
             return None
-        ended = Ended(reason, runs.best(state.search), runs.evidence(state.search))
-        lowest = min((one for one in (state.lowest, ended) if one is not None), key=lambda one: maximum(one.best))
-        search = self._attempts[state.number + 1][1].start(state.task)
-        return PersistentState(state.task, search, state.number + 1, lowest)
+        lowest, ended, string = stage.lowest, stage.ended, stage.search.string
+        if lowest is None or maximum(string.shown) < maximum(lowest.shown):
+            lowest, ended = string, reason
+        strategy = self._attempts[number][1]
+        return Attempt(stage.query, strategy, strategy.start(stage.query), number, f"{number}:", lowest, ended)
 
-    def attempt(self, state: PersistentState) -> str:
+    def after(self, stage: Attempt, reason: Reason) -> Attempt | None:
+        """The attempt has failed: it has another way itself, or the next one begins."""
+        return super().after(stage, reason) or self.following(stage, reason)
+
+    def attempt(self, stage: Attempt) -> str:
         """Its name."""
-        return self._attempts[state.number][0]
+        return self._attempts[stage.number][0]
 
-    def failure(self, state: PersistentState) -> Reason | None:
-        """That of the attempt under way; of the last one, that of the attempt that came lowest."""
-        reason = self._runs(state).failure(state.search)
-        if state.number + 1 < len(self._attempts):
-            return reason or ("beads" if self._crowded(state) else None)
-        return state.lowest.reason if reason and state.lowest and self._lower_before(state) else reason
+    def give_up(self, stage: Attempt) -> Reason | None:
+        """Where the attempt under way does; of the last one, for the reason of the attempt that came lowest."""
+        reason = super().give_up(stage)
+        if stage.number + 1 < len(self._attempts):
+            return reason or ("beads" if self._crowded(stage) else None)
+        return stage.ended if reason and stage.lower else reason
 
-    def _crowded(self, state: PersistentState) -> bool:
+    def _crowded(self, stage: Attempt) -> bool:
         """Whether the attempt's next round could exceed its beads."""
-        beads = len(self.chain(state)) + 1
-        jobs = self._runs(state).propose(state.search)
+        beads = len(stage.string.chain) + 1
+        jobs = due(stage.strategy, stage.search)
         grown = [job.evolution.motion.beads(len(job.evolution.thetas)) for job in jobs if isinstance(job, Evolve)]
         adding = sum(isinstance(job, Descend) for job in jobs)
         return bool(adding or grown) and max(beads, *grown, 0) + adding > self.beads
-
-    def level(self, state: PersistentState) -> float:
-        """What the attempt holds its string to."""
-        return self._runs(state).level(state.search)
-
-    def chain(self, state: PersistentState) -> Chain:
-        """Its string as it stands."""
-        return self._runs(state).chain(state.search)
-
-    def best(self, state: PersistentState) -> Chain:
-        """The string with the lowest maximum of all attempts."""
-        best = self._runs(state).best(state.search)
-        return state.lowest.best if self._lower_before(state) and state.lowest else best
-
-    def evidence(self, state: PersistentState) -> Evidence:
-        """Of the attempt whose string that is."""
-        lower = self._lower_before(state) and state.lowest
-        return lower.evidence if lower else self._runs(state).evidence(state.search)
-
-    def _lower_before(self, state: PersistentState) -> bool:
-        return state.lowest is not None and maximum(state.lowest.best) < maximum(self._runs(state).best(state.search))
 
 
 def usual(strategy: Strategy[Any]) -> dict[str, Strategy[Any]]:
@@ -195,8 +183,3 @@ def usual(strategy: Strategy[Any]) -> dict[str, Strategy[Any]]:
 
 LOWER = 0.5
 """α of the attempts that aim lower."""
-
-
-def _prefix(state: PersistentState) -> str:
-    """Of the places of an attempt's jobs: an attempt draws minibatches of its own."""
-    return f"{state.number}:" if state.number else ""

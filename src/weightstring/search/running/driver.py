@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 import torch
@@ -13,7 +13,7 @@ import torch
 from weightstring.descent import Check
 from weightstring.failures import users_part
 from weightstring.path import Connected, Outcome, Reason, Unresolved, no_worse
-from weightstring.search.chain import Chain, is_string
+from weightstring.search.chain import Chain, held_to, is_string
 from weightstring.search.jobs import (
     Descend,
     Evolve,
@@ -24,13 +24,13 @@ from weightstring.search.jobs import (
     to_record,
     with_models,
 )
+from weightstring.search.rounds import absorbed, due, failure
 from weightstring.search.running.batched import Executor, Limited
 from weightstring.search.running.history import replayed, summary
 from weightstring.search.stopping import Progress, StopRule
-from weightstring.search.strategy import Persists, Shortens, Strategy, Task
+from weightstring.search.strategy import State, Strategy
+from weightstring.search.string import Query
 from weightstring.store import Journal, Round, RoundRecord
-
-State = TypeVar("State")
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ class Asked(Generic[State]):
 
     Args:
         strategy: how.
-        task: what for.
+        query: what for.
         stop: when to stop without a string.
         journal: where its rounds are written, and those of an earlier session found.
     """
 
     strategy: Strategy[State]
-    task: Task
+    query: Query
     stop: StopRule
     journal: Journal
 
@@ -97,7 +97,7 @@ class _OutOfTime(BaseException):
 
 def run(
     strategy: Strategy[State],
-    task: Task,
+    query: Query,
     executor: Executor,
     *,
     stop: StopRule,
@@ -105,7 +105,7 @@ def run(
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> Search[State]:
     """Search until the strategy is done, gives up, or ``stop`` says so; see :func:`run_all`."""
-    (search,) = run_all([Asked(strategy, task, stop, journal)], executor, on_event=on_event)
+    (search,) = run_all([Asked(strategy, query, stop, journal)], executor, on_event=on_event)
     return search
 
 
@@ -186,7 +186,7 @@ class _UnderWay(Generic[State]):
         self._asked = asked
         self._rounds: list[RoundRecord] = []
         with users_part(lambda: "the strategy before round 1"):
-            self._state = asked.strategy.start(asked.task)
+            self._state = asked.strategy.start(asked.query)
         self._started = time.monotonic()
         self._progress = Progress()
         self._unpruned: Chain | None = None
@@ -203,7 +203,7 @@ class _UnderWay(Generic[State]):
 
     @property
     def _chain(self) -> Chain:
-        return self._asked.strategy.chain(self._state)
+        return self._state.string.chain
 
     def propose(self) -> Search[State] | None:
         """Begin the next round; or the verdict, where there is none."""
@@ -213,9 +213,9 @@ class _UnderWay(Generic[State]):
     def _propose(self) -> Search[State] | None:
         strategy, state = self._asked.strategy, self._state
         self.jobs, self.results = (), {}
-        if failure := strategy.failure(state):
-            return self._propose() if self._next_attempt(failure) else self._stopped(failure)
-        jobs = strategy.propose(state)
+        if reason := failure(strategy, state):
+            return self._propose() if self._next_attempt(reason) else self._stopped(reason)
+        jobs = due(strategy, state)
         if not jobs:
             return self._over(self._chain, Connected())
         self._progress = _progress(self._chain, jobs, self._rounds)
@@ -227,7 +227,7 @@ class _UnderWay(Generic[State]):
     def _next_attempt(self, reason: Reason) -> bool:
         """Go over to what the strategy tries next, if it does: written down like a round."""
         strategy = self._asked.strategy
-        following = strategy.after(self._state, reason) if isinstance(strategy, Persists) else None
+        following = strategy.after(self._state, reason)
         if following is None:
             return False
         self._asked.journal.append(Round((), (), None, 0.0, ended=reason))
@@ -245,7 +245,7 @@ class _UnderWay(Generic[State]):
         results = _as_kept(results, kept)
         named = {job.name: result for job, result in zip(self.jobs, results, strict=True)}
         with users_part(lambda: f"the strategy after round {self.round + 1}"):
-            self._state = self._asked.strategy.absorb(self._state, named)
+            self._state = absorbed(self._asked.strategy, self._state, named)
             self._rounds.append(summary(self._asked.strategy, self._state, results, seconds))
             self._keep_unpruned()
         return True
@@ -259,15 +259,15 @@ class _UnderWay(Generic[State]):
 
     def _stopped(self, reason: Reason) -> Search[State]:
         """Out of time on a string that is closed, with only beads to drop: that is connected all the same."""
-        chain = self._asked.strategy.best(self._state)
+        string, threshold = self._state.string, self._asked.query.threshold
+        # What is held to less than the threshold may be a string all the same.
+        chain = held_to(string.shown, threshold) if string.level < threshold else string.shown
         connected = self._closed(chain) and reason != "interrupted"
-        outcome = Connected() if connected else Unresolved(reason, self._asked.strategy.evidence(self._state))
-        return self._over(chain, outcome)
+        return self._over(chain, Connected() if connected else Unresolved(reason, string.evidence))
 
     def _over(self, chain: Chain, outcome: Outcome) -> Search[State]:
-        strategy, state = self._asked.strategy, self._state
-        before = strategy.length_before(state) if isinstance(strategy, Shortens) else None
-        return Search(state, chain, outcome, tuple(self._rounds), self._unpruned or chain, before)
+        before = self._state.string.length_before
+        return Search(self._state, chain, outcome, tuple(self._rounds), self._unpruned or chain, before)
 
     def _keep_unpruned(self) -> None:
         """Keep the first string under the threshold: what is dropped or moved afterwards is no longer on the next."""
@@ -276,7 +276,7 @@ class _UnderWay(Generic[State]):
 
     def _closed(self, chain: Chain) -> bool:
         # A strategy on its way down holds its string to more than the threshold.
-        return is_string(chain) and all(no_worse(link.height, self._asked.task.threshold) for link in chain)
+        return is_string(chain) and all(no_worse(link.height, self._asked.query.threshold) for link in chain)
 
     @property
     def steps_left(self) -> int | None:

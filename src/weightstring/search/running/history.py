@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -13,35 +13,35 @@ from weightstring.errors import InvalidRun
 from weightstring.failures import users_part
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.jobs import Measured, Result, fits, from_record
-from weightstring.search.strategy import Persists, Strategy, Task
+from weightstring.search.rounds import absorbed, due
+from weightstring.search.strategy import State, Strategy
+from weightstring.search.string import Query
 from weightstring.store import Round, RoundRecord
 from weightstring.store.records import models_in
 
-State = TypeVar("State")
 
-
-def strings(strategy: Strategy[Any], task: Task, rounds: Sequence[Round]) -> Iterator[Chain]:
+def strings(strategy: Strategy[Any], query: Query, rounds: Sequence[Round]) -> Iterator[Chain]:
     """The string before the first round of a journal, and after each.
 
     Args:
         strategy: the search's own.
-        task: what it was asked.
+        query: what it was to find.
         rounds: the journal's, in order.
 
     Raises:
         InvalidRun: a round is not one of this search.
 
     >>> import torch
-    >>> from weightstring.search import Bead, Greedy
+    >>> from weightstring.search import Bead, Greedy, Query
     >>> ends = Bead("a", torch.zeros(2), 0.1), Bead("b", torch.ones(2), 0.2)
-    >>> [len(chain) for chain in strings(Greedy(), Task(ends, 0.3, seed=0), ())]
+    >>> [len(chain) for chain in strings(Greedy(), Query(ends, 0.3, seed=0), ())]
     [1]
     """
-    state, history = strategy.start(task), list[RoundRecord]()
-    yield strategy.chain(state)
+    state, history = strategy.start(query), list[RoundRecord]()
+    yield state.string.chain
     for one in rounds:
         state = replayed(strategy, state, one, history)
-        yield strategy.chain(state)
+        yield state.string.chain
 
 
 def replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
@@ -62,7 +62,7 @@ def replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[R
 
 def _replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
     if old.ended is not None:  # an attempt ended
-        following: State | None = strategy.after(state, old.ended) if isinstance(strategy, Persists) else None
+        following = strategy.after(state, old.ended)
         if following is None or old.jobs:
             raise InvalidRun(
                 f"round {len(rounds)} of the journal is not of this search: no other attempt follows there; "
@@ -73,13 +73,13 @@ def _replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[
     if not old.jobs:  # a round that was given up
         rounds.append(msgspec.structs.replace(summary(strategy, state, [], old.seconds), steps=old.steps))
         return state
-    jobs = strategy.propose(state)
+    jobs = due(strategy, state)
     if tuple(job.name for job in jobs) != old.jobs or len(old.results) != len(jobs):
         raise InvalidRun(
             f"round {len(rounds)} of the journal is not of this search: it holds {len(old.jobs)} jobs "
             f"({', '.join(old.jobs[:3])}, ...) where {len(jobs)} are due; start afresh in another directory"
         )
-    device = strategy.chain(state)[0].left.theta.device  # files know nothing of devices
+    device = state.string.chain[0].left.theta.device  # files know nothing of devices
     thetas, taken = None if old.thetas is None else old.thetas.to(device), 0
     results = []
     for job, record in zip(jobs, old.results, strict=True):
@@ -91,25 +91,26 @@ def _replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[
         taken += count
     if thetas is not None and taken != len(thetas):
         raise InvalidRun(f"round {len(rounds)} of the journal has not the models that its results speak of")
-    state = strategy.absorb(state, {job.name: result for job, result in zip(jobs, results, strict=True)})
+    state = absorbed(strategy, state, {job.name: result for job, result in zip(jobs, results, strict=True)})
     rounds.append(summary(strategy, state, results, old.seconds))
     return state
 
 
 def summary(strategy: Strategy[State], state: State, results: Sequence[Result], seconds: float) -> RoundRecord:
     """What the history says of a round: the string after it, and what its jobs took."""
-    chain = strategy.chain(state)
+    string = state.string
+    chain = string.chain
     descended = [r for r in results if not isinstance(r, Measured)]
     measured = [r for r in results if isinstance(r, Measured)]
     # The best string so far is not always the one at hand, nor the other way round, when that has just lost beads.
-    held = [one for one in (chain, strategy.best(state)) if all(link.measured is not None for link in one)]
+    held = [one for one in (chain, string.shown) if all(link.measured is not None for link in one)]
     lowest = min(held, key=_maximum, default=())
     return RoundRecord(
         depth=max(link.depth for link in chain),
         descents=len(descended),
         measured=len(measured),
         open=sum(link.open for link in chain),
-        level=finite_or_none(strategy.level(state)),
+        level=finite_or_none(string.level),
         values=tuple(finite_or_none(bead.value) for bead in beads_of(chain)),
         highest=finite_or_none(_maximum(lowest)) if lowest else None,
         highest_depth=max((link.depth for link in lowest), default=None),
@@ -118,7 +119,7 @@ def summary(strategy: Strategy[State], state: State, results: Sequence[Result], 
         evaluations=sum(r.evaluations for r in results),
         max=finite_or_none(max((r.top.value for r in measured), default=math.inf)),
         seconds=seconds,
-        attempt=strategy.attempt(state) if isinstance(strategy, Persists) else None,
+        attempt=strategy.attempt(state),
     )
 
 

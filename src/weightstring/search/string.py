@@ -1,0 +1,175 @@
+"""The string under construction, and what the search has learnt on the way: the state of every strategy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from weightstring.arrays import finite_or_none
+from weightstring.descent import Descended
+from weightstring.path import Evidence
+from weightstring.search.chain import Bead, Chain, Link, afresh, held_to, is_string
+from weightstring.search.jobs import Measured, Result
+
+Kind = TypeVar("Kind", bound="String")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a search is to find.
+
+    Args:
+        ends: the two models to connect, with their heights.
+        threshold: L0.
+        seed: of everything drawn at random.
+    """
+
+    ends: tuple[Bead, Bead]
+    threshold: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class String:
+    """A string under construction. Strategies that keep more of their own extend it.
+
+    Args:
+        query: what is to be found.
+        chain: its links, in order.
+        level: what they are held to: the threshold, or a level on the way down to it.
+        intervals: of the grid on which alone links are measured; None: wherever their maximum is found best.
+        prunes: whether it is done once all its links are at most the level, but for superfluous beads, which are
+            dropped; if not, the strategy itself says when it is done.
+        known: measured segments that are not on it: those that were split, and shortcuts past a bead.
+        created: beads inserted so far; names the next one.
+        neighboured: ends beside which a bead was sought (:mod:`weightstring.search.crowding`).
+        base: the depth of the first string, 0 of the straight segment.
+        best: what to show where the search ends without a string; None: the chain as it stands.
+        maxima: the largest sample at each depth.
+        opened: segments over the level at each depth.
+        failures: what each failed descent reached.
+        retries: failed descents that were tried again.
+        length_before: its length before it was shortened; None where it was not.
+    """
+
+    query: Query
+    chain: Chain
+    level: float
+    intervals: int | None = None
+    prunes: bool = True
+    known: Mapping[str, Link] = field(default_factory=dict)
+    created: int = 0
+    neighboured: tuple[str, ...] = ()
+    base: int = 0
+    best: Chain | None = None
+    maxima: tuple[float, ...] = ()
+    opened: tuple[int, ...] = ()
+    failures: tuple[float, ...] = ()
+    retries: int = 0
+    length_before: float | None = None
+
+    @classmethod
+    def straight(cls: type[Kind], query: Query, *, intervals: int | None = None, prunes: bool = True) -> Kind:
+        """The segment between the ends."""
+        return cls(query, (Link(*query.ends),), query.threshold, intervals, prunes)
+
+    @classmethod
+    def through(cls: type[Kind], query: Query, chain: Chain) -> Kind:
+        """A string that another search has left, to be split on from there."""
+        links = afresh(chain, query.threshold)
+        string = cls(query, links, query.threshold, base=max(link.depth for link in links))
+        for link in links:
+            string = string if link.measured is None else string._noted(link)
+        return string
+
+    def passed_on(self, query: Query, chain: Chain) -> String:
+        """The string that a search passes on with what it has learnt, held to the threshold of a query."""
+        links, level = held_to(chain, query.threshold), query.threshold
+        learnt = {name: getattr(self, name) for name in ("maxima", "opened", "failures", "retries")}
+        return String(query, links, level, **learnt)
+
+    @property
+    def string(self) -> String:
+        """Itself: what a search shows of its state."""
+        return self
+
+    @property
+    def unmeasured(self) -> tuple[Link, ...]:
+        """The links to be measured before anything else is done."""
+        return tuple(link for link in self.chain if link.measured is None)
+
+    @property
+    def open(self) -> tuple[Link, ...]:
+        """The links that are over the level."""
+        return tuple(link for link in self.chain if link.open)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is done but for superfluous beads."""
+        return self.prunes and is_string(self.chain)
+
+    @property
+    def shown(self) -> Chain:
+        """The string to show where the search ends here without one under the threshold."""
+        return self.chain if self.best is None else self.best
+
+    @property
+    def evidence(self) -> Evidence:
+        """Where the search stands (Section II.D)."""
+        chain = self.shown
+        # An open link if there is one, the highest; else one that is not measured yet, when time ran out before.
+        worst = max(range(len(chain)), key=lambda i: (chain[i].open, not chain[i].measured, chain[i].height))
+        return Evidence(
+            segment=(worst, worst + 1),
+            end_losses=(chain[worst].left.value, chain[worst].right.value),
+            max_per_depth=tuple(map(finite_or_none, self.maxima)),
+            open_per_depth=self.opened,
+            retries=self.retries,
+            lowest_loss=finite_or_none(min(self.failures, default=math.inf)),
+        )
+
+    def with_measured(self: Kind, results: Mapping[str, Result]) -> Kind:
+        """The string with the links that were measured."""
+        string, chain = self, list[Link]()
+        for link in self.chain:
+            result = results.get(link.name)
+            if link.measured is None and isinstance(result, Measured):
+                link = replace(link, measured=result)
+                string = string._noted(link)
+            chain.append(link)
+        return replace(string, chain=tuple(chain))
+
+    def with_descents(
+        self: Kind, results: Mapping[str, Result], retries: int = 0, name: Callable[[Link], str] | None = None
+    ) -> Kind:
+        """The string after descents from its open links: split where one got low enough, else one attempt older.
+
+        Args:
+            results: of the round's jobs.
+            retries: how often a failed descent is tried again.
+            name: what a link's bead is called; by default its number.
+        """
+        string, chain = self, list[Link]()
+        for link in self.chain:
+            result = results.get(link.descent_name) if link.open else None
+            if not isinstance(result, Descended):
+                chain.append(link)
+            elif result.status == "reached":
+                bead = Bead(str(string.created) if name is None else name(link), result.theta, result.value)
+                chain += link.split(bead)
+                string = replace(string, created=string.created + 1, known={**string.known, link.name: link})
+            else:
+                chain.append(replace(link, attempts=link.attempts + 1))
+                again = string.retries + (link.attempts < retries)
+                string = replace(string, failures=(*string.failures, result.value), retries=again)
+        return replace(string, chain=tuple(chain))
+
+    def _noted(self: Kind, link: Link) -> Kind:
+        """With a measured link in the account by depth."""
+        missing = max(0, link.depth + 1 - len(self.maxima))
+        maxima, opened = [*self.maxima, *[-math.inf] * missing], [*self.opened, *[0] * missing]
+        maxima[link.depth] = max(maxima[link.depth], link.height)
+        opened[link.depth] += link.open
+        return replace(self, maxima=tuple(maxima), opened=tuple(opened))
