@@ -65,7 +65,7 @@ def absolute(at: At, x: Any) -> Line:
     return maximum([line_of(x), scale(line_of(x), -1.0)])
 
 
-def _by_tangent(
+def by_tangent(
     x: Line,
     function: Callable[[Array], Array],
     derivative: Callable[[Array], Array],
@@ -106,13 +106,13 @@ def _density(v: Array) -> Array:
 @OPERATIONS.register("tanh.default")
 def tanh(at: At, x: Any) -> Line:
     """The hyperbolic tangent."""
-    return _by_tangent(line_of(x), np.tanh, lambda v: 1 - np.tanh(v) ** 2, 1.0, 0.77, limit=1.0)
+    return by_tangent(line_of(x), np.tanh, lambda v: 1 - np.tanh(v) ** 2, 1.0, 0.77, limit=1.0)
 
 
 @OPERATIONS.register("sigmoid.default")
 def sigmoid(at: At, x: Any) -> Line:
     """1 / (1 + exp(−x))."""
-    return _by_tangent(line_of(x), _sigmoid, lambda v: _sigmoid(v) * _sigmoid(-v), 0.25, 0.0963, 0.5, 1.0)
+    return by_tangent(line_of(x), _sigmoid, lambda v: _sigmoid(v) * _sigmoid(-v), 0.25, 0.0963, 0.5, 1.0)
 
 
 @OPERATIONS.register("silu.default")
@@ -122,7 +122,7 @@ def silu(at: At, x: Any) -> Line:
     def derivative(v: Array) -> Array:
         return _sigmoid(v) * (1 + v * _sigmoid(-v))
 
-    return _by_tangent(line_of(x), lambda v: v * _sigmoid(v), derivative, 1.1, 0.5)
+    return by_tangent(line_of(x), lambda v: v * _sigmoid(v), derivative, 1.1, 0.5)
 
 
 @OPERATIONS.register("gelu.default")
@@ -130,7 +130,7 @@ def gelu(at: At, x: Any, approximate: str = "none") -> Line:
     """x·Φ(x), or its form with tanh."""
     z = line_of(x)
     if approximate == "none":
-        return _by_tangent(z, lambda v: v * _normal(v), lambda v: _normal(v) + v * _density(v), 1.13, 0.798)
+        return by_tangent(z, lambda v: v * _normal(v), lambda v: _normal(v) + v * _density(v), 1.13, 0.798)
     inside = scale(add(z, scale(multiply(multiply(z, z), z), 0.044715)), math.sqrt(2 / math.pi))
     return multiply(scale(z, 0.5), shift(tanh(at, inside), 1.0))
 
@@ -141,7 +141,7 @@ def softplus(at: At, x: Any, beta: float = 1.0, threshold: float = 20.0) -> Line
     if not beta > 0:
         raise NotVerifiable("its beta is not positive")
     z, inner = line_of(x), scale(line_of(x), beta)
-    smooth = scale(_by_tangent(inner, lambda v: np.logaddexp(0, v), _sigmoid, 1.0, 0.25, 1.0), 1 / beta)
+    smooth = scale(by_tangent(inner, lambda v: np.logaddexp(0, v), _sigmoid, 1.0, 0.25, 1.0), 1 / beta)
     step = float(np.logaddexp(0, -threshold)) * (1 + gamma(0)) / beta + LEAST
     over, under = inner.low > threshold, inner.high <= threshold
     return Line(
@@ -154,10 +154,10 @@ def softplus(at: At, x: Any, beta: float = 1.0, threshold: float = 20.0) -> Line
 @OPERATIONS.register("sin.default")
 def sine(at: At, x: Any) -> Line:
     """The sine."""
-    return _by_tangent(line_of(x), np.sin, np.cos, 1.0, 1.0, limit=1.0)
+    return by_tangent(line_of(x), np.sin, np.cos, 1.0, 1.0, limit=1.0)
 
 
 @OPERATIONS.register("cos.default")
 def cosine(at: At, x: Any) -> Line:
     """The cosine."""
-    return _by_tangent(line_of(x), np.cos, lambda v: -np.sin(v), 1.0, 1.0, 1.0, 1.0)
+    return by_tangent(line_of(x), np.cos, lambda v: -np.sin(v), 1.0, 1.0, 1.0, 1.0)
