@@ -167,6 +167,7 @@ def test_the_loss_curve_is_a_plain_loop_over_the_module(scene, ends):
     assert losses[0] != pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.many(quick=2)
 def test_connect_fills_every_field(scene, ends, result):
     losses = scene.problem.measure(torch.stack(ends))["loss"].tolist()
     assert isinstance(result.outcome, ws.Connected | ws.Unresolved)

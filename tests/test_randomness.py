@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import product
 
+import pytest
 import torch
 
 from weightstring.randomness import derive_seed, generator
@@ -42,6 +43,7 @@ def test_drawing_leaves_the_global_generator_alone():
     assert torch.equal(torch.randn(3), expected)
 
 
+@pytest.mark.slow
 def test_a_seed_is_the_same_in_another_process():
     code = "from weightstring.randomness import derive_seed; print(derive_seed(7, 'bead', 2), hash('bead'))"
     environment = {**os.environ, "PYTHONHASHSEED": "1"}

@@ -161,6 +161,7 @@ class TestDamage:
         MANIFEST[case]()
         assert re.search(r"run/manifest\.json: damaged|run: written in format 99", refused(command, "run"))
 
+    @pytest.mark.many(quick=12)
     @pytest.mark.parametrize("case", RESUMED)
     def test_what_resume_reads(self, refused, workshop, case):
         shutil.copytree(workshop.unresolved if case == "unknown rule" else workshop.connected, "run")
@@ -170,6 +171,7 @@ class TestDamage:
         line = refused("resume", "run")
         assert re.search(says, line)
 
+    @pytest.mark.many(quick=20)
     @pytest.mark.parametrize("command", ["show", "report", "resume"])
     @pytest.mark.parametrize("case", RESULT)
     def test_the_result(self, refused, workshop, command, case):

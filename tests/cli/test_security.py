@@ -262,6 +262,7 @@ def test_text_of_a_result_steers_no_terminal_and_is_no_markup(cli, received):
 class TestLinks:
     """Nothing in a run leads out of it: what is written there cannot land elsewhere, what is read is its own."""
 
+    @pytest.mark.many(quick=6)
     @pytest.mark.parametrize("name", ["manifest.json", "result.json", "beads", "journal.jsonl", "lock", "plain"])
     @pytest.mark.parametrize("command", [("report",), ("resume", "--seconds", 1), ("certify", "--threshold", 9)])
     def test_a_member_that_is_one_is_refused_or_left_unread(self, cli, received, tmp_path, name, command):

@@ -76,6 +76,7 @@ def test_a_descent_is_that_of_a_plain_loop(cloud, recipe):
     assert result.evaluations == 1 + math.ceil(recipe.max_steps / recipe.check_every)
 
 
+@pytest.mark.many(quick=6)
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 @pytest.mark.parametrize(("warmup", "clip"), [(0, None), (9, None), (0, 0.8), (9, 0.8)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

@@ -43,6 +43,7 @@ def counted(height):
     return ask, asked
 
 
+@pytest.mark.many(quick=8)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("estimate", ESTIMATES)
 @pytest.mark.parametrize("width", [2, 64])

@@ -140,6 +140,7 @@ REFUSED: dict[str, tuple[nn.Module, Loss, Tensor, Tensor, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.many(quick=12)
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("max_bytes", [1, 1 << 30])
@@ -197,6 +198,7 @@ SOUND: dict[str, tuple[nn.Module, Loss, Tensor, Tensor]] = {
 }  # fmt: skip
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.many(quick=5)
 @pytest.mark.parametrize("name", SOUND)
 def test_is_bounded_for_what_it_is(name: str) -> None:

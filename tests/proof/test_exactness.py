@@ -65,6 +65,7 @@ def outputs_only(enclosed: Enclosing, problem: ws.ModuleProblem) -> Enclosing:
     return dataclasses.replace(enclosed, program=trace_mean(net, lambda output, _: output, examples))
 
 
+@pytest.mark.slow
 @pytest.mark.many(quick=1)
 @pytest.mark.parametrize("activation", NETS)
 @settings(max_examples=4, deadline=None)

@@ -76,6 +76,7 @@ OTHERWISE: dict[str, Callable[[], ws.ModuleProblem]] = {
 }
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_what_does_otherwise_while_it_is_traced_is_refused(name: str, scale: float) -> None:

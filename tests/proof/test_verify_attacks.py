@@ -161,6 +161,7 @@ def in_place(h: Tensor) -> Tensor:
     return view
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize(
     ("problem", "said"),
     [
@@ -181,6 +182,7 @@ def test_what_has_no_bound_is_not_verifiable(problem: ws.ModuleProblem, said: st
         Replay(problem, "loss").value(string[0].numpy(), string[1].numpy(), 0.5)
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize(
     "problem",
     [

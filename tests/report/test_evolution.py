@@ -59,6 +59,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class TestEvolution:
+    @pytest.mark.many(quick=1)
     @pytest.mark.many(quick=2)
     @pytest.mark.parametrize("name", STRATEGIES)
     def test_each_step_is_the_string_that_the_history_tells_of(self, searched: dict[str, Path], name: str) -> None:
@@ -142,6 +143,7 @@ class TestNothingToSee:
         assert evolution_of(tmp_path / "run") is None
         assert "round by round" not in write_report(tmp_path / "run").read_text()
 
+    @pytest.mark.many(quick=2)
     @pytest.mark.parametrize("damage", ["no journal", "empty", "cut", "of another search", "no beads", "strategy"])
     def test_a_journal_that_cannot_be_replayed_costs_nothing_but_its_figures(
         self, searched: dict[str, Path], tmp_path: Path, damage: str
@@ -242,6 +244,7 @@ class TestProjection:
 
 
 class TestBranching:
+    @pytest.mark.many(quick=3)
     @pytest.mark.parametrize("name", STRATEGIES)
     def test_only_a_recursion_has_a_tree(self, searched: dict[str, Path], name: str) -> None:
         found = evolution_of(searched[name])

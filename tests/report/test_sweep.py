@@ -367,6 +367,7 @@ def test_strings_of_example_pairs_come_from_their_runs(real: Path) -> None:
     assert "L₀ = 0.05, pair" in panels_of(own)[-1].charts[0].label
 
 
+@pytest.mark.slow
 def test_a_long_string_keeps_its_beads_its_peaks_and_its_gaps(real: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = read_sweep(real)
     each, result = own.examples[0]

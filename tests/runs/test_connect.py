@@ -372,6 +372,7 @@ def test_each_pair_has_a_run_directory_of_its_own(tmp_path, watched, each_alone)
     assert json.loads((tmp_path / names[0] / "manifest.json").read_text())["width"] == 4 * WIDTH
 
 
+@pytest.mark.slow
 @pytest.mark.many(quick=1)
 @pytest.mark.parametrize("calls", [0, 20, 60])
 def test_an_interrupted_half_of_many_pairs_goes_on(tmp_path, watched, each_alone, calls):

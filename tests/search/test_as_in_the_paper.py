@@ -84,6 +84,7 @@ SURFACES = [
 ]
 
 
+@pytest.mark.many(quick=5)
 @pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: f"{surface._name}-{surface.size}")
 @pytest.mark.parametrize(("alpha", "depth"), [(0.95, 7), (0.6, 4), (1.0, 1), (0.9, 0)])
 def test_it_is_the_recursion_bead_for_bead(surface: Surface, alpha: float, depth: int) -> None:

@@ -116,6 +116,7 @@ def test_rounds_at_most(strategy, unchecked):
     assert len(found.outcome.evidence.max_per_depth) == 2  # the straight segment's, and one round's
 
 
+@pytest.mark.many(quick=1)
 @SHORT
 def test_the_same_seed_gives_the_same_bits(strategy, unchecked):
     one, again, other = (search(strategy, TwoWells(), 0.9, seed=seed) for seed in (0, 0, 1))
@@ -125,6 +126,7 @@ def test_the_same_seed_gives_the_same_bits(strategy, unchecked):
     assert torch.equal(thetas_of(one.chain), thetas_of(other.chain)) == isinstance(strategy, AutoNEB)
 
 
+@pytest.mark.many(quick=1)
 @SHORT
 def test_it_goes_on_from_any_round_of_its_journal(watched, strategy, unchecked):
     journal = Kept()

@@ -56,6 +56,7 @@ class TestSteps:
         results = ws.connect_many(ring, [ring.ends, ring.ends[::-1]], 1e-3, stop=ws.MaxSteps(20))
         assert all(result.steps <= 20 for result in results)
 
+    @pytest.mark.slow
     def test_in_other_processes_too(self):
         ring = Ring()
         with Processes(1) as pool:

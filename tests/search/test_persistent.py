@@ -174,6 +174,7 @@ def test_a_relay_whose_first_succeeds_needs_no_second():
     assert same(search(Relay(Greedy(), Greedy())), search(Greedy()))
 
 
+@pytest.mark.slow
 def test_another_optimizer_takes_its_own_steps():
     wells = TwoWells(size=3)
     creeping = Recipe("sgd", {"lr": 1e-7}, check_every=5, patience=20, max_steps=300)

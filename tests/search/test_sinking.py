@@ -32,6 +32,7 @@ def test_it_comes_within_its_tolerance_of_the_pass():
     assert found.level == min(found.by_depth)
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_where_a_sinking_string_stalls():
     ring = Ring(ridge=0.2)
     rough = ws.BreadthFirst()
@@ -58,6 +59,7 @@ def test_it_ends_connected_where_the_ends_level_is_reached():
     assert ws.minimax(flat, a, a.clone(), strategy=Sinking(), progress=False).resolved
 
 
+@pytest.mark.slow
 @pytest.mark.many(quick=1)
 @pytest.mark.parametrize("kept", [1, 4, 9])
 def test_it_goes_on_from_any_round_in_the_same_bits(tmp_path, kept):

@@ -30,6 +30,7 @@ REQUIRED = (
 )
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.many(quick=4)
 @pytest.mark.parametrize("name", ZOO)
 def test_a_permuted_copy_is_recovered_exactly(name):
@@ -51,6 +52,7 @@ def test_several_permuted_copies_are_recovered_exactly(name):
     assert max(each.difference for each in found) <= 1e-12
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.many(quick=3)
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_permuted_and_rescaled_copy_is_recovered_up_to_rounding(name):
@@ -81,6 +83,7 @@ def test_trained_networks_come_nearer_and_keep_their_function(digits):
     assert change(problem, b, found.theta) <= 1e-5
 
 
+@pytest.mark.slow
 def test_matched_units_correlate(digits):
     problem, a, b = digits
     found = ws.align(problem, a, b)

@@ -38,6 +38,7 @@ def scaled(symmetry: Symmetry) -> tuple[int, int]:
     return positive, sum(size for name, size in sizes.items() if spec.groups[name].negative)
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.many(quick=10)
 def test_copies_compute_the_same(case, problem):
     check_symmetry_rule(problem)
@@ -52,11 +53,13 @@ def test_no_permutation_is_lost(case, problem):
     assert find(problem).log10_permutations == pytest.approx(case.permutations, abs=1e-9)
 
 
+@pytest.mark.many(quick=15)
 def test_scales_are_those_that_activations_let_pass(case, problem):
     if case.scaled is not None:
         assert scaled(find(problem)) == case.scaled
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("name", ["mlp, relu", "gpt", "cnn, recalibrated"])
 def test_copies_of_float32_models_agree_to_its_precision(name):
     problem = ZOO[name].problem(torch.float32)
@@ -294,6 +297,7 @@ class RandomNet(nn.Module):
         return x + other if kind == "sum" else x * torch.sigmoid(other)
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.many(quick=8)
 @pytest.mark.parametrize("seed", range(60))
 def test_copies_of_random_networks_compute_the_same(seed):

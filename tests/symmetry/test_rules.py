@@ -350,17 +350,20 @@ def problem(case):
     return case.problem()
 
 
+@pytest.mark.many(quick=10)
 @pytest.mark.many(quick=25)
 def test_copies_compute_the_same(problem):
     check_symmetry_rule(problem)
 
 
+@pytest.mark.many(quick=15)
 @pytest.mark.many(quick=40)
 def test_all_permutations_are_found(case, problem):
     if case.permutations is not None:
         assert find_symmetry(problem).log10_permutations == pytest.approx(case.permutations, abs=1e-9)
 
 
+@pytest.mark.many(quick=40)
 def test_all_scales_are_found(case, problem):
     if case.scaled is not None:
         assert scaled(find_symmetry(problem)) == case.scaled

@@ -85,6 +85,7 @@ class TestProblem:
     def test_the_widths_of_the_mlp(self, small_task, hidden, size):
         assert small_task(hidden=hidden).size == size
 
+    @pytest.mark.many(quick=1)
     @pytest.mark.parametrize(("net", "size"), [("small-cnn", 105_866), ("cnn", 3_274_634), ("resnet", 77_754)])
     def test_the_network(self, small_task, net, size):
         problem = small_task(net=net)

@@ -97,6 +97,7 @@ class TestResidual:
         assert len(weighted) == 10
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("name", NETS)
 def test_a_problem_draws_it_anew(name):
     images, targets = draw(6, *IMAGE[name]).float(), torch.arange(6) % 10

@@ -34,6 +34,7 @@ def test_no_content_is_published_twice():
     assert {len(bytes.fromhex(sha256)) for sha256 in contents} == {32}
 
 
+@pytest.mark.slow
 def test_the_real_files(real):
     images, root = real
     train, test = read_images(images, root)

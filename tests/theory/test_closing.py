@@ -95,6 +95,7 @@ class Watched(ws.AsInThePaper):
         return string
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("alpha", [1.0, 0.9, 0.5])
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def jump(curve: Curve, nearby: float = 1e-13) -> float:
     return max(gaps)
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.many(quick=3)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("widths", SHAPES, ids=str)
@@ -210,6 +211,7 @@ def low_end(widths: tuple[int, ...], X: Tensor, Y: Tensor, seed: int, size: floa
     return tuple(weights)
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_the_barrier_is_exact(m: int) -> None:

@@ -96,6 +96,7 @@ def test_the_proof_is_lambda_star_just_where_signs_differ(widths: tuple[int, ...
         assert float(heights.max()) >= proof.bound or path.bound >= proof.bound
 
 
+@pytest.mark.slow
 def test_a_bottleneck_narrower_than_both_sides_is_bounded_too() -> None:
     X, Y = numbers(8, 5, seed=4), numbers(8, 4, seed=5)  # noqa: N806
     net = nn.Sequential(*(nn.Linear(i, o, bias=False) for i, o in pairwise((5, 2, 3, 2, 4)))).double()

@@ -256,6 +256,7 @@ def test_bounds_over_boxes_hold_every_sample_and_a_point_is_tight(toy):
     assert float((upper - lower).max()) < 1e-8
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize(
     "toy", [ReluQuartic(x=(1.0, -1.3), y=(1.0, 0.8)), ReluQuartic(x=(1.0, -1.0), y=(2.0, 1.0), width=2)]
 )

@@ -96,6 +96,7 @@ def asks_whether_it_is_exported() -> nn.Module:
 
 
 class TestNotRecognised:
+    @pytest.mark.many(quick=4)
     @pytest.mark.parametrize(
         "loss",
         [
@@ -117,6 +118,7 @@ class TestNotRecognised:
         assert read(problem) is None
         assert prove(problem, A, B) is None
 
+    @pytest.mark.many(quick=4)
     @pytest.mark.parametrize(
         "net",
         [
@@ -148,6 +150,7 @@ class TestNotRecognised:
 
 
 class TestRecognised:
+    @pytest.mark.many(quick=2)
     @pytest.mark.parametrize(
         ("loss", "scale"),
         [

@@ -99,6 +99,7 @@ def test_no_sample_of_a_cross_entropy_is_over_the_corners(method, bias):
     holds(problem, a, b, METHODS[method](problem, a, b))
 
 
+@pytest.mark.slow
 @pytest.mark.many(quick=1)
 @unchecked
 @pytest.mark.parametrize("loss", [nn.L1Loss(), nn.HuberLoss(delta=0.3), nn.functional.smooth_l1_loss])
@@ -109,6 +110,7 @@ def test_other_convex_losses_and_activations(loss):
     holds(problem, a, b, exchange(problem, a, b))
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("make", [regression, classification])
 @pytest.mark.parametrize("method", ["greedy", "exchange"])
 def test_single_precision(make, method):
@@ -184,6 +186,7 @@ def embedded(problem, teacher, slots, noise, seed):
     return problem.flatten(layers)
 
 
+@pytest.mark.many(quick=2)
 @unchecked
 @pytest.mark.parametrize("method", ["greedy", "exchange"])  # a lasso of the outputs may take idle units in early
 @pytest.mark.parametrize(("m", "noise"), [(6, 0.0), (6, 0.3), (9, 0.3)])
@@ -356,6 +359,7 @@ FALSELY_CONVEX = {
 FALSELY_CONVEX["pre-hook"].register_forward_pre_hook(lambda module, args: (args[0].tanh(), args[1]))
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("loss", FALSELY_CONVEX.values(), ids=FALSELY_CONVEX)
 def test_losses_that_only_look_convex_are_refused(refused, loss):
     x = drawn(9, 3)
@@ -410,6 +414,7 @@ FALSELY_HIDDEN = {
 }
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("net", FALSELY_HIDDEN.values(), ids=FALSELY_HIDDEN)
 def test_nets_that_only_look_like_one_hidden_layer_are_refused(refused, net):
     problem = ws.ModuleProblem(net, nn.MSELoss(), (drawn(5, 3), drawn(5, 3, seed=1)), engine="loop", batch_size=None)

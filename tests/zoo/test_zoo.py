@@ -88,7 +88,7 @@ class Scene:
         return True
 
 
-@pytest.mark.many(quick=100)
+@pytest.mark.many(quick=40)
 @pytest.mark.usefixtures("unchecked")  # beartype, which checks annotations, draws from Python's generator
 @pytest.mark.parametrize(("entry", "dtype"), cases(refused=False))
 def test_what_is_computed_is_what_a_plain_copy_gives(entry, dtype):

@@ -40,6 +40,7 @@ def answers(problem: ws.ModuleProblem, models: list[int]) -> list[torch.Tensor]:
     return [*found, *problem.measure(thetas[models], problem.quantities).values()]
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("kind", [nn.Tanh, nn.GELU, nn.Sigmoid, nn.Softplus])
 @pytest.mark.parametrize("settings", [{}, {"batch_size": None}, {"dtype": torch.float64}], ids=str)
 def test_a_plain_network_s_bits_are_its_own(kind, settings):

@@ -286,6 +286,7 @@ def test_other_files_beside_the_networks_are_left_alone(problem, store):
     assert (store / "ends" / "all" / "notes.json").read_text() == "mine"
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("damage", ["deleted", "cut", "of other networks"])
 def test_damaged_networks_are_told_with_what_helps(problem, store, damage, refused):
     before = contents(store)

@@ -22,6 +22,7 @@ class TestDirectory:
         swept(tmp_path / "s", {"width": ["4"]})
         assert {row.variant for row in swept(tmp_path / "s", {"width": ["5"]}).rows} == {"width=4", "width=5"}
 
+    @pytest.mark.many(quick=1)
     @pytest.mark.parametrize("another", ["another task", "another option", "from Python"])
     def test_another_task_s_sweep_is_refused(self, refused, tmp_path, another):
         swept(tmp_path / "s", {"width": ["4"]})
