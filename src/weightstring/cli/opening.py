@@ -11,6 +11,7 @@ from pathlib import Path
 
 from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
+from weightstring.problem.engines import ENGINES
 from weightstring.report import write_report
 from weightstring.runs.certify_step import learned
 from weightstring.runs.recording import from_run
@@ -86,7 +87,8 @@ def opened(options: Namespace) -> tuple[ModuleProblem, Result, TaskRef]:
     task, problem = problem_of(directory.path, manifest.task, options, otherwise)
     result = from_run(directory, problem, proof=False)
     # The run's own engine rounds as the recorded curve was rounded; compiling one anew takes longer than it saves.
-    problem.use_engine("auto" if manifest.engine == "compiled" else manifest.engine)
+    fits = manifest.engine in ENGINES and not ENGINES[manifest.engine].compiles
+    problem.use_engine(manifest.engine if fits else "auto")
     return problem, result, task
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
 from weightstring.failures import user_code
 from weightstring.problem.coupling import couples
-from weightstring.problem.engines import Engine, Workload, build, on_threads
+from weightstring.problem.engines import ENGINES, Engine, Workload, on_threads
 from weightstring.problem.engines.along import Along
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.selection import EngineSelection
-from weightstring.problem.engines.stack import Stack
+from weightstring.problem.engines.stacked import Stacked
 from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
 from weightstring.problem.means import Wanted
 from weightstring.protocol import Gradient
@@ -48,7 +48,7 @@ class Dispatcher:
         if self.work is self.selection.trial.work:
             return self.selection.trial.engine(name)
         if name not in self._engines:
-            self._engines[name] = build(name, self.work)
+            self._engines[name] = ENGINES[name](self.work)
         return self._engines[name]
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
@@ -96,12 +96,12 @@ class Dispatcher:
     @property
     def along(self) -> Along | None:
         """What measures a segment's models together; None where that gains nothing."""
-        if self.selection.choice.name not in ("stack", "compiled"):
+        engine = self.engine
+        if not isinstance(engine, Stacked):
             return None
         if self._along is None:
-            stack = Stack.of(self.work.computation.evaluating, self.work.train)
-            self._along = Along(stack) if stack else None
-        return self._along if self._along and self._along.pays else None
+            self._along = Along(engine.stack)
+        return self._along if self._along.pays else None
 
     def measure_along(self, along: Along, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
         """Measure the models at positions ``ts`` between two."""
@@ -124,15 +124,15 @@ class Dispatcher:
     def _threads(self, models: int, passes: float) -> AbstractContextManager[None]:
         """Threads for a number of forward passes of one example with each model.
 
-        The engines but ``vmap`` compute a model that fills a call by itself, and the others in calls that fit into
+        An engine that is not joint computes a model that fills a call by itself, and the others in calls that fit into
         the cache: there the number beside it decides nothing.
         """
         choice = self.selection.choice
         if self.selection.trial.theta.is_cuda:
             return nullcontext()
         most = choice.threads or torch.get_num_threads()
-        together = models if choice.name == "vmap" else 1
-        return on_threads(threads_for(together * passes * choice.flops, most))
+        beside = models if ENGINES[choice.name].joint else 1
+        return on_threads(threads_for(beside * passes * choice.flops, most))
 
 
 def _only(wanted: Wanted, *, sees: bool) -> Wanted:

@@ -140,7 +140,7 @@ def test_an_engine_for_a_while(refused, problem_of, plain):
             assert problem.engine_choice().name == "loop"
         assert problem.engine_choice().name == "stack"
     assert problem.engine_choice() is before
-    with refused(InvalidSetting, r"^engine='quick': pass one of 'loop', 'vmap', 'stack', 'compiled' \(a problem also"):
+    with refused(InvalidSetting, r"^engine='quick': pass one of 'loop', 'stack', 'vmap', 'compiled' \(a problem also"):
         problem.use_engine("quick")
 
 

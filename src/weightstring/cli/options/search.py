@@ -61,8 +61,9 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     """How several models are computed."""
     parser.add_argument(
         "--engine",
-        choices=["auto", "fastest", "loop", "vmap", "stack", "compiled"],
-        help="how several models are computed; fastest also tries compiled code (default: the task's own, mostly auto)",
+        metavar="NAME",
+        help="how several models are computed: auto, fastest (also tries compiled code), loop, vmap, stack, compiled, "
+        "or an engine that the task's file or a package registers (default: the task's own, mostly auto)",
     )
 
 

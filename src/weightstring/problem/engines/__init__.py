@@ -6,16 +6,17 @@ same for plain sequential networks with products of stacked matrices, and ``comp
 torch.compile fuse those into machine code.
 """
 
+from weightstring.problem.engines import loop, stacked, vmapped  # noqa: F401, I001 - in the order in which they are tried
+from weightstring.problem.engines import compiled  # noqa: F401
 from weightstring.problem.engines.base import ENGINES, Engine, Workload, engine_named
 from weightstring.problem.engines.threads import on_threads
-from weightstring.problem.engines.trial import Trial, build
+from weightstring.problem.engines.trial import Trial
 
 __all__ = [
     "ENGINES",
     "Engine",
     "Trial",
     "Workload",
-    "build",
     "engine_named",
     "on_threads",
 ]

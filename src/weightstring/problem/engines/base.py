@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float64
@@ -20,11 +21,11 @@ from weightstring.problem.digest import tensor_bytes
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.functional import Computation
 from weightstring.problem.initialise import seeded
+from weightstring.problem.live import pure
 from weightstring.problem.means import REMEDY, Kind, Number, Wanted, Weighed
 from weightstring.problem.memory import DoesNotFit, is_out_of_memory
 from weightstring.protocol import Gradient
-
-ENGINES = ("loop", "vmap", "stack", "compiled")
+from weightstring.registry import Registry
 
 BESIDE = 2
 """The least models in one call of those that compute several: PyTorch treats one otherwise."""
@@ -53,15 +54,47 @@ class Workload:
     elements: int
 
 
-@runtime_checkable
-class Engine(Protocol):
-    """One way to compute many models. Results do not depend on it, up to rounding."""
+@dataclass(frozen=True, eq=False)
+class Engine(ABC):
+    """One way to compute many models. Results do not depend on it, up to rounding.
 
+    Args:
+        work: what is computed.
+
+    Raises:
+        InvalidModel: the engine cannot compute this.
+    """
+
+    work: Workload
+
+    gain: ClassVar[float | None] = None
+    """How many times as fast as the loop it must be for ``engine="auto"`` to take it; None: never unnamed."""
+    joint: ClassVar[bool] = True
+    """Whether torch computes several models in one call, whose threads then divide them: rounding may depend on how."""
+    compiles: ClassVar[bool] = False
+    """Whether it takes so long to start that only ``engine="fastest"`` tries it."""
+    steady: ClassVar[bool | None] = None
+    """Whether the numbers of a model are the same, bit for bit, whoever is beside it; None: found out by trying."""
+
+    @abstractmethod
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
-        """:meth:`Computation.measure` of B models."""
+        """What is wanted of B models (B, P), by :meth:`Computation.measure` of each: one column a criterion."""
 
+    @abstractmethod
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
-        """Training losses and gradients of B models, each on its own rows (None: on all examples)."""
+        """Training losses and gradients of B models (B, P), each on its own rows (None: on all examples)."""
+
+    @property
+    def computation(self) -> Computation:
+        """What is computed for one θ, as pure functions that ``torch.func`` can map and differentiate."""
+        return pure(self.work.computation)
+
+
+ENGINES: Registry[type[Engine]] = Registry("engine", group="weightstring.engines")
+"""The engines by name, in the order in which ``engine="auto"`` tries those with a ``gain``."""
+
+REFERENCE = "loop"
+"""The engine with which all others must agree."""
 
 
 def engine_named(engine: str) -> str:
@@ -70,11 +103,13 @@ def engine_named(engine: str) -> str:
     Raises:
         InvalidSetting: there is none of that name.
     """
-    for name in ENGINES:
-        if engine == name:
-            return name
+    if engine in ENGINES:
+        return engine
     choices = ", ".join(map(repr, ENGINES))
-    raise InvalidSetting(f"engine={engine!r}: pass one of {choices} (a problem also takes 'auto' and 'fastest')")
+    raise InvalidSetting(
+        f"engine={engine!r}: pass one of {choices} (a problem also takes 'auto' and 'fastest'), or "
+        "import first what registers it"
+    )
 
 
 def slopes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float64
@@ -11,15 +10,23 @@ from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas
 from weightstring.problem.data import Examples
-from weightstring.problem.engines.base import Workload, gradient_in_parts, require_slope, seeded_by, slopes
+from weightstring.problem.engines.base import (
+    ENGINES,
+    REFERENCE,
+    Engine,
+    gradient_in_parts,
+    require_slope,
+    seeded_by,
+    slopes,
+)
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.live import Live
 from weightstring.problem.means import Number, Wanted
 from weightstring.protocol import Gradient
 
 
-@dataclass(frozen=True, eq=False)
-class Loop:
+@ENGINES.register(REFERENCE)
+class Loop(Engine):
     """Models one at a time, in plain PyTorch.
 
     Where training draws at random, each model draws from a seed derived from its own rows (without
@@ -27,7 +34,7 @@ class Loop:
     stay untouched.
     """
 
-    work: Workload
+    joint, steady = False, True
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """:meth:`Computation.measure` of each."""

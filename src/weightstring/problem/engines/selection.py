@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from weightstring.problem.engines.base import engine_named
+from weightstring.problem.engines.base import ENGINES, REFERENCE, engine_named
 from weightstring.problem.engines.trial import Trial
 from weightstring.protocol import EngineChoice
 
@@ -72,9 +72,9 @@ class EngineSelection:
     def independent(self) -> bool:
         """Whether what is computed of a model is the same, bit for bit, whoever is computed beside it."""
         choice, theta = self.choice, self.trial.theta
-        if choice.name == "loop":
+        if choice.name == REFERENCE:
             return True
-        divided = choice.name == "vmap" and not theta.is_cuda and (choice.threads or torch.get_num_threads()) > 1
+        divided = ENGINES[choice.name].joint and not theta.is_cuda and (choice.threads or torch.get_num_threads()) > 1
         if divided or theta.itemsize < WHOLE_BYTES:
             return False
         if choice.name not in self._steady:

@@ -15,13 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.errors import InvalidModel
 from weightstring.problem.data import Examples
-from weightstring.problem.engines.base import Engine, Workload
-from weightstring.problem.engines.compiled import Compiled
-from weightstring.problem.engines.loop import Loop
-from weightstring.problem.engines.stack import Stack
-from weightstring.problem.engines.stacked import Stacked
+from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Workload
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
-from weightstring.problem.engines.vmapped import Vmap
 from weightstring.problem.functional import first_line
 from weightstring.problem.means import Mean
 from weightstring.protocol import EngineChoice
@@ -43,9 +38,6 @@ TRIAL_EXAMPLES = 512
 GAIN = 1.1
 """How much faster an engine has to be than a simpler one."""
 
-GAIN_OF_STACK = 0.8
-"""The stack may be as fast as the loop, give or take: on curves it saves the first layer's products besides."""
-
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Relative difference between the engines that rounding explains."""
 
@@ -66,24 +58,6 @@ def near(theta: Theta, count: int, share: float = 0.1) -> Thetas:
     draw = torch.Generator().manual_seed(0)
     noise = torch.randn(count, len(theta), generator=draw, dtype=torch.float32, device="cpu").to(theta)
     return theta + share * theta.square().mean().sqrt() * noise
-
-
-def build(name: str, work: Workload) -> Engine:
-    """An engine for a workload.
-
-    Raises:
-        InvalidModel: the module is not one that this engine knows.
-    """
-    if name in ("loop", "vmap"):
-        return Loop(work) if name == "loop" else Vmap(work)
-    computation = work.computation
-    stack = Stack.of(computation.evaluating, work.train)
-    if stack is None or computation.calibrating is not None or computation.own_step:
-        raise InvalidModel(
-            f"engine={name!r} runs only nn.Sequential of Linear, elementwise functions, Dropout and Flatten on one "
-            "floating input, without a training_step: pass engine='auto'"
-        )
-    return Stacked(work, stack) if name == "stack" else Compiled(work, stack)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,22 +83,24 @@ class Trial:
         """An engine for the workload; made once, as compiling takes its time.
 
         Raises:
-            InvalidModel: see :func:`build`.
+            InvalidModel: the engine cannot compute it.
         """
         if name not in self._engines:
-            self._engines[name] = build(name, self.work)
+            self._engines[name] = ENGINES[name](self.work)
         return self._engines[name]
 
     def choose(self, compile: bool = False) -> EngineChoice:
-        """The fastest engine that works and agrees with the loop.
+        """The first engine that runs, agrees with the loop and pays.
 
         Args:
-            compile: try ``compiled`` too, which may take a minute.
+            compile: try those that compile too, which may take a minute.
         """
         flops = self.flops()
         large = not self.theta.is_cuda and BACKWARD * flops * self.batch_size > LARGE_FLOPS
         with on_threads(None if self.theta.is_cuda else 1):
-            choice = self._fastest(compile, large)
+            choice = self._first(large)
+            for name in self._candidates(compiles=True) if compile else ():
+                choice = self._compiled_or(name, choice)
         return replace(choice, threads=self._threads(choice.name, flops), flops=flops)
 
     def require(self, name: str) -> EngineChoice:
@@ -151,32 +127,39 @@ class Trial:
             )
         return EngineChoice(name, f"{name}: set by the caller", None, agreement, flops=flops)
 
-    def _fastest(self, compile: bool, large: bool) -> EngineChoice:
-        # Where stacked products say it all, vmap would make the same ones.
-        choice = self._try("stack", GAIN_OF_STACK)
-        if choice.name == "loop" and large:
-            return EngineChoice("loop", "loop: one step is so much work that more beside it gain nothing on a CPU")
-        if choice.name == "loop":
-            choice = self._try("vmap", GAIN)
-        return self._compiled_or(choice) if compile else choice
+    def _candidates(self, compiles: bool) -> list[str]:
+        return [name for name, engine in ENGINES.items() if engine.gain is not None and engine.compiles is compiles]
 
-    def _compiled_or(self, choice: EngineChoice) -> EngineChoice:
+    def _first(self, large: bool) -> EngineChoice:
+        choice = EngineChoice(REFERENCE, "loop: no other engine is registered")
+        for name in self._candidates(compiles=False):
+            if large and ENGINES[name].joint:
+                reason = "loop: one step is so much work that more beside it gain nothing on a CPU"
+                choice = EngineChoice(REFERENCE, reason)
+            else:
+                choice = self._try(name)
+            if choice.name != REFERENCE:
+                break
+        return choice
+
+    def _compiled_or(self, name: str, choice: EngineChoice) -> EngineChoice:
         """Compiled code where it is faster than the engine chosen without; else why not."""
+        gain = ENGINES[name].gain or GAIN
         try:
-            agreement = self.agreement("compiled")
+            agreement = self.agreement(name)
             if not agreement <= self.tolerance:
                 raise InvalidModel(f"it differs by {agreement:.0e}, more than rounding explains")
             models = self._models(self._few)
             # Of gradients alone, since it measures as the stack does.
-            speedup = self.speedup("compiled", choice.name, lambda name: self.engine(name).gradient(*models))
+            speedup = self.speedup(name, choice.name, lambda name: self.engine(name).gradient(*models))
         except Exception as error:  # no C++ compiler, or whatever torch.compile raises
-            return replace(choice, reason=f"{choice.reason}; not compiled: {first_line(error)}")
-        if speedup < GAIN:
-            return replace(choice, reason=f"{choice.reason}; compiled code would run at {speedup:.1f}x of that")
-        reason = f"compiled: {speedup:.1f}x faster than {choice.name}, results agree to {agreement:.0e}"
-        return EngineChoice("compiled", reason, speedup * (choice.speedup or 1.0), agreement)
+            return replace(choice, reason=f"{choice.reason}; not {name}: {first_line(error)}")
+        if speedup < gain:
+            return replace(choice, reason=f"{choice.reason}; {name} code would run at {speedup:.1f}x of that")
+        reason = f"{name}: {speedup:.1f}x faster than {choice.name}, results agree to {agreement:.0e}"
+        return EngineChoice(name, reason, speedup * (choice.speedup or 1.0), agreement)
 
-    def _try(self, name: str, gain: float) -> EngineChoice:
+    def _try(self, name: str) -> EngineChoice:
         try:
             agreement = self.agreement(name)
         except Exception as error:  # whatever a module raises there, the loop runs it
@@ -185,7 +168,7 @@ class Trial:
             reason = f"loop: {name} differs from one model at a time by {agreement:.0e}, more than rounding explains"
             return EngineChoice("loop", reason, None, agreement)
         speedup = self.speedup(name, "loop")
-        if speedup < gain:
+        if speedup < (ENGINES[name].gain or GAIN):
             reason = f"loop: {name} runs at {speedup:.1f}x the speed of one model at a time"
             return EngineChoice("loop", reason, speedup, agreement)
         reason = f"{name}: {speedup:.1f}x the speed of one model at a time, results agree to {agreement:.0e}"
@@ -246,8 +229,8 @@ class Trial:
 
         On one thread: several divide a call by how long it is.
         """
-        if name in ("loop", "compiled"):  # compiled code is made for two numbers of models
-            return name == "loop"
+        if (known := ENGINES[name].steady) is not None:
+            return known
         thetas, rows = self._models(self._few)
         count = len(thetas)
         with on_threads(None if self.theta.is_cuda else 1):
@@ -266,8 +249,7 @@ class Trial:
         inputs = self.work.train.take(slice(TRIAL_EXAMPLES))
         sample = self.evaluation.take(slice(TRIAL_EXAMPLES))
         gradient = self.engine(name).gradient(thetas, rows)
-        measuring: str = "stack" if name == "compiled" else name
-        values = build(measuring, replace(self.work, train=inputs)).measure(thetas, [(sample, self.criteria)])
+        values = ENGINES[name](replace(self.work, train=inputs)).measure(thetas, [(sample, self.criteria)])
         return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values[:, :1].cpu()
 
     def _models(self, count: int) -> tuple[Thetas, Rows]:

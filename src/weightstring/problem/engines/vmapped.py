@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,7 +14,8 @@ from weightstring.arrays import Rows, Thetas, aligned
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import (
     BESIDE,
-    Workload,
+    ENGINES,
+    Engine,
     by_autograd,
     gradient_in_parts,
     slopes_beside,
@@ -23,16 +23,15 @@ from weightstring.problem.engines.base import (
 )
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
-from weightstring.problem.live import pure
 from weightstring.problem.means import Mean, Wanted, Weighed
 from weightstring.protocol import Gradient
 
 
-@dataclass(frozen=True, eq=False)
-class Vmap:
+@ENGINES.register("vmap")
+class Vmap(Engine):
     """As many models in one call as memory holds."""
 
-    work: Workload
+    gain = 1.1
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """:meth:`Computation.measure` of all.
@@ -41,7 +40,7 @@ class Vmap:
         model must not lie over a threshold in one batch and under it in another.
         """
         computation = self.work.computation
-        one = vmap(partial(pure(computation).measure, train=self.work.train, wanted=wanted))
+        one = vmap(partial(self.computation.measure, train=self.work.train, wanted=wanted))
         calibrating = min(len(self.work.train), computation.chunk) if computation.calibrating is not None else 1
         largest = max(_kept(examples, means, computation.block) for examples, means in wanted)
         at_once = width(max(largest, calibrating), self.work.elements)
@@ -68,7 +67,7 @@ class Vmap:
         return gradient_in_parts(thetas, width(examples, self.work.elements), compute)
 
     def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Weighed:
-        computation, places = pure(self.work.computation), (0, None if rows is None else 0)
+        computation, places = self.computation, (0, None if rows is None else 0)
         if computation.kind == "ratio":
             return Weighed(*vmap(partial(computation.weighed_loss, examples=examples), places)(thetas, rows))
         return Weighed(vmap(partial(computation.loss, examples=examples), places)(thetas, rows), len(examples))
