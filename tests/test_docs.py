@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / "docs"
 PAGES = [
     *sorted(page for page in FOLDER.glob("theory/*.md") if page.stem != "README"),
     *sorted(FOLDER.glob("symmetry*.md")),
-    *sorted(FOLDER.glob("extending/*.md")),
+    *sorted(page for page in FOLDER.glob("extending/*.md") if page.stem != "README"),
     FOLDER / "sweeps.md",
 ]
 TEXTS = [*sorted(FOLDER.parent.glob("*.md")), *sorted(FOLDER.rglob("*.md"))]
