@@ -26,7 +26,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import weightstring as ws
-from weightstring.path.sharpness import curvature
+from weightstring.path.sharpness import sharpness
 from weightstring.symmetry.finding import find
 from weightstring.symmetry.gluing import glue
 
@@ -52,7 +52,7 @@ def measured(activation: str, depth: int, width: int, seed: int) -> dict[str, An
     problem = problem_of(activation, depth, width)
     theta = problem.fit(seed, until=LEVEL)
     own = float(problem.measure(theta[None])["loss"])
-    found, glued = curvature(problem, theta, seed), glue(problem, find(problem), theta)
+    found, glued = sharpness(problem, theta, seed), glue(problem, find(problem), theta)
     return {
         "activation": activation,
         "depth": depth,

@@ -34,7 +34,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import weightstring as ws
-from weightstring.path.sharpness import curvature
+from weightstring.path.sharpness import sharpness
 from weightstring.symmetry.finding import find
 from weightstring.symmetry.moves import random_permutation
 from weightstring.symmetry.rotation import RotationPath
@@ -111,7 +111,7 @@ def measured(network: str, width: int, seed: int) -> tuple[Row, Profile]:
     end = float(turned[0])
     found = ws.connect(problem, theta, permuted, MARGIN * end, seed=seed, progress=False)
     strict = ws.connect(problem, theta, permuted, seed=seed, progress=False)  # at the ends' own loss
-    kappas = [curvature(problem, model, seed) for model in (theta, permuted)]
+    kappas = [sharpness(problem, model, seed) for model in (theta, permuted)]
     beads = found.string.beads
     along = [] if network == LINEAR else [*beads, *(beads[:-1] + beads[1:]) / 2]
     row = Row(
@@ -133,7 +133,7 @@ def measured(network: str, width: int, seed: int) -> tuple[Row, Profile]:
         kappa=kappas[0].kappa,
         kappa_permuted=kappas[1].kappa,
         kappa_residual=max(kappa.residual for kappa in kappas),
-        kappa_string=max([curvature(problem, bead, seed).kappa for bead in along], default=None),
+        kappa_string=max([sharpness(problem, bead, seed).kappa for bead in along], default=None),
     )
     curve = found.string.curve
     profile = {

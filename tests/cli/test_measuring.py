@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import weightstring as ws
-from weightstring.path.curvatures import along
-from weightstring.path.sharpness import curvature
+from weightstring.path.sharpness import along, sharpness
 from weightstring.tasks import load_task
 
 
@@ -27,7 +26,7 @@ def test_sharpness_is_that_of_the_beads_and_of_places_between_them(cli, workshop
     assert [own["bead"] for own in beads] == list(range(len(string)))
     assert len(told["places"]) == 3 * len(string) - 2
     for own in told["places"]:
-        at = curvature(problem, string.at(own["s"])).kappa
+        at = sharpness(problem, string.at(own["s"])).kappa
         assert own["kappa"] == pytest.approx(at, rel=1e-3)
     assert told["largest"] == max(own["kappa"] for own in told["places"])
     assert json.loads(cli("sharpness", workshop.connected, "--between", "2", "--json").out) == told

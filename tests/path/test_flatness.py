@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from weightstring.errors import InvalidCheckpoint, InvalidSetting, Unsupported
 from weightstring.path.flatness import EXACT, HessianSpectrum, hessian_spectrum
-from weightstring.path.sharpness import curvature
+from weightstring.path.sharpness import sharpness
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Ring
 
@@ -42,7 +42,7 @@ def test_small_networks_have_every_eigenvalue_of_the_dense_hessian(width: int) -
     assert found.products == posed.size
     torch.testing.assert_close(found.values, known, rtol=1e-9, atol=1e-10)
     assert found.weights.tolist() == pytest.approx([1 / posed.size] * posed.size)
-    assert found.values[-1] == pytest.approx(curvature(posed, theta).kappa, rel=1e-3)
+    assert found.values[-1] == pytest.approx(sharpness(posed, theta).kappa, rel=1e-3)
     for cut in (1e-3, 0.1):
         expected = (known.abs() <= cut * known.abs().max()).double().mean()
         assert found.flat_share(cut) == pytest.approx(float(expected))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidCheckpoint, InvalidSetting, Unsupported
-from weightstring.path.sharpness import curvature
+from weightstring.path.sharpness import sharpness
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Ring
 
@@ -46,7 +46,7 @@ class TestCurvature:
         posed = problem(width)
         for seed in range(3):
             theta = 2 * posed.initial(seed)
-            found, exact = curvature(posed, theta, seed), eigenvalues(posed, theta)
+            found, exact = sharpness(posed, theta, seed), eigenvalues(posed, theta)
             assert found.kappa == pytest.approx(float(exact[-1]), rel=1e-3)
             assert found.kappa <= float(exact[-1]) * (1 + 1e-12)
             assert float((exact - found.kappa).abs().min()) <= found.residual + 1e-12
@@ -63,9 +63,9 @@ class TestCurvature:
 
         scales = torch.linspace(-7, 2, 40, dtype=torch.float64)[None]
         posed = ModuleProblem(Bowl(), lambda output, _: output.mean(), (scales, torch.zeros(1, 1).double()))
-        assert curvature(posed, torch.ones(40).double()).kappa == pytest.approx(2, rel=1e-2)
+        assert sharpness(posed, torch.ones(40).double()).kappa == pytest.approx(2, rel=1e-2)
         below = ModuleProblem(Bowl(), lambda output, _: output.mean(), (scales - 3, torch.zeros(1, 1).double()))
-        assert curvature(below, torch.ones(40).double()).kappa == pytest.approx(-1, rel=1e-2)
+        assert sharpness(below, torch.ones(40).double()).kappa == pytest.approx(-1, rel=1e-2)
 
     def test_a_loss_without_curvature_has_none(self) -> None:
         posed = ModuleProblem(
@@ -73,12 +73,12 @@ class TestCurvature:
             lambda output, _: output.mean(),
             (normal(4, 30, seed=1), torch.zeros(4, 1).double()),
         )
-        assert curvature(posed, posed.initial(0))[:2] == (0.0, 0.0)
+        assert sharpness(posed, posed.initial(0))[:2] == (0.0, 0.0)
 
     def test_problems_without_a_hessian_are_refused(self, refused: Callable, watched: type) -> None:
         ring = Ring()
         with refused(Unsupported, "a Watched has no hessian_products"):
-            curvature(watched(ring), ring.ends[0])
+            sharpness(watched(ring), ring.ends[0])
 
     def test_operations_that_are_differentiable_once_are_refused(self, refused: Callable) -> None:
         class Once(torch.autograd.Function):
@@ -99,13 +99,13 @@ class TestCurvature:
             engine="loop",
         )
         with refused(Unsupported, "cannot differentiate the training loss twice .*once_differentiable"):
-            curvature(posed, posed.initial(0))
+            sharpness(posed, posed.initial(0))
 
     def test_products_that_are_not_finite_are_refused(self, refused: Callable) -> None:
         posed = problem(4)
         with refused(InvalidSetting, "a product of the Hessian at this θ is not finite"):
-            curvature(posed, torch.full((posed.size,), 1e200, dtype=torch.float64))
+            sharpness(posed, torch.full((posed.size,), 1e200, dtype=torch.float64))
 
     def test_models_of_another_problem_are_refused(self, refused: Callable) -> None:
         with refused(InvalidCheckpoint, r"the model has shape \(3,\)"):
-            curvature(problem(4), torch.zeros(3, dtype=torch.float64))
+            sharpness(problem(4), torch.zeros(3, dtype=torch.float64))

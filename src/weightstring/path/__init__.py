@@ -5,7 +5,8 @@ from weightstring.path.objective import Objective, check_theta
 from weightstring.path.outcome import Connected, Disconnected, Evidence, Outcome, Proof, Reason, Unresolved
 from weightstring.path.screening import reject
 from weightstring.path.segment import Segment, clearly_over, measure_models, measure_points, no_worse
-from weightstring.path.string import BARRIERS, SearchSamples, StringCurve, WeightString
+from weightstring.path.string import WeightString
+from weightstring.path.string_curve import BARRIERS, SearchSamples, StringCurve
 
 __all__ = [
     "BARRIERS",

@@ -7,18 +7,19 @@ saddle that a small push would leave, or on a pass, from which nothing leads dow
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Theta, Thetas
+from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
+from weightstring.path.hyperplane import HessianProducts, Hyperplane, step_at
 from weightstring.path.lanczos import spectrum
 from weightstring.path.objective import check_theta
 from weightstring.path.segment import Segment
-from weightstring.protocol import Curved, LossProblem
+from weightstring.protocol import LossProblem
 from weightstring.randomness import generator
 
 REACH = 0.1
@@ -32,9 +33,6 @@ FLAT = 1e-6
 
 CURVED = 1e-4
 """How negative a curvature must be to count, relative to the largest: products in float32 are known to 1e-5."""
-
-STEP = 0.1
-"""h of the differences, in ε^(1/3) · max(‖θ‖, length): of the tanh networks tried, the best to a factor of two."""
 
 Verdict = Literal["gradient", "curvature", "none"]
 
@@ -163,9 +161,9 @@ def curvature_across(
     _check(problem, segment, t, examples)
     theta = segment.point(t)
     rows = _rows(problem, examples, seed)
-    hyperplane = _Hyperplane.across(segment)
+    hyperplane = Hyperplane.across(segment)
     losses, slope = _slope(problem, segment, theta, rows)
-    hessian = _Hessian(problem, theta, rows, _step(theta, segment))
+    hessian = HessianProducts(problem, theta, rows, step_at(theta, segment))
     along = float(hyperplane.normal @ hessian(hyperplane.normal))
     down = hyperplane.restrict(slope)
     ends = spectrum(lambda x: hyperplane.restrict(hessian(hyperplane.embed(x))), len(down), seed)
@@ -219,86 +217,7 @@ def _slope(
     return losses.cpu().double(), gradients[0].cpu().double()
 
 
-def _step(theta: Theta, segment: Segment) -> float:
-    """The h of the differences: it balances the third derivative, h², against rounding, ε/h."""
-    scale = max(float(theta.double().norm()), segment.length)
-    return float(STEP * torch.finfo(theta.dtype).eps ** (1 / 3) * scale)
-
-
-@dataclass
-class _Hessian:
-    """Products of the Hessian at θ with float64 vectors on the CPU, counted."""
-
-    problem: LossProblem
-    theta: Theta
-    rows: Int64[Tensor, " n"]
-    step: float
-    exact: bool = True
-    """Whether they are exact, as long as the first shows that they can be."""
-    evaluations: int = 0
-
-    def __call__(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
-        self.evaluations += 1
-        if self.exact and self.evaluations == 1:
-            self.exact = self._can_be_exact(vector)
-        product = self._exactly(vector) if self.exact else self._by_differences(vector)
-        if not product.isfinite().all():
-            raise InvalidSetting("a product of the Hessian there is not finite: give another t or segment")
-        return product
-
-    def _can_be_exact(self, vector: Float64[Tensor, " P"]) -> bool:
-        """Whether a first product succeeds: some operations have no second derivative, or none at this place."""
-        if not isinstance(self.problem, Curved):
-            return False
-        try:
-            return bool(self._exactly(vector).isfinite().all())
-        except RuntimeError:  # lack of memory is reported as a setting
-            return False
-
-    def _exactly(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
-        assert isinstance(self.problem, Curved)
-        product = self.problem.hessian_products(self.theta, vector.to(self.theta)[None], self.rows)
-        return product[0].cpu().double()
-
-    def _by_differences(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
-        length = float(vector.norm())
-        if not length:
-            return torch.zeros_like(vector)
-        move = vector * (self.step / length)
-        theta = self.theta.cpu().double()
-        models: Thetas = torch.stack([theta + move, theta - move]).to(self.theta)
-        gradients = self.problem.gradient(models, self.rows.expand(2, -1).contiguous()).gradients.cpu().double()
-        return (gradients[0] - gradients[1]) * (length / (2 * self.step))
-
-
-class _Hyperplane(NamedTuple):
-    """The hyperplane perpendicular to n, with coordinates x ∈ R^(P−1): the reflection that takes n to an axis."""
-
-    normal: Float64[Tensor, " P"]
-    mirror: Float64[Tensor, " P"]
-    """Unit vector w; (1 − 2wwᵀ) n = ∓e₁."""
-
-    @classmethod
-    def across(cls, segment: Segment) -> _Hyperplane:
-        """Perpendicular to a segment."""
-        normal = torch.nn.functional.normalize((segment.b.double() - segment.a.double()).cpu(), dim=0)
-        mirror = normal.clone()
-        mirror[0] += 1.0 if mirror[0] >= 0 else -1.0  # away from n, so that nothing cancels
-        return cls(normal, torch.nn.functional.normalize(mirror, dim=0))
-
-    def embed(self, x: Float64[Tensor, " Q"]) -> Float64[Tensor, " P"]:
-        """The vector of the hyperplane with coordinates x."""
-        return self._reflect(torch.cat([x.new_zeros(1), x]))
-
-    def restrict(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " Q"]:
-        """Coordinates of a vector's part in the hyperplane."""
-        return self._reflect(vector)[1:]
-
-    def _reflect(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
-        return vector - 2 * (self.mirror @ vector) * self.mirror
-
-
-def _gain(hessian: _Hessian, down: Float64[Tensor, " P"], reach: float) -> float:
+def _gain(hessian: HessianProducts, down: Float64[Tensor, " P"], reach: float) -> float:
     """What the best step down a slope, of length at most ``reach``, gains by the quadratic model."""
     slope = float(down.norm())
     if not slope:

@@ -1,8 +1,9 @@
-"""κ, the largest curvature of the loss at a model: the largest eigenvalue of its Hessian, often called sharpness."""
+"""κ, the largest curvature of the loss: the largest eigenvalue of its Hessian, often called sharpness (Section IV)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from jaxtyping import Float64
@@ -12,6 +13,7 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path.lanczos import spectrum
 from weightstring.path.objective import check_theta
+from weightstring.path.string import WeightString
 from weightstring.protocol import Curved, LossProblem
 
 
@@ -29,7 +31,7 @@ class Sharpness(NamedTuple):
     products: int
 
 
-def curvature(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
+def sharpness(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
     """κ(θ) = max vᵀHv over unit vectors v, H the Hessian of the training loss on all training examples at θ.
 
     The largest eigenvalue, not the largest in size: it may be negative. H is never formed: Lanczos multiplies −H with
@@ -50,7 +52,7 @@ def curvature(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
     >>> from weightstring.problem import ModuleProblem
     >>> data = torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.zeros(2, 1)
     >>> problem = ModuleProblem(torch.nn.Linear(2, 1, bias=False), torch.nn.functional.mse_loss, data)
-    >>> curvature(problem, torch.ones(2)).kappa  # of the loss (9 θ₁² + θ₂²) / 2
+    >>> sharpness(problem, torch.ones(2)).kappa  # of the loss (9 θ₁² + θ₂²) / 2
     9.0
     """
     multiply, spent = products_of(problem, theta, "curvature"), 0
@@ -67,6 +69,56 @@ def curvature(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
             f"curvature: Lanczos did not converge on {problem.size} parameters: try another seed, or a float64 problem"
         )
     return Sharpness(0.0 - found.smallest, found.residual, spent)  # 0 of a Hessian that is 0, not −0
+
+
+@dataclass(frozen=True)
+class Place:
+    """κ at one place of a string.
+
+    Args:
+        s: the share of the string's length before it, in [0, 1].
+        bead: the bead's number; None between two.
+        sharpness: κ there, of the *training* loss.
+    """
+
+    s: float
+    bead: int | None
+    sharpness: Sharpness
+
+
+def along(problem: LossProblem, string: WeightString, between: int = 1, seed: int = 0) -> Iterator[Place]:
+    """κ at each bead and at places evenly spaced on each segment, from the first end to the last, as they are found.
+
+    Args:
+        problem: the loss, with exact Hessian products.
+        string: a path.
+        between: places on each segment; 0: only the beads.
+        seed: of Lanczos' first vector.
+
+    Raises:
+        InvalidSetting, InvalidCheckpoint, Unsupported: see :func:`sharpness`.
+
+    >>> import torch
+    >>> from weightstring.problem import ModuleProblem
+    >>> data = torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.zeros(2, 1)
+    >>> problem = ModuleProblem(torch.nn.Linear(2, 1, bias=False), torch.nn.functional.mse_loss, data)
+    >>> string = WeightString(problem, torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 3.0]]))
+    >>> [(place.s, place.bead, place.sharpness.kappa) for place in along(problem, string)]
+    [(0.0, 0, 9.0), (0.125, None, 9.0), (0.25, 1, 9.0), (0.625, None, 9.0), (1.0, 2, 9.0)]
+    """
+    lengths = [float((b.double() - a.double()).norm()) for a, b in zip(string.beads, string.beads[1:], strict=False)]
+    whole, passed = sum(lengths), 0.0
+    for number, start in enumerate(string.beads):
+        yield Place(passed / whole if whole else 0.0, number, sharpness(problem, start, seed))
+        if number == len(lengths):
+            return
+        end = string.beads[number + 1]
+        for i in range(1, between + 1):
+            share = i / (between + 1)
+            theta = start + share * (end - start)
+            s = (passed + share * lengths[number]) / whole if whole else 0.0
+            yield Place(s, None, sharpness(problem, theta, seed))
+        passed += lengths[number]
 
 
 def products_of(

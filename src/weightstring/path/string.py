@@ -4,55 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 
-from weightstring.arrays import Theta, Thetas, Values
+from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.maximum import GRID, MAX_PEAKS, Maximum, Samples, locate
 from weightstring.path.objective import Objective, check_theta
-from weightstring.path.segment import Segment, clearly_over, grid, rows_at_once
-from weightstring.protocol import Along, LossProblem
-
-BARRIERS = ("max", "over_ends", "over_mean", "over_linear")
-
-
-@dataclass(frozen=True)
-class StringCurve:
-    """Every quantity along a string, sampled: S points in order, each bead once.
-
-    Args:
-        s: arc length from the first end, as a share of the whole, S values.
-        segment: which segment each point lies on.
-        t: its position there.
-        values: S values of each quantity, by name.
-    """
-
-    s: tuple[float, ...]
-    segment: tuple[int, ...]
-    t: tuple[float, ...]
-    values: Mapping[str, tuple[float, ...]]
-
-
-Heights = Mapping[float, float]
-"""The heights known on one segment, by t."""
-
-
-@dataclass(frozen=True)
-class SearchSamples:
-    """What a search, a proof or anything else saw of a string, so that the string's curve cannot contradict it.
-
-    Args:
-        names: the quantities whose largest the heights are.
-        heights: for each segment, the heights at its ends and peaks, by t.
-        threshold: what the string was held to; None: nothing.
-    """
-
-    names: tuple[str, ...]
-    heights: tuple[Heights, ...]
-    threshold: float | None = None
+from weightstring.path.segment import Segment, grid
+from weightstring.path.string_curve import Heights, SearchSamples, StringCurve, larger, measure_curve
+from weightstring.protocol import LossProblem
 
 
 class WeightString:
@@ -174,20 +135,20 @@ class WeightString:
             InvalidSetting: the string was read from disk without a problem.
         """
         problem = self._required_problem()
-        known = self._points
+        known = {} if self._curve is None else self._curve.points
         wanted = [{*grid(GRID), *heights} for heights in self._looked_at(problem, on_chunk)]
         for segment, t in known:
             wanted[segment].add(t)
         points = [(i, t) for i, ts in enumerate(wanted) for t in sorted(ts) if t > 0 or i == 0]
-        self._curve = self._measure_all(points, known, on_chunk)
+        self._curve = measure_curve(problem, self.segments, points, known, self._seen, on_chunk)
         return self._curve
 
     def heights(self, names: Sequence[str]) -> tuple[dict[float, float], ...]:
         """What is known so far of the larger of the named quantities on each segment, by t; nothing is measured."""
         found: list[dict[float, float]] = [{} for _ in range(len(self) - 1)]
-        for (segment, t), values in self._points.items():
+        for (segment, t), values in self._curve.points.items() if self._curve is not None else ():
             if all(name in values for name in names):
-                height = max(_finite([values[name] for name in names]))
+                height = larger(values, names)
                 found[segment][t] = height
                 if t == 1 and segment + 1 < len(found):
                     found[segment + 1][0.0] = height
@@ -205,16 +166,6 @@ class WeightString:
         again.problem = self.problem
         return again
 
-    @property
-    def _points(self) -> dict[tuple[int, float], dict[str, float]]:
-        """The points of the curve that was measured, with all that was measured there."""
-        curve = self._curve
-        if curve is None:
-            return {}
-        columns = zip(*curve.values.values(), strict=True)
-        rows = zip(curve.segment, curve.t, columns, strict=True)
-        return {(segment, t): dict(zip(curve.values, row, strict=True)) for segment, t, row in rows}
-
     def _looked_at(self, problem: LossProblem, on_chunk: Callable[[], None]) -> Sequence[Heights]:
         if self._seen is not None:
             return self._seen.heights
@@ -230,106 +181,21 @@ class WeightString:
             raise InvalidSetting("this string has no problem to measure: give one, ws.load(run, problem=problem)")
         return self.problem
 
-    def _measure_all(
-        self,
-        points: list[tuple[int, float]],
-        known: Mapping[tuple[int, float], Mapping[str, float]],
-        on_chunk: Callable[[], None],
-    ) -> StringCurve:
-        problem, segments = self._required_problem(), self.segments
-        held = () if self._seen is None else self._seen.names
-        shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
-        names = [name for name in problem.quantities if name in shown or name in held]
-        found = {at: row for at, row in known.items() if row.keys() >= set(names)}
-        for chunk in self._chunks([at for at in points if at not in found]):
-            columns = {name: measured.tolist() for name, measured in self._measure_chunk(chunk, names).items()}
-            found |= {at: {name: columns[name][row] for name in names} for row, at in enumerate(chunk)}
-            on_chunk()
-        values = {name: [found[at][name] for at in points] for name in names}
-        if self._seen is not None:
-            self._reconcile(points, values, self._seen)
-        lengths = [segment.length for segment in segments]
-        total = math.fsum(lengths)
-        before = [math.fsum(lengths[:i]) for i in range(len(lengths))]
-        # Identical ends have no arc length: let the points run from 0 to 1 by segment instead.
-        share = [(before[i] + t * lengths[i]) / total if total > 0 else (i + t) / len(lengths) for i, t in points]
-        return StringCurve(
-            tuple(share),
-            tuple(i for i, _ in points),
-            tuple(t for _, t in points),
-            {name: tuple(v) for name, v in values.items()},
-        )
-
-    def _reconcile(
-        self, points: Sequence[tuple[int, float]], values: dict[str, list[float]], seen: SearchSamples
-    ) -> None:
-        """The same models, but other batches: rounding must not put one over the threshold that it was held to."""
-        if len(seen.names) == 1:
-            (name,) = seen.names
-            values[name] = [seen.heights[i].get(t, value) for (i, t), value in zip(points, values[name], strict=True)]
-        level, dtype = seen.threshold, self[0].dtype
-        for name in seen.names if level is not None else ():
-            assert level is not None
-            values[name] = [
-                level if value > level and not clearly_over(value, level, dtype) else value for value in values[name]
-            ]
-
-    def _chunks(self, points: Sequence[tuple[int, float]]) -> Iterator[Sequence[tuple[int, float]]]:
-        """Points that are measured together: beads, or inner points of one segment, or as many as memory holds."""
-        shared = isinstance(self.problem, Along) and self.problem.shares_along
-        kinds = groupby(points, key=lambda point: (point[0], point[1] in (0, 1)) if shared else None)
-        rows = rows_at_once(self._beads[0])
-        for _, group in kinds:
-            whole = list(group)
-            yield from (whole[start : start + rows] for start in range(0, len(whole), rows))
-
-    def _measure_chunk(self, points: Sequence[tuple[int, float]], names: Sequence[str]) -> dict[str, Values]:
-        problem, segment = self._required_problem(), Segment(*self._beads[points[0][0] : points[0][0] + 2])
-        ts = [t for _, t in points]
-        if isinstance(problem, Along) and problem.shares_along and not {0, 1} & set(ts):
-            return problem.measure_along(segment.a, segment.b, torch.tensor(ts, dtype=torch.float64), names)
-        thetas = torch.stack([Segment(*self._beads[i : i + 2]).point(t) for i, t in points])
-        return problem.measure(thetas, names)
-
     @property
     def max_loss(self) -> float:
         """The largest *sampled* evaluation loss: Γ̃ of equation (4), as far as samples can tell."""
-        return max(_finite(self.curve.values["loss"]))
+        return self.barrier("max")
 
     def barrier(self, name: str, quantity: str = "loss") -> float:
-        """One of the four barriers in use, of the sampled evaluation loss (or another quantity).
+        """One of the four barriers in use, of the sampled evaluation loss or another quantity.
 
-        ``max``: the highest loss. ``over_ends``: max − max(end losses). ``over_mean``: max − mean(end
-        losses) (Frankle 2020, Ainsworth 2022). ``over_linear``: the largest excess over the linear
-        interpolation of the end losses along the arc length (Entezari 2021).
+        See :meth:`weightstring.path.string_curve.StringCurve.barrier`.
 
         Raises:
             InvalidSetting: an unknown name or quantity.
         """
-        if name not in BARRIERS or quantity not in self.curve.values:
-            known = f"{', '.join(BARRIERS)} of {', '.join(self.curve.values)}"
-            raise InvalidSetting(f"no barrier {name!r} of {quantity!r}: choose {known}")
-        values = _finite(self.curve.values[quantity])
-        first, last, top = values[0], values[-1], max(values)
-        if name == "max":
-            return top
-        if name == "over_ends":
-            return top - max(first, last)
-        if name == "over_mean":
-            return top - (first + last) / 2
-        return max(v - ((1 - s) * first + s * last) for s, v in zip(self.curve.s, values, strict=True))
+        return self.curve.barrier(name, quantity)
 
     def segment_maximum(self, index: int, names: tuple[str, ...] = ("loss",)) -> Maximum:
         """The largest sample on one segment of the larger of the named quantities, and its t."""
-        curve = self.curve
-        samples = []
-        for at, (segment, t) in enumerate(zip(curve.segment, curve.t, strict=True)):
-            if segment == index or (segment == index - 1 and t == 1):
-                value = max(_finite([curve.values[name][at] for name in names]))
-                samples.append(Maximum(t if segment == index else 0.0, value))
-        return max(samples, key=lambda sample: sample.value)
-
-
-def _finite(values: tuple[float, ...] | list[float]) -> list[float]:
-    """NaN counts as +inf: a loss that is not a number is under no threshold."""
-    return [v if math.isfinite(v) else math.inf for v in values]
+        return self.curve.segment_maximum(index, names)

@@ -12,7 +12,7 @@ from weightstring.cli.options.problem import add_json, add_problem, add_run
 from weightstring.cli.options.values import whole
 
 if TYPE_CHECKING:
-    from weightstring.path.curvatures import Place
+    from weightstring.path.sharpness import Place
 
 HELP = "how curved the training loss is along a run's string"
 
@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Measure κ at the beads of a run's string and between them."""
     from weightstring.cli.opening import opened
-    from weightstring.path.curvatures import along
+    from weightstring.path.sharpness import along
     from weightstring.store import RunDirectory, replace_file
     from weightstring.store.files import writing
 

@@ -1,0 +1,188 @@
+"""What is measured along a whole string: every quantity at points in order, its barriers and its maxima."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
+
+import torch
+
+from weightstring.arrays import Values
+from weightstring.errors import InvalidSetting
+from weightstring.path.maximum import Maximum
+from weightstring.path.segment import Segment, clearly_over, rows_at_once
+from weightstring.protocol import Along, LossProblem
+
+BARRIERS = ("max", "over_ends", "over_mean", "over_linear")
+
+Point: TypeAlias = tuple[int, float]
+"""A place on a string: the segment, and t on it."""
+
+Heights: TypeAlias = Mapping[float, float]
+"""The heights known on one segment, by t."""
+
+
+@dataclass(frozen=True)
+class StringCurve:
+    """Every quantity along a string, sampled: S points in order, each bead once.
+
+    Args:
+        s: arc length from the first end, as a share of the whole, S values.
+        segment: which segment each point lies on.
+        t: its position there.
+        values: S values of each quantity, by name.
+    """
+
+    s: tuple[float, ...]
+    segment: tuple[int, ...]
+    t: tuple[float, ...]
+    values: Mapping[str, tuple[float, ...]]
+
+    @property
+    def points(self) -> dict[Point, dict[str, float]]:
+        """All that was measured, by place and quantity."""
+        rows = zip(self.segment, self.t, zip(*self.values.values(), strict=True), strict=True)
+        return {(segment, t): dict(zip(self.values, row, strict=True)) for segment, t, row in rows}
+
+    def barrier(self, name: str, quantity: str = "loss") -> float:
+        """One of the four barriers in use, of what was sampled.
+
+        ``max``: the highest loss. ``over_ends``: max − max(end losses). ``over_mean``: max − mean(end losses)
+        (Frankle 2020, Ainsworth 2022). ``over_linear``: the largest excess over the linear interpolation of the end
+        losses along the arc length (Entezari 2021).
+
+        Raises:
+            InvalidSetting: an unknown name or quantity.
+
+        >>> curve = StringCurve((0.0, 0.5, 1.0), (0, 0, 0), (0.0, 0.5, 1.0), {"loss": (1.0, 4.0, 2.0)})
+        >>> [curve.barrier(name) for name in BARRIERS]
+        [4.0, 2.0, 2.5, 2.5]
+        """
+        if name not in BARRIERS or quantity not in self.values:
+            known = f"{', '.join(BARRIERS)} of {', '.join(self.values)}"
+            raise InvalidSetting(f"no barrier {name!r} of {quantity!r}: choose {known}")
+        values = [_finite(value) for value in self.values[quantity]]
+        first, last, top = values[0], values[-1], max(values)
+        if name == "max":
+            return top
+        if name == "over_ends":
+            return top - max(first, last)
+        if name == "over_mean":
+            return top - (first + last) / 2
+        return max(v - ((1 - s) * first + s * last) for s, v in zip(self.s, values, strict=True))
+
+    def segment_maximum(self, index: int, names: Sequence[str] = ("loss",)) -> Maximum:
+        """The largest sample on one segment of the larger of the named quantities, and its t."""
+        samples = []
+        for at, (segment, t) in enumerate(zip(self.segment, self.t, strict=True)):
+            if segment == index or (segment == index - 1 and t == 1):
+                value = max(_finite(self.values[name][at]) for name in names)
+                samples.append(Maximum(t if segment == index else 0.0, value))
+        return max(samples, key=lambda sample: sample.value)
+
+
+@dataclass(frozen=True)
+class SearchSamples:
+    """What a search, a proof or anything else saw of a string, so that the string's curve cannot contradict it.
+
+    Args:
+        names: the quantities whose largest the heights are.
+        heights: for each segment, the heights at its ends and peaks, by t.
+        threshold: what the string was held to; None: nothing.
+    """
+
+    names: tuple[str, ...]
+    heights: tuple[Heights, ...]
+    threshold: float | None = None
+
+
+def measure_curve(
+    problem: LossProblem,
+    segments: Sequence[Segment],
+    points: Sequence[Point],
+    known: Mapping[Point, Mapping[str, float]],
+    seen: SearchSamples | None,
+    on_chunk: Callable[[], None],
+) -> StringCurve:
+    """Measure a string's curve.
+
+    Args:
+        problem: the loss; one with ``curve_quantities`` has only those measured, and what the search held it to.
+        segments: of the string.
+        points: where, in order.
+        known: what was measured before, by place and quantity.
+        seen: what the curve must not contradict.
+        on_chunk: called after every batch of measurements; it may raise.
+    """
+    held = () if seen is None else seen.names
+    shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
+    names = [name for name in problem.quantities if name in shown or name in held]
+    found = {at: row for at, row in known.items() if row.keys() >= set(names)}
+    for chunk in _chunks(problem, segments, [at for at in points if at not in found]):
+        columns = {name: measured.tolist() for name, measured in _measure(problem, segments, chunk, names).items()}
+        found |= {at: {name: columns[name][row] for name in names} for row, at in enumerate(chunk)}
+        on_chunk()
+    values = {name: [found[at][name] for at in points] for name in names}
+    if seen is not None:
+        _reconcile(points, values, seen, segments[0].a.dtype)
+    return StringCurve(
+        tuple(_shares([segment.length for segment in segments], points)),
+        tuple(i for i, _ in points),
+        tuple(t for _, t in points),
+        {name: tuple(v) for name, v in values.items()},
+    )
+
+
+def _chunks(problem: LossProblem, segments: Sequence[Segment], points: Sequence[Point]) -> Iterator[Sequence[Point]]:
+    """Points that are measured together: beads, or inner points of one segment, or as many as memory holds."""
+    shared = isinstance(problem, Along) and problem.shares_along
+    kinds = groupby(points, key=lambda point: (point[0], point[1] in (0, 1)) if shared else None)
+    rows = rows_at_once(segments[0].a)
+    for _, group in kinds:
+        whole = list(group)
+        yield from (whole[start : start + rows] for start in range(0, len(whole), rows))
+
+
+def _measure(
+    problem: LossProblem, segments: Sequence[Segment], points: Sequence[Point], names: Sequence[str]
+) -> dict[str, Values]:
+    segment, ts = segments[points[0][0]], [t for _, t in points]
+    if isinstance(problem, Along) and problem.shares_along and not {0, 1} & set(ts):
+        return problem.measure_along(segment.a, segment.b, torch.tensor(ts, dtype=torch.float64), names)
+    return problem.measure(torch.stack([segments[i].point(t) for i, t in points]), names)
+
+
+def _reconcile(
+    points: Sequence[Point], values: dict[str, list[float]], seen: SearchSamples, dtype: torch.dtype
+) -> None:
+    """The same models, but other batches: rounding must not put one over the threshold that it was held to."""
+    if len(seen.names) == 1:
+        (name,) = seen.names
+        values[name] = [seen.heights[i].get(t, value) for (i, t), value in zip(points, values[name], strict=True)]
+    level = seen.threshold
+    for name in seen.names if level is not None else ():
+        assert level is not None
+        values[name] = [
+            level if value > level and not clearly_over(value, level, dtype) else value for value in values[name]
+        ]
+
+
+def _shares(lengths: Sequence[float], points: Sequence[Point]) -> Iterator[float]:
+    """Arc length before each point as a share of the whole; by segment where identical ends leave none."""
+    total = math.fsum(lengths)
+    before = [math.fsum(lengths[:i]) for i in range(len(lengths))]
+    for i, t in points:
+        yield (before[i] + t * lengths[i]) / total if total > 0 else (i + t) / len(lengths)
+
+
+def larger(values: Mapping[str, float], names: Sequence[str]) -> float:
+    """The largest of the named quantities; +inf where one is not finite."""
+    return max(_finite(values[name]) for name in names)
+
+
+def _finite(value: float) -> float:
+    """NaN counts as +inf: a loss that is not a number is under no threshold."""
+    return value if math.isfinite(value) else math.inf
