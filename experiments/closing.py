@@ -26,7 +26,7 @@ from weightstring.arrays import Theta
 from weightstring.path.segment import grid
 from weightstring.problem import ModuleProblem
 from weightstring.search.chain import Link
-from weightstring.search.jobs import Result
+from weightstring.search.jobs import JobResult
 from weightstring.search.string import String
 from weightstring.tasks import load_task
 from weightstring.theory.closing import highest, required_alpha, sag
@@ -48,7 +48,7 @@ class Watched(ws.AsInThePaper):
         self.seen.update({link.name: link for link in state.chain})
         return state
 
-    def absorb(self, state: String, results: Mapping[str, Result]) -> String:
+    def absorb(self, state: String, results: Mapping[str, JobResult]) -> String:
         """The search's own step, watched."""
         after = super().absorb(state, results)
         left, new = {link.left.name: link for link in state.chain}, {link.name for link in state.chain}

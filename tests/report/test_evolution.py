@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import weightstring as ws
+from weightstring.codec import decode
 from weightstring.errors import InvalidRun
 from weightstring.problem.surfaces import Ring
 from weightstring.report import write_report
@@ -23,6 +24,7 @@ from weightstring.report.draw import evolution as module
 from weightstring.report.draw.branching import branching_figure
 from weightstring.report.draw.evolution import Evolution, evolution_figure, read_evolution
 from weightstring.report.draw.projection import places
+from weightstring.search import Measured
 from weightstring.store import RunDirectory
 
 RING = Ring(size=6, radii=(1.0, 1.5))
@@ -278,7 +280,7 @@ class TestBranching:
     def test_it_says_what_was_measured(self, searched: dict[str, Path]) -> None:
         directory, found = RunDirectory(searched["greedy"]), evolution_of(searched["greedy"])
         assert found is not None
-        first = directory.replay()[0].results[0]
+        first = decode(directory.replay()[0].results[0], Measured)
         assert (found.branches[0].t, found.branches[0].height) == first.peaks[0]
         assert all(leaf.kind == "at most L₀" for leaf in found.branches if not leaf.split)
         figure = branching_figure(found.branches, "loss")

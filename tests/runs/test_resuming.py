@@ -16,7 +16,7 @@ import weightstring as ws
 from weightstring.errors import InvalidRun, InvalidSetting, UserCodeFailed
 from weightstring.problem.surfaces import Maze, Spike, shifted
 from weightstring.search import Job, StopRule
-from weightstring.search.jobs import Result
+from weightstring.search.jobs import JobResult
 from weightstring.search.stopping import Progress
 from weightstring.search.string import String
 from weightstring.store import RunDirectory
@@ -124,7 +124,7 @@ class Moody(ws.Greedy):
             raise KeyError("mine")
         return super().propose(state)
 
-    def absorb(self, state: String, results: Mapping[str, Result]) -> String:
+    def absorb(self, state: String, results: Mapping[str, JobResult]) -> String:
         after = super().absorb(state, results)
         if self.at == "absorb" and len(after.chain) > 1:
             raise KeyError("mine")

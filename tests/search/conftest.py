@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from weightstring.search import Executor, Job, Result, Tick
+from weightstring.search import Executor, Job, JobResult, Tick
 
-Run = Callable[..., list[Result]]
+Run = Callable[..., list[JobResult]]
 
 
-def run_jobs(executor: Executor, jobs: Sequence[Job], tick: Tick = lambda check: None) -> list[Result]:
+def run_jobs(executor: Executor, jobs: Sequence[Job], tick: Tick = lambda check: None) -> list[JobResult]:
     """The jobs' results, in order; each comes up once, and no other does."""
     for job in jobs:
         executor.submit((3, job.name), job)
-    results: dict[str, Result] = {}
+    results: dict[str, JobResult] = {}
     while len(results) < len(jobs):
         for (search, name), result in executor.collect(tick):
             assert search == 3

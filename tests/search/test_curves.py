@@ -16,7 +16,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Connected, Objective, Segment, Unresolved, measure_points
 from weightstring.problem.surfaces import Ring, Surface, TwoWells, shifted
 from weightstring.protocol import LossProblem
-from weightstring.search import Batched, Bead, MaxBeads, Query, Search, Strategy, run
+from weightstring.search import Batched, Bead, JobContext, MaxBeads, Query, Search, Strategy, run
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.methods.autoneb import AutoNEB, Band
 from weightstring.search.methods.curves import Bezier, Fitted, PolyChain
@@ -62,7 +62,7 @@ def search(
     seed: int = 0,
     journal: Kept | None = None,
 ) -> Search:
-    executor = Batched(Objective(problem or surface), seed, surface.recipe, 3)
+    executor = Batched(JobContext(Objective(problem or surface), seed, surface.recipe, 3))
     stop, task = MaxBeads(64), query_of(surface, threshold, seed)
     return run(strategy, task, executor, stop=stop, journal=journal or Kept())
 

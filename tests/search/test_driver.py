@@ -20,6 +20,7 @@ from weightstring.search import (
     Budget,
     Event,
     Greedy,
+    JobContext,
     MaxBeads,
     MaxSteps,
     Query,
@@ -30,7 +31,6 @@ from weightstring.search import (
 )
 from weightstring.search.chain import Chain, beads_of, is_string
 from weightstring.store import InMemory, Round
-from weightstring.store.records import MeasuredRecord
 
 # Whole searches, of which the fixture `whole` runs with every annotation checked.
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -80,7 +80,7 @@ def search(
 ) -> Search:
     values = SURFACE.measure(torch.stack(SURFACE.ends))["loss"].tolist()
     first, last = (Bead(name, end, value) for name, end, value in zip("ab", SURFACE.ends, values, strict=True))
-    executor = Batched(Objective(problem), 0, SURFACE.recipe, 3)
+    executor = Batched(JobContext(Objective(problem), 0, SURFACE.recipe, 3))
     query = Query((first, last), THRESHOLD, 0)
     stop, journal = stop or MaxBeads(64), journal or InMemory()
     return run(strategy or Greedy(), query, executor, stop=stop, journal=journal, on_event=on_event)
@@ -119,7 +119,7 @@ def test_a_search_ends_connected_with_every_round_written(whole):
         assert record.descents == (0 if old.thetas is None else len(old.thetas))
         assert record.descents + record.measured == len(old.jobs) == len(old.results)
         assert record.seconds == old.seconds >= 0
-        assert record.evaluations == sum(result.evaluations for result in old.results)
+        assert record.evaluations == sum(result["evaluations"] for result in old.results)
     assert found.rounds[0].beads == 2
     assert found.rounds[-1].open == 0
     assert max(r.beads for r in found.rounds) > len(found.chain) + 1  # pruned
@@ -257,11 +257,11 @@ def test_the_journal_of_another_search_is_refused(refused, whole):
 def test_results_of_another_kind_are_refused(refused, whole):
     _, rounds = whole
     swapped = rounds[0]._replace(results=rounds[1].results[:1])
-    refuse(refused, [swapped], r"^the journal holds a result that no search writes: DescendedRecord")
-    measured = MeasuredRecord(accepted=True, peaks=((0.5, 0.1),), evaluations=3)
+    refuse(refused, [swapped], r"^round 0 of the journal: not a result of a-b: Invalid value 'descended'")
+    measured = rounds[0].results[0]
     swapped = rounds[1]._replace(results=(measured,) * len(rounds[1].jobs))
-    refuse(refused, [rounds[0], swapped], r"^round 1 of the journal holds a result of another kind for a-b/0$")
-    refuse(refused, [rounds[0], rounds[1]._replace(thetas=None)], r"^the journal holds a result that no search writes")
+    refuse(refused, [rounds[0], swapped], r"^round 1 of the journal: not a result of a-b/0: Invalid value 'measured'")
+    refuse(refused, [rounds[0], rounds[1]._replace(thetas=None)], r"^round 1 .* no 1 models are left")
 
 
 THRESHOLDS = [0.9, 0.8, 1.3, 0.9]
@@ -280,7 +280,7 @@ def several(stops: Sequence[StopRule] | None = None, journals: Sequence[Kept] | 
 
 
 def executor(problem: LossProblem = SURFACE, width: int = 5) -> Batched:
-    return Batched(Objective(problem), 0, SURFACE.recipe, width)
+    return Batched(JobContext(Objective(problem), 0, SURFACE.recipe, width))
 
 
 @pytest.fixture(scope="module")

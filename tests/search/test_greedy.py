@@ -14,7 +14,7 @@ import weightstring as ws
 from weightstring.path import Segment, measure_points
 from weightstring.path.objective import Objective
 from weightstring.problem.surfaces import Maze, Ring, Surface, TwoWells, shifted, stretched
-from weightstring.search import Batched, Bead, Greedy, Query, Result
+from weightstring.search import Batched, Bead, Greedy, JobContext, JobResult, Query
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.rounds import absorbed, due
 
@@ -212,13 +212,13 @@ def test_settings_out_of_range_are_refused(settings: dict[str, object], message:
         Greedy(**settings)  # type: ignore[arg-type]
 
 
-def test_steps_are_pure(run: Callable[..., list[Result]]) -> None:
+def test_steps_are_pure(run: Callable[..., list[JobResult]]) -> None:
     """Proposing twice gives the same jobs, and absorbing leaves the state it was given as it was."""
     surface = Ring(ridge=0.05)
     ends = [Bead(name, theta, 0.0) for name, theta in zip("ab", surface.ends, strict=True)]
     strategy, bound = Greedy(), Objective(surface)
     state = strategy.start(Query((ends[0], ends[1]), 0.1, 0))
-    executor = Batched(bound, 0, surface.recipe, 4)
+    executor = Batched(JobContext(bound, 0, surface.recipe, 4))
     while jobs := due(strategy, state):
         again = due(strategy, state)
         assert [job.name for job in jobs] == [job.name for job in again]

@@ -7,13 +7,16 @@ import math
 import msgspec
 import pytest
 import torch
+from msgspec.structs import astuple
 
-from weightstring.descent import Descended, Evolved, Start
+from weightstring.codec import encode
+from weightstring.descent import Descended, Evolution, Evolved, Start, Tied, constraint
 from weightstring.errors import InvalidRun
-from weightstring.path import Maximum
-from weightstring.search import Descend, Measured
-from weightstring.search.jobs import from_record, models_of, to_record
-from weightstring.store.records import DescendedRecord, EvolvedRecord, JobResult, MeasuredRecord, models_in
+from weightstring.path import Maximum, Segment
+from weightstring.search import Descend, Evolve, Job, Measure, Measured
+from weightstring.search.jobs import JobResult, read_round, round_of
+from weightstring.search.running.remote import content_name
+from weightstring.store import Round
 
 THETA = torch.tensor([3.0, -2.0, 0.1], dtype=torch.float64)
 MEASURED = [
@@ -30,32 +33,78 @@ EVOLVED = [
     Evolved(torch.stack([THETA, -THETA]), (0.5, 0.1), ("exhausted",), 70, 2),  # one moved, one was only measured
 ]
 
+MEASURE = Measure("a-b", Segment(THETA, -THETA), (0.1, 0.2), 0.3)
+DESCEND = Descend(Start(THETA, 0.1, 0.2, "a-b/0"))
+
 
 def test_a_descent_is_named_by_its_place():
-    assert Descend(Start(THETA, 0.1, 0.2, "a-b/0")).name == "a-b/0"
+    assert DESCEND.name == "a-b/0"
 
 
 def test_the_first_peak_is_the_top():
     assert MEASURED[1].top == Maximum(0.3, math.inf)
 
 
-@pytest.mark.parametrize("result", [*MEASURED, *DESCENDED, *EVOLVED], ids=str)
-def test_results_come_back_from_the_journal_bit_for_bit(result):
-    record, models = to_record(result), models_of(result)
-    assert models_in(record) == (0 if models is None else len(models))
-    again = from_record(msgspec.json.decode(msgspec.json.encode(record), type=JobResult), models)
-    assert (models is None) == isinstance(result, Measured)
-    assert again[1:] == result[1:] if models is not None else again == result
-    assert models is None or torch.equal(models_of(again), models)
+def evolve(*moving: int) -> Evolve:
+    thetas = torch.stack([THETA, 2 * THETA, 3 * THETA, -THETA])
+    return Evolve(Evolution("all", thetas, moving, Tied(constraint("free")), 0.1, 0.2, 100))
+
+
+WRITTEN: list[tuple[Job, JobResult]] = [
+    *((MEASURE, result) for result in MEASURED),
+    *((DESCEND, result) for result in DESCENDED),
+    (evolve(1, 2), EVOLVED[0]),
+    (evolve(1), EVOLVED[1]),
+]
+
+
+def read(jobs: list[Job], kept: Round) -> list[JobResult]:
+    return read_round(jobs, kept, 4, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("job", "result"), WRITTEN, ids=str)
+def test_results_come_back_from_the_journal_bit_for_bit(job, result):
+    jobs, results = [DESCEND, job], [DESCENDED[0], result]
+    kept = round_of(jobs, results, 0.5)
+    assert kept.jobs == (DESCEND.name, job.name)
+    kept = kept._replace(results=msgspec.json.decode(msgspec.json.encode(kept.results), type=tuple))
+    first, again = read(jobs, kept)
+    assert torch.equal(first.theta, THETA)
+    assert type(again) is type(result)
+    for one, other in zip(astuple(again), astuple(result), strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
 def test_results_that_no_search_writes_are_refused(refused):
-    measured = MeasuredRecord(accepted=True, peaks=(), evaluations=0)
-    with refused(InvalidRun, r"^the journal holds a result that no search writes: MeasuredRecord\(.*peaks=\(\)"):
-        from_record(measured, None)
-    descended = DescendedRecord(value=0.1, status="reached", steps=1, evaluations=1)
-    with refused(InvalidRun, r"^the journal holds a result that no search writes: DescendedRecord\("):
-        from_record(descended, None)
-    evolved = EvolvedRecord(values=(), statuses=("reached",), steps=1, evaluations=1)
-    with refused(InvalidRun, r"^the journal holds a result that no search writes: EvolvedRecord\("):
-        from_record(evolved, THETA[None])
+    def refuse(job: Job, result: object, says: str, thetas: torch.Tensor | None = None) -> None:
+        with refused(InvalidRun, f"^round 4 of the journal: not a result of {job.name}: .*{says}"):
+            read([job], Round((job.name,), (result,), thetas, 0.5))
+
+    (descended,), (measured,) = (round_of([job], [result], 0).results for job, result in WRITTEN[2:0:-1])
+    refuse(MEASURE, measured | {"peaks": []}, "length >= 1 - at `\\$.peaks`")
+    refuse(MEASURE, descended, "Invalid value 'descended'", THETA[None])
+    refuse(DESCEND, measured, "Invalid value 'measured'")
+    refuse(DESCEND, {"type": "descended"}, "missing required field `theta`")
+    refuse(DESCEND, descended, "no 1 models are left in its bead file")
+    refuse(DESCEND, descended | {"theta": [2]}, "a descent ends in one model, not in 2", torch.stack([THETA] * 2))
+    refuse(DESCEND, descended | {"status": "fine"}, "Invalid enum value 'fine'", THETA[None])
+    refuse(DESCEND, descended | {"steps": None}, "Expected `int`, got `null`", THETA[None])
+    refuse(evolve(1), encode(EVOLVED[0], []), "2 statuses where 1 moved", EVOLVED[0].thetas)
+    with refused(InvalidRun, r"^round 4 of the journal: its results have 1 models, its bead file has 2$"):
+        read([DESCEND], Round((DESCEND.name,), (descended,), torch.stack([THETA] * 2), 0.5))
+
+
+def test_jobs_that_ask_for_different_things_differ_in_content():
+    jobs = [
+        MEASURE,
+        Measure("a-b", MEASURE.segment, None, 0.3),
+        Measure("a-b", MEASURE.segment, (0.1, 0.2), 0.3, 8),
+        DESCEND,
+        DESCEND.renamed("a-b/1"),
+        Descend(DESCEND.start, "alternative"),
+        evolve(1),
+        evolve(1, 2),
+        evolve(1).renamed("again"),
+    ]
+    assert len({content_name("", job) for job in jobs}) == len(jobs)
+    assert content_name("", MEASURE.renamed("c-d")) == content_name("", MEASURE)

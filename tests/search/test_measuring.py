@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+import msgspec
 import pytest
 import torch
 
 from weightstring.path import Objective, Segment
 from weightstring.problem.surfaces import Ring
-from weightstring.search.jobs import Measure, fits
-from weightstring.search.running.batched import measure
+from weightstring.search.jobs import Measure
+from weightstring.search.jobs.measure import measure
 
 
 class Counting(Ring):
@@ -63,5 +62,5 @@ def test_what_a_first_look_rejects_needs_no_known_ends():
     assert not over.accepted
     assert under.accepted
     assert under.ends == tuple(Objective(ring)(torch.stack([near.a, near.b])).tolist())
-    assert [fits(job, result) for job, result in zip(jobs, (over, under), strict=True)] == [True, True]
-    assert not fits(jobs[1], replace(under, ends=None))
+    assert [job.fits(result) for job, result in zip(jobs, (over, under), strict=True)] == [True, True]
+    assert not jobs[1].fits(msgspec.structs.replace(under, ends=None))

@@ -11,7 +11,7 @@ import weightstring as ws
 from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.problem.surfaces import Maze, Ring, TwoWells, shifted
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.search import Greedy, Persistent
+from weightstring.search import Greedy, JobContext, Persistent
 from weightstring.search.chain import Bead, Link, afresh, held_to, maximum
 from weightstring.search.jobs import Measured
 from weightstring.search.methods.lowered import Lowered
@@ -116,7 +116,7 @@ def test_an_attempt_in_the_journal_of_a_strategy_without_any_is_refused(refused,
 
     values = SURFACE.measure(torch.stack(SURFACE.ends))["loss"].tolist()
     ends = tuple(Bead(name, end, value) for name, end, value in zip("ab", SURFACE.ends, values, strict=True))
-    jobs = Batched(Objective(SURFACE, "evaluate"), 0, SURFACE.recipe, 4)
+    jobs = Batched(JobContext(Objective(SURFACE, "evaluate"), 0, SURFACE.recipe, 4))
     with pytest.raises(InvalidRun, match="no other attempt follows there"):
         run(HOPELESS, Query(ends, 0.9, 0), jobs, stop=ws.MaxBeads(64), journal=Elsewhere())
 

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import astuple
 from torch import nn
 
 from weightstring.descent import Start
 from weightstring.errors import InvalidSetting, WorkerFailed
+from weightstring.path import Objective
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Ring
 from weightstring.protocol import Recipe
 from weightstring.runs.connect import connect
-from weightstring.search import Descend, Job, Processes, Remote, Work
+from weightstring.search import Descend, Job, JobContext, Processes, Remote
 from weightstring.tasks import load_task
 
 PATIENCE = 30.0
@@ -63,7 +65,7 @@ def test_a_pool_is_begun_when_it_is_needed_and_ended_as_often_as_one_likes():
 def test_a_search_goes_on_when_a_worker_is_killed():
     problem = load_task("digits")
     problem.use_engine("loop")
-    work = Work(problem, "evaluate", 0, Recipe("adam", {"lr": 1e-3}, max_steps=200))
+    work = JobContext(Objective(problem), 0, Recipe("adam", {"lr": 1e-3}, max_steps=200))
     jobs: list[Job] = [Descend(Start(problem.initial(i), 0.05, 0.05, f"bead {i}")) for i in range(8)]
     expected = {job.name: work.run(job) for job in jobs}
     found, killed = {}, set()
@@ -79,7 +81,7 @@ def test_a_search_goes_on_when_a_worker_is_killed():
         left = workers(pool)
     for name, result in expected.items():
         assert torch.equal(found[name].theta, result.theta)
-        assert found[name][1:] == result[1:]
+        assert astuple(found[name])[1:] == astuple(result)[1:]
     assert killed
     assert gone(left | killed)
 
@@ -116,6 +118,7 @@ def test_a_search_in_processes_finds_what_it_finds_here():
 SCRIPT = """
 import weightstring as ws
 from weightstring.problem.surfaces import Ring
+from weightstring.path import Objective
 from weightstring.search import Processes
 
 

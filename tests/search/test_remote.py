@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import cloudpickle
 import pytest
 import torch
+from msgspec.structs import astuple
 from torch import nn
 
 from weightstring.descent import Start
@@ -19,11 +20,11 @@ from weightstring.path import Objective, Segment
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Maze, shifted
 from weightstring.protocol import Recipe
-from weightstring.search import Batched, Descend, Job, Measure, Measured, Remote, Result, Work
+from weightstring.search import Batched, Descend, Job, JobContext, JobResult, Measure, Measured, Remote
 from weightstring.search.running.remote import REPEATS, content_name, run_job
 
 SURFACE = shifted(Maze(size=3), torch.tensor([5.0, -3.0, 1.0], dtype=torch.float64), lift=0.5)
-WORK = Work(SURFACE, "evaluate", 7, SURFACE.recipe)
+WORK = JobContext(Objective(SURFACE), 7, SURFACE.recipe)
 
 
 def jobs() -> list[Job]:
@@ -38,12 +39,12 @@ def jobs() -> list[Job]:
     return made
 
 
-def assert_same(found: list[Result], expected: list[Result], rtol: float = 1e-12) -> None:
+def assert_same(found: list[JobResult], expected: list[JobResult], rtol: float = 1e-12) -> None:
     for one, other in zip(found, expected, strict=True):
         if isinstance(other, Measured):
             assert one == other
         else:
-            assert one[2:] == other[2:]
+            assert astuple(one)[2:] == astuple(other)[2:]
             assert one.value == pytest.approx(other.value, rel=rtol)
             torch.testing.assert_close(one.theta, other.theta, rtol=rtol, atol=rtol)
 
@@ -89,7 +90,7 @@ class Replaced:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_pool_of_threads_finds_what_one_batch_finds(run, threads):
-    expected = run(Batched(Objective(SURFACE), 7, SURFACE.recipe, 3), jobs())
+    expected = run(Batched(JobContext(Objective(SURFACE), 7, SURFACE.recipe, 3)), jobs())
     with ThreadPoolExecutor(threads) as pool:
         assert_same(run(Remote(pool, WORK), jobs()), expected)
 
@@ -108,14 +109,14 @@ def classifier(*middle: nn.Module) -> ModuleProblem:
 def test_threads_do_not_share_a_module_nor_its_draws(run, middle):
     problem = classifier(*middle)
     descents: list[Job] = [Descend(Start(problem.initial(i), 0.1, 0.1, f"bead {i}")) for i in range(8)]
-    work = Work(problem, "evaluate", 3, problem.recipe)
+    work = JobContext(Objective(problem), 3, problem.recipe)
     expected = [work.run(job) for job in descents]
     for _ in range(3):
         with ThreadPoolExecutor(4) as pool:
             found = run(Remote(pool, work), descents)
         for one, other in zip(found, expected, strict=True):
             assert torch.equal(one.theta, other.theta)
-            assert one[1:] == other[1:]
+            assert astuple(one)[1:] == astuple(other)[1:]
 
 
 def test_two_jobs_of_the_same_content_are_run_once():
@@ -299,7 +300,7 @@ def test_what_cannot_be_sent_is_refused(refused):
         r"^the problem cannot be sent to other processes \(.*lock.*\): keep open files, locks and generators out of"
     )
     with refused(InvalidSetting, message):
-        Remote(ByHand(), Work(problem, "evaluate", 0, problem.recipe))
+        Remote(ByHand(), JobContext(Objective(problem), 0, problem.recipe))
 
 
 def test_the_problem_lies_in_a_file_of_the_spool_while_it_is_needed(tmp_path):

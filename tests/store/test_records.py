@@ -10,16 +10,13 @@ import msgspec
 import pytest
 
 from weightstring.arrays import finite_or_none, none_as_infinity
+from weightstring.codec import Record
 from weightstring.path import Disconnected, Evidence, Outcome, Proof, Reason, Unresolved
 from weightstring.store.records import (
     CurveRecord,
-    DescendedRecord,
-    JobResult,
     Line,
     Manifest,
-    MeasuredRecord,
     Parameter,
-    Record,
     ResultRecord,
     RoundRecord,
     SegmentRecord,
@@ -29,8 +26,6 @@ from weightstring.store.records import (
 )
 
 EVIDENCE = Evidence((1, 2), (0.1, 1 / 3), (0.9, None), (1, 0), 3, None)
-MEASURED = MeasuredRecord(accepted=False, peaks=((1 / 3, 0.1 + 0.2), (1.0, None)), evaluations=20)
-DESCENDED = DescendedRecord(value=1e-300, status="exhausted", steps=35, evaluations=8)
 CURVE = CurveRecord(s=(0.0, 1 / 3, 1.0), segment=(0, 0, 0), t=(0.0, 1 / 3, 1.0), values={"loss": (0.1, None, 0.3)})
 STRING = StringRecord(
     beads=2,
@@ -77,7 +72,7 @@ RECORDS = [
         evaluations=28,
         seconds=0.1,
     ),
-    Line(round=3, jobs=("a-b", "a-0/1"), results=(MEASURED, DESCENDED), beads="digest", seconds=0.25),
+    Line(round=3, jobs=("a-b", "a-0/1"), results=(), beads="digest", seconds=0.25),
 ]
 
 
@@ -104,25 +99,6 @@ def test_a_missing_an_unknown_or_a_wrong_field_is_an_error(record):
         read({key: value for key, value in fields.items() if key != name})
     with pytest.raises(msgspec.ValidationError, match=rf"at `\$\.{name}`"):
         read({**fields, name: object.__name__})
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (b'{"type":"guessed","evaluations":1}', "Invalid value 'guessed'"),
-        (b'{"accepted":true,"peaks":[],"evaluations":1}', "missing required field `type`"),
-        (b'{"type":"descended","value":1,"status":"fine","steps":1,"evaluations":1}', "Invalid enum value 'fine'"),
-        (b'{"type":"descended","value":NaN,"status":"reached","steps":1,"evaluations":1}', "malformed"),
-    ],
-)
-def test_results_are_told_apart_by_their_type(text, message):
-    with pytest.raises(msgspec.MsgspecError, match=message):
-        msgspec.json.decode(text, type=JobResult)
-
-
-def test_results_keep_their_type_in_the_journal():
-    for result in (MEASURED, DESCENDED):
-        assert msgspec.json.decode(msgspec.json.encode(result), type=JobResult) == result
 
 
 @pytest.mark.parametrize("seconds", [-1e-9, 1e300])

@@ -10,12 +10,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from weightstring.arrays import Thetas
+from weightstring.codec import Loss, Record
 from weightstring.descent.allowance import Allowances
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.motion import Look, Motion
@@ -55,7 +56,7 @@ class Evolution:
     rate: float = 1.0
 
 
-class Evolved(NamedTuple):
+class Evolved(Record, frozen=True, eq=False, tag="evolved"):
     """Where an evolution ended.
 
     ``thetas`` (k, P) are the moving rows, then the motion's probes, ``values`` their heights; ``statuses`` says
@@ -63,12 +64,18 @@ class Evolved(NamedTuple):
     the height of each moving row, None once it waits.
     """
 
-    thetas: Thetas
-    values: tuple[float, ...]
+    thetas: Tensor
+    values: tuple[Loss, ...]
     statuses: tuple[Status, ...]
     steps: int
     evaluations: int
-    trace: tuple[tuple[float | None, ...], ...] = ()
+    trace: tuple[tuple[Loss | None, ...], ...] = ()
+
+    largest: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if self.thetas.ndim != 2 or not len(self.statuses) <= len(self.values) == len(self.thetas):
+            raise ValueError(f"{len(self.values)} heights and {len(self.statuses)} statuses, but not as many models")
 
 
 class Evolutions:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas, Values
+from weightstring.codec import Loss, Record
 from weightstring.protocol import Recipe
 
 Height = Callable[[Thetas], Values]
@@ -27,18 +29,24 @@ ENOUGH = 4
 """By how much patience with a descent is shorter once it is under its limit."""
 
 
-class Descended(NamedTuple):
+class Descended(Record, frozen=True, eq=False, tag="descended"):
     """Where a descent ended: its best θ (P,) and height, how it went, and what it cost.
 
     ``status`` is reached (best height ≤ limit), exhausted (no more improvement, or max_steps) or
     diverged (a height that is not finite; the best state before that is kept).
     """
 
-    theta: Theta
-    value: float
+    theta: Tensor
+    value: Loss
     status: Status
     steps: int
     evaluations: int
+
+    largest: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if self.theta.ndim != 1:
+            raise ValueError(f"a descent ends in one model, not in {len(self.theta)}")
 
 
 @dataclass

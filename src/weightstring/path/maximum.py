@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
+from weightstring.codec import Loss
 from weightstring.path.segment import Height, Segment, grid, measure_points, no_worse
 
 GRID = 16
@@ -52,7 +53,7 @@ class Maximum(NamedTuple):
     """A position t ∈ [0, 1] on a segment and the height there."""
 
     t: float
-    value: float
+    value: Loss
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -17,7 +18,7 @@ from weightstring.problem import on_threads
 from weightstring.protocol import Engined, Independent, LossProblem
 from weightstring.runs.run import Computing
 from weightstring.runs.settings import Settings, Workers
-from weightstring.search import Apart, Batched, Executor, Processes, Remote, Work
+from weightstring.search import Apart, Batched, Executor, JobContext, Processes, Remote
 from weightstring.store import Manifest
 
 
@@ -32,15 +33,15 @@ def computing(problem: LossProblem, settings: Settings, manifest: Manifest | Non
 
 def executor_of(objective: Objective, settings: Settings, computed: Computing) -> Executor:
     """What runs the jobs of all searches."""
-    problem, executor, recipe, width = objective.problem, settings.executor, computed.recipe, computed.width
+    problem, executor, width = objective.problem, settings.executor, computed.width
+    context = JobContext(objective, settings.seed, computed.recipe, width)
     if isinstance(executor, Pool | Processes):
-        work = Work(problem, objective.bind, settings.seed, recipe, _threads(problem, executor))
-        return Remote(executor, work)
+        return Remote(executor, replace(context, width=1, threads=_threads(problem, executor)))
     if executor is not None:
         return executor
     if isinstance(problem, Independent) and problem.independent:  # all searches share batches, as wide as they gain
-        return Batched(objective, settings.seed, recipe, batch_width(problem) if width == 1 else width)
-    return Apart(lambda: Batched(objective, settings.seed, recipe, width), jobs=width == 1)
+        return Batched(replace(context, width=batch_width(problem) if width == 1 else width))
+    return Apart(lambda: Batched(context), jobs=width == 1)
 
 
 def first_of(manifests: Sequence[Manifest | None]) -> Manifest | None:

@@ -1,7 +1,7 @@
 """Searching for a string: Section II.B, its jobs, when to stop, and what drives it."""
 
 from weightstring.search.chain import Bead
-from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
+from weightstring.search.jobs import Descend, Evolve, Job, JobContext, JobResult, Key, Measure, Measured, Tick
 from weightstring.search.methods.as_in_the_paper import AsInThePaper
 from weightstring.search.methods.autoneb import AutoNEB
 from weightstring.search.methods.breadth_first import BreadthFirst
@@ -13,10 +13,10 @@ from weightstring.search.methods.persistent import Persistent
 from weightstring.search.methods.relay import Relay
 from weightstring.search.methods.shortened import Shortened
 from weightstring.search.methods.sinking import Sinking
-from weightstring.search.running.batched import Apart, Batched, Executor, Key, Tick
+from weightstring.search.running.batched import Apart, Batched, Executor
 from weightstring.search.running.driver import Asked, Event, Search, run, run_all
 from weightstring.search.running.processes import Processes
-from weightstring.search.running.remote import Rebuilding, Remote, Work
+from weightstring.search.running.remote import Rebuilding, Remote
 from weightstring.search.stopping import Budget, MaxBeads, MaxSteps, Progress, StopRule
 from weightstring.search.strategies import STRATEGIES, register
 from weightstring.search.strategy import Strategy
@@ -41,6 +41,8 @@ __all__ = [
     "Executor",
     "Greedy",
     "Job",
+    "JobContext",
+    "JobResult",
     "Key",
     "MaxBeads",
     "MaxSteps",
@@ -54,7 +56,6 @@ __all__ = [
     "Rebuilding",
     "Relay",
     "Remote",
-    "Result",
     "Search",
     "Shortened",
     "Sinking",
@@ -62,7 +63,6 @@ __all__ = [
     "Strategy",
     "String",
     "Tick",
-    "Work",
     "register",
     "run",
     "run_all",

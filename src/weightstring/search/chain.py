@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
+import msgspec
+
 from weightstring.arrays import Theta
 from weightstring.path import Segment, no_worse
 from weightstring.search.jobs import Measure, Measured
@@ -121,7 +123,9 @@ def length(chain: Sequence[Link]) -> float:
 def held_to(chain: Sequence[Link], level: float) -> Chain:
     """The links judged by another level: their maxima are known."""
     return tuple(
-        replace(link, measured=replace(link.measured, accepted=no_worse(link.measured.top.value, level)))
+        replace(
+            link, measured=msgspec.structs.replace(link.measured, accepted=no_worse(link.measured.top.value, level))
+        )
         if link.measured is not None
         else link
         for link in chain

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from weightstring.path import Reason
-from weightstring.search.jobs import Job, Result, renamed
+from weightstring.search.jobs import Job, JobResult
 from weightstring.search.rounds import absorbed, due, failure
 from weightstring.search.strategy import Strategy
 from weightstring.search.string import Query, String
@@ -60,9 +60,9 @@ class Composite(Strategy[StageT]):
 
     def propose(self, stage: StageT) -> tuple[Job, ...]:
         """What the strategy proposes whose turn it is."""
-        return tuple(renamed(job, stage.place + job.name) for job in due(stage.strategy, stage.search))
+        return tuple(job.renamed(stage.place + job.name) for job in due(stage.strategy, stage.search))
 
-    def absorb(self, stage: StageT, results: Mapping[str, Result]) -> StageT:
+    def absorb(self, stage: StageT, results: Mapping[str, JobResult]) -> StageT:
         """Its search goes on; where it is over, the next begins."""
         results = {name.removeprefix(stage.place): result for name, result in results.items()}
         return self.settled(replace(stage, search=absorbed(stage.strategy, stage.search, results)))
@@ -97,7 +97,7 @@ class Rest(Strategy[String]):
         """Nothing."""
         return ()
 
-    def absorb(self, string: String, results: Mapping[str, Result]) -> String:
+    def absorb(self, string: String, results: Mapping[str, JobResult]) -> String:
         """The string as it is."""
         return string
 

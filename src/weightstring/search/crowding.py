@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from weightstring.descent import Descended
 from weightstring.search.chain import Bead, Link
-from weightstring.search.jobs import Result
+from weightstring.search.jobs import JobResult
 from weightstring.search.starts import aim, neighbour_name
 from weightstring.search.string import String
 
@@ -28,7 +28,7 @@ def crowded_end(string: String, link: Link, alpha: float) -> Bead | None:
     return next((end for end in ends if end.value > level and end.name not in string.neighboured), None)
 
 
-def with_neighbours(string: String, results: Mapping[str, Result], alpha: float) -> String:
+def with_neighbours(string: String, results: Mapping[str, JobResult], alpha: float) -> String:
     """The string with the neighbours that were found; an end that leads nowhere lower gets none."""
     chain: list[Link] = []
     for link in string.chain:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from weightstring.search.chain import Chain, Link, detour
-from weightstring.search.jobs import Measure, Measured, Result
+from weightstring.search.jobs import JobResult, Measure, Measured
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def propose(state: Pruning) -> tuple[Measure, ...]:
     return tuple(link.measure(state.threshold) for link in fresh)
 
 
-def absorb(state: Pruning, results: Mapping[str, Result]) -> Pruning:
+def absorb(state: Pruning, results: Mapping[str, JobResult]) -> Pruning:
     """Drop the beads that can go, those first whose loss shortens the string most.
 
     Two neighbours cannot go in one round, since each is an end of the other's shortcut. The order

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from weightstring.path import Reason
 from weightstring.search import pruning
-from weightstring.search.jobs import Job, Result
+from weightstring.search.jobs import Job, JobResult
 from weightstring.search.pruning import Pruning
 from weightstring.search.strategy import State, Strategy
 from weightstring.search.string import String
@@ -34,7 +34,7 @@ def due(strategy: Strategy[State], state: State) -> tuple[Job, ...]:
     return tuple(strategy.propose(state))
 
 
-def absorbed(strategy: Strategy[State], state: State, results: Mapping[str, Result]) -> State:
+def absorbed(strategy: Strategy[State], state: State, results: Mapping[str, JobResult]) -> State:
     """The state after a round: one result for each of its jobs, by name."""
     if isinstance(state, String):
         string: Any = state

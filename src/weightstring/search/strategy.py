@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
 from weightstring.search.chain import Chain
-from weightstring.search.jobs import Job, Result
+from weightstring.search.jobs import Job, JobResult
 from weightstring.search.string import Query, String
 
 
@@ -45,7 +45,7 @@ class Strategy(ABC, Generic[State]):
         """
 
     @abstractmethod
-    def absorb(self, state: State, results: Mapping[str, Result]) -> State:
+    def absorb(self, state: State, results: Mapping[str, JobResult]) -> State:
         """The state after a round, whole: one result for every job proposed, by its name."""
 
     @abstractmethod

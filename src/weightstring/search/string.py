@@ -11,7 +11,7 @@ from weightstring.arrays import finite_or_none
 from weightstring.descent import Descended
 from weightstring.path import Evidence
 from weightstring.search.chain import Bead, Chain, Link, afresh, held_to, is_string
-from weightstring.search.jobs import Measured, Result
+from weightstring.search.jobs import JobResult, Measured
 
 Kind = TypeVar("Kind", bound="String")
 
@@ -130,7 +130,7 @@ class String:
             lowest_loss=finite_or_none(min(self.failures, default=math.inf)),
         )
 
-    def with_measured(self: Kind, results: Mapping[str, Result]) -> Kind:
+    def with_measured(self: Kind, results: Mapping[str, JobResult]) -> Kind:
         """The string with the links that were measured."""
         string, chain = self, list[Link]()
         for link in self.chain:
@@ -142,7 +142,7 @@ class String:
         return replace(string, chain=tuple(chain))
 
     def with_descents(
-        self: Kind, results: Mapping[str, Result], retries: int = 0, name: Callable[[Link], str] | None = None
+        self: Kind, results: Mapping[str, JobResult], retries: int = 0, name: Callable[[Link], str] | None = None
     ) -> Kind:
         """The string after descents from its open links: split where one got low enough, else one attempt older.
 

@@ -42,7 +42,6 @@ from weightstring.store.records import (
     PlaneRecord,
     ResultRecord,
     flaw,
-    models_in,
 )
 from weightstring.store.refusals import reason, remedy, sync_directory, sync_file
 
@@ -197,9 +196,6 @@ class RunDirectory:
                 path = self._beads(_round_name(number))
                 thetas = read_beads(path, line.beads)
                 self._in_use[path] = _InUse(_signature(path), line.beads)
-                models = sum(map(models_in, line.results))
-                if len(thetas) != models:
-                    raise InvalidRun(f"{path}: {len(thetas)} beads where the journal has {models}")
             rounds.append(Round(line.jobs, line.results, thetas, line.seconds, line.steps, line.ended))
         return rounds
 

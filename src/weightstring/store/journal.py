@@ -6,20 +6,19 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from weightstring.arrays import Thetas
 from weightstring.path import Reason
-from weightstring.store.records import JobResult
 
 
 class Round(NamedTuple):
     """One finished round of a search.
 
-    ``jobs`` are the jobs' names and ``results`` their results, in the same order;
-    ``thetas`` (k, P) holds the models that came of the k descents among them. A round that was given up has no jobs;
+    ``jobs`` are the jobs' names and ``results`` their results, in the same order, as dictionaries that only the jobs
+    themselves can read; ``thetas`` (k, P) holds the models that came of them. A round that was given up has no jobs;
     ``steps`` are the gradient steps that were lost with it. Neither has one at which an attempt ``ended`` and the
     strategy's next one begins.
     """
 
     jobs: tuple[str, ...]
-    results: tuple[JobResult, ...]
+    results: tuple[object, ...]
     thetas: Thetas | None
     seconds: float
     steps: int = 0

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from weightstring.arrays import none_as_infinity
+from weightstring.codec import Record
 from weightstring.path import BARRIERS, Outcome, Reason
 
-FORMAT = 1
+FORMAT = 2
 
 Command = Literal["connect", "minimax"]
 """What begins a run."""
@@ -25,10 +26,6 @@ Threads = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 """OpenMP kills the process that asks it for more than the system can start."""
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 """A sum of them is finite."""
-
-
-class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every record: immutable, and strict about its fields."""
 
 
 class Parameter(Record, frozen=True, kw_only=True):
@@ -45,7 +42,7 @@ class TaskRef(Record, frozen=True, kw_only=True):
     """How to build the problem again: a built-in name or ``file.py:function``, and its options."""
 
     name: str
-    options: dict[str, str] = {}
+    options: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class CertifyRecord(Record, frozen=True, kw_only=True):
@@ -193,7 +190,7 @@ class AlignmentRecord(Record, frozen=True, kw_only=True):
     seconds: Seconds
     candidates: tuple[CandidateRecord, ...]
     groups: tuple[AlignedGroup, ...]
-    factors: dict[str, tuple[float, ...]] = {}
+    factors: dict[str, tuple[float, ...]] = msgspec.field(default_factory=dict)
     """By what units were multiplied where they are produced, by group; left out where by 1."""
     original: str
     """Digest of the second model as it was given."""
@@ -304,56 +301,14 @@ class PlaneRecord(Record, frozen=True, kw_only=True):
         return None if len(self.beads) == len(self.distances) == beads else f"it has not the string's {beads} beads"
 
 
-class MeasuredRecord(Record, frozen=True, kw_only=True, tag="measured"):
-    """A measured segment in the journal: its highest sampled peaks (t, height), null where not finite."""
-
-    accepted: bool
-    peaks: tuple[tuple[float, float | None], ...]
-    evaluations: int
-    ends: tuple[float | None, float | None] | None = None
-    """The heights of its ends, where they were not known before."""
-
-
-class DescendedRecord(Record, frozen=True, kw_only=True, tag="descended"):
-    """A finished descent in the journal; its θ is in the round's bead file."""
-
-    value: float | None
-    status: Literal["reached", "exhausted", "diverged"]
-    steps: int
-    evaluations: int
-
-
-class EvolvedRecord(Record, frozen=True, kw_only=True, tag="evolved"):
-    """Models that moved together, in the journal; they are in the round's bead file, one for each of ``values``."""
-
-    values: tuple[float | None, ...]
-    """Their heights in the end."""
-    statuses: tuple[Literal["reached", "exhausted", "diverged"], ...]
-    """How those that descended to a level ended; the others come after them."""
-    steps: int
-    evaluations: int
-    trace: tuple[tuple[float | None, ...], ...] = ()
-    """The height of each at every measurement on the way; null once it waits at the level."""
-
-
-JobResult = MeasuredRecord | DescendedRecord | EvolvedRecord
-
-
-def models_in(record: JobResult) -> int:
-    """How many models the bead file holds for a line of the journal."""
-    if isinstance(record, EvolvedRecord):
-        return len(record.values)
-    return 1 if isinstance(record, DescendedRecord) else 0
-
-
 class Line(Record, frozen=True, kw_only=True):
     """One line of the journal: a finished round."""
 
     round: int
     jobs: tuple[str, ...]
     """The jobs' names."""
-    results: tuple[JobResult, ...]
-    """Their results, in the same order."""
+    results: tuple[Any, ...]
+    """Their results, in the same order; the jobs read them."""
     beads: str | None
     """SHA-256 of the round's bead file; null in a round without descents."""
     seconds: Seconds

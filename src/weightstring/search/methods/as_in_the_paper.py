@@ -22,7 +22,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
 from weightstring.path.maximum import ACCEPT_GRID
 from weightstring.search.chain import Link
-from weightstring.search.jobs import Descend, Result
+from weightstring.search.jobs import Descend, JobResult
 from weightstring.search.starts import aim
 from weightstring.search.strategy import Strategy, require_numbers
 from weightstring.search.string import Query, String
@@ -73,7 +73,7 @@ class AsInThePaper(Strategy[String]):
         """Step 3: descend from t* of each open segment that has depth left and was not tried in vain."""
         return [self._descent(string.query.threshold, link) for link in string.open if self._to_split(link)]
 
-    def absorb(self, string: String, results: Mapping[str, Result]) -> String:
+    def absorb(self, string: String, results: Mapping[str, JobResult]) -> String:
         """Step 5: a segment is in two halves now, or its branch has ended."""
         return string.with_descents(results, name=lambda link: str(_number(link)))
 

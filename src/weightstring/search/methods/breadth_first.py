@@ -31,7 +31,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Evidence, Reason, WeightString, no_worse
 from weightstring.search import pruning
 from weightstring.search.chain import Bead, Chain, Link, beads_of, held_to, is_string, maximum
-from weightstring.search.jobs import Evolve, Job, Result
+from weightstring.search.jobs import Evolve, Job, JobResult
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import aim, inside
 from weightstring.search.strategy import Strategy, require_numbers
@@ -151,7 +151,7 @@ class BreadthFirst(Strategy[BreadthFirstState]):
             return pruning.propose(state.thinning)
         return (self._evolve(state),) if state.due else ()
 
-    def absorb(self, state: BreadthFirstState, results: Mapping[str, Result]) -> BreadthFirstState:
+    def absorb(self, state: BreadthFirstState, results: Mapping[str, JobResult]) -> BreadthFirstState:
         """The string after a round."""
         if state.respaced is not None:
             return self._after_respacing(state, state.respaced, results)
@@ -294,7 +294,7 @@ class BreadthFirst(Strategy[BreadthFirstState]):
         return tuple(link.measure(state.level) for link in respaced if link.measured is None)
 
     def _after_respacing(
-        self, state: BreadthFirstState, respaced: Chain, results: Mapping[str, Result]
+        self, state: BreadthFirstState, respaced: Chain, results: Mapping[str, JobResult]
     ) -> BreadthFirstState:
         """Take the string with its beads spread evenly, if it is under the ceiling too."""
         evolved = results.get(f"respace/{state.moves}")

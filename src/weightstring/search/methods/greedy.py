@@ -20,7 +20,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
 from weightstring.search.chain import Chain, Link
 from weightstring.search.crowding import crowded_end, with_neighbours
-from weightstring.search.jobs import Descend, Result
+from weightstring.search.jobs import Descend, JobResult
 from weightstring.search.patience import exhausted
 from weightstring.search.starts import Insert, descent_from_bead, descent_from_link
 from weightstring.search.strategy import Strategy, require_numbers
@@ -74,7 +74,7 @@ class Greedy(Strategy[String]):
             return descent_from_bead(end, string.query, self.alpha)
         return descent_from_link(link, string.query, self.alpha, self.insert)
 
-    def absorb(self, string: String, results: Mapping[str, Result]) -> String:
+    def absorb(self, string: String, results: Mapping[str, JobResult]) -> String:
         """Step 5: two segments for each that was split; the others are tried again."""
         return with_neighbours(string, results, self.alpha).with_descents(results, self.retries)
 

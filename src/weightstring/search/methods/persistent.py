@@ -24,7 +24,6 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
 from weightstring.search.chain import Chain, maximum
 from weightstring.search.composite import Composite, Stage
-from weightstring.search.jobs import Descend, Evolve
 from weightstring.search.methods.breadth_first import BreadthFirst
 from weightstring.search.methods.curves import Bezier
 from weightstring.search.methods.greedy import Greedy
@@ -156,9 +155,8 @@ class Persistent(Composite[Attempt]):
         """Whether the attempt's next round could exceed its beads."""
         beads = len(stage.string.chain) + 1
         jobs = due(stage.strategy, stage.search)
-        grown = [job.evolution.motion.beads(len(job.evolution.thetas)) for job in jobs if isinstance(job, Evolve)]
-        adding = sum(isinstance(job, Descend) for job in jobs)
-        return bool(adding or grown) and max(beads, *grown, 0) + adding > self.beads
+        growing = any(job.descends for job in jobs)
+        return growing and beads + sum(job.adds(beads) for job in jobs) > self.beads
 
 
 def usual(strategy: Strategy[Any]) -> dict[str, Strategy[Any]]:

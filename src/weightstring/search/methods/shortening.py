@@ -17,7 +17,7 @@ from weightstring.descent import Descended, Hyperplane, Start, Tether
 from weightstring.path import Reason, Segment
 from weightstring.search import pruning
 from weightstring.search.chain import Bead, Chain, Link, beads_of, detour, length
-from weightstring.search.jobs import Descend, Job, Measure, Measured, Result
+from weightstring.search.jobs import Descend, Job, JobResult, Measure, Measured
 from weightstring.search.methods.even import evenly
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import aim
@@ -72,7 +72,7 @@ class Shortening(Strategy[Work]):
         """The moves of the phase under way."""
         return () if work.done else work.jobs
 
-    def absorb(self, work: Work, results: Mapping[str, Result]) -> Work:
+    def absorb(self, work: Work, results: Mapping[str, JobResult]) -> Work:
         """A move stays where it makes the string shorter and is low enough."""
         kind = PHASES[work.phase % len(PHASES)]
         if kind == "cut":
@@ -125,7 +125,7 @@ class Shortening(Strategy[Work]):
             and FRACTIONS[tries] * detour(work.chain[row - 1], work.chain[row]) > worth
         ]
 
-    def _cut(self, work: Work, results: Mapping[str, Result]) -> Work:
+    def _cut(self, work: Work, results: Mapping[str, JobResult]) -> Work:
         """Replace the corners whose cut is under the threshold on all three of its segments."""
         beads = beads_of(work.chain)
         fresh: dict[int, list[Link]] = {}
@@ -156,7 +156,7 @@ class Shortening(Strategy[Work]):
         descent = Start(start, level, work.level, _relax_name(work, bead), tether=tether)
         return evenly(descent, Segment(left.theta, right.theta).length)
 
-    def _descended(self, work: Work, results: Mapping[str, Result]) -> Work:
+    def _descended(self, work: Work, results: Mapping[str, JobResult]) -> Work:
         """The beads that got to the threshold on a shorter way are to be measured."""
         beads, found = beads_of(work.chain), {}
         for row in _turn(work):
@@ -167,7 +167,7 @@ class Shortening(Strategy[Work]):
                     found[row] = bead
         return replace(work, relaxed=found) if found else replace(work, phase=work.phase + 1)
 
-    def _relaxed(self, work: Work, results: Mapping[str, Result]) -> Work:
+    def _relaxed(self, work: Work, results: Mapping[str, JobResult]) -> Work:
         """The beads stay whose two segments are under the threshold."""
         links = list(work.chain)
         for row, bead in (work.relaxed or {}).items():

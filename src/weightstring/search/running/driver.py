@@ -8,22 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 import msgspec
-import torch
 
 from weightstring.descent import Check
 from weightstring.failures import users_part
 from weightstring.path import Connected, Outcome, Reason, Unresolved, no_worse
 from weightstring.search.chain import Chain, held_to, is_string
-from weightstring.search.jobs import (
-    Descend,
-    Evolve,
-    Job,
-    Measure,
-    Result,
-    models_of,
-    to_record,
-    with_models,
-)
+from weightstring.search.jobs import Job, JobResult, read_round, round_of
 from weightstring.search.rounds import absorbed, due, failure
 from weightstring.search.running.batched import Executor, Limited
 from weightstring.search.running.history import replayed, summary
@@ -191,7 +181,7 @@ class _UnderWay(Generic[State]):
         self._progress = Progress()
         self._unpruned: Chain | None = None
         self.jobs: tuple[Job, ...] = ()
-        self.results: dict[str, Result] = {}
+        self.results: dict[str, JobResult] = {}
         for old in asked.journal.replay():
             self._state = replayed(asked.strategy, self._state, old, self._rounds)
             self._keep_unpruned()
@@ -241,8 +231,9 @@ class _UnderWay(Generic[State]):
             return False
         results = [self.results[job.name] for job in self.jobs]
         seconds = self._seconds
-        kept = self._asked.journal.append(_pack(self.jobs, results, seconds))
-        results = _as_kept(results, kept)
+        finished = round_of(self.jobs, results, seconds)
+        kept = finished._replace(thetas=self._asked.journal.append(finished))
+        results = read_round(self.jobs, kept, self.round, self._asked.query.ends[0].theta.device)
         named = {job.name: result for job, result in zip(self.jobs, results, strict=True)}
         with users_part(lambda: f"the strategy after round {self.round + 1}"):
             self._state = absorbed(self._asked.strategy, self._state, named)
@@ -315,29 +306,12 @@ class _UnderWay(Generic[State]):
         )
 
 
-def _as_kept(results: Sequence[Result], kept: torch.Tensor | None) -> list[Result]:
-    """Results whose θ are those that the journal holds: on disk, where there is one."""
-    counts = [0 if (models := models_of(result)) is None else len(models) for result in results]
-    if kept is None or not sum(counts):
-        return list(results)
-    parts = torch.split(kept, counts)
-    return [with_models(result, part) if len(part) else result for result, part in zip(results, parts, strict=True)]
-
-
-def _pack(jobs: Sequence[Job], results: Sequence[Result], seconds: float) -> Round:
-    models = [each for result in results if (each := models_of(result)) is not None]
-    return Round(
-        tuple(job.name for job in jobs), tuple(map(to_record, results)), torch.cat(models) if models else None, seconds
-    )
-
-
 def _progress(chain: Chain, jobs: Sequence[Job], rounds: Sequence[RoundRecord]) -> Progress:
-    beads, evolving = len(chain) + 1, [job.evolution for job in jobs if isinstance(job, Evolve)]
-    grown = max((each.motion.beads(len(each.thetas)) for each in evolving), default=0)
+    beads = len(chain) + 1
     return Progress(
         beads=beads,
-        pending=sum(not isinstance(job, Measure) for job in jobs),
-        adding=sum(isinstance(job, Descend) for job in jobs) + max(0, grown - beads),
+        pending=sum(job.descends for job in jobs),
+        adding=sum(job.adds(beads) for job in jobs),
         steps=sum(r.steps for r in rounds),
         seconds=sum(r.seconds for r in rounds),
     )

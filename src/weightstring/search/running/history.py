@@ -12,12 +12,11 @@ from weightstring.arrays import finite_or_none
 from weightstring.errors import InvalidRun
 from weightstring.failures import users_part
 from weightstring.search.chain import Chain, beads_of
-from weightstring.search.jobs import Measured, Result, fits, from_record
+from weightstring.search.jobs import JobResult, read_round
 from weightstring.search.rounds import absorbed, due
 from weightstring.search.strategy import State, Strategy
 from weightstring.search.string import Query
 from weightstring.store import Round, RoundRecord
-from weightstring.store.records import models_in
 
 
 def strings(strategy: Strategy[Any], query: Query, rounds: Sequence[Round]) -> Iterator[Chain]:
@@ -79,35 +78,23 @@ def _replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[
             f"round {len(rounds)} of the journal is not of this search: it holds {len(old.jobs)} jobs "
             f"({', '.join(old.jobs[:3])}, ...) where {len(jobs)} are due; start afresh in another directory"
         )
-    device = state.string.chain[0].left.theta.device  # files know nothing of devices
-    thetas, taken = None if old.thetas is None else old.thetas.to(device), 0
-    results = []
-    for job, record in zip(jobs, old.results, strict=True):
-        count = models_in(record)
-        result = from_record(record, None if thetas is None else thetas[taken : taken + count])
-        if not fits(job, result):
-            raise InvalidRun(f"round {len(rounds)} of the journal holds a result of another kind for {job.name}")
-        results.append(result)
-        taken += count
-    if thetas is not None and taken != len(thetas):
-        raise InvalidRun(f"round {len(rounds)} of the journal has not the models that its results speak of")
+    results = read_round(jobs, old, len(rounds), state.string.chain[0].left.theta.device)
     state = absorbed(strategy, state, {job.name: result for job, result in zip(jobs, results, strict=True)})
     rounds.append(summary(strategy, state, results, old.seconds))
     return state
 
 
-def summary(strategy: Strategy[State], state: State, results: Sequence[Result], seconds: float) -> RoundRecord:
+def summary(strategy: Strategy[State], state: State, results: Sequence[JobResult], seconds: float) -> RoundRecord:
     """What the history says of a round: the string after it, and what its jobs took."""
     string = state.string
     chain = string.chain
-    descended = [r for r in results if not isinstance(r, Measured)]
-    measured = [r for r in results if isinstance(r, Measured)]
+    measured = [result.largest for result in results if result.largest is not None]
     # The best string so far is not always the one at hand, nor the other way round, when that has just lost beads.
     held = [one for one in (chain, string.shown) if all(link.measured is not None for link in one)]
     lowest = min(held, key=_maximum, default=())
     return RoundRecord(
         depth=max(link.depth for link in chain),
-        descents=len(descended),
+        descents=len(results) - len(measured),
         measured=len(measured),
         open=sum(link.open for link in chain),
         level=finite_or_none(string.level),
@@ -115,9 +102,9 @@ def summary(strategy: Strategy[State], state: State, results: Sequence[Result], 
         highest=finite_or_none(_maximum(lowest)) if lowest else None,
         highest_depth=max((link.depth for link in lowest), default=None),
         beads=len(chain) + 1,
-        steps=sum(r.steps for r in descended),
-        evaluations=sum(r.evaluations for r in results),
-        max=finite_or_none(max((r.top.value for r in measured), default=math.inf)),
+        steps=sum(result.steps for result in results),
+        evaluations=sum(result.evaluations for result in results),
+        max=finite_or_none(max(measured, default=math.inf)),
         seconds=seconds,
         attempt=strategy.attempt(state),
     )

@@ -13,22 +13,14 @@ import weakref
 from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from concurrent.futures import Executor as Pool
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import cloudpickle
 
-from weightstring.descent import Descents, Evolutions
-from weightstring.descent.allowance import Allowances
 from weightstring.errors import InvalidSetting, WorkerFailed
-from weightstring.path import Objective
-from weightstring.problem import on_threads
-from weightstring.protocol import LossProblem, Recipe
-from weightstring.search.jobs import Descend, Evolve, Job, Measure, Measured, Result
-from weightstring.search.running.batched import Key, Tick, measure
-from weightstring.store import digest
+from weightstring.search.jobs import Job, JobContext, JobResult, Key, Spent, Tick
 
 PATIENCE = 0.2
 """Seconds that :meth:`Remote.collect` waits before it lets the caller look at the clock."""
@@ -48,89 +40,15 @@ class Rebuilding(Protocol):
         """Put a sound pool in place of a broken one."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a worker needs to know beside the job.
-
-    Args:
-        problem: the loss.
-        bind: what the threshold binds.
-        seed: determines each descent's minibatches, together with its place.
-        recipe: how beads descend.
-        threads: CPU threads of each job; None: as many as the worker has set.
-    """
-
-    problem: LossProblem
-    bind: str
-    seed: int
-    recipe: Recipe
-    threads: int | None = None
-
-    def run(self, job: Job, most: int | None = None) -> Result | Spent:
-        """Run one job by itself, within so many gradient steps; None: any number."""
-        with on_threads(self.threads):
-            return self._run(job, most)
-
-    def _run(self, job: Job, most: int | None) -> Result | Spent:
-        bound, allowed = Objective(self.problem, self.bind), Allowances()
-        if isinstance(job, Measure):
-            return measure(bound, [job], lambda: None)[0]
-        allowed.grant(None, most)
-        settings = {"seed": self.seed, "recipe": self.recipe, "screening": bound.screening, "allowed": allowed}
-        running: Descents | Evolutions
-        if isinstance(job, Descend):
-            settings["recipe"] = self.recipe.by(job.manner)
-            running = Descents(self.problem, bound, width=1, **settings)  # type: ignore[arg-type]
-            running.add(job.start)
-        else:
-            running = Evolutions(self.problem, bound, **settings)  # type: ignore[arg-type]
-            running.add(job.evolution)
-        finished: Mapping[int, Result] = {}
-        while not finished:
-            finished = running.advance()
-            if allowed.spent:
-                return Spent(allowed.spent[None])
-        return finished[0]
-
-
-class Spent(NamedTuple):
-    """What comes of a job whose gradient steps were spent before it was done."""
-
-    steps: int
-
-
-def content_name(work_name: str, job: Job, most: int | None = None) -> str:
+def content_name(context_name: str, job: Job, most: int | None = None) -> str:
     """A job named by its content: two jobs of one name have the same result.
 
     Args:
-        work_name: digest of the :class:`Work`.
+        context_name: digest of the :class:`~weightstring.search.jobs.JobContext`.
         job: the job.
         most: gradient steps that it may take.
     """
-    if isinstance(job, Descend):
-        start = job.start
-        parts = ["descend", digest(start.point()), start.aim, start.limit, start.place, start.rate, start.value]
-        parts += [job.manner]
-        if start.tether is not None:
-            tether = start.tether
-            parts += [tether.constraint, digest(tether.left), digest(tether.right)]
-    elif isinstance(job, Evolve):
-        asked = job.evolution
-        parts = [
-            "evolve",
-            digest(asked.thetas.flatten()),
-            len(asked.thetas),
-            asked.place,
-            asked.moving,
-            asked.motion,
-            asked.aim,
-            asked.limit,
-        ]
-        parts += [asked.steps, asked.values, asked.rate]
-    else:
-        parts = ["measure", digest(job.segment.a), digest(job.segment.b), job.ends, job.threshold]
-    parts.append(most)
-    return sha256("\x1f".join([work_name, *map(repr, parts)]).encode()).hexdigest()
+    return sha256("\x1f".join([context_name, *map(repr, job.content()), repr(most)]).encode()).hexdigest()
 
 
 class Remote:
@@ -139,17 +57,17 @@ class Remote:
     Args:
         pool: any ``concurrent.futures.Executor``, or one that can be rebuilt, as
             :class:`weightstring.search.Processes`.
-        work: what the workers need to know.
+        context: what jobs are run with.
         spool: a directory that all workers can read, for the problem; a temporary one by default.
 
     Raises:
         InvalidSetting: the problem cannot be sent to another process.
     """
 
-    def __init__(self, pool: Pool | Rebuilding, work: Work, spool: Path | None = None) -> None:
+    def __init__(self, pool: Pool | Rebuilding, context: JobContext, spool: Path | None = None) -> None:
         self._pool = pool
         try:
-            content = cloudpickle.dumps(work)
+            content = cloudpickle.dumps(context)
         except Exception as error:  # whatever an attribute of the user's raises
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidSetting(
@@ -164,17 +82,17 @@ class Remote:
             file.write(content)
         self._jobs: dict[str, Job] = {}
         self._wanted: dict[str, list[Key]] = {}
-        self._futures: dict[Future[Result | Spent], tuple[str, Pool]] = {}
+        self._futures: dict[Future[JobResult | Spent], tuple[str, Pool]] = {}
         self._most: dict[str, int | None] = {}
         self._shares: dict[int, int | None] = {}
         self._taken: dict[int, int] = {}
         self._spent: dict[int, int] = {}
         self._deaths: dict[str, int] = {}
-        self._ready: list[tuple[Key, Result]] = []
+        self._ready: list[tuple[Key, JobResult]] = []
 
     def submit(self, key: Key, job: Job) -> None:
         """Take in a job; two of the same content, as of two searches with an end in common, run once."""
-        most = None if isinstance(job, Measure) else self._shares.get(key[0])
+        most = self._shares.get(key[0]) if job.descends else None
         name = content_name(self._name, job, most)
         self._most[name] = most
         self._wanted.setdefault(name, []).append(key)
@@ -182,7 +100,7 @@ class Remote:
             self._jobs[name] = job
             self._send(name)
 
-    def collect(self, tick: Tick) -> list[tuple[Key, Result]]:
+    def collect(self, tick: Tick) -> list[tuple[Key, JobResult]]:
         """Wait a moment; the results that have come in.
 
         Raises:
@@ -201,8 +119,7 @@ class Remote:
             del self._jobs[name], self._most[name]
             wanted = self._wanted.pop(name)
             for search in {search for search, _ in wanted}:
-                steps = 0 if isinstance(result, Measured) else result.steps
-                self._taken[search] = self._taken.get(search, 0) + steps
+                self._taken[search] = self._taken.get(search, 0) + result.steps
                 if isinstance(result, Spent):
                     self._spent[search] = self._taken[search]
             if not isinstance(result, Spent):
@@ -264,7 +181,7 @@ class Remote:
         self._futures[future] = name, pool
 
 
-def _loaded(path: Path) -> Work:
+def _loaded(path: Path) -> JobContext:
     """The problem, from the very bytes that its sender wrote: a pickle is code, and the spool may be another's too.
 
     Raises:
@@ -275,17 +192,17 @@ def _loaded(path: Path) -> Work:
         raise WorkerFailed(
             f"{path}: not what was put there, so it was not loaded; choose a spool where only you can write"
         )
-    work: Work = cloudpickle.loads(content)
-    return work
+    context: JobContext = cloudpickle.loads(content)
+    return context
 
 
 _known = threading.local()
 
 
-def run_job(path: str, job: Job, most: int | None = None) -> Result | Spent:
+def run_job(path: str, job: Job, most: int | None = None) -> JobResult | Spent:
     """Run one job in a worker; the problem is read once by each thread, since none may share a module."""
     if getattr(_known, "path", None) != path:
-        _known.work = _loaded(Path(path))
+        _known.context = _loaded(Path(path))
         _known.path = path
-    result: Result | Spent = _known.work.run(job, most)
+    result: JobResult | Spent = _known.context.run(job, most)
     return result

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from weightstring.codec import Record
 from weightstring.errors import InvalidRun
 from weightstring.store.directory import UNREADABLE
 from weightstring.store.files import one_line
 from weightstring.store.members import member, read_whole
-from weightstring.store.records import Record, TaskRef, Threads
+from weightstring.store.records import TaskRef, Threads
 
 Content = TypeVar("Content")
 

@@ -1,0 +1,178 @@
+"""Measuring segments: which are under the threshold, and where the others are highest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from weightstring.codec import Loss, Record, Take, decode
+from weightstring.descent.allowance import Allowances
+from weightstring.path import MAX_PEAKS, Maximum, Objective, Samples, Segment, accept, locate, reject
+from weightstring.path.maximum import WHOLE, measure_at
+from weightstring.path.screening import SCREENED
+from weightstring.path.segment import grid
+from weightstring.search.jobs.job import JobContext, Key
+from weightstring.store import digest
+
+COMPANY = 8
+"""Segments are measured when there is one to so many models that descend."""
+
+
+class Measured(Record, frozen=True, tag="measured"):
+    """A measured segment.
+
+    Args:
+        accepted: every sample is at most the threshold.
+        peaks: its sampled local maxima, highest first; the first is (t*, γ(t*)).
+        evaluations: models measured.
+        ends: the heights of its two ends, where the job did not know them; None also where a look at a part of the data
+            was enough to see that the segment is over the threshold.
+    """
+
+    accepted: bool
+    peaks: Annotated[tuple[Maximum, ...], msgspec.Meta(min_length=1)]
+    evaluations: int
+    ends: tuple[Loss, Loss] | None = None
+
+    steps: ClassVar[int] = 0
+
+    @property
+    def top(self) -> Maximum:
+        """The largest sample."""
+        return self.peaks[0]
+
+    @property
+    def largest(self) -> float:
+        """Its height."""
+        return self.top.value
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Find out whether a segment is under the threshold, and if not, where its maximum is.
+
+    Args:
+        name: its place in the search.
+        segment: the segment.
+        ends: the heights of its two ends, where they are known.
+        threshold: L0.
+        intervals: of the grid on which alone it is sampled; None: as :mod:`weightstring.path.maximum` finds best.
+    """
+
+    name: str
+    segment: Segment
+    ends: tuple[float, float] | None
+    threshold: float
+    intervals: int | None = None
+
+    descends: ClassVar[bool] = False
+
+    def renamed(self, name: str) -> Measure:
+        """The same job at another place in the search."""
+        return replace(self, name=name)
+
+    def adds(self, beads: int) -> int:
+        """No beads."""
+        return 0
+
+    def content(self) -> Iterable[object]:
+        """The segment and what is asked about it; its place decides nothing."""
+        yield from ("measure", digest(self.segment.a), digest(self.segment.b), self.ends, self.threshold)
+        yield self.intervals
+
+    def decode(self, encoded: object, take: Take) -> Measured:
+        """Its result, from what was written of it."""
+        measured = decode(encoded, Measured)
+        if not self.fits(measured):
+            raise msgspec.ValidationError("the heights of the segment's ends are known and told, or neither")
+        return measured
+
+    def fits(self, measured: Measured) -> bool:
+        """Whether a result tells the ends' heights if the job did not know them, and only then."""
+        if self.ends is not None:
+            return measured.ends is None
+        return measured.ends is not None or not measured.accepted
+
+    @classmethod
+    def batch(cls, context: JobContext, allowed: Allowances) -> Measurements:
+        """An empty batch of segments."""
+        return Measurements(context.objective)
+
+
+class Measurements:
+    """Segments to be measured together."""
+
+    noun = "segments"
+    at_once = True
+    running = 0
+    check = None
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._jobs: dict[Key, Measure] = {}
+
+    @property
+    def keys(self) -> Sequence[Key]:
+        """The jobs taken in."""
+        return tuple(self._jobs)
+
+    def add(self, key: Key, job: Measure) -> None:
+        """Take in a segment."""
+        self._jobs[key] = job
+
+    def ready(self, descending: int) -> bool:
+        """Of many searches some wait while others descend: measuring a few segments costs little more than one."""
+        return len(self._jobs) * COMPANY > descending
+
+    def advance(self, on_chunk: Callable[[], None]) -> Mapping[Key, Measured]:
+        """Measure all."""
+        jobs = dict(self._jobs)
+        results = measure(self._objective, list(jobs.values()), on_chunk)
+        self._jobs.clear()
+        return dict(zip(jobs, results, strict=True))
+
+    def cancel(self, keys: Collection[Key]) -> None:
+        """Give jobs up."""
+        self._jobs = {key: job for key, job in self._jobs.items() if key not in keys}
+
+
+def measure(objective: Objective, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
+    """Measure segments side by side; only those over the threshold are searched for their maximum."""
+    samples = [Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False))) for job in jobs]
+    on_grids = [(own, grid(job.intervals)) for own, job in zip(samples, jobs, strict=True) if job.intervals]
+    measure_at(objective, on_grids, on_chunk)
+    accepted = [own.under(job.threshold) for own, job in zip(samples, jobs, strict=True)]
+    free = [i for i, job in enumerate(jobs) if not job.intervals]
+    # What the models of a segment share is made for one segment after the other.
+    for group in [[i] for i in free] if objective.shares_along or not free else [free]:
+        thresholds = [jobs[i].threshold for i in group]
+        for i, good in zip(group, _accepted(objective, [samples[i] for i in group], thresholds, on_chunk), strict=True):
+            accepted[i] = good
+    return [
+        Measured(
+            good,
+            tuple(s.peaks()[:MAX_PEAKS]),
+            len(s.heights) - (0 if job.ends is None else 2),
+            (s.heights[0.0], s.heights[1.0]) if job.ends is None and {0.0, 1.0} <= s.heights.keys() else None,
+        )
+        for s, good, job in zip(samples, accepted, jobs, strict=True)
+    ]
+
+
+def _accepted(
+    objective: Objective, samples: Sequence[Samples], thresholds: Sequence[float], on_chunk: Callable[[], None]
+) -> list[bool]:
+    """Which segments are under their thresholds; the maximum of the others is located."""
+    screening = objective.screening
+    rejected = [False] * len(samples)
+    if screening is not None:
+        rejected = reject(objective, screening, samples, thresholds, on_chunk)
+    left = [i for i, bad in enumerate(rejected) if not bad]
+    sampling = WHOLE if screening is None else SCREENED
+    under = accept(objective, [samples[i] for i in left], [thresholds[i] for i in left], on_chunk, sampling)
+    locate(objective, [samples[i] for i, good in zip(left, under, strict=True) if not good], on_chunk)
+    accepted = {i for i, good in zip(left, under, strict=True) if good}
+    return [i in accepted for i in range(len(samples))]
