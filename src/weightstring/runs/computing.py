@@ -16,8 +16,9 @@ from weightstring.descent import batch_width
 from weightstring.path import Objective
 from weightstring.problem import on_threads
 from weightstring.protocol import Engined, Independent, LossProblem
+from weightstring.runs.manifest import earlier
 from weightstring.runs.run import Computing
-from weightstring.runs.settings import Settings, Workers
+from weightstring.runs.settings import Pair, Settings, Workers
 from weightstring.search import Apart, Batched, Executor, JobContext, Processes, Remote
 from weightstring.store import Manifest
 
@@ -50,11 +51,12 @@ def first_of(manifests: Sequence[Manifest | None]) -> Manifest | None:
 
 
 @contextmanager
-def arithmetic(problem: LossProblem, manifest: Manifest | None) -> Iterator[None]:
-    """Compute as the run's first session did, with its engine and threads; afterwards all is as before.
+def arithmetic(problem: LossProblem, pairs: Sequence[Pair]) -> Iterator[None]:
+    """Compute as an earlier session of the pairs did, with its engine and threads; afterwards all is as before.
 
     What lies between the engine's calls is computed by one thread: several divide sums by how many there are.
     """
+    manifest = first_of([earlier(problem, pair) for pair in pairs])
     engine, threads = (None, None) if manifest is None else (manifest.engine, manifest.threads)
     with by_engine(problem, engine, threads):
         yield

@@ -130,11 +130,6 @@ def connect(
     return replace(result, plain=plain)
 
 
-def pair_directory(store: Path, number: int) -> Path:
-    """The run directory of a pair in the directory of :func:`connect_many`."""
-    return store / f"pair-{number:04d}"
-
-
 @undisturbed
 def connect_many(
     problem: LossProblem,
@@ -181,14 +176,6 @@ def connect_many(
     >>> [result.connected for result in connect_many(ring, [ring.ends, ring.ends[::-1]], 0.1)]
     [True, True]
     """
-    thresholds = [threshold] * len(pairs) if threshold is None or isinstance(threshold, float | int) else threshold
-    if len(thresholds) != len(pairs):
-        raise InvalidSetting(f"threshold: {len(thresholds)} for {len(pairs)} pairs; give one, or one a pair")
-    for i, pair in enumerate(pairs):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise InvalidSetting(
-                f"pair {i}: a {type(pair).__name__}: give two ends, each problem.flatten(...) of a model"
-            )
     settings = Settings(
         strategy=strategy,
         stop=stop,
@@ -200,12 +187,24 @@ def connect_many(
         task=task,
         disprove=disprove,
     )
-    directories = [None if store is None else RunDirectory(pair_directory(Path(store), i)) for i in range(len(pairs))]
-    return connect_all(
-        problem,
-        [
-            Pair(a=a, b=b, threshold=level, directory=directory, name=f"pair {i}: ")
-            for i, ((a, b), level, directory) in enumerate(zip(pairs, thresholds, directories, strict=True))
-        ],
-        settings,
-    )
+    thresholds = [threshold] * len(pairs) if threshold is None or isinstance(threshold, float | int) else threshold
+    if len(thresholds) != len(pairs):
+        raise InvalidSetting(f"threshold: {len(thresholds)} for {len(pairs)} pairs; give one, or one a pair")
+    numbered = [numbered_pair(number, pair, store) for number, pair in enumerate(pairs)]
+    levelled = [replace(pair, threshold=level) for pair, level in zip(numbered, thresholds, strict=True)]
+    return connect_all(problem, levelled, settings)
+
+
+def numbered_pair(number: int, ends: tuple[Theta, Theta], store: str | os.PathLike[str] | None) -> Pair:
+    """One of many pairs, in a run directory of its number.
+
+    Raises:
+        InvalidSetting: there are not two ends.
+    """
+    if not isinstance(ends, tuple | list) or len(ends) != 2:
+        raise InvalidSetting(
+            f"pair {number}: a {type(ends).__name__}: give two ends, each problem.flatten(...) of a model"
+        )
+    a, b = ends
+    directory = None if store is None else RunDirectory(Path(store) / f"pair-{number:04d}")
+    return Pair(a=a, b=b, directory=directory, name=f"pair {number}: ")

@@ -128,7 +128,7 @@ def _threshold(pair: Pair, ends: tuple[Bead, Bead], manifest: Manifest | None, s
         raise InvalidSetting(
             f"{pair.name}threshold={asked}: must be finite; leave it out for the larger end's own value"
         )
-    if not settings.frees_ends and not all(no_worse(height, threshold) for height in heights):
+    if not settings.strategy.frees_ends and not all(no_worse(height, threshold) for height in heights):
         raise EndAboveThreshold(
             f"{pair.name}threshold {threshold!r} on {settings.bind}: the ends lie at {heights[0]!r} and "
             f"{heights[1]!r}, so no path can stay under it; raise it, leave it out for the larger end's own value, or "

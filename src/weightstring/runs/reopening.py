@@ -191,6 +191,6 @@ class Opened:
 
 def _search(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> list[Result]:
     """The stages of a run that segments of a string go through, in memory."""
-    with arithmetic(problem, None), display(settings.progress) as show:
+    with arithmetic(problem, pairs), display(settings.progress) as show:
         runs = search(prepare(problem, pairs, settings), show)
         return [conclude(run, show).answer for run in runs]

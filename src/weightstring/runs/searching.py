@@ -26,7 +26,7 @@ from weightstring.theory.disconnection import prove, stands
 def disprove(run: Run) -> Run:
     """The run, over where a proof says that no path stays under the threshold: then there is nothing to search for."""
     settings, objective, (first, last) = run.settings, run.objective, run.ends
-    if run.result is not None or not settings.disprove or "loss" not in objective.names or settings.frees_ends:
+    if run.result is not None or not settings.disprove or "loss" not in objective.names or settings.strategy.frees_ends:
         return run
     proof = prove(run.problem, first.theta, last.theta)
     if proof is None or proof.bound <= run.threshold:

@@ -70,11 +70,6 @@ class Settings:
         return default_stop(self.strategy) if self.stop is None else self.stop
 
     @property
-    def frees_ends(self) -> bool:
-        """Whether the strategy moves the ends too, so that the string joins other models."""
-        return self.strategy.frees_ends
-
-    @property
     def elsewhere(self) -> bool:
         """Whether other processes run each job by itself."""
         return isinstance(self.executor, Pool | Processes)

@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from weightstring.protocol import LossProblem
 from weightstring.runs.align_step import align_pair
 from weightstring.runs.certify_step import certify
-from weightstring.runs.computing import arithmetic, first_of
-from weightstring.runs.manifest import earlier
+from weightstring.runs.computing import arithmetic
 from weightstring.runs.preparing import begin, check, prepare
 from weightstring.runs.progress import display
 from weightstring.runs.result import Result
@@ -31,7 +30,7 @@ def connect_all(problem: LossProblem, pairs: Sequence[Pair], settings: Settings)
         see :func:`weightstring.connect`.
     """
     check(problem, pairs, settings)
-    with arithmetic(problem, first_of([earlier(problem, pair) for pair in pairs])), ExitStack() as locks:
+    with arithmetic(problem, pairs), ExitStack() as locks:
         aligned = [align_pair(problem, pair, settings) for pair in pairs]
         runs = begin(prepare(problem, aligned, settings), locks)
         with display(settings.progress) as show:

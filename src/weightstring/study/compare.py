@@ -13,11 +13,11 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path import Unresolved
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.runs.computing import arithmetic, first_of
-from weightstring.runs.connect import connect
+from weightstring.runs.computing import arithmetic
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
-from weightstring.runs.settings import Workers
+from weightstring.runs.settings import Pair, Settings, Workers
+from weightstring.runs.stages import connect_all
 from weightstring.search import MaxBeads, Shortened, StopRule, Strategy
 from weightstring.search.strategies import compared as registered
 from weightstring.store import RunDirectory
@@ -111,25 +111,22 @@ def compare(
     """
     chosen = registered() if strategies is None else strategies
     runs = {name: None if store is None else RunDirectory(_inside(Path(store), name)) for name in chosen}
-    begun = first_of([run.manifest() if run is not None and run.exists else None for run in runs.values()])
+    pairs = {name: Pair(a=a, b=b, threshold=threshold, directory=run) for name, run in runs.items()}
     compared = []
-    with arithmetic(problem, begun):  # All by one engine, and on going on by the same.
+    # All by one engine, and on going on by the same.
+    with arithmetic(problem, list(pairs.values())):
         for name, strategy in chosen.items():
-            result = connect(
-                problem,
-                a,
-                b,
-                threshold,
+            settings = Settings(
                 strategy=Shortened(strategy) if shorten else strategy,
                 stop=stop,
                 bind=bind,
                 recipe=recipe,
                 executor=executor,
-                store=None if (run := runs[name]) is None else run.path,
                 seed=seed,
                 progress=False,
                 task=task,
             )
+            (result,) = connect_all(problem, [pairs[name]], settings)
             if interrupted(result):
                 raise KeyboardInterrupt
             string = result.string

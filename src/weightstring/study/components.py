@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import networkx as nx
@@ -26,14 +25,14 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.protocol import LossProblem, Recipe
-from weightstring.runs.computing import arithmetic, first_of
-from weightstring.runs.connect import connect_many, pair_directory
+from weightstring.runs.computing import arithmetic
+from weightstring.runs.connect import numbered_pair
 from weightstring.runs.progress import Display
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
-from weightstring.runs.settings import Workers
+from weightstring.runs.settings import Settings, Workers
+from weightstring.runs.stages import connect_all
 from weightstring.search import StopRule, Strategy
-from weightstring.store import Manifest, RunDirectory
 from weightstring.store.records import TaskRef
 from weightstring.study.minimax import DEFAULT_STRATEGY
 from weightstring.theory.disconnection import prove, stands
@@ -188,31 +187,23 @@ def components(
         raise InvalidSetting("components: this strategy moves the ends, so that it joins other models; hold them")
     # A further model adds its pairs after those that are there.
     pairs = sorted(combinations(range(len(thetas)), 2), key=lambda pair: pair[::-1])
-    ends = [(thetas[i], thetas[j]) for i, j in pairs]
-    begun = None if store is None else first_of([_manifest(Path(store), number) for number in range(len(pairs))])
-    with arithmetic(problem, begun):
-        results = connect_many(
-            problem,
-            ends,
-            strategy=strategy,
-            stop=stop,
-            bind=bind,
-            recipe=recipe,
-            executor=executor,
-            store=store,
-            seed=seed,
-            progress=progress,
-            task=task,
-            disprove=False,
-        )
+    asked = [numbered_pair(number, (thetas[i], thetas[j]), store) for number, (i, j) in enumerate(pairs)]
+    settings = Settings(
+        strategy=strategy,
+        stop=stop,
+        bind=bind,
+        recipe=recipe,
+        executor=executor,
+        seed=seed,
+        progress=progress,
+        task=task,
+        disprove=False,
+    )
+    with arithmetic(problem, asked):
+        results = connect_all(problem, asked, settings)
         if any(map(interrupted, results)):
             raise KeyboardInterrupt
         return _bounded(problem, len(thetas), dict(zip(pairs, results, strict=True)))
-
-
-def _manifest(store: Path, number: int) -> Manifest | None:
-    run = RunDirectory(pair_directory(store, number))
-    return run.manifest() if run.exists else None
 
 
 def _bounded(problem: LossProblem, count: int, results: Mapping[tuple[int, int], Result]) -> Components:

@@ -134,7 +134,7 @@ def minimax(
     directory = None if store is None else RunDirectory(store)
     (result,) = connect_all(problem, [Pair(a=a, b=b, directory=directory)], settings)
     proof = disprove(problem, a, b) if "loss" in result.names else None
-    held = not settings.frees_ends  # else the string has other ends
+    held = not settings.strategy.frees_ends  # else the string has other ends
     if proof and held and not stands(problem, proof, result.string, result.largest, "the string that was found"):
         proof = None
     ends = [max(end[name] for name in result.names) for end in result.ends]
