@@ -11,7 +11,8 @@ import torch
 from measuring import keep
 
 import weightstring as ws
-from weightstring.theory.disconnection import prove, swapped_ends, swapped_triangle
+from weightstring.proof.disconnect import prove
+from weightstring.theory.triangle import swapped_ends, swapped_triangle
 
 # Searches that leave the symmetric ends, where two units would meet at a pass of 1/3, have a chance.
 STRATEGIES = {

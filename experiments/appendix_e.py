@@ -15,7 +15,8 @@ import torch
 from harness import keep
 
 import weightstring as ws
-from weightstring.theory.disconnection import prove, swapped_ends, swapped_triangle
+from weightstring.proof.disconnect import prove
+from weightstring.theory.triangle import swapped_ends, swapped_triangle
 
 THRESHOLDS = (0.05, 0.1, 0.15, 0.16, 0.17, 0.2, 0.25, 0.34)
 STRATEGIES = {"greedy": ws.Greedy(), "breadth-first": ws.BreadthFirst(), "bezier, 2 bends": ws.Bezier(bends=2)}

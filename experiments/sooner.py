@@ -23,10 +23,11 @@ from harness import RESULTS, keep
 import weightstring as ws
 from weightstring.arrays import Theta
 from weightstring.problem.surfaces import Maze, Ring, TwoWells
+from weightstring.proof.disconnect import prove
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier
-from weightstring.theory.disconnection import prove, swapped_ends, swapped_triangle
+from weightstring.theory.triangle import swapped_ends, swapped_triangle
 
 SHARES = (0.5, 0.9, 1.5)
 SEARCHES = {"as in the paper": ws.AsInThePaper(), "greedy": ws.Greedy(), "breadth-first": ws.BreadthFirst()}

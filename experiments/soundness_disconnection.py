@@ -37,11 +37,11 @@ from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.errors import WeightstringError
+from weightstring.proof.disconnect import prove
 from weightstring.proof.enclose import program
 from weightstring.randomness import generator
 from weightstring.theory.deep_linear import SquaredLoss, flatten, product, unflatten
 from weightstring.theory.deep_linear_barrier import barrier, through_barrier
-from weightstring.theory.disconnection import prove
 
 RESULTS = Path(__file__).parent / "results" / "soundness_disconnection.jsonl"
 GROUP = 2

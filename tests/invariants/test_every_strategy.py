@@ -19,8 +19,8 @@ from weightstring.protocol import LossProblem, Recipe
 from weightstring.search import Strategy
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier
-from weightstring.theory.disconnection import swapped_ends, swapped_triangle
 from weightstring.theory.quartic import Quartic, ReluQuartic
+from weightstring.theory.triangle import swapped_ends, swapped_triangle
 
 STRATEGIES: dict[str, Strategy] = {
     "greedy": ws.Greedy(),

@@ -15,7 +15,7 @@ from weightstring.report.draw.tree import disconnectivity_tree
 from weightstring.study.components import Components, components
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier
-from weightstring.theory.disconnection import swapped_ends, swapped_triangle
+from weightstring.theory.triangle import swapped_ends, swapped_triangle
 
 
 def exact(ends: list[list[Tensor]], x: Tensor, y: Tensor) -> Components:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.path import Disconnected
+from weightstring.proof.disconnect import prove, stands
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier, through_barrier
-from weightstring.theory.disconnection import prove, stands
 from weightstring.theory.linear_layers import read_linear
 from weightstring.theory.low_rank import least_with_rank
 

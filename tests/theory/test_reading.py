@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 import weightstring as ws
-from weightstring.theory.disconnection import prove
+from weightstring.proof.disconnect import prove
 from weightstring.theory.reading import read
 
 X = torch.tensor([[1.0, 0.2], [-0.3, 1.1], [0.4, -1.2], [-1.0, -0.5]], dtype=torch.float64)

@@ -1,7 +1,7 @@
 """What a search can say (Section II.D): it certifies connection by a string, never disconnection.
 
 A string that was found connects, as far as its samples can tell. A search that stops without one
-says why, with the numbers; that is not evidence of disconnection, which takes a proof (theory/disconnection.py).
+says why, with the numbers; that is not evidence of disconnection, which takes a proof (proof/disconnect.py).
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def connect(
             Leave a margin between the ends and the threshold: an end exactly at it cannot be certified.
         certify_seconds: when to stop proving, and searching again where the proof fails.
         certify_tolerance: how near to the largest sample, relative to it, where the threshold cannot be held.
-        disprove: look for a proof that no such path exists (:mod:`weightstring.theory.disconnection`) before searching.
+        disprove: look for a proof that no such path exists (:mod:`weightstring.proof.disconnect`) before searching.
         align: bring ``b`` to its symmetric copy nearest ``a`` first, see :func:`weightstring.align`: the string then
             ends in that copy, whose function is ``b``'s. ``"both"`` searches between the models as they are too, for
             ``result.plain``. A run in ``store`` that has been aligned is not aligned again. A threshold that the

@@ -9,6 +9,7 @@ from typing import Any
 from weightstring.errors import InvalidSetting
 from weightstring.path import Connected, Disconnected, Objective, SearchSamples, Unresolved, WeightString
 from weightstring.path.curvature import curvature_across
+from weightstring.proof.disconnect import prove, stands
 from weightstring.runs.computing import executor_of
 from weightstring.runs.preparing import STUCK
 from weightstring.runs.progress import Display
@@ -20,7 +21,6 @@ from weightstring.search import Asked, Search, run_all
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.running.history import strings
 from weightstring.store import InMemory
-from weightstring.theory.disconnection import prove, stands
 
 
 def disprove(run: Run) -> Run:

@@ -24,6 +24,7 @@ from scipy.spatial.distance import squareform
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
+from weightstring.proof.disconnect import prove, stands
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.computing import arithmetic
 from weightstring.runs.connect import numbered_pair
@@ -35,7 +36,6 @@ from weightstring.runs.stages import connect_all
 from weightstring.search import StopRule, Strategy
 from weightstring.store.records import TaskRef
 from weightstring.study.minimax import DEFAULT_STRATEGY
-from weightstring.theory.disconnection import prove, stands
 
 
 class Join(NamedTuple):

@@ -16,6 +16,8 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.path import Objective
 from weightstring.proof.certificate import Certificate
+from weightstring.proof.disconnect import prove as disprove
+from weightstring.proof.disconnect import stands
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
 from weightstring.runs.progress import Display
@@ -26,8 +28,6 @@ from weightstring.runs.stages import connect_all
 from weightstring.search import BreadthFirst, Relay, Sinking, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.store.records import CertifyRecord, TaskRef, by_depth
-from weightstring.theory.disconnection import prove as disprove
-from weightstring.theory.disconnection import stands
 
 DEFAULT_STRATEGY = Relay(BreadthFirst(), Sinking())
 

@@ -1,4 +1,4 @@
-"""What is known of Γ between two models of a problem without a search: proofs from below, closed-form paths from above.
+"""Paths between two models that theorems give without a search.
 
 Which theorems apply is read from the operations that the problem computes:
 
@@ -18,16 +18,13 @@ import torch
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.path import Proof, WeightString, check_theta
+from weightstring.path import WeightString
 from weightstring.path.curve import locate_maximum
 from weightstring.problem import Traceable
-from weightstring.protocol import lacking
 from weightstring.theory import deep_linear, relu
 from weightstring.theory.curve import Curve, Piece
 from weightstring.theory.deep_linear_barrier import through_barrier
-from weightstring.theory.disconnection import prove
 from weightstring.theory.linear_layers import LinearLayers, read_linear
-from weightstring.theory.reading import agrees
 
 MAX_BEADS = 512
 """Of a string inscribed in a curved path."""
@@ -50,35 +47,10 @@ class Construction:
     straight: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What theory says of two models.
-
-    Args:
-        losses: of the two.
-        proof: why every path climbs to a bound; None where no proof applies.
-        constructions: paths, the lowest first, of equally low ones the shortest.
-        refused: why each of the others does not apply, by name.
-    """
-
-    losses: tuple[float, float]
-    proof: Proof | None
-    constructions: tuple[Construction, ...]
-    refused: dict[str, str]
-
-    @property
-    def at_least(self) -> float:
-        """Γ is no lower: the higher end, or the proof's bound."""
-        return max(*self.losses, -math.inf if self.proof is None else self.proof.bound)
-
-    @property
-    def at_most(self) -> float:
-        """Γ is no higher: the lowest construction's bound; inf without one."""
-        return min((own.bound for own in self.constructions), default=math.inf)
-
-
-def known(problem: Traceable, a: Theta, b: Theta, tolerance: float = 1e-3) -> Known:
-    """Everything that theory says of Γ between two models, and the paths that it gives.
+def constructions(
+    problem: Traceable, a: Theta, b: Theta, tolerance: float = 1e-3
+) -> tuple[tuple[Construction, ...], dict[str, str]]:
+    """The paths that theorems give between two models, the lowest first, and why each other theorem does not apply.
 
     Args:
         problem: the loss; what is bounded is the evaluation loss.
@@ -86,40 +58,19 @@ def known(problem: Traceable, a: Theta, b: Theta, tolerance: float = 1e-3) -> Kn
         b: the other end.
         tolerance: how far a string inscribed in a curved path may rise over the path's bound, as a share of the
             straight line's height.
-
-    Raises:
-        InvalidSetting: a tolerance that is not positive, or a problem that is no module.
-        InvalidCheckpoint: an end is not the problem's.
-
-    >>> from torch import nn
-    >>> x = torch.linspace(-1, 2, 12, dtype=torch.float64).unsqueeze(1)
-    >>> net = nn.Sequential(nn.Linear(1, 6), nn.ReLU(), nn.Linear(6, 1)).double()
-    >>> from weightstring.problem import ModuleProblem
-    >>> problem = ModuleProblem(net, nn.MSELoss(), (x, x.abs()), batch_size=None)
-    >>> found = known(problem, problem.initial(0), problem.initial(1))
-    >>> [own.name for own in found.constructions], list(found.refused)
-    (['sub-networks', 'exchange'], ['linear'])
     """
-    if not isinstance(problem, Traceable):
-        raise InvalidSetting(f"theory: {lacking(problem, Traceable)}, or give a ws.ModuleProblem")
-    if not 0 < tolerance < math.inf:
-        raise InvalidSetting(f"tolerance={tolerance}: give a positive share")
-    for theta, what in ((a, "the first model"), (b, "the second model")):
-        check_theta(problem, theta, what)
-    losses = problem.measure(torch.stack([a, b]))["loss"].tolist()
     ways: dict[str, Callable[[], Construction]] = {
         "linear": lambda: _linear(problem, a, b, tolerance),
         "sub-networks": lambda: _corners("sub-networks", relu.connect(problem, a, b)),
         "exchange": lambda: _corners("exchange", relu.exchange(problem, a, b)),
     }
-    found, refused = [], {}
+    paths, refused = [], {}
     for name, way in ways.items():
         try:
-            found.append(way())
+            paths.append(way())
         except (InvalidSetting, Unsupported) as refusal:
             refused[name] = str(refusal)
-    found.sort(key=lambda own: (own.bound, own.string.length))
-    return Known((losses[0], losses[1]), prove(problem, a, b), tuple(found), refused)
+    return tuple(sorted(paths, key=lambda path: (path.bound, path.string.length))), refused
 
 
 def _corners(name: str, path: relu.VertexPath) -> Construction:
@@ -136,7 +87,7 @@ def _linear(problem: Traceable, a: Theta, b: Theta, tolerance: float) -> Constru
     if len(set(own)) < len(own) or {entry.name for entry in problem.layout.entries} != set(own):
         raise InvalidSetting("a layer is frozen or tied: the closed-form path moves each layer by itself")
     ends = torch.stack([a, b])
-    if not agrees(net, ends, problem.measure(ends)["loss"]):
+    if not net.agrees(ends, problem.measure(ends)["loss"]):
         raise InvalidSetting("the formula's losses are not those measured: what was traced is not what is computed")
     curve = _in_layout(problem, net, [str(name) for name in own], _closed_form(net, a, b))
     top = locate_maximum(problem, a, b).value

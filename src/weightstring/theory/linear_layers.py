@@ -14,40 +14,28 @@ from fractions import Fraction
 from itertools import combinations, pairwise
 from weakref import WeakKeyDictionary
 
-import torch
+from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.arrays import Theta, Thetas, Values
+from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import Traceable
-from weightstring.problem.flat import Layout
 from weightstring.theory.exact import Whole
 from weightstring.theory.low_rank import least_with_rank
-from weightstring.theory.reading import DTYPES, Strange, chain_of_layers
-from weightstring.tracing.program import Program
+from weightstring.theory.reader import Unrecognised
+from weightstring.theory.reading import SquaredSum
+from weightstring.theory.squared_loss import DTYPES, IDENTITY, Active, Output, squared_loss
 
 
 @dataclass(frozen=True, eq=False)
-class LinearLayers:
+class LinearLayers(SquaredSum):
     """A problem whose loss is c · Σ (k W_K ⋯ W_1 x − y)², for every θ.
 
     Args:
-        layout: of θ.
-        program: the operations.
         names: of W_1 … W_K among the operations' inputs.
-        factor: k.
-        scale: c > 0.
-        inputs: x, as stored.
-        targets: y, as stored.
     """
 
-    layout: Layout
-    program: Program
     names: tuple[str, ...]
-    factor: Fraction
-    scale: Fraction
-    inputs: Tensor
-    targets: Tensor
     _least: dict[int, Fraction] = field(default_factory=dict, repr=False)
 
     def least(self, rank: int) -> Fraction:
@@ -77,12 +65,7 @@ class LinearLayers:
     def layers(self, theta: Theta) -> list[Tensor]:
         """W_1 … W_K of a model (P,), frozen ones among them, as stored."""
         views = self.layout.views(theta)
-
-        def tensor(name: str) -> Tensor:
-            own = self.program.parameters.get(name)
-            return (views[own] if own in views else self.program.constants[name]).detach().cpu()
-
-        return [tensor(name) for name in self.names]
+        return [self.program.tensor(name, views) for name in self.names]
 
     def rounded(self, theta: Theta, i: int, j: int) -> Tensor:
         """W_j ⋯ W_{i+1} in floating arithmetic."""
@@ -101,22 +84,13 @@ class LinearLayers:
             )
         return product
 
-    def loss(self, thetas: Thetas) -> tuple[Values, Values]:
-        """The formula's values (B,) and by how much rounding in θ's dtype may change them, roughly."""
-        values, errors = [], []
-        unit = torch.finfo(thetas.dtype).eps
-        goals = self.targets.double()
-        for theta in thetas:
-            outputs = self.inputs.double()
-            sizes = outputs.abs()
-            for weights in self.layers(theta):
-                outputs, sizes = outputs @ weights.double().T, sizes @ weights.double().abs().T
-            gaps = float(self.factor) * outputs - goals
-            sizes = abs(float(self.factor)) * sizes + goals.abs()
-            share = (sum(self.widths) + 8) * unit
-            values.append(float(self.scale) * gaps.square().sum())
-            errors.append(float(self.scale) * (2 * gaps.abs() * share * sizes + (share * sizes).square()).sum())
-        return torch.stack(values), torch.stack(errors) + len(goals) * unit * torch.stack(values)
+    def outputs(self, theta: Theta) -> tuple[Float64[Tensor, "N c"], Float64[Tensor, "N c"], int]:
+        """See :class:`SquaredSum`."""
+        outputs = self.inputs.double()
+        sizes = outputs.abs()
+        for weights in self.layers(theta):
+            outputs, sizes = outputs @ weights.double().T, sizes @ weights.double().abs().T
+        return float(self.factor) * outputs, abs(float(self.factor)) * sizes, sum(self.widths)
 
 
 _READ: WeakKeyDictionary[Traceable, LinearLayers | None] = WeakKeyDictionary()
@@ -139,17 +113,28 @@ def read_linear(problem: Traceable) -> LinearLayers | None:
     if problem not in _READ:
         try:
             _READ[problem] = _read(problem)
-        except (Strange, Unsupported, InvalidSetting):
+        except (Unrecognised, Unsupported, InvalidSetting):
             _READ[problem] = None
     return _READ[problem]
 
 
 def _read(problem: Traceable) -> LinearLayers:
-    program, names, factor, scale, inputs, targets = chain_of_layers(problem)
+    reader, found = squared_loss(problem)
+    program, targets, (inputs, *others) = reader.program, reader.examples.targets, reader.examples.leaves
+    output: Output | Active = found.output
+    names, factor = [], Fraction(1)
+    while isinstance(output, Output):
+        names.append(output.outer)
+        factor *= output.factor
+        output = output.active
+    names = [output.hidden.inner, *reversed(names)]
     weights = [program.constants[name] for name in names]
     # Nothing may be spread over another axis.
     fits = (
-        inputs.ndim == targets.ndim == 2
+        output.rho is IDENTITY
+        and output.hidden.bias is None
+        and not others
+        and inputs.ndim == targets.ndim == 2
         and all(w.ndim == 2 and w.dtype in DTYPES for w in weights)
         and inputs.shape[1] == weights[0].shape[1]
         and all(after.shape[1] == len(before) for before, after in pairwise(weights))
@@ -158,8 +143,8 @@ def _read(problem: Traceable) -> LinearLayers:
         and targets.dtype in DTYPES
     )
     if not fits:
-        raise Strange
-    return LinearLayers(problem.layout, program, names, factor, scale, inputs.cpu(), targets.cpu())
+        raise Unrecognised
+    return LinearLayers(problem.layout, program, factor, found.scale, inputs.cpu(), targets.cpu(), names=tuple(names))
 
 
 def may_apply(problem: Traceable) -> bool:

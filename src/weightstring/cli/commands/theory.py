@@ -12,7 +12,8 @@ from weightstring.cli.options.problem import add_json, add_models, add_task
 from weightstring.cli.options.values import number
 
 if TYPE_CHECKING:
-    from weightstring.theory.constructions import Construction, Known
+    from weightstring.proof.known import Known
+    from weightstring.theory.constructions import Construction
 
 HELP = "what proofs and closed-form paths say of two models"
 
@@ -37,9 +38,9 @@ def run(options: Namespace) -> int:
     """Say which theorems apply, and write the paths that they give."""
     from weightstring.cli.models import end_of
     from weightstring.cli.opening import named
+    from weightstring.proof.known import known
     from weightstring.store import replace_file, write_checkpoint
     from weightstring.store.files import writing
-    from weightstring.theory.constructions import known
 
     _, problem = named(options)
     theorems = known(problem, end_of(problem, options.a), end_of(problem, options.b), options.tolerance)

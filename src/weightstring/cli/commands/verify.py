@@ -77,7 +77,7 @@ def run(options: Namespace) -> int:
 
 def _prove_again(problem: LossProblem, result: Result, kept: Proof, directory: RunDirectory, as_json: bool) -> int:
     """From the problem and the two ends alone; what the run says must not be more."""
-    from weightstring.theory.disconnection import prove
+    from weightstring.proof.disconnect import prove
 
     proof = prove(problem, *directory.ends()) if "loss" in result.names else None
     bound = None if proof is None else proof.bound

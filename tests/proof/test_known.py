@@ -11,7 +11,7 @@ from torch import nn
 import weightstring as ws
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.problem.surfaces import Ring
-from weightstring.theory.constructions import known
+from weightstring.proof.known import known
 from weightstring.theory.deep_linear_barrier import barrier
 
 

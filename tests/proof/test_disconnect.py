@@ -14,11 +14,12 @@ from torch import Tensor, nn
 import weightstring as ws
 from weightstring.errors import InvalidSetting, ProofContradicted
 from weightstring.path import Disconnected
+from weightstring.proof.disconnect import prove, stands
 from weightstring.report import write_report
-from weightstring.theory import disconnection
+from weightstring.theory import sign_changes
 from weightstring.theory.collinear_weights import least_with_collinear_weights
-from weightstring.theory.disconnection import prove, stands, swapped_ends, swapped_triangle
 from weightstring.theory.singular_features import least_with_singular_features
+from weightstring.theory.triangle import swapped_ends, swapped_triangle
 
 
 def least_of_two_units(points: Tensor, goals: Tensor, steps: int = 1441) -> float:
@@ -173,7 +174,7 @@ def too_high(monkeypatch: pytest.MonkeyPatch) -> None:
     def least(targets: Tensor) -> Fraction:
         return Fraction(10 * float(targets.square().sum()))
 
-    monkeypatch.setattr(disconnection, "least_with_singular_features", least)
+    monkeypatch.setattr(sign_changes, "least_with_singular_features", least)
 
 
 class TestHeldAgainstPaths:
@@ -267,7 +268,7 @@ class TestConnect:
 
 
 class TestVerifying:
-    TASK = "from weightstring.theory.disconnection import swapped_triangle as problem\n"
+    TASK = "from weightstring.theory.triangle import swapped_triangle as problem\n"
 
     def run(self, folder: Path) -> Path:
         triangle = swapped_triangle()
