@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from weightstring.problem.engines import ENGINES
 from weightstring.proof.enclose.rules import RULES as CERTIFICATE_RULES
 from weightstring.proof.verify.operations import OPERATIONS
 from weightstring.symmetry.rules import RULES as SYMMETRY_RULES
@@ -23,7 +24,7 @@ TEXTS = [*sorted(FOLDER.parent.glob("*.md")), *sorted(FOLDER.rglob("*.md"))]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_example_holds(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for registry in (CERTIFICATE_RULES, OPERATIONS, SYMMETRY_RULES):  # other tests do without the page's rules
+    for registry in (CERTIFICATE_RULES, ENGINES, OPERATIONS, SYMMETRY_RULES):  # others do without what the page adds
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     assert any("assert" in block for block in blocks)

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 from weightstring.errors import InvalidModel
 from weightstring.problem import ModuleProblem
+from weightstring.testing.engines import check_engine
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -42,6 +43,7 @@ def off(one, other):
     return float(((one - other).abs() / scale).max())
 
 found = {}
+check_engine(problem_of("classes", "loop"), "compiled")
 for name in PROBLEMS:
     problem = problem_of(name, "compiled")
     for count in (3, 64, 300):

@@ -68,22 +68,6 @@ def test_a_gradient_can_be_written_to_and_has_the_models_dtype(engine):
     assert torch.allclose(gradients * 3, torch.tensor([[4.0, 1, 1, 1, 1, 1], [1.0] * 6]))
 
 
-@pytest.mark.parametrize("engine", ["loop", "vmap", "stack"])
-def test_a_model_that_is_not_a_number_harms_no_other(problem_of, plain, answers, engine):
-    problem = problem_of(plain(), 2, engine=engine, chunk=10)
-    thetas = torch.stack([problem.initial(seed) for seed in range(5)])
-    rows = torch.stack([torch.randperm(29, generator=torch.Generator().manual_seed(i))[:6] for i in range(5)])
-    ill = thetas.clone()
-    ill[1], ill[3, 4] = torch.nan, torch.inf
-    well = [0, 2, 4]
-    for own in (rows, None):
-        mixed = answers(problem, ill, own)
-        alone = answers(problem, thetas[well], None if own is None else own[well])
-        for one, other in zip(mixed, alone, strict=True):
-            assert not one[1].isfinite().any()
-            assert torch.equal(one[well], other) if engine == "loop" else torch.allclose(one[well], other, rtol=1e-12)
-
-
 def test_a_single_model_that_does_not_fit_into_memory_is_refused(monkeypatch, refused, problem_of, norm_mlp):
     problem = problem_of(norm_mlp(), 2, engine="loop")
     theta, rows = problem.initial(0)[None], torch.arange(6)[None]

@@ -209,7 +209,7 @@ class Trial:
     def agreement(self, name: str) -> float:
         """Largest relative difference of losses and gradients between an engine and the loop."""
         pairs = zip(self._run(name), self._run("loop"), strict=True)
-        return max(_relative(one, other) for one, other in pairs)
+        return max(relative(one, other) for one, other in pairs)
 
     def speedup(self, name: str, over: str, run: Callable[[str], object] | None = None) -> float:
         """Time of one engine over that of another; one run each where that already shows it to be slower."""
@@ -262,7 +262,7 @@ class Trial:
         return thetas, rows.to(self.theta.device)
 
 
-def _relative(one: Tensor, other: Tensor) -> float:
+def relative(one: Tensor, other: Tensor) -> float:
     """Largest difference in a row over the row's largest number; not a number where either is not."""
     scale = other.abs().amax(dim=1).clamp_min(torch.finfo(other.dtype).tiny)
     return float(((one - other).abs().amax(dim=1) / scale).amax())
