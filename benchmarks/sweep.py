@@ -18,7 +18,7 @@ from reference import Plain
 from torch import nn
 
 import weightstring as ws
-from weightstring.study.sweep.ends import Nursery
+from weightstring.study.sweep.ends import EndTrainer
 from weightstring.study.sweep.plan import Plan
 from weightstring.tasks import load_task
 
@@ -37,9 +37,9 @@ def main() -> None:
     problem.engine_choice()
     stop = ws.MaxBeads(256)
     plan = Plan(THRESHOLDS, options.pairs, stop=stop)
-    nursery = Nursery(problem, plan, None)
+    trainer = EndTrainer(problem, plan, None)
     start = time.perf_counter()
-    ends = {level: nursery.at(level, 2 * options.pairs) for level in plan.levels}
+    ends = {level: trainer.at(level, 2 * options.pairs) for level in plan.levels}
     training = time.perf_counter() - start
     start = time.perf_counter()
     found = ws.sweep(problem, THRESHOLDS, pairs=options.pairs, stop=stop)  # which trains the same ends again

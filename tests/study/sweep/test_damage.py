@@ -17,7 +17,7 @@ from weightstring.descent import Check, Descended, Descents, Start
 from weightstring.errors import InvalidRun, RunLocked, StoreFailed
 from weightstring.store import RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
-from weightstring.study.sweep.ends import Nursery, Trained, _with
+from weightstring.study.sweep.ends import EndTrainer, Trained, _with
 from weightstring.study.sweep.plan import Plan
 from weightstring.study.sweep.table import read_table
 from weightstring.tasks import load_task
@@ -58,13 +58,13 @@ def test_a_second_sweep_is_refused_before_it_writes(problem, store, refused):
 def test_a_sweep_holds_its_directory_while_it_trains_and_lets_it_go(problem, tmp_path, monkeypatch):
     held = []
 
-    def trained(nursery: Nursery, level: float, count: int) -> Trained:
+    def trained(trainer: EndTrainer, level: float, count: int) -> Trained:
         with pytest.raises(RunLocked):
             ws.sweep(problem, [0.1], pairs=1, store=tmp_path)
         held.append(level)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Nursery, "at", trained)
+    monkeypatch.setattr(EndTrainer, "at", trained)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             ws.sweep(problem, [0.1], pairs=1, store=tmp_path)
@@ -100,14 +100,14 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_networks_that_were_done_when_training_was_interrupted_are_kept(problem, tmp_path, begun):
     plan = Plan((0.3,), pairs=3)
-    whole = Nursery(problem, plan, None).at(0.3, 6)
+    whole = EndTrainer(problem, plan, None).at(0.3, 6)
     with pytest.raises(KeyboardInterrupt):
-        Nursery(problem, plan, tmp_path / "n", interrupting(4)).at(0.3, 6)
+        EndTrainer(problem, plan, tmp_path / "n", interrupting(4)).at(0.3, 6)
     kept = json.loads((tmp_path / "n" / "0.3.json").read_text())
     done = {*kept["seeds"], *kept["failed"]}
     assert 0 < len(done) < 6
     begun.clear()
-    again = Nursery(problem, plan, tmp_path / "n").at(0.3, 6)
+    again = EndTrainer(problem, plan, tmp_path / "n").at(0.3, 6)
     assert not {f"end-{seed}" for seed in done} & set(begun)
     assert (again.seeds, again.failed) == (whole.seeds, whole.failed)
     assert torch.equal(again.thetas, whole.thetas)
@@ -116,8 +116,8 @@ def test_networks_that_were_done_when_training_was_interrupted_are_kept(problem,
 def test_fewer_networks_after_an_interruption_are_the_first_ones(problem, tmp_path):
     plan = Plan((0.3,), pairs=1)
     with pytest.raises(KeyboardInterrupt):
-        Nursery(problem, plan, tmp_path / "n", interrupting(4)).at(0.3, 6)
-    found, whole = (Nursery(problem, plan, folder).at(0.3, 2) for folder in (tmp_path / "n", None))
+        EndTrainer(problem, plan, tmp_path / "n", interrupting(4)).at(0.3, 6)
+    found, whole = (EndTrainer(problem, plan, folder).at(0.3, 2) for folder in (tmp_path / "n", None))
     assert found.seeds == whole.seeds
     assert torch.equal(found.thetas, whole.thetas)
 
@@ -127,16 +127,16 @@ def test_what_was_done_before_does_not_change_which_networks_are_used(problem, m
     """Of all descents of a round only some are done, in any order, as by interruptions; every third seed fails."""
     draw = random.Random(count)
 
-    def train(nursery: Nursery, level: float, seeds: Sequence[int], known: Trained) -> None:
+    def train(trainer: EndTrainer, level: float, seeds: Sequence[int], known: Trained) -> None:
         done = draw.sample(seeds, draw.randint(1, len(seeds)))
         theta = problem.initial(0)
         found = {s: Descended(theta * 0 + s, level, "exhausted" if s % 3 == 1 else "reached", 1, 1) for s in done}
-        nursery._keep(level, _with(known, found))
+        trainer._keep(level, _with(known, found))
 
-    monkeypatch.setattr(Nursery, "_train", train)
-    nursery = Nursery(problem, Plan((0.1,)), None)
+    monkeypatch.setattr(EndTrainer, "_train", train)
+    trainer = EndTrainer(problem, Plan((0.1,)), None)
     for asked in (count, 20, count):
-        found = nursery.at(0.1, asked)
+        found = trainer.at(0.1, asked)
         assert found.seeds == tuple(seed for seed in range(100) if seed % 3 != 1)[:asked]
         assert found.thetas[:, 0].tolist() == list(found.seeds)
 

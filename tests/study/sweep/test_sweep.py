@@ -15,9 +15,9 @@ from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.path import WeightString
 from weightstring.store.records import TaskRef
 from weightstring.study.sweep.directory import SweepDirectory
-from weightstring.study.sweep.ends import Nursery
+from weightstring.study.sweep.ends import EndTrainer
 from weightstring.study.sweep.plan import Plan, variants
-from weightstring.study.sweep.sampling import example_losses, maximum_interval
+from weightstring.study.sweep.sampling import maximum_interval
 from weightstring.study.sweep.summary import beads_law
 from weightstring.study.sweep.table import COLUMNS, as_csv, read_table
 from weightstring.study.sweep.trivial import trivial_levels
@@ -185,9 +185,9 @@ def test_forms_of_a_task_are_swept_side_by_side(tmp_path):
 def test_carried_networks_go_on_and_fresh_ones_begin_again(problem):
     for ends, expected in (("carried", True), ("afresh", False)):
         plan = Plan((0.1, 0.03), pairs=1, ends=ends)
-        nursery = Nursery(problem, plan, None)
-        high, low = nursery.at(0.1, 1), nursery.at(0.03, 1)
-        start = nursery._start(0, 0.03)
+        trainer = EndTrainer(problem, plan, None)
+        high, low = trainer.at(0.1, 1), trainer.at(0.03, 1)
+        start = trainer._start(0, 0.03)
         assert torch.equal(start, high.thetas[0]) == expected
         assert float(problem.measure(low.thetas)["loss"][0]) <= 0.03
 
@@ -221,7 +221,7 @@ def test_the_law_of_beads_is_that_of_connected_pairs(swept):
 
 def test_losses_of_examples_average_to_the_loss(problem):
     thetas = torch.stack([problem.initial(seed) for seed in range(2)])
-    each = example_losses(problem, thetas)
+    each = torch.stack([problem.measure_each(theta) for theta in thetas])
     assert each.shape == (2, 20)
     assert torch.allclose(each.mean(1), problem.measure(thetas)["loss"], rtol=1e-5)
 

@@ -48,7 +48,7 @@ class Trained:
 
 
 @dataclass
-class Given:
+class GivenEnds:
     """Checkpoints in place of trained networks: at each threshold those that reach it, in their order.
 
     Args:
@@ -70,12 +70,12 @@ class Given:
 
     @cached_property
     def _heights(self) -> list[float]:
-        measured = self.problem.measure(torch.stack(list(self.thetas)), (self.plan.quantity,))[self.plan.quantity]
+        measured = self.problem.measure(torch.stack(list(self.thetas)), (self.plan.bind,))[self.plan.bind]
         return [value if math.isfinite(value) else math.inf for value in measured.tolist()]
 
 
 @dataclass
-class Nursery:
+class EndTrainer:
     """Trains networks and keeps them.
 
     Args:
@@ -143,7 +143,7 @@ class Nursery:
         return self.problem.initial(seed)
 
     def _height(self, thetas: Thetas) -> Values:
-        values = self.problem.measure(thetas, (self.plan.quantity,))[self.plan.quantity]
+        values = self.problem.measure(thetas, (self.plan.bind,))[self.plan.bind]
         return torch.where(values.isfinite(), values, torch.inf)
 
     def _levels(self) -> list[float]:

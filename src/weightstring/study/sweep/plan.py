@@ -84,11 +84,6 @@ class Plan:
         """The thresholds from the highest to the lowest, each once: the order in which ends are trained."""
         return tuple(sorted(set(self.thresholds), reverse=True))
 
-    @property
-    def quantity(self) -> str:
-        """The measured quantity that the threshold binds."""
-        return self.bind
-
 
 def shown(value: object) -> str:
     """A value in a message: in one line, and not too long.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -13,11 +15,44 @@ from weightstring.runs.result import Result
 from weightstring.runs.settings import Pair
 from weightstring.store import ResultRecord, RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
-from weightstring.study.sweep.ends import Trained
 from weightstring.study.sweep.forms import Sweepable
-from weightstring.study.sweep.plan import Plan, Variant
+from weightstring.study.sweep.plan import Plan
 from weightstring.study.sweep.sampling import maximum_interval
 from weightstring.study.sweep.table import Row
+
+
+class Place(NamedTuple):
+    """A pair's place in the table.
+
+    Args:
+        variant: the name of the problem.
+        threshold: L0.
+        pair: its number there.
+    """
+
+    variant: str
+    threshold: float
+    pair: int
+
+    @classmethod
+    def of(cls, row: Row) -> Place:
+        """That of a row."""
+        return cls(row.variant, row.threshold, row.pair)
+
+
+@dataclass(frozen=True)
+class SweepPair:
+    """A pair of networks of a sweep.
+
+    Args:
+        place: in the table.
+        pair: the two.
+        seeds: of the two.
+    """
+
+    place: Place
+    pair: Pair
+    seeds: tuple[int, int]
 
 
 def stands(row: Row | None, run: RunDirectory | None) -> bool:
@@ -35,49 +70,35 @@ def tells_of(row: Row, result: ResultRecord) -> bool:
     return (row.outcome, row.beads, row.largest) == (result.outcome.kind, result.string.beads, largest)
 
 
-def line_barriers(problem: Sweepable, asked: Sequence[Pair]) -> list[float]:
+def line_barriers(problem: Sweepable, pairs: Sequence[Pair]) -> list[float]:
     """The barrier of each pair's straight line over the mean of its ends, of the evaluation loss."""
-    samples = [Samples(Segment(pair.a, pair.b)) for pair in asked]
+    samples = [Samples(Segment(pair.a, pair.b)) for pair in pairs]
     tops = locate(Objective(problem), samples)
-    return [top.value - (own.heights[0.0] + own.heights[1.0]) / 2 for top, own in zip(tops, samples, strict=True)]
+    return [top.value - (each.heights[0.0] + each.heights[1.0]) / 2 for top, each in zip(tops, samples, strict=True)]
 
 
-def row_of(
-    problem: Sweepable,
-    variant: Variant,
-    plan: Plan,
-    result: Result,
-    line: float,
-    level: float,
-    number: int,
-    trained: Trained,
-    directory: SweepDirectory | None,
-) -> Row:
+def row_of(problem: Sweepable, plan: Plan, pair: SweepPair, result: Result, line: float) -> Row:
     """The row of a pair.
 
     Args:
         problem: the loss.
-        variant: which form of the task.
         plan: of the sweep.
+        pair: what was connected.
         result: what the search found.
         line: the barrier of the straight line.
-        level: the threshold.
-        number: of the pair there.
-        trained: the networks there.
-        directory: the sweep's; None: nothing is kept.
     """
     string, outcome = result.string, result.outcome
     barriers = {name: string.barrier(name) for name in BARRIERS}
-    interval = maximum_interval(string, plan.quantity, plan.seed)
+    interval = maximum_interval(string, plan.bind, plan.seed)
     first, last = result.ends
     return Row(
-        variant=variant.name,
+        variant=pair.place.variant,
         parameters=problem.size,
-        threshold=level,
+        threshold=pair.place.threshold,
         bind=plan.bind,
-        pair=number,
-        seed_a=trained.seeds[2 * number],
-        seed_b=trained.seeds[2 * number + 1],
+        pair=pair.place.pair,
+        seed_a=pair.seeds[0],
+        seed_b=pair.seeds[1],
         outcome=outcome.kind,
         reason=outcome.reason if isinstance(outcome, Unresolved) else "",
         beads=len(string),
@@ -86,8 +107,8 @@ def row_of(
         distance=string.distance,
         normalized_length=string.normalized_length,
         normalized_length_weights=_normalized_over_weights(problem, string.beads),
-        end_a=first[plan.quantity],
-        end_b=last[plan.quantity],
+        end_a=first[plan.bind],
+        end_b=last[plan.bind],
         largest=result.largest,
         largest_low=interval.low,
         largest_high=interval.high,
@@ -99,7 +120,7 @@ def row_of(
         gradients=result.steps,
         evaluations=result.evaluations,
         seconds=result.seconds,
-        run="" if directory is None else directory.run_name(variant.name, level, number),
+        run="" if pair.pair.directory is None else SweepDirectory.run_name(*pair.place),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from weightstring.runs.stages import connect_all
 from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
 from weightstring.store import RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
-from weightstring.study.sweep.ends import Given, Nursery, Trained
+from weightstring.study.sweep.ends import EndTrainer, GivenEnds
 from weightstring.study.sweep.forms import Form, Sweepable, forms_of
 from weightstring.study.sweep.plan import MAX_BEADS, PAIRS, Ends, Plan, Variant, shown
-from weightstring.study.sweep.rows import line_barriers, row_of, stands
+from weightstring.study.sweep.rows import Place, SweepPair, line_barriers, row_of, stands
 from weightstring.study.sweep.summary import Summary, summarised
 from weightstring.study.sweep.table import Row
 from weightstring.study.sweep.trivial import trivial_levels
@@ -123,13 +124,15 @@ def sweep(
     made = max(len(form.checkpoints or ()) // 2 for form in forms)
     if made and (pairs is None or made < plan.pairs):
         plan = replace(plan, pairs=made)
-    plan = replace(plan, bind=_quantity({form.name: form.problem for form in forms}, plan.bind))
-    if store is None:
-        return _swept(forms, plan, executor, None, progress)
-    directory = SweepDirectory(Path(store))
-    with directory.locked():
-        directory.begin(plan, forms)
-        return _swept(forms, plan, executor, directory, progress)
+    plan = replace(plan, bind=_quantity(forms, plan.bind))
+    directory = None if store is None else SweepDirectory(Path(store))
+    with nullcontext() if directory is None else directory.locked():
+        if directory is not None:
+            directory.begin(plan, forms)
+        session = _Session.of(plan, directory, executor, progress)
+        for form in forms:
+            session.sweep(form)
+    return Sweep(plan, session.rows_in_order, session.failed)
 
 
 def _numbers(thresholds: Any) -> tuple[float, ...]:
@@ -143,104 +146,110 @@ def _numbers(thresholds: Any) -> tuple[float, ...]:
         ) from None
 
 
-def _quantity(problems: Mapping[str, Sweepable], bind: str) -> str:
+def _quantity(forms: Sequence[Form], bind: str) -> str:
     """What the threshold binds, by the one name that all problems measure it by."""
-    needed = "networks of a sweep are trained to"
-    names = {name: Objective(own, bind).quantity(needed) for name, own in problems.items()}
+    purpose = "networks of a sweep are trained to"
+    names = {form.name: Objective(form.problem, bind).quantity(purpose) for form in forms}
     if len(set(names.values())) > 1:
-        told = ", ".join(f"{quantity} of {name}" for name, quantity in names.items())
-        raise InvalidSetting(f"sweep(bind={bind!r}): binds {told:.200}; give the name of a quantity that all measure")
+        listed = ", ".join(f"{quantity} of {name}" for name, quantity in names.items())
+        raise InvalidSetting(f"sweep(bind={bind!r}): binds {listed:.200}; give the name of a quantity that all measure")
     return next(iter(names.values()))
 
 
-def _swept(
-    forms: Sequence[Form],
-    plan: Plan,
-    executor: Workers,
-    directory: SweepDirectory | None,
-    progress: bool | Display | None,
-) -> Sweep:
-    """All problems, one after the other; what each gives is kept before the next begins."""
-    known = {} if directory is None else {_place(row): row for row in directory.known()}
-    failed = {} if directory is None else directory.failed()
-    trivial = {} if directory is None else directory.trivial()
-    for form in forms:
-        name, own = form.name, form.problem
-        engine, threads = ("", None) if directory is None else directory.arithmetic(name)
-        with by_engine(own, engine or None, threads):
-            found, without, stopped = _of_form(form, plan, executor, directory, progress, known)
-            if directory is not None:
-                trivial[name] = trivial_levels(own, plan.quantity)
-        known |= {_place(row): row for row in found}
-        failed |= {(name, level): seeds for level, seeds in without.items()}
-        if directory is not None:
-            directory.write_trivial(trivial)
-            directory.write_failed(failed)
-            directory.write_table(_in_order(known))
-        if stopped:
+@dataclass
+class _Session:
+    """One call of a sweep: what it works with, and what is known so far."""
+
+    plan: Plan
+    directory: SweepDirectory | None
+    executor: Workers
+    progress: bool | Display | None
+    rows: dict[Place, Row]
+    failed: dict[tuple[str, float], tuple[int, ...]]
+    trivial: dict[str, dict[str, float | None]]
+
+    @classmethod
+    def of(
+        cls, plan: Plan, directory: SweepDirectory | None, executor: Workers, progress: bool | Display | None
+    ) -> _Session:
+        """With what earlier sweeps in the directory found."""
+        if directory is None:
+            return cls(plan, None, executor, progress, {}, {}, {})
+        rows = {Place.of(row): row for row in directory.known()}
+        return cls(plan, directory, executor, progress, rows, directory.failed(), directory.trivial())
+
+    def sweep(self, form: Form) -> None:
+        """Connect all pairs of one problem; what that gives is kept, also where it is interrupted.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C ended a search.
+        """
+        engine, threads = ("", None) if self.directory is None else self.directory.arithmetic(form.name)
+        with by_engine(form.problem, engine or None, threads):
+            finished = self._connect(form)
+            if self.directory is not None:
+                self.trivial[form.name] = trivial_levels(form.problem, self.plan.bind)
+        if self.directory is not None:
+            self.directory.write_trivial(self.trivial)
+            self.directory.write_failed(self.failed)
+            self.directory.write_table(self.rows_in_order)
+        if not finished:
             raise KeyboardInterrupt
-    return Sweep(plan, tuple(_in_order(known)), failed)
 
+    @property
+    def rows_in_order(self) -> tuple[Row, ...]:
+        """By variant as these came, thresholds falling, pairs rising."""
+        order = {name: i for i, name in enumerate(dict.fromkeys(place.variant for place in self.rows))}
+        places = sorted(self.rows, key=lambda place: (order[place.variant], -place.threshold, place.pair))
+        return tuple(self.rows[place] for place in places)
 
-def _in_order(known: Mapping[tuple[str, float, int], Row]) -> list[Row]:
-    """Rows by variant as these came, thresholds falling, pairs rising."""
-    order = {name: i for i, name in enumerate(dict.fromkeys(variant for variant, _, _ in known))}
-    return [known[place] for place in sorted(known, key=lambda own: (order[own[0]], -own[1], own[2]))]
+    def _connect(self, form: Form) -> bool:
+        """All pairs at all thresholds in one batch, but those whose rows stand; whether none was interrupted."""
+        settings = self._settings(form)
+        pairs = [
+            replace(each, pair=align_pair(form.problem, each.pair, settings))
+            for each in self._pairs(form)
+            if not stands(self.rows.get(each.place), each.pair.directory)
+        ]
+        results = connect_all(form.problem, [each.pair for each in pairs], settings) if pairs else []
+        over = [(each, result) for each, result in zip(pairs, results, strict=True) if not interrupted(result)]
+        lines = line_barriers(form.problem, [each.pair for each, _ in over])
+        for (each, result), line in zip(over, lines, strict=True):
+            self.rows[each.place] = row_of(form.problem, self.plan, each, result, line)
+        return len(over) == len(results)
 
+    def _settings(self, form: Form) -> Settings:
+        return Settings(
+            strategy=self.plan.strategy,
+            stop=self.plan.stop,
+            bind=self.plan.bind,
+            recipe=form.recipe,
+            executor=self.executor,
+            seed=self.plan.seed,
+            progress=self.progress,
+            task=form.variant.task,
+        )
 
-def _place(row: Row) -> tuple[str, float, int]:
-    return row.variant, row.threshold, row.pair
-
-
-def _of_form(
-    form: Form,
-    plan: Plan,
-    executor: Workers,
-    directory: SweepDirectory | None,
-    progress: bool | Display | None,
-    known: Mapping[tuple[str, float, int], Row],
-) -> tuple[list[Row], dict[float, tuple[int, ...]], bool]:
-    """All pairs of one problem, at all thresholds, in one batch; those whose rows stand are left out."""
-    problem, name = form.problem, form.name
-    settings = Settings(
-        strategy=plan.strategy,
-        stop=plan.stop,
-        bind=plan.bind,
-        recipe=form.recipe,
-        executor=executor,
-        seed=plan.seed,
-        progress=progress,
-        task=form.variant.task,
-    )
-    trained = dict(_ends(form, plan, directory))
-    asked: list[Pair] = []
-    places: list[tuple[float, int, Trained]] = []
-    for level, own in trained.items():
-        for number in range(len(own.seeds) // 2):
-            run = None if directory is None else RunDirectory(directory.run(name, level, number))
-            if stands(known.get((name, level, number)), run):
-                continue
-            a, b = own.thetas[2 * number], own.thetas[2 * number + 1]
-            told = f"{name}, threshold {level:g}, pair {number}: "
-            pair = Pair(a=a, b=b, threshold=level, directory=run, name=told, align=plan.align)
-            asked.append(align_pair(problem, pair, settings))
-            places.append((level, number, own))
-    results = connect_all(problem, asked, settings) if asked else []
-    whole = [index for index, result in enumerate(results) if not interrupted(result)]
-    lines = line_barriers(problem, [asked[index] for index in whole])
-    rows = [
-        row_of(problem, form.variant, plan, results[index], line, *places[index], directory)
-        for index, line in zip(whole, lines, strict=True)
-    ]
-    return rows, {level: own.failed for level, own in trained.items()}, len(whole) < len(results)
-
-
-def _ends(form: Form, plan: Plan, directory: SweepDirectory | None) -> Iterator[tuple[float, Trained]]:
-    """The networks at each threshold: those given, or trained ones."""
-    source: Given | Nursery
-    if form.checkpoints is not None:
-        source = Given(form.problem, plan, form.checkpoints)
-    else:
-        source = Nursery(form.problem, plan, None if directory is None else directory.ends(form.name))
-    for level in plan.levels:
-        yield level, source.at(level, 2 * plan.pairs)
+    def _pairs(self, form: Form) -> Iterator[SweepPair]:
+        """All pairs of networks of a problem, given or trained."""
+        networks: GivenEnds | EndTrainer
+        if form.checkpoints is not None:
+            networks = GivenEnds(form.problem, self.plan, form.checkpoints)
+        else:
+            folder = None if self.directory is None else self.directory.ends(form.name)
+            networks = EndTrainer(form.problem, self.plan, folder)
+        for level in self.plan.levels:
+            reached = networks.at(level, 2 * self.plan.pairs)
+            self.failed[form.name, level] = reached.failed
+            for number in range(len(reached.seeds) // 2):
+                first, last = 2 * number, 2 * number + 1
+                place = Place(form.name, level, number)
+                pair = Pair(
+                    a=reached.thetas[first],
+                    b=reached.thetas[last],
+                    threshold=level,
+                    directory=None if self.directory is None else RunDirectory(self.directory.run(*place)),
+                    name=f"{form.name}, threshold {level:g}, pair {number}: ",
+                    align=self.plan.align,
+                )
+                yield SweepPair(place, pair, (reached.seeds[first], reached.seeds[last]))

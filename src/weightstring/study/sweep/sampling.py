@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.arrays import Thetas
 from weightstring.path import WeightString
 from weightstring.problem import PerExample
 from weightstring.randomness import generator
@@ -70,8 +69,3 @@ def _draws(count: int, seed: int) -> tuple[Float64[Tensor, "draws N"], ...]:
         ones = torch.full(rows.shape, 1 / count, dtype=torch.float64)
         parts.append(torch.zeros(rows.shape, dtype=torch.float64).scatter_add_(1, rows, ones))
     return tuple(parts)
-
-
-def example_losses(problem: PerExample, thetas: Thetas, quantity: str = "loss") -> Float64[Tensor, "B N"]:
-    """The quantity of each model (B, P) on each of the N evaluation examples by itself."""
-    return torch.stack([problem.measure_each(theta, quantity) for theta in thetas])
