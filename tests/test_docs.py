@@ -9,6 +9,7 @@ from weightstring.problem.engines import ENGINES
 from weightstring.proof.enclose.rules import RULES as CERTIFICATE_RULES
 from weightstring.proof.verify.operations import OPERATIONS
 from weightstring.symmetry.rules import RULES as SYMMETRY_RULES
+from weightstring.tasks import TASKS
 
 FOLDER = Path(__file__).parents[1] / "docs"
 PAGES = [
@@ -24,7 +25,13 @@ TEXTS = [*sorted(FOLDER.parent.glob("*.md")), *sorted(FOLDER.rglob("*.md"))]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_example_holds(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for registry in (CERTIFICATE_RULES, ENGINES, OPERATIONS, SYMMETRY_RULES):  # others do without what the page adds
+    for registry in (
+        CERTIFICATE_RULES,
+        ENGINES,
+        OPERATIONS,
+        SYMMETRY_RULES,
+        TASKS,
+    ):  # others do without what the page adds
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
     assert any("assert" in block for block in blocks)

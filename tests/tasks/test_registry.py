@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidSetting, TaskError
-from weightstring.tasks import BUILT_IN, load_task, resolve
+from weightstring.tasks import TASKS, load_task, resolve
 
 HEADER = """\
 from __future__ import annotations
@@ -32,7 +32,7 @@ def task_file(tmp_path):
 
 
 def test_every_built_in_task_loads(small_sets, tmp_path):
-    assert set(BUILT_IN) == {"digits", "polynomial", "mnist", "fashion-mnist", "text"}
+    assert set(TASKS) == {"digits", "polynomial", "mnist", "fashion-mnist", "text"}
     (tmp_path / "words.txt").write_text("one two three " * 100)
     words = {"data": str(tmp_path / "words.txt"), "hidden": "3", "layers": "1", "test_words": "60"}
     assert load_task("text", words).size == 4 * 3 + 4 * 3 * (3 + 3 + 2) + 4 * 3 + 4

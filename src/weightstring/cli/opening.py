@@ -20,7 +20,7 @@ from weightstring.runs.verdict import with_samples
 from weightstring.store import RunDirectory
 from weightstring.store.records import TaskRef
 from weightstring.study.merge import Point
-from weightstring.tasks import BUILT_IN, resolve
+from weightstring.tasks import TASKS, resolve
 from weightstring.tasks.registry import Source, build, read_source
 from weightstring.tasks.trust import (
     POINT,
@@ -66,7 +66,7 @@ def problem_of(
         task = TaskRef(name=recorded.name, options={**recorded.options, **given})
     else:
         name = resolve(options.task)
-        same_kind = recorded is not None and (recorded.name in BUILT_IN) == (name in BUILT_IN)
+        same_kind = recorded is not None and (recorded.name in TASKS) == (name in TASKS)
         kept = recorded.options if recorded is not None and same_kind else {}
         source = read_source(name)
         require_outside(run, source)

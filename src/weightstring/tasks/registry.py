@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
 import sys
@@ -16,15 +15,16 @@ from typing import NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from weightstring.errors import TaskError, WeightstringError
 from weightstring.problem import ModuleProblem
+from weightstring.registry import Registry
 
-BUILT_IN = {
-    "digits": "weightstring.tasks.digits:digits",
-    "polynomial": "weightstring.tasks.polynomial:polynomial",
-    "mnist": "weightstring.tasks.images:mnist",
-    "fashion-mnist": "weightstring.tasks.images:fashion_mnist",
-    "text": "weightstring.tasks.text:text",
-}
-"""Built-in tasks by name, and the functions that build them."""
+TASKS: Registry[Callable[..., object]] = Registry("task", group="weightstring.tasks")
+"""Tasks by name: functions that return a :class:`ModuleProblem`, built in or of installed packages."""
+
+TASKS.add("digits", "weightstring.tasks.digits:digits")
+TASKS.add("polynomial", "weightstring.tasks.polynomial:polynomial")
+TASKS.add("mnist", "weightstring.tasks.images:mnist")
+TASKS.add("fashion-mnist", "weightstring.tasks.images:fashion_mnist")
+TASKS.add("text", "weightstring.tasks.text:text")
 
 
 class Source(NamedTuple):
@@ -50,7 +50,7 @@ def load_task(name: str, options: Mapping[str, str] | None = None) -> ModuleProb
     """Build the problem of a task.
 
     Args:
-        name: one of :data:`BUILT_IN`, or ``path/to/file.py:function``, where the function returns a
+        name: one of :data:`TASKS`, or ``path/to/file.py:function``, where the function returns a
             :class:`ModuleProblem`. The file is executed: only name one that you trust.
         options: the function's keyword arguments, as text; converted by its annotations, or where there
             are none to the types of its defaults.
@@ -68,14 +68,14 @@ def load_task(name: str, options: Mapping[str, str] | None = None) -> ModuleProb
 
 
 def build(name: str, source: Source | None, options: Mapping[str, str]) -> ModuleProblem:
-    """The problem of a task whose file was read, or of a built-in one; see :func:`load_task`.
+    """The problem of a task whose file was read, or of a registered one; see :func:`load_task`.
 
     Args:
         name: what messages call it.
-        source: the file; None: the task is built in.
+        source: the file; None: the task is registered.
         options: see :func:`load_task`.
     """
-    function = _built_in(name) if source is None else _from_file(name, source)
+    function = TASKS[name] if source is None else _from_file(name, source)
     arguments = _convert(name, function, options)
     try:
         with redirect_stdout(sys.stderr):
@@ -101,14 +101,14 @@ def resolve(name: str) -> str:
     >>> resolve("digits")
     'digits'
     """
-    if name in BUILT_IN:
+    if name in TASKS:
         return name
     path, function_name = _locate(name)
     return f"{path.resolve()}:{function_name}"
 
 
 def read_source(name: str) -> Source | None:
-    """The file that a task's name points to, read; None for a built-in task.
+    """The file that a task's name points to, read; None for a task of :data:`TASKS`.
 
     Raises:
         TaskError: it is no task's name, or there is no such file.
@@ -116,7 +116,7 @@ def read_source(name: str) -> Source | None:
     >>> read_source("digits") is None
     True
     """
-    if name in BUILT_IN:
+    if name in TASKS:
         return None
     path, function_name = _locate(name)
     try:
@@ -126,25 +126,20 @@ def read_source(name: str) -> Source | None:
 
 
 def path_options(name: str) -> frozenset[str]:
-    """The options of a built-in task that are read as paths.
+    """The options of a task of :data:`TASKS` that are read as paths.
 
     >>> sorted(path_options("text")), sorted(path_options("digits"))
     (['data'], [])
     """
-    function = _built_in(name)
+    function = TASKS[name]
     parameters = inspect.signature(function).parameters
     return frozenset(key for key, parameter in parameters.items() if _kind(parameter, function) is Path)
-
-
-def _built_in(name: str) -> Callable[..., object]:
-    module, _, function = BUILT_IN[name].partition(":")
-    return getattr(importlib.import_module(module), function)  # type: ignore[no-any-return]
 
 
 def _locate(name: str) -> tuple[Path, str]:
     path, colon, function_name = name.rpartition(":")
     if not colon or not path.endswith(".py"):
-        raise TaskError(f"unknown task {name!r}: give one of {', '.join(BUILT_IN)}, or path/to/file.py:function")
+        raise TaskError(f"unknown task {name!r}: give one of {', '.join(TASKS)}, or path/to/file.py:function")
     if not Path(path).is_file():
         raise TaskError(f"task {name}: there is no file {path}; give the path from here, or an absolute one")
     return Path(path), function_name
