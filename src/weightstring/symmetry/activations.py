@@ -12,9 +12,10 @@ from torch.fx import Interpreter, Node
 
 from weightstring.arrays import Theta
 from weightstring.problem import Modular
+from weightstring.symmetry.blocks import Block, outer_dim
 from weightstring.symmetry.finding import Traced, traced
 from weightstring.symmetry.matching import Assignments, Pair, assigned
-from weightstring.symmetry.spec import Block, Spec, Symmetry, outer_dim
+from weightstring.symmetry.spec import Spec, Symmetry
 
 SAMPLES = 4096
 """Numbers of each unit (examples × places) that are kept; they are taken at even distances."""

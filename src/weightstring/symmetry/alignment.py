@@ -8,10 +8,9 @@ straight line to it, or a short string, is often under the threshold.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -22,20 +21,16 @@ from weightstring.path import Objective, Segment, check_theta
 from weightstring.path.maximum import Samples, locate
 from weightstring.problem import Modular
 from weightstring.protocol import LossProblem, Screened, lacking
-from weightstring.randomness import generator
-from weightstring.symmetry.activations import correlations, recorded
-from weightstring.symmetry.assignments import as_assignments, as_move, same_units, signed_groups
+from weightstring.symmetry.activations import correlations
+from weightstring.symmetry.assignments import as_assignments
+from weightstring.symmetry.candidates import matched, with_factors
 from weightstring.symmetry.equivalence import check_equivalent, check_move, check_symmetry
 from weightstring.symmetry.finding import find
-from weightstring.symmetry.matching import Assignments, Groups, Pair, agreement, match
 from weightstring.symmetry.moves import Move
-from weightstring.symmetry.rescaling import canonical, nearest
 from weightstring.symmetry.spec import Symmetry
 
 METHODS = ("weights", "activations")
 CHOICES = ("barrier", "distance")
-ORDERS = 7
-"""Random orders of the groups before they repeat; most starts need fewer sweeps."""
 TIE = 1e-6
 """Barriers below this share of the ends' loss are 0: the same function rounds in other ways."""
 
@@ -166,12 +161,12 @@ def align(
     if symmetry is not None:
         check_symmetry(problem, symmetry, b, "align")
     symmetry = symmetry or find(problem)
-    moves, activations = _matched(problem, symmetry, a, b, methods, rescale, restarts, seed)
+    moves, activations = matched(problem, symmetry, a, b, methods, rescale, restarts, seed)
     quick = (problem.screening if isinstance(problem, Screened) else None) or problem
     tried = [
         (Candidate(method, bool(move.factors), Segment(a, move(b)).length, _barrier(quick, a, move(b))), move)
         for method, own in moves
-        for move in _with_factors(symmetry, a, b, own, rescale and method != "none")
+        for move in with_factors(symmetry, a, b, own, rescale and method != "none")
     ]
     chosen, move = min(tried, key=lambda each: (getattr(each[0], by), each[0].distance))
     theta = move(b)
@@ -199,35 +194,6 @@ def align(
         {name: (before[name], after[name]) for name in before},
         time.perf_counter() - started,
     )
-
-
-def _matched(
-    problem: Modular,
-    symmetry: Symmetry,
-    a: Theta,
-    b: Theta,
-    methods: Collection[str],
-    rescale: bool,
-    restarts: int,
-    seed: int,
-) -> tuple[list[tuple[str, Move]], list[Pair]]:
-    """What each method finds, the model as it is first; and the activations, where they were observed."""
-    signed = signed_groups(symmetry)
-    groups = Groups(symmetry.permutations.groups, signed if rescale else frozenset())
-    # In copies that do not depend on how units are scaled they can be compared.
-    paired = [same_units(symmetry)[name] for name in signed]
-    one, other = (canonical(symmetry, theta, paired)(theta.to(torch.float64)) for theta in (a, b))
-    weights = _parameter_pairs(symmetry, one.to(a), other.to(b))
-    moves = [("none", Move(symmetry))]
-    if "weights" in methods:
-        moves.append(("weights", as_move(symmetry, _by_weights(weights, groups, restarts, seed))))
-    activations: list[Pair] = []
-    if "activations" in methods:
-        activations = recorded(problem, symmetry, (one.to(a), other.to(b)))
-        # Units that no layer with weights returns, such as those between two layers of an LSTM, by their weights.
-        found = match(weights, groups, given=match(activations, groups))
-        moves.append(("activations", as_move(symmetry, found)))
-    return moves, activations
 
 
 def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | None) -> Collection[str]:
@@ -281,44 +247,3 @@ def _barrier(problem: LossProblem, a: Theta, b: Theta) -> float:
     top = locate(Objective(problem), [samples])[0].value
     mean = (samples.heights[0.0] + samples.heights[1.0]) / 2
     return top - mean if abs(top - mean) > TIE * abs(mean) else 0.0
-
-
-def _with_factors(symmetry: Symmetry, a: Theta, b: Theta, move: Move, rescale: bool) -> Iterator[Move]:
-    """A permutation by itself, and with the factors that bring it nearest, where these bring anything."""
-    yield move
-    if not rescale:
-        return
-    permuted = move(b)
-    scaling = nearest(symmetry, a, permuted)
-    gain = float((permuted - a).norm()) - float((scaling(permuted) - a).norm())
-    if scaling.factors and gain > 1e-6 * float(a.norm()):
-        factors = {
-            name: move.factors.get(name, 1.0) * scaling.factors.get(name, torch.ones(()))
-            for name in move.factors.keys() | scaling.factors.keys()
-        }
-        yield Move(symmetry, move.permutations, factors)
-
-
-def _by_weights(pairs: Sequence[Pair], groups: Groups, restarts: int, seed: int) -> Assignments:
-    """The assignments of the largest agreement of all restarts."""
-    count = len(groups.outermost)
-    found: list[Assignments] = []
-    for restart in range(restarts):
-        draw = generator(seed, "align", restart)
-        orders = [torch.randperm(count, generator=draw).tolist() for _ in range(ORDERS)] if restart else []
-        # Once from what is known for sure; then from there, and from the units as they are, in random orders.
-        found.append(match(pairs, groups, orders, settled=restart % 2 == 0))
-    return max(found, key=lambda own: agreement(pairs, own))
-
-
-def _parameter_pairs(symmetry: Symmetry, a: Theta, b: Theta) -> list[Pair]:
-    views = [symmetry.layout.views(theta) for theta in (a, b)]
-    return [
-        Pair(
-            block.view(views[0][block.parameter]),
-            block.view(views[1][block.parameter]),
-            tuple(factor.group for factor in block.factors),
-            tuple(factor.axis for factor in block.factors),
-        )
-        for block in symmetry.permuted
-    ]

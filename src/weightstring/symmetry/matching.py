@@ -19,7 +19,8 @@ from jaxtyping import Float64, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from weightstring.symmetry.spec import Group, outer_dim
+from weightstring.symmetry.blocks import outer_dim
+from weightstring.symmetry.spec import Group
 
 SWEEPS = 100
 """Rounds over all groups after which coordinate ascent stops in any case; a few are usual."""

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.randomness import generator
-from weightstring.symmetry.spec import Block, Spec, Symmetry
+from weightstring.symmetry.blocks import Block
+from weightstring.symmetry.spec import Spec, Symmetry
 
 Permutations = Mapping[str, Int64[Tensor, "..."]]
 """For each group (…, n): unit i of what comes out is unit ``permutation[…, i]`` of what went in. The leading axes are

@@ -9,8 +9,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Theta
+from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.moves import Move, outers_of
-from weightstring.symmetry.spec import Block, Symmetry
+from weightstring.symmetry.spec import Symmetry
 
 SWEEPS = 200
 """Rounds over all groups after which the factors are taken as they are."""

@@ -20,9 +20,10 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.problem import Modular
+from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.equivalence import check_equivalent, check_move
 from weightstring.symmetry.moves import Move, cycles, odd, outers_of
-from weightstring.symmetry.spec import Block, Symmetry
+from weightstring.symmetry.spec import Symmetry
 
 NODES = 32
 """Nodes of Gauss and Legendre's rule for a length, where the speed is not constant."""

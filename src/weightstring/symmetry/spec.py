@@ -17,10 +17,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
-from torch import Tensor
-
 from weightstring.errors import InvalidSetting
 from weightstring.problem.flat import Layout
+from weightstring.symmetry.blocks import Block, Factor
 
 T = TypeVar("T")
 
@@ -47,60 +46,6 @@ class Group:
     positive: bool = True
     negative: bool = True
     fixed: bool = False
-
-
-@dataclass(frozen=True)
-class Factor:
-    """One dimension of a block.
-
-    Args:
-        group: whose units lie along it; None: nothing that moves.
-        axis: of the parameter, to which it belongs.
-        exponent: 1 where the units are produced, −1 where they are consumed.
-    """
-
-    group: str | None
-    axis: int
-    exponent: int = 1
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of a parameter that is a product of groups.
-
-    Args:
-        parameter: its name.
-        cuts: how to get there from the parameter: ``(dim, sizes)`` unflattens, ``(dim, start, length)`` narrows.
-        factors: what each dimension then is.
-    """
-
-    parameter: str
-    cuts: tuple[tuple[int, tuple[int, ...]] | tuple[int, int, int], ...]
-    factors: tuple[Factor, ...]
-
-    def view(self, tensor: Tensor) -> Tensor:
-        """The block of a parameter, a view."""
-        for cut in self.cuts:
-            tensor = tensor.narrow(*cut) if len(cut) == 3 else _unflattened(tensor, *cut)
-        return tensor
-
-    def dims(self, group: str) -> list[int]:
-        """The dimensions along which the block has a group's units."""
-        return [dim for dim, factor in enumerate(self.factors) if factor.group == group]
-
-    def outer_dim(self, dim: int, outer: str) -> int | None:
-        """The dimension whose index says which permutation a family has along ``dim``; None: there is not one.
-
-        That of its own axis, as in a product; else the only one there is.
-        """
-        return outer_dim(
-            [factor.group for factor in self.factors], [factor.axis for factor in self.factors], dim, outer
-        )
-
-    @property
-    def groups(self) -> frozenset[str]:
-        """The groups that the block has."""
-        return frozenset(factor.group for factor in self.factors if factor.group is not None)
 
 
 @dataclass(frozen=True)
@@ -249,10 +194,6 @@ class Spec:
         return math.prod(known) if isinstance(term, tuple) else sum(known)
 
 
-def _unflattened(tensor: Tensor, dim: int, sizes: tuple[int, ...]) -> Tensor:
-    return tensor.view(*tensor.shape[:dim], *sizes, *tensor.shape[dim + 1 :])
-
-
 def _factor(term: Term, axis: int) -> Factor:
     if isinstance(term, str):
         return Factor(term.removeprefix("1/"), axis, -1 if term.startswith("1/") else 1)
@@ -261,16 +202,6 @@ def _factor(term: Term, axis: int) -> Factor:
 
 def _in_place(values: Sequence[T], index: int, others: Sequence[T]) -> list[T]:
     return [*values[:index], *others, *values[index + 1 :]]
-
-
-def outer_dim(groups: Sequence[str | None], axes: Sequence[int], dim: int, outer: str) -> int | None:
-    """Of dimensions with these groups and axes, that on whose index a family along ``dim`` depends: see Block."""
-    all_of_it = [own for own, group in enumerate(groups) if group == outer]
-    same_axis = [own for own in all_of_it if axes[own] == axes[dim]]
-    before = [own for own in same_axis if own < dim]
-    if same_axis:
-        return before[-1] if before else same_axis[0]
-    return all_of_it[0] if len(all_of_it) == 1 else None
 
 
 @dataclass(frozen=True)

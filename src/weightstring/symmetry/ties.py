@@ -24,14 +24,12 @@ from weightstring.symmetry.axes import (
     finer,
     flipped,
     is_cell,
-    outers_of,
-    root,
     size_of,
-    substituted,
 )
+from weightstring.symmetry.families import Families
 
 
-class Ties:
+class Ties(Families):
     """What is known about which cells belong together.
 
     Args:
@@ -120,7 +118,7 @@ class Ties:
         y.members, inverted = _told_apart(y, y.members, 1)
         members, too = _told_apart(y, members, exponent)
         for part, (outer, member) in members.items():
-            self._admit(y, part, outer, member)
+            self.admit(y, part, outer, member)
         if inverted or too:
             self.restrict(((y, 1),), negative=True)
         self.restrict(((y, 1),), x.positive, x.negative)
@@ -174,8 +172,8 @@ class Ties:
             self._distribute(cell, slow, fast)
         for part, (own, member) in cell.members.items():
             ahead, behind = self.split(member, outer)
-            self._admit(slow, part, own, ahead)
-            self._admit(fast, part, own, behind)
+            self.admit(slow, part, own, ahead)
+            self.admit(fast, part, own, behind)
         cell.parts, cell.members = None, {}
         cell.product = ((slow, 1), (fast, 1))
         return flipped(cell.product, exponent)
@@ -190,7 +188,7 @@ class Ties:
         for part, own in zip(cell.parts or (), slow.parts or (), strict=True):
             ahead, behind = self.split((part,), own[0].size)
             self._tie((own,), ahead, 1)
-            self._admit(fast, own[0], slow, behind)
+            self.admit(fast, own[0], slow, behind)
 
     # Sums
 
@@ -223,7 +221,7 @@ class Ties:
         found = []
         pieces = self._pieces(outer, [bound // inner for bound in bounds])
         for piece in (pieces[index] for index in wanted):
-            rest = self._at(whole, outer, piece)
+            rest = self.at(whole, outer, piece)
             front = flipped(self.joined([(part,) for part in piece]), exponent)
             found.append(rest.replace(dim, (*front, *rest.axes[dim])))
         return found
@@ -261,7 +259,7 @@ class Ties:
             for key, (outer, member) in cell.members.items():
                 pieces = self.sliced(Label((member,)), 0, cuts)
                 for (part, _), piece in zip(cell.parts, pieces, strict=True):
-                    self._admit(part, key, outer, piece.axes[0])
+                    self.admit(part, key, outer, piece.axes[0])
             cell.members = {}
             return
         parts: list[Ref] = []
@@ -270,59 +268,6 @@ class Ties:
             cut = self.sliced(Label(((whole,),)), 0, sorted({0, *inside, whole[0].size}))
             parts += [whole] if not inside else [as_cell(own.axes[0]) for own in cut]
         cell.parts = tuple(parts)
-
-    # Families
-
-    def _at(self, label: Label, outer: Cell, piece: Sequence[Ref]) -> Label:
-        """A tensor's other axes where the index of a cut cell lies in these parts of it."""
-        known: dict[Cell, Axis] = {}
-        for part, _ in piece:
-            for cell in [cell for axis in label.axes for cell, _ in factors(axis) if outer in outers_of(cell)]:
-                member = self._member(cell, root(part), outer, known)
-                self._tie(known.setdefault(cell, member), member, 1)  # one name for what several parts are
-        return Label(tuple(substituted(axis, known) for axis in label.axes))
-
-    def push_down(self, cell: Cell) -> bool:
-        """Replace a member in a part that has been cut since by those in its parts; whether there was one."""
-        for key, (outer, member) in cell.members.items():
-            if root(key).parts is not None:
-                del cell.members[key]
-                for part, _ in root(key).parts or ():
-                    own = self._members(member, root(part), root(key), {})
-                    self._admit(cell, root(part), outer, own)
-                return True
-        return False
-
-    def _member(self, cell: Cell, part: Cell, outer: Cell, known: Mapping[Cell, Axis]) -> Axis:
-        """What a family's cell is in one part of its outer cell."""
-        if cell.fixed:
-            return ((cell, 1),)
-        if cell.parts is not None:
-            return self.joined([self._members((ref,), part, outer, known) for ref in cell.parts])
-        for key, (_, member) in cell.members.items():
-            if root(key) is root(part):
-                return member
-        own = cell.like(cell.size)
-        others = [known.get(other, ((other, 1),)) for other in outers_of(cell) - {outer}]
-        own.outers = {part, *(found for axis in others for found, _ in factors(axis))}
-        cell.members[part] = (outer, ((own, 1),))
-        return ((own, 1),)
-
-    def _members(self, axis: Axis, part: Cell, outer: Cell, known: Mapping[Cell, Axis]) -> Axis:
-        return tuple(
-            ref for cell, exponent in factors(axis) for ref in flipped(self._member(cell, part, outer, known), exponent)
-        )
-
-    def _admit(self, cell: Cell, part: Cell, outer: Cell, member: Axis) -> None:
-        """Make an axis the member of a cell."""
-        cell = root(cell)
-        known = (
-            cell.parts is not None or cell.product is not None or any(root(key) is root(part) for key in cell.members)
-        )
-        if known or cell.fixed:
-            self._tie(self._members(((cell, 1),), part, outer, {}), member, 1)
-        else:
-            cell.members[part] = (outer, member)
 
 
 def _told_apart(

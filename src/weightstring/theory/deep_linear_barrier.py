@@ -17,7 +17,6 @@ import torch
 from weightstring.errors import InvalidSetting
 from weightstring.theory.curve import Curve
 from weightstring.theory.deep_linear import (
-    Matrix,
     Motion,
     ProductLoss,
     SquaredLoss,
@@ -34,11 +33,11 @@ from weightstring.theory.deep_linear import (
     require_same_widths,
     straight_to,
     tails,
-    through_full_rank,
     widths_of,
     with_ends,
 )
 from weightstring.theory.exact import Whole, rank
+from weightstring.theory.full_rank import Matrix, through_full_rank
 
 CLEAR = 1e-8
 """A singular value of X over this share of its largest counts; smaller ones must be 0 in exact arithmetic."""

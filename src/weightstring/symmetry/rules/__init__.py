@@ -2,6 +2,8 @@
 
 from weightstring.symmetry.rules import (  # noqa: F401 - they register their rules
     layers,
+    order,
+    parts,
     pointwise,
     products,
     recurrent,
