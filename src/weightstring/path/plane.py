@@ -180,5 +180,5 @@ def _measured(
     for chunk in torch.split(coordinates, rows_at_once(origin)):
         losses.append(bound((origin + chunk @ axes).to(dtype)))
         on_chunk()
-    found = torch.cat(losses).reshape(len(y), len(x))
-    return found.where(found.isfinite(), math.inf)
+    values = torch.cat(losses).reshape(len(y), len(x))
+    return values.where(values.isfinite(), math.inf)

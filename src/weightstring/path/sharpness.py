@@ -63,12 +63,12 @@ def sharpness(problem: LossProblem, theta: Theta, seed: int = 0) -> Sharpness:
         spent += 1
         return -multiply(vector[None])[0]
 
-    found = spectrum(downwards, problem.size, seed)
-    if found.smallest is None or found.residual is None:
+    ends = spectrum(downwards, problem.size, seed)
+    if ends.smallest is None or ends.residual is None:
         raise InvalidSetting(
             f"curvature: Lanczos did not converge on {problem.size} parameters: try another seed, or a float64 problem"
         )
-    return Sharpness(0.0 - found.smallest, found.residual, spent)  # 0 of a Hessian that is 0, not −0
+    return Sharpness(0.0 - ends.smallest, ends.residual, spent)  # 0 of a Hessian that is 0, not −0
 
 
 @dataclass(frozen=True)

@@ -145,17 +145,17 @@ class WeightString:
 
     def heights(self, names: Sequence[str]) -> tuple[dict[float, float], ...]:
         """What is known so far of the larger of the named quantities on each segment, by t; nothing is measured."""
-        found: list[dict[float, float]] = [{} for _ in range(len(self) - 1)]
+        heights: list[dict[float, float]] = [{} for _ in range(len(self) - 1)]
         for (segment, t), values in self._curve.points.items() if self._curve is not None else ():
             if all(name in values for name in names):
                 height = larger(values, names)
-                found[segment][t] = height
-                if t == 1 and segment + 1 < len(found):
-                    found[segment + 1][0.0] = height
+                heights[segment][t] = height
+                if t == 1 and segment + 1 < len(heights):
+                    heights[segment + 1][0.0] = height
         if self._seen is not None and set(self._seen.names) == set(names):
-            for known, seen in zip(found, self._seen.heights, strict=True):
+            for known, seen in zip(heights, self._seen.heights, strict=True):
                 known |= seen
-        return tuple(found)
+        return tuple(heights)
 
     def also_seen(self, seen: SearchSamples) -> WeightString:
         """The same string with more known of it, at which its curve will be measured too."""

@@ -120,12 +120,12 @@ def measure_curve(
     held = () if seen is None else seen.names
     shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
     names = [name for name in problem.quantities if name in shown or name in held]
-    found = {at: row for at, row in known.items() if row.keys() >= set(names)}
-    for chunk in _chunks(problem, segments, [at for at in points if at not in found]):
+    rows = {at: row for at, row in known.items() if row.keys() >= set(names)}
+    for chunk in _chunks(problem, segments, [at for at in points if at not in rows]):
         columns = {name: measured.tolist() for name, measured in _measure(problem, segments, chunk, names).items()}
-        found |= {at: {name: columns[name][row] for name in names} for row, at in enumerate(chunk)}
+        rows |= {at: {name: columns[name][row] for name in names} for row, at in enumerate(chunk)}
         on_chunk()
-    values = {name: [found[at][name] for at in points] for name in names}
+    values = {name: [rows[at][name] for at in points] for name in names}
     if seen is not None:
         _reconcile(points, values, seen, segments[0].a.dtype)
     return StringCurve(

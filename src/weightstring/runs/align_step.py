@@ -56,21 +56,21 @@ def _rounded(threshold: float | None, raised: float) -> bool:
     return threshold is not None and threshold <= raised <= threshold + ROUNDING * abs(threshold)
 
 
-def as_record(found: Aligned, b: Theta, by: str) -> AlignmentRecord:
+def as_record(aligned: Aligned, b: Theta, by: str) -> AlignmentRecord:
     """An alignment's form on disk."""
-    groups = found.move.symmetry.permutations.groups
+    groups = aligned.move.symmetry.permutations.groups
     return AlignmentRecord(
-        method=found.chosen.method,
+        method=aligned.chosen.method,
         by=by,
-        rescaled=found.chosen.rescaled,
-        distance_before=found.distance_before,
-        distance=found.distance,
-        barrier_before=finite_or_none(found.barrier_before),
-        barrier=finite_or_none(found.barrier_after),
-        difference=found.difference,
-        examples=found.examples,
-        log10_permutations=found.log10_permutations,
-        seconds=found.seconds,
+        rescaled=aligned.chosen.rescaled,
+        distance_before=aligned.distance_before,
+        distance=aligned.distance,
+        barrier_before=finite_or_none(aligned.barrier_before),
+        barrier=finite_or_none(aligned.barrier_after),
+        difference=aligned.difference,
+        examples=aligned.examples,
+        log10_permutations=aligned.log10_permutations,
+        seconds=aligned.seconds,
         candidates=tuple(
             CandidateRecord(
                 method=each.method,
@@ -78,21 +78,21 @@ def as_record(found: Aligned, b: Theta, by: str) -> AlignmentRecord:
                 distance=each.distance,
                 barrier=finite_or_none(each.barrier),
             )
-            for each in found.candidates
+            for each in aligned.candidates
         ),
-        groups=tuple(_group(found, name) for name, group in groups.items() if not group.fixed),
-        factors={name: tuple(own.reshape(-1).tolist()) for name, own in found.move.factors.items()},
+        groups=tuple(_group(aligned, name) for name, group in groups.items() if not group.fixed),
+        factors={name: tuple(scales.reshape(-1).tolist()) for name, scales in aligned.move.factors.items()},
         original=digest(b),
     )
 
 
-def _group(found: Aligned, name: str) -> AlignedGroup:
-    group = found.move.symmetry.permutations.groups[name]
-    copies = found.move.symmetry.permutations.copies(name)
+def _group(aligned: Aligned, name: str) -> AlignedGroup:
+    group = aligned.move.symmetry.permutations.groups[name]
+    copies = aligned.move.symmetry.permutations.copies(name)
     stay = torch.arange(group.size).expand(*copies, group.size)
-    permutation = found.permutation.get(name, stay)
-    correlations = found.correlations.get(name, (torch.empty(0), torch.empty(0)))
-    before, after = (torch.nan_to_num(own, nan=0.0) for own in correlations)  # activations may overflow
+    permutation = aligned.permutation.get(name, stay)
+    correlations = aligned.correlations.get(name, (torch.empty(0), torch.empty(0)))
+    before, after = (torch.nan_to_num(values, nan=0.0) for values in correlations)  # activations may overflow
     return AlignedGroup(
         name=name,
         size=group.size,

@@ -60,13 +60,18 @@ def certify(run: Run) -> Run:
 
 
 def _settled(run: Run) -> Result:
-    result, asked = run.result, run.settings.certify
+    result, request = run.result, run.settings.certify
     assert result is not None
-    if asked and run.settings.command == "connect" and not run.pair.beside and (result.connected or taken_back(result)):
+    if (
+        request
+        and run.settings.command == "connect"
+        and not run.pair.beside
+        and (result.connected or taken_back(result))
+    ):
         known = result.certificate
-        if result.connected and known is not None and known.holds and known.tolerance == asked.tolerance:
+        if result.connected and known is not None and known.holds and known.tolerance == request.tolerance:
             return result
-        return certified(run, none_as_infinity(asked.seconds), asked.tolerance)
+        return certified(run, none_as_infinity(request.seconds), request.tolerance)
     return reopened(run) if taken_back(result) and not run.read_back else result
 
 
@@ -167,11 +172,13 @@ def bounded(
     check_asked(problem, threshold, tol, quantity, seconds, math.inf, max_bytes)
     started, beads = time.perf_counter(), result.string.beads
     known, budget = result.string.heights([quantity]), Budget(seconds)
-    found = partition_of(problem, beads, threshold, tol, quantity, budget, max_bytes, on_round, known=known)
+    partition = partition_of(problem, beads, threshold, tol, quantity, budget, max_bytes, on_round, known=known)
     spent = time.perf_counter() - started
-    certificate = certificate_of(problem, beads, quantity, threshold, tol, pieces_of(found), found.highest, spent)
+    certificate = certificate_of(
+        problem, beads, quantity, threshold, tol, pieces_of(partition), partition.highest, spent
+    )
     if quantity in result.names:
-        result = with_samples(result, {(segment, t): value for segment, (t, value) in found.tops.items()})
+        result = with_samples(result, {(segment, t): value for segment, (t, value) in partition.tops.items()})
     return replace(result, certificate=certificate)
 
 

@@ -106,10 +106,10 @@ def connect(
     >>> result.connected, len(result.string) > 2
     (True, True)
     """
-    asked = None
+    request = None
     if certify:
         require_certifiable(problem, bind, certify_tolerance, certify_seconds)
-        asked = CertifyRecord(tolerance=certify_tolerance, seconds=finite_or_none(certify_seconds))
+        request = CertifyRecord(tolerance=certify_tolerance, seconds=finite_or_none(certify_seconds))
     settings = Settings(
         strategy=strategy,
         stop=stop,
@@ -120,7 +120,7 @@ def connect(
         progress=progress,
         task=task,
         disprove=disprove,
-        certify=asked,
+        certify=request,
     )
     directory = None if store is None else RunDirectory(store)
     pair = Pair(a=a, b=b, threshold=threshold, directory=directory, align=align, symmetry=symmetry, as_saved=as_saved)

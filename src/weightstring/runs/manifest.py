@@ -86,16 +86,16 @@ def earlier(problem: LossProblem, pair: Pair) -> Manifest | None:
     return manifest
 
 
-def require_same(directory: RunDirectory, found: Manifest, asked: Manifest) -> None:
+def require_same(directory: RunDirectory, begun: Manifest, wanted: Manifest) -> None:
     """Refuse a directory whose run is not the one asked for.
 
     Raises:
         InvalidRun: a field of the manifest that determines the result differs, or an end measures otherwise.
     """
     for field in _IDENTITY:
-        if getattr(found, field) != getattr(asked, field):
+        if getattr(begun, field) != getattr(wanted, field):
             raise _another_run(directory, field)
-    for old, new in zip(found.end_losses, asked.end_losses, strict=True):
+    for old, new in zip(begun.end_losses, wanted.end_losses, strict=True):
         if abs(old - new) > 1e-5 * max(abs(old), abs(new)):
             raise InvalidRun(
                 f"{directory.path}: an end measured {old:.9g} when it was begun and {new:.9g} now: has loss_fn changed?"

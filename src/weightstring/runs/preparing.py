@@ -76,21 +76,21 @@ def begin(runs: Sequence[Run], locks: ExitStack) -> list[Run]:
 
 
 def _begun(run: Run, locks: ExitStack) -> Run:
-    directory, found = run.directory, run.manifest
+    directory, begun = run.directory, run.manifest
     if directory is None:
         return run
     locks.enter_context(directory.locked())
-    asked = manifest_of(run)
-    if found is None:
-        directory.begin(asked, [end.theta for end in run.ends], run.pair.alignment)
+    wanted = manifest_of(run)
+    if begun is None:
+        directory.begin(wanted, [end.theta for end in run.ends], run.pair.alignment)
     else:
-        require_same(directory, found, asked)
-        certify = asked.certify or found.certify
-        amended = replace_fields(found, command=asked.command, certify=certify, disprove=asked.disprove)
-        if amended != found:
+        require_same(directory, begun, wanted)
+        certify = wanted.certify or begun.certify
+        amended = replace_fields(begun, command=wanted.command, certify=certify, disprove=wanted.disprove)
+        if amended != begun:
             directory.amend(amended)
         # The heights that the run began with, bit for bit.
-        first, last = (replace(end, value=value) for end, value in zip(run.ends, found.end_losses, strict=True))
+        first, last = (replace(end, value=value) for end, value in zip(run.ends, begun.end_losses, strict=True))
         run = replace(run, ends=(first, last))
     if directory.finished and _is_final(result := from_run(directory, run.problem)):
         return replace(run, result=result, read_back=True, written=True)
@@ -122,11 +122,11 @@ def _threshold(pair: Pair, ends: tuple[Bead, Bead], manifest: Manifest | None, s
         EndAboveThreshold: an end is higher.
     """
     heights = (ends[0].value, ends[1].value)
-    asked = manifest.threshold if manifest and pair.threshold is None else pair.threshold
-    threshold = max(heights) if asked is None else float(asked)
-    if asked is not None and not math.isfinite(threshold):
+    given = manifest.threshold if manifest and pair.threshold is None else pair.threshold
+    threshold = max(heights) if given is None else float(given)
+    if given is not None and not math.isfinite(threshold):
         raise InvalidSetting(
-            f"{pair.name}threshold={asked}: must be finite; leave it out for the larger end's own value"
+            f"{pair.name}threshold={given}: must be finite; leave it out for the larger end's own value"
         )
     if not settings.strategy.frees_ends and not all(no_worse(height, threshold) for height in heights):
         raise EndAboveThreshold(

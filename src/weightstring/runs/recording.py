@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
 from weightstring.ambient import undisturbed
-from weightstring.arrays import Thetas, finite_or_none, none_as_infinity
+from weightstring.arrays import Thetas, none_as_infinity
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS, StringCurve, WeightString
 from weightstring.problem.digest import tensor_digest
@@ -20,30 +19,9 @@ from weightstring.store import Manifest, ResultRecord, RunDirectory
 from weightstring.store.records import CurveRecord, SegmentRecord, StringRecord
 
 
-def to_record(result: Result) -> ResultRecord:
-    """The form on disk. Losses that are not finite become null."""
-    string, curve = result.string, result.string.curve
-    first, last = result.ends
-    record = StringRecord(
-        beads=len(string),
-        beads_before_pruning=result.beads_before_pruning,
-        length_before=result.length_before,
-        length=string.length,
-        distance=string.distance,
-        normalized_length=finite_or_none(string.normalized_length),
-        max_loss=finite_or_none(string.max_loss),
-        barriers={name: finite_or_none(string.barrier(name)) for name in BARRIERS},
-        segments=tuple(
-            SegmentRecord(length=segment.length, max=finite_or_none(top.value), t=top.t)
-            for segment, top in zip(string.segments, result.segments, strict=True)
-        ),
-        curve=CurveRecord(
-            s=curve.s,
-            segment=curve.segment,
-            t=curve.t,
-            values={k: tuple(map(finite_or_none, v)) for k, v in curve.values.items()},
-        ),
-    )
+def record_of(result: Result) -> ResultRecord:
+    """What ``result.json`` says; what is not finite in it is written as null."""
+    string, curve, (first, last) = result.string, result.string.curve, result.ends
     return ResultRecord(
         outcome=result.outcome,
         threshold=result.threshold,
@@ -51,28 +29,27 @@ def to_record(result: Result) -> ResultRecord:
         names=result.names,
         evidence=string.evidence,
         evaluation=result.evaluation,
-        ends=({k: finite_or_none(v) for k, v in first.items()}, {k: finite_or_none(v) for k, v in last.items()}),
-        string=record,
+        ends=({**first}, {**last}),
+        string=StringRecord(
+            beads=len(string),
+            beads_before_pruning=result.beads_before_pruning,
+            length_before=result.length_before,
+            length=string.length,
+            distance=string.distance,
+            normalized_length=string.normalized_length,
+            max_loss=string.max_loss,
+            barriers={name: string.barrier(name) for name in BARRIERS},
+            segments=tuple(
+                SegmentRecord(length=segment.length, max=top.value, t=top.t)
+                for segment, top in zip(string.segments, result.segments, strict=True)
+            ),
+            curve=CurveRecord(s=curve.s, segment=curve.segment, t=curve.t, values=dict(curve.values)),
+        ),
         rounds=result.history,
-        by_depth=tuple(map(finite_or_none, result.by_depth)),
+        by_depth=result.by_depth,
         steps=result.steps,
         evaluations=result.evaluations,
         seconds=result.seconds,
-    )
-
-
-def from_record(record: ResultRecord, string: WeightString) -> Result:
-    """The inverse of :func:`to_record`, for a string whose curve is :func:`curve_from_record`'s."""
-    return Result(
-        outcome=record.outcome,
-        string=string,
-        threshold=record.threshold,
-        history=record.rounds,
-        bind=record.bind,
-        evaluation=record.evaluation,
-        names=record.names,
-        beads_before_pruning=record.string.beads_before_pruning,
-        length_before=record.string.length_before,
     )
 
 
@@ -85,13 +62,7 @@ def write_result(directory: RunDirectory, result: Result) -> None:
     """
     string, unpruned = list(result.string), result.unpruned
     same = unpruned is None or (len(unpruned) == len(string) and all(map(torch.equal, unpruned, string)))
-    directory.finish(to_record(result), string, None if unpruned is None or same else list(unpruned))
-
-
-def curve_from_record(record: CurveRecord) -> StringCurve:
-    """The measured curve of a string read from disk."""
-    values = {name: tuple(map(none_as_infinity, v)) for name, v in record.values.items()}
-    return StringCurve(record.s, record.segment, record.t, values)
+    directory.finish(record_of(result), string, None if unpruned is None or same else list(unpruned))
 
 
 def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, proof: bool = True) -> Result:
@@ -100,27 +71,36 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, pro
     Raises:
         InvalidRun: the run is not finished, or damaged.
     """
-    record = directory.result()
-    if problem is not None and problem.fingerprint() != directory.manifest().problem:
+    record, manifest, alignment = directory.result(), directory.manifest(), directory.alignment()
+    if problem is not None and problem.fingerprint() != manifest.problem:
         raise InvalidRun(f"{directory.path}: a run of another problem; load it without one, or with its own")
-    beads = directory.string()
-    if problem is not None:
-        beads = beads.to(problem.device)
-    found = from_record(record, WeightString(problem, beads, curve_from_record(record.string.curve)))
-    found = replace(found, as_saved=directory.manifest().as_saved, unpruned=_unpruned(directory, found))
-    alignment = directory.alignment()
-    if alignment is not None:
-        plain = from_run(directory.plain, problem, proof=False) if directory.plain.finished else None
-        found = replace(found, alignment=alignment, plain=plain)
-    return replace(found, certificate=certificate_in(directory, beads)) if proof else found
 
+    def string_of(beads: Thetas, curve: StringCurve | None = None) -> WeightString:
+        return WeightString(problem, beads if problem is None else beads.to(problem.device), curve)
 
-def _unpruned(directory: RunDirectory, found: Result) -> WeightString | None:
-    """The first string that a run's search had, if that was kept."""
-    problem, beads = found.string.problem, directory.unpruned()
-    if beads is not None:
-        return WeightString(problem, beads if problem is None else beads.to(problem.device))
-    return found.string if found.beads_before_pruning == len(found.string) else None
+    curve = record.string.curve
+    values = {name: tuple(map(none_as_infinity, column)) for name, column in curve.values.items()}
+    string = string_of(directory.string(), StringCurve(curve.s, curve.segment, curve.t, values))
+    unpruned = None if (beads := directory.unpruned()) is None else string_of(beads)
+    if unpruned is None and record.string.beads_before_pruning == len(string):
+        unpruned = string
+    beside = alignment is not None and directory.plain.finished
+    return Result(
+        outcome=record.outcome,
+        string=string,
+        threshold=record.threshold,
+        history=record.rounds,
+        bind=record.bind,
+        evaluation=record.evaluation,
+        names=record.names,
+        beads_before_pruning=record.string.beads_before_pruning,
+        unpruned=unpruned,
+        length_before=record.string.length_before,
+        certificate=certificate_in(directory, string.beads) if proof else None,
+        alignment=alignment,
+        plain=from_run(directory.plain, problem, proof=False) if beside else None,
+        as_saved=manifest.as_saved,
+    )
 
 
 def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None:

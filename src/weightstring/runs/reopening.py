@@ -106,24 +106,24 @@ class Opened:
         levels = {i: self._level(i) for i in segments}
         wanted = {i: level for i, level in levels.items() if level is not None}
         plain = {i: level for i, level in wanted.items() if not self.peaks(i)}
-        found: dict[int, Result] = {}
+        results: dict[int, Result] = {}
         if len(plain) > 1 and (stop := self._room(limits, len(plain))) is not None:
-            found = self._searches(plain, Greedy(), stop)
+            results = self._searches(plain, Greedy(), stop)
         for i, level in wanted.items():
-            if i in found or (stop := self._room(limits)) is None:
+            if i in results or (stop := self._room(limits)) is None:
                 continue
             peaks = self.peaks(i)
             strategy = _From(known=peaks) if peaks else Greedy()
-            found |= self._searches({i: level}, strategy, stop)
-        return {i: one for i, one in found.items() if one.connected and len(one.string) > 2}
+            results |= self._searches({i: level}, strategy, stop)
+        return {i: result for i, result in results.items() if result.connected and len(result.string) > 2}
 
-    def splice(self, found: Mapping[int, Result]) -> dict[int, int]:
+    def splice(self, results: Mapping[int, Result]) -> dict[int, int]:
         """Put strings in the place of their segments; where the segments that stay are now."""
         models, heights, moved = self.models[:1], list[dict[float, float]](), dict[int, int]()
         for i, known in enumerate(self.heights):
-            if i in found:
-                models += list(found[i].string)[1:]
-                heights += found[i].string.heights(self.names)
+            if i in results:
+                models += list(results[i].string)[1:]
+                heights += results[i].string.heights(self.names)
             else:
                 moved[i] = len(heights)
                 models.append(self.models[i + 1])
@@ -159,21 +159,24 @@ class Opened:
     def _searches(self, levels: Mapping[int, float], strategy: Greedy, stop: StopRule) -> dict[int, Result]:
         pairs = [Pair(a=self.models[i], b=self.models[i + 1], threshold=level) for i, level in levels.items()]
         settings = replace(self.settings, strategy=strategy, stop=stop, executor=None, task=None, disprove=False)
-        found = dict(zip(levels, _search(self.problem, pairs, settings), strict=True))
-        if any(map(interrupted, found.values())):
+        results = dict(zip(levels, _search(self.problem, pairs, settings), strict=True))
+        if any(map(interrupted, results.values())):
             raise KeyboardInterrupt
-        more = sum(len(one.string) - 2 for one in found.values() if one.connected)
-        steps, seconds = sum(one.steps for one in found.values()), max(one.seconds for one in found.values())
+        more = sum(len(result.string) - 2 for result in results.values() if result.connected)
+        steps, seconds = (
+            sum(result.steps for result in results.values()),
+            max(result.seconds for result in results.values()),
+        )
         spent = self.spent
         self.spent = replace(
             spent, beads=spent.beads + more, steps=spent.steps + steps, seconds=spent.seconds + seconds
         )
-        self.searches += found.values()
-        return found
+        self.searches += results.values()
+        return results
 
     def _round(self) -> RoundRecord:
         """What all these searches took, as one round of the history."""
-        rounds = [each for one in self.searches for each in one.history]
+        rounds = [each for result in self.searches for each in result.history]
         return RoundRecord(
             depth=max((each.depth for each in rounds), default=0),
             descents=sum(each.descents for each in rounds),
@@ -185,7 +188,7 @@ class Opened:
             steps=sum(each.steps for each in rounds),
             evaluations=sum(each.evaluations for each in rounds),
             max=None,
-            seconds=sum(one.seconds for one in self.searches),
+            seconds=sum(result.seconds for result in self.searches),
         )
 
 

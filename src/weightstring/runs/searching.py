@@ -59,10 +59,10 @@ def search(runs: Sequence[Run], show: Display) -> list[Run]:
     if not waiting:
         return list(runs)
     executor = executor_of(waiting[0].objective, waiting[0].settings, waiting[0].computing)
-    asked = [
+    requests = [
         Asked(run.settings.strategy, run.query, run.settings.limits, run.directory or InMemory()) for run in waiting
     ]
-    searches = iter(run_all(asked, executor, on_event=show.event))
+    searches = iter(run_all(requests, executor, on_event=show.event))
     return [run if run.result is not None else _over(run, next(searches)) for run in runs]
 
 

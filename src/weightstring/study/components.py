@@ -120,12 +120,12 @@ class Components:
         """The tree in words: k − 1 joins, their levels rising."""
         k = len(self.losses)
         groups: dict[int, tuple[int, ...]] = {number: (number,) for number in range(k)}
-        found = []
+        joins = []
         for number, (one, other, level, _) in enumerate(self.tree):
             join = Join(float(level), *sorted((groups[int(one)], groups[int(other)])))
             groups[k + number] = tuple(sorted(join.one + join.other))
-            found.append(join)
-        return tuple(found)
+            joins.append(join)
+        return tuple(joins)
 
     def count(self, level: float) -> Count:
         """N(λ) at a level, from both sides."""
@@ -187,7 +187,7 @@ def components(
         raise InvalidSetting("components: this strategy moves the ends, so that it joins other models; hold them")
     # A further model adds its pairs after those that are there.
     pairs = sorted(combinations(range(len(thetas)), 2), key=lambda pair: pair[::-1])
-    asked = [numbered_pair(number, (thetas[i], thetas[j]), store) for number, (i, j) in enumerate(pairs)]
+    runs = [numbered_pair(number, (thetas[i], thetas[j]), store) for number, (i, j) in enumerate(pairs)]
     settings = Settings(
         strategy=strategy,
         stop=stop,
@@ -199,8 +199,8 @@ def components(
         task=task,
         disprove=False,
     )
-    with arithmetic(problem, asked):
-        results = connect_all(problem, asked, settings)
+    with arithmetic(problem, runs):
+        results = connect_all(problem, runs, settings)
         if any(map(interrupted, results)):
             raise KeyboardInterrupt
         return _bounded(problem, len(thetas), dict(zip(pairs, results, strict=True)))

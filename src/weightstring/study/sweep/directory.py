@@ -85,45 +85,45 @@ class SweepDirectory:
             InvalidRun: there is another sweep, or a damaged one.
             StoreFailed: the disk refuses.
         """
-        found = self.record() if self.exists else None
-        asked = self._record(plan, forms, () if found is None else found.variants)
-        if found is not None:
+        begun = self.record() if self.exists else None
+        wanted = self._record(plan, forms, () if begun is None else begun.variants)
+        if begun is not None:
             for name in SAME:
-                if getattr(found, name) != getattr(asked, name):
+                if getattr(begun, name) != getattr(wanted, name):
                     raise InvalidRun(
-                        f"{self.path}: holds another sweep: {name} is {getattr(found, name)!r} there, "
-                        f"{getattr(asked, name)!r} here; choose another directory"
+                        f"{self.path}: holds another sweep: {name} is {getattr(begun, name)!r} there, "
+                        f"{getattr(wanted, name)!r} here; choose another directory"
                     )
-            tasks = [{_task(own) for own in record.variants} for record in (found, asked)]
+            tasks = [{_task(variant) for variant in record.variants} for record in (begun, wanted)]
             if tasks[0] != tasks[1]:
                 there, here = (", ".join(sorted(each)) for each in tasks)
                 raise InvalidRun(
                     f"{self.path}: holds a sweep of another task: {there:.200} there, {here:.200} here; choose another "
                     "directory"
                 )
-            known = {own.name: own for own in found.variants}
-            for own in asked.variants:
-                if own.name in known:
-                    known[own.name] = self._same(known[own.name], own)
-            asked = msgspec.structs.replace(
-                asked,
-                thresholds=tuple(sorted({*found.thresholds, *asked.thresholds}, reverse=True)),
-                pairs=max(found.pairs, asked.pairs),
-                variants=(*known.values(), *(own for own in asked.variants if own.name not in known)),
+            known = {variant.name: variant for variant in begun.variants}
+            for variant in wanted.variants:
+                if variant.name in known:
+                    known[variant.name] = self._same(known[variant.name], variant)
+            wanted = msgspec.structs.replace(
+                wanted,
+                thresholds=tuple(sorted({*begun.thresholds, *wanted.thresholds}, reverse=True)),
+                pairs=max(begun.pairs, wanted.pairs),
+                variants=(*known.values(), *(variant for variant in wanted.variants if variant.name not in known)),
             )
-        self._write("sweep.json", msgspec.json.format(msgspec.json.encode(asked)))
+        self._write("sweep.json", msgspec.json.format(msgspec.json.encode(wanted)))
 
-    def _same(self, found: VariantRecord, asked: VariantRecord) -> VariantRecord:
+    def _same(self, begun: VariantRecord, wanted: VariantRecord) -> VariantRecord:
         """A variant as it is known, with the checkpoints that were given after those known."""
         for what, there, here in (
-            ("problem", found.problem, asked.problem),
-            ("recipe", found.recipe, asked.recipe),
-            ("checkpoints", found.checkpoints[: len(asked.checkpoints)], asked.checkpoints[: len(found.checkpoints)]),
+            ("problem", begun.problem, wanted.problem),
+            ("recipe", begun.recipe, wanted.recipe),
+            ("checkpoints", begun.checkpoints[: len(wanted.checkpoints)], wanted.checkpoints[: len(begun.checkpoints)]),
         ):
             if there != here:
-                raise InvalidRun(f"{self.path}: {found.name} has another {what} there; choose another directory")
-        longer = max(found.checkpoints, asked.checkpoints, key=len)
-        return msgspec.structs.replace(found, checkpoints=longer)
+                raise InvalidRun(f"{self.path}: {begun.name} has another {what} there; choose another directory")
+        longer = max(begun.checkpoints, wanted.checkpoints, key=len)
+        return msgspec.structs.replace(begun, checkpoints=longer)
 
     def record(self) -> SweepRecord:
         """What was asked.
