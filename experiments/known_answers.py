@@ -47,7 +47,7 @@ class Known:
     recipe: Recipe | None = None
 
 
-def surface(make: Callable[[], ws.problem.analytic.Surface]) -> Callable[[], Known]:
+def surface(make: Callable[[], ws.problem.surfaces.Surface]) -> Callable[[], Known]:
     """A surface between its own ends."""
 
     def build() -> Known:

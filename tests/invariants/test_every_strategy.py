@@ -49,7 +49,7 @@ class Known:
     recipe: Recipe | None = None
 
 
-def of_surface(surface: ws.problem.analytic.Surface, easy: bool = True) -> Known:
+def of_surface(surface: ws.problem.surfaces.Surface, easy: bool = True) -> Known:
     return Known(surface, surface.ends, surface.gamma(*surface.ends), easy)
 
 

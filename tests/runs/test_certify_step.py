@@ -13,8 +13,7 @@ from torch import Tensor
 
 import weightstring as ws
 from weightstring.path import Connected, Objective, WeightString
-from weightstring.problem.analytic import Surface
-from weightstring.problem.surfaces import Ring, Spike
+from weightstring.problem.surfaces import Ring, Spike, Surface
 from weightstring.runs.certify_step import bounded
 from weightstring.runs.recording import load
 from weightstring.runs.verdict import judged, with_samples

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 WELLS = shifted(TwoWells(bend=0.3, saddle=2.0), torch.tensor([0.3, -0.7]).double(), lift=0.5)
 
 
-def estimate(surface: ws.problem.analytic.Surface, strategy: object, **options: object) -> ws.Minimax:
+def estimate(surface: ws.problem.surfaces.Surface, strategy: object, **options: object) -> ws.Minimax:
     return ws.minimax(surface, *surface.ends, strategy=strategy, progress=False, **options)
 
 

@@ -14,7 +14,8 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidCheckpoint
 from weightstring.problem.copying import copied
 from weightstring.problem.flat import Layout, identical, named_tensors
-from weightstring.problem.loading import Loaded, Reading, load, state_of
+from weightstring.problem.loading import Loaded, load, state_of
+from weightstring.problem.readings import Reading
 
 
 @dataclass(frozen=True, eq=False)

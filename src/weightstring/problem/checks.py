@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from numbers import Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from weightstring.arrays import Theta
-from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
-from weightstring.problem.additive import PROBE, Study, far_from, look, sorted_by_target, study
+from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic
+from weightstring.problem.additive import Study, study
 from weightstring.problem.buffers import has_own_passes
-from weightstring.problem.data import Examples, form
+from weightstring.problem.data import Examples
 from weightstring.problem.engines.trial import tolerance_of
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.live import with_fresh_inputs
-from weightstring.problem.means import Given, Mean
-from weightstring.problem.purity import Subject, check_pure, close, writes_inputs
-from weightstring.problem.sighted import applied, sees
-
-STEP_EXAMPLES = 8
-"""Examples on which the user's own training step is tried."""
+from weightstring.problem.means import Given
+from weightstring.problem.passes import PROBE, far_from, look, sorted_by_target
+from weightstring.problem.purity import check_pure, close, writes_inputs
+from weightstring.problem.returned import check_returned, check_step, returned_by
+from weightstring.problem.sighted import sees
+from weightstring.problem.subject import Subject
 
 
 class Findings(NamedTuple):
@@ -138,7 +136,7 @@ def check_forward(
             ) from error
         for label, criterion in {"loss_fn": computation.loss_fn.given, **metrics}.items():
             kept = Examples(tuple(leaf.clone() for leaf in probe.leaves), probe.targets, probe.keys)
-            check_returned(label, _criterion(label, criterion, output, probe, name))
+            check_returned(label, returned_by(label, criterion, output, probe, name))
             if sees(criterion) and writes_inputs(probe, kept):
                 raise InvalidSetting(f"{label} writes to its inputs: let it work on a copy (inputs.clone())")
     size = output[0].numel() if isinstance(output, Tensor) and output.ndim and len(output) else 1
@@ -225,81 +223,6 @@ def check_means(
     with torch.no_grad():
         seen = look(part, subject.probe, output, elsewhere)
         return study({"loss": subject.computation.loss_fn.given, **metrics}, seen, data), widest
-
-
-def check_returned(label: str, value: object) -> None:
-    """Refuse what is neither a scalar nor (sum, weight).
-
-    Raises:
-        InvalidSetting: a loss or metric returned it.
-    """
-    pair = isinstance(value, tuple | list) and len(value) == 2
-    parts = list(value) if pair and isinstance(value, tuple | list) else [value]
-    if all(_is_number(part) for part in parts) and (label != "loss_fn" or _is_floating(parts[0])):
-        return
-    found = form(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
-    if pair:
-        found = "(" + ", ".join(form(x) if isinstance(x, Tensor) else f"a {type(x).__name__}" for x in parts) + ")"
-    wanted = "one floating tensor without axes" if label == "loss_fn" else "one number"
-    raise InvalidSetting(
-        f"{label} returned {found}: it must return {wanted}, the mean over examples (reduction='mean'), or (sum, "
-        "weight), whose totals' ratio is the value of all"
-    )
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, Tensor):
-        return value.ndim == 0 and not value.is_complex()
-    return isinstance(value, Real)
-
-
-def _is_floating(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def check_step(computation: Computation, theta: Theta, train: Examples, loss: Mean) -> Mean | None:
-    """What the user's own training step returns, found out on a few examples; None: there is no such step.
-
-    A number is a mean over examples. Where ``loss_fn`` is no plain mean, that need not be one either, and the gradient
-    over all takes one call with all.
-
-    Raises:
-        InvalidModel: it fails, or returns neither a number nor (sum, weight).
-    """
-    if computation.step is None:
-        return None
-    few = train.take(slice(STEP_EXAMPLES))
-    try:
-        with seeded(0, theta.device):
-            found = computation.step.given(computation.step_output(theta, few), few.targets)
-    except WeightstringError:
-        raise
-    except Exception as error:
-        raise InvalidModel(f"training_step fails on {len(few)} examples: {first_line(error)}") from error
-    if isinstance(found, tuple | list):
-        return replace(computation.step, kind="ratio")
-    return replace(computation.step, kind="mean" if loss.kind == "mean" else "whole")
-
-
-def _criterion(label: str, criterion: Given, output: object, probe: Examples, name: str) -> object:
-    targets = probe.targets
-    try:
-        with warnings.catch_warnings():
-            # torch warns of targets that broadcast against the output: a loss over pairs of examples.
-            warnings.filterwarnings("error", message="Using a target size")
-            return applied(criterion, output, probe)
-    except Exception as error:
-        shape = form(output) if isinstance(output, Tensor) else type(output).__name__
-        classes = output.shape[1] if isinstance(output, Tensor) and output.ndim > 1 else None
-        if classes is not None and not targets.is_floating_point() and isinstance(error, IndexError | RuntimeError):
-            low, high = int(targets.min()), int(targets.max())
-            if low < 0 or high >= classes:
-                raise InvalidData(
-                    f"{name} targets must be in [0, {classes}): found {low}..{high} where the output is {shape}"
-                ) from error
-        raise InvalidData(
-            f"{label} cannot compare the output {shape} with the {name} targets {form(targets)}: {first_line(error)}"
-        ) from error
 
 
 def probe_rows(data: Examples) -> Tensor:

@@ -15,7 +15,7 @@ from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assem
 from weightstring.problem.buffers import normalises_batches, resolve
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.checks import check_all, probe_rows
-from weightstring.problem.data import Source, by_prefix, holdouts, read
+from weightstring.problem.data import by_prefix
 from weightstring.problem.differentiator import Differentiator
 from weightstring.problem.engined import ByEngine
 from weightstring.problem.evaluator import Evaluator
@@ -26,11 +26,12 @@ from weightstring.problem.functional import Computation, OfTheta
 from weightstring.problem.initialise import check_draws, random_copy
 from weightstring.problem.means import Given
 from weightstring.problem.parts import Parts, dispatcher_of
-from weightstring.problem.purity import Subject
 from weightstring.problem.quantities import Quantities
 from weightstring.problem.settings import check_batches, check_metrics, check_recipe, check_sizes
 from weightstring.problem.sighted import sighted
+from weightstring.problem.sources import Source, holdouts, read
 from weightstring.problem.state_dicts import StateDicts
+from weightstring.problem.subject import Subject
 from weightstring.protocol import Recipe
 from weightstring.randomness import check_seed
 

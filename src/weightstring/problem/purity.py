@@ -8,8 +8,8 @@ user's own net as it is, and at another θ with a plain copy that has loaded it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,6 @@ from torch.utils import _pytree as trees
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
 from weightstring.problem.assemble import Stepping
-from weightstring.problem.buffers import Buffers
 from weightstring.problem.data import Examples
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
 from weightstring.problem.engines.loop import Loop
@@ -28,62 +27,11 @@ from weightstring.problem.functional import Computation, OfTheta, arguments, fir
 from weightstring.problem.graphs import leaves_of
 from weightstring.problem.initialise import generator_states, seeded
 from weightstring.problem.live import Live, dense_gradient, with_fresh_inputs
-from weightstring.problem.means import Given, number
-from weightstring.problem.originals import evaluating, loaded, poisoned
-from weightstring.problem.sighted import applied
+from weightstring.problem.originals import evaluating, poisoned
+from weightstring.problem.subject import Subject
 
 ASIDE = (0.1, 1e-3)
 """How far another θ lies from net's own, relative to its size; the second where a plain copy cannot take the first."""
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """What is tried.
-
-    Args:
-        original: the user's net, which is put back as it was.
-        adopted: the copy of it that plain copies are made of.
-        computation: what computes.
-        theta: net's own.
-        buffers: what BatchNorm normalises by in training.
-        train: training examples.
-        rows: those of them on which everything is tried.
-        criteria: the loss and the metrics, as the caller gave them.
-    """
-
-    original: nn.Module
-    adopted: nn.Module
-    computation: Computation
-    theta: Theta
-    buffers: Buffers
-    train: Examples
-    rows: Tensor
-    criteria: Sequence[Given]
-
-    @property
-    def probe(self) -> Examples:
-        """A copy of the examples tried."""
-        return self.train.take(self.rows)
-
-    def values(self, theta: Theta, derived: Mapping[str, Tensor] | None = None) -> Tensor:
-        """All numbers that loss and metrics return on the probe, in float64.
-
-        With net's own buffers but for those ``derived`` from θ.
-        """
-        with torch.no_grad():
-            probe = self.probe
-            return self.numbers(self.computation.evaluating(theta, probe, derived), probe)
-
-    def numbers(self, output: object, examples: Examples) -> Tensor:
-        """All numbers that loss and metrics return, in float64."""
-        found = [applied(criterion, output, examples) for criterion in self.criteria]
-        each = [own if isinstance(own, tuple | list) else (own,) for own in found]
-        return torch.stack([number(own, self.theta) for returned in each for own in returned])
-
-    def plain(self, theta: Theta, training: bool) -> nn.Module:
-        """A plain copy of net that has loaded θ."""
-        vectors = self.computation.vectors(theta)
-        return loaded(self.adopted, self.computation.evaluating.layout, theta, vectors, training, self.buffers)
 
 
 def check_pure(subject: Subject, found: Tensor) -> Computation:

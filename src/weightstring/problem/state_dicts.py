@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from weightstring.ambient import as_made
 from weightstring.arrays import Theta
-from weightstring.problem.additive import PROBE, sorted_by_target
 from weightstring.problem.buffers import statistics_names
 from weightstring.problem.constants import Probe, check_constants, check_function
 from weightstring.problem.parts import Parts
+from weightstring.problem.passes import PROBE, sorted_by_target
 
 
 class StateDicts:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidSetting
-from weightstring.problem.analytic import NO_PASS, Surface
+from weightstring.problem.surfaces import NO_PASS, Surface
 from weightstring.theory.intervals import Interval, coordinates, total
 
 
