@@ -11,7 +11,9 @@ from torch import nn
 import weightstring as ws
 from weightstring.errors import InvalidSetting
 from weightstring.path.quantities import holdout_prefixes, set_prefixes, split_quantity
-from weightstring.report.run.data import figures_of, read_run
+from weightstring.report.run.data import read_run
+from weightstring.report.run.page import RUN_SECTIONS
+from weightstring.report.section import drawings
 
 NAMES = st.sampled_from(["error", "top5", "val_loss", "loss_x", "f1", "a_b", "rate"])
 SETS = st.sampled_from(["holdout", "shifted", "a", "b_c", "x_loss", "error_set"])
@@ -70,7 +72,7 @@ def test_named_sets_are_measured_bound_kept_and_drawn(tmp_path) -> None:
     assert result.names == ("steep_loss",)
     assert result.largest == result.string.barrier("max", "steep_loss")
     assert ws.load(tmp_path).largest == result.largest
-    along = figures_of(read_run(tmp_path))
+    along = {drawing.name: drawing.figure for drawing in drawings(RUN_SECTIONS, read_run(tmp_path))}
     names = ["evaluation", "training", "steep", "flat"]
     assert [line.name for line in along["along-error"].data][:4] == [f"{name} error" for name in names]
     colours = {line.line.color for line in along["along-loss"].data if line.name in [f"{name} loss" for name in names]}

@@ -16,10 +16,11 @@ import torch
 import weightstring as ws
 from weightstring.errors import InvalidRun
 from weightstring.path import Evidence, Unresolved
-from weightstring.report.draw import alignment as drawing
+from weightstring.report.draw import correlation as drawing
 from weightstring.report.draw.evolution import read_evolution
+from weightstring.report.draw.two_strings import two_strings_figure
 from weightstring.report.run import page
-from weightstring.report.run.data import Recorded
+from weightstring.report.run.data import RunData
 from weightstring.store import RunDirectory
 from weightstring.store.records import (
     AlignedGroup,
@@ -73,7 +74,7 @@ def record(*groups: AlignedGroup, **changes: object) -> AlignmentRecord:
 
 
 def render(one: Run, alignment: AlignmentRecord | None = None, plain: ResultRecord | None = None) -> str:
-    return page.render(Recorded(*one, None, alignment, plain))
+    return page.render(RunData(*one, None, alignment, plain))
 
 
 def words(html: str) -> str:
@@ -81,20 +82,20 @@ def words(html: str) -> str:
     return unescape(" ".join(re.sub(r"<[^>]*>", " ", visible).split()))
 
 
-def shown(html: str) -> dict[str, dict[str, object]]:
+def shown(html: str) -> dict[str, list[dict[str, object]]]:
     found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', html, re.DOTALL)
     assert found is not None
-    figures: dict[str, dict[str, object]] = json.loads(found[1])
+    figures: dict[str, list[dict[str, object]]] = json.loads(found[1])["drawn"]
     return figures
 
 
 def test_only_the_page_of_an_aligned_run_speaks_of_alignment(runs: Runs) -> None:
     without, html = render(runs["connected"]), render(runs["connected"], record())
-    for mark in ('<h2 id="alignment">', 'id="figure-correlation"', '"figure-correlation": figures.correlation'):
+    for mark in ('<section id="alignment">', 'id="figure-correlation"'):
         assert mark not in without
         assert html.count(mark) == 1
-    assert shown(without).keys() == {"loss", "string", "depth", "themes"}
-    assert shown(html).keys() == {"loss", "string", "depth", "themes", "correlation", "both"}
+    assert shown(without).keys() == {"along", "string", "depth"}
+    assert shown(html).keys() == {"along", "string", "depth", "correlation"}
     assert "aligned copy" not in words(without)
     assert render(runs["connected"], record()) == html
 
@@ -154,7 +155,7 @@ def test_the_search_without_alignment_has_its_column(runs: Runs, make_run: MakeR
     assert "not searched" not in text
     for one in (plain, runs["connected"][1]):
         assert f'<data value="{one.string.normalized_length!r}"' in html
-    curves = {trace["name"]: trace for trace in shown(html)["both"]["data"]}
+    curves = {trace["name"]: trace for trace in shown(html)["both"][0]["data"]}
     assert set(curves) == {"as given", "aligned", "threshold 0.0625"}
     assert curves["as given"]["y"] == list(plain.string.curve.values["loss"])
     assert curves["aligned"]["y"] == list(runs["connected"][1].string.curve.values["loss"])
@@ -169,10 +170,10 @@ def test_both_strings_are_drawn_by_what_the_threshold_binds(runs: Runs, make_run
     with pytest.raises(InvalidRun, match="without alignment binds 'evaluate', the run binds 'both'; pass the two"):
         render(one, record(), plain)
     values = plain.string.curve.values
-    figure = drawing.both_figure(runs["connected"][1], plain, "evaluation loss")
+    figure = two_strings_figure(runs["connected"][1], plain, "evaluation loss")
     crosses = next(trace for trace in figure.data if trace.name == "as given: not finite")
     assert len(crosses.x) == values["loss"].count(None) == 3
-    tops = drawing.both_figure(one[1], one[1], "larger").data[0].y
+    tops = two_strings_figure(one[1], one[1], "larger").data[0].y
     columns = one[1].string.curve.values
     assert tops == tuple(map(max, columns["loss"], columns["train_loss"]))
     assert "larger of evaluation loss and training loss" in render(one, record(), one[1])
@@ -192,7 +193,7 @@ def test_without_correlations_a_sentence_stands_for_the_figure(groups: tuple[Ali
     alignment = record(groups=groups, factors={})
     html = render(runs["connected"], alignment)
     assert drawing.correlation_figure(alignment) is None
-    assert shown(html)["correlation"] is None
+    assert "correlation" not in shown(html)
     assert 'id="figure-correlation"' not in html
     assert "No figure: the activations of units were not observed" in words(html)
     assert ("not observed" in words(html).split("so there are no correlations")[1]) == bool(groups)
@@ -203,7 +204,7 @@ def test_hostile_names_stay_text(runs: Runs) -> None:
     html = render(runs["connected"], record(group(hostile, 12, over=(hostile,)), factors={hostile: (2.0,)}))
     assert "<script>alert" not in html
     assert "<a href='https://example" not in html
-    traces = shown(html)["correlation"]
+    traces = shown(html)["correlation"][0]
     assert "<a" not in str(traces)
     assert "&lt;a href='https://example.org'&gt;x&lt;/a&gt;" in str(traces)
 
@@ -255,13 +256,13 @@ def test_a_report_is_written_from_the_run_directory(tmp_path: Path) -> None:
     html = ws.write_report(run.path).read_text()
     args = run.manifest(), run.result(), run.string(), None, run.alignment()
     evolution = read_evolution(run, *args[:3])
-    assert html == page.render(Recorded(*args, run.plain.result(), evolution))
+    assert html == page.render(RunData(*args, run.plain.result(), evolution))
     assert f'<data value="{found.alignment.distance!r}"' in html
     assert 'id="figure-both"' in html
     plain = ws.write_report(run.plain.path).read_text()
     assert 'id="alignment"' not in plain
     (run.plain.path / "result.json").rename(run.plain.path / "kept.json")
-    assert ws.write_report(run.path).read_text() == page.render(Recorded(*args, evolution=evolution))
+    assert ws.write_report(run.path).read_text() == page.render(RunData(*args, evolution=evolution))
     (run.plain.path / "kept.json").rename(run.plain.path / "result.json")
     other = msgspec.structs.replace(found.alignment, original="00" * 32)
     (run.path / "alignment.json").write_bytes(msgspec.json.encode(other))

@@ -19,11 +19,12 @@ from weightstring.codec import decode
 from weightstring.errors import InvalidRun
 from weightstring.problem.surfaces import Ring
 from weightstring.report import write_report
-from weightstring.report.draw import along as figures
 from weightstring.report.draw import evolution as module
+from weightstring.report.draw.along import bead_rows
 from weightstring.report.draw.branching import branching_figure
 from weightstring.report.draw.evolution import Evolution, evolution_figure, read_evolution
 from weightstring.report.draw.projection import places
+from weightstring.report.draw.string import string_figure
 from weightstring.search import Measured
 from weightstring.store import RunDirectory
 
@@ -48,7 +49,7 @@ def evolution_of(run: Path) -> Evolution | None:
 def figures_in(page: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
     assert found is not None
-    return json.loads(found[1])
+    return json.loads(found[1])["drawn"]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,6 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class TestEvolution:
-    @pytest.mark.many(quick=1)
     @pytest.mark.many(quick=2)
     @pytest.mark.parametrize("name", STRATEGIES)
     def test_each_step_is_the_string_that_the_history_tells_of(self, searched: dict[str, Path], name: str) -> None:
@@ -102,7 +102,7 @@ class TestEvolution:
         found = evolution_of(searched["greedy"])
         assert found is not None
         directory = RunDirectory(searched["greedy"])
-        flat = figures.string_figure(directory.result().string.curve, directory.string())
+        flat = string_figure(directory.result().string.curve, directory.string())
         beads = next(trace for trace in flat.data if trace.name == "beads")
         corners = torch.tensor(found.steps[-1].corners, dtype=torch.float64)
         expected = torch.tensor([beads.x, beads.y], dtype=torch.float64).T
@@ -304,4 +304,4 @@ def models_placed(directory: RunDirectory, models: list[Tensor]) -> list[list[fl
 
 
 def rows_of(result: Any, step: Any) -> list[int]:
-    return figures.bead_rows(result.string.curve, len(step.beads))
+    return bead_rows(result.string.curve, len(step.beads))

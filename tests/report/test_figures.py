@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidRun, InvalidSetting
-from weightstring.report.draw import along as figures
+from weightstring.report.draw import along, string
 from weightstring.report.draw.projection import places
 from weightstring.store.records import CurveRecord, Manifest, ResultRecord
 
@@ -17,11 +17,11 @@ Runs = dict[str, tuple[Manifest, ResultRecord, torch.Tensor]]
 
 def test_bead_rows_refuses_a_curve_of_other_beads(runs: Runs) -> None:
     curve = runs["connected"][1].string.curve
-    assert figures.bead_rows(curve, 9) == [17 * bead for bead in range(9)]
+    assert along.bead_rows(curve, 9) == [17 * bead for bead in range(9)]
     with pytest.raises(InvalidRun, match="lies on segments 0 to 7, but 8 beads span segments 0 to 6"):
-        figures.bead_rows(curve, 8)
+        along.bead_rows(curve, 8)
     with pytest.raises(InvalidRun, match="the curve has no point at bead 9 of 10"):
-        figures.bead_rows(curve, 10)
+        along.bead_rows(curve, 10)
 
 
 @pytest.mark.parametrize(("count", "size"), [(5, 3), (3, 7), (2, 4), (6, 1)])
@@ -53,17 +53,17 @@ def test_principal_components_of_one_point_and_of_broken_beads() -> None:
 
 def test_the_loss_figure_shows_what_was_measured(runs: Runs) -> None:
     curve = runs["null"][1].string.curve
-    traces = {trace.name: trace for trace in figures.loss_figure(curve, threshold=0.0625, bound=("loss",)).data}
+    traces = {trace.name: trace for trace in along.loss_figure(curve, threshold=0.0625, bound=("loss",)).data}
     assert set(traces) == {"evaluation loss", "training loss", "beads", "not finite", "threshold 0.0625"}
     assert traces["evaluation loss"].y == curve.values["loss"]
     assert traces["not finite"].x == tuple(
         s for s, value in zip(curve.s, curve.values["loss"], strict=True) if value is None
     )
     assert len(traces["beads"].x) == 7
-    without = figures.loss_figure(curve, "error", threshold=0.0625, bound=("loss",))
+    without = along.loss_figure(curve, "error", threshold=0.0625, bound=("loss",))
     assert not any(trace.name.startswith("threshold") for trace in without.data)
     with pytest.raises(InvalidSetting, match=r"no metric 'speed' was measured .* choose one of \('loss', 'error'\)"):
-        figures.loss_figure(curve, "speed")
+        along.loss_figure(curve, "speed")
 
 
 def test_segments_over_the_threshold_are_shaded_and_wide_ranges_logarithmic(runs: Runs) -> None:
@@ -71,20 +71,20 @@ def test_segments_over_the_threshold_are_shaded_and_wide_ranges_logarithmic(runs
         s=(0.0, 0.25, 0.5, 0.75, 1.0), segment=(0, 0, 0, 1, 1), t=(0.0, 0.5, 1.0, 0.5, 1.0),
         values={"loss": (1e-3, 2e-3, 1e-3, 0.9, 1e-3)},
     )  # fmt: skip
-    figure = figures.loss_figure(curve, threshold=0.5)
+    figure = along.loss_figure(curve, threshold=0.5)
     assert [(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.type == "rect"] == [(0.5, 1.0)]
     assert figure.layout.yaxis.type == "log"
-    assert figures.loss_figure(runs["connected"][1].string.curve).layout.yaxis.type is None
+    assert along.loss_figure(runs["connected"][1].string.curve).layout.yaxis.type is None
 
 
 def test_the_string_figure_puts_samples_on_the_segments_and_keeps_angles(runs: Runs) -> None:
     _, result, beads = runs["connected"]
-    figure = figures.string_figure(result.string.curve, beads)
+    figure = string.string_figure(result.string.curve, beads)
     traces = {trace.name: trace for trace in figure.data}
     positions = places(list(beads)).positions[:, :2]
     assert list(zip(traces["beads"].x, traces["beads"].y, strict=True)) == [tuple(one) for one in positions.tolist()]
     middle = 0.5 * (positions[2] + positions[3])
-    on_segment = figures.string_figure(
+    on_segment = string.string_figure(
         CurveRecord(
             s=tuple(k / 9 for k in range(10)),
             segment=(0, 1, 2, 2, *range(2, 8)),

@@ -13,8 +13,9 @@ import torch
 
 from weightstring.errors import InvalidRun
 from weightstring.path import Evidence, Unresolved
+from weightstring.path.outcome import ADVICE
 from weightstring.report.run import page
-from weightstring.report.run.data import Recorded
+from weightstring.report.run.data import RunData
 from weightstring.store.records import Manifest, ResultRecord
 
 Run = tuple[Manifest, ResultRecord, torch.Tensor]
@@ -57,7 +58,7 @@ def readable(html: str) -> str:
 
 @pytest.fixture(scope="module")
 def pages(runs: Runs) -> dict[str, str]:
-    return {name: page.render(Recorded(*one)) for name, one in runs.items()}
+    return {name: page.render(RunData(*one)) for name, one in runs.items()}
 
 
 @pytest.mark.many(quick=1)
@@ -100,7 +101,7 @@ def test_exact_numbers_of_every_kind_are_in_the_markup(name: str, pages: dict[st
 def test_a_page_is_a_pure_function_of_the_run(pages: dict[str, str], runs: Runs) -> None:
     manifest, result, beads = runs["connected"]
     again = page.render(
-        Recorded(
+        RunData(
             msgspec.convert(msgspec.to_builtins(manifest), Manifest), msgspec.structs.replace(result), beads.clone()
         )
     )
@@ -140,13 +141,13 @@ def test_unresolved_gives_reason_evidence_and_advice(pages: dict[str, str]) -> N
         assert words in text
 
 
-@pytest.mark.parametrize("reason", page.ADVICE)
+@pytest.mark.parametrize("reason", ADVICE)
 def test_every_reason_has_its_advice(reason: str, make_run: MakeRun) -> None:
     evidence = Evidence((0, 1), (0.1, 0.1), max_per_depth=(), open_per_depth=(), retries=0, lowest_loss=None)
     outcome = Unresolved(reason, evidence)
-    text = readable(page.render(Recorded(*make_run(3, outcome=outcome))))
+    text = readable(page.render(RunData(*make_run(3, outcome=outcome))))
     assert f"Unresolved ({reason.replace('_', ' ')})" in text
-    assert page.ADVICE[reason].words(aligned=False) in text
+    assert ADVICE[reason].words(aligned=False) in text
 
 
 def test_a_loss_that_is_not_finite_is_named_so(pages: dict[str, str]) -> None:
@@ -174,7 +175,7 @@ def test_a_loop_has_no_normalized_length(make_run: MakeRun) -> None:
     loop = torch.tensor([[0.5, 0.75], [0.25, 0.75], [0.5, 0.75]], dtype=torch.float32)
     manifest, result, beads = make_run(loop)
     string = msgspec.structs.replace(result.string, normalized_length=None)
-    text = readable(page.render(Recorded(manifest, msgspec.structs.replace(result, string=string), beads)))
+    text = readable(page.render(RunData(manifest, msgspec.structs.replace(result, string=string), beads)))
     assert "A string of 3 beads joins the two ends." in text
     assert "Normalized length undefined the ends coincide, the string does not" in text
 
@@ -207,7 +208,7 @@ def test_the_settings_that_repeat_a_run_are_there(pages: dict[str, str]) -> None
 )
 def test_the_threshold_names_what_it_binds(bind: str, words: str, make_run: MakeRun) -> None:
     manifest, result, beads = make_run(4, bind=bind)
-    text = readable(page.render(Recorded(manifest, result, beads)))
+    text = readable(page.render(RunData(manifest, result, beads)))
     assert words in text
     assert "Largest sampled value bound" in text
 
@@ -219,13 +220,13 @@ def test_hostile_names_stay_text(make_run: MakeRun, runs: Runs) -> None:
     values = curve.values | {hostile: curve.values["loss"]}
     string = msgspec.structs.replace(result.string, curve=msgspec.structs.replace(curve, values=values))
     ends = tuple(end | {hostile: 0.5} for end in result.ends)
-    html = page.render(Recorded(manifest, msgspec.structs.replace(result, string=string, ends=ends), beads))
+    html = page.render(RunData(manifest, msgspec.structs.replace(result, string=string, ends=ends), beads))
     reader = Reader(html)
     assert hostile in reader.text
     assert "<script>alert" not in html
     assert not any(tag == "img" for tag, _, _ in reader.attributes)
     shown = json.loads(next(data for _, data in reader.embedded if '"themes"' in data))
-    assert shown["loss"][2]["layout"]["yaxis"]["title"]["text"] == hostile
+    assert shown["drawn"]["along"][2]["layout"]["yaxis"]["title"]["text"] == hostile
 
 
 def changed_string(one: Run, **changes: object) -> Run:
@@ -237,12 +238,12 @@ def changed_string(one: Run, **changes: object) -> Run:
 def test_what_does_not_belong_together_is_refused(runs: Runs) -> None:
     manifest, result, beads = runs["connected"]
     with pytest.raises(InvalidRun, match=r"has 9 beads of 23 parameters, but the beads given have shape \(8, 23\)"):
-        page.render(Recorded(manifest, result, beads[1:]))
+        page.render(RunData(manifest, result, beads[1:]))
     with pytest.raises(InvalidRun, match="the threshold binds 'accuracy', but the curve holds loss, error, train_loss"):
-        page.render(Recorded(manifest, msgspec.structs.replace(result, bind="accuracy", names=("accuracy",)), beads))
+        page.render(RunData(manifest, msgspec.structs.replace(result, bind="accuracy", names=("accuracy",)), beads))
     with pytest.raises(InvalidRun, match="barriers over_ends, over_mean are missing from the result"):
-        page.render(Recorded(*changed_string(runs["connected"], barriers={"max": 0.1, "over_linear": 0.1})))
+        page.render(RunData(*changed_string(runs["connected"], barriers={"max": 0.1, "over_linear": 0.1})))
     curve = result.string.curve
     nameless = msgspec.structs.replace(curve, values={"error": curve.values["error"]})
     with pytest.raises(InvalidRun, match="the curve holds no loss; measure the string again"):
-        page.render(Recorded(*changed_string(runs["connected"], curve=nameless)))
+        page.render(RunData(*changed_string(runs["connected"], curve=nameless)))

@@ -16,12 +16,14 @@ import weightstring as ws
 from weightstring.cli.app import main
 from weightstring.errors import InvalidRun
 from weightstring.problem.surfaces import Ring
-from weightstring.report.draw.alignment import correlation_figure
-from weightstring.report.draw.along import loss_figure, string_figure
+from weightstring.report.draw.along import loss_figure
+from weightstring.report.draw.correlation import correlation_figure
 from weightstring.report.draw.plane import plane_figure
 from weightstring.report.draw.static import drawn
-from weightstring.report.run.data import figures_of, read_run
-from weightstring.report.run.write import export_run_figures
+from weightstring.report.draw.string import string_figure
+from weightstring.report.run.data import RunData, read_run
+from weightstring.report.run.page import RUN_SECTIONS, export_run_figures
+from weightstring.report.section import drawings
 from weightstring.store.records import AlignedGroup, AlignmentRecord, CurveRecord
 
 RING = Ring(size=6, radii=(1.0, 1.5))
@@ -49,6 +51,10 @@ def curve(*losses: float | None) -> CurveRecord:
     )
 
 
+def figures_of(run: RunData) -> dict[str, Any]:
+    return {drawing.name: drawing.figure for drawing in drawings(RUN_SECTIONS, run)}
+
+
 def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
@@ -57,7 +63,7 @@ class TestFiles:
     @pytest.mark.slow
     def test_every_figure_of_a_run_in_three_kinds_and_again_the_same_bytes(self, run: Path, tmp_path: Path) -> None:
         files = export_run_figures(run, tmp_path / "figures")
-        names = ("along-loss", "string", "depth", "evolution", "branching")
+        names = ("along-loss", "string", "evolution", "depth", "branching")
         assert [file.name for file in files] == [f"{name}.{kind}" for name in names for kind in KINDS]
         assert all(file.stat().st_size > 1000 for file in files)
         again = export_run_figures(run, tmp_path / "again")

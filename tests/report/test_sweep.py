@@ -24,15 +24,15 @@ import weightstring as ws
 from weightstring.cli.app import build_parser, main
 from weightstring.cli.options.strategy import OPTIONS
 from weightstring.errors import InvalidRun, InvalidSetting
-from weightstring.report.sweep import pairs as sweep_pairs
-from weightstring.report.sweep import thresholds as sweep_thresholds
-from weightstring.report.sweep.chart import Chart, ticks
+from weightstring.report.draw.chart import Chart, ticks
+from weightstring.report.draw.chart_figure import chart_figure
+from weightstring.report.draw.static import drawn as by_matplotlib
+from weightstring.report.sweep import means
 from weightstring.report.sweep.command import FLAGS, repeating
-from weightstring.report.sweep.data import Swept, read_sweep, summary_csv
-from weightstring.report.sweep.export import drawn as by_matplotlib
-from weightstring.report.sweep.export import export_figures
-from weightstring.report.sweep.figures import chart_figure
-from weightstring.report.sweep.page import panels_of, render_sweep, write_sweep_report
+from weightstring.report.sweep.data import SweepData, read_sweep, summary_csv
+from weightstring.report.sweep.page import export_figures, render_sweep, write_sweep_report
+from weightstring.report.sweep.sections import barrier, beads, length, share, string
+from weightstring.report.sweep.sections import line as straight
 from weightstring.search import BreadthFirst, Greedy, MaxBeads, MaxSteps, Shortened
 from weightstring.search.strategies import plain
 from weightstring.store.records import TaskRef
@@ -72,7 +72,7 @@ def record(
     return msgspec.structs.replace(own, **changes)
 
 
-def swept(rows: Sequence[Row] | None = None, **changes: Any) -> Swept:
+def swept(rows: Sequence[Row] | None = None, **changes: Any) -> SweepData:
     """A sweep of two variants, two of whose pairs are not connected, unless told otherwise."""
     if rows is None:
         names = changes["record"].variants if "record" in changes else record().variants
@@ -80,7 +80,7 @@ def swept(rows: Sequence[Row] | None = None, **changes: Any) -> Swept:
         rows[9] = replace(rows[9], outcome="unresolved", reason="max_beads", normalized_length=7.5)
         rows[-1] = replace(rows[-1], outcome="disconnected")
     known: dict[str, Any] = {"record": record(), "failed": {}, "trivial": {}}
-    return Swept(rows=tuple(rows), **(known | changes))
+    return SweepData(rows=tuple(rows), **(known | changes))
 
 
 def words(html: str) -> str:
@@ -91,12 +91,13 @@ def words(html: str) -> str:
 def drawn(html: str) -> dict[str, list[dict[str, Any]]]:
     found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', html, re.DOTALL)
     assert found is not None
-    panels: dict[str, list[dict[str, Any]]] = json.loads(found[1])["panels"]
+    panels: dict[str, list[dict[str, Any]]] = json.loads(found[1])["drawn"]
     return panels
 
 
-def charts(own: Swept) -> dict[str, Chart]:
-    return {chart.name: chart for panel in panels_of(own) for chart in panel.charts}
+def charts(own: SweepData) -> dict[str, Chart]:
+    sections = length, beads, share, straight, barrier, string
+    return {chart.name: chart for section in sections for chart in section.charts(own)}
 
 
 def downloads(html: str) -> dict[str, str]:
@@ -342,7 +343,7 @@ def test_trivial_predictors_are_drawn_upright_once() -> None:
 def test_a_long_table_is_shortened_in_the_page_and_whole_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [row("all", 0.1, pair) for pair in range(505)]
     own = swept(rows, record=record(("all",), (0.1,), pairs=505))
-    monkeypatch.setattr(sweep_thresholds, "POINTS", 100)
+    monkeypatch.setattr(means, "POINTS", 100)
     html = render_sweep(own)
     assert "The first 500 of 505 pairs; the file has all." in words(html)
     assert downloads(html)["table.csv"].count("\n") == 506
@@ -355,7 +356,7 @@ def test_strings_of_example_pairs_come_from_their_runs(real: Path) -> None:
     own = read_sweep(real)
     assert own.names == ("width=4",)
     assert [each.threshold for each, _ in own.examples] == [0.05, 0.1]
-    for (each, result), chart in zip(own.examples, panels_of(own)[-1].charts, strict=True):
+    for (each, result), chart in zip(own.examples, string.charts(own), strict=True):
         values = dict(zip((one.kind for one in chart.series), chart.series, strict=True))
         assert values["curve"].x == result.string.curve.s
         assert values["curve"].y == result.string.curve.values["loss"]
@@ -364,7 +365,7 @@ def test_strings_of_example_pairs_come_from_their_runs(real: Path) -> None:
         largest = values["mean"]
         assert (largest.low, largest.y, largest.high) == ((each.largest_low,), (each.largest,), (each.largest_high,))
         assert f"is {each.largest:.4g}; drawn anew" in chart.sentence
-    assert "L₀ = 0.05, pair" in panels_of(own)[-1].charts[0].label
+    assert "L₀ = 0.05, pair" in string.charts(own)[0].label
 
 
 @pytest.mark.slow
@@ -375,8 +376,8 @@ def test_a_long_string_keeps_its_beads_its_peaks_and_its_gaps(real: Path, monkey
     values[3] = None
     curve = msgspec.structs.replace(result.string.curve, values={"loss": tuple(values)})
     broken = msgspec.structs.replace(result, string=msgspec.structs.replace(result.string, curve=curve))
-    monkeypatch.setattr(sweep_pairs, "SAMPLES", 10)
-    chart = sweep_pairs.example_charts(replace(own, examples=((each, broken),)))[0]
+    monkeypatch.setattr(string, "SAMPLES", 10)
+    chart = string.charts(replace(own, examples=((each, broken),)))[0]
     line, beads = chart.series[0], chart.series[2]
     assert len(line.x) < len(values)
     assert set(beads.x) <= set(line.x)
@@ -421,7 +422,7 @@ def test_every_kind_of_chart_can_be_drawn_in_both_ways() -> None:
     renamed = record(("_a$b$", "c"))
     for own in (swept(trivial=trivial), swept(record=renamed), swept([row(outcome="unresolved")])):
         for chart in charts(own).values():
-            figure = by_matplotlib(chart)
+            figure = by_matplotlib(chart_figure(chart))
             axes = figure.axes[0]
             figure.savefig(io.BytesIO(), format="png")
             low, high = chart.x_ends

@@ -1,11 +1,9 @@
-"""A finished search as one HTML page that opens anywhere, without a network.
+"""The page of a run and that of a sweep: one HTML file each, which opens anywhere, without a network.
 
-:func:`page.render` composes the page; :mod:`weightstring.report.draw.along` draws its figures and
-is usable alone. Both read the records of a run directory and its beads, and touch nothing else.
+Both are made of sections (:mod:`weightstring.report.section`), to which anyone can add. They are read from the
+directory alone, and touch nothing else; a figure is prepared once, by a file of ``draw/``.
 """
 
-from weightstring.report.draw.along import loss_figure, metrics, string_figure
-from weightstring.report.run.page import render
-from weightstring.report.run.write import write_report
+from weightstring.report.run.page import RUN_SECTIONS, render, write_report
 
-__all__ = ["loss_figure", "metrics", "render", "string_figure", "write_report"]
+__all__ = ["RUN_SECTIONS", "render", "write_report"]

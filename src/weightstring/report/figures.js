@@ -12,6 +12,21 @@ function place(id, figure, printed) {
   Plotly.react(id, figure.data, layout, { responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover", modeBarButtons });
 }
 
+const current = {}; // by the name of a figure: what its section has it show now, where that is not for a switch to say
+
+function draw(name, printed) {
+  const chosen = document.querySelector(`input[name="${name}"]:checked, select[name="${name}"]`);
+  const which = chosen ? Number(chosen.value) : 0;
+  place(`figure-${name}`, current[name] ? current[name]() : figures.drawn[name][which], printed);
+  for (const caption of document.querySelectorAll(`#figure-${name} + figcaption > [data-choice]`)) caption.hidden = Number(caption.dataset.choice) !== which;
+}
+
+function drawAll(printed) {
+  for (const name of Object.keys(figures.drawn)) draw(name, printed);
+}
+
+for (const choice of document.querySelectorAll("figure input[type=radio], figure select")) choice.addEventListener("change", () => draw(choice.name, false));
+
 // A function that draws all figures, for the screen or for paper.
 function redrawing(all) {
   all(false);

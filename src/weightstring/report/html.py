@@ -1,14 +1,16 @@
-"""What every page has in common: templates, numbers and figures in them, and the file that is written."""
+"""What every page has in common: templates, numbers in them, and the file that is written."""
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 from pathlib import Path
 
-import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from weightstring.arrays import finite_or_none
 from weightstring.errors import InvalidRun
 from weightstring.store import replace_file
 
@@ -34,24 +36,33 @@ def plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def figure_data(figure: go.Figure) -> dict[str, object]:
-    """A figure as JSON's own types, without its template: the page holds both templates once."""
-    figure.update_layout(template=None)
-    data: dict[str, object] = json.loads(figure.to_json())
-    return data
+def template(name: str, **context: object) -> Markup:
+    """A template of this folder or below, filled in."""
+    return Markup(_TEMPLATES.get_template(name).render(**context))
 
 
-def templates() -> Environment:
-    """The templates of pages, with the filters that all have."""
-    found = Environment(
-        loader=PackageLoader("weightstring.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= {"number": number, "plain": plain}
-    return found
+def source(name: str) -> str:
+    """The text of a file of this folder or below."""
+    return (Path(__file__).parent / name).read_text("utf-8")
+
+
+def is_over(value: float | None, threshold: float) -> bool:
+    """Whether a value breaks the threshold; one that is not finite (None) does.
+
+    >>> is_over(0.5, 0.5), is_over(0.6, 0.5), is_over(None, 0.5)
+    (False, True, True)
+    """
+    return value is None or value > threshold
+
+
+def finite(value: float, digits: int = 4) -> Markup:
+    """A number of a table, in which NaN stands for one that is not finite."""
+    return number(finite_or_none(value), digits)
+
+
+def data_uri(text: str) -> str:
+    """A CSV file inside a link."""
+    return f"data:text/csv;charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"
 
 
 def write_page(path: Path, page: str) -> Path:
@@ -66,3 +77,14 @@ def write_page(path: Path, page: str) -> Path:
     except OSError as problem:
         raise InvalidRun(f"{path}: cannot be written: {problem.strerror}") from None
     return path
+
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("weightstring.report", ""),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters |= {"number": number, "plain": plain, "finite": finite}
+_TEMPLATES.tests |= {"over": is_over, "known": lambda value: not math.isnan(value)}

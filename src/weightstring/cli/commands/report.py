@@ -33,9 +33,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Write the page, and the figures where that is asked for."""
     from weightstring.report import write_report
-    from weightstring.report.run.write import export_run_figures
-    from weightstring.report.sweep.export import export_figures
-    from weightstring.report.sweep.page import write_sweep_report
+    from weightstring.report.run.page import export_run_figures
+    from weightstring.report.sweep.page import export_figures, write_sweep_report
     from weightstring.study.sweep.directory import SweepDirectory
 
     is_sweep = SweepDirectory(Path(options.run)).exists

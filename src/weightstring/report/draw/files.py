@@ -20,7 +20,7 @@ DPI = 200
 DASHES = {"solid": "-", "dash": "--", "dashdot": "-.", "dot": ":"}
 SYMBOLS = {
     "circle": "o", "circle-open": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v",
-    "star": "*", "pentagon": "p", "hexagon": "h", "x": "x", "line-ns": "|",
+    "star": "*", "pentagon": "p", "hexagon": "h", "x": "x", "x-thin": "x", "line-ns": "|", "diamond-open": "D",
 }  # fmt: skip
 """Plotly's names of what both draw, and matplotlib's."""
 # Neither the time nor a random name: the same figure gives the same bytes. A dollar in a name is a dollar.

@@ -1,7 +1,8 @@
-"""What Plotly draws in a run's page, drawn by matplotlib: the kinds of traces that these figures are made of."""
+"""A page's figures drawn by matplotlib, for files: the kinds of traces that they are made of."""
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
-INK, PAPER = "#2b313c", "#ffffff"
+INK, PAPER, GRID = "#2b313c", "#ffffff", "#e2e5ea"
+HOLLOW = ("circle-open", "diamond-open")
 POINTS = 0.6
 """Points of a column's figure to a pixel of the page's."""
 TICKS = 5
@@ -35,6 +37,8 @@ def drawn(figure: go.Figure) -> Figure:
     axes: Any = page.add_subplot(projection="3d" if spatial else None)
     colours = _colours(figure)
     for index, trace in enumerate(figure.data):
+        if trace.visible == "legendonly":
+            continue
         DRAWERS[trace.type](axes, trace, colours, figure.data[index - 1] if index else None)
     _add_shapes(axes, figure.layout)
     (_set_space if spatial else _set_plane)(axes, figure.layout)
@@ -87,13 +91,22 @@ def _draw_scatter(
     axes: Any, trace: Any, colours: ScalarMappable | None, columns: list[list[float]], place: Mapping[str, Any]
 ) -> None:
     kind = trace.mode or "lines"
-    label = {} if trace.showlegend is False or not trace.name else {"label": _plain(trace.name)}
+    label = {} if trace.showlegend is False or not trace.name else {"label": _label(trace.name)}
     width = 2 if trace.line.width is None else trace.line.width
+    marker = trace.marker
+    together = kind == "lines+markers" and not isinstance(marker.symbol, tuple)
     if "lines" in kind and width:
         look = {"color": _colour(trace.line.color or INK), "linestyle": DASHES[trace.line.dash or "solid"]}
-        axes.plot(*columns, linewidth=POINTS * width, **look, **label, **place)
+        look |= label | dict(place) | {"linewidth": POINTS * width}
+        if together:
+            look |= {"marker": SYMBOLS[marker.symbol or "circle"], "markersize": POINTS * marker.size}
+            look |= {"fillstyle": "none"} if marker.symbol in HOLLOW else {}
+        if trace.type == "scatter" and trace.error_y.array is not None:
+            axes.errorbar(*columns, [trace.error_y.arrayminus, trace.error_y.array], capsize=2, elinewidth=1, **look)
+        else:
+            axes.plot(*columns, **look)
         label = {}
-    if "markers" in kind and columns[0]:
+    if "markers" in kind and columns[0] and not together:
         _add_markers(axes, trace, colours, columns, label | dict(place))
     if "text" in kind:
         look = {"weight": "bold", "ha": "center", "va": "bottom", "color": trace.textfont.color or INK}
@@ -110,27 +123,23 @@ def _add_markers(
     symbols = marker.symbol if isinstance(marker.symbol, tuple) else (marker.symbol or "circle",) * len(columns[0])
     size = ((1.5 if trace.type == "scatter3d" else 1) * POINTS * (marker.size or 6)) ** 2
     for symbol in dict.fromkeys(symbols):
-        rows = [row for row, one in enumerate(symbols) if one == symbol]
-        own = [colour[row] for row in rows] if by_loss else colour or _own_line(trace) or INK
-        _points(axes, [[column[row] for row in rows] for column in columns], symbol, own, size, more)
+        rows = [row for row, other in enumerate(symbols) if other == symbol]
+        edge = marker.line.color or trace.line.color
+        shade = [colour[row] for row in rows] if by_loss else (edge if symbol == "x-thin" else colour) or edge or INK
+        faint = {} if trace.opacity is None else {"alpha": trace.opacity, "edgecolors": "none"}
+        _points(axes, [[column[row] for row in rows] for column in columns], symbol, shade, size, more | faint)
         more.pop("label", None)
-
-
-def _own_line(trace: Any) -> str | None:
-    """A marker without a colour has that of its edge, or of its trace's line."""
-    colour: str | None = trace.marker.line.color or trace.line.color
-    return colour
 
 
 def _points(
     axes: Any, columns: list[list[float]], symbol: str, colour: Any, size: float, more: Mapping[str, Any]
 ) -> None:
     face: dict[str, Any] = {"c": colour} if isinstance(colour, list) else {"color": colour}
-    if symbol == "circle-open":
+    if symbol in HOLLOW:
         face = {"facecolors": "none", "edgecolors": colour}
     elif symbol in ("circle", "diamond"):
         face |= {"edgecolors": PAPER if colour != PAPER else INK, "linewidths": 0.5}
-    axes.scatter(*columns, marker=SYMBOLS[symbol], s=size, zorder=3, **face, **more)
+    axes.scatter(*columns, marker=SYMBOLS[symbol], s=size, zorder=3, **face | dict(more))
 
 
 def _fill(axes: Axes, trace: Any, under: Any) -> None:
@@ -192,10 +201,19 @@ def _add_shapes(axes: Any, layout: go.Layout) -> None:
     """Upright lines and shaded parts, over the whole height, and names beside points."""
     for shape in layout.shapes:
         if shape.x0 == shape.x1:
-            axes.axvline(shape.x0, color="#e2e5ea", linewidth=0.6, zorder=0)
+            dash = DASHES[shape.line.dash or "solid"]
+            axes.axvline(shape.x0, color=shape.line.color or GRID, linewidth=0.6, linestyle=dash, zorder=0)
         else:
             axes.axvspan(shape.x0, shape.x1, color=shape.fillcolor, alpha=shape.opacity, linewidth=0, zorder=0)
     for note in layout.annotations:
+        if note.textangle is not None:  # beside an upright line
+            before = note.xanchor == "right"
+            axes.annotate(
+                _plain(note.text), (10**note.x if layout.xaxis.type == "log" else note.x, 0.98),
+                xycoords=("data", "axes fraction"), xytext=(-2 if before else 2, 0), textcoords="offset points",
+                rotation=90, ha="right" if before else "left", va="top", fontsize=7, color=note.font.color,
+            )  # fmt: skip
+            continue
         axes.annotate(
             _plain(note.text), (note.x, note.y), xytext=(POINTS * (note.xshift or 0), 0), textcoords="offset points",
             weight="bold", ha="center", va="center",
@@ -203,21 +221,23 @@ def _add_shapes(axes: Any, layout: go.Layout) -> None:
 
 
 def _set_plane(axes: Axes, layout: go.Layout) -> None:
-    for own, name in ((layout.xaxis, "x"), (layout.yaxis, "y")):
+    for settings, name in ((layout.xaxis, "x"), (layout.yaxis, "y")):
         axis = getattr(axes, f"{name}axis")
-        if own.type == "log":
-            getattr(axes, f"set_{name}scale")("log")
-        if own.range is not None and own.type != "log":
-            getattr(axes, f"set_{name}lim")(*own.range)
-        if own.tickvals is not None:
-            axis.set_ticks(list(own.tickvals), [_plain(text) for text in own.ticktext])
-        if own.dtick is not None:
-            low, high = sorted(own.range)
-            axis.set_ticks([tick * own.dtick for tick in range(math.ceil(low / own.dtick), int(high // own.dtick) + 1)])
-        if own.visible is False:
+        logarithmic = settings.type == "log"
+        if logarithmic:
+            getattr(axes, f"set_{name}scale")("log", nonpositive="clip")
+        if settings.range is not None:
+            getattr(axes, f"set_{name}lim")(*(10**end if logarithmic else end for end in settings.range))
+        if settings.tickvals is not None:
+            axis.set_ticks(list(settings.tickvals), [_plain(text) for text in settings.ticktext])
+            axis.minorticks_off()
+        if (step := settings.dtick) is not None:
+            low, high = sorted(settings.range)
+            axis.set_ticks([tick * step for tick in range(math.ceil(low / step), int(high // step) + 1)])
+        if settings.visible is False:
             axis.set_visible(False)
             axes.spines["bottom" if name == "x" else "left"].set_visible(False)
-        axis.set_label_text(_plain(own.title.text))
+        axis.set_label_text(_plain(settings.title.text))
     if layout.yaxis.scaleanchor is not None:
         axes.set_aspect("equal", adjustable="datalim" if layout.xaxis.range is None else "box")
     low, high = axes.get_xlim()
@@ -229,10 +249,10 @@ def _set_plane(axes: Axes, layout: go.Layout) -> None:
 def _set_space(axes: Any, layout: go.Layout) -> None:
     scene = layout.scene
     for name in "xyz":
-        own = scene[f"{name}axis"]
-        getattr(axes, f"set_{name}lim")(*own.range)
+        settings = scene[f"{name}axis"]
+        getattr(axes, f"set_{name}lim")(*settings.range)
         axis = getattr(axes, f"{name}axis")
-        axis.set_label_text(_plain(own.title.text))
+        axis.set_label_text(_plain(settings.title.text))
         axis.set_major_locator(_few())
         axis.set_pane_color(PAPER)
     axes.computed_zorder = False  # or lines would hide the points on them
@@ -254,8 +274,14 @@ def _numbers(values: Sequence[float | None] | None) -> list[float]:
 
 
 def _plain(text: str | None) -> str:
-    """Words without Plotly's tags."""
-    return re.sub(r"<[^>]*>", "", (text or "").replace("<br>", "\n"))
+    """Words without Plotly's tags, and with the signs that those would take for one."""
+    return html.unescape(re.sub(r"<[^>]*>", "", (text or "").replace("<br>", "\n")))
+
+
+def _label(name: str) -> str:
+    """A name in the legend, from which matplotlib leaves out those that begin with an underscore."""
+    words = _plain(name)
+    return f" {words}" if words.startswith("_") else words
 
 
 def _colour(text: str) -> Any:

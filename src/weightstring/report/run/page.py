@@ -1,4 +1,4 @@
-"""One run as one HTML page: the verdict in words, its numbers, two figures, and the settings to repeat it.
+"""One run as one HTML page: the verdict in words, its numbers, its figures, and the settings to repeat it.
 
 The page is self-contained (style, figures and Plotly's JavaScript are embedded, and its content security
 policy forbids any request) and a pure function of its arguments: the same run gives the same bytes.
@@ -6,28 +6,39 @@ policy forbids any request) and a pure function of its arguments: the same run g
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from weightstring.path.outcome import ADVICE, Unresolved
-from weightstring.report.draw.alignment import FEW, MOST, group_rows, overall
-from weightstring.report.draw.along import metrics
-from weightstring.report.draw.theme import theme
-from weightstring.report.html import figure_data, templates
-from weightstring.report.run.data import Recorded, figures_of
-from weightstring.runs.as_saved import re_estimated
-from weightstring.store.attempts import attempts, told
+from weightstring.ambient import undisturbed
+from weightstring.registry import Registry
+from weightstring.report.draw.files import write_figures
+from weightstring.report.draw.static import drawn
+from weightstring.report.html import number, write_page
+from weightstring.report.run.data import RunData, check, read_run
+from weightstring.report.section import Page, Sections, drawings, render_page
 
-BARRIERS = {
-    "max": "the largest sampled loss itself",
-    "over_ends": "largest sampled loss − the larger end loss",
-    "over_mean": "largest sampled loss − the mean of the end losses (Frankle et al. 2020; Ainsworth et al. 2022)",
-    "over_linear": "largest sampled excess over the line between the end losses, along the arc length "
-    "(Entezari et al. 2021)",
-}
+RUN_SECTIONS: Sections[RunData] = Registry("section of a run's page", group="weightstring.run_sections")
+"""The sections of a run's page, in its order."""
+for _name in (
+    "verdict",
+    "cards",
+    "barriers",
+    "along",
+    "string",
+    "evolution",
+    "plane",
+    "alignment",
+    "segments",
+    "ends",
+    "history",
+    "settings",
+):
+    RUN_SECTIONS.add(_name, f"weightstring.report.run.sections.{_name}:{_name}")
 
 
-def render(run: Recorded) -> str:
+def render(run: RunData) -> str:
     """Render a run as one HTML page that needs no network.
 
     Args:
@@ -37,55 +48,51 @@ def render(run: Recorded) -> str:
         The page, to be written as UTF-8.
 
     Raises:
-        InvalidRun: its parts do not belong to one run, or the outcome is of an unknown kind.
+        InvalidRun: its parts do not belong to one run.
     """
-    figures = _figures(run)
-    manifest, result, alignment = run.manifest, run.result, run.alignment
-    curve, labels = result.string.curve, run.labels
-    unresolved = result.outcome if isinstance(result.outcome, Unresolved) else None
-    sampled = list(zip(*(curve.values[name] for name in run.bound), strict=True))
-    return _pages.get_template("run/page.html").render(
-        **run._asdict(),
-        string=result.string,
-        task=manifest.task.name.rpartition("/")[2] if manifest.task else "A problem built in Python",
-        kind=result.outcome.kind,
-        advice=ADVICE[unresolved.reason] if unresolved else None,
-        evidence=unresolved and unresolved.evidence,
-        bound=[labels[name] for name in run.bound],
-        labels=labels,
-        metrics=metrics(curve),
-        barriers=[(name, result.string.barriers[name], text) for name, text in BARRIERS.items()],
-        samples=len(sampled),
-        over=sum(any(is_over(value, result.threshold) for value in point) for point in sampled),
-        figures=figures,
-        groups=group_rows(alignment) if alignment is not None else [],
-        correlation=overall(alignment) if alignment is not None else None,
-        held=run.held,
-        moved=re_estimated(manifest.as_saved, (result.ends[0].get("loss"), result.ends[1].get("loss"))),
-        tried=told(attempts(result.rounds), result.outcome.kind == "connected"),
-        few=FEW,
-        most=MOST,
-        plotly=Markup(get_plotlyjs()),
-    )
+    check(run)
+    manifest, kind = run.manifest, run.result.outcome.kind
+    task = manifest.task.name.rpartition("/")[2] if manifest.task else "A problem built in Python"
+    size = number(manifest.size) + (" parameter" if manifest.size == 1 else " parameters")
+    options = sorted(manifest.task.options.items()) if manifest.task else []
+    facts = Markup(" · ").join([size + f", {manifest.dtype}", *(f"{name} = {value}" for name, value in options)])
+    page = Page("run", f"{task}: {kind}", "a low-loss string between two models", task, facts)
+    return render_page(page, RUN_SECTIONS, run)
 
 
-def _figures(run: Recorded) -> dict[str, object]:
-    """What the page draws, by the names it knows: those along the string are one figure with a switch."""
-    data = {name: figure_data(figure) for name, figure in figures_of(run).items()}
-    along = [data.pop(f"along-{name}") for name in metrics(run.result.string.curve)]
-    themes = {name: theme(dark=name == "dark").to_plotly_json() for name in ("light", "dark")}
-    absent = {"correlation": None, "both": None} if run.alignment is not None else {}
-    return {"loss": along, "themes": themes, **absent, **data}
+@undisturbed
+def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
+    """Write the page of a finished run: one HTML file that needs no network.
 
+    Args:
+        run: the run directory.
+        out: where to; ``report.html`` in the run directory by default.
 
-def is_over(value: float | None, threshold: float) -> bool:
-    """Whether a value breaks the threshold; one that is not finite (None) does.
+    Returns:
+        The path of the page.
 
-    >>> is_over(0.5, 0.5), is_over(0.6, 0.5), is_over(None, 0.5)
-    (False, True, True)
+    Raises:
+        InvalidRun: there is no finished run, it is damaged, or ``out`` cannot be written.
     """
-    return value is None or value > threshold
+    path = Path(out) if out is not None else Path(run) / "report.html"
+    return write_page(path, render(read_run(run)))
 
 
-_pages = templates()
-_pages.tests["over"] = is_over
+def export_run_figures(run: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:
+    """Write every figure of a finished run's page as SVG, PDF and PNG; of the evolution the last step.
+
+    Args:
+        run: the run directory.
+        folder: where to; made if it is not there.
+
+    Returns:
+        The files, three a figure.
+
+    Raises:
+        InvalidSetting: matplotlib is not installed.
+        InvalidRun: there is no finished run, or it is damaged.
+        StoreFailed: the disk refuses.
+    """
+    data = read_run(run)
+    check(data)
+    return write_figures(folder, lambda: ((each.name, drawn(each.figure)) for each in drawings(RUN_SECTIONS, data)))

@@ -24,7 +24,7 @@ from weightstring.text import as_cell
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepData:
     """A sweep as its directory tells it.
 
     Args:
@@ -63,7 +63,7 @@ class Swept:
         return tuple(row for row in self.rows if row.variant == variant)
 
 
-def read_sweep(sweep_dir: str | os.PathLike[str]) -> Swept:
+def read_sweep(sweep_dir: str | os.PathLike[str]) -> SweepData:
     """Read a sweep's directory, and the results of a few of its runs.
 
     Raises:
@@ -71,32 +71,32 @@ def read_sweep(sweep_dir: str | os.PathLike[str]) -> Swept:
     """
     directory = SweepDirectory(Path(sweep_dir))
     record, rows = directory.record(), tuple(directory.table())
-    swept = Swept(record, rows, directory.failed(), directory.trivial())
+    sweep = SweepData(record, rows, directory.failed(), directory.trivial())
     if not rows:
-        failed = sum(map(len, swept.failed.values()))
+        failed = sum(map(len, sweep.failed.values()))
         raise InvalidRun(
             f"{directory.path}: no pair to show: {failed} networks, and none reached its threshold; add higher "
             "thresholds, allow more --tries, or let the task train longer"
         )
     found = []
-    for row in chosen(swept):
+    for row in chosen(sweep):
         run = RunDirectory(directory.run(row.variant, row.threshold, row.pair))
         if row.run and run.finished:  # a table that travels without its runs still has its page
             result = run.result()
             if tells_of(row, result):
                 found.append((row, result))
-    return Swept(record, rows, swept.failed, swept.trivial, tuple(found))
+    return SweepData(record, rows, sweep.failed, sweep.trivial, tuple(found))
 
 
-def chosen(swept: Swept) -> list[Row]:
+def chosen(sweep: SweepData) -> list[Row]:
     """Pairs whose strings are worth drawing.
 
     At the lowest, the middle and the highest threshold of the first and of the last variant, the connected pair of
     median normalized length (the first pair where none is connected); and the first that is unresolved.
     """
     found: list[Row] = []
-    for name in dict.fromkeys([*swept.names[:1], *swept.names[-1:]]):
-        rows = swept.pairs(name)
+    for name in dict.fromkeys([*sweep.names[:1], *sweep.names[-1:]]):
+        rows = sweep.pairs(name)
         levels = sorted({row.threshold for row in rows})
         for level in dict.fromkeys([*levels[:1], *levels[len(levels) // 2 :][:1], *levels[-1:]]):
             own = [row for row in rows if row.threshold == level]
@@ -105,7 +105,7 @@ def chosen(swept: Swept) -> list[Row]:
                 key=lambda row: (row.normalized_length, row.pair),
             )
             found.append(connected[(len(connected) - 1) // 2] if connected else own[0])
-    unresolved = [row for row in swept.rows if row.outcome == "unresolved"]
+    unresolved = [row for row in sweep.rows if row.outcome == "unresolved"]
     return list(dict.fromkeys([*found, *unresolved[:1]]))
 
 

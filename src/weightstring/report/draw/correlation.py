@@ -1,17 +1,15 @@
-"""What the page says and draws of an alignment: group by group, and two strings side by side (Section IV)."""
+"""How far the units of two models correlate that alignment matched, group by group (Section IV)."""
 
 from __future__ import annotations
 
 import html
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from weightstring.report.draw.along import mark_not_finite
-from weightstring.report.draw.theme import LOG_RATIO, NOT_FINITE, SETS, THRESHOLD, theme
-from weightstring.store.records import AlignmentRecord, ResultRecord
+from weightstring.report.draw.theme import NOT_FINITE, SETS, theme
+from weightstring.store.records import AlignmentRecord
 
 # Grey and blue differ in lightness too, and lie on different sides of each group's line.
 GIVEN, ALIGNED = NOT_FINITE, SETS[""][0]
@@ -23,42 +21,6 @@ FEW = 10
 """Fewer units than these have no distribution worth smoothing: each is drawn."""
 NAME = 18
 """Letters of a group's name beside the figure: more leave it no room on a phone."""
-
-
-class GroupRow(NamedTuple):
-    """One group in numbers; a mean is None where no activations were observed."""
-
-    name: str
-    over: tuple[str, ...]
-    units: int
-    moved: int
-    before: float | None
-    after: float | None
-    factors: tuple[float, float] | None
-    """The least and the largest of the factors of its units; None where they were not rescaled."""
-
-
-def group_rows(alignment: AlignmentRecord) -> list[GroupRow]:
-    """Every group of an alignment in numbers, in its order."""
-    return [
-        GroupRow(
-            group.name,
-            group.over,
-            len(group.permutation),
-            group.moved,
-            _mean(group.correlation_before),
-            _mean(group.correlation),
-            (min(own), max(own)) if (own := alignment.factors.get(group.name)) else None,
-        )
-        for group in alignment.groups
-    ]
-
-
-def overall(alignment: AlignmentRecord) -> tuple[int, float | None, float | None]:
-    """Units whose activations were observed, and their mean correlation before and after."""
-    before = [value for group in alignment.groups for value in group.correlation_before]
-    after = [value for group in alignment.groups for value in group.correlation]
-    return len(after), _mean(before), _mean(after)
 
 
 def correlation_figure(alignment: AlignmentRecord) -> go.Figure | None:
@@ -102,11 +64,11 @@ def correlation_figure(alignment: AlignmentRecord) -> go.Figure | None:
                 # A trace each: those of one trace share a scale, and one group of equal units flattens all others.
                 _add_half(figure, own, row, colour, side)
         texts = [
-            f"{label}<br>{name}: mean {_mean(own):.4g}, {min(own):.4g} to {max(own):.4g}<br>{len(own)} units"
+            f"{label}<br>{name}: mean {mean(own):.4g}, {min(own):.4g} to {max(own):.4g}<br>{len(own)} units"
             for label, own in zip(labels, groups, strict=True)
         ]
         figure.add_scatter(
-            x=[_mean(own) for own in groups], y=[row + offset for row in range(len(seen))], name=f"{name}: mean",
+            x=[mean(own) for own in groups], y=[row + offset for row in range(len(seen))], name=f"{name}: mean",
             mode="markers", marker={"color": colour, "size": 9, "line": {"width": 1.5}},
             text=texts, hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
@@ -124,38 +86,9 @@ def correlation_figure(alignment: AlignmentRecord) -> go.Figure | None:
     return figure
 
 
-def both_figure(aligned: ResultRecord, plain: ResultRecord, label: str) -> go.Figure:
-    """Draw what the threshold binds along the string to the aligned copy and along that between the models as given.
-
-    Args:
-        aligned: the run's result.
-        plain: that of the same search without alignment.
-        label: what is drawn, in words.
-    """
-    figure = go.Figure(layout={"template": theme(dark=False)})
-    drawn = [aligned.threshold]
-    for name, colour, dash, result in (("as given", GIVEN, "dash", plain), ("aligned", ALIGNED, "solid", aligned)):
-        curve = result.string.curve
-        tops = [_top(point) for point in zip(*(curve.values[one] for one in result.names), strict=True)]
-        drawn += [value for value in tops if value is not None]
-        figure.add_scatter(
-            x=curve.s, y=tops, name=name, mode="lines", line={"color": colour, "dash": dash, "width": 2},
-            hovertemplate="%{y:.6g}",
-        )  # fmt: skip
-        where = [s for s, value in zip(curve.s, tops, strict=True) if value is None]
-        mark_not_finite(figure, where, f"{name}: not finite")
-    figure.add_scatter(
-        x=[-0.02, 1.02], y=[aligned.threshold] * 2, name=f"threshold {aligned.threshold:.6g}", mode="lines",
-        line={"color": THRESHOLD, "width": 1.5}, hoverinfo="skip",
-    )  # fmt: skip
-    spread = min(drawn) > 0 and max(drawn) > LOG_RATIO * min(drawn)
-    figure.update_layout(
-        hovermode="x unified",
-        xaxis={"title": {"text": "arc length s / length"}, "range": [-0.02, 1.02], "hoverformat": ".4g"}
-        | {"showgrid": False},
-        yaxis={"title": {"text": f"{label} (log scale)"}, "type": "log"} if spread else {"title": {"text": label}},
-    )
-    return figure
+def mean(values: Sequence[float]) -> float | None:
+    """The mean of some numbers; None of none."""
+    return math.fsum(values) / len(values) if values else None
 
 
 def _add_half(figure: go.Figure, values: Sequence[float], row: int, colour: str, side: str) -> None:
@@ -172,15 +105,6 @@ def _add_points(figure: go.Figure, values: Sequence[float], y: float, colour: st
         x=values, y=[y] * len(values), name="units", mode="markers", hoverinfo="skip", showlegend=False,
         marker={"symbol": "line-ns", "size": 10, "line": {"color": colour, "width": 1.5}},
     )  # fmt: skip
-
-
-def _top(values: Sequence[float | None]) -> float | None:
-    finite = [value for value in values if value is not None]
-    return max(finite) if len(finite) == len(values) else None
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
 
 
 def _thinned(values: Sequence[float]) -> list[float]:

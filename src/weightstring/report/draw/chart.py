@@ -1,17 +1,10 @@
-"""A figure of a sweep in numbers and words: Plotly draws it in the page, matplotlib in files."""
+"""A figure of a sweep in numbers and words: series of points with their intervals, and axes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-from weightstring.report.draw.theme import LOG_RATIO
-from weightstring.report.sweep.data import Swept
-from weightstring.study.sweep.statistics import Interval
-from weightstring.study.sweep.summary import Summary
-from weightstring.study.sweep.table import Row
 
 Kind = Literal["mean", "pairs", "open", "fit", "unresolved", "disconnected", "curve", "beads", "threshold"]
 """How a series is drawn: ``mean`` a line through points with intervals, ``pairs`` faint points, ``open`` crosses."""
@@ -100,7 +93,7 @@ class Chart:
     @property
     def x_ends(self) -> tuple[float, float]:
         """What the axis spans: all that is drawn and a margin, by ratio on a logarithmic axis."""
-        places = [x for one in self.series for x in one.x] + [level.value for level in self.levels]
+        places = [x for series in self.series for x in series.x] + [level.value for level in self.levels]
         if not places:
             return (0.5, 2.0)
         low, high = min(places), max(places)
@@ -126,8 +119,8 @@ class Chart:
     @property
     def y_ends(self) -> tuple[float, float]:
         """What a logarithmic axis spans: an interval that reaches 0 does not stretch it."""
-        heights = [y for one in self.series for y in (*one.y, *one.low, *one.high) if 0 < y < math.inf]
-        least = min((y for one in self.series for y in one.y if 0 < y < math.inf), default=1.0)
+        heights = [y for series in self.series for y in (*series.y, *series.low, *series.high) if 0 < y < math.inf]
+        least = min((y for series in self.series for y in series.y if 0 < y < math.inf), default=1.0)
         kept = [y for y in heights if y > least / 3] or [1.0]
         margin = max((max(kept) / min(kept)) ** 0.05, 1.1)
         return (min(kept) / margin, max(kept) * margin)
@@ -145,95 +138,3 @@ def ticks(low: float, high: float) -> tuple[float, ...]:
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if decades < 1 else steps
     places = (float(f"{step}e{power}") for power in range(first, last + 1) for step in steps)
     return tuple(place for place in places if low <= place <= high)
-
-
-def mean_line(
-    name: str, x: Sequence[float], found: Sequence[Interval], look: int, texts: Sequence[str], shown: bool = True
-) -> Series:
-    """Means with their intervals; those that are not finite are left out."""
-    kept = [i for i, one in enumerate(found) if all(map(math.isfinite, one))]
-    return Series(
-        name,
-        "mean",
-        tuple(x[i] for i in kept),
-        tuple(found[i].value for i in kept),
-        tuple(found[i].low for i in kept),
-        tuple(found[i].high for i in kept),
-        look,
-        tuple(texts[i] for i in kept),
-        shown,
-    )
-
-
-def pair_points(rows: Sequence[Row], column: str, name: str, kind: Kind, look: int) -> Series:
-    """A column of the table, each pair at its threshold."""
-    return Series(
-        name,
-        kind,
-        tuple(row.threshold for row in rows),
-        tuple(float(getattr(row, column)) for row in rows),
-        look=look,
-        texts=tuple(f"{row.variant}, threshold {row.threshold:g}\npair {row.pair}, {row.outcome}" for row in rows),
-    )
-
-
-def spread(series: Sequence[Series]) -> bool:
-    """Whether heights are positive and so far apart that a linear axis would hide the small ones."""
-    heights = [y for one in series for y in one.y]
-    return bool(heights) and min(heights) > 0 and max(heights) > LOG_RATIO * min(heights)
-
-
-def prefix(swept: Swept, variant: str) -> str:
-    """A variant's name before other words, where there are several.
-
-    Its only one is called ``all`` where the sweep has none: that would say nothing.
-    """
-    return f"{variant}: " if len(swept.names) > 1 else ""
-
-
-def title(swept: Swept, variant: str, words: str) -> str:
-    """What a legend calls a variant's line: by its name where there are several; the sentence says what it is."""
-    return variant if len(swept.names) > 1 else words
-
-
-def shown(interval: Interval, digits: int = 4) -> str:
-    """A number with the ends of its interval, where it has one.
-
-    >>> shown(Interval(-1.25, -1.5, 1.125))
-    '−1.25 [−1.5, 1.125]'
-    """
-    value, low, high = (number_words(end, digits) for end in interval)
-    return f"{value} [{low}, {high}]" if math.isfinite(interval.low) else value
-
-
-def number_words(value: float, digits: int = 4) -> str:
-    """A number as a sentence has it."""
-    return f"{value:.{digits}g}".replace("-", "−") if math.isfinite(value) else "not finite"
-
-
-def percent(share: Interval) -> str:
-    """A share with its interval.
-
-    >>> percent(Interval(0.5, 0.2366, 0.7634))
-    '50 %, 95 % interval 23.7 to 76.3 %'
-    """
-    value, low, high = (100 * end for end in share)
-    return f"{value:.3g} %, 95 % interval {low:.3g} to {high:.3g} %" if math.isfinite(value) else "no share"
-
-
-def plural(count: int, noun: str) -> str:
-    """A count and its noun.
-
-    >>> plural(1, "pair"), plural(1200, "pair")
-    ('1 pair', '1,200 pairs')
-    """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def counts(one: Summary) -> str:
-    """What became of the pairs at one threshold, in lines."""
-    found = round(one.connected.value * one.pairs) if one.pairs else 0
-    told = f"{one.variant}, threshold {one.threshold:g}\n{found} of {plural(one.pairs, 'pair')} connected"
-    told += f", {one.unresolved} unresolved" * bool(one.unresolved)
-    told += f", {one.disconnected} disconnected" * bool(one.disconnected)
-    return told + f"\n{plural(one.failed_ends, 'end')} failed" * bool(one.failed_ends)

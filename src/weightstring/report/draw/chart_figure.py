@@ -1,4 +1,4 @@
-"""The figures of a sweep, drawn by Plotly."""
+"""Draws a figure of a sweep."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from weightstring.report.draw.chart import Chart, Series, ticks
 from weightstring.report.draw.theme import MORE, NOT_FINITE, SETS, THRESHOLD, theme
-from weightstring.report.sweep.chart import Chart, Series, ticks
 
 # The first three are those of data sets elsewhere; dashes and symbols tell lines apart without any colour.
 COLOURS = (*(colour for colour, _ in SETS.values()), *MORE)
@@ -47,8 +47,8 @@ def chart_figure(chart: Chart) -> go.Figure:
     (0.5, 'log')
     """
     figure = go.Figure(layout={"template": theme(dark=False)})
-    for one in chart.series:
-        _add(figure, one)
+    for series in chart.series:
+        _add(figure, series)
     for level, after in chart.named_levels:
         figure.add_shape(
             type="line", x0=level.value, x1=level.value, y0=0, y1=1, yref="paper", layer="below",
@@ -82,8 +82,8 @@ def _labels(places: Sequence[float]) -> dict[str, Any]:
     return {"tickvals": list(places), "ticktext": [f"{place:g}" for place in places]}
 
 
-def _add(figure: go.Figure, one: Series) -> None:
-    colour, dash, symbol = look_of(one.look)
+def _add(figure: go.Figure, series: Series) -> None:
+    colour, dash, symbol = look_of(series.look)
     looks: dict[str, dict[str, Any]] = {
         "mean": {
             "mode": "lines+markers", "line": {"color": colour, "dash": dash, "width": 2},
@@ -101,22 +101,22 @@ def _add(figure: go.Figure, one: Series) -> None:
         "beads": {"mode": "markers", "marker": {"color": colour, "size": 8, "line": {"width": 1.5}}},
         "threshold": {"mode": "lines", "line": {"color": THRESHOLD, "width": 1.5}},
     }  # fmt: skip
-    style = looks[one.kind]
-    if one.low:
+    style = looks[series.kind]
+    if series.low:
         style["error_y"] = {
-            "type": "data", "array": one.above, "arrayminus": one.below, "symmetric": False,
+            "type": "data", "array": series.above, "arrayminus": series.below, "symmetric": False,
             "color": colour, "thickness": 1.5, "width": 4,
         }  # fmt: skip
-    if one.texts:
-        style |= {"text": [_text(text) for text in one.texts], "hovertemplate": "%{text}<br>%{y:.5g}<extra></extra>"}
-    elif one.kind == "curve":
+    if series.texts:
+        style |= {"text": [_text(text) for text in series.texts], "hovertemplate": "%{text}<br>%{y:.5g}<extra></extra>"}
+    elif series.kind == "curve":
         style["hovertemplate"] = "%{y:.6g} at %{x:.4g}<extra></extra>"
     else:
         style["hoverinfo"] = "skip"
     figure.add_scatter(
-        x=one.x, y=one.y, name=_text(one.name), showlegend=bool(one.name),
-        legendgroup=str(one.look) if one.kind in ("mean", "pairs") else one.kind,
-        visible=True if one.shown else "legendonly", **style,
+        x=series.x, y=series.y, name=_text(series.name), showlegend=bool(series.name),
+        legendgroup=str(series.look) if series.kind in ("mean", "pairs") else series.kind,
+        visible=True if series.shown else "legendonly", **style,
     )  # fmt: skip
 
 

@@ -1,0 +1,44 @@
+"""Every metric along the string, against arc length, and what is proved of it."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import plotly.graph_objects as go
+
+from weightstring.path.quantities import split_quantity
+from weightstring.report.draw.along import draw_certified, loss_figure, metrics
+from weightstring.report.html import template
+from weightstring.report.run.data import RunData
+from weightstring.report.section import Drawing, Section
+
+
+def along(run: RunData) -> Section:
+    names = metrics(run.result.string.curve)
+    return Section(
+        "Loss along the string",
+        template("run/sections/along.html", samples=run.samples, metrics=names),
+        {"along": [Drawing(f"along-{name}", _figure(run, name), label=name) for name in names]},
+    )
+
+
+def _figure(run: RunData, metric: str) -> go.Figure:
+    curve, certificate = run.result.string.curve, run.certificate
+    figure = loss_figure(curve, metric, threshold=run.result.threshold, bound=run.bound, measured_on=run.measured_on)
+    if certificate is not None and split_quantity(certificate.quantity, curve.values)[1] == metric:
+        draw_certified(figure, _bounds(run), (curve.s, curve.values[certificate.quantity]))
+    return figure
+
+
+def _bounds(run: RunData) -> list[tuple[float, float, float]]:
+    """The pieces of the certificate: from and to, as shares of the string's length, and the bound between them."""
+    lengths = [segment.length for segment in run.result.string.segments]
+    whole = sum(lengths) or 1.0
+    starts = [before / whole for before in accumulate(lengths, initial=0.0)]
+
+    def place(segment: int, t: float) -> float:
+        return starts[segment] + t * lengths[segment] / whole
+
+    assert run.certificate is not None
+    pieces = run.certificate.partition
+    return [(place(piece.segment, piece.low), place(piece.segment, piece.high), piece.bound) for piece in pieces]

@@ -1,0 +1,11 @@
+"""What was measured at the two ends."""
+
+from __future__ import annotations
+
+from weightstring.report.html import template
+from weightstring.report.run.data import RunData
+from weightstring.report.section import Section
+
+
+def ends(run: RunData) -> Section:
+    return Section("Ends", template("run/sections/ends.html", run=run))

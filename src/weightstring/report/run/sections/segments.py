@@ -1,0 +1,11 @@
+"""Every segment of the string: its length, its largest sample, and how far that is from the threshold."""
+
+from __future__ import annotations
+
+from weightstring.report.html import template
+from weightstring.report.run.data import RunData
+from weightstring.report.section import Section
+
+
+def segments(run: RunData) -> Section:
+    return Section("Segments", template("run/sections/segments.html", run=run))

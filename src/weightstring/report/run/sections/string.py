@@ -1,0 +1,14 @@
+"""The string in the first two principal components of its beads."""
+
+from __future__ import annotations
+
+from weightstring.report.draw.string import string_figure
+from weightstring.report.html import template
+from weightstring.report.run.data import RunData
+from weightstring.report.section import Drawing, Section
+
+
+def string(run: RunData) -> Section:
+    figure = string_figure(run.result.string.curve, run.beads)
+    html = template("run/sections/string.html", run=run)
+    return Section("The string in weight space", html, {"string": [Drawing("string", figure)]})
