@@ -68,6 +68,7 @@ def shifted(surface: Surface, offset: Theta, lift: float = 0.0) -> Moved:
     Raises:
         InvalidSetting: an offset that is not (P,), or is not finite, or a lift that is not.
 
+    >>> import torch
     >>> from weightstring.problem.surfaces import Ring
     >>> moved = shifted(Ring(ridge=0.25), torch.tensor([3.0, -1.0]), lift=0.5)
     >>> moved.gamma(*moved.ends)
@@ -87,6 +88,7 @@ def stretched(surface: Surface, scales: Theta) -> Moved:
     Raises:
         InvalidSetting: scales that are not (P,), or not all positive and finite.
 
+    >>> import torch
     >>> from weightstring.problem.surfaces import Ring
     >>> moved = stretched(Ring(ridge=0.25), torch.tensor([2.0, 0.5]))
     >>> moved.gamma(*moved.ends)
