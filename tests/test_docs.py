@@ -8,6 +8,7 @@ import pytest
 from weightstring.problem.engines import ENGINES
 from weightstring.proof.enclose.rules import RULES as CERTIFICATE_RULES
 from weightstring.proof.verify.operations import OPERATIONS
+from weightstring.report import RUN_SECTIONS
 from weightstring.symmetry.rules import RULES as SYMMETRY_RULES
 from weightstring.tasks import TASKS
 
@@ -29,6 +30,7 @@ def test_every_example_holds(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
         CERTIFICATE_RULES,
         ENGINES,
         OPERATIONS,
+        RUN_SECTIONS,
         SYMMETRY_RULES,
         TASKS,
     ):  # others do without what the page adds

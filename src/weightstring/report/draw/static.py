@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import plotly.graph_objects as go
 
+from weightstring.errors import InvalidSetting
 from weightstring.report.draw.files import DASHES, SIZE, SYMBOLS
 from weightstring.report.draw.theme import LOSS_SCALE
 
@@ -29,7 +30,11 @@ HATCHES = {"": "", "/": "////", ".": "..."}
 
 
 def drawn(figure: go.Figure) -> Figure:
-    """A figure of Plotly's as one of matplotlib's; what only a pointer or a slider shows is left out."""
+    """A figure of Plotly's as one of matplotlib's; what only a pointer or a slider shows is left out.
+
+    Raises:
+        InvalidSetting: it has a kind of trace that is not known here.
+    """
     from matplotlib.figure import Figure
 
     spatial = any(trace.type == "scatter3d" for trace in figure.data)
@@ -39,6 +44,10 @@ def drawn(figure: go.Figure) -> Figure:
     for index, trace in enumerate(figure.data):
         if trace.visible == "legendonly":
             continue
+        if trace.type not in DRAWERS:
+            raise InvalidSetting(
+                f"matplotlib draws no {trace.type!r} of Plotly's: make the figure of {', '.join(DRAWERS)}"
+            )
         DRAWERS[trace.type](axes, trace, colours, figure.data[index - 1] if index else None)
     _add_shapes(axes, figure.layout)
     (_set_space if spatial else _set_plane)(axes, figure.layout)
