@@ -410,6 +410,11 @@ class Given(ModuleProblem):
         self._given = net, criterion, examples, EXAMPLES
         self._layout = Layout.of(net)
 
+    @property
+    def layout(self) -> Layout:
+        """Where each parameter lies in θ."""
+        return self._layout
+
     def traceable(self, quantity: str) -> tuple[nn.Module, Criterion, Examples, int]:
         """What it was given."""
         return self._given

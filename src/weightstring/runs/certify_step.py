@@ -23,7 +23,7 @@ from weightstring.proof.enclose.proving import (
     MAX_BYTES,
     Progress,
     certificate_of,
-    check_asked,
+    check_settings,
     partition_of,
     pieces_of,
 )
@@ -169,7 +169,7 @@ def bounded(
         Unsupported: an operation has no rule.
         InvalidSetting: an unknown quantity, or a number is out of range.
     """
-    check_asked(problem, threshold, tol, quantity, seconds, math.inf, max_bytes)
+    check_settings(problem, threshold, tol, quantity, seconds, math.inf, max_bytes)
     started, beads = time.perf_counter(), result.string.beads
     known, budget = result.string.heights([quantity]), Budget(seconds)
     partition = partition_of(problem, beads, threshold, tol, quantity, budget, max_bytes, on_round, known=known)
@@ -208,12 +208,12 @@ def require_certifiable(problem: LossProblem, bind: str, tol: float = CERTIFY_TO
         InvalidSetting: the threshold binds several quantities, or a number is out of range.
     """
     quantity = Objective(problem, bind).quantity()
-    check_asked(problem, None, tol, quantity, seconds, math.inf, MAX_BYTES)
+    check_settings(problem, None, tol, quantity, seconds, math.inf, MAX_BYTES)
     if not isinstance(problem, Certifiable):
         raise Unsupported(lacking(problem, *CERTIFIABLE))
     ends = torch.zeros(2, problem.size, dtype=torch.float64, device=problem.device)
     if isinstance(problem, Traceable):
-        enclosing(problem, ends, quantity, MAX_BYTES).rehearse()
+        enclosing(problem, ends, quantity, MAX_BYTES)
     else:
         whole = torch.tensor([0.0, 1.0], dtype=torch.float64)
         a, b = ends.to(problem.dtype)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.errors import Unsupported
 from weightstring.proof.enclose.intervals import Intervals, joined
+from weightstring.proof.enclose.samples import Sampled
 
 MAX_PIECES = 8
 """Parts that an interval is cut into at once, at most."""
@@ -30,8 +30,6 @@ GIVEN_UP = 12
 PROGRESS = 0.01
 """What a halving must take from a bound's excess over the target to count."""
 
-FIRST_SAMPLES = 8
-"""Steps of the first grid on each segment."""
 
 BATCH = 16
 """Intervals whose bounds are computed at once."""
@@ -65,95 +63,6 @@ class Partition:
     tops: Mapping[int, tuple[float, float]]
 
 
-@dataclass(eq=False)
-class Sampled:
-    """The loss along the string at the positions looked at so far, segment + t.
-
-    Args:
-        measure: the loss at positions t (T,) of a segment.
-        segments: which of them are looked at, in order.
-        known: values that were sampled before, by t, for each segment of the string; none are forgotten.
-    """
-
-    measure: Callable[[int, Tensor], Tensor]
-    segments: Sequence[int]
-    known: Sequence[Mapping[float, float]] = ()
-    places: Tensor = field(init=False)
-    values: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.places = torch.empty(0, dtype=torch.float64)
-        self.values = torch.empty(0, dtype=torch.float64)
-        ts = torch.linspace(0, 1, FIRST_SAMPLES + 1, dtype=torch.float64)
-        for segment in self.segments:
-            # Each bead once: its place as the end of one segment is that of the beginning of the next.
-            self._look(segment, ts[:-1] if segment + 1 in self.segments else ts)
-        for segment in self.segments if self.known else ():
-            self._recall(segment, self.known[segment])
-
-    @property
-    def highest(self) -> float:
-        """The largest sample."""
-        return float(self.values.max())
-
-    @property
-    def tops(self) -> dict[int, tuple[float, float]]:
-        """Of each segment the largest sample between its beads: t and value."""
-        found: dict[int, tuple[float, float]] = {}
-        for place, value in zip(self.places.tolist(), self.values.tolist(), strict=True):
-            segment, t = int(place), place % 1
-            if t and value > found.get(segment, (0.0, -math.inf))[1]:
-                found[segment] = t, value
-        return found
-
-    def above(self, intervals: Intervals, bounds: Tensor) -> Float64[Tensor, " S"]:
-        """By how much each sample exceeds the bound of the interval in which it lies; the intervals are in order."""
-        return self.values - bounds[self.owners(intervals)]
-
-    def owners(self, intervals: Intervals) -> Int64[Tensor, " S"]:
-        """Which of the intervals, in order, each sample lies in."""
-        return torch.searchsorted((intervals.segments + intervals.low).cpu(), self.places, right=True) - 1
-
-    def middles(self, intervals: Intervals) -> None:
-        """Look at the middle of each interval."""
-        at = ((intervals.low + intervals.high) / 2).cpu()
-        segments = intervals.segments.cpu()
-        for segment in sorted(set(segments.tolist())):
-            ts = at[segments == segment]
-            self._look(segment, ts[~torch.isin(ts + segment, self.places)])
-
-    def _look(self, segment: int, ts: Tensor) -> None:
-        if len(ts):
-            self._add(segment, ts, self.measure(segment, ts).cpu())
-
-    def _recall(self, segment: int, known: Mapping[float, float]) -> None:
-        """Take in what was sampled before; of two values of one place the larger."""
-        ts = torch.tensor(list(known), dtype=torch.float64)
-        values = torch.tensor(list(known.values()), dtype=torch.float64)
-        again = torch.isin(ts + segment, self.places)
-        at = torch.searchsorted(self.places, ts[again] + segment)
-        self.values[at] = torch.maximum(self.values[at], values[again])
-        self._add(segment, ts[~again], values[~again])
-
-    def _add(self, segment: int, ts: Tensor, found: Tensor) -> None:
-        for t, value in zip(ts[~found.isfinite()].tolist(), found[~found.isfinite()].tolist(), strict=True):
-            raise Unsupported(f"the loss is {value} at t = {t:.6g} of segment {segment}: nothing bounds it")
-        places = torch.cat([self.places, ts + segment])
-        order = places.argsort()
-        self.places, self.values = places[order], torch.cat([self.values, found])[order]
-
-    def near(self, intervals: Intervals) -> Float64[Tensor, " I"]:
-        """About the largest value on each interval: of its ends, between samples, and its middle."""
-        low, high = (intervals.segments + intervals.low).cpu(), (intervals.segments + intervals.high).cpu()
-        return torch.stack([self._between(low), self._between((low + high) / 2), self._between(high)]).amax(0)
-
-    def _between(self, places: Tensor) -> Tensor:
-        right = torch.searchsorted(self.places, places).clamp(1, len(self.places) - 1)
-        x0, x1 = self.places[right - 1], self.places[right]
-        share = ((places - x0) / (x1 - x0)).clamp(0, 1)
-        return torch.lerp(self.values[right - 1], self.values[right], share)
-
-
 def bisect(
     bound: Callable[[Intervals], Tensor],
     sampled: Sampled,
@@ -179,64 +88,109 @@ def bisect(
         on_round: told how many intervals are done, how many wait, and the largest bound.
     """
     started = time.perf_counter()
-    done: list[tuple[Intervals, Tensor]] = []
-    waiting, known = whole, torch.full((len(whole),), math.inf, dtype=torch.float64)
-    stalled = torch.zeros(len(whole))
-    computed, at_points = 0, -math.inf
-
-    def target() -> float:
-        if threshold is not None and max(sampled.highest, at_points) <= threshold:
-            return threshold
-        wanted = sampled.highest + tolerance * abs(sampled.highest)
-        return wanted if at_points <= wanted else at_points + tolerance * abs(at_points)
-
-    while len(waiting):
-        if computed and (time.perf_counter() - started >= budget.seconds or computed >= budget.intervals):
+    course = _Bisection(bound, sampled, threshold, tolerance, whole)
+    while len(course.waiting):
+        spent = time.perf_counter() - started >= budget.seconds or course.computed >= budget.intervals
+        if course.computed and spent:
             break
-        batch, rest = waiting.take(slice(0, BATCH)), waiting.take(slice(BATCH, None))
+        course.halve_some()
+        on_round(sum(len(part) for part, _ in course.done), len(course.waiting), course.largest)
+    return course.partition()
+
+
+@dataclass(eq=False)
+class _Bisection:
+    """A bisection under way.
+
+    Args:
+        bound: upper bounds (I,) of intervals.
+        sampled: the loss as far as it is known.
+        threshold: what the bounds should reach.
+        tolerance: relative, of the largest sample.
+        waiting: intervals whose own bounds are not computed yet.
+        known: of each the bound of the interval that it was cut from.
+        stalled: how many halvings of it took nothing from the bound.
+        done: intervals that are not cut further, with their bounds.
+        computed: how many bounds were computed.
+        at_points: the largest bound at a single point.
+    """
+
+    bound: Callable[[Intervals], Tensor]
+    sampled: Sampled
+    threshold: float | None
+    tolerance: float
+    waiting: Intervals
+    known: Tensor = field(init=False)
+    stalled: Tensor = field(init=False)
+    done: list[tuple[Intervals, Tensor]] = field(default_factory=list)
+    computed: int = 0
+    at_points: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self.known = torch.full((len(self.waiting),), math.inf, dtype=torch.float64)
+        self.stalled = torch.zeros(len(self.waiting))
+
+    @property
+    def target(self) -> float:
+        """What the bounds are to reach."""
+        if self.threshold is not None and max(self.sampled.highest, self.at_points) <= self.threshold:
+            return self.threshold
+        wanted = self.sampled.highest + self.tolerance * abs(self.sampled.highest)
+        return wanted if self.at_points <= wanted else self.at_points + self.tolerance * abs(self.at_points)
+
+    @property
+    def largest(self) -> float:
+        """The largest bound so far."""
+        bounds = [*(bounds for _, bounds in self.done), self.known]
+        return max((float(part.max()) for part in bounds if len(part)), default=math.inf)
+
+    def halve_some(self) -> None:
+        """Bound the first intervals, and cut those whose bounds are over the target."""
+        batch, rest = self.waiting.take(slice(0, BATCH)), self.waiting.take(slice(BATCH, None))
+        before, stalled = self.known[:BATCH], self.stalled[:BATCH]
         # A bound of a part cannot be worse than that of the whole.
-        found = bound(batch).cpu()
-        bounds = torch.minimum(found.where(found.isfinite(), math.inf), known[:BATCH])
-        stuck = torch.where(_fell(bounds, known[:BATCH], target()), 0.0, stalled[:BATCH])
-        known, stalled = known[BATCH:], stalled[BATCH:]
-        computed += len(batch)
-        low = bounds <= target()
+        bounds = torch.minimum(self._bounds(batch), before)
+        stuck = torch.where(_fell(bounds, before, self.target), 0.0, stalled)
         narrow = (batch.high - batch.low).cpu() <= NARROWEST
+        keep = self._reached(batch, bounds, narrow, stuck) | narrow | (stuck >= GIVEN_UP)
+        self.done.append((batch.take(keep.to(batch.low.device)), bounds[keep]))
+        parts, self.known, self.stalled = [rest], self.known[BATCH:], self.stalled[BATCH:]
+        for pieces, which in _cuts(batch, bounds, ~keep, self.sampled, self.target):
+            parts.append(batch.take(which.to(batch.low.device)).split(pieces))
+            self.known = torch.cat([self.known, bounds[which].repeat_interleave(pieces)])
+            self.stalled = torch.cat([self.stalled, (stuck[which] + math.log2(pieces)).repeat_interleave(pieces)])
+        self.waiting = joined(parts)
+
+    def _reached(self, batch: Intervals, bounds: Tensor, narrow: Tensor, stuck: Tensor) -> Tensor:
+        """Which bounds are at most the target, after looking whether the target itself can be reached."""
+        low = bounds <= self.target
         if not bool((low | narrow).all()):
-            open_ones = batch.take((~low & ~narrow).to(batch.low.device))
-            sampled.middles(open_ones)
-            low = bounds <= target()
+            self.sampled.middles(batch.take((~low & ~narrow).to(batch.low.device)))
+            low = bounds <= self.target
         if bool((doubtful := (stuck >= STALLED) & ~low & ~narrow).any()):
             middles = batch.take(doubtful.to(batch.low.device)).middles()
-            found = bound(middles).cpu()
-            at_points = max(at_points, float(found.where(found.isfinite(), math.inf).max()))
-            computed += len(middles)
-            low = bounds <= target()
-        keep = low | narrow | (stuck >= GIVEN_UP)
-        done.append((batch.take(keep.to(batch.low.device)), bounds[keep]))
-        parts = [rest]
-        for pieces, which in _cuts(batch, bounds, ~keep, sampled, target()):
-            parts.append(batch.take(which.to(batch.low.device)).split(pieces))
-            known = torch.cat([known, bounds[which].repeat_interleave(pieces)])
-            stalled = torch.cat([stalled, (stuck[which] + math.log2(pieces)).repeat_interleave(pieces)])
-        waiting = joined(parts)
-        on_round(sum(len(part) for part, _ in done), len(waiting), _largest(done, known))
-    done.append((waiting, known))
-    intervals = joined([part for part, _ in done])
-    bounds = torch.cat([found for _, found in done])
-    order = (intervals.segments + intervals.low).argsort()
-    return Partition(intervals.take(order), bounds[order.cpu()], sampled.highest, target(), computed, sampled.tops)
+            self.at_points = max(self.at_points, float(self._bounds(middles).max()))
+            low = bounds <= self.target
+        return low
+
+    def _bounds(self, intervals: Intervals) -> Tensor:
+        bounds = self.bound(intervals).cpu()
+        self.computed += len(intervals)
+        return bounds.where(bounds.isfinite(), math.inf)
+
+    def partition(self) -> Partition:
+        """All intervals in order; those that wait have the bounds of what they were cut from."""
+        everything = [*self.done, (self.waiting, self.known)]
+        intervals, bounds = joined([part for part, _ in everything]), torch.cat([bounds for _, bounds in everything])
+        order = (intervals.segments + intervals.low).argsort()
+        ordered, highest = intervals.take(order), self.sampled.highest
+        return Partition(ordered, bounds[order.cpu()], highest, self.target, self.computed, self.sampled.tops)
 
 
 def _fell(bounds: Tensor, before: Tensor, target: float) -> Tensor:
     """Where cutting took its share of the excess over the target; all that is finite has fallen from infinity."""
     excess = (before - target).where(before.isfinite(), 0.0)
     return torch.where(before.isfinite(), bounds <= before - PROGRESS * excess, bounds.isfinite())
-
-
-def _largest(done: list[tuple[Intervals, Tensor]], known: Tensor) -> float:
-    values = [*(found for _, found in done), known]
-    return max((float(found.max()) for found in values if len(found)), default=math.inf)
 
 
 def _cuts(batch: Intervals, bounds: Tensor, cut: Tensor, sampled: Sampled, target: float) -> list[tuple[int, Tensor]]:

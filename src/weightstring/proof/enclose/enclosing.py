@@ -204,17 +204,20 @@ def _bounded(found: object) -> Bounds:
 
 
 def enclosing(problem: Traceable, beads: Thetas, quantity: str, max_bytes: int) -> Enclosing:
-    """Trace a quantity of a problem.
+    """Trace a quantity of a problem, and rehearse it on one example and one interval.
 
     Raises:
-        Unsupported: an operation has no rule; the message names where it stands. Or numbers are none.
+        Unsupported: an operation has no rule, or its rule does not cover how it is called; the message names where it
+            stands. Or data are no numbers.
     """
     program = enclosable(problem, quantity)
     _, _, examples, block = problem.traceable(quantity)
     require_numbers(examples)
     degree = 2 if any(step.op in SMOOTH for step in program.steps) else 1
     blocks = [0, *accumulate(len(part) for part in examples.chunks(block))]
-    return Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes)
+    enclosed = Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes)
+    enclosed.rehearse()
+    return enclosed
 
 
 def require_numbers(examples: Examples) -> None:

@@ -22,8 +22,9 @@ from weightstring.arrays import Theta, Thetas
 from weightstring.errors import Unsupported
 from weightstring.problem.capabilities import Certifiable, Traceable
 from weightstring.problem.flat import named_tensors, slot_names
-from weightstring.proof.enclose.bisection import Partition, Sampled
+from weightstring.proof.enclose.bisection import Partition
 from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.samples import Sampled
 from weightstring.tracing.faithful import run
 from weightstring.tracing.program import Measured, program_of
 

@@ -15,11 +15,12 @@ from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
 from weightstring.proof.certificate import Certificate, Piece, digests_of, versions
-from weightstring.proof.enclose.bisection import Budget, Partition, Sampled, bisect
+from weightstring.proof.enclose.bisection import Budget, Partition, bisect
 from weightstring.proof.enclose.enclosing import enclosing
-from weightstring.proof.enclose.faithful import held_to, require_reproduced
+from weightstring.proof.enclose.faithful import Bound, held_to, require_reproduced
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.proof.enclose.rounding import UPWARDS
+from weightstring.proof.enclose.samples import Sampled
 from weightstring.protocol import Along, Enclosed, LossProblem, lacking
 
 MAX_BYTES = 1 << 30
@@ -71,7 +72,7 @@ def certify(
     >>> certificate.holds, certificate.upper_bound >= spike.chord_maximum
     (True, True)
     """
-    check_asked(problem, threshold, tol, quantity, seconds, max_intervals, max_bytes)
+    check_settings(problem, threshold, tol, quantity, seconds, max_intervals, max_bytes)
     started = time.perf_counter()
     partition = partition_of(
         problem,
@@ -107,17 +108,14 @@ def partition_of(
     ``known`` are values sampled of the string before, by t, for each of its segments.
     """
     segments = range(len(beads) - 1) if segments is None else segments
-    bound, slack = bounds_of(problem, beads, quantity, max_bytes), _none
+    bound, slack = bounds_of(problem, beads, quantity, max_bytes)
     if isinstance(problem, Traceable):
-        enclosed = enclosing(problem, beads, quantity, max_bytes)
-        enclosed.rehearse()
-        slack = enclosed.slack
         require_reproduced(problem, quantity, beads, bound, slack)
     sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
 
     def raised(intervals: Intervals) -> Tensor:
-        found = bound(intervals)
-        return found + UPWARDS * found.abs()
+        bounds = bound(intervals)
+        return bounds + UPWARDS * bounds.abs()
 
     partition = bisect(raised, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
     if len(sampled.places) and isinstance(problem, Certifiable):
@@ -125,26 +123,23 @@ def partition_of(
     return partition
 
 
-def _none(intervals: Intervals) -> Tensor:
-    return torch.zeros(len(intervals), dtype=torch.float64)
-
-
-def bounds_of(problem: LossProblem, beads: Thetas, quantity: str, max_bytes: int) -> Callable[[Intervals], Tensor]:
-    """The function from intervals to upper bounds (I,)."""
+def bounds_of(problem: LossProblem, beads: Thetas, quantity: str, max_bytes: int) -> tuple[Bound, Bound]:
+    """Upper bounds (I,) of intervals, and how far above them a value in float64 may be printed."""
     if isinstance(problem, Traceable):
-        return enclosing(problem, beads, quantity, max_bytes).bounds
+        enclosed = enclosing(problem, beads, quantity, max_bytes)
+        return enclosed.bounds, enclosed.slack
     if not isinstance(problem, Enclosed):
         raise Unsupported(lacking(problem, *CERTIFIABLE))
 
     def bound(intervals: Intervals) -> Tensor:
-        found = torch.empty(len(intervals), dtype=torch.float64, device=beads.device)
+        bounds = torch.empty(len(intervals), dtype=torch.float64, device=beads.device)
         for segment in sorted(set(intervals.segments.tolist())):
             mine = intervals.segments == segment
             ends = beads[segment], beads[segment + 1]
-            found[mine] = problem.upper_bounds(*ends, intervals.low[mine], intervals.high[mine])
-        return found
+            bounds[mine] = problem.upper_bounds(*ends, intervals.low[mine], intervals.high[mine])
+        return bounds
 
-    return bound
+    return bound, lambda intervals: torch.zeros(len(intervals), dtype=torch.float64)
 
 
 def _sampler(problem: LossProblem, beads: Thetas, quantity: str) -> Callable[[int, Tensor], Tensor]:
@@ -202,7 +197,7 @@ def certificate_of(
     ).sealed()
 
 
-def check_asked(
+def check_settings(
     problem: LossProblem,
     threshold: float | None,
     tol: float,
@@ -211,7 +206,7 @@ def check_asked(
     max_intervals: float,
     max_bytes: int,
 ) -> None:
-    """Refuse what :func:`certify` cannot be asked.
+    """Refuse settings that :func:`certify` cannot work with.
 
     Raises:
         InvalidSetting: an unknown quantity, or a number out of range.
