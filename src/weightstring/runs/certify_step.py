@@ -31,7 +31,7 @@ from weightstring.protocol import LossProblem, lacking
 from weightstring.runs.recording import from_run, write_result
 from weightstring.runs.reopening import Opened
 from weightstring.runs.result import Result
-from weightstring.runs.run import Run, taken_back
+from weightstring.runs.run import SearchedRun, taken_back
 from weightstring.runs.verdict import judged, with_samples
 from weightstring.search import Budget as Clock
 from weightstring.store import RunDirectory
@@ -46,7 +46,7 @@ ROUNDS = 5
 """Times that segments are searched again."""
 
 
-def certify(run: Run) -> Run:
+def certify(run: SearchedRun) -> SearchedRun:
     """The run with a certificate where one was asked for; searched again where its final curve took the verdict back.
 
     Raises:
@@ -59,9 +59,8 @@ def certify(run: Run) -> Run:
     return replace(run, result=after, written=run.directory is not None)
 
 
-def _settled(run: Run) -> Result:
+def _settled(run: SearchedRun) -> Result:
     result, request = run.result, run.settings.certify
-    assert result is not None
     if (
         request
         and run.settings.command == "connect"
@@ -75,7 +74,7 @@ def _settled(run: Run) -> Result:
     return reopened(run) if taken_back(result) and not run.read_back else result
 
 
-def certified(run: Run, seconds: float, tol: float) -> Result:
+def certified(run: SearchedRun, seconds: float, tol: float) -> Result:
     """A connected result with its certificate, its string refined where the proof asks for it.
 
     A sample over the threshold that is met on the way, and that no search from it could bring down, takes the verdict
@@ -90,7 +89,6 @@ def certified(run: Run, seconds: float, tol: float) -> Result:
         Unsupported: an operation has no rule.
         InvalidSetting: the threshold binds several quantities.
     """
-    assert run.result is not None
     problem, quantity, level = run.problem, run.objective.quantity(), run.threshold
     started = time.perf_counter()
     string = Opened.of(run)
@@ -126,10 +124,9 @@ def certified(run: Run, seconds: float, tol: float) -> Result:
     return replace(string.result(run.result), certificate=certificate)
 
 
-def reopened(run: Run) -> Result:
+def reopened(run: SearchedRun) -> Result:
     """The result of a run whose verdict a sample of the finished string took back, searched again from there."""
     string, result = Opened.of(run), run.result
-    assert result is not None
     for _ in range(ROUNDS):
         high = [i for i in range(len(string)) if string.peaks(i)]
         inserted = string.searched(high, run.settings.limits) if high else {}

@@ -93,7 +93,7 @@ def _begun(run: Run, locks: ExitStack) -> Run:
         first, last = (replace(end, value=value) for end, value in zip(run.ends, begun.end_losses, strict=True))
         run = replace(run, ends=(first, last))
     if directory.finished and _is_final(result := from_run(directory, run.problem)):
-        return replace(run, result=result, read_back=True, written=True)
+        return run.with_result(result, read_back=True)
     return run
 
 

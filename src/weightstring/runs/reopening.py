@@ -18,7 +18,7 @@ from weightstring.runs.computing import arithmetic
 from weightstring.runs.preparing import prepare
 from weightstring.runs.progress import display
 from weightstring.runs.result import Result
-from weightstring.runs.run import Run, interrupted
+from weightstring.runs.run import SearchedRun, interrupted
 from weightstring.runs.searching import conclude, search
 from weightstring.runs.settings import Pair, Settings
 from weightstring.runs.verdict import judged
@@ -66,10 +66,9 @@ class Opened:
     searches: list[Result] = field(default_factory=list)
 
     @classmethod
-    def of(cls, run: Run) -> Opened:
+    def of(cls, run: SearchedRun) -> Opened:
         """The string of a run."""
         result = run.result
-        assert result is not None
         models, heights = list(result.string), list(result.string.heights(result.names))
         spent = Progress(beads=len(models), pending=1, steps=result.steps, seconds=result.seconds)
         return cls(run.problem, run.settings, models, heights, result.threshold, result.names, spent)

@@ -30,7 +30,7 @@ class Computing:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One pair, what was asked for it, and what came of that so far.
+    """One pair, ready to be searched.
 
     Args:
         pair: its two models.
@@ -40,10 +40,6 @@ class Run:
         manifest: of the run that an earlier session began; None: it begins here.
         ends: the models with their heights.
         threshold: L0.
-        result: what was found; None: it has yet to be searched for.
-        read_back: an earlier session had found that.
-        search: by which it was found in this session.
-        written: whether the result is on disk.
     """
 
     pair: Pair
@@ -53,10 +49,6 @@ class Run:
     manifest: Manifest | None
     ends: tuple[Bead, Bead]
     threshold: float
-    result: Result | None = None
-    read_back: bool = False
-    search: Search[Any] | None = None
-    written: bool = False
 
     @property
     def problem(self) -> LossProblem:
@@ -73,10 +65,30 @@ class Run:
         """What the strategy is asked."""
         return Query(self.ends, self.threshold, self.settings.seed)
 
+    def with_result(self, result: Result, search: Search[Any] | None = None, *, read_back: bool = False) -> SearchedRun:
+        """The run with its result: see :class:`SearchedRun`."""
+        return SearchedRun(**vars(self), result=result, search=search, read_back=read_back, written=read_back)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchedRun(Run):
+    """A run with a result.
+
+    Args:
+        result: what was found.
+        search: by which it was found; None: by an earlier session, or without a search.
+        read_back: an earlier session had found it.
+        written: whether it is on disk.
+    """
+
+    result: Result
+    search: Search[Any] | None = None
+    read_back: bool = False
+    written: bool = False
+
     @property
     def answer(self) -> Result:
         """The result, with what is known of the pair beside the search."""
-        assert self.result is not None
         alignment = self.pair.alignment or self.result.alignment
         as_saved = self.pair.as_saved if self.directory is None else self.result.as_saved
         return replace(self.result, alignment=alignment, as_saved=as_saved)

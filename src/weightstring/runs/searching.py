@@ -15,7 +15,7 @@ from weightstring.runs.preparing import STUCK
 from weightstring.runs.progress import Display
 from weightstring.runs.recording import from_run, write_result
 from weightstring.runs.result import Result
-from weightstring.runs.run import Run, interrupted, taken_back
+from weightstring.runs.run import Run, SearchedRun, interrupted, taken_back
 from weightstring.runs.verdict import judged
 from weightstring.search import Asked, Search, run_all
 from weightstring.search.chain import Chain, beads_of
@@ -24,9 +24,11 @@ from weightstring.store import InMemory
 
 
 def disprove(run: Run) -> Run:
-    """The run, over where a proof says that no path stays under the threshold: then there is nothing to search for."""
+    """The run with its result where a proof says that no path stays under the threshold; else as it is."""
     settings, objective, (first, last) = run.settings, run.objective, run.ends
-    if run.result is not None or not settings.disprove or "loss" not in objective.names or settings.strategy.frees_ends:
+    if isinstance(run, SearchedRun) or not settings.disprove:
+        return run
+    if "loss" not in objective.names or settings.strategy.frees_ends:
         return run
     proof = prove(run.problem, first.theta, last.theta)
     if proof is None or proof.bound <= run.threshold:
@@ -50,23 +52,23 @@ def disprove(run: Run) -> Run:
         beads_before_pruning=2,
         unpruned=line,
     )
-    return replace(run, result=result)
+    return run.with_result(result)
 
 
-def search(runs: Sequence[Run], show: Display) -> list[Run]:
+def search(runs: Sequence[Run], show: Display) -> list[SearchedRun]:
     """Search for the strings of all runs that have no result yet, side by side."""
-    waiting = [run for run in runs if run.result is None]
+    waiting = [run for run in runs if not isinstance(run, SearchedRun)]
     if not waiting:
-        return list(runs)
+        return [run for run in runs if isinstance(run, SearchedRun)]
     executor = executor_of(waiting[0].objective, waiting[0].settings, waiting[0].computing)
     requests = [
         Asked(run.settings.strategy, run.query, run.settings.limits, run.directory or InMemory()) for run in waiting
     ]
     searches = iter(run_all(requests, executor, on_event=show.event))
-    return [run if run.result is not None else _over(run, next(searches)) for run in runs]
+    return [run if isinstance(run, SearchedRun) else _over(run, next(searches)) for run in runs]
 
 
-def _over(run: Run, search: Search[Any]) -> Run:
+def _over(run: Run, search: Search[Any]) -> SearchedRun:
     level = run.threshold if isinstance(search.outcome, Connected) else None
     string = _string(run.objective, search.chain, level)
     result = Result(
@@ -81,7 +83,7 @@ def _over(run: Run, search: Search[Any]) -> Run:
         unpruned=string if search.unpruned is search.chain else _string(run.objective, search.unpruned, level),
         length_before=search.length_before,
     )
-    return replace(run, result=result, search=search)
+    return run.with_result(result, search)
 
 
 def _string(objective: Objective, chain: Chain, level: float | None) -> WeightString:
@@ -90,14 +92,13 @@ def _string(objective: Objective, chain: Chain, level: float | None) -> WeightSt
     return WeightString(objective.problem, [bead.theta for bead in beads_of(chain)], seen=seen)
 
 
-def conclude(run: Run, show: Display) -> Run:
+def conclude(run: SearchedRun, show: Display) -> SearchedRun:
     """The run with its final curve, which may take the verdict back, and on disk.
 
     Whose verdict is taken back is not written: it is searched again first, and ended amid that, it begins again. Any
     other verdict is on disk before the curvature is computed, which may go wrong or be interrupted.
     """
     result, directory = run.result, run.directory
-    assert result is not None
     if run.read_back or interrupted(result):
         return run
     if directory is not None or run.objective.screening is not None:
@@ -110,11 +111,9 @@ def conclude(run: Run, show: Display) -> Run:
     return _looked_at(replace(run, result=result))
 
 
-def _looked_at(run: Run) -> Run:
+def _looked_at(run: SearchedRun) -> SearchedRun:
     """With the slope and the curvature across the string where it is stuck."""
-    result, searched = run.result, run.search
-    assert result is not None
-    outcome = result.outcome
+    result, searched, outcome = run.result, run.search, run.result.outcome
     if searched is None or not isinstance(outcome, Unresolved) or outcome.reason not in STUCK:
         return run
     link = searched.chain[outcome.evidence.segment[0]]

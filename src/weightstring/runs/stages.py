@@ -34,8 +34,6 @@ def connect_all(problem: LossProblem, pairs: Sequence[Pair], settings: Settings)
         aligned = [align_pair(problem, pair, settings) for pair in pairs]
         runs = begin(prepare(problem, aligned, settings), locks)
         with display(settings.progress) as show:
-            runs = [disprove(run) for run in runs]
-            runs = search(runs, show)
-            runs = [conclude(run, show) for run in runs]
-        runs = [certify(run) for run in runs]
-    return [run.answer for run in runs]
+            searched = search([disprove(run) for run in runs], show)
+            concluded = [conclude(run, show) for run in searched]
+        return [certify(run).answer for run in concluded]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.options.recipe import changed_recipe
-from weightstring.cli.options.search import add_pair, add_threshold, compute_by, given_limits
+from weightstring.cli.options.search import add_computing, add_pair, add_threshold, compute_by, given_limits, workers
 from weightstring.cli.options.values import names, whole
 from weightstring.errors import InvalidSetting
 
@@ -49,6 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0, where a strategy has an aim")
     group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession, where a strategy splits")
     group.add_argument("--retries", type=whole, metavar="N", help="of a failed descent, where a strategy retries")
+    add_computing(parser)
 
 
 def run(options: Namespace) -> int:
@@ -60,7 +61,7 @@ def run(options: Namespace) -> int:
 
     task, problem = named(options)
     compute_by(options.engine, problem)
-    with going_on(options.out is not None):
+    with going_on(options.out is not None), workers(options) as executor:
         comparisons = compare(
             problem,
             end_of(problem, options.a),
@@ -70,6 +71,7 @@ def run(options: Namespace) -> int:
             stop=given_limits(options) or MaxBeads(64),
             bind=options.bind,
             recipe=changed_recipe(options, problem.recipe),
+            executor=executor,
             store=options.out,
             seed=options.seed,
             task=task,
