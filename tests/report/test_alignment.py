@@ -17,10 +17,10 @@ import weightstring as ws
 from weightstring.errors import InvalidRun
 from weightstring.path import Evidence, Unresolved
 from weightstring.report.draw import correlation as drawing
-from weightstring.report.draw.evolution import read_evolution
 from weightstring.report.draw.two_strings import two_strings_figure
 from weightstring.report.run import page
 from weightstring.report.run.data import RunData
+from weightstring.report.run.replay import read_evolution
 from weightstring.store import RunDirectory
 from weightstring.store.records import (
     AlignedGroup,

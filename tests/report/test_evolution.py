@@ -19,12 +19,13 @@ from weightstring.codec import decode
 from weightstring.errors import InvalidRun
 from weightstring.problem.surfaces import Ring
 from weightstring.report import write_report
-from weightstring.report.draw import evolution as module
 from weightstring.report.draw.along import bead_rows
 from weightstring.report.draw.branching import branching_figure
-from weightstring.report.draw.evolution import Evolution, evolution_figure, read_evolution
+from weightstring.report.draw.evolution import Evolution, evolution_figure
 from weightstring.report.draw.projection import places
 from weightstring.report.draw.string import string_figure
+from weightstring.report.run import replay as module
+from weightstring.report.run.data import read_run
 from weightstring.search import Measured
 from weightstring.store import RunDirectory
 
@@ -42,8 +43,7 @@ RECURSIVE = ("greedy", "as in the paper", "constrained", "shortened")
 
 
 def evolution_of(run: Path) -> Evolution | None:
-    directory = RunDirectory(run)
-    return read_evolution(directory, directory.manifest(), directory.result(), directory.string())
+    return read_run(run).evolution
 
 
 def figures_in(page: str) -> dict[str, Any]:
@@ -170,6 +170,8 @@ class TestNothingToSee:
         page = write_report(run).read_text()
         assert "round by round" not in page
         assert "The recursion" not in page
+        assert "The search is not drawn step by step: " in page
+        assert (damage == "strategy") == ("its strategy &#39;Own&#39; is not registered here" in page)
         left = figures_in(page)
         assert {name: whole[name] for name in left} == left
         assert whole.keys() - left.keys() == {"evolution", "branching"}

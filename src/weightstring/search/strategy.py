@@ -70,6 +70,11 @@ class Strategy(ABC, Generic[State]):
         return False
 
     @property
+    def splits(self) -> bool:
+        """Whether segments over the threshold are split, and never joined again: the search can be drawn as a tree."""
+        return False
+
+    @property
     def most_beads(self) -> int | None:
         """Beads that a search makes at most, ends counted, unless it is limited further; None: the usual limit."""
         return None

@@ -9,23 +9,10 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from weightstring.arrays import Theta, Thetas, finite_or_none
-from weightstring.errors import InvalidRun, InvalidSetting
-from weightstring.path import no_worse
-from weightstring.report.draw.along import bead_rows
-from weightstring.report.draw.branching import Branch, Branches
+from weightstring.report.draw.branching import Branch
 from weightstring.report.draw.colours import Colours, short
-from weightstring.report.draw.projection import places
 from weightstring.report.draw.theme import NOT_FINITE, THRESHOLD, theme
-from weightstring.search import Bead, Query
-from weightstring.search.chain import Chain, beads_of
-from weightstring.search.running.history import strings
-from weightstring.search.strategies import from_plain
-from weightstring.store import RunDirectory
-from weightstring.store.records import Manifest, ResultRecord
 
-MOST, BEADS = 60, 1500
-"""Steps that are drawn at most, the first and the last among them, and beads in all of them: a page must stay small."""
 AXES = "xzy"
 """Which of Plotly's axes shows which component: seen from the front, the first two are those of the flat picture."""
 LONGEST = 1.7
@@ -92,41 +79,6 @@ class Evolution:
     branches: tuple[Branch, ...]
 
 
-def read_evolution(
-    directory: RunDirectory, manifest: Manifest, result: ResultRecord, beads: Thetas
-) -> Evolution | None:
-    """Rebuild a search from its journal, as resuming does.
-
-    Args:
-        directory: the run's.
-        manifest: its manifest.
-        result: its result.
-        beads: the models (B, P) of the result's string.
-
-    Returns:
-        None where there is nothing to see (no round, or never a bead between the ends), and where the journal cannot
-        be replayed: it is damaged, of a strategy that is not ours, or of another version. A page needs no journal.
-    """
-    try:
-        rounds = directory.replay()
-        strategy = from_plain({name: value for name, value in manifest.strategy.items() if name != "recipe"})
-        first, last = directory.ends()
-        ends = (Bead("a", first, manifest.end_losses[0]), Bead("b", last, manifest.end_losses[1]))
-        task = Query(ends, manifest.threshold, manifest.seed)
-        widest = max((one.beads for one in result.rounds), default=2)
-        shown = _spread(len(rounds) + 1, max(2, min(MOST, BEADS // widest)))
-        chains, branches = [], Branches(strategy)
-        for number, chain in enumerate(strings(strategy, task, rounds)):
-            branches.follow(chain)
-            if number in shown:
-                chains.append((number, chain))
-    except (InvalidRun, InvalidSetting):
-        return None
-    if not rounds or (len(beads) == 2 and all(len(chain) == 1 for _, chain in chains)):
-        return None
-    return _projected(chains, len(rounds), result, beads, branches.found)
-
-
 def evolution_figure(evolution: Evolution, label: str = "loss") -> go.Figure:
     """Draw a search: one frame for each step, in axes and colours that stay the same.
 
@@ -164,59 +116,6 @@ def evolution_figure(evolution: Evolution, label: str = "loss") -> go.Figure:
         },
     )  # fmt: skip
     return figure
-
-
-def _projected(
-    chains: Sequence[tuple[int, Chain]], rounds: int, result: ResultRecord, beads: Thetas, branches: tuple[Branch, ...]
-) -> Evolution:
-    rows: dict[int, int] = {}
-    models: list[Theta] = []
-    for _, chain in chains:
-        for bead in beads_of(chain):
-            if id(bead) not in rows:
-                rows[id(bead)] = len(beads) + len(models)
-                models.append(bead.theta)
-    positions, explained = places(list(beads), models)
-    corners = [(short(x), short(y), short(z)) for x, y, z in positions.tolist()]
-    steps = [
-        _step(number, rounds, chain, tuple(corners[rows[id(bead)]] for bead in beads_of(chain)), result.threshold)
-        for number, chain in chains
-    ]
-    final = _final(result, tuple(corners[: len(beads)]))
-    # What certifying, refining or the best of several strings made of the last round is a step of its own.
-    if steps[-1].corners == final.corners:
-        steps[-1] = final._replace(name=steps[-1].name, beads=steps[-1].beads)
-    else:
-        steps.append(final)
-    return Evolution(tuple(steps), explained, rounds, branches)
-
-
-def _step(number: int, rounds: int, chain: Chain, corners: tuple[Corner, ...], threshold: float) -> Step:
-    spans = [
-        Span(None, None, None)
-        if link.measured is None
-        else Span(link.measured.top.t, finite_or_none(link.height), not no_worse(link.height, threshold))
-        for link in chain
-    ]
-    beads = beads_of(chain)
-    return Step(
-        f"After round {number} of {rounds}" if number else "Before the first round",
-        ("A", *(f"bead {bead.name}" for bead in beads[1:-1]), "B"),
-        corners,
-        tuple(finite_or_none(bead.value) for bead in beads),
-        tuple(spans),
-    )
-
-
-def _final(result: ResultRecord, corners: tuple[Corner, ...]) -> Step:
-    curve = result.string.curve
-    heights = []
-    for row in bead_rows(curve, len(corners)):
-        values = [curve.values[name][row] for name in result.names]
-        heights.append(None if None in values else max(value for value in values if value is not None))
-    spans = [Span(one.t, one.max, one.max is None or one.max > result.threshold) for one in result.string.segments]
-    inner = (f"bead {k}" for k in range(1, len(corners) - 1))
-    return Step("Result", ("A", *inner, "B"), corners, tuple(heights), tuple(spans))
 
 
 def _traces(step: Step, colours: Colours) -> list[go.Scatter3d]:
@@ -266,12 +165,6 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     room = 0.08 * (high - low) or 0.5
     return low - room, high + room
-
-
-def _spread(count: int, most: int) -> set[int]:
-    """At most so many of the steps, at even distances, the first and the last among them."""
-    last = min(count, most) - 1
-    return {round(k * (count - 1) / max(last, 1)) for k in range(last + 1)}
 
 
 def _text(height: float | None) -> str:

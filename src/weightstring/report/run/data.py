@@ -6,14 +6,16 @@ import os
 from typing import NamedTuple
 
 from weightstring.arrays import Thetas
-from weightstring.errors import InvalidRun
+from weightstring.errors import InvalidRun, InvalidSetting, UserCodeFailed
 from weightstring.path import BARRIERS
 from weightstring.proof.certificate import Certificate
 from weightstring.report.draw.along import (
     quantity_label,
 )
-from weightstring.report.draw.evolution import Evolution, read_evolution
+from weightstring.report.draw.evolution import Evolution
+from weightstring.report.run.replay import read_evolution
 from weightstring.runs.recording import certificate_in
+from weightstring.search.strategies import STRATEGIES
 from weightstring.store import RunDirectory
 from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
 
@@ -30,6 +32,7 @@ class RunData(NamedTuple):
         unaligned: the result of the same search without alignment, where it was made.
         evolution: the string after each round, where the journal tells.
         plane: the loss on a plane through the string, where it was measured.
+        not_replayed: why the journal does not tell how the string came about; empty where it does.
     """
 
     manifest: Manifest
@@ -40,6 +43,7 @@ class RunData(NamedTuple):
     unaligned: ResultRecord | None = None
     evolution: Evolution | None = None
     plane: PlaneRecord | None = None
+    not_replayed: str = ""
 
     @property
     def bound(self) -> tuple[str, ...]:
@@ -85,6 +89,12 @@ def read_run(run: str | os.PathLike[str]) -> RunData:
     manifest, beads, alignment = directory.manifest(), directory.string(), directory.alignment()
     unaligned = _unaligned(directory.plain, manifest, alignment)
     result = directory.result()
+    evolution, not_replayed = None, ""
+    try:
+        evolution = read_evolution(directory, manifest, result, beads)
+    except (InvalidRun, InvalidSetting, UserCodeFailed) as refusal:  # a page needs no journal
+        name = str(manifest.strategy.get("name"))
+        not_replayed = str(refusal) if name in STRATEGIES else f"its strategy {name!r} is not registered here"
     return RunData(
         manifest,
         result,
@@ -92,8 +102,9 @@ def read_run(run: str | os.PathLike[str]) -> RunData:
         certificate_in(directory, beads),
         alignment,
         unaligned,
-        read_evolution(directory, manifest, result, beads),
+        evolution,
         directory.plane_record(),
+        not_replayed,
     )
 
 

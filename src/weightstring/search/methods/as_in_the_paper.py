@@ -65,6 +65,11 @@ class AsInThePaper(Strategy[String]):
         """Beads at depth d at most, ends counted: what a search may make unless it is limited further."""
         return (1 << min(self.max_depth, 62)) + 1
 
+    @property
+    def splits(self) -> bool:
+        """Segments are split in two until each is under L0."""
+        return True
+
     def start(self, query: Query) -> String:
         """Step 1: the ends, and the segment between them."""
         return String.straight(query, intervals=ACCEPT_GRID, prunes=False)

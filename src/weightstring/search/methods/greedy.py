@@ -56,6 +56,11 @@ class Greedy(Strategy[String]):
     stall_depths: int = 5
     stall_fall: float = 0.02
 
+    @property
+    def splits(self) -> bool:
+        """Segments are split in two until each is under L0."""
+        return True
+
     def start(self, query: Query) -> String:
         """Step 1: the string is the segment between the ends."""
         return String.straight(query)

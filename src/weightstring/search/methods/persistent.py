@@ -112,6 +112,11 @@ class Persistent(Composite[Attempt]):
         """As many as the strategy makes."""
         return self.strategy.most_beads
 
+    @property
+    def splits(self) -> bool:
+        """Whether the strategy splits segments."""
+        return self.strategy.splits
+
     def start(self, query: Query) -> Attempt:
         """The first attempt begins."""
         return Attempt(query, self.strategy, self.strategy.start(query))

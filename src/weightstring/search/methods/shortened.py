@@ -86,6 +86,11 @@ class Shortened(Composite[Shorter]):
         """As many as the strategy makes."""
         return self.strategy.most_beads
 
+    @property
+    def splits(self) -> bool:
+        """Whether the strategy splits segments."""
+        return self.strategy.splits
+
     def start(self, query: Query) -> Shorter:
         """The search begins."""
         return self.settled(Shorter(query, self.strategy, self.strategy.start(query)))

@@ -1,0 +1,82 @@
+"""Who was split into whom: the recursion of a search (Section II.B), followed from round to round."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from weightstring.arrays import finite_or_none
+from weightstring.report.draw.branching import Branch
+from weightstring.search import Strategy
+from weightstring.search.chain import Chain, Link, beads_of
+
+
+class Recursion:
+    """Follows a string through the rounds of its search, and keeps who was split into whom.
+
+    Args:
+        strategy: the search's; one that does not split segments has no branches.
+    """
+
+    def __init__(self, strategy: Strategy[Any]) -> None:
+        self._splits, self._closed = strategy.splits, False
+        self._links: dict[tuple[str, str], Link] = {}
+        self._children: dict[tuple[str, str], list[tuple[str, str]]] = {}
+
+    def follow(self, chain: Chain) -> None:
+        """The string after another round; once it is closed, whatever shortens it has beads of the same names."""
+        if not self._splits or self._closed:
+            return
+        self._closed = all(link.measured is not None and link.measured.accepted for link in chain)
+        afresh = len(chain) == 1 and chain[0].measured is None
+        if afresh:  # the first round, or another attempt
+            self._links, self._children = {}, {}
+        if not self._links:
+            self._links = {_key(link): link for link in chain}
+            self._root = _key(chain[0])
+        row = {bead.name: k for k, bead in enumerate(beads_of(chain))}
+        now = {_key(link) for link in chain}
+        for left, right in [key for key in self._links if key not in self._children and key not in now]:
+            between = chain[row[left] : row[right]] if left in row and right in row else ()
+            # One link between the same beads is none of its children; beads that went took their links with them.
+            if len(between) > 1:
+                self._children[left, right] = [_key(link) for link in between]
+                self._links |= {_key(link): link for link in between}
+        for link in chain:
+            if _key(link) in self._links and _key(link) not in self._children:
+                self._links[_key(link)] = link
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """All segments, a parent before its children; none where nothing was split."""
+        if not self._children:
+            return ()
+        branches: list[Branch] = []
+        leaves = 0
+        waiting = [(self._root, 0, -1)]
+        parents: list[int] = []
+        while waiting:  # depth first, the left child first
+            key, generation, parent = waiting.pop()
+            link, children = self._links[key], self._children.get(key, [])
+            waiting += [(child, generation + 1, len(branches)) for child in reversed(children)]
+            branches.append(_branch(link, generation, (leaves, 0 if children else 1), bool(children)))
+            parents.append(parent)
+            leaves += not children
+        for row in range(len(branches) - 1, 0, -1):
+            above = branches[parents[row]]
+            start, width = above.place
+            branches[parents[row]] = replace(above, place=(start, width + branches[row].place[1]))
+        return tuple(branches)
+
+
+def _branch(link: Link, generation: int, place: tuple[int, int], split: bool) -> Branch:
+    top = link.measured.top if link.measured is not None else None
+    return Branch(
+        link.left.name, link.right.name, generation, link.depth,
+        None if top is None else top.t, None if top is None else finite_or_none(top.value),
+        None if link.measured is None else link.measured.accepted, link.attempts, place, split,
+    )  # fmt: skip
+
+
+def _key(link: Link) -> tuple[str, str]:
+    return link.left.name, link.right.name
