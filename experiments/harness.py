@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import weightstring as ws
-from weightstring.arrays import for_json
+from weightstring.codec import for_json
 from weightstring.problem import ModuleProblem
 from weightstring.study.sweep.statistics import Interval, mean_of
 from weightstring.study.sweep.summary import Summary, beads_law

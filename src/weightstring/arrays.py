@@ -6,10 +6,6 @@ N examples, n examples in a minibatch, T positions on a segment.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
@@ -64,34 +60,3 @@ def aligned(thetas: Thetas, least: int = 1) -> Float[Tensor, "A P"]:
     rows[:count] = thetas
     rows[count:] = thetas[-1]
     return rows
-
-
-def finite_or_none(value: float) -> float | None:
-    """The form of a number in JSON, which has no infinity: None where it is not finite.
-
-    >>> finite_or_none(0.5), finite_or_none(math.inf)
-    (0.5, None)
-    """
-    return value if math.isfinite(value) else None
-
-
-def for_json(value: Any) -> Any:
-    """Numbers, mappings and sequences with None for every number that JSON does not have.
-
-    >>> for_json({"mean": (0.5, math.nan), "pairs": 2})
-    {'mean': [0.5, None], 'pairs': 2}
-    """
-    if isinstance(value, float):
-        return finite_or_none(value)
-    if isinstance(value, Mapping):
-        return {str(key): for_json(own) for key, own in value.items()}
-    return [for_json(own) for own in value] if isinstance(value, list | tuple) else value
-
-
-def none_as_infinity(value: float | None) -> float:
-    """The inverse: a loss that is not finite is larger than every threshold.
-
-    >>> none_as_infinity(0.5), none_as_infinity(None)
-    (0.5, inf)
-    """
-    return math.inf if value is None else value

@@ -8,7 +8,7 @@ its form, [] for one θ and [k] for k of them; the numbers themselves go to a be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -102,3 +102,34 @@ def _restored(value: Any, shape: inspect.Type) -> Any:
             case inspect.NamedTupleType(fields=fields) if len(fields) == len(value):
                 return [_restored(each, field.type) for each, field in zip(value, fields, strict=True)]
     return value
+
+
+def finite_or_none(value: float) -> float | None:
+    """The form of a number in JSON, which has no infinity: None where it is not finite.
+
+    >>> finite_or_none(0.5), finite_or_none(math.inf)
+    (0.5, None)
+    """
+    return value if math.isfinite(value) else None
+
+
+def for_json(value: Any) -> Any:
+    """Numbers, mappings and sequences with None for every number that JSON does not have.
+
+    >>> for_json({"mean": (0.5, math.nan), "pairs": 2})
+    {'mean': [0.5, None], 'pairs': 2}
+    """
+    if isinstance(value, float):
+        return finite_or_none(value)
+    if isinstance(value, Mapping):
+        return {str(key): for_json(own) for key, own in value.items()}
+    return [for_json(own) for own in value] if isinstance(value, list | tuple) else value
+
+
+def none_as_infinity(value: float | None) -> float:
+    """The inverse: a loss that is not finite is larger than every threshold.
+
+    >>> none_as_infinity(0.5), none_as_infinity(None)
+    (0.5, inf)
+    """
+    return math.inf if value is None else value

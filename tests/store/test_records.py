@@ -9,8 +9,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from weightstring.arrays import finite_or_none, none_as_infinity
-from weightstring.codec import Record
+from weightstring.codec import Record, finite_or_none, none_as_infinity
 from weightstring.path import Disconnected, Evidence, Outcome, Proof, Reason, Unresolved
 from weightstring.store.records import (
     CurveRecord,

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from weightstring.arrays import Theta, finite_or_none
+from weightstring.arrays import Theta
+from weightstring.codec import finite_or_none
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.problem import ModuleProblem
 from weightstring.store import checkpoints_in, read_checkpoint

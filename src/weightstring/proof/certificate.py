@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -13,6 +12,7 @@ import msgspec
 import torch
 
 from weightstring.arrays import Thetas
+from weightstring.codec import Loss, decode
 from weightstring.errors import InvalidRun
 from weightstring.problem.capabilities import Certifiable, Traceable
 from weightstring.problem.digest import callable_name, tensor_digest, tensors_digest, text_digest, without_addresses
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
     segment: int
     low: float
     high: float
-    bound: float
+    bound: Loss
 
 
 class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,7 +68,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     format: int = FORMAT
     quantity: str
     evaluation: str
-    upper_bound: float
+    upper_bound: Loss
     threshold: float | None
     tolerance: float
     largest_sample: float
@@ -131,15 +131,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """
         file = Path(path)
         try:
-            found = msgspec.json.decode(read_whole(file))
-            # JSON has no infinity: where no bound was found, there stands null.
-            if isinstance(found, dict) and isinstance(found.get("partition"), list):
-                found["upper_bound"] = _number(found.get("upper_bound"))
-                found["partition"] = [
-                    [*piece[:3], _number(piece[3])] if isinstance(piece, list) and len(piece) == 4 else piece
-                    for piece in found["partition"]
-                ]
-            return msgspec.convert(found, cls)
+            return decode(msgspec.json.decode(read_whole(file)), cls)
         except FileNotFoundError:
             raise InvalidRun(f"{file}: no certificate here; make one with weightstring certify") from None
         except OSError as error:
@@ -157,10 +149,6 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if self.threshold is not None:
             said += f", {'which is' if self.holds else 'NOT'} within the threshold {self.threshold:.6g}"
         return f"{said} ({self.intervals} intervals, largest sample {self.largest_sample:.6g})"
-
-
-def _number(value: object) -> object:
-    return math.inf if value is None else value
 
 
 def digests_of(problem: Certifiable, beads: Thetas, quantity: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from weightstring.arrays import finite_or_none
+from weightstring.codec import finite_or_none
 from weightstring.errors import InvalidRun
 from weightstring.store import replace_file
 

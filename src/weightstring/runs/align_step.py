@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from weightstring.arrays import Theta, finite_or_none
+from weightstring.arrays import Theta
+from weightstring.codec import finite_or_none
 from weightstring.errors import InvalidSetting
 from weightstring.path import Objective
 from weightstring.problem import Modular

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-from weightstring.arrays import none_as_infinity
+from weightstring.codec import none_as_infinity
 from weightstring.errors import Unsupported
 from weightstring.path import Objective
 from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from weightstring.ambient import undisturbed
-from weightstring.arrays import Theta, finite_or_none
+from weightstring.arrays import Theta
+from weightstring.codec import finite_or_none
 from weightstring.errors import InvalidSetting
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, require_certifiable

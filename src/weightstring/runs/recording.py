@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from weightstring.ambient import undisturbed
-from weightstring.arrays import Thetas, none_as_infinity
+from weightstring.arrays import Thetas
+from weightstring.codec import none_as_infinity
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS, StringCurve, WeightString
 from weightstring.problem.digest import tensor_digest

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from weightstring.arrays import finite_or_none
+from weightstring.codec import finite_or_none
 from weightstring.path import Evidence, SearchSamples, Unresolved, clearly_over
 from weightstring.runs.result import Result
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from weightstring.arrays import finite_or_none
+from weightstring.codec import finite_or_none
 from weightstring.descent import Descended
 from weightstring.path import Evidence
 from weightstring.search.chain import Bead, Chain, Link, afresh, held_to, is_string

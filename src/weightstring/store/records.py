@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from weightstring.arrays import none_as_infinity
-from weightstring.codec import Record
+from weightstring.codec import Record, none_as_infinity
 from weightstring.path import BARRIERS, Outcome, Reason
 
 FORMAT = 2

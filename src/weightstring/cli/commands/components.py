@@ -84,7 +84,7 @@ def run(options: Namespace) -> int:
 
 
 def _as_json(tree: Components, names: list[str], bind: str, levels: list[float]) -> dict[str, Any]:
-    from weightstring.arrays import for_json
+    from weightstring.codec import for_json
 
     fields: dict[str, Any] = for_json(
         {

@@ -36,9 +36,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Write the model, with where it is from and what was measured there."""
-    from weightstring.arrays import for_json
     from weightstring.cli.models import check_destination
     from weightstring.cli.opening import learn_points, opened
+    from weightstring.codec import for_json
     from weightstring.store import write_checkpoint
     from weightstring.study.merge import Point
 

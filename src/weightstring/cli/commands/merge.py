@@ -97,7 +97,7 @@ def _table(names: list[str], columns: Mapping[str, Mapping[str, float]]) -> Tabl
 
 
 def _as_json(merging: Merging) -> dict[str, object]:
-    from weightstring.arrays import for_json
+    from weightstring.codec import for_json
 
     ensemble = merging.ensemble
     return {
@@ -120,6 +120,6 @@ def _as_json(merging: Merging) -> dict[str, object]:
 
 
 def _point(point: Point) -> dict[str, object]:
-    from weightstring.arrays import for_json
+    from weightstring.codec import for_json
 
     return {"s": point.s, "values": for_json(point.values)}

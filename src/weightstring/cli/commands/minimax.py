@@ -21,10 +21,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Search for the lowest threshold at which a path between two models is found."""
-    from weightstring.arrays import finite_or_none
     from weightstring.cli.models import end_of
     from weightstring.cli.opening import named
     from weightstring.cli.running import conclude, resumable, run_directory
+    from weightstring.codec import finite_or_none
     from weightstring.search.strategies import plain
     from weightstring.store import digest
     from weightstring.study.minimax import DEFAULT_STRATEGY, minimax

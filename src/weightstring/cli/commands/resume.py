@@ -47,9 +47,9 @@ def run(options: Namespace) -> int:
 
 
 def _resumed(directory: RunDirectory, options: Namespace) -> Result:
-    from weightstring.arrays import none_as_infinity
     from weightstring.cli.opening import problem_of
     from weightstring.cli.running import require_uninterrupted
+    from weightstring.codec import none_as_infinity
     from weightstring.runs.certify_step import CERTIFY_TOL
     from weightstring.runs.connect import connect
     from weightstring.search.stopping import stop_from_plain

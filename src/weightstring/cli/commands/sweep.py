@@ -88,8 +88,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Train the ends, connect all pairs, keep the table."""
-    from weightstring.arrays import for_json
     from weightstring.cli.models import models_of
+    from weightstring.codec import for_json
     from weightstring.search import MaxBeads
     from weightstring.store.records import TaskRef
     from weightstring.study.sweep.plan import MAX_BEADS, variants

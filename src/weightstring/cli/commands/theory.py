@@ -66,7 +66,7 @@ def _bead_file(out: Path, path: Construction, number: int) -> Path:
 
 
 def _as_json(theorems: Known) -> dict[str, Any]:
-    from weightstring.arrays import for_json
+    from weightstring.codec import for_json
 
     fields: dict[str, Any] = for_json(
         {

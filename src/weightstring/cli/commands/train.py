@@ -36,9 +36,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Train the model and write its checkpoint."""
-    from weightstring.arrays import for_json
     from weightstring.cli.models import check_destination
     from weightstring.cli.opening import named
+    from weightstring.codec import for_json
     from weightstring.path import Objective
     from weightstring.runs.progress import training
     from weightstring.store import write_checkpoint

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from weightstring.arrays import finite_or_none
+from weightstring.codec import finite_or_none
 from weightstring.report.draw.theme import LOG_RATIO, SETS, THRESHOLD, theme
 from weightstring.store.records import RoundRecord, by_depth
 

@@ -7,7 +7,8 @@ from itertools import chain
 
 import plotly.graph_objects as go
 
-from weightstring.arrays import Theta, Thetas, finite_or_none
+from weightstring.arrays import Theta, Thetas
+from weightstring.codec import finite_or_none
 from weightstring.path import WeightString
 from weightstring.path.plane import RESOLUTION, Plane, plane
 from weightstring.protocol import LossProblem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from weightstring.arrays import finite_or_none
+from weightstring.codec import finite_or_none
 from weightstring.report.draw.branching import Branch
 from weightstring.search import Strategy
 from weightstring.search.chain import Chain, Link, beads_of

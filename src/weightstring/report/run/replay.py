@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weightstring.arrays import Theta, Thetas, finite_or_none
+from weightstring.arrays import Theta, Thetas
+from weightstring.codec import finite_or_none
 from weightstring.errors import InvalidRun
 from weightstring.path import no_worse
 from weightstring.report.draw.along import bead_rows

@@ -25,7 +25,7 @@ from typing import Literal, get_args
 
 import torch
 
-from weightstring.arrays import finite_or_none
+from weightstring.codec import finite_or_none
 from weightstring.descent import Constraint, Evolution, Evolved, Tied, Updates, constraint, require_updates
 from weightstring.errors import InvalidSetting
 from weightstring.path import Evidence, Reason, WeightString, no_worse

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from weightstring.arrays import none_as_infinity
+from weightstring.codec import none_as_infinity
 from weightstring.path import BARRIERS, Objective, Segment, Unresolved
 from weightstring.path.maximum import Samples, locate
 from weightstring.runs.result import Result
