@@ -13,13 +13,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
-from harness import keep
+from harness import RESULTS, keep
 from torch import Tensor, nn
 
 import weightstring as ws
@@ -130,7 +131,7 @@ def room(pairs: int) -> list[dict[str, Any]]:
 
 
 def descent(pairs: int) -> list[dict[str, Any]]:
-    """The cubic at .01, by each learning rate, length of descents, α and depth."""
+    """The cubic at .01, by each learning rate, length of descents, α and depth; what is kept is not run again."""
     problem = load_task("polynomial", CUBIC)
     ends, seed = list[Tensor](), 0
     while len(ends) < 2 * pairs:
@@ -139,9 +140,12 @@ def descent(pairs: int) -> list[dict[str, Any]]:
         except LevelNotReached:
             print(f"seed {seed} does not reach .01")
         seed += 1
-    rows = []
+    known = json.loads(path.read_text()) if (path := RESULTS / "questions_descent.json").exists() else {}
+    rows: list[dict[str, Any]] = known["rows"] if known.get("pairs") == pairs else []
     for name, recipe in DESCENTS.items():
         for (value, depth), strategy in SEARCHES.items():
+            if any((row["descent"], row["alpha"], row["depth"]) == (name, value, depth) for row in rows):
+                continue
             found = ws.sweep(
                 problem, (0.01,), checkpoints=ends, recipe=recipe, strategy=strategy, stop=ws.MaxBeads(256)
             )
@@ -149,6 +153,8 @@ def descent(pairs: int) -> list[dict[str, Any]]:
                 {"descent": name, "alpha": value, "depth": depth, "seeds": seed, **own} for own in summaries(found)
             ]
             print(name, value, depth, found.summary[0].connected, flush=True)
+            if pairs > 2:
+                keep("questions_descent", {"pairs": pairs, "seconds": None, "rows": rows})
     return rows
 
 

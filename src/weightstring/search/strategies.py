@@ -26,6 +26,7 @@ for _name, _home in {
     "poly-chain": "curves:PolyChain",
     "autoneb": "autoneb:AutoNEB",
     "shortened": "shortened:Shortened",
+    "lower-ends": "lower_ends:LowerEnds",
     "lowered": "lowered:Lowered",
     "relay": "relay:Relay",
     "reoptimized": "reoptimized:Reoptimized",

@@ -3,6 +3,7 @@
 The first attempt is the strategy itself, so that a search that succeeds is what it is without the others. Each of these
 answers one way in which searches fail:
 
+- *lower ends*: the ends stand on the rim of the set under the threshold (``lower_ends``).
 - *a lower aim*: beads that stop just under the threshold stand at the rim of a plateau (``lowered``). It also makes a
   higher threshold no harder than a lower one: what connects under that is tried under this.
 - *the midpoint*: t* leads back into the same dead end, again and again.
@@ -27,6 +28,7 @@ from weightstring.search.composite import Composite, Stage
 from weightstring.search.methods.breadth_first import BreadthFirst
 from weightstring.search.methods.curves import Bezier
 from weightstring.search.methods.greedy import Greedy
+from weightstring.search.methods.lower_ends import LowerEnds
 from weightstring.search.methods.lowered import Lowered
 from weightstring.search.methods.relay import Relay
 from weightstring.search.methods.reoptimized import Reoptimized
@@ -78,8 +80,8 @@ class Persistent(Composite[Attempt]):
     Raises:
         InvalidSetting: the attempts are no strategies by name, or there is no room for a bead.
 
-    >>> list(Persistent(Greedy()).others)[0]
-    'a lower aim'
+    >>> list(Persistent(Greedy()).others)[:2]
+    ['lower ends', 'a lower aim']
     """
 
     strategy: Strategy[Any] = field(default_factory=Greedy)
@@ -174,13 +176,16 @@ def usual(strategy: Strategy[Any]) -> dict[str, Strategy[Any]]:
         return {"by greedy search": Greedy()}
     lower = replace(strategy, alpha=min(strategy.alpha, LOWER))
     return {
+        "lower ends": LowerEnds(strategy, anyway=False),
         "a lower aim": Lowered(lower, 0.5),
         "a far lower aim": Lowered(lower, 0.05),
-        "the midpoint": replace(strategy, insert="midpoint"),
+        "the midpoint": LowerEnds(replace(strategy, insert="midpoint")),
         "another optimizer": Reoptimized(strategy),
         "a string that sinks first": Relay(BreadthFirst(), strategy),
         "a Bézier fit first": Relay(Bezier(bends=3), strategy),
-        "more room": replace(strategy, max_depth=2 * strategy.max_depth, stall_depths=2 * strategy.stall_depths),
+        "more room": LowerEnds(
+            replace(strategy, max_depth=2 * strategy.max_depth, stall_depths=2 * strategy.stall_depths)
+        ),
     }
 
 
