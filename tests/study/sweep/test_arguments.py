@@ -24,9 +24,9 @@ def problem() -> ws.ModuleProblem:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"strategy": "greedy"}, r"strategy='greedy'\): pass one"),
+        ({"strategy": "greedy"}, r"^strategy='greedy': pass one"),
         ({"strategy": ws.Greedy}, r"strategy=.*pass one"),
-        ({"stop": 5}, r"stop=5\): pass a rule"),
+        ({"stop": 5}, r"^stop=5: pass a rule"),
         ({"thresholds": 0.1}, r"thresholds=0.1\): give positive numbers, such as"),
         ({"thresholds": ["x"]}, r"thresholds=\['x'\]"),
         ({"thresholds": "12"}, r"thresholds='12'"),

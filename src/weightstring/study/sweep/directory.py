@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
 
 from weightstring.errors import InvalidRun
+from weightstring.runs.manifest import as_read_back
 from weightstring.search.strategies import plain
 from weightstring.store import digest, replace_file
 from weightstring.store.files import writing
@@ -240,8 +240,6 @@ class SweepDirectory:
         forms: Sequence[Form],
         known: Sequence[VariantRecord],
     ) -> SweepRecord:
-        strategy = _as_read_back(plain(plan.strategy))
-        stop = msgspec.json.decode(msgspec.json.encode(plan.stop.plain()), type=list[dict[str, Any]])
         return SweepRecord(
             format=FORMAT,
             versions={"weightstring": version("weightstring"), "torch": str(torch.__version__)},
@@ -251,8 +249,8 @@ class SweepDirectory:
             ends=plan.ends,
             seed=plan.seed,
             tries=plan.tries,
-            strategy=strategy,
-            stop=stop,
+            strategy=as_read_back(plain(plan.strategy)),
+            stop=[as_read_back(rule) for rule in plan.limits.plain()],
             align=plan.align,
             variants=tuple(_variant_record(own, any(own.name == other.name for other in known)) for own in forms),
         )
@@ -280,14 +278,9 @@ def _variant_record(form: Form, known: bool) -> VariantRecord:
         problem=problem.fingerprint(),
         engine=engine,
         threads=threads,
-        recipe=None if form.recipe is None else _as_read_back(asdict(form.recipe)),
+        recipe=None if form.recipe is None else as_read_back(asdict(form.recipe)),
         checkpoints=tuple(map(digest, form.checkpoints or ())),
     )
-
-
-def _as_read_back(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON gives them back."""
-    return msgspec.json.decode(msgspec.json.encode(settings), type=dict[str, Any])
 
 
 def _task(variant: VariantRecord) -> str:

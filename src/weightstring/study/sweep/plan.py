@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 from weightstring.errors import InvalidSetting
+from weightstring.runs.settings import Settings
 from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
 from weightstring.store.records import TaskRef
 
@@ -32,18 +33,14 @@ MISSING = frozenset((
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is swept.
+class Plan(Settings):
+    """What is swept, beside how all pairs are searched; ``bind`` is one quantity, by which ends are trained too.
 
     Args:
         thresholds: L0, each by itself, in any order.
         pairs: how many pairs of networks at each threshold and for each variant.
-        bind: the measured quantity that the threshold binds, and that ends are trained by.
         ends: how they are trained.
-        seed: of the first network; every one has a seed of its own.
         tries: networks trained at most for each that is needed, before a threshold counts as out of reach.
-        strategy: how to search.
-        stop: when to stop without a string; holds for each pair.
         align: whether the second end of each pair is brought to its symmetric copy nearest the first.
 
     Raises:
@@ -55,13 +52,12 @@ class Plan:
 
     thresholds: tuple[float, ...]
     pairs: int = PAIRS
-    bind: str = "loss"
     ends: Ends = "carried"
-    seed: int = 0
     tries: int = 20
-    strategy: Strategy[Any] = field(default_factory=Greedy)
-    stop: StopRule = field(default_factory=lambda: MaxBeads(MAX_BEADS))
     align: bool = False
+    strategy: Strategy[Any] = field(default=Greedy(), kw_only=True)
+    stop: StopRule | None = field(default=MaxBeads(MAX_BEADS), kw_only=True)
+    bind: str = field(default="loss", kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.thresholds or not all(math.isfinite(level) and level > 0 for level in self.thresholds):
@@ -70,14 +66,11 @@ class Plan:
             object.__setattr__(self, name, _whole(name, getattr(self, name), least))
         if not isinstance(self.bind, str):
             raise InvalidSetting(f"sweep(bind={shown(self.bind)}): give a name, such as 'loss'")
-        if not isinstance(self.strategy, Strategy) or isinstance(self.strategy, type):
-            raise InvalidSetting(f"sweep(strategy={shown(self.strategy)}): pass one, such as ws.Greedy(alpha=0.95)")
-        if not isinstance(self.stop, StopRule):
-            raise InvalidSetting(f"sweep(stop={shown(self.stop)}): pass a rule, such as ws.MaxBeads({MAX_BEADS})")
         if not isinstance(self.align, bool):
             raise InvalidSetting(f"sweep(align={shown(self.align)}): give True or False")
         if self.ends not in get_args(Ends):
             raise InvalidSetting(f"sweep(ends={self.ends!r}): choose one of {', '.join(get_args(Ends))}")
+        super().__post_init__()
 
     @property
     def levels(self) -> tuple[float, ...]:

@@ -18,7 +18,7 @@ from weightstring.runs.align_step import align_pair
 from weightstring.runs.computing import by_engine
 from weightstring.runs.progress import Display
 from weightstring.runs.run import interrupted
-from weightstring.runs.settings import Pair, Settings, Workers
+from weightstring.runs.settings import Pair, Workers
 from weightstring.runs.stages import connect_all
 from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
 from weightstring.store import RunDirectory
@@ -119,7 +119,7 @@ def sweep(
         raise InvalidSetting("sweep(ends='given'): give the models, checkpoints=[...]")
     how = ends if checkpoints is None else "given"
     count = PAIRS if pairs is None else pairs
-    plan = Plan(_numbers(thresholds), count, bind, how, seed, tries, strategy, stop, align)
+    plan = Plan(_numbers(thresholds), count, how, tries, align, strategy=strategy, stop=stop, bind=bind, seed=seed)
     forms = forms_of(problem, variants, recipe, checkpoints)
     made = max(len(form.checkpoints or ()) // 2 for form in forms)
     if made and (pairs is None or made < plan.pairs):
@@ -205,7 +205,9 @@ class _Session:
 
     def _connect(self, form: Form) -> bool:
         """All pairs at all thresholds in one batch, but those whose rows stand; whether none was interrupted."""
-        settings = self._settings(form)
+        settings = replace(
+            self.plan, recipe=form.recipe, executor=self.executor, progress=self.progress, task=form.variant.task
+        )
         pairs = [
             replace(each, pair=align_pair(form.problem, each.pair, settings))
             for each in self._pairs(form)
@@ -217,18 +219,6 @@ class _Session:
         for (each, result), line in zip(over, lines, strict=True):
             self.rows[each.place] = row_of(form.problem, self.plan, each, result, line)
         return len(over) == len(results)
-
-    def _settings(self, form: Form) -> Settings:
-        return Settings(
-            strategy=self.plan.strategy,
-            stop=self.plan.stop,
-            bind=self.plan.bind,
-            recipe=form.recipe,
-            executor=self.executor,
-            seed=self.plan.seed,
-            progress=self.progress,
-            task=form.variant.task,
-        )
 
     def _pairs(self, form: Form) -> Iterator[SweepPair]:
         """All pairs of networks of a problem, given or trained."""
