@@ -17,7 +17,8 @@ from weightstring.descent import Check, Descended, Descents, Start
 from weightstring.errors import InvalidRun, RunLocked, StoreFailed
 from weightstring.store import RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
-from weightstring.study.sweep.ends import EndTrainer, Trained, _with
+from weightstring.study.sweep.ends import EndTrainer, _with
+from weightstring.study.sweep.networks import Networks
 from weightstring.study.sweep.plan import Plan
 from weightstring.study.sweep.table import read_table
 from weightstring.tasks import load_task
@@ -58,7 +59,7 @@ def test_a_second_sweep_is_refused_before_it_writes(problem, store, refused):
 def test_a_sweep_holds_its_directory_while_it_trains_and_lets_it_go(problem, tmp_path, monkeypatch):
     held = []
 
-    def trained(trainer: EndTrainer, level: float, count: int) -> Trained:
+    def trained(trainer: EndTrainer, level: float, count: int) -> Networks:
         with pytest.raises(RunLocked):
             ws.sweep(problem, [0.1], pairs=1, store=tmp_path)
         held.append(level)
@@ -127,7 +128,7 @@ def test_what_was_done_before_does_not_change_which_networks_are_used(problem, m
     """Of all descents of a round only some are done, in any order, as by interruptions; every third seed fails."""
     draw = random.Random(count)
 
-    def train(trainer: EndTrainer, level: float, seeds: Sequence[int], known: Trained) -> None:
+    def train(trainer: EndTrainer, level: float, seeds: Sequence[int], known: Networks) -> None:
         done = draw.sample(seeds, draw.randint(1, len(seeds)))
         theta = problem.initial(0)
         found = {s: Descended(theta * 0 + s, level, "exhausted" if s % 3 == 1 else "reached", 1, 1) for s in done}

@@ -23,25 +23,21 @@ from weightstring.store.locks import locked
 from weightstring.store.members import member
 from weightstring.store.refusals import reason, remedy
 from weightstring.study.sweep.forms import Form
+from weightstring.study.sweep.networks import levels_kept, read_ends
 from weightstring.study.sweep.plan import Plan, flaw
 from weightstring.study.sweep.records import (
     FAILED,
+    GO_ON,
     SWEEP,
     TRIVIAL,
     FailedRecord,
     SweepRecord,
     VariantRecord,
-    levels_kept,
-    read_ends,
     read_record,
 )
 from weightstring.study.sweep.table import AGAIN, Row, read_table, write_table
 
 FORMAT = 1
-GO_ON = "the same sweep goes on"
-"""What follows when the disk that refused is mended."""
-
-
 SAME = ("bind", "ends", "seed", "strategy", "stop", "align")
 """What an earlier sweep in the directory must share; thresholds, pairs and variants may be added."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,10 +12,13 @@ from weightstring.codec import Record
 from weightstring.errors import InvalidRun
 from weightstring.store.directory import UNREADABLE
 from weightstring.store.files import one_line
-from weightstring.store.members import member, read_whole
+from weightstring.store.members import read_whole
 from weightstring.store.records import TaskRef, Threads
 
 Content = TypeVar("Content")
+
+GO_ON = "the same sweep goes on"
+"""What follows when the disk that refused is mended."""
 
 
 class VariantRecord(Record, frozen=True, kw_only=True):
@@ -62,57 +63,9 @@ class FailedRecord(Record, frozen=True, kw_only=True):
     seeds: tuple[int, ...]
 
 
-class EndsRecord(Record, frozen=True, kw_only=True):
-    """Which networks of a variant were trained to a threshold, and where those are that reached it."""
-
-    seeds: tuple[int, ...]
-    failed: tuple[int, ...]
-    networks: str
-    """Their file, beside this one."""
-    sha256: str
-    """Of that file; empty where none reached it."""
-
-
 SWEEP = msgspec.json.Decoder(SweepRecord)
-ENDS = msgspec.json.Decoder(EndsRecord)
 FAILED = msgspec.json.Decoder(list[FailedRecord])
 TRIVIAL = msgspec.json.Decoder(dict[str, dict[str, float | None]])
-
-
-def levels_kept(folder: Path) -> list[float]:
-    """The thresholds to which a variant's networks are kept in a folder; other files there are none of ours.
-
-    Raises:
-        InvalidRun: the folder cannot be looked into.
-    """
-    try:
-        stems = [name.removesuffix(".json") for name in os.listdir(folder) if name.endswith(".json")]
-    except FileNotFoundError:
-        return []
-    except OSError as problem:
-        raise InvalidRun(
-            f"{folder}: cannot be looked into: {problem.strerror}; make it a readable folder, or delete it, "
-            "and its networks are trained again"
-        ) from None
-    return [level for level in map(_level, stems) if level is not None]
-
-
-def _level(stem: str) -> float | None:
-    """The threshold that a file is named by; None for any other name."""
-    try:
-        level = float(stem)
-    except ValueError:
-        return None
-    return level if math.isfinite(level) and repr(level) == stem else None
-
-
-def read_ends(folder: Path, level: float) -> EndsRecord | None:
-    """Which of a variant's networks were trained to a threshold; None where it was not begun.
-
-    Raises:
-        InvalidRun: the file is damaged.
-    """
-    return read_record(member(folder, f"{level!r}.json"), ENDS.decode, "delete it, and its networks are trained again")
 
 
 def read_record(path: Path, decode: Callable[[bytes], Content], remedy: str) -> Content | None:
