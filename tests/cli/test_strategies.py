@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from dataclasses import dataclass
 
 import pytest
 
 import weightstring as ws
+from weightstring.cli.options.strategy import add_strategy, chosen_strategy
+from weightstring.errors import InvalidSetting
+from weightstring.search import STRATEGIES
+
+
+@dataclass(frozen=True)
+class Halving(ws.AsInThePaper):
+    """A strategy from outside."""
 
 
 @pytest.mark.slow
@@ -71,6 +81,15 @@ def test_an_option_of_another_strategy_is_refused_in_one_line(refused, workshop)
         "connect", workshop.task, workshop.a, workshop.b, "--strategy", "constrained", "--constraint", "rope"
     )
     assert "constraint 'rope': choose free, hyperplane, spring:ZETA or soft:KAPPA" in said
+
+
+def test_a_registered_strategy_is_chosen_by_name_with_the_options_that_it_has(monkeypatch):
+    parser = argparse.ArgumentParser()
+    add_strategy(parser)
+    monkeypatch.setitem(STRATEGIES._entries, "halving", Halving)
+    assert chosen_strategy(parser.parse_args(["--strategy", "halving", "--alpha", "0.7"])) == Halving(0.7)
+    with pytest.raises(InvalidSetting, match=r"--bends is for --strategy bezier or .*, not halving"):
+        chosen_strategy(parser.parse_args(["--strategy", "halving", "--bends", "2"]))
 
 
 def test_what_stops_a_search_is_said_with_the_curvature_there(cli, workshop, tmp_path):

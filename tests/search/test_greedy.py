@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -14,9 +13,8 @@ import weightstring as ws
 from weightstring.path import Segment, measure_points
 from weightstring.path.objective import Objective
 from weightstring.problem.surfaces import Maze, Ring, Surface, TwoWells, shifted, stretched
-from weightstring.search import Batched, Bead, Greedy, JobContext, JobResult, Query
+from weightstring.search import Greedy
 from weightstring.search.chain import Chain, beads_of
-from weightstring.search.rounds import absorbed, due
 
 # Whole searches: the check of every annotation would take most of their time, and tests of the parts have it on.
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -210,22 +208,3 @@ def test_beads_start_at_the_midpoint_if_asked() -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, object], message: str, unchecked: None) -> None:
     with pytest.raises(ws.InvalidSetting, match=message):
         Greedy(**settings)  # type: ignore[arg-type]
-
-
-def test_steps_are_pure(run: Callable[..., list[JobResult]]) -> None:
-    """Proposing twice gives the same jobs, and absorbing leaves the state it was given as it was."""
-    surface = Ring(ridge=0.05)
-    ends = [Bead(name, theta, 0.0) for name, theta in zip("ab", surface.ends, strict=True)]
-    strategy, bound = Greedy(), Objective(surface)
-    state = strategy.start(Query((ends[0], ends[1]), 0.1, 0))
-    executor = Batched(JobContext(bound, 0, surface.recipe, 4))
-    while jobs := due(strategy, state):
-        again = due(strategy, state)
-        assert [job.name for job in jobs] == [job.name for job in again]
-        before = thetas_of(state.chain).clone()
-        results = dict(zip([job.name for job in jobs], run(executor, jobs), strict=True))
-        one, other = absorbed(strategy, state, results), absorbed(strategy, state, results)
-        assert torch.equal(thetas_of(state.chain), before)
-        assert torch.equal(thetas_of(one.chain), thetas_of(other.chain))
-        state = one
-    assert strategy.give_up(state) is None

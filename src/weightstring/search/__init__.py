@@ -1,5 +1,6 @@
 """Searching for a string: Section II.B, its jobs, when to stop, and what drives it."""
 
+from weightstring.descent import Start
 from weightstring.search.chain import Bead
 from weightstring.search.jobs import Descend, Evolve, Job, JobContext, JobResult, Key, Measure, Measured, Tick
 from weightstring.search.methods.as_in_the_paper import AsInThePaper
@@ -18,7 +19,7 @@ from weightstring.search.running.driver import Asked, Event, Search, run, run_al
 from weightstring.search.running.processes import Processes
 from weightstring.search.running.remote import Rebuilding, Remote
 from weightstring.search.stopping import Budget, MaxBeads, MaxSteps, Progress, StopRule
-from weightstring.search.strategies import STRATEGIES, register
+from weightstring.search.strategies import STRATEGIES
 from weightstring.search.strategy import Strategy
 from weightstring.search.string import Query, String
 
@@ -59,11 +60,11 @@ __all__ = [
     "Search",
     "Shortened",
     "Sinking",
+    "Start",
     "StopRule",
     "Strategy",
     "String",
     "Tick",
-    "register",
     "run",
     "run_all",
 ]

@@ -13,9 +13,6 @@ from weightstring.search.strategy import Strategy
 STRATEGIES: Registry[type[Strategy[Any]]] = Registry("strategy", group="weightstring.strategies")
 """Every strategy that is known by name: a manifest names it, and the command line and ``compare`` offer it."""
 
-register = STRATEGIES.register
-"""Decorates a strategy's class, a frozen dataclass, that is to be known by a name."""
-
 for _name, _home in {
     "greedy": "greedy:Greedy",
     "even": "even:Even",

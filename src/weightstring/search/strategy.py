@@ -39,9 +39,9 @@ class Strategy(ABC, Generic[State]):
 
     @abstractmethod
     def propose(self, state: State) -> Sequence[Job]:
-        """The next round's jobs, independent of each other and named uniquely within the search; none: it is done.
+        """The next round's jobs, independent of each other; none: it is done.
 
-        Asked where every link of the string is measured.
+        Asked where every link of the string is measured. A job's name determines its minibatches.
         """
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from weightstring.cli.options.values import whole
@@ -32,10 +33,12 @@ def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> No
     group = parser.add_argument_group("strategy")
     group.add_argument(
         "--strategy",
-        choices=list(OPTIONS),
+        type=_known,
+        metavar="NAME",
         default=default,
-        help="persistent: greedy, and where that fails other attempts; sinking: breadth-first, and from where that "
-        "stalls greedy at lower and lower thresholds (default: %(default)s)",
+        help=f"{', '.join(OPTIONS)}, or one of an installed package. persistent: greedy, and where that fails other "
+        "attempts; sinking: breadth-first, and from where that stalls greedy at lower and lower thresholds "
+        "(default: %(default)s)",
     )
     group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0 (default: 0.95)")
     group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession (default: 10)")
@@ -67,12 +70,14 @@ def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
     """The strategy that the options ask for.
 
     Raises:
-        InvalidSetting: an option of another strategy is given, or a value is out of range.
+        InvalidSetting: the strategy is unknown, an option of another is given, or a value is out of range.
     """
     from weightstring.search import Persistent, Relay, Shortened, Sinking
-    from weightstring.search.strategies import from_plain
+    from weightstring.search.strategies import STRATEGIES, from_plain
 
-    taken, settings = OPTIONS[options.strategy], _given(options)
+    settings = _given(options)
+    kind: Any = None if options.strategy in OPTIONS else STRATEGIES[options.strategy]
+    taken = OPTIONS[options.strategy] if kind is None else [field.name for field in fields(kind)]
     foreign = next((name for name in settings if name not in taken), None)
     if foreign is not None:
         flag = f"--{foreign.replace('_', '-')}"
@@ -90,3 +95,13 @@ def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
 def _given(options: argparse.Namespace) -> dict[str, Any]:
     names = dict.fromkeys(name for taken in OPTIONS.values() for name in taken)
     return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def _known(name: str) -> str:
+    """Without an import of PyTorch for a strategy of ours."""
+    if name not in OPTIONS:
+        from weightstring.search.strategies import STRATEGIES
+
+        if name not in STRATEGIES:
+            raise argparse.ArgumentTypeError(f"{name!r:.80} is no strategy: choose one of {', '.join(OPTIONS)}")
+    return name
