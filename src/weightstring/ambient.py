@@ -1,7 +1,7 @@
-"""What torch holds for a whole thread, kept out of what is computed and left as it was found.
+"""Torch's thread-wide state: kept out of every computation, and left unchanged.
 
-Inference mode, autocast, the default device and dtype are set by whoever calls, for reasons of his own. A loss must
-not depend on them, and no call may change them.
+Inference mode, autocast, the default device and the default dtype belong to the caller. A loss must not depend on them,
+and no call may change them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ KINDS = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a tensor is, and where, that is made without saying so.
+    """Torch's default dtype and device, which a new tensor gets unless told otherwise.
 
     Args:
-        dtype: its floating dtype.
-        device: its device.
+        dtype: the default floating dtype.
+        device: the default device.
     """
 
     dtype: torch.dtype = torch.float32
@@ -38,11 +38,11 @@ class Defaults:
 
     @classmethod
     def found(cls) -> Defaults:
-        """Those in force."""
+        """The defaults in force now."""
         return cls(torch.get_default_dtype(), torch.get_default_device())
 
     def in_force(self) -> bool:
-        """Whether nothing has to be changed: these, gradients, no inference mode and no autocast."""
+        """Whether these defaults are in force already, with gradients and without inference mode or autocast."""
         return (
             torch.is_grad_enabled()
             and not torch.is_inference_mode_enabled()
@@ -57,7 +57,7 @@ USUAL = Defaults()
 
 @contextmanager
 def surroundings(defaults: Defaults) -> Iterator[None]:
-    """Gradients, no inference mode, no autocast, and the given defaults, for a while.
+    """Temporarily enable gradients, disable inference mode and autocast, and set the given defaults.
 
     >>> with torch.inference_mode(), surroundings(Defaults(torch.float64)):
     ...     print(torch.is_inference_mode_enabled(), torch.zeros(1).dtype)
@@ -104,7 +104,7 @@ def undisturbed(function: Callable[Args, Returned]) -> Callable[Args, Returned]:
 
 
 def as_made(method: Callable[Concatenate[Own, Args], Returned]) -> Callable[Concatenate[Own, Args], Returned]:
-    """Run a method with the defaults that were in force when its object was made, on which a user's code may rely."""
+    """Run a method under the defaults in force when its object was made: the user's code may rely on them."""
 
     @functools.wraps(method)
     def within(self: Own, *args: Args.args, **kwargs: Args.kwargs) -> Returned:

@@ -1,7 +1,7 @@
-"""Exceptions of the user's own code, told in one line with their place.
+"""Exceptions raised by the user's code, reported in one line with file and line number.
 
-A module, loss, metric, training step, stop rule or display may raise anything, also for some θ alone and only after
-hours. What is raised then names the file and line, and what was being computed; the user's exception is its cause.
+A module, loss, metric, training step, stop rule or display may raise anything, perhaps only for some θ after hours.
+The error then names the file, the line and what was being computed; the user's exception is its cause.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KEPT = "the rounds before are kept where the run has a directory: mend it, and t
 
 @contextmanager
 def user_code(what: Callable[[], str]) -> Iterator[None]:
-    """Say of whatever the block raises where it was raised, and what was being computed.
+    """Report where an exception in the block was raised and what was being computed.
 
     Args:
         what: in words, such as ``the descent of bead 0.5``; asked only then.
@@ -56,9 +56,9 @@ def user_code(what: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def users_part(where: Callable[[], str]) -> Iterator[None]:
-    """Say of what code of the user's raises amid a search at what it was, and that what was finished is kept.
+    """Report where in a search the user's code raised, and that finished rounds are kept.
 
-    Exceptions of no code of the user's pass as they are.
+    Exceptions from elsewhere pass unchanged.
 
     Args:
         where: in words, such as ``the strategy before round 3``; asked only then.
@@ -78,12 +78,12 @@ def users_part(where: Callable[[], str]) -> Iterator[None]:
 
 
 def raised_by_user(error: BaseException) -> bool:
-    """Whether code of the user's was under way when an exception was raised."""
+    """Whether an exception was raised in or below the user's code."""
     return bool(_own(traceback.extract_tb(error.__traceback__)))
 
 
 def told(error: BaseException) -> str:
-    """An exception in one line, after the last ``file:line`` of the user's on the way to it, or the last of all."""
+    """An exception in one line, preceded by the innermost ``file:line`` of the user's code, or else of any."""
     frames = traceback.extract_tb(error.__traceback__)
     words = " ".join(str(error).split())
     said = f"{type(error).__name__}: {words[:LONGEST]}" if words else type(error).__name__

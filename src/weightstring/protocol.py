@@ -78,7 +78,7 @@ class Recipe:
 
     @property
     def alternative(self) -> Recipe:
-        """What to try where this recipe fails: SGD in place of an adaptive optimizer, Adam in place of SGD.
+        """The recipe to try where this one fails: SGD instead of an adaptive optimizer, Adam instead of SGD.
 
         >>> Recipe("adam").alternative.optimizer, Recipe("sgd", {"lr": 0.1}).alternative.options
         ('sgd', {'lr': 0.01})
@@ -89,7 +89,7 @@ class Recipe:
 
     @property
     def even(self) -> Recipe:
-        """Steps of one length along the gradient: that of a start's rate, whatever the gradient's norm.
+        """The recipe whose steps along the gradient have one length, each start's rate, whatever the gradient's norm.
 
         By SGD, whose gradients are cut at a norm that all exceed but where the loss is flat. The loss is measured four
         times as often, since each step counts, and one that has stopped falling circles about the valley's floor.
@@ -189,7 +189,7 @@ class Along(Protocol):
 
     @property
     def shares_along(self) -> bool:
-        """Whether that is cheaper for this problem."""
+        """Whether it is cheaper for this problem."""
 
     def measure_along(
         self, a: Theta, b: Theta, ts: Positions, quantities: Sequence[str] = ("loss",)

@@ -32,7 +32,7 @@ ROUNDING = 256
 
 
 class Study(NamedTuple):
-    """What was found out.
+    """How each criterion adds up over a set.
 
     Args:
         means: the criteria by name.
@@ -44,12 +44,7 @@ class Study(NamedTuple):
 
 
 def study(criteria: Mapping[str, Given], seen: Seen, data: Mapping[str, Examples]) -> Study:
-    """Find out each criterion's kind.
-
-    Args:
-        criteria: by name, ``"loss"`` among them.
-        seen: see :func:`look`.
-        data: the sets by name.
+    """Determine each criterion's kind of mean.
 
     Raises:
         InvalidSetting: (sum, weight) that do not add up, or a loss's weight that depends on the outputs.
@@ -78,7 +73,7 @@ def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, Examples]) -> 
 
 
 def _sighted(name: str, given: Given, seen: Seen) -> Mean:
-    """A metric that sees inputs: noise has none, so what it returns of the net's own outputs alone says what it is."""
+    """The kind of a metric that sees inputs: noise has none, so only the net's outputs can tell."""
     with torch.no_grad():
         found = [applied(given, output, part) for part, output in ((seen.probe, seen.output), *seen.parts)]
     if not isinstance(found[0], tuple | list):
@@ -109,7 +104,7 @@ def _double(leaf: object) -> object:
 
 
 def _tried(given: Given, seen: Seen, examples: Examples) -> Kind | None:
-    """What a criterion is on a set; None where the trials do not say."""
+    """A criterion's kind on a set; None if the trials cannot tell."""
     left: list[Kind] = ["mean", "sum"]
     told = False
     for trial in trials(seen, examples):
@@ -131,7 +126,7 @@ def _tried(given: Given, seen: Seen, examples: Examples) -> Kind | None:
 
 
 def _slack(results: Sequence[Tensor], values: Sequence[float]) -> float:
-    """The difference that rounding explains: a number that is no tensor may have been computed in float32."""
+    """The difference that rounding can explain; a number that is no tensor may have been computed in float32."""
     coarse = max((torch.finfo(x.dtype).eps if x.is_floating_point() else 0.0) for x in results)
     scale = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return min(ROUNDING * max(coarse, torch.finfo(torch.float64).eps), 0.05) * scale
@@ -160,7 +155,7 @@ def _check_sums(name: str, given: Given, seen: Seen, data: Mapping[str, Examples
 def _check_sum(
     name: str, what: str, examples: int, results: Sequence[Tensor], whole: float, values: Sequence[float]
 ) -> None:
-    """Refuse a sum or a weight of all that is not the sum of those of parts."""
+    """Refuse a sum or weight of the whole that is not the total over its parts."""
     if math.isfinite(whole) and not abs(whole - sum(values)) <= _slack(results, [whole, *values]):
         label = "loss_fn" if name == "loss" else name
         raise InvalidSetting(
@@ -170,7 +165,7 @@ def _check_sum(
 
 
 def _check_weight(loss: Mean, seen: Seen, examples: Examples, name: str) -> None:
-    """Refuse a set in which nothing has a weight, over which a loss is 0 / 0."""
+    """Refuse a set without any weight, whose loss would be 0 / 0."""
     if loss.kind != "ratio":
         return
     for part in examples.chunks(max(PROBE, len(seen.probe))):

@@ -25,7 +25,7 @@ WRAPPED = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.Scrip
 
 
 def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
-    """A copy of the user's module where and in what the problem computes; ``net`` stays as it is.
+    """A copy of the user's module on the problem's device and in its dtype; ``net`` is unchanged.
 
     Args:
         net: any module; anything else is refused.
@@ -74,7 +74,7 @@ def _usable(device: torch.device | str) -> torch.device:
 
 
 def adopt_loss(loss_fn: Given, net: nn.Module) -> Given:
-    """A loss with constants of its own (class weights), a module or a partial, goes where ``net`` is."""
+    """Move a loss and its constants (class weights) to the device and dtype of ``net``."""
     device, dtype = next(net.parameters()).device, Layout.of(net).dtype
     if type(loss_fn) is partial:
         keywords = {name: _moved(value, device, dtype) for name, value in loss_fn.keywords.items()}
@@ -102,12 +102,7 @@ TrainingStep = Callable[[nn.Module, Inputs, Tensor], Tensor | tuple[Number, Numb
 
 
 class Stepping(nn.Module):
-    """A user's own training step as a module, so that it can be called with any θ.
-
-    Args:
-        net: the module in training mode.
-        step: the step.
-    """
+    """A user's own training step as a module, so that it can be called with any θ."""
 
     def __init__(self, net: nn.Module, step: TrainingStep) -> None:
         super().__init__()
@@ -122,7 +117,7 @@ class Stepping(nn.Module):
 def assemble(
     net: nn.Module, loss_fn: Given, buffers: modes.Buffers, chunk: int, step: TrainingStep | None = None
 ) -> Computation:
-    """The functions of θ that a module is.
+    """The module as functions of θ: evaluating, training, and estimating statistics.
 
     Args:
         net: never changed; its trainable parameters are copied, its other tensors shared.

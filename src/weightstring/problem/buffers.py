@@ -27,7 +27,7 @@ MODES: tuple[Buffers, Buffers] = ("recalibrate", "frozen")
 
 
 def tracking(net: nn.Module) -> list[_NormBase]:
-    """The BatchNorm and InstanceNorm modules that keep running statistics, of whatever subclass.
+    """The BatchNorm and InstanceNorm layers, subclasses included, that keep running statistics.
 
     >>> len(tracking(nn.Sequential(nn.BatchNorm1d(3), nn.InstanceNorm1d(3), nn.SyncBatchNorm(3))))
     2
@@ -36,7 +36,7 @@ def tracking(net: nn.Module) -> list[_NormBase]:
 
 
 def normalises_batches(net: nn.Module) -> bool:
-    """Whether training compares the examples of a batch, which takes two: BatchNorm does, InstanceNorm does not."""
+    """Whether training normalises over the batch, which takes two examples: BatchNorm does, InstanceNorm does not."""
     return any(isinstance(module, _BatchNorm) for module in tracking(net))
 
 
@@ -96,7 +96,7 @@ def evaluating(net: nn.Module) -> nn.Module:
 
 
 def calibrating(net: nn.Module) -> nn.Module:
-    """A copy whose layers with running statistics average those of what they see; the rest evaluates."""
+    """A copy whose normalisation layers average the statistics of their inputs; all other layers evaluate."""
     calibrated = evaluating(net)
     for module in tracking(calibrated):
         module.train()
@@ -107,7 +107,7 @@ def calibrating(net: nn.Module) -> nn.Module:
 
 
 class _CumulativeAverage:
-    """Around each pass of a layer: the n-th counts 1/n, and what it finds goes into the tensors that it was given.
+    """Makes a layer's running statistics the plain average over its passes: the n-th counts 1/n.
 
     BatchNorm does so by itself for ``momentum=None``, but InstanceNorm takes that for 0 and counts nothing, and
     subclasses assign new tensors where torch writes into the old ones.

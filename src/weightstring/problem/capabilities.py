@@ -42,7 +42,7 @@ class Traceable(LossProblem, Protocol):
         """Where each parameter lies in θ."""
 
     def traceable(self, quantity: str) -> TraceInputs:
-        """What a quantity is computed from; raises Unsupported where that is not all there is to it."""
+        """What a quantity is computed from; raises Unsupported if more than that enters."""
 
 
 Certifiable = Traceable | Enclosed

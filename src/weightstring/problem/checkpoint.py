@@ -73,15 +73,11 @@ class Template:
             return Saved(self.layout.flatten(held).to(self.layout.dtype), constants, loaded.net, origin)
 
     def write(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The state dict that the module itself would save with the given tensors in it: detached copies.
-
-        Args:
-            tensors: parameters and buffers by the names that the module has for them.
-        """
+        """The state dict that the module itself would save with the given tensors in it: detached copies."""
         return state_at(self.net, tensors)
 
     def _check_given(self, reading: Reading) -> None:
-        """Refuse dtypes that loading would convert, and tied tensors of which it would take the last."""
+        """Refuse dtypes that loading would convert, and tied tensors with different values."""
         expected = state_of(self.net)
         names = {id(tensor): name for name, tensor in named_tensors(self.net).items()}
         tied: dict[int, str] = {}

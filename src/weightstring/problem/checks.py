@@ -1,4 +1,4 @@
-"""What can be known to go wrong later is refused at construction, on a few examples and net's own θ."""
+"""Problems that would surface later are refused at construction, by trying a few examples at net's own θ."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Findings(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a pass returned, and numbers of one example in it."""
+    """A pass's output, and how many numbers of it belong to one example."""
 
     returned: object
     size: int
@@ -80,12 +80,7 @@ def check_estimates(computation: Computation, theta: Theta, train: Examples) -> 
 
 
 def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[str, Given]) -> Findings:
-    """Every check that runs the module.
-
-    Args:
-        subject: what is tried.
-        data: the sets by name.
-        metrics: by name.
+    """Run every check that calls the module.
 
     Raises:
         InvalidData, InvalidModel, InvalidSetting, NotDeterministic: see each check below.
@@ -116,13 +111,6 @@ def check_forward(
 ) -> Output:
     """Run the module, the loss and the metrics on a few examples.
 
-    Args:
-        computation: what will be computed.
-        theta: net's own.
-        name: of the data set.
-        probe: some of its examples.
-        metrics: by name.
-
     Raises:
         InvalidData: the module cannot take the inputs, or the loss cannot take the targets.
         InvalidSetting: the loss or a metric is not a scalar, or writes to its inputs.
@@ -145,7 +133,7 @@ def check_forward(
 
 @contextmanager
 def _widest(net: nn.Module, examples: int) -> Iterator[list[int]]:
-    """Watch a pass of so many examples: numbers of one example in the widest output of any submodule."""
+    """While the module runs, record the numbers per example in the widest output of any submodule."""
     widest = [1]
 
     def look(module: nn.Module, args: object, output: object) -> None:
@@ -163,11 +151,7 @@ def _widest(net: nn.Module, examples: int) -> Iterator[list[int]]:
 
 
 def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
-    """Evaluate the probe once more; returns what :meth:`Subject.values` finds.
-
-    Args:
-        subject: what is tried.
-        first: what it found the time before.
+    """Evaluate the probe again, and compare; returns :meth:`Subject.values`.
 
     Raises:
         NotDeterministic: the results differ, or the module changed one of its buffers.
@@ -201,7 +185,7 @@ def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
 def check_means(
     subject: Subject, output: object, data: Mapping[str, Examples], metrics: Mapping[str, Given]
 ) -> tuple[Study, int]:
-    """Find out how each criterion's value over a set comes from its parts, in two passes over parts of the probe.
+    """Determine how each criterion adds up, by two passes over parts of the probe.
 
     Watched on the way: numbers of one example in the widest output of any submodule.
 
@@ -226,7 +210,7 @@ def check_means(
 
 
 def probe_rows(data: Examples) -> Tensor:
-    """The examples on which a set is tried: spread over its targets, and those with extreme integers."""
+    """The rows of a set to try: spread over its targets, and those with extreme integers."""
     rows = [sorted_by_target(data, PROBE)]
     for tensor in (*data.leaves, data.targets):
         if tensor.dtype in (torch.int32, torch.int64) and tensor.numel():

@@ -33,7 +33,7 @@ GUARD = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
 class Probe(NamedTuple):
-    """On what constants are tried out.
+    """The examples and criteria by which constants are compared.
 
     Args:
         computation: what is computed.
@@ -55,7 +55,7 @@ class Probe(NamedTuple):
 
 
 def check_constants(saved: Saved, probe: Probe, estimated: frozenset[str], running: frozenset[str]) -> None:
-    """Refuse a checkpoint whose constants differ from the module's where that shows.
+    """Refuse a checkpoint whose constants differ from the module's in a way that changes the loss.
 
     Args:
         saved: the checkpoint.
@@ -119,7 +119,7 @@ def check_function(saved: Saved, probe: Probe) -> None:
 
 
 def _loss_of(net: nn.Module, probe: Probe, theta: Theta) -> float:
-    """The loss of a module, a copy of its own, with its own numbers, in evaluation mode."""
+    """The loss of a module at its own parameters, in evaluation mode."""
     net = evaluating(net.to(theta.device))
     for parameter in net.parameters():
         parameter.requires_grad_(parameter.is_floating_point())

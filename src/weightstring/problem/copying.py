@@ -66,7 +66,7 @@ def copied(net: nn.Module, sharing: Mapping[int, Tensor] | None = None) -> nn.Mo
 
 
 def announces(net: nn.Module) -> bool:
-    """Whether a module does something of its own when its mode changes (``train`` or ``eval`` are overridden).
+    """Whether any part of a module overrides ``train`` or ``eval``.
 
     >>> announces(nn.Linear(2, 2))
     False
@@ -94,12 +94,7 @@ def _functions(module: nn.Module) -> Iterator[tuple[MutableMapping[Any, Any], ob
 
 
 def _rebound(function: Callable[..., object], copies: Mapping[int, Any]) -> Callable[..., object]:
-    """The function, closed over the copies of what it is closed over: modules, tensors, and lists and dicts of them.
-
-    Args:
-        function: of the copy, so far closed over the original.
-        copies: by ``id`` of what they are copies of.
-    """
+    """The function with its closure over the copies (by ``id`` of the originals) instead of the originals."""
     assert isinstance(function, types.FunctionType)
     cells = function.__closure__ or ()
     contents = map(_content, cells)

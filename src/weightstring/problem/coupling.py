@@ -24,14 +24,9 @@ TRIED = 16
 
 
 def couples(computation: Computation, theta: Theta, train: Examples) -> bool:
-    """Whether the training gradient of a batch is more than that of its parts put together.
+    """Whether the training gradient of a batch differs from that of its parts together, tried near θ.
 
     Where training draws at random two gradients always differ: there only BatchNorm counts.
-
-    Args:
-        computation: the module.
-        theta: a model; what is tried is one beside it.
-        train: training examples.
     """
     if computation.draws or len(train) < 4:
         return computation.calibrating is not None

@@ -26,9 +26,7 @@ from weightstring.protocol import Gradient
 class Dispatcher:
     """Losses and gradients of a workload by the selected engine, small calls on one thread.
 
-    Args:
-        work: what is computed.
-        selection: by which engine; several workloads of one module share it.
+    Several workloads of one module share a selection.
     """
 
     def __init__(self, work: Workload, selection: EngineSelection) -> None:
@@ -58,7 +56,7 @@ class Dispatcher:
     def _beside(
         self, wanted: Wanted, by_engine: Callable[[Wanted], Tensor], models: Callable[[], Thetas]
     ) -> Float64[Tensor, "B Q"]:
-        """What is wanted by the engine, but criteria that see inputs by plain PyTorch, one model after the other."""
+        """Measure by the engine, but criteria that see inputs by the loop."""
         seen = torch.tensor([mean.sees for _, means in wanted for mean in means], dtype=torch.bool)
         if not seen.any():
             return by_engine(wanted)
@@ -89,13 +87,13 @@ class Dispatcher:
 
     @cached_property
     def couples(self) -> bool:
-        """Whether examples of different chunks meet while training, so that all are one batch; tried when asked."""
+        """Whether examples of different chunks interact in training, so that all must be one batch."""
         computation, train = self.work.computation, self.work.train
         return len(train) > computation.chunk and couples(computation, self.selection.trial.theta, train)
 
     @property
     def along(self) -> Along | None:
-        """What measures a segment's models together; None where that gains nothing."""
+        """Measures a segment's models together; None if that gains nothing."""
         engine = self.engine
         if not isinstance(engine, Stacked):
             return None
@@ -122,7 +120,7 @@ class Dispatcher:
         return calibrating + sum(len(examples) for examples, _ in wanted)
 
     def _threads(self, models: int, passes: float) -> AbstractContextManager[None]:
-        """Threads for a number of forward passes of one example with each model.
+        """Set the threads for so many forward passes of one example with each model.
 
         An engine that is not joint computes a model that fills a call by itself, and the others in calls that fit into
         the cache: there the number beside it decides nothing.
@@ -136,7 +134,7 @@ class Dispatcher:
 
 
 def _only(wanted: Wanted, *, sees: bool) -> Wanted:
-    """What is wanted, without the criteria of the other kind."""
+    """The criteria that see inputs, or those that do not."""
     kept = [(examples, [mean for mean in means if mean.sees is sees]) for examples, means in wanted]
     return [(examples, means) for examples, means in kept if means]
 

@@ -1,4 +1,4 @@
-"""A mean over examples, example by example."""
+"""What each example adds to a mean."""
 
 from __future__ import annotations
 
@@ -34,14 +34,7 @@ class Shares(NamedTuple):
 
 
 def measure_each(computation: Computation, theta: Theta, train: Examples, examples: Examples, mean: Mean) -> Shares:
-    """What each example by itself adds to a quantity.
-
-    Args:
-        computation: the module.
-        theta: the model.
-        train: from which running statistics are estimated.
-        examples: N of them.
-        mean: what is measured.
+    """What each example by itself adds to a quantity; running statistics are estimated on ``train``.
 
     Raises:
         Unsupported: the quantity is made of all outputs together, so that a single example has none.
@@ -62,7 +55,7 @@ def measure_each(computation: Computation, theta: Theta, train: Examples, exampl
 
 
 def _each_seen(mean: Mean, output: object, examples: Examples, theta: Theta) -> tuple[Tensor, Tensor]:
-    """Of a criterion that sees inputs, one example after the other."""
+    """The same for a criterion that sees inputs, one example at a time."""
     leaves = [_by_example(leaf, len(examples)) for leaf in leaves_of(output)]
     sums, weights = [], []
     for i in range(len(examples)):
@@ -96,7 +89,7 @@ def _one_by_one(mean: Mean, output: object, examples: Examples, theta: Theta) ->
 
 
 def _by_example(leaf: object, examples: int) -> tuple[object, bool]:
-    """A part of an output as one block of rows an example, and whether it is one: else all examples share it."""
+    """A leaf of the output split by example, and whether it can be; otherwise all examples share it."""
     if not isinstance(leaf, Tensor) or not leaf.ndim or not len(leaf) or len(leaf) % examples:
         return leaf, False
     return leaf.reshape(examples, -1, *leaf.shape[1:]), True

@@ -24,13 +24,13 @@ class ByEngine:
         """Compute several models by an engine: see ``engine`` of :class:`ModuleProblem`.
 
         Raises:
-            InvalidSetting: none of these.
+            InvalidSetting: no engine has this name.
             InvalidModel: that engine cannot run the module.
         """
         self._parts.dispatcher.selection.use(name)
 
     def computing_by(self, name: str, threads: int | None = None) -> AbstractContextManager[None]:
-        """Compute by an engine for a while, as a resumed run must repeat its choice; see :meth:`use_engine`.
+        """Compute by this engine within the context, as a resumed run repeats its choice; see :meth:`use_engine`.
 
         Args:
             name: of the engine.
@@ -40,8 +40,8 @@ class ByEngine:
 
     @property
     def independent(self) -> bool:
-        """Whether what is computed of a model is the same, bit for bit, whoever is computed beside it.
+        """Whether a model's numbers are the same, bit for bit, whichever models are computed beside it.
 
-        Found out by trying: then any searches may share batches, and be interrupted, without a bit's difference.
+        Determined by a trial. If so, searches may share batches and be interrupted without any difference.
         """
         return self._parts.dispatcher.selection.independent

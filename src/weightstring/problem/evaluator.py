@@ -36,7 +36,7 @@ class Evaluator:
 
     @property
     def curve_quantities(self) -> tuple[str, ...]:
-        """What is measured along a finished string beside what the threshold binds."""
+        """The quantities measured along a finished string besides the one the threshold binds."""
         return tuple(name for name in self.quantities if self._parts.train_curves or not name.startswith("train_"))
 
     @property
@@ -103,7 +103,7 @@ class Evaluator:
         return measure_each(self._parts.computation, theta, self._parts.train, examples, mean)
 
     def adds(self, quantity: str) -> bool:
-        """Whether a quantity of all examples comes from what each adds, or else is measured on all outputs at once.
+        """Whether a quantity adds up over examples; otherwise it is measured on all outputs at once.
 
         Raises:
             InvalidSetting: an unknown quantity.
@@ -112,7 +112,7 @@ class Evaluator:
 
     @property
     def shares_along(self) -> bool:
-        """Whether the models of one segment are measured cheaper together: see :meth:`measure_along`."""
+        """Whether it is cheaper to measure the models of one segment together: see :meth:`measure_along`."""
         return self._parts.dispatcher.along is not None
 
     @as_made

@@ -27,7 +27,7 @@ from weightstring.problem.spectral import singular_vectors
 
 @runtime_checkable
 class OfTheta(Protocol):
-    """A module as a function of θ, its inputs and, where they are given, its running statistics."""
+    """A module as a function of θ, its inputs and optionally its running statistics."""
 
     @property
     def functional(self) -> Functional:
@@ -225,7 +225,7 @@ class Computation:
 
     @property
     def kind(self) -> Kind:
-        """How the training loss of all comes from that of parts."""
+        """How the training loss of a set comes from that of its parts."""
         return (self.step or self.loss_fn).kind
 
 

@@ -139,7 +139,7 @@ def training_products(
 def _of_piece(
     computation: Computation, piece: Examples, theta: Theta, vectors: Thetas, examples: int
 ) -> tuple[Thetas, float]:
-    """Products with the Hessian of a part's loss, and its weight for each of so many examples."""
+    """Hessian products of one part's loss, and the part's weight per example."""
     if computation.structure is None:
         training = computation.training
         assert isinstance(training, Live)
@@ -161,7 +161,7 @@ def threads_of(choice: EngineChoice, products: int, examples: int) -> AbstractCo
 
 
 def _depend_on_each_other(computation: Computation, train: Examples) -> bool:
-    """Whether a batch is more than its examples: by BatchNorm, by draws, or for all we know of a user's step."""
+    """Whether a batch may be more than its examples: by BatchNorm, draws, or a user's training step."""
     # A loss need not be a mean over examples where the training set is a single chunk.
     one_chunk = len(train) <= computation.chunk
     return one_chunk or computation.calibrating is not None or computation.draws or computation.own_step
@@ -173,7 +173,7 @@ class _PlainWeightNorm(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Calls of the operation answered, all others passed on."""
+        """As torch calls it."""
         if func is torch._weight_norm:
             direction, length, *dim = args
             axis = dim[0] if dim else (kwargs or {}).get("dim", 0)
@@ -184,7 +184,7 @@ class _PlainWeightNorm(TorchFunctionMode):
 
 
 def _as_the_gradient(computation: Computation, arguments: Tensor) -> ExitStack:
-    """With the gradient's draws. Without draws, attention by plain products: the fused one is differentiable once."""
+    """Draw as the gradient does; without draws, replace fused attention, which is differentiable only once."""
     stack = ExitStack()
     stack.enter_context(_PlainWeightNorm())
     if computation.draws:

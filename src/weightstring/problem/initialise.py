@@ -55,7 +55,7 @@ def _python_and_numpy(seed: int) -> Iterator[None]:
 
 
 def generator_states(device: torch.device) -> tuple[object, ...]:
-    """The states of the generators that a computation on ``device`` may draw from, which can be compared.
+    """Comparable states of all generators that a computation on ``device`` may draw from.
 
     >>> before = generator_states(CPU)
     >>> with seeded(3, CPU):
@@ -104,7 +104,7 @@ def check_draws(net: nn.Module, seed: int, initialise: Callable[[nn.Module], Non
 
     Args:
         net: never changed.
-        seed: one of the two; the other is the next.
+        seed: it and the next are compared.
         initialise: see :func:`random_copy`.
 
     Raises:
@@ -127,7 +127,7 @@ def check_draws(net: nn.Module, seed: int, initialise: Callable[[nn.Module], Non
 
 
 def scramble(net: nn.Module) -> None:
-    """Overwrite the trainable parameters, the same for every seed, so that what is not drawn anew keeps nothing."""
+    """Overwrite the trainable parameters with fixed noise, so that an undrawn one is recognised."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in net.parameters():

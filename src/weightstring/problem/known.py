@@ -41,7 +41,7 @@ OF_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 
 
 def altered(module: nn.Module) -> bool:
-    """Whether a module does more than its class says: by a hook, or a forward of its own.
+    """Whether a module has hooks or an instance ``forward``, and so does more than its class.
 
     >>> loss = nn.MSELoss()
     >>> handle = loss.register_forward_hook(lambda module, args, output: 2 * output)
@@ -54,7 +54,7 @@ def altered(module: nn.Module) -> bool:
 
 
 def recognised(criterion: object) -> nn.Module | None:
-    """The loss module of torch's that a criterion is; None for any other, a subclass among them.
+    """The torch loss that a criterion is; None for anything else, subclasses included.
 
     Args:
         criterion: a module, its function, or a ``functools.partial`` of that with keywords.
@@ -78,13 +78,7 @@ def recognised(criterion: object) -> nn.Module | None:
 def understood(
     loss: nn.Module, output: object, targets: Sequence[Tensor], examples: int
 ) -> Literal["mean", "ratio"] | None:
-    """Whether a loss of torch's is a plain mean over the examples of every set, or a ratio of two sums.
-
-    Args:
-        loss: see :func:`recognised`.
-        output: of some examples.
-        targets: of each data set.
-        examples: how many the output is of.
+    """Whether a torch loss is a plain mean over the examples of every set, or a ratio of two sums.
 
     Returns:
         None where it depends on more than that: shapes that are spread over each other, another reduction.
@@ -113,7 +107,7 @@ def understood(
 
 
 def _has_rows(factor: Tensor | nn.Module | None, output: Tensor) -> bool:
-    """Whether a weight has an entry for each example, so that it takes one number of them only."""
+    """Whether a weight has an entry for each example, which fixes their number."""
     return isinstance(factor, Tensor) and factor.ndim >= output.ndim and factor.shape[0] != 1
 
 
@@ -133,7 +127,7 @@ def denominator(loss: nn.Module, targets: Tensor) -> Tensor:
 
 
 def costs(loss: nn.Module, targets: Tensor) -> Tensor:
-    """What each target counts in the :func:`denominator`."""
+    """What each target adds to the :func:`denominator`."""
     assert isinstance(loss, OF_CLASSES)
     counted = targets.ne(loss.ignore_index)
     weight = loss.weight

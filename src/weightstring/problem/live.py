@@ -24,9 +24,6 @@ from weightstring.problem.functional import Computation, Functional, OfTheta, ar
 class Live:
     """A module as a function of θ that keeps the θ it was called with.
 
-    Args:
-        functional: the module, which from now on belongs to this object, and what is known of its tensors.
-
     >>> net = nn.Linear(2, 1)
     >>> live = Live(Functional(net, Layout.of(net), {}))
     >>> live(torch.tensor([1.0, 2.0, 3.0]), Examples((torch.ones(1, 2),), torch.ones(1))).tolist(), net.bias.tolist()
@@ -89,7 +86,7 @@ class Live:
             self._enter_mode()
 
     def gradient(self) -> Theta:
-        """The gradient (P,) that a backward pass has left, which is taken away."""
+        """The gradient (P,) that a backward pass left; it is cleared."""
         found = [dense_gradient(parameter) for parameter in self.parameters]
         self.forget()
         return torch.cat(found)
@@ -100,7 +97,7 @@ class Live:
             parameter.grad = None
 
     def _leave_mode(self) -> None:
-        """Undo what was merged or kept for the θ before, as training does, and put every constant back as it was."""
+        """Undo what the module merged or cached for the previous θ, and restore its constants."""
         self.module.train()
         with torch.no_grad():
             for name, tensor in self._tensors.items():
@@ -148,7 +145,7 @@ def _bind(module: nn.Module, name: str, tensor: Tensor) -> None:
 
 
 def dense_gradient(parameter: Tensor) -> Tensor:
-    """What a backward pass has left for a parameter, flat; zeros where it left nothing."""
+    """A parameter's gradient, dense and flat; zeros if it has none."""
     gradient = parameter.grad
     if gradient is None:
         return torch.zeros_like(parameter).reshape(-1)

@@ -35,12 +35,7 @@ from weightstring.problem.readings import (
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A checkpoint in a copy of the module.
-
-    Args:
-        net: the copy.
-        reading: which reading of the checkpoint it holds.
-    """
+    """A checkpoint in a copy of the module."""
 
     net: nn.Module
     reading: Reading
@@ -79,7 +74,7 @@ def load(net: nn.Module, source: nn.Module | Mapping[str, object]) -> Loaded:
 
 
 def state_of(net: nn.Module) -> OrderedDict[str, object]:
-    """The module's own state dict, whose tensors are its parameters and buffers themselves where it lets them out."""
+    """The module's state dict, with its parameters and buffers themselves where it returns them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -89,14 +84,14 @@ def state_of(net: nn.Module) -> OrderedDict[str, object]:
 
 
 class _Try(NamedTuple):
-    """A reading that torch was asked about: the module with it, or why it does not fit."""
+    """A reading and the result of loading it: the module, or why it does not fit."""
 
     reading: Reading
     answer: Loaded | Misfit
 
 
 def _tried(net: nn.Module, expected: Mapping[str, object], readings: list[Reading]) -> list[_Try]:
-    """All readings, tried; a prefix is looked for only where the keys do not fit as they are."""
+    """Try all readings; prefixes only if the keys do not fit as they are."""
     tries: list[_Try] = []
     settled: set[tuple[str, ...]] = set()
     for base in readings:
@@ -116,7 +111,7 @@ def _try(net: nn.Module, expected: Mapping[str, object], reading: Reading) -> _T
 
 
 def _with_aliases(state: OrderedDict[str, object], expected: Mapping[str, object]) -> OrderedDict[str, object]:
-    """The state with all names of its tied tensors, of which safetensors keeps one."""
+    """The state with every name of its tied tensors: safetensors keeps one."""
     tied: dict[int, str] = {id(expected[name]): name for name in state if isinstance(expected.get(name), Tensor)}
     complete = OrderedDict(state)
     for name, own in expected.items():
@@ -127,7 +122,7 @@ def _with_aliases(state: OrderedDict[str, object], expected: Mapping[str, object
 
 
 def _misfit(net: nn.Module, state: OrderedDict[str, object], expected: Mapping[str, object]) -> Misfit | None:
-    """Load by torch's rules into ``net``; None where all of it was loaded and nothing is missing."""
+    """Load into ``net`` by torch's rules; None if everything was loaded and nothing is missing."""
     _forget(net)
     try:
         with warnings.catch_warnings():
@@ -154,7 +149,7 @@ def _load(net: nn.Module, state: OrderedDict[str, object]) -> tuple[list[str], l
 
 
 def _forget(net: nn.Module) -> None:
-    """Overwrite what a checkpoint must hold, so that a module which loads only what it likes cannot pass for loaded."""
+    """Overwrite the trainable parameters, so that a module that skips some cannot pass for loaded."""
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.requires_grad:
@@ -168,13 +163,13 @@ def _never_written(net: nn.Module, state: Mapping[str, object]) -> list[str]:
 
 
 def _is_ignored(net: nn.Module, name: str) -> bool:
-    """Whether the module itself says, as Hugging Face's do, that old checkpoints hold more."""
+    """Whether the module declares the key ignorable, as Hugging Face's do for old checkpoints."""
     patterns = getattr(net, "_keys_to_ignore_on_load_unexpected", None) or ()
     return any(re.search(pattern, name) for pattern in patterns)
 
 
 def _filled(buffer: Tensor | None, value: object) -> bool:
-    """Fill a buffer that is not saved today but was when the checkpoint was written."""
+    """Fill a buffer that is no longer saved but is in this older checkpoint."""
     if buffer is None or not isinstance(value, Tensor) or buffer.shape != value.shape:
         return False
     buffer.copy_(value)
@@ -203,7 +198,7 @@ def _refusal(net: nn.Module, expected: Mapping[str, object], readings: list[Read
 
 
 def _under_another_name(net: nn.Module, expected: Mapping[str, object], readings: list[Reading]) -> Reading | None:
-    """The only part of a checkpoint that is the module, beside others: it may be another layer of the same shape."""
+    """The one part of a larger checkpoint that fits the module; it may be another layer of the same shape."""
     for reading in readings:
         heads = {name.partition(".")[0] for name in reading.state if "." in name} - set(WRAPPERS)
         parts = [reading.below(f"{head}.") for head in sorted(heads)[:CANDIDATES]]

@@ -42,7 +42,7 @@ REMEDY = "return (sum, weight) from it if it is a ratio of two sums over example
 
 
 class Weighed(NamedTuple):
-    """A value on some examples, or several models' values, and what they count for among those on others."""
+    """The value on some examples, of one model or several, and its weight among those on others."""
 
     value: Tensor
     weight: Number
@@ -84,11 +84,11 @@ class Mean:
 
     @property
     def adds(self) -> bool:
-        """Whether parts say it all."""
+        """Whether the values of parts determine that of the whole."""
         return self.kind != "whole"
 
     def sums(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> tuple[Number, Number]:
-        """What adds up over parts: an amount, and what the total is divided by (0 where by nothing)."""
+        """What adds up over parts: an amount and a divisor (0: the total is not divided)."""
         if self.loss is not None:
             return _sum_of(self.loss, output, targets), denominator(self.loss, targets)
         found = self.given(output, targets, inputs) if self.sees else self.given(output, targets)
@@ -106,11 +106,11 @@ class Mean:
         return number(amount, like), weight if self.kind != "ratio" else number(weight, like)
 
     def total(self, amount: Tensor, weight: Number) -> Tensor:
-        """The value over all, of what parts add up to."""
+        """The value of the whole from totals over its parts."""
         return amount / weight if self.kind in ("mean", "ratio") else amount
 
     def weighed(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> Weighed:
-        """The differentiable value on these examples, and their weight among others; no weight gives 0, not NaN.
+        """The differentiable value on these examples, and their weight; without any weight 0, not NaN.
 
         Raises:
             InvalidSetting: a weight that depends on θ by ways known to autograd.
@@ -124,7 +124,7 @@ class Mean:
 
 
 def _sum_of(loss: nn.Module, output: object, targets: Tensor) -> Tensor:
-    """A loss of torch's, summed; in half precision a sum of many would overflow."""
+    """A torch loss with reduction by sum; half precision is summed in float32, or it would overflow."""
     if isinstance(output, Tensor) and output.dtype in (torch.float16, torch.bfloat16):
         each: Tensor = reduced(loss, "none")(output, targets)
         return each.sum(dtype=torch.float32)
@@ -133,7 +133,7 @@ def _sum_of(loss: nn.Module, output: object, targets: Tensor) -> Tensor:
 
 
 def weight_of(weight: Tensor) -> Tensor:
-    """A weight as it may be: one number without a gradient.
+    """The weight, checked to have no gradient.
 
     Raises:
         InvalidSetting: it has one.
@@ -147,7 +147,7 @@ def weight_of(weight: Tensor) -> Tensor:
 
 
 def ratio(amount: Tensor, weight: Tensor) -> Tensor:
-    """Amount / weight, and 0 where nothing has a weight, whatever is differentiated.
+    """Amount / weight; 0, with gradient 0, where the weight is 0.
 
     >>> ratio(torch.tensor([6.0, 0.0]), torch.tensor([4.0, 0.0]))
     tensor([1.5000, 0.0000])
@@ -157,7 +157,7 @@ def ratio(amount: Tensor, weight: Tensor) -> Tensor:
 
 
 def number(value: Number, like: Tensor) -> Tensor:
-    """A criterion's value as float64 where another tensor is."""
+    """A criterion's value as float64 on another tensor's device."""
     if isinstance(value, Tensor):
         return value.to(like.device, torch.float64)
     return torch.tensor(value, dtype=torch.float64, device=like.device)  # not by way of the default dtype
@@ -240,7 +240,7 @@ class Tally:
 
 
 def check_fits(output: object, part: int, examples: int, device: torch.device) -> None:
-    """Refuse to keep the outputs of a whole set where they take too much memory.
+    """Refuse to keep a whole set's outputs if they take too much memory.
 
     Args:
         output: of a part.
@@ -257,7 +257,7 @@ def check_fits(output: object, part: int, examples: int, device: torch.device) -
 
 
 def does_not_fit(examples: int) -> str:
-    """What is said where the outputs of a whole set do not fit."""
+    """The message for outputs of a whole set that do not fit."""
     return (
         f"a loss or metric is no mean over examples and is measured on all {examples} outputs at once, which do not "
         f"fit into memory: {REMEDY}, or measure it on fewer examples"

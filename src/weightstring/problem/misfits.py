@@ -29,7 +29,7 @@ class Misfit(NamedTuple):
 
 
 def reason(state: Mapping[str, object], expected: Mapping[str, object], error: Exception) -> str:
-    """What torch refuses, in one line."""
+    """Why torch refuses a checkpoint, in one line."""
     both = [(name, state[name], own) for name, own in expected.items() if name in state and isinstance(own, Tensor)]
     for name, found, _ in both:
         if not isinstance(found, Tensor):

@@ -1,4 +1,4 @@
-"""The user's own net, looked at without being changed, and plain copies of it."""
+"""Uses the user's own net without changing it, and makes plain copies of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from weightstring.problem.functional import first_line
 
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
-    """Put a module back as it was: tensors, modes, attributes, and what its lists and dictionaries hold.
+    """Restore a module afterwards: tensors, modes, attributes, and the contents of its lists and dictionaries.
 
     >>> net = nn.Linear(1, 1)
     >>> with untouched(net):
@@ -49,7 +49,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
-    """A module in evaluation mode for a while, by its flags alone: ``eval`` may be overridden and do more."""
+    """Temporarily set a module's evaluation flags; ``eval`` itself may be overridden and do more."""
     with untouched(net):
         for module in net.modules():
             module.training = False
@@ -58,7 +58,7 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def poisoned(net: nn.Module) -> Iterator[None]:
-    """A module whose numbers are not numbers for a while, so that whatever reads them shows; nothing is written to."""
+    """Temporarily replace a module's numbers by NaN, without writing to them, so that whatever reads them shows."""
     tensors = {id(tensor): tensor for tensor in named_tensors(net).values()}
     kept = [(tensor, tensor.data) for tensor in tensors.values() if tensor.is_floating_point()]
     try:
@@ -73,16 +73,7 @@ def poisoned(net: nn.Module) -> Iterator[None]:
 def loaded(
     net: nn.Module, layout: Layout, theta: Theta, derived: Mapping[str, Tensor], training: bool, buffers: Buffers
 ) -> nn.Module:
-    """A plain copy of a module that has loaded θ, and had its mode set afterwards.
-
-    Args:
-        net: never changed.
-        layout: of its trainable parameters.
-        theta: what is loaded by ``load_state_dict``.
-        derived: buffers that are functions of θ, by name.
-        training: the mode.
-        buffers: what BatchNorm normalises by in training.
-    """
+    """A plain copy of a module that has loaded θ and the buffers derived from it, in the given mode."""
     own = share(copied(net))
     tensors = named_tensors(own)
     try:

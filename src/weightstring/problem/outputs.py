@@ -52,7 +52,7 @@ def _rebuilt(output: object, leaves: Iterator[object], depth: int) -> object:
 
 
 def _fields(leaf: object) -> Mapping[str, object] | None:
-    """The attributes of an object that holds tensors; None of anything else."""
+    """The attributes of an object that holds tensors; None for anything else."""
     if isinstance(leaf, Tensor | nn.Module | type) or callable(leaf):
         return None
     fields = getattr(leaf, "__dict__", None)
@@ -66,7 +66,7 @@ def tensors_of(output: object) -> list[Tensor]:
 
 
 def form_of(output: object) -> list[str]:
-    """What an output consists of, whatever its numbers and sizes."""
+    """The types, dtypes and ranks of an output's leaves."""
     return [
         f"{leaf.dtype} {leaf.ndim}" if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves_of(output)
     ]

@@ -16,14 +16,11 @@ from weightstring.randomness import generator
 PROBE = 64
 """Examples on which a check runs."""
 
-
 PASSES = 1e-3
 """How far, relatively, a net's output for an example may depend on how many are beside it, as rounding goes."""
 
-
 FAR = 3.0
 """Noise of so many times a model's own size."""
-
 
 LEAST = 0.1
 """Noise of a model that is next to 0."""
@@ -61,7 +58,7 @@ class Seen(NamedTuple):
 
     @property
     def shares(self) -> bool:
-        """Whether some numbers of an output are no single example's."""
+        """Whether some numbers of an output belong to no single example."""
         leaves = zip(leaves_of(self.output), self.rows, strict=True)
         return any(isinstance(leaf, Tensor) and leaf.is_floating_point() and not count for leaf, count in leaves)
 
@@ -84,7 +81,7 @@ Net: TypeAlias = Callable[[Examples], object]
 
 
 def look(net: Net, probe: Examples, output: object, elsewhere: Net | None = None) -> Seen:
-    """Take a probe in two unequal parts too.
+    """Pass two unequal parts of a probe through the net too.
 
     Args:
         net: the module.
@@ -115,14 +112,14 @@ def _rows(column: Sequence[object], sizes: Sequence[int]) -> int:
 
 
 def far_from(theta: Theta) -> Theta:
-    """A model far from another, of whose outputs no two are alike."""
+    """A model far from θ, whose outputs all differ."""
     noise = torch.randn(theta.shape, generator=generator(0, "a model far away"), dtype=torch.float64)
     size = max(FAR * float(theta.double().square().mean().sqrt()), LEAST)
     return theta + (size * noise).to(theta)
 
 
 def sorted_by_target(examples: Examples, most: int) -> Tensor:
-    """Rows of at most so many examples, spread over the targets and sorted by them."""
+    """Rows of at most ``most`` examples, spread over the targets and sorted by them."""
     order = examples.targets.reshape(len(examples), -1).double().mean(dim=1).argsort(stable=True)
     count = min(most, len(examples))
     # The first and the last are among them: the largest class, and what is ignored by a negative number.
@@ -136,7 +133,7 @@ def _identical(one: object, other: object) -> bool:
 
 
 def _agree(one: object, other: object) -> bool:
-    """Whether two tensors are the same up to the rounding of passes of other sizes."""
+    """Whether two leaves agree up to the rounding between passes of different sizes."""
     if not isinstance(one, Tensor) or not isinstance(other, Tensor):
         return _identical(one, other)
     if one.shape != other.shape:

@@ -44,7 +44,7 @@ class Averaging:
     output: Callable[[Tensor], Tensor] = lambda logarithms: logarithms
 
     def mean(self, outputs: Iterable[object]) -> Tensor:
-        """One output in place of several, each (n, …), of which one at a time is held beside the sum; in their dtype.
+        """The mean of several outputs (n, …), in their dtype; one at a time is held beside the sum.
 
         Raises:
             InvalidModel: outputs that are no floating tensors, or have too few axes.
@@ -107,7 +107,7 @@ _KNOWN: tuple[tuple[tuple[type[nn.Module], ...], Averaging], ...] = (
 
 
 def averaging(loss_fn: Given, name: str | None = None) -> Averaging:
-    """What is averaged: as asked, or what torch's own losses take an output for; plain outputs for any other loss.
+    """What to average: as named, or as torch's own losses read an output; plain outputs for any other loss.
 
     Args:
         loss_fn: a module or function; of a ``functools.partial`` the function inside decides.

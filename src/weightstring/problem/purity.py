@@ -35,11 +35,9 @@ ASIDE = (0.1, 1e-3)
 
 
 def check_pure(subject: Subject, found: Tensor) -> Computation:
-    """Try a module; returns its computation, which knows whether it draws and whether it needs inputs of its own.
+    """Try a module; the computation returned knows whether it draws and whether it needs copies of its inputs.
 
-    Args:
-        subject: what is tried.
-        found: :meth:`Subject.values` at net's own θ.
+    ``found`` are :meth:`Subject.values` at net's own θ.
 
     Raises:
         InvalidModel: it is no function of its parameters, or cannot be trained.
@@ -56,10 +54,6 @@ def check_pure(subject: Subject, found: Tensor) -> Computation:
 
 def writes_inputs(used: Examples, kept: Examples) -> bool:
     """Whether a pass changed the inputs that it was given.
-
-    Args:
-        used: what it was given.
-        kept: the same examples, as they were.
 
     Raises:
         InvalidSetting: it changed the targets.
@@ -146,7 +140,7 @@ def _values_of(subject: Subject, net: nn.Module) -> Tensor:
 
 
 def _gradient(subject: Subject, theta: Theta, batch: Examples) -> Tensor:
-    """The training gradient (P,), whose leaves are all in θ."""
+    """The training gradient (P,); all its leaves must be in θ."""
     training = subject.computation.training
     assert isinstance(training, Live)
     training.forget()
@@ -184,7 +178,7 @@ def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
 
 
 def _unless_it_reads(original: nn.Module, compute: Callable[[], Tensor]) -> Tensor:
-    """What is computed, unless that is another thing while the user's own net holds no numbers.
+    """The result of a computation, refused if it changes while the user's own net holds NaN.
 
     Raises:
         InvalidModel: it is.
@@ -252,7 +246,7 @@ def _stale(got: str, wanted: str) -> str:
 
 
 def close(one: Tensor, other: Tensor, tolerance: float) -> bool:
-    """Whether two vectors agree, relative to their largest number; what is not finite must be the same."""
+    """Whether two vectors agree relative to their largest number; non-finite entries must be equal."""
     one, other = one.double(), other.double()
     finite = one.isfinite() & other.isfinite()
     if not identical(one[~finite], other[~finite]):

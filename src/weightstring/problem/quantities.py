@@ -24,7 +24,7 @@ class Quantities:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them, set by set."""
+        """All names, set by set."""
         return tuple(prefix + name for prefix in self.sets for name in self.means)
 
     def select(self, quantities: Sequence[str]) -> tuple[list[str], list[tuple[Examples, list[Mean]]]]:

@@ -17,18 +17,14 @@ WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "model", "net", "netw
 """What DataParallel, AveragedModel, torch.compile, Lightning and the like call the module that they hold; beside it
 they may keep tensors of their own (``n_averaged``)."""
 
-
 INSIDE = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 """What wrappers of single layers put into the middle of a key."""
-
 
 DEPTH = 3
 """How deep a state dict may lie in a larger file."""
 
-
 CANDIDATES = 8
 """State dicts of a larger file that are tried, those of the most fitting size first."""
-
 
 REMEDY = "pass a checkpoint of the same module, or load it as your own code does and pass (or save) that module"
 
@@ -51,19 +47,19 @@ class Reading:
 
     @property
     def where(self) -> str:
-        """Where it is, in words that follow a subject; empty for the checkpoint itself."""
+        """Where in the checkpoint it is, in words; empty for the checkpoint itself."""
         place = f" at checkpoint{''.join(f'[{key!r}]' for key in self.place)}" if self.place else ""
         return place + (f" under {self.prefix!r}" if self.prefix else "")
 
     def below(self, head: str) -> Reading:
-        """What is under a further prefix."""
+        """The reading below a further prefix."""
         inside = OrderedDict((name[len(head) :], value) for name, value in self.state.items() if name.startswith(head))
         beside = tuple(name for name in self.state if not name.startswith(head))
         copy_versions(self.state, inside, lambda at: f"{at}."[len(head) : -1] if f"{at}.".startswith(head) else None)
         return Reading(self.place, self.prefix + head, inside, self.beside + beside)
 
     def above(self, head: str) -> Reading:
-        """The same with a prefix that the module has and the checkpoint lacks."""
+        """The reading with a prefix that the module has and the checkpoint lacks."""
         outside = OrderedDict((head + name, value) for name, value in self.state.items())
         copy_versions(self.state, outside, lambda path: f"{head}{path}".removesuffix("."))
         return Reading(self.place, self.prefix, outside, self.beside)
@@ -113,7 +109,7 @@ def _state_dicts(source: object, place: tuple[str, ...]) -> Iterator[tuple[tuple
 
 
 def by_prefix(reading: Reading, expected: Mapping[str, object]) -> Iterator[Reading]:
-    """The reading as it is, without the prefixes of wrappers, with those of the module or of its layers."""
+    """The reading as it is, without wrappers' prefixes, and with those of the module or its layers."""
     ahead = [reading]
     for held in ahead:  # grows
         yield held
@@ -162,5 +158,5 @@ def copy_versions(source: object, to: OrderedDict[str, object], rename: Callable
 
 
 def replaceable(own: object) -> bool:
-    """Whether the module can do without: a counter, such as ``num_batches_tracked``, or state that is no tensor."""
+    """Whether a checkpoint may lack it: a counter such as ``num_batches_tracked``, or state that is no tensor."""
     return not isinstance(own, Tensor) or (own.ndim == 0 and not own.is_floating_point() and not own.is_complex())

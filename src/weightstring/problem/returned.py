@@ -51,7 +51,7 @@ def _is_floating(value: object) -> bool:
 
 
 def check_step(computation: Computation, theta: Theta, train: Examples, loss: Mean) -> Mean | None:
-    """What the user's own training step returns, found out on a few examples; None: there is no such step.
+    """What kind of loss the user's training step returns, tried on a few examples; None if there is no step.
 
     A number is a mean over examples. Where ``loss_fn`` is no plain mean, that need not be one either, and the gradient
     over all takes one call with all.

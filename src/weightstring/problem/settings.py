@@ -16,11 +16,7 @@ TAKEN = ("loss", "train", "evaluate", "both", "holdout")
 
 
 def check_metrics(metrics: Mapping[str, Given], holdouts: Sequence[str] = ()) -> None:
-    """Refuse metrics that could not be told from another quantity, or from what a threshold can bind.
-
-    Args:
-        metrics: by name.
-        holdouts: names of the hold-out sets.
+    """Refuse names of metrics that clash with other quantities or with what a threshold can bind.
 
     Raises:
         InvalidSetting: not a mapping, or a name that is not an identifier, or is taken.

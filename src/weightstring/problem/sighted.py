@@ -20,7 +20,7 @@ NAME = "inputs"
 
 @dataclass(frozen=True, eq=False)
 class Sighted:
-    """A metric that sees the inputs, called with them as the third argument whatever its own is named.
+    """A metric that sees the inputs, called with them as third argument whatever that is named.
 
     Args:
         given: the metric as the caller gave it.
@@ -37,7 +37,7 @@ class Sighted:
 
 
 def sighted(metric: Callable[..., Any]) -> Callable[..., Any]:
-    """The metric itself, or as a :class:`Sighted` one where it takes (output, targets, inputs).
+    """The metric, wrapped as :class:`Sighted` if it takes (output, targets, inputs).
 
     >>> sighted(nn.MSELoss()), type(sighted(lambda output, targets, x: 0.0)).__name__
     (MSELoss(), 'Sighted')
@@ -66,7 +66,7 @@ def sees(criterion: object) -> bool:
 
 
 def applied(criterion: Callable[..., Any], output: object, examples: Examples) -> Any:
-    """What a criterion returns of an output and the examples that it is of."""
+    """Call a criterion on an output and its examples, with inputs if it sees them."""
     if sees(criterion):
         return criterion(output, examples.targets, examples.inputs)
     return criterion(output, examples.targets)

@@ -16,10 +16,8 @@ from weightstring.problem.data import Examples, Inputs, form
 Source: TypeAlias = tuple[Inputs, Tensor] | Dataset[object] | Iterable[tuple[Inputs, Tensor]]
 """A data set as a user has it: (inputs, targets), a Dataset, or batches that can be read twice (a DataLoader)."""
 
-
 RESERVED = ("loss", "train", "evaluate", "both")
 """What a hold-out set cannot be called: the loss, and words by which a threshold says what it binds."""
-
 
 READ_BATCH = 1024
 """Examples of a Dataset read at a time; without influence on what is read."""
@@ -65,10 +63,10 @@ def read(source: object, name: str, dtype: torch.dtype, device: torch.device) ->
 
 
 def holdouts(given: object) -> dict[str, object]:
-    """Hold-out sets by name: several as they are named, one by itself as ``"holdout"``.
+    """Hold-out sets by name; a single one is called ``"holdout"``.
 
     Raises:
-        InvalidSetting: a name that is none, that names another set, or that another's quantities could begin with.
+        InvalidSetting: a name that is no identifier, is taken, or is a prefix of another's.
 
     >>> list(holdouts({"shifted": ..., "rotated": ...})), list(holdouts((torch.ones(1, 1), torch.ones(1))))
     (['shifted', 'rotated'], ['holdout'])
@@ -90,7 +88,7 @@ def holdouts(given: object) -> dict[str, object]:
 
 
 def _as_batches(source: object, name: str) -> Iterable[object]:
-    """A tuple of one batch for tensors in memory, otherwise what has to be read twice."""
+    """The set as batches that can be read twice."""
     if isinstance(source, DataLoader):
         return _whole_in_order(source)
     if isinstance(source, Dataset):

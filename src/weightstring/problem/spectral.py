@@ -74,7 +74,7 @@ def vector_names(net: nn.Module) -> frozenset[str]:
 
 
 def hold_still(net: nn.Module) -> None:
-    """Let no pass of a module iterate: its vectors are what they are given to be, in training too."""
+    """Keep a module's passes from iterating: its vectors stay as given, in training too."""
     for norm in _norms(net):
         norm.n_power_iterations = 0
 
@@ -100,7 +100,7 @@ def singular_vectors(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str,
 
 
 def _of_parametrization(path: str, chain: ParametrizationList, tensors: Mapping[str, Tensor]) -> dict[int, Tensor]:
-    """The vectors in a chain of parametrizations, each of the weight as it reaches them."""
+    """The vectors in a chain of parametrizations, each for the weight as it arrives there."""
     if not any(_iterates(step) for step in chain):
         return {}
     found: dict[int, Tensor] = {}
@@ -129,7 +129,7 @@ def _buffers_of(hook: SpectralNorm, module: nn.Module) -> Pair:
 
 
 def _iterates(module: nn.Module) -> TypeGuard[_SpectralNorm]:
-    """Whether it is a spectral norm with vectors to find; that of a single vector divides by its length."""
+    """Whether this spectral norm has vectors; that of a single vector divides by its length."""
     return isinstance(module, _SpectralNorm) and hasattr(module, "_u")
 
 

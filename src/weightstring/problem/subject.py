@@ -19,7 +19,7 @@ from weightstring.problem.sighted import applied
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is tried.
+    """A module and what it is tried with.
 
     Args:
         original: the user's net, which is put back as it was.

@@ -17,17 +17,15 @@ from weightstring.randomness import generator
 NOISES = 3
 """Outputs made of noise for the probe; one more has as many examples as the set."""
 
-
 TRIED_BYTES = 2**25
 """What outputs made of noise may take; of a set with larger ones, fewer examples are tried."""
-
 
 CLEAR = 100.0
 """How many times the rounding two parts have to differ in the net's own passes, of which there are few."""
 
 
 class Trial(NamedTuple):
-    """Outputs and targets, whole and in parts; and how many times the rounding parts must differ to tell what adds."""
+    """Outputs and targets, whole and in parts, and by how many units of rounding parts must differ to count."""
 
     whole: tuple[object, Tensor]
     parts: list[tuple[object, Tensor]]
@@ -70,7 +68,7 @@ def _taken(output: object, place: slice, rows: Sequence[int]) -> object:
 
 
 def noise_like(seen: Seen, examples: int, seed: int) -> object:
-    """An output as the net might give it for so many examples, drawn in the domain of its own."""
+    """A random output for so many examples, in the domain of the net's own."""
     draw = generator(seed, "outputs made of noise")
     order = torch.randint(len(seen.probe), (examples,), generator=draw, device="cpu")
     leaves = leaves_of(seen.output)

@@ -25,7 +25,7 @@ def download(
     on_file: Callable[[Path, str | None], None] = lambda path, url: None,
     timeout: float = TIMEOUT,
 ) -> None:
-    """Bring a set's files into a directory of data; those that are there and right stay as they are.
+    """Download a set's files into a data directory; intact ones are kept.
 
     The mirrors are tried in order, for each file anew. A file's content is compared with the published
     checksum before it replaces anything.

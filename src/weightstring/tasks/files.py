@@ -53,7 +53,7 @@ def read_images(images: ImageSet, data: Path | None = None) -> Images:
 
 
 def directory(images: ImageSet, data: Path | None = None) -> Path:
-    """The directory of data: the one given, else the one that the environment names.
+    """The data directory: the one given, or else that of the environment.
 
     Raises:
         InvalidData: neither names one.
@@ -71,7 +71,7 @@ def directory(images: ImageSet, data: Path | None = None) -> Path:
 
 
 def places(images: ImageSet, name: str, root: Path) -> list[Path]:
-    """Where a file is looked for, in this order: what is downloaded goes to the first place.
+    """Where a file is looked for, in order; downloads go to the first place.
 
     >>> [str(path) for path in places(IMAGE_SETS["mnist"], "labels", Path("data"))[1:3]]
     ['data/mnist/labels', 'data/MNIST/raw/labels.gz']

@@ -92,7 +92,7 @@ def fashion_mnist(
     train_curves: bool = True,
     data: Path | None = None,
 ) -> ModuleProblem:
-    """Articles of clothing: as :func:`mnist` in every option, and harder.
+    """Articles of clothing; the options are those of :func:`mnist`.
 
     Raises:
         InvalidSetting: an option has no such value.

@@ -8,7 +8,7 @@ from weightstring.errors import InvalidSetting
 
 
 def choose(task: str, option: str, value: str, known: Iterable[str]) -> None:
-    """Refuse what an option cannot be.
+    """Refuse an unknown value of an option.
 
     Raises:
         InvalidSetting: it is none of the known values.

@@ -1,4 +1,4 @@
-"""From a task's name and options to its problem. Whose word is taken for a name is for :mod:`trust` to say."""
+"""From a task's name and options to its problem; :mod:`trust` decides which names may be executed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TASKS.add("text", "weightstring.tasks.text:text")
 
 
 class Source(NamedTuple):
-    """A task file as it was read: what is judged is what is executed, whatever happens to the file meanwhile.
+    """A task file as it was read: the bytes that are checked are the bytes that are executed.
 
     Args:
         path: the file, absolute, symbolic links followed.
@@ -93,7 +93,7 @@ def build(name: str, source: Source | None, options: Mapping[str, str]) -> Modul
 
 
 def resolve(name: str) -> str:
-    """A task's name that means the same in every directory: a file's path is made absolute.
+    """A task's name, the same in every directory: a file's path is made absolute.
 
     Raises:
         TaskError: it is no task's name, or there is no such file.
@@ -153,7 +153,7 @@ def _from_file(name: str, source: Source) -> Callable[..., object]:
 
 
 class _AsRead(SourceFileLoader):
-    """Executes the bytes that were read: neither the file as it is by now, nor a cache of it that lies beside it."""
+    """Executes the bytes that were read, neither the file as it is now nor a cache beside it."""
 
     def __init__(self, module_name: str, source: Source) -> None:
         super().__init__(module_name, str(source.path))
@@ -209,7 +209,7 @@ def _convert(name: str, function: Callable[..., object], options: Mapping[str, s
 
 
 def _kind(parameter: inspect.Parameter, function: Callable[..., object]) -> object:
-    """What an option is: its annotation without ``| None``, else the type of its default, else text."""
+    """An option's type: its annotation without ``| None``, else the type of its default, else text."""
     hint = _hint(parameter, function)
     if hint is None:
         default = parameter.default

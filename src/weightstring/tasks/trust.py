@@ -25,7 +25,7 @@ POINT = "--task FILE.py:function"
 
 
 def load_named(name: str, options: Mapping[str, str]) -> ModuleProblem:
-    """Build the problem of a task that the user names, and remember that he did.
+    """Build the problem of a task named by the user, and remember the name.
 
     Args:
         name: of the task.
@@ -40,7 +40,7 @@ def load_named(name: str, options: Mapping[str, str]) -> ModuleProblem:
 
 
 def recorded_source(run: Path, name: str, options: Mapping[str, str], given: Collection[str] = ()) -> Source | None:
-    """The file of the task that a run's manifest names, if the user has named it himself before; None: it is built in.
+    """The task file that a run's manifest names, if the user has named it before; None for a registered task.
 
     Args:
         run: the run directory.
@@ -68,7 +68,7 @@ def recorded_source(run: Path, name: str, options: Mapping[str, str], given: Col
 
 
 def require_own_paths(run: Path, name: str, options: Mapping[str, str], given: Collection[str] = ()) -> None:
-    """Refuse to read files for a built-in task that its manifest names and the user never did.
+    """Refuse paths in a registered task's options that come from the manifest and not from the user.
 
     Raises:
         TaskError: it names such files.
@@ -109,7 +109,7 @@ def is_named(run: Path, name: str, options: Mapping[str, str]) -> bool:
 
 
 def remember(name: str, source: Source | None, options: Mapping[str, str]) -> None:
-    """Write down that the user named a task; where that cannot be written, he will be asked to name it again."""
+    """Record that the user named a task; if that fails, it must be named again next time."""
     record = _record(name, source, options)
     if record is None:
         return
@@ -136,7 +136,7 @@ def _refusal(name: str, source: Source, options: Mapping[str, str]) -> str | Non
 
 
 def _record(name: str, source: Source | None, options: Mapping[str, str]) -> Path | None:
-    """The file whose existence says that the user named this; None where there is no place for one."""
+    """The file whose existence records that the user named this; None without a home directory."""
     folder = _folder()
     if folder is None:
         return None
@@ -156,12 +156,12 @@ def _records_of(record: Path) -> list[Path]:
 
 
 def _digest(*parts: bytes) -> str:
-    """One for all parts, whose ends it keeps apart."""
+    """One digest of all parts and of where each ends."""
     return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()
 
 
 def _exists(record: Path | None) -> bool:
-    """Whether the user's own record is there: one that another user put there is not his word."""
+    """Whether there is a record, written by this user and not another."""
     if record is None:
         return False
     try:

@@ -36,13 +36,10 @@ class _Kept(NamedTuple):
 
 
 class Along:
-    """Measures the models of a segment, first-layer products shared.
+    """Measures the models of a segment, which share the products of their first layer.
 
     The products of the latest models are kept, in no more memory than the inputs take, since
     neighbouring segments have an end in common and a bead is mostly measured before its segments.
-
-    Args:
-        stack: the network.
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -117,7 +114,7 @@ class Along:
         return products
 
     def _forget(self, examples: Examples) -> None:
-        """Let the oldest go, down to the two that a segment needs."""
+        """Drop the oldest products, down to the two that a segment needs."""
         of_set = [kept for kept in self._kept if kept.examples is examples]
         while len(of_set) > 2 and sum(kept.products.nbytes for kept in of_set) > flat(examples).nbytes:
             oldest = of_set.pop(0)

@@ -118,12 +118,12 @@ def slopes(
     """Losses and gradients of models whose losses are computed together; without rows, chunk by chunk.
 
     Args:
-        differentiate: takes the gradients of one pass.
-        thetas: the models.
-        rows: of each; None: all.
+        differentiate: gives the gradients of one pass.
+        thetas: models (B, P).
+        rows: (B, n); None: all examples.
         train: the training set.
         chunk: the most examples in one pass.
-        kind: how the loss of all comes from that of chunks; of a ``whole`` one, all are one pass.
+        kind: how the loss of all comes from that of chunks; a ``whole`` one takes one pass.
 
     Raises:
         InvalidModel: the loss does not depend on θ.
@@ -163,7 +163,7 @@ def _at_once(differentiate: Differentiate, thetas: Thetas, train: Examples) -> G
 def slopes_beside(
     differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: Examples, chunk: int, kind: Kind
 ) -> Gradient:
-    """The same of models in one call, which are never less than two: what is found of one must not depend on that.
+    """:func:`slopes` with at least two models in each call, since torch computes a single one differently.
 
     Raises:
         InvalidModel: the loss does not depend on θ.
@@ -206,12 +206,12 @@ def require_slope(losses: Tensor) -> None:
 
 
 def seeded_by(arguments: Tensor) -> AbstractContextManager[None]:
-    """Draw from a seed that depends on a tensor's numbers alone, then put the generators back."""
+    """Seed the generators by a tensor's numbers, and restore them afterwards."""
     return seeded(int.from_bytes(sha256(SALT + tensor_bytes(arguments)).digest()[:7]), arguments.device)
 
 
 def gradient_in_parts(thetas: Thetas, at_once: int, compute: Callable[[slice], Gradient]) -> Gradient:
-    """Gradients of B models, ``at_once`` at a time; no part is held beside the whole for longer than needed.
+    """Gradients of B models, ``at_once`` at a time, written straight into the result.
 
     Raises:
         InvalidSetting: not even one model fits into memory.
@@ -231,7 +231,7 @@ def gradient_in_parts(thetas: Thetas, at_once: int, compute: Callable[[slice], G
 
 @contextmanager
 def without_fallback_warnings() -> Iterator[None]:
-    """Quiet where vmap warns that it loops over an operation itself; the trial has timed that."""
+    """Silence vmap's warnings of slow fallbacks: the trial has timed them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
         yield

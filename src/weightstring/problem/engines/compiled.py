@@ -31,9 +31,6 @@ AT_ONCE = 256
 class Compiled(Stacked):
     """Gradients by compiled code; measurements are those of the stack.
 
-    Args:
-        work: what is computed.
-
     Raises:
         InvalidModel: the module is no plain sequential network.
     """
@@ -78,7 +75,7 @@ class Compiled(Stacked):
 
     @contextmanager
     def _making(self, each: int | None, thetas: Thetas, rows: Rows | None) -> Iterator[None]:
-        """The first call for so many rows each: code is made, in which the number of models is left open."""
+        """Compile at the first call for this number of rows, for any number of models."""
         for tensor in (thetas, rows):
             if tensor is not None:
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
@@ -105,7 +102,7 @@ def _program(stack: Stack, loss_fn: Mean) -> Callable[[Thetas, Rows | None, Tens
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what torch.compile warns of and cannot be changed by who calls this."""
+    """Silence torch.compile's warnings, which the caller cannot act on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -38,7 +38,7 @@ def together(mean: Mean) -> Together:
 
 
 def amounts(mean: Mean, output: object, targets: Tensor) -> tuple[Tensor, Number]:
-    """What adds up of each model's outputs (B, n, …) on the same targets: amounts (B,), and their weight."""
+    """Each model's amount (B,) from outputs (B, n, …) on the same targets, and their weight."""
     assert isinstance(output, Tensor)
     value, weight = together(mean)(output, targets, False)
     if mean.kind == "mean":

@@ -55,7 +55,7 @@ class Loop(Engine):
             return slopes(self._differentiate, theta, rows, train, computation.chunk, computation.kind)
 
     def _differentiate(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Number]:
-        """By ``backward``, as an optimizer's step would: reentrant checkpoints know no other way."""
+        """By ``backward``, as a training loop would: reentrant checkpoints support nothing else."""
         training = self.work.computation.training
         assert isinstance(training, Live)
         training.forget()

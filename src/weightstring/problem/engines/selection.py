@@ -17,11 +17,7 @@ WHOLE_BYTES = 4
 
 
 class EngineSelection:
-    """The engine and threads of a problem, chosen by a trial when they are first needed.
-
-    Args:
-        trial: what the trial needs; it makes the engines.
-    """
+    """The engine and threads of a problem, chosen by a trial when first needed."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
@@ -32,13 +28,13 @@ class EngineSelection:
 
     @property
     def choice(self) -> EngineChoice:
-        """Which engine and how many threads, and why; a trial of about a second the first time."""
+        """The engine, the threads and the reason; the first time this takes a trial of about a second."""
         if self._choice is None:
             self._choice = self.trial.choose(self._compile)
         return self._choice
 
     def use(self, name: str) -> None:
-        """Compute by an engine of the caller's choice; ``auto`` and ``fastest`` leave it to the trial.
+        """Select an engine by name; ``auto`` and ``fastest`` leave the choice to the trial.
 
         Raises:
             InvalidSetting: there is none of that name.
@@ -51,7 +47,7 @@ class EngineSelection:
 
     @contextmanager
     def using(self, name: str, threads: int | None = None) -> Iterator[None]:
-        """Compute by an engine for a while, large calls on so many threads."""
+        """Select an engine within the context, with so many threads for large calls."""
         before = self._choice, self._compile, self._named
         if before[0] is None or before[0].name != name:
             self.use(name)
@@ -63,14 +59,14 @@ class EngineSelection:
 
     @contextmanager
     def untimed(self) -> Iterator[None]:
-        """Compute for a while by an engine that no clock has chosen: the same in every process."""
+        """Within the context use an engine chosen without timing, hence the same in every process."""
         named = self._named and self._choice is not None
         with self.using(self.choice.name if named else "stack" if self.trial.runs("stack") else "loop"):
             yield
 
     @property
     def independent(self) -> bool:
-        """Whether what is computed of a model is the same, bit for bit, whoever is computed beside it."""
+        """Whether a model's numbers are the same, bit for bit, whichever models are beside it."""
         choice, theta = self.choice, self.trial.theta
         if choice.name == REFERENCE:
             return True

@@ -79,12 +79,7 @@ NARROW = 64
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A plain sequential network: linear layers and elementwise functions.
-
-    Args:
-        layout: of its parameters in θ.
-        layers: in order; the first is linear.
-    """
+    """A plain sequential network: linear layers and elementwise functions."""
 
     layout: Layout
     layers: tuple[Layer, ...]

@@ -38,9 +38,6 @@ CACHED_ELEMENTS = 2**18
 class Stacked(Engine):
     """Products of stacked matrices; the derivative is autograd's.
 
-    Args:
-        work: what is computed.
-
     Raises:
         InvalidModel: the module is no plain sequential network.
     """
@@ -85,7 +82,7 @@ class Stacked(Engine):
         return torch.cat(in_parts(len(thetas), width(chunk, self.stack.widest, CACHED_ELEMENTS), compute))
 
     def _fills_a_call(self, examples: int, thetas: Thetas, passes: int = 1) -> bool:
-        """Whether one model is so much work that it is computed by itself, the same whatever is beside it."""
+        """Whether one model is enough work to be computed by itself."""
         return not thetas.is_cuda and is_large(passes * examples * self.stack.flops)
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
@@ -134,7 +131,7 @@ def stacked_losses(
 
 
 def _filled(count: int, inputs: Tensor) -> Tensor | None:
-    """The order of ``count`` samples, repeated from the first on until they fill whole lines; None where they do."""
+    """Indices that repeat the first of ``count`` samples until they fill whole memory lines; None if they do."""
     whole = room(count, inputs.element_size())
     return None if whole == count else torch.arange(whole, device=inputs.device) % count
 

@@ -54,7 +54,7 @@ def tolerance_of(dtype: torch.dtype) -> float:
 
 
 def near(theta: Theta, count: int, share: float = 0.1) -> Thetas:
-    """Models (count, P) near one, always the same: plus noise of a share of its size."""
+    """Models (count, P) near θ: θ plus noise of a share of its size, always the same."""
     draw = torch.Generator().manual_seed(0)
     noise = torch.randn(count, len(theta), generator=draw, dtype=torch.float32, device="cpu").to(theta)
     return theta + share * theta.square().mean().sqrt() * noise
@@ -90,11 +90,7 @@ class Trial:
         return self._engines[name]
 
     def choose(self, compile: bool = False) -> EngineChoice:
-        """The first engine that runs, agrees with the loop and pays.
-
-        Args:
-            compile: try those that compile too, which may take a minute.
-        """
+        """The first engine that runs, agrees with the loop and pays."""
         flops = self.flops()
         large = not self.theta.is_cuda and BACKWARD * flops * self.batch_size > LARGE_FLOPS
         with on_threads(None if self.theta.is_cuda else 1):
@@ -104,7 +100,7 @@ class Trial:
         return replace(choice, threads=self._threads(choice.name, flops), flops=flops)
 
     def require(self, name: str) -> EngineChoice:
-        """Take an engine because the caller wants it.
+        """Choose the engine that the caller names.
 
         Raises:
             InvalidModel: it cannot run the module, or gives other numbers.
@@ -143,7 +139,7 @@ class Trial:
         return choice
 
     def _compiled_or(self, name: str, choice: EngineChoice) -> EngineChoice:
-        """Compiled code where it is faster than the engine chosen without; else why not."""
+        """The engine that compiles if it beats the choice so far; otherwise that choice, with the reason."""
         gain = ENGINES[name].gain or GAIN
         try:
             agreement = self.agreement(name)
@@ -186,7 +182,7 @@ class Trial:
         return float(counter.get_total_flops() / len(sample))
 
     def _threads(self, name: str, flops: float) -> int | None:
-        """All threads for large calls, if they are faster than one on the largest call of this trial."""
+        """1 if all threads are not faster than one on this trial's largest call; None: all."""
         most = torch.get_num_threads()
         work = flops * FEW_MODELS * min(TRIAL_EXAMPLES, len(self.evaluation))
         if self.theta.is_cuda or most == 1 or work < ONE_THREAD_FLOPS:
@@ -198,7 +194,7 @@ class Trial:
 
     @property
     def _few(self) -> int:
-        """Models to try."""
+        """How many models to try."""
         return TRIAL_MODELS if len(self.theta) < LARGE_THETA else FEW_MODELS
 
     @property
@@ -212,7 +208,7 @@ class Trial:
         return max(relative(one, other) for one, other in pairs)
 
     def speedup(self, name: str, over: str, run: Callable[[str], object] | None = None) -> float:
-        """Time of one engine over that of another; one run each where that already shows it to be slower."""
+        """How many times as fast an engine is as another; one run each if that already shows it to be slower."""
         slow, fast = (partial(run or self._run, engine) for engine in (over, name))
         rough = _best_time(slow, repeats=1) / _best_time(fast, repeats=1)
         return rough if rough < 1 / (2 * GAIN) else _best_time(slow) / _best_time(fast)
@@ -225,9 +221,9 @@ class Trial:
             return False
 
     def steady(self, name: str) -> bool:
-        """Whether an engine finds the same of a model, bit for bit, whoever is beside it: alone, first or last.
+        """Whether a model's numbers are the same, bit for bit, alone, first or last in a batch.
 
-        On one thread: several divide a call by how long it is.
+        Tried on one thread: several split a call by its length.
         """
         if (known := ENGINES[name].steady) is not None:
             return known
@@ -263,7 +259,7 @@ class Trial:
 
 
 def relative(one: Tensor, other: Tensor) -> float:
-    """Largest difference in a row over the row's largest number; not a number where either is not."""
+    """The largest difference in any row, relative to the row's largest number; NaN if either holds NaN."""
     scale = other.abs().amax(dim=1).clamp_min(torch.finfo(other.dtype).tiny)
     return float(((one - other).abs().amax(dim=1) / scale).amax())
 
