@@ -25,6 +25,7 @@ import weightstring as ws
 from weightstring.errors import LevelNotReached
 from weightstring.problem import ModuleProblem
 from weightstring.search import Persistent
+from weightstring.search.methods.lower_ends import LowerEnds
 from weightstring.tasks import load_task
 
 OUT = RESULTS / "cubic_ends.jsonl"
@@ -45,12 +46,13 @@ class Variant:
 
 
 VARIANTS: Mapping[str, Variant] = {
-    "persistent": Variant(0.0, 1.0, Persistent(beads=128), None),
+    "lower ends": Variant(0.0, 1.0, LowerEnds(GREEDY), TRAINING),
     "greedy": Variant(0.0, 1.0, GREEDY, TRAINING),
     "greedy, 1.1 L0": Variant(0.0, 1.1, GREEDY, TRAINING),
     "greedy, 6 %": Variant(0.06, 1.0, GREEDY, TRAINING),
     "greedy, 2 %": Variant(0.02, 1.0, GREEDY, TRAINING),
     "greedy, 10 %": Variant(0.1, 1.0, GREEDY, TRAINING),
+    "persistent": Variant(0.0, 1.0, Persistent(GREEDY, beads=128), TRAINING),
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import cubic_section
 import theory_sections
 from tables import read, table
 
@@ -82,6 +83,7 @@ def main() -> None:
         _alpha(),
         *theory_sections.all_sections(),
         _descent(),
+        cubic_section.section(),
         _loss(),
         _room(),
         _known_answers(),
