@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,9 @@ from weightstring.search import STRATEGIES
 @dataclass(frozen=True)
 class Halving(ws.AsInThePaper):
     """A strategy from outside."""
+
+
+from weightstring.search.strategies import STRATEGIES
 
 
 @pytest.mark.slow
@@ -126,3 +130,34 @@ def test_compare_puts_all_strategies_in_one_table(cli, workshop, tmp_path):
     assert len(rows) == 9
     assert all(row["length"] <= row["length_before"] * (1 + 1e-9) for row in rows)
     assert all(row["loss"] <= 0.2 for row in rows if row["verdict"] == "connected")
+
+
+REGISTERED = """
+
+from dataclasses import dataclass
+
+from weightstring.search import STRATEGIES
+
+
+@STRATEGIES.register("patient")
+@dataclass(frozen=True)
+class Patient(ws.Greedy):
+    retries: int = 9
+"""
+
+
+def test_a_strategy_that_the_tasks_file_registers_is_chosen_by_its_name(cli, refused, workshop, tmp_path, monkeypatch):
+    monkeypatch.setattr(STRATEGIES, "_entries", dict(STRATEGIES._entries))
+    task = tmp_path / "patient.py"
+    task.write_text(Path(workshop.task.partition(":")[0]).read_text() + REGISTERED)
+    search = ("connect", f"{task}:task", workshop.a, workshop.b, "--threshold", 0.051, "--strategy", "patient")
+    assert "--updates is for --strategy" in refused(*search, "--updates", "jacobi")
+    done = cli(*search, "--alpha", "0.9", "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    strategy = json.loads((tmp_path / "run" / "manifest.json").read_text())["strategy"]
+    assert (strategy["name"], strategy["retries"], strategy["alpha"]) == ("patient", 9, 0.9)
+    assert "The recursion" in (tmp_path / "run" / "report.html").read_text()
+    del STRATEGIES._entries["patient"]  # another process, which the task has not been named to
+    assert cli("report", tmp_path / "run").code == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "The search is not drawn step by step: its strategy &#39;patient&#39; is not registered here." in page

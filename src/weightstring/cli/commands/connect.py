@@ -41,8 +41,8 @@ def run(options: Namespace) -> int:
     from weightstring.store import digest
 
     task, problem = named(options)
-    a, b = (end_of(problem, path) for path in (options.a, options.b))
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
+    a, b = (end_of(problem, path) for path in (options.a, options.b))
     settings = [[digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
     settings += [setting for setting in (options.align, recipe) if setting]
     out = run_directory(options.out, task, settings)

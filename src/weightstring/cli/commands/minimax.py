@@ -30,8 +30,8 @@ def run(options: Namespace) -> int:
     from weightstring.study.minimax import DEFAULT_STRATEGY, minimax
 
     task, problem = named(options)
-    a, b = (end_of(problem, path) for path in (options.a, options.b))
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
+    a, b = (end_of(problem, path) for path in (options.a, options.b))
     settings = [[digest(a), digest(b)], "minimax", options.bind, options.seed]
     settings += [] if strategy == DEFAULT_STRATEGY else [plain(strategy)]
     settings += [] if recipe is None else [recipe]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from weightstring.cli.options.values import whole
@@ -25,20 +25,20 @@ OPTIONS = {
     "poly-chain": ("bends",),
     "autoneb": ("bends",),
 }
-"""What each strategy takes; all of it is None where it was not given."""
+"""What each strategy of weightstring's own takes; all of it is None where it was not given."""
 
 
 def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> None:
     """Add the options to a command's parser."""
+    others = [name for name in OPTIONS if name not in ("persistent", "sinking")]
     group = parser.add_argument_group("strategy")
     group.add_argument(
         "--strategy",
-        type=_known,
         metavar="NAME",
         default=default,
-        help=f"{', '.join(OPTIONS)}, or one of an installed package. persistent: greedy, and where that fails other "
-        "attempts; sinking: breadth-first, and from where that stalls greedy at lower and lower thresholds "
-        "(default: %(default)s)",
+        help="persistent: greedy, and where that fails other attempts; sinking: breadth-first, and from where that "
+        f"stalls greedy at lower and lower thresholds; {', '.join(others)}, or one that the task's file or a "
+        "package registers (default: %(default)s)",
     )
     group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0 (default: 0.95)")
     group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession (default: 10)")
@@ -70,14 +70,12 @@ def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
     """The strategy that the options ask for.
 
     Raises:
-        InvalidSetting: the strategy is unknown, an option of another is given, or a value is out of range.
+        InvalidSetting: an option of another strategy is given, or a value is out of range.
     """
     from weightstring.search import Persistent, Relay, Shortened, Sinking
-    from weightstring.search.strategies import STRATEGIES, from_plain
+    from weightstring.search.strategies import from_plain
 
-    settings = _given(options)
-    kind: Any = None if options.strategy in OPTIONS else STRATEGIES[options.strategy]
-    taken = OPTIONS[options.strategy] if kind is None else [field.name for field in fields(kind)]
+    taken, settings = _taken(options.strategy), _given(options)
     foreign = next((name for name in settings if name not in taken), None)
     if foreign is not None:
         flag = f"--{foreign.replace('_', '-')}"
@@ -92,16 +90,15 @@ def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
     return Shortened(strategy) if options.shorten else strategy
 
 
+def _taken(name: str) -> tuple[str, ...]:
+    """Which settings a strategy takes: of one from outside, those of its fields that have an option."""
+    from weightstring.search.strategies import STRATEGIES
+
+    if name in OPTIONS:
+        return OPTIONS[name]
+    return tuple(field.name for field in dataclasses.fields(STRATEGIES[name]))  # type: ignore[arg-type]
+
+
 def _given(options: argparse.Namespace) -> dict[str, Any]:
     names = dict.fromkeys(name for taken in OPTIONS.values() for name in taken)
     return {name: value for name in names if (value := getattr(options, name)) is not None}
-
-
-def _known(name: str) -> str:
-    """Without an import of PyTorch for a strategy of ours."""
-    if name not in OPTIONS:
-        from weightstring.search.strategies import STRATEGIES
-
-        if name not in STRATEGIES:
-            raise argparse.ArgumentTypeError(f"{name!r:.80} is no strategy: choose one of {', '.join(OPTIONS)}")
-    return name
