@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from weightstring.descent import Check, Descended, Start, batch_width, descend
-from weightstring.descent import descent as descent_module
-from weightstring.descent.descent import MOST, WIDTH
-from weightstring.descent.watch import MIN_IMPROVEMENT
+from weightstring.descent import loop as descent_module
+from weightstring.descent.loop import MOST, WIDTH
+from weightstring.descent.plateau import MIN_IMPROVEMENT
 from weightstring.path import Objective
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
 from weightstring.protocol import Recipe

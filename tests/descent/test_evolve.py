@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import pytest
 import torch
+from msgspec.structs import astuple
 
-from weightstring.descent import Evolution, Evolutions, Free, Hyperplane, Spring, Tied
+from weightstring.descent import Descents, Evolution, Free, Hyperplane, Spring, Start, Tied
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Ring, TwoWells
 from weightstring.protocol import Recipe
@@ -20,12 +21,13 @@ def height(problem):
 
 
 def evolve(problem, *evolutions, recipe=None, **options):
-    together = Evolutions(problem, height(problem), seed=0, recipe=recipe or problem.recipe, **options)
-    numbers = [together.add(evolution) for evolution in evolutions]
+    together = Descents(problem, height(problem), seed=0, recipe=recipe or problem.recipe, width=1, **options)
+    for number, evolution in enumerate(evolutions):
+        together.add(evolution, number)
     finished = {}
     while not together.idle:
         finished |= together.advance()
-    return [finished[number] for number in numbers]
+    return [finished[number] for number in range(len(evolutions))]
 
 
 def line(problem, beads):
@@ -129,3 +131,38 @@ def test_what_is_beside_an_evolution_does_not_change_it():
 def test_unknown_updates_are_refused(refused):
     with refused(InvalidSetting, r"^updates='gauss': choose one of jacobi, red-black"):
         Tied(Free(), "gauss")
+
+
+def test_beads_and_models_that_move_together_share_a_batch_and_change_nothing_for_each_other():
+    problem = Ring(dtype=torch.float64, size=12)
+    recipe = Recipe("adam", {"lr": 0.01}, check_every=5, max_steps=60, schedule="cosine", clip=1.0)
+    motion = Tied(Spring(0.01) & Hyperplane(), "red-black")
+    evolution = Evolution("e", line(problem, 6), (1, 2, 3, 4), motion, 0.02, 0.05, 43)
+    starts = [Start(line(problem, 5)[k], 0.01, 0.02, f"bead {k}", rate=1.0 + k) for k in (1, 2, 3)]
+
+    def reached(*descents: Start | Evolution):
+        together = Descents(problem, height(problem), seed=0, recipe=recipe, width=2)
+        for descent in descents:
+            together.add(descent, descent.place)
+        finished = {}
+        while not together.idle:
+            finished |= together.advance()
+        return finished
+
+    everyone = reached(starts[0], evolution, *starts[1:])
+    for descent in (evolution, *starts):
+        (alone,) = reached(descent).values()
+        for one, other in zip(astuple(alone), astuple(everyone[descent.place]), strict=True):
+            assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_a_schedule_counts_steps_whatever_their_phases():
+    problem, recipe = Ring(), Recipe("sgd", {"lr": 0.01}, check_every=5, max_steps=20, schedule="linear")
+
+    def reached(beads: int, moving: tuple[int, ...], updates: str) -> torch.Tensor:
+        motion = Tied(Free(), updates)
+        evolution = Evolution("e", line(problem, beads), moving, motion, -9.0, -9.0, 20)
+        return evolve(problem, evolution, recipe=recipe)[0].thetas
+
+    assert torch.equal(reached(4, (1, 2), "red-black"), reached(4, (1, 2), "jacobi"))
+    assert torch.equal(reached(3, (1,), "red-black"), reached(3, (1,), "jacobi"))

@@ -15,7 +15,7 @@ import torch
 
 import weightstring as ws
 import weightstring.tasks
-from weightstring.descent.descent import WIDTH
+from weightstring.descent.loop import WIDTH
 from weightstring.path import BARRIERS
 from weightstring.problem.surfaces import Maze, Ring, TwoWells, shifted, stretched
 from weightstring.runs.connect import connect, connect_many

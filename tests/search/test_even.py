@@ -29,7 +29,7 @@ def test_a_step_has_the_length_of_its_rate_whatever_the_slope(length):
         start = ring.ends[0] + 0.3
         recipe = replace(ring.recipe.even, check_every=1, max_steps=1)
         batch = Descents(ring, Objective(ring), seed=0, recipe=recipe, width=1)
-        batch.add(Start(start, -9.0, -9.0, "a", rate=length))
+        batch.add(Start(start, -9.0, -9.0, "a", rate=length), 0)
         finished = {}
         while not batch.idle:
             finished |= batch.advance()

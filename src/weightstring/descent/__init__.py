@@ -4,6 +4,7 @@ It stands below :mod:`weightstring.problem` because training an end from scratch
 (``ModuleProblem.fit``) and step 3 of the greedy algorithm are the same thing.
 """
 
+from weightstring.descent.bead import Descended, Start, Tether
 from weightstring.descent.constraint import (
     Both,
     Constraint,
@@ -15,12 +16,12 @@ from weightstring.descent.constraint import (
     constraint,
     on_planes,
 )
-from weightstring.descent.descent import Check, Descents, Start, Tether, batch_width, descend
-from weightstring.descent.evolve import Evolution, Evolutions, Evolved
+from weightstring.descent.evolution import Evolution, Evolved
+from weightstring.descent.loop import Check, Descents, batch_width, descend
 from weightstring.descent.motion import Look, Motion, Tied, Updates, require_updates
 from weightstring.descent.optimizers import OPTIMIZERS, Optimizers
+from weightstring.descent.plateau import Height, PlateauMonitor
 from weightstring.descent.recipes import changed
-from weightstring.descent.watch import Descended, Height
 
 __all__ = [
     "OPTIMIZERS",
@@ -30,7 +31,6 @@ __all__ = [
     "Descended",
     "Descents",
     "Evolution",
-    "Evolutions",
     "Evolved",
     "Free",
     "Height",
@@ -38,6 +38,7 @@ __all__ = [
     "Look",
     "Motion",
     "Optimizers",
+    "PlateauMonitor",
     "Soft",
     "Spring",
     "Start",

@@ -88,8 +88,10 @@ class Optimizers:
             self._optimizer.param_groups[:] = [group for group in self._optimizer.param_groups if group["params"]]
 
     def step(self) -> None:
-        """One step of every model along its own ``.grad``."""
+        """One step of every model along its own ``.grad``; one that has none stays."""
         for group in self._optimizer.param_groups if self._scheduled else ():
+            if group["params"][0].grad is None:
+                continue
             group["lr"] = group["rate"] * self._base_rate * self._recipe.rate(group["step"])
             group["step"] += 1
         self._optimizer.step()

@@ -77,10 +77,11 @@ def test_a_descent_s_bits_are_its_own(optimizer):
 
     def reached(models: list[int], width: int) -> dict[int, torch.Tensor]:
         descents = Descents(problem, bound, seed=3, recipe=recipe, width=width)
-        numbers = {descents.add(Start(problem.initial(m), 0.0, 0.0, f"bead {m}")): m for m in models}
+        for m in models:
+            descents.add(Start(problem.initial(m), 0.0, 0.0, f"bead {m}"), m)
         found: dict[int, torch.Tensor] = {}
         while not descents.idle:
-            found |= {numbers[number]: own.theta for number, own in descents.advance().items()}
+            found |= {m: reached.theta for m, reached in descents.advance().items()}
         return found
 
     together = reached(list(range(7)), 16)

@@ -91,9 +91,9 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     places: list[str] = []
     add = Descents.add
 
-    def added(descents: Descents, start: Start) -> int:
+    def added(descents: Descents, start: Start, key: int) -> None:
         places.append(start.place)
-        return add(descents, start)
+        add(descents, start, key)
 
     monkeypatch.setattr(Descents, "add", added)
     return places

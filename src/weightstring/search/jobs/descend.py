@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 import msgspec
 
 from weightstring.codec import Take, decode
-from weightstring.descent import Check, Descended, Descents, Evolution, Evolutions, Evolved, Start
+from weightstring.descent import Check, Descended, Descents, Evolution, Evolved, Start
 from weightstring.descent.allowance import Allowances
 from weightstring.protocol import Manner
 from weightstring.search.jobs.job import JobContext, Key
@@ -59,7 +58,7 @@ class Descend:
     @classmethod
     def batch(cls, context: JobContext, allowed: Allowances) -> DescentBatch:
         """An empty batch of descents."""
-        return DescentBatch(partial(_descents, context, allowed))
+        return DescentBatch(context, allowed)
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Evolve:
     @classmethod
     def batch(cls, context: JobContext, allowed: Allowances) -> DescentBatch:
         """An empty batch of evolutions."""
-        return DescentBatch(partial(_evolutions, context, allowed))
+        return DescentBatch(context, allowed)
 
 
 class DescentBatch:
@@ -113,16 +112,16 @@ class DescentBatch:
     noun = "descents"
     at_once = False
 
-    def __init__(self, begin: Callable[[Manner, Callable[[Check], None]], Descents | Evolutions]) -> None:
-        self._begin = begin
-        self._loops: dict[Manner, Descents | Evolutions] = {}
-        self._keys: dict[tuple[Manner, int], Key] = {}
+    def __init__(self, context: JobContext, allowed: Allowances) -> None:
+        self._context, self._allowed = context, allowed
+        self._loops: dict[Manner, Descents[Key, Descended | Evolved]] = {}
+        self._keys: dict[Key, None] = {}
         self.check: Check | None = None
 
     @property
     def keys(self) -> Sequence[Key]:
         """The jobs taken in."""
-        return tuple(self._keys.values())
+        return tuple(self._keys)
 
     @property
     def running(self) -> int:
@@ -131,10 +130,11 @@ class DescentBatch:
 
     def add(self, key: Key, job: Descend | Evolve) -> None:
         """Take in a descent."""
-        manner, work = job.work
+        manner, asked = job.work
         if manner not in self._loops:
-            self._loops[manner] = self._begin(manner, self._note)
-        self._keys[manner, self._loops[manner].add(work, key[0])] = key  # type: ignore[arg-type]
+            self._loops[manner] = self._loop(manner)
+        self._loops[manner].add(asked, key, key[0])
+        self._keys[key] = None
 
     def ready(self, descending: int) -> bool:
         """As long as there are any."""
@@ -143,42 +143,30 @@ class DescentBatch:
     def advance(self, on_chunk: Callable[[], None]) -> Mapping[Key, Descended | Evolved]:
         """Descend until the next measurement."""
         finished: dict[Key, Descended | Evolved] = {}
-        for manner, loop in self._loops.items():
-            done: Mapping[int, Descended | Evolved] = {} if loop.idle else loop.advance()
-            finished |= {self._keys.pop((manner, number)): result for number, result in done.items()}
+        for loop in self._loops.values():
+            if not loop.idle:
+                finished |= loop.advance()
+        self._keys = {key: None for key in self._keys if key not in finished}
         return finished
 
     def cancel(self, keys: Collection[Key]) -> None:
         """Give jobs up."""
-        for manner, loop in self._loops.items():
-            loop.cancel({number for (which, number), key in self._keys.items() if which == manner and key in keys})
-        self._keys = {place: key for place, key in self._keys.items() if key not in keys}
+        for loop in self._loops.values():
+            loop.cancel(keys)
+        self._keys = {key: None for key in self._keys if key not in keys}
+
+    def _loop(self, manner: Manner) -> Descents[Key, Descended | Evolved]:
+        context = self._context
+        return Descents(
+            context.objective.problem,
+            context.objective,
+            seed=context.seed,
+            recipe=context.recipe.by(manner),
+            width=context.width,
+            screening=context.objective.screening,
+            on_check=self._note,
+            allowed=self._allowed,
+        )
 
     def _note(self, check: Check) -> None:
         self.check = check
-
-
-def _descents(context: JobContext, allowed: Allowances, manner: Manner, note: Callable[[Check], None]) -> Descents:
-    objective = context.objective
-    return Descents(
-        objective.problem,
-        objective,
-        seed=context.seed,
-        recipe=context.recipe.by(manner),
-        width=context.width,
-        screening=objective.screening,
-        on_check=note,
-        allowed=allowed,
-    )
-
-
-def _evolutions(context: JobContext, allowed: Allowances, manner: Manner, note: Callable[[Check], None]) -> Evolutions:
-    objective = context.objective
-    return Evolutions(
-        objective.problem,
-        objective,
-        seed=context.seed,
-        recipe=context.recipe,
-        screening=objective.screening,
-        allowed=allowed,
-    )

@@ -91,7 +91,7 @@ class EndTrainer:
 
     def _train(self, level: float, seeds: Sequence[int], known: Networks) -> None:
         independent = isinstance(self.problem, Independent) and self.problem.independent
-        descents = Descents(
+        descents = Descents[int, Descended](
             self.problem,
             Objective(self.problem, self.plan.bind),
             seed=derive_seed(self.plan.seed, "ends", repr(level)),
@@ -101,11 +101,11 @@ class EndTrainer:
             on_check=self.on_check,
         )
         for seed in seeds:  # Minibatches by (seed, place), so that it matters to none who is trained beside it.
-            descents.add(Start(self._start(seed, level), level, level, f"end-{seed}", value=None))
+            descents.add(Start(self._start(seed, level), level, level, f"end-{seed}", value=None), seed)
         descended: dict[int, Descended] = {}
         try:
             while not descents.idle:
-                descended |= {seeds[number]: each for number, each in descents.advance().items()}
+                descended |= descents.advance()
         finally:  # Those that are done are kept, whatever stops the others.
             if descended:
                 self._keep(level, _with(known, descended))

@@ -11,14 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas, Values
-from weightstring.codec import Loss, Record
-from weightstring.protocol import Recipe
 
 Height = Callable[[Thetas], Values]
 Status = Literal["reached", "exhausted", "diverged"]
@@ -29,42 +26,24 @@ ENOUGH = 4
 """By how much patience with a descent is shorter once it is under its limit."""
 
 
-class Descended(Record, frozen=True, eq=False, tag="descended"):
-    """Where a descent ended: its best θ (P,) and height, how it went, and what it cost.
-
-    ``status`` is reached (best height ≤ limit), exhausted (no more improvement, or max_steps) or
-    diverged (a height that is not finite; the best state before that is kept).
-    """
-
-    theta: Tensor
-    value: Loss
-    status: Status
-    steps: int
-    evaluations: int
-
-    largest: ClassVar[None] = None
-
-    def __post_init__(self) -> None:
-        if self.theta.ndim != 1:
-            raise ValueError(f"a descent ends in one model, not in {len(self.theta)}")
-
-
 @dataclass
-class Watch:
-    """One descent's measurements.
+class PlateauMonitor:
+    """The measurements of one model that descends, and whether it is over.
 
     Args:
-        number: names the descent.
         aim: the height at which it stops at once.
         limit: the height it must reach to succeed.
         best: the best state so far; overwritten by better ones.
+        patience: measurements without improvement after which it stops.
+        max_steps: steps after which it stops.
         known: the height of the start, where that is known.
     """
 
-    number: int
     aim: float
     limit: float
     best: Theta
+    patience: int
+    max_steps: int
     known: float | None = None
     best_value: float = math.inf
     best_is_measured: bool = True
@@ -75,7 +54,7 @@ class Watch:
     last: float = math.inf
     status: Status | None = None
 
-    def take(self, theta: Theta, value: float, measured: bool, recipe: Recipe, steps: int) -> None:
+    def take(self, theta: Theta, value: float, measured: bool, steps: int) -> None:
         """Take in a height and decide whether the descent is over."""
         self.last = value
         if value < self.best_value:
@@ -88,7 +67,7 @@ class Watch:
         else:
             self.stale += 1
         finite = math.isfinite(value)
-        if (measured and self.best_value <= self.aim) or not finite or self._out_of_patience(recipe, steps):
+        if (measured and self.best_value <= self.aim) or not finite or self._out_of_patience(steps):
             missed: Status = "exhausted" if finite else "diverged"
             self.status = "reached" if self._counts else missed
 
@@ -101,69 +80,61 @@ class Watch:
         would_replace = self.best_is_measured and self._counts and value < self.best_value
         return None if would_replace or value <= self.aim else value
 
-    def correct(self, value: float, recipe: Recipe, steps: int) -> None:
+    def correct(self, value: float, steps: int) -> None:
         """Put the measured height of the best state in place of its prediction, and decide again."""
         self.evaluations += 1
         self.best_value, self.best_is_measured = value, True
         if self._counts:
             self.status = "reached"
         elif self.status != "diverged":
-            self.status = "exhausted" if self._out_of_patience(recipe, steps) else None
+            self.status = "exhausted" if self._out_of_patience(steps) else None
 
-    def _out_of_patience(self, recipe: Recipe, steps: int) -> bool:
+    def _out_of_patience(self, steps: int) -> bool:
         # What is under the limit counts already: how much lower it may still get matters less.
-        patience = max(1, recipe.patience // ENOUGH) if self._counts else recipe.patience
-        return self.stale >= patience or steps >= recipe.max_steps
+        patience = max(1, self.patience // ENOUGH) if self._counts else self.patience
+        return self.stale >= patience or steps >= self.max_steps
 
     @property
     def _counts(self) -> bool:
         return math.isfinite(self.best_value) and self.best_value <= self.limit
 
-    def result(self, steps: int) -> Descended:
-        """What the descent reached, when it is over."""
-        assert self.status is not None
-        assert self.best_is_measured
-        return Descended(self.best, self.best_value, self.status, steps, self.evaluations)
 
-
-def look_at(
-    watches: Sequence[Watch],
+def measure(
+    monitors: Sequence[PlateauMonitor],
     thetas: Thetas,
     steps: Sequence[int],
     height: Height,
     screening: Height | None,
-    recipe: Recipe,
 ) -> None:
-    """Measure descents, or predict them where that is enough, and let each take in what was found.
+    """Measure models that descend, or predict their heights where that is enough, and let each monitor take them in.
 
     Args:
-        watches: the descents.
+        monitors: one for each model.
         thetas: where they are (B, P).
         steps: how many steps each has taken.
         height: the measured quantity.
         screening: a cheap estimate of it; None: everything is measured.
-        recipe: when patience ends.
     """
     rough = None if screening is None else screening(thetas).tolist()
     values = [
-        watch.known if watch.known is not None else None if rough is None else watch.predict(rough[i])
-        for i, watch in enumerate(watches)
+        monitor.known if monitor.known is not None else None if rough is None else monitor.predict(rough[i])
+        for i, monitor in enumerate(monitors)
     ]
     wanted = [i for i, value in enumerate(values) if value is None]
     if wanted:
         some = thetas if len(wanted) == len(thetas) else thetas[wanted]
         for i, value in zip(wanted, height(some).tolist(), strict=True):
             values[i] = value
-            watches[i].evaluations += 1
-    for i, (watch, value) in enumerate(zip(watches, values, strict=True)):
+            monitors[i].evaluations += 1
+    for i, (monitor, value) in enumerate(zip(monitors, values, strict=True)):
         assert value is not None
-        measured = rough is None or i in wanted or watch.known is not None
-        watch.known = None
+        measured = rough is None or i in wanted or monitor.known is not None
+        monitor.known = None
         if rough is not None and measured and math.isfinite(value):
-            watch.offset = value - rough[i]
-        watch.take(thetas[i], value, measured, recipe, steps[i])
-    doubtful = [i for i, watch in enumerate(watches) if watch.status is not None and not watch.best_is_measured]
+            monitor.offset = value - rough[i]
+        monitor.take(thetas[i], value, measured, steps[i])
+    doubtful = [i for i, monitor in enumerate(monitors) if monitor.status is not None and not monitor.best_is_measured]
     if doubtful:
-        found = height(torch.stack([watches[i].best for i in doubtful])).tolist()
+        found = height(torch.stack([monitors[i].best for i in doubtful])).tolist()
         for i, value in zip(doubtful, found, strict=True):
-            watches[i].correct(value, recipe, steps[i])
+            monitors[i].correct(value, steps[i])

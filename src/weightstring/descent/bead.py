@@ -1,0 +1,227 @@
+"""Beads that descend by themselves, each to its own level: step 3 of the greedy algorithm (Section II.B).
+
+The level is measured on the quantity that the threshold binds, not on the minibatches. ``aim`` is
+where a descent stops at once, ``limit`` what it must get under to count: a bead that cannot reach
+α·L0 but stays under L0 is a good bead, and forcing it further only over-trains it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from weightstring.arrays import Theta, Thetas, room
+from weightstring.codec import Loss, Record
+from weightstring.descent.constraint import Constraint
+from weightstring.descent.group import Entry, Scene, clipped
+from weightstring.descent.minibatches import Minibatches, minibatches
+from weightstring.descent.optimizers import Optimizers
+from weightstring.descent.plateau import Height, PlateauMonitor, Status
+from weightstring.protocol import Gradient
+
+
+@dataclass(frozen=True)
+class Start:
+    """One descent: from ``theta`` until ``aim``; what it reaches counts if it is at most ``limit``.
+
+    Args:
+        theta: where to start (P,), or a function that says so, for starts that wait in a queue.
+        aim: the height at which the descent stops at once.
+        limit: the height it must reach to succeed, at least ``aim``.
+        place: names the descent; its minibatches depend on (seed, place) alone.
+        rate: factor on the recipe's learning rate.
+        value: the height of ``theta`` where that is known, so that it is not measured again.
+        tether: what ties it to its neighbours, which stay where they are; it begins where that allows.
+    """
+
+    theta: Theta | Callable[[], Theta]
+    aim: float
+    limit: float
+    place: str
+    rate: float = 1.0
+    value: float | None = None
+    tether: Tether | None = None
+
+    waits: ClassVar[bool] = True
+
+    @property
+    def alike(self) -> Hashable:
+        """The learning rate and the constraint."""
+        return self.rate, self.tether and self.tether.constraint
+
+    @classmethod
+    def begin(cls, entries: Sequence[Entry], scene: Scene, stacks: bool) -> Beads:
+        """Beads that begin together."""
+        return Beads(entries, scene, stacks)
+
+    def point(self) -> Theta:
+        """θ itself."""
+        theta = self.theta() if callable(self.theta) else self.theta
+        if self.tether is None:
+            return theta
+        left, right = self.tether.left[None], self.tether.right[None]
+        return self.tether.constraint.place(theta[None], left, right)[0]
+
+
+@dataclass(frozen=True)
+class Tether:
+    """A constraint to two neighbours.
+
+    Args:
+        constraint: how they act on the descent.
+        left: one neighbour (P,).
+        right: the other.
+    """
+
+    constraint: Constraint
+    left: Theta
+    right: Theta
+
+
+class Descended(Record, frozen=True, eq=False, tag="descended"):
+    """Where a descent ended: its best θ (P,) and height, how it went, and what it cost.
+
+    ``status`` is reached (best height ≤ limit), exhausted (no more improvement, or max_steps) or
+    diverged (a height that is not finite; the best state before that is kept).
+    """
+
+    theta: Tensor
+    value: Loss
+    status: Status
+    steps: int
+    evaluations: int
+
+    largest: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if self.theta.ndim != 1:
+            raise ValueError(f"a descent ends in one model, not in {len(self.theta)}")
+
+
+class Beads:
+    """Beads that began together, all tied by one constraint or by none: rows of one leaf, which leave one by one.
+
+    Rows that are stepped in one loop are filled up to whole lines: the loop's last numbers are rounded otherwise, and
+    which those are would depend on who is beside a model.
+    """
+
+    phases = 1
+    in_place = True
+
+    def __init__(self, entries: Sequence[Entry], scene: Scene, stacks: bool) -> None:
+        """Begin; ``stacks``: they may be the rows of one leaf."""
+        problem, recipe, starts = scene.problem, scene.recipe, [entry.descent for entry in entries]
+        points = [start.point().detach() for start in starts]
+        leaf = points[0].clone()
+        if stacks:
+            width = room(problem.size, leaf.element_size())
+            leaf = functional.pad(torch.stack(points), (0, width - problem.size))
+        self.leaf = leaf.requires_grad_()
+        self.steps, self.until, self.rate = 0, recipe.max_steps, starts[0].rate
+        self.monitors = [
+            PlateauMonitor(start.aim, start.limit, point.clone(), recipe.patience, recipe.max_steps, start.value)
+            for start, point in zip(starts, points, strict=True)
+        ]
+        self._entries = list(entries)
+        self._clip, self._size = recipe.clip, problem.size
+        drawn = [minibatches(problem, scene.seed, start.place) for start in starts]
+        self._minibatches = [each for each in drawn if each is not None]
+        self._tethers = [start.tether for start in starts if start.tether is not None]
+        self._before: Thetas | None = None
+        self._seen: Thetas | None = None
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """Its one leaf."""
+        return [self.leaf]
+
+    @property
+    def running(self) -> int:
+        """Beads that are not over."""
+        return len(self.monitors)
+
+    @property
+    def rows_of_leaf(self) -> Tensor:
+        """The leaf's rows, one a model."""
+        rows: Tensor = self.leaf.detach().view(len(self.monitors), -1)
+        return rows
+
+    @property
+    def thetas(self) -> Thetas:
+        """The models (k, P)."""
+        return self.rows_of_leaf[:, : self._size]
+
+    def costs(self) -> Counter[Hashable]:
+        """One gradient for each bead."""
+        return Counter(entry.owner for entry in self._entries)
+
+    @property
+    def models(self) -> Thetas:
+        """The beads themselves."""
+        return self.thetas
+
+    def look(self, phase: int) -> bool:
+        """All move in the first phase."""
+        return phase == 0
+
+    def minibatches(self) -> Sequence[Minibatches]:
+        """One for each bead."""
+        return self._minibatches
+
+    def follow(self, gradient: Gradient) -> None:
+        """The loss's gradients, and those of the constraint."""
+        wide = gradient.gradients
+        if self._tethers or self._clip is not None:
+            directed = wide[:, : self._size]
+            if self._tethers:
+                directed = self._tethers[0].constraint.direct(self.thetas, *self._neighbours(), directed)
+                self._before, self._seen = self.thetas.clone(), directed
+            wide = functional.pad(clipped(directed, self._clip), (0, wide.shape[1] - self._size))
+        self.leaf.grad = wide.view_as(self.leaf)
+
+    def place(self) -> None:
+        """Where the constraint allows them."""
+        if not self._tethers:
+            return
+        tie, neighbours = self._tethers[0].constraint, self._neighbours()
+        assert self._before is not None
+        assert self._seen is not None
+        stepped = tie.step(self._before, self.thetas, *neighbours, self._seen)
+        self.thetas.copy_(tie.place(stepped, *neighbours))
+        self._before = self._seen = None
+
+    def finish(self, optimizers: Optimizers, height: Height) -> Mapping[Hashable, Descended]:
+        """Those that are over leave."""
+        finished: dict[Hashable, Descended] = {}
+        for entry, monitor in zip(self._entries, self.monitors, strict=True):
+            if monitor.status is not None:
+                assert monitor.best_is_measured
+                finished[entry.key] = Descended(
+                    monitor.best, monitor.best_value, monitor.status, self.steps, monitor.evaluations
+                )
+        self.cancel(finished, optimizers)
+        return finished
+
+    def cancel(self, keys: Collection[Hashable], optimizers: Optimizers) -> None:
+        """Let beads go, and their rows with them."""
+        rows = [i for i, entry in enumerate(self._entries) if entry.key not in keys]
+        if len(rows) == len(self._entries):
+            return
+        if rows:
+            self.leaf = optimizers.keep(self.leaf, rows)
+        else:
+            optimizers.remove(self.leaf)
+        self.monitors = [self.monitors[i] for i in rows]
+        self._entries = [self._entries[i] for i in rows]
+        self._minibatches = [self._minibatches[i] for i in rows] if self._minibatches else []
+        self._tethers = [self._tethers[i] for i in rows] if self._tethers else []
+
+    def _neighbours(self) -> tuple[Thetas, Thetas]:
+        left, right = zip(*((tether.left, tether.right) for tether in self._tethers), strict=True)
+        return torch.stack(left), torch.stack(right)

@@ -1,0 +1,292 @@
+"""The one loop in which models descend: beads each to a level of their own, and models that move together.
+
+All take their gradients from one batch and are stepped by one optimizer; a bead in the queue begins when another ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from weightstring.arrays import Thetas
+from weightstring.descent.allowance import Allowances
+from weightstring.descent.bead import Descended, Start
+from weightstring.descent.group import Descent, Entry, Group, Scene, is_due, steps_to_check
+from weightstring.descent.optimizers import Optimizers
+from weightstring.descent.plateau import Height, measure
+from weightstring.protocol import Gradient, LossProblem, Recipe
+
+Key = TypeVar("Key", bound=Hashable)
+"""By what a caller knows a descent."""
+Reached = TypeVar("Reached")
+"""What comes of it."""
+
+WIDTH = 16
+"""Models descended side by side for one search."""
+MOST = 2048
+"""Models descended side by side for any number of searches."""
+MEMORY = 1 << 30
+"""Bytes that the models of one batch, their gradients, optimizer states and best copies may take."""
+
+
+class Check(NamedTuple):
+    """How far a batch of descents is.
+
+    ``finished`` and ``running`` count descents; ``steps`` is the largest number of steps of a running
+    one, ``lowest`` the least height that one of them has reached.
+    """
+
+    finished: int
+    running: int
+    steps: int
+    lowest: float
+
+
+def batch_width(problem: LossProblem, searches: int = 1) -> int:
+    """How many models of ``problem`` are descended side by side for so many searches, as far as memory allows."""
+    copies = 6  # θ, its copy in the batch, gradient, two optimizer moments, best state
+    wanted = min(WIDTH * searches, MOST)
+    return max(1, min(wanted, MEMORY // (copies * problem.size * problem.dtype.itemsize)))
+
+
+def descend(
+    problem: LossProblem,
+    height: Height,
+    starts: Sequence[Start],
+    *,
+    seed: int,
+    recipe: Recipe | None = None,
+    width: int | None = None,
+    screening: Height | None = None,
+    on_check: Callable[[Check], None] = lambda check: None,
+) -> list[Descended]:
+    """Descend from every start, ``width`` at a time; a finished one makes room for the next in the queue.
+
+    Args:
+        problem: the loss; descents follow its training gradient.
+        height: the measured quantity, (B, P) → (B,) float64; every ``check_every`` steps.
+        starts: the descents, begun in this order.
+        seed: with each start's place, determines its minibatches.
+        recipe: optimizer and limits; the problem's own by default.
+        width: descents side by side; :func:`batch_width` by default.
+        screening: a cheap estimate of the height; see :mod:`weightstring.descent.plateau`.
+        on_check: told after each measurement how far the descents are; it may raise.
+
+    Returns:
+        One result a start, in order.
+
+    Raises:
+        InvalidSetting: the recipe's optimizer or options are unknown.
+    """
+    batch = Descents[int, Descended](
+        problem,
+        height,
+        seed=seed,
+        recipe=recipe or problem.recipe,
+        width=width or batch_width(problem),
+        screening=screening,
+        on_check=on_check,
+    )
+    for number, start in enumerate(starts):
+        batch.add(start, number)
+    finished: dict[int, Descended] = {}
+    while not batch.idle:
+        finished |= batch.advance()
+    return [finished[i] for i in range(len(starts))]
+
+
+class Descents(Generic[Key, Reached]):
+    """Descents under way: a queue of beads, a batch that refills from it, and models that move together.
+
+    Args:
+        problem: the loss; descents follow its training gradient.
+        height: the measured quantity.
+        seed: with each descent's place, determines all that is random.
+        recipe: optimizer and limits.
+        width: beads side by side.
+        screening: a cheap estimate of the height.
+        on_check: told after each measurement how far the descents are; it may raise.
+        allowed: steps that may be taken.
+
+    Raises:
+        InvalidSetting: the recipe's optimizer or options are unknown.
+    """
+
+    def __init__(
+        self,
+        problem: LossProblem,
+        height: Height,
+        *,
+        seed: int,
+        recipe: Recipe,
+        width: int,
+        screening: Height | None = None,
+        on_check: Callable[[Check], None] = lambda check: None,
+        allowed: Allowances | None = None,
+    ) -> None:
+        self._scene = Scene(problem, seed, recipe)
+        self._height = height
+        self._screening = screening
+        self._width = width
+        self._on_check = on_check
+        self._allowed = allowed or Allowances()
+        self._optimizers = Optimizers(recipe)
+        self._queue: deque[Entry] = deque()
+        self._groups: list[Group] = []
+        self._gathered: Thetas | None = None
+        self._finished = 0
+
+    def add(self, descent: Descent, key: Key, owner: Hashable = None) -> None:
+        """Take in a descent: a bead waits in the queue until there is room, models that move together do not.
+
+        Args:
+            descent: where from, how and how far: a :class:`Start` or an :class:`Evolution`.
+            key: by which its result is known.
+            owner: whose allowance it takes its steps from.
+        """
+        self._queue.append(Entry(key, descent, owner))
+
+    def cancel(self, keys: Collection[Key]) -> None:
+        """Give descents up: they have no result."""
+        self._queue = deque(entry for entry in self._queue if entry.key not in keys)
+        for group in self._groups:
+            group.cancel(keys, self._optimizers)
+        self._drop_empty()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self._queue and not self._groups
+
+    @property
+    def running(self) -> int:
+        """Models that move."""
+        return sum(group.running for group in self._groups)
+
+    def advance(self) -> dict[Key, Reached]:
+        """Go on until the next measurement; what those descents reached that are over then, by key.
+
+        Where somebody's allowance is spent, nothing is done until his descents are cancelled.
+        """
+        every, finished = self._scene.recipe.check_every, self._refill()
+        if self._groups and not finished:
+            costs: Counter[Hashable] = sum((group.costs() for group in self._groups), Counter())
+            until = min(steps_to_check(group, every) for group in self._groups)
+            steps = self._allowed.steps(costs, until)
+            for _ in range(steps):
+                self._step()
+            self._allowed.take(costs, steps)
+            if steps == until:
+                # Each at its own steps, or what a descent finds would depend on who is beside it.
+                finished = self._check([group for group in self._groups if is_due(group, every)])
+        return finished
+
+    def _refill(self) -> dict[Key, Reached]:
+        """Begin those that need not wait, and the next in the queue where there is room."""
+        # A start that is already low enough finishes at its first check, so this may take several rounds.
+        finished: dict[Key, Reached] = {}
+        while fresh := self._next():
+            for group in fresh:
+                for leaf in group.leaves:
+                    self._optimizers.add(leaf, group.rate)
+            self._groups = sorted([*self._groups, *fresh], key=lambda group: not group.in_place)
+            finished |= self._check(fresh)
+        return finished
+
+    def _next(self) -> list[Group]:
+        """Those of the queue that begin now, in groups."""
+        room = self._width - sum(group.running for group in self._groups if group.in_place)
+        stacks, groups, waiting = self._optimizers.stacks, dict[object, list[Entry]](), list[Entry]()
+        for entry in self._queue:
+            if entry.descent.waits and room <= 0:
+                waiting.append(entry)
+                continue
+            room -= entry.descent.waits
+            alike = entry.descent.alike if stacks else None
+            groups.setdefault(entry.key if alike is None else alike, []).append(entry)
+        self._queue = deque(waiting)
+        return [entries[0].descent.begin(entries, self._scene, stacks) for entries in groups.values()]
+
+    def _check(self, groups: Sequence[Group]) -> dict[Key, Reached]:
+        """Measure, and let those go that are over."""
+        measured = [group for group in groups if group.monitors]
+        if measured:
+            monitors = [monitor for group in measured for monitor in group.monitors]
+            steps = [group.steps for group in measured for _ in group.monitors]
+            thetas = _together([group.thetas for group in measured])
+            measure(monitors, thetas, steps, self._height, self._screening)
+        finished: dict[Key, Reached] = {}
+        for group in groups:
+            finished |= group.finish(self._optimizers, self._height)
+        self._drop_empty()
+        self._finished += len(finished)
+        most = max((group.steps for group in self._groups), default=0)
+        lowest = min((each.best_value for group in self._groups for each in group.monitors), default=math.inf)
+        self._on_check(Check(self._finished, self.running, most, lowest))
+        return finished
+
+    def _drop_empty(self) -> None:
+        self._gathered = None
+        self._groups = [group for group in self._groups if group.running]
+
+    def _step(self) -> None:
+        for group in self._groups:
+            for leaf in group.leaves:
+                leaf.grad = None  # that of the last step must not take memory beside the next
+        phases = max(group.phases for group in self._groups)
+        for phase in range(phases):
+            beads = [group for group in self._groups if group.in_place] if phase == 0 else []
+            others = [group for group in self._groups if not group.in_place and group.look(phase)]
+            moving = [*beads, *others]
+            if not moving:
+                continue
+            rows = [minibatches.draw() for group in moving for minibatches in group.minibatches()]
+            looks = [self._gathered_rows(beads)[:, : self._scene.problem.size]] if beads else []
+            models = _together([*looks, *(group.models for group in others)])
+            gradient = self._scene.problem.gradient(models, torch.stack(rows) if rows else None)
+            self._follow(beads, others, gradient)
+            self._optimizers.step()
+            for group in moving:
+                group.place()
+                for leaf in group.leaves if phases > 1 else ():
+                    leaf.grad = None  # the next phase is another's
+        for group in self._groups:
+            group.steps += 1
+
+    def _gathered_rows(self, beads: Sequence[Group]) -> Tensor:
+        """Leaves that are looked at, as parts of one tensor: gathered when models join or leave, not at every step."""
+        if self._gathered is None:
+            leaves = [group.leaves[0] for group in beads]
+            rows = [leaf.detach().view(group.running, -1) for group, leaf in zip(beads, leaves, strict=True)]
+            self._gathered = _together(rows)
+            for leaf, part in zip(leaves, torch.split(self._gathered, [len(row) for row in rows]), strict=True):
+                leaf.data = part.view_as(leaf)
+        return self._gathered
+
+    def _follow(self, beads: Sequence[Group], others: Sequence[Group], gradient: Gradient) -> None:
+        """Give each group its gradients, those of beads as long as the rows of their leaves, which are filled up."""
+        counts = [group.running for group in beads]
+        first, gradients = sum(counts), gradient.gradients
+        if beads:
+            missing = self._gathered_rows(beads).shape[1] - gradients.shape[1]
+            wide = functional.pad(gradients[:first], (0, missing)) if missing else gradients[:first]
+            for group, *part in zip(
+                beads, torch.split(gradient.losses[:first], counts), torch.split(wide, counts), strict=True
+            ):
+                group.follow(Gradient(*part))
+        counts = [len(group.models) for group in others]
+        for group, *part in zip(
+            others, torch.split(gradient.losses[first:], counts), torch.split(gradients[first:], counts), strict=True
+        ):
+            group.follow(Gradient(*part))
+
+
+def _together(parts: Sequence[Tensor]) -> Tensor:
+    """Models of several groups; those of one are not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
