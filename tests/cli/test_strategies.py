@@ -20,9 +20,6 @@ class Halving(ws.AsInThePaper):
     """A strategy from outside."""
 
 
-from weightstring.search.strategies import STRATEGIES
-
-
 @pytest.mark.slow
 def test_a_constrained_run_is_shortened_and_resumed(cli, workshop, tmp_path):
     run = tmp_path / "run"
