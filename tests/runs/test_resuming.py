@@ -212,6 +212,16 @@ def test_a_search_ended_before_it_has_searched_again_from_a_verdict_taken_back(t
     assert verdict(tmp_path / "run") == verdict(tmp_path / "whole")
 
 
+def test_a_search_resumed_with_higher_limits_searches_again_from_a_verdict_taken_back(tmp_path, monkeypatch):
+    spike = Spike()
+    limited = ws.connect(spike, *spike.ends, 0.1, store=tmp_path, stop=ws.Budget(seconds=1e-9))
+    assert limited.outcome.reason == "time"
+    grid = sorted({*(i / 32 for i in range(33)), spike.position})
+    monkeypatch.setattr("weightstring.path.string.grid", lambda intervals: grid)
+    assert ws.connect(spike, *spike.ends, 0.1, store=tmp_path).connected
+    assert ws.load(tmp_path).connected
+
+
 @pytest.mark.slow
 def test_a_comparison(tmp_path, after_append, refused):
     strategies = {"greedy": ws.Greedy(), "lower": ws.Greedy(alpha=0.9)}
