@@ -121,7 +121,7 @@ def certified(run: SearchedRun, seconds: float, tol: float) -> Result:
     pieces = tuple(piece._replace(segment=i) for i in sorted(proved) for piece in proved[i])
     spent = time.perf_counter() - started
     certificate = certificate_of(problem, string.beads, quantity, level, tol, pieces, string.highest, spent)
-    return replace(string.result(run.result), certificate=certificate)
+    return replace(string.result(), certificate=certificate)
 
 
 def reopened(run: SearchedRun) -> Result:
@@ -134,7 +134,7 @@ def reopened(run: SearchedRun) -> Result:
             break
         string.splice(inserted)
         # What the new segments' curve shows is looked at too, or their search would be believed unseen.
-        result = string.result(result)
+        result = string.result()
         result.string.measure()
         string = Opened.of(replace(run, result=result))
     return judged(result)

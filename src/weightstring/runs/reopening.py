@@ -47,21 +47,16 @@ class Opened:
     """A string whose segments can be replaced one by one.
 
     Args:
-        problem: the loss.
-        settings: of its search.
+        run: whose string it is.
         models: its beads.
         heights: of each segment the heights known of what the threshold binds, by t.
-        threshold: L0.
-        names: what it binds.
         spent: how far its search has come, the searches of its segments included.
+        searches: of its segments, so far.
     """
 
-    problem: LossProblem
-    settings: Settings
+    run: SearchedRun
     models: list[Theta]
     heights: list[dict[float, float]]
-    threshold: float
-    names: tuple[str, ...]
     spent: Progress
     searches: list[Result] = field(default_factory=list)
 
@@ -71,7 +66,7 @@ class Opened:
         result = run.result
         models, heights = list(result.string), list(result.string.heights(result.names))
         spent = Progress(beads=len(models), pending=1, steps=result.steps, seconds=result.seconds)
-        return cls(run.problem, run.settings, models, heights, result.threshold, result.names, spent)
+        return cls(run, models, heights, spent)
 
     def __len__(self) -> int:
         return len(self.heights)
@@ -96,7 +91,7 @@ class Opened:
         over = [
             Maximum(t, value)
             for t, value in self.heights[segment].items()
-            if 0 < t < 1 and clearly_over(value, self.threshold, self.models[0].dtype)
+            if 0 < t < 1 and clearly_over(value, self.run.threshold, self.models[0].dtype)
         ]
         return tuple(sorted(over, key=lambda peak: -peak.value)[:MAX_PEAKS])
 
@@ -122,7 +117,7 @@ class Opened:
         for i, known in enumerate(self.heights):
             if i in results:
                 models += list(results[i].string)[1:]
-                heights += results[i].string.heights(self.names)
+                heights += results[i].string.heights(self.run.result.names)
             else:
                 moved[i] = len(heights)
                 models.append(self.models[i + 1])
@@ -130,11 +125,12 @@ class Opened:
         self.models, self.heights = models, heights
         return moved
 
-    def result(self, before: Result) -> Result:
-        """The result of a search whose string this was, with the verdict that the samples known allow."""
+    def result(self) -> Result:
+        """The run's result with this string, and with the verdict that the samples known allow."""
+        before = self.run.result
         refined = len(self.models) > len(before.string)
-        string = WeightString(self.problem, self.models) if refined else before.string
-        seen = SearchSamples(self.names, tuple(self.heights), self.threshold)
+        string = WeightString(self.run.problem, self.models) if refined else before.string
+        seen = SearchSamples(before.names, tuple(self.heights), self.run.threshold)
         history = (*before.history, self._round()) if self.searches else before.history
         outcome = replace(before, outcome=Connected(), string=string.also_seen(seen), history=history)
         return judged(outcome)
@@ -142,9 +138,9 @@ class Opened:
     def _level(self, segment: int) -> float | None:
         """What a segment is held to when it is searched again; None: there is no level under the threshold."""
         if self.peaks(segment):
-            return self.threshold
+            return self.run.threshold
         ends = max(self.heights[segment][0.0], self.heights[segment][1.0])
-        return (ends + self.threshold) / 2 if ends < self.threshold else None
+        return (ends + self.run.threshold) / 2 if ends < self.run.threshold else None
 
     def _room(self, stop: StopRule, searches: int = 1) -> StopRule | None:
         """What the search's limits leave for so many more at once, each with all its beads; None: not enough."""
@@ -157,18 +153,16 @@ class Opened:
 
     def _searches(self, levels: Mapping[int, float], strategy: Greedy, stop: StopRule) -> dict[int, Result]:
         pairs = [Pair(a=self.models[i], b=self.models[i + 1], threshold=level) for i, level in levels.items()]
-        settings = replace(self.settings, strategy=strategy, stop=stop, executor=None, task=None, disprove=False)
-        results = dict(zip(levels, _search(self.problem, pairs, settings), strict=True))
+        settings = replace(self.run.settings, strategy=strategy, stop=stop, executor=None, task=None, disprove=False)
+        results = dict(zip(levels, _search(self.run.problem, pairs, settings), strict=True))
         if any(map(interrupted, results.values())):
             raise KeyboardInterrupt
         more = sum(len(result.string) - 2 for result in results.values() if result.connected)
-        steps, seconds = (
-            sum(result.steps for result in results.values()),
-            max(result.seconds for result in results.values()),
-        )
-        spent = self.spent
         self.spent = replace(
-            spent, beads=spent.beads + more, steps=spent.steps + steps, seconds=spent.seconds + seconds
+            self.spent,
+            beads=self.spent.beads + more,
+            steps=self.spent.steps + sum(result.steps for result in results.values()),
+            seconds=self.spent.seconds + max(result.seconds for result in results.values()),
         )
         self.searches += results.values()
         return results
@@ -181,7 +175,7 @@ class Opened:
             descents=sum(each.descents for each in rounds),
             measured=sum(each.measured for each in rounds),
             open=sum(bool(self.peaks(i)) for i in range(len(self))),
-            level=self.threshold,
+            level=self.run.threshold,
             highest=None,
             beads=len(self.models),
             steps=sum(each.steps for each in rounds),
