@@ -199,7 +199,7 @@ class TestTheUsersOwn:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "state").write_text("a file, not a folder")
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-        monkeypatch.setattr("weightstring.search.running.driver._UnderWay.absorb", interrupted)
+        monkeypatch.setattr("weightstring.search.running.search.RunningSearch.absorb", interrupted)
         done = cli("connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, "--out", "run")
         assert done.code == 130
         assert done.err.endswith(f"weightstring resume run --task {workshop.task}\n")

@@ -9,12 +9,11 @@ import pytest
 import torch
 from msgspec import structs
 
-from weightstring.errors import InvalidRun
+from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.path import Connected, Objective, Unresolved
 from weightstring.problem.surfaces import Maze, shifted
 from weightstring.protocol import LossProblem
 from weightstring.search import (
-    Asked,
     Batched,
     Bead,
     Budget,
@@ -25,6 +24,7 @@ from weightstring.search import (
     MaxSteps,
     Query,
     Search,
+    SearchRequest,
     StopRule,
     run,
     run_all,
@@ -225,6 +225,15 @@ def test_a_strategy_that_gives_up_is_asked_for_its_reason():
     assert len(stopped.outcome.evidence.open_per_depth) == 2
 
 
+def test_two_jobs_of_one_name_are_refused(refused):
+    class Twice(Greedy):
+        def propose(self, string):
+            return 2 * super().propose(string)
+
+    with refused(InvalidSetting, r"^Twice.propose: two jobs are named 'a-b/0', and a name has one result: name each"):
+        search(strategy=Twice())
+
+
 def test_events_tell_how_far_a_round_is(whole):
     events: list[Event] = []
     search(on_event=events.append)
@@ -267,7 +276,7 @@ def test_results_of_another_kind_are_refused(refused, whole):
 THRESHOLDS = [0.9, 0.8, 1.3, 0.9]
 
 
-def several(stops: Sequence[StopRule] | None = None, journals: Sequence[Kept] | None = None) -> list[Asked]:
+def several(stops: Sequence[StopRule] | None = None, journals: Sequence[Kept] | None = None) -> list[SearchRequest]:
     """Four searches: as above, back, at another threshold, and the first once more."""
     stops, journals = stops or [MaxBeads(64)] * 4, journals or [Kept() for _ in range(4)]
     values = SURFACE.measure(torch.stack(SURFACE.ends))["loss"].tolist()
@@ -275,7 +284,7 @@ def several(stops: Sequence[StopRule] | None = None, journals: Sequence[Kept] | 
     asked = []
     for i, (stop, journal) in enumerate(zip(stops, journals, strict=True)):
         ends = (Bead("a", b.theta, b.value), Bead("b", a.theta, a.value)) if i == 1 else (a, b)
-        asked.append(Asked(Greedy(), Query(ends, THRESHOLDS[i], 0), stop, journal))
+        asked.append(SearchRequest(Greedy(), Query(ends, THRESHOLDS[i], 0), stop, journal))
     return asked
 
 

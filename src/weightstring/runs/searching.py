@@ -17,7 +17,7 @@ from weightstring.runs.recording import from_run, write_result
 from weightstring.runs.result import Result
 from weightstring.runs.run import Run, SearchedRun, interrupted, taken_back
 from weightstring.runs.verdict import judged
-from weightstring.search import Asked, Search, run_all
+from weightstring.search import Search, SearchRequest, run_all
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.running.history import strings
 from weightstring.store import InMemory
@@ -62,7 +62,8 @@ def search(runs: Sequence[Run], show: Display) -> list[SearchedRun]:
         return [run for run in runs if isinstance(run, SearchedRun)]
     executor = executor_of(waiting[0].objective, waiting[0].settings, waiting[0].computing)
     requests = [
-        Asked(run.settings.strategy, run.query, run.settings.limits, run.directory or InMemory()) for run in waiting
+        SearchRequest(run.settings.strategy, run.query, run.settings.limits, run.directory or InMemory())
+        for run in waiting
     ]
     searches = iter(run_all(requests, executor, on_event=show.event))
     return [run if isinstance(run, SearchedRun) else _over(run, next(searches)) for run in runs]

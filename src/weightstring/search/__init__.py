@@ -15,9 +15,10 @@ from weightstring.search.methods.relay import Relay
 from weightstring.search.methods.shortened import Shortened
 from weightstring.search.methods.sinking import Sinking
 from weightstring.search.running.batched import Apart, Batched, Executor
-from weightstring.search.running.driver import Asked, Event, Search, run, run_all
+from weightstring.search.running.driver import run, run_all
 from weightstring.search.running.processes import Processes
 from weightstring.search.running.remote import Rebuilding, Remote
+from weightstring.search.running.search import Event, Search, SearchRequest
 from weightstring.search.stopping import Budget, MaxBeads, MaxSteps, Progress, StopRule
 from weightstring.search.strategies import STRATEGIES
 from weightstring.search.strategy import Strategy
@@ -27,7 +28,6 @@ __all__ = [
     "STRATEGIES",
     "Apart",
     "AsInThePaper",
-    "Asked",
     "AutoNEB",
     "Batched",
     "Bead",
@@ -58,6 +58,7 @@ __all__ = [
     "Relay",
     "Remote",
     "Search",
+    "SearchRequest",
     "Shortened",
     "Sinking",
     "Start",

@@ -12,7 +12,7 @@ from weightstring.codec import finite_or_none
 from weightstring.errors import InvalidRun
 from weightstring.failures import users_part
 from weightstring.search.chain import Chain, beads_of
-from weightstring.search.jobs import JobResult, read_round
+from weightstring.search.jobs import Job, JobResult, read_round
 from weightstring.search.rounds import absorbed, due
 from weightstring.search.strategy import State, Strategy
 from weightstring.search.string import Query
@@ -43,44 +43,48 @@ def strings(strategy: Strategy[Any], query: Query, rounds: Sequence[Round]) -> I
         yield state.string.chain
 
 
-def replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
+def replayed(strategy: Strategy[State], state: State, finished: Round, history: list[RoundRecord]) -> State:
     """The state after a round that a journal holds, absorbed again instead of run.
 
     Args:
         strategy: the search's own.
         state: that before the round.
-        old: the round.
-        rounds: the history so far, to which the round's summary is added.
+        finished: the round.
+        history: the rounds so far, to which this one's summary is added.
 
     Raises:
         InvalidRun: the round is not one of this search.
     """
-    with users_part(lambda: f"the strategy, taken through round {len(rounds) + 1} of the journal again"):
-        return _replayed(strategy, state, old, rounds)
-
-
-def _replayed(strategy: Strategy[State], state: State, old: Round, rounds: list[RoundRecord]) -> State:
-    if old.ended is not None:  # an attempt ended
-        following = strategy.after(state, old.ended)
-        if following is None or old.jobs:
+    with users_part(lambda: f"the strategy, taken through round {len(history) + 1} of the journal again"):
+        jobs = due(strategy, state) if finished.jobs else ()
+        if tuple(job.name for job in jobs) != finished.jobs or len(finished.results) != len(jobs):
             raise InvalidRun(
-                f"round {len(rounds)} of the journal is not of this search: no other attempt follows there; "
+                f"round {len(history)} of the journal is not of this search: it holds {len(finished.jobs)} jobs "
+                f"({', '.join(finished.jobs[:3])}, ...) where {len(jobs)} are due; start afresh in another directory"
+            )
+        return advanced(strategy, state, finished, jobs, history)
+
+
+def advanced(
+    strategy: Strategy[State], state: State, finished: Round, jobs: Sequence[Job], history: list[RoundRecord]
+) -> State:
+    """The state after a round of these jobs as the journal holds it, be it run now or in an earlier session.
+
+    There are no jobs where the round was given up, or where an attempt ended; the rest is as for :func:`replayed`.
+    """
+    if finished.ended is not None:
+        following = strategy.after(state, finished.ended)
+        if following is None or jobs:
+            raise InvalidRun(
+                f"round {len(history)} of the journal is not of this search: no other attempt follows there; "
                 "start afresh in another directory"
             )
-        rounds.append(msgspec.structs.replace(summary(strategy, following, [], old.seconds), ended=old.ended))
-        return following
-    if not old.jobs:  # a round that was given up
-        rounds.append(msgspec.structs.replace(summary(strategy, state, [], old.seconds), steps=old.steps))
-        return state
-    jobs = due(strategy, state)
-    if tuple(job.name for job in jobs) != old.jobs or len(old.results) != len(jobs):
-        raise InvalidRun(
-            f"round {len(rounds)} of the journal is not of this search: it holds {len(old.jobs)} jobs "
-            f"({', '.join(old.jobs[:3])}, ...) where {len(jobs)} are due; start afresh in another directory"
-        )
-    results = read_round(jobs, old, len(rounds), state.string.chain[0].left.theta.device)
-    state = absorbed(strategy, state, {job.name: result for job, result in zip(jobs, results, strict=True)})
-    rounds.append(summary(strategy, state, results, old.seconds))
+        state = following
+    results = read_round(jobs, finished, len(history), state.string.chain[0].left.theta.device)
+    if jobs:
+        state = absorbed(strategy, state, {job.name: result for job, result in zip(jobs, results, strict=True)})
+    lost = {} if jobs else {"steps": finished.steps, "ended": finished.ended}
+    history.append(msgspec.structs.replace(summary(strategy, state, results, finished.seconds), **lost))
     return state
 
 
