@@ -68,7 +68,7 @@ class TestNames:
         told["variants"][0]["name"] = name
         (store / "sweep.json").write_text(json.dumps(told))
         for use in (SweepDirectory(store).record, lambda: ws.sweep(problem, [0.1], pairs=1, store=store)):
-            with refused(InvalidRun, r"sweep\.json: damaged: a variant named .*"):
+            with refused(InvalidRun, r"sweep\.json: damaged, .*: a variant named .*"):
                 use()
 
 

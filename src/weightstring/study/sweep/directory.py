@@ -130,9 +130,6 @@ class SweepDirectory:
         found = read_record(member(self.path, "sweep.json"), SWEEP.decode, "restore it, or choose another directory")
         if found is None:
             raise InvalidRun(f"{self.path}: no sweep here (no sweep.json); give the directory that --out named")
-        for own in found.variants:
-            if told := flaw(own.name):
-                raise InvalidRun(f"{self.path}/sweep.json: damaged: a variant named {own.name!r:.200}: {told}")
         return found
 
     def ends(self, variant: str) -> Path:
@@ -264,13 +261,11 @@ class SweepDirectory:
 
 def _variant_record(form: Form, known: bool) -> VariantRecord:
     """A variant's record; what computes it is chosen where it is not known yet."""
-    problem, variant = form.problem, form.variant
+    problem = form.problem
     engine = "" if known else problem.engine_choice().name
     threads = 1 if known else problem.engine_choice().threads or torch.get_num_threads()
     return VariantRecord(
-        name=variant.name,
-        options=dict(variant.options),
-        task=variant.task,
+        **msgspec.structs.asdict(form.variant),
         problem=problem.fingerprint(),
         engine=engine,
         threads=threads,

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Literal, get_args
 
+import msgspec
+
+from weightstring.codec import Record
 from weightstring.errors import InvalidSetting
 from weightstring.runs.settings import Settings
 from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
@@ -98,8 +101,7 @@ def _whole(name: str, value: object, least: int) -> int:
     return number
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(Record, frozen=True):
     """One form of the task.
 
     Args:
@@ -112,12 +114,12 @@ class Variant:
     """
 
     name: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: dict[str, str] = msgspec.field(default_factory=dict)
     task: TaskRef | None = None
 
     def __post_init__(self) -> None:
         if found := flaw(self.name):
-            raise InvalidSetting(f"sweep: a variant named {shown(self.name)}: {found}; give another name")
+            raise InvalidSetting(f"a variant named {shown(self.name)}: {found}; give another name")
 
 
 def flaw(name: object) -> str | None:

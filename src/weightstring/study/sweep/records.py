@@ -13,7 +13,8 @@ from weightstring.errors import InvalidRun
 from weightstring.store.directory import UNREADABLE
 from weightstring.store.files import one_line
 from weightstring.store.members import read_whole
-from weightstring.store.records import TaskRef, Threads
+from weightstring.store.records import Threads
+from weightstring.study.sweep.plan import Variant
 
 Content = TypeVar("Content")
 
@@ -21,12 +22,9 @@ GO_ON = "the same sweep goes on"
 """What follows when the disk that refused is mended."""
 
 
-class VariantRecord(Record, frozen=True, kw_only=True):
-    """One form of the task."""
+class VariantRecord(Variant, frozen=True, kw_only=True):
+    """A variant, and what its rows are computed of."""
 
-    name: str
-    options: dict[str, str]
-    task: TaskRef | None
     problem: str
     """Digest of the problem."""
     engine: str = ""
