@@ -75,11 +75,11 @@ def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, Examples]) -> 
 def _sighted(name: str, given: Given, seen: Seen) -> Mean:
     """The kind of a metric that sees inputs: noise has none, so only the net's outputs can tell."""
     with torch.no_grad():
-        found = [applied(given, output, part) for part, output in ((seen.probe, seen.output), *seen.parts)]
-    if not isinstance(found[0], tuple | list):
+        returned = [applied(given, output, part) for part, output in ((seen.probe, seen.output), *seen.parts)]
+    if not isinstance(returned[0], tuple | list):
         return Mean(given, "whole", rows=seen.rows)
     for what, place in (("sum", 0), ("weight", 1)):
-        results = [torch.as_tensor(pair[place]).detach().cpu() for pair in found]
+        results = [torch.as_tensor(pair[place]).detach().cpu() for pair in returned]
         whole, *values = map(float, results)
         _check_sum(name, what, len(seen.probe), results, whole, values)
     return Mean(given, "ratio")
@@ -91,8 +91,8 @@ def _evaluated(given: Given, output: object, targets: Tensor) -> tuple[Tensor, .
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = given(rebuilt(output, map(convert, leaves_of(output))), convert(targets))
-                values = found if isinstance(found, tuple | list) else (found,)
+                returned = given(rebuilt(output, map(convert, leaves_of(output))), convert(targets))
+                values = returned if isinstance(returned, tuple | list) else (returned,)
                 return tuple(torch.as_tensor(value).detach().cpu() for value in values)
         except Exception:  # constants in float32, or whatever a stranger's loss raises of noise
             continue
@@ -108,13 +108,13 @@ def _tried(given: Given, seen: Seen, examples: Examples) -> Kind | None:
     left: list[Kind] = ["mean", "sum"]
     told = False
     for trial in trials(seen, examples):
-        found = [_evaluated(given, *pair) for pair in (trial.whole, *trial.parts)]
-        if any(one is None or len(one) != 1 for one in found):
+        results = [_evaluated(given, *pair) for pair in (trial.whole, *trial.parts)]
+        if any(numbers is None or len(numbers) != 1 for numbers in results):
             continue
-        whole, *values = (float(one[0]) for one in found if one)
+        whole, *values = (float(numbers[0]) for numbers in results if numbers)
         if not math.isfinite(whole) and not all(map(math.isfinite, values)):
             continue
-        slack = _slack([one[0] for one in found if one], [whole, *values])
+        slack = _slack([numbers[0] for numbers in results if numbers], [whole, *values])
         share = [len(targets) / len(trial.whole[1]) for _, targets in trial.parts]
         sums = {"mean": sum(s * value for s, value in zip(share, values, strict=True)), "sum": sum(values)}
         left = [kind for kind in left if abs(whole - sums[kind]) <= slack]
@@ -137,14 +137,14 @@ def _check_sums(name: str, given: Given, seen: Seen, data: Mapping[str, Examples
     for examples in data.values():
         weights: dict[int, float] = {}
         for trial in trials(seen, examples):
-            found = [_evaluated(given, *pair) for pair in (trial.whole, *trial.parts)]
-            if any(one is None for one in found):
+            trial_results = [_evaluated(given, *pair) for pair in (trial.whole, *trial.parts)]
+            if any(numbers is None for numbers in trial_results):
                 continue
             for what, place in (("sum", 0), ("weight", 1)):
-                results = [one[place] for one in found if one]
+                results = [numbers[place] for numbers in trial_results if numbers]
                 whole, *values = map(float, results)
                 _check_sum(name, what, len(trial.whole[1]), results, whole, values)
-            whole, count = float(found[0][1]), len(trial.whole[1])  # type: ignore[index]
+            whole, count = float(trial_results[0][1]), len(trial.whole[1])  # type: ignore[index]
             if name == "loss" and abs(weights.setdefault(count, whole) - whole) > 1e-6 * abs(whole):
                 raise InvalidSetting(
                     f"loss_fn returned (sum, weight) with a weight that depends on the outputs ({weights[count]:.6g} "
@@ -169,9 +169,9 @@ def _check_weight(loss: Mean, seen: Seen, examples: Examples, name: str) -> None
     if loss.kind != "ratio":
         return
     for part in examples.chunks(max(PROBE, len(seen.probe))):
-        own = seen.output if len(part) == len(seen.probe) else noise_like(seen, len(part), 0)
-        found = _evaluated(loss.sums, own, part.targets)
-        if found is None or float(found[1]) != 0:
+        output = seen.output if len(part) == len(seen.probe) else noise_like(seen, len(part), 0)
+        numbers = _evaluated(loss.sums, output, part.targets)
+        if numbers is None or float(numbers[1]) != 0:
             return
     raise InvalidData(
         f"the {name} targets have no weight in loss_fn (all {len(examples)} examples are ignored, or weigh 0): its "

@@ -45,7 +45,7 @@ def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | N
         raise InvalidModel(
             f"net is a {type(net).__name__}: pass the plain module inside it (net.module, net._orig_mod) or rebuild it"
         )
-    own = Layout.of(net).dtype
+    dtype_of_net = Layout.of(net).dtype
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise InvalidSetting(f"dtype={dtype!r}: pass a real floating dtype such as torch.float32")
     place = _usable(next(net.parameters()).device if device is None else device)
@@ -53,13 +53,13 @@ def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | N
     if announces(own_net):
         own_net.train()  # what was merged into the weights for evaluation is taken out again
     own_net = own_net.to(place)
-    return own_net if dtype in (None, own) else _cast(own_net, dtype)
+    return own_net if dtype in (None, dtype_of_net) else _cast(own_net, dtype)
 
 
 def _cast(net: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A module's tensors in another precision."""
-    own: nn.Module = net._apply(lambda tensor: in_precision(tensor, dtype))  # type: ignore[no-untyped-call]
-    return own
+    cast: nn.Module = net._apply(lambda tensor: in_precision(tensor, dtype))  # type: ignore[no-untyped-call]
+    return cast
 
 
 def _usable(device: torch.device | str) -> torch.device:
@@ -82,13 +82,13 @@ def adopt_loss(loss_fn: Given, net: nn.Module) -> Given:
     if not isinstance(loss_fn, nn.Module):
         return loss_fn
     try:
-        own = copy.deepcopy(loss_fn)
+        copy_of_loss = copy.deepcopy(loss_fn)
     except Exception as error:
         raise InvalidSetting(
             f"{type(loss_fn).__name__} cannot be copied ({first_line(error)}): a loss or metric must not hold open "
             "files, locks or results of autograd"
         ) from error
-    return _cast(own.to(device).eval(), dtype)
+    return _cast(copy_of_loss.to(device).eval(), dtype)
 
 
 def _moved(constant: object, device: torch.device, dtype: torch.dtype) -> object:

@@ -124,9 +124,9 @@ class _CumulativeAverage:
 
     def end(self, module: _NormBase, args: object, output: object) -> None:
         for name, given in self._given.items():
-            found = module._buffers[name]
-            if found is not None and found is not given:
-                given.copy_(found)
+            estimate = module._buffers[name]
+            if estimate is not None and estimate is not given:
+                given.copy_(estimate)
                 module._buffers[name] = given
         if float(self._given["num_batches_tracked"]) == self._count:
             self._given["num_batches_tracked"].add_(1)

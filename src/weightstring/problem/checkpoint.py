@@ -66,8 +66,10 @@ class Template:
             held = named_tensors(loaded.net)
             self._check_parameters(held)
             origin = _origin(source, loaded)
-            own = named_tensors(self.net)
-            constants = {name: held[name].detach() for name in own if name in held and name not in self.layout.names}
+            tensors = named_tensors(self.net)
+            constants = {
+                name: held[name].detach() for name in tensors if name in held and name not in self.layout.names
+            }
             # What is not saved, a module has all the same.
             constants |= _unsaved(origin, constants, state_of(self.net))
             return Saved(self.layout.flatten(held).to(self.layout.dtype), constants, loaded.net, origin)
@@ -81,22 +83,22 @@ class Template:
         expected = state_of(self.net)
         names = {id(tensor): name for name, tensor in named_tensors(self.net).items()}
         tied: dict[int, str] = {}
-        for name, found in reading.state.items():
-            own = expected.get(name)
-            if not isinstance(found, Tensor):
+        for name, given in reading.state.items():
+            wanted = expected.get(name)
+            if not isinstance(given, Tensor):
                 continue
-            if isinstance(own, Tensor):
-                dtypes = {own.dtype, self.original.get(names.get(id(own), name), own.dtype)}
+            if isinstance(wanted, Tensor):
+                dtypes = {wanted.dtype, self.original.get(names.get(id(wanted), name), wanted.dtype)}
             else:  # a key that torch renames
-                dtypes = {self.layout.dtype, *self.original.values()} if found.is_floating_point() else {found.dtype}
-            if found.dtype not in dtypes:
-                wanted = " or ".join(sorted(str(dtype) for dtype in dtypes))
+                dtypes = {self.layout.dtype, *self.original.values()} if given.is_floating_point() else {given.dtype}
+            if given.dtype not in dtypes:
+                accepted = " or ".join(sorted(str(dtype) for dtype in dtypes))
                 raise InvalidCheckpoint(
-                    f"{name!r} is {found.dtype} where {wanted} is expected: convert the checkpoint, or pass dtype= to "
-                    f"the problem"
+                    f"{name!r} is {given.dtype} where {accepted} is expected: convert the checkpoint, or pass "
+                    "dtype= to the problem"
                 )
-            first = tied.setdefault(id(own), name) if isinstance(own, Tensor) else name
-            if first != name and not identical(found, reading.state[first]):  # type: ignore[arg-type]
+            first = tied.setdefault(id(wanted), name) if isinstance(wanted, Tensor) else name
+            if first != name and not identical(given, reading.state[first]):  # type: ignore[arg-type]
                 raise InvalidCheckpoint(
                     f"{first!r} and {name!r} are tied in the module but differ in the checkpoint: save it from a "
                     f"module in which they are tied"
@@ -104,22 +106,22 @@ class Template:
 
     def _check_parameters(self, held: Mapping[str, Tensor]) -> None:
         for entry in self.layout.entries:
-            found = held.get(entry.name)
-            if found is None or tuple(found.shape) != entry.shape:
-                shape = "gone" if found is None else f"of shape {tuple(found.shape)}"
+            value = held.get(entry.name)
+            if value is None or tuple(value.shape) != entry.shape:
+                shape = "gone" if value is None else f"of shape {tuple(value.shape)}"
                 raise InvalidCheckpoint(
                     f"{entry.name!r} is {shape} after loading where the problem has {entry.shape}: build the problem "
                     f"from a module into which the checkpoint was loaded"
                 )
-            if not all(alias in held and identical(held[alias], found) for alias in entry.aliases):
+            if not all(alias in held and identical(held[alias], value) for alias in entry.aliases):
                 raise InvalidCheckpoint(
                     f"{entry.name!r} and {entry.aliases[0]!r} are tied in the module but differ after loading: save "
                     f"the checkpoint from a module in which they are tied"
                 )
-            bad = int((~torch.isfinite(found)).sum())
+            bad = int((~torch.isfinite(value)).sum())
             if bad:
                 raise InvalidCheckpoint(
-                    f"{entry.name!r} holds {bad} of {found.numel()} numbers that are NaN or infinite: "
+                    f"{entry.name!r} holds {bad} of {value.numel()} numbers that are NaN or infinite: "
                     f"its training has diverged, pass another checkpoint"
                 )
 
@@ -132,11 +134,11 @@ def state_at(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     """
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        own = copied(net)
-        for name, place in named_tensors(own).items():
+        filled = copied(net)
+        for name, place in named_tensors(filled).items():
             if name in tensors:
                 place.copy_(tensors[name])
-        state = own.state_dict()
+        state = filled.state_dict()
     # Extra state that is no tensor is handed on, so that a strict load finds every key.
     copies = {name: held.detach().clone() if isinstance(held, Tensor) else held for name, held in state.items()}
     written: OrderedDict[str, Tensor] = OrderedDict(copies)

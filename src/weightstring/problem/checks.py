@@ -62,7 +62,7 @@ def check_estimates(computation: Computation, theta: Theta, train: Examples) -> 
         return
     try:
         with torch.no_grad():
-            found = computation.estimate(theta, train.take(slice(PROBE)))
+            statistics = computation.estimate(theta, train.take(slice(PROBE)))
     except Exception as error:
         raise InvalidModel(
             f"net cannot collect running statistics ({first_line(error)}): mend its layer, or pass buffers='frozen'"
@@ -71,7 +71,9 @@ def check_estimates(computation: Computation, theta: Theta, train: Examples) -> 
         if not name.endswith("running_mean"):
             continue
         layer = name.removesuffix("running_mean")
-        mean, variance, count = (found[layer + kind] for kind in ("running_mean", "running_var", "num_batches_tracked"))
+        mean, variance, count = (
+            statistics[layer + kind] for kind in ("running_mean", "running_var", "num_batches_tracked")
+        )
         if int(count) and not bool(mean.any()) and bool((variance == 1).all()):
             raise InvalidModel(
                 f"{layer.removesuffix('.') or 'net'} does not write to its running_mean and running_var, so that they "
@@ -98,12 +100,12 @@ def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[s
         outputs[name] = output.returned
         elements = max(elements, output.size, sum(leaf[0].numel() for leaf in examples.leaves))
     first = check_deterministic(subject, subject.numbers(outputs["train"], subject.probe))
-    found, activations = check_means(subject, outputs["train"], data, metrics)
-    step = check_step(subject.computation, theta, train, found.means["loss"])
-    computation = replace(subject.computation, loss_fn=found.means["loss"], step=step)
+    kinds, activations = check_means(subject, outputs["train"], data, metrics)
+    step = check_step(subject.computation, theta, train, kinds.means["loss"])
+    computation = replace(subject.computation, loss_fn=kinds.means["loss"], step=step)
     check_estimates(computation, theta, train)
     computation = check_pure(replace(subject, computation=computation), first)
-    return Findings(elements, activations, found, computation)
+    return Findings(elements, activations, kinds, computation)
 
 
 def check_forward(
@@ -196,9 +198,9 @@ def check_means(
 
     def part(examples: Examples) -> object:
         nonlocal widest
-        with _widest(evaluating.module, len(examples)) as own:
+        with _widest(evaluating.module, len(examples)) as widths:
             returned = evaluating(subject.theta, examples)
-        widest = max(widest, *own)
+        widest = max(widest, *widths)
         return returned
 
     def elsewhere(examples: Examples) -> object:

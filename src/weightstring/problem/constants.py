@@ -66,31 +66,33 @@ def check_constants(saved: Saved, probe: Probe, estimated: frozenset[str], runni
     Raises:
         InvalidCheckpoint: the loss or a metric depends on one that differs.
     """
-    own = probe.computation.evaluating.constants
+    constants = probe.computation.evaluating.constants
     different = {
-        name: found
-        for name, found in saved.constants.items()
-        if name in own and name not in estimated and not _same(found, own[name])
+        name: value
+        for name, value in saved.constants.items()
+        if name in constants and name not in estimated and not _same(value, constants[name])
     }
     if not different:
         return
-    for name, found in different.items():
-        if found.shape != own[name].shape:
+    for name, value in different.items():
+        if value.shape != constants[name].shape:
             raise InvalidCheckpoint(
-                f"{name!r} is {form(found)} but the module's is {form(own[name])}: pass a checkpoint of the same module"
+                f"{name!r} is {form(value)} but the module's is {form(constants[name])}: pass a checkpoint of the same "
+                "module"
             )
     plain = probe.values(saved, {})
     if _agree(plain, probe.values(saved, different), saved.theta):
         return
     shown = [name for name in different if not _agree(plain, probe.values(saved, {name: different[name]}), saved.theta)]
     name = (shown or list(different))[0]
-    frozen, given = isinstance(own[name], nn.Parameter), probe.values(saved, saved.constants)
+    frozen, given = isinstance(constants[name], nn.Parameter), probe.values(saved, saved.constants)
     kind = "a frozen parameter" if frozen else "a running statistic" if name in running else "a buffer"
     more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+    distance = _distance(different[name], constants[name])
     raise InvalidCheckpoint(
-        f"{name!r}{more}, {kind}, differs from the module's own by up to {_distance(different[name], own[name]):.3g}, "
+        f"{name!r}{more}, {kind}, differs from the module's own by up to {distance:.3g}, "
         f"and every model on a path has the module's: that takes this checkpoint's loss on {len(probe.examples)} "
-        f"examples from {float(given[0]):.4g} to {float(plain[0]):.4g}; {_remedy(own[name], name in running)}"
+        f"examples from {float(given[0]):.4g} to {float(plain[0]):.4g}; {_remedy(constants[name], name in running)}"
     )
 
 
@@ -135,12 +137,12 @@ def _loss_of(net: nn.Module, probe: Probe, theta: Theta) -> float:
         return float(computation.measure(layout.flatten(tensors), probe.train, wanted)[0])
 
 
-def _remedy(own: Tensor, running: bool) -> str:
+def _remedy(expected: Tensor, running: bool) -> str:
     if running:
         return "leave out buffers='frozen': statistics are then estimated for each model"
-    if isinstance(own, nn.Parameter):
+    if isinstance(expected, nn.Parameter):
         return "set requires_grad=True on it in net, so that paths move it too"
-    if own.is_floating_point():
+    if expected.is_floating_point():
         return (
             "if no pass writes to it, make it an nn.Parameter, so that paths move it too; else compute it from the "
             "parameters in forward"
@@ -148,15 +150,15 @@ def _remedy(own: Tensor, running: bool) -> str:
     return "compute it from the parameters in forward"
 
 
-def _agree(one: Tensor, other: Tensor, theta: Tensor) -> bool:
-    tolerance = ROUNDING * torch.finfo(theta.dtype).eps * torch.maximum(one.abs(), other.abs())
-    return bool((((one - other).abs() <= tolerance) | ((one != one) & (other != other))).all())
+def _agree(first: Tensor, second: Tensor, theta: Tensor) -> bool:
+    tolerance = ROUNDING * torch.finfo(theta.dtype).eps * torch.maximum(first.abs(), second.abs())
+    return bool((((first - second).abs() <= tolerance) | ((first != first) & (second != second))).all())
 
 
-def _same(found: Tensor, own: Tensor) -> bool:
-    return found.shape == own.shape and identical(found.to(own), own)
+def _same(given: Tensor, expected: Tensor) -> bool:
+    return given.shape == expected.shape and identical(given.to(expected), expected)
 
 
-def _distance(found: Tensor, own: Tensor) -> float:
-    wide = torch.complex128 if own.is_complex() else torch.float64
-    return float((found.detach().cpu().to(wide) - own.detach().cpu().to(wide)).abs().nan_to_num().max())
+def _distance(given: Tensor, expected: Tensor) -> float:
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    return float((given.detach().cpu().to(wide) - expected.detach().cpu().to(wide)).abs().nan_to_num().max())

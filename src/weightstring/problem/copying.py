@@ -51,18 +51,18 @@ def copied(net: nn.Module, sharing: Mapping[int, Tensor] | None = None) -> nn.Mo
     memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in _results(net)}
     memo |= sharing or {}
     try:
-        own: nn.Module = copy.deepcopy(net, memo)
+        twin: nn.Module = copy.deepcopy(net, memo)
     except Exception as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise InvalidModel(
             f"net cannot be copied ({lines[0]}): its attributes must not hold locks, open files or "
             f"lists of results of autograd"
         ) from error
-    for module in own.modules():
+    for module in twin.modules():
         for holder, name, function in _functions(module):
             holder[name] = _rebound(function, memo)
-    _copy_gradient_hooks(net, own)
-    return own
+    _copy_gradient_hooks(net, twin)
+    return twin
 
 
 def announces(net: nn.Module) -> bool:
@@ -102,10 +102,12 @@ def _rebound(function: Callable[..., object], copies: Mapping[int, Any]) -> Call
     if not any(twin is not None for twin in held):
         return function
     closure = tuple(cell if twin is None else types.CellType(twin) for cell, twin in zip(cells, held, strict=True))
-    own = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, closure)
-    own.__kwdefaults__ = function.__kwdefaults__
-    own.__dict__.update(function.__dict__)
-    return own
+    rebound = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, closure
+    )
+    rebound.__kwdefaults__ = function.__kwdefaults__
+    rebound.__dict__.update(function.__dict__)
+    return rebound
 
 
 def _content(cell: types.CellType) -> object:
@@ -115,9 +117,9 @@ def _content(cell: types.CellType) -> object:
         return None
 
 
-def _copy_gradient_hooks(net: nn.Module, own: nn.Module) -> None:
+def _copy_gradient_hooks(net: nn.Module, twin: nn.Module) -> None:
     """Hooks of parameters, such as masks on their gradients, which copies of tensors leave behind."""
-    names = dict(own.named_parameters())
+    names = dict(twin.named_parameters())
     for name, parameter in net.named_parameters():
         target = names[name]
         if target is parameter:

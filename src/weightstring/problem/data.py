@@ -131,4 +131,4 @@ def by_prefix(data: Mapping[str, Examples]) -> dict[str, Examples]:
     sets = {"": data.get("evaluate", data["train"])}
     if "evaluate" in data:
         sets["train_"] = data["train"]
-    return sets | {f"{name}_": own for name, own in data.items() if name not in ("train", "evaluate")}
+    return sets | {f"{name}_": examples for name, examples in data.items() if name not in ("train", "evaluate")}

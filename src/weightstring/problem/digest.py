@@ -77,8 +77,8 @@ def _settings(module: nn.Module) -> list[tuple[str, object]]:
 
     A module of the user's may count its calls in an attribute, and would not stay the same.
     """
-    own = vars(module).items() if type(module).__module__.startswith("torch.nn.") else ()
-    return sorted((name, value) for name, value in own if name[0] != "_" and isinstance(value, SETTINGS))
+    settings = vars(module).items() if type(module).__module__.startswith("torch.nn.") else ()
+    return sorted((name, value) for name, value in settings if name[0] != "_" and isinstance(value, SETTINGS))
 
 
 def without_addresses(text: str) -> str:

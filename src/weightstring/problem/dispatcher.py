@@ -51,7 +51,7 @@ class Dispatcher:
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """Measure B models."""
-        return self._beside(wanted, lambda own: self._measure(thetas, own), lambda: thetas)
+        return self._beside(wanted, lambda rest: self._measure(thetas, rest), lambda: thetas)
 
     def _beside(
         self, wanted: Wanted, by_engine: Callable[[Wanted], Tensor], models: Callable[[], Thetas]
@@ -105,7 +105,7 @@ class Dispatcher:
         """Measure the models at positions ``ts`` between two."""
         return self._beside(
             wanted,
-            lambda own: self._measure_along(along, a, b, ts, own),
+            lambda rest: self._measure_along(along, a, b, ts, rest),
             lambda: torch.lerp(a, b, ts.to(a).unsqueeze(1)),
         )
 

@@ -43,13 +43,13 @@ def measure_each(computation: Computation, theta: Theta, train: Examples, exampl
         raise Unsupported(
             "the quantity is no mean over examples but is measured on all outputs together: a single example has none"
         )
-    found = []
+    shares = []
     with torch.no_grad():
         statistics = computation.estimate(theta, train)
         for part in examples.chunks(computation.block):
             output = computation.evaluating(theta, part, statistics)
-            found.append((_each_seen if mean.sees else _one_by_one)(mean, output, part, theta))
-    sums, weights = (torch.cat(column).cpu() for column in zip(*found, strict=True))
+            shares.append((_each_seen if mean.sees else _one_by_one)(mean, output, part, theta))
+    sums, weights = (torch.cat(column).cpu() for column in zip(*shares, strict=True))
     # Of a sum, all examples together weigh 1.
     return Shares(sums, weights if mean.kind != "sum" else torch.full_like(weights, 1 / len(weights)))
 
@@ -59,9 +59,9 @@ def _each_seen(mean: Mean, output: object, examples: Examples, theta: Theta) -> 
     leaves = [_by_example(leaf, len(examples)) for leaf in leaves_of(output)]
     sums, weights = [], []
     for i in range(len(examples)):
-        one = examples.take(slice(i, i + 1))
-        own = [leaf[i] if grows and isinstance(leaf, Tensor) else leaf for leaf, grows in leaves]
-        amount, weight = mean.amounts(rebuilt(output, own), one.targets, theta, one.inputs)
+        example = examples.take(slice(i, i + 1))
+        parts = [leaf[i] if grows and isinstance(leaf, Tensor) else leaf for leaf, grows in leaves]
+        amount, weight = mean.amounts(rebuilt(output, parts), example.targets, theta, example.inputs)
         sums.append(amount)
         weights.append(number(weight, theta))
     return torch.stack(sums), torch.stack(weights)
@@ -71,8 +71,8 @@ def _one_by_one(mean: Mean, output: object, examples: Examples, theta: Theta) ->
     targets = examples.targets
     leaves = [_by_example(leaf, len(targets)) for leaf in leaves_of(output)]
 
-    def of(target: Tensor, *own: object) -> tuple[Tensor, Tensor]:
-        amount, weight = mean.amounts(rebuilt(output, own), target.unsqueeze(0), theta)
+    def of(target: Tensor, *leaves_of_one: object) -> tuple[Tensor, Tensor]:
+        amount, weight = mean.amounts(rebuilt(output, leaves_of_one), target.unsqueeze(0), theta)
         return amount, number(weight, theta)
 
     dims = tuple(0 if grows else None for _, grows in leaves)
@@ -83,7 +83,7 @@ def _one_by_one(mean: Mean, output: object, examples: Examples, theta: Theta) ->
             [leaf[i] if grows and isinstance(leaf, Tensor) else leaf for leaf, grows in leaves]
             for i in range(len(targets))
         )
-        pairs = [of(target, *own) for target, own in zip(targets, picked, strict=True)]
+        pairs = [of(target, *leaves_of_one) for target, leaves_of_one in zip(targets, picked, strict=True)]
         sums, weights = (torch.stack(column) for column in zip(*pairs, strict=True))
     return sums, weights
 

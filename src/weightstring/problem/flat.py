@@ -168,13 +168,13 @@ def clone_tied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: copies[id(tensor)] for name, tensor in tensors.items()}
 
 
-def identical(one: Tensor, other: Tensor) -> bool:
+def identical(first: Tensor, second: Tensor) -> bool:
     """Whether two tensors of one shape hold the same numbers, NaN equal to NaN.
 
     >>> identical(torch.tensor([1.0, torch.nan]), torch.tensor([1.0, torch.nan]))
     True
     """
-    return bool(((one == other) | ((one != one) & (other != other))).all())
+    return bool(((first == second) | ((first != first) & (second != second))).all())
 
 
 def _check_parameters(parameters: Mapping[str, nn.Parameter]) -> None:

@@ -174,13 +174,13 @@ class Computation:
             given: frozen parameters and buffers in place of the module's own, handed on; statistics and vectors
                 among them are taken as they are.
         """
-        found = {**self.vectors(theta, given), **given}
+        derived = {**self.vectors(theta, given), **given}
         if self.calibrating is None or given.keys() >= self.statistics.keys():
-            return found
+            return derived
         statistics = fresh_statistics(theta, self.statistics)
         for part in train.chunks(self.chunk):
-            self.calibrating(theta, part, {**found, **statistics})
-        return {**found, **statistics, **given}
+            self.calibrating(theta, part, {**derived, **statistics})
+        return {**derived, **statistics, **given}
 
     def vectors(self, theta: Theta, given: Mapping[str, Tensor] = EMPTY) -> dict[str, Tensor]:
         """Spectral norm's vectors at θ, by name; differentiable."""
@@ -215,7 +215,7 @@ class Computation:
 
     def step_output(self, theta: Theta, batch: Examples) -> object:
         """What the user's own training step returns."""
-        vectors = {f"net.{name}": own for name, own in self.vectors(theta).items()}
+        vectors = {f"net.{name}": vector for name, vector in self.vectors(theta).items()}
         return self.training(theta, batch, vectors, with_targets=True)
 
     @property

@@ -110,12 +110,12 @@ def check_draws(net: nn.Module, seed: int, initialise: Callable[[nn.Module], Non
     Raises:
         InvalidModel: a trainable parameter is not drawn, or drawn from a seed of its own.
     """
-    one, other = (dict(random_copy(net, own, initialise).named_parameters()) for own in (seed, seed + 1))
+    first, second = (dict(random_copy(net, each, initialise).named_parameters()) for each in (seed, seed + 1))
     scrambled = copied(net).to(CPU)
     scramble(scrambled)
     kept = dict(scrambled.named_parameters())
-    for name, parameter in one.items():
-        if not parameter.requires_grad or not torch.equal(parameter, other[name]):
+    for name, parameter in first.items():
+        if not parameter.requires_grad or not torch.equal(parameter, second[name]):
             continue
         if torch.equal(parameter, kept[name]) or not _patterned(parameter.detach()):
             who = "initialise" if initialise is not None else "reset_parameters"

@@ -48,9 +48,14 @@ def altered(module: nn.Module) -> bool:
     >>> altered(nn.MSELoss()), altered(loss)
     (False, True)
     """
-    own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    hooked = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
     everywhere = (hooks._global_forward_hooks, hooks._global_forward_pre_hooks, hooks._global_backward_hooks)
-    return any(own) or any(everywhere) or "forward" in vars(module)
+    return any(hooked) or any(everywhere) or "forward" in vars(module)
 
 
 def recognised(criterion: object) -> nn.Module | None:

@@ -87,9 +87,9 @@ class Live:
 
     def gradient(self) -> Theta:
         """The gradient (P,) that a backward pass left; it is cleared."""
-        found = [dense_gradient(parameter) for parameter in self.parameters]
+        pieces = [dense_gradient(parameter) for parameter in self.parameters]
         self.forget()
-        return torch.cat(found)
+        return torch.cat(pieces)
 
     def forget(self) -> None:
         """Drop what earlier backward passes left."""

@@ -60,7 +60,7 @@ def load(net: nn.Module, source: nn.Module | Mapping[str, object]) -> Loaded:
     expected = state_of(net)
     readings = readings_of(source, expected)
     tries = _tried(net, expected, readings)
-    fitting = [one.answer for one in tries if isinstance(one.answer, Loaded)]
+    fitting = [each.answer for each in tries if isinstance(each.answer, Loaded)]
     if not fitting:
         raise InvalidCheckpoint(_refusal(net, expected, readings, tries))
     first, *others = fitting
@@ -105,18 +105,18 @@ def _tried(net: nn.Module, expected: Mapping[str, object], readings: list[Readin
 
 def _try(net: nn.Module, expected: Mapping[str, object], reading: Reading) -> _Try:
     # A copy for each: what torch has refused, it has loaded in part.
-    own = copied(net)
-    misfit = _misfit(own, _with_aliases(reading.state, expected), expected)
-    return _Try(reading, Loaded(own, reading) if misfit is None else misfit)
+    twin = copied(net)
+    misfit = _misfit(twin, _with_aliases(reading.state, expected), expected)
+    return _Try(reading, Loaded(twin, reading) if misfit is None else misfit)
 
 
 def _with_aliases(state: OrderedDict[str, object], expected: Mapping[str, object]) -> OrderedDict[str, object]:
     """The state with every name of its tied tensors: safetensors keeps one."""
     tied: dict[int, str] = {id(expected[name]): name for name in state if isinstance(expected.get(name), Tensor)}
     complete = OrderedDict(state)
-    for name, own in expected.items():
-        if name not in state and id(own) in tied:
-            complete[name] = state[tied[id(own)]]
+    for name, tensor in expected.items():
+        if name not in state and id(tensor) in tied:
+            complete[name] = state[tied[id(tensor)]]
     copy_versions(state, complete, lambda path: path)
     return complete
 
@@ -129,7 +129,7 @@ def _misfit(net: nn.Module, state: OrderedDict[str, object], expected: Mapping[s
             warnings.simplefilter("ignore")  # of what torch converts
             missing, unknown = _load(net, state)
     except Exception as error:  # whatever a module's own loading may raise
-        missing = [name for name, own in expected.items() if name not in state and not replaceable(own)]
+        missing = [name for name, value in expected.items() if name not in state and not replaceable(value)]
         unknown = [name for name in state if name not in expected]
         return Misfit(tuple(missing), tuple(unknown), reason(state, expected, error))
     buffers = dict(net.named_buffers(remove_duplicate=False))
@@ -159,7 +159,7 @@ def _forget(net: nn.Module) -> None:
 def _never_written(net: nn.Module, state: Mapping[str, object]) -> list[str]:
     forgotten = [name for name, p in net.named_parameters() if p.requires_grad and p.numel() and bool(p.isnan().all())]
     given = {name: state.get(name) for name in forgotten}
-    return [name for name, own in given.items() if not (isinstance(own, Tensor) and bool(own.isnan().all()))]
+    return [name for name, value in given.items() if not (isinstance(value, Tensor) and bool(value.isnan().all()))]
 
 
 def _is_ignored(net: nn.Module, name: str) -> bool:
@@ -185,7 +185,7 @@ def _refusal(net: nn.Module, expected: Mapping[str, object], readings: list[Read
             f"{are(beside)} beside it: if that is the module, pass {{key.removeprefix({prefix!r}): tensor for key, "
             f"tensor in checkpoint.items() if key.startswith({prefix!r})}}"
         )
-    misfits = [(one.reading, one.answer) for one in tries if isinstance(one.answer, Misfit)]
+    misfits = [(each.reading, each.answer) for each in tries if isinstance(each.answer, Misfit)]
     best, misfit = min(misfits, key=lambda pair: len(pair[1].missing) + len(pair[1].unknown))
     where = best.where
     said = [misfit.reason] if misfit.reason else []
@@ -208,6 +208,6 @@ def _under_another_name(net: nn.Module, expected: Mapping[str, object], readings
     return None
 
 
-def _equal(one: nn.Module, other: nn.Module) -> bool:
-    pairs = zip(named_tensors(one).values(), named_tensors(other).values(), strict=True)
+def _equal(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(named_tensors(first).values(), named_tensors(second).values(), strict=True)
     return all(x.shape == y.shape and identical(x, y) for x, y in pairs)

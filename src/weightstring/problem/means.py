@@ -91,10 +91,10 @@ class Mean:
         """What adds up over parts: an amount and a divisor (0: the total is not divided)."""
         if self.loss is not None:
             return _sum_of(self.loss, output, targets), denominator(self.loss, targets)
-        found = self.given(output, targets, inputs) if self.sees else self.given(output, targets)
-        if isinstance(found, tuple | list):
-            return found[0], found[1]
-        return (found, len(targets)) if self.kind == "mean" else (found, 0)
+        returned = self.given(output, targets, inputs) if self.sees else self.given(output, targets)
+        if isinstance(returned, tuple | list):
+            return returned[0], returned[1]
+        return (returned, len(targets)) if self.kind == "mean" else (returned, 0)
 
     def amounts(
         self, output: object, targets: Tensor, like: Tensor, inputs: Inputs | None = None
@@ -214,11 +214,11 @@ class Tally:
 
     def values(self) -> Float64[Tensor, "... Q"]:
         """The values over all parts, in the order of the means."""
-        found = {i: self._means[i].total(*total) for i, total in self._totals.items()}
+        values = {i: self._means[i].total(*total) for i, total in self._totals.items()}
         if self._whole:
             whole = self._gathered()
-            found |= {i: self._of(self._means[i], *whole)[0] for i in self._whole}
-        return torch.stack([found[i] for i in range(len(self._means))], dim=-1)
+            values |= {i: self._of(self._means[i], *whole)[0] for i in self._whole}
+        return torch.stack([values[i] for i in range(len(self._means))], dim=-1)
 
     def _of(self, mean: Mean, output: object, targets: Tensor, inputs: Inputs | None) -> tuple[Tensor, Number]:
         if self._amounts is not None:

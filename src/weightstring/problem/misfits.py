@@ -30,15 +30,21 @@ class Misfit(NamedTuple):
 
 def reason(state: Mapping[str, object], expected: Mapping[str, object], error: Exception) -> str:
     """Why torch refuses a checkpoint, in one line."""
-    both = [(name, state[name], own) for name, own in expected.items() if name in state and isinstance(own, Tensor)]
-    for name, found, _ in both:
-        if not isinstance(found, Tensor):
-            return f"{name!r} is a {type(found).__name__}: a checkpoint must map names to tensors"
-    other = [(name, found, own) for name, found, own in both if isinstance(found, Tensor) and found.shape != own.shape]
+    both = [
+        (name, state[name], wanted) for name, wanted in expected.items() if name in state and isinstance(wanted, Tensor)
+    ]
+    for name, given, _ in both:
+        if not isinstance(given, Tensor):
+            return f"{name!r} is a {type(given).__name__}: a checkpoint must map names to tensors"
+    other = [
+        (name, given, wanted)
+        for name, given, wanted in both
+        if isinstance(given, Tensor) and given.shape != wanted.shape
+    ]
     if other:
-        name, found, own = other[0]
+        name, given, wanted = other[0]
         more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
-        return f"{name!r} is {form(found)} but the module's is {form(own)}{more}"
+        return f"{name!r} is {form(given)} but the module's is {form(wanted)}{more}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = lines[1] if len(lines) > 1 and lines[0].startswith("Error(s) in loading") else first_line(error)
     return f"torch cannot load it ({''.join(c if c.isprintable() else repr(c)[1:-1] for c in said)})"

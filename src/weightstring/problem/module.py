@@ -133,9 +133,11 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
         check_metrics(metrics, list(named))
         check_recipe(recipe)
         check_sizes(batch_size, chunk)
-        own = adopt(net, device, dtype)
-        template = Template(own, Layout.of(own), {name: tensor.dtype for name, tensor in named_tensors(net).items()})
-        theta = template.layout.flatten(named_tensors(own))
+        adopted = adopt(net, device, dtype)
+        template = Template(
+            adopted, Layout.of(adopted), {name: tensor.dtype for name, tensor in named_tensors(net).items()}
+        )
+        theta = template.layout.flatten(named_tensors(adopted))
         sources = {"train": train, "evaluate": evaluate, **named}
         data = {
             name: read(source, name, theta.dtype, theta.device)
@@ -143,14 +145,14 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
             if source is not None
         }
         batch_size = None if batch_size is None else min(batch_size, len(data["train"]))
-        mode = resolve(buffers, own)
-        if mode == "recalibrate" and normalises_batches(own):
+        mode = resolve(buffers, adopted)
+        if mode == "recalibrate" and normalises_batches(adopted):
             check_batches(batch_size, chunk, len(data["train"]))
-        metrics = {name: sighted(adopt_loss(metric, own)) for name, metric in metrics.items()}
-        criteria: dict[str, Given] = {"loss": adopt_loss(loss_fn, own), **metrics}
-        computation = assemble(own, criteria["loss"], mode, chunk, training_step)
+        metrics = {name: sighted(adopt_loss(metric, adopted)) for name, metric in metrics.items()}
+        criteria: dict[str, Given] = {"loss": adopt_loss(loss_fn, adopted), **metrics}
+        computation = assemble(adopted, criteria["loss"], mode, chunk, training_step)
         rows = probe_rows(data["train"])
-        subject = Subject(net, own, computation, theta, mode, data["train"], rows, list(criteria.values()))
+        subject = Subject(net, adopted, computation, theta, mode, data["train"], rows, list(criteria.values()))
         findings = check_all(subject, data, metrics)
         quantities = Quantities(by_prefix(data), findings.study.means)
         self._parts = Parts(

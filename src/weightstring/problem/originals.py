@@ -74,10 +74,10 @@ def loaded(
     net: nn.Module, layout: Layout, theta: Theta, derived: Mapping[str, Tensor], training: bool, buffers: Buffers
 ) -> nn.Module:
     """A plain copy of a module that has loaded θ and the buffers derived from it, in the given mode."""
-    own = share(copied(net))
-    tensors = named_tensors(own)
+    twin = share(copied(net))
+    tensors = named_tensors(twin)
     try:
-        own.load_state_dict(state_at(net, {**layout.views(theta), **derived}))
+        twin.load_state_dict(state_at(net, {**layout.views(theta), **derived}))
     except Exception as error:
         raise InvalidModel(
             f"net cannot load what it saves itself ({first_line(error)}): mend its state_dict or load_state_dict"
@@ -85,12 +85,12 @@ def loaded(
     for name, value in derived.items():
         tensors[name].copy_(value)
     if training:
-        own.train()
+        twin.train()
     else:
-        own.eval()
-    for module in tracking(own) if buffers == "frozen" else ():
+        twin.eval()
+    for module in tracking(twin) if buffers == "frozen" else ():
         module.eval()
-    return own
+    return twin
 
 
 def _refill(container: Any, content: Any) -> None:

@@ -20,11 +20,11 @@ def leaves_of(output: object, depth: int = DEEPEST) -> list[object]:
     >>> leaves_of((SimpleNamespace(logits=torch.ones(1), name="a"), [2]))
     [tensor([1.]), 'a', 2]
     """
-    found: list[object] = []
+    leaves: list[object] = []
     for leaf in trees.tree_flatten(output)[0]:
         fields = _fields(leaf) if depth else None
-        found += [leaf] if fields is None else [x for own in fields.values() for x in leaves_of(own, depth - 1)]
-    return found
+        leaves += [leaf] if fields is None else [x for field in fields.values() for x in leaves_of(field, depth - 1)]
+    return leaves
 
 
 def rebuilt(output: object, leaves: Iterable[object]) -> object:
@@ -44,8 +44,8 @@ def _rebuilt(output: object, leaves: Iterator[object], depth: int) -> object:
         if fields is None:
             return next(leaves)
         other = copy.copy(leaf)
-        for name, own in fields.items():
-            object.__setattr__(other, name, _rebuilt(own, leaves, depth - 1))
+        for name, field in fields.items():
+            object.__setattr__(other, name, _rebuilt(field, leaves, depth - 1))
         return other
 
     return trees.tree_unflatten([renewed(leaf) for leaf in flat], spec)

@@ -53,8 +53,8 @@ class Seen(NamedTuple):
     @property
     def separate(self) -> bool:
         """Whether outputs of parts, put together, are the output of the whole, at every θ that was tried."""
-        own = not self.mixes and all(self._constant(i) for i, count in enumerate(self.rows) if not count)
-        return own and (self.elsewhere is None or self.elsewhere.separate)
+        splits = not self.mixes and all(self._constant(i) for i, count in enumerate(self.rows) if not count)
+        return splits and (self.elsewhere is None or self.elsewhere.separate)
 
     @property
     def shares(self) -> bool:
@@ -64,7 +64,9 @@ class Seen(NamedTuple):
 
     def _constant(self, place: int) -> bool:
         """Whether a leaf that has no rows for examples is the same in every pass."""
-        first, *others = (leaves_of(output)[place] for output in (self.output, *(own for _, own in self.parts)))
+        first, *others = (
+            leaves_of(output)[place] for output in (self.output, *(output_of_part for _, output_of_part in self.parts))
+        )
         return all(_identical(first, other) for other in others)
 
     @property
@@ -95,7 +97,7 @@ def look(net: Net, probe: Examples, output: object, elsewhere: Net | None = None
     outputs = [output, *(net(piece) for piece in pieces)]
     leaves = [leaves_of(output) for output in outputs]
     sizes = [len(piece) for piece in (probe, *pieces)]
-    alike = len({len(own) for own in leaves}) == 1
+    alike = len({len(leaves_of_pass) for leaves_of_pass in leaves}) == 1
     rows = tuple(_rows(column, sizes) for column in zip(*leaves, strict=True)) if alike else (0,) * len(leaves[0])
     seen = Seen(probe, outputs[0], tuple(zip(pieces, outputs[1:], strict=True)), rows)
     if elsewhere is None or seen.mixes or not seen.shares:
@@ -126,22 +128,22 @@ def sorted_by_target(examples: Examples, most: int) -> Tensor:
     return order[torch.linspace(0, len(order) - 1, count, dtype=torch.float64, device=order.device).round().long()]
 
 
-def _identical(one: object, other: object) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    return one is other or (isinstance(one, int | float | str | bool | None) and one == other)
+def _identical(first: object, second: object) -> bool:
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    return first is second or (isinstance(first, int | float | str | bool | None) and first == second)
 
 
-def _agree(one: object, other: object) -> bool:
+def _agree(first: object, second: object) -> bool:
     """Whether two leaves agree up to the rounding between passes of different sizes."""
-    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
-        return _identical(one, other)
-    if one.shape != other.shape:
+    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+        return _identical(first, second)
+    if first.shape != second.shape:
         return False
-    if not one.is_floating_point() and not one.is_complex():
-        return torch.equal(one, other)
-    exact = torch.equal(one, other)
-    finite = one[one.isfinite()].abs()
+    if not first.is_floating_point() and not first.is_complex():
+        return torch.equal(first, second)
+    exact = torch.equal(first, second)
+    finite = first[first.isfinite()].abs()
     scale = float(finite.max()) if finite.numel() else 0.0
-    tolerance = max(PASSES, 10 * torch.finfo(one.dtype).eps) * scale
-    return exact or bool(torch.isclose(one, other, rtol=0, atol=tolerance, equal_nan=True).all())
+    tolerance = max(PASSES, 10 * torch.finfo(first.dtype).eps) * scale
+    return exact or bool(torch.isclose(first, second, rtol=0, atol=tolerance, equal_nan=True).all())

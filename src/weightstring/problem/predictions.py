@@ -55,9 +55,9 @@ class Averaging:
         total: Tensor | None = None
         count, dtype = 0, torch.float64
         for output in outputs:
-            own = self._checked(output)
-            count, dtype = count + 1, own.dtype
-            whole = own.to(torch.float64)
+            checked = self._checked(output)
+            count, dtype = count + 1, checked.dtype
+            whole = checked.to(torch.float64)
             if self.logarithms is None:
                 total = whole if total is None else total + whole
             else:
@@ -124,8 +124,8 @@ def averaging(loss_fn: Given, name: str | None = None) -> Averaging:
             raise InvalidSetting(f"average={name!r}: choose one of {', '.join(AVERAGES)}, or None to go by the loss")
         return AVERAGES[name]
     # A subclass may read its output in another way, so only torch's own count.
-    own = type(recognised(loss_fn))
-    return next((found for losses, found in _KNOWN if own in losses), _OUTPUTS)
+    kind = type(recognised(loss_fn))
+    return next((known for losses, known in _KNOWN if kind in losses), _OUTPUTS)
 
 
 class Averaged(NamedTuple):
@@ -153,7 +153,7 @@ def measure_average(
             tally = Tally(means, len(examples), thetas)
             for part in examples.chunks(computation.block):
                 models = zip(thetas, statistics, strict=True)
-                output = by.mean(computation.evaluating(theta, part, own) for theta, own in models)
+                output = by.mean(computation.evaluating(theta, part, buffers) for theta, buffers in models)
                 tally.add(output, part.targets, part.inputs)
             values.append(tally.values())
         return torch.cat(values)

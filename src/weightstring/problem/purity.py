@@ -34,17 +34,17 @@ ASIDE = (0.1, 1e-3)
 """How far another θ lies from net's own, relative to its size; the second where a plain copy cannot take the first."""
 
 
-def check_pure(subject: Subject, found: Tensor) -> Computation:
+def check_pure(subject: Subject, expected: Tensor) -> Computation:
     """Try a module; the computation returned knows whether it draws and whether it needs copies of its inputs.
 
-    ``found`` are :meth:`Subject.values` at net's own θ.
+    ``expected`` are :meth:`Subject.values` at net's own θ.
 
     Raises:
         InvalidModel: it is no function of its parameters, or cannot be trained.
         InvalidSetting: the loss depends on trainable numbers that are no part of θ, or writes to its targets.
         NotDeterministic: two gradients of one θ on the same examples differ.
     """
-    _check_as_it_is(subject, found)
+    _check_as_it_is(subject, expected)
     for share in ASIDE:
         theta = near(subject.theta, 1, share)[0]
         if _check_loaded(subject, theta):
@@ -60,23 +60,23 @@ def writes_inputs(used: Examples, kept: Examples) -> bool:
     """
     if not identical(used.targets, kept.targets):
         raise InvalidSetting("loss_fn or a metric writes to its targets: let it work on a copy (targets.clone())")
-    return not all(identical(one, other) for one, other in zip(used.leaves, kept.leaves, strict=True))
+    return not all(identical(first, second) for first, second in zip(used.leaves, kept.leaves, strict=True))
 
 
-def _check_as_it_is(subject: Subject, found: Tensor) -> None:
+def _check_as_it_is(subject: Subject, values: Tensor) -> None:
     """Compare with the user's own net at its own θ."""
     try:
         with evaluating(subject.original), seeded(0, subject.theta.device):
             wanted = _values_of(subject, subject.original)
     except Exception:  # for instance half precision that has no kernels here, beside dtype=torch.float32
         return
-    own = next(subject.original.parameters()).dtype
+    dtype = next(subject.original.parameters()).dtype
     # Of the loss alone: in another precision a metric may jump.
-    if not close(found[:1], wanted[:1], max(tolerance_of(subject.theta.dtype), tolerance_of(own))):
+    if not close(values[:1], wanted[:1], max(tolerance_of(subject.theta.dtype), tolerance_of(dtype))):
         raise InvalidModel(
-            f"net's loss on {len(subject.rows)} training examples is {float(wanted[0]):.6g}, but {float(found[0]):.6g} "
-            f"by its copy: a hook or an attribute refers to another object than net's own modules, or dtype= changes "
-            f"more than rounding; keep what forward uses in net itself"
+            f"net's loss on {len(subject.rows)} training examples is {float(wanted[0]):.6g}, but "
+            f"{float(values[0]):.6g} by its copy: a hook or an attribute refers to another object than net's own "
+            "modules, or dtype= changes more than rounding; keep what forward uses in net itself"
         )
 
 
@@ -86,10 +86,10 @@ def _check_loaded(subject: Subject, theta: Theta) -> bool:
         wanted = _values_of(subject, subject.plain(theta, training=False))
     except Exception:
         return False
-    found = _unless_it_reads(subject.original, lambda: subject.values(theta, subject.computation.vectors(theta)))
+    values = _unless_it_reads(subject.original, lambda: subject.values(theta, subject.computation.vectors(theta)))
     _check_unwritten(subject.computation.evaluating, theta)
-    if not all(close(found[[i]], wanted[[i]], tolerance_of(theta.dtype)) for i in range(len(found))):
-        raise InvalidModel(_stale(f"loss {float(found[0]):.6g}", f"{float(wanted[0]):.6g}"))
+    if not all(close(values[[i]], wanted[[i]], tolerance_of(theta.dtype)) for i in range(len(values))):
+        raise InvalidModel(_stale(f"loss {float(values[0]):.6g}", f"{float(wanted[0]):.6g}"))
     return True
 
 
@@ -99,7 +99,7 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
     try:
         with seeded_by(subject.rows[None]):
             before = generator_states(theta.device)
-            found = _unless_it_reads(subject.original, lambda: _gradient(subject, theta, batch))
+            gradient = _unless_it_reads(subject.original, lambda: _gradient(subject, theta, batch))
             draws = generator_states(theta.device) != before
     except WeightstringError:
         raise
@@ -110,15 +110,15 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
     _check_unwritten(subject.computation.training, theta)
     computation = replace(subject.computation, draws=True)
     again = Loop(Workload(computation, subject.train, elements=1)).gradient(theta[None], subject.rows[None])
-    if not close(found, again.gradients[0], tolerance if theta.is_cuda else 0.0):
+    if not close(gradient, again.gradients[0], tolerance if theta.is_cuda else 0.0):
         raise NotDeterministic(
             f"two gradients of one theta on the same {len(batch)} examples differ by up to "
-            f"{float((found - again.gradients[0]).abs().max()):.3g}: draw from torch's, Python's or NumPy's global "
+            f"{float((gradient - again.gradients[0]).abs().max()):.3g}: draw from torch's, Python's or NumPy's global "
             f"generators only, and keep no state between calls"
         )
     wanted = _plain_gradient(subject, theta)
-    if wanted is not None and not close(found, wanted, tolerance):
-        distance = float((found - wanted).norm() / wanted.norm().clamp_min(torch.finfo(theta.dtype).tiny))
+    if wanted is not None and not close(gradient, wanted, tolerance):
+        distance = float((gradient - wanted).norm() / wanted.norm().clamp_min(torch.finfo(theta.dtype).tiny))
         raise InvalidModel(_stale("gradient", f"one that differs by {distance:.2g} of its norm"))
     computation = replace(computation, draws=draws)
     return with_fresh_inputs(computation) if writes_inputs(batch, subject.probe) else computation
@@ -185,20 +185,20 @@ def _unless_it_reads(original: nn.Module, compute: Callable[[], Tensor]) -> Tens
     """
     with poisoned(original):
         try:
-            found = compute()
+            result = compute()
         except WeightstringError:
             raise
         except Exception:
-            found = None
-    if found is not None and bool(found.isfinite().all()):
-        return found
-    found = compute()
-    if bool(found.isfinite().all()):
+            result = None
+    if result is not None and bool(result.isfinite().all()):
+        return result
+    result = compute()
+    if bool(result.isfinite().all()):
         raise InvalidModel(
             "net, loss_fn or a metric reads the module that was passed, whose weights are the same for every theta: "
             "let it use what it is called with (self, the output, the targets)"
         )
-    return found
+    return result
 
 
 def _outside(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -245,13 +245,13 @@ def _stale(got: str, wanted: str) -> str:
     )
 
 
-def close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+def close(first: Tensor, second: Tensor, tolerance: float) -> bool:
     """Whether two vectors agree relative to their largest number; non-finite entries must be equal."""
-    one, other = one.double(), other.double()
-    finite = one.isfinite() & other.isfinite()
-    if not identical(one[~finite], other[~finite]):
+    first, second = first.double(), second.double()
+    finite = first.isfinite() & second.isfinite()
+    if not identical(first[~finite], second[~finite]):
         return False
     if not bool(finite.any()):
         return True
-    scale = torch.maximum(one[finite].abs(), other[finite].abs()).amax()
-    return bool(((one - other)[finite].abs() <= tolerance * scale).all())
+    scale = torch.maximum(first[finite].abs(), second[finite].abs()).amax()
+    return bool(((first - second)[finite].abs() <= tolerance * scale).all())

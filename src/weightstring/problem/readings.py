@@ -71,13 +71,13 @@ def readings_of(source: object, expected: Mapping[str, object]) -> list[Reading]
     Raises:
         InvalidCheckpoint: there is none.
     """
-    found = [Reading(place, "", state) for place, state in _state_dicts(source, ())]
-    if not found:
+    readings = [Reading(place, "", state) for place, state in _state_dicts(source, ())]
+    if not readings:
         raise InvalidCheckpoint(
             f"the checkpoint {_described(source)}: pass an nn.Module or its state dict; a θ that is flat already needs "
             f"only torch.as_tensor"
         )
-    return sorted(found, key=lambda reading: abs(len(reading.state) - len(expected)))[:CANDIDATES]
+    return sorted(readings, key=lambda reading: abs(len(reading.state) - len(expected)))[:CANDIDATES]
 
 
 def _described(source: object) -> str:
@@ -120,10 +120,10 @@ def by_prefix(reading: Reading, expected: Mapping[str, object]) -> Iterator[Read
     for name, tensor in expected.items():
         if not replaceable(tensor):
             firsts.setdefault(id(tensor), name)
-    own = _common(firsts.values())
+    prefix = _common(firsts.values())
     for held in ahead:
-        if own and not any(name.startswith(own) for name in held.state):
-            yield held.above(own)
+        if prefix and not any(name.startswith(prefix) for name in held.state):
+            yield held.above(prefix)
         renamed = _with_inner_wrappers(held, expected)
         if renamed is not None:
             yield renamed
@@ -157,6 +157,8 @@ def copy_versions(source: object, to: OrderedDict[str, object], rename: Callable
         vars(to)["_metadata"] = OrderedDict((path, version) for path, version in paths if path is not None)
 
 
-def replaceable(own: object) -> bool:
+def replaceable(value: object) -> bool:
     """Whether a checkpoint may lack it: a counter such as ``num_batches_tracked``, or state that is no tensor."""
-    return not isinstance(own, Tensor) or (own.ndim == 0 and not own.is_floating_point() and not own.is_complex())
+    return not isinstance(value, Tensor) or (
+        value.ndim == 0 and not value.is_floating_point() and not value.is_complex()
+    )

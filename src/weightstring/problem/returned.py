@@ -30,12 +30,12 @@ def check_returned(label: str, value: object) -> None:
     parts = list(value) if pair and isinstance(value, tuple | list) else [value]
     if all(_is_number(part) for part in parts) and (label != "loss_fn" or _is_floating(parts[0])):
         return
-    found = form(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    described = form(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
     if pair:
-        found = "(" + ", ".join(form(x) if isinstance(x, Tensor) else f"a {type(x).__name__}" for x in parts) + ")"
+        described = "(" + ", ".join(form(x) if isinstance(x, Tensor) else f"a {type(x).__name__}" for x in parts) + ")"
     wanted = "one floating tensor without axes" if label == "loss_fn" else "one number"
     raise InvalidSetting(
-        f"{label} returned {found}: it must return {wanted}, the mean over examples (reduction='mean'), or (sum, "
+        f"{label} returned {described}: it must return {wanted}, the mean over examples (reduction='mean'), or (sum, "
         "weight), whose totals' ratio is the value of all"
     )
 
@@ -64,12 +64,12 @@ def check_step(computation: Computation, theta: Theta, train: Examples, loss: Me
     few = train.take(slice(STEP_EXAMPLES))
     try:
         with seeded(0, theta.device):
-            found = computation.step.given(computation.step_output(theta, few), few.targets)
+            returned = computation.step.given(computation.step_output(theta, few), few.targets)
     except WeightstringError:
         raise
     except Exception as error:
         raise InvalidModel(f"training_step fails on {len(few)} examples: {first_line(error)}") from error
-    if isinstance(found, tuple | list):
+    if isinstance(returned, tuple | list):
         return replace(computation.step, kind="ratio")
     return replace(computation.step, kind="mean" if loss.kind == "mean" else "whole")
 

@@ -52,7 +52,7 @@ def sighted(metric: Callable[..., Any]) -> Callable[..., Any]:
     named = parameters.get(NAME)
     if named is not None and named.kind is inspect.Parameter.KEYWORD_ONLY:
         return Sighted(metric, keyword=True)
-    positional = [own for own in parameters.values() if own.kind in POSITIONAL]
+    positional = [parameter for parameter in parameters.values() if parameter.kind in POSITIONAL]
     third = positional[2] if len(positional) > 2 else None
     needed = third is not None and third.default is inspect.Parameter.empty
     if third is not None and (third.name == NAME or (needed and len(positional) == 3)):

@@ -53,7 +53,7 @@ def read(source: object, name: str, dtype: torch.dtype, device: torch.device) ->
         whole = _join(parts, name)
         _check_finite(whole, name)
         again = (part.to(device, dtype) for part in _parts(batches, name))
-        if not all(_same(one, other) for one, other in zip_longest(parts, again)):
+        if not all(_same(first, second) for first, second in zip_longest(parts, again)):
             raise InvalidData(
                 f"{name} changes from one pass to the next: remove random augmentation from the dataset, "
                 f"a sampler that draws at random, or a generator that is empty on its second pass; "
@@ -79,7 +79,7 @@ def holdouts(given: object) -> dict[str, object]:
                 f"holdout set {name!r:.80}: name it by an identifier other than {', '.join(map(repr, RESERVED))} that "
                 "does not begin with 'train_'; its loss is then called NAME_loss"
             )
-        longer = next((own for own in given if own != name and str(own).startswith(f"{name}_")), None)
+        longer = next((other for other in given if other != name and str(other).startswith(f"{name}_")), None)
         if longer is not None:
             raise InvalidSetting(
                 f"holdout sets {name!r} and {longer!r}: the one's quantities would look like the other's; rename one"
@@ -153,8 +153,8 @@ def _split(batch: object, name: str) -> Examples:
         raise InvalidData(f"{name}: inputs hold no tensor: pass what net is called with")
     lengths = [len(leaf) for leaf in leaves]
     if any(length != len(targets) for length in lengths):
-        found = " and ".join(map(str, sorted(set(lengths))))
-        raise InvalidData(f"{name}: {found} inputs but {len(targets)} targets: every example needs one of each")
+        counts = " and ".join(map(str, sorted(set(lengths))))
+        raise InvalidData(f"{name}: {counts} inputs but {len(targets)} targets: every example needs one of each")
     return Examples(leaves, targets, keys)
 
 
@@ -163,10 +163,10 @@ def _join(parts: list[Examples], name: str) -> Examples:
     for part in parts:
         if part.keys != first.keys or len(part.leaves) != len(first.leaves):
             raise InvalidData(f"{name}: batches hold different inputs, {first.form()} and {part.form()}: keep one form")
-        for one, other in zip((*first.leaves, first.targets), (*part.leaves, part.targets), strict=True):
-            if one.shape[1:] != other.shape[1:] or one.dtype != other.dtype:
+        for expected, given in zip((*first.leaves, first.targets), (*part.leaves, part.targets), strict=True):
+            if expected.shape[1:] != given.shape[1:] or expected.dtype != given.dtype:
                 raise InvalidData(
-                    f"{name}: batches hold samples of {form(one[0])} and of {form(other[0])}: "
+                    f"{name}: batches hold samples of {form(expected[0])} and of {form(given[0])}: "
                     f"pad samples to one shape in collate_fn"
                 )
     # torch.cat copies even a single tensor: later changes of the user's data cannot change the loss.

@@ -70,7 +70,7 @@ def vector_names(net: nn.Module) -> frozenset[str]:
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, SpectralNorm):
                 owned |= {id(vector) for vector in _buffers_of(hook, module)}
-    return frozenset(name for name, own in net.named_buffers(remove_duplicate=False) if id(own) in owned)
+    return frozenset(name for name, buffer in net.named_buffers(remove_duplicate=False) if id(buffer) in owned)
 
 
 def hold_still(net: nn.Module) -> None:
@@ -86,35 +86,37 @@ def singular_vectors(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str,
         net: the module, for its structure alone.
         tensors: its parameters and buffers at θ, by name.
     """
-    found: dict[int, Tensor] = {}
+    vectors: dict[int, Tensor] = {}
     for path, module in net.named_modules():
         if isinstance(module, ParametrizationList):
-            found |= _of_parametrization(path, module, tensors)
+            vectors |= _of_parametrization(path, module, tensors)
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, SpectralNorm):
                 weight = tensors[_join(path, f"{hook.name}_orig")]
                 left, right = _buffers_of(hook, module)
                 u, v = top_pair(hook.reshape_weight_to_matrix(weight))
-                found |= {id(left): u, id(right): v}
-    return {name: found[id(own)] for name, own in net.named_buffers(remove_duplicate=False) if id(own) in found}
+                vectors |= {id(left): u, id(right): v}
+    return {
+        name: vectors[id(buffer)] for name, buffer in net.named_buffers(remove_duplicate=False) if id(buffer) in vectors
+    }
 
 
 def _of_parametrization(path: str, chain: ParametrizationList, tensors: Mapping[str, Tensor]) -> dict[int, Tensor]:
     """The vectors in a chain of parametrizations, each for the weight as it arrives there."""
     if not any(_iterates(step) for step in chain):
         return {}
-    found: dict[int, Tensor] = {}
+    vectors: dict[int, Tensor] = {}
     originals = ["original"] if chain.is_tensor else [f"original{i}" for i in range(chain.ntensors)]
     args = tuple(tensors[_join(path, name)] for name in originals)
     for i, step in enumerate(chain):
         prefix = _join(path, f"{i}.")
-        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        held = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         if _iterates(step):
             u, v = top_pair(step._reshape_weight_to_matrix(args[0]))
-            found |= {id(step._u): u, id(step._v): v}
-            own |= {"_u": u, "_v": v}
-        args = (functional_call(step, own, args),)
-    return found
+            vectors |= {id(step._u): u, id(step._v): v}
+            held |= {"_u": u, "_v": v}
+        args = (functional_call(step, held, args),)
+    return vectors
 
 
 def _norms(net: nn.Module) -> Iterator[_SpectralNorm | SpectralNorm]:

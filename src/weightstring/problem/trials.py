@@ -35,9 +35,9 @@ class Trial(NamedTuple):
 def trials(seen: Seen, examples: Examples) -> Iterator[Trial]:
     """The net's own outputs on the probe, then noise, then noise for the whole set."""
     if seen.elsewhere is not None and not seen.separate:
-        for one in (seen, seen.elsewhere):
-            parts = [(output, part.targets) for part, output in one.parts]
-            yield Trial((one.output, one.probe.targets), parts, math.inf if one is seen else CLEAR)
+        for passes in (seen, seen.elsewhere):
+            parts = [(output, part.targets) for part, output in passes.parts]
+            yield Trial((passes.output, passes.probe.targets), parts, math.inf if passes is seen else CLEAR)
         return
     targets = examples.targets[sorted_by_target(examples, len(seen.probe))]
     yield _cut(_taken(seen.output, slice(0, len(targets)), seen.rows), targets, seen.rows)
@@ -60,11 +60,11 @@ def _cut(output: object, targets: Tensor, rows: Sequence[int]) -> Trial:
 
 def _taken(output: object, place: slice, rows: Sequence[int]) -> object:
     """The output for some of the examples."""
-    own = [
+    taken = [
         leaf[place.start * count : place.stop * count] if count and isinstance(leaf, Tensor) else leaf
         for leaf, count in zip(leaves_of(output), rows, strict=True)
     ]
-    return rebuilt(output, own)
+    return rebuilt(output, taken)
 
 
 def noise_like(seen: Seen, examples: int, seed: int) -> object:
@@ -76,8 +76,8 @@ def noise_like(seen: Seen, examples: int, seed: int) -> object:
     def drawn(leaf: object, count: int) -> object:
         if not isinstance(leaf, Tensor) or not count:
             return leaf
-        own = leaf.reshape(-1, count, *leaf.shape[1:])[order.to(leaf.device)].flatten(0, 1)
-        return perturbed(own, draw) if own.is_floating_point() else own
+        rows = leaf.reshape(-1, count, *leaf.shape[1:])[order.to(leaf.device)].flatten(0, 1)
+        return perturbed(rows, draw) if rows.is_floating_point() else rows
 
     return rebuilt(seen.output, [drawn(leaf, count) for leaf, count in zip(leaves, seen.rows, strict=True)])
 
@@ -92,20 +92,20 @@ def perturbed(output: Tensor, draw: torch.Generator) -> Tensor:
     noise = torch.randn(output.shape, generator=draw, dtype=torch.float32, device="cpu").to(
         output.device, torch.float64
     )
-    own = output.detach().double()
-    finite = own.isfinite()
+    original = output.detach().double()
+    finite = original.isfinite()
     if not bool(finite.any()):
         return output
-    low, high = float(own[finite].min()), float(own[finite].max())
-    scale = max(1.0, float((own[finite] - own[finite].mean()).square().mean().sqrt()))
-    made = own + scale * (noise + 0.3)
+    low, high = float(original[finite].min()), float(original[finite].max())
+    scale = max(1.0, float((original[finite] - original[finite].mean()).square().mean().sqrt()))
+    made = original + scale * (noise + 0.3)
     if low >= 0:
-        made = noise.sigmoid() if high <= 1 else (own + 0.1 * scale) * noise.exp()
+        made = noise.sigmoid() if high <= 1 else (original + 0.1 * scale) * noise.exp()
     elif high <= 0:
-        made = own * noise.exp()
-    for axis in (1, -1) if own.ndim > 1 and bool(finite.all()) else ():
-        if low >= 0 and bool(((own.sum(axis) - 1).abs() < PASSES).all()):
+        made = original * noise.exp()
+    for axis in (1, -1) if original.ndim > 1 and bool(finite.all()) else ():
+        if low >= 0 and bool(((original.sum(axis) - 1).abs() < PASSES).all()):
             made = (3 * noise).softmax(axis)
-        elif high <= PASSES and bool((own.logsumexp(axis).abs() < PASSES).all()):
+        elif high <= PASSES and bool((original.logsumexp(axis).abs() < PASSES).all()):
             made = (3 * noise).log_softmax(axis)
-    return torch.where(finite, made, own).to(output.dtype)  # −∞ is a mask
+    return torch.where(finite, made, original).to(output.dtype)  # −∞ is a mask

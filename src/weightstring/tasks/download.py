@@ -41,9 +41,9 @@ def download(
     """
     root = directory(images, data)
     for name in images.files:
-        found = find(images, name, root)
-        if found is not None and _is_right(found, images, name):
-            on_file(found, None)
+        file = find(images, name, root)
+        if file is not None and _is_right(file, images, name):
+            on_file(file, None)
             continue
         target = places(images, name, root)[0]
         content, url = _fetch(images, name, target, timeout)

@@ -103,8 +103,8 @@ def check(stream: BufferedIOBase, where: str, images: ImageSet, name: str) -> UI
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != published.sha256:
         owners = (known.name for known in IMAGE_SETS.values() for file in known.files.values() if file.sha256 == sha256)
-        found = next((f"it belongs to {owner}" for owner in owners), f"its SHA-256 is {sha256}")
-        raise InvalidData(f"{where}: not the {name} of {images.name}: {found}")
+        reason = next((f"it belongs to {owner}" for owner in owners), f"its SHA-256 is {sha256}")
+        raise InvalidData(f"{where}: not the {name} of {images.name}: {reason}")
     return values
 
 

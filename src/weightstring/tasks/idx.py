@@ -71,9 +71,9 @@ def parse(content: bytes, where: str, shape: tuple[int, ...]) -> UInt8[Tensor, "
         )
     begin = header_size(shape)
     if len(content) >= begin:
-        found = struct.unpack_from(f">{len(shape)}I", content, len(magic))
-        if found != shape:
-            raise InvalidData(f"{where}: its header counts {_by(found)}, not {_by(shape)}")
+        sizes = struct.unpack_from(f">{len(shape)}I", content, len(magic))
+        if sizes != shape:
+            raise InvalidData(f"{where}: its header counts {_by(sizes)}, not {_by(shape)}")
     size = begin + math.prod(shape)
     if len(content) != size:
         flaw = f"ends after {len(content)} of" if len(content) < size else "goes on after"

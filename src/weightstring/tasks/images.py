@@ -137,10 +137,10 @@ def _problem(
         raise InvalidSetting(
             f"{images.name}: first_weights={first_weights:g}: a deviation > 0 of a network without BatchNorm"
         )
-    found = read_images(images, data)
+    parts = read_images(images, data)
     flat = net == "mlp"
-    train = _examples(images, found.train, "train_size", train_size, data_seed, flat)
-    evaluate = _examples(images, found.test, "test_size", test_size, data_seed, flat)
+    train = _examples(images, parts.train, "train_size", train_size, data_seed, flat)
+    evaluate = _examples(images, parts.test, "test_size", test_size, data_seed, flat)
     return ModuleProblem(
         mlp([train[0].shape[1], *widths, CLASSES]) if flat else CONVOLUTIONAL[net](),
         nn.CrossEntropyLoss(),

@@ -165,10 +165,10 @@ def _exists(record: Path | None) -> bool:
     if record is None:
         return False
     try:
-        found = record.lstat()
+        status = record.lstat()
     except OSError:
         return False
-    return stat.S_ISREG(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
+    return stat.S_ISREG(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
 
 
 def _folder() -> Path | None:

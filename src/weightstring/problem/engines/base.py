@@ -171,8 +171,8 @@ def slopes_beside(
     count = len(thetas)
     if count < BESIDE and rows is not None:
         rows = rows.expand(BESIDE, -1)
-    found = slopes(differentiate, aligned(thetas, BESIDE), rows, train, chunk, kind)
-    return Gradient(found.losses[:count], found.gradients[:count])
+    gradient = slopes(differentiate, aligned(thetas, BESIDE), rows, train, chunk, kind)
+    return Gradient(gradient.losses[:count], gradient.gradients[:count])
 
 
 def by_autograd(losses: Losses) -> Differentiate:

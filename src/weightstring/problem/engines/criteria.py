@@ -50,14 +50,14 @@ def mapped(mean: Mean) -> Together:
     """By ``vmap``, for any criterion."""
 
     def value(output: Tensor, targets: Tensor) -> Tensor:
-        found = mean(output, targets)
-        return found if found.is_floating_point() else found.double()
+        returned = mean(output, targets)
+        return returned if returned.is_floating_point() else returned.double()
 
     def weighed(output: Tensor, targets: Tensor) -> tuple[Tensor, Number]:
         return mean.weighed(output, targets)
 
-    def of_all(outputs: Tensor, targets: Tensor, own: bool) -> Weighed:
-        places = (0, 0 if own else None)
+    def of_all(outputs: Tensor, targets: Tensor, separate: bool) -> Weighed:
+        places = (0, 0 if separate else None)
         if mean.kind == "ratio":
             return Weighed(*vmap(weighed, places)(outputs, targets))
         return Weighed(vmap(value, places)(outputs, targets), outputs.shape[1])
@@ -73,10 +73,10 @@ def _counted(values: Tensor) -> Weighed:
 def _mean_over_numbers(mean: Mean, loss: nn.Module) -> Together:
     each, other = reduced(loss, "none"), mapped(mean)
 
-    def of_all(outputs: Tensor, targets: Tensor, own: bool) -> Weighed:
-        if targets.shape != outputs.shape[0 if own else 1 :]:
-            return other(outputs, targets, own)  # one is spread over the other, and the mean is over more numbers
-        return _counted(each(outputs, targets if own else targets.expand_as(outputs)))
+    def of_all(outputs: Tensor, targets: Tensor, separate: bool) -> Weighed:
+        if targets.shape != outputs.shape[0 if separate else 1 :]:
+            return other(outputs, targets, separate)  # one is spread over the other, and the mean is over more numbers
+        return _counted(each(outputs, targets if separate else targets.expand_as(outputs)))
 
     return of_all
 
@@ -84,10 +84,10 @@ def _mean_over_numbers(mean: Mean, loss: nn.Module) -> Together:
 def _mean_over_examples(mean: Mean, loss: nn.CrossEntropyLoss) -> Together:
     each, other = reduced(loss, "none"), mapped(mean)
 
-    def of_all(outputs: Tensor, targets: Tensor, own: bool) -> Weighed:
+    def of_all(outputs: Tensor, targets: Tensor, separate: bool) -> Weighed:
         models, examples = outputs.shape[:2]
         if outputs.ndim != 3 or targets.is_floating_point():
-            return other(outputs, targets, own)
+            return other(outputs, targets, separate)
         values: Tensor = each(outputs.flatten(0, 1), targets.expand(models, examples).flatten()).view(models, examples)
         if mean.kind == "mean":
             return _counted(values)

@@ -60,8 +60,8 @@ class Loop(Engine):
         assert isinstance(training, Live)
         training.forget()
         with torch.enable_grad():
-            own = None if rows is None else rows[0]
-            loss, weight = self.work.computation.weighed_loss(thetas[0], own, examples)
+            own_rows = None if rows is None else rows[0]
+            loss, weight = self.work.computation.weighed_loss(thetas[0], own_rows, examples)
             require_slope(loss)
             torch.autograd.backward(loss)
         gradient = Gradient(loss.detach().to(thetas.dtype)[None], training.gradient()[None])

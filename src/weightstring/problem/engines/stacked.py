@@ -76,8 +76,8 @@ class Stacked(Engine):
                 if (order := _filled(len(inputs), inputs)) is not None:
                     inputs = inputs[order]
                 tally.add(self.stack(pieces, inputs)[:, : len(piece)].contiguous(), piece.targets)
-            found: Float64[Tensor, "B Q"] = tally.values()[: part.stop - part.start]
-            return found
+            values: Float64[Tensor, "B Q"] = tally.values()[: part.stop - part.start]
+            return values
 
         return torch.cat(in_parts(len(thetas), width(chunk, self.stack.widest, CACHED_ELEMENTS), compute))
 
@@ -94,9 +94,9 @@ class Stacked(Engine):
             return Loop(self.work).gradient(thetas, rows)
 
         def compute(part: slice) -> Gradient:
-            own = None if rows is None else rows[part]
+            rows_of_part = None if rows is None else rows[part]
             losses = by_autograd(self._losses)
-            return slopes_beside(losses, thetas[part], own, train, computation.chunk, computation.kind)
+            return slopes_beside(losses, thetas[part], rows_of_part, train, computation.chunk, computation.kind)
 
         return gradient_in_parts(thetas, width(examples, self.stack.widest, CACHED_ELEMENTS), compute)
 

@@ -205,7 +205,7 @@ class Trial:
     def agreement(self, name: str) -> float:
         """Largest relative difference of losses and gradients between an engine and the loop."""
         pairs = zip(self._run(name), self._run("loop"), strict=True)
-        return max(relative(one, other) for one, other in pairs)
+        return max(relative(found, expected) for found, expected in pairs)
 
     def speedup(self, name: str, over: str, run: Callable[[str], object] | None = None) -> float:
         """How many times as fast an engine is as another; one run each if that already shows it to be slower."""
@@ -232,8 +232,8 @@ class Trial:
         with on_threads(None if self.theta.is_cuda else 1):
             whole = self._found(name, thetas, rows)
             for beside in ([0], [count - 1], [count - 1, 0], list(range(count))[-2::-1], list(range(1, count))):
-                found = self._found(name, thetas[beside], rows[beside])
-                if not all(torch.equal(one, other[beside]) for one, other in zip(found, whole, strict=True)):
+                numbers = self._found(name, thetas[beside], rows[beside])
+                if not all(torch.equal(some, other[beside]) for some, other in zip(numbers, whole, strict=True)):
                     return False
         return True
 
@@ -258,10 +258,10 @@ class Trial:
         return thetas, rows.to(self.theta.device)
 
 
-def relative(one: Tensor, other: Tensor) -> float:
+def relative(found: Tensor, expected: Tensor) -> float:
     """The largest difference in any row, relative to the row's largest number; NaN if either holds NaN."""
-    scale = other.abs().amax(dim=1).clamp_min(torch.finfo(other.dtype).tiny)
-    return float(((one - other).abs().amax(dim=1) / scale).amax())
+    scale = expected.abs().amax(dim=1).clamp_min(torch.finfo(expected.dtype).tiny)
+    return float(((found - expected).abs().amax(dim=1) / scale).amax())
 
 
 def _best_time(run: Callable[[], object], repeats: int = 5, budget: float = 0.2) -> float:

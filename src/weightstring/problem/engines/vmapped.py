@@ -40,14 +40,14 @@ class Vmap(Engine):
         model must not lie over a threshold in one batch and under it in another.
         """
         computation = self.work.computation
-        one = vmap(partial(self.computation.measure, train=self.work.train, wanted=wanted))
+        of_one = vmap(partial(self.computation.measure, train=self.work.train, wanted=wanted))
         calibrating = min(len(self.work.train), computation.chunk) if computation.calibrating is not None else 1
         largest = max(_kept(examples, means, computation.block) for examples, means in wanted)
         at_once = width(max(largest, calibrating), self.work.elements)
         with torch.no_grad(), without_fallback_warnings():
             return torch.cat(
                 in_parts(
-                    len(thetas), at_once, lambda part: one(aligned(thetas[part], BESIDE))[: part.stop - part.start]
+                    len(thetas), at_once, lambda part: of_one(aligned(thetas[part], BESIDE))[: part.stop - part.start]
                 )
             )
 
@@ -60,9 +60,9 @@ class Vmap(Engine):
         examples = at_once if rows is None else rows.shape[1]
 
         def compute(part: slice) -> Gradient:
-            own = None if rows is None else rows[part]
+            rows_of_part = None if rows is None else rows[part]
             losses = by_autograd(self._losses)
-            return slopes_beside(losses, thetas[part], own, train, computation.chunk, computation.kind)
+            return slopes_beside(losses, thetas[part], rows_of_part, train, computation.chunk, computation.kind)
 
         return gradient_in_parts(thetas, width(examples, self.work.elements), compute)
 
