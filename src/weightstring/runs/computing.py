@@ -1,6 +1,6 @@
-"""By what a run is computed: the engine, the threads, the width of batches, and who runs the jobs.
+"""How a run is computed: its engine, threads, width of batches, and what runs the jobs.
 
-A run goes on by what its first session chose, since another choice rounds otherwise.
+A run goes on with the choices of its first session, since others round differently.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from weightstring.store import Manifest
 
 
 def computing(problem: LossProblem, settings: Settings, manifest: Manifest | None, searches: int) -> Computing:
-    """How so many searches are computed, or those that a run began with."""
+    """How so many searches are computed: as the run began, where there is one."""
     recipe = settings.recipe or problem.recipe
     if manifest is not None:
         return Computing(recipe, manifest.width, manifest.threads)
@@ -46,7 +46,7 @@ def executor_of(objective: Objective, settings: Settings, computed: Computing) -
 
 
 def first_of(manifests: Sequence[Manifest | None]) -> Manifest | None:
-    """The first manifest there is: runs that were begun together compute alike."""
+    """The first manifest there is: runs that began together are computed alike."""
     return next((manifest for manifest in manifests if manifest is not None), None)
 
 

@@ -1,4 +1,4 @@
-"""Before the search: every pair is checked, and its run begun, or found where an earlier session left it."""
+"""Before the search: every pair is checked, then each run begins, or goes on where an earlier session left it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from weightstring.search import Bead
 from weightstring.store import Manifest
 
 STUCK = ("depth", "descent_failed", "stalled")
-"""Reasons for which the loss around the string is looked at, where it is stuck."""
+"""Reasons after which the curvature across the string is computed where the search is stuck."""
 
 
 def check(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> None:
@@ -64,7 +64,7 @@ def prepare(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> 
 
 
 def begin(runs: Sequence[Run], locks: ExitStack) -> list[Run]:
-    """The runs with their directories begun; or with the ends, and the result where it is final, that are there.
+    """The runs with their directories written; of an earlier session's, its ends and its result where that is final.
 
     Raises:
         InvalidRun: a directory holds another run.
@@ -98,7 +98,7 @@ def _begun(run: Run, locks: ExitStack) -> Run:
 
 
 def _is_final(result: Result) -> bool:
-    """Whether going on could change nothing: a limit may have been raised since, a verdict stands."""
+    """Whether going on could change nothing; where a limit ended the search, a higher one could."""
     outcome = result.outcome
     if isinstance(outcome, Unresolved) and outcome.reason in STUCK:
         return outcome.evidence.curvature is not None  # else the session ended while it was computed

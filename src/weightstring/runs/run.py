@@ -36,7 +36,7 @@ class Run:
         pair: its two models.
         settings: how to search.
         objective: what the threshold binds, and of which loss.
-        computing: by what it is computed.
+        computing: how it is computed.
         manifest: of the run that an earlier session began; None: it begins here.
         ends: the models with their heights.
         threshold: L0.

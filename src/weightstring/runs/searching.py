@@ -1,4 +1,4 @@
-"""The search itself: a proof that it would be in vain, all searches side by side, and what each came to."""
+"""The search itself: proofs that make it unnecessary, all searches side by side, and the result of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from weightstring.errors import InvalidSetting
-from weightstring.path import Connected, Disconnected, Objective, SearchSamples, Unresolved, WeightString
+from weightstring.path import Connected, Disconnected, Objective, Outcome, SearchSamples, Unresolved, WeightString
 from weightstring.path.curvature import curvature_across
 from weightstring.proof.disconnect import prove, stands
 from weightstring.runs.computing import executor_of
@@ -20,7 +20,7 @@ from weightstring.runs.verdict import judged
 from weightstring.search import Search, SearchRequest, run_all
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.running.history import strings
-from weightstring.store import InMemory
+from weightstring.store import InMemory, RoundRecord
 
 
 def disprove(run: Run) -> Run:
@@ -35,56 +35,59 @@ def disprove(run: Run) -> Run:
         return run
     rounds = [] if run.directory is None else run.directory.replay()
     for chain in strings(settings.strategy, run.query, rounds) if rounds else ():
-        # What the run found before, whatever it was asked then, is a path too.
+        # A string of an earlier session is a path too, whatever that was asked.
         if all(link.measured is not None for link in chain):
             string = WeightString(run.problem, [bead.theta for bead in beads_of(chain)])
             if not stands(run.problem, proof, string, max(link.height for link in chain), "a string of this run"):
                 return run
     line = WeightString(run.problem, [first.theta, last.theta])
-    result = Result(
-        outcome=Disconnected(proof),
-        string=line,
-        threshold=run.threshold,
-        history=(),
-        bind=objective.bind,
-        names=objective.names,
-        evaluation=run.problem.evaluation,
-        beads_before_pruning=2,
-        unpruned=line,
-    )
-    return run.with_result(result)
+    return run.with_result(_result(run, Disconnected(proof), line, line))
 
 
 def search(runs: Sequence[Run], show: Display) -> list[SearchedRun]:
     """Search for the strings of all runs that have no result yet, side by side."""
     waiting = [run for run in runs if not isinstance(run, SearchedRun)]
-    if not waiting:
-        return [run for run in runs if isinstance(run, SearchedRun)]
-    executor = executor_of(waiting[0].objective, waiting[0].settings, waiting[0].computing)
+    searches = iter(_searches(waiting, show) if waiting else ())
+    return [run if isinstance(run, SearchedRun) else _over(run, next(searches)) for run in runs]
+
+
+def _searches(runs: Sequence[Run], show: Display) -> list[Search[Any]]:
+    executor = executor_of(runs[0].objective, runs[0].settings, runs[0].computing)
     requests = [
         SearchRequest(run.settings.strategy, run.query, run.settings.limits, run.directory or InMemory())
-        for run in waiting
+        for run in runs
     ]
-    searches = iter(run_all(requests, executor, on_event=show.event))
-    return [run if isinstance(run, SearchedRun) else _over(run, next(searches)) for run in runs]
+    return run_all(requests, executor, on_event=show.event)
 
 
 def _over(run: Run, search: Search[Any]) -> SearchedRun:
     level = run.threshold if isinstance(search.outcome, Connected) else None
     string = _string(run.objective, search.chain, level)
-    result = Result(
-        outcome=search.outcome,
+    unpruned = string if search.unpruned is search.chain else _string(run.objective, search.unpruned, level)
+    result = _result(run, search.outcome, string, unpruned, search.rounds, search.length_before)
+    return run.with_result(result, search)
+
+
+def _result(
+    run: Run,
+    outcome: Outcome,
+    string: WeightString,
+    unpruned: WeightString,
+    history: tuple[RoundRecord, ...] = (),
+    length_before: float | None = None,
+) -> Result:
+    return Result(
+        outcome=outcome,
         string=string,
         threshold=run.threshold,
-        history=search.rounds,
+        history=history,
         bind=run.objective.bind,
         names=run.objective.names,
         evaluation=run.problem.evaluation,
-        beads_before_pruning=len(search.unpruned) + 1,
-        unpruned=string if search.unpruned is search.chain else _string(run.objective, search.unpruned, level),
-        length_before=search.length_before,
+        beads_before_pruning=len(unpruned),
+        unpruned=unpruned,
+        length_before=length_before,
     )
-    return run.with_result(result, search)
 
 
 def _string(objective: Objective, chain: Chain, level: float | None) -> WeightString:
@@ -94,10 +97,10 @@ def _string(objective: Objective, chain: Chain, level: float | None) -> WeightSt
 
 
 def conclude(run: SearchedRun, show: Display) -> SearchedRun:
-    """The run with its final curve, which may take the verdict back, and on disk.
+    """The run with its final curve measured, which may take the verdict back, and its result on disk.
 
-    Whose verdict is taken back is not written: it is searched again first, and ended amid that, it begins again. Any
-    other verdict is on disk before the curvature is computed, which may go wrong or be interrupted.
+    A verdict that is taken back is not written: the run is searched again first, and if that is interrupted, it starts
+    over. Any other is on disk before the curvature is computed, which may fail or be interrupted.
     """
     result, directory = run.result, run.directory
     if run.read_back or interrupted(result):
@@ -108,12 +111,13 @@ def conclude(run: SearchedRun, show: Display) -> SearchedRun:
     # Else the curve's grid is part of what the search has sampled: it tells nothing new.
     if directory is not None and not taken_back(result):
         write_result(directory, result)
-        return _looked_at(replace(run, result=from_run(directory, run.problem), written=True))  # its beads are on disk
-    return _looked_at(replace(run, result=result))
+        result = from_run(directory, run.problem)  # whose beads are on disk
+        return _with_curvature(replace(run, result=result, written=True))
+    return _with_curvature(replace(run, result=result))
 
 
-def _looked_at(run: SearchedRun) -> SearchedRun:
-    """With the slope and the curvature across the string where it is stuck."""
+def _with_curvature(run: SearchedRun) -> SearchedRun:
+    """The run with the slope and the curvature across the string where the search is stuck."""
     result, searched, outcome = run.result, run.search, run.result.outcome
     if searched is None or not isinstance(outcome, Unresolved) or outcome.reason not in STUCK:
         return run
