@@ -92,7 +92,7 @@ def _kept(error: Exception, options: Namespace) -> Path | None:
     content = f"weightstring {version('weightstring')}, {sys.version}\n{vars(options)}\n\n" + "".join(
         traceback.format_exception(error)
     )
-    folders = [Path(str(own)) for own in (vars(options).get("run"), vars(options).get("out")) if own]
+    folders = [Path(str(folder)) for folder in (vars(options).get("run"), vars(options).get("out")) if folder]
     for folder in [*folders, Path(tempfile.gettempdir())]:
         with suppress(OSError, ValueError):
             if folder.is_dir():

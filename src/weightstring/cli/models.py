@@ -47,10 +47,10 @@ def models_of(problem: ModuleProblem, words: Sequence[str]) -> dict[str, Theta]:
 
 def _random_ones(word: str) -> list[str]:
     """``random:FIRST-LAST``, one by one; nothing for any other word."""
-    found = re.fullmatch(r"random:(\d+)-(\d+)", word)
-    if found is None:
+    seeds = re.fullmatch(r"random:(\d+)-(\d+)", word)
+    if seeds is None:
         return []
-    first, last = map(int, found.groups())
+    first, last = map(int, seeds.groups())
     if not 0 <= last - first < MOST:
         raise InvalidSetting(f"{word}: give FIRST-LAST, rising, of at most {MOST} seeds")
     return [f"random:{seed}" for seed in range(first, last + 1)]

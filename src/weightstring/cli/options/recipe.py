@@ -57,7 +57,7 @@ def add_recipe(parser: argparse.ArgumentParser, *, steps: bool = True, whose: st
     group.add_argument("--warmup", type=whole, metavar="N", help="steps over which it rises first")
 
 
-def changed_recipe(options: argparse.Namespace, own: Recipe) -> Recipe | None:
+def changed_recipe(options: argparse.Namespace, default: Recipe) -> Recipe | None:
     """The problem's own recipe with what the options change; None where that is nothing.
 
     Raises:
@@ -72,9 +72,9 @@ def changed_recipe(options: argparse.Namespace, own: Recipe) -> Recipe | None:
     inner = dict(options.optimizer_options)
     if options.lr is not None:
         inner["lr"] = options.lr
-    recipe = changed(own, {**fields, "options": inner})
+    recipe = changed(default, {**fields, "options": inner})
     Optimizers(recipe)  # What torch.optim refuses, it refuses before anything else is done.
-    return None if recipe == own else recipe
+    return None if recipe == default else recipe
 
 
 def _norm(text: str) -> float | str:

@@ -23,10 +23,10 @@ def key_value(text: str) -> tuple[str, str]:
 def several(text: str) -> tuple[str, list[str]]:
     """``KEY=V,V,...``."""
     key, values = key_value(text)
-    found = [value for value in values.split(",") if value]
-    if not found:
+    listed = [value for value in values.split(",") if value]
+    if not listed:
         raise argparse.ArgumentTypeError(f"{text!r} has no values: write them after the =, joined by commas")
-    return key, found
+    return key, listed
 
 
 def numbers(text: str) -> list[float]:

@@ -54,25 +54,21 @@ def correlation_figure(alignment: AlignmentRecord) -> go.Figure | None:
         "as given": (GIVEN, "negative", -0.16, [group.correlation_before for group in seen]),
         "aligned": (ALIGNED, "positive", 0.16, [group.correlation for group in seen]),
     }
-    labels = [html.escape(group.name, quote=False) for group in seen]  # Plotly reads tags in texts.
     figure = go.Figure(layout={"template": theme(dark=False)})
     for name, (colour, side, offset, groups) in columns.items():
-        for row, own in enumerate(groups):
-            if len(own) < FEW:
-                _add_points(figure, own, row + offset, colour)
+        for row, values in enumerate(groups):
+            if len(values) < FEW:
+                _add_points(figure, values, row + offset, colour)
             else:
                 # A trace each: those of one trace share a scale, and one group of equal units flattens all others.
-                _add_half(figure, own, row, colour, side)
-        texts = [
-            f"{label}<br>{name}: mean {mean(own):.4g}, {min(own):.4g} to {max(own):.4g}<br>{len(own)} units"
-            for label, own in zip(labels, groups, strict=True)
-        ]
+                _add_half(figure, values, row, colour, side)
+        texts = [_text(group.name, name, values) for group, values in zip(seen, groups, strict=True)]
         figure.add_scatter(
-            x=[mean(own) for own in groups], y=[row + offset for row in range(len(seen))], name=f"{name}: mean",
+            x=[mean(values) for values in groups], y=[row + offset for row in range(len(seen))], name=f"{name}: mean",
             mode="markers", marker={"color": colour, "size": 9, "line": {"width": 1.5}},
             text=texts, hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
-    lowest = min(min(own) for *_, groups in columns.values() for own in groups)
+    lowest = min(min(values) for *_, groups in columns.values() for values in groups)
     figure.update_layout(
         height=180 + 34 * len(seen),
         hovermode="closest",
@@ -126,3 +122,8 @@ def _short(name: str) -> str:
 def _pale(colour: str) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, 0.3)"
+
+
+def _text(group: str, name: str, values: Sequence[float]) -> str:
+    words = f"{name}: mean {mean(values):.4g}, {min(values):.4g} to {max(values):.4g}"
+    return f"{html.escape(group, quote=False)}<br>{words}<br>{len(values)} units"  # Plotly reads tags in texts.

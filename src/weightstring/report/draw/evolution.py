@@ -48,7 +48,11 @@ class Step(NamedTuple):
     def largest(self) -> float | None:
         """The largest sample known; None where one is not finite."""
         known = [span.height for span in self.spans if span.over is not None]
-        return None if None in known else max((one for one in (*known, *self.heights) if one is not None), default=None)
+        return (
+            None
+            if None in known
+            else max((height for height in (*known, *self.heights) if height is not None), default=None)
+        )
 
     @property
     def label(self) -> str:
@@ -100,9 +104,9 @@ def evolution_figure(evolution: Evolution, label: str = "loss") -> go.Figure:
     small = {"size": 11}
     axes = {
         f"{name}axis": {
-            "title": {"text": title, "font": small}, "range": list(one), "nticks": 4, "tickfont": small,
+            "title": {"text": title, "font": small}, "range": list(limit), "nticks": 4, "tickfont": small,
         }
-        for name, title, one in zip(AXES, titles, limits, strict=True)
+        for name, title, limit in zip(AXES, titles, limits, strict=True)
     }  # fmt: skip
     figure.update_layout(
         showlegend=False,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,3 +72,8 @@ def write_figures(folder: str | os.PathLike[str], draw: Callable[[], Iterable[tu
                     f"{target}: cannot be written: {problem.strerror}; give --figures another folder"
                 ) from None
     return written
+
+
+def plain_words(text: str | None) -> str:
+    """Words without Plotly's tags, and with the signs that those would take for one."""
+    return html.unescape(re.sub(r"<[^>]*>", "", (text or "").replace("<br>", "\n")))

@@ -51,46 +51,46 @@ def plane_figure(
     >>> [trace.type for trace in figure.data]
     ['contour', 'scatter']
     """
-    found = plane(problem, string, resolution, (a, b, c))
-    return draw_plane(to_record(found), threshold, " and ".join(found.names))
+    measured = plane(problem, string, resolution, (a, b, c))
+    return draw_plane(to_record(measured), threshold, " and ".join(measured.names))
 
 
-def to_record(found: Plane, beads_sha256: str = "") -> PlaneRecord:
+def to_record(measured: Plane, beads_sha256: str = "") -> PlaneRecord:
     """The form on disk, without the models. Losses that are not finite become null.
 
     Args:
-        found: the plane.
+        measured: the plane.
         beads_sha256: of the bead file of the string.
     """
-    first, second, third = (_pair(corner) for corner in found.corners.tolist())
+    first, second, third = (_pair(corner) for corner in measured.corners.tolist())
     return PlaneRecord(
-        names=found.names,
-        x=tuple(found.x.tolist()),
-        y=tuple(found.y.tolist()),
-        losses=tuple(tuple(map(finite_or_none, row)) for row in found.losses.tolist()),
+        names=measured.names,
+        x=tuple(measured.x.tolist()),
+        y=tuple(measured.y.tolist()),
+        losses=tuple(tuple(map(finite_or_none, row)) for row in measured.losses.tolist()),
         corners=(first, second, third),
-        beads=tuple(_pair(bead) for bead in found.beads.tolist()),
-        distances=tuple(found.distances.tolist()),
+        beads=tuple(_pair(bead) for bead in measured.beads.tolist()),
+        distances=tuple(measured.distances.tolist()),
         beads_sha256=beads_sha256,
     )
 
 
-def draw_plane(found: PlaneRecord, threshold: float | None = None, label: str = "loss") -> go.Figure:
+def draw_plane(measured: PlaneRecord, threshold: float | None = None, label: str = "loss") -> go.Figure:
     """Draw a plane: filled contours of the loss, that of the threshold as a line, the string, and the three models.
 
     Args:
-        found: what was measured.
+        measured: what was measured.
         threshold: L0; None for no line.
         label: what was measured, in words.
     """
-    colours = Colours.over(chain.from_iterable(found.losses))
+    colours = Colours.over(chain.from_iterable(measured.losses))
     figure = go.Figure(layout={"template": theme(dark=False)})
     grid = {
-        "x": [short(x) for x in found.x],
-        "y": [short(y) for y in found.y],
-        "z": [[colours.place(loss) for loss in row] for row in found.losses],
+        "x": [short(x) for x in measured.x],
+        "y": [short(y) for y in measured.y],
+        "z": [[colours.place(loss) for loss in row] for row in measured.losses],
     }
-    texts = [["not finite" if loss is None else f"{loss:.6g}" for loss in row] for row in found.losses]
+    texts = [["not finite" if loss is None else f"{loss:.6g}" for loss in row] for row in measured.losses]
     figure.add_contour(
         **grid, name=label, coloraxis="coloraxis", ncontours=24, line={"width": 0}, text=texts,
         hovertemplate=f"{label} %{{text}}<br>(%{{x:.4g}}, %{{y:.4g}})<extra></extra>", connectgaps=False,
@@ -101,10 +101,10 @@ def draw_plane(found: PlaneRecord, threshold: float | None = None, label: str = 
             **grid, name=f"threshold {threshold:.6g}", showscale=False, hoverinfo="skip",
             contours={"type": "constraint", "operation": "=", "value": level}, line={"color": THRESHOLD, "width": 2},
         )  # fmt: skip
-    if found.beads:
-        _add_string(figure, found)
+    if measured.beads:
+        _add_string(figure, measured)
     figure.add_scatter(
-        x=[short(x) for x, _ in found.corners], y=[short(y) for _, y in found.corners], name="the three models",
+        x=[short(x) for x, _ in measured.corners], y=[short(y) for _, y in measured.corners], name="the three models",
         mode="markers+text", text=["<b>A</b>", "<b>B</b>", "<b>C</b>"], textposition="top center",
         textfont={"color": "#ffffff", "size": 15}, showlegend=False, hoverinfo="skip",
         marker={"size": 10, "color": "#ffffff", "line": {"width": 1.5, "color": "#1c2129"}},
@@ -113,9 +113,9 @@ def draw_plane(found: PlaneRecord, threshold: float | None = None, label: str = 
         hovermode="closest",
         showlegend=False,
         coloraxis=colours.axis(label),
-        xaxis={"title": {"text": "distance along A – B"}, "showgrid": False, "range": [found.x[0], found.x[-1]]},
+        xaxis={"title": {"text": "distance along A – B"}, "showgrid": False, "range": [measured.x[0], measured.x[-1]]},
         yaxis={
-            "title": {"text": "across, towards C"}, "showgrid": False, "range": [found.y[0], found.y[-1]],
+            "title": {"text": "across, towards C"}, "showgrid": False, "range": [measured.y[0], measured.y[-1]],
             "scaleanchor": "x", "scaleratio": 1, "constrain": "domain",
         },
     )  # fmt: skip
@@ -123,17 +123,17 @@ def draw_plane(found: PlaneRecord, threshold: float | None = None, label: str = 
     return figure
 
 
-def _add_string(figure: go.Figure, found: PlaneRecord) -> None:
+def _add_string(figure: go.Figure, measured: PlaneRecord) -> None:
     """The projected string; a bead that lies off the plane is an empty circle."""
-    size = max(found.x[-1] - found.x[0], found.y[-1] - found.y[0])
-    last = len(found.beads) - 1
+    size = max(measured.x[-1] - measured.x[0], measured.y[-1] - measured.y[0])
+    last = len(measured.beads) - 1
     names = ["end A" if k == 0 else "end B" if k == last else f"bead {k}" for k in range(last + 1)]
-    symbols = ["circle" if distance <= ON_PLANE * size else "circle-open" for distance in found.distances]
+    symbols = ["circle" if distance <= ON_PLANE * size else "circle-open" for distance in measured.distances]
     figure.add_scatter(
-        x=[short(x) for x, _ in found.beads], y=[short(y) for _, y in found.beads], name="string, projected",
+        x=[short(x) for x, _ in measured.beads], y=[short(y) for _, y in measured.beads], name="string, projected",
         showlegend=False, mode="lines+markers", line={"color": "#ffffff", "width": 2},
         marker={"size": 8, "symbol": symbols, "color": "#ffffff", "line": {"width": 2, "color": "#ffffff"}},
-        text=[f"{name}<br>{d:.4g} from the plane" for name, d in zip(names, found.distances, strict=True)],
+        text=[f"{name}<br>{d:.4g} from the plane" for name, d in zip(names, measured.distances, strict=True)],
         hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
 

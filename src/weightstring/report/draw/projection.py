@@ -50,8 +50,8 @@ def places(spanning: Sequence[Theta], others: Sequence[Theta] = ()) -> Places:
     Raises:
         InvalidRun: a model holds a weight that is not finite.
 
-    >>> found = places([torch.tensor([0.0, 0.0]), torch.tensor([4.0, 0.0])], [torch.tensor([1.0, 2.0])])
-    >>> found.positions[-1].round(decimals=9).tolist()
+    >>> placed = places([torch.tensor([0.0, 0.0]), torch.tensor([4.0, 0.0])], [torch.tensor([1.0, 2.0])])
+    >>> placed.positions[-1].round(decimals=9).tolist()
     [-1.0, 2.0, 0.0]
     """
     count, thetas = len(spanning), [*spanning, *others]

@@ -32,8 +32,8 @@ def string_figure(curve: CurveRecord, beads: Thetas) -> go.Figure:
         InvalidRun: curve and beads do not belong together, or a bead holds a weight that is not finite.
     """
     rows = bead_rows(curve, len(beads))
-    found = places(list(beads))
-    positions, explained = found.positions[:, :2], found.explained[:2]
+    placed = places(list(beads))
+    positions, explained = placed.positions[:, :2], placed.explained[:2]
     corners = positions.tolist()
     losses = curve.values["loss"]
     segments, ts = torch.tensor(curve.segment), torch.tensor(curve.t, dtype=torch.float64)

@@ -12,21 +12,21 @@ from weightstring.report.html import write_page
 from weightstring.study.components import Components
 
 
-def write_tree(path: Path, found: Components, names: Sequence[str]) -> Path:
+def write_tree(path: Path, components: Components, names: Sequence[str]) -> Path:
     """Write the tree as a page by itself, one HTML file that needs no network.
 
     Raises:
         InvalidRun: it cannot be written.
     """
-    figure = disconnectivity_tree(found, names)
+    figure = disconnectivity_tree(components, names)
     return write_page(path, figure.to_html(include_plotlyjs=True, full_html=True, div_id="tree"))
 
 
-def disconnectivity_tree(found: Components, names: Sequence[str] | None = None) -> go.Figure:
+def disconnectivity_tree(components: Components, names: Sequence[str] | None = None) -> go.Figure:
     """Each model hangs at its own loss; where two branches meet, a string of that height joins them.
 
     Args:
-        found: bounds of Γ between all pairs.
+        components: bounds of Γ between all pairs.
         names: of the models; their numbers unless given.
 
     >>> import torch
@@ -35,10 +35,10 @@ def disconnectivity_tree(found: Components, names: Sequence[str] | None = None) 
     >>> max(figure.data[0].y)
     1.0
     """
-    labels = [str(i) for i in range(len(found.losses))] if names is None else list(names)
-    drawn = dendrogram(found.tree, no_plot=True)
+    labels = [str(i) for i in range(len(components.losses))] if names is None else list(names)
+    drawn = dendrogram(components.tree, no_plot=True)
     order = drawn["leaves"]
-    leaf_at = {10.0 * k + 5.0: float(found.losses[leaf]) for k, leaf in enumerate(order)}
+    leaf_at = {10.0 * k + 5.0: float(components.losses[leaf]) for k, leaf in enumerate(order)}
     figure = go.Figure()
     for xs, ys in zip(drawn["icoord"], drawn["dcoord"], strict=True):
         # SciPy lets leaves begin at distance 0; ours begin at their losses.
@@ -56,7 +56,7 @@ def disconnectivity_tree(found: Components, names: Sequence[str] | None = None) 
     figure.update_layout(
         showlegend=False,
         xaxis={"visible": False},
-        yaxis={"title": f"loss; joins at Γ̃, {found.evidence}"},
+        yaxis={"title": f"loss; joins at Γ̃, {components.evidence}"},
         template="plotly_white",
         margin={"l": 60, "r": 20, "t": 20, "b": 40},
     )

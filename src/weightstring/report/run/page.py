@@ -95,4 +95,5 @@ def export_run_figures(run: str | os.PathLike[str], folder: str | os.PathLike[st
     """
     data = read_run(run)
     check(data)
-    return write_figures(folder, lambda: ((each.name, drawn(each.figure)) for each in drawings(RUN_SECTIONS, data)))
+    figures = drawings(RUN_SECTIONS, data)
+    return write_figures(folder, lambda: ((drawing.name, drawn(drawing.figure)) for drawing in figures))

@@ -29,49 +29,55 @@ def repeating(record: SweepRecord) -> tuple[str, ...]:
     """Lines of a shell, or of Python where the sweep was begun there, that compute the same sweep in the directory DIR.
 
     Args:
-        record: what was asked.
+        record: the settings of the sweep.
     """
     strategy = _strategy_flags(record.strategy)
-    known = [own for own in record.variants if own.task is not None]
+    known = [variant for variant in record.variants if variant.task is not None]
     if strategy is None or len(known) < len(record.variants) or not known:
         return _call(record)
-    recipe = _recipe_flags([own.recipe for own in known])
+    recipe = _recipe_flags([variant.recipe for variant in known])
     if recipe is None:
         return _call(record)
     levels = ",".join(map(repr, record.thresholds))
     ends = ["--checkpoints", "MODELS"] if record.ends == "given" else ["--train-ends", record.ends]
-    asked = ["--thresholds", levels, "--pairs", str(record.pairs), "--bind", record.bind, *ends]
-    asked += ["--tries", str(record.tries), "--seed", str(record.seed), *strategy, *recipe]
-    asked += ["--align"] if record.align else []
+    flags = ["--thresholds", levels, "--pairs", str(record.pairs), "--bind", record.bind, *ends]
+    flags += ["--tries", str(record.tries), "--seed", str(record.seed), *strategy, *recipe]
+    flags += ["--align"] if record.align else []
     for rule in record.stop:
         flag, setting = LIMITS.get(str(rule.get("rule")), ("", ""))
         if not flag:
             return _call(record)
-        asked += [flag, str(rule[setting])]
+        flags += [flag, str(rule[setting])]
     together = _over(known)
-    groups = [(known[0], together)] if together else [(own, {k: [v] for k, v in own.options.items()}) for own in known]
-    return tuple(_line(own, over, asked) for own, over in groups)
+    groups = (
+        [(known[0], together)]
+        if together
+        else [(variant, {k: [v] for k, v in variant.options.items()}) for variant in known]
+    )
+    return tuple(_line(variant, over, flags) for variant, over in groups)
 
 
-def _line(own: VariantRecord, over: Mapping[str, list[str]], asked: list[str]) -> str:
-    assert own.task is not None
-    parts = ["weightstring", "sweep", own.task.name]
-    for key, value in own.task.options.items():
+def _line(variant: VariantRecord, over: Mapping[str, list[str]], flags: list[str]) -> str:
+    assert variant.task is not None
+    parts = ["weightstring", "sweep", variant.task.name]
+    for key, value in variant.task.options.items():
         parts += [] if key in over else ["--set", f"{key}={value}"]
     for key, values in over.items():
         parts += ["--over", f"{key}={','.join(values)}"]
-    return shlex.join([*parts, *asked, "--out", "DIR"])
+    return shlex.join([*parts, *flags, "--out", "DIR"])
 
 
 def _over(known: list[VariantRecord]) -> dict[str, list[str]] | None:
     """The values of each option, where the variants are all their combinations of one task, in order."""
     first = known[0]
-    over = {key: list(dict.fromkeys(own.options.get(key, "") for own in known)) for key in first.options}
+    over = {key: list(dict.fromkeys(variant.options.get(key, "") for variant in known)) for key in first.options}
     combined = [dict(zip(over, values, strict=True)) for values in product(*over.values())]
-    shared = {own.task.name for own in known if own.task} | {
-        str({key: value for key, value in own.task.options.items() if key not in over}) for own in known if own.task
+    shared = {variant.task.name for variant in known if variant.task} | {
+        str({key: value for key, value in variant.task.options.items() if key not in over})
+        for variant in known
+        if variant.task
     }
-    return over if combined == [own.options for own in known] and len(shared) == 2 else None
+    return over if combined == [variant.options for variant in known] and len(shared) == 2 else None
 
 
 def _strategy_flags(settings: Mapping[str, Any]) -> list[str] | None:
@@ -110,13 +116,13 @@ def _persistent_flags(settings: Mapping[str, Any]) -> list[str] | None:
 def _recipe_flags(recipes: Sequence[Mapping[str, Any] | None]) -> list[str] | None:
     """Flags for the recipe of all variants; None where they differ."""
     first = recipes[0]
-    if any(own != first for own in recipes):
+    if any(recipe != first for recipe in recipes):
         return None
     flags: list[str] = []
     for field, value in (first or {}).items():
         if field == "options":
-            for key, own in value.items():
-                words = ",".join(map(json.dumps, own if isinstance(own, list) else [own]))
+            for key, option in value.items():
+                words = ",".join(map(json.dumps, option if isinstance(option, list) else [option]))
                 flags += ["--optimizer-option", f"{key}={words}"]
         else:
             flag = "descent-steps" if field == "max_steps" else field.replace("_", "-")
@@ -126,9 +132,9 @@ def _recipe_flags(recipes: Sequence[Mapping[str, Any] | None]) -> list[str] | No
 
 def _call(record: SweepRecord) -> tuple[str, ...]:
     more = "align=True, " if record.align else ""
-    more += "recipe=..., " if any(own.recipe for own in record.variants) else ""
+    more += "recipe=..., " if any(variant.recipe for variant in record.variants) else ""
     more += "checkpoints=..., " if record.ends == "given" else ""
-    problems = ", ".join(f"{own.name!r}: ..." for own in record.variants)
+    problems = ", ".join(f"{variant.name!r}: ..." for variant in record.variants)
     return (
         f"ws.sweep({{{problems}}}, {list(record.thresholds)!r}, pairs={record.pairs}, bind={record.bind!r}, "
         f"ends={record.ends!r}, seed={record.seed}, tries={record.tries}, strategy=..., stop=..., {more}store='DIR')",

@@ -28,7 +28,7 @@ class SweepData:
     """A sweep as its directory tells it.
 
     Args:
-        record: what was asked.
+        record: its settings.
         rows: one a pair.
         failed: for each variant and threshold, seeds of networks that never reached it.
         trivial: what trivial predictors reach, by variant and predictor; None where there is no such predictor.
@@ -44,19 +44,19 @@ class SweepData:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Of the variants, in the order in which they were asked for, which sorting by name would lose."""
-        asked = [own.name for own in self.record.variants]
-        return tuple(dict.fromkeys([*asked, *(row.variant for row in self.rows)]))
+        variants = [variant.name for variant in self.record.variants]
+        return tuple(dict.fromkeys([*variants, *(row.variant for row in self.rows)]))
 
     @cached_property
     def summary(self) -> tuple[Summary, ...]:
         """Of each variant in its order, thresholds falling."""
         place = {name: number for number, name in enumerate(self.names)}
-        found = summarised(self.rows, self.failed, self.record.seed)
-        return tuple(sorted(found, key=lambda own: place.get(own.variant, len(place))))
+        unordered = summarised(self.rows, self.failed, self.record.seed)
+        return tuple(sorted(unordered, key=lambda summary: place.get(summary.variant, len(place))))
 
     def of(self, variant: str) -> tuple[Summary, ...]:
         """The summaries of one variant."""
-        return tuple(own for own in self.summary if own.variant == variant)
+        return tuple(summary for summary in self.summary if summary.variant == variant)
 
     def pairs(self, variant: str) -> tuple[Row, ...]:
         """The rows of one variant."""
@@ -78,14 +78,14 @@ def read_sweep(sweep_dir: str | os.PathLike[str]) -> SweepData:
             f"{directory.path}: no pair to show: {failed} networks, and none reached its threshold; add higher "
             "thresholds, allow more --tries, or let the task train longer"
         )
-    found = []
+    examples = []
     for row in chosen(sweep):
         run = RunDirectory(directory.run(row.variant, row.threshold, row.pair))
         if row.run and run.finished:  # a table that travels without its runs still has its page
             result = run.result()
             if tells_of(row, result):
-                found.append((row, result))
-    return SweepData(record, rows, sweep.failed, sweep.trivial, tuple(found))
+                examples.append((row, result))
+    return SweepData(record, rows, sweep.failed, sweep.trivial, tuple(examples))
 
 
 def chosen(sweep: SweepData) -> list[Row]:
@@ -94,19 +94,19 @@ def chosen(sweep: SweepData) -> list[Row]:
     At the lowest, the middle and the highest threshold of the first and of the last variant, the connected pair of
     median normalized length (the first pair where none is connected); and the first that is unresolved.
     """
-    found: list[Row] = []
+    picked: list[Row] = []
     for name in dict.fromkeys([*sweep.names[:1], *sweep.names[-1:]]):
         rows = sweep.pairs(name)
         levels = sorted({row.threshold for row in rows})
         for level in dict.fromkeys([*levels[:1], *levels[len(levels) // 2 :][:1], *levels[-1:]]):
-            own = [row for row in rows if row.threshold == level]
+            at_level = [row for row in rows if row.threshold == level]
             connected = sorted(
-                (row for row in own if row.connected and math.isfinite(row.normalized_length)),
+                (row for row in at_level if row.connected and math.isfinite(row.normalized_length)),
                 key=lambda row: (row.normalized_length, row.pair),
             )
-            found.append(connected[(len(connected) - 1) // 2] if connected else own[0])
+            picked.append(connected[(len(connected) - 1) // 2] if connected else at_level[0])
     unresolved = [row for row in sweep.rows if row.outcome == "unresolved"]
-    return list(dict.fromkeys([*found, *unresolved[:1]]))
+    return list(dict.fromkeys([*picked, *unresolved[:1]]))
 
 
 def summary_csv(summary: Sequence[Summary]) -> str:
@@ -116,8 +116,8 @@ def summary_csv(summary: Sequence[Summary]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     counts = ("variant", "parameters", "threshold", "pairs", "unresolved", "disconnected", "failed_ends")
     writer.writerow([*counts, *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))])
-    for own in summary:
-        intervals: list[Interval] = [own.connected, *(own.means[name] for name in MEANS), own.line_over_mean]
-        told = [as_cell(own.variant), *(getattr(own, name) for name in counts[1:])]
-        writer.writerow([*told, *(end for one in intervals for end in one)])
+    for row in summary:
+        intervals: list[Interval] = [row.connected, *(row.means[name] for name in MEANS), row.line_over_mean]
+        cells = [as_cell(row.variant), *(getattr(row, name) for name in counts[1:])]
+        writer.writerow([*cells, *(end for interval in intervals for end in interval)])
     return text.getvalue()

@@ -120,18 +120,18 @@ def _lowest(sweep: SweepData, column: str) -> str:
 
 def drawn_levels(sweep: SweepData) -> tuple[tuple[Level, ...], str]:
     """The levels of trivial predictors that are drawn, each once, and all of them in words."""
-    asked = [row.threshold for row in sweep.rows] or [*sweep.record.thresholds]
-    kinds = dict.fromkeys(kind for found in sweep.trivial.values() for kind in found)
+    thresholds = [row.threshold for row in sweep.rows] or [*sweep.record.thresholds]
+    kinds = dict.fromkeys(kind for reached in sweep.trivial.values() for kind in reached)
     drawn, said = [], []
     for kind in kinds:
-        known = {name: found[kind] for name, found in sweep.trivial.items() if found.get(kind) is not None}
+        known = {name: reached[kind] for name, reached in sweep.trivial.items() if reached.get(kind) is not None}
         groups: dict[str, list[str]] = {}
         for name, value in known.items():
             groups.setdefault(number_words(float(value or 0.0)), []).append(name)
         for words, names in groups.items():
             value = float(known[names[0]] or 0.0)
             whose = kind if len(groups) == 1 else f"{kind}, {', '.join(names)}"
-            beyond = not min(asked) / FAR <= value <= max(asked) * FAR
+            beyond = not min(thresholds) / FAR <= value <= max(thresholds) * FAR
             said.append(f"{whose} {words}{' (not drawn: too far away)' * beyond}")
             drawn += [] if beyond else [Level(whose, value)]
     return tuple(drawn), f" Upright lines: what trivial predictors reach, {'; '.join(said)}." if said else ""

@@ -79,4 +79,4 @@ def export_figures(sweep_dir: str | os.PathLike[str], folder: str | os.PathLike[
         StoreFailed: the disk refuses.
     """
     figures = drawings(SWEEP_SECTIONS, read_sweep(sweep_dir))
-    return write_figures(folder, lambda: ((each.name, drawn(each.figure)) for each in figures))
+    return write_figures(folder, lambda: ((drawing.name, drawn(drawing.figure)) for drawing in figures))

@@ -29,7 +29,7 @@ def _lengths(sweep: SweepData) -> str:
     for name in sweep.names:
         connected = [summary for summary in sweep.of(name) if summary.connected.value > 0]
         extremes = [*connected[:1], *connected[1:][-1:]]
-        means = [f"{shown(each.means['normalized_length'])} at {each.threshold:g}" for each in extremes]
+        means = [f"{shown(summary.means['normalized_length'])} at {summary.threshold:g}" for summary in extremes]
         said += [prefix(sweep, name) + " and ".join(means)] if means else []
     if not said:
         return "No pair is connected, so there is no mean length."

@@ -30,12 +30,17 @@ def charts(sweep: SweepData) -> list[Chart]:
     first = {levels[round(k * (len(levels) - 1) / (LINES - 1))] for k in range(LINES)}
     series, said = [], []
     for look, level in enumerate(levels):
-        summaries = [each for name in names for each in sweep.of(name) if each.threshold == level and each.pairs]
-        texts = [f"{counts(each)}\n{shown(each.line_over_mean)}" for each in summaries]
-        x = [places[each.variant] for each in summaries]
-        means = [each.line_over_mean for each in summaries]
+        summaries = [
+            summary for name in names for summary in sweep.of(name) if summary.threshold == level and summary.pairs
+        ]
+        texts = [f"{counts(summary)}\n{shown(summary.line_over_mean)}" for summary in summaries]
+        x = [places[summary.variant] for summary in summaries]
+        means = [summary.line_over_mean for summary in summaries]
         series.append(mean_line(f"L₀ = {level:g}", x, means, look, texts, level in first))
-        said = [f"{each.variant} {shown(each.line_over_mean)} ({plural(each.pairs, 'pair')})" for each in summaries]
+        said = [
+            f"{summary.variant} {shown(summary.line_over_mean)} ({plural(summary.pairs, 'pair')})"
+            for summary in summaries
+        ]
     missing = sum(not math.isfinite(row.line_over_mean) for row in sweep.rows)
     sentence = (
         "Mean barrier of the straight line between the ends, its largest sampled evaluation loss over the mean of the "
