@@ -18,7 +18,9 @@ from weightstring.problem.surfaces import Ring, TwoWells, shifted
 from weightstring.search import Bead, BreadthFirst, Constrained, Greedy, Measured, PolyChain, Query
 from weightstring.search.chain import Link, beads_of
 from weightstring.search.jobs import Evolve
-from weightstring.search.methods.breadth_first import RATES, BreadthFirstState
+from weightstring.search.methods.breadth_first import BreadthFirstState
+from weightstring.search.methods.replacing import RATES
+from weightstring.search.methods.respacing import evenly
 from weightstring.search.rounds import absorbed, due
 from weightstring.tasks import load_task
 
@@ -206,6 +208,21 @@ def test_each_level_has_replacements_of_its_own():
     state = absorbed(strategy, state, {job.name: high for job in due(strategy, state)})
     assert (state.missed, state.retried) == (1, 0)
     assert state.level != first
+
+
+def test_beads_spread_to_where_the_loss_is_not_finite_are_put_back():
+    """Their heights are known, and infinite: the string is left as it was instead of being looked at for ever."""
+    ring = Ring()
+    beads = [Bead(name, torch.lerp(*ring.ends, t), 0.1) for name, t in (("a", 0.0), ("0", 0.3), ("b", 1.0))]
+    low = Measured(True, (Maximum(0.5, 0.9),), 3)
+    links = tuple(Link(left, right, measured=low) for left, right in pairwise(beads))
+    strategy, query = BreadthFirst(respace=True), Query((beads[0], beads[2]), 0.5, 0)
+    state = BreadthFirstState(query, links, 1.0, prunes=False, best=links, respaced=evenly(links, 0))
+    (job,) = due(strategy, state)
+    models = job.evolution.thetas[1:-1]
+    state = absorbed(strategy, state, {job.name: Evolved(models, (math.inf,), ("exhausted",), 0, 1, ())})
+    assert state.respaced is None
+    assert state.chain == links
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -12,7 +12,7 @@ import msgspec
 
 from weightstring.arrays import Theta
 from weightstring.path import Segment, no_worse
-from weightstring.search.jobs import Measure, Measured
+from weightstring.search.jobs import JobResult, Measure, Measured
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,24 @@ def maximum(chain: Sequence[Link]) -> float:
 def length(chain: Sequence[Link]) -> float:
     """The length of a chain."""
     return math.fsum(link.segment.length for link in chain)
+
+
+def with_measured(chain: Chain, results: Mapping[str, JobResult]) -> Chain:
+    """The chain with those of its links that were measured."""
+    return tuple(
+        replace(link, measured=result)
+        if link.measured is None and isinstance(result := results.get(link.name), Measured)
+        else link
+        for link in chain
+    )
+
+
+def with_beads(chain: Chain, beads: Sequence[Bead]) -> Chain:
+    """The chain through these beads; links whose ends are the same keep what is known of them."""
+    return tuple(
+        link if link.left is left and link.right is right else Link(left, right, link.depth, before=link.before)
+        for link, (left, right) in zip(chain, pairwise(beads), strict=True)
+    )
 
 
 def held_to(chain: Sequence[Link], level: float) -> Chain:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from weightstring.codec import finite_or_none
 from weightstring.descent import Descended
 from weightstring.path import Evidence
-from weightstring.search.chain import Bead, Chain, Link, afresh, held_to, is_string
-from weightstring.search.jobs import JobResult, Measured
+from weightstring.search.account import Account
+from weightstring.search.chain import Bead, Chain, Link, afresh, held_to, is_string, with_measured
+from weightstring.search.jobs import JobResult
 
 Kind = TypeVar("Kind", bound="String")
 
@@ -47,10 +46,7 @@ class String:
         neighboured: ends beside which a bead was sought (:mod:`weightstring.search.crowding`).
         base: the depth of the first string, 0 of the straight segment.
         best: what to show where the search ends without a string; None: the chain as it stands.
-        maxima: the largest sample at each depth.
-        opened: segments over the level at each depth.
-        failures: what each failed descent reached.
-        retries: failed descents that were tried again.
+        account: what was measured so far, and what failed.
         length_before: its length before it was shortened; None where it was not.
     """
 
@@ -64,10 +60,7 @@ class String:
     neighboured: tuple[str, ...] = ()
     base: int = 0
     best: Chain | None = None
-    maxima: tuple[float, ...] = ()
-    opened: tuple[int, ...] = ()
-    failures: tuple[float, ...] = ()
-    retries: int = 0
+    account: Account = field(default_factory=Account)
     length_before: float | None = None
 
     @classmethod
@@ -79,16 +72,13 @@ class String:
     def through(cls: type[Kind], query: Query, chain: Chain) -> Kind:
         """A string that another search has left, to be split on from there."""
         links = afresh(chain, query.threshold)
-        string = cls(query, links, query.threshold, base=max(link.depth for link in links))
-        for link in links:
-            string = string if link.measured is None else string._noted(link)
-        return string
+        account = Account().measured(link for link in links if link.measured is not None)
+        return cls(query, links, query.threshold, base=max(link.depth for link in links), account=account)
 
     def passed_on(self, query: Query, chain: Chain) -> String:
         """The string that a search passes on with what it has learnt, held to the threshold of a query."""
         links, level = held_to(chain, query.threshold), query.threshold
-        learnt = {name: getattr(self, name) for name in ("maxima", "opened", "failures", "retries")}
-        return String(query, links, level, **learnt)
+        return String(query, links, level, account=self.account)
 
     @property
     def string(self) -> String:
@@ -118,28 +108,13 @@ class String:
     @property
     def evidence(self) -> Evidence:
         """Where the search stands (Section II.D)."""
-        chain = self.shown
-        # An open link if there is one, the highest; else one that is not measured yet, when time ran out before.
-        worst = max(range(len(chain)), key=lambda i: (chain[i].open, not chain[i].measured, chain[i].height))
-        return Evidence(
-            segment=(worst, worst + 1),
-            end_losses=(chain[worst].left.value, chain[worst].right.value),
-            max_per_depth=tuple(map(finite_or_none, self.maxima)),
-            open_per_depth=self.opened,
-            retries=self.retries,
-            lowest_loss=finite_or_none(min(self.failures, default=math.inf)),
-        )
+        return self.account.evidence(self.shown)
 
     def with_measured(self: Kind, results: Mapping[str, JobResult]) -> Kind:
         """The string with the links that were measured."""
-        string, chain = self, list[Link]()
-        for link in self.chain:
-            result = results.get(link.name)
-            if link.measured is None and isinstance(result, Measured):
-                link = replace(link, measured=result)
-                string = string._noted(link)
-            chain.append(link)
-        return replace(string, chain=tuple(chain))
+        chain = with_measured(self.chain, results)
+        fresh = [link for link, old in zip(chain, self.chain, strict=True) if link is not old]
+        return replace(self, chain=chain, account=self.account.measured(fresh))
 
     def with_descents(
         self: Kind, results: Mapping[str, JobResult], retries: int = 0, name: Callable[[Link], str] | None = None
@@ -162,14 +137,6 @@ class String:
                 string = replace(string, created=string.created + 1, known={**string.known, link.name: link})
             else:
                 chain.append(replace(link, attempts=link.attempts + 1))
-                again = string.retries + (link.attempts < retries)
-                string = replace(string, failures=(*string.failures, result.value), retries=again)
+                account = string.account.failed(result.value, again=link.attempts < retries)
+                string = replace(string, account=account)
         return replace(string, chain=tuple(chain))
-
-    def _noted(self: Kind, link: Link) -> Kind:
-        """With a measured link in the account by depth."""
-        missing = max(0, link.depth + 1 - len(self.maxima))
-        maxima, opened = [*self.maxima, *[-math.inf] * missing], [*self.opened, *[0] * missing]
-        maxima[link.depth] = max(maxima[link.depth], link.height)
-        opened[link.depth] += link.open
-        return replace(self, maxima=tuple(maxima), opened=tuple(opened))

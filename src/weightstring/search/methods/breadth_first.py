@@ -8,11 +8,9 @@
 
 The *ceiling* is what segments are held to, (1 + α1) times the level; the last ceiling is L0.
 
-Of the beads that do not reach a level, those between others are replaced: they go, and what is inserted at the
-maximum of the segment between their neighbours descends afresh. A free end begins again where it first was. Each
-replacement has another learning rate than the one before, as retries of the greedy search have.
-Where a level cannot be reached even so, the best string so far is taken up again with half the fall. The lowest
-maximum that was reached bounds Γ (3) from above, as far as samples can tell.
+Beads that do not reach a level are replaced (``replacing``). Where a level cannot be reached even so, the best string
+so far is taken up again with half the fall. The lowest maximum that was reached bounds Γ (3) from above, as far as
+samples can tell.
 """
 
 from __future__ import annotations
@@ -20,18 +18,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
 
-from weightstring.codec import finite_or_none
 from weightstring.descent import Constraint, Evolution, Evolved, Tied, Updates, constraint, require_updates
 from weightstring.errors import InvalidSetting
-from weightstring.path import Evidence, Reason, WeightString, no_worse
+from weightstring.path import Evidence, Reason, no_worse
 from weightstring.search import pruning
-from weightstring.search.chain import Bead, Chain, Link, beads_of, held_to, is_string, maximum
+from weightstring.search.account import Account
+from weightstring.search.chain import Bead, Chain, Link, beads_of, held_to, is_string, maximum, with_beads
 from weightstring.search.jobs import Evolve, Job, JobResult
+from weightstring.search.methods import replacing, respacing
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import aim, inside
 from weightstring.search.strategy import Strategy, require_numbers
@@ -76,8 +74,7 @@ class BreadthFirstState(String):
     @property
     def evidence(self) -> Evidence:
         """With the string's maximum level by level."""
-        tops = tuple(map(finite_or_none, self.tops))
-        return replace(super().evidence, max_per_depth=tops, open_per_depth=self.over, retries=self.missed)
+        return Account(self.tops, self.over, self.account.failures, self.missed).evidence(self.shown)
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,7 @@ class BreadthFirst(Strategy[BreadthFirstState]):
     def propose(self, state: BreadthFirstState) -> tuple[Job, ...]:
         """Spread or drop beads, where that is under way; else let them descend."""
         if state.respaced is not None:
-            return self._propose_respaced(state, state.respaced)
+            return respacing.propose(state.respaced, state.moves, state.level)
         if state.thinning is not None:
             return pruning.propose(state.thinning)
         return (self._evolve(state),) if state.due else ()
@@ -154,7 +151,11 @@ class BreadthFirst(Strategy[BreadthFirstState]):
     def absorb(self, state: BreadthFirstState, results: Mapping[str, JobResult]) -> BreadthFirstState:
         """The string after a round."""
         if state.respaced is not None:
-            return self._after_respacing(state, state.respaced, results)
+            respaced, judged = respacing.absorb(state.respaced, state.moves, results)
+            if not judged:
+                return replace(state, respaced=respaced)
+            chain = respaced if is_string(respaced) else state.chain
+            return self._thin(replace(state, chain=chain, respaced=None, moves=state.moves + 1))
         if state.thinning is not None:
             thinner = pruning.absorb(state.thinning, results)
             if pruning.propose(thinner):
@@ -179,7 +180,7 @@ class BreadthFirst(Strategy[BreadthFirstState]):
                 state.level,
                 STEPS,
                 tuple(beads[row].value for row in moving),
-                RATES[state.retried % len(RATES)],
+                replacing.rate(state.retried),
             )
         )
 
@@ -189,8 +190,8 @@ class BreadthFirst(Strategy[BreadthFirstState]):
         for row, theta, value in zip(moving, evolved.thetas, evolved.values, strict=True):
             beads[row] = Bead(f"{beads[row].name.partition('.')[0]}.{state.moves}", theta, value)
         missed = [value for value in evolved.values if not no_worse(value, state.level)]
-        moved = replace(state, chain=_along(beads, state.chain), moves=state.moves + 1, due=False)
-        moved = replace(moved, failures=(*state.failures, min(missed))) if missed else moved
+        moved = replace(state, chain=with_beads(state.chain, beads), moves=state.moves + 1, due=False)
+        moved = replace(moved, account=state.account.failed(min(missed), again=False)) if missed else moved
         return moved if moved.unmeasured else self.measured(moved)
 
     def measured(self, state: BreadthFirstState) -> BreadthFirstState:
@@ -201,43 +202,30 @@ class BreadthFirst(Strategy[BreadthFirstState]):
             state = replace(state, best=state.chain)
         if first and not is_string(state.chain):  # the straight segment sets the first level
             return self._lower(replace(state, tops=(top,), over=(1,)))
-        stuck = self._stuck(state)
+        stuck = replacing.stuck(state.chain, state.level)
         if is_string(state.chain) and not stuck:
             return self._settled(state)
         if stuck and state.retried < self.retries:
             return self._replaced(state, stuck)
         if stuck or state.inserted >= self.inserts:
             return self._missed(state)
+        return self._inserted(state)
+
+    def _inserted(self, state: BreadthFirstState) -> BreadthFirstState:
+        """Step 2: a bead at the maximum of every segment over the ceiling."""
         chain: list[Link] = []
-        for link in state.chain:  # Step 2.
-            if link.open:
-                assert link.measured is not None
-                t = inside(link.measured.top.t)
-                bead = Bead(f"{state.created}", link.segment.point(t), math.inf)
+        for link in state.chain:
+            if link.measured is not None and link.open:
+                bead = Bead(f"{state.created}", link.segment.point(inside(link.measured.top.t)), math.inf)
                 chain += link.split(bead)
                 state = replace(state, created=state.created + 1)
             else:
                 chain.append(link)
         return replace(state, chain=tuple(chain), inserted=state.inserted + 1, due=True)
 
-    def _stuck(self, state: BreadthFirstState) -> list[int]:
-        """The beads that are over the ceiling."""
-        return [row for row, bead in enumerate(beads_of(state.chain)) if not no_worse(bead.value, state.level)]
-
     def _replaced(self, state: BreadthFirstState, stuck: Sequence[int]) -> BreadthFirstState:
-        """The beads that are stuck go; an end goes back to where it first was."""
-        beads = list(beads_of(state.chain))
-        last = len(beads) - 1
-        for row, end in zip((0, last), state.query.ends, strict=True):
-            if row in stuck:
-                beads[row] = Bead(f"{end.name}.{state.moves}r", end.theta, end.value)
-        kept = [row for row in range(last + 1) if row in (0, last) or row not in stuck]
-        links = tuple(
-            state.chain[i] if j == i + 1 else Link(beads[i], beads[j], max(link.depth for link in state.chain[i:j]))
-            for i, j in pairwise(kept)
-        )
-        chain = _along([beads[row] for row in kept], links)
-        ends_too = not {0, last}.isdisjoint(stuck)
+        chain = replacing.without(state.chain, stuck, state.query.ends, state.moves)
+        ends_too = not {0, len(state.chain)}.isdisjoint(stuck)
         return replace(state, chain=chain, retried=state.retried + 1, due=ends_too)
 
     def _settled(self, state: BreadthFirstState) -> BreadthFirstState:
@@ -245,7 +233,7 @@ class BreadthFirst(Strategy[BreadthFirstState]):
         fresh = replace(state, missed=0, fall=self.fall, tops=(*state.tops, maximum(state.chain)))
         fresh = replace(fresh, over=(*state.over, 0))
         if self.respace and len(state.chain) > 2:
-            return replace(fresh, respaced=_evenly(state.chain, state.moves))
+            return replace(fresh, respaced=respacing.evenly(state.chain, state.moves))
         return self._thin(fresh)
 
     def _thin(self, state: BreadthFirstState) -> BreadthFirstState:
@@ -284,29 +272,6 @@ class BreadthFirst(Strategy[BreadthFirstState]):
             return max(threshold, 2 * max(abs(bead.value) for bead in state.query.ends))
         return max(threshold, top - state.fall * max(abs(top), top - threshold))
 
-    def _propose_respaced(self, state: BreadthFirstState, respaced: Chain) -> tuple[Job, ...]:
-        beads = beads_of(respaced)
-        if any(math.isinf(bead.value) for bead in beads[1:-1]):
-            inner = tuple(range(1, len(beads) - 1))
-            thetas = torch.stack([bead.theta for bead in beads])
-            motion = Tied(constraint("free"))
-            return (Evolve(Evolution(f"respace/{state.moves}", thetas, inner, motion, -math.inf, math.inf, 0)),)
-        return tuple(link.measure(state.level) for link in respaced if link.measured is None)
-
-    def _after_respacing(
-        self, state: BreadthFirstState, respaced: Chain, results: Mapping[str, JobResult]
-    ) -> BreadthFirstState:
-        """Take the string with its beads spread evenly, if it is under the ceiling too."""
-        evolved = results.get(f"respace/{state.moves}")
-        if isinstance(evolved, Evolved):
-            beads = list(beads_of(respaced))
-            for row, value in enumerate(evolved.values, 1):
-                beads[row] = replace(beads[row], theta=evolved.thetas[row - 1], value=value)
-            return replace(state, respaced=_along(beads, respaced))
-        measured = replace(state, chain=respaced).with_measured(results).chain
-        chain = measured if is_string(measured) else state.chain
-        return self._thin(replace(state, chain=chain, respaced=None, moves=state.moves + 1))
-
     def _move_name(self, state: BreadthFirstState) -> str:
         return f"descend/{state.moves}"
 
@@ -337,22 +302,3 @@ class BreadthFirst(Strategy[BreadthFirstState]):
 
 STEPS = 10_000
 """Steps of one descent to a level at most; patience ends it earlier."""
-RATES = (1.0, 3.0, 0.3)
-"""Factors on the recipe's learning rate: at first, and after each replacement."""
-
-
-def _along(beads: list[Bead], chain: Chain) -> Chain:
-    """The chain through these beads; links whose ends are the same keep what is known of them."""
-    return tuple(
-        link if link.left is left and link.right is right else Link(left, right, link.depth, before=link.before)
-        for link, (left, right) in zip(chain, pairwise(beads), strict=True)
-    )
-
-
-def _evenly(chain: Chain, moves: int) -> Chain:
-    """The beads at equal distances along the string; their heights are not known yet."""
-    beads = list(beads_of(chain))
-    string = WeightString(None, [bead.theta for bead in beads])
-    for row in range(1, len(beads) - 1):
-        beads[row] = Bead(f"{beads[row].name.partition('.')[0]}.{moves}", string.at(row / len(chain)), math.inf)
-    return _along(beads, chain)

@@ -158,7 +158,7 @@ class PolyChain(Strategy[Curve]):
         moved = len(fitted.statuses)
         controls = (first.theta, *fitted.thetas[:moved], last.theta)
         skipped = moved if len(fitted.thetas) > moved else 0  # what comes after them are the curve's own points
-        depth = len(curve.maxima)  # rounds of fitting: each makes the string anew
+        depth = len(curve.account.maxima)  # rounds of fitting: each makes the string anew
         inner = [
             Bead(f"{depth}.{k}", theta, value)
             for k, (theta, value) in enumerate(zip(fitted.thetas[skipped:], fitted.values[skipped:], strict=True))
@@ -170,12 +170,12 @@ class PolyChain(Strategy[Curve]):
         """The string with the lowest maximum is the one to show."""
         if curve.closed:
             return replace(curve, best=None)
-        lower = curve.best is None or curve.maxima[-1] < min(curve.maxima[:-1])
+        lower = curve.best is None or curve.account.maxima[-1] < min(curve.account.maxima[:-1])
         return replace(curve, best=curve.chain) if lower else curve
 
     def give_up(self, curve: Curve) -> Reason | None:
         """``stalled`` once the string's maximum has stopped falling."""
-        fitted = curve.maxima[1:]  # the straight segment says nothing about how fitting gets on
+        fitted = curve.account.maxima[1:]  # the straight segment says nothing about how fitting gets on
         if len(fitted) >= self.rounds:
             return "stalled"
         if len(fitted) <= self.patience:
@@ -223,4 +223,4 @@ class Bezier(PolyChain):
 
 
 def _name(curve: Curve) -> str:
-    return f"fit/{len(curve.maxima)}"
+    return f"fit/{len(curve.account.maxima)}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
+from weightstring.search.account import Account
 from weightstring.search.chain import Chain, Link, held_to, is_string, maximum
 from weightstring.search.composite import Composite, Rest, Stage
 from weightstring.search.jobs import Job
@@ -58,10 +59,8 @@ class Sunk(Stage):
     def string(self) -> String:
         """The string of the search under way, afterwards the best; the best to show, with its maximum by searches."""
         chain = self.best if self.over and self.best is not None else super().string.chain
-        opened = (1,) * len(self.maxima)
-        return String(
-            self.query, chain, self.level, best=self.lowest, maxima=self.maxima, opened=opened, retries=self.number
-        )
+        account = Account(self.maxima, opened=(1,) * len(self.maxima), retries=self.number)
+        return String(self.query, chain, self.level, best=self.lowest, account=account)
 
 
 @dataclass(frozen=True)
