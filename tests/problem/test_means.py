@@ -16,7 +16,7 @@ from torch.nn import functional
 from weightstring.errors import InvalidData, InvalidSetting, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem, means, module
-from weightstring.problem.engines import along
+from weightstring.problem.engines import first_layer
 from weightstring.problem.known import recognised
 from weightstring.proof.enclose.proving import certify
 
@@ -203,7 +203,7 @@ def test_a_metric_over_a_set_is_that_of_one_pass(name, chunk):
 
 @pytest.mark.parametrize("engine", ["stack", "loop"])
 def test_models_of_a_segment_are_measured_as_by_themselves(engine, monkeypatch):
-    monkeypatch.setattr(along, "BLOCK_ELEMENTS", 80)  # parts of 10 examples
+    monkeypatch.setattr(first_layer, "BLOCK_ELEMENTS", 80)  # parts of 10 examples
     torch.manual_seed(2)
     net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
     loss = partial(functional.cross_entropy, weight=WEIGHT, ignore_index=-1)

@@ -14,7 +14,7 @@ from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
 from weightstring.failures import user_code
 from weightstring.problem.coupling import couples
 from weightstring.problem.engines import ENGINES, Engine, Workload, on_threads
-from weightstring.problem.engines.along import Along
+from weightstring.problem.engines.first_layer import SharedFirstLayer
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.selection import EngineSelection
 from weightstring.problem.engines.stacked import Stacked
@@ -33,7 +33,7 @@ class Dispatcher:
         self.work = work
         self.selection = selection
         self._engines: dict[str, Engine] = {}
-        self._along: Along | None = None
+        self._first_layer: SharedFirstLayer | None = None
 
     def on(self, work: Workload) -> Dispatcher:
         """The same engine and threads for other data."""
@@ -71,10 +71,10 @@ class Dispatcher:
         return values
 
     def _measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
-        along, passes, thetas = self.along, self._examples(wanted), aligned(thetas)
+        first_layer, passes, thetas = self.first_layer, self._examples(wanted), aligned(thetas)
         with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(len(thetas), passes):
-            if along is not None and not thetas.is_cuda and is_large(passes * self.selection.choice.flops):
-                return along.measure_models(thetas, wanted)
+            if first_layer is not None and not thetas.is_cuda and is_large(passes * self.selection.choice.flops):
+                return first_layer.measure_models(thetas, wanted)
             return self.engine.measure(thetas, wanted)
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
@@ -92,27 +92,27 @@ class Dispatcher:
         return len(train) > computation.chunk and couples(computation, self.selection.trial.theta, train)
 
     @property
-    def along(self) -> Along | None:
+    def first_layer(self) -> SharedFirstLayer | None:
         """Measures a segment's models together; None if that gains nothing."""
         engine = self.engine
         if not isinstance(engine, Stacked):
             return None
-        if self._along is None:
-            self._along = Along(engine.stack)
-        return self._along if self._along.pays else None
+        if self._first_layer is None:
+            self._first_layer = SharedFirstLayer(engine.stack)
+        return self._first_layer if self._first_layer.pays else None
 
-    def measure_along(self, along: Along, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
-        """Measure the models at positions ``ts`` between two."""
-        return self._beside(
-            wanted,
-            lambda rest: self._measure_along(along, a, b, ts, rest),
-            lambda: torch.lerp(a, b, ts.to(a).unsqueeze(1)),
-        )
+    def measure_along(self, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
+        """Measure the models at positions ``ts`` between two, the first layer's products shared where that pays."""
+        first_layer = self.first_layer
+        if first_layer is None:
+            return self.measure(torch.lerp(a, b, ts.to(a).unsqueeze(1)), wanted)
 
-    def _measure_along(self, along: Along, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
-        measured = user_code(lambda: f"what models at {len(ts)} places of a segment measure")
-        with measured, self._threads(1, self._examples(wanted)):
-            return along.measure(aligned(a[None])[0], aligned(b[None])[0], ts, wanted)
+        def shared(rest: Wanted) -> Float64[Tensor, "T Q"]:
+            measured = user_code(lambda: f"what models at {len(ts)} places of a segment measure")
+            with measured, self._threads(1, self._examples(rest)):
+                return first_layer.measure(aligned(a[None])[0], aligned(b[None])[0], ts, rest)
+
+        return self._beside(wanted, shared, lambda: torch.lerp(a, b, ts.to(a).unsqueeze(1)))
 
     def _examples(self, wanted: Wanted) -> int:
         work = self.work

@@ -113,7 +113,7 @@ class Evaluator:
     @property
     def shares_along(self) -> bool:
         """Whether it is cheaper to measure the models of one segment together: see :meth:`measure_along`."""
-        return self._parts.dispatcher.along is not None
+        return self._parts.dispatcher.first_layer is not None
 
     @as_made
     def measure_along(
@@ -131,10 +131,9 @@ class Evaluator:
         for end in (a, b):
             self._parts.check(end, 1)
         names, wanted = self._parts.quantities.select(quantities)
-        along = self._parts.dispatcher.along
-        if along is None or not names:
-            return self.measure(torch.lerp(a, b, ts.to(a).unsqueeze(1)), quantities)
-        return _columns(quantities, names, self._parts.dispatcher.measure_along(along, a, b, ts, wanted))
+        if not names or not len(ts):
+            return {name: torch.empty(len(ts), dtype=torch.float64) for name in quantities}
+        return _columns(quantities, names, self._parts.dispatcher.measure_along(a, b, ts, wanted))
 
     @as_made
     def measure_average(

@@ -35,7 +35,7 @@ class _Kept(NamedTuple):
     products: Float[Tensor, "N h"]
 
 
-class Along:
+class SharedFirstLayer:
     """Measures the models of a segment, which share the products of their first layer.
 
     The products of the latest models are kept, in no more memory than the inputs take, since

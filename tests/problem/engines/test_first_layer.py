@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from weightstring.path import Segment
-from weightstring.problem.engines import along as along_module
+from weightstring.problem.engines import first_layer as along_module
 from weightstring.problem.engines import threads
 
 TS = [0.0, 1e-3, 0.25, 0.5, 0.71, 1.0]
@@ -95,8 +95,8 @@ def test_no_more_is_kept_than_the_inputs_take_and_the_ends_of_one_segment(make):
     thetas = [problem.initial(seed) for seed in range(30)]
     for a, b in itertools.pairwise(thetas):
         problem.measure_along(a, b, positions([0.3]))
-        held = sum(one.products.nbytes for one in problem._parts.dispatcher.along._kept)
-        count = len(problem._parts.dispatcher.along._kept)
+        held = sum(one.products.nbytes for one in problem._parts.dispatcher.first_layer._kept)
+        count = len(problem._parts.dispatcher.first_layer._kept)
         assert count >= 2
         assert count == 2 or held <= 29 * 40 * 8
     assert count == 40 // 7
@@ -125,7 +125,7 @@ def test_large_models_are_measured_by_the_same_arithmetic_as_the_ends_of_their_s
     a, b = ends(problem)
     one_by_one = problem.measure(torch.stack([a, b]))["loss"]
     assert torch.equal(problem.measure_along(a, b, positions([0.0, 1.0]))["loss"], one_by_one)
-    assert len(problem._parts.dispatcher.along._kept) == 2
+    assert len(problem._parts.dispatcher.first_layer._kept) == 2
 
 
 def tied() -> nn.Sequential:
