@@ -53,7 +53,7 @@ def test_where_nothing_applies_that_is_said_with_its_reasons(cli, task):
     done = cli("theory", task, "--set", "deep=true", "random:0", "random:1")
     assert done.code == 3
     assert "no path is given by theory" in done.out
-    assert "not linear: not recognised as a chain of linear layers" in done.out
+    assert "not linear: not recognised as linear layers" in done.out
 
 
 def test_a_share_that_is_none_is_refused_in_one_line(refused, task):

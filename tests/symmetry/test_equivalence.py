@@ -135,7 +135,7 @@ def test_a_symmetry_of_another_network_is_refused(refused):
     theta = scattered(problem)
     other = Symmetry(ws.ModuleProblem(nn.Linear(2, 2), nn.MSELoss(), (torch.ones(2, 2),) * 2).layout, Spec({}))
     for symmetry in (other, {"first": 6}):
-        with refused(InvalidSetting, "of this very problem"):
+        with refused(InvalidSetting, "of this problem"):
             ws.align(problem, theta, theta, symmetry=symmetry)
 
 
@@ -151,7 +151,7 @@ def test_groups_that_are_held_are_not_counted():
     ("groups", "axes", "words"),
     [
         ({"h": Group("h", -6)}, {}, "at least one unit"),
-        ({"h": Group("other", 6)}, {}, "its own name"),
+        ({"h": Group("other", 6)}, {}, "give it that name"),
         ({"h": Group("h", 6, over=("h",))}, {}, "over each other"),
         ({"h": Group("h", 6, over=("g",)), "g": Group("g", 6, over=("h",))}, {}, "over each other"),
         ({"h": Group("h", 6, over=("g",))}, {}, "does not exist"),

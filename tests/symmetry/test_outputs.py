@@ -134,7 +134,7 @@ def test_a_loss_that_reads_what_is_not_returned_is_refused(refused):
     problem = ws.ModuleProblem(
         net, lambda out, y: squares(out, y) + kept[0][:, 0].mean(), (x, x[:, :2]), batch_size=None, engine="loop"
     )
-    with refused(Unsupported, "no part of what Net returns, such as those of a hook: return them"):
+    with refused(Unsupported, "numbers that Net does not return, such as those of a hook: return them"):
         find(problem)
 
 

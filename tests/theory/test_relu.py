@@ -285,7 +285,7 @@ def test_other_modules_are_refused(refused, net):
     x = drawn(9, 3).float()
     problem = ws.ModuleProblem(net, nn.MSELoss(), (x, x[:, :2]), engine="loop")
     a = problem.initial(0) if "PReLU" not in str(net) else problem.flatten(net)
-    with refused(InvalidSetting, r"needs what nn\.Sequential\(nn\.Linear, activation, nn\.Linear\) computes"):
+    with refused(InvalidSetting, r"needs a module that computes nn\.Sequential\(nn\.Linear, activation, nn\.Linear\)"):
         connect(problem, a, a)
 
 
@@ -296,7 +296,7 @@ def test_frozen_and_tied_parameters_are_refused(refused):
     tied[2].weight = tied[0].weight
     for net in (frozen, tied):
         problem = ws.ModuleProblem(net, nn.MSELoss(), (x, x), engine="loop")
-        with refused(InvalidSetting, "all of it trained, nothing tied"):
+        with refused(InvalidSetting, "every parameter trained and none tied"):
             exchange(problem, problem.initial(0), problem.initial(1))
 
 
@@ -320,7 +320,7 @@ def test_targets_that_are_no_probabilities_are_refused(refused, loss, shift):
         if targets is y:
             holds(problem, a, b, connect(problem, a, b))
         else:
-            with refused(InvalidSetting, r"no probabilities.*give targets in \[0, 1\]"):
+            with refused(InvalidSetting, r"not probabilities.*give targets in \[0, 1\]"):
                 connect(problem, a, b)
 
 
@@ -418,7 +418,7 @@ FALSELY_HIDDEN = {
 @pytest.mark.parametrize("net", FALSELY_HIDDEN.values(), ids=FALSELY_HIDDEN)
 def test_nets_that_only_look_like_one_hidden_layer_are_refused(refused, net):
     problem = ws.ModuleProblem(net, nn.MSELoss(), (drawn(5, 3), drawn(5, 3, seed=1)), engine="loop", batch_size=None)
-    with refused(InvalidSetting, "needs what nn|not what its traced operations give"):
+    with refused(InvalidSetting, "nn.Sequential|its traced operations do not give"):
         connect(problem, *random_ends(problem))
 
 

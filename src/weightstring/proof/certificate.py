@@ -153,14 +153,14 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 def digests_of(problem: Certifiable, beads: Thetas, quantity: str) -> dict[str, str]:
     """What a certificate is about, each as one digest."""
-    found = {"beads": tensor_digest(beads)}
+    digests = {"beads": tensor_digest(beads)}
     if not isinstance(problem, Traceable):
-        return found | {"module": problem.fingerprint()}
+        return digests | {"module": problem.fingerprint()}
     net, criterion, examples, block = problem.traceable(quantity)
     tensors: Mapping[str, torch.Tensor] = named_tensors(net)
     constants = {name: tensors[name] for name in tensors if name not in problem.layout.names}
     structure = text_digest(without_addresses(str(net)), repr(problem.layout), tensors_digest(constants))
-    return found | {
+    return digests | {
         "inputs": text_digest(repr(examples.keys), *(tensor_digest(leaf) for leaf in examples.leaves)),
         "targets": tensor_digest(examples.targets),
         "module": structure,

@@ -42,7 +42,7 @@ def prove(problem: LossProblem, a: Theta, b: Theta, quantity: str = "loss") -> P
     """The highest bound that a change of sign proves for every path between two models; None: no proof applies.
 
     What is bounded is the loss of the stored numbers in real arithmetic, as in certificates. A proof is held against
-    the straight line before it is returned: where samples of that lie under it, nothing is claimed.
+    the straight line before it is returned: if the line's samples stay below the bound, nothing is claimed.
 
     Args:
         problem: the loss.
@@ -72,8 +72,8 @@ def prove(problem: LossProblem, a: Theta, b: Theta, quantity: str = "loss") -> P
 def stands(problem: LossProblem, proof: Proof, string: WeightString, height: float, what: str) -> bool:
     """Whether a proof stands beside a path between the same ends: where its samples reach the bound.
 
-    Samples miss the top of a wall by a little. Where they miss it by more, either the proof is wrong, or the wall is
-    thinner than the samples are close: then nobody could check the proof, and it should not be used.
+    Samples miss the top of a wall by a little. Where they miss it by more, either the proof is wrong or the wall is
+    thinner than the spacing of the samples; then nobody can check the proof, and it is not used.
 
     Args:
         problem: the loss.
@@ -101,8 +101,8 @@ def stands(problem: LossProblem, proof: Proof, string: WeightString, height: flo
         return near
     if upper < proof.bound:
         raise ProofContradicted(
-            f"the proof of disconnection contradicts {what}: every path should climb to {proof.bound!r}, and this one "
-            f"is certified to be nowhere above {upper!r}; this is a bug of weightstring: no verdict. Please report it; "
+            f"the proof of disconnection contradicts {what}: every path should climb to {proof.bound!r}, but this one "
+            f"is certified to stay below {upper!r}. No verdict: this is a bug in weightstring, please report it; "
             "disprove=False searches without proofs"
         )
     return near

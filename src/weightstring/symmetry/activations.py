@@ -32,8 +32,8 @@ def recorded(problem: Modular, symmetry: Symmetry, thetas: Sequence[Theta]) -> l
         symmetry: names the units.
         thetas: the two models (P,).
     """
-    found = traced(problem)
-    one, other = (_run(problem, found, symmetry.permutations, theta) for theta in thetas)
+    observed = traced(problem)
+    one, other = (_run(problem, observed, symmetry.permutations, theta) for theta in thetas)
     pairs = []
     for (block, a), (_, b) in zip(one, other, strict=True):
         moving = [factor for factor in block.factors if factor.group is not None]
@@ -54,10 +54,10 @@ def correlations(pairs: Sequence[Pair], assignments: Assignments, spec: Spec) ->
         products = (matched.a * matched.b).sum(-1)
         for dim, name in enumerate(pair.groups[:-1]):
             assert name is not None
-            outer = [outer_dim(pair.groups, pair.axes, dim, own) for own in spec.groups[name].over]
-            own = [*(index for index in outer if index is not None), dim]
-            rest = [index for index in range(products.ndim) if index not in own]
-            units = products.permute(*own, *rest).flatten(len(own)).mean(-1) if rest else products.permute(own)
+            outer = [outer_dim(pair.groups, pair.axes, dim, dims) for dims in spec.groups[name].over]
+            dims = [*(index for index in outer if index is not None), dim]
+            rest = [index for index in range(products.ndim) if index not in dims]
+            units = products.permute(*dims, *rest).flatten(len(dims)).mean(-1) if rest else products.permute(dims)
             sums.setdefault(name, []).append(units.reshape(-1))
     return {name: torch.stack(each).mean(0) for name, each in sums.items()}
 
@@ -65,10 +65,10 @@ def correlations(pairs: Sequence[Pair], assignments: Assignments, spec: Spec) ->
 class _Recorder(Interpreter):
     """Runs a traced module and keeps samples of what some operations return, so that activations themselves can go."""
 
-    def __init__(self, found: Traced, spec: Spec) -> None:
-        super().__init__(found.trace.exported.graph_module)
+    def __init__(self, observed: Traced, spec: Spec) -> None:
+        super().__init__(observed.trace.exported.graph_module)
         self.kept: list[tuple[Block, Tensor]] = []
-        self._wanted = found.activations
+        self._wanted = observed.activations
         self._spec = spec
 
     def run_node(self, n: Node) -> Any:
@@ -80,12 +80,12 @@ class _Recorder(Interpreter):
         return value
 
 
-def _run(problem: Modular, found: Traced, spec: Spec, theta: Theta) -> list[tuple[Block, Tensor]]:
+def _run(problem: Modular, observed: Traced, spec: Spec, theta: Theta) -> list[tuple[Block, Tensor]]:
     state = {**problem.layout.views(theta), **problem.statistics(theta)}
-    recorder = _Recorder(found, spec)
+    recorder = _Recorder(observed, spec)
     with torch.no_grad():
         recorder.run(
-            *found.trace.arguments({f"net.{name}": value for name, value in state.items()}, found.examples.leaves)
+            *observed.trace.arguments({f"net.{name}": value for name, value in state.items()}, observed.examples.leaves)
         )
     return recorder.kept
 

@@ -211,7 +211,7 @@ def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | N
     left = methods if observed else [name for name in methods if name != "activations"]
     if not left:
         raise InvalidSetting(
-            "align(methods=['activations']): units of a symmetry by hand cannot be observed: add 'weights'"
+            "align(methods=['activations']): the units of a symmetry written by hand cannot be observed: add 'weights'"
         )
     return left
 
@@ -237,7 +237,7 @@ def _check(
         raise InvalidSetting(f"align(restarts={restarts!r}): give at least 1")
     if symmetry is not None and not (isinstance(symmetry, Symmetry) and symmetry.layout == problem.layout):
         raise InvalidSetting(
-            f"align(symmetry={type(symmetry).__name__}): give a ws.Symmetry(problem.layout, ...) of this very problem"
+            f"align(symmetry={type(symmetry).__name__}): give a ws.Symmetry(problem.layout, ...) of this problem"
         )
 
 

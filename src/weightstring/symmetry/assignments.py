@@ -24,16 +24,16 @@ def signed_groups(symmetry: Symmetry) -> frozenset[str]:
 def same_units(symmetry: Symmetry) -> dict[str, str]:
     """For each group of permutations the group of scales that has the same units everywhere, where there is one."""
     places = [_places(spec) for spec in (symmetry.permutations, symmetry.scales)]
-    return {name: scale for name, own in places[0].items() for scale, other in places[1].items() if own == other}
+    return {name: scale for name, place in places[0].items() for scale, other in places[1].items() if place == other}
 
 
 def _places(spec: Spec) -> dict[str, frozenset[tuple[object, ...]]]:
     """Where each group occurs: parameter, axis, and way into its term."""
-    found: dict[str, set[tuple[object, ...]]] = {}
+    places: dict[str, set[tuple[object, ...]]] = {}
 
     def visit(term: Term, *way: object) -> None:
         if isinstance(term, str):
-            found.setdefault(term.removeprefix("1/"), set()).add(way)
+            places.setdefault(term.removeprefix("1/"), set()).add(way)
         elif isinstance(term, tuple | list):
             for index, part in enumerate(term):
                 visit(part, *way, index)
@@ -41,7 +41,7 @@ def _places(spec: Spec) -> dict[str, frozenset[tuple[object, ...]]]:
     for parameter, terms in spec.axes.items():
         for dim, term in enumerate(terms):
             visit(term, parameter, dim)
-    return {name: frozenset(ways) for name, ways in found.items()}
+    return {name: frozenset(ways) for name, ways in places.items()}
 
 
 def as_move(symmetry: Symmetry, assignments: Assignments) -> Move:
@@ -52,10 +52,10 @@ def as_move(symmetry: Symmetry, assignments: Assignments) -> Move:
     for name, group in symmetry.permutations.groups.items():
         if group.fixed:
             continue
-        own = _collected(assignments, name, group.over, symmetry.permutations.groups)
-        permutations[name] = torch.as_tensor(own[0]).cpu()
-        if bool((own[1] != 1).any()):
-            factors[scales[name]] = own[1].cpu()
+        assignment = _collected(assignments, name, group.over, symmetry.permutations.groups)
+        permutations[name] = torch.as_tensor(assignment[0]).cpu()
+        if bool((assignment[1] != 1).any()):
+            factors[scales[name]] = assignment[1].cpu()
     return Move(symmetry, permutations, factors)
 
 
@@ -64,11 +64,11 @@ def _collected(
 ) -> tuple[Tensor, Tensor]:
     """A group's permutations (…, n) and signs (…, n), outer units first."""
     if not over:
-        own = assignments.get(name) or Assignment(torch.arange(groups[name].size))
-        signs = torch.ones(len(own.order), dtype=torch.float64) if own.signs is None else own.signs
-        return own.order, signs
-    outer = next((own for own in over if own in assignments), over[0])
-    rest = [own for own in over if own != outer]
+        assignment = assignments.get(name) or Assignment(torch.arange(groups[name].size))
+        signs = torch.ones(len(assignment.order), dtype=torch.float64) if assignment.signs is None else assignment.signs
+        return assignment.order, signs
+    outer = next((assignment for assignment in over if assignment in assignments), over[0])
+    rest = [assignment for assignment in over if assignment != outer]
     inside = assignments[outer].inner if outer in assignments else [{}] * groups[outer].size
     each = [_collected(inner, name, rest, groups) for inner in inside]
     return torch.stack([order for order, _ in each]), torch.stack([signs for _, signs in each])
@@ -97,7 +97,7 @@ def _nested(
     order = permutations[name][index] if name in permutations else torch.arange(size)
     within = groups.within(name)
     inner = tuple(
-        {own: _nested(within, own, permutations, signs, (*index, unit)) for own in within.outermost}
+        {deeper: _nested(within, deeper, permutations, signs, (*index, unit)) for deeper in within.outermost}
         for unit in range(size if within.groups else 0)
     )
     return Assignment(order, signs[name][index] if name in signs else None, inner)

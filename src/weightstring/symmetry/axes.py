@@ -90,19 +90,19 @@ def root(cell: Cell) -> Cell:
 
 def factors(axis: Axis) -> Axis:
     """An axis as a product of cells that are no products themselves, those of size 1 left out."""
-    found: list[Ref] = []
+    cells: list[Ref] = []
     for ref in axis:
         cell, exponent = find(*ref)
         if cell.product is not None:
-            found += factors(flipped(cell.product, exponent))
+            cells += factors(flipped(cell.product, exponent))
         elif cell.size > 1:
-            found.append((cell, exponent))
-    return tuple(found)
+            cells.append((cell, exponent))
+    return tuple(cells)
 
 
 def flipped(axis: Axis, exponent: int) -> Axis:
     """The axis whose scales are those of ``axis`` to the power of ``exponent``."""
-    return axis if exponent == 1 else tuple((cell, -own) for cell, own in axis)
+    return axis if exponent == 1 else tuple((cell, -power) for cell, power in axis)
 
 
 def size_of(axis: Axis) -> int:
@@ -117,7 +117,7 @@ def outers_of(cell: Cell) -> set[Cell]:
 
 def is_cell(axis: Axis, cell: Cell) -> bool:
     """Whether an axis is a cell and nothing else."""
-    return [found for found, _ in factors(axis)] == [cell]
+    return [part for part, _ in factors(axis)] == [cell]
 
 
 def finer(cell: Cell) -> list[Axis]:
@@ -127,9 +127,9 @@ def finer(cell: Cell) -> list[Axis]:
 
 def as_cell(axis: Axis) -> Ref:
     """An axis as one cell."""
-    found = factors(axis)
-    if len(found) == 1:
-        return found[0]
+    cells = factors(axis)
+    if len(cells) == 1:
+        return cells[0]
     return axis[0] if len(axis) == 1 else (Cell(size_of(axis), product=axis), 1)
 
 

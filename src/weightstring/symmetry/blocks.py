@@ -68,9 +68,9 @@ def _unflattened(tensor: Tensor, dim: int, sizes: tuple[int, ...]) -> Tensor:
 
 def outer_dim(groups: Sequence[str | None], axes: Sequence[int], dim: int, outer: str) -> int | None:
     """Of dimensions with these groups and axes, that on whose index a family along ``dim`` depends: see Block."""
-    all_of_it = [own for own, group in enumerate(groups) if group == outer]
-    same_axis = [own for own in all_of_it if axes[own] == axes[dim]]
-    before = [own for own in same_axis if own < dim]
+    all_of_it = [index for index, group in enumerate(groups) if group == outer]
+    same_axis = [index for index in all_of_it if axes[index] == axes[dim]]
+    before = [index for index in same_axis if index < dim]
     if same_axis:
         return before[-1] if before else same_axis[0]
     return all_of_it[0] if len(all_of_it) == 1 else None

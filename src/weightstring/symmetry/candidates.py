@@ -44,8 +44,8 @@ def matched(
     if "activations" in methods:
         activations = recorded(problem, symmetry, (one.to(a), other.to(b)))
         # Units that no layer with weights returns, such as those between two layers of an LSTM, by their weights.
-        found = match(weights, groups, given=match(activations, groups))
-        moves.append(("activations", as_move(symmetry, found)))
+        assignments = match(weights, groups, given=match(activations, groups))
+        moves.append(("activations", as_move(symmetry, assignments)))
     return moves, activations
 
 
@@ -68,13 +68,13 @@ def with_factors(symmetry: Symmetry, a: Theta, b: Theta, move: Move, rescale: bo
 def _by_weights(pairs: Sequence[Pair], groups: Groups, restarts: int, seed: int) -> Assignments:
     """The assignments of the largest agreement of all restarts."""
     count = len(groups.outermost)
-    found: list[Assignments] = []
+    attempts: list[Assignments] = []
     for restart in range(restarts):
         draw = generator(seed, "align", restart)
         orders = [torch.randperm(count, generator=draw).tolist() for _ in range(ORDERS)] if restart else []
         # Once from what is known for sure; then from there, and from the units as they are, in random orders.
-        found.append(match(pairs, groups, orders, settled=restart % 2 == 0))
-    return max(found, key=lambda own: agreement(pairs, own))
+        attempts.append(match(pairs, groups, orders, settled=restart % 2 == 0))
+    return max(attempts, key=lambda assignments: agreement(pairs, assignments))
 
 
 def _parameter_pairs(symmetry: Symmetry, a: Theta, b: Theta) -> list[Pair]:

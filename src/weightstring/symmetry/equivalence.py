@@ -120,12 +120,12 @@ def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> None
     base = tried[0][3]
     tried += [(f" {words}", other, "of the evaluation set", base) for words, other in other_models(problem, start)]
     for where, model, words, examples in tried:
-        found = trial.differs(move, model, examples)
-        if found is None:
+        change = trial.differs(move, model, examples)
+        if change is None:
             continue
-        name, relative, allowed = found
-        single = (own for own in _single(move) if trial.differs(own, model, examples) is not None)
-        group = next((next(iter({**own.permutations, **own.factors})) for own in single), None)
+        name, relative, allowed = change
+        single = (part for part in _single(move) if trial.differs(part, model, examples) is not None)
+        group = next((next(iter({**part.permutations, **part.factors})) for part in single), None)
         blame = "these units are" if group is None else f"the units of {group!r} are"
         how = "permuted" if move.permutations else "scaled"
         raise NotEquivalent(
@@ -171,8 +171,8 @@ class _Trial:
 
 def _coarsest(problem: Modular, theta: Theta) -> torch.dtype:
     if problem not in _COARSEST:
-        found = coarsest(problem.computation, theta, sample(problem.fitted()[0], 2))
-        _COARSEST[problem] = found if found in TOLERANCES else torch.bfloat16
+        dtype = coarsest(problem.computation, theta, sample(problem.fitted()[0], 2))
+        _COARSEST[problem] = dtype if dtype in TOLERANCES else torch.bfloat16
     return _COARSEST[problem]
 
 
@@ -212,7 +212,7 @@ class _Apart:
 
     @property
     def at_most(self) -> float:
-        """Max |x − y| / max |x|."""
+        """The largest |x − y| over the largest |x|."""
         return self._largest / self._reach if self._reach else (torch.inf if self._largest else 0.0)
 
     @property

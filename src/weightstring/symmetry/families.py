@@ -37,8 +37,8 @@ class Families(ABC):
             if root(key).parts is not None:
                 del cell.members[key]
                 for part, _ in root(key).parts or ():
-                    own = self.members(member, root(part), root(key), {})
-                    self.admit(cell, root(part), outer, own)
+                    axis = self.members(member, root(part), root(key), {})
+                    self.admit(cell, root(part), outer, axis)
                 return True
         return False
 
@@ -51,11 +51,11 @@ class Families(ABC):
         for key, (_, member) in cell.members.items():
             if root(key) is root(part):
                 return member
-        own = cell.like(cell.size)
+        fresh = cell.like(cell.size)
         others = [known.get(other, ((other, 1),)) for other in outers_of(cell) - {outer}]
-        own.outers = {part, *(found for axis in others for found, _ in factors(axis))}
-        cell.members[part] = (outer, ((own, 1),))
-        return ((own, 1),)
+        fresh.outers = {part, *(outer_cell for axis in others for outer_cell, _ in factors(axis))}
+        cell.members[part] = (outer, ((fresh, 1),))
+        return ((fresh, 1),)
 
     def members(self, axis: Axis, part: Cell, outer: Cell, known: Mapping[Cell, Axis]) -> Axis:
         """The same of each cell of an axis."""

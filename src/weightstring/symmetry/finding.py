@@ -98,8 +98,8 @@ def _trace(problem: Modular, examples: Examples) -> Trace:
     net, read = problem.computation.evaluating.module, what_is_read(problem)
     if read.elsewhere:
         raise Unsupported(
-            f"symmetry: the loss reads numbers that are no part of what {type(net).__name__} returns, such as those of "
-            f"a hook: return them, or {REMEDY}"
+            f"symmetry: the loss reads numbers that {type(net).__name__} does not return, such as those of a hook: "
+            f"return them, or {REMEDY}"
         )
     reading = _Reading(net, read, examples.keys)
     exported = export(reading, examples.leaves, "symmetry: ", REMEDY)

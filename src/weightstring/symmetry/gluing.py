@@ -75,12 +75,12 @@ class Gluing:
     @property
     def height(self) -> float:
         """The largest loss *sampled* on any exchange: on no path to any copy is there a higher sample."""
-        return max(own.height for own in self.exchanges)
+        return max(exchange.height for exchange in self.exchanges)
 
     @property
     def longest(self) -> float:
         """The longest exchange's ℓ."""
-        return max(own.length for own in self.exchanges)
+        return max(exchange.length for exchange in self.exchanges)
 
     def along(self, search: Callable[[Theta, Theta], Thetas]) -> Gluing:
         """The same trees with another path for every exchange, such as a search finds.
@@ -91,7 +91,7 @@ class Gluing:
         Raises:
             InvalidCheckpoint: a path that does not begin and end there.
         """
-        return replace(self, exchanges=tuple(self._replaced(own, search) for own in self.exchanges))
+        return replace(self, exchanges=tuple(self._replaced(exchange, search) for exchange in self.exchanges))
 
     def string(self, move: Move) -> WeightString:
         """The path from θ to π(θ): exchanges one after the other, group by group, no sample higher than :attr:`height`.
@@ -104,7 +104,7 @@ class Gluing:
         """
         if move.factors:
             raise InvalidSetting(f"glue: the move also scales {', '.join(move.factors)}: give permutations alone")
-        trees = {own.group for own in self.exchanges}
+        trees = {exchange.group for exchange in self.exchanges}
         arrangement: dict[str, Tensor] = {}
         beads = [self.theta]
         for name, permutation in move.permutations.items():
@@ -114,9 +114,10 @@ class Gluing:
                 raise InvalidSetting(
                     f"glue: {tuple(permutation.shape)} numbers for {name!r}: give a permutation of one of {known}"
                 )
-            edges = {frozenset((own.first, own.second)): own for own in self.exchanges if own.group == name}
+            tree = [exchange for exchange in self.exchanges if exchange.group == name]
+            edges = {frozenset((exchange.first, exchange.second)): exchange for exchange in tree}
             units = torch.arange(size)
-            for edge in exchanges_to(permutation.cpu(), [(own.first, own.second) for own in edges.values()]):
+            for edge in exchanges_to(permutation.cpu(), [(exchange.first, exchange.second) for exchange in tree]):
                 path = edges[frozenset(edge)].beads
                 moved = Move(self.symmetry, {**arrangement, name: units.to(permutation.device)})
                 beads += [moved(bead) for bead in path[1:]]
@@ -124,15 +125,16 @@ class Gluing:
             arrangement[name] = permutation
         return WeightString(self.problem, torch.stack(beads if len(beads) > 1 else 2 * beads))
 
-    def _replaced(self, own: Exchange, search: Callable[[Theta, Theta], Thetas]) -> Exchange:
-        start, end = own.beads[0], own.beads[-1]
+    def _replaced(self, exchange: Exchange, search: Callable[[Theta, Theta], Thetas]) -> Exchange:
+        start, end = exchange.beads[0], exchange.beads[-1]
         beads = search(start, end)
         if beads.ndim != 2 or len(beads) < 2 or not (torch.equal(beads[0], start) and torch.equal(beads[-1], end)):
             raise InvalidCheckpoint(
-                f"glue: the path of shape {tuple(beads.shape)} for units {own.first} and {own.second} of {own.group!r} "
-                "does not lead from θ to the copy with both exchanged: give its beads (n, P), ends included"
+                f"glue: the path of shape {tuple(beads.shape)} for units {exchange.first} and {exchange.second} of "
+                f"{exchange.group!r} does not lead from θ to the copy with both exchanged: give its beads (n, P), ends "
+                "included"
             )
-        return replace(own, beads=beads, height=_highest(self.problem, beads))
+        return replace(exchange, beads=beads, height=_highest(self.problem, beads))
 
 
 def glue(problem: Modular, symmetry: Symmetry, theta: Theta) -> Gluing:
@@ -165,13 +167,13 @@ def glue(problem: Modular, symmetry: Symmetry, theta: Theta) -> Gluing:
     spec, move = symmetry.permutations, random_permutation(symmetry, seed=0)
     check_move(problem, move, theta, "glue")
     check_equivalent(problem, theta, move(theta), "glue")
-    found: list[Exchange] = []
+    exchanges: list[Exchange] = []
     for name, group in spec.groups.items():
         if not group.fixed and not group.over:
-            found += _tree(problem, symmetry, theta, name, group.size)
-    if not found:
+            exchanges += _tree(problem, symmetry, theta, name, group.size)
+    if not exchanges:
         raise Unsupported("glue: the symmetry has no group of two units or more that is over no other")
-    return Gluing(problem, symmetry, theta, tuple(found))
+    return Gluing(problem, symmetry, theta, tuple(exchanges))
 
 
 def _tree(problem: Modular, symmetry: Symmetry, theta: Theta, name: str, size: int) -> Iterator[Exchange]:
@@ -210,7 +212,7 @@ def exchanges_to(permutation: Int64[Tensor, " n"], edges: list[tuple[int, int]])
     >>> exchanges_to(torch.tensor([2, 1, 0]), [(0, 1), (1, 2)])
     [(2, 1), (1, 0), (2, 1)]
     """
-    tree, order, found = nx.Graph(edges), torch.arange(len(permutation)), []
+    tree, order, pairs = nx.Graph(edges), torch.arange(len(permutation)), []
     places = permutation.argsort()
     while len(tree) > 1:
         leaf = min(node for node, degree in tree.degree if degree == 1)
@@ -218,17 +220,17 @@ def exchanges_to(permutation: Int64[Tensor, " n"], edges: list[tuple[int, int]])
         way = nx.shortest_path(tree, there, leaf)
         for first, second in pairwise(way):
             order = exchanged(order, first, second)
-            found.append((first, second))
+            pairs.append((first, second))
         tree.remove_node(leaf)
-    return found
+    return pairs
 
 
 def heights(gluing: Gluing) -> Mapping[str, float]:
     """The largest loss *sampled* on the exchanges of each group."""
-    found: dict[str, float] = {}
-    for own in gluing.exchanges:
-        found[own.group] = max(own.height, found.get(own.group, own.height))
-    return found
+    highest: dict[str, float] = {}
+    for exchange in gluing.exchanges:
+        highest[exchange.group] = max(exchange.height, highest.get(exchange.group, exchange.height))
+    return highest
 
 
 def _highest(problem: Modular, beads: Thetas) -> float:

@@ -133,10 +133,10 @@ class _Labelling:
 
     def _picked(self, step: Step) -> Labels:
         source, index = step.args
-        found = self.known[source.name]
-        if not isinstance(found, tuple) or not isinstance(index, int):
+        results = self.known[source.name]
+        if not isinstance(results, tuple) or not isinstance(index, int):
             raise Unsupported(f"symmetry: {_where(step)} picks from {source.name}, which returns several: {REMEDY}")
-        return found[index]
+        return results[index]
 
     def _arguments(self, step: Step) -> dict[str, Any]:
         """An operation's arguments by name, defaults among them, labels in place of tensors."""
@@ -160,19 +160,21 @@ def _where(step: Step) -> str:
 def _applied(rule: Rule, call: Call, step: Step) -> Labels:
     """The labels of what an operation returns by its rule."""
     try:
-        found = rule(call)
+        labels = rule(call)
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise Unsupported(
             f"symmetry: the rule for {call.where} does not cover this use of it ({first_line(error)}): {REMEDY}"
         ) from error
     values = call.result if isinstance(call.result, tuple | list) else [call.result]
-    for index, (value, label) in enumerate(zip(values, found if isinstance(found, tuple) else [found], strict=False)):
+    for index, (value, label) in enumerate(
+        zip(values, labels if isinstance(labels, tuple) else [labels], strict=False)
+    ):
         counts = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
         if counts and isinstance(label, Label) and (len(values) == 1 or index in call.used):
             call.plain(*label.axes)  # integers do not scale
-    if step.writes and isinstance(found, Label):
+    if step.writes and isinstance(labels, Label):
         # Views of what was written to still have the label that it had.
-        written = next(iter(call.tensors()), found)
-        for one, other in zip(written.axes, found.axes, strict=len(written) == len(found)):
+        written = next(iter(call.tensors()), labels)
+        for one, other in zip(written.axes, labels.axes, strict=len(written) == len(labels)):
             call.ties.same(one, other)
-    return found
+    return labels

@@ -52,18 +52,18 @@ class Pair:
 
     def dims(self, group: str) -> list[int]:
         """The dimensions along which a group's units lie."""
-        return [dim for dim, own in enumerate(self.groups) if own == group]
+        return [dim for dim, name in enumerate(self.groups) if name == group]
 
     def similarity(self, dim: int) -> Float64[Tensor, "n n"]:
         """⟨A_i, B_j⟩ for units i and j along a dimension."""
         rows = [x.movedim(dim, 0).flatten(1) if x.ndim > 1 else x.unsqueeze(1) for x in (self.a, self.b)]
-        found = (rows[0] @ rows[1].T).to(torch.float64)
-        return found if bool(found.isfinite().all()) else rows[0].double() @ rows[1].double().T
+        products = (rows[0] @ rows[1].T).to(torch.float64)
+        return products if bool(products.isfinite().all()) else rows[0].double() @ rows[1].double().T
 
     def at(self, dim: int, i: int, j: int, families: Collection[str]) -> Pair:
         """Unit i of the one and unit j of the other, in which these families may still be assigned."""
-        own = _depending(self.groups, self.axes, dim, families)
-        groups = [group if index in own else None for index, group in enumerate(self.groups)]
+        dims = _depending(self.groups, self.axes, dim, families)
+        groups = [group if index in dims else None for index, group in enumerate(self.groups)]
         del groups[dim]
         axes = (*self.axes[:dim], *self.axes[dim + 1 :])
         return Pair(self.a.select(dim, i), self.b.select(dim, j), tuple(groups), axes)
@@ -114,8 +114,8 @@ class Assignment:
             earlier = first.signs[self.order]
             signs = earlier if signs is None else earlier * signs
         inner = tuple(
-            {name: own[name].after(first.inner[j].get(name) if first.inner else None) for name in own}
-            for own, j in zip(self.inner, self.order.tolist(), strict=bool(self.inner))
+            {name: nested[name].after(first.inner[j].get(name) if first.inner else None) for name in nested}
+            for nested, j in zip(self.inner, self.order.tolist(), strict=bool(self.inner))
         )
         return Assignment(first.order[self.order], signs, inner)
 
@@ -162,8 +162,8 @@ class Groups:
     def within(self, name: str) -> Groups:
         """The families of a group, as they are for one of its units."""
         inner = {
-            own: replace(group, over=tuple(outer for outer in group.over if outer != name))
-            for own, group in self.groups.items()
+            other: replace(group, over=tuple(outer for outer in group.over if outer != name))
+            for other, group in self.groups.items()
             if name in group.over
         }
         return Groups(inner, self.signed)
@@ -194,18 +194,18 @@ def match(
     Returns:
         The assignment of each outermost group, those given among them; a group that no pair has stays as it is.
     """
-    found = dict(given or {})
-    now = [assigned(pair, found) for pair in pairs]
+    assignments = dict(given or {})
+    now = [assigned(pair, assignments) for pair in pairs]
     seen = {name for pair in pairs for name in pair.groups}
-    names = [name for name in groups.outermost if name not in found and (groups.families(name) | {name}) & seen]
+    names = [name for name in groups.outermost if name not in assignments and (groups.families(name) | {name}) & seen]
     if settled:
-        _settle(now, groups, found, names)
+        _settle(now, groups, assignments, names)
     for sweep in range(SWEEPS):
         order = [names[i] for i in orders[sweep % len(orders)] if i < len(names)] if orders else names
-        moved = [_improve(now, groups, name, found) for name in order]
+        moved = [_improve(now, groups, name, assignments) for name in order]
         if not any(moved):
             break
-    return found
+    return assignments
 
 
 def agreement(pairs: Sequence[Pair], assignments: Assignments) -> float:
@@ -218,16 +218,16 @@ def assigned(pair: Pair, assignments: Assignments) -> Pair:
     return replace(pair, b=_applied(pair.b, pair.groups, pair.axes, assignments))
 
 
-def _settle(now: list[Pair], groups: Groups, found: dict[str, Assignment], names: Sequence[str]) -> None:
+def _settle(now: list[Pair], groups: Groups, assignments: dict[str, Assignment], names: Sequence[str]) -> None:
     """Match the group of which most is known, then the next, by pairs in which nothing else is still open."""
     open_names = list(names)
     while open_names:
-        known = {own for name in found for own in (name, *groups.families(name))}
+        known = {pairs for name in assignments for pairs in (name, *groups.families(name))}
         usable = {name: _usable(now, groups, name, known) for name in open_names}
         shares = {name: _share(now, usable[name], name) for name in open_names}
         name = max(open_names, key=shares.__getitem__)
-        own = usable[name] or [pair for pair in now if name in pair.groups]
-        _take(now, name, _best(own, groups, name), found)
+        pairs = usable[name] or [pair for pair in now if name in pair.groups]
+        _take(now, name, _best(pairs, groups, name), assignments)
         open_names.remove(name)
 
 
@@ -241,31 +241,31 @@ def _share(now: Sequence[Pair], usable: Sequence[Pair], name: str) -> float:
     return sum(float(pair.a.square().sum()) for pair in usable) / whole if whole else 0.0
 
 
-def _improve(now: list[Pair], groups: Groups, name: str, found: dict[str, Assignment]) -> bool:
+def _improve(now: list[Pair], groups: Groups, name: str, assignments: dict[str, Assignment]) -> bool:
     """Give one group the best assignment with all others held; whether that is better than what it has."""
-    own = [pair for pair in now if name in pair.groups]
-    if not own:
+    pairs = [pair for pair in now if name in pair.groups]
+    if not pairs:
         return False
-    best = _best(own, groups, name)
-    before = sum(pair.value for pair in own)
-    after = agreement(own, {name: best})
-    scale = sum(float(pair.a.norm() * pair.b.norm()) for pair in own)
+    best = _best(pairs, groups, name)
+    before = sum(pair.value for pair in pairs)
+    after = agreement(pairs, {name: best})
+    scale = sum(float(pair.a.norm() * pair.b.norm()) for pair in pairs)
     if not after > before + GAIN * scale:
         return False
-    _take(now, name, best, found)
+    _take(now, name, best, assignments)
     return True
 
 
-def _take(now: list[Pair], name: str, assignment: Assignment, found: dict[str, Assignment]) -> None:
+def _take(now: list[Pair], name: str, assignment: Assignment, assignments: dict[str, Assignment]) -> None:
     now[:] = [assigned(pair, {name: assignment}) if name in pair.groups else pair for pair in now]
-    found[name] = assignment.after(found.get(name))
+    assignments[name] = assignment.after(assignments.get(name))
 
 
-def _best(own: Sequence[Pair], groups: Groups, name: str) -> Assignment:
+def _best(pairs: Sequence[Pair], groups: Groups, name: str) -> Assignment:
     """The best assignment of one group's units; of a group that two dimensions share, to first order."""
     inner = groups.within(name)
     families = inner.groups.keys()
-    places = [(pair, dim) for pair in own for dim in pair.dims(name)]
+    places = [(pair, dim) for pair in pairs for dim in pair.dims(name)]
     nested = [(pair, dim) for pair, dim in places if _depending(pair.groups, pair.axes, dim, families)]
     direct = [pair.similarity(dim) for pair, dim in places if not _depending(pair.groups, pair.axes, dim, families)]
     size, fixed = groups.groups[name].size, groups.groups[name].fixed

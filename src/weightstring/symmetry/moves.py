@@ -60,22 +60,22 @@ def along(block: Block, dim: int, spec: Spec, values: Tensor) -> Tensor:
     dims = [*outers_of(block, dim, spec), dim]
     order = sorted(range(len(dims)), key=dims.__getitem__)
     shape = [1] * len(block.factors)
-    for axis, own in enumerate(dims):
-        shape[own] = values.shape[axis]
+    for axis, position in enumerate(dims):
+        shape[position] = values.shape[axis]
     return values.permute(order).reshape(shape)
 
 
 def outers_of(block: Block, dim: int, spec: Spec) -> list[int]:
     """The dimensions on whose indices the permutation along ``dim`` depends, in the order of the outer groups."""
     name = block.factors[dim].group
-    found = [block.outer_dim(dim, outer) for outer in spec.groups[name].over] if name is not None else []
-    assert None not in found  # checked when the specification was made
-    return [own for own in found if own is not None]
+    dims = [block.outer_dim(dim, outer) for outer in spec.groups[name].over] if name is not None else []
+    assert None not in dims  # checked when the specification was made
+    return [index for index in dims if index is not None]
 
 
 def permuted(part: Tensor, block: Block, spec: Spec, permutations: Permutations) -> Tensor:
     """A block with its units permuted, outer ones first; a copy where any is."""
-    for name in sorted(block.groups & permutations.keys(), key=lambda own: (len(spec.groups[own].over), own)):
+    for name in sorted(block.groups & permutations.keys(), key=lambda group: (len(spec.groups[group].over), group)):
         for dim in block.dims(name):
             order = permutations[name].to(part.device)
             if order.ndim == 1:
@@ -93,7 +93,7 @@ def random_permutation(symmetry: Symmetry, seed: int, *, even: bool = False) -> 
         seed: of the draw.
         even: draw only even permutations, which the rotation path needs.
     """
-    found: dict[str, Tensor] = {}
+    permutations: dict[str, Tensor] = {}
     for name, group in symmetry.permutations.groups.items():
         if group.fixed:
             continue
@@ -104,8 +104,8 @@ def random_permutation(symmetry: Symmetry, seed: int, *, even: bool = False) -> 
             for row in rows:
                 if odd(row):
                     row[:2] = row[:2].flip(0)
-        found[name] = rows.reshape(*copies, group.size)
-    return Move(symmetry, found)
+        permutations[name] = rows.reshape(*copies, group.size)
+    return Move(symmetry, permutations)
 
 
 def odd(permutation: Int64[Tensor, " n"]) -> bool:
@@ -119,20 +119,20 @@ def cycles(permutation: Int64[Tensor, " n"]) -> list[list[int]]:
     >>> cycles(torch.tensor([1, 0, 2]))
     [[0, 1], [2]]
     """
-    ahead, left, found = permutation.tolist(), set(range(len(permutation))), []
+    ahead, left, loops = permutation.tolist(), set(range(len(permutation))), []
     while left:
         cycle = [min(left)]
         left.discard(cycle[0])
         while ahead[cycle[-1]] in left:
             cycle.append(ahead[cycle[-1]])
             left.discard(cycle[-1])
-        found.append(cycle)
-    return found
+        loops.append(cycle)
+    return loops
 
 
 def random_factors(symmetry: Symmetry, seed: int, largest: float = 2.0) -> Move:
     """Random factors from 1/largest to largest for all units that may be scaled, random signs where they may change."""
-    found: dict[str, Tensor] = {}
+    drawn: dict[str, Tensor] = {}
     for name, group in symmetry.scales.groups.items():
         if group.fixed:
             continue
@@ -144,5 +144,5 @@ def random_factors(symmetry: Symmetry, seed: int, largest: float = 2.0) -> Move:
             factors = torch.exp((2 * uniform - 1) * math.log(largest))
         if group.negative:
             factors = factors * (2.0 * torch.randint(2, shape, generator=draw) - 1)
-        found[name] = factors
-    return Move(symmetry, factors=found)
+        drawn[name] = factors
+    return Move(symmetry, factors=drawn)

@@ -54,14 +54,14 @@ class Read:
         Raises:
             Unsupported: the output has another form than before.
         """
-        found = tensors_in(output)
-        missing = [path for path in self.paths if path not in found]
+        tensors = tensors_in(output)
+        missing = [path for path in self.paths if path not in tensors]
         if missing:
             raise Unsupported(
                 f"symmetry: there are no {name_of(missing[0])} here, which the loss reads elsewhere: "
                 "return the same form every time"
             )
-        return [found[path] for path in self.paths]
+        return [tensors[path] for path in self.paths]
 
 
 _READ: WeakKeyDictionary[Modular, Read] = WeakKeyDictionary()
@@ -93,16 +93,16 @@ def _watched(problem: Modular) -> Read:
     theta = own_theta(problem).requires_grad_()
     with torch.inference_mode(False), torch.enable_grad():
         output = problem.computation.evaluating(theta, probe, problem.statistics(theta.detach()))
-        found = tensors_in(output)
+        tensors = tensors_in(output)
         touched: dict[int, Tensor] = {}
         for quantity in _quantities(problem):
             touched |= _touched(problem.measured(quantity)[1], output, probe)
-    places = {id(tensor): path for path, tensor in reversed(found.items())}
+    places = {id(tensor): path for path, tensor in reversed(tensors.items())}
     paths = {places[key] for key in touched if key in places}
     elsewhere = any(tensor.requires_grad and key not in places for key, tensor in touched.items())
     if not paths and not elsewhere:
-        return Read(tuple(found))
-    return Read(tuple(path for path in found if path in paths), elsewhere)
+        return Read(tuple(tensors))
+    return Read(tuple(path for path in tensors if path in paths), elsewhere)
 
 
 def own_theta(problem: Modular) -> Theta:
@@ -116,7 +116,7 @@ def tensors_in(output: object) -> dict[Path, Tensor]:
     >>> list(tensors_in({"logits": torch.ones(2), "more": (None, torch.ones(1))}))
     [('logits',), ('more', '1')]
     """
-    found: dict[Path, Tensor] = {}
+    tensors: dict[Path, Tensor] = {}
     seen: dict[int, object] = {}  # objects are kept, so that no other one takes their id
 
     def look(path: Path, value: object) -> None:
@@ -124,13 +124,13 @@ def tensors_in(output: object) -> dict[Path, Tensor]:
             return
         seen[id(value)] = value
         if isinstance(value, Tensor):
-            found[path] = value
+            tensors[path] = value
         elif not isinstance(value, Callable) or dataclasses.is_dataclass(value):  # type: ignore[arg-type]
             for name, part in _parts(value):
                 look((*path, name), part)
 
     look((), output)
-    return found
+    return tensors
 
 
 def name_of(path: Path) -> str:

@@ -42,9 +42,9 @@ def canonical(symmetry: Symmetry, theta: Theta, signed: Collection[str] = ()) ->
             group.negative
             and not group.fixed
             and name not in signed
-            and (own := _own_vector(symmetry, name, now)) is not None
+            and (vector := _own_vector(symmetry, name, now)) is not None
         ):
-            factors[name] = torch.where(own < 0, -1.0, 1.0).to(torch.float64).cpu()
+            factors[name] = torch.where(vector < 0, -1.0, 1.0).to(torch.float64).cpu()
     now = Move(symmetry, factors=factors)(now)
     for _ in range(SWEEPS):
         change = 0.0
@@ -114,15 +114,15 @@ def _ones(symmetry: Symmetry) -> dict[str, Tensor]:
 
 def _nearest_of(symmetry: Symmetry, name: str, a: Theta, b: Theta) -> Float64[Tensor, ...]:
     group = symmetry.scales.groups[name]
-    own, shared = _sums(symmetry, name, b, b), _sums(symmetry, name, a, b)
-    return _least(own[1], shared[1], own[-1], shared[-1], group.positive, group.negative)
+    sizes, shared = _sums(symmetry, name, b, b), _sums(symmetry, name, a, b)
+    return _least(sizes[1], shared[1], sizes[-1], shared[-1], group.positive, group.negative)
 
 
 def _least(alpha: Tensor, beta: Tensor, gamma: Tensor, delta: Tensor, positive: bool, negative: bool) -> Tensor:
     """The factor c that makes each unit's distance least."""
 
     def distance(c: Tensor) -> Tensor:
-        ahead = (own.unsqueeze(-1) for own in (alpha, beta, gamma, delta))
+        ahead = (coefficient.unsqueeze(-1) for coefficient in (alpha, beta, gamma, delta))
         al, be, ga, de = ahead
         return al * c**2 - 2 * be * c + ga / c**2 - 2 * de / c
 
@@ -149,15 +149,15 @@ def _sums(symmetry: Symmetry, name: str, a: Theta, b: Theta) -> Sums:
     """Σ a·b over all that each unit has, where it is produced and where it is consumed."""
     scales = symmetry.scales
     shape = (*scales.copies(name), scales.groups[name].size)
-    found = {exponent: torch.zeros(shape, dtype=torch.float64) for exponent in (1, -1)}
+    sums = {exponent: torch.zeros(shape, dtype=torch.float64) for exponent in (1, -1)}
     views = [symmetry.layout.views(x) for x in (a, b)]
     for block in symmetry.scaled:
         product: Tensor | None = None
         for dim in block.dims(name):
             if product is None:
                 product = block.view(views[0][block.parameter]) * block.view(views[1][block.parameter])
-            found[block.factors[dim].exponent] += _per_unit(product, block, dim, symmetry).cpu()
-    return found
+            sums[block.factors[dim].exponent] += _per_unit(product, block, dim, symmetry).cpu()
+    return sums
 
 
 def _per_unit(product: Tensor, block: Block, dim: int, symmetry: Symmetry) -> Tensor:

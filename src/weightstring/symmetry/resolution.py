@@ -72,24 +72,24 @@ def resolve(
 
 def _atoms(label: Label) -> list[set[Cell]]:
     """All cells of each axis of a tensor, those of parts and members among them."""
-    found: list[set[Cell]] = [set() for _ in label.axes]
+    atoms: list[set[Cell]] = [set() for _ in label.axes]
     everything: set[Cell] = set()
     ahead = [(dim, cell) for dim, axis in enumerate(label.axes) for cell, _ in factors(axis)]
     waiting: list[tuple[int, Cell, Axis]] = []
     while ahead:
         dim, cell = ahead.pop()
-        if cell in found[dim]:
+        if cell in atoms[dim]:
             continue
         # A part of length 1 is no factor of anything, but an index all the same.
         parts = {root(part) for part, _ in cell.parts or ()}
-        found[dim] |= {cell} | {part for part in parts if part.size == 1}
+        atoms[dim] |= {cell} | {part for part in parts if part.size == 1}
         everything |= {cell} | parts
-        ahead += [(dim, own) for part in cell.parts or () for own, _ in factors((part,))]
+        ahead += [(dim, piece) for part in cell.parts or () for piece, _ in factors((part,))]
         waiting += [(dim, root(part), member) for part, (_, member) in cell.members.items()]
         ready = [(dim, member) for dim, part, member in waiting if part in everything]
         waiting = [(dim, part, member) for dim, part, member in waiting if part not in everything]
-        ahead += [(dim, own) for dim, member in ready for own, _ in factors(member)]
-    return found
+        ahead += [(dim, piece) for dim, member in ready for piece, _ in factors(member)]
+    return atoms
 
 
 def _families(tensors: Iterable[Label], mixed: Iterable[Mixed]) -> dict[Cell, set[Cell]]:
@@ -97,20 +97,20 @@ def _families(tensors: Iterable[Label], mixed: Iterable[Mixed]) -> dict[Cell, se
 
     Everywhere that index must be known: the tensor has the outer cell on the same axis, or once on another.
     """
-    found: dict[Cell, set[Cell]] = {}
+    families: dict[Cell, set[Cell]] = {}
     for label in tensors:
         atoms = _atoms(label)
-        for own in atoms:
-            for cell in own:
-                allowed = found.setdefault(cell, outers_of(cell))
-                found[cell] = {
-                    outer for outer in allowed if outer in own or sum(outer in other for other in atoms) == 1
+        for atom in atoms:
+            for cell in atom:
+                allowed = families.setdefault(cell, outers_of(cell))
+                families[cell] = {
+                    outer for outer in allowed if outer in atom or sum(outer in other for other in atoms) == 1
                 }
     for each in mixed:
         across = {cell for cell, _ in factors(each.axis)}
         for cell in set().union(*_atoms(each.label)) - across:
-            found[cell] = found.get(cell, set()) - across
-    return found
+            families[cell] = families.get(cell, set()) - across
+    return families
 
 
 def _tie_false_families(
@@ -119,7 +119,7 @@ def _tie_false_families(
     """Tie the members of a cell that is no family after all to the cell, and those of parts that are the same."""
     families = _families(tensors, mixed)
     changed = False
-    for cell, own in families.items():
+    for cell, outers in families.items():
         if cell.parent is not None:
             continue
         if ties.push_down(cell):
@@ -128,7 +128,7 @@ def _tie_false_families(
         same: list[tuple[Axis, Axis]] = []
         for part, (outer, member) in list(cell.members.items()):
             apart = any(_apart(label, cell, root(outer)) for label in parameters)
-            if root(outer) not in own or apart or cell.fixed:
+            if root(outer) not in outers or apart or cell.fixed:
                 same.append((member, ((cell, 1),)))
             elif root(part) in seen:
                 same.append((member, seen[root(part)]))
@@ -146,16 +146,16 @@ def _tie_false_families(
 
 def _apart(label: Label, cell: Cell, outer: Cell) -> bool:
     """Whether a parameter has a cell without the cut cell that it depends on before it on the same axis."""
-    products = [found for axis in label.axes for found in _products(axis)]
-    return any(cell in found and outer not in found[: found.index(cell)] for found in products)
+    products = [product for axis in label.axes for product in _products(axis)]
+    return any(cell in product and outer not in product[: product.index(cell)] for product in products)
 
 
 def _products(axis: Axis) -> list[list[Cell]]:
     """The factors of an axis, of its parts, and of what its families are in parts of others."""
-    own = [cell for cell, _ in factors(axis)]
-    finer: list[Axis] = [(part,) for cell in own for part in cell.parts or ()]
-    finer += [member for cell in own for _, member in cell.members.values()]
-    return [own, *(found for axis in finer for found in _products(axis))]
+    cells = [cell for cell, _ in factors(axis)]
+    finer: list[Axis] = [(part,) for cell in cells for part in cell.parts or ()]
+    finer += [member for cell in cells for _, member in cell.members.values()]
+    return [cells, *(product for axis in finer for product in _products(axis))]
 
 
 def _nested(families: Mapping[Cell, set[Cell]], outers: Sequence[Cell]) -> set[Cell]:
@@ -200,16 +200,16 @@ def _named(parameters: Mapping[str, Label], families: Mapping[Cell, set[Cell]], 
 
 def _leaves(axis: Axis) -> Axis:
     """The cells of an axis that have neither parts nor members."""
-    found: list[Ref] = []
+    leaves: list[Ref] = []
     for cell, exponent in factors(axis):
         if cell.parts is not None:
-            found += [leaf for part in cell.parts for leaf in _leaves(flipped((part,), exponent))]
+            leaves += [leaf for part in cell.parts for leaf in _leaves(flipped((part,), exponent))]
         elif cell.members:
             members = (member for _, member in cell.members.values())
-            found += [leaf for member in members for leaf in _leaves(flipped(member, exponent))]
+            leaves += [leaf for member in members for leaf in _leaves(flipped(member, exponent))]
         else:
-            found.append((cell, exponent))
-    return tuple(found)
+            leaves.append((cell, exponent))
+    return tuple(leaves)
 
 
 def _term(axis: Axis, names: Names, inverted: bool) -> Term:
@@ -250,22 +250,22 @@ def _leaf(cell: Cell, exponent: int, names: Names, inverted: bool) -> Term:
 
 def _over(cell: Cell, outer: Cell) -> bool:
     """Whether a cell has members in the parts of another."""
-    return any(root(own) is outer for own, _ in cell.members.values())
+    return any(root(part) is outer for part, _ in cell.members.values())
 
 
 def _uncut(cell: Cell) -> list[Ref]:
     """The parts of a sum, those that have been cut themselves replaced by theirs."""
-    found: list[Ref] = []
+    refs: list[Ref] = []
     for part in cell.parts or ():
         own, exponent = find(*part)
-        found += [(inner, exponent * e) for inner, e in _uncut(own)] if own.parts is not None else [part]
-    return found
+        refs += [(inner, exponent * e) for inner, e in _uncut(own)] if own.parts is not None else [part]
+    return refs
 
 
 def _of_part(axis: Axis, part: Cell) -> Axis:
     """An axis where the index of a cut cell lies in one part."""
-    found: list[Ref] = []
+    refs: list[Ref] = []
     for cell, exponent in axis:
         member = next((member for key, (_, member) in cell.members.items() if root(key) is part), ((cell, 1),))
-        found += flipped(member, exponent)
-    return tuple(found)
+        refs += flipped(member, exponent)
+    return tuple(refs)

@@ -61,8 +61,8 @@ def rotation(permutation: Int64[Tensor, " n"]) -> Float64[Tensor, "n n"]:
         )
     if odd(permutation):
         raise InvalidSetting(
-            f"rotation: {_shown(permutation)} is an odd permutation, its matrix has determinant −1 and lies not in "
-            "SO(n), so that no rotation leads there: draw an even one, permuted_copy(..., even=True)"
+            f"rotation: {_shown(permutation)} is an odd permutation: its matrix has determinant −1, and no rotation "
+            "leads there. Draw an even one, permuted_copy(..., even=True)"
         )
     generator = torch.zeros(size, size, dtype=torch.float64)
     unpaired: list[Tensor] = []
@@ -135,7 +135,7 @@ class RotationPath:
     def generators(self) -> Mapping[str, Float64[Tensor, "*copies n n"]]:
         """A = log π by group, (…, n, n); the leading axes are the units of the groups that it is over."""
         spec = self.symmetry.permutations
-        found: dict[str, Tensor] = {}
+        generators: dict[str, Tensor] = {}
         for name, permutation in self.move.permutations.items():
             if name not in spec.groups:
                 known = ", ".join(spec.groups) or "none"
@@ -148,8 +148,8 @@ class RotationPath:
                     f"symmetry needs {shape}: give one index for each unit"
                 )
             rows = permutation.reshape(-1, size)
-            found[name] = torch.stack([_of_group(name, row) for row in rows]).reshape(*shape, size)
-        return found
+            generators[name] = torch.stack([_of_group(name, row) for row in rows]).reshape(*shape, size)
+        return generators
 
     def at(self, s: float) -> Theta:
         """The model θ(s) (P,) at s ∈ [0, 1]: θ itself at 0, and π(θ) up to rounding at 1.
@@ -200,7 +200,10 @@ class RotationPath:
         """R(s) by group (…, n, n)."""
         if not 0 <= s <= 1:
             raise InvalidSetting(f"s={s} is not on the path: it runs from 0 to 1")
-        return {name: torch.linalg.matrix_exp(s * own).to(self.theta.device) for name, own in self.generators.items()}
+        return {
+            name: torch.linalg.matrix_exp(s * generator).to(self.theta.device)
+            for name, generator in self.generators.items()
+        }
 
     @cached_property
     def _turned(self) -> tuple[Block, ...]:

@@ -87,7 +87,7 @@ class Spec:
         """
         for name, group in self.groups.items():
             if group.name != name or not isinstance(group.size, int) or group.size < 1:
-                raise InvalidSetting(f"symmetry: group {name!r} is {group}: give it its own name and at least one unit")
+                raise InvalidSetting(f"symmetry: group {name!r} is {group}: give it that name and at least one unit")
             for outer in group.over:
                 if outer not in self.groups:
                     raise InvalidSetting(f"symmetry: {name!r} is over {outer!r}, which does not exist")
@@ -126,18 +126,18 @@ class Spec:
         """
         axes = list(range(len(terms)))
         cut = self._cut(Block(name, (), ()), list(terms), list(shape), axes)
-        found = [block for block in cut if block.groups]
-        for block in found:
+        blocks = [block for block in cut if block.groups]
+        for block in blocks:
             for dim, factor in enumerate(block.factors):
-                own = factor.group
-                over = self.groups[own].over if own is not None else ()
+                group = factor.group
+                over = self.groups[group].over if group is not None else ()
                 missing = [outer for outer in over if block.outer_dim(dim, outer) is None]
                 if missing:
                     raise InvalidSetting(
-                        f"symmetry: {own!r} is over {missing}, which {name!r} has not: "
+                        f"symmetry: {group!r} is over {missing}, which {name!r} has not: "
                         "permutations that depend on an outer unit need it on every parameter"
                     )
-        return found
+        return blocks
 
     def _cut(self, block: Block, terms: list[Term], shape: list[int], axes: list[int]) -> list[Block]:
         """Blocks of a block whose dimensions still are terms."""
@@ -151,13 +151,13 @@ class Spec:
                     whole, _in_place(terms, dim, term), _in_place(shape, dim, sizes), _in_place(axes, dim, within)
                 )
             if isinstance(term, list):
-                found: list[Block] = []
+                blocks: list[Block] = []
                 start = 0
                 for part, size in zip(term, self._sizes(term, shape[dim], name), strict=True):
                     cut = replace(block, cuts=(*block.cuts, (dim, start, size)))
-                    found += self._cut(cut, _in_place(terms, dim, [part]), _in_place(shape, dim, [size]), axes)
+                    blocks += self._cut(cut, _in_place(terms, dim, [part]), _in_place(shape, dim, [size]), axes)
                     start += size
-                return found
+                return blocks
             self._sizes((term,), shape[dim], name)
         return [replace(block, factors=tuple(map(_factor, terms, axes)))]
 
@@ -169,10 +169,10 @@ class Spec:
             known = total(size for size in sizes if size is not None)
             rest = whole // max(known, 1) if isinstance(terms, tuple) else whole - known
             sizes[sizes.index(None)] = rest
-        found = tuple(size for size in sizes if size is not None)
-        if len(found) != len(sizes) or total(found) != whole:
+        lengths = tuple(size for size in sizes if size is not None)
+        if len(lengths) != len(sizes) or total(lengths) != whole:
             raise InvalidSetting(f"symmetry: an axis of {name!r} has length {whole}, but {terms!r} has {sizes}")
-        return found
+        return lengths
 
     def _size(self, term: Term, name: str) -> int | None:
         if term is None or (isinstance(term, int) and term > 0):
@@ -186,7 +186,9 @@ class Spec:
                 )
             return self.groups[group].size
         if not isinstance(term, tuple | list):
-            raise InvalidSetting(f"symmetry: {name!r} has the term {term!r}: give None, a length, a name, or several")
+            raise InvalidSetting(
+                f"symmetry: {name!r} has the term {term!r}: give None, a length, a name, or a tuple or list"
+            )
         sizes = [self._size(part, name) for part in term]
         known = [size for size in sizes if size is not None]
         if len(known) < len(sizes):
@@ -258,8 +260,8 @@ class Symmetry:
         Raises:
             InvalidSetting: they do not fit.
         """
-        own = self.permutations
-        changed = Spec({**own.groups, **(groups or {})}, {**own.axes, **axes})
+        current = self.permutations
+        changed = Spec({**current.groups, **(groups or {})}, {**current.axes, **axes})
         there = {name for block in changed.blocks(self.layout) for name in block.groups}
         return replace(
             self, permutations=replace(changed, groups={name: g for name, g in changed.groups.items() if name in there})

@@ -51,7 +51,7 @@ class Ties(Families):
         """A trainable parameter, in which each axis may depend on those before it until something says otherwise."""
         axes: list[Axis] = []
         for size in shape:
-            cell = Cell(size, outers={own for axis in axes for own, _ in axis})
+            cell = Cell(size, outers={outer for axis in axes for outer, _ in axis})
             axes.append(((cell, 1),))
         return Label(tuple(axes))
 
@@ -69,16 +69,16 @@ class Ties(Families):
         """Fix an axis."""
         for cell, _ in factors(axis):
             cell.fixed, cell.positive, cell.negative = True, False, False
-            for own in finer(cell):
-                self.freeze(own)
+            for part in finer(cell):
+                self.freeze(part)
 
     def restrict(self, axis: Axis, positive: bool = False, negative: bool = False) -> None:
         """Allow an axis only positive factors, only signs, or no rescaling."""
         for cell, _ in factors(axis):
             cell.positive &= positive
             cell.negative &= negative
-            for own in finer(cell):
-                self.restrict(own, cell.positive, cell.negative)
+            for part in finer(cell):
+                self.restrict(part, cell.positive, cell.negative)
 
     def _tie(self, one: Axis, other: Axis, exponent: int) -> None:
         ahead, behind = factors(one), factors(other)
@@ -146,7 +146,7 @@ class Ties(Families):
     def regroup(self, axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis]:
         """The axes of a view: the same coordinates in the same order, in other dimensions."""
         ahead = factors(tuple(ref for axis in axes for ref in axis))
-        found: list[Axis] = []
+        regrouped: list[Axis] = []
         for size in sizes:
             taken: list[Ref] = []
             while size > 1:
@@ -160,8 +160,8 @@ class Ties(Families):
                     for axis in axes:
                         self.freeze(axis)
                     return [self.fixed(size) for size in sizes]
-            found.append(tuple(taken))
-        return found
+            regrouped.append(tuple(taken))
+        return regrouped
 
     def _halves(self, ref: Ref, outer: int) -> Axis:
         """A cell as a product of ``outer`` and the rest."""
@@ -170,10 +170,10 @@ class Ties(Families):
         fast.outers.add(slow)
         if cell.parts is not None:
             self._distribute(cell, slow, fast)
-        for part, (own, member) in cell.members.items():
+        for part, (above, member) in cell.members.items():
             ahead, behind = self.split(member, outer)
-            self.admit(slow, part, own, ahead)
-            self.admit(fast, part, own, behind)
+            self.admit(slow, part, above, ahead)
+            self.admit(fast, part, above, behind)
         cell.parts, cell.members = None, {}
         cell.product = ((slow, 1), (fast, 1))
         return flipped(cell.product, exponent)
@@ -185,10 +185,10 @@ class Ties(Families):
             self.freeze(((cell, 1), (slow, 1), (fast, 1)))
             return
         self._refine(slow, [bound // fast.size for bound in bounds])
-        for part, own in zip(cell.parts or (), slow.parts or (), strict=True):
-            ahead, behind = self.split((part,), own[0].size)
-            self._tie((own,), ahead, 1)
-            self.admit(fast, own[0], slow, behind)
+        for part, share in zip(cell.parts or (), slow.parts or (), strict=True):
+            ahead, behind = self.split((part,), share[0].size)
+            self._tie((share,), ahead, 1)
+            self.admit(fast, share[0], slow, behind)
 
     # Sums
 
@@ -218,13 +218,13 @@ class Ties(Families):
             return [label.replace(dim, self.fixed(widths[index])) for index in wanted]
         outer, exponent = axis[0]
         whole = label.replace(dim, axis[1:])
-        found = []
+        labels = []
         pieces = self._pieces(outer, [bound // inner for bound in bounds])
         for piece in (pieces[index] for index in wanted):
             rest = self.at(whole, outer, piece)
             front = flipped(self.joined([(part,) for part in piece]), exponent)
-            found.append(rest.replace(dim, (*front, *rest.axes[dim])))
-        return found
+            labels.append(rest.replace(dim, (*front, *rest.axes[dim])))
+        return labels
 
     def family(self, axes: Sequence[Axis]) -> tuple[Axis, Axis]:
         """Tensors side by side along a new dimension: what another axis is by index of it, and that dimension.
@@ -266,7 +266,7 @@ class Ties(Families):
         for start, whole in zip(bounds_of(cell), cell.parts, strict=False):
             inside = [bound - start for bound in bounds if start < bound < start + whole[0].size]
             cut = self.sliced(Label(((whole,),)), 0, sorted({0, *inside, whole[0].size}))
-            parts += [whole] if not inside else [as_cell(own.axes[0]) for own in cut]
+            parts += [whole] if not inside else [as_cell(cut_piece.axes[0]) for cut_piece in cut]
         cell.parts = tuple(parts)
 
 
@@ -277,12 +277,12 @@ def _told_apart(
 
     And whether one of these is the cell's inverse, which leaves it signs alone.
     """
-    found: dict[Cell, tuple[Cell, Axis]] = {}
+    apart: dict[Cell, tuple[Cell, Axis]] = {}
     inverted = False
     for part, (outer, member) in members.items():
-        own = flipped(member, exponent)
-        if is_cell(own, cell):
-            inverted |= factors(own)[0][1] == -1
+        axis = flipped(member, exponent)
+        if is_cell(axis, cell):
+            inverted |= factors(axis)[0][1] == -1
         else:
-            found[part] = outer, own
-    return found, inverted
+            apart[part] = outer, axis
+    return apart, inverted

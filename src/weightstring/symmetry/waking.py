@@ -36,14 +36,14 @@ def precise(computation: Computation) -> Computation:
 
     def held(function: OfTheta) -> Functional:
         functional = function.functional
-        return replace(functional, constants={name: _double(own) for name, own in functional.constants.items()})
+        return replace(functional, constants={name: _double(tensor) for name, tensor in functional.constants.items()})
 
     calibrating = computation.calibrating
     return replace(
         computation,
         evaluating=held(computation.evaluating),
         calibrating=None if calibrating is None else held(calibrating),
-        statistics={name: _double(own) for name, own in computation.statistics.items()},
+        statistics={name: _double(tensor) for name, tensor in computation.statistics.items()},
     )
 
 
@@ -80,18 +80,18 @@ def other_models(problem: Modular, theta: Theta) -> Iterator[tuple[str, Theta]]:
         other = theta.to("cpu", torch.float64, copy=True)
         draw = generator(0, words)
         for entry in problem.layout.entries:
-            own = other[entry.offset : entry.offset + entry.size]
-            size = own.square().mean().sqrt().clamp(min=0.1)
+            values = other[entry.offset : entry.offset + entry.size]
+            size = values.square().mean().sqrt().clamp(min=0.1)
             noise = torch.randn(entry.size, generator=draw, dtype=torch.float64)
-            own.mul_(share).add_((0.5 if share else 1.0) * size * noise)
+            values.mul_(share).add_((0.5 if share else 1.0) * size * noise)
         yield words, other
 
 
 def _double(tensor: Tensor) -> Tensor:
-    found = tensor.detach().cpu()
-    if found.is_complex():
-        return found.to(torch.complex128)
-    return found.to(torch.float64) if found.is_floating_point() else found
+    numbers = tensor.detach().cpu()
+    if numbers.is_complex():
+        return numbers.to(torch.complex128)
+    return numbers.to(torch.float64) if numbers.is_floating_point() else numbers
 
 
 def _size(x: Tensor) -> Tensor:

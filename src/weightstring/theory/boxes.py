@@ -66,11 +66,11 @@ class Boxes:
         new: Bool[np.ndarray, " B"],
     ) -> Boxes:
         """Without the new boxes whose lower bound exceeds the level; those whose upper bound does not are whole."""
-        found = bounds(root.coordinates(self.low[new], self.high[new]))
+        bound = bounds(root.coordinates(self.low[new], self.high[new]))
         keep, whole = np.ones(len(new), dtype=bool), self.whole.copy()
         # Not "low <= level": a bound that is not a number says nothing, and keeps its box.
-        keep[new] = ~(found.low > level)
-        whole[new] = found.high <= level
+        keep[new] = ~(bound.low > level)
+        whole[new] = bound.high <= level
         number = np.cumsum(keep) - 1
         edges = self.edges[keep[self.edges].all(1)]
         return Boxes(self.low[keep], self.high[keep], whole[keep], number[edges])
@@ -125,8 +125,8 @@ def _axis(
     for axis in range(low.shape[1]):
         flat_low, flat_high = low.copy(), high.copy()
         flat_low[:, axis] = flat_high[:, axis] = (low[:, axis] + high[:, axis]) // 2
-        found = bounds(root.coordinates(flat_low, flat_high))
-        gaps.append(np.where(width[:, axis] > 1, found.high - found.low, np.inf))
+        bound = bounds(root.coordinates(flat_low, flat_high))
+        gaps.append(np.where(width[:, axis] > 1, bound.high - bound.low, np.inf))
     score = np.nan_to_num(np.stack(gaps, 1), nan=np.inf)
     least = score.min(1, keepdims=True)
     return np.asarray(np.where(score <= least * (1 + 1e-9), width, -1).argmax(1))

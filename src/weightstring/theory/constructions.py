@@ -81,15 +81,15 @@ def _linear(problem: Traceable, a: Theta, b: Theta, tolerance: float) -> Constru
     net = read_linear(problem)
     if net is None:
         raise InvalidSetting(
-            "not recognised as a chain of linear layers without biases and a squared loss: no closed-form path is known"
+            "not recognised as linear layers without biases under a squared loss: no closed-form path is known"
         )
-    own = [net.program.parameters.get(name) for name in net.names]
-    if len(set(own)) < len(own) or {entry.name for entry in problem.layout.entries} != set(own):
+    layers = [net.program.parameters.get(name) for name in net.names]
+    if len(set(layers)) < len(layers) or {entry.name for entry in problem.layout.entries} != set(layers):
         raise InvalidSetting("a layer is frozen or tied: the closed-form path moves each layer by itself")
     ends = torch.stack([a, b])
     if not net.agrees(ends, problem.measure(ends)["loss"]):
-        raise InvalidSetting("the formula's losses are not those measured: what was traced is not what is computed")
-    curve = _in_layout(problem, net, [str(name) for name in own], _closed_form(net, a, b))
+        raise InvalidSetting("the formula's losses are not the measured ones: what was traced is not what is computed")
+    curve = _in_layout(problem, net, [str(name) for name in layers], _closed_form(net, a, b))
     top = locate_maximum(problem, a, b).value
     slack = tolerance * max(curve.bound, top if math.isfinite(top) else 0.0)
     string = curve.to_string(problem, max(slack, torch.finfo(torch.float64).tiny), MAX_BEADS)

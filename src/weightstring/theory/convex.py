@@ -62,8 +62,8 @@ class Convex:
         for step in steps:
             arguments = {name: filled(value) for name, value in step.kwargs.items()}
             values[step.name] = _operation(step.op)(*map(filled, step.args), **arguments)
-        found: Tensor = values[result]
-        return found
+        returned: Tensor = values[result]
+        return returned
 
 
 def read(problem: Traceable) -> Convex:
@@ -113,13 +113,13 @@ def _names(program: Program, linear: Step) -> tuple[str, str | None]:
 
 
 def _double(constant: Tensor) -> Tensor:
-    found = constant.detach().cpu()
-    return found.double() if found.is_floating_point() else found
+    numbers = constant.detach().cpu()
+    return numbers.double() if numbers.is_floating_point() else numbers
 
 
 def _operation(op: str) -> Callable[..., Any]:
     if op == "getitem":
         return operator.getitem
     name, overload = op.split(".")
-    found: Callable[..., Any] = getattr(getattr(torch.ops.aten, name), overload)
-    return found
+    operation: Callable[..., Any] = getattr(getattr(torch.ops.aten, name), overload)
+    return operation

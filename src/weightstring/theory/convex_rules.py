@@ -44,8 +44,9 @@ class Value:
 
 
 WANTED = (
-    "a path by sub-networks needs what nn.Sequential(nn.Linear, activation, nn.Linear) computes, all of it trained, "
-    "nothing tied, an activation of each unit by itself such as nn.ReLU(), and a convex loss such as nn.MSELoss()"
+    "a path by sub-networks needs a module that computes nn.Sequential(nn.Linear, activation, nn.Linear) with every "
+    "parameter trained and none tied, an elementwise activation such as nn.ReLU(), and a convex loss such as "
+    "nn.MSELoss()"
 )
 
 
@@ -70,7 +71,7 @@ def _curvatures(reader: Outputs, *given: Any) -> list[Curvature | None]:
 
 
 def _not_negative(reader: Outputs, given: Any) -> bool:
-    """Whether a weight is absent, or a constant without a negative entry."""
+    """Whether a weight is absent, or a constant without negative entries."""
     name = reader.constant(given)
     if name is None or name in reader.program.parameters:
         return given is None
@@ -210,7 +211,7 @@ def _entropy(reader: Outputs, step: Step) -> Value | None:
     targets = reader.examples.targets
     if targets.is_floating_point() and bool(((targets < 0) | (targets > 1)).any()):
         raise InvalidSetting(
-            f"targets from {targets.min():.6g} to {targets.max():.6g} are no probabilities, so loss_fn may not "
+            f"targets from {targets.min():.6g} to {targets.max():.6g} are not probabilities, so loss_fn may not "
             "be convex in the output: give targets in [0, 1]"
         )
     return Value(Curvature.CONVEX)

@@ -205,10 +205,10 @@ def orient(weights: Sequence[Matrix]) -> tuple[Weights, bool]:
 
 def tails(weights: Sequence[Matrix]) -> list[Matrix]:
     """T_1 … T_K and T_{K+1} = I, where T_k = W_K ⋯ W_k (h_K, h_{k−1})."""
-    found = [torch.eye(len(weights[-1]), dtype=weights[-1].dtype)]
+    products = [torch.eye(len(weights[-1]), dtype=weights[-1].dtype)]
     for weight in weights[::-1]:
-        found.append(found[-1] @ weight)
-    return found[::-1]
+        products.append(products[-1] @ weight)
+    return products[::-1]
 
 
 def as_curve(outward: Sequence[Motion], inward: Sequence[Motion], flipped: bool, bound: float) -> Curve:

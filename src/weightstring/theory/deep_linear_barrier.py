@@ -115,11 +115,11 @@ def through_barrier(A: Sequence[Matrix], B: Sequence[Matrix], X: Matrix, Y: Matr
     >>> path.bound, round(max(float((path.at(s / 99).prod() - 1) ** 2) for s in range(100)), 12)
     (1.0, 1.0)
     """
-    found = barrier(A, B, X, Y)
+    lowest = barrier(A, B, X, Y)
     (a, flipped), (b, _) = orient(A), orient(B)
     outward, a = lift(a)
     inward, b = lift(b)
-    if _signs(a) == _signs(b) and larger(SquaredLoss(X, Y), A, B) < found.lambda_star:
+    if _signs(a) == _signs(b) and larger(SquaredLoss(X, Y), A, B) < lowest.lambda_star:
         bridge = [between(a, b)]
     else:
         P, _ = _nearest_deficient(SquaredLoss(X, Y))
@@ -127,7 +127,7 @@ def through_barrier(A: Sequence[Matrix], B: Sequence[Matrix], X: Matrix, Y: Matr
         a_star, b_star = _with_product(a, P), _with_product(b, P)
         turns, turned = _change_signs(a_star, _signs(b_star), P)
         bridge = [straight_to(a, a_star), *turns, between(turned, b_star), straight_to(b_star, b)]
-    return as_curve([*outward, *bridge], inward, flipped, found.gamma)
+    return as_curve([*outward, *bridge], inward, flipped, lowest.gamma)
 
 
 def ridge_path(A: Sequence[Matrix], B: Sequence[Matrix], ridge: float, loss: ProductLoss | None = None) -> Curve:

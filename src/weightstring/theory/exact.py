@@ -116,20 +116,20 @@ def rank(rows: Sequence[Sequence[int]]) -> int:
     >>> rank([[1, 2, 3], [2, 4, 6], [0, 0, 1]])
     2
     """
-    left, found = [list(row) for row in rows], 0
+    left, count = [list(row) for row in rows], 0
     for k in range(len(left[0]) if left else 0):
-        pivot = next((i for i in range(found, len(left)) if left[i][k]), None)
+        pivot = next((i for i in range(count, len(left)) if left[i][k]), None)
         if pivot is None:
             continue
-        left[found], left[pivot] = left[pivot], left[found]
-        top = left[found]
-        for i in range(found + 1, len(left)):
+        left[count], left[pivot] = left[pivot], left[count]
+        top = left[count]
+        for i in range(count + 1, len(left)):
             if left[i][k]:
                 row = [top[k] * n - left[i][k] * m for n, m in zip(left[i], top, strict=True)]
                 common = math.gcd(*row) or 1
                 left[i] = [n // common for n in row]
-        found += 1
-    return found
+        count += 1
+    return count
 
 
 def determinant(rows: Sequence[Sequence[int]]) -> int:

@@ -119,9 +119,9 @@ def read_linear(problem: Traceable) -> LinearLayers | None:
 
 
 def _read(problem: Traceable) -> LinearLayers:
-    reader, found = squared_loss(problem)
+    reader, loss = squared_loss(problem)
     program, targets, (inputs, *others) = reader.program, reader.examples.targets, reader.examples.leaves
-    output: Output | Active = found.output
+    output: Output | Active = loss.output
     names, factor = [], Fraction(1)
     while isinstance(output, Output):
         names.append(output.outer)
@@ -144,7 +144,7 @@ def _read(problem: Traceable) -> LinearLayers:
     )
     if not fits:
         raise Unrecognised
-    return LinearLayers(problem.layout, program, factor, found.scale, inputs.cpu(), targets.cpu(), names=tuple(names))
+    return LinearLayers(problem.layout, program, factor, loss.scale, inputs.cpu(), targets.cpu(), names=tuple(names))
 
 
 def may_apply(problem: Traceable) -> bool:

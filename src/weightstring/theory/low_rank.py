@@ -87,7 +87,7 @@ def _root(square: Fraction | int) -> Fraction:
 def _independent(rows: Sequence[Sequence[int]]) -> list[int]:
     """Columns of a matrix of whole numbers that span all of them, and are linearly independent."""
     basis: list[tuple[int, list[Fraction]]] = []
-    found: list[int] = []
+    chosen: list[int] = []
     gram = _gram(rows, rows)  # has the same dependences between its columns, and fewer rows
     for k in range(len(gram)):
         left = [Fraction(gram[i][k]) for i in range(len(gram))]
@@ -98,8 +98,8 @@ def _independent(rows: Sequence[Sequence[int]]) -> list[int]:
         place = next((i for i, entry in enumerate(left) if entry), None)
         if place is not None:
             basis.append((place, left))
-            found.append(k)
-    return found
+            chosen.append(k)
+    return chosen
 
 
 def _gram(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -96,8 +96,8 @@ def on_grid(loss: Callable[[Thetas], Values], a: Theta, b: Theta, low: Theta, hi
     while first < last:
         middle = (first + last) // 2
         component, _ = label(values <= levels[middle])
-        found = [component[place] for place in places]
-        if found[0] == found[1] != 0:
+        components = [component[place] for place in places]
+        if components[0] == components[1] != 0:
             last = middle
         else:
             first = middle + 1
@@ -189,8 +189,8 @@ def _distances(
 ) -> Float64[np.ndarray, " B"]:
     """The cost of the cheapest chain from any source to each box, both counted."""
     starts = np.flatnonzero(sources)
-    found = dijkstra(graph, directed=True, indices=starts)
-    return np.asarray((found + cost[starts, None]).min(0))
+    distances = dijkstra(graph, directed=True, indices=starts)
+    return np.asarray((distances + cost[starts, None]).min(0))
 
 
 def without_outer_weights(

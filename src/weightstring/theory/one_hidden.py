@@ -129,9 +129,9 @@ class OneHidden:
         """
         m = features.shape[1] - int(self.outer_bias)
         columns = [*units, m] if self.outer_bias else list(units)
-        found = torch.zeros_like(near, dtype=torch.float64, device="cpu")
+        fitted = torch.zeros_like(near, dtype=torch.float64, device="cpu")
         if not columns:
-            return found
+            return fitted
         # Units that are nearly silent, or copies of others, would get weights that the problem's dtype cannot hold.
         tolerance = torch.finfo(self.problem.dtype).eps ** 0.75
         norms = features[:, columns].norm(dim=0) / math.sqrt(len(features))
@@ -142,8 +142,8 @@ class OneHidden:
         if not self.convex.squared:
             starts = (solved, torch.zeros_like(solved))
             solved = self._descend(used, min(starts, key=lambda start: self.slope(used, start)[0]))
-        found[columns] = solved / scale[:, None]
-        return found
+        fitted[columns] = solved / scale[:, None]
+        return fitted
 
     def _descend(self, used: Features, start: Outer) -> Outer:
         from scipy.optimize import minimize  # a tenth of a second that only fits of other losses need

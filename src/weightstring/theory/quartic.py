@@ -186,8 +186,8 @@ def _crossings(problem: Quartic, pairs: Sequence[tuple[Theta, Theta]], level: fl
     for attempt in range(ATTEMPTS):
         waiting = [i for i in range(len(pairs)) if i not in lowest or lowest[i].status != "reached"]
         starts = [_start(*pairs[i], aim, attempt, seed) for i in waiting]
-        found = descend(problem, lambda t: problem.measure(t)["loss"], starts, seed=seed, recipe=recipe)
-        for i, descended in zip(waiting, found, strict=True):
+        descents = descend(problem, lambda t: problem.measure(t)["loss"], starts, seed=seed, recipe=recipe)
+        for i, descended in zip(waiting, descents, strict=True):
             lowest[i] = min(lowest.get(i, descended), descended, key=lambda one: one.value)
     worst = max(lowest.values(), key=lambda one: one.value)
     if worst.value > aim:

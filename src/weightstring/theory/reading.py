@@ -43,10 +43,10 @@ class SquaredSum(ABC):
 
     @abstractmethod
     def outputs(self, theta: Theta) -> tuple[Float64[Tensor, "N c"], Float64[Tensor, "N c"], int]:
-        """K f(x), rounded; no less than the sums of absolute values that it comes from; how many terms a sum has."""
+        """Rounded k f(x), no less than the sums of absolute values behind it, and how many terms a sum has."""
 
     def loss(self, thetas: Thetas) -> tuple[Values, Values]:
-        """The formula's values (B,) and by how much rounding in θ's dtype may change them, roughly."""
+        """The formula's values (B,) and roughly how much rounding in θ's dtype may change them."""
         values, errors = [], []
         unit, goals = torch.finfo(thetas.dtype).eps, self.targets.double()
         for theta in thetas:
@@ -58,7 +58,7 @@ class SquaredSum(ABC):
         return torch.stack(values), torch.stack(errors) + len(goals) * unit * torch.stack(values)
 
     def agrees(self, thetas: Thetas, measured: Values) -> bool:
-        """Whether measured losses (B,) are what the formula says: what was traced is what is computed."""
+        """Whether measured losses (B,) are those of the formula: what was traced is what is computed."""
         values, errors = self.loss(thetas)
         tiny = len(self.targets) * torch.finfo(thetas.dtype).tiny
         return bool(((measured - values).abs() <= 4 * errors + tiny).all())
@@ -86,7 +86,7 @@ class Squares(SquaredSum):
 
     @property
     def units(self) -> int:
-        """M."""
+        """The number m of hidden units."""
         return len(self.program.constants[self.names[0]])
 
     def layers(self, theta: Theta) -> Layers:
@@ -135,8 +135,8 @@ def read(problem: Traceable) -> Squares | None:
 
 
 def _read(problem: Traceable) -> Squares:
-    reader, found = squared_loss(problem)
-    output, program, leaves, targets = found.output, reader.program, reader.examples.leaves, reader.examples.targets
+    reader, loss = squared_loss(problem)
+    output, program, leaves, targets = loss.output, reader.program, reader.examples.leaves, reader.examples.targets
     if not isinstance(output.active, Active):  # more layers
         raise Unrecognised
     hidden = output.active.hidden
@@ -156,7 +156,7 @@ def _read(problem: Traceable) -> Squares:
         problem.layout,
         program,
         output.factor,
-        found.scale,
+        loss.scale,
         leaves[0].cpu(),
         targets.cpu(),
         names=(hidden.inner, hidden.bias, output.outer),

@@ -274,7 +274,7 @@ def _checked_net(problem: Traceable, a: Theta, b: Theta, method: str) -> OneHidd
             raise InvalidSetting(f"the loss of {name} is {loss}: give ends whose loss is finite")
         if not net.agrees(theta, loss):
             raise InvalidSetting(
-                f"the loss of {name} is {loss:.6g}, and not what its traced operations give: let the net and its loss "
+                f"the loss of {name} is {loss:.6g}, which its traced operations do not give: let the net and its loss "
                 "compute the same whether or not they are traced"
             )
     return net

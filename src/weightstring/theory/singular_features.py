@@ -174,7 +174,7 @@ def least_with_singular_features(targets: Float64[Tensor, "N c"]) -> Fraction:
 
 
 def _halvings(value: Fraction) -> int:
-    """K with value / 4^k about 1."""
+    """The k with value / 4^k about 1."""
     return (value.numerator.bit_length() - value.denominator.bit_length()) // 2
 
 

@@ -74,7 +74,7 @@ class Active:
 
 @dataclass(frozen=True)
 class Output:
-    """K β ρ(Wx + b); or β times such an output, where linear layers follow each other."""
+    """The output k β ρ(Wx + b), or β times such an output where linear layers follow each other."""
 
     active: Active | Output
     outer: str
@@ -91,7 +91,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Sum:
-    """C · the squares of the gap: ``left`` are the axes that are there still."""
+    """The squares of the gap times c, summed; ``left`` are the axes that remain."""
 
     output: Output
     left: tuple[str, ...] = AXES
@@ -114,10 +114,10 @@ def squared_loss(problem: Traceable) -> tuple[Reader[Meaning], Sum]:
         raise Unrecognised
     if any(step.dtype not in (*DTYPES, None) for step in steps):
         raise Unrecognised
-    found = reader.read()
-    if not isinstance(found, Sum) or found.left or not found.scale > 0:
+    loss = reader.read()
+    if not isinstance(loss, Sum) or loss.left or not loss.scale > 0:
         raise Unrecognised
-    return reader, found
+    return reader, loss
 
 
 _Reader: TypeAlias = Reader[Meaning]

@@ -63,7 +63,9 @@ def swapped_ends(
     seen = inner @ points.T
     behind = [float(seen[i, i - 1]) for i in range(3)]
     if not bool((seen.diagonal() > 0).all()) or max(behind) >= 0:
-        raise InvalidSetting(f"swapped_ends: the origin is not inside the triangle {points.tolist()}; move it there")
+        raise InvalidSetting(
+            f"swapped_ends: the origin lies outside the triangle {points.tolist()}: shift the points around it"
+        )
     outer = (parts.targets / seen.diagonal().unsqueeze(1)).T
     order = list(units)
     pairs = [(inner, outer), (inner[order], outer[:, order])]

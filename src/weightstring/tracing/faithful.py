@@ -62,9 +62,9 @@ def check_faithful(trace: Trace, module: nn.Module, leaves: Sequence[Tensor], su
         allowed = max((AGREEMENT.get(value.dtype, 0.0) for value in each), default=0.0)
         if not furthest <= allowed:
             raise Unsupported(
-                f"{subject}: what torch traces of {name} is not what {name} computes, the outputs on {len(leaves[0])} "
-                f"inputs differ by {furthest:.3g} of their norm: it does something else while it is traced "
-                "(torch.compiler.is_compiling(), is_exporting()): take that branch away"
+                f"{subject}: what torch traces of {name} is not what {name} computes: outputs on {len(leaves[0])} "
+                f"inputs differ by {furthest:.3g} of their norm. It does something else while it is traced "
+                "(torch.compiler.is_compiling(), is_exporting()): remove that branch"
             )
 
 
@@ -84,15 +84,15 @@ def run(trace: Trace, tensors: Mapping[str, Tensor], leaves: Sequence[Tensor]) -
 
 def disturbed(module: nn.Module) -> dict[str, Tensor]:
     """A module's parameters and buffers by name, the trainable parameters with noise; ties stay."""
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     noisy: dict[int, Tensor] = {}
     for name, tensor in named_tensors(module).items():
         if isinstance(tensor, nn.Parameter) and tensor.requires_grad and id(tensor) not in noisy:
             size = tensor.detach().square().mean().sqrt().clamp(min=0.1)
             draw = torch.randn(tensor.shape, generator=generator(0, "disturbed", name), dtype=torch.float64)
             noisy[id(tensor)] = tensor.detach() + (DISTURBANCE * size * draw.to(tensor.device)).to(tensor.dtype)
-        found[name] = noisy.get(id(tensor), tensor)
-    return found
+        tensors[name] = noisy.get(id(tensor), tensor)
+    return tensors
 
 
 def distance(one: Tensor, other: Tensor) -> float:

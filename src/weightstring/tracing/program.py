@@ -58,7 +58,7 @@ class Program:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the parameters."""
+        """The dtype of the parameters."""
         return next(self.constants[name].dtype for name in self.parameters)
 
     @cached_property
@@ -162,11 +162,11 @@ def _traced(whole: Measured, examples: Examples, size: int) -> Trace:
     if any(spec.kind != OutputKind.USER_OUTPUT for spec in exported.graph_signature.output_specs):
         raise Unsupported(
             f"{name_of(whole)} or its loss writes to its inputs or buffers, for which certificates have no rule: "
-            "let it work on copies"
+            "make it work on copies"
         )
     trace = Trace.of(exported)
     if not trace.returned:
-        raise Unsupported("the loss returns a number that does not depend on the outputs: there is nothing to certify")
+        raise Unsupported("the loss returns a number that does not depend on the outputs: there is nothing to bound")
     return trace
 
 
@@ -181,8 +181,8 @@ def _require_same(trace: Trace, other: Trace, size: int, net: nn.Module) -> None
     if strange or not named or not held:
         raise Unsupported(
             f"{f'{strange.where}: ' if strange else ''}what {type(net).__name__} or its loss computes depends on the "
-            f"number of examples, here {TRACED} and {size}: certificates need the same operations for each example, "
-            "and their mean"
+            f"number of examples, here {TRACED} and {size}: certificates need a mean of the same operations on each "
+            "example"
         )
 
 

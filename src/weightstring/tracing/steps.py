@@ -143,11 +143,11 @@ class Trace:
     @cached_property
     def users(self) -> Mapping[str, tuple[Step, ...]]:
         """The steps that take a result or an input, by its name."""
-        found: dict[str, dict[str, Step]] = {}
+        users: dict[str, dict[str, Step]] = {}
         for step in self.steps:
             for name in step.takes:
-                found.setdefault(name, {})[step.name] = step
-        return {name: tuple(steps.values()) for name, steps in found.items()}
+                users.setdefault(name, {})[step.name] = step
+        return {name: tuple(steps.values()) for name, steps in users.items()}
 
     @cached_property
     def _steps(self) -> Mapping[str, Step]:

@@ -81,20 +81,20 @@ class Enclosing:
 
     @cached_property
     def kept(self) -> Kept:
-        """What first layers make of the inputs, within a third of the memory."""
+        """Products of the inputs with first layers, within a third of the memory."""
         return Kept(self.max_bytes // 3)
 
     @cached_property
     def width(self) -> int:
-        """Numbers that the largest activation of one example has."""
+        """The size of the largest activation of one example."""
         return max(
             (prod(step.shape[1:]) for step in self.program.steps if step.name in self.program.per_example), default=1
         )
 
     def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """An upper bound of the loss over each interval."""
-        found = [self._of(part) for part in self._parts(intervals)]
-        return torch.cat(found)
+        bounds = [self._of(part) for part in self._parts(intervals)]
+        return torch.cat(bounds)
 
     def _parts(self, intervals: Intervals) -> list[Intervals]:
         """Intervals few enough for memory: their weights, and one example's activations each."""
@@ -104,20 +104,20 @@ class Enclosing:
 
     def outputs(self, intervals: Intervals) -> Enclosure:
         """What a program that takes no mean returns, of every example (I, N, ...): intervals that fit into memory."""
-        found = [part.settled() if isinstance(part, Logits) else part for part in self._results(intervals)]
-        assert all(isinstance(part, Enclosure) for part in found), found
-        nodes = tuple(torch.cat([part.nodes[k] for part in found], 1) for k in range(self.degree + 1))
-        radius, size = torch.cat([part.radius for part in found], 1), torch.stack([part.size for part in found]).amax(0)
+        parts = [part.settled() if isinstance(part, Logits) else part for part in self._results(intervals)]
+        assert all(isinstance(part, Enclosure) for part in parts), parts
+        nodes = tuple(torch.cat([part.nodes[k] for part in parts], 1) for k in range(self.degree + 1))
+        radius, size = torch.cat([part.radius for part in parts], 1), torch.stack([part.size for part in parts]).amax(0)
         back = self.order.argsort()
         return Enclosure(nodes, radius, size).each(lambda values: values[:, back])
 
     def _of(self, intervals: Intervals) -> Float64[Tensor, " I"]:
-        parts = torch.stack([_bounded(found).ends for found in self._results(intervals)])
+        parts = torch.stack([_bounded(result).ends for result in self._results(intervals)])
         return (parts.sum(0) + gamma(len(parts)) * parts.abs().sum(0)).amax(0)
 
     def slack(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """How far above the bounds the module's own value in float64 may be printed."""
-        return torch.stack([_bounded(found).slack for found in self._results(intervals)]).sum(0).amax(0)
+        return torch.stack([_bounded(result).slack for result in self._results(intervals)]).sum(0).amax(0)
 
     def rehearse(self) -> None:
         """Enclose one example on one interval: what has a rule may yet be called in a way that the rule refuses.
@@ -132,7 +132,7 @@ class Enclosing:
         _bounded(self._run(interval, self._weights(self.beads[:2]), rows, {}, products))
 
     def _results(self, intervals: Intervals) -> Iterator[Any]:
-        """What the program returns, for some examples after the others."""
+        """What the program returns, for one block of examples after another."""
         # The beads in play, each once and in order; between two of them there may be beads that are not.
         used, local = torch.unique(torch.cat([intervals.segments, intervals.segments + 1]), return_inverse=True)
         inner = Intervals(local[: len(intervals)], intervals.low, intervals.high)
@@ -184,12 +184,12 @@ class Enclosing:
                 products,
                 self.program.dtype,
             )
-            found = RULES[step.op](call, *filled(step.args, values), **filled(step.kwargs, values))
-            if isinstance(found, Enclosure) and step.dtype is not None and not step.dtype.is_floating_point:
-                raise call.refuse("it computes in whole numbers, which may overflow")
-            if isinstance(found, Enclosure):
-                bounded &= found.size.isfinite()
-            values[step.name] = found
+            value = RULES[step.op](call, *filled(step.args, values), **filled(step.kwargs, values))
+            if isinstance(value, Enclosure) and step.dtype is not None and not step.dtype.is_floating_point:
+                raise call.refuse("it computes in integers, which may overflow")
+            if isinstance(value, Enclosure):
+                bounded &= value.size.isfinite()
+            values[step.name] = value
             for name in self.program.last_used[step.name]:
                 values.pop(name, None)
         result = values[self.program.result]
@@ -197,10 +197,10 @@ class Enclosing:
         return replace(result, ends=result.ends.where(bounded, torch.inf)) if isinstance(result, Bounds) else result
 
 
-def _bounded(found: object) -> Bounds:
-    if not isinstance(found, Bounds):
-        raise Unsupported("what the loss returns is not a mean over examples that certificates know")
-    return found
+def _bounded(result: object) -> Bounds:
+    if not isinstance(result, Bounds):
+        raise Unsupported("the loss does not return a mean over examples that certificates know how to bound")
+    return result
 
 
 def enclosing(problem: Traceable, beads: Thetas, quantity: str, max_bytes: int) -> Enclosing:
@@ -221,20 +221,20 @@ def enclosing(problem: Traceable, beads: Thetas, quantity: str, max_bytes: int) 
 
 
 def require_numbers(examples: Examples) -> None:
-    """Refuse data that are no real numbers in float64, and a processor that takes small ones for 0.
+    """Refuse data that are not real numbers in float64, and a processor that flushes small ones to 0.
 
     Raises:
-        Unsupported: with what to do.
+        Unsupported: says what to do.
     """
     if not float(torch.tensor([2.0**-1030], dtype=torch.float64) * 2.0**20):
         raise Unsupported(
-            "subnormal numbers are taken for 0, of which nothing can be proved: call torch.set_flush_denormal(False)"
+            "subnormal numbers are flushed to 0, so that nothing can be proved: call torch.set_flush_denormal(False)"
         )
     for what, tensor in [*(("inputs", leaf) for leaf in examples.leaves), ("targets", examples.targets)]:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise Unsupported(f"the {what} hold nan or inf, of which nothing can be proved: leave those examples out")
+            raise Unsupported(f"the {what} hold nan or inf, about which nothing can be proved: drop those examples")
         if tensor.dtype == torch.int64 and bool((tensor.abs() > EXACT).any()):
-            raise Unsupported(f"the {what} hold whole numbers beyond 2^53, which float64 does not: make them smaller")
+            raise Unsupported(f"the {what} hold integers beyond 2^53, which float64 cannot represent: rescale them")
 
 
 def enclosable(problem: Traceable, quantity: str) -> Program:

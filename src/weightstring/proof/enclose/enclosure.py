@@ -118,9 +118,9 @@ class Enclosure:
 
     def largest(self) -> Tensor:
         """No less than |p(σ)|, entry by entry."""
-        found = torch.maximum(self.nodes[0].abs(), self.nodes[-1].abs())
+        largest = torch.maximum(self.nodes[0].abs(), self.nodes[-1].abs())
         # A parabola leaves the band of its end values by at most its highest coefficient.
-        return found if self.degree == 1 else found + self.top.abs()
+        return largest if self.degree == 1 else largest + self.top.abs()
 
 
 def per_interval(values: Float64[Tensor, " I"], like: Tensor) -> Tensor:

@@ -76,32 +76,31 @@ def require_reproduced(problem: Traceable, quantity: str, beads: Thetas, bound: 
 
 
 def require_bounded(quantity: str, value: float, segment: int, t: float, proved: float, slack: Bound) -> None:
-    """Refuse a value of the module in float64 that lies above what is proved at its place; NaN is none."""
+    """Refuse a value of the module in float64 that lies above the bound proved there; NaN says nothing."""
     if value > proved:
         at = torch.tensor([t], dtype=torch.float64)
         if value > proved + float(slack(Intervals(torch.tensor([segment]), at, at))):
             raise Unsupported(
-                f"{quantity} is {value:.9g} at t = {t:.6g} of segment {segment}, above the {proved:.9g} that was "
-                "proved: the operations as traced do not reproduce the module; write it without side effects, or "
-                "measure in float64"
+                f"{quantity} is {value:.9g} at t = {t:.6g} of segment {segment}, above the proved bound {proved:.9g}: "
+                "the traced operations do not reproduce the module; remove its side effects, or measure in float64"
             )
 
 
 def require_agreement(again: float, value: float, dtype: torch.dtype, where: str, net: nn.Module) -> None:
-    """Refuse a traced value that is not the module's."""
+    """Refuse a traced value that differs from the module's."""
     allowed = AGREEMENT * torch.finfo(dtype).eps * max(abs(again), abs(value))
     if not (abs(again - value) <= allowed or again == value or (math.isnan(again) and math.isnan(value))):
         raise Unsupported(
-            f"{type(net).__name__} gives {value:.9g} at {where}, what torch traces of it {again:.9g}: the traced "
-            "operations do not reproduce the module; let it do the same when it is traced "
-            "(torch.compiler.is_compiling()), without state that changes from call to call"
+            f"{type(net).__name__} gives {value:.9g} at {where}, its traced operations {again:.9g}: they do not "
+            "reproduce the module; it must not behave differently while it is traced (torch.compiler.is_compiling()), "
+            "nor keep state from call to call"
         )
 
 
 def held_to(
-    problem: Certifiable, quantity: str, beads: Thetas, sampled: Sampled, found: Partition, slack: Bound
+    problem: Certifiable, quantity: str, beads: Thetas, sampled: Sampled, partition: Partition, slack: Bound
 ) -> Partition:
-    """A partition none of whose bounds lies under a sample: what is proved of real numbers, and what was measured.
+    """A partition no bound of which lies below a sample: true of real arithmetic and of what was measured.
 
     Samples above their bounds are computed again in float64. If that value is above the bound too, the bound is wrong;
     if not, rounding of the module's own dtype put the sample there, and the bound is raised to it.
@@ -111,13 +110,13 @@ def held_to(
         quantity: of it.
         beads: (n, P) of the string.
         sampled: the samples.
-        found: the bounds.
+        partition: the bounds.
         slack: how far above its bound a value in float64 may be printed on intervals.
 
     Raises:
         Unsupported: a bound is wrong.
     """
-    above = sampled.above(found.intervals, found.bounds)
+    above = sampled.above(partition.intervals, partition.bounds)
     suspects = above.argsort(descending=True)[:SUSPECTS]
     suspects = suspects[above[suspects] > 0] if bool((above > 0).any()) else sampled.values.argsort()[-1:]
     in_float64 = value_in_float64(problem, quantity)
@@ -131,13 +130,13 @@ def held_to(
         if beads.dtype == torch.float64:
             value = max(value, sample)
         require_bounded(quantity, value, segment, t, bound, slack)
-    return replace(found, bounds=_raised(found, sampled))
+    return replace(partition, bounds=_raised(partition, sampled))
 
 
-def _raised(found: Partition, sampled: Sampled) -> Tensor:
+def _raised(partition: Partition, sampled: Sampled) -> Tensor:
     """Bounds, none below a sample in its interval."""
-    bounds = found.bounds.clone()
-    return bounds.scatter_reduce(0, sampled.owners(found.intervals), sampled.values, "amax")
+    bounds = partition.bounds.clone()
+    return bounds.scatter_reduce(0, sampled.owners(partition.intervals), sampled.values, "amax")
 
 
 class Unrounded(TorchFunctionMode):
@@ -145,10 +144,10 @@ class Unrounded(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """As torch calls it."""
-        found = func(*args, **(kwargs or {}))
-        if isinstance(found, Tensor) and found.is_floating_point() and found.dtype != torch.float64:
-            raise TypeError(f"{func} gives {found.dtype}")
-        return found
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.is_floating_point() and result.dtype != torch.float64:
+            raise TypeError(f"{func} gives {result.dtype}")
+        return result
 
 
 def value_in_float64(problem: Certifiable, quantity: str) -> Value:

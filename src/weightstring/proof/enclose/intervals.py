@@ -48,7 +48,7 @@ class Intervals:
         return Intervals(self.segments, middle, middle)
 
     def positions(self, degree: int) -> Float64[Tensor, "nodes I"]:
-        """T of the nodes."""
+        """The positions t of the nodes."""
         return torch.stack([(self.low * (1 - node) + self.high * (1 + node)) / 2 for node in NODES[degree]])
 
     @cached_property

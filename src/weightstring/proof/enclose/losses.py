@@ -61,8 +61,8 @@ def averaged(
     )
     # The weights are sums over all examples.
     terms = len(rows.population.targets) + len(scales) + losses.shape[3]
-    found, magnitude = losses.mean(3) @ scales, losses.abs().mean(3) @ scales
-    return Bounds(found + gamma(terms) * (magnitude + spare), lost.mean(3) @ scales)
+    mean, magnitude = losses.mean(3) @ scales, losses.abs().mean(3) @ scales
+    return Bounds(mean + gamma(terms) * (magnitude + spare), lost.mean(3) @ scales)
 
 
 def upper_ends(x: Enclosure) -> Tensor:
@@ -188,7 +188,7 @@ def cross_entropy(
         q = torch.nn.functional.one_hot(classes_of, classes).double() * used.unsqueeze(1)
         # torch divides by the weights of the examples that it looks at together.
         if (whole := target.whole) is None:
-            raise Unsupported("cross-entropy weighs targets that are made of several data: give them as they are")
+            raise Unsupported("a weighted cross-entropy has targets computed from several data: store them as they are")
 
         def weigh(_: Tensor) -> Tensor:
             every = whole()
@@ -219,7 +219,7 @@ def possibly_wrong(logits: Logits | Enclosure, target: Data) -> Tensor:
     """(I, n): whether some class may reach the right one anywhere in the interval, a tie included."""
     values = target.values
     if values.is_floating_point() or values.ndim != 1:
-        raise Unsupported("a rate of errors needs targets that are class indices, one an example")
+        raise Unsupported("an error rate needs class indices as targets, one per example")
     classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
     known = (values >= 0) & (values < classes)
     right = torch.nn.functional.one_hot(values.long().where(known, 0), classes).double()

@@ -19,14 +19,14 @@ TINY = 2.0**-1015
 
 def relu(x: Enclosure) -> Enclosure:
     """max(0, x)."""
-    found = _relu_of_line(x)
+    band = _relu_of_line(x)
     if x.degree == 1:
-        return found
+        return band
     # Where the sign is fixed the parabola stays as it is, or vanishes.
     low = torch.minimum(torch.minimum(x.nodes[0], x.nodes[2]), x.nodes[1]) - x.top.abs() - x.radius
     positive = low > 0
-    nodes = tuple(torch.where(positive, mine, its) for mine, its in zip(x.nodes, found.nodes, strict=True))
-    return Enclosure(nodes, torch.where(positive, x.radius, found.radius), found.size).widened(ELEMENTWISE * found.size)
+    nodes = tuple(torch.where(positive, mine, its) for mine, its in zip(x.nodes, band.nodes, strict=True))
+    return Enclosure(nodes, torch.where(positive, x.radius, band.radius), band.size).widened(ELEMENTWISE * band.size)
 
 
 def _relu_of_line(x: Enclosure) -> Enclosure:
@@ -56,14 +56,14 @@ def combined(one: Enclosure, factor: float, other: Enclosure, weight: float) -> 
 
 
 def hardtanh(x: Enclosure, low: float = -1.0, high: float = 1.0) -> Enclosure:
-    """X cut off below ``low`` and above ``high``: low + ReLU(x − low) − ReLU(x − high)."""
+    """Clip x to [low, high]: low + ReLU(x − low) − ReLU(x − high)."""
     raised = relu(x.shifted(-low))
     cut = relu(raised.shifted(low - high))
-    found = (raised + cut.scaled(-1.0)).shifted(low)
+    clipped = (raised + cut.scaled(-1.0)).shifted(low)
     minus, plus, radius = x.line()
     above = torch.minimum(minus, plus) - radius > high + ELEMENTWISE * float(x.size.max())
-    nodes = tuple(torch.where(above, high, node) for node in found.nodes)
-    return Enclosure(nodes, torch.where(above, 0.0, found.radius), found.size)
+    nodes = tuple(torch.where(above, high, node) for node in clipped.nodes)
+    return Enclosure(nodes, torch.where(above, 0.0, clipped.radius), clipped.size)
 
 
 def larger(x: Enclosure, y: Enclosure) -> Enclosure:

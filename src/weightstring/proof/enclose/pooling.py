@@ -69,8 +69,8 @@ def average(x: Enclosure, pool: Callable[[Tensor], Tensor], terms: int, growth: 
     """A mean of at most ``terms`` entries as a function of (I · n, ...), or at most ``growth`` times their mean."""
 
     def apply(values: Tensor) -> Tensor:
-        found = pool(values.flatten(0, 1))
-        return found.view(*values.shape[:2], *found.shape[1:])
+        mean = pool(values.flatten(0, 1))
+        return mean.view(*values.shape[:2], *mean.shape[1:])
 
     nodes = tuple(apply(node) for node in x.nodes)
     size = growth * x.size

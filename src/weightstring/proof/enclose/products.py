@@ -41,8 +41,8 @@ class Kept:
             while self._found and needed + sum(8 * kept.numel() for kept in self._found.values()) > self.max_bytes:
                 del self._found[min(self._found, key=lambda other: other[2])]  # The string is gone along in order.
             parts = torch.split(whole, max(1, CHUNK // prod(whole.shape[1:])))
-            found = [apply(part.double().unsqueeze(0), weight.unsqueeze(0))[0] for part in parts]
-            self._found[key] = torch.cat(found)
+            products = [apply(part.double().unsqueeze(0), weight.unsqueeze(0))[0] for part in parts]
+            self._found[key] = torch.cat(products)
         return self._found[key]
 
 
@@ -60,12 +60,12 @@ class Products:
 
     def of(self, step: str, data: Data, apply: Apply, weight: Weights, rows: Rows) -> Tensor:
         """(K, n, ...): of the examples at hand with the weights of every bead in play."""
-        found = []
-        for bead, own in zip(self.beads, weight.beads, strict=True):
-            whole = self.kept.of(step, data, apply, own, bead)
+        products = []
+        for bead, values in zip(self.beads, weight.beads, strict=True):
+            whole = self.kept.of(step, data, apply, values, bead)
             if whole is None:
                 return apply(
                     data.values.double().unsqueeze(0).expand(len(self.beads), *data.values.shape), weight.beads
                 )
-            found.append(whole[rows.rows])
-        return torch.stack(found)
+            products.append(whole[rows.rows])
+        return torch.stack(products)

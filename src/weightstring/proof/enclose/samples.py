@@ -51,12 +51,12 @@ class Sampled:
     @property
     def tops(self) -> dict[int, tuple[float, float]]:
         """Of each segment the largest sample between its beads: t and value."""
-        found: dict[int, tuple[float, float]] = {}
+        tops: dict[int, tuple[float, float]] = {}
         for place, value in zip(self.places.tolist(), self.values.tolist(), strict=True):
             segment, t = int(place), place % 1
-            if t and value > found.get(segment, (0.0, -math.inf))[1]:
-                found[segment] = t, value
-        return found
+            if t and value > tops.get(segment, (0.0, -math.inf))[1]:
+                tops[segment] = t, value
+        return tops
 
     def above(self, intervals: Intervals, bounds: Tensor) -> Float64[Tensor, " S"]:
         """By how much each sample exceeds the bound of the interval in which it lies; the intervals are in order."""
@@ -87,12 +87,12 @@ class Sampled:
         self.values[at] = torch.maximum(self.values[at], values[again])
         self._add(segment, ts[~again], values[~again])
 
-    def _add(self, segment: int, ts: Tensor, found: Tensor) -> None:
-        for t, value in zip(ts[~found.isfinite()].tolist(), found[~found.isfinite()].tolist(), strict=True):
+    def _add(self, segment: int, ts: Tensor, values: Tensor) -> None:
+        for t, value in zip(ts[~values.isfinite()].tolist(), values[~values.isfinite()].tolist(), strict=True):
             raise Unsupported(f"the loss is {value} at t = {t:.6g} of segment {segment}: nothing bounds it")
         places = torch.cat([self.places, ts + segment])
         order = places.argsort()
-        self.places, self.values = places[order], torch.cat([self.values, found])[order]
+        self.places, self.values = places[order], torch.cat([self.values, values])[order]
 
     def near(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """About the largest value on each interval: of its ends, between samples, and its middle."""

@@ -47,7 +47,7 @@ class Smooth:
         slope = (x.nodes[-1] - x.nodes[0]).abs() / 2
         curve = x.top.abs() if x.degree == 2 else torch.zeros_like(slope)
         reach = slope + curve  # |p − p(0)|
-        first, second, third = (found.abs() for found in self.derivatives(middle))
+        first, second, third = (derivative.abs() for derivative in self.derivatives(middle))
         steepest = (first + self.bounds[1] * (reach + x.radius)).clamp_(max=self.bounds[0])
         second = (second + self.bounds[2] * reach).clamp_(max=self.bounds[1])
         rate = slope + 2 * curve  # |p'|
@@ -126,14 +126,14 @@ def softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclos
 
     whole = Smooth(value, derivatives, (1.0, 0.25, 0.09623, 0.125), at_zero=1.0)
     inner = x.scaled(beta)
-    found = whole(inner).scaled(1 / beta)
+    smooth = whole(inner).scaled(1 / beta)
     # Below the threshold it is the smooth function, above it the identity; on both sides of it, somewhere between.
     low, high = inner.range()
     above, doubtful = low > threshold, (high > threshold) & (low <= threshold)
     away = (max(-threshold, 0.0) + math.log1p(math.exp(-abs(threshold)))) * (1 + ELEMENTWISE) / beta + FLOOR
-    nodes = tuple(torch.where(above, mine, its) for mine, its in zip(x.nodes, found.nodes, strict=True))
-    radius = torch.where(above, x.radius, torch.where(doubtful, found.radius + away, found.radius))
-    return Enclosure(nodes, radius, found.size + 2 * x.size + away)
+    nodes = tuple(torch.where(above, mine, its) for mine, its in zip(x.nodes, smooth.nodes, strict=True))
+    radius = torch.where(above, x.radius, torch.where(doubtful, smooth.radius + away, smooth.radius))
+    return Enclosure(nodes, radius, smooth.size + 2 * x.size + away)
 
 
 def gelu_by_tanh(x: Enclosure) -> Enclosure:

@@ -51,12 +51,12 @@ def relu6(at: At, x: Any) -> Line:
 @OPERATIONS.register("clamp.default")
 def clamp(at: At, x: Any, min: float | None = None, max: float | None = None) -> Line:
     """Not below, not above."""
-    found = line_of(x)
+    z = line_of(x)
     if min is not None:
-        found = shift(relu(shift(found, -min)), min)
+        z = shift(relu(shift(z, -min)), min)
     if max is not None:
-        found = scale(shift(relu(shift(scale(found, -1.0), max)), -max), -1.0)
-    return found
+        z = scale(shift(relu(shift(scale(z, -1.0), max)), -max), -1.0)
+    return z
 
 
 @OPERATIONS.register("abs.default")
@@ -79,24 +79,22 @@ def by_tangent(
     slope = derivative(x.value)
     error, around = np.abs(slope) * x.error + bend / 2 * reach**2, steepest * reach
     flat = around < error
-    found = Line(function(x.value), np.where(flat, 0.0, slope * x.slope), np.where(flat, around, error))
-    found = found.rounded(4 * (at_zero + (1 + steepest) * x.size))
+    line = Line(function(x.value), np.where(flat, 0.0, slope * x.slope), np.where(flat, around, error))
+    line = line.rounded(4 * (at_zero + (1 + steepest) * x.size))
     if math.isfinite(limit):
-        lost = np.abs(found.slope) + found.error > limit
-        found = Line(
-            np.where(lost, 0.0, found.value), np.where(lost, 0.0, found.slope), np.where(lost, limit, found.error)
-        )
-    return found
+        lost = np.abs(line.slope) + line.error > limit
+        line = Line(np.where(lost, 0.0, line.value), np.where(lost, 0.0, line.slope), np.where(lost, limit, line.error))
+    return line
 
 
 def _sigmoid(v: Array) -> Array:
-    found: Array = torch.from_numpy(np.ascontiguousarray(v)).sigmoid().numpy()
-    return found
+    values: Array = torch.from_numpy(np.ascontiguousarray(v)).sigmoid().numpy()
+    return values
 
 
 def _normal(v: Array) -> Array:
-    found: Array = torch.special.ndtr(torch.from_numpy(np.ascontiguousarray(v))).numpy()
-    return found
+    values: Array = torch.special.ndtr(torch.from_numpy(np.ascontiguousarray(v))).numpy()
+    return values
 
 
 def _density(v: Array) -> Array:

@@ -20,7 +20,7 @@ from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifi
 
 
 def _paired(at: At, x: Any, y: Any) -> tuple[Line, Line]:
-    found = []
+    lines = []
     for part in (x, y):
         rank = len(at.shape)
         if isinstance(part, np.ndarray | Path):
@@ -29,14 +29,14 @@ def _paired(at: At, x: Any, y: Any) -> tuple[Line, Line]:
                 values = Path(*(v[0] for v in values))
             missing = rank - 1 - values.middle.ndim
             if missing < 0:
-                raise NotVerifiable("it takes a number of its own for each example")
+                raise NotVerifiable("it takes a parameter with a number for each example")
             line = values.line().moved(lambda v, missing=missing: v.reshape(1, *(1,) * missing, *v.shape[1:]))
         else:
             line = line_of(part)
             if line.value.ndim != rank:
                 raise NotVerifiable("it combines examples")
-        found.append(line)
-    return found[0], found[1]
+        lines.append(line)
+    return lines[0], lines[1]
 
 
 def _number(x: Any) -> Any:
@@ -46,12 +46,12 @@ def _number(x: Any) -> Any:
 
 @OPERATIONS.register("add.Tensor", "sub.Tensor")
 def sum_of(at: At, x: Any, y: Any, alpha: float = 1) -> Any:
-    """X + alpha·y."""
+    """The sum x + alpha·y."""
     factor = -alpha if at.name.startswith("sub") else alpha
     x, y = _number(x), _number(y)
     if isinstance(x, Loss) or isinstance(y, Loss):
         if not all(isinstance(part, Loss | int | float) for part in (x, y)) or (factor < 0 and isinstance(y, Loss)):
-            raise NotVerifiable("it subtracts a loss, or combines it with what is none")
+            raise NotVerifiable("it subtracts a loss, or adds something other than a loss or a number to it")
         # A constant belongs to the mean over all examples.
         first, second = (part.ends if isinstance(part, Loss) else np.full(2, part * at.share) for part in (x, y))
         lost = [part.printed if isinstance(part, Loss) else np.zeros(2) for part in (x, y)]
@@ -66,7 +66,7 @@ def sum_of(at: At, x: Any, y: Any, alpha: float = 1) -> Any:
 
 @OPERATIONS.register("mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar")
 def product(at: At, x: Any, y: Any) -> Any:
-    """x·y, or x/y for a constant y."""
+    """The product x·y, or x/y for a constant y."""
     x, y = _number(x), _number(y)
     if at.name.startswith("div"):
         if not isinstance(y, int | float | np.ndarray) or not np.all(y):
@@ -75,7 +75,7 @@ def product(at: At, x: Any, y: Any) -> Any:
     for one, other in ((x, y), (y, x)):
         if isinstance(one, Loss):
             if not isinstance(other, int | float) or other < 0:
-                raise NotVerifiable("it turns a loss round")
+                raise NotVerifiable("it multiplies a loss by a negative number, or by what is none")
             ends = one.ends * other
             return Loss(ends + gamma(0) * (np.abs(ends) + LEAST), one.printed * other)
         if isinstance(other, int | float):
@@ -100,10 +100,10 @@ def power(at: At, x: Any, exponent: float) -> Line:
     """A small whole power."""
     if exponent not in (1, 2, 3, 4):
         raise NotVerifiable(f"its exponent is {exponent}")
-    found = line_of(x)
+    product = line_of(x)
     for _ in range(int(exponent) - 1):
-        found = multiply(found, line_of(x))
-    return found
+        product = multiply(product, line_of(x))
+    return product
 
 
 @OPERATIONS.register("maximum.default")

@@ -104,8 +104,8 @@ def verify(
             if time.perf_counter() - started > seconds:
                 failures.append(f"{len(certificate.partition) - proved} intervals were not checked in time")
                 break
-            if found := _of_piece(piece, bound, started + seconds):
-                failures.append(found)
+            if failure := _of_piece(piece, bound, started + seconds):
+                failures.append(failure)
                 if len(failures) >= MOST_FAILURES:
                     break
             else:
@@ -249,10 +249,10 @@ class _Unrounded(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """As torch calls it."""
-        found = func(*args, **(kwargs or {}))
-        if isinstance(found, torch.Tensor) and found.is_floating_point() and found.dtype != torch.float64:
-            raise TypeError(f"{func} gives {found.dtype}")
-        return found
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.is_floating_point() and result.dtype != torch.float64:
+            raise TypeError(f"{func} gives {result.dtype}")
+        return result
 
 
 def _in_float64(problem: Certifiable, theta: Theta, quantity: str) -> float:

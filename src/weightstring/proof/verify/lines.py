@@ -93,19 +93,19 @@ def constant(values: Array) -> Line:
 
 
 def add(x: Line, y: Line, factor: float = 1.0) -> Line:
-    """X + factor·y."""
-    found = Line(x.value + factor * y.value, x.slope + factor * y.slope, x.error + abs(factor) * y.error)
-    return found.rounded(x.size + abs(factor) * y.size)
+    """The sum x + factor·y."""
+    line = Line(x.value + factor * y.value, x.slope + factor * y.slope, x.error + abs(factor) * y.error)
+    return line.rounded(x.size + abs(factor) * y.size)
 
 
 def scale(x: Line, factor: Any) -> Line:
-    """X times constants."""
-    found = Line(x.value * factor, x.slope * factor, x.error * np.abs(factor))
-    return found.rounded(x.size * float(np.max(np.abs(factor))))
+    """The product of x and constants."""
+    line = Line(x.value * factor, x.slope * factor, x.error * np.abs(factor))
+    return line.rounded(x.size * float(np.max(np.abs(factor))))
 
 
 def multiply(x: Line, y: Line) -> Line:
-    """x·y; the square of s is ½ ± ½."""
+    """The product x·y; the square of s is ½ ± ½."""
     square = x.slope * y.slope
     reach_x, reach_y = np.abs(x.value) + np.abs(x.slope), np.abs(y.value) + np.abs(y.slope)
     return Line(

@@ -60,8 +60,8 @@ def _log_sum_exp(z: Array, axis: int) -> Array:
     rest = np.log1p(np.exp(np.delete(order, -1, axis) - top).sum(axis))
     top = top.squeeze(axis)
     # An argument's own rounding counts as often as it is large, 745 times where exp vanishes.
-    found: Array = top + rest + gamma(z.shape[axis] + 900) * (np.abs(top) + rest)
-    return found
+    bound: Array = top + rest + gamma(z.shape[axis] + 900) * (np.abs(top) + rest)
+    return bound
 
 
 def _above_mixture(z: Line, q: Array) -> Line:

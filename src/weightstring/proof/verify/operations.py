@@ -82,12 +82,12 @@ def line_of(x: Any) -> Line:
 
 def array(tensor: torch.Tensor) -> Any:
     """A tensor's numbers: those with a point as float64, which holds all of them."""
-    found = tensor.detach().cpu()
-    return (found.double() if found.is_floating_point() else found).numpy()
+    numbers = tensor.detach().cpu()
+    return (numbers.double() if numbers.is_floating_point() else numbers).numpy()
 
 
 def path_of(x: Any) -> Path:
-    """A parameter, or a constant as one that stays."""
+    """A parameter, or a constant as one that does not move."""
     if isinstance(x, np.ndarray):
         values = x.astype(np.float64)
         return Path(values, np.zeros_like(values), np.abs(values))
@@ -97,7 +97,7 @@ def path_of(x: Any) -> Path:
 
 
 def shift(x: Line, by: float) -> Line:
-    """X + by."""
+    """The sum x + by."""
     return Line(x.value + by, x.slope, x.error).rounded(x.size + abs(by))
 
 
@@ -119,7 +119,7 @@ def _layer(
 
 @OPERATIONS.register("linear.default")
 def linear(at: At, x: Any, weight: Any, bias: Any = None) -> Line:
-    """X Wᵀ + b."""
+    """The layer x Wᵀ + b."""
     return _layer(line_of(x), weight, bias, lambda v, w: v @ w.T, lambda b: b)
 
 
@@ -143,8 +143,8 @@ def convolution(
         parts = []
         for mine, kernels in zip(np.split(windows, groups, 1), np.split(w, groups, 0), strict=True):
             inner = [1, *range(2 + axes, 2 + 2 * axes)]
-            found = np.tensordot(mine, kernels, axes=(inner, [1, *range(2, 2 + axes)]))
-            parts.append(np.moveaxis(found, -1, 1))
+            products = np.tensordot(mine, kernels, axes=(inner, [1, *range(2, 2 + axes)]))
+            parts.append(np.moveaxis(products, -1, 1))
         return np.concatenate(parts, 1)
 
     return _layer(line_of(x), weight, bias, apply, lambda b: b.reshape(-1, *(1,) * axes))
@@ -159,8 +159,8 @@ def _windows(v: Array, kernel: Sequence[int], steps: Sequence[int], spread: Sequ
     """(n, C, *out, *kernel)."""
     axes = len(kernel)
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, spread, strict=True)]
-    found = np.lib.stride_tricks.sliding_window_view(v, spans, axis=tuple(range(2, 2 + axes)))
-    return found[
+    windows = np.lib.stride_tricks.sliding_window_view(v, spans, axis=tuple(range(2, 2 + axes)))
+    return windows[
         (slice(None), slice(None), *(slice(None, None, s) for s in steps), *(slice(None, None, d) for d in spread))
     ]
 
@@ -171,13 +171,13 @@ def batch_norm(at: At, x: Any, weight: Any, bias: Any, mean: Array, var: Array, 
     if training:
         raise NotVerifiable("it normalises by the batch")
     column = (-1, *(1,) * (len(at.shape) - 2))
-    found = add(line_of(x), constant(-np.asarray(mean, dtype=np.float64).reshape(1, *column)))
-    found = scale(found, (1 / np.sqrt(np.asarray(var, dtype=np.float64) + rest[1])).reshape(column))
+    line = add(line_of(x), constant(-np.asarray(mean, dtype=np.float64).reshape(1, *column)))
+    line = scale(line, (1 / np.sqrt(np.asarray(var, dtype=np.float64) + rest[1])).reshape(column))
     if weight is not None:
-        found = multiply(found, line_of(weight).moved(lambda v: v.reshape(1, *column)))
+        line = multiply(line, line_of(weight).moved(lambda v: v.reshape(1, *column)))
     if bias is not None:
-        found = add(found, line_of(bias).moved(lambda v: v.reshape(1, *column)))
-    return found
+        line = add(line, line_of(bias).moved(lambda v: v.reshape(1, *column)))
+    return line
 
 
 @OPERATIONS.register("_native_batch_norm_legit_no_training.default")
@@ -223,11 +223,11 @@ def average_pool(at: At, x: Any, *settings: Any, **named: Any) -> Line:
     """Means of windows, which torch takes of each part of the line."""
     z = line_of(x)
     pool = getattr(torch.ops.aten, at.name.split(".")[0])
-    found = z.moved(lambda v: pool(torch.from_numpy(np.ascontiguousarray(v)), *settings, **named).numpy())
+    mean = z.moved(lambda v: pool(torch.from_numpy(np.ascontiguousarray(v)), *settings, **named).numpy())
     divisor, terms = settings[5] if len(settings) > 5 else named.get("divisor_override"), math.prod(z.value.shape[1:])
     if divisor is not None and divisor <= 0:
         raise NotVerifiable("its divisor is negative")
-    return found.rounded(z.size * (1 if divisor is None else max(1, terms / divisor)), terms)
+    return mean.rounded(z.size * (1 if divisor is None else max(1, terms / divisor)), terms)
 
 
 @OPERATIONS.register("mean.dim", "sum.dim_IntList")
@@ -238,7 +238,7 @@ def over_axes(at: At, x: Any, axes: Sequence[int] | None, keep: bool = False, dt
     if 0 in chosen:
         raise NotVerifiable("it combines examples")
     terms = math.prod(z.value.shape[axis] for axis in chosen)
-    found = z.moved(lambda v: v.sum(chosen, keepdims=keep))
+    total = z.moved(lambda v: v.sum(chosen, keepdims=keep))
     if at.name.startswith("mean"):
-        return scale(found.rounded(z.size * terms, terms), 1 / terms)
-    return found.rounded(z.size * terms, terms)
+        return scale(total.rounded(z.size * terms, terms), 1 / terms)
+    return total.rounded(z.size * terms, terms)

@@ -115,8 +115,8 @@ class Replay:
             )
         starts = range(0, len(self._examples), self._chunk)
         with np.errstate(over="ignore", invalid="ignore"):  # which gives an infinite bound
-            found = [self._run(parameters, slice(at, min(at + self._chunk, len(self._examples)))) for at in starts]
-            parts, lost = np.stack([part.ends for part in found]), sum(part.printed for part in found)
+            chunks = [self._run(parameters, slice(at, min(at + self._chunk, len(self._examples)))) for at in starts]
+            parts, lost = np.stack([part.ends for part in chunks]), sum(part.printed for part in chunks)
             total = float((parts.sum(0) + gamma(len(parts)) * np.abs(parts).sum(0)).max())
         return total if math.isfinite(total) else math.inf, float(np.max(lost))
 
@@ -150,8 +150,8 @@ class Replay:
                 return np.full(len(part), 1 / count)
             ends = np.cumsum([0, *self._blocks])
             sums = np.add.reduceat(weights, ends[:-1])
-            found: Array = np.repeat(np.array(self._blocks) / count / sums, self._blocks)[rows]
-            return found
+            result: Array = np.repeat(np.array(self._blocks) / count / sums, self._blocks)[rows]
+            return result
 
         def filled(given: Any) -> Any:
             if isinstance(given, Node):
@@ -177,10 +177,10 @@ class Replay:
                     values.pop(used.name, None) if used.op == "call_function" else None
             if isinstance(values.get(node.name), Line) and not values[node.name].finite:
                 return Loss(np.full(2, np.inf), np.zeros(2))
-        found = values[self._result.name]
-        if not isinstance(found, Loss):
+        result = values[self._result.name]
+        if not isinstance(result, Loss):
             raise NotVerifiable("what the loss returns is not a mean over examples")
-        return found
+        return result
 
 
 def _exported(whole: _Whole, examples: Examples, size: int) -> ExportedProgram:
@@ -208,8 +208,8 @@ def _followed(program: ExportedProgram, held: Mapping[str, Tensor], given: list[
             full = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}.get(node.name)
             lifted = signature.inputs_to_lifted_tensor_constants.get(node.name)
             values.append(program.constants[lifted] if lifted else next(data) if full is None else held[full])
-    found: Tensor = Interpreter(program.graph_module).run(*values)[-1]
-    return found
+    value: Tensor = Interpreter(program.graph_module).run(*values)[-1]
+    return value
 
 
 def _calls(program: ExportedProgram) -> list[Node]:

@@ -51,10 +51,10 @@ class Call:
         Raises:
             Unsupported: it is no tensor.
         """
-        found = self.given.get(name)
-        if not isinstance(found, Label):
+        label = self.given.get(name)
+        if not isinstance(label, Label):
             raise Unsupported(f"symmetry: {self.where} is called without a tensor {name!r}: {REMEDY}")
-        return found
+        return label
 
     @property
     def shape(self) -> tuple[int, ...]:

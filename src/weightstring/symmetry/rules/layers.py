@@ -8,7 +8,7 @@ from weightstring.symmetry.rules.base import RULES, Call, Labels
 
 @RULES.register("linear")
 def linear(call: Call) -> Labels:
-    """Y = x Wᵀ + b."""
+    """The layer x Wᵀ + b."""
     x, weight = call.label("input"), call.label("weight")
     call.ties.inverse(x.axes[-1], weight.axes[1])
     call.virtual.append(Label((*x.axes[:-1], weight.axes[0], x.axes[-1])))
@@ -142,10 +142,10 @@ def _affine(call: Call, x: Label, dims: list[int], learned: tuple[str, ...], sta
     for dim, axis in enumerate(weight.axes):
         if shift is not None:
             call.ties.same(axis, shift.axes[dim])
-    found = list(x.axes)
+    axes = list(x.axes)
     for dim, axis in zip(dims, weight.axes, strict=True):
-        found[dim] = axis
-    return Label(tuple(found))
+        axes[dim] = axis
+    return Label(tuple(axes))
 
 
 @RULES.register("_weight_norm")

@@ -33,8 +33,8 @@ def ordered(call: Call) -> Labels:
     call.plain(*x.axes)
     if 1 in call.used:
         call.freeze(*x.axes)
-    found = x.replace(dim, call.ties.fixed(size_of(x.axes[dim])))
-    return found, found
+    label = x.replace(dim, call.ties.fixed(size_of(x.axes[dim])))
+    return label, label
 
 
 @RULES.register("tril", "triu")
@@ -83,9 +83,9 @@ def subtracted(call: Call) -> Labels:
     x = call.label("self")
     dim = call["dim"] % len(x)
     for other in call.tensors():
-        for index, (axis, own) in enumerate(zip(x.axes, other.axes, strict=True)):
+        for index, (axis, partner) in enumerate(zip(x.axes, other.axes, strict=True)):
             if index == dim:
-                call.freeze(own)
+                call.freeze(partner)
             else:
-                call.ties.same(axis, own)
+                call.ties.same(axis, partner)
     return x.replace(dim, call.ties.fixed(call.shape[dim]))

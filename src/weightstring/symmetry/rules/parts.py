@@ -13,9 +13,9 @@ def joined(call: Call) -> Labels:
     first, *others = labels
     dim = (call["dim"] or 0) % len(first)
     for other in others:
-        for index, (axis, own) in enumerate(zip(first.axes, other.axes, strict=True)):
+        for index, (axis, partner) in enumerate(zip(first.axes, other.axes, strict=True)):
             if index != dim:
-                call.ties.same(axis, own)
+                call.ties.same(axis, partner)
     return first.replace(dim, call.ties.joined([label.axes[dim] for label in labels]))
 
 
@@ -26,8 +26,8 @@ def stacked(call: Call) -> Labels:
     dim = (call["dim"] or 0) % (len(labels[0]) + 1)
     which: Axis = ()
     axes: list[Axis] = []
-    for own in zip(*(label.axes for label in labels), strict=True):
-        outer, axis = call.ties.family(own) if factors(own[0]) else ((), ())
+    for partners in zip(*(label.axes for label in labels), strict=True):
+        outer, axis = call.ties.family(partners) if factors(partners[0]) else ((), ())
         if factors(which) and factors(outer):
             call.ties.same(which, outer)
         which = which or outer

@@ -36,11 +36,11 @@ def broadcast(call: Call, labels: list[Label], ndim: int) -> Label:
 
 def combined(call: Call, labels: list[Label], ndim: int) -> Label:
     """As :func:`broadcast`, for sums and choices: where one tensor repeats a number, another cannot be scaled."""
-    found = broadcast(call, labels, ndim)
+    result = broadcast(call, labels, ndim)
     for label in labels:
         repeated = ((),) * (ndim - len(label)) + label.axes
-        call.plain(*(axis for axis, own in zip(found.axes, repeated, strict=True) if not factors(own)))
-    return found
+        call.plain(*(axis for axis, given in zip(result.axes, repeated, strict=True) if not factors(given)))
+    return result
 
 
 @RULES.register(*UNTAGGED, *sorted((LINEAR | HOMOGENEOUS | ODD) - {"max", "min"}))
@@ -48,22 +48,22 @@ def pointwise(call: Call) -> Labels:
     """Any operation number by number."""
     tensors = call.tensors()
     name = call.op.removesuffix("_")
-    found = combined(call, tensors, len(call.shape))
+    result = combined(call, tensors, len(call.shape))
     numbers = [v for key, v in call.given.items() if key in ("other", "value") and isinstance(v, int | float)]
     linear = name in LINEAR or (name in ("add", "sub", "rsub") and not any(numbers))
     if not call.result.is_floating_point() or call["rounding_mode"]:
-        call.plain(*found.axes)
+        call.plain(*result.axes)
     elif linear or (name in ("mul", "div") and len(tensors) == 1):
         pass  # a number times x is linear in x
     else:
-        for axis in found.axes:
+        for axis in result.axes:
             call.ties.restrict(axis, positive=name in HOMOGENEOUS, negative=name in ODD)
-    return found
+    return result
 
 
 @RULES.register("mul", "mul_", "div", "div_")
 def multiplied(call: Call) -> Labels:
-    """X · y: the scale of the one passes where the other has none."""
+    """The product x · y: the scale of either passes where the other has none."""
     x, y = call.given.get("self"), call.given.get("other")
     if not (call.ties.rescaling and isinstance(x, Label) and isinstance(y, Label)) or call["rounding_mode"]:
         return pointwise(call)
@@ -92,22 +92,22 @@ def multiplied(call: Call) -> Labels:
 def masked(call: Call) -> Labels:
     """Some numbers replaced by one value."""
     x, mask = call.label("self"), call.label("mask")
-    found = broadcast(call, [x, mask], len(call.shape))
+    result = broadcast(call, [x, mask], len(call.shape))
     call.plain(*mask.axes)
     if call["value"] not in (0, 0.0):
-        call.plain(*found.axes)
-    return found
+        call.plain(*result.axes)
+    return result
 
 
 @RULES.register("where")
 def chosen(call: Call) -> Labels:
     """``where``: numbers of the one or the other."""
     labels = call.tensors()
-    found = combined(call, labels, len(call.shape))
+    result = combined(call, labels, len(call.shape))
     if not all(isinstance(call[name], Label) or not call[name] for name in ("self", "other")):
-        call.plain(*found.axes)
+        call.plain(*result.axes)
     call.plain(*call.label("condition").axes)
-    return found
+    return result
 
 
 @RULES.register("prelu", "_prelu_kernel")
@@ -144,6 +144,6 @@ def gated(call: Call) -> Labels:
 def written(call: Call) -> Labels:
     """Numbers written over others, in place."""
     x, source = call.label("self"), call.label("src")
-    found = broadcast(call, [x, source], len(x))
-    call.plain(*found.axes)
-    return found
+    result = broadcast(call, [x, source], len(x))
+    call.plain(*result.axes)
+    return result

@@ -31,10 +31,10 @@ def broadcast_lead(call: Call, one: tuple[Axis, ...], other: tuple[Axis, ...]) -
 
 @RULES.register("addmm", "baddbmm")
 def added(call: Call) -> Labels:
-    """B + x y."""
+    """The sum b + x y."""
     one, other = ("batch1", "batch2") if "batch1" in call.given else ("mat1", "mat2")
-    found = _product(call, call.label(one), call.label(other))
-    return combined(call, [found, call.label("self")], len(found))
+    product = _product(call, call.label(one), call.label(other))
+    return combined(call, [product, call.label("self")], len(product))
 
 
 @RULES.register("einsum")
@@ -53,8 +53,8 @@ def einsum(call: Call) -> Labels:
         output = "".join(letter for letter in letters if inputs.count(letter) == 1)
     known: dict[str, Axis] = {}
     seen: dict[str, int] = {}
-    for own, label in zip(names, tensors, strict=True):
-        for letter, axis in zip(own, label.axes, strict=True):
+    for subscripts, label in zip(names, tensors, strict=True):
+        for letter, axis in zip(subscripts, label.axes, strict=True):
             seen[letter] = seen.get(letter, 0) + 1
             if not factors(known.get(letter, ())):
                 known[letter] = axis
@@ -109,7 +109,7 @@ def bilinear(call: Call) -> Labels:
 def alike(call: Call) -> Labels:
     """Cosine similarities and distances of vectors: degree 0, or a constant added, so that no factors pass."""
     x, y = call.label("x1"), call.label("x2")
-    found = broadcast(call, [x, y], max(len(x), len(y)))
+    result = broadcast(call, [x, y], max(len(x), len(y)))
     call.plain(*x.axes, *y.axes)
-    dim = (-1 if call["dim"] is None else call["dim"]) % len(found)
-    return found.replace(dim, *([()] if call["keepdim"] else []))
+    dim = (-1 if call["dim"] is None else call["dim"]) % len(result)
+    return result.replace(dim, *([()] if call["keepdim"] else []))

@@ -53,8 +53,8 @@ def step(call: Call) -> Labels:
     call.plain(*x.axes[:-1])
     for state in labels_in(call["hx"]):
         call.ties.same(state.axes[-1], units)
-    found = x.replace(-1, units)
-    return tuple(found for _ in call.result) if isinstance(call.result, tuple | list) else found
+    label = x.replace(-1, units)
+    return tuple(label for _ in call.result) if isinstance(call.result, tuple | list) else label
 
 
 def _one_direction(call: Call, inputs: Axis, weights: list[Label], kind: str) -> Axis:

@@ -65,13 +65,13 @@ def reduced(call: Call) -> Labels:
         chosen = [dim % len(x) for dim in ([dims] if isinstance(dims, int) else dims)]
     call.plain(*(x.axes[dim] for dim in chosen))
     kept = bool(call["keepdim"])
-    found = Label(tuple(() if dim in chosen else axis for dim, axis in enumerate(x.axes) if kept or dim not in chosen))
-    _scales(call, found)
+    result = Label(tuple(() if dim in chosen else axis for dim, axis in enumerate(x.axes) if kept or dim not in chosen))
+    _scales(call, result)
     if isinstance(call.result, tuple | list):  # values and where they are
         if 1 in call.used and call.op not in ("aminmax", "var_mean", "std_mean"):
             call.freeze(*x.axes)
-        return tuple(found for _ in call.result)
-    return found
+        return tuple(result for _ in call.result)
+    return result
 
 
 @RULES.register("argmax", "argmin", "topk")
@@ -102,9 +102,9 @@ def pooled(call: Call) -> Labels:
     shape = tuple((call.result[0] if several else call.result).shape)
     spatial = 1 if "1d" in call.op else 2 if "2d" in call.op else 3
     call.freeze(*x.axes[-spatial:])
-    found = Label((*x.axes[:-spatial], *call.fixed(shape[-spatial:]).axes))
-    _scales(call, found)
-    return tuple(found for _ in call.result) if several else found
+    result = Label((*x.axes[:-spatial], *call.fixed(shape[-spatial:]).axes))
+    _scales(call, result)
+    return tuple(result for _ in call.result) if several else result
 
 
 @RULES.register(

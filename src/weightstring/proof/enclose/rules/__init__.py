@@ -36,4 +36,4 @@ def require_rule(step: Step) -> None:
     try:
         signature(RULES[step.op]).bind(None, *step.args, **step.kwargs)
     except TypeError as error:
-        raise Unsupported(f"{step.where}: its rule does not know this way of calling it ({error})") from error
+        raise Unsupported(f"{step.where}: its rule does not cover this way of calling it ({error})") from error

@@ -23,7 +23,7 @@ def relu6(call: Call, x: object) -> Enclosure:
 
 @rule("leaky_relu.default")
 def leaky_relu(call: Call, x: object, slope: float = 0.01) -> Enclosure:
-    """X where positive, slope · x elsewhere."""
+    """The larger of x and slope · x."""
     if not 0 <= slope <= 1:
         raise call.refuse(f"its slope is {slope}, outside [0, 1]")
     return piecewise.leaky_relu(call.enclosed(x), slope)
@@ -31,26 +31,26 @@ def leaky_relu(call: Call, x: object, slope: float = 0.01) -> Enclosure:
 
 @rule("hardtanh.default", "clamp.default")
 def hardtanh(call: Call, x: object, low: float | None = -1.0, high: float | None = 1.0) -> Enclosure:
-    """X cut off at both sides; ``clamp`` always gives its own bounds."""
-    found = call.enclosed(x)
+    """Clip x to an interval; ``clamp`` always states its own."""
+    z = call.enclosed(x)
     if call.step.op == "clamp.default":
         low, high = (
             call.step.args[k] if len(call.step.args) > k else call.step.kwargs.get(name)
             for k, name in ((1, "min"), (2, "max"))
         )
     if low is not None and high is not None:
-        return piecewise.hardtanh(found, low, high)
+        return piecewise.hardtanh(z, low, high)
     if low is not None:
-        return piecewise.relu(found.shifted(-low)).shifted(low)
+        return piecewise.relu(z.shifted(-low)).shifted(low)
     assert high is not None  # torch refuses a clamp without bounds
-    return piecewise.relu(found.scaled(-1.0).shifted(high)).scaled(-1.0).shifted(high)
+    return piecewise.relu(z.scaled(-1.0).shifted(high)).scaled(-1.0).shifted(high)
 
 
 @rule("abs.default")
 def absolute(call: Call, x: object) -> Enclosure:
     """|x|."""
-    found = call.enclosed(x)
-    return piecewise.larger(found, found.scaled(-1.0))
+    z = call.enclosed(x)
+    return piecewise.larger(z, z.scaled(-1.0))
 
 
 @rule("maximum.default")
@@ -73,9 +73,9 @@ rule("cos.default", smooth=True)(elementwise(smooth.COSINE))
 
 @rule("gelu.default", smooth=True)
 def gelu(call: Call, x: object, approximate: str = "none") -> Enclosure:
-    """X Φ(x), or its approximation by tanh."""
-    found = call.enclosed(x)
-    return smooth.GELU(found) if approximate == "none" else smooth.gelu_by_tanh(found)
+    """The product x Φ(x), or its approximation by tanh."""
+    z = call.enclosed(x)
+    return smooth.GELU(z) if approximate == "none" else smooth.gelu_by_tanh(z)
 
 
 @rule("softplus.default", smooth=True)

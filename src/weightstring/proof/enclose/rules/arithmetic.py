@@ -15,7 +15,7 @@ from weightstring.proof.enclose.values import Bounds, Data
 
 @rule("add.Tensor", "sub.Tensor")
 def add(call: Call, x: object, y: object, alpha: float = 1) -> object:
-    """X + alpha · y."""
+    """The sum x + alpha · y."""
     if call.step.op.startswith("sub"):
         alpha = -alpha
     x, y = _number(x), _number(y)
@@ -39,7 +39,7 @@ def _add_bounds(call: Call, x: object, y: object, alpha: float) -> Bounds:
     for part, factor in ((x, 1), (y, alpha)):
         slack = slack + abs(factor) * part.slack if isinstance(part, Bounds) else slack
         if not isinstance(part, Bounds | int | float) or (part is y and isinstance(y, Bounds) and alpha < 0):
-            raise call.refuse("it combines a loss with what is none, or subtracts one")
+            raise call.refuse("it subtracts a loss, or adds something other than a loss or a number to it")
         share = call.rows.share  # of a constant, which belongs to the mean over all examples
         parts.append(part.ends if isinstance(part, Bounds) else torch.tensor(part * share, dtype=torch.float64))
     one, other = parts[0], alpha * parts[1]
@@ -48,11 +48,11 @@ def _add_bounds(call: Call, x: object, y: object, alpha: float) -> Bounds:
 
 @rule("mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar")
 def multiply(call: Call, x: object, y: object) -> object:
-    """X · y, or x / y for a constant y."""
+    """The product x · y, or x / y for a constant y."""
     x, y = _number(x), _number(y)
     if call.step.op.startswith("div"):
         if not isinstance(y, int | float | Tensor):
-            raise call.refuse("it divides by what depends on θ or on the example")
+            raise call.refuse("it divides by something that depends on θ or on the example")
         divisor = torch.as_tensor(y, dtype=torch.float64)
         if not bool(divisor.all()):
             raise call.refuse("it divides by 0")
@@ -61,9 +61,9 @@ def multiply(call: Call, x: object, y: object) -> object:
         if isinstance(other, int | float):
             if isinstance(one, Bounds):
                 if other < 0:
-                    raise call.refuse("it turns a loss round")
-                found = one.ends * other
-                return Bounds(found + ELEMENTWISE * (found.abs() + FLOOR), one.slack * other)
+                    raise call.refuse("it multiplies a loss by a negative number")
+                ends = one.ends * other
+                return Bounds(ends + ELEMENTWISE * (ends.abs() + FLOOR), one.slack * other)
             return call.enclosed(one).scaled(float(other))
     left, right = call.operands(x, y)
     return left * right
@@ -78,24 +78,24 @@ def negative(call: Call, x: object) -> Enclosure:
 @rule("square.default")
 def square(call: Call, x: object) -> Enclosure:
     """x²."""
-    found = call.enclosed(x)
-    return found * found
+    z = call.enclosed(x)
+    return z * z
 
 
 @rule("pow.Tensor_Scalar")
 def power(call: Call, x: object, exponent: float) -> Enclosure:
-    """X to a small whole power."""
+    """A small whole power of x."""
     if exponent not in (1, 2, 3, 4):
         raise call.refuse(f"its exponent is {exponent}, not 1, 2, 3 or 4")
-    found = base = call.enclosed(x)
+    product = base = call.enclosed(x)
     for _ in range(int(exponent) - 1):
-        found = found * base
-    return found
+        product = product * base
+    return product
 
 
 @rule("broadcast_tensors.default")
 def broadcast(call: Call, parts: Sequence[object]) -> list[object]:
-    """Nothing, for tensors of one shape."""
+    """Tensors of one shape as they are."""
     shapes = {
         tuple(part.values.shape[1:] if isinstance(part, Data) else call.enclosed(part).shape[2:]) for part in parts
     }

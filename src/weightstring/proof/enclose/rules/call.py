@@ -22,7 +22,7 @@ from weightstring.tracing.steps import Step
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """What a rule knows beside its arguments.
+    """What a rule knows besides its arguments.
 
     Args:
         step: the operation.
@@ -50,8 +50,8 @@ class Call:
         """The step's map for these intervals, built once for all examples."""
         if self.step.name not in self.kept:
             self.kept[self.step.name] = build()
-        found: LinearMap = self.kept[self.step.name]
-        return found
+        prepared: LinearMap = self.kept[self.step.name]
+        return prepared
 
     def refuse(self, why: str) -> Unsupported:
         """An error that names the operation."""
@@ -81,15 +81,15 @@ class Call:
         """A value that broadcasts with samples: what is the same for all of them as an enclosure of one."""
         rank = len(self.step.shape)
         if not isinstance(value, Weights | Tensor):
-            found = self.enclosed(value)
-            if len(found.shape) - 1 != rank:
+            enclosure = self.enclosed(value)
+            if len(enclosure.shape) - 1 != rank:
                 raise self.refuse("it combines different examples")
-            return found
+            return enclosure
         beads = self.weights(value).beads
         if beads.ndim - 1 == rank and beads.shape[1] == 1:
             beads = beads.squeeze(1)
         if beads.ndim - 1 >= rank:
-            raise self.refuse("it combines a number of its own with each example")
+            raise self.refuse("it combines a parameter that has a number for each example with the examples")
         shape = (*(1,) * (rank - beads.ndim), *beads.shape[1:])
         return Weights(beads.reshape(len(beads), *shape)).enclosed(self.intervals, self.degree)
 

@@ -23,7 +23,7 @@ def _pair(value: int | Sequence[int], axes: int) -> list[int]:
 
 @rule("linear.default")
 def linear(call: Call, x: object, weight: object, bias: object = None) -> Enclosure | Logits:
-    """X Wᵀ + b."""
+    """The layer x Wᵀ + b."""
     return _layer(call, x, weight, bias, fully_connected, axis=-1)
 
 
@@ -72,15 +72,15 @@ def batch_norm(
     """(x − mean) / √(var + eps) · weight + bias, with statistics that are frozen."""
     if training:
         raise call.refuse("it normalises by the batch")
-    found = call.enclosed(x)
-    shape = (-1, *(1,) * (len(found.shape) - 3))
+    z = call.enclosed(x)
+    shape = (-1, *(1,) * (len(z.shape) - 3))
     factor = (var.double() + eps).rsqrt().view(shape)
-    found = found.shifted(-mean.double().view(shape)).scaled(factor)
+    z = z.shifted(-mean.double().view(shape)).scaled(factor)
     for given, combine in ((weight, Enclosure.__mul__), (bias, Enclosure.__add__)):
         if given is not None:
             other = call.weights(given).enclosed(call.intervals, call.degree)
-            found = combine(found, other.each(lambda v: v.reshape(len(v), 1, *shape)))
-    return found
+            z = combine(z, other.each(lambda v: v.reshape(len(v), 1, *shape)))
+    return z
 
 
 @rule("_native_batch_norm_legit_no_training.default")
@@ -106,38 +106,38 @@ def max_pool(
     sizes = _pair(window, axes)
     strides = _pair(stride, axes) if stride else sizes
     pads, spread = _pair(padding, axes), _pair(dilation, axes)
-    found, counts = call.enclosed(x), call.step.shape[-axes:]
-    lengths = found.shape[-axes:]
+    z, counts = call.enclosed(x), call.step.shape[-axes:]
+    lengths = z.shape[-axes:]
     if any(map(pooling.holds_padding_alone, lengths, sizes, strides, pads, spread, counts)):
         raise call.refuse("one of its windows holds padding alone, whose largest is -inf")
-    return pooling.max_pool(found, sizes, strides, pads, spread, counts)
+    return pooling.max_pool(z, sizes, strides, pads, spread, counts)
 
 
 @rule("adaptive_avg_pool1d.default", "adaptive_avg_pool2d.default", "avg_pool1d.default", "avg_pool2d.default")
 def average_pool(call: Call, x: object, *settings: Any, **named: Any) -> Enclosure:
     """The mean of each window."""
-    found = call.enclosed(x)
+    z = call.enclosed(x)
     operator = getattr(torch.ops.aten, call.step.op.removesuffix(".default"))
     divisor = settings[5] if len(settings) > 5 else named.get("divisor_override")
     if divisor is not None and divisor <= 0:
         raise call.refuse("its divisor is negative")
-    terms = prod(found.shape[3:])
+    terms = prod(z.shape[3:])
     growth = 1.0 if divisor is None else max(1.0, terms / divisor)
-    return pooling.average(found, lambda values: operator(values, *settings, **named), terms, growth)
+    return pooling.average(z, lambda values: operator(values, *settings, **named), terms, growth)
 
 
 @rule("mean.dim", "sum.dim_IntList")
 def over_axes(call: Call, x: object, axes: Sequence[int] | None, keep: bool = False, dtype: object = None) -> Enclosure:
     """The mean or sum over axes of each example."""
-    found = call.enclosed(x)
-    rank = len(found.shape) - 1
+    z = call.enclosed(x)
+    rank = len(z.shape) - 1
     chosen = sorted({axis % rank for axis in (axes or range(rank))})
     if 0 in chosen:
         raise call.refuse("it combines different examples")
     shifted = [axis + 1 for axis in chosen]
-    terms = prod(found.shape[axis] for axis in shifted)
+    terms = prod(z.shape[axis] for axis in shifted)
     mean = call.step.op.startswith("mean")
     reduce = torch.mean if mean else torch.sum
-    summed = found.each(lambda v: reduce(v, dim=shifted, keepdim=keep))
-    size = found.size if mean else found.size * terms
+    summed = z.each(lambda v: reduce(v, dim=shifted, keepdim=keep))
+    size = z.size if mean else z.size * terms
     return Enclosure(summed.nodes, summed.radius, size).widened(ELEMENTWISE * (terms + 64) * size)

@@ -101,11 +101,11 @@ def concatenate(call: Call, parts: Sequence[object], axis: int = 0) -> Enclosure
         raise call.refuse("it joins examples")
     if not all(isinstance(part, Enclosure | Logits | Data) for part in parts):
         raise call.refuse("it joins what is the same for all examples to them")
-    found = [call.operand(part) for part in parts]
+    operands = [call.operand(part) for part in parts]
     at = axis % len(call.step.shape) + 1
-    nodes = tuple(torch.cat(column, at) for column in zip(*(part.nodes for part in found), strict=True))
-    size = torch.stack([part.size for part in found]).amax(0)
-    return Enclosure(nodes, torch.cat([part.radius for part in found], at), size)
+    nodes = tuple(torch.cat(column, at) for column in zip(*(part.nodes for part in operands), strict=True))
+    size = torch.stack([part.size for part in operands]).amax(0)
+    return Enclosure(nodes, torch.cat([part.radius for part in operands], at), size)
 
 
 @rule("dropout.default")
