@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,136 +23,85 @@ from weightstring.tasks.published import IMAGE_SETS, ImageSet
 CONVOLUTIONAL = {"small-cnn": small_cnn, "cnn": cnn, "resnet": resnet}
 
 
-def mnist(
-    net: str = "mlp",
-    hidden: str = "256-128",
-    train_size: int = 60_000,
-    test_size: int = 10_000,
-    data_seed: int = 0,
-    batch_size: int = 128,
-    optimizer: str = "adam",
-    lr: float = 1e-3,
-    first_weights: float = 0.0,
-    train_curves: bool = True,
-    data: Path | None = None,
-) -> ModuleProblem:
-    """Handwritten digits (Section V.B), cross-entropy, and the error rate as metric.
+def task_of(name: str) -> Callable[..., ModuleProblem]:
+    """The task of a set of images of that name."""
 
-    The evaluation set is the test set. Pixels are scaled to [0, 1] and standardised by the mean and the standard
-    deviation of all training pixels. With ``net="resnet"`` BatchNorm's statistics are collected on all training
-    inputs for every θ measured: seven passes instead of one, unless ``train_size`` is smaller.
+    def task(
+        net: str = "mlp",
+        hidden: str = "256-128",
+        train_size: int = 60_000,
+        test_size: int = 10_000,
+        data_seed: int = 0,
+        batch_size: int = 128,
+        optimizer: str = "adam",
+        lr: float = 1e-3,
+        first_weights: float = 0.0,
+        train_curves: bool = True,
+        data: Path | None = None,
+    ) -> ModuleProblem:
+        """Images of a set (Section V.B), cross-entropy, and the error rate as metric.
 
-    Args:
-        net: ``mlp``, ``small-cnn``, ``cnn`` (the paper's), or ``resnet``.
-        hidden: units in each hidden layer of the mlp, joined by dashes; empty for none.
-        train_size: training images.
-        test_size: evaluation images.
-        data_seed: draws the images, where not all are wanted, without replacement.
-        batch_size: images in a minibatch.
-        optimizer: ``adam``, or another of torch.optim.
-        lr: its learning rate.
-        first_weights: their standard deviation in a random network, for ``mlp``, ``small-cnn`` and ``cnn``; 0: as
-            PyTorch draws them.
-        train_curves: measure the training images along a finished string too.
-        data: directory with the files; None: the one that $WEIGHTSTRING_DATA names.
+        The evaluation set is the test set. Pixels are scaled to [0, 1] and standardised by the mean and the standard
+        deviation of all training pixels. With ``net="resnet"`` BatchNorm's statistics are collected on all training
+        inputs for every θ measured: seven passes instead of one, unless ``train_size`` is smaller.
 
-    Raises:
-        InvalidSetting: an option has no such value.
-        InvalidData: the files are missing or not the published ones.
+        Args:
+            net: ``mlp``, ``small-cnn``, ``cnn`` (the paper's), or ``resnet``.
+            hidden: units in each hidden layer of the mlp, joined by dashes; empty for none.
+            train_size: training images.
+            test_size: evaluation images.
+            data_seed: draws the images, where not all are wanted, without replacement.
+            batch_size: images in a minibatch.
+            optimizer: ``adam``, or another of torch.optim.
+            lr: its learning rate.
+            first_weights: their standard deviation in a random network, for ``mlp``, ``small-cnn`` and ``cnn``; 0: as
+                PyTorch draws them.
+            train_curves: measure the training images along a finished string too.
+            data: directory with the files; None: the one that $WEIGHTSTRING_DATA names.
 
-    >>> mnist(data=Path("nowhere"))  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    weightstring.errors.InvalidData: mnist: there is no train-images-idx3-ubyte.gz in nowhere/mnist, ...
-    """
-    recipe = Recipe(optimizer, {"lr": lr})
-    return _problem(
-        IMAGE_SETS["mnist"],
-        net,
-        hidden,
-        train_size,
-        test_size,
-        data_seed,
-        batch_size,
-        recipe,
-        first_weights,
-        train_curves,
-        data,
-    )
+        Raises:
+            InvalidSetting: an option has no such value.
+            InvalidData: the files are missing or not the published ones.
 
+        >>> mnist(data=Path("nowhere"))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        weightstring.errors.InvalidData: mnist: there is no train-images-idx3-ubyte.gz in nowhere/mnist, ...
 
-def fashion_mnist(
-    net: str = "mlp",
-    hidden: str = "256-128",
-    train_size: int = 60_000,
-    test_size: int = 10_000,
-    data_seed: int = 0,
-    batch_size: int = 128,
-    optimizer: str = "adam",
-    lr: float = 1e-3,
-    first_weights: float = 0.0,
-    train_curves: bool = True,
-    data: Path | None = None,
-) -> ModuleProblem:
-    """Articles of clothing; the options are those of :func:`mnist`.
-
-    Raises:
-        InvalidSetting: an option has no such value.
-        InvalidData: the files are missing or not the published ones.
-
-    >>> fashion_mnist(net="transformer")
-    Traceback (most recent call last):
-    weightstring.errors.InvalidSetting: fashion-mnist: net='transformer': choose one of mlp, small-cnn, cnn, resnet
-    """
-    recipe = Recipe(optimizer, {"lr": lr})
-    return _problem(
-        IMAGE_SETS["fashion-mnist"],
-        net,
-        hidden,
-        train_size,
-        test_size,
-        data_seed,
-        batch_size,
-        recipe,
-        first_weights,
-        train_curves,
-        data,
-    )
-
-
-def _problem(
-    images: ImageSet,
-    net: str,
-    hidden: str,
-    train_size: int,
-    test_size: int,
-    data_seed: int,
-    batch_size: int,
-    recipe: Recipe,
-    first_weights: float,
-    train_curves: bool,
-    data: Path | None,
-) -> ModuleProblem:
-    choose(images.name, "net", net, ["mlp", *CONVOLUTIONAL])
-    widths = _widths(images, hidden)
-    if first_weights < 0 or (first_weights and net == "resnet"):
-        raise InvalidSetting(
-            f"{images.name}: first_weights={first_weights:g}: a deviation > 0 of a network without BatchNorm"
+        >>> fashion_mnist(net="transformer")
+        Traceback (most recent call last):
+        weightstring.errors.InvalidSetting: fashion-mnist: net='transformer': choose one of mlp, small-cnn, cnn, resnet
+        """
+        images = IMAGE_SETS[name]
+        choose(images.name, "net", net, ["mlp", *CONVOLUTIONAL])
+        widths = _widths(images, hidden)
+        if first_weights < 0 or (first_weights and net == "resnet"):
+            raise InvalidSetting(
+                f"{images.name}: first_weights={first_weights:g}: a deviation > 0 of a network without BatchNorm"
+            )
+        parts = read_images(images, data)
+        flat = net == "mlp"
+        train = _examples(images, parts.train, "train_size", train_size, data_seed, flat)
+        evaluate = _examples(images, parts.test, "test_size", test_size, data_seed, flat)
+        return ModuleProblem(
+            mlp([train[0].shape[1], *widths, CLASSES]) if flat else CONVOLUTIONAL[net](),
+            nn.CrossEntropyLoss(),
+            train=train,
+            evaluate=evaluate,
+            metrics={"error": error_rate},
+            batch_size=batch_size,
+            recipe=Recipe(optimizer, {"lr": lr}),
+            initialise=partial(draw_normal, deviation=first_weights) if first_weights else None,
+            train_curves=train_curves,
         )
-    parts = read_images(images, data)
-    flat = net == "mlp"
-    train = _examples(images, parts.train, "train_size", train_size, data_seed, flat)
-    evaluate = _examples(images, parts.test, "test_size", test_size, data_seed, flat)
-    return ModuleProblem(
-        mlp([train[0].shape[1], *widths, CLASSES]) if flat else CONVOLUTIONAL[net](),
-        nn.CrossEntropyLoss(),
-        train=train,
-        evaluate=evaluate,
-        metrics={"error": error_rate},
-        batch_size=batch_size,
-        recipe=recipe,
-        initialise=partial(draw_normal, deviation=first_weights) if first_weights else None,
-        train_curves=train_curves,
-    )
+
+    return task
+
+
+mnist = task_of("mnist")
+"""Handwritten digits."""
+
+fashion_mnist = task_of("fashion-mnist")
+"""Articles of clothing, which are harder."""
 
 
 def _widths(images: ImageSet, hidden: str) -> list[int]:
