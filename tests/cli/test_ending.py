@@ -124,7 +124,7 @@ def test_an_unforeseen_fault_is_one_line_and_a_file(cli, workshop, tmp_path, mon
     done = cli("show", workshop.connected)
     assert (done.code, done.out, done.err.count("\n")) == (FAULT, "", 1)
     assert "ZeroDivisionError: nobody foresaw it" in done.err
-    kept = Path(done.err.partition("all of it is in ")[2].partition(": please")[0])
+    kept = Path(done.err.partition("the traceback is in ")[2].partition(": please")[0])
     assert kept.parent == workshop.connected
     assert "Traceback" in kept.read_text()
     kept.unlink()

@@ -67,7 +67,7 @@ class TestSignals:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
         assert process.returncode == 130
-        assert err == "weightstring: interrupted; the same command starts again where this one began\n"
+        assert err == "weightstring: interrupted; run the same command to start over\n"
         assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize("module", ["page", "curve"])
@@ -83,7 +83,7 @@ class TestSignals:
             patch.setattr(target[module], interrupt)
             done = cli("connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, "--out", run)
         assert done.code == 130
-        assert done.err.endswith(f"Go on with: weightstring resume {run}\n")
+        assert done.err.endswith(f"Resume with: weightstring resume {run}\n")
         assert cli("resume", run).code == 0
         assert beads(run) == beads(workshop.connected)
         assert (run / "report.html").exists()

@@ -66,7 +66,7 @@ def test_what_a_command_meets_on_the_string_takes_the_verdict_back(cli, ends, co
     assert cli("connect", *ends).code == 0
     done = cli(*command)
     assert done.code == code, done.err
-    assert re.search(r"run: not connected after all: a sample of [.\d]+ was met .* over the threshold 0\.1\n", done.err)
+    assert re.search(r"run: no longer connected: a sample of [.\d]+ was met .* over the threshold 0\.1\n", done.err)
     is_unresolved_everywhere(cli)
     assert cli("resume", "run").code == 3
 

@@ -15,8 +15,8 @@ from weightstring.cli.ending import MISUSE, code_of, plain_output
 from weightstring.text import shown
 
 EXIT_CODES = """\
-exit codes: 0 connected or done; 1 a fault of weightstring's own; 2 misuse, one
-line says what to do; 3 unresolved, or no theorem applies; 4 certificate not
+exit codes: 0 connected or done; 1 a bug in weightstring; 2 misuse, with one
+line on what to do; 3 unresolved, or no theorem applies; 4 certificate not
 reached or not verified; 5 disconnected, by proof; 130 interrupted, with the
 command that resumes."""
 

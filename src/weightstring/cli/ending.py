@@ -32,7 +32,7 @@ def code_of(command: Callable[[Namespace], int], options: Namespace) -> int:
     except WeightstringError as error:
         return _complain(error, MISUSE)
     except KeyboardInterrupt:
-        _say("interrupted; the same command starts again where this one began")
+        _say("interrupted; run the same command to start over")
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         _drop_output()
@@ -59,7 +59,7 @@ def going_on(kept: bool = True) -> Iterator[None]:
     except KeyboardInterrupt:
         if not kept:
             raise
-        _say("interrupted; what was finished is kept. Go on with the same command")
+        _say("interrupted; what is finished is kept. Run the same command to resume")
         sys.exit(INTERRUPTED)
 
 
@@ -81,8 +81,8 @@ def _fault(error: Exception, options: Namespace) -> int:
     """An exception that nobody foresaw: one line, and where the rest is written."""
     words = shown(" ".join(str(error).split()))[:200]
     where = _kept(error, options)
-    told = f"all of it is in {where}" if where else f"set {DEBUG}=1 to see all of it"
-    _say(f"a fault of weightstring's own, {type(error).__name__}: {words}; {told}: please report it")
+    told = f"the traceback is in {where}" if where else f"set {DEBUG}=1 to see the traceback"
+    _say(f"a bug in weightstring, {type(error).__name__}: {words}; {told}: please report it")
     _debug(error)
     return FAULT
 

@@ -59,7 +59,9 @@ def _random_ones(word: str) -> list[str]:
 def check_destination(checkpoint: Path) -> None:
     """Refuse before a long training what could not be written after it."""
     if checkpoint.suffix != ".safetensors":
-        raise InvalidCheckpoint(f"{checkpoint}: name it {checkpoint.stem}.safetensors; only that kind is written")
+        raise InvalidCheckpoint(
+            f"{checkpoint}: name it {checkpoint.stem}.safetensors; checkpoints are written in that format only"
+        )
     try:
         folder = next(parent for parent in checkpoint.absolute().parents if parent.exists())
         possible = not checkpoint.is_dir() and folder.is_dir() and os.access(folder, os.W_OK)

@@ -110,7 +110,7 @@ def learn(directory: RunDirectory, before: Result, after: Result, keep: bool = F
             write_report(directory.path)
         verdict, run = type(before.outcome).__name__.lower(), shown(str(directory.path))
         why = f"a sample of {result.largest:.6g} was met on its string, over the threshold {result.threshold:.6g}"
-        print(f"weightstring: {run}: not {verdict} after all: {why}", file=sys.stderr)
+        print(f"weightstring: {run}: no longer {verdict}: {why}", file=sys.stderr)
     return result
 
 

@@ -90,5 +90,5 @@ def describe_unfinished(directory: RunDirectory) -> str:
     seconds = sum(r.seconds for r in rounds)
     return (
         f"{directory.path}: not finished; {len(rounds)} rounds in {seconds:.1f} s towards {manifest.threshold:.6g} "
-        f"on {manifest.bind}. Go on with: weightstring resume {directory.path}"
+        f"on {manifest.bind}. Resume with: weightstring resume {directory.path}"
     )

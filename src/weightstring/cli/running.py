@@ -41,7 +41,7 @@ def resumable(run: Path, options: Namespace) -> Iterator[None]:
         limits = {name: vars(options).get(name) for name in ("max_beads", "max_steps", "seconds")}
         flags = [f"--{name.replace('_', '-')} {value}" for name, value in limits.items() if value is not None]
         go_on = " ".join(["weightstring resume", shlex.quote(shown(str(run))), *pointing(run, options), *flags])
-        print(f"weightstring: interrupted; nothing is lost. Go on with: {go_on}", file=sys.stderr)
+        print(f"weightstring: interrupted; nothing is lost. Resume with: {go_on}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--by",
         choices=["barrier", "distance"],
         default="barrier",
-        help="which way to align is taken: the lowest barrier of the straight line, or the least distance "
+        help="which alignment is taken: that of the lowest barrier of the straight line, or of the least distance "
         "(default: %(default)s)",
     )
     parser.add_argument("--no-rescale", action="store_true", help="permute only")

@@ -16,7 +16,7 @@ from weightstring.text import shown
 if TYPE_CHECKING:
     from weightstring.proof.certificate import Certificate
 
-HELP = "prove how high the loss is at most on a run's whole string"
+HELP = "prove an upper bound on the loss over a run's whole string"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -29,16 +29,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=number,
         default=1e-3,
         metavar="T",
-        help="how near to the largest sample where there is no threshold to reach, relative (default: %(default)s)",
+        help="how close to the largest sample, relative, where there is no threshold to reach (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
         metavar="FILE",
         help="(default: certificate.json in RUN, certificate-NAME.json where not the run's own)",
     )
-    parser.add_argument("--seconds", type=duration, metavar="S", help="time at most (default: none)")
+    parser.add_argument("--seconds", type=duration, metavar="S", help="seconds at most (default: none)")
     parser.add_argument(
-        "--max-bytes", type=positive, default=1 << 30, metavar="N", help="memory at most (default: %(default)s)"
+        "--max-bytes",
+        type=positive,
+        default=1 << 30,
+        metavar="N",
+        help="bytes of memory at most (default: %(default)s)",
     )
     add_json(parser)
     add_problem(parser)

@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add its arguments."""
     add_pair(parser)
     add_threshold(parser)
-    parser.add_argument("--out", metavar="DIR", help="keep each strategy's run there; the same command goes on")
+    parser.add_argument("--out", metavar="DIR", help="keep each strategy's run there; the same command resumes")
     group = parser.add_argument_group("strategies")
     group.add_argument(
         "--strategies", type=names, metavar="NAME,...", help="these, such as greedy,bezier (default: all of them)"

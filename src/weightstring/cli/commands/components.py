@@ -35,7 +35,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--levels", type=numbers, metavar="L,L,...", help="where to count (default: where anything changes)"
     )
-    parser.add_argument("--out", metavar="DIR", help="keep each pair's run, the numbers and the tree; goes on there")
+    parser.add_argument(
+        "--out", metavar="DIR", help="keep each pair's run, the numbers and the tree there; the same command resumes"
+    )
     add_binding(parser)
     add_computing(parser)
     add_strategy(parser, default="sinking")

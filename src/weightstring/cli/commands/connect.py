@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=["only", "both"],
         const="only",
         metavar="both",
-        help="bring B's units to where A has them first; with both, search without that too, beside it",
+        help="permute and rescale B's units to match A's first; with both, also search without this, side by side",
     )
     add_strategy(parser, default="persistent")
 

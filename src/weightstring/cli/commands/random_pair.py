@@ -12,13 +12,13 @@ from weightstring.cli.options.search import add_seed
 from weightstring.cli.options.values import number
 from weightstring.text import shown
 
-HELP = "draw two random models near each other, or in loss"
+HELP = "draw two random models close in weights or in loss"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add its arguments."""
     add_task(parser)
-    parser.add_argument("--radius", type=number, metavar="K", help="largest distance; the second is moved nearer")
+    parser.add_argument("--radius", type=number, metavar="K", help="largest distance; the second is moved closer")
     parser.add_argument(
         "--within", type=number, metavar="D", help="largest difference of their losses; the second is drawn again"
     )

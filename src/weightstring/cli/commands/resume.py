@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from weightstring.store import RunDirectory
     from weightstring.store.records import Manifest
 
-HELP = "go on with an interrupted or unresolved run"
+HELP = "resume an interrupted or unresolved run"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from weightstring.cli.ending import UNRESOLVED
 from weightstring.cli.options.problem import add_json, add_run
 from weightstring.text import shown
 
-HELP = "what a run found"
+HELP = "show what a run found"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

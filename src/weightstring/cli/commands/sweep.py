@@ -32,19 +32,22 @@ if TYPE_CHECKING:
     from weightstring.study.sweep.statistics import Interval
     from weightstring.study.sweep.summary import Summary
 
-HELP = "connect many pairs over thresholds and forms of a task"
+HELP = "connect many pairs over thresholds and variants of a task"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add its arguments."""
     add_task(parser)
     parser.add_argument(
-        "--thresholds", type=numbers, required=True, metavar="L,L,...", help="L0, each by itself, joined by commas"
+        "--thresholds", type=numbers, required=True, metavar="L,L,...", help="values of L0, separated by commas"
     )
     parser.add_argument(
-        "--pairs", type=positive, metavar="N", help="at each (default: 32, or as many as the checkpoints make)"
+        "--pairs",
+        type=positive,
+        metavar="N",
+        help="at each threshold (default: 32, or as many as the checkpoints make)",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="the sweep's directory; what is there is used")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the sweep's directory; whatever it holds is used")
     parser.add_argument(
         "--over",
         action="append",
@@ -63,19 +66,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--train-ends",
         choices=["carried", "afresh"],
         default="carried",
-        help="networks for a lower threshold go on from those for a higher one, or start at random "
+        help="networks for a lower threshold continue from those for a higher one, or start at random "
         "(default: %(default)s)",
     )
     parser.add_argument(
         "--checkpoints",
         nargs="+",
         metavar="MODEL",
-        help="pairs of these instead of trained networks, the first two, the next two and so on of those that reach a "
-        "threshold: files, folders of checkpoints, random:FIRST-LAST",
+        help="pair these instead of training networks: the first two that reach a threshold, the next two, and so on; "
+        "files, folders of checkpoints, or random:FIRST-LAST",
     )
     parser.add_argument("--align", action="store_true", help="bring each pair's second model to the first one's units")
     parser.add_argument(
-        "--tries", type=positive, default=20, metavar="N", help="networks at most for each needed (default: 20)"
+        "--tries",
+        type=positive,
+        default=20,
+        metavar="N",
+        help="networks to train at most for each one needed (default: 20)",
     )
     add_seed(parser)
     add_engine(parser)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weightstring.proof.known import Known
     from weightstring.theory.constructions import Construction
 
-HELP = "what proofs and closed-form paths say of two models"
+HELP = "what proofs and closed-form paths say about two models"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=number,
         default=1e-3,
         metavar="T",
-        help="how far a string in a curved path may rise over its bound, as a share of the straight line's height "
-        "(default: %(default)s)",
+        help="how far a string inscribed in a curved path may rise over its bound, as a share of the straight line's "
+        "height (default: %(default)s)",
     )
     parser.add_argument("--out", metavar="DIR", help="write the paths' beads as checkpoints, and theory.json")
     add_json(parser)

@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--bind",
         default="evaluate",
         metavar="WHAT",
-        help="of what: evaluate, train, or a metric such as error (default: %(default)s)",
+        help="what must reach it: evaluate, train, or a metric such as error (default: %(default)s)",
     )
     add_json(parser, "what was measured")
     parser.add_argument("--max-steps", type=positive, metavar="N", help="gradient steps at most")

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from weightstring.runs.result import Result
     from weightstring.store import RunDirectory
 
-HELP = "check a run's certificate again by other means, or its proof"
+HELP = "check a run's certificate or proof by independent means"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add its arguments."""
     add_run(parser)
     parser.add_argument("--certificate", metavar="FILE", help="(default: certificate.json in RUN)")
-    parser.add_argument("--seconds", type=duration, metavar="S", help="time at most (default: none)")
+    parser.add_argument("--seconds", type=duration, metavar="S", help="seconds at most (default: none)")
     add_json(parser)
     add_problem(parser)
 

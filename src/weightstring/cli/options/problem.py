@@ -58,5 +58,5 @@ def _add_task_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup)
         action="append",
         type=data_option,
         metavar="DIR",
-        help="directory of the task's data, its option data (default: $WEIGHTSTRING_DATA)",
+        help="directory of the task's data; sets its option data (default: $WEIGHTSTRING_DATA)",
     )

@@ -32,7 +32,7 @@ def add_recipe(parser: argparse.ArgumentParser, *, steps: bool = True, whose: st
         steps: whether --descent-steps is among them; a training's own limit is its --max-steps.
         whose: what follows it, in words.
     """
-    group = parser.add_argument_group("recipe", f"{whose}; what is not given is the task's own")
+    group = parser.add_argument_group("recipe", f"{whose}; whatever is left out is the task's own")
     group.add_argument("--optimizer", metavar="NAME", help="of torch.optim, such as adam, sgd, rmsprop")
     group.add_argument("--lr", type=finite, metavar="R", help="learning rate")
     group.add_argument(
@@ -45,16 +45,14 @@ def add_recipe(parser: argparse.ArgumentParser, *, steps: bool = True, whose: st
         help="another option of the optimizer, such as momentum=0.9 or betas=0.9,0.99; may be repeated",
     )
     group.add_argument("--check-every", type=positive, metavar="N", help="gradient steps between measurements")
-    group.add_argument(
-        "--patience", type=positive, metavar="N", help="measurements without improvement after which one stops"
-    )
+    group.add_argument("--patience", type=positive, metavar="N", help="stop after N measurements without improvement")
     if steps:
-        group.add_argument("--descent-steps", type=positive, metavar="N", help="gradient steps of one descent at most")
-    group.add_argument("--clip", type=_norm, metavar="G", help="longest gradient, longer ones are cut; none: any")
+        group.add_argument("--descent-steps", type=positive, metavar="N", help="gradient steps in one descent at most")
+    group.add_argument("--clip", type=_norm, metavar="G", help="clip gradients to this norm; none: never")
     group.add_argument(
         "--schedule", choices=["constant", "linear", "cosine"], help="how the learning rate falls over a descent"
     )
-    group.add_argument("--warmup", type=whole, metavar="N", help="steps over which it rises first")
+    group.add_argument("--warmup", type=whole, metavar="N", help="steps over which it first rises")
 
 
 def changed_recipe(options: argparse.Namespace, default: Recipe) -> Recipe | None:

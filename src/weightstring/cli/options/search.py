@@ -49,7 +49,7 @@ def add_binding(parser: argparse.ArgumentParser) -> None:
 
 def add_threshold(parser: argparse.ArgumentParser) -> None:
     """L0."""
-    parser.add_argument("--threshold", type=number, metavar="L0", help="(default: the larger end's own value)")
+    parser.add_argument("--threshold", type=number, metavar="L0", help="(default: the value of the higher end)")
 
 
 def add_seed(parser: argparse.ArgumentParser, what: str = "") -> None:
@@ -62,8 +62,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="how several models are computed: auto, fastest (also tries compiled code), loop, vmap, stack, compiled, "
-        "or an engine that the task's file or a package registers (default: the task's own, mostly auto)",
+        help="how several models are evaluated at once: auto, fastest (also tries compiled code), loop, vmap, stack, "
+        "compiled, or an engine that the task's file or a package registers (default: the task's own, usually auto)",
     )
 
 
@@ -78,7 +78,7 @@ def add_limits(parser: argparse.ArgumentParser, beads: int = 64) -> None:
     limits = parser.add_argument_group("limits")
     limits.add_argument("--max-beads", type=positive, metavar="N", help=f"beads on the string (default: {beads})")
     limits.add_argument("--max-steps", type=positive, metavar="N", help="gradient steps in all (default: none)")
-    limits.add_argument("--seconds", type=duration, metavar="S", help="time in all sessions (default: none)")
+    limits.add_argument("--seconds", type=duration, metavar="S", help="seconds over all sessions (default: none)")
 
 
 def given_limits(options: argparse.Namespace, beads: int = 64) -> StopRule | None:

@@ -44,10 +44,13 @@ def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> No
     group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession (default: 10)")
     group.add_argument("--retries", type=whole, metavar="N", help="of a failed descent (default: 5)")
     group.add_argument(
-        "--stall-depths", type=whole, metavar="K", help="stalled after K splits without gain, 0: never (default: 5)"
+        "--stall-depths",
+        type=whole,
+        metavar="K",
+        help="give up after K splits in succession without gain; 0: never (default: 5)",
     )
     group.add_argument(
-        "--stall-fall", type=float, metavar="F", help="which share over L0 must fall meanwhile (default: 0.02)"
+        "--stall-fall", type=float, metavar="F", help="share of the excess over L0 that counts as gain (default: 0.02)"
     )
     group.add_argument("--insert", choices=["maximum", "midpoint"], help="where beads start (default: maximum)")
     group.add_argument(
@@ -58,12 +61,12 @@ def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> No
     group.add_argument(
         "--alpha1", type=float, metavar="A1", help="segments may exceed the common level by this share (default: 0.05)"
     )
-    group.add_argument("--updates", choices=["jacobi", "red-black"], help="who moves at once (default: jacobi)")
+    group.add_argument("--updates", choices=["jacobi", "red-black"], help="which beads move at once (default: jacobi)")
     group.add_argument("--ends", choices=["held", "free"], help="whether the ends descend too (default: held)")
     group.add_argument("--respace", action="store_true", default=None, help="spread beads evenly after each level")
     group.add_argument("--bends", type=int, metavar="N", help="control points of a curve (default: 1, of autoneb 3)")
     group.add_argument("--points", type=int, metavar="N", help="beads on a Bézier curve (default: 9)")
-    group.add_argument("--shorten", action="store_true", help="shorten the string that was found")
+    group.add_argument("--shorten", action="store_true", help="shorten the string found")
 
 
 def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
