@@ -102,6 +102,9 @@ def _check_gradient(problem: LossProblem, thetas: Thetas, rows: Rows | None, dra
     _require(found.gradients.dtype == problem.dtype, f"gradient returns {found.gradients.dtype} {where}")
     again = problem.gradient(thetas, rows)
     _same(again.gradients, found.gradients, 0.0, f"gradients asked for again {where}")
+    alone = [problem.gradient(thetas[i : i + 1], None if rows is None else rows[i : i + 1]) for i in range(len(thetas))]
+    one_by_one = torch.cat([each.gradients for each in alone])
+    _same(one_by_one, found.gradients, _company(problem), f"gradients taken one by one {where}")
     _require(torch.equal(thetas, before), f"gradient writes to theta {where}")
     direction = torch.randn(thetas.shape, generator=draw, dtype=torch.float64).to(thetas)
     step = _step(thetas)
