@@ -10,6 +10,7 @@ from msgspec import structs
 
 import weightstring as ws
 from weightstring.search import STRATEGIES, Strategy
+from weightstring.search.strategies import compared
 from weightstring.testing.strategies import check_strategy
 
 QUICK: dict[str, dict[str, Any]] = {
@@ -94,3 +95,13 @@ def test_what_is_no_strategy_is_told() -> None:
 
 def test_a_strategy_need_not_find_what_it_says_it_need_not() -> None:
     check_strategy(Timid(), connects=False)
+
+
+def test_what_cannot_be_compared_without_settings_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Needy(Broken):
+        def __init__(self, needed: int) -> None:
+            super().__init__(max_depth=needed)
+
+    monkeypatch.setitem(STRATEGIES._entries, "needy", Needy)
+    with pytest.raises(ws.InvalidSetting, match=r"^strategy needy: say in compared\(\) with which settings: "):
+        compared()

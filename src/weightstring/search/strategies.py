@@ -68,8 +68,18 @@ def from_plain(settings: Mapping[str, Any]) -> Strategy[Any]:
 
 
 def compared() -> dict[str, Strategy[Any]]:
-    """Every registered strategy with the settings under which it is compared by default, by name."""
-    return {name: one for known, kind in STRATEGIES.items() for name, one in kind.compared(known).items()}
+    """Every registered strategy with the settings under which it is compared by default, by name.
+
+    Raises:
+        InvalidSetting: one cannot be made without settings, and does not say with which.
+    """
+    strategies: dict[str, Strategy[Any]] = {}
+    for name, kind in STRATEGIES.items():
+        try:
+            strategies |= kind.compared(name)
+        except TypeError as problem:
+            raise InvalidSetting(f"strategy {name}: say in compared() with which settings: {problem}") from None
+    return strategies
 
 
 def _plain_value(value: Any) -> Any:

@@ -119,17 +119,14 @@ class BreadthFirst(Strategy[BreadthFirstState]):
             raise InvalidSetting(
                 f"BreadthFirst(fall={self.fall}, tolerance={self.tolerance}): both are shares in (0, 1)"
             )
-        if self.inserts < 1 or self.patience < 1:
-            raise InvalidSetting(
-                f"BreadthFirst(inserts={self.inserts}, patience={self.patience}): both must be at least 1"
-            )
-        if self.retries < 0:
-            raise InvalidSetting(f"BreadthFirst(retries={self.retries}): may not be negative")
+        for name, least in (("inserts", 1), ("patience", 1), ("retries", 0)):
+            if getattr(self, name) < least:
+                raise InvalidSetting(f"BreadthFirst({name}={getattr(self, name)}): must be at least {least}")
         if self.ends not in get_args(Ends):
             raise InvalidSetting(f"BreadthFirst(ends={self.ends!r}): choose 'held' or 'free'")
         require_updates(self.updates)
-        name = self.constraint if isinstance(self.constraint, str) else self.constraint.name
-        object.__setattr__(self, "constraint", constraint(name).name)
+        tie = self.constraint if isinstance(self.constraint, str) else self.constraint.name
+        object.__setattr__(self, "constraint", constraint(tie).name)
 
     @property
     def frees_ends(self) -> bool:
@@ -169,20 +166,10 @@ class BreadthFirst(Strategy[BreadthFirstState]):
         """Step 1: what is over the level descends to it."""
         assert isinstance(self.constraint, str)
         beads, moving = beads_of(state.chain), self._moving(state)
-        motion = Tied(constraint(self.constraint), self.updates)
-        return Evolve(
-            Evolution(
-                self._move_name(state),
-                torch.stack([bead.theta for bead in beads]),
-                moving,
-                motion,
-                self._aim(state),
-                state.level,
-                STEPS,
-                tuple(beads[row].value for row in moving),
-                replacing.rate(state.retried),
-            )
-        )
+        thetas, values = torch.stack([bead.theta for bead in beads]), tuple(beads[row].value for row in moving)
+        motion, rate = Tied(constraint(self.constraint), self.updates), replacing.rate(state.retried)
+        name, level = self._move_name(state), self._aim(state)
+        return Evolve(Evolution(name, thetas, moving, motion, level, state.level, STEPS, values, rate))
 
     def _moved(self, state: BreadthFirstState, evolved: Evolved) -> BreadthFirstState:
         """The beads are where they descended to; the segments beside them are to be measured again."""
@@ -203,7 +190,7 @@ class BreadthFirst(Strategy[BreadthFirstState]):
         if first and not is_string(state.chain):  # the straight segment sets the first level
             return self._lower(replace(state, tops=(top,), over=(1,)))
         stuck = replacing.stuck(state.chain, state.level)
-        if is_string(state.chain) and not stuck:
+        if not stuck and is_string(state.chain):
             return self._settled(state)
         if stuck and state.retried < self.retries:
             return self._replaced(state, stuck)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic
 
 from weightstring.descent import Check
 from weightstring.failures import users_part
@@ -48,60 +48,78 @@ def run_all(
     Raises:
         InvalidRun: a journal is not that of its search.
     """
-    under_way = {i: RunningSearch(request) for i, request in enumerate(requests)}
-    over: dict[int, Search[State]] = {}
-    # The clock is asked for very often; mostly nobody wants to know.
-    timed = any(request.stop.timed for request in requests)
+    return _Driver(requests, executor, on_event).searched()
 
-    def propose(i: int) -> None:
+
+class _Driver(Generic[State]):
+    """The searches under way, by number, and those that are over."""
+
+    def __init__(
+        self, requests: Sequence[SearchRequest[State]], executor: Executor, on_event: Callable[[Event], None]
+    ) -> None:
+        self._executor = executor
+        self._on_event = on_event
+        self._count = len(requests)
+        # The clock is asked for very often; mostly nobody wants to know.
+        self._timed = any(request.stop.timed for request in requests)
+        self._running = {i: RunningSearch(request) for i, request in enumerate(requests)}
+        self._over: dict[int, Search[State]] = {}
+
+    def searched(self) -> list[Search[State]]:
+        """Every search, once all are over."""
+        try:
+            for i in range(self._count):
+                self._propose(i)
+            while self._running:
+                self._go_on()
+        except KeyboardInterrupt:
+            for i in list(self._running):
+                self._give_up(i, "interrupted")
+        return [self._over[i] for i in range(self._count)]
+
+    def _go_on(self) -> None:
+        """Collect results; absorb and propose for the searches whose round is done."""
+        try:
+            with users_part(lambda: _at_work(self._executor, self._running)):
+                collected = self._executor.collect(self._tick)
+        except _OutOfTime:
+            for i in [i for i, search in self._running.items() if search.out_of_time]:
+                self._give_up(i, "time")
+            return
+        for (i, name), result in collected:
+            self._running[i].results[name] = result
+        for i in dict.fromkeys(i for (i, _), _ in collected):
+            if self._running[i].absorb():
+                self._propose(i)
+        for i, steps in self._executor.spent().items() if isinstance(self._executor, Limited) else ():
+            if i in self._running:
+                self._give_up(i, "steps", steps)
+
+    def _propose(self, i: int) -> None:
         """Submit a search's next round, or end it."""
-        verdict = under_way[i].propose()
-        if verdict is None:
-            if isinstance(executor, Limited):
-                executor.allow(i, under_way[i].steps_left, under_way[i].descending)
-            for job in under_way[i].jobs:
-                executor.submit((i, job.name), job)
-        else:
-            over[i] = verdict
-            del under_way[i]
+        search = self._running[i]
+        if (verdict := search.propose()) is not None:
+            self._over[i] = verdict
+            del self._running[i]
+            return
+        if isinstance(self._executor, Limited):
+            self._executor.allow(i, search.steps_left, search.descending)
+        for job in search.jobs:
+            self._executor.submit((i, job.name), job)
 
-    def tick(descents: Check | None) -> None:
-        first = next(iter(under_way.values()))
-        on_event(first.event(descents, len(requests), len(over)))
-        if timed and any(search.out_of_time for search in under_way.values()):
+    def _give_up(self, i: int, reason: Reason, steps: int = 0) -> None:
+        self._executor.cancel([(i, job.name) for job in self._running[i].jobs])
+        self._over[i] = self._running.pop(i).give_up(reason, steps)
+
+    def _tick(self, descents: Check | None) -> None:
+        first = next(iter(self._running.values()))
+        self._on_event(first.event(descents, self._count, len(self._over)))
+        if self._timed and any(search.out_of_time for search in self._running.values()):
             raise _OutOfTime
 
-    def give_up(i: int, reason: Reason, steps: int = 0) -> None:
-        executor.cancel([(i, job.name) for job in under_way[i].jobs])
-        over[i] = under_way.pop(i).give_up(reason, steps)
 
-    try:
-        for i in range(len(requests)):
-            propose(i)
-        while under_way:
-            try:
-                with users_part(lambda: _at_work(executor, under_way)):
-                    collected = executor.collect(tick)
-            except _OutOfTime:
-                for i in [i for i, search in under_way.items() if search.out_of_time]:
-                    give_up(i, "time")
-                continue
-            for (i, name), result in collected:
-                under_way[i].results[name] = result
-            for i in dict.fromkeys(i for (i, _), _ in collected):
-                if under_way[i].absorb():
-                    propose(i)
-            for i, steps in executor.spent().items() if isinstance(executor, Limited) else ():
-                if i in under_way:
-                    give_up(i, "steps", steps)
-    except KeyboardInterrupt:
-        for i in list(under_way):
-            give_up(i, "interrupted")
-    return [over[i] for i in range(len(requests))]
-
-
-def _at_work(executor: Executor, under_way: Mapping[int, RunningSearch[Any]]) -> str:
+def _at_work(executor: Executor, searches: Mapping[int, RunningSearch[Any]]) -> str:
     """Which jobs are being run, in words."""
-    rounds = sorted({search.round for search in under_way.values()})
+    rounds = sorted({search.round for search in searches.values()})
     which = f"round {rounds[0] + 1}" if len(rounds) == 1 else f"rounds {rounds[0] + 1} to {rounds[-1] + 1}"
     return f"{getattr(executor, 'at_work', 'a job')} of {which}"
