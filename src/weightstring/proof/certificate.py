@@ -17,8 +17,7 @@ from weightstring.errors import InvalidRun
 from weightstring.problem.capabilities import Certifiable, Traceable
 from weightstring.problem.digest import callable_name, tensor_digest, tensors_digest, text_digest, without_addresses
 from weightstring.problem.flat import named_tensors
-from weightstring.store.directory import UNREADABLE
-from weightstring.store.files import one_line, replace_file, writing
+from weightstring.store.files import UNREADABLE, one_line, replace_file, writing
 from weightstring.store.members import read_whole
 from weightstring.store.refusals import reason
 from weightstring.tracing.program import program_of
@@ -120,7 +119,11 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """
         file = Path(path)
         with writing(file, "certify again, or give another place"):
-            replace_file(file, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+            replace_file(file, self.to_json())
+
+    def to_json(self) -> bytes:
+        """What :meth:`save` writes."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Certificate:
@@ -131,16 +134,31 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """
         file = Path(path)
         try:
-            return decode(msgspec.json.decode(read_whole(file)), cls)
+            content = read_whole(file)
         except FileNotFoundError:
             raise InvalidRun(f"{file}: no certificate here; make one with weightstring certify") from None
         except OSError as error:
             raise InvalidRun(
                 f"{file}: cannot be read: {reason(error)}; make a new one with weightstring certify"
             ) from None
+        return cls.from_json(content, str(file))
+
+    @classmethod
+    def from_json(cls, content: bytes, place: str) -> Certificate:
+        """What :meth:`to_json` wrote.
+
+        Args:
+            content: the JSON.
+            place: where it comes from, for messages.
+
+        Raises:
+            InvalidRun: it is damaged.
+        """
+        try:
+            return decode(msgspec.json.decode(content), cls)
         except UNREADABLE as error:
             raise InvalidRun(
-                f"{file}: not a certificate ({one_line(error)}); make a new one with weightstring certify"
+                f"{place}: not a certificate ({one_line(error)}); make a new one with weightstring certify"
             ) from None
 
     def __str__(self) -> str:

@@ -28,13 +28,13 @@ from weightstring.proof.enclose.proving import (
     pieces_of,
 )
 from weightstring.protocol import LossProblem, lacking
-from weightstring.runs.recording import from_run, write_result
+from weightstring.runs.recording import CERTIFICATE, from_run, write_result
 from weightstring.runs.reopening import Opened
 from weightstring.runs.result import Result
 from weightstring.runs.run import SearchedRun, taken_back
 from weightstring.runs.verdict import judged, with_samples
 from weightstring.search import Budget as Clock
-from weightstring.store import RunDirectory
+from weightstring.store import Store
 
 INTERVALS = 64
 """Intervals computed on a segment before it counts as loose; a neighbouring pair of beads takes fewer than ten."""
@@ -179,7 +179,7 @@ def bounded(
     return replace(result, certificate=certificate)
 
 
-def learned(directory: RunDirectory, before: Result, after: Result, keep: bool) -> Result:
+def learned(directory: Store, before: Result, after: Result, keep: bool) -> Result:
     """The result of a finished run with what was learned of its string since, written down if its verdict is another.
 
     Args:
@@ -217,7 +217,7 @@ def require_certifiable(problem: LossProblem, bind: str, tol: float = CERTIFY_TO
         problem.upper_bounds(a, b, whole[:1], whole[1:])
 
 
-def kept(directory: RunDirectory, result: Result) -> Result:
+def kept(directory: Store, result: Result) -> Result:
     """The result, with its certificate where it has one, written into its run directory.
 
     Raises:
@@ -227,10 +227,10 @@ def kept(directory: RunDirectory, result: Result) -> Result:
         return _written(directory, result)
 
 
-def _written(directory: RunDirectory, result: Result) -> Result:
+def _written(directory: Store, result: Result) -> Result:
     # First the certificate, which is of no other string: whoever finds the old one proves again, from the start.
     if result.certificate is not None:
-        result.certificate.save(directory.certificate)
+        directory.write(CERTIFICATE, result.certificate.to_json())
     result.string.measure()
     result = judged(result)
     write_result(directory, result)

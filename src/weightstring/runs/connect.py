@@ -20,7 +20,7 @@ from weightstring.runs.result import Result
 from weightstring.runs.settings import DEFAULT_STRATEGY, Pair, Settings, Workers
 from weightstring.runs.stages import connect_all
 from weightstring.search import StopRule, Strategy
-from weightstring.store import RunDirectory
+from weightstring.store import RunDirectory, StoreLike, opened
 from weightstring.store.records import AsSaved, CertifyRecord, TaskRef
 from weightstring.symmetry.spec import Symmetry
 
@@ -37,7 +37,7 @@ def connect(
     bind: str = "evaluate",
     recipe: Recipe | None = None,
     executor: Workers = None,
-    store: str | os.PathLike[str] | None = None,
+    store: StoreLike | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
     task: TaskRef | None = None,
@@ -64,8 +64,8 @@ def connect(
         recipe: how beads descend; the problem's own by default.
         executor: what runs the jobs: None for all of a round side by side in this process,
             :class:`weightstring.Processes`, or any ``concurrent.futures.Executor``, also one of a cluster.
-        store: a run directory. If it holds this very search, that is resumed; if it is finished, it is
-            read back.
+        store: a run directory, or any mapping of names to bytes, or a :class:`weightstring.store.Store`. If it holds
+            this very search, that is resumed; if it is finished, it is read back.
         seed: of the minibatches and everything else drawn at random.
         progress: True or False; by default only on a terminal. Or a display of your own.
         task: recorded in the manifest, for the command line to resume by.
@@ -123,7 +123,7 @@ def connect(
         disprove=disprove,
         certify=request,
     )
-    directory = None if store is None else RunDirectory(store)
+    directory = None if store is None else opened(store)
     pair = Pair(a=a, b=b, threshold=threshold, directory=directory, align=align, symmetry=symmetry, as_saved=as_saved)
     if align != "both":
         return connect_all(problem, [pair], settings)[0]

@@ -17,7 +17,7 @@ from weightstring.protocol import Engined, LossProblem
 from weightstring.runs.run import Run
 from weightstring.runs.settings import Pair
 from weightstring.search.strategies import plain
-from weightstring.store import Manifest, RunDirectory, digest
+from weightstring.store import Manifest, Store, digest
 from weightstring.store.records import FORMAT, Parameter
 
 _IDENTITY = {
@@ -86,7 +86,7 @@ def earlier(problem: LossProblem, pair: Pair) -> Manifest | None:
     return manifest
 
 
-def require_same(directory: RunDirectory, begun: Manifest, wanted: Manifest) -> None:
+def require_same(directory: Store, begun: Manifest, wanted: Manifest) -> None:
     """Refuse a directory whose run is not the one asked for.
 
     Raises:
@@ -98,12 +98,12 @@ def require_same(directory: RunDirectory, begun: Manifest, wanted: Manifest) -> 
     for old, new in zip(begun.end_losses, wanted.end_losses, strict=True):
         if abs(old - new) > 1e-5 * max(abs(old), abs(new)):
             raise InvalidRun(
-                f"{directory.path}: an end measured {old:.9g} when it was begun and {new:.9g} now: has loss_fn changed?"
+                f"{directory}: an end measured {old:.9g} when it was begun and {new:.9g} now: has loss_fn changed?"
             )
 
 
-def _another_run(directory: RunDirectory, field: str) -> InvalidRun:
+def _another_run(directory: Store, field: str) -> InvalidRun:
     return InvalidRun(
-        f"{directory.path}: holds another run: {_IDENTITY[field]} differs; resume it with what it was begun with, "
+        f"{directory}: holds another run: {_IDENTITY[field]} differs; resume it with what it was begun with, "
         "or choose another directory"
     )

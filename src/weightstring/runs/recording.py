@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import torch
@@ -16,8 +15,11 @@ from weightstring.problem.digest import tensor_digest
 from weightstring.proof.certificate import Certificate
 from weightstring.protocol import LossProblem
 from weightstring.runs.result import Result
-from weightstring.store import Manifest, ResultRecord, RunDirectory
+from weightstring.store import Manifest, ResultRecord, Store, StoreLike, opened
 from weightstring.store.records import CurveRecord, SegmentRecord, StringRecord
+
+CERTIFICATE = "certificate.json"
+"""Under which name a run's certificate is kept."""
 
 
 def record_of(result: Result) -> ResultRecord:
@@ -54,7 +56,7 @@ def record_of(result: Result) -> ResultRecord:
     )
 
 
-def write_result(directory: RunDirectory, result: Result) -> None:
+def write_result(directory: Store, result: Result) -> None:
     """Write a result into its run directory, with the unpruned string where that is another than its own.
 
     Raises:
@@ -66,7 +68,7 @@ def write_result(directory: RunDirectory, result: Result) -> None:
     directory.finish(record_of(result), string, None if unpruned is None or same else list(unpruned))
 
 
-def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, proof: bool = True) -> Result:
+def from_run(directory: Store, problem: LossProblem | None = None, *, proof: bool = True) -> Result:
     """The result that a run directory holds, without its certificate where no ``proof`` is asked for.
 
     Raises:
@@ -74,7 +76,7 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, pro
     """
     record, manifest, alignment = directory.result(), directory.manifest(), directory.alignment()
     if problem is not None and problem.fingerprint() != manifest.problem:
-        raise InvalidRun(f"{directory.path}: a run of another problem; load it without one, or with its own")
+        raise InvalidRun(f"{directory}: a run of another problem; load it without one, or with its own")
 
     def string_of(beads: Thetas, curve: StringCurve | None = None) -> WeightString:
         return WeightString(problem, beads if problem is None else beads.to(problem.device), curve)
@@ -104,37 +106,35 @@ def from_run(directory: RunDirectory, problem: LossProblem | None = None, *, pro
     )
 
 
-def certificate_in(directory: RunDirectory, beads: Thetas) -> Certificate | None:
+def certificate_in(directory: Store, beads: Thetas) -> Certificate | None:
     """The certificate that answers the run's question of its string (n, P); None where there is none, or another's.
 
     Raises:
         InvalidRun: it is damaged.
     """
-    if not directory.certificate.exists():
+    content, place = directory.read(CERTIFICATE), f"{directory}/{CERTIFICATE}"
+    if content is None:
         return None
-    certificate = Certificate.load(directory.certificate)
+    certificate = Certificate.from_json(content, place)
     if certificate.flaw:
-        raise InvalidRun(
-            f"{directory.certificate}: {certificate.flaw}: the file was changed; "
-            "make a new one with weightstring certify"
-        )
+        raise InvalidRun(f"{place}: {certificate.flaw}: the file was changed; make a new one with weightstring certify")
     differs = answers(certificate, directory.manifest(), directory.result().names, beads)
     return certificate if differs is None else None
 
 
 @undisturbed
-def load(store: str | os.PathLike[str], problem: LossProblem | None = None) -> Result:
+def load(store: StoreLike, problem: LossProblem | None = None) -> Result:
     """Read a finished run from disk.
 
     Args:
-        store: the run directory.
+        store: the run directory, or another store of the run.
         problem: the run's own, so that the string can be measured further; the recorded curve stays.
             Without it, the string answers from its record alone.
 
     Raises:
         InvalidRun: there is no finished run, it is damaged, or ``problem`` is not its own.
     """
-    return from_run(RunDirectory(store), problem)
+    return from_run(opened(store), problem)
 
 
 def answers(certificate: Certificate, manifest: Manifest, names: Sequence[str], beads: Thetas) -> str | None:

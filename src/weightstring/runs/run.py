@@ -10,7 +10,7 @@ from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.result import Result
 from weightstring.runs.settings import Pair, Settings
 from weightstring.search import Bead, Query, Search
-from weightstring.store import Manifest, RunDirectory
+from weightstring.store import Manifest, Store
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Run:
         return self.objective.problem
 
     @property
-    def directory(self) -> RunDirectory | None:
+    def directory(self) -> Store | None:
         """Where the run is kept; None: in memory."""
         return self.pair.directory
 

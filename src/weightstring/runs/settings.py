@@ -13,7 +13,7 @@ from weightstring.randomness import check_seed
 from weightstring.runs.progress import Display
 from weightstring.search import Executor, Greedy, Persistent, Processes, StopRule, Strategy
 from weightstring.search.stopping import default_stop
-from weightstring.store import RunDirectory
+from weightstring.store import Store
 from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, Command, TaskRef
 from weightstring.symmetry.spec import Symmetry
 
@@ -83,7 +83,7 @@ class Pair:
         a: one end θ (P,).
         b: the other.
         threshold: L0; None: the larger of the ends' own values.
-        directory: of its run; None: in memory.
+        directory: where its run is kept; None: nowhere.
         name: what messages begin with, where there are several.
         align: whether ``b`` is to be brought to its symmetric copy nearest ``a``; ``"both"``: and a search without that
             is to be made beside it.
@@ -96,7 +96,7 @@ class Pair:
     a: Theta
     b: Theta
     threshold: float | None = None
-    directory: RunDirectory | None = None
+    directory: Store | None = None
     name: str = ""
     align: bool | str = False
     symmetry: Symmetry | None = None

@@ -5,18 +5,24 @@ from weightstring.store.checkpoints import checkpoints_in, read_checkpoint, writ
 from weightstring.store.directory import RunDirectory
 from weightstring.store.files import replace_file
 from weightstring.store.journal import InMemory, Journal, Round
+from weightstring.store.mapped import Mapped, StoreLike, opened
 from weightstring.store.records import Manifest, ResultRecord, RoundRecord
+from weightstring.store.store import Store
 
 __all__ = [
     "InMemory",
     "Journal",
     "Manifest",
+    "Mapped",
     "ResultRecord",
     "Round",
     "RoundRecord",
     "RunDirectory",
+    "Store",
+    "StoreLike",
     "checkpoints_in",
     "digest",
+    "opened",
     "read_checkpoint",
     "replace_file",
     "write_checkpoint",

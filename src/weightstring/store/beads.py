@@ -61,22 +61,47 @@ def read_beads(path: Path, sha256: str | None = None) -> Thetas:
     Raises:
         InvalidRun: the file is missing, damaged, of another kind, or was changed.
     """
-    content = None
     try:
         require_regular(path)
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size <= SMALL:
-                content = file.read()
-            found = sha256
-            if sha256 is not None:
-                found = (
-                    hashlib.file_digest(file, "sha256") if content is None else hashlib.sha256(content)
-                ).hexdigest()
+                return parse_beads(path, file.read(), sha256)
+            same = sha256 is None or hashlib.file_digest(file, "sha256").hexdigest() == sha256
     except OSError as problem:
         raise InvalidRun(f"{path}: cannot be read: {problem.strerror}") from None
-    if found != sha256:
-        raise InvalidRun(f"{path}: its SHA-256 is not the one written down for it; the file was changed or damaged")
-    return map_beads(path) if content is None else _parsed(path, lambda: load(content)[NAME].clone())
+    if not same:
+        raise _changed(path)
+    return map_beads(path)
+
+
+def bead_bytes(thetas: Sequence[Theta] | Thetas) -> bytes:
+    """The content of the file that :func:`write_beads` would write."""
+    return b"".join([_header(thetas[0], len(thetas)), *map(_numbers, thetas)])
+
+
+def parse_beads(place: object, content: bytes, sha256: str | None = None) -> Thetas:
+    """The models (k, P) in the content of a bead file.
+
+    Args:
+        place: where it comes from, for messages.
+        content: the file's.
+        sha256: what its digest must be; None where what it holds is checked otherwise.
+
+    Raises:
+        InvalidRun: it is damaged, of another kind, or was changed.
+    """
+    if sha256 is not None and sha256_of(content) != sha256:
+        raise _changed(place)
+    return _parsed(place, lambda: load(content)[NAME].clone())
+
+
+def sha256_of(content: bytes) -> str:
+    """SHA-256 of a content, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _changed(place: object) -> InvalidRun:
+    return InvalidRun(f"{place}: its SHA-256 is not the one written down for it; the file was changed or damaged")
 
 
 def map_beads(path: Path) -> Thetas:
@@ -94,7 +119,7 @@ def map_beads(path: Path) -> Thetas:
     return _parsed(path, mapped)
 
 
-def _parsed(path: Path, read: Callable[[], Tensor]) -> Thetas:
+def _parsed(path: object, read: Callable[[], Tensor]) -> Thetas:
     try:
         thetas = read()
     except Exception as problem:  # A parser of bytes that anyone may have changed fails in ways of its own.

@@ -1,18 +1,8 @@
-"""One run on disk.
-
-::
-
-    manifest.json        what determines the result, written first
-    beads/ends.safetensors
-    journal.jsonl        one line a finished round, append-only: the truth
-    beads/round-NNNN.safetensors
-    result.json          the verdict and its numbers, written last
-    beads/string.safetensors
-    beads/unpruned.safetensors   the first string under the threshold, where it is another
-    report.html
+"""One run in a directory of its own.
 
 Every file but the journal is replaced atomically, so that none is ever half-written; a journal line
 is written after its bead file and counts once it is whole. A line that a power cut tore is cut off.
+Beside what every store holds lie the page (``report.html``), a plane of losses (``plane.json``) and certificates.
 """
 
 from __future__ import annotations
@@ -21,33 +11,22 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun
-from weightstring.path import Outcome
-from weightstring.store.beads import digest, read_beads, write_beads
-from weightstring.store.files import one_line, replace_file, writing
+from weightstring.store.beads import read_beads, write_beads
+from weightstring.store.files import replace_file, writing
 from weightstring.store.journal import Round
 from weightstring.store.locks import locked
 from weightstring.store.members import LARGEST, LARGEST_JOURNAL, member, read_whole
-from weightstring.store.records import (
-    FORMAT,
-    AlignmentRecord,
-    AnyManifest,
-    Line,
-    Manifest,
-    PlaneRecord,
-    ResultRecord,
-    flaw,
-)
+from weightstring.store.records import PlaneRecord, ResultRecord
 from weightstring.store.refusals import reason, remedy, sync_directory, sync_file
+from weightstring.store.store import Store
 
-RecordType = TypeVar("RecordType", bound=msgspec.Struct)
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises on bytes that are no record: the last on lists in lists in lists."""
+JOURNAL = "journal.jsonl"
 
 
 class _InUse(NamedTuple):
@@ -62,7 +41,7 @@ class _InUse(NamedTuple):
     sha256: str | None
 
 
-class RunDirectory:
+class RunDirectory(Store):
     """A run's directory: its manifest, its journal, its beads and its result.
 
     Args:
@@ -71,12 +50,15 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._in_use: dict[Path, _InUse] = {}
+        self._in_use: dict[str, _InUse] = {}
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @property
-    def exists(self) -> bool:
-        """Whether a run was begun here."""
-        return self._has("manifest.json")
+    def goes_on(self) -> str:  # type: ignore[override]
+        """How a run is resumed, in words."""
+        return f"`weightstring resume {self.path}` goes on with it"
 
     @property
     def certificate(self) -> Path:
@@ -87,10 +69,14 @@ class RunDirectory:
         """Where that of another question than the run's own lies; the quantity names it."""
         return member(self.path, f"certificate-{quantity}.json" if quantity else "certificate.json")
 
+    def inside(self, name: str) -> RunDirectory:
+        """The directory of another run within this one."""
+        return RunDirectory(member(self.path, name))
+
     @property
-    def finished(self) -> bool:
-        """Whether a verdict was written."""
-        return self._has("result.json")
+    def plain(self) -> RunDirectory:
+        """Where the same search between the models as they were given lies, if it was made."""
+        return self.inside("plain")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -105,146 +91,71 @@ class RunDirectory:
         with locked(self.path, "run", begun=self.exists, busy=busy, then=self._then):
             yield
 
-    # -- what determines the run
+    # -- files
 
-    def begin(
-        self, manifest: Manifest, ends: Sequence[Theta] | Thetas, alignment: AlignmentRecord | None = None
-    ) -> None:
-        """Write the ends (2, P), how the second was aligned, and the manifest: with that, a run exists, and is whole.
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        try:
+            return member(self.path, name).exists()
+        except OSError as problem:
+            raise InvalidRun(f"{self}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
+
+    def read(self, name: str, largest: int = LARGEST) -> bytes | None:
+        """The content of a file, if it is there.
 
         Raises:
-            InvalidRun: there is a run already.
+            InvalidRun: it cannot be read, is no regular file, or larger than any that is written here.
+        """
+        if not self.has(name):
+            return None
+        try:
+            return read_whole(member(self.path, name), largest)
+        except OSError as problem:
+            raise InvalidRun(f"{self.path / name}: cannot be read: {problem.strerror}") from None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file there, whole or not at all.
+
+        Raises:
             StoreFailed: the disk refuses.
         """
-        if self.exists:
-            raise InvalidRun(f"{self.path}: another process began a run here just now; the same call goes on with it")
-        self._write_beads("ends", ends)
-        self._use_ends()
-        if alignment is not None:
-            self._replace("alignment.json", msgspec.json.encode(alignment))
-        self._replace("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
+        with self._writing(name):
+            replace_file(self.path / name, content)
 
-    def amend(self, manifest: Manifest) -> None:
-        """Write a manifest that asks for more of the same run, such as a certificate. Only for who holds the lock.
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there.
 
         Raises:
             StoreFailed: the disk refuses.
         """
-        self._replace("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
+        with self._writing(name):
+            (self.path / name).unlink(missing_ok=True)
 
-    def manifest(self) -> Manifest:
-        """What determines the run.
-
-        Raises:
-            InvalidRun: there is none, or it is damaged or of another version.
-        """
-        if not self.exists:
-            raise InvalidRun(f"{self.path}: no run here (no manifest.json); give the directory that --out named")
-        written = self._read("manifest.json", AnyManifest)  # Another format may have other fields.
-        if written.format != FORMAT:
-            raise InvalidRun(
-                f"{self.path}: written in format {written.format}, this version reads {FORMAT}: "
-                f"use weightstring {written.versions.get('weightstring', '?')}"
-            )
-        return self._read("manifest.json", Manifest)
-
-    def ends(self) -> Thetas:
-        """The two ends (2, P), mapped and checked against the manifest.
-
-        Raises:
-            InvalidRun: they are damaged, or not those of the manifest.
-        """
-        manifest, path = self.manifest(), self._beads("ends")
-        ends = read_beads(path)
-        form = (ends.shape, str(ends.dtype))  # Other numbers can have the same bytes.
-        if form != ((2, manifest.size), f"torch.{manifest.dtype}") or tuple(map(digest, ends)) != manifest.ends:
-            raise InvalidRun(f"{path}: not the ends of the manifest; one of the two files was changed")
-        return ends
-
-    # -- how the second end was aligned
-
-    def alignment(self) -> AlignmentRecord | None:
-        """How the second end was aligned with the first; None where it was not.
-
-        Raises:
-            InvalidRun: the file is damaged.
-        """
-        return self._read("alignment.json", AlignmentRecord) if self._has("alignment.json") else None
+    def _writing(self, name: str) -> AbstractContextManager[None]:
+        return writing(member(self.path, name), self._then)
 
     @property
-    def plain(self) -> RunDirectory:
-        """Where the same search between the models as they were given lies, if it was made."""
-        return RunDirectory(member(self.path, "plain"))
+    def _then(self) -> str:
+        return f"`weightstring resume {self.path}` or the same call goes on" if self.exists else "begin again"
 
-    # -- the journal
+    # -- models, which a search computes with where they lie
 
-    def replay(self) -> list[Round]:
-        """The finished rounds, each checked against its bead file. A torn last line does not count.
-
-        Raises:
-            InvalidRun: a line or a bead file is damaged or was changed.
-        """
-        rounds = []
-        self._use_ends()
-        for number, line in enumerate(self._lines()):
-            thetas = None
-            if line.round != number:
-                raise InvalidRun(
-                    f"{self.path}/journal.jsonl: line {number + 1} is round {line.round}; lines are missing"
-                )
-            if line.beads is not None:
-                path = self._beads(_round_name(number))
-                thetas = read_beads(path, line.beads)
-                self._in_use[path] = _InUse(_signature(path), line.beads)
-            rounds.append(Round(line.jobs, line.results, thetas, line.seconds, line.steps, line.ended))
-        return rounds
-
-    def append(self, finished: Round) -> Thetas | None:
-        """Write a round: its beads, then its line, each on the disk before this returns.
-
-        A run that goes on has no verdict until it ends again.
-
-        Returns:
-            The round's models, mapped from their file, so that they need not be kept; None where it has none.
-
-        Raises:
-            InvalidRun: a file of an earlier round was damaged or removed meanwhile; the round does not count.
-            StoreFailed: the disk refuses; the round does not count, or it was written whole.
-        """
-        self.check_in_use()
-        for name in ("result.json", "report.html"):
-            with self._writing(name):
-                (self.path / name).unlink(missing_ok=True)
-        with self._writing("journal.jsonl"):
-            number = self._cut_torn_line()
-        name = _round_name(number)
-        beads = None if finished.thetas is None else self._write_beads(name, finished.thetas)
-        seconds = max(0.0, finished.seconds)  # A clock may be put back.
-        line = Line(
-            round=number,
-            jobs=finished.jobs,
-            results=finished.results,
-            beads=beads,
-            seconds=seconds,
-            steps=finished.steps,
-            ended=finished.ended,
-        )
-        with self._writing("journal.jsonl"):
-            with (self.path / "journal.jsonl").open("ab") as file:
-                file.write(msgspec.json.encode(line) + b"\n")
-                file.flush()
-                sync_file(file.fileno())
-            if number == 0:
-                sync_directory(self.path)
-        if beads is None:
-            return None
+    def keep(self, name: str, thetas: Sequence[Theta] | Thetas) -> str:
+        """Write models row by row; no more than one of them is copied at a time."""
         path = self._beads(name)
-        self._in_use[path] = _InUse(_signature(path), beads)
-        return read_beads(path)
+        with self._writing(f"beads/{path.name}"):
+            path.parent.mkdir(exist_ok=True)
+            sha256 = write_beads(path, thetas)
+        if name == "ends":
+            self._use(name, None)
+        return sha256
 
-    def _use_ends(self) -> None:
-        path = self._beads("ends")
-        self._in_use[path] = _InUse(_signature(path), None)
+    def models(self, name: str, sha256: str | None = None) -> Thetas:
+        """The models of a file (k, P), those of a large one mapped."""
+        thetas = read_beads(self._beads(name), sha256)
+        if name.startswith("round-"):
+            self._use(name, sha256)
+        return thetas
 
     def check_in_use(self) -> None:
         """That the files whose models a search computes with are what they were.
@@ -252,109 +163,66 @@ class RunDirectory:
         Raises:
             InvalidRun: one of them was changed, truncated or removed since it was read.
         """
-        for path, (signature, sha256) in list(self._in_use.items()):
-            if _signature(path) != signature:
+        for name, (signature, sha256) in list(self._in_use.items()):
+            now = _signature(self._beads(name))
+            if now != signature:
                 # Touched, or written anew by a copy of the disk, it may hold the same models.
-                now = _signature(path)
                 if sha256 is None:
                     self.ends()
                 else:
-                    read_beads(path, sha256)
-                self._in_use[path] = _InUse(now, sha256)
+                    self.models(name, sha256)
+                self._in_use[name] = _InUse(now, sha256)
 
-    def _lines(self) -> Iterator[Line]:
-        path = self.path / "journal.jsonl"
-        if not self._has(path.name):
-            return
-        whole = self._content(path.name, LARGEST_JOURNAL).rpartition(b"\n")[0]
-        for number, text in enumerate(whole.split(b"\n") if whole else [], 1):
-            try:
-                yield msgspec.json.decode(text, type=Line)
-            except UNREADABLE as problem:
-                raise InvalidRun(
-                    f"{path}: line {number} is damaged ({one_line(problem)}); restore it or start afresh"
-                ) from None
+    def _use(self, name: str, sha256: str | None) -> None:
+        self._in_use[name] = _InUse(_signature(self._beads(name)), sha256)
 
-    def _cut_torn_line(self) -> int:
-        """Cut off what a crash left of a line; return how many whole ones there are. Only for who holds the lock."""
-        path = self.path / "journal.jsonl"
-        if not path.exists():
-            return 0
-        content = read_whole(path, LARGEST_JOURNAL)
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
-        return content.count(b"\n")
+    def _beads(self, name: str) -> Path:
+        return member(self.path, "beads", f"{name}.safetensors")
 
-    # -- the result
+    # -- the journal
+
+    def replay(self) -> list[Round]:
+        """The finished rounds, each checked against its bead file. A torn last line does not count."""
+        self._use("ends", None)
+        return super().replay()
+
+    def append(self, finished: Round) -> Thetas | None:
+        """Write a round: its beads, then its line, each on the disk before this returns; models come back mapped."""
+        self.check_in_use()
+        return super().append(finished)
 
     def finish(
         self, result: ResultRecord, beads: Sequence[Theta] | Thetas, unpruned: Sequence[Theta] | None = None
     ) -> None:
-        """Write the string's models, in order, those of the unpruned string where it is another, and the verdict.
-
-        Raises:
-            InvalidRun: a file of the run was damaged or removed meanwhile; it is not finished.
-            StoreFailed: the disk refuses; the run is not finished.
-        """
+        """Write the string's models and the verdict, if all that the search has computed with is what it was."""
         self.check_in_use()
-        with self._writing("result.json"):  # An earlier verdict is not that of the string that is written now.
-            (self.path / "result.json").unlink(missing_ok=True)
-        own = self._write_beads("string", beads)
-        first = "" if unpruned is None else self._write_beads("unpruned", unpruned)
-        whole = msgspec.structs.replace(result, beads_sha256=own, unpruned_sha256=first)
-        self._replace("result.json", msgspec.json.encode(whole))
+        super().finish(result, beads, unpruned)
 
-    def revise(self, outcome: Outcome) -> None:
-        """Write down what was found out about a verdict since; the rest stays. Only for who holds the lock.
+    def _lines(self) -> Iterator[tuple[str, bytes]]:
+        whole = (self.read(JOURNAL, LARGEST_JOURNAL) or b"").rpartition(b"\n")[0]
+        for number, text in enumerate(whole.split(b"\n") if whole else [], 1):
+            yield f"{self.path / JOURNAL}: line {number}", text
 
-        Raises:
-            InvalidRun: the run is not finished, or the file is damaged.
-            StoreFailed: the disk refuses; the verdict is as it was.
-        """
-        self._replace("result.json", msgspec.json.encode(msgspec.structs.replace(self.result(), outcome=outcome)))
+    def _begin_line(self) -> int:
+        """Cut off what a crash left of a line; how many whole ones there are."""
+        path = self.path / JOURNAL
+        with self._writing(JOURNAL):
+            if not path.exists():
+                return 0
+            content = read_whole(path, LARGEST_JOURNAL)
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(path, whole)
+        return content.count(b"\n")
 
-    def result(self) -> ResultRecord:
-        """The verdict and its numbers.
-
-        Raises:
-            InvalidRun: the run is not finished, or the file is damaged.
-        """
-        if not self.finished:
-            self.manifest()
-            raise InvalidRun(
-                f"{self.path}: this run is not finished; `weightstring resume {self.path}` goes on with it"
-            )
-        result = self._read("result.json", ResultRecord)
-        if found := flaw(result):
-            raise InvalidRun(f"{self.path}/result.json: {found}; the file was changed")
-        return result
-
-    def string(self) -> Thetas:
-        """The models of the result's string (n, P), mapped.
-
-        Raises:
-            InvalidRun: the run is not finished, or they are damaged or of another string.
-        """
-        result, path = self.result(), self._beads("string")
-        beads = read_beads(path, result.beads_sha256)
-        if beads.shape != (result.string.beads, self.manifest().size):
-            raise InvalidRun(f"{path}: not the string of result.json")
-        return beads
-
-    def unpruned(self) -> Thetas | None:
-        """The models of the first string under the threshold (n, P), mapped; None where it is the string, or not kept.
-
-        Raises:
-            InvalidRun: the run is not finished, or they are damaged or of another string.
-        """
-        result, path = self.result(), self._beads("unpruned")
-        if not result.unpruned_sha256:
-            return None
-        beads = read_beads(path, result.unpruned_sha256)
-        if beads.shape != (result.string.beads_before_pruning, self.manifest().size):
-            raise InvalidRun(f"{path}: not the unpruned string of result.json")
-        return beads
+    def _write_line(self, number: int, content: bytes) -> None:
+        with self._writing(JOURNAL):
+            with (self.path / JOURNAL).open("ab") as file:
+                file.write(content + b"\n")
+                file.flush()
+                sync_file(file.fileno())
+            if number == 0:
+                sync_directory(self.path)
 
     # -- the loss around the string
 
@@ -364,7 +232,7 @@ class RunDirectory:
         Raises:
             StoreFailed: the disk refuses.
         """
-        self._replace("plane.json", msgspec.json.encode(plane))
+        self.write("plane.json", msgspec.json.encode(plane))
 
     def plane_record(self) -> PlaneRecord | None:
         """The plane through the result's string; None where there is none, or only that of an earlier string.
@@ -372,66 +240,18 @@ class RunDirectory:
         Raises:
             InvalidRun: the run is not finished, or the file is damaged.
         """
-        if not self._has("plane.json"):
+        plane = self.record("plane.json", PlaneRecord)
+        if plane is None or plane.beads_sha256 != (result := self.result()).beads_sha256:
             return None
-        plane, result = self._read("plane.json", PlaneRecord), self.result()
-        if plane.beads_sha256 != result.beads_sha256:
-            return None
-        if found := plane.flaw(result.string.beads):
-            raise InvalidRun(f"{self.path}/plane.json: {found}; the file was changed, measure the plane again")
+        if says := plane.flaw(result.string.beads):
+            raise InvalidRun(f"{self.path}/plane.json: {says}; the file was changed, measure the plane again")
         return plane
-
-    # -- files
-
-    def _has(self, name: str) -> bool:
-        try:
-            return member(self.path, name).exists()
-        except OSError as problem:
-            raise InvalidRun(f"{self.path}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
-
-    def _content(self, name: str, largest: int = LARGEST) -> bytes:
-        try:
-            return read_whole(member(self.path, name), largest)
-        except OSError as problem:
-            raise InvalidRun(f"{self.path / name}: cannot be read: {problem.strerror}") from None
-
-    def _read(self, name: str, kind: type[RecordType]) -> RecordType:
-        try:
-            return msgspec.json.decode(self._content(name), type=kind)
-        except UNREADABLE as problem:
-            raise InvalidRun(
-                f"{self.path / name}: damaged, or not written by weightstring: {one_line(problem)}"
-            ) from None
-
-    def _beads(self, name: str) -> Path:
-        return member(self.path, "beads", f"{name}.safetensors")
-
-    def _write_beads(self, name: str, thetas: Sequence[Theta] | Thetas) -> str:
-        path = self._beads(name)
-        with self._writing(f"beads/{path.name}"):
-            path.parent.mkdir(exist_ok=True)
-            return write_beads(path, thetas)
-
-    def _replace(self, name: str, content: bytes) -> None:
-        with self._writing(name):
-            replace_file(self.path / name, content)
-
-    def _writing(self, name: str) -> AbstractContextManager[None]:
-        return writing(member(self.path, name), self._then)
-
-    @property
-    def _then(self) -> str:
-        return f"`weightstring resume {self.path}` or the same call goes on" if self.exists else "begin again"
 
 
 def _signature(path: Path) -> tuple[int, ...]:
     """What the system says of a file, which differs where it was written to, truncated or replaced."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:  # told by whoever reads it next
         return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _round_name(number: int) -> str:
-    return f"round-{number:04d}"
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -9,8 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from weightstring.errors import StoreFailed
 from weightstring.store.refusals import reason, remedy, sync_directory, sync_file
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that are no record: the last on lists in lists in lists."""
 
 LONGEST = 48
 """Characters of a name that the name of its temporary file takes over: most file systems allow 255 bytes."""

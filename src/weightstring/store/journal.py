@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import count
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import msgspec
+
 from weightstring.arrays import Thetas
+from weightstring.errors import InvalidRun
 from weightstring.path import Reason
+from weightstring.store.files import UNREADABLE, one_line
+from weightstring.store.names import Names
+from weightstring.store.records import Line
 
 
 class Round(NamedTuple):
@@ -50,3 +58,82 @@ class InMemory:
     def append(self, finished: Round) -> Thetas | None:
         """Keep nothing: the search's state holds all that it needs, the round's models too."""
         return finished.thetas
+
+
+class Rounds(Names):
+    """A journal under names: a round's models, then its line; with that, it counts."""
+
+    _count: int | None = None
+
+    def replay(self) -> list[Round]:
+        """The finished rounds, each checked against its models.
+
+        Raises:
+            InvalidRun: a round or its models are damaged or were changed.
+        """
+        rounds = []
+        for number, (place, content) in enumerate(self._lines()):
+            try:
+                line = msgspec.json.decode(content, type=Line)
+            except UNREADABLE as problem:
+                raise InvalidRun(f"{place} is damaged ({one_line(problem)}); restore it or start afresh") from None
+            if line.round != number:
+                raise InvalidRun(f"{place} is round {line.round}; lines are missing")
+            thetas = None if line.beads is None else self.models(_round_name(number), line.beads)
+            rounds.append(Round(line.jobs, line.results, thetas, line.seconds, line.steps, line.ended))
+        return rounds
+
+    def append(self, finished: Round) -> Thetas | None:
+        """Write a round: its models, then its line; with that, it counts.
+
+        A run that goes on has no verdict until it ends again.
+
+        Returns:
+            The round's models as they are kept, so that those handed in need not be; None where it has none.
+
+        Raises:
+            InvalidRun: something of an earlier round was damaged or removed meanwhile; the round does not count.
+            StoreFailed: the disk refuses; the round does not count, or it was written whole.
+        """
+        for name in ("result.json", "report.html"):
+            self.remove(name)
+        number = self._begin_line()
+        name = _round_name(number)
+        beads = None if finished.thetas is None else self.keep(name, finished.thetas)
+        line = Line(
+            round=number,
+            jobs=finished.jobs,
+            results=finished.results,
+            beads=beads,
+            seconds=max(0.0, finished.seconds),  # A clock may be put back.
+            steps=finished.steps,
+            ended=finished.ended,
+        )
+        self._write_line(number, msgspec.json.encode(line))
+        return None if beads is None else self.models(name, beads)
+
+    def _lines(self) -> Iterable[tuple[str, bytes]]:
+        """The rounds as they were written, each with its place in words."""
+        for number in count():
+            content = self.read(_line(number))
+            if content is None:
+                return
+            yield f"{self}/{_line(number)}: line {number + 1}", content
+
+    def _begin_line(self) -> int:
+        """The number of the round that is written next."""
+        if self._count is None:
+            self._count = next(number for number in count() if not self.has(_line(number)))
+        return self._count
+
+    def _write_line(self, number: int, content: bytes) -> None:
+        self.write(_line(number), content)
+        self._count = number + 1
+
+
+def _line(number: int) -> str:
+    return f"journal/{number:06d}.json"
+
+
+def _round_name(number: int) -> str:
+    return f"round-{number:04d}"

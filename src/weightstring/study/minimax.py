@@ -8,7 +8,6 @@ from above, as far as samples can tell.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,7 @@ from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Pair, Settings, Workers
 from weightstring.runs.stages import connect_all
 from weightstring.search import BreadthFirst, Relay, Sinking, StopRule, Strategy
-from weightstring.store import RunDirectory
+from weightstring.store import StoreLike, opened
 from weightstring.store.records import CertifyRecord, TaskRef, by_depth
 
 DEFAULT_STRATEGY = Relay(BreadthFirst(), Sinking())
@@ -81,7 +80,7 @@ def minimax(
     bind: str = "evaluate",
     recipe: Recipe | None = None,
     executor: Workers = None,
-    store: str | os.PathLike[str] | None = None,
+    store: StoreLike | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
     task: TaskRef | None = None,
@@ -101,7 +100,7 @@ def minimax(
         bind: what is to be low; see :func:`weightstring.connect`, as for all that follows.
         recipe: how beads descend.
         executor: what runs the jobs.
-        store: a run directory, which can be resumed by the same call.
+        store: a run directory or another store, which can be resumed by the same call.
         seed: of everything drawn at random.
         progress: True or False; by default only on a terminal.
         task: recorded in the manifest.
@@ -131,7 +130,7 @@ def minimax(
         certify=CertifyRecord(tolerance=CERTIFY_TOL) if certify else None,
         command="minimax",
     )
-    directory = None if store is None else RunDirectory(store)
+    directory = None if store is None else opened(store)
     (result,) = connect_all(problem, [Pair(a=a, b=b, directory=directory)], settings)
     proof = disprove(problem, a, b) if "loss" in result.names else None
     held = not settings.strategy.frees_ends  # else the string has other ends

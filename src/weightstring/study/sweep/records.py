@@ -10,8 +10,7 @@ import msgspec
 
 from weightstring.codec import Record
 from weightstring.errors import InvalidRun
-from weightstring.store.directory import UNREADABLE
-from weightstring.store.files import one_line
+from weightstring.store.files import UNREADABLE, one_line
 from weightstring.store.members import read_whole
 from weightstring.store.records import Threads
 from weightstring.study.sweep.plan import Variant

@@ -13,7 +13,7 @@ from weightstring.path import BARRIERS, Objective, Segment, Unresolved
 from weightstring.path.maximum import Samples, locate
 from weightstring.runs.result import Result
 from weightstring.runs.settings import Pair
-from weightstring.store import ResultRecord, RunDirectory
+from weightstring.store import ResultRecord, Store
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.forms import Sweepable
 from weightstring.study.sweep.plan import Plan
@@ -55,7 +55,7 @@ class SweepPair:
     seeds: tuple[int, int]
 
 
-def stands(row: Row | None, run: RunDirectory | None) -> bool:
+def stands(row: Row | None, run: Store | None) -> bool:
     """Whether a row is known and its run has not gone on since; one that was removed leaves its row."""
     if row is None or run is None or not run.exists:
         return row is not None

@@ -1,0 +1,215 @@
+"""A run and where it is kept: its manifest, its rounds, its models and its verdict, each under a name.
+
+::
+
+    manifest.json                what determines the result, written first
+    beads/ends.safetensors
+    journal/NNNNNN.json          a finished round: the truth; a run directory has them as lines of journal.jsonl
+    beads/round-NNNN.safetensors
+    result.json                  the verdict and its numbers, written last
+    beads/string.safetensors
+    beads/unpruned.safetensors   the first string under the threshold, where it is another
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import msgspec
+
+from weightstring.arrays import Theta, Thetas
+from weightstring.errors import InvalidRun
+from weightstring.path import Outcome
+from weightstring.store.beads import digest
+from weightstring.store.journal import Rounds
+from weightstring.store.names import beads_name
+from weightstring.store.records import FORMAT, AlignmentRecord, AnyManifest, Manifest, ResultRecord, flaw
+
+
+class Store(Rounds):
+    """One run, kept somewhere: all that it needs of that place is four methods, by which bytes have names.
+
+    A run that was ended anywhere goes on from what was written: a name must hold all of its content or what it held
+    before, once :meth:`write` has returned. Any mutable mapping of names to bytes can be a store, see
+    :func:`~weightstring.store.opened`.
+    """
+
+    goes_on = "the same call goes on with it"
+    """How a run is resumed, in words."""
+
+    def inside(self, name: str) -> Store:
+        """The store of another run within this one."""
+        return _Inside(self, name)
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep every other process from writing here; nothing does by default.
+
+        Raises:
+            RunLocked: another process writes.
+        """
+        return nullcontext()
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.has("manifest.json")
+
+    @property
+    def finished(self) -> bool:
+        """Whether a verdict was written."""
+        return self.has("result.json")
+
+    @property
+    def plain(self) -> Store:
+        """Where the same search between the models as they were given lies, if it was made."""
+        return self.inside("plain")
+
+    # -- what determines the run
+
+    def begin(
+        self, manifest: Manifest, ends: Sequence[Theta] | Thetas, alignment: AlignmentRecord | None = None
+    ) -> None:
+        """Write the ends (2, P), how the second was aligned, and the manifest: with that, a run exists, and is whole.
+
+        Raises:
+            InvalidRun: there is a run already.
+            StoreFailed: the disk refuses.
+        """
+        if self.exists:
+            raise InvalidRun(f"{self}: another process began a run here just now; {self.goes_on}")
+        self.keep("ends", ends)
+        if alignment is not None:
+            self.write("alignment.json", msgspec.json.encode(alignment))
+        self.amend(manifest)
+
+    def amend(self, manifest: Manifest) -> None:
+        """Write a manifest that asks for more of the same run, such as a certificate. Only for who holds the lock.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        self.write("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
+
+    def manifest(self) -> Manifest:
+        """What determines the run.
+
+        Raises:
+            InvalidRun: there is none, or it is damaged or of another version.
+        """
+        written = self.record("manifest.json", AnyManifest)  # Another format may have other fields.
+        if written is None:
+            raise InvalidRun(f"{self}: no run here (no manifest.json); give the directory that --out named")
+        if written.format != FORMAT:
+            raise InvalidRun(
+                f"{self}: written in format {written.format}, this version reads {FORMAT}: "
+                f"use weightstring {written.versions.get('weightstring', '?')}"
+            )
+        return self.required("manifest.json", Manifest)
+
+    def ends(self) -> Thetas:
+        """The two ends (2, P), checked against the manifest.
+
+        Raises:
+            InvalidRun: they are damaged, or not those of the manifest.
+        """
+        manifest, ends = self.manifest(), self.models("ends")
+        form = (ends.shape, str(ends.dtype))  # Other numbers can have the same bytes.
+        if form != ((2, manifest.size), f"torch.{manifest.dtype}") or tuple(map(digest, ends)) != manifest.ends:
+            raise InvalidRun(
+                f"{self}/{beads_name('ends')}: not the ends of the manifest; one of the two files was changed"
+            )
+        return ends
+
+    def alignment(self) -> AlignmentRecord | None:
+        """How the second end was aligned with the first; None where it was not.
+
+        Raises:
+            InvalidRun: the file is damaged.
+        """
+        return self.record("alignment.json", AlignmentRecord)
+
+    # -- the result
+
+    def finish(
+        self, result: ResultRecord, beads: Sequence[Theta] | Thetas, unpruned: Sequence[Theta] | None = None
+    ) -> None:
+        """Write the string's models, in order, those of the unpruned string where it is another, and the verdict.
+
+        Raises:
+            InvalidRun: something of the run was damaged or removed meanwhile; it is not finished.
+            StoreFailed: the disk refuses; the run is not finished.
+        """
+        self.remove("result.json")  # An earlier verdict is not that of the string that is written now.
+        string = self.keep("string", beads)
+        first = "" if unpruned is None else self.keep("unpruned", unpruned)
+        whole = msgspec.structs.replace(result, beads_sha256=string, unpruned_sha256=first)
+        self.write("result.json", msgspec.json.encode(whole))
+
+    def revise(self, outcome: Outcome) -> None:
+        """Write down what was found out about a verdict since; the rest stays. Only for who holds the lock.
+
+        Raises:
+            InvalidRun: the run is not finished, or its result is damaged.
+            StoreFailed: the disk refuses; the verdict is as it was.
+        """
+        self.write("result.json", msgspec.json.encode(msgspec.structs.replace(self.result(), outcome=outcome)))
+
+    def result(self) -> ResultRecord:
+        """The verdict and its numbers.
+
+        Raises:
+            InvalidRun: the run is not finished, or its result is damaged.
+        """
+        result = self.record("result.json", ResultRecord)
+        if result is None:
+            self.manifest()
+            raise InvalidRun(f"{self}: this run is not finished; {self.goes_on}")
+        if says := flaw(result):
+            raise InvalidRun(f"{self}/result.json: {says}; the file was changed")
+        return result
+
+    def string(self) -> Thetas:
+        """The models of the result's string (n, P).
+
+        Raises:
+            InvalidRun: the run is not finished, or they are damaged or of another string.
+        """
+        result = self.result()
+        beads = self.models("string", result.beads_sha256)
+        if beads.shape != (result.string.beads, self.manifest().size):
+            raise InvalidRun(f"{self}/{beads_name('string')}: not the string of result.json")
+        return beads
+
+    def unpruned(self) -> Thetas | None:
+        """The models of the first string under the threshold (n, P); None where it is the string, or not kept.
+
+        Raises:
+            InvalidRun: the run is not finished, or they are damaged or of another string.
+        """
+        result = self.result()
+        if not result.unpruned_sha256:
+            return None
+        beads = self.models("unpruned", result.unpruned_sha256)
+        if beads.shape != (result.string.beads_before_pruning, self.manifest().size):
+            raise InvalidRun(f"{self}/{beads_name('unpruned')}: not the unpruned string of result.json")
+        return beads
+
+
+class _Inside(Store):
+    """A run whose names begin with a prefix in the store of another."""
+
+    def __init__(self, outer: Store, prefix: str) -> None:
+        self._outer, self._prefix = outer, prefix
+
+    def read(self, name: str) -> bytes | None:
+        return self._outer.read(f"{self._prefix}/{name}")
+
+    def write(self, name: str, content: bytes) -> None:
+        self._outer.write(f"{self._prefix}/{name}", content)
+
+    def remove(self, name: str) -> None:
+        self._outer.remove(f"{self._prefix}/{name}")
+
+    def __str__(self) -> str:
+        return f"{self._outer}/{self._prefix}"
