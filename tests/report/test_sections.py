@@ -8,16 +8,34 @@ import plotly.graph_objects as go
 import pytest
 from markupsafe import Markup
 
+import weightstring as ws
 from weightstring.errors import InvalidSetting
+from weightstring.path.plane import plane
+from weightstring.problem.surfaces import Ring
 from weightstring.registry import Registry
-from weightstring.report import RUN_SECTIONS, SWEEP_SECTIONS, Drawing, Section
+from weightstring.report import RUN_SECTIONS, Drawing, RunData, Section
+from weightstring.report.draw.plane import to_record
 from weightstring.report.draw.static import drawn
+from weightstring.report.run.data import read_run
 from weightstring.report.section import Page, drawings, in_order, render_page
+from weightstring.store import RunDirectory
+from weightstring.testing.sections import check_section
+
+RING = Ring(size=6, radii=(1.0, 1.5))
 
 
 def titled(title: str, after: str = "", figure: go.Figure | None = None) -> Callable[[str], Section]:
     figures = {} if figure is None else {title: [Drawing(title, figure)]}
     return lambda data: Section(title, Markup("<p>{}</p>").format(data), figures, after=after)
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> RunData:
+    """A certified run, the loss around it measured."""
+    path = tmp_path_factory.mktemp("ring") / "run"
+    result = ws.connect(RING, *RING.ends, 0.12, store=path, progress=False)
+    RunDirectory(path).write_plane(to_record(plane(RING, result.string, 5), RunDirectory(path).result().beads_sha256))
+    return read_run(path)
 
 
 @pytest.fixture
@@ -48,6 +66,25 @@ def test_a_trace_that_files_cannot_show_is_named() -> None:
         drawn(go.Figure(go.Pie(values=[1, 2])))
 
 
-def test_every_built_in_section_is_there() -> None:
-    for registry in (RUN_SECTIONS, SWEEP_SECTIONS):
-        assert all(callable(registry[name]) for name in registry)
+@pytest.mark.parametrize(
+    ("html", "figures", "says"),
+    [
+        ("<p>x</p></div>", {}, "</div> ends what is not open"),
+        ("<img src='https://example.org/x'>", {}, "asks for 'https://example.org/x'"),
+        ("<p>x</p>", {"own": 1}, r"figures \['own'\], but html has places for \[\]"),
+        ("<div id='figure-own'></div>", {}, r"figures \[\], but html has places for \['own'\]"),
+        ("<div id='figure-own'></div>", {"own": 2}, "drawn in 2 ways, but its switch has 0 choices"),
+    ],
+)
+def test_a_section_that_would_spoil_a_page_is_told(html: str, figures: dict[str, int], says: str) -> None:
+    drawn_twice = {name: [Drawing(name, go.Figure())] * count for name, count in figures.items()}
+    with pytest.raises(AssertionError, match=says):
+        check_section(lambda data: Section("title", Markup(html), drawn_twice), None)
+
+
+@pytest.mark.parametrize("name", RUN_SECTIONS)
+def test_every_section_of_a_runs_page_holds(name: str, ring: RunData) -> None:
+    if RUN_SECTIONS[name](ring) is None:
+        assert name == "alignment"  # which the run has none of
+    else:
+        check_section(RUN_SECTIONS[name], ring)
