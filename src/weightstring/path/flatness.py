@@ -134,17 +134,17 @@ def hessian_spectrum(
         matrix = torch.cat([multiply(axes) for axes in torch.split(torch.eye(size, dtype=torch.float64), TOGETHER)])
         values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
         return HessianSpectrum(values, torch.full((size,), 1 / size, dtype=torch.float64), True, size)
-    found = []
+    draws = []
     for probe in range(probes):
         draw = generator(seed, "hessian spectrum", str(probe))
-        found.append(
+        draws.append(
             _quadrature(
                 lambda vector: multiply(vector[None])[0], torch.randn(size, generator=draw, dtype=torch.float64), steps
             )
         )
-    values, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+    values, weights = (torch.cat(parts) for parts in zip(*draws, strict=True))
     order = values.argsort()
-    spent = sum(len(nodes) for nodes, _ in found)
+    spent = sum(len(nodes) for nodes, _ in draws)
     return HessianSpectrum(values[order], weights[order] / probes, False, spent)
 
 

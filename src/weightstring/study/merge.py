@@ -270,8 +270,8 @@ def _warning(problem: LossProblem, samples: int) -> str | None:
     if problem.evaluation == "train":
         return f"{chosen}, which is the train loss: neither says how the model does on other data"
     if holdout_prefixes(problem.quantities):
-        told = "judge by that, unless the search was bound to it"
-        return f"{chosen}, so that its value flatters it; the hold-out set had no part in this choice: {told}"
+        advice = "judge by that, unless the search was bound to it"
+        return f"{chosen}, so that its value flatters it; the hold-out set had no part in this choice: {advice}"
     return f"{chosen}, so that its value flatters it: judge it by data that had no part in the choice (holdout=...)"
 
 

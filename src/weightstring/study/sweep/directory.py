@@ -127,10 +127,10 @@ class SweepDirectory:
         Raises:
             InvalidRun: there is no sweep, or it is damaged.
         """
-        found = read_record(member(self.path, "sweep.json"), SWEEP.decode, "restore it, or choose another directory")
-        if found is None:
+        record = read_record(member(self.path, "sweep.json"), SWEEP.decode, "restore it, or choose another directory")
+        if record is None:
             raise InvalidRun(f"{self.path}: no sweep here (no sweep.json); give the directory that --out named")
-        return found
+        return record
 
     def ends(self, variant: str) -> Path:
         """Where the networks of a variant are kept."""
@@ -165,8 +165,8 @@ class SweepDirectory:
             raise InvalidRun(f"{self.path}: not one pair is finished yet; the same command goes on with it")
         rows = read_table(path)
         for number, row in enumerate(rows, 1):
-            if told := flaw(row.variant):
-                raise InvalidRun(f"{path}: damaged: row {number} is of {row.variant!r:.200}: {told}; {AGAIN}")
+            if damage := flaw(row.variant):
+                raise InvalidRun(f"{path}: damaged: row {number} is of {row.variant!r:.200}: {damage}; {AGAIN}")
             if row.run not in ("", self.run_name(row.variant, row.threshold, row.pair)):
                 raise InvalidRun(f"{path}: damaged: row {number} names the run {row.run!r:.200}, not its own; {AGAIN}")
         return rows
@@ -181,10 +181,10 @@ class SweepDirectory:
         Raises:
             StoreFailed: the disk refuses.
         """
-        told = [
+        records = [
             FailedRecord(variant=name, threshold=level, seeds=tuple(seeds)) for (name, level), seeds in failed.items()
         ]
-        self._write("failed.json", msgspec.json.format(msgspec.json.encode(told), indent=1))
+        self._write("failed.json", msgspec.json.format(msgspec.json.encode(records), indent=1))
 
     def write_trivial(self, levels: Mapping[str, Mapping[str, float | None]]) -> None:
         """Write what trivial predictors reach, by variant and predictor.
@@ -210,22 +210,24 @@ class SweepDirectory:
             InvalidRun: the file is damaged.
         """
         again = "delete it, and it is made again from what is kept of the networks"
-        found = read_record(member(self.path, "failed.json"), FAILED.decode, again)
-        return self._failed_of_ends() if found is None else {(own.variant, own.threshold): own.seeds for own in found}
+        records = read_record(member(self.path, "failed.json"), FAILED.decode, again)
+        if records is None:
+            return self._failed_of_ends()
+        return {(each.variant, each.threshold): each.seeds for each in records}
 
     def _failed_of_ends(self) -> dict[tuple[str, float], tuple[int, ...]]:
         """The same, as it stands beside the networks themselves."""
         return {
-            (own.name, level): ends.failed
-            for own in self.record().variants
-            for level in levels_kept(self.ends(own.name))
-            if (ends := read_ends(self.ends(own.name), level)) is not None and ends.failed
+            (variant.name, level): ends.failed
+            for variant in self.record().variants
+            for level in levels_kept(self.ends(variant.name))
+            if (ends := read_ends(self.ends(variant.name), level)) is not None and ends.failed
         }
 
     def arithmetic(self, variant: str) -> tuple[str, int]:
         """By which engine and on how many threads all of a variant is computed."""
-        own = next(own for own in self.record().variants if own.name == variant)
-        return own.engine, own.threads
+        record = next(record for record in self.record().variants if record.name == variant)
+        return record.engine, record.threads
 
     def _record(
         self,
@@ -245,7 +247,7 @@ class SweepDirectory:
             strategy=as_read_back(plain(plan.strategy)),
             stop=[as_read_back(rule) for rule in plan.limits.plain()],
             align=plan.align,
-            variants=tuple(_variant_record(own, any(own.name == other.name for other in known)) for own in forms),
+            variants=tuple(_variant_record(form, any(form.name == other.name for other in known)) for form in forms),
         )
 
     def _has(self, name: str) -> bool:

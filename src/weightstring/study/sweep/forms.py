@@ -62,11 +62,11 @@ def forms_of(problem: object, variants: object, recipe: object, checkpoints: obj
     models = _by_name("checkpoints", checkpoints, problems, _is_list(checkpoints), "a list of models")
     forms = []
     for name, variant in called.items():
-        own = problems[name]
+        loss = problems[name]
         if not isinstance(recipes[name], Recipe | None):
             raise InvalidSetting(f"sweep(recipe={shown(recipes[name])}): pass a ws.Recipe")
-        Optimizers(recipes[name] or own.recipe)  # What torch.optim refuses, it refuses before anything is written.
-        forms.append(Form(variant, own, recipes[name], _checked(own, models[name], name)))
+        Optimizers(recipes[name] or loss.recipe)  # What torch.optim refuses, it refuses before anything is written.
+        forms.append(Form(variant, loss, recipes[name], _checked(loss, models[name], name)))
     return forms
 
 
@@ -84,9 +84,9 @@ def _checked(problem: Sweepable, models: object, name: str) -> tuple[Theta, ...]
     return tuple(models)
 
 
-def _by_name(what: str, given: object, problems: Mapping[str, Sweepable], one: bool, kind: str) -> dict[str, Any]:
+def _by_name(what: str, given: object, problems: Mapping[str, Sweepable], shared: bool, kind: str) -> dict[str, Any]:
     """What each problem has of a setting: the same for all, or its own."""
-    if given is None or one:
+    if given is None or shared:
         return dict.fromkeys(problems, given)
     if not isinstance(given, Mapping):
         raise InvalidSetting(f"sweep({what}={shown(given)}): give {kind}, or several by the problems' names")
@@ -104,12 +104,12 @@ def _problems(problem: object) -> dict[str, Sweepable]:
     problems: dict[str, Any] = dict(problem) if isinstance(problem, Mapping) else {"all": problem}
     if not problems:
         raise InvalidSetting("sweep(problem={}): give at least one problem")
-    for own in problems.values():
-        if not isinstance(own, Sweepable):
+    for each in problems.values():
+        if not isinstance(each, Sweepable):
             raise InvalidSetting(
-                f"sweep(problem={shown(own)}): give a ws.ModuleProblem, or several by name; {lacking(own, Sweepable)}"
+                f"sweep(problem={shown(each)}): give a ws.ModuleProblem, or several by name; {lacking(each, Sweepable)}"
             )
-        Optimizers(own.recipe)
+        Optimizers(each.recipe)
     return problems
 
 

@@ -51,8 +51,8 @@ def maximum_interval(string: WeightString, quantity: str = "loss", seed: int = 0
     sums, weights = (
         torch.stack(part) for part in zip(*(problem.shares(each, quantity) for each in thetas), strict=True)
     )
-    found = sums.sum(1) / weights.sum(1)
-    if not torch.allclose(found, values[highest], rtol=MEAN, atol=MEAN * float(values.abs().max())):
+    means = sums.sum(1) / weights.sum(1)
+    if not torch.allclose(means, values[highest], rtol=MEAN, atol=MEAN * float(values.abs().max())):
         return Interval(float(values.max()), math.nan, math.nan)
     maxima = torch.cat([((sums @ drawn.T) / (weights @ drawn.T)).amax(0) for drawn in _draws(sums.shape[1], seed)])
     low, high = maxima.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64))

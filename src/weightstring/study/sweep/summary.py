@@ -56,7 +56,7 @@ def summarised(
     """A summary of each variant at each threshold, variants in the order of the rows, thresholds falling."""
     order = {name: i for i, name in enumerate(dict.fromkeys([*(row.variant for row in rows), *(v for v, _ in failed)]))}
     places = sorted(
-        {(row.variant, row.threshold) for row in rows} | set(failed), key=lambda own: (order[own[0]], -own[1])
+        {(row.variant, row.threshold) for row in rows} | set(failed), key=lambda place: (order[place[0]], -place[1])
     )
     return tuple(
         _summary([row for row in rows if (row.variant, row.threshold) == place], place, failed.get(place, ()), seed)
@@ -65,22 +65,22 @@ def summarised(
 
 
 def _summary(rows: Sequence[Row], place: tuple[str, float], failed: Sequence[int], seed: int) -> Summary:
-    found = [row for row in rows if row.connected]
+    connected = [row for row in rows if row.connected]
     return Summary(
         variant=place[0],
         parameters=rows[0].parameters if rows else 0,
         threshold=place[1],
         pairs=len(rows),
-        connected=share_of(len(found), len(rows)),
+        connected=share_of(len(connected), len(rows)),
         unresolved=sum(row.outcome == "unresolved" for row in rows),
         disconnected=sum(row.outcome == "disconnected" for row in rows),
         failed_ends=len(failed),
-        means={name: mean_of([float(getattr(row, name)) for row in found], seed) for name in MEANS},
+        means={name: mean_of([float(getattr(row, name)) for row in connected], seed) for name in MEANS},
         line_over_mean=mean_of([row.line_over_mean for row in rows], seed),
     )
 
 
 def beads_law(rows: Sequence[Row], seed: int = 0) -> PowerLaw | None:
     """Beads ~ threshold^p over the pairs that were connected; None where there is one threshold."""
-    found = [row for row in rows if row.connected]
-    return power_law([row.threshold for row in found], [float(row.beads) for row in found], seed)
+    connected = [row for row in rows if row.connected]
+    return power_law([row.threshold for row in connected], [float(row.beads) for row in connected], seed)

@@ -50,8 +50,8 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
         return {"best constant": None, "best linear": None}
     theta = torch.zeros(math.prod(shape), dtype=problem.dtype, device=problem.device)
 
-    def constant(weights: Tensor, own: Examples) -> Tensor:
-        return weights.view(shape).expand(len(own), *shape)
+    def constant(weights: Tensor, examples: Examples) -> Tensor:
+        return weights.view(shape).expand(len(examples), *shape)
 
     levels: dict[str, float | None] = {"best constant": _fitted(constant, theta, train, loss, examples, criterion)}
     inputs = train.leaves[0]
@@ -59,9 +59,9 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
         return {**levels, "best linear": None}
     width = inputs[0].numel()
 
-    def linear(weights: Tensor, own: Examples) -> Tensor:
+    def linear(weights: Tensor, examples: Examples) -> Tensor:
         matrix = weights.view(width + 1, -1)
-        return (own.leaves[0].flatten(1) @ matrix[:-1] + matrix[-1]).view(len(own), *shape)
+        return (examples.leaves[0].flatten(1) @ matrix[:-1] + matrix[-1]).view(len(examples), *shape)
 
     start = torch.zeros((width + 1) * len(theta), dtype=problem.dtype, device=problem.device)
     return {**levels, "best linear": _fitted(linear, start, train, loss, examples, criterion)}
