@@ -23,9 +23,7 @@ def failure(strategy: Strategy[State], state: State) -> Reason | None:
 
 
 def due(strategy: Strategy[State], state: State) -> tuple[Job, ...]:
-    """The jobs of the next round; none: the search is over."""
-    if failure(strategy, state):
-        return ()
+    """The jobs of the next round, where the strategy has not given up; none: the search is over."""
     if isinstance(state, String):  # any other state belongs to a strategy made of others, whose rounds these are
         if state.closed:
             return pruning.propose(Pruning(state.chain, state.level, state.known))

@@ -13,7 +13,7 @@ from weightstring.errors import InvalidRun
 from weightstring.failures import users_part
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.jobs import Job, JobResult, read_round
-from weightstring.search.rounds import absorbed, due
+from weightstring.search.rounds import absorbed, due, failure
 from weightstring.search.strategy import State, Strategy
 from weightstring.search.string import Query
 from weightstring.store import Round, RoundRecord
@@ -56,7 +56,7 @@ def replayed(strategy: Strategy[State], state: State, finished: Round, history: 
         InvalidRun: the round is not one of this search.
     """
     with users_part(lambda: f"the strategy, taken through round {len(history) + 1} of the journal again"):
-        jobs = due(strategy, state) if finished.jobs else ()
+        jobs = due(strategy, state) if finished.jobs and not failure(strategy, state) else ()
         if tuple(job.name for job in jobs) != finished.jobs or len(finished.results) != len(jobs):
             raise InvalidRun(
                 f"round {len(history)} of the journal is not of this search: it holds {len(finished.jobs)} jobs "
