@@ -267,7 +267,7 @@ def test_one_threshold_and_one_variant() -> None:
     assert "No power law is fitted: that takes connected pairs at two thresholds." in text
     assert "all:" not in text
     assert "line" not in charts(own)
-    assert "are not here" not in text
+    assert "are missing" not in text
     for chart in charts(own).values():
         low, high = chart.x_ends
         assert low < 0.03 < high
@@ -284,7 +284,7 @@ def test_all_unresolved() -> None:
     assert "nan" not in text.lower().replace("finance", "")
     assert len(charts(own)["length-all"].series[0].y) == 4
     assert charts(own)["connected"].series[0].y == (0.0,)
-    assert "would be 24: 20 are not here" in text
+    assert "would be 24: 20 are missing" in text
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # NumPy's, of a quantile between numbers and infinity
@@ -314,7 +314,7 @@ def test_ends_that_failed_are_told_where_they_failed() -> None:
     assert "each replaced by the next seed while tries last: 5." in text
     assert "failed ends width=16, threshold 0.001: seeds 3, 4, 5" in text
     assert "threshold 0.1: seeds" not in text
-    assert "would be 32: 8 are not here" in text
+    assert "would be 32: 8 are missing" in text
     assert "width=16 – 0.001 0 – 0 0 3" in text  # a threshold that no pair reached has its line
     assert "2 ends failed" in charts(own)["connected"].series[0].texts[-1]
 

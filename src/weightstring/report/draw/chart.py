@@ -69,7 +69,7 @@ class Chart:
         x_title: of the axis.
         y_title: of the axis.
         series: what is drawn, from back to front.
-        levels: of trivial predictors, drawn upright.
+        levels: of trivial predictors, drawn as vertical lines.
         x_log: whether the axis is logarithmic.
         x_ticks: where it is labelled, if not where logarithmic axes are.
         y_log: whether the axis is logarithmic.

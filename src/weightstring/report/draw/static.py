@@ -78,7 +78,7 @@ def _colours(figure: go.Figure) -> ScalarMappable | None:
 
 
 def _add_shapes(axes: Any, layout: go.Layout) -> None:
-    """Upright lines and shaded parts, over the whole height, and names beside points."""
+    """Vertical lines and shaded parts, over the whole height, and names beside points."""
     for shape in layout.shapes:
         if shape.x0 == shape.x1:
             dash = DASHES[shape.line.dash or "solid"]

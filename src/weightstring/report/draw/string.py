@@ -18,7 +18,7 @@ def string_figure(curve: CurveRecord, beads: Thetas) -> go.Figure:
     """Draw the string in the first two principal components of its beads, coloured by the sampled evaluation loss.
 
     Both axes have one scale, so lengths and angles in the plane are true. Small points are the samples on the
-    straight segments between the beads; the dotted line is the direct way between the ends.
+    straight segments between the beads; the dotted line is the straight line between the ends.
 
     Args:
         curve: the sampled string.

@@ -134,4 +134,4 @@ def drawn_levels(sweep: SweepData) -> tuple[tuple[Level, ...], str]:
             beyond = not min(thresholds) / FAR <= value <= max(thresholds) * FAR
             said.append(f"{whose} {words}{' (not drawn: too far away)' * beyond}")
             drawn += [] if beyond else [Level(whose, value)]
-    return tuple(drawn), f" Upright lines: what trivial predictors reach, {'; '.join(said)}." if said else ""
+    return tuple(drawn), f" Vertical lines: what trivial predictors reach, {'; '.join(said)}." if said else ""

@@ -42,8 +42,8 @@ def _missing(sweep: SweepData) -> Iterator[str]:
     if len(sweep.rows) < planned:
         yield (
             f"{plural(record.pairs, 'pair')} at each of {plural(len(record.thresholds), 'threshold')} "
-            f"would be {planned:,}: {planned - len(sweep.rows):,} are not here, because their ends never reached the "
-            "threshold, the sweep is not finished, or fewer were asked for there."
+            f"would be {planned:,}: {planned - len(sweep.rows):,} are missing, because their ends never reached the "
+            "threshold, the sweep is not finished, or fewer were requested there."
         )
     failed = sum(map(len, sweep.failed.values()))
     if failed:

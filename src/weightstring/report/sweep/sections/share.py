@@ -11,7 +11,7 @@ from weightstring.report.sweep.words import counts, outcome_words, threshold_tit
 
 KINDS: tuple[Kind, ...] = ("unresolved", "disconnected")
 ASIDE = 0.012
-"""How far variants stand aside in the figure of shares, as a part of the axis."""
+"""How far variants are shifted, as a share of the axis."""
 
 
 def share(sweep: SweepData) -> Section | None:
@@ -39,7 +39,7 @@ def charts(sweep: SweepData) -> list[Chart]:
         f"Share of pairs that a string connects, with 95 % Wilson intervals. {outcome_words(sweep)} Unresolved means "
         f"not connected within the limits, which does not show that there is no path; such pairs count here.{told}"
     )
-    sentence += " Variants stand a little aside, so that none hides another." if len(sweep.names) > 1 else ""
+    sentence += " Variants are shifted a little, so that none hides another." if len(sweep.names) > 1 else ""
     x_title = threshold_title(sweep)
     chart = Chart(
         "connected", "", sentence, x_title, "share of pairs", tuple(series), levels, y_range=(-0.04, 1.04)
