@@ -48,7 +48,7 @@ def align_pair(problem: LossProblem, pair: Pair, settings: Settings) -> Pair:
         before, after = Objective(problem, settings.bind)(torch.stack([pair.b, aligned.theta])).tolist()
         if before <= threshold < after and _rounded(threshold, after):
             threshold = after
-    record = as_record(aligned, pair.b, "barrier")
+    record = alignment_record(aligned, pair.b, "barrier")
     return replace(pair, b=aligned.theta, threshold=threshold, alignment=record, align=False)
 
 
@@ -57,7 +57,7 @@ def _rounded(threshold: float | None, raised: float) -> bool:
     return threshold is not None and threshold <= raised <= threshold + ROUNDING * abs(threshold)
 
 
-def as_record(aligned: Aligned, b: Theta, by: str) -> AlignmentRecord:
+def alignment_record(aligned: Aligned, b: Theta, by: str) -> AlignmentRecord:
     """An alignment's form on disk."""
     groups = aligned.move.symmetry.permutations.groups
     return AlignmentRecord(

@@ -50,7 +50,7 @@ def run(options: Namespace) -> int:
 
     from weightstring.cli.models import check_destination, end_of
     from weightstring.cli.opening import named
-    from weightstring.runs.align_step import as_record
+    from weightstring.runs.align_step import alignment_record
     from weightstring.store import write_checkpoint
     from weightstring.symmetry.alignment import align
 
@@ -61,7 +61,7 @@ def run(options: Namespace) -> int:
     aligned = align(
         problem, a, b, by=options.by, rescale=not options.no_rescale, restarts=options.restarts, seed=options.seed
     )
-    record = as_record(aligned, b, options.by)
+    record = alignment_record(aligned, b, options.by)
     about = {"task": options.task, "aligned_with": options.a, "copy_of": options.b, "method": record.method}
     write_checkpoint(out, problem.unflatten(aligned.theta), about)
     if options.json:
