@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -19,7 +20,6 @@ from weightstring.problem.data import by_prefix
 from weightstring.problem.differentiator import Differentiator
 from weightstring.problem.engined import ByEngine
 from weightstring.problem.evaluator import Evaluator
-from weightstring.problem.fingerprint import fingerprint_of
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Computation, OfTheta
@@ -170,8 +170,6 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
             train_curves=train_curves,
         )
         self._draws_checked = False
-        self._screening: ModuleProblem | None = None
-        self._fingerprint: str | None = None
         self.use_engine(engine)
 
     @property
@@ -219,7 +217,7 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
         """The module in evaluation mode as a function of θ, inputs and running statistics."""
         return self._parts.computation.evaluating
 
-    @property
+    @cached_property
     def screening(self) -> ModuleProblem | None:
         """The same loss measured on a fixed part of each data set, for a cheap first look.
 
@@ -227,11 +225,9 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
         """
         if len(self._parts.evaluation) < SCREENING_PAYS * SCREENING_EXAMPLES:
             return None
-        if self._screening is None:
-            self._screening = copy.copy(self)
-            self._screening._fingerprint = None
-            self._screening._parts = self._parts.on_samples(SCREENING_EXAMPLES)
-        return self._screening
+        part = copy.copy(self)
+        part._parts = self._parts.on_samples(SCREENING_EXAMPLES)
+        return part
 
     @as_made
     def initial(self, seed: int) -> Theta:
@@ -297,6 +293,4 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
 
         Functions count by their names, not by what they do.
         """
-        if self._fingerprint is None:  # all data go into it, and every pair of a call asks for it
-            self._fingerprint = fingerprint_of(self._parts)
-        return self._fingerprint
+        return self._parts.fingerprint

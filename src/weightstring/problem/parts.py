@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,12 @@ from weightstring.problem.buffers import Buffers, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.checks import Findings
 from weightstring.problem.data import Examples, by_prefix, sample
+from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
 from weightstring.problem.dispatcher import Dispatcher
 from weightstring.problem.engines import Trial, Workload
 from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.engines.selection import EngineSelection
-from weightstring.problem.flat import Layout
+from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Computation
 from weightstring.problem.means import Given
 from weightstring.problem.quantities import Quantities
@@ -93,6 +95,25 @@ class Parts:
         """Names of the buffers that are functions of θ: re-estimated running statistics, spectral norm's vectors."""
         running = statistics_names(self.net) if self.buffers == "recalibrate" else frozenset()
         return running | vector_names(self.net)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that determines a result; functions count by their names, not by what they do.
+
+        Neither the parameters' numbers count nor buffers that belong to each θ.
+        """
+        tensors = named_tensors(self.net)
+        constants = {name: tensors[name] for name in tensors if name not in self.layout.names | self.derived}
+        return text_digest(
+            without_addresses(str(self.net)),
+            repr(self.layout),
+            tensors_digest(constants),
+            *(f"{name} {examples.digest()}" for name, examples in self.data.items()),
+            *(f"{name} {callable_name(criterion)}" for name, criterion in self.criteria.items()),
+            f"{self.buffers} {self.batch_size} {self.computation.chunk}",
+            "" if self.training_step is None else callable_name(self.training_step),
+            f"{replace(self.recipe, options={})} {sorted(self.recipe.options.items())}",
+        )
 
     def check(self, thetas: Tensor, ndim: int) -> None:
         """Refuse models (B, P), or one (P,), that are none of this problem's.
