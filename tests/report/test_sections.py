@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
@@ -88,3 +89,12 @@ def test_every_section_of_a_runs_page_holds(name: str, ring: RunData) -> None:
         assert name == "alignment"  # which the run has none of
     else:
         check_section(RUN_SECTIONS[name], ring)
+
+
+def test_a_run_in_memory_has_the_page_of_a_directory(tmp_path: Path) -> None:
+    kept: dict[str, bytes] = {}
+    ws.connect(RING, *RING.ends, 0.12, store=kept, progress=False)
+    page = ws.write_report(kept, tmp_path / "page.html").read_text()
+    assert "The search, round by round" in page
+    with pytest.raises(InvalidSetting, match="the dict given as store: give out="):
+        ws.write_report(kept)

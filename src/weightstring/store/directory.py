@@ -13,8 +13,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun
 from weightstring.store.beads import read_beads, write_beads
@@ -22,7 +20,7 @@ from weightstring.store.files import replace_file, writing
 from weightstring.store.journal import Round
 from weightstring.store.locks import locked
 from weightstring.store.members import LARGEST, LARGEST_JOURNAL, member, read_whole
-from weightstring.store.records import PlaneRecord, ResultRecord
+from weightstring.store.records import ResultRecord
 from weightstring.store.refusals import reason, remedy, sync_directory, sync_file
 from weightstring.store.store import Store
 
@@ -223,29 +221,6 @@ class RunDirectory(Store):
                 sync_file(file.fileno())
             if number == 0:
                 sync_directory(self.path)
-
-    # -- the loss around the string
-
-    def write_plane(self, plane: PlaneRecord) -> None:
-        """Keep the loss on a plane through the string.
-
-        Raises:
-            StoreFailed: the disk refuses.
-        """
-        self.write("plane.json", msgspec.json.encode(plane))
-
-    def plane_record(self) -> PlaneRecord | None:
-        """The plane through the result's string; None where there is none, or only that of an earlier string.
-
-        Raises:
-            InvalidRun: the run is not finished, or the file is damaged.
-        """
-        plane = self.record("plane.json", PlaneRecord)
-        if plane is None or plane.beads_sha256 != (result := self.result()).beads_sha256:
-            return None
-        if says := plane.flaw(result.string.beads):
-            raise InvalidRun(f"{self.path}/plane.json: {says}; the file was changed, measure the plane again")
-        return plane
 
 
 def _signature(path: Path) -> tuple[int, ...]:

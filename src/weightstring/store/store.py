@@ -24,7 +24,7 @@ from weightstring.path import Outcome
 from weightstring.store.beads import digest
 from weightstring.store.journal import Rounds
 from weightstring.store.names import beads_name
-from weightstring.store.records import FORMAT, AlignmentRecord, AnyManifest, Manifest, ResultRecord, flaw
+from weightstring.store.records import FORMAT, AlignmentRecord, AnyManifest, Manifest, PlaneRecord, ResultRecord, flaw
 
 
 class Store(Rounds):
@@ -194,6 +194,29 @@ class Store(Rounds):
         if beads.shape != (result.string.beads_before_pruning, self.manifest().size):
             raise InvalidRun(f"{self}/{beads_name('unpruned')}: not the unpruned string of result.json")
         return beads
+
+    # -- the loss around the string
+
+    def write_plane(self, plane: PlaneRecord) -> None:
+        """Keep the loss on a plane through the string.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        self.write("plane.json", msgspec.json.encode(plane))
+
+    def plane_record(self) -> PlaneRecord | None:
+        """The plane through the result's string; None where there is none, or only that of an earlier string.
+
+        Raises:
+            InvalidRun: the run is not finished, or the file is damaged.
+        """
+        plane = self.record("plane.json", PlaneRecord)
+        if plane is None or plane.beads_sha256 != (result := self.result()).beads_sha256:
+            return None
+        if says := plane.flaw(result.string.beads):
+            raise InvalidRun(f"{self}/plane.json: {says}; the file was changed, measure the plane again")
+        return plane
 
 
 class _Inside(Store):

@@ -1,8 +1,7 @@
-"""What a run directory holds of a run that is over, and the figures that show it."""
+"""What is kept of a run that is over, read once for its page and its figures."""
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 from weightstring.arrays import Thetas
@@ -16,7 +15,7 @@ from weightstring.report.draw.evolution import Evolution
 from weightstring.report.run.replay import read_evolution
 from weightstring.runs.recording import certificate_in
 from weightstring.search.strategies import STRATEGIES
-from weightstring.store import RunDirectory
+from weightstring.store import Store, StoreLike, opened
 from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
 
 
@@ -79,19 +78,19 @@ class RunData(NamedTuple):
         return "larger of " * (len(self.bound) > 1) + " and ".join(self.bound_labels)
 
 
-def read_run(run: str | os.PathLike[str]) -> RunData:
-    """Read a finished run.
+def read_run(run: StoreLike) -> RunData:
+    """Read a finished run from its directory, or from another store of it.
 
     Raises:
         InvalidRun: there is none, or it is damaged.
     """
-    directory = RunDirectory(run)
-    manifest, beads, alignment = directory.manifest(), directory.string(), directory.alignment()
-    unaligned = _unaligned(directory.plain, manifest, alignment)
-    result = directory.result()
+    store = opened(run)
+    manifest, beads, alignment = store.manifest(), store.string(), store.alignment()
+    unaligned = _unaligned(store.plain, manifest, alignment)
+    result = store.result()
     evolution, not_replayed = None, ""
     try:
-        evolution = read_evolution(directory, manifest, result, beads)
+        evolution = read_evolution(store, manifest, result, beads)
     except (InvalidRun, InvalidSetting, UserCodeFailed) as refusal:  # a page needs no journal
         name = str(manifest.strategy.get("name"))
         not_replayed = str(refusal) if name in STRATEGIES else f"its strategy {name!r} is not registered here"
@@ -99,11 +98,11 @@ def read_run(run: str | os.PathLike[str]) -> RunData:
         manifest,
         result,
         beads,
-        certificate_in(directory, beads),
+        certificate_in(store, beads),
         alignment,
         unaligned,
         evolution,
-        directory.plane_record(),
+        store.plane_record(),
         not_replayed,
     )
 
@@ -144,14 +143,14 @@ def check(run: RunData) -> None:
         )
 
 
-def _unaligned(directory: RunDirectory, manifest: Manifest, alignment: AlignmentRecord | None) -> ResultRecord | None:
+def _unaligned(store: Store, manifest: Manifest, alignment: AlignmentRecord | None) -> ResultRecord | None:
     """The result of the search without alignment, if there is one.
 
     Raises:
         InvalidRun: it is damaged, or lies between other models than those that were given.
     """
-    if alignment is None or not directory.finished:
+    if alignment is None or not store.finished:
         return None
-    if directory.manifest().ends != (manifest.ends[0], alignment.original):
-        raise InvalidRun(f"{directory.path}: not a run between the models that were aligned; move it elsewhere")
-    return directory.result()
+    if store.manifest().ends != (manifest.ends[0], alignment.original):
+        raise InvalidRun(f"{store}: not a run between the models that were aligned; move it elsewhere")
+    return store.result()

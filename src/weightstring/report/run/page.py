@@ -12,12 +12,14 @@ from pathlib import Path
 from markupsafe import Markup
 
 from weightstring.ambient import undisturbed
+from weightstring.errors import InvalidSetting
 from weightstring.registry import Registry
 from weightstring.report.draw.files import write_figures
 from weightstring.report.draw.static import drawn
 from weightstring.report.html import number, write_page
 from weightstring.report.run.data import RunData, check, read_run
 from weightstring.report.section import Page, Sections, drawings, render_page
+from weightstring.store import RunDirectory, StoreLike, opened
 
 RUN_SECTIONS: Sections[RunData] = Registry("section of a run's page", group="weightstring.run_sections")
 """The sections of a run's page, in its order."""
@@ -61,11 +63,11 @@ def render(run: RunData) -> str:
 
 
 @undisturbed
-def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
+def write_report(run: StoreLike, out: str | os.PathLike[str] | None = None) -> Path:
     """Write the page of a finished run: one HTML file that needs no network.
 
     Args:
-        run: the run directory.
+        run: the run directory, or another store of the run.
         out: where to; ``report.html`` in the run directory by default.
 
     Returns:
@@ -73,16 +75,21 @@ def write_report(run: str | os.PathLike[str], out: str | os.PathLike[str] | None
 
     Raises:
         InvalidRun: there is no finished run, it is damaged, or ``out`` cannot be written.
+        InvalidSetting: the run is in no directory, and ``out`` is not given.
     """
-    path = Path(out) if out is not None else Path(run) / "report.html"
-    return write_page(path, render(read_run(run)))
+    store = opened(run)
+    if out is None:
+        if not isinstance(store, RunDirectory):
+            raise InvalidSetting(f"write_report of {store}: give out=, the file to write; the run is in no directory")
+        out = store.path / "report.html"
+    return write_page(Path(out), render(read_run(store)))
 
 
-def export_run_figures(run: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:
+def export_run_figures(run: StoreLike, folder: str | os.PathLike[str]) -> list[Path]:
     """Write every figure of a finished run's page as SVG, PDF and PNG; of the evolution the last step.
 
     Args:
-        run: the run directory.
+        run: the run directory, or another store of the run.
         folder: where to; made if it is not there.
 
     Returns:

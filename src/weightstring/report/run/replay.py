@@ -18,20 +18,18 @@ from weightstring.search import Bead, Query
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.running.history import strings
 from weightstring.search.strategies import from_plain
-from weightstring.store import RunDirectory
+from weightstring.store import Store
 from weightstring.store.records import Manifest, ResultRecord
 
 MOST, BEADS = 60, 1500
 """Steps that are drawn at most, the first and the last among them, and beads in all of them: a page must stay small."""
 
 
-def read_evolution(
-    directory: RunDirectory, manifest: Manifest, result: ResultRecord, beads: Thetas
-) -> Evolution | None:
+def read_evolution(store: Store, manifest: Manifest, result: ResultRecord, beads: Thetas) -> Evolution | None:
     """Rebuild a search from its journal, as resuming does.
 
     Args:
-        directory: the run's.
+        store: the run's.
         manifest: its manifest.
         result: its result.
         beads: the models (B, P) of the result's string.
@@ -44,11 +42,11 @@ def read_evolution(
         InvalidSetting: the strategy is not known here.
         UserCodeFailed: the strategy, a user's own, does not go through the journal again.
     """
-    rounds = directory.replay()
+    rounds = store.replay()
     if result.rounds and not rounds:
-        raise InvalidRun(f"{directory.path}: its journal holds no round, but the result tells of {len(result.rounds)}")
+        raise InvalidRun(f"{store}: its journal holds no round, but the result tells of {len(result.rounds)}")
     strategy = from_plain({name: value for name, value in manifest.strategy.items() if name != "recipe"})
-    first, last = directory.ends()
+    first, last = store.ends()
     ends = (Bead("a", first, manifest.end_losses[0]), Bead("b", last, manifest.end_losses[1]))
     query = Query(ends, manifest.threshold, manifest.seed)
     widest = max((finished.beads for finished in result.rounds), default=2)
