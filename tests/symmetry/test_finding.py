@@ -127,6 +127,17 @@ def test_an_operation_without_rule_is_refused(refused, function, name):
         find(problem)
 
 
+def test_an_operator_of_another_library_does_not_take_the_rule_of_its_namesake(refused):
+    library = torch.library.Library("weightstring_tests", "FRAGMENT")
+    library.define("relu(Tensor x) -> Tensor")
+    library.impl("relu", lambda x: x * torch.arange(x.shape[-1]), "CPU")
+    library.impl("relu", torch.empty_like, "Meta")
+    library.impl("relu", torch.library.fallthrough_kernel, "Autograd")
+    net = Net(lambda self, x: torch.ops.weightstring_tests.relu(self.first(x)), first=nn.Linear(3, 6))
+    with refused(Unsupported, r"no rule for weightstring_tests\.relu in Net"):
+        find(problem_of(net, numbers(3)(9)))
+
+
 def test_the_module_of_an_operation_without_rule_is_named(refused):
     inner = Net(lambda self, x: torch.fft.fft(x).real)
     net = nn.Sequential(nn.Linear(3, 6), nn.Sequential(nn.ReLU(), inner), nn.Linear(6, 2))

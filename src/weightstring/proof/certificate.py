@@ -51,15 +51,15 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         quantity: what is bounded, such as ``"loss"``.
         evaluation: what ``"loss"`` is measured on: ``"evaluate"`` or ``"train"``.
         upper_bound: no point of the string has a higher value.
-        threshold: what was to be proved; None: only how high it is.
-        tolerance: relative distance from the largest sample that was aimed at without a threshold.
+        threshold: the level to be proved; None: only a bound was wanted.
+        tolerance: relative distance from the largest sample that was aimed for without a threshold.
         largest_sample: the largest value that was sampled on the way.
         partition: intervals that cover every segment, each with its bound.
-        dtype: in what the bounds were computed.
+        dtype: in which the bounds were computed.
         digests: SHA-256 of ``beads``, ``inputs``, ``targets``, ``module``, ``criterion`` and ``program``, the
             operations that the two are traced as.
-        versions: of what computed it.
-        seconds: it took.
+        versions: of the software that computed it.
+        seconds: the time it took.
         problem: the problem's fingerprint, by which a run without its problem knows its own certificate.
         seal: SHA-256 of all of the above.
     """
@@ -95,16 +95,16 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return max(self.partition, key=lambda piece: piece.bound)
 
     def content_digest(self) -> str:
-        """What ``seal`` must be."""
+        """The digest that ``seal`` must equal."""
         return text_digest(msgspec.json.encode(msgspec.structs.replace(self, seal="")).decode())
 
     def sealed(self) -> Certificate:
-        """The same with its seal."""
+        """A copy with its seal."""
         return msgspec.structs.replace(self, seal=self.content_digest())
 
     @property
     def flaw(self) -> str | None:
-        """What shows without the problem that it was changed since it was made; None: nothing does."""
+        """How it shows, without the problem, that the certificate was changed since it was made; None: it does not."""
         if self.content_digest() != self.seal:
             return "its seal does not fit its content"
         if not self.partition or self.upper_bound != self.loosest.bound:
@@ -127,7 +127,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Certificate:
-        """Read it; whether what it says is true is for ``verify`` to find out.
+        """Read a certificate; whether it is true is for ``verify`` to find out.
 
         Raises:
             InvalidRun: there is none, or it is damaged.
@@ -170,7 +170,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 def digests_of(problem: Certifiable, beads: Thetas, quantity: str) -> dict[str, str]:
-    """What a certificate is about, each as one digest."""
+    """Digests of all that a certificate is about."""
     digests = {"beads": tensor_digest(beads)}
     if not isinstance(problem, Traceable):
         return digests | {"module": problem.fingerprint()}
@@ -188,5 +188,5 @@ def digests_of(problem: Certifiable, beads: Thetas, quantity: str) -> dict[str, 
 
 
 def versions() -> dict[str, str]:
-    """Of what computes."""
+    """Versions of the software that computes."""
     return {name: version(name) for name in ("weightstring", "torch", "numpy")}

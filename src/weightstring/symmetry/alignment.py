@@ -43,8 +43,8 @@ class Candidate:
         method: by what units were matched; ``"none"``: the second model as it is.
         rescaled: whether units were scaled too.
         distance: ‖θ_b − θ_a‖ afterwards.
-        barrier: of the straight line, over the mean of its ends, *sampled*, of the evaluation loss; where the
-            evaluation set is large, on the part of it on which searches look first.
+        barrier: the largest *sampled* evaluation loss on the straight line over the mean of its ends; for a large
+            evaluation set, on the part that searches screen first.
     """
 
     method: str
@@ -65,9 +65,8 @@ class Aligned:
         barrier_before: barrier of the line a → b: the largest *sampled* evaluation loss over the mean of the ends'.
         barrier_after: the same of the line a → aligned.
         candidates: all that were tried, that one among them.
-        difference: the largest of outputs of the model and its aligned copy, over the largest output, on the whole set,
-            ``examples`` inputs.
-        examples: how many.
+        difference: between outputs of the model and its aligned copy, at most, over the largest output.
+        examples: the number of inputs on which outputs were compared: the whole evaluation set.
         correlations: for each group, before and after, how far each unit's activations correlate with those of the unit
             at its place in the first model; empty where activations were not recorded.
         seconds: how long it took.
@@ -197,7 +196,7 @@ def align(
 
 
 def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | None) -> Collection[str]:
-    """The methods for a symmetry: of one by hand it is not known which activations its units are.
+    """The methods that apply: a symmetry written by hand does not say which activations its units are.
 
     Raises:
         InvalidSetting: none is left.

@@ -91,7 +91,6 @@ def _checked(problem: Modular, symmetry: Symmetry | None, theta: Theta, subject:
 
 
 def _moved(problem: Modular, move: Move, theta: Theta, subject: str) -> Theta:
-    """The moved model, which computes the same function."""
     check_move(problem, move, theta, subject)
     moved = move(theta)
     check_equivalent(problem, theta, moved, subject)

@@ -41,14 +41,14 @@ by one, and do not set the scale of the others."""
 
 
 def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = "align") -> tuple[float, int]:
-    """By how much two models' outputs differ at most on the whole evaluation set, and on how many inputs that is.
+    """How far two models' outputs differ at most on the whole evaluation set, and on how many inputs.
 
-    max |x − y| / max |x| of each floating output that the loss or a metric reads by itself, the largest of them; where
-    they read what cannot be found in the output, of the losses of the single examples. The set is gone through in
-    blocks. What is refused goes by ‖x − y‖ / ‖x‖, in which rounding of many numbers does not add up to more.
+    That is the largest max |x − y| / max |x| of the floating outputs that the loss or a metric reads; where they read
+    something that is not in the output, it is taken of the losses of single examples. Whether it is too much is decided
+    by ‖x − y‖ / ‖x‖, in which the rounding of many numbers does not accumulate.
 
     Raises:
-        NotEquivalent: that is more than rounding, or infinite numbers are at other places.
+        NotEquivalent: that is more than rounding, or infinities are in other places.
     """
     examples, read = problem.observed(), what_is_read(problem)
     apart: dict[str, _Apart] = {}
@@ -79,7 +79,7 @@ def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = 
 
 
 def _losses(problem: Modular, theta: Theta) -> Tensor:
-    """The losses of the single examples, or where a single one has none, that of all."""
+    """The loss of each example, or of all where a single one has none."""
     if isinstance(problem, PerExample):
         with suppress(Unsupported):
             return problem.measure_each(theta)
@@ -102,14 +102,14 @@ def check_symmetry(problem: Modular, symmetry: Symmetry, theta: Theta, subject: 
 
 
 def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> None:
-    """Refuse a move that changes the function in float64, at θ on inputs made to wake units, or at other parameters.
+    """Refuse a move that changes the function in float64, at θ on inputs that activate idle units, or at other θ.
 
-    What a last digit of θ changes there says how much rounding explains. Inputs that the module cannot take, and those
-    on which its outputs are not finite, are left out. A module that must hold each θ itself, as one that merges weights
-    when it changes its mode, is compared on the evaluation set alone.
+    How much rounding explains is measured by changing the last digit of θ. Inputs that the module cannot take, and
+    those on which its outputs are not finite, are left out. A module that must hold each θ itself, such as one that
+    merges weights when its mode changes, is compared on the evaluation set alone.
 
     Raises:
-        NotEquivalent: the outputs differ; says which, where, by how much, and which group of units does it.
+        NotEquivalent: the outputs differ; says which, where, by how much, and which group of units is at fault.
     """
     read = what_is_read(problem)
     if read.elsewhere or announces(problem.computation.evaluating.module) or not (move.permutations or move.factors):
@@ -260,7 +260,7 @@ def _parts(x: Tensor, y: Tensor) -> tuple[float, float, float]:
 def _floating(
     paths: Sequence[Path], one: Sequence[Tensor], other: Sequence[Tensor]
 ) -> Iterator[tuple[Path, Tensor, Tensor]]:
-    """The floating and complex ones of two models' outputs, as float64."""
+    """The floating and complex outputs of two models, in double precision."""
     for path, *both in zip(paths, one, other, strict=True):
         x, y = (torch.view_as_real(each) if each.is_complex() else each for each in both)
         if x.is_floating_point() and x.numel():

@@ -177,7 +177,7 @@ def glue(problem: Modular, symmetry: Symmetry, theta: Theta) -> Gluing:
 
 
 def _tree(problem: Modular, symmetry: Symmetry, theta: Theta, name: str, size: int) -> Iterator[Exchange]:
-    """The edges of one group's tree."""
+    """The edges of a minimal spanning tree over one group's units."""
     graph, units = nx.Graph(), torch.arange(size, device=theta.device)
     for first, second in combinations(range(size), 2):
         copy = Move(symmetry, {name: exchanged(units, first, second)})(theta)

@@ -149,7 +149,6 @@ class _Labelling:
 
 
 def _name(step: Step) -> str:
-    """The name of an operation without its overload."""
     return step.op.rpartition(".")[0] or step.op
 
 
@@ -158,7 +157,7 @@ def _where(step: Step) -> str:
 
 
 def _applied(rule: Rule, call: Call, step: Step) -> Labels:
-    """The labels of what an operation returns by its rule."""
+    """What a rule says that an operation returns."""
     try:
         labels = rule(call)
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -171,7 +170,7 @@ def _applied(rule: Rule, call: Call, step: Step) -> Labels:
     ):
         counts = isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex())
         if counts and isinstance(label, Label) and (len(values) == 1 or index in call.used):
-            call.plain(*label.axes)  # integers do not scale
+            call.unscaled(*label.axes)  # integers do not scale
     if step.writes and isinstance(labels, Label):
         # Views of what was written to still have the label that it had.
         written = next(iter(call.tensors()), labels)

@@ -1,4 +1,4 @@
-"""Which tensors of a module's output its loss and metrics read: only these say what a symmetry must leave alone.
+"""Which tensors of a module's output its loss and metrics read: only these constrain a symmetry.
 
 Modules return more than a loss looks at: caches of keys and values, hidden states, attention. What is read is found by
 watching every torch function that the loss and the metrics call on a few examples.
@@ -42,7 +42,7 @@ class Read:
 
     Args:
         paths: to the tensors; of an output in which nothing is seen to be read, all.
-        elsewhere: whether the loss also reads what depends on θ and is no part of the output.
+        elsewhere: whether the loss also reads something that depends on θ but is not part of the output.
     """
 
     paths: tuple[Path, ...]
@@ -171,7 +171,7 @@ def _touched(criterion: Callable[..., object], output: object, examples: Example
 
 
 class _Watch(TorchFunctionMode):
-    """Notes what torch functions take that they have not made themselves."""
+    """Notes what torch functions are given that they have not computed themselves."""
 
     def __init__(self, targets: Tensor) -> None:
         super().__init__()

@@ -234,6 +234,6 @@ def _of_group(name: str, permutation: Int64[Tensor, " n"]) -> Float64[Tensor, "n
 
 
 def _shown(permutation: Tensor) -> str:
-    """A permutation in a message, however long."""
+    """A permutation, abbreviated for a message."""
     shown = permutation[:SHOWN].tolist()
     return f"[{', '.join(map(str, shown))}{', …' if len(permutation) > SHOWN else ''}]"

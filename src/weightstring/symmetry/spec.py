@@ -79,7 +79,7 @@ class Spec:
         return math.fsum(logs) / math.log(10)
 
     def check(self) -> None:
-        """Refuse groups that cannot be.
+        """Refuse groups that contradict each other.
 
         Raises:
             InvalidSetting: a group without units, under another name, or over itself, another that is over it, or one
@@ -253,7 +253,7 @@ class Symmetry:
         return self.permutations.log10_size
 
     def with_axes(self, axes: Mapping[str, tuple[Term, ...]], groups: Mapping[str, Group] | None = None) -> Symmetry:
-        """The same with other axes for some parameters, and further groups; groups that are nowhere then are dropped.
+        """The same with other axes for some parameters, and further groups; groups without units then are dropped.
 
         Scales stay as they are: ``align(rescale=False)`` leaves them out.
 

@@ -1,7 +1,7 @@
-"""Inputs and models made to wake units that sleep on the data, and a module's arithmetic in float64.
+"""Inputs and models that activate units which are idle on the data, and a module's arithmetic in float64.
 
-A ReLU that is 0 on every example may be exchanged with any other as far as these can tell. On inputs of other sizes,
-other signs and other tokens, and at other parameters, it does something.
+As far as the examples can tell, a ReLU that is 0 on all of them may be exchanged with any other. On inputs of other
+sizes, other signs and other tokens, and at other parameters, it is not 0.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def doubled(examples: Examples) -> Examples:
 
 
 def coarsest(computation: Computation, theta: Theta, examples: Examples) -> torch.dtype:
-    """The floating dtype of fewest digits in which a module computes anything: some always do a part in float32."""
+    """The coarsest floating dtype in which a module computes anything: some always do a part in float32."""
     watch = _Dtypes()
     with torch.no_grad(), watch:
         computation.evaluating(theta, examples, computation.estimate(theta, examples))
@@ -61,7 +61,7 @@ def coarsest(computation: Computation, theta: Theta, examples: Examples) -> torc
 
 
 def woken(problem: Modular) -> Iterator[tuple[str, Examples]]:
-    """Inputs like the evaluation set's and unlike it, in float64, each kind with words for it."""
+    """Inputs like the evaluation set's and unlike them, in float64, each kind with a description."""
     base = doubled(sample(problem.observed(), EXAMPLES))
     yield "of the evaluation set", base
     if any(leaf.is_floating_point() for leaf in base.leaves):
@@ -75,7 +75,7 @@ def woken(problem: Modular) -> Iterator[tuple[str, Examples]]:
 
 
 def other_models(problem: Modular, theta: Theta) -> Iterator[tuple[str, Theta]]:
-    """Other parameters in float64: all drawn anew in each one's size, and these disturbed."""
+    """Other models in float64: drawn anew at each parameter's scale, and θ disturbed."""
     for words, share in (("at random parameters", 0.0), ("at disturbed parameters", 1.0)):
         other = theta.to("cpu", torch.float64, copy=True)
         draw = generator(0, words)
@@ -109,7 +109,7 @@ def _each(examples: Examples, function: Any) -> Examples:
 
 
 def _all_values(problem: Modular, base: Examples) -> Examples:
-    """Examples whose integers are all that the data have and all rows of the tables that they look up."""
+    """Examples with every integer that occurs in the data, and every row of the tables that they index."""
     rows = _tables(problem)
     draw = generator(0, "waking tokens")
     leaves = list(base.leaves)
@@ -140,7 +140,7 @@ def _all_values(problem: Modular, base: Examples) -> Examples:
 
 
 def _tables(problem: Modular) -> dict[int, int]:
-    """Rows of the table that each input of integers looks up as it is, by the input's place."""
+    """The number of rows of the table that each integer input indexes directly, by the input's position."""
     examples = problem.observed().take(slice(2))
     watch = _Lookups()
     theta = own_theta(problem)

@@ -35,9 +35,9 @@ class Construction:
     """A path that a theorem gives.
 
     Args:
-        name: what it is called here.
-        bound: the loss is nowhere higher on it: the theorem's, in real arithmetic, from the measured losses of corners.
-        string: the path; of a curved one a string inscribed in it, which may be higher than the bound.
+        name: of the theorem.
+        bound: the theorem's bound on the loss, in real arithmetic, from the measured losses of corners.
+        string: the path; for a curved one a string inscribed in it, which may rise above the bound.
         straight: whether the string is the path.
     """
 

@@ -95,7 +95,7 @@ def read(problem: Traceable) -> Convex:
     return Convex(
         inner,
         outer,
-        value.plain,
+        value.squares,
         tuple(reader.steps[start + 1 : middle]),
         tuple(reader.steps[middle + 1 :]),
         program,

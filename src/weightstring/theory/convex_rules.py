@@ -34,12 +34,14 @@ class Value:
 
     Args:
         curvature: of it.
-        plain: it is the net's output itself; or, if convex, the squares of output − targets, evenly weighted.
+        output: it is the net's output itself.
+        squares: it is the squares of output − targets, evenly weighted.
         gap: it is ± (output − targets).
     """
 
     curvature: Curvature
-    plain: bool = False
+    output: bool = False
+    squares: bool = False
     gap: bool = False
 
 
@@ -85,7 +87,7 @@ def _linear(reader: Outputs, step: Step) -> Value | None:
     if given is not wanted or wanted is None or not known:
         return None
     reader.linears.append(step)
-    return Value(Curvature.UNITS) if wanted is Curvature.INPUTS else Value(Curvature.AFFINE, plain=True)
+    return Value(Curvature.UNITS) if wanted is Curvature.INPUTS else Value(Curvature.AFFINE, output=True)
 
 
 def _numbers(given: Iterable[Any]) -> bool:
@@ -104,7 +106,7 @@ def _size(reader: Outputs, step: Step) -> Value | None:
     if value is None or (step.op == "pow.Tensor_Scalar" and step.args[1] != 2):
         return _element(reader, step)
     if value.curvature is Curvature.AFFINE:
-        return Value(Curvature.CONVEX, plain=value.gap and step.op != "abs.default")
+        return Value(Curvature.CONVEX, squares=value.gap and step.op != "abs.default")
     return _element(reader, step)
 
 
@@ -118,7 +120,7 @@ def _sum(reader: Outputs, step: Step) -> Value | None:
     minus = step.op == "sub.Tensor"
     if kinds and kinds <= {Curvature.AFFINE, Curvature.TARGETS}:
         shapes = {_shape(reader, given) for given in step.args}
-        gap = minus and len(shapes) == 1 and any(v is not None and v.plain for v in (one, two)) and len(kinds) == 2
+        gap = minus and len(shapes) == 1 and any(v is not None and v.output for v in (one, two)) and len(kinds) == 2
         return Value(Curvature.AFFINE, gap=gap) if Curvature.AFFINE in kinds else Value(Curvature.TARGETS)
     taken = two is not None and two.curvature is Curvature.CONVEX and minus
     known = kinds <= {Curvature.AFFINE, Curvature.TARGETS, Curvature.CONVEX} and Curvature.CONVEX in kinds
@@ -126,7 +128,7 @@ def _sum(reader: Outputs, step: Step) -> Value | None:
 
 
 def _shape(reader: Outputs, given: Any) -> tuple[int, ...]:
-    """Of a result but for its examples."""
+    """The shape of a result without the examples' axis."""
     if isinstance(given, Ref) and given.name == reader.program.targets:
         return tuple(reader.examples.targets.shape[1:])
     return next(
@@ -144,7 +146,7 @@ def _product(reader: Outputs, step: Step) -> Value | None:
             Value(Curvature.UNITS) if all(v or _numbers([x]) for v, x in zip(values, step.args, strict=True)) else None
         )
     if one == two and step.op == "mul.Tensor" and values[0] is not None and values[0].curvature is Curvature.AFFINE:
-        return Value(Curvature.CONVEX, plain=values[0].gap)
+        return Value(Curvature.CONVEX, squares=values[0].gap)
     number, value = (two, values[0]) if values[0] is not None else (one, values[1])
     if value is None or not _numbers([number]) or number is None or (step.op == "div.Tensor" and value is values[1]):
         return None
@@ -154,11 +156,11 @@ def _product(reader: Outputs, step: Step) -> Value | None:
 
 
 def _kept(reader: Outputs, step: Step) -> Value | None:
-    """A mean or sum over axes: of what is affine it is no longer the output."""
+    """A mean or sum over axes; of an affine value it is no longer the output itself."""
     value = reader.meaning(step.args[0])
     if value is None or value.curvature not in (Curvature.AFFINE, Curvature.CONVEX) or step.kwargs:
         return None
-    return replace(value, gap=False, plain=value.plain and value.curvature is Curvature.CONVEX)
+    return replace(value, gap=False, output=False)
 
 
 def _same(reader: Outputs, step: Step) -> Value | None:
@@ -174,7 +176,7 @@ def _picked(reader: Outputs, step: Step) -> Value | None:
     parts = reader.spread.get(step.args[0].name)
     value = None if parts is None else reader.meaning(parts[step.args[1]])
     one_shape = parts is not None and len({_shape(reader, part) for part in parts}) == 1
-    return value if value is None or one_shape else replace(value, plain=False, gap=False)
+    return value if value is None or one_shape else replace(value, output=False, squares=False, gap=False)
 
 
 def _distance(reader: Outputs, step: Step) -> Value | None:
@@ -187,8 +189,8 @@ def _distance(reader: Outputs, step: Step) -> Value | None:
     if any(not isinstance(n, int | float) or n < 0 for n in parameters):
         return None
     even = _shape(reader, step.args[0]) == _shape(reader, step.args[1])
-    output = any(value is not None and value.plain for value in values)
-    return Value(Curvature.CONVEX, plain=step.op == "mse_loss.default" and even and output and len(set(kinds)) == 2)
+    output = any(value is not None and value.output for value in values)
+    return Value(Curvature.CONVEX, squares=step.op == "mse_loss.default" and even and output and len(set(kinds)) == 2)
 
 
 def _arguments(step: Step, names: Sequence[str]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Curve:
 
     Args:
         pieces: at least one; each takes an equal share of s.
-        bound: what the loss does not exceed anywhere on the path; ``inf`` where nothing is known.
+        bound: no loss on the path is higher; ``inf`` where nothing is known.
 
     >>> quarter = Curve((lambda u: torch.tensor([math.cos(u), math.sin(u)], dtype=torch.float64),), bound=1.0)
     >>> quarter.at(0.0)
@@ -68,7 +68,7 @@ class Curve:
         Args:
             problem: the loss that is measured.
             tolerance: how far the string may rise over the path's bound, in units of the loss.
-            max_beads: where to stop all the same.
+            max_beads: the number of beads at which to stop anyway.
 
         Raises:
             InvalidSetting: a tolerance that is not positive, a bound that is not finite, or fewer than two beads.

@@ -148,7 +148,7 @@ def _read(problem: Traceable) -> LinearLayers:
 
 
 def may_apply(problem: Traceable) -> bool:
-    """Whether the shapes of the parameters leave room for a proof. Reading a problem takes longer."""
+    """Whether the shapes of the parameters leave room for a proof: quicker than reading the problem."""
     shapes = [entry.shape for entry in problem.layout.entries]
     if len(shapes) < 1 or any(len(shape) != 2 for shape in shapes):
         return False

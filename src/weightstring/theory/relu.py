@@ -134,7 +134,7 @@ def connect(
 
 
 def exchange(problem: Traceable, a: Theta, b: Theta, method: str = "greedy") -> VertexPath:
-    """The path from ``a`` to ``b`` that exchanges one unit after another: all slots but one are in use at every corner.
+    """The path from ``a`` to ``b`` that exchanges one unit after another: at every corner all slots but one are used.
 
     For t = 0, …, m − 1 β goes to its best on A's first m − 1 − t units and B's first t, each in its end's own order,
     and B's next unit moves into the slot that is unused. At the end B's units go home one by one through the free slot,

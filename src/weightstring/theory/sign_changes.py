@@ -73,7 +73,7 @@ def routes(problem: Traceable) -> list[Route]:
 
 
 def _fits(problem: Traceable) -> bool:
-    """Whether shapes leave room for a proof. Reading a problem takes longer, and this is asked of every pair."""
+    """Whether shapes leave room for a proof: quicker than reading the problem, and needed for every pair."""
     try:
         examples = problem.traceable("loss").examples
     except Unsupported:

@@ -154,7 +154,7 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
 
 
 def _traced(whole: Measured, examples: Examples, size: int) -> Trace:
-    """The operations for so many examples, none of which writes to what another reads."""
+    """The operations on a number of examples, none of which writes to what another reads."""
     # Only shapes and dtypes enter.
     leaves = [x.new_empty((size, *x.shape[1:])) for x in (examples.targets, *examples.leaves)]
     remedy = "certificates need a module whose course does not depend on its numbers"
@@ -199,7 +199,6 @@ def _same_call(one: Step, two: Step, size: int) -> bool:
 
 
 def _agree(one: Any, two: Any) -> bool:
-    """Whether two arguments are the same."""
     if isinstance(one, Mapping) and isinstance(two, Mapping):
         return one.keys() == two.keys() and all(_agree(one[key], two[key]) for key in one)
     if isinstance(one, list | tuple) and isinstance(two, list | tuple):

@@ -75,12 +75,12 @@ class Step:
 
     @property
     def takes(self) -> list[str]:
-        """Names of what it is given, each as often as it is."""
+        """Names of its arguments, with repetitions."""
         return list(names_in((self.args, self.kwargs)))
 
     @property
     def where(self) -> str:
-        """The step in words."""
+        """The operator and the module that calls it, in words."""
         return f"{self.op} in {self.path or OUTSIDE}"
 
 
@@ -172,7 +172,7 @@ def export(
         leaves: its positional arguments.
         subject: the first words of a refusal.
         remedy: its last.
-        functional: take apart what writes in place, so that no step changes what another reads.
+        functional: decompose operations that write in place, so that no step changes what another reads.
 
     Raises:
         Unsupported: torch cannot trace it.

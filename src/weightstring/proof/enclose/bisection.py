@@ -1,4 +1,4 @@
-"""Adaptive bisection of a whole string: which intervals have to be how small for their bounds to reach a target."""
+"""Adaptive bisection of a whole string: how small each interval must be for its bound to reach a target."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Partition:
         highest: the largest sample met.
         target: what the bounds were to reach.
         computed: intervals whose bounds were computed.
-        tops: of each segment the largest sample met between its beads: t and value.
+        tops: for each segment t and value of the largest sample between its beads.
     """
 
     intervals: Intervals
@@ -194,7 +194,7 @@ def _fell(bounds: Tensor, before: Tensor, target: float) -> Tensor:
 
 
 def _cuts(batch: Intervals, bounds: Tensor, cut: Tensor, sampled: Sampled, target: float) -> list[tuple[int, Tensor]]:
-    """Into how many pieces to cut which: what a bound exceeds the loss by falls with the square of the width."""
+    """Which intervals to cut into how many pieces: the excess of a bound falls with the square of the width."""
     near = sampled.near(batch)
     room = (target - near).clamp(min=1e-3 * abs(target) + 1e-300)
     ratio = ((bounds - near) / room).clamp(min=1.0, max=float(MAX_PIECES**2))

@@ -42,11 +42,11 @@ Bound = Callable[[int, float, float], float]
 
 @dataclass(frozen=True)
 class Verification:
-    """What became of a certificate.
+    """The result of checking a certificate.
 
     Args:
-        ok: whether everything in it was found to be true.
-        failures: what was not, a line each.
+        ok: whether everything in it is true.
+        failures: what is not, a line each.
         intervals: how many of its intervals were proved again.
         seconds: it took.
     """
@@ -119,7 +119,7 @@ def verify(
 
 
 def _of_form(certificate: Certificate, segments: int) -> list[str]:
-    """What is wrong with the certificate in itself."""
+    """What is wrong with the certificate, whatever it is about."""
     failures = []
     if certificate.format != FORMAT:
         failures.append(f"its format is {certificate.format}, not {FORMAT}: verify it with the version that made it")
@@ -163,7 +163,7 @@ def _real(*numbers: object) -> bool:
 
 
 def _of_subject(problem: LossProblem, string: WeightString, certificate: Certificate) -> list[str]:
-    """Whether it speaks of this quantity, this string, these data, this module."""
+    """Whether it is about this quantity, this string, these data and this module."""
     if not isinstance(problem, Certifiable):
         return [lacking(problem, *CERTIFIABLE)]
     if certificate.quantity not in problem.quantities:
@@ -180,7 +180,7 @@ def _of_subject(problem: LossProblem, string: WeightString, certificate: Certifi
 
 
 def _bound(problem: Certifiable, string: WeightString, quantity: str) -> tuple[Bound, Replay | None]:
-    """Bounds by other arithmetic, and of a module its operations."""
+    """Bounds by the second arithmetic; for a module also its replay."""
     if isinstance(problem, Traceable):
         try:
             replay = Replay(problem, quantity)

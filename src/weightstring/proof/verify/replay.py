@@ -100,11 +100,11 @@ class Replay:
         return self._bounds(a, b, low, high)[0]
 
     def value(self, a: Array, b: Array, t: float) -> float:
-        """No less than the mean at t, nor than what torch prints of it in float64."""
+        """No less than the mean at t, or what torch prints of it in float64."""
         return sum(self._bounds(a, b, t, t))
 
     def _bounds(self, a: Array, b: Array, low: float, high: float) -> tuple[float, float]:
-        """The bound, and what is lost in print."""
+        """The bound, and how far above it torch may print a value in float64."""
         middle, radius = (low + high) / 2, (high - low) / 2
         parameters = {}
         for name, full in self._parameters.items():
@@ -200,7 +200,7 @@ def _exported(whole: _Whole, examples: Examples, size: int) -> ExportedProgram:
 
 
 def _followed(program: ExportedProgram, held: Mapping[str, Tensor], given: list[Tensor]) -> Tensor:
-    """What the operations return, done as they are."""
+    """What the traced operations return in torch's own arithmetic."""
     signature, data = program.graph_signature, iter(given)
     values = []
     for node in program.graph.nodes:

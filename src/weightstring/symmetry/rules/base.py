@@ -1,4 +1,4 @@
-"""What a rule is given: one operation, the labels of what it takes, and how to tie them."""
+"""What a rule is given: an operation, the labels of its arguments, and the means to tie them."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class Call:
         for axis in axes:
             self.ties.freeze(axis)
 
-    def plain(self, *axes: Axis) -> None:
-        """No rescaling of these axes passes through the operation."""
+    def unscaled(self, *axes: Axis) -> None:
+        """Let no rescaling of these axes pass through the operation."""
         for axis in axes:
             self.ties.restrict(axis)
 

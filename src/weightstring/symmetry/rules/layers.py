@@ -14,7 +14,7 @@ def linear(call: Call) -> Labels:
     call.virtual.append(Label((*x.axes[:-1], weight.axes[0], x.axes[-1])))
     if isinstance(call["bias"], Label):
         call.ties.same(weight.axes[0], call["bias"].axes[0])
-        call.plain(*x.axes[:-1])  # a shift does not scale along
+        call.unscaled(*x.axes[:-1])  # a shift does not scale along
     return x.replace(-1, weight.axes[0])
 
 
@@ -46,7 +46,7 @@ def transposed(call: Call) -> Labels:
     outer, inner = call.ties.split(channels, groups)
     its_outer, its_inner = call.ties.split(weight.axes[0], groups)
     if call.ties.rescaling:
-        call.plain(channels, *weight.axes)
+        call.unscaled(channels, *weight.axes)
     else:
         call.ties.same(outer, its_outer)
         call.ties.same(inner, its_inner)
@@ -60,9 +60,9 @@ def _in_groups(call: Call, channels: Axis, out: Axis, within: Axis, groups: int)
     its_outer, _ = ties.split(out, groups)
     if ties.rescaling:
         # Both the inputs' and the outputs' scale would enter the filters, if each group has one input.
-        call.plain(*(channels,) if not factors(inner) else (outer, its_outer))
+        call.unscaled(*(channels,) if not factors(inner) else (outer, its_outer))
         if factors(inner):
-            call.plain(inner, within)
+            call.unscaled(inner, within)
         return
     ties.same(outer, its_outer)
     ties.same(inner, within)
@@ -71,7 +71,7 @@ def _in_groups(call: Call, channels: Axis, out: Axis, within: Axis, groups: int)
 def _convolved(call: Call, x: Label, weight: Label, out: Axis, batched: bool) -> Label:
     if isinstance(call["bias"], Label):
         call.ties.same(out, call["bias"].axes[0])
-        call.plain(*x.axes[: 1 if batched else 0])
+        call.unscaled(*x.axes[: 1 if batched else 0])
     call.freeze(*x.axes[2 if batched else 1 :], *weight.axes[2:])
     spatial = call.fixed(call.shape[2 if batched else 1 :])
     return Label((*x.axes[: 1 if batched else 0], out, *spatial.axes))
@@ -132,10 +132,10 @@ def _affine(call: Call, x: Label, dims: list[int], learned: tuple[str, ...], sta
             for dim, axis in zip(dims, other.axes, strict=True):
                 call.ties.same(x.axes[dim], axis)
         return x
-    call.plain(*x.axes)
+    call.unscaled(*x.axes)
     for name in statistics:
         if isinstance(call[name], Label):
-            call.plain(*call[name].axes)
+            call.unscaled(*call[name].axes)
     weight, shift = (call[name] if isinstance(call[name], Label) else None for name in ("weight", "bias"))
     if weight is None:
         return x
@@ -154,7 +154,7 @@ def weight_norm(call: Call) -> Labels:
     v, g = call.label("v"), call.label("g")
     dim = call["dim"] % len(v)
     call.mixes(v, [other for other in range(len(v)) if other != dim])
-    call.plain(*v.axes)
+    call.unscaled(*v.axes)
     if call.ties.rescaling:
         return v.replace(dim, g.axes[dim])
     call.ties.same(v.axes[dim], g.axes[dim])

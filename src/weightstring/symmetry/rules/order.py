@@ -8,7 +8,7 @@ from weightstring.symmetry.rules.base import RULES, Call, Labels
 
 @RULES.register("roll", "flip", "cumsum", "cumprod", "logcumsumexp")
 def turned(call: Call) -> Labels:
-    """Indices of some dimensions in another fixed order."""
+    """Indices of some dimensions reordered, or accumulated, in a fixed order."""
     x = call.label("self")
     dims = call["dims"] if call["dims"] is not None else call["dim"]
     chosen = (
@@ -18,7 +18,7 @@ def turned(call: Call) -> Labels:
     )
     call.freeze(*(x.axes[dim] for dim in chosen))
     if call.op in ("cumprod", "logcumsumexp"):
-        call.plain(*x.axes)
+        call.unscaled(*x.axes)
     # Not the same axis any more: what lies at one of its indices now lay at another.
     axes = (call.ties.fixed(size_of(axis)) if dim in chosen else axis for dim, axis in enumerate(x.axes))
     return Label(tuple(axes))
@@ -30,7 +30,7 @@ def ordered(call: Call) -> Labels:
     x = call.label("self")
     dim = call["dim"] % len(x)
     call.freeze(x.axes[dim])
-    call.plain(*x.axes)
+    call.unscaled(*x.axes)
     if 1 in call.used:
         call.freeze(*x.axes)
     label = x.replace(dim, call.ties.fixed(size_of(x.axes[dim])))
@@ -54,7 +54,7 @@ def padded(call: Call) -> Labels:
     call.freeze(*(x.axes[dim] for dim in changed))
     axes = [call.ties.fixed(size) if dim in changed else x.axes[dim] for dim, size in enumerate(call.shape)]
     if call["value"]:
-        call.plain(*axes)
+        call.unscaled(*axes)
     return Label(tuple(axes))
 
 

@@ -85,7 +85,7 @@ def indexed(call: Call) -> Labels:
     if len(indices) > len(x) or used != list(range(used[0], used[-1] + 1)):
         return picked(call)  # what is picked comes first, or masks take several dimensions
     call.freeze(*(x.axes[dim] for dim in used))
-    call.plain(*(axis for index in indices if index is not None for axis in index.axes))
+    call.unscaled(*(axis for index in indices if index is not None for axis in index.axes))
     many = len(call.shape) - (len(x) - len(used))
     which = call.fixed(call.shape[used[0] : used[0] + many]).axes
     return Label((*x.axes[: used[0]], *which, *x.axes[used[-1] + 1 :]))

@@ -39,7 +39,7 @@ def combined(call: Call, labels: list[Label], ndim: int) -> Label:
     result = broadcast(call, labels, ndim)
     for label in labels:
         repeated = ((),) * (ndim - len(label)) + label.axes
-        call.plain(*(axis for axis, given in zip(result.axes, repeated, strict=True) if not factors(given)))
+        call.unscaled(*(axis for axis, given in zip(result.axes, repeated, strict=True) if not factors(given)))
     return result
 
 
@@ -52,7 +52,7 @@ def pointwise(call: Call) -> Labels:
     numbers = [v for key, v in call.given.items() if key in ("other", "value") and isinstance(v, int | float)]
     linear = name in LINEAR or (name in ("add", "sub", "rsub") and not any(numbers))
     if not call.result.is_floating_point() or call["rounding_mode"]:
-        call.plain(*result.axes)
+        call.unscaled(*result.axes)
     elif linear or (name in ("mul", "div") and len(tensors) == 1):
         pass  # a number times x is linear in x
     else:
@@ -81,10 +81,10 @@ def multiplied(call: Call) -> Labels:
             if rigid == [True, False] and call.op.startswith("mul"):
                 axes.append(second)
                 continue
-            call.plain(first, second)
+            call.unscaled(first, second)
         axes.append(first or second)
         if (call.op.startswith("div") or not first) and second:
-            call.plain(second)
+            call.unscaled(second)
     return Label(tuple(axes))
 
 
@@ -93,9 +93,9 @@ def masked(call: Call) -> Labels:
     """Some numbers replaced by one value."""
     x, mask = call.label("self"), call.label("mask")
     result = broadcast(call, [x, mask], len(call.shape))
-    call.plain(*mask.axes)
+    call.unscaled(*mask.axes)
     if call["value"] not in (0, 0.0):
-        call.plain(*result.axes)
+        call.unscaled(*result.axes)
     return result
 
 
@@ -105,8 +105,8 @@ def chosen(call: Call) -> Labels:
     labels = call.tensors()
     result = combined(call, labels, len(call.shape))
     if not all(isinstance(call[name], Label) or not call[name] for name in ("self", "other")):
-        call.plain(*result.axes)
-    call.plain(*call.label("condition").axes)
+        call.unscaled(*result.axes)
+    call.unscaled(*call.label("condition").axes)
     return result
 
 
@@ -114,7 +114,7 @@ def chosen(call: Call) -> Labels:
 def slopes(call: Call) -> Labels:
     """PReLU: a slope for all, or for each channel."""
     x, weight = call.label("self"), call.label("weight")
-    call.plain(*weight.axes)
+    call.unscaled(*weight.axes)
     for axis in x.axes:
         call.ties.restrict(axis, positive=True)
     if len(x) > 1 and factors(weight.axes[0]) and not call.ties.rescaling:
@@ -130,10 +130,10 @@ def gated(call: Call) -> Labels:
     half = call.shape[dim]
     first, second = call.ties.sliced(x, dim, [0, half, 2 * half])
     if call.ties.rescaling:
-        call.plain(second.axes[dim])
+        call.unscaled(second.axes[dim])
         for index, axis in enumerate(x.axes):
             if index != dim:
-                call.plain(axis)
+                call.unscaled(axis)
     else:
         for one, other in zip(first.axes, second.axes, strict=True):
             call.ties.same(one, other)
@@ -145,5 +145,5 @@ def written(call: Call) -> Labels:
     """Numbers written over others, in place."""
     x, source = call.label("self"), call.label("src")
     result = broadcast(call, [x, source], len(x))
-    call.plain(*result.axes)
+    call.unscaled(*result.axes)
     return result

@@ -25,7 +25,7 @@ def _product(call: Call, x: Label, y: Label) -> Label:
 
 def broadcast_lead(call: Call, one: tuple[Axis, ...], other: tuple[Axis, ...]) -> tuple[Axis, ...]:
     """Leading dimensions of two tensors, side by side: no scales of theirs."""
-    call.plain(*one, *other)
+    call.unscaled(*one, *other)
     return broadcast(call, [Label(one), Label(other)], max(len(one), len(other))).axes
 
 
@@ -62,7 +62,7 @@ def einsum(call: Call) -> Labels:
                 (call.ties.same if letter in output else call.ties.inverse)(known[letter], axis)
     for letter, axis in known.items():
         if seen[letter] > 2 or (seen[letter] == 2 and letter in output) or (seen[letter] == 1 and letter not in output):
-            call.plain(axis)  # multiplied, or summed, with scales of its own
+            call.unscaled(axis)  # multiplied, or summed, with scales of its own
     call.virtual.append(Label(tuple(known.values())))
     return Label(tuple(known[letter] for letter in output))
 
@@ -83,11 +83,11 @@ def attention(call: Call) -> Labels:
     scores = Label((*lead, q.axes[-2], k.axes[-2]))
     call.mixes(scores, [len(scores) - 1])
     call.virtual += [Label((*scores.axes, width)) for width in (q.axes[-1], v.axes[-1])]
-    call.plain(q.axes[-2], k.axes[-2])
+    call.unscaled(q.axes[-2], k.axes[-2])
     if call["is_causal"]:
         call.freeze(q.axes[-2], k.axes[-2])
     if isinstance(call["attn_mask"], Label):
-        call.plain(*call["attn_mask"].axes)
+        call.unscaled(*call["attn_mask"].axes)
         broadcast(call, [scores, call["attn_mask"]], len(scores))
     return Label((*lead, q.axes[-2], v.axes[-1]))
 
@@ -110,6 +110,6 @@ def alike(call: Call) -> Labels:
     """Cosine similarities and distances of vectors: degree 0, or a constant added, so that no factors pass."""
     x, y = call.label("x1"), call.label("x2")
     result = broadcast(call, [x, y], max(len(x), len(y)))
-    call.plain(*x.axes, *y.axes)
+    call.unscaled(*x.axes, *y.axes)
     dim = (-1 if call["dim"] is None else call["dim"]) % len(result)
     return result.replace(dim, *([()] if call["keepdim"] else []))

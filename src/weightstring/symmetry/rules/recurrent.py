@@ -32,7 +32,7 @@ def recurrent(call: Call) -> Labels:
         inputs = call.ties.joined(outputs)
     time = x.axes[0] if len(x) == 2 or not call["batch_first"] else x.axes[1]
     call.freeze(time)
-    call.plain(*x.axes[:-1])
+    call.unscaled(*x.axes[:-1])
     batch = x.axes[:-1] if len(x) == 2 else x.axes[0 if call["batch_first"] else 1 : 1 if call["batch_first"] else 2]
     which, state = call.ties.family(units)
     which = which or call.ties.fixed(len(units))
@@ -50,7 +50,7 @@ def step(call: Call) -> Labels:
     weights = [call.label("w_ih"), call.label("w_hh")]
     weights += [call[name] for name in ("b_ih", "b_hh") if isinstance(call[name], Label)]
     units = _one_direction(call, x.axes[-1], weights, call.op.removesuffix("_cell"))
-    call.plain(*x.axes[:-1])
+    call.unscaled(*x.axes[:-1])
     for state in labels_in(call["hx"]):
         call.ties.same(state.axes[-1], units)
     label = x.replace(-1, units)

@@ -63,7 +63,7 @@ def reduced(call: Call) -> Labels:
         chosen = list(range(len(x)))
     else:
         chosen = [dim % len(x) for dim in ([dims] if isinstance(dims, int) else dims)]
-    call.plain(*(x.axes[dim] for dim in chosen))
+    call.unscaled(*(x.axes[dim] for dim in chosen))
     kept = bool(call["keepdim"])
     result = Label(tuple(() if dim in chosen else axis for dim, axis in enumerate(x.axes) if kept or dim not in chosen))
     _scales(call, result)
@@ -90,7 +90,7 @@ def across(call: Call) -> Labels:
     x = call.label("self")
     dim = call["dim"] % len(x)
     call.mixes(x, [dim])
-    call.plain(*x.axes)
+    call.unscaled(*x.axes)
     return x
 
 
@@ -116,7 +116,7 @@ def pooled(call: Call) -> Labels:
     "upsample_bicubic2d",
 )
 def resized(call: Call) -> Labels:
-    """Pictures drawn larger or smaller."""
+    """Images scaled up or down."""
     x = call.label("self" if "self" in call.given else "input")
     call.freeze(*x.axes[2:])
     return Label((*x.axes[:2], *call.fixed(call.shape[2:]).axes))

@@ -102,7 +102,7 @@ def _expanded(call: Call, x: Label, shape: Sequence[int]) -> Label:
 
 def _repeated(call: Call, size: int) -> Axis:
     axis = call.ties.fresh(size)
-    call.plain(axis)
+    call.unscaled(axis)
     return axis
 
 
@@ -134,7 +134,7 @@ def constant(call: Call) -> Labels:
     """A tensor of one number, wherever it is looked at."""
     axes = tuple(call.ties.fresh(size) for size in call.shape)
     if not call.op.startswith("zeros"):
-        call.plain(*axes)
+        call.unscaled(*axes)
     return Label(axes)
 
 
