@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from weightstring.descent import Evolution
 from weightstring.errors import InvalidSetting
 from weightstring.path import Maximum
 from weightstring.protocol import Gradient
-from weightstring.search import Bead, Evolve, Measured, Query
+from weightstring.search import Bead, Measured, Query
 from weightstring.search.chain import Link
 from weightstring.search.methods.autoneb import AutoNEB, Band
 from weightstring.search.methods.curves import Curve
@@ -66,8 +67,8 @@ def test_a_pivot_is_inserted_where_the_band_is_a_fifth_of_its_range_above_its_pi
     query = Query((beads[0], beads[2]), 0.5, 0)
     curve = Curve(query, (first, second), 0.5, controls=tuple(thetas))
     (job,) = AutoNEB().propose(curve)
-    assert isinstance(job, Evolve)
-    evolution = job.evolution
+    assert isinstance(job.descent, Evolution)
+    evolution = job.descent
     assert (len(evolution.thetas), evolution.moving) == (pivots, tuple(range(1, pivots - 1)))
     if pivots == 4:
         torch.testing.assert_close(evolution.thetas[2], torch.tensor([3.0, 6.0], dtype=torch.float64))

@@ -11,13 +11,12 @@ import pytest
 import torch
 
 import weightstring as ws
-from weightstring.descent import Evolved
+from weightstring.descent import Evolution, Evolved
 from weightstring.errors import EndAboveThreshold, InvalidSetting
 from weightstring.path import Maximum
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
 from weightstring.search import Bead, BreadthFirst, Constrained, Greedy, Measured, PolyChain, Query
 from weightstring.search.chain import Link, beads_of
-from weightstring.search.jobs import Evolve
 from weightstring.search.methods.breadth_first import BreadthFirstState
 from weightstring.search.methods.replacing import RATES
 from weightstring.search.methods.respacing import evenly
@@ -85,7 +84,7 @@ def test_beads_at_the_level_get_no_gradient():
     class Watching(BreadthFirst):
         def propose(self, state):
             jobs = super().propose(state)
-            seen.extend(job.evolution for job in jobs if isinstance(job, Evolve))
+            seen.extend(job.descent for job in jobs if isinstance(getattr(job, "descent", None), Evolution))
             return jobs
 
     ring = Ring()
@@ -156,8 +155,8 @@ def sunk(values, ends="held", **settings):
     strategy = BreadthFirst(ends=ends, **settings)
     state = BreadthFirstState(query, links, 1.0, prunes=False, best=links, due=True)
     (job,) = due(strategy, state)
-    reached = tuple(values[row] for row in job.evolution.moving)
-    moved = job.evolution.thetas[list(job.evolution.moving)] + 0.1
+    reached = tuple(values[row] for row in job.descent.moving)
+    moved = job.descent.thetas[list(job.descent.moving)] + 0.1
     state = absorbed(strategy, state, {job.name: Evolved(moved, reached, ("exhausted",) * len(moved), 9, 9, ())})
     low = Measured(True, (Maximum(0.5, 0.9),), 3)
     return query, absorbed(strategy, state, {job.name: low for job in due(strategy, state)})
@@ -178,7 +177,7 @@ def test_a_free_end_that_misses_its_level_begins_again():
     assert [link.measured is None for link in state.chain] == [True, False, False, False]
     assert state.due
     (job,) = BreadthFirst(ends="free").propose(state)
-    assert job.evolution.moving == (0,)
+    assert job.descent.moving == (0,)
 
 
 def test_without_retries_a_level_that_is_missed_is_given_up():
@@ -191,7 +190,7 @@ def test_what_replaces_a_bead_descends_at_a_rate_of_its_own():
     strategy = BreadthFirst(ends="free")
     for retried in range(4):
         (job,) = strategy.propose(replace(state, retried=retried))
-        assert job.evolution.rate == RATES[retried % len(RATES)]
+        assert job.descent.rate == RATES[retried % len(RATES)]
 
 
 def test_each_level_has_replacements_of_its_own():
@@ -202,7 +201,7 @@ def test_each_level_has_replacements_of_its_own():
     results = {job.name: high for job in due(strategy, state)}
     state = absorbed(strategy, state, results)  # an insertion between the bead that is left and the end
     (job,) = due(strategy, state)
-    moved = job.evolution.thetas[list(job.evolution.moving)]
+    moved = job.descent.thetas[list(job.descent.moving)]
     values = (9.0,) * len(moved)
     state = absorbed(strategy, state, {job.name: Evolved(moved, values, ("exhausted",) * len(moved), 9, 9, ())})
     state = absorbed(strategy, state, {job.name: high for job in due(strategy, state)})
@@ -219,7 +218,7 @@ def test_beads_spread_to_where_the_loss_is_not_finite_are_put_back():
     strategy, query = BreadthFirst(respace=True), Query((beads[0], beads[2]), 0.5, 0)
     state = BreadthFirstState(query, links, 1.0, prunes=False, best=links, respaced=evenly(links, 0))
     (job,) = due(strategy, state)
-    models = job.evolution.thetas[1:-1]
+    models = job.descent.thetas[1:-1]
     state = absorbed(strategy, state, {job.name: Evolved(models, (math.inf,), ("exhausted",), 0, 1, ())})
     assert state.respaced is None
     assert state.chain == links

@@ -49,9 +49,7 @@ class Moody(Broken):
 
     def propose(self, string):
         type(self).asked += 1
-        return [
-            replace(job, start=replace(job.start, place=f"{job.name}/{self.asked}")) for job in super().propose(string)
-        ]
+        return [job.renamed(f"{job.name}/{self.asked}") for job in super().propose(string)]
 
 
 class Easy(Broken):

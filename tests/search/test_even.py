@@ -38,10 +38,10 @@ def test_a_step_has_the_length_of_its_rate_whatever_the_slope(length):
 
 def test_steps_are_a_share_of_the_distance_and_few_lengths_differ():
     start = Start(torch.zeros(2), 0.1, 0.2, "a", rate=0.3)
-    rates = {evenly(start, distance).start.rate for distance in torch.linspace(3, 5, 50).tolist()}
+    rates = {evenly(start, distance).descent.rate for distance in torch.linspace(3, 5, 50).tolist()}
     assert len(rates) <= 2
     assert all(0.3 * STRIDE * 3 / math.sqrt(2) <= rate <= 0.3 * STRIDE * 5 * math.sqrt(2) for rate in rates)
-    assert evenly(start, 0.0).start.rate > 0
+    assert evenly(start, 0.0).descent.rate > 0
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -101,7 +101,7 @@ def test_a_segment_of_infinite_loss_is_open(run):
 def test_descents_are_those_of_descend(run):
     descents = [job for job in jobs() if isinstance(job, Descend)]
     results = run(executor(), descents)
-    expected = descend(SURFACE, Objective(SURFACE), [job.start for job in descents], seed=7, width=3)
+    expected = descend(SURFACE, Objective(SURFACE), [job.descent for job in descents], seed=7, width=3)
     assert all(
         torch.equal(r.theta, e.theta) and astuple(r)[1:] == astuple(e)[1:]
         for r, e in zip(results, expected, strict=True)

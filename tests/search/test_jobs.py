@@ -13,7 +13,7 @@ from weightstring.codec import encode
 from weightstring.descent import Descended, Evolution, Evolved, Start, Tied, constraint
 from weightstring.errors import InvalidRun
 from weightstring.path import Maximum, Segment
-from weightstring.search import Descend, Evolve, Job, Measure, Measured
+from weightstring.search import Descend, Job, Measure, Measured
 from weightstring.search.jobs import JobResult, read_round, round_of
 from weightstring.search.running.remote import content_name
 from weightstring.store import Round
@@ -45,9 +45,9 @@ def test_the_first_peak_is_the_top():
     assert MEASURED[1].top == Maximum(0.3, math.inf)
 
 
-def evolve(*moving: int) -> Evolve:
+def evolve(*moving: int) -> Descend:
     thetas = torch.stack([THETA, 2 * THETA, 3 * THETA, -THETA])
-    return Evolve(Evolution("all", thetas, moving, Tied(constraint("free")), 0.1, 0.2, 100))
+    return Descend(Evolution("all", thetas, moving, Tied(constraint("free")), 0.1, 0.2, 100))
 
 
 WRITTEN: list[tuple[Job, JobResult]] = [
@@ -89,7 +89,7 @@ def test_results_that_no_search_writes_are_refused(refused):
     refuse(DESCEND, descended | {"theta": [2]}, "a descent ends in one model, not in 2", torch.stack([THETA] * 2))
     refuse(DESCEND, descended | {"status": "fine"}, "Invalid enum value 'fine'", THETA[None])
     refuse(DESCEND, descended | {"steps": None}, "Expected `int`, got `null`", THETA[None])
-    refuse(evolve(1), encode(EVOLVED[0], []), "2 statuses where 1 moved", EVOLVED[0].thetas)
+    refuse(evolve(1), encode(EVOLVED[0], []), "other models moved", EVOLVED[0].thetas)
     with refused(InvalidRun, r"^round 4 of the journal: its results have 1 models, its bead file has 2$"):
         read([DESCEND], Round((DESCEND.name,), (descended,), torch.stack([THETA] * 2), 0.5))
 
@@ -101,7 +101,7 @@ def test_jobs_that_ask_for_different_things_differ_in_content():
         Measure("a-b", MEASURE.segment, (0.1, 0.2), 0.3, 8),
         DESCEND,
         DESCEND.renamed("a-b/1"),
-        Descend(DESCEND.start, "alternative"),
+        Descend(DESCEND.descent, "alternative"),
         evolve(1),
         evolve(1, 2),
         evolve(1).renamed("again"),

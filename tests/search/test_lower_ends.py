@@ -83,14 +83,14 @@ def test_a_step_over_the_threshold_is_taken_again_shorter_and_slower():
     leg = Leg(end)
     (job,) = leg.jobs(0.5, 1.0)
     assert isinstance(job, Descend)
-    assert (job.start.aim, job.start.rate) == (0.875, 1.0)
+    assert (job.descent.aim, job.descent.rate) == (0.875, 1.0)
     leg = leg.after({job.name: Descended(torch.ones(2), 0.87, "reached", 5, 1)}, 0.5, 1.0)
     (job,) = leg.jobs(0.5, 1.0)
     assert isinstance(job, Measure)
     short = leg.after({job.name: Measured(False, (Maximum(0.5, 1.2),), 3)}, 0.5, 1.0)
     (again,) = short.jobs(0.5, 1.0)
-    assert (again.start.aim, again.start.rate, again.name) == (1 - 0.5 / 16, 0.25, "a/down1")
-    assert torch.equal(again.start.theta, end.theta)
+    assert (again.descent.aim, again.descent.rate, again.name) == (1 - 0.5 / 16, 0.25, "a/down1")
+    assert torch.equal(again.descent.theta, end.theta)
     long = leg.after({job.name: Measured(True, (Maximum(0.0, 1.0),), 3)}, 0.5, 1.0)
     assert long.lowest.value == 0.87
     assert long.step == 0.5

@@ -167,7 +167,9 @@ def test_a_tick_that_raises_loses_no_result():
 
 def names(job: Job, **changes: object) -> tuple[str, str]:
     """The names of a job, and of one that differs in some fields."""
-    changed = replace(job, start=replace(job.start, **changes)) if isinstance(job, Descend) else replace(job, **changes)
+    changed = (
+        replace(job, descent=replace(job.descent, **changes)) if isinstance(job, Descend) else replace(job, **changes)
+    )
     return content_name("work", job), content_name("work", changed)
 
 

@@ -31,7 +31,7 @@ def position(theta: torch.Tensor) -> float:
 def tried(one: Link, insert: str, count: int) -> list[tuple[float, float]]:
     """(t, rate) of the first descents from a link."""
     jobs = [descent_from_link(replace(one, attempts=i), QUERY, 0.8, insert) for i in range(count)]
-    return [(round(position(job.start.point()), 12), job.start.rate) for job in jobs]
+    return [(round(position(job.descent.point()), 12), job.descent.rate) for job in jobs]
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_the_aim_is_alpha_times_the_threshold_and_never_above_it(threshold, alph
 
 
 def test_a_descent_carries_its_levels_and_its_place():
-    start = descent_from_link(link(0.25, attempts=2), QUERY, 0.8, "maximum").start
+    start = descent_from_link(link(0.25, attempts=2), QUERY, 0.8, "maximum").descent
     assert (start.aim, start.limit, start.place) == (0.4, 0.5, "a-4/2")
-    start = descent_from_bead(ENDS[0], QUERY, 0.8).start
+    start = descent_from_bead(ENDS[0], QUERY, 0.8).descent
     assert (start.aim, start.limit, start.place, start.rate) == (0.4, 0.5, "a/neighbour", 1.0)
     assert torch.equal(start.theta, A)
 
@@ -70,7 +70,7 @@ def test_a_maximum_at_an_end_is_clipped_to_the_interior(t, clipped):
 def test_then_random_displacements_from_t_star_that_depend_on_seed_and_place():
     def displaced(attempts: int, seed: int = 11) -> torch.Tensor:
         query = replace(QUERY, seed=seed)
-        return descent_from_link(link(0.3, 0.8, attempts=attempts), query, 0.8, "maximum").start.point()
+        return descent_from_link(link(0.3, 0.8, attempts=attempts), query, 0.8, "maximum").descent.point()
 
     thetas = [displaced(5), displaced(6), displaced(5, seed=12)]
     t_star = A + 0.3 * (B - A)
@@ -83,4 +83,4 @@ def test_then_random_displacements_from_t_star_that_depend_on_seed_and_place():
 def test_displacements_keep_the_dtype():
     ends = [Bead("a", A.float(), 0.3), Bead("b", B.float(), 0.4)]
     one = replace(link(0.3, attempts=9), left=ends[0], right=ends[1])
-    assert descent_from_link(one, QUERY, 0.8, "maximum").start.point().dtype == torch.float32
+    assert descent_from_link(one, QUERY, 0.8, "maximum").descent.point().dtype == torch.float32

@@ -17,6 +17,7 @@ from weightstring.descent.constraint import (
     on_planes,
 )
 from weightstring.descent.evolution import Evolution, Evolved
+from weightstring.descent.group import Descent
 from weightstring.descent.loop import Check, Descents, batch_width, descend
 from weightstring.descent.motion import Look, Motion, Tied, Updates, require_updates
 from weightstring.descent.optimizers import OPTIMIZERS, Optimizers
@@ -29,6 +30,7 @@ __all__ = [
     "Check",
     "Constraint",
     "Descended",
+    "Descent",
     "Descents",
     "Evolution",
     "Evolved",

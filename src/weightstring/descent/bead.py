@@ -8,8 +8,8 @@ where a descent stops at once, ``limit`` what it must get under to count: a bead
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -49,6 +49,29 @@ class Start:
     tether: Tether | None = None
 
     waits: ClassVar[bool] = True
+
+    @property
+    def result(self) -> type[Descended]:
+        """What comes of it."""
+        return Descended
+
+    def at(self, place: str) -> Start:
+        """The same descent by another name."""
+        return replace(self, place=place)
+
+    def content(self) -> Iterable[object]:
+        """Where it starts, how far it goes, and what ties it."""
+        yield from (self.point(), self.aim, self.limit, self.place, self.rate, self.value)
+        if self.tether is not None:
+            yield from (self.tether.constraint, self.tether.left, self.tether.right)
+
+    def adds(self, beads: int) -> int:
+        """One bead."""
+        return 1
+
+    def fits(self, result: Descended) -> bool:
+        """Any descent can have any result."""
+        return True
 
     @property
     def alike(self) -> Hashable:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -55,6 +55,28 @@ class Evolution:
     rate: float = 1.0
 
     waits: ClassVar[bool] = False
+
+    @property
+    def result(self) -> type[Evolved]:
+        """What comes of it."""
+        return Evolved
+
+    def at(self, place: str) -> Evolution:
+        """The same evolution by another name."""
+        return replace(self, place=place)
+
+    def content(self) -> Iterable[object]:
+        """The models, how they move, and how far."""
+        yield from (self.thetas, self.place, self.moving, self.motion, self.aim, self.limit)
+        yield from (self.steps, self.values, self.rate)
+
+    def adds(self, beads: int) -> int:
+        """As many as the string that comes of it has more."""
+        return max(0, self.motion.beads(len(self.thetas)) - beads)
+
+    def fits(self, result: Evolved) -> bool:
+        """Whether as many rows moved."""
+        return len(result.statuses) == len(self.moving)
 
     @property
     def alike(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     """
 
     key: Hashable
-    descent: Any
+    descent: Any  # a Descent, of the kind that its group takes
     owner: Hashable
 
 
@@ -39,6 +39,26 @@ class Scene(NamedTuple):
 
 class Descent(Protocol):
     """Where models begin, how they descend, and how far."""
+
+    @property
+    def place(self) -> str:
+        """Its name; all that is random depends on (seed, place) alone."""
+
+    @property
+    def result(self) -> type[Any]:
+        """What comes of it."""
+
+    def at(self, place: str) -> Descent:
+        """The same descent by another name."""
+
+    def content(self) -> Iterable[object]:
+        """All that its result depends on beside the problem, the seed and the recipe."""
+
+    def adds(self, beads: int) -> int:
+        """By how many beads a string of so many may grow through it."""
+
+    def fits(self, result: Any) -> bool:
+        """Whether it can have come to such a result."""
 
     @property
     def waits(self) -> bool:

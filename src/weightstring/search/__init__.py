@@ -2,7 +2,7 @@
 
 from weightstring.descent import Start
 from weightstring.search.chain import Bead
-from weightstring.search.jobs import Descend, Evolve, Job, JobContext, JobResult, Key, Measure, Measured, Tick
+from weightstring.search.jobs import Descend, Job, JobContext, JobResult, Key, Measure, Measured, Tick
 from weightstring.search.methods.as_in_the_paper import AsInThePaper
 from weightstring.search.methods.autoneb import AutoNEB
 from weightstring.search.methods.breadth_first import BreadthFirst
@@ -38,7 +38,6 @@ __all__ = [
     "Descend",
     "Even",
     "Event",
-    "Evolve",
     "Executor",
     "Greedy",
     "Job",

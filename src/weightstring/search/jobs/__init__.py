@@ -1,13 +1,12 @@
 """What a search asks to be done, and what comes back: one kind of job a file, each with its own batch and records."""
 
-from weightstring.search.jobs.descend import Descend, Evolve
+from weightstring.search.jobs.descend import Descend
 from weightstring.search.jobs.job import Batch, Job, JobContext, JobResult, Key, Spent, Tick, read_round, round_of
 from weightstring.search.jobs.measure import Measure, Measured
 
 __all__ = [
     "Batch",
     "Descend",
-    "Evolve",
     "Job",
     "JobContext",
     "JobResult",

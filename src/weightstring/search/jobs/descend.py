@@ -9,18 +9,23 @@ from typing import ClassVar
 import msgspec
 
 from weightstring.codec import Take, decode
-from weightstring.descent import Check, Descended, Descents, Evolution, Evolved, Start
+from weightstring.descent import Check, Descended, Descent, Descents, Evolved
 from weightstring.descent.allowance import Allowances
 from weightstring.protocol import Manner
 from weightstring.search.jobs.job import JobContext, Key
-from weightstring.store import digest
 
 
 @dataclass(frozen=True)
 class Descend:
-    """Step 3: descend from here to a level, by the recipe itself or another form of it."""
+    """Step 3: descend to a level.
 
-    start: Start
+    Args:
+        descent: a :class:`~weightstring.descent.Start`, for one bead by itself, or an
+            :class:`~weightstring.descent.Evolution`, for models that move together.
+        manner: by the recipe itself, or by another form of it.
+    """
+
+    descent: Descent
     manner: Manner = "own"
 
     descends: ClassVar[bool] = True
@@ -28,81 +33,30 @@ class Descend:
     @property
     def name(self) -> str:
         """Its place in the search."""
-        return self.start.place
+        return self.descent.place
 
     def renamed(self, name: str) -> Descend:
         """The same job at another place in the search."""
-        return replace(self, start=replace(self.start, place=name))
+        return replace(self, descent=self.descent.at(name))
 
     def adds(self, beads: int) -> int:
-        """One bead."""
-        return 1
+        """By how many beads a string of so many may grow through it."""
+        return self.descent.adds(beads)
 
     def content(self) -> Iterable[object]:
-        """Where it starts, how far it goes, what ties it, and its place, on which minibatches depend."""
-        start, tether = self.start, self.start.tether
-        yield from ("descend", self.manner, digest(start.point()))
-        yield from (start.aim, start.limit, start.place, start.rate, start.value)
-        if tether is not None:
-            yield from (tether.constraint, digest(tether.left), digest(tether.right))
+        """That of the descent, and the form of the recipe."""
+        yield from ("descend", self.manner, *self.descent.content())
 
-    def decode(self, encoded: object, take: Take) -> Descended:
+    def decode(self, encoded: object, take: Take) -> Descended | Evolved:
         """Its result, from what was written of it."""
-        return decode(encoded, Descended, take)
-
-    @property
-    def work(self) -> tuple[Manner, Start]:
-        """What is run, and by which form of the recipe."""
-        return self.manner, self.start
+        result: Descended | Evolved = decode(encoded, self.descent.result, take)
+        if not self.descent.fits(result):
+            raise msgspec.ValidationError("other models moved")
+        return result
 
     @classmethod
     def batch(cls, context: JobContext, allowed: Allowances) -> DescentBatch:
         """An empty batch of descents."""
-        return DescentBatch(context, allowed)
-
-
-@dataclass(frozen=True)
-class Evolve:
-    """Let models descend that move together."""
-
-    evolution: Evolution
-
-    descends: ClassVar[bool] = True
-
-    @property
-    def name(self) -> str:
-        """Its place in the search."""
-        return self.evolution.place
-
-    def renamed(self, name: str) -> Evolve:
-        """The same job at another place in the search."""
-        return Evolve(replace(self.evolution, place=name))
-
-    def adds(self, beads: int) -> int:
-        """As many as the string that comes of it has more."""
-        return max(0, self.evolution.motion.beads(len(self.evolution.thetas)) - beads)
-
-    def content(self) -> Iterable[object]:
-        """The models, how they move and how far, and its place, on which all that is random depends."""
-        asked = self.evolution
-        yield from ("evolve", digest(asked.thetas.flatten()), len(asked.thetas), asked.place, asked.moving)
-        yield from (asked.motion, asked.aim, asked.limit, asked.steps, asked.values, asked.rate)
-
-    def decode(self, encoded: object, take: Take) -> Evolved:
-        """Its result, from what was written of it."""
-        evolved = decode(encoded, Evolved, take)
-        if len(evolved.statuses) != len(self.evolution.moving):
-            raise msgspec.ValidationError(f"{len(evolved.statuses)} statuses where {len(self.evolution.moving)} moved")
-        return evolved
-
-    @property
-    def work(self) -> tuple[Manner, Evolution]:
-        """What is run, and by which form of the recipe."""
-        return "own", self.evolution
-
-    @classmethod
-    def batch(cls, context: JobContext, allowed: Allowances) -> DescentBatch:
-        """An empty batch of evolutions."""
         return DescentBatch(context, allowed)
 
 
@@ -128,12 +82,11 @@ class DescentBatch:
         """Models that descend."""
         return sum(loop.running for loop in self._loops.values())
 
-    def add(self, key: Key, job: Descend | Evolve) -> None:
+    def add(self, key: Key, job: Descend) -> None:
         """Take in a descent."""
-        manner, asked = job.work
-        if manner not in self._loops:
-            self._loops[manner] = self._loop(manner)
-        self._loops[manner].add(asked, key, key[0])
+        if job.manner not in self._loops:
+            self._loops[job.manner] = self._loop(job.manner)
+        self._loops[job.manner].add(job.descent, key, key[0])
         self._keys[key] = None
 
     def ready(self, descending: int) -> bool:

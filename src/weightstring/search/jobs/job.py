@@ -70,7 +70,7 @@ class Job(Protocol):
         """By how many beads a string of so many may grow through it."""
 
     def content(self) -> Iterable[object]:
-        """All that its result depends on beside the :class:`JobContext`, to be told apart by ``repr``."""
+        """All that its result depends on beside the :class:`JobContext`: tensors, and what ``repr`` tells apart."""
 
     def decode(self, encoded: object, take: Take) -> JobResult:
         """Its result, from what :func:`~weightstring.codec.encode` made of that.

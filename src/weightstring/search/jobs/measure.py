@@ -15,7 +15,6 @@ from weightstring.path.maximum import WHOLE, measure_at
 from weightstring.path.screening import SCREENED
 from weightstring.path.segment import grid
 from weightstring.search.jobs.job import JobContext, Key
-from weightstring.store import digest
 
 COMPANY = 8
 """Segments are measured when there is one to so many models that descend."""
@@ -80,8 +79,7 @@ class Measure:
 
     def content(self) -> Iterable[object]:
         """The segment and what is asked about it; its place decides nothing."""
-        yield from ("measure", digest(self.segment.a), digest(self.segment.b), self.ends, self.threshold)
-        yield self.intervals
+        return "measure", self.segment.a, self.segment.b, self.ends, self.threshold, self.intervals
 
     def decode(self, encoded: object, take: Take) -> Measured:
         """Its result, from what was written of it."""

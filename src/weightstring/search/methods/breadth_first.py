@@ -28,7 +28,7 @@ from weightstring.path import Evidence, Reason, no_worse
 from weightstring.search import pruning
 from weightstring.search.account import Account
 from weightstring.search.chain import Bead, Chain, Link, beads_of, held_to, is_string, maximum, with_beads
-from weightstring.search.jobs import Evolve, Job, JobResult
+from weightstring.search.jobs import Descend, Job, JobResult
 from weightstring.search.methods import replacing, respacing
 from weightstring.search.pruning import Pruning
 from weightstring.search.starts import aim, inside
@@ -162,14 +162,14 @@ class BreadthFirst(Strategy[BreadthFirstState]):
         assert isinstance(evolved, Evolved)
         return self._moved(state, evolved)
 
-    def _evolve(self, state: BreadthFirstState) -> Evolve:
+    def _evolve(self, state: BreadthFirstState) -> Descend:
         """Step 1: what is over the level descends to it."""
         assert isinstance(self.constraint, str)
         beads, moving = beads_of(state.chain), self._moving(state)
         thetas, values = torch.stack([bead.theta for bead in beads]), tuple(beads[row].value for row in moving)
         motion, rate = Tied(constraint(self.constraint), self.updates), replacing.rate(state.retried)
         name, level = self._move_name(state), self._aim(state)
-        return Evolve(Evolution(name, thetas, moving, motion, level, state.level, STEPS, values, rate))
+        return Descend(Evolution(name, thetas, moving, motion, level, state.level, STEPS, values, rate))
 
     def _moved(self, state: BreadthFirstState, evolved: Evolved) -> BreadthFirstState:
         """The beads are where they descended to; the segments beside them are to be measured again."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from weightstring.descent import Constraint, Tether, constraint, on_planes
+from weightstring.descent import Constraint, Start, Tether, constraint, on_planes
 from weightstring.search.chain import Link
 from weightstring.search.jobs import Descend
 from weightstring.search.methods.greedy import Greedy
@@ -55,7 +55,8 @@ class Constrained(Greedy):
             return job
         if on_planes(tie):
             job = descent_beside_midpoint(link, string.query, aim(string.query.threshold, self.alpha))
-        return Descend(replace(job.start, tether=Tether(tie, link.left.theta, link.right.theta)))
+        assert isinstance(job.descent, Start)
+        return Descend(replace(job.descent, tether=Tether(tie, link.left.theta, link.right.theta)))
 
     @classmethod
     def compared(cls, name: str) -> Mapping[str, Strategy[Any]]:

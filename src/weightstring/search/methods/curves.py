@@ -23,7 +23,7 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Reason, Segment
 from weightstring.protocol import Gradient
 from weightstring.search.chain import Bead, Link
-from weightstring.search.jobs import Evolve, Job, JobResult
+from weightstring.search.jobs import Descend, Job, JobResult
 from weightstring.search.strategy import Strategy, require_numbers
 from weightstring.search.string import Query, String
 
@@ -148,7 +148,7 @@ class PolyChain(Strategy[Curve]):
         controls = torch.stack(self._controls(curve))
         moving = tuple(range(1, len(controls) - 1))
         limit = curve.level
-        return (Evolve(Evolution(_name(curve), controls, moving, self._motion(curve), -math.inf, limit, self.steps)),)
+        return (Descend(Evolution(_name(curve), controls, moving, self._motion(curve), -math.inf, limit, self.steps)),)
 
     def absorb(self, curve: Curve, results: Mapping[str, JobResult]) -> Curve:
         """The new control points, and the string through the curve's beads."""

@@ -39,7 +39,9 @@ class Even(Greedy):
 
     def descent(self, string: String, link: Link) -> Descend:
         """The next descent for an open link, by even steps."""
-        return evenly(super().descent(string, link).start, link.segment.length)
+        start = super().descent(string, link).descent
+        assert isinstance(start, Start)
+        return evenly(start, link.segment.length)
 
     @classmethod
     def compared(cls, name: str) -> Mapping[str, Strategy[Any]]:

@@ -14,7 +14,7 @@ import torch
 from weightstring.descent import Evolution, Evolved, Tied, constraint
 from weightstring.path import WeightString
 from weightstring.search.chain import Bead, Chain, beads_of, with_beads, with_measured
-from weightstring.search.jobs import Evolve, Job, JobResult
+from weightstring.search.jobs import Descend, Job, JobResult
 
 
 def evenly(chain: Chain, moves: int) -> Chain:
@@ -31,7 +31,7 @@ def propose(chain: Chain, moves: int, level: float) -> tuple[Job, ...]:
     if not _finite(chain):
         thetas = torch.stack([bead.theta for bead in beads_of(chain)])
         inner = tuple(range(1, len(thetas) - 1))
-        return (Evolve(Evolution(_name(moves), thetas, inner, Tied(constraint("free")), -math.inf, math.inf, 0)),)
+        return (Descend(Evolution(_name(moves), thetas, inner, Tied(constraint("free")), -math.inf, math.inf, 0)),)
     return tuple(link.measure(level) for link in chain if link.measured is None)
 
 

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import cloudpickle
+from torch import Tensor
 
 from weightstring.errors import InvalidSetting, WorkerFailed
 from weightstring.search.jobs import Job, JobContext, JobResult, Key, Spent, Tick
+from weightstring.store import digest
 
 PATIENCE = 0.2
 """Seconds that :meth:`Remote.collect` waits before it lets the caller look at the clock."""
@@ -48,7 +50,10 @@ def content_name(context_name: str, job: Job, most: int | None = None) -> str:
         job: the job.
         most: gradient steps that it may take.
     """
-    return sha256("\x1f".join([context_name, *map(repr, job.content()), repr(most)]).encode()).hexdigest()
+    parts = [
+        (digest(part.flatten()), tuple(part.shape)) if isinstance(part, Tensor) else part for part in job.content()
+    ]
+    return sha256("\x1f".join([context_name, *map(repr, parts), repr(most)]).encode()).hexdigest()
 
 
 class Remote:
