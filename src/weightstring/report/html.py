@@ -27,10 +27,10 @@ def number(value: float | None, digits: int = 6) -> Markup:
     return Markup('<data value="{0!r}" title="{0!r}">{1}</data>').format(value, shown)
 
 
-def plain(value: object) -> str:
+def setting(value: object) -> str:
     """Show a setting: words as they are, everything else as JSON with sorted keys.
 
-    >>> plain("greedy"), plain({"b": None, "a": 1})
+    >>> setting("greedy"), setting({"b": None, "a": 1})
     ('greedy', '{"a": 1, "b": null}')
     """
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
@@ -86,5 +86,5 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {"number": number, "plain": plain, "finite": finite}
+_TEMPLATES.filters |= {"number": number, "setting": setting, "finite": finite}
 _TEMPLATES.tests |= {"over": is_over, "known": lambda value: not math.isnan(value)}

@@ -25,7 +25,6 @@ GROUPS = 20
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_task(parser)
     add_models(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint of the aligned B, .safetensors")

@@ -20,7 +20,6 @@ HELP = "prove an upper bound on the loss over a run's whole string"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_run(parser)
     parser.add_argument("--threshold", type=number, metavar="L0", help="what to prove (default: the run's own)")
     parser.add_argument("--quantity", metavar="NAME", help="what to bound, such as error (default: what the run bound)")

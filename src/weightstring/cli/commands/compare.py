@@ -38,7 +38,6 @@ SHARED = ("alpha", "max_depth", "retries")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_pair(parser)
     add_threshold(parser)
     parser.add_argument("--out", metavar="DIR", help="keep each strategy's run there; the same command resumes")

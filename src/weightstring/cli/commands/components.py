@@ -24,7 +24,6 @@ SHOWN = 12
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_task(parser)
     parser.add_argument(
         "models",

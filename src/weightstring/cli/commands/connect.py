@@ -12,7 +12,6 @@ HELP = "search for a path between two models"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_search(parser)
     add_threshold(parser)
     parser.add_argument(

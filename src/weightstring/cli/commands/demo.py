@@ -17,7 +17,6 @@ MARGIN = 1.02
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     parser.add_argument(
         "--out", default="runs/demo", metavar="DIR", help="where everything goes (default: %(default)s)"
     )

@@ -12,7 +12,6 @@ HELP = "fetch the data of a task"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     parser.add_argument("name", choices=["mnist", "fashion-mnist"], help="mnist or fashion-mnist", metavar="NAME")
     parser.add_argument("--data", type=directory, metavar="DIR", help="where to (default: $WEIGHTSTRING_DATA)")
 

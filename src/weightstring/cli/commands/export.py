@@ -20,7 +20,6 @@ HELP = "write a model on a run's string as a checkpoint"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_run(parser)
     parser.add_argument(
         "--at",

@@ -20,7 +20,6 @@ HELP = "what merging the two models of a run is worth"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_run(parser)
     parser.add_argument(
         "--points",

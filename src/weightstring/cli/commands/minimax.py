@@ -13,7 +13,6 @@ HELP = "search for the lowest threshold that connects two models"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_search(parser)
     parser.add_argument("--certify", action="store_true", help="prove the upper bound over the whole string found")
     add_strategy(parser, default="sinking")

@@ -16,7 +16,6 @@ HELP = "draw two random models close in weights or in loss"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_task(parser)
     parser.add_argument("--radius", type=number, metavar="K", help="largest distance; the second is moved closer")
     parser.add_argument(

@@ -15,7 +15,6 @@ HELP = "write a run's or a sweep's page: one HTML file"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     parser.add_argument("run", metavar="RUN|SWEEP", help="its directory")
     parser.add_argument("--out", metavar="PAGE", help="(default: report.html in this directory)")
     parser.add_argument(

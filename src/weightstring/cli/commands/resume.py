@@ -21,7 +21,6 @@ HELP = "resume an interrupted or unresolved run"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_run(parser)
     add_json(parser)
     add_problem(parser)

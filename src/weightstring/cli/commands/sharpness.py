@@ -18,7 +18,6 @@ HELP = "how curved the training loss is along a run's string"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_run(parser)
     parser.add_argument(
         "--between", type=whole, default=1, metavar="N", help="places on each segment (default: %(default)s)"

@@ -13,7 +13,6 @@ HELP = "show what a run found"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_run(parser)
     add_json(parser)
 

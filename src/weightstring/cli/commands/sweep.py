@@ -36,7 +36,6 @@ HELP = "connect many pairs over thresholds and variants of a task"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_task(parser)
     parser.add_argument(
         "--thresholds", type=numbers, required=True, metavar="L,L,...", help="values of L0, separated by commas"

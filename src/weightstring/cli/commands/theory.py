@@ -19,7 +19,6 @@ HELP = "what proofs and closed-form paths say about two models"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_task(parser)
     add_models(parser)
     parser.add_argument(

@@ -18,7 +18,6 @@ HELP = "train a random model of a task to a level"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_task(parser)
     add_seed(parser)
     parser.add_argument("--until", type=number, required=True, metavar="L", help="level to reach")

@@ -25,7 +25,6 @@ HELP = "check a run's certificate or proof by independent means"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add its arguments."""
     add_run(parser)
     parser.add_argument("--certificate", metavar="FILE", help="(default: certificate.json in RUN)")
     parser.add_argument("--seconds", type=duration, metavar="S", help="seconds at most (default: none)")
