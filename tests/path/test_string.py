@@ -148,11 +148,11 @@ def test_barriers_by_hand():
     assert [string.barrier(name) for name in BARRIERS] == [5.0, 1.0, 2.5, 2.5]
     assert [string.barrier(name, "error") for name in BARRIERS] == [0.5, 0.5, 0.5, 0.5]
     # A bead is an end of both its segments; over both quantities the larger counts.
-    assert string.segment_maximum(0) == (1.0, 4.0)
-    assert string.segment_maximum(1) == (0.5, 5.0)
-    assert string.segment_maximum(0, ("error",)) == (1.0, 0.5)
-    assert string.segment_maximum(1, ("error",)) == (0.0, 0.5)
-    assert string.segment_maximum(1, ("error", "loss")) == (0.5, 5.0)
+    assert string.curve.segment_maximum(0) == (1.0, 4.0)
+    assert string.curve.segment_maximum(1) == (0.5, 5.0)
+    assert string.curve.segment_maximum(0, ("error",)) == (1.0, 0.5)
+    assert string.curve.segment_maximum(1, ("error",)) == (0.0, 0.5)
+    assert string.curve.segment_maximum(1, ("error", "loss")) == (0.5, 5.0)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_finite_makes_the_barrier_infinite(value):
     string = WeightString(None, uneven(count=2), curve)
     assert [string.barrier(name) for name in BARRIERS] == [math.inf] * 4
     assert string.max_loss == math.inf
-    assert string.segment_maximum(0).value == math.inf
+    assert string.curve.segment_maximum(0).value == math.inf
 
 
 def test_the_curve_measures_every_bead_once_and_every_quantity(watched, cloud):

@@ -9,7 +9,7 @@ import torch
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
-from weightstring.path.maximum import GRID, MAX_PEAKS, Maximum, Samples, locate
+from weightstring.path.maximum import GRID, MAX_PEAKS, Samples, locate
 from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, grid
 from weightstring.path.string_curve import Heights, SearchSamples, StringCurve, larger, measure_curve
@@ -195,7 +195,3 @@ class WeightString:
             InvalidSetting: an unknown name or quantity.
         """
         return self.curve.barrier(name, quantity)
-
-    def segment_maximum(self, index: int, names: tuple[str, ...] = ("loss",)) -> Maximum:
-        """The largest sample on one segment of the larger of the named quantities, and its t."""
-        return self.curve.segment_maximum(index, names)

@@ -67,7 +67,7 @@ class Result:
     @property
     def segments(self) -> tuple[Maximum, ...]:
         """The largest sample of the bound quantity on each segment of the string, and its t."""
-        return tuple(self.string.segment_maximum(i, self.names) for i in range(len(self.string) - 1))
+        return tuple(self.string.curve.segment_maximum(i, self.names) for i in range(len(self.string) - 1))
 
     @property
     def bound(self) -> str:
