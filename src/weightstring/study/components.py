@@ -7,7 +7,6 @@ components that hold a model: an upper bound. Models of which no two can be join
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from scipy.spatial.distance import squareform
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.proof.disconnect import prove, stands
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.computing import arithmetic
 from weightstring.runs.connect import numbered_pair
@@ -35,7 +33,7 @@ from weightstring.runs.settings import Settings, Workers
 from weightstring.runs.stages import connect_all
 from weightstring.search import StopRule, Strategy
 from weightstring.store.records import TaskRef
-from weightstring.study.minimax import DEFAULT_STRATEGY
+from weightstring.study.minimax import DEFAULT_STRATEGY, proved_bound
 
 
 class Join(NamedTuple):
@@ -214,11 +212,7 @@ def _bounded(problem: LossProblem, count: int, results: Mapping[tuple[int, int],
     above = losses.diag()
     below = torch.maximum(losses.unsqueeze(0), losses.unsqueeze(1)).clone()
     for (i, j), result in results.items():
-        a, b = result.string.beads[0], result.string.beads[-1]
-        proof = prove(problem, a, b) if "loss" in result.names else None
-        if proof and not stands(problem, proof, result.string, result.largest, "the string that was found"):
-            proof = None
         above[i, j] = above[j, i] = result.largest
-        least = max(float(below[i, j]), -math.inf if proof is None else proof.bound)
+        least = max(float(below[i, j]), proved_bound(problem, result, result.string[0], result.string[-1]))
         below[i, j] = below[j, i] = min(least, result.largest)
     return Components(losses, above, below)

@@ -15,8 +15,7 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.path import Objective
 from weightstring.proof.certificate import Certificate
-from weightstring.proof.disconnect import prove as disprove
-from weightstring.proof.disconnect import stands
+from weightstring.proof.disconnect import prove, stands
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
 from weightstring.runs.progress import Display
@@ -132,15 +131,30 @@ def minimax(
     )
     directory = None if store is None else opened(store)
     (result,) = connect_all(problem, [Pair(a=a, b=b, directory=directory)], settings)
-    proof = disprove(problem, a, b) if "loss" in result.names else None
-    held = not settings.strategy.frees_ends  # else the string has other ends
-    if proof and held and not stands(problem, proof, result.string, result.largest, "the string that was found"):
-        proof = None
+    bound = proved_bound(problem, result, a, b, held=not strategy.frees_ends)
     ends = [max(end[name] for name in result.names) for end in result.ends]
     if certify and not interrupted(result):
         result = bounded(problem, result, None, CERTIFY_TOL, Objective(problem, bind).quantity())
         result = result if directory is None else kept(directory, result)
     # What the search saw, what was measured on its string and what the proof met are samples of the same curve.
-    lower, level = max(*ends, -math.inf if proof is None else proof.bound), result.largest
+    lower, level = max(*ends, bound), result.largest
     depths = tuple(max(level, lowest) for lowest in by_depth(result.history))
     return Minimax(level, min(lower, level), depths, result, result.certificate if certify else None)
+
+
+def proved_bound(problem: LossProblem, result: Result, a: Theta, b: Theta, *, held: bool = True) -> float:
+    """What a proof says that every path between two models climbs to; −∞ where there is none.
+
+    Args:
+        problem: the loss.
+        result: a string between them, beside which a proof must stand.
+        a: one model (P,).
+        b: the other.
+        held: whether that string has these ends.
+    """
+    proof = prove(problem, a, b) if "loss" in result.names else None
+    if proof is None:
+        return -math.inf
+    if held and not stands(problem, proof, result.string, result.largest, "the string that was found"):
+        return -math.inf
+    return proof.bound
