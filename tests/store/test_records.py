@@ -11,9 +11,10 @@ import pytest
 
 from weightstring.codec import Record, finite_or_none, none_as_infinity
 from weightstring.path import Disconnected, Evidence, Outcome, Proof, Reason, Unresolved
+from weightstring.store.flaws import flaw
+from weightstring.store.journal import Line
 from weightstring.store.records import (
     CurveRecord,
-    Line,
     Manifest,
     Parameter,
     ResultRecord,
@@ -21,7 +22,6 @@ from weightstring.store.records import (
     SegmentRecord,
     StringRecord,
     TaskRef,
-    flaw,
 )
 
 EVIDENCE = Evidence((1, 2), (0.1, 1 / 3), (0.9, None), (1, 0), 3, None)

@@ -5,17 +5,8 @@ It stands below :mod:`weightstring.problem` because training an end from scratch
 """
 
 from weightstring.descent.bead import Descended, Start, Tether
-from weightstring.descent.constraint import (
-    Both,
-    Constraint,
-    Free,
-    Hyperplane,
-    Soft,
-    Spring,
-    across,
-    constraint,
-    on_planes,
-)
+from weightstring.descent.constraint import Both, Constraint, Free, Hyperplane, Soft, Spring, across
+from weightstring.descent.constraints import constraint, on_planes
 from weightstring.descent.evolution import Evolution, Evolved
 from weightstring.descent.group import Descent
 from weightstring.descent.loop import Check, Descents, batch_width, descend

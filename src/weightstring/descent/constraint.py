@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -54,10 +54,10 @@ class _Composable:
 
     def __and__(self, other: Constraint) -> Both:
         assert isinstance(self, Constraint)
-        return Both((*_parts(self), *_parts(other)))
+        return Both((*parts_of(self), *parts_of(other)))
 
     def direct(self, thetas: Thetas, left: Thetas, right: Thetas, gradients: Thetas) -> Thetas:
-        """The loss's own gradients."""
+        """The loss's gradients, as they are."""
         return gradients
 
     def step(self, before: Thetas, after: Thetas, left: Thetas, right: Thetas, seen: Thetas) -> Thetas:
@@ -65,7 +65,7 @@ class _Composable:
         return after
 
     def place(self, thetas: Thetas, left: Thetas, right: Thetas) -> Thetas:
-        """Where they are."""
+        """Where they stand: every place is allowed."""
         return thetas
 
 
@@ -251,40 +251,8 @@ def across(steps: Tensor, gradients: Tensor, directions: Tensor) -> Tensor:
     return placed
 
 
-def constraint(name: str) -> Constraint:
-    """A constraint by its name: ``free``, ``hyperplane``, ``spring:ζ``, ``soft:κ``, or several joined by ``+``.
-
-    Raises:
-        InvalidSetting: there is none of that name, or a weight is missing or out of range.
-
-    >>> constraint("hyperplane+spring:0.01")
-    Both(parts=(Hyperplane(), Spring(zeta=0.01)))
-    """
-    parts = [_one(part) for part in name.split("+")]
-    return parts[0] if len(parts) == 1 else Both(tuple(parts))
-
-
-def on_planes(tie: Constraint) -> bool:
-    """Whether beads are held on the hyperplanes."""
-    return any(isinstance(part, Hyperplane) for part in _parts(tie))
-
-
-def _one(name: str) -> Constraint:
-    kind, _, weight = name.partition(":")
-    plain: dict[str, Constraint] = {"free": Free(), "hyperplane": Hyperplane()}
-    weighted: dict[str, Any] = {"spring": Spring, "soft": Soft}
-    if kind in plain and not weight:
-        return plain[kind]
-    try:
-        made: Constraint = weighted[kind](float(weight))
-    except (KeyError, ValueError):
-        raise InvalidSetting(
-            f"constraint {name!r}: choose free, hyperplane, spring:ZETA or soft:KAPPA, or several joined by +"
-        ) from None
-    return made
-
-
-def _parts(tie: Constraint) -> Sequence[Constraint]:
+def parts_of(tie: Constraint) -> Sequence[Constraint]:
+    """The constraints that act together; itself where it is but one."""
     return tie.parts if isinstance(tie, Both) else (tie,)
 
 

@@ -135,6 +135,6 @@ def measure(
         monitor.take(thetas[i], value, measured, steps[i])
     doubtful = [i for i, monitor in enumerate(monitors) if monitor.status is not None and not monitor.best_is_measured]
     if doubtful:
-        found = height(torch.stack([monitors[i].best for i in doubtful])).tolist()
-        for i, value in zip(doubtful, found, strict=True):
+        measured_best = height(torch.stack([monitors[i].best for i in doubtful])).tolist()
+        for i, value in zip(doubtful, measured_best, strict=True):
             monitors[i].correct(value, steps[i])

@@ -29,28 +29,28 @@ def attempts(history: Sequence[RoundRecord]) -> tuple[Attempt, ...]:
     >>> attempts(())
     ()
     """
-    found: list[Attempt] = []
-    for one in history:
-        if one.attempt is None:
+    tried: list[Attempt] = []
+    for record in history:
+        if record.attempt is None:
             continue
-        if one.ended is not None and found:
-            found[-1] = found[-1]._replace(ended=one.ended)
-        if one.ended is not None or not found:
-            found.append(Attempt(one.attempt, None, 0))
-        found[-1] = found[-1]._replace(name=one.attempt, steps=found[-1].steps + one.steps)
-    return tuple(found)
+        if record.ended is not None and tried:
+            tried[-1] = tried[-1]._replace(ended=record.ended)
+        if record.ended is not None or not tried:
+            tried.append(Attempt(record.attempt, None, 0))
+        tried[-1] = tried[-1]._replace(name=record.attempt, steps=tried[-1].steps + record.steps)
+    return tuple(tried)
 
 
-def told(found: Sequence[Attempt], connected: bool) -> str | None:
+def told(tried: Sequence[Attempt], connected: bool) -> str | None:
     """What was tried, in one line; None where the first attempt was the only one.
 
     >>> told([Attempt("as asked", "stalled", 90), Attempt("the midpoint", None, 40)], connected=True)
     'found by the midpoint (40 steps), after: as asked (stalled, 90 steps)'
     """
-    if len(found) < 2:
+    if len(tried) < 2:
         return None
-    *before, last = found
-    failed = "; ".join(f"{one.name} ({one.ended}, {one.steps} steps)" for one in before)
+    *before, last = tried
+    failed = "; ".join(f"{attempt.name} ({attempt.ended}, {attempt.steps} steps)" for attempt in before)
     return (
         f"found by {last.name} ({last.steps} steps), after: {failed}"
         if connected

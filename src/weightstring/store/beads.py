@@ -113,8 +113,8 @@ def map_beads(path: Path) -> Thetas:
 
     def mapped() -> Tensor:
         with safe_open(path, framework="pt") as file:
-            found: Tensor = file.get_tensor(NAME)
-            return found
+            thetas: Tensor = file.get_tensor(NAME)
+            return thetas
 
     return _parsed(path, mapped)
 

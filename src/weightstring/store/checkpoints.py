@@ -91,12 +91,12 @@ def checkpoints_in(path: str | Path) -> list[Path]:
     try:
         if not path.is_dir() or _is_checkpoint(path):
             return [path]
-        found = sorted(own for own in path.iterdir() if _is_checkpoint(own))
+        checkpoints = sorted(entry for entry in path.iterdir() if _is_checkpoint(entry))
     except (OSError, ValueError) as problem:
         raise InvalidCheckpoint(f"{str(path)!r:.300}: cannot be looked into: {one_line(problem)}") from None
-    if not found:
+    if not checkpoints:
         raise InvalidCheckpoint(f"{path}: a folder without checkpoints in it; name a folder that has some, or files")
-    return found
+    return checkpoints
 
 
 def _is_checkpoint(path: Path) -> bool:

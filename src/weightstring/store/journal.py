@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import count
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from weightstring.arrays import Thetas
+from weightstring.codec import Record
 from weightstring.errors import InvalidRun
 from weightstring.path import Reason
 from weightstring.store.files import UNREADABLE, one_line
 from weightstring.store.names import Names
-from weightstring.store.records import Line
+from weightstring.store.records import Seconds
 
 
 class Round(NamedTuple):
@@ -58,6 +59,23 @@ class InMemory:
     def append(self, finished: Round) -> Thetas | None:
         """Keep nothing: the search's state holds all that it needs, the round's models too."""
         return finished.thetas
+
+
+class Line(Record, frozen=True, kw_only=True):
+    """One line of the journal: a finished round."""
+
+    round: int
+    jobs: tuple[str, ...]
+    """The jobs' names."""
+    results: tuple[Any, ...]
+    """Their results, in the same order; the jobs read them."""
+    beads: str | None
+    """SHA-256 of the round's bead file; null in a round without descents."""
+    seconds: Seconds
+    steps: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    """Gradient steps that were lost with a round that was given up."""
+    ended: Reason | None = None
+    """Why the strategy's next attempt begins here, in a line without jobs."""
 
 
 class Rounds(Names):

@@ -17,7 +17,7 @@ from weightstring.store.files import writing
 from weightstring.store.members import member, read_whole
 from weightstring.store.refusals import NO_LOCKS, unlike
 
-OWN = ("lock", "lock.owner", "beads", "plain", "alignment.json")
+OURS = ("lock", "lock.owner", "beads", "plain", "alignment.json")
 """What a directory may hold of ours before what it holds is begun."""
 
 
@@ -85,13 +85,13 @@ def _acquire(folder: Path, busy: str) -> Callable[[], object]:
 
 def _marked(folder: Path, busy: str) -> Callable[[], object]:
     """Take the directory by a file that names this process, unless its owner lives."""
-    marker, own = folder / "lock.owner", _Owner(socket.gethostname(), os.getpid(), _begun(os.getpid()))
+    marker, mine = folder / "lock.owner", _Owner(socket.gethostname(), os.getpid(), _begun(os.getpid()))
     for _ in range(2):
         try:
             descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:
             owner = _owner_in(marker)
-            if owner is not None and owner.host != own.host:
+            if owner is not None and owner.host != mine.host:
                 raise RunLocked(
                     f"{folder}: {busy}: process {owner.pid} on {owner.host}; if it has ended, delete {marker}"
                 ) from None
@@ -100,7 +100,7 @@ def _marked(folder: Path, busy: str) -> Callable[[], object]:
             marker.unlink(missing_ok=True)
             continue
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(own))
+            file.write(msgspec.json.encode(mine))
         return lambda: marker.unlink(missing_ok=True)
     raise RunLocked(f"{folder}: {busy}")
 
@@ -131,6 +131,6 @@ def _begun(pid: int) -> str:
 
 def _refuse_strangers(folder: Path, kind: str) -> None:
     entries = folder.iterdir() if folder.is_dir() else ()
-    strangers = sorted(own.name for own in entries if not own.name.startswith(".") and own.name not in OWN)
+    strangers = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.name not in OURS)
     if strangers:
         raise InvalidRun(f"{folder}: holds {strangers[0]!r} but no {kind}; choose an empty or new directory")

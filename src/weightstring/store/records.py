@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from weightstring.codec import Record, none_as_infinity
-from weightstring.path import BARRIERS, Outcome, Reason
+from weightstring.path import Outcome, Reason
 
 FORMAT = 2
 
@@ -298,39 +298,3 @@ class PlaneRecord(Record, frozen=True, kw_only=True):
         if len(self.x) < 2 or any(len(row) != len(self.x) for row in self.losses):
             return "its grid has not a loss for each x"
         return None if len(self.beads) == len(self.distances) == beads else f"it has not the string's {beads} beads"
-
-
-class Line(Record, frozen=True, kw_only=True):
-    """One line of the journal: a finished round."""
-
-    round: int
-    jobs: tuple[str, ...]
-    """The jobs' names."""
-    results: tuple[Any, ...]
-    """Their results, in the same order; the jobs read them."""
-    beads: str | None
-    """SHA-256 of the round's bead file; null in a round without descents."""
-    seconds: Seconds
-    steps: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
-    """Gradient steps that were lost with a round that was given up."""
-    ended: Reason | None = None
-    """Why the strategy's next attempt begins here, in a line without jobs."""
-
-
-def flaw(result: ResultRecord) -> str | None:
-    """What makes a result one that no search writes, though every field has its type; None for a sound one."""
-    string, curve = result.string, result.string.curve
-    if not curve.values.keys() >= {"loss", *result.names} or not result.names:
-        return "its curve does not hold the loss and what the threshold binds"
-    if not all(map(str.isidentifier, curve.values)):
-        return "its curve holds quantities by names that none can have"
-    if not all(curve.values.keys() == end.keys() for end in result.ends) or string.barriers.keys() != set(BARRIERS):
-        return "its ends or barriers are not those of its curve"
-    if len({len(column) for column in (curve.s, curve.segment, curve.t, *curve.values.values())}) != 1:
-        return "the columns of its curve differ in length"
-    if result.by_depth and tuple(map(none_as_infinity, result.by_depth)) != by_depth(result.rounds):
-        return "its maxima by depth are not those of its rounds"
-    segments = sorted(set(curve.segment))
-    if segments != list(range(len(segments))) or not len(segments) == len(string.segments) == string.beads - 1:
-        return f"its curve is not one over {string.beads - 1} segments"
-    return None

@@ -22,9 +22,10 @@ from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun
 from weightstring.path import Outcome
 from weightstring.store.beads import digest
+from weightstring.store.flaws import flaw
 from weightstring.store.journal import Rounds
 from weightstring.store.names import beads_name
-from weightstring.store.records import FORMAT, AlignmentRecord, AnyManifest, Manifest, PlaneRecord, ResultRecord, flaw
+from weightstring.store.records import FORMAT, AlignmentRecord, AnyManifest, Manifest, PlaneRecord, ResultRecord
 
 
 class Store(Rounds):

@@ -67,12 +67,12 @@ def read_json(path: Path) -> object:
 def _content(path: Path, check: Callable[[BinaryIO, int], None], kind: str) -> bytes:
     """All bytes of a regular file that a look at its beginning does not refuse."""
     try:
-        found = path.stat()  # before it is opened: a pipe would wait for somebody to write
-        if not stat.S_ISREG(found.st_mode):
+        status = path.stat()  # before it is opened: a pipe would wait for somebody to write
+        if not stat.S_ISREG(status.st_mode):
             raise InvalidCheckpoint(f"{path}: no regular file; give a file of tensors, or a folder with one")
         with path.open("rb") as file:
-            check(file, found.st_size)
-            _check_size(path, found.st_size)
+            check(file, status.st_size)
+            _check_size(path, status.st_size)
             file.seek(0)
             return file.read()
     except InvalidCheckpoint:
@@ -158,8 +158,8 @@ def _load_torch(path: Path, content: bytes) -> object:
 
 def _more_than_tensors(path: Path, problem: str) -> str:
     """What to do about a pickle that ``weights_only`` refuses, which names what it may not make."""
-    found = re.search(r"GLOBAL ([\w.]+)", problem)
-    more = f" ({found[1]})" if found else ", or damaged"
+    match = re.search(r"GLOBAL ([\w.]+)", problem)
+    more = f" ({match[1]})" if match else ", or damaged"
     trusting = f"torch.load({str(path)!r}, weights_only=False)"
     return (
         f"{path}: a pickle with more than tensors in it{more}; loading it could run code. Save net.state_dict() alone; "

@@ -140,9 +140,9 @@ class Measurements:
 def measure(objective: Objective, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
     """Measure segments side by side; only those over the threshold are searched for their maximum."""
     samples = [Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False))) for job in jobs]
-    on_grids = [(own, grid(job.intervals)) for own, job in zip(samples, jobs, strict=True) if job.intervals]
+    on_grids = [(known, grid(job.intervals)) for known, job in zip(samples, jobs, strict=True) if job.intervals]
     measure_at(objective, on_grids, on_chunk)
-    accepted = [own.under(job.threshold) for own, job in zip(samples, jobs, strict=True)]
+    accepted = [known.under(job.threshold) for known, job in zip(samples, jobs, strict=True)]
     free = [i for i, job in enumerate(jobs) if not job.intervals]
     # What the models of a segment share is made for one segment after the other.
     for group in [[i] for i in free] if objective.shares_along or not free else [free]:

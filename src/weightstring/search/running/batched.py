@@ -91,11 +91,11 @@ def _names(keys: Sequence[Key]) -> str:
 
 
 class Apart:
-    """An executor of its own for each search, or for each job, which shares no batch with others.
+    """An executor for each search, or for each job, which shares no batch with others.
 
     For problems of which a model's numbers are rounded otherwise beside other models: a search that is interrupted
-    and goes on has other company than before, and what it finds must not depend on that. A round of its own has the
-    same company each time it is run.
+    and goes on has other company than before, and what it finds must not depend on that. A round that is run apart
+    has the same company each time.
 
     Args:
         begin: makes an executor.
@@ -105,7 +105,7 @@ class Apart:
     def __init__(self, begin: Callable[[], Executor], *, jobs: bool = False) -> None:
         self._begin = begin
         self._jobs = jobs
-        self._own: dict[Key | int, Executor] = {}
+        self._executors: dict[Key | int, Executor] = {}
         self.at_work = "no job"
         self._waiting: dict[Key | int, set[Key]] = {}
         self._shares: dict[int, int | None] = {}
@@ -114,26 +114,26 @@ class Apart:
     def submit(self, key: Key, job: Job) -> None:
         """Take in a job."""
         place = self._place(key)
-        if place not in self._own:
-            self._own[place], self._waiting[place] = own, _ = self._begin(), set()
-            if isinstance(own, Limited):
-                own.allow(key[0], self._shares.get(key[0]), 1)
+        if place not in self._executors:
+            self._executors[place], self._waiting[place] = executor, _ = self._begin(), set()
+            if isinstance(executor, Limited):
+                executor.allow(key[0], self._shares.get(key[0]), 1)
         self._waiting[place].add(key)
-        self._own[place].submit(key, job)
+        self._executors[place].submit(key, job)
 
     def collect(self, tick: Tick) -> list[tuple[Key, JobResult]]:
         """Work for the search that has waited longest."""
-        place = next(iter(self._own))
-        self._own[place] = own = self._own.pop(place)  # now the last
+        place = next(iter(self._executors))
+        self._executors[place] = executor = self._executors.pop(place)  # now the last
         try:
-            found = own.collect(tick)
+            collected = executor.collect(tick)
         finally:
-            self.at_work = getattr(own, "at_work", self.at_work)
-        self._waiting[place] -= {key for key, _ in found}
-        for (search, _), result in found if self._jobs else ():
+            self.at_work = getattr(executor, "at_work", self.at_work)
+        self._waiting[place] -= {key for key, _ in collected}
+        for (search, _), result in collected if self._jobs else ():
             self._taken[search] = self._taken.get(search, 0) + result.steps
         self._end(place)
-        return found
+        return collected
 
     def allow(self, search: int, steps: int | None, jobs: int) -> None:
         """Hold the next jobs of a search to so many steps, each to its share where each is run by itself."""
@@ -143,15 +143,15 @@ class Apart:
     def spent(self) -> Mapping[int, int]:
         """Searches whose steps are spent."""
         spent: dict[int, int] = {}
-        for own in self._own.values():
-            for search, steps in own.spent().items() if isinstance(own, Limited) else ():
+        for executor in self._executors.values():
+            for search, steps in executor.spent().items() if isinstance(executor, Limited) else ():
                 spent[search] = self._taken.get(search, 0) + steps
         return spent
 
     def cancel(self, keys: Collection[Key]) -> None:
         """Give jobs up."""
-        for place in {self._place(key) for key in keys} & self._own.keys():
-            self._own[place].cancel(keys)
+        for place in {self._place(key) for key in keys} & self._executors.keys():
+            self._executors[place].cancel(keys)
             self._waiting[place] -= set(keys)
             self._end(place)
 
@@ -161,4 +161,4 @@ class Apart:
     def _end(self, place: Key | int) -> None:
         """Let an executor go with its last job: the next round begins as in a new session."""
         if not self._waiting[place]:
-            del self._own[place], self._waiting[place]
+            del self._executors[place], self._waiting[place]
