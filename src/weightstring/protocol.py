@@ -21,7 +21,7 @@ from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting
 
 Schedule = Literal["constant", "linear", "cosine"]
-Manner = Literal["own", "alternative", "even"]
+Manner = Literal["given", "alternative", "even"]
 """By which form of a recipe a model descends."""
 _FLAT = 1e-6
 """Norm of a gradient from which on even steps get shorter."""
@@ -112,7 +112,7 @@ class Recipe:
 
     def by(self, manner: Manner) -> Recipe:
         """The recipe itself, its :attr:`alternative`, or the :attr:`even` one."""
-        return {"own": self, "alternative": self.alternative, "even": self.even}[manner]
+        return {"given": self, "alternative": self.alternative, "even": self.even}[manner]
 
     def rate(self, step: int) -> float:
         """The share of the learning rate in force at a step, counted from 0.

@@ -30,7 +30,7 @@ from weightstring.search import (
     run_all,
 )
 from weightstring.search.chain import Chain, beads_of, is_string
-from weightstring.store import InMemory, Round
+from weightstring.store import Round, Unkept
 
 # Whole searches, of which the fixture `whole` runs with every annotation checked.
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -82,7 +82,7 @@ def search(
     first, last = (Bead(name, end, value) for name, end, value in zip("ab", SURFACE.ends, values, strict=True))
     executor = Batched(JobContext(Objective(problem), 0, SURFACE.recipe, 3))
     query = Query((first, last), THRESHOLD, 0)
-    stop, journal = stop or MaxBeads(64), journal or InMemory()
+    stop, journal = stop or MaxBeads(64), journal or Unkept()
     return run(strategy or Greedy(), query, executor, stop=stop, journal=journal, on_event=on_event)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidRun, RunLocked
-from weightstring.store import InMemory, Manifest, Round, RunDirectory, digest
+from weightstring.store import Manifest, Round, RunDirectory, Unkept, digest
 from weightstring.store.records import FORMAT
 
 ENDS = torch.tensor([[1.5, -2.0, 3.0], [4.0, 5.25, -6.0]])
@@ -69,9 +69,9 @@ def test_what_is_written_is_read_back(begun: RunDirectory) -> None:
 
 def test_what_is_appended_comes_back_from_the_disk(begun: RunDirectory) -> None:
     assert begun.append(measured()) is None
-    assert InMemory().append(measured()) is None
+    assert Unkept().append(measured()) is None
     finished = descended(1)
-    kept, in_memory = begun.append(finished), InMemory().append(finished)
+    kept, in_memory = begun.append(finished), Unkept().append(finished)
     assert in_memory is finished.thetas
     assert kept is not finished.thetas
     assert torch.equal(kept, finished.thetas)

@@ -20,7 +20,7 @@ from weightstring.runs.verdict import judged
 from weightstring.search import Search, SearchRequest, run_all
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.running.history import strings
-from weightstring.store import InMemory, RoundRecord
+from weightstring.store import RoundRecord, Unkept
 
 
 def disprove(run: Run) -> Run:
@@ -54,8 +54,7 @@ def search(runs: Sequence[Run], show: Display) -> list[SearchedRun]:
 def _searches(runs: Sequence[Run], show: Display) -> list[Search[Any]]:
     executor = executor_of(runs[0].objective, runs[0].settings, runs[0].computing)
     requests = [
-        SearchRequest(run.settings.strategy, run.query, run.settings.limits, run.directory or InMemory())
-        for run in runs
+        SearchRequest(run.settings.strategy, run.query, run.settings.limits, run.directory or Unkept()) for run in runs
     ]
     return run_all(requests, executor, on_event=show.event)
 

@@ -4,13 +4,12 @@ from weightstring.store.beads import digest
 from weightstring.store.checkpoints import checkpoints_in, read_checkpoint, write_checkpoint
 from weightstring.store.directory import RunDirectory
 from weightstring.store.files import replace_file
-from weightstring.store.journal import InMemory, Journal, Round
+from weightstring.store.journal import Journal, Round, Unkept
 from weightstring.store.mapped import Mapped, StoreLike, opened
 from weightstring.store.records import Manifest, ResultRecord, RoundRecord
 from weightstring.store.store import Store
 
 __all__ = [
-    "InMemory",
     "Journal",
     "Manifest",
     "Mapped",
@@ -20,6 +19,7 @@ __all__ = [
     "RunDirectory",
     "Store",
     "StoreLike",
+    "Unkept",
     "checkpoints_in",
     "digest",
     "opened",

@@ -49,7 +49,7 @@ class Journal(Protocol):
         """
 
 
-class InMemory:
+class Unkept:
     """The journal of a search that is not kept."""
 
     def replay(self) -> list[Round]:

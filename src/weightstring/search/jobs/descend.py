@@ -22,11 +22,11 @@ class Descend:
     Args:
         descent: a :class:`~weightstring.descent.Start`, for one bead by itself, or an
             :class:`~weightstring.descent.Evolution`, for models that move together.
-        manner: by the recipe itself, or by another form of it.
+        manner: by the recipe as it is given, or by another form of it.
     """
 
     descent: Descent
-    manner: Manner = "own"
+    manner: Manner = "given"
 
     descends: ClassVar[bool] = True
 
