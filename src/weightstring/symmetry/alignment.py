@@ -216,13 +216,7 @@ def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | N
 
 
 def _check(
-    problem: object,
-    a: Theta,
-    b: Theta,
-    by: str,
-    methods: Collection[str],
-    restarts: int,
-    symmetry: object,
+    problem: object, a: Theta, b: Theta, by: str, methods: Collection[str], restarts: int, symmetry: object
 ) -> None:
     if not isinstance(problem, Modular):
         raise InvalidSetting(f"align: no module to align: {lacking(problem, Modular)}, or give a ws.ModuleProblem")

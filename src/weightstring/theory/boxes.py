@@ -59,11 +59,7 @@ class Boxes:
         return alone.kept(root, bounds, level, np.ones(1, dtype=bool))
 
     def kept(
-        self,
-        root: Root,
-        bounds: Callable[[list[Interval]], Interval],
-        level: float,
-        new: Bool[np.ndarray, " B"],
+        self, root: Root, bounds: Callable[[list[Interval]], Interval], level: float, new: Bool[np.ndarray, " B"]
     ) -> Boxes:
         """Without the new boxes whose lower bound exceeds the level; those whose upper bound does not are whole."""
         bound = bounds(root.coordinates(self.low[new], self.high[new]))
@@ -76,11 +72,7 @@ class Boxes:
         return Boxes(self.low[keep], self.high[keep], whole[keep], number[edges])
 
     def split(
-        self,
-        which: Bool[np.ndarray, " B"],
-        root: Root,
-        bounds: Callable[[list[Interval]], Interval],
-        level: float,
+        self, which: Bool[np.ndarray, " B"], root: Root, bounds: Callable[[list[Interval]], Interval], level: float
     ) -> Boxes:
         """Some halved, each across the axis that matters most to its bounds."""
         # An old box keeps its number, or its first half takes it; second halves are put behind.
@@ -97,12 +89,7 @@ class Boxes:
         edges = self.edges[touched]
         others = second[edges]
         candidates = np.concatenate(
-            [
-                edges,
-                np.stack([others[:, 0], edges[:, 1]], 1),
-                np.stack([edges[:, 0], others[:, 1]], 1),
-                others,
-            ]
+            [edges, np.stack([others[:, 0], edges[:, 1]], 1), np.stack([edges[:, 0], others[:, 1]], 1), others]
         )
         candidates = candidates[(candidates >= 0).all(1)]
         siblings = np.stack([halved, count + rows], 1)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem import Traceable
 from weightstring.theory.convex_rules import WANTED, Curvature, Outputs
 from weightstring.tracing.program import Program
-from weightstring.tracing.steps import Ref, Step
+from weightstring.tracing.steps import Step, filled
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +50,17 @@ class Convex:
         """The loss of outputs (N, c), by the traced operations."""
         return self._run(self.loss, {self.output: outputs, self.program.targets: targets}, self.program.result)
 
-    def _run(self, steps: Iterable[Step], values: dict[str, Any], result: str) -> Tensor:
-        def filled(given: Any) -> Any:
-            if isinstance(given, Ref):
-                known = values.get(given.name)
-                constant = self.program.constants.get(given.name)
-                return _double(constant) if known is None and constant is not None else known
-            return type(given)(map(filled, given)) if isinstance(given, list | tuple) else given
+    @cached_property
+    def _constants(self) -> dict[str, Tensor]:
+        held = {name: constant.detach().cpu() for name, constant in self.program.constants.items()}
+        return {name: value.double() if value.is_floating_point() else value for name, value in held.items()}
 
+    def _run(self, steps: Iterable[Step], given: dict[str, Tensor], result: str) -> Tensor:
+        values: dict[str, Any] = self._constants | given
         for step in steps:
-            arguments = {name: filled(value) for name, value in step.kwargs.items()}
-            values[step.name] = _operation(step.op)(*map(filled, step.args), **arguments)
-        returned: Tensor = values[result]
-        return returned
+            values[step.name] = step.target(*filled(step.args, values), **filled(step.kwargs, values))
+        computed: Tensor = values[result]
+        return computed
 
 
 def read(problem: Traceable) -> Convex:
@@ -110,16 +107,3 @@ def _names(program: Program, linear: Step) -> tuple[str, str | None]:
     if weight is None or (linear.args[2:] and linear.args[2] is not None and bias[0] is None):
         raise InvalidSetting(f"{linear.where} takes weights that are not parameters themselves: {WANTED}")
     return weight, bias[0] if bias else None
-
-
-def _double(constant: Tensor) -> Tensor:
-    numbers = constant.detach().cpu()
-    return numbers.double() if numbers.is_floating_point() else numbers
-
-
-def _operation(op: str) -> Callable[..., Any]:
-    if op == "getitem":
-        return operator.getitem
-    name, overload = op.split(".")
-    operation: Callable[..., Any] = getattr(getattr(torch.ops.aten, name), overload)
-    return operation

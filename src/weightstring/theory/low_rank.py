@@ -103,7 +103,7 @@ def _independent(rows: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _gram(one: Sequence[Sequence[int]], two: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Oneᵀ two."""
+    """The product oneᵀ two."""
     columns = list(zip(*two, strict=True))
     return [[sum(a * b for a, b in zip(x, y, strict=True)) for y in columns] for x in zip(*one, strict=True)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,7 +16,7 @@ from weightstring.problem.capabilities import Traceable
 from weightstring.problem.data import Examples
 from weightstring.problem.digest import tensors_digest, text_digest
 from weightstring.problem.means import Criterion
-from weightstring.tracing.steps import Ref, Step, Trace, export, name_of
+from weightstring.tracing.steps import Step, Trace, export, name_of
 
 TRACED = 7
 """Examples with which a module is traced."""
@@ -189,18 +188,10 @@ def _require_same(trace: Trace, other: Trace, size: int, net: nn.Module) -> None
 def _same_call(one: Step, two: Step, size: int) -> bool:
     """Whether two calls, for :data:`TRACED` and ``size`` examples, differ at most in the length of axis 0."""
     counted = (one.shape[:1], two.shape[:1]) == ((TRACED,), (size,))
-    # What a view is told is as it may: its result's shape says it all.
+    # What a view is told is as it may: its result's shape says it all. Written out, 1 is not 1.0, nor True.
     args = [step.args[:1] if step.op in RESIZING else step.args for step in (one, two)]
-    return (
-        (one.op, one.shape[counted:]) == (two.op, two.shape[counted:])
-        and _agree(args[0], args[1])
-        and _agree(one.kwargs, two.kwargs)
+    first, second = (
+        (step.op, step.shape[counted:], repr(given), repr(step.kwargs))
+        for step, given in zip((one, two), args, strict=True)
     )
-
-
-def _agree(one: Any, two: Any) -> bool:
-    if isinstance(one, Mapping) and isinstance(two, Mapping):
-        return one.keys() == two.keys() and all(_agree(one[key], two[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
-        return len(one) == len(two) and all(map(_agree, one, two))
-    return type(one) is type(two) and (one == two if isinstance(one, Ref) else repr(one) == repr(two))
+    return first == second

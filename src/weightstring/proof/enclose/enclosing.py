@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from math import prod
@@ -61,15 +61,18 @@ class Enclosing:
     blocks: Sequence[int]
     degree: int
     max_bytes: int
-    population: Population = field(init=False)
-    deferred: frozenset[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "population", Population(self.examples.targets, self.blocks))
+    @cached_property
+    def population(self) -> Population:
+        """All examples, as the problem takes its mean of them."""
+        return Population(self.examples.targets, self.blocks)
+
+    @cached_property
+    def deferred(self) -> frozenset[str]:
+        """The last layers, which the loss computes itself."""
         steps = [step for step in self.program.steps if step.op == "linear.default"]
         users = {step.name: self.program.users(step.name) for step in steps}
-        deferred = frozenset(name for name, users in users.items() if users and all(u.op in DEFERRED for u in users))
-        object.__setattr__(self, "deferred", deferred)
+        return frozenset(name for name, users in users.items() if users and all(u.op in DEFERRED for u in users))
 
     @cached_property
     def order(self) -> Int64[Tensor, " N"]:

@@ -9,17 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from weightstring.proof.verify.lines import (
-    LEAST,
-    Array,
-    Line,
-    add,
-    gamma,
-    maximum,
-    multiply,
-    relu,
-    scale,
-)
+from weightstring.proof.verify.lines import LEAST, Array, Line, add, gamma, maximum, multiply, relu, scale
 from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable, line_of, shift
 
 

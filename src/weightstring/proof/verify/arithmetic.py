@@ -6,16 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from weightstring.proof.verify.lines import (
-    LEAST,
-    Line,
-    Path,
-    add,
-    gamma,
-    maximum,
-    multiply,
-    scale,
-)
+from weightstring.proof.verify.lines import LEAST, Line, Path, add, gamma, maximum, multiply, scale
 from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, line_of, path_of, shift
 
 

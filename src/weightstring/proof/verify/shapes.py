@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from weightstring.proof.verify.lines import (
-    Given,
-    Line,
-    Path,
-)
+from weightstring.proof.verify.lines import Given, Line, Path
 from weightstring.proof.verify.losses import Missed, Winner
 from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, array, line_of
 

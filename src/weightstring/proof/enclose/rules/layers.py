@@ -93,13 +93,7 @@ def functional_batch_norm(
 
 @rule("max_pool1d.default", "max_pool2d.default")
 def max_pool(
-    call: Call,
-    x: object,
-    window: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
+    call: Call, x: object, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Enclosure:
     """The largest of each window."""
     axes = 1 if call.step.op.startswith("max_pool1d") else 2
