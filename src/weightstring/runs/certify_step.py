@@ -47,12 +47,7 @@ ROUNDS = 5
 
 
 def certify(run: SearchedRun) -> SearchedRun:
-    """The run with a certificate where one was asked for; searched again where its final curve took the verdict back.
-
-    Raises:
-        Unsupported: an operation has no rule.
-        StoreFailed: the disk refuses.
-    """
+    """The run with a certificate where one was asked for; searched again where its curve took the verdict back."""
     before, after = run.result, _settled(run)
     if run.directory is not None and (after is not before or (taken_back(after) and not run.written)):
         after = _written(run.directory, after)
@@ -84,10 +79,6 @@ def certified(run: SearchedRun, seconds: float, tol: float) -> Result:
         run: a search that connected, or one whose verdict a sample took back.
         seconds: when to stop, whatever is proved by then.
         tol: see :func:`weightstring.certify`.
-
-    Raises:
-        Unsupported: an operation has no rule.
-        InvalidSetting: the threshold binds several quantities.
     """
     problem, quantity, level = run.problem, run.objective.quantity(), run.threshold
     started = time.perf_counter()
@@ -161,10 +152,6 @@ def bounded(
         seconds: when to stop.
         max_bytes: memory that enclosures may use.
         on_round: told how the proof gets on.
-
-    Raises:
-        Unsupported: an operation has no rule.
-        InvalidSetting: an unknown quantity, or a number is out of range.
     """
     check_settings(problem, threshold, tol, quantity, seconds, math.inf, max_bytes)
     started, beads = time.perf_counter(), result.string.beads
@@ -187,9 +174,6 @@ def learned(directory: Store, before: Result, after: Result, keep: bool) -> Resu
         before: as it stands there.
         after: with the samples that were met since.
         keep: write down a larger sample that leaves the verdict as it is too.
-
-    Raises:
-        StoreFailed: the disk refuses.
     """
     heights = [height for known in after.string.heights(after.names) for height in known.values()]
     if after.outcome == before.outcome and (not keep or max(heights) <= before.largest):
@@ -218,11 +202,7 @@ def require_certifiable(problem: LossProblem, bind: str, tol: float = CERTIFY_TO
 
 
 def kept(directory: Store, result: Result) -> Result:
-    """The result, with its certificate where it has one, written into its run directory.
-
-    Raises:
-        StoreFailed: the disk refuses.
-    """
+    """The result, with its certificate where it has one, written into its run directory."""
     with directory.locked():
         return _written(directory, result)
 

@@ -115,12 +115,7 @@ def _measured(objective: Objective, pairs: Sequence[Pair]) -> list[tuple[Bead, B
 
 
 def _threshold(pair: Pair, ends: tuple[Bead, Bead], manifest: Manifest | None, settings: Settings) -> float:
-    """L0 of a pair: as asked, as its run began, or the higher end's.
-
-    Raises:
-        InvalidSetting: it is not finite.
-        EndAboveThreshold: an end is higher.
-    """
+    """L0 of a pair: as asked, as its run began, or the higher end's."""
     heights = (ends[0].value, ends[1].value)
     given = manifest.threshold if manifest and pair.threshold is None else pair.threshold
     threshold = max(heights) if given is None else float(given)

@@ -57,12 +57,7 @@ def record_of(result: Result) -> ResultRecord:
 
 
 def write_result(directory: Store, result: Result) -> None:
-    """Write a result into its run directory, with the unpruned string where that is another than its own.
-
-    Raises:
-        InvalidRun: a file of the run was damaged or removed meanwhile.
-        StoreFailed: the disk refuses.
-    """
+    """Write a result into its run directory, with the unpruned string where that is another than its own."""
     string, unpruned = list(result.string), result.unpruned
     same = unpruned is None or (len(unpruned) == len(string) and all(map(torch.equal, unpruned, string)))
     directory.finish(record_of(result), string, None if unpruned is None or same else list(unpruned))
@@ -107,11 +102,7 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
 
 
 def certificate_in(directory: Store, beads: Thetas) -> Certificate | None:
-    """The certificate that answers the run's question of its string (n, P); None where there is none, or another's.
-
-    Raises:
-        InvalidRun: it is damaged.
-    """
+    """The certificate that answers the run's question of its string (n, P); None where there is none, or another's."""
     content, place = directory.read(CERTIFICATE), f"{directory}/{CERTIFICATE}"
     if content is None:
         return None

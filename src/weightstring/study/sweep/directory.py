@@ -45,6 +45,8 @@ SAME = ("bind", "ends", "seed", "strategy", "stop", "align")
 class SweepDirectory:
     """A directory that holds a sweep.
 
+    What reads raises InvalidRun where a file is missing or damaged; what writes, StoreFailed where the disk refuses.
+
     Args:
         path: where.
     """
@@ -54,11 +56,7 @@ class SweepDirectory:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a sweep.
-
-        Raises:
-            InvalidRun: nobody may look into the directory.
-        """
+        """Whether there is a sweep."""
         return self._has("sweep.json")
 
     @contextmanager
@@ -75,12 +73,7 @@ class SweepDirectory:
             yield
 
     def begin(self, plan: Plan, forms: Sequence[Form]) -> None:
-        """Write what is asked, or add it to what was asked before. Only for who holds the lock.
-
-        Raises:
-            InvalidRun: there is another sweep, or a damaged one.
-            StoreFailed: the disk refuses.
-        """
+        """Write what is asked, or add it to what was asked before. Only for who holds the lock."""
         begun = self.record() if self.exists else None
         wanted = self._record(plan, forms, () if begun is None else begun.variants)
         if begun is not None:
@@ -107,7 +100,7 @@ class SweepDirectory:
                 pairs=max(begun.pairs, wanted.pairs),
                 variants=(*known.values(), *(variant for variant in wanted.variants if variant.name not in known)),
             )
-        self._write("sweep.json", msgspec.json.format(msgspec.json.encode(wanted)))
+        self._write("sweep.json", wanted, indent=2)
 
     def _same(self, begun: VariantRecord, wanted: VariantRecord) -> VariantRecord:
         """A variant as it is known, with the checkpoints that were given after those known."""
@@ -122,11 +115,7 @@ class SweepDirectory:
         return msgspec.structs.replace(begun, checkpoints=longer)
 
     def record(self) -> SweepRecord:
-        """What was asked.
-
-        Raises:
-            InvalidRun: there is no sweep, or it is damaged.
-        """
+        """What was asked."""
         record = read_record(member(self.path, "sweep.json"), SWEEP.decode, "restore it, or choose another directory")
         if record is None:
             raise InvalidRun(f"{self.path}: no sweep here (no sweep.json); give the directory that --out named")
@@ -146,19 +135,11 @@ class SweepDirectory:
         return Path("runs", variant, repr(threshold), f"pair-{pair:04d}").as_posix()
 
     def write_table(self, rows: Sequence[Row]) -> None:
-        """Write the table, in one piece.
-
-        Raises:
-            StoreFailed: the disk refuses.
-        """
+        """Write the table, in one piece."""
         write_table(self.path / "table.csv", rows)
 
     def table(self) -> list[Row]:
-        """The rows so far.
-
-        Raises:
-            InvalidRun: there are none, or the table is damaged.
-        """
+        """The rows so far."""
         path = self.path / "table.csv"
         if not self._has(path.name):
             self.record()
@@ -176,39 +157,23 @@ class SweepDirectory:
         return self.table() if self._has("table.csv") else []
 
     def write_failed(self, failed: Mapping[tuple[str, float], Sequence[int]]) -> None:
-        """Write which networks never reached their threshold.
-
-        Raises:
-            StoreFailed: the disk refuses.
-        """
+        """Write which networks never reached their threshold."""
         records = [
             FailedRecord(variant=name, threshold=level, seeds=tuple(seeds)) for (name, level), seeds in failed.items()
         ]
-        self._write("failed.json", msgspec.json.format(msgspec.json.encode(records), indent=1))
+        self._write("failed.json", records, indent=1)
 
     def write_trivial(self, levels: Mapping[str, Mapping[str, float | None]]) -> None:
-        """Write what trivial predictors reach, by variant and predictor.
-
-        Raises:
-            StoreFailed: the disk refuses.
-        """
-        self._write("trivial.json", msgspec.json.format(msgspec.json.encode(levels), indent=1))
+        """Write what trivial predictors reach, by variant and predictor."""
+        self._write("trivial.json", levels, indent=1)
 
     def trivial(self) -> dict[str, dict[str, float | None]]:
-        """What trivial predictors reach, by variant and predictor; None where there is no such predictor.
-
-        Raises:
-            InvalidRun: the file is damaged.
-        """
+        """What trivial predictors reach, by variant and predictor; None where there is no such predictor."""
         again = "delete it, and the sweep of its variants makes it again"
         return read_record(member(self.path, "trivial.json"), TRIVIAL.decode, again) or {}
 
     def failed(self) -> dict[tuple[str, float], tuple[int, ...]]:
-        """For each variant and threshold, seeds of networks that never reached it.
-
-        Raises:
-            InvalidRun: the file is damaged.
-        """
+        """For each variant and threshold, seeds of networks that never reached it."""
         again = "delete it, and it is made again from what is kept of the networks"
         records = read_record(member(self.path, "failed.json"), FAILED.decode, again)
         if records is None:
@@ -256,9 +221,9 @@ class SweepDirectory:
         except OSError as problem:
             raise InvalidRun(f"{self.path}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: object, indent: int) -> None:
         with writing(self.path / name, GO_ON):
-            replace_file(self.path / name, content)
+            replace_file(self.path / name, msgspec.json.format(msgspec.json.encode(content), indent=indent))
 
 
 def _variant_record(form: Form, known: bool) -> VariantRecord:

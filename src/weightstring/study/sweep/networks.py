@@ -78,11 +78,7 @@ def _level(stem: str) -> float | None:
 
 
 def read_ends(folder: Path, level: float) -> EndsRecord | None:
-    """Which of a variant's networks were trained to a threshold; None where it was not begun.
-
-    Raises:
-        InvalidRun: the file is damaged.
-    """
+    """Which of a variant's networks were trained to a threshold; None where it was not begun."""
     return read_record(member(folder, f"{level!r}.json"), ENDS.decode, "delete it, and its networks are trained again")
 
 
@@ -113,11 +109,7 @@ def read_networks(folder: Path, level: float, problem: LossProblem) -> Networks 
 
 
 def write_networks(folder: Path, level: float, networks: Networks) -> None:
-    """Keep a variant's networks at a threshold.
-
-    Raises:
-        StoreFailed: the disk refuses.
-    """
+    """Keep a variant's networks at a threshold."""
     with writing(folder / f"{level!r}.json", GO_ON):
         folder.mkdir(parents=True, exist_ok=True)
         # Under a name of its own, so that until the list below names it the earlier ones are still whole.
