@@ -120,7 +120,7 @@ def test_an_unforeseen_fault_is_one_line_and_a_file(cli, workshop, tmp_path, mon
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("nobody\nforesaw it")
 
-    monkeypatch.setattr("weightstring.runs.recording.load", fail)
+    monkeypatch.setattr("weightstring.load", fail)
     done = cli("show", workshop.connected)
     assert (done.code, done.out, done.err.count("\n")) == (FAULT, "", 1)
     assert "ZeroDivisionError: nobody foresaw it" in done.err

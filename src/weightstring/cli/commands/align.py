@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.problem import add_json, add_models, add_task
 from weightstring.cli.options.search import add_seed
@@ -51,13 +52,12 @@ def run(options: Namespace) -> int:
     from weightstring.cli.opening import named
     from weightstring.runs.align_step import alignment_record
     from weightstring.store import write_checkpoint
-    from weightstring.symmetry.alignment import align
 
     out = Path(options.out)
     check_destination(out)
     _, problem = named(options)
     a, b = (end_of(problem, path) for path in (options.a, options.b))
-    aligned = align(
+    aligned = ws.align(
         problem, a, b, by=options.by, rescale=not options.no_rescale, restarts=options.restarts, seed=options.seed
     )
     record = alignment_record(aligned, b, options.by)

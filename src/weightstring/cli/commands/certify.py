@@ -6,15 +6,12 @@ import json
 import math
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import weightstring as ws
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.options.problem import add_json, add_problem, add_run
 from weightstring.cli.options.values import duration, number, positive
 from weightstring.text import shown
-
-if TYPE_CHECKING:
-    from weightstring.proof.certificate import Certificate
 
 HELP = "prove an upper bound on the loss over a run's whole string"
 
@@ -90,7 +87,7 @@ def run(options: Namespace) -> int:
     return NOT_CERTIFIED if certificate.holds is False else DONE
 
 
-def _print(certificate: Certificate, out: Path) -> None:
+def _print(certificate: ws.Certificate, out: Path) -> None:
     print(shown(str(certificate)))
     if certificate.holds is False:
         segment, low, high, top = certificate.loosest

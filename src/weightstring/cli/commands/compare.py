@@ -7,6 +7,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+import weightstring as ws
 from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.options.recipe import changed_recipe
 from weightstring.cli.options.search import add_computing, add_pair, add_threshold, compute_by, given_limits, workers
@@ -55,19 +56,17 @@ def run(options: Namespace) -> int:
     """Connect two models by every strategy."""
     from weightstring.cli.models import end_of
     from weightstring.cli.opening import named
-    from weightstring.search import MaxBeads
-    from weightstring.study.compare import compare
 
     task, problem = named(options)
     compute_by(options.engine, problem)
     with going_on(options.out is not None), workers(options) as executor:
-        comparisons = compare(
+        comparisons = ws.compare(
             problem,
             end_of(problem, options.a),
             end_of(problem, options.b),
             options.threshold,
             strategies=_chosen(options),
-            stop=given_limits(options) or MaxBeads(64),
+            stop=given_limits(options) or ws.MaxBeads(64),
             bind=options.bind,
             recipe=changed_recipe(options, problem.recipe),
             executor=executor,

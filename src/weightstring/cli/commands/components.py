@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import weightstring as ws
 from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.options.problem import add_task
 from weightstring.cli.options.recipe import changed_recipe
 from weightstring.cli.options.search import add_binding, add_computing, compute_by, stop_rule, workers
 from weightstring.cli.options.strategy import add_strategy, chosen_strategy
 from weightstring.cli.options.values import numbers
-
-if TYPE_CHECKING:
-    from weightstring.study.components import Components
 
 HELP = "count components below a level, and draw how models join"
 
@@ -51,14 +49,13 @@ def run(options: Namespace) -> int:
     from weightstring.report.draw.tree import write_tree
     from weightstring.store import replace_file
     from weightstring.store.files import writing
-    from weightstring.study.components import components
 
     task, problem = named(options)
     compute_by(options.engine, problem)
     models = models_of(problem, options.models)
     strategy = chosen_strategy(options)
     with going_on(options.out is not None), workers(options) as executor:
-        tree = components(
+        tree = ws.components(
             problem,
             list(models.values()),
             strategy=strategy,
@@ -84,7 +81,7 @@ def run(options: Namespace) -> int:
     return DONE
 
 
-def _as_json(tree: Components, names: list[str], bind: str, levels: list[float]) -> dict[str, Any]:
+def _as_json(tree: ws.Components, names: list[str], bind: str, levels: list[float]) -> dict[str, Any]:
     from weightstring.codec import for_json
 
     fields: dict[str, Any] = for_json(
@@ -102,7 +99,7 @@ def _as_json(tree: Components, names: list[str], bind: str, levels: list[float])
     return fields
 
 
-def _print(tree: Components, names: list[str], levels: list[float], options: Namespace) -> None:
+def _print(tree: ws.Components, names: list[str], levels: list[float], options: Namespace) -> None:
     from weightstring.cli.console import console_for_text, table
 
     console = console_for_text()

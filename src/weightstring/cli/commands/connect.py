@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+import weightstring as ws
 from weightstring.cli.options.recipe import changed_recipe
 from weightstring.cli.options.search import add_search, add_threshold, compute_by, stop_rule, workers
 from weightstring.cli.options.strategy import add_strategy, chosen_strategy
@@ -35,7 +36,6 @@ def run(options: Namespace) -> int:
     from weightstring.cli.models import as_saved, end_of
     from weightstring.cli.opening import named
     from weightstring.cli.running import conclude, resumable, run_directory
-    from weightstring.runs.connect import connect
     from weightstring.search.strategies import plain
     from weightstring.store import digest
 
@@ -47,7 +47,7 @@ def run(options: Namespace) -> int:
     out = run_directory(options.out, task, settings)
     compute_by(options.engine, problem)
     with resumable(out, options), workers(options) as executor:
-        result = connect(
+        result = ws.connect(
             problem,
             a,
             b,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+import weightstring as ws
 from weightstring.cli.options.problem import add_json
 from weightstring.cli.options.values import whole
 
@@ -27,7 +28,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Train two digits networks from different seeds, connect them, and write the page."""
     from weightstring.cli.running import conclude, resumable
-    from weightstring.runs.connect import connect
     from weightstring.runs.progress import training
     from weightstring.store import write_checkpoint
     from weightstring.store.records import TaskRef
@@ -44,7 +44,7 @@ def run(options: Namespace) -> int:
     a, b = ends
     threshold = MARGIN * max(float(problem.measure(end.unsqueeze(0))["loss"]) for end in ends)
     with resumable(out / "run", options):
-        result = connect(
+        result = ws.connect(
             problem, a, b, threshold, store=out / "run", seed=options.seed, task=TaskRef(name="digits"), certify=True
         )
         return conclude(result, out / "run", options.json, certified=True)

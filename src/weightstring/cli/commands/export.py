@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.problem import add_json, add_problem, add_run
 from weightstring.cli.options.values import place
 from weightstring.text import shown
-
-if TYPE_CHECKING:
-    from weightstring.path import WeightString
-    from weightstring.problem import ModuleProblem
 
 HELP = "write a model on a run's string as a checkpoint"
 
@@ -65,7 +61,7 @@ def run(options: Namespace) -> int:
     return DONE
 
 
-def _share(problem: ModuleProblem, string: WeightString, at: float | str) -> float:
+def _share(problem: ws.ModuleProblem, string: ws.WeightString, at: float | str) -> float:
     from weightstring.study.merge import best_point
 
     if isinstance(at, str):

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.problem import add_json, add_problem, add_run
 from weightstring.cli.options.values import two_or_more
@@ -14,7 +15,7 @@ from weightstring.cli.options.values import two_or_more
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from weightstring.study.merge import Ensemble, Merging, Point
+    from weightstring.study.merge import Ensemble, Point
 
 HELP = "what merging the two models of a run is worth"
 
@@ -42,10 +43,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print what merging the run's two models is worth."""
     from weightstring.cli.opening import learn_points, opened
-    from weightstring.study.merge import merge
 
     problem, result, _ = opened(options)
-    merging = merge(problem, result.string, points=options.points, average=options.average)
+    merging = ws.merge(problem, result.string, points=options.points, average=options.average)
     averaged = () if merging.ensemble is None else merging.ensemble.models
     learn_points(options, result, [merging.midpoint, merging.best, *averaged])
     if options.json:
@@ -55,7 +55,7 @@ def run(options: Namespace) -> int:
     return DONE
 
 
-def _print(merging: Merging) -> None:
+def _print(merging: ws.Merging) -> None:
     from weightstring.cli.console import console_for_text
 
     console = console_for_text(soft_wrap=False)
@@ -95,7 +95,7 @@ def _table(names: list[str], columns: Mapping[str, Mapping[str, float]]) -> Tabl
     return rows
 
 
-def _as_json(merging: Merging) -> dict[str, object]:
+def _as_json(merging: ws.Merging) -> dict[str, object]:
     from weightstring.codec import for_json
 
     ensemble = merging.ensemble

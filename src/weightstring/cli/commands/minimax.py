@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.recipe import changed_recipe
 from weightstring.cli.options.search import add_search, compute_by, stop_rule, workers
@@ -26,7 +27,7 @@ def run(options: Namespace) -> int:
     from weightstring.codec import finite_or_none
     from weightstring.search.strategies import plain
     from weightstring.store import digest
-    from weightstring.study.minimax import DEFAULT_STRATEGY, minimax
+    from weightstring.study.minimax import DEFAULT_STRATEGY
 
     task, problem = named(options)
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
@@ -37,7 +38,7 @@ def run(options: Namespace) -> int:
     out = run_directory(options.out, task, settings)
     compute_by(options.engine, problem)
     with resumable(out, options), workers(options) as executor:
-        bounds = minimax(
+        bounds = ws.minimax(
             problem,
             a,
             b,

@@ -6,6 +6,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.problem import add_json, add_task
 from weightstring.cli.options.search import add_seed
@@ -30,14 +31,13 @@ def run(options: Namespace) -> int:
     """Draw the pair and write its two checkpoints."""
     from weightstring.cli.models import check_destination
     from weightstring.cli.opening import named
-    from weightstring.problem.random_pair import random_pair
     from weightstring.store import write_checkpoint
 
     paths = [Path(options.out) / f"{name}.safetensors" for name in ("a", "b")]
     for path in paths:
         check_destination(path)
     _, problem = named(options)
-    pair = random_pair(problem, options.seed, radius=options.radius, within=options.within)
+    pair = ws.random_pair(problem, options.seed, radius=options.radius, within=options.within)
     losses = [float(problem.measure(theta[None])["loss"]) for theta in pair]
     distance = float((pair[1].double() - pair[0].double()).norm())
     limits = {"radius": options.radius, "within": options.within}

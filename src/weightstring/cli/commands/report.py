@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.problem import add_problem
 from weightstring.cli.options.values import two_or_more
@@ -31,13 +32,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Write the page, and the figures where that is asked for."""
-    from weightstring.report import write_report
     from weightstring.report.run.page import export_run_figures
     from weightstring.report.sweep.page import export_figures, write_sweep_report
     from weightstring.study.sweep.directory import SweepDirectory
 
     is_sweep = SweepDirectory(Path(options.run)).exists
-    write, export = (write_sweep_report, export_figures) if is_sweep else (write_report, export_run_figures)
+    write, export = (write_sweep_report, export_figures) if is_sweep else (ws.write_report, export_run_figures)
     if options.plane is not None:
         if is_sweep:
             raise InvalidSetting(f"--plane: {options.run} is a sweep, which has no string; give one of its runs")
@@ -51,12 +51,11 @@ def run(options: Namespace) -> int:
 def _measure_plane(options: Namespace) -> None:
     """Measure the plane through the run's ends and its farthest bead, and keep it in the run's directory."""
     from weightstring.cli.opening import opened
-    from weightstring.path.plane import plane
     from weightstring.report.draw.plane import to_record
     from weightstring.store import RunDirectory
 
     directory = RunDirectory(options.run)
     problem, result, _ = opened(options)
-    measured = plane(problem, result.string, options.plane, bind=directory.manifest().bind)
+    measured = ws.plane(problem, result.string, options.plane, bind=directory.manifest().bind)
     with directory.locked():
         directory.write_plane(to_record(measured, directory.result().beads_sha256))

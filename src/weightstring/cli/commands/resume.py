@@ -7,12 +7,11 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import weightstring as ws
 from weightstring.cli.options.problem import add_json, add_problem, add_run
 from weightstring.cli.options.search import add_computing, add_limits, given_limits, workers
 
 if TYPE_CHECKING:
-    from weightstring.protocol import Recipe
-    from weightstring.runs.result import Result
     from weightstring.search import Strategy
     from weightstring.store import RunDirectory
     from weightstring.store.records import Manifest
@@ -31,7 +30,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Go on with the run, and with the one beside it without alignment."""
     from weightstring.cli.running import conclude, resumable
-    from weightstring.runs.recording import load
     from weightstring.store import RunDirectory
 
     directory = RunDirectory(options.run)
@@ -39,20 +37,18 @@ def run(options: Namespace) -> int:
         result = _resumed(directory, options)
         if directory.plain.exists:
             _resumed(directory.plain, options)
-            result = load(directory.path)
+            result = ws.load(directory.path)
         manifest = directory.manifest()
         certified = manifest.command == "connect" and manifest.certify is not None
         return conclude(result, directory.path, options.json, certified=certified)
 
 
-def _resumed(directory: RunDirectory, options: Namespace) -> Result:
+def _resumed(directory: RunDirectory, options: Namespace) -> ws.Result:
     from weightstring.cli.opening import problem_of
     from weightstring.cli.running import require_uninterrupted
     from weightstring.codec import none_as_infinity
     from weightstring.runs.certify_step import CERTIFY_TOL
-    from weightstring.runs.connect import connect
     from weightstring.search.stopping import stop_from_plain
-    from weightstring.study.minimax import minimax
 
     manifest = directory.manifest()
     otherwise = f"call ws.connect(..., store={str(directory.path)!r}) again with the same arguments"
@@ -73,8 +69,8 @@ def _resumed(directory: RunDirectory, options: Namespace) -> Result:
             "certify": certify is not None,
         }
         if manifest.command == "minimax":
-            return minimax(problem, a, b, **settings).result
-        result = connect(
+            return ws.minimax(problem, a, b, **settings).result
+        result = ws.connect(
             problem,
             a,
             b,
@@ -88,13 +84,11 @@ def _resumed(directory: RunDirectory, options: Namespace) -> Result:
     return result
 
 
-def _strategy(manifest: Manifest, run: str) -> tuple[Strategy[Any], Recipe]:
-    from weightstring.errors import InvalidRun, InvalidSetting
-    from weightstring.protocol import Recipe
+def _strategy(manifest: Manifest, run: str) -> tuple[Strategy[Any], ws.Recipe]:
     from weightstring.search.strategies import from_plain
 
     settings = {k: v for k, v in manifest.strategy.items() if k != "recipe"}
     try:
-        return from_plain(settings), Recipe(**manifest.strategy["recipe"])
-    except (TypeError, KeyError, InvalidSetting) as problem:
-        raise InvalidRun(f"{run}/manifest.json: its strategy cannot be read: {problem}") from None
+        return from_plain(settings), ws.Recipe(**manifest.strategy["recipe"])
+    except (TypeError, KeyError, ws.InvalidSetting) as problem:
+        raise ws.InvalidRun(f"{run}/manifest.json: its strategy cannot be read: {problem}") from None

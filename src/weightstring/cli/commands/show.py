@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
+import weightstring as ws
 from weightstring.cli.ending import UNRESOLVED
 from weightstring.cli.options.problem import add_json, add_run
 from weightstring.text import shown
@@ -21,7 +22,6 @@ def run(options: Namespace) -> int:
     """Print what the run found, or how far it is."""
     from weightstring.cli.output import describe_unfinished
     from weightstring.cli.running import tell
-    from weightstring.runs.recording import load
     from weightstring.store import RunDirectory
 
     directory = RunDirectory(options.run)
@@ -29,4 +29,4 @@ def run(options: Namespace) -> int:
     if not directory.finished:
         print(shown(describe_unfinished(directory)), file=sys.stderr)
         return UNRESOLVED
-    return tell(load(options.run), directory, options.json)
+    return tell(ws.load(options.run), directory, options.json)

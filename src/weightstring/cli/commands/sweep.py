@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import weightstring as ws
 from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.options.problem import add_json, add_task
 from weightstring.cli.options.recipe import add_recipe, changed_recipe
@@ -28,7 +29,6 @@ from weightstring.errors import InvalidSetting
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from weightstring.study.sweep.running import Sweep
     from weightstring.study.sweep.statistics import Interval
     from weightstring.study.sweep.summary import Summary
 
@@ -96,10 +96,8 @@ def run(options: Namespace) -> int:
     """Train the ends, connect all pairs, keep the table."""
     from weightstring.cli.models import models_of
     from weightstring.codec import for_json
-    from weightstring.search import MaxBeads
     from weightstring.store.records import TaskRef
     from weightstring.study.sweep.plan import MAX_BEADS, variants
-    from weightstring.study.sweep.running import sweep
     from weightstring.tasks import resolve
     from weightstring.tasks.trust import load_named
 
@@ -115,7 +113,7 @@ def run(options: Namespace) -> int:
     given = options.checkpoints
     checkpoints = given and {name: list(models_of(problem, given).values()) for name, problem in problems.items()}
     with going_on(), workers(options) as executor:
-        swept = sweep(
+        swept = ws.sweep(
             problems,
             options.thresholds,
             pairs=options.pairs,
@@ -126,7 +124,7 @@ def run(options: Namespace) -> int:
             seed=options.seed,
             tries=options.tries,
             strategy=chosen_strategy(options),
-            stop=given_limits(options, MAX_BEADS) or MaxBeads(MAX_BEADS),
+            stop=given_limits(options, MAX_BEADS) or ws.MaxBeads(MAX_BEADS),
             recipe=recipes if any(recipes.values()) else None,
             executor=executor,
             store=options.out,
@@ -139,7 +137,7 @@ def run(options: Namespace) -> int:
     return DONE
 
 
-def _print(swept: Sweep, out: Path) -> None:
+def _print(swept: ws.Sweep, out: Path) -> None:
     from weightstring.cli.console import console_for_text
     from weightstring.study.sweep.summary import beads_law
 

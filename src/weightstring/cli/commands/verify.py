@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import weightstring as ws
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.options.problem import add_json, add_problem, add_run
 from weightstring.cli.options.values import duration
@@ -16,9 +17,6 @@ from weightstring.errors import InvalidRun
 from weightstring.text import shown
 
 if TYPE_CHECKING:
-    from weightstring.path import Proof
-    from weightstring.protocol import LossProblem
-    from weightstring.runs.result import Result
     from weightstring.store import RunDirectory
 
 HELP = "check a run's certificate or proof by independent means"
@@ -36,17 +34,15 @@ def run(options: Namespace) -> int:
     """Check the certificate; prove again that the ends are disconnected, where the run says so."""
     from weightstring.cli.opening import opened
     from weightstring.cli.progress import telling
-    from weightstring.path import Disconnected, Objective
-    from weightstring.proof.certificate import Certificate
-    from weightstring.proof.verify import verify
+    from weightstring.path import Objective
     from weightstring.runs.recording import answers
     from weightstring.store import RunDirectory
 
     directory = RunDirectory(options.run)
     problem, result, _ = opened(options)
-    if isinstance(result.outcome, Disconnected) and options.certificate is None:
+    if isinstance(result.outcome, ws.Disconnected) and options.certificate is None:
         return _prove_again(problem, result, result.outcome.proof, directory, options.json)
-    certificate, manifest = Certificate.load(options.certificate or directory.certificate), directory.manifest()
+    certificate, manifest = ws.Certificate.load(options.certificate or directory.certificate), directory.manifest()
     string = result.string
     if options.certificate is None and (differs := answers(certificate, manifest, result.names, string.beads)):
         raise InvalidRun(
@@ -62,7 +58,7 @@ def run(options: Namespace) -> int:
         )
     seconds = math.inf if options.seconds is None else options.seconds
     with telling() as tell:
-        verification = verify(
+        verification = ws.verify(
             problem, string, certificate, seconds=seconds, on_interval=lambda done, n: tell(done, n - done, math.nan)
         )
     if options.json:
@@ -74,7 +70,9 @@ def run(options: Namespace) -> int:
     return DONE if verification.ok else NOT_CERTIFIED
 
 
-def _prove_again(problem: LossProblem, result: Result, kept: Proof, directory: RunDirectory, as_json: bool) -> int:
+def _prove_again(
+    problem: ws.LossProblem, result: ws.Result, kept: ws.Proof, directory: RunDirectory, as_json: bool
+) -> int:
     """From the problem and the two ends alone; what the run says must not be more."""
     from weightstring.proof.disconnect import prove
 

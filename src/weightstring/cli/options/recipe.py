@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import weightstring as ws
 from weightstring.cli.options.values import finite, key_value, number, positive, whole
-
-if TYPE_CHECKING:
-    from weightstring.protocol import Recipe
 
 FIELDS = {
     "optimizer": "optimizer",
@@ -55,7 +53,7 @@ def add_recipe(parser: argparse.ArgumentParser, *, steps: bool = True, whose: st
     group.add_argument("--warmup", type=whole, metavar="N", help="steps over which it first rises")
 
 
-def changed_recipe(options: argparse.Namespace, default: Recipe) -> Recipe | None:
+def changed_recipe(options: argparse.Namespace, default: ws.Recipe) -> ws.Recipe | None:
     """The problem's own recipe with what the options change; None where that is nothing.
 
     Raises:

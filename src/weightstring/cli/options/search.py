@@ -9,13 +9,13 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
+import weightstring as ws
 from weightstring.cli.options.problem import add_json, add_models, add_task
 from weightstring.cli.options.recipe import add_recipe
 from weightstring.cli.options.values import duration, number, positive, whole
 
 if TYPE_CHECKING:
-    from weightstring.problem import ModuleProblem
-    from weightstring.search import Processes, StopRule, Strategy
+    from weightstring.search import StopRule, Strategy
 
 
 def add_pair(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def compute_by(engine: str | None, *problems: ModuleProblem) -> None:
+def compute_by(engine: str | None, *problems: ws.ModuleProblem) -> None:
     """Compute by the engine that the command line names; without one, by the task's own."""
     for problem in problems if engine is not None else ():
         problem.use_engine(str(engine))
@@ -83,13 +83,11 @@ def add_limits(parser: argparse.ArgumentParser, beads: int = 64) -> None:
 
 def given_limits(options: argparse.Namespace, beads: int = 64) -> StopRule | None:
     """The limits given on the command line, with that of beads where it is left out; None if none was given."""
-    from weightstring.search import Budget, MaxBeads, MaxSteps
-
     if options.max_beads is None and options.max_steps is None and options.seconds is None:
         return None
-    rules: list[StopRule] = [MaxBeads(beads if options.max_beads is None else options.max_beads)]
-    rules += [] if options.max_steps is None else [MaxSteps(options.max_steps)]
-    rules += [] if options.seconds is None else [Budget(options.seconds)]
+    rules: list[StopRule] = [ws.MaxBeads(beads if options.max_beads is None else options.max_beads)]
+    rules += [] if options.max_steps is None else [ws.MaxSteps(options.max_steps)]
+    rules += [] if options.seconds is None else [ws.Budget(options.seconds)]
     return reduce(or_, rules)
 
 
@@ -110,12 +108,10 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def workers(options: argparse.Namespace) -> Iterator[Processes | None]:
+def workers(options: argparse.Namespace) -> Iterator[ws.Processes | None]:
     """The processes that share the work, where several are asked for; they end with the command."""
-    from weightstring.search import Processes
-
     if options.workers in (None, 1):
         yield None
         return
-    with Processes(options.workers) as pool:
+    with ws.Processes(options.workers) as pool:
         yield pool

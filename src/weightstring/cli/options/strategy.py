@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import weightstring as ws
 from weightstring.cli.options.values import whole
 from weightstring.errors import InvalidSetting
 
@@ -75,7 +76,7 @@ def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
     Raises:
         InvalidSetting: an option of another strategy is given, or a value is out of range.
     """
-    from weightstring.search import Persistent, Relay, Shortened, Sinking
+    from weightstring.search import Relay, Sinking
     from weightstring.search.strategies import from_plain
 
     taken, settings = _taken(options.strategy), _given(options)
@@ -87,10 +88,10 @@ def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
     begins = {"persistent": "greedy", "sinking": "breadth-first"}.get(options.strategy, options.strategy)
     strategy = from_plain({"name": begins, **settings})
     if options.strategy == "persistent":
-        strategy = Persistent(strategy)
+        strategy = ws.Persistent(strategy)
     elif options.strategy == "sinking":
         strategy = Relay(strategy, Sinking())
-    return Shortened(strategy) if options.shorten else strategy
+    return ws.Shortened(strategy) if options.shorten else strategy
 
 
 def _taken(name: str) -> tuple[str, ...]:
