@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -20,9 +19,10 @@ from weightstring.problem import Modular, PerExample
 from weightstring.problem.copying import announces
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.functional import Computation
+from weightstring.problem.once import once
 from weightstring.randomness import generator
 from weightstring.symmetry.moves import Move, random_factors, random_permutation
-from weightstring.symmetry.outputs import Path, Read, name_of, what_is_read
+from weightstring.symmetry.outputs import Path, Read, name_of, own_theta, what_is_read
 from weightstring.symmetry.spec import Symmetry
 from weightstring.symmetry.waking import EXAMPLES, coarsest, doubled, other_models, precise, woken
 
@@ -66,7 +66,7 @@ def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = 
         apart["losses"] = _Apart()
         apart["losses"].add(*(_losses(problem, theta) for theta in (one, other)))
     name, worst = max(apart.items(), key=lambda each: each[1].relative)
-    tolerance = TOLERANCES[max(_coarsest(problem, one), problem.dtype, key=lambda dtype: torch.finfo(dtype).eps)]
+    tolerance = TOLERANCES[max(_coarsest(problem), problem.dtype, key=lambda dtype: torch.finfo(dtype).eps)]
     if not worst.relative <= tolerance:
         remedy = "a symmetry given by hand is wrong"
         if problem.dtype != torch.float64:
@@ -114,7 +114,7 @@ def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> None
     read = what_is_read(problem)
     if read.elsewhere or announces(problem.computation.evaluating.module) or not (move.permutations or move.factors):
         return
-    trial = _Trial(problem, precise(problem.computation), read, _coarsest(problem, theta))
+    trial = _Trial(problem, precise(problem.computation), read, _coarsest(problem))
     start = theta.to("cpu", torch.float64)
     tried = [("", start, *kind) for kind in woken(problem)]
     base = tried[0][3]
@@ -169,15 +169,10 @@ class _Trial:
             return self.read(self.computation.evaluating(theta, examples, self.computation.estimate(theta, train)))
 
 
-def _coarsest(problem: Modular, theta: Theta) -> torch.dtype:
-    if problem not in _COARSEST:
-        dtype = coarsest(problem.computation, theta, sample(problem.fitted()[0], 2))
-        _COARSEST[problem] = dtype if dtype in TOLERANCES else torch.bfloat16
-    return _COARSEST[problem]
-
-
-_COARSEST: WeakKeyDictionary[Modular, torch.dtype] = WeakKeyDictionary()
-"""A problem never changes."""
+@once
+def _coarsest(problem: Modular) -> torch.dtype:
+    dtype = coarsest(problem.computation, own_theta(problem), sample(problem.fitted()[0], 2))
+    return dtype if dtype in TOLERANCES else torch.bfloat16
 
 
 def _single(move: Move) -> Iterator[Move]:

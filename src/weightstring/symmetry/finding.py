@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
 from weightstring.errors import Unsupported
 from weightstring.problem import Modular
 from weightstring.problem.data import Examples, sample
+from weightstring.problem.once import once
 from weightstring.symmetry.labelling import labelled
 from weightstring.symmetry.outputs import Read, what_is_read
 from weightstring.symmetry.rules.base import REMEDY
@@ -40,10 +40,6 @@ class Traced:
     activations: Mapping[str, tuple[Term, ...]]
 
 
-_TRACED: WeakKeyDictionary[Modular, Traced] = WeakKeyDictionary()
-"""A problem never changes."""
-
-
 def find(problem: Modular) -> Symmetry:
     """The permutations and rescalings of units that leave a problem's module the same function.
 
@@ -63,20 +59,19 @@ def find(problem: Modular) -> Symmetry:
     return traced(problem).symmetry
 
 
+@once
 def traced(problem: Modular) -> Traced:
     """A problem's module, traced once.
 
     Raises:
         Unsupported: see :func:`find`.
     """
-    if problem not in _TRACED:
-        examples = sample(problem.observed(), OBSERVED)
-        trace = _trace(problem, examples)
-        permutations, activations = labelled(problem, trace, Ties())
-        scales, _ = labelled(problem, trace, Ties(rescaling=True))
-        symmetry = Symmetry(problem.layout, permutations, scales)
-        _TRACED[problem] = Traced(trace, examples, symmetry, activations)
-    return _TRACED[problem]
+    examples = sample(problem.observed(), OBSERVED)
+    trace = _trace(problem, examples)
+    permutations, activations = labelled(problem, trace, Ties())
+    scales, _ = labelled(problem, trace, Ties(rescaling=True))
+    symmetry = Symmetry(problem.layout, permutations, scales)
+    return Traced(trace, examples, symmetry, activations)
 
 
 class _Reading(nn.Module):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from weightstring.errors import Unsupported
 from weightstring.problem import Modular
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import named_tensors
+from weightstring.problem.once import once
 from weightstring.problem.sighted import applied
 
 Path: TypeAlias = tuple[str, ...]
@@ -64,10 +64,7 @@ class Read:
         return [tensors[path] for path in self.paths]
 
 
-_READ: WeakKeyDictionary[Modular, Read] = WeakKeyDictionary()
-"""A problem never changes."""
-
-
+@once
 def what_is_read(problem: Modular) -> Read:
     """What a problem's loss and metrics read of its module's output on the evaluation set.
 
@@ -83,12 +80,6 @@ def what_is_read(problem: Modular) -> Read:
     >>> what_is_read(ModuleProblem(Two(), lambda output, y: (output["out"] - y).square().mean(), data)).paths
     (('out',),)
     """
-    if problem not in _READ:
-        _READ[problem] = _watched(problem)
-    return _READ[problem]
-
-
-def _watched(problem: Modular) -> Read:
     probe = problem.observed().take(slice(PROBE))
     theta = own_theta(problem).requires_grad_()
     with torch.inference_mode(False), torch.enable_grad():

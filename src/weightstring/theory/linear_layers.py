@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations, pairwise
-from weakref import WeakKeyDictionary
 
 from jaxtyping import Float64
 from torch import Tensor
@@ -20,6 +19,7 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import Traceable
+from weightstring.problem.once import once
 from weightstring.theory.exact import Whole
 from weightstring.theory.low_rank import least_with_rank
 from weightstring.theory.reader import Unrecognised
@@ -93,10 +93,7 @@ class LinearLayers(SquaredSum):
         return float(self.factor) * outputs, abs(float(self.factor)) * sizes, sum(self.widths)
 
 
-_READ: WeakKeyDictionary[Traceable, LinearLayers | None] = WeakKeyDictionary()
-"""A problem never changes."""
-
-
+@once
 def read_linear(problem: Traceable) -> LinearLayers | None:
     """A problem's loss as c · Σ (k W_K ⋯ W_1 x − y)²; None: it is not recognised as one.
 
@@ -110,12 +107,10 @@ def read_linear(problem: Traceable) -> LinearLayers | None:
     >>> read_linear(ModuleProblem(net, torch.nn.MSELoss(), data)) is None
     True
     """
-    if problem not in _READ:
-        try:
-            _READ[problem] = _read(problem)
-        except (Unrecognised, Unsupported, InvalidSetting):
-            _READ[problem] = None
-    return _READ[problem]
+    try:
+        return _read(problem)
+    except (Unrecognised, Unsupported, InvalidSetting):
+        return None
 
 
 def _read(problem: Traceable) -> LinearLayers:

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float64
@@ -16,6 +15,7 @@ from weightstring.arrays import Theta, Thetas, Values
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem import Traceable
 from weightstring.problem.flat import Layout
+from weightstring.problem.once import once
 from weightstring.theory.reader import Unrecognised
 from weightstring.theory.squared_loss import DTYPES, Active, Rho, squared_loss
 from weightstring.tracing.program import Program
@@ -111,10 +111,7 @@ class Squares(SquaredSum):
         return (weights @ hidden).T, (weights.abs() @ spread).T, inner.shape[1] + inner.shape[0]
 
 
-_READ: WeakKeyDictionary[Traceable, Squares | None] = WeakKeyDictionary()
-"""A problem never changes."""
-
-
+@once
 def read(problem: Traceable) -> Squares | None:
     """A problem's loss as c · Σ (k β ρ(Wx + b) − y)²; None: it is not recognised as one.
 
@@ -126,12 +123,10 @@ def read(problem: Traceable) -> Squares | None:
     >>> read(ModuleProblem(net, torch.nn.L1Loss(), data)) is None
     True
     """
-    if problem not in _READ:
-        try:
-            _READ[problem] = _read(problem)
-        except (Unrecognised, Unsupported, InvalidSetting):
-            _READ[problem] = None
-    return _READ[problem]
+    try:
+        return _read(problem)
+    except (Unrecognised, Unsupported, InvalidSetting):
+        return None
 
 
 def _read(problem: Traceable) -> Squares:

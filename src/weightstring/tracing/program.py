@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from weightstring.problem.capabilities import Traceable
 from weightstring.problem.data import Examples
 from weightstring.problem.digest import tensors_digest, text_digest
 from weightstring.problem.means import Criterion
+from weightstring.problem.once import once
 from weightstring.tracing.steps import Step, Trace, export, name_of
 
 TRACED = 7
@@ -26,9 +26,6 @@ ANOTHER = 11
 
 RESIZING = {"view.default", "reshape.default", "_unsafe_view.default"}
 """What may be told the number of examples."""
-
-_PROGRAMS: WeakKeyDictionary[Traceable, dict[str, Program]] = WeakKeyDictionary()
-"""A problem never changes, and tracing one takes longer than many a proof."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +99,15 @@ class Measured(nn.Module):
         return self.criterion(output, targets)
 
 
+@once
 def program_of(problem: Traceable, quantity: str) -> Program:
     """A quantity's operations, as the problem does them in each of its blocks of examples.
 
     Raises:
         Unsupported: see :func:`trace_mean`.
     """
-    known = _PROGRAMS.setdefault(problem, {})
-    if quantity not in known:
-        net, criterion, examples, block = problem.traceable(quantity)
-        known[quantity] = trace_mean(net, criterion, examples, {len(part) for part in examples.chunks(block)})
-    return known[quantity]
+    net, criterion, examples, block = problem.traceable(quantity)
+    return trace_mean(net, criterion, examples, {len(part) for part in examples.chunks(block)})
 
 
 def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: Collection[int] = ()) -> Program:
