@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from weakref import WeakKeyDictionary
 
 import torch
 
@@ -120,7 +119,7 @@ def _proof(problem: Traceable, route: Route, a: Theta, b: Theta) -> Proof | None
     try:
         if route.sign(a) * route.sign(b) >= 0:
             return None
-        least = _least(problem, route)
+        least = route.least
     except OverflowError:  # data that are not finite
         return None
     share = 1 - Fraction(ROUNDING * torch.finfo(problem.dtype).eps)
@@ -128,17 +127,6 @@ def _proof(problem: Traceable, route: Route, a: Theta, b: Theta) -> Proof | None
     if not torch.finfo(problem.dtype).tiny < bound < torch.finfo(problem.dtype).max:
         return None  # What the problem measures there underflows, or overflows.
     return Proof(bound, f"{route.words} somewhere, where the loss is at least {bound:.6g}.")
-
-
-_LEAST: WeakKeyDictionary[Traceable, dict[str, Fraction]] = WeakKeyDictionary()
-"""It depends on the data alone, and every pair asks for it."""
-
-
-def _least(problem: Traceable, route: Route) -> Fraction:
-    known = _LEAST.setdefault(problem, {})
-    if route.words not in known:
-        known[route.words] = route.least()
-    return known[route.words]
 
 
 def _holds_on_line(problem: Traceable, route: Route, a: Theta, b: Theta, proof: Proof) -> bool:

@@ -9,7 +9,7 @@ tight.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, pairwise
 
@@ -36,13 +36,11 @@ class LinearLayers(SquaredSum):
     """
 
     names: tuple[str, ...]
-    _least: dict[int, Fraction] = field(default_factory=dict, repr=False)
 
+    @once
     def least(self, rank: int) -> Fraction:
         """No more than Σ (P x − y)² for any product P of at most this rank; computed once."""
-        if rank not in self._least:
-            self._least[rank] = least_with_rank(self.inputs, self.targets, rank)
-        return self._least[rank]
+        return least_with_rank(self.inputs, self.targets, rank)
 
     @property
     def widths(self) -> tuple[int, ...]:

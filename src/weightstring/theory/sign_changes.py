@@ -21,15 +21,16 @@ and where each assumption is checked stand in docs/theory/disconnection.md.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
-from typing import NamedTuple
+from functools import cached_property, partial
 
 from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
 from weightstring.problem import Traceable
+from weightstring.problem.once import once
 from weightstring.theory.collinear_weights import least_with_collinear_weights
 from weightstring.theory.exact import Whole, determinant, sign
 from weightstring.theory.linear_layers import LinearLayers, may_apply, read_linear
@@ -49,24 +50,31 @@ MOST_EXAMPLES = 20_000
 """Of which each changes sides at an angle of its own."""
 
 
-class Route(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Route:
     """One way to prove a bound for a problem whose assumptions hold, but for the signs.
 
     Args:
         net: what the problem computes.
         sign: of a model's determinant, exact; 0: it is 0, or not known.
         rounded: the matrix in floating arithmetic, which proves nothing.
-        least: no more than Σ (f(x) − y)² wherever the determinant is 0.
+        bound: computes :attr:`least`.
         words: the argument, but for the bound.
     """
 
     net: SquaredSum
     sign: Callable[[Theta], int]
     rounded: Callable[[Theta], Tensor]
-    least: Callable[[], Fraction]
+    bound: Callable[[], Fraction]
     words: str
 
+    @cached_property
+    def least(self) -> Fraction:
+        """No more than Σ (f(x) − y)² wherever the determinant is 0. It depends on the data alone."""
+        return self.bound()
 
+
+@once
 def routes(problem: Traceable) -> list[Route]:
     """All ways that apply to a problem's loss."""
     return [*_of_one_hidden(problem), *_of_linear_layers(problem)] if _fits(problem) else []

@@ -16,15 +16,9 @@ from weightstring.proof.enclose.values import Data, Decision, Logits, Wrong
 
 
 @rule(
-    "view.default",
-    "reshape.default",
-    "_unsafe_view.default",
-    "flatten.using_ints",
-    "unflatten.int",
-    "squeeze.dim",
-    "squeeze.dims",
-    "unsqueeze.default",
-)
+    "view.default", "reshape.default", "_unsafe_view.default", "flatten.using_ints", "unflatten.int", "squeeze.dim",
+    "squeeze.dims", "unsqueeze.default",
+)  # fmt: skip
 def reshape(call: Call, x: object, *_: object) -> object:
     """Another shape of the same numbers, example by example."""
     if isinstance(x, Weights):
@@ -117,17 +111,9 @@ def dropout(call: Call, x: object, share: float, training: bool) -> object:
 
 
 @rule(
-    "to.dtype",
-    "to.dtype_layout",
-    "_to_copy.default",
-    "contiguous.default",
-    "clone.default",
-    "detach.default",
-    "alias.default",
-    "detach_.default",
-    "lift_fresh_copy.default",
-    "identity.default",
-)
+    "to.dtype", "to.dtype_layout", "_to_copy.default", "contiguous.default", "clone.default", "detach.default",
+    "alias.default", "detach_.default", "lift_fresh_copy.default", "identity.default",
+)  # fmt: skip
 def unchanged(call: Call, x: object, *settings: object, **named: object) -> object:
     """The same numbers in another dtype: data really change; what depends on θ is real, and may not be made coarser."""
     dtype = next((one for one in (*settings, *named.values()) if isinstance(one, torch.dtype)), None)
