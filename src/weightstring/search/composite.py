@@ -86,6 +86,27 @@ class Composite(Strategy[StageT]):
         return {}
 
 
+class Around(Composite[StageT]):
+    """A strategy made of another, whose traits it has."""
+
+    strategy: Strategy[Any]
+
+    @property
+    def frees_ends(self) -> bool:
+        """As the other."""
+        return self.strategy.frees_ends
+
+    @property
+    def splits(self) -> bool:
+        """As the other."""
+        return self.strategy.splits
+
+    @property
+    def most_beads(self) -> int | None:
+        """As the other."""
+        return self.strategy.most_beads
+
+
 class Rest(Strategy[String]):
     """Does nothing: a string is measured, and loses its superfluous beads, for which no strategy is needed."""
 

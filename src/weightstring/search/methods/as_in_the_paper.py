@@ -51,6 +51,7 @@ class AsInThePaper(Strategy[String]):
 
     alpha: float = 0.95
     max_depth: int = 10
+    splits = True
 
     def __post_init__(self) -> None:
         require_numbers(self, ("alpha", "max_depth"))
@@ -64,11 +65,6 @@ class AsInThePaper(Strategy[String]):
     def most_beads(self) -> int:
         """Beads at depth d at most, ends counted: what a search may make unless it is limited further."""
         return (1 << min(self.max_depth, 62)) + 1
-
-    @property
-    def splits(self) -> bool:
-        """Segments are split in two until each is under L0."""
-        return True
 
     def start(self, query: Query) -> String:
         """Step 1: the ends, and the segment between them."""

@@ -55,11 +55,7 @@ class Greedy(Strategy[String]):
     retries: int = 5
     stall_depths: int = 5
     stall_fall: float = 0.02
-
-    @property
-    def splits(self) -> bool:
-        """Segments are split in two until each is under L0."""
-        return True
+    splits = True
 
     def start(self, query: Query) -> String:
         """Step 1: the string is the segment between the ends."""

@@ -24,7 +24,7 @@ from typing import Any
 from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
 from weightstring.search.chain import Chain, maximum
-from weightstring.search.composite import Composite, Stage
+from weightstring.search.composite import Around, Stage
 from weightstring.search.methods.breadth_first import BreadthFirst
 from weightstring.search.methods.curves import Bezier
 from weightstring.search.methods.greedy import Greedy
@@ -67,7 +67,7 @@ class Attempt(Stage):
 
 
 @dataclass(frozen=True)
-class Persistent(Composite[Attempt]):
+class Persistent(Around[Attempt]):
     """A strategy, and what is tried where it fails.
 
     Args:
@@ -103,21 +103,6 @@ class Persistent(Composite[Attempt]):
     def _attempts(self) -> list[tuple[str, Strategy[Any]]]:
         assert self.others is not None
         return [(FIRST, self.strategy), *self.others.items()]
-
-    @property
-    def frees_ends(self) -> bool:
-        """Whether the strategy lets the ends move."""
-        return self.strategy.frees_ends
-
-    @property
-    def most_beads(self) -> int | None:
-        """As many as the strategy makes."""
-        return self.strategy.most_beads
-
-    @property
-    def splits(self) -> bool:
-        """Whether the strategy splits segments."""
-        return self.strategy.splits
 
     def start(self, query: Query) -> Attempt:
         """The first attempt begins."""

@@ -13,7 +13,7 @@ from typing import Any
 from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
 from weightstring.search.chain import Chain, length
-from weightstring.search.composite import Composite, Stage
+from weightstring.search.composite import Around, Stage
 from weightstring.search.methods.even import Even
 from weightstring.search.methods.greedy import Greedy
 from weightstring.search.methods.shortening import Shortening
@@ -43,7 +43,7 @@ class Shorter(Stage):
 
 
 @dataclass(frozen=True)
-class Shortened(Composite[Shorter]):
+class Shortened(Around[Shorter]):
     """A strategy whose string is shortened afterwards.
 
     Args:
@@ -75,21 +75,6 @@ class Shortened(Composite[Shorter]):
                 f"Shortened(tolerance={self.tolerance}, cycles={self.cycles}, most={self.most}, alpha={self.alpha}): "
                 "give a share in (0, 1), at least 1 cycle, at least 2 beads, and alpha in (0, 1]"
             )
-
-    @property
-    def frees_ends(self) -> bool:
-        """Whether the strategy lets the ends move."""
-        return self.strategy.frees_ends
-
-    @property
-    def most_beads(self) -> int | None:
-        """As many as the strategy makes."""
-        return self.strategy.most_beads
-
-    @property
-    def splits(self) -> bool:
-        """Whether the strategy splits segments."""
-        return self.strategy.splits
 
     def start(self, query: Query) -> Shorter:
         """The search begins."""
