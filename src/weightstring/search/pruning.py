@@ -1,4 +1,8 @@
-"""Drop superfluous beads: those whose neighbours' own segment is under the threshold."""
+"""Drop superfluous beads: those whose neighbours' own segment is under the threshold.
+
+Beads are inserted before those beside them are where they end up. Once these are, many are no longer needed and only
+make the string longer.
+"""
 
 from __future__ import annotations
 

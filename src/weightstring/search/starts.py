@@ -1,4 +1,8 @@
-"""Where descents start, and from where they are tried again."""
+"""Where descents start, and from where they are tried again.
+
+The paper has them start at t*. From there a descent may lead into the same dead end again and again; from another peak,
+from the midpoint, at another learning rate, or from a little beside it may not.
+"""
 
 from __future__ import annotations
 
