@@ -142,7 +142,6 @@ REFUSED: dict[str, tuple[nn.Module, Loss, Tensor, Tensor, str]] = {
 
 
 @pytest.mark.many(quick=4)
-@pytest.mark.many(quick=12)
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("max_bytes", [1, 1 << 30])
 def test_is_refused_in_one_line_before_anything_is_measured(name: str, max_bytes: int) -> None:
@@ -200,7 +199,6 @@ SOUND: dict[str, tuple[nn.Module, Loss, Tensor, Tensor]] = {
 
 
 @pytest.mark.many(quick=2)
-@pytest.mark.many(quick=5)
 @pytest.mark.parametrize("name", SOUND)
 def test_is_bounded_for_what_it_is(name: str) -> None:
     require_sound(*built(*SOUND[name]))

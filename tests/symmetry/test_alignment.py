@@ -31,7 +31,6 @@ REQUIRED = (
 
 
 @pytest.mark.many(quick=2)
-@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("name", ZOO)
 def test_a_permuted_copy_is_recovered_exactly(name):
     problem = ZOO[name].problem()
@@ -53,7 +52,6 @@ def test_several_permuted_copies_are_recovered_exactly(name):
 
 
 @pytest.mark.many(quick=1)
-@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_permuted_and_rescaled_copy_is_recovered_up_to_rounding(name):
     problem = ZOO[name].problem()

@@ -90,7 +90,6 @@ def jump(curve: Curve, nearby: float = 1e-13) -> float:
 
 
 @pytest.mark.many(quick=1)
-@pytest.mark.many(quick=3)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("widths", SHAPES, ids=str)
 def test_no_barrier_with_spare_width(widths: tuple[int, ...]) -> None:
