@@ -64,7 +64,7 @@ def going_on(kept: bool = True) -> Iterator[None]:
 
 
 def plain_output() -> None:
-    """Write what a terminal's or pipe's encoding does not have by its number, instead of failing."""
+    """Escape what the encoding of a terminal or pipe lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError, OSError):  # closed, or another program's own
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -78,7 +78,7 @@ def _complain(error: Exception, code: int) -> int:
 
 
 def _fault(error: Exception, options: Namespace) -> int:
-    """An exception that nobody foresaw: one line, and where the rest is written."""
+    """An unforeseen exception: one line, and where its traceback is."""
     words = shown(" ".join(str(error).split()))[:200]
     where = _kept(error, options)
     told = f"the traceback is in {where}" if where else f"set {DEBUG}=1 to see the traceback"
@@ -109,11 +109,11 @@ def _debug(error: Exception) -> None:
 
 
 def _say(line: str) -> None:
-    with suppress(OSError, ValueError):  # nobody listens
+    with suppress(OSError, ValueError):  # nobody reads it
         print(f"weightstring: {line}", file=sys.stderr)
 
 
 def _drop_output() -> None:
-    """Have Python not fail again when it ends and writes the rest of what nobody takes."""
+    """Keep Python from failing again when it flushes standard output at exit."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -124,6 +124,6 @@ def _print(tree: ws.Components, names: list[str], levels: list[float], options: 
 
 
 def _numbers(members: tuple[int, ...]) -> str:
-    """Which models, a few of many."""
+    """The numbers of models, the first few of many."""
     more = f",… ({len(members)})" if len(members) > SHOWN else ""
     return ",".join(map(str, members[:SHOWN])) + more

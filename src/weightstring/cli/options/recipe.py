@@ -74,7 +74,6 @@ def changed_recipe(options: argparse.Namespace, default: ws.Recipe) -> ws.Recipe
 
 
 def _norm(text: str) -> float | str:
-    """A norm, or ``none``."""
     return text if text == "none" else number(text)
 
 

@@ -121,5 +121,5 @@ def _add(figure: go.Figure, series: Series) -> None:
 
 
 def _text(words: str) -> str:
-    """What Plotly shows as these words: it reads tags in its texts."""
+    """Words as Plotly shows them: it reads tags in texts."""
     return html.escape(words, quote=False).replace("\n", "<br>")

@@ -1,4 +1,4 @@
-"""Who was split into whom: the recursion of a search (Section II.B), followed from round to round."""
+"""Which segment was split into which: the recursion of a search (Section II.B), followed round by round."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weightstring.search.chain import Chain, Link, beads_of
 
 
 class Recursion:
-    """Follows a string through the rounds of its search, and keeps who was split into whom.
+    """Follows a string through the rounds of its search, and keeps which segment was split into which.
 
     Args:
         strategy: the search's; one that does not split segments has no branches.

@@ -59,7 +59,7 @@ def charts(sweep: SweepData) -> list[Chart]:
 
 
 def _axis(sweep: SweepData, names: Sequence[str]) -> tuple[str, dict[str, float]]:
-    """What variants are set out by: the one option in which they differ, else parameters, else their order."""
+    """What the axis shows: the one option in which variants differ, else their size, else their order."""
     options = {variant.name: dict(variant.options) or _parsed(variant.name) for variant in sweep.record.variants}
     keys = {tuple(options.get(name, {})) for name in names}
     if len(keys) == 1 and len(key := next(iter(keys))) == 1:
@@ -76,7 +76,7 @@ def _axis(sweep: SweepData, names: Sequence[str]) -> tuple[str, dict[str, float]
 
 
 def _apart(places: Sequence[float]) -> tuple[float, ...]:
-    """Those of rising places that are far enough from the one before for a label of their own."""
+    """Those of rising places that are far enough from the one before to be labelled."""
     kept: list[float] = []
     for place in places:
         if not kept or place > 1.2 * kept[-1]:
