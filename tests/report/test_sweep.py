@@ -30,7 +30,7 @@ from weightstring.report.draw.static import drawn as by_matplotlib
 from weightstring.report.sweep import means
 from weightstring.report.sweep.command import FLAGS, repeating
 from weightstring.report.sweep.data import SweepData, read_sweep, summary_csv
-from weightstring.report.sweep.page import export_figures, render_sweep, write_sweep_report
+from weightstring.report.sweep.page import SWEEP_SECTIONS, export_figures, render_sweep, write_sweep_report
 from weightstring.report.sweep.sections import barrier, beads, length, share, string
 from weightstring.report.sweep.sections import line as straight
 from weightstring.search import BreadthFirst, Greedy, MaxBeads, MaxSteps, Shortened
@@ -42,6 +42,7 @@ from weightstring.study.sweep.records import SweepRecord, VariantRecord
 from weightstring.study.sweep.summary import beads_law, summarised
 from weightstring.study.sweep.table import Row, as_csv
 from weightstring.tasks import load_task
+from weightstring.testing import check_section
 
 LEVELS = (0.1, 0.03, 0.004)
 
@@ -317,6 +318,11 @@ def test_ends_that_failed_are_told_where_they_failed() -> None:
     assert "would be 32: 8 are missing" in text
     assert "width=16 – 0.001 0 – 0 0 3" in text  # a threshold that no pair reached has its line
     assert "2 ends failed" in charts(own)["connected"].series[0].texts[-1]
+
+
+@pytest.mark.parametrize("name", [name for name in SWEEP_SECTIONS if name != "string"])
+def test_every_section_of_a_sweeps_page_holds(name: str) -> None:
+    check_section(SWEEP_SECTIONS[name], swept(trivial={"width=4": {"best constant": 0.08}}))
 
 
 def test_trivial_predictors_are_drawn_upright_once() -> None:
