@@ -11,15 +11,31 @@ from typing import Any
 
 from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
+from weightstring.search.chain import maximum
 from weightstring.search.composite import Composite, Stage
 from weightstring.search.methods.curves import Bezier
 from weightstring.search.methods.greedy import Greedy
 from weightstring.search.strategy import Onward, Strategy
-from weightstring.search.string import Query
+from weightstring.search.string import Query, String
 
 
 @dataclass(frozen=True)
-class Relay(Composite[Stage]):
+class Turn(Stage):
+    """The search whose turn it is, and the string that the one before it left."""
+
+    left: String | None = None
+
+    @property
+    def string(self) -> String:
+        """The search's string; to show the one that was left, as long as that is lower."""
+        string = super().string
+        if self.left is None or maximum(self.left.shown) >= maximum(string.shown):
+            return string
+        return replace(string, best=self.left.shown)
+
+
+@dataclass(frozen=True)
+class Relay(Composite[Turn]):
     """Let one strategy search, and where it fails, another from the best string that it has left.
 
     Args:
@@ -43,22 +59,22 @@ class Relay(Composite[Stage]):
                 "pass one with a method onward(task, chain), such as Greedy"
             )
 
-    def start(self, query: Query) -> Stage:
+    def start(self, query: Query) -> Turn:
         """The first begins."""
-        return self.settled(Stage(query, self.first, self.first.start(query)))
+        return self.settled(Turn(query, self.first, self.first.start(query)))
 
-    def following(self, stage: Stage, reason: Reason | None) -> Stage | None:
+    def following(self, stage: Turn, reason: Reason | None) -> Turn | None:
         """Where the first fails, the second begins."""
         if stage.number or not reason:
             return None
         assert isinstance(self.then, Onward)
         search = self.then.onward(stage.query, stage.string.shown)
-        return replace(stage, strategy=self.then, search=search, number=1)
+        return replace(stage, strategy=self.then, search=search, number=1, left=stage.string)
 
-    def after(self, stage: Stage, reason: Reason) -> Stage | None:
+    def after(self, stage: Turn, reason: Reason) -> Turn | None:
         """The second, too, where the first is ended for want of room for its beads."""
         return super().after(stage, reason) or self.following(stage, reason)
 
-    def give_up(self, stage: Stage) -> Reason | None:
+    def give_up(self, stage: Turn) -> Reason | None:
         """Where the second does; the first's failure ends nothing."""
         return super().give_up(stage) if stage.number else None
