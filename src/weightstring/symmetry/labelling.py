@@ -117,19 +117,20 @@ class _Labelling:
             for axis in label.axes:
                 self.ties.freeze(axis)
         tensors = [label for value in self.known.values() for label in labels_in(value)]
-        steps = [step for step in self.trace.steps if self._beside_weights(step)]
-        weighted = {step.name: result for step in steps if isinstance(result := self.known[step.name], Label)}
+        results = {step.name: self.known[step.name] for step in self._beside_weights()}
+        weighted = {name: result for name, result in results.items() if isinstance(result, Label)}
         every = [*self.parameters.values(), *tensors, *self.virtual]
         return resolve(self.ties, self.parameters, every, self.mixed, weighted)
 
-    def _beside_weights(self, step: Step) -> bool:
-        return any(map(self._has_weights, (step, *self.trace.users.get(step.name, ()))))
-
-    def _has_weights(self, step: Step) -> bool:
-        """Whether an operation takes parameters, or picks what one that does returns first."""
-        if step.target is operator.getitem:
-            return step.args[1] == 0 and self._has_weights(self.trace.step(step.args[0].name))
-        return any(name in self.trainable for name in step.takes)
+    def _beside_weights(self) -> list[Step]:
+        """Operations that take parameters, or pick the first result of one; and those whose results these take."""
+        layers: set[str] = set()
+        for step in self.trace.steps:
+            first = step.target is operator.getitem and step.args[1] == 0
+            if any(name in (layers if first else self.trainable) for name in step.takes):
+                layers.add(step.name)
+        users = self.trace.users
+        return [step for step in self.trace.steps if layers & {step.name, *(u.name for u in users.get(step.name, ()))}]
 
     def _picked(self, step: Step) -> Labels:
         source, index = step.args

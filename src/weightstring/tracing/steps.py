@@ -149,14 +149,6 @@ class Trace:
                 users.setdefault(name, {})[step.name] = step
         return {name: tuple(steps.values()) for name, steps in users.items()}
 
-    @cached_property
-    def _steps(self) -> Mapping[str, Step]:
-        return {step.name: step for step in self.steps}
-
-    def step(self, name: str) -> Step:
-        """The step that has a result."""
-        return self._steps[name]
-
     def needs(self, name: str) -> bool:
         """Whether a step takes a result or an input, or it is returned."""
         return name in self.users or name in self.returned
