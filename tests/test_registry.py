@@ -76,3 +76,11 @@ def test_installed_packages_add_by_their_entry_points_and_replace_nothing(monkey
     registry.add("cbrt", math.pow)
     assert list(registry) == ["cbrt", "exp", "sqrt"]
     assert (registry["exp"], registry["cbrt"]) == (math.exp, math.pow)
+
+
+def test_get_returns_its_default_where_there_is_none():
+    shapes = Registry("shape")
+    shapes.add("square", "os.path:join")
+    assert shapes.get("circle") is None
+    assert shapes.get("circle", 3) == 3
+    assert shapes.get("square", 3).__name__ == "join"

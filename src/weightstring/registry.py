@@ -19,12 +19,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pkgutil import resolve_name
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, overload
 
 from weightstring.errors import InvalidSetting
 
 Entry = TypeVar("Entry")
 Decorated = TypeVar("Decorated")
+Default = TypeVar("Default")
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
@@ -106,6 +107,18 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             except (ImportError, AttributeError, ValueError) as error:
                 raise InvalidSetting(f"{self.kind} {name!r:.80} cannot be imported from {entry}: {error}") from error
         return cast("Entry", entry)
+
+    @overload
+    def get(self, name: str) -> Entry | None: ...
+
+    @overload
+    def get(self, name: str, default: Default) -> Entry | Default: ...
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The object of that name, or the default; ``Mapping``'s own expects a ``KeyError`` where there is none."""
+        if name not in self:
+            return default
+        return self[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._all()
