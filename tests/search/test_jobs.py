@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import msgspec
 import pytest
 import torch
 from msgspec.structs import astuple
 
-from weightstring.codec import encode
+from weightstring.codec import Record, decode, encode
 from weightstring.descent import Descended, Evolution, Evolved, Start, Tied, constraint
 from weightstring.errors import InvalidRun
-from weightstring.path import Maximum, Segment
-from weightstring.search import Descend, Job, Measure, Measured
+from weightstring.path import Maximum, Objective, Segment
+from weightstring.problem.surfaces import Ring
+from weightstring.search import Batched, Descend, Job, JobContext, Measure, Measured
 from weightstring.search.jobs import JobResult, read_round, round_of
 from weightstring.search.running.remote import content_name
 from weightstring.store import Round
@@ -108,3 +110,76 @@ def test_jobs_that_ask_for_different_things_differ_in_content():
     ]
     assert len({content_name("", job) for job in jobs}) == len(jobs)
     assert content_name("", MEASURE.renamed("c-d")) == content_name("", MEASURE)
+
+
+class Length(Record, frozen=True, tag="length"):
+    """What comes of a job that is none of ours."""
+
+    value: float
+
+    steps = 0
+    evaluations = 1
+    largest = None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How long the way from a θ to the origin is: a job that is none of ours, with a batch of its own."""
+
+    name: str
+    theta: torch.Tensor
+
+    descends = False
+
+    def renamed(self, name):
+        return Walk(name, self.theta)
+
+    def adds(self, beads):
+        return 0
+
+    def content(self):
+        return "walk", self.theta
+
+    def decode(self, encoded, take):
+        return decode(encoded, Length)
+
+    @classmethod
+    def batch(cls, context, allowed):
+        return Walks()
+
+
+class Walks:
+    noun, at_once, running, check = "walks", True, 0, None
+
+    def __init__(self):
+        self.jobs = {}
+
+    @property
+    def keys(self):
+        return tuple(self.jobs)
+
+    def add(self, key, job):
+        self.jobs[key] = job
+
+    def ready(self, descending):
+        return bool(self.jobs)
+
+    def advance(self, on_chunk):
+        jobs, self.jobs = self.jobs, {}
+        return {key: Length(float(job.theta.norm())) for key, job in jobs.items()}
+
+    def cancel(self, keys):
+        self.jobs = {key: job for key, job in self.jobs.items() if key not in keys}
+
+
+def test_a_job_of_another_kind_is_run_named_and_written_like_ours(run):
+    context = JobContext(Objective(Ring(size=3)), 0, Ring().recipe)
+    jobs = [Walk("a", THETA), MEASURE, DESCEND, Walk("b", -2 * THETA)]
+    assert all(isinstance(job, Job) for job in jobs)
+    results = run(Batched(context), jobs)
+    assert [results[0].value, results[3].value] == [float(THETA.norm()), 2 * float(THETA.norm())]
+    assert context.run(jobs[3]) == results[3]
+    assert content_name("", jobs[0]) == content_name("", jobs[0].renamed("c")) != content_name("", jobs[3])
+    again = read(jobs, round_of(jobs, results, 0.5))
+    assert (again[0], again[1], again[3]) == (results[0], results[1], results[3])
+    assert torch.equal(again[2].theta, results[2].theta)
