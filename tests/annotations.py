@@ -18,11 +18,23 @@ from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any, get_type_hints
 
 import jaxtyping
-from beartype import BeartypeConf, beartype
+from beartype import BeartypeConf, FrozenDict, beartype
 
 PACKAGE = "weightstring"
 NAME = "__checked__"
-CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, to Python's type checkers (PEP 484)
+
+
+class _Instances(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return True
+
+
+class Anything(metaclass=_Instances):
+    """Of which everything is an instance."""
+
+
+UNCHECKABLE: dict[Any, Any] = {}
+"""Protocols that cannot be asked while a program runs; anything may be one."""
 
 
 def install() -> None:
@@ -40,10 +52,17 @@ class Checks:
     test = 0
 
 
+def check(promised: Any) -> Any:
+    """By beartype, for which an int is a float as it is to Python's type checkers (PEP 484)."""
+    return beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict(UNCHECKABLE)))(promised)
+
+
 def checked(promised: Any) -> Any:
     """A function, or a class that is made by annotated fields, whose annotations are held against what it gets."""
+    if getattr(promised, "_is_protocol", False) and not getattr(promised, "_is_runtime_protocol", False):
+        UNCHECKABLE[promised] = Anything
     if isinstance(promised, type):
-        return jaxtyping.jaxtyped(typechecker=CHECK)(promised)
+        return jaxtyping.jaxtyped(typechecker=check)(promised)
     if not promised.__annotations__:
         return promised
     strict: Callable[..., Any] | None = None  # made at the first call: most functions are called by few tests
@@ -70,7 +89,7 @@ def _checking(promised: FunctionType) -> Callable[..., Any]:
             return _strict(promised)
     except Exception:  # beartype cannot read all annotations, of which jaxtyping makes some simpler first
         pass
-    return jaxtyping.jaxtyped(typechecker=CHECK)(promised)
+    return jaxtyping.jaxtyped(typechecker=check)(promised)
 
 
 def _names_a_shape(function: FunctionType) -> bool:
@@ -88,7 +107,7 @@ def _strict(function: FunctionType) -> Callable[..., Any]:
     )
     copy.__kwdefaults__, copy.__qualname__ = function.__kwdefaults__, function.__qualname__
     copy.__annotations__ = {name: _meaning(text, copy) for name, text in function.__annotations__.items()}
-    return CHECK(copy)
+    return check(copy)
 
 
 def _meaning(annotation: object, function: FunctionType) -> Any:

@@ -59,8 +59,9 @@ def decode(encoded: object, kind: type[Value], take: Take | None = None) -> Valu
     Raises:
         msgspec.MsgspecError: it is not such a value.
 
-    >>> decode(msgspec.json.decode(b"[0.5,null]"), tuple[float, Loss])
-    (0.5, inf)
+    >>> from weightstring.path import Maximum
+    >>> decode(msgspec.json.decode(b"[0.5,null]"), Maximum)
+    Maximum(t=0.5, value=inf)
     """
 
     def models(_: Any, form: Any) -> Tensor:
