@@ -23,7 +23,7 @@ problem.measure(string.beads)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
 settings = {"max_bytes": int(sys.argv[1])} if len(sys.argv) > 1 else {}
-certificate = ws.certify(problem, string, max_intervals=24, **settings)
+certificate = ws.certify(problem, string, max_intervals=8, **settings)
 print(before, peak(), certificate.upper_bound)
 """
 

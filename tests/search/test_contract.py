@@ -87,7 +87,7 @@ def test_what_a_strategy_does_wrong_is_told(broken: Strategy[Any], says: str) ->
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_strategy_is_told() -> None:
+def test_what_is_no_strategy_is_told(unchecked: None) -> None:
     with pytest.raises(AssertionError, match="is no Strategy: derive its class from that"):
         check_strategy(ws.Greedy)  # type: ignore[arg-type]
 

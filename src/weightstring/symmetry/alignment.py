@@ -144,6 +144,7 @@ def align(
         NotEquivalent: the aligned model's outputs differ by more than rounding, on the evaluation set, on inputs made
             to wake units or at other parameters: a symmetry by hand is wrong, or float32 too coarse.
 
+    >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
     >>> x = torch.linspace(-1, 1, 20).reshape(10, 2)
     >>> from weightstring.problem import ModuleProblem

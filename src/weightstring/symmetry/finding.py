@@ -49,6 +49,7 @@ def find(problem: Modular) -> Symmetry:
     Raises:
         Unsupported: torch cannot trace the module, or an operation has no rule; names the module.
 
+    >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
     >>> data = torch.ones(4, 2), torch.ones(4, 1)
     >>> from weightstring.problem import ModuleProblem

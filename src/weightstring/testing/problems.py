@@ -107,7 +107,7 @@ def _check_gradient(problem: LossProblem, thetas: Thetas, rows: Rows | None, dra
     _same(one_by_one, found.gradients, _company(problem), f"gradients taken one by one {where}")
     _require(torch.equal(thetas, before), f"gradient writes to theta {where}")
     direction = torch.randn(thetas.shape, generator=draw, dtype=torch.float64).to(thetas)
-    step = _step(thetas)
+    step = _step(thetas.dtype)
     ahead, behind = (problem.gradient(thetas + sign * step * direction, rows).losses.double() for sign in (1, -1))
     slopes = (ahead - behind) / (2 * step)
     expected = (found.gradients * direction).sum(1).double()
@@ -136,7 +136,7 @@ def _check_curved(problem: LossProblem, thetas: Thetas) -> None:
     assert isinstance(problem, Curved)
     theta, vectors = thetas[0], thetas[1:3] - thetas[0]
     products = problem.hessian_products(theta, vectors, None).double()
-    step = _step(thetas)
+    step = _step(thetas.dtype)
     ahead, behind = (problem.gradient(theta + sign * step * vectors, None).gradients.double() for sign in (1, -1))
     scale = products.norm(dim=1, keepdim=True)
     _close((ahead - behind) / (2 * step), products, scale, problem, "differences of gradients, by hessian_products,")
@@ -205,13 +205,13 @@ def _company(problem: LossProblem) -> float:
     return 0.0 if isinstance(problem, Independent) and problem.independent else tolerance_of(problem.dtype)
 
 
-def _step(thetas: Thetas) -> float:
-    return float(torch.finfo(thetas.dtype).eps ** (1 / 3))
+def _step(dtype: torch.dtype) -> float:
+    return float(torch.finfo(dtype).eps ** (1 / 3))
 
 
 def _close(found: Tensor, expected: Tensor, scale: Tensor, problem: LossProblem, what: str) -> None:
     apart = float(((found - expected).abs() / scale.clamp_min(1e-30)).max())
-    limit = SLOPES * _step(torch.empty(0, dtype=problem.dtype))
+    limit = SLOPES * _step(problem.dtype)
     _require(apart <= limit, f"{what} differ from finite differences by {apart:.3g} of their size, over {limit:.3g}")
 
 

@@ -70,6 +70,7 @@ def read(problem: Traceable) -> Convex:
         InvalidSetting: an operation that is not recognised where it stands.
         Unsupported: the problem cannot be traced.
 
+    >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2, bias=False))
     >>> from weightstring.problem import ModuleProblem
     >>> found = read(ModuleProblem(net, torch.nn.L1Loss(), (torch.ones(5, 2), torch.ones(5, 2))))

@@ -95,6 +95,7 @@ class LinearLayers(SquaredSum):
 def read_linear(problem: Traceable) -> LinearLayers | None:
     """A problem's loss as c · Σ (k W_K ⋯ W_1 x − y)²; None: it is not recognised as one.
 
+    >>> import torch
     >>> net = torch.nn.Sequential(*(torch.nn.Linear(2, 2, bias=False) for _ in range(3)))
     >>> data = torch.ones(5, 2), torch.ones(5, 2)
     >>> from weightstring.problem import ModuleProblem
