@@ -13,7 +13,7 @@ demo: $(VENV)/installed  ## Connect two networks trained on real handwritten dig
 	$(BIN)/weightstring demo
 
 test: lint $(VENV)/installed-tests  ## Everything that CI checks
-	$(BIN)/pytest -n 2 --dist worksteal --annotations=checked
+	CHECK_ANNOTATIONS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 test-quick: $(VENV)/installed-tests  ## Without the tests that take more than a few seconds, and without checks of annotations
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"

@@ -15,26 +15,23 @@ from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace
-from typing import Any, get_type_hints
+from typing import Any, Protocol, get_type_hints
 
 import jaxtyping
-from beartype import BeartypeConf, FrozenDict, beartype
+from beartype import BeartypeConf, beartype
 
 PACKAGE = "weightstring"
 NAME = "__checked__"
 
 
-class _Instances(type):
+class _AnythingMayBe(type(Protocol)):  # type: ignore[misc]
+    """Of protocols that cannot be asked while a program runs."""
+
     def __instancecheck__(cls, instance: object) -> bool:
-        return True
+        return bool(vars(cls).get("_is_protocol")) or super().__instancecheck__(instance)
 
 
-class Anything(metaclass=_Instances):
-    """Of which everything is an instance."""
-
-
-UNCHECKABLE: dict[Any, Any] = {}
-"""Protocols that cannot be asked while a program runs; anything may be one."""
+CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, to Python's type checkers (PEP 484)
 
 
 def install() -> None:
@@ -52,17 +49,12 @@ class Checks:
     test = 0
 
 
-def check(promised: Any) -> Any:
-    """By beartype, for which an int is a float as it is to Python's type checkers (PEP 484)."""
-    return beartype(conf=BeartypeConf(is_pep484_tower=True, hint_overrides=FrozenDict(UNCHECKABLE)))(promised)
-
-
 def checked(promised: Any) -> Any:
     """A function, or a class that is made by annotated fields, whose annotations are held against what it gets."""
     if getattr(promised, "_is_protocol", False) and not getattr(promised, "_is_runtime_protocol", False):
-        UNCHECKABLE[promised] = Anything
+        promised.__class__ = _AnythingMayBe
     if isinstance(promised, type):
-        return jaxtyping.jaxtyped(typechecker=check)(promised)
+        return jaxtyping.jaxtyped(typechecker=CHECK)(promised)
     if not promised.__annotations__:
         return promised
     strict: Callable[..., Any] | None = None  # made at the first call: most functions are called by few tests
@@ -89,7 +81,7 @@ def _checking(promised: FunctionType) -> Callable[..., Any]:
             return _strict(promised)
     except Exception:  # beartype cannot read all annotations, of which jaxtyping makes some simpler first
         pass
-    return jaxtyping.jaxtyped(typechecker=check)(promised)
+    return jaxtyping.jaxtyped(typechecker=CHECK)(promised)
 
 
 def _names_a_shape(function: FunctionType) -> bool:
@@ -107,7 +99,7 @@ def _strict(function: FunctionType) -> Callable[..., Any]:
     )
     copy.__kwdefaults__, copy.__qualname__ = function.__kwdefaults__, function.__qualname__
     copy.__annotations__ = {name: _meaning(text, copy) for name, text in function.__annotations__.items()}
-    return check(copy)
+    return CHECK(copy)
 
 
 def _meaning(annotation: object, function: FunctionType) -> Any:

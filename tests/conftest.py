@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import defaultdict
 from importlib import import_module
 
 import pytest
 import torch
+from beartype._check.code import codemain
 
 from .annotations import Checks, install
 
 torch.set_num_threads(1)  # the workers of pytest-xdist share the cores; small operations are slower with more
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--annotations",
-        choices=["checked", "as-they-are"],
-        default="as-they-are",
-        help="hold calls against the types and shapes that its annotations promise",
-    )
+# Before anything imports the package, which the hook changes: the conftest.py of a folder may be next.
+if os.environ.get("CHECK_ANNOTATIONS"):
+    # Which item of a list is checked is drawn at random: not from the generator whose draws are under test.
+    codemain.getrandbits = random.Random(0).getrandbits
+    install()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fixtures import the package, which a hook is to change before."""
-    if config.option.annotations == "checked":
-        from beartype._check.code import codemain
-
-        # Which item of a list is checked is drawn at random: not from the generator whose draws are under test.
-        codemain.getrandbits = random.Random(0).getrandbits
-        install()
     config.pluginmanager.register(import_module(".fixtures", __package__))
 
 

@@ -137,7 +137,8 @@ REFUSED: dict[str, tuple[nn.Module, Loss, Tensor, Tensor, str]] = {
         "targets are computed"),
     "overflow": (Net(), F.mse_loss, X * 1e160, Y, "the loss is inf"),
     "division": (Net(), lambda o, y: F.mse_loss(o, y) / torch.tensor(0.0), X, Y, "divides by 0"),
-    "whole numbers": (Net(lambda s, x: s.l((x * x).double())), F.mse_loss, (X * 30).to(torch.int8), Y, "whole numbers"),
+    "whole numbers": (Net(lambda s, x: s.l((x * x).double())), F.mse_loss, (X * 30).to(torch.int8), Y,
+        "computes in integers, which may overflow"),
 }  # fmt: skip
 
 

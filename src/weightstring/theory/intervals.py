@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -49,7 +51,7 @@ class Interval:
     __array_ufunc__ = None
 
     @staticmethod
-    def of(value: Interval | float | Floats) -> Interval:
+    def of(value: Interval | float | Fraction | NDArray[Any]) -> Interval:
         """A number as the interval that holds it alone, or, if float64 cannot hold it, its nearest neighbours.
 
         >>> whole = Interval.of(2**53 + 1)

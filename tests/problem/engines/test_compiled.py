@@ -44,9 +44,9 @@ def off(one, other):
 
 found = {}
 check_engine(problem_of("classes", "loop"), "compiled")
-for name in PROBLEMS:
+for name, counts in {"chain": (3, 300), "classes": (64,), "whole set": (3,)}.items():
     problem = problem_of(name, "compiled")
-    for count in (3, 64, 300):
+    for count in counts:
         thetas = torch.stack([problem.initial(seed) for seed in range(count)])
         rows = None if problem.batch_size is None else torch.stack([torch.randperm(50)[:8] for _ in thetas])
         compiled, measured = problem.gradient(thetas, rows), problem.measure(thetas)["loss"]
@@ -73,7 +73,7 @@ print(json.dumps(found))
 MANY_NETWORKS = """
 torch._dynamo.config.recompile_limit = 2
 torch._dynamo.config.fail_on_recompile_limit_hit = True
-for width in (2, 3, 4, 5):
+for width in (2, 3, 4):
     net = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
     problem = ModuleProblem(net, nn.MSELoss(), (x, x[:, :1]), batch_size=8, engine="compiled")
     for count in (1, 2, 3, 40):
@@ -104,7 +104,7 @@ def output_of(script: str, cache: Path, **variables: str) -> object:
 @pytest.mark.slow
 def test_compiled_code_agrees_with_the_loop_for_any_number_of_models(tmp_path):
     found = output_of(AGREES, tmp_path)
-    assert len(found) == 9
+    assert len(found) == 4
     for case, (*differences, finite) in found.items():
         assert max(differences) <= 1e-5, case
         assert finite == 0, case
