@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from weightstring.cli.app import build_parser
+from weightstring.cli.main import build_parser
 from weightstring.study.sweep.plan import MAX_BEADS
 
 SWEEP = ("sweep", "polynomial", "--set", "width=4")

@@ -277,7 +277,7 @@ class TestVerifying:
         return folder / "run"
 
     def verify(self, run: Path, capsys: pytest.CaptureFixture[str]) -> tuple[object, str]:
-        from weightstring.cli.app import main
+        from weightstring.cli.main import main
 
         with pytest.raises(SystemExit) as ended:
             main(["verify", str(run), "--task", f"{run.parent / 'task.py'}:problem"])

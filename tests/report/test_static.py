@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 import weightstring as ws
-from weightstring.cli.app import main
+from weightstring.cli.main import main
 from weightstring.errors import InvalidRun
 from weightstring.problem.surfaces import Ring
 from weightstring.report.draw.along import loss_figure

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import weightstring as ws
-from weightstring.cli.app import build_parser, main
+from weightstring.cli.main import build_parser, main
 from weightstring.cli.options.strategy import OPTIONS
 from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.report.draw.chart import Chart, ticks

@@ -50,7 +50,11 @@ class Evaluator:
 
     def fitted(self) -> tuple[Examples, Criterion]:
         """The training examples and the loss."""
-        return self._parts.train, self._parts.quantities.means["loss"].scalar
+        return self._train, self._parts.quantities.means["loss"].scalar
+
+    @property
+    def _train(self) -> Examples:
+        return self._parts.train
 
     def measured(self, quantity: str) -> tuple[Examples, Criterion]:
         """The examples on which a quantity is measured, and what is measured on them.
@@ -100,7 +104,7 @@ class Evaluator:
         """
         self._parts.check(theta, 1)
         examples, mean = self._parts.quantities.single(quantity)
-        return measure_each(self._parts.computation, theta, self._parts.train, examples, mean)
+        return measure_each(self._parts.computation, theta, self._train, examples, mean)
 
     def adds(self, quantity: str) -> bool:
         """Whether a quantity adds up over examples; otherwise it is measured on all outputs at once.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import weightstring as ws
-from weightstring.cli.app import build_parser
+from weightstring.cli.main import build_parser
 from weightstring.errors import InvalidCheckpoint, InvalidRun, InvalidSetting
 from weightstring.report.sweep.command import repeating
 from weightstring.store.records import TaskRef
