@@ -21,12 +21,6 @@ from weightstring.study.sweep.ends import EndTrainer, _with
 from weightstring.study.sweep.networks import Networks
 from weightstring.study.sweep.plan import Plan
 from weightstring.study.sweep.table import read_table
-from weightstring.tasks import load_task
-
-
-@pytest.fixture(scope="module")
-def problem() -> ws.ModuleProblem:
-    return load_task("polynomial", {"width": "4"})
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +28,6 @@ def swept(problem: ws.ModuleProblem, tmp_path_factory: pytest.TempPathFactory) -
     store = tmp_path_factory.mktemp("damage") / "s"
     ws.sweep(problem, [0.1], pairs=2, store=store)
     return store
-
-
-@pytest.fixture
-def store(swept: Path, tmp_path: Path) -> Path:
-    """A sweep of one threshold and two pairs, to be damaged."""
-    return Path(shutil.copytree(swept, tmp_path / "s"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -18,19 +19,9 @@ from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.plan import variants
 from weightstring.symmetry.copies import permuted_copy
 
+from . import lines
 
-def line(hidden: int = 6) -> ws.ModuleProblem:
-    x = torch.linspace(-1, 2, 21).unsqueeze(1)
-    between = x[:-1] + 0.07
-    return ws.ModuleProblem(
-        nn.Sequential(nn.Linear(1, hidden), nn.Tanh(), nn.Linear(hidden, 1)),
-        nn.functional.mse_loss,
-        (x, (x - 0.3).abs()),
-        (between, (between - 0.3).abs()),
-        batch_size=None,
-        engine="loop",
-        recipe=ws.Recipe("adam", {"lr": 0.02}, check_every=10, max_steps=600),
-    )
+line = partial(lines.line, nn.Tanh)
 
 
 @pytest.fixture(scope="module")

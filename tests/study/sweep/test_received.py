@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +15,8 @@ from weightstring.errors import InvalidRun
 from weightstring.report.sweep.data import read_sweep, summary_csv
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.table import Row, as_csv, read_table
-from weightstring.tasks import load_task
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "＝1", '=HYPERLINK("https://example.org","here")', "'=1", "'", "''", "'tis"]
-
-
-@pytest.fixture(scope="module")
-def problem() -> ws.ModuleProblem:
-    return load_task("polynomial", {"width": "4"})
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +24,6 @@ def swept(problem: ws.ModuleProblem, tmp_path_factory: pytest.TempPathFactory) -
     store = tmp_path_factory.mktemp("received") / "s"
     ws.sweep(problem, [0.1], pairs=1, store=store)
     return store
-
-
-@pytest.fixture
-def store(swept: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(swept, tmp_path / "s"))
 
 
 def rows_named(store: Path, name: str) -> list[Row]:

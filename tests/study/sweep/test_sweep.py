@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -22,19 +23,9 @@ from weightstring.study.sweep.summary import beads_law
 from weightstring.study.sweep.table import COLUMNS, as_csv, read_table
 from weightstring.study.sweep.trivial import trivial_levels
 
+from . import lines
 
-def line(hidden: int = 6) -> ws.ModuleProblem:
-    x = torch.linspace(-1, 2, 21).unsqueeze(1)
-    between = x[:-1] + 0.07
-    return ws.ModuleProblem(
-        nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, 1)),
-        nn.functional.mse_loss,
-        (x, (x - 0.3).abs()),
-        (between, (between - 0.3).abs()),
-        batch_size=None,
-        engine="loop",
-        recipe=ws.Recipe("adam", {"lr": 0.02}, check_every=10, max_steps=600),
-    )
+line = partial(lines.line, nn.ReLU)
 
 
 @pytest.fixture(scope="module")
