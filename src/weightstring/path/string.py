@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
+from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.maximum import GRID, MAX_PEAKS, Samples, locate
 from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, grid
 from weightstring.path.string_curve import Heights, SearchSamples, StringCurve, larger, measure_curve
+from weightstring.problem import Entry, Traceable
 from weightstring.protocol import LossProblem
 
 
@@ -25,6 +27,7 @@ class WeightString:
         beads: the models in order, (n, P) or n tensors (P,), n ≥ 2.
         curve: the recorded curve, where there is one.
         seen: what a search saw of it, where one found it.
+        parameters: where each parameter lies in θ, where there is no problem to ask.
 
     Raises:
         InvalidCheckpoint: fewer than two beads, or beads that are not the problem's.
@@ -40,6 +43,7 @@ class WeightString:
         beads: Thetas | Sequence[Theta],
         curve: StringCurve | None = None,
         seen: SearchSamples | None = None,
+        parameters: Sequence[Entry] = (),
     ) -> None:
         if not isinstance(beads, torch.Tensor | list | tuple):
             raise InvalidCheckpoint(f"beads are a {type(beads).__name__}: pass torch.stack([...]) of shape (n, P)")
@@ -53,6 +57,7 @@ class WeightString:
         self._beads = beads
         self._curve = curve
         self._seen = seen
+        self._parameters = problem.layout.entries if isinstance(problem, Traceable) else tuple(parameters)
 
     @property
     def beads(self) -> Thetas:
@@ -143,6 +148,35 @@ class WeightString:
         self._curve = measure_curve(problem, self.segments, points, known, self._seen, on_chunk)
         return self._curve
 
+    @undisturbed
+    def measure_on(self, problem: LossProblem, on_chunk: Callable[[], None] = lambda: None) -> StringCurve:
+        """What another problem measures at the points of this string's curve, which stays as it is.
+
+        For new data, metrics or losses, on a string found by any problem with the same parameters: what a search held
+        the string to, it was held to on the data of its own problem only.
+
+        Args:
+            problem: the other problem. A string without a problem and a curve is measured where ``problem`` would.
+            on_chunk: called after every batch of measurements; it may raise.
+
+        Raises:
+            InvalidCheckpoint: the other problem's θ has another size or dtype, or other parameters.
+
+        >>> from weightstring.problem.surfaces import Ring, shifted
+        >>> ring = Ring()
+        >>> string = WeightString(ring, torch.stack(list(ring.ends)))
+        >>> curve = string.measure_on(shifted(ring, torch.zeros(2, dtype=torch.float64), lift=1.0))
+        >>> curve.t == string.curve.t, round(curve.barrier("max") - string.max_loss, 9)
+        (True, 1.0)
+        """
+        check_same_parameters(self._parameters, problem)
+        moved = [theta.to(problem.device) for theta in self._beads]
+        other = WeightString(problem, moved)
+        if self.problem is None and self._curve is None:
+            return other.measure(on_chunk)
+        points = list(zip(self.curve.segment, self.curve.t, strict=True))
+        return measure_curve(problem, other.segments, points, {}, None, on_chunk)
+
     def heights(self, names: Sequence[str]) -> tuple[dict[float, float], ...]:
         """What is known so far of the larger of the named quantities on each segment, by t; nothing is measured."""
         heights: list[dict[float, float]] = [{} for _ in range(len(self) - 1)]
@@ -162,7 +196,7 @@ class WeightString:
         assert self._seen is None or set(self._seen.names) == set(seen.names)
         heights = zip(self.heights(seen.names), seen.heights, strict=True)
         merged = SearchSamples(seen.names, tuple({**more, **known} for known, more in heights), seen.threshold)
-        again = WeightString(None, self._beads, self._curve, merged)
+        again = WeightString(None, self._beads, self._curve, merged, self._parameters)
         again.problem = self.problem
         return again
 
@@ -195,3 +229,28 @@ class WeightString:
             InvalidSetting: an unknown name or quantity.
         """
         return self.curve.barrier(name, quantity)
+
+
+def check_same_parameters(parameters: Sequence[Entry], problem: LossProblem) -> None:
+    """Refuse a problem whose θ holds other parameters, in as far as both are known; a surface's have no names.
+
+    Raises:
+        InvalidCheckpoint: the first that differs.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> check_same_parameters((Entry("weight", (2,), 0),), Ring())  # a formula has no parameters by name
+    """
+    others = problem.layout.entries if isinstance(problem, Traceable) else ()
+    if not parameters or not others:
+        return
+    for number in range(max(len(parameters), len(others))):
+        one, other = (_parameter(entries, number) for entries in (parameters, others))
+        if one != other:
+            raise InvalidCheckpoint(
+                f"the string's parameter {number} is {one}, the problem's {other}: "
+                "it is measured by problems with the same parameters only"
+            )
+
+
+def _parameter(entries: Sequence[Entry], number: int) -> str:
+    return f"{entries[number].name} {tuple(entries[number].shape)}" if number < len(entries) else "missing"

@@ -11,6 +11,7 @@ from weightstring.arrays import Thetas
 from weightstring.codec import none_as_infinity
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS, StringCurve, WeightString
+from weightstring.problem import Entry
 from weightstring.problem.digest import tensor_digest
 from weightstring.proof.certificate import Certificate
 from weightstring.protocol import LossProblem
@@ -73,8 +74,11 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
     if problem is not None and problem.fingerprint() != manifest.problem:
         raise InvalidRun(f"{directory}: a run of another problem; load it without one, or with its own")
 
+    parameters = [Entry(each.name, each.shape, each.offset, each.aliases) for each in manifest.parameters]
+
     def string_of(beads: Thetas, curve: StringCurve | None = None) -> WeightString:
-        return WeightString(problem, beads if problem is None else beads.to(problem.device), curve)
+        placed = beads if problem is None else beads.to(problem.device)
+        return WeightString(problem, placed, curve, parameters=parameters)
 
     curve = record.string.curve
     values = {name: tuple(map(none_as_infinity, column)) for name, column in curve.values.items()}
