@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import plotly.graph_objects as go
 from markupsafe import Markup
+from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
 from weightstring.registry import Registry
@@ -118,5 +119,7 @@ def render_page(page: Page, sections: Sections[Data], data: Data) -> str:
 
 def _as_json(figure: go.Figure) -> dict[str, object]:
     """A figure as JSON's own types, without its template: the page holds both templates once."""
-    data: dict[str, object] = json.loads(go.Figure(figure).update_layout(template=None).to_json())
+    drawn = figure.to_dict()
+    drawn["layout"].pop("template", None)
+    data: dict[str, object] = json.loads(to_json_plotly(drawn))
     return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import plotly.graph_objects as go
 
@@ -39,6 +40,7 @@ def styles_of(prefixes: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
+@cache  # a figure copies it
 def theme(*, dark: bool) -> go.layout.Template:
     """Ink, grid and fonts for light or dark surroundings; the background stays that of the page.
 
