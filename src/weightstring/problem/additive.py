@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from weightstring.errors import InvalidData, InvalidSetting
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.known import recognised, understood
 from weightstring.problem.means import Given, Kind, Mean
 from weightstring.problem.outputs import leaves_of, rebuilt
@@ -43,7 +43,7 @@ class Study(NamedTuple):
     one_piece: bool
 
 
-def study(criteria: Mapping[str, Given], seen: Seen, data: Mapping[str, Examples]) -> Study:
+def study(criteria: Mapping[str, Given], seen: Seen, data: Mapping[str, DataSet]) -> Study:
     """Determine each criterion's kind of mean.
 
     Raises:
@@ -57,7 +57,7 @@ def study(criteria: Mapping[str, Given], seen: Seen, data: Mapping[str, Examples
     return Study(means, seen.mixes or not (seen.separate or all(mean.adds for mean in means.values())))
 
 
-def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, Examples]) -> Mean:
+def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, DataSet]) -> Mean:
     if sees(given):
         return _sighted(name, given, seen)
     loss = recognised(given)
@@ -103,7 +103,7 @@ def _double(leaf: object) -> object:
     return leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
 
 
-def _tried(given: Given, seen: Seen, examples: Examples) -> Kind | None:
+def _tried(given: Given, seen: Seen, examples: DataSet) -> Kind | None:
     """A criterion's kind on a set; None if the trials cannot tell."""
     left: list[Kind] = ["mean", "sum"]
     told = False
@@ -132,7 +132,7 @@ def _slack(results: Sequence[Tensor], values: Sequence[float]) -> float:
     return min(ROUNDING * max(coarse, torch.finfo(torch.float64).eps), 0.05) * scale
 
 
-def _check_sums(name: str, given: Given, seen: Seen, data: Mapping[str, Examples]) -> None:
+def _check_sums(name: str, given: Given, seen: Seen, data: Mapping[str, DataSet]) -> None:
     """Refuse (sum, weight) that do not add up, or whose weight depends on a loss's outputs."""
     for examples in data.values():
         weights: dict[int, float] = {}
@@ -164,7 +164,7 @@ def _check_sum(
         )
 
 
-def _check_weight(loss: Mean, seen: Seen, examples: Examples, name: str) -> None:
+def _check_weight(loss: Mean, seen: Seen, examples: DataSet, name: str) -> None:
     """Refuse a set without any weight, whose loss would be 0 / 0."""
     if loss.kind != "ratio":
         return

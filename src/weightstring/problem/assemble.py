@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers as modes
 from weightstring.problem.copying import announces, copied
-from weightstring.problem.data import Inputs
+from weightstring.problem.data import DataSet, Inputs
 from weightstring.problem.flat import Layout, named_tensors
-from weightstring.problem.functional import Computation, Functional, first_line
+from weightstring.problem.functional import Call, Computation, Functional, first_line, forward
 from weightstring.problem.live import Live
 from weightstring.problem.means import Given, Mean, Number
 from weightstring.problem.precision import in_precision
@@ -101,21 +101,24 @@ TrainingStep = Callable[[nn.Module, Inputs, Tensor], Tensor | tuple[Number, Numb
 """``training_step(net, inputs, targets)``: the mean loss of one minibatch, or (sum, weight)."""
 
 
-class Stepping(nn.Module):
-    """A user's own training step as a module, so that it can be called with any θ."""
+@dataclass(frozen=True, eq=False)
+class Stepping:
+    """A user's own training step as a call of the module."""
 
-    def __init__(self, net: nn.Module, step: TrainingStep) -> None:
-        super().__init__()
-        self.net = net
-        self.step = step
+    step: TrainingStep
 
-    def forward(self, inputs: Inputs, targets: Tensor) -> Tensor | tuple[Number, Number]:
+    def __call__(self, net: nn.Module, examples: DataSet) -> Tensor | tuple[Number, Number]:
         """The loss of a minibatch."""
-        return self.step(self.net, inputs, targets)
+        return self.step(net, examples.inputs, examples.targets)
 
 
 def assemble(
-    net: nn.Module, loss_fn: Given, buffers: modes.Buffers, chunk: int, step: TrainingStep | None = None
+    net: nn.Module,
+    loss_fn: Given,
+    buffers: modes.Buffers,
+    chunk: int,
+    step: TrainingStep | None = None,
+    call: Call = forward,
 ) -> Computation:
     """The module as functions of θ: evaluating, training, and estimating statistics.
 
@@ -125,6 +128,7 @@ def assemble(
         buffers: the mode of running statistics.
         chunk: the most examples in one forward pass.
         step: a training step in place of ``loss_fn(net(inputs), targets)``.
+        call: how the module is called otherwise.
 
     >>> computation = assemble(nn.Linear(2, 1), nn.functional.mse_loss, "frozen", 16)
     >>> computation.training.module.training, computation.evaluating.module.training
@@ -139,10 +143,11 @@ def assemble(
     # Running statistics too: a subclass of BatchNorm may update them whatever it is told.
     written = frozenset(name for name, _ in net.named_buffers(remove_duplicate=False))
     recalibrated = buffers == "recalibrate"
+    training_call = call if step is None else Stepping(step)
     return Computation(
-        evaluating=Live(Functional(modes.evaluating(net), layout, constants)),
-        training=Live(_training(modes.training(net, buffers), layout, constants, written, step)),
-        calibrating=Live(Functional(modes.calibrating(net), layout, constants)) if recalibrated else None,
+        evaluating=Live(Functional(modes.evaluating(net), layout, constants, call=call)),
+        training=Live(Functional(modes.training(net, buffers), layout, constants, written, call=training_call)),
+        calibrating=Live(Functional(modes.calibrating(net), layout, constants, call=call)) if recalibrated else None,
         statistics={name: constants[name] for name in constants if name in names},
         structure=modes.evaluating(net) if is_spectral(net) else None,
         loss_fn=Mean(loss_fn),
@@ -165,21 +170,3 @@ def returned(output: object, targets: Tensor) -> Tensor | tuple[Number, Number]:
             "training_step must return one tensor without axes: the mean loss of its minibatch, or (sum, weight)"
         )
     return output  # type: ignore[return-value]
-
-
-def _training(
-    net: nn.Module,
-    layout: Layout,
-    constants: Mapping[str, Tensor],
-    written: frozenset[str],
-    step: TrainingStep | None,
-) -> Functional:
-    if step is None:
-        return Functional(net, layout, constants, written)
-    entries = tuple(
-        replace(entry, name=f"net.{entry.name}", aliases=tuple(f"net.{alias}" for alias in entry.aliases))
-        for entry in layout.entries
-    )
-    below = {f"net.{name}": tensor for name, tensor in constants.items()}
-    names = frozenset(f"net.{name}" for name in written)
-    return Functional(Stepping(net, step), replace(layout, entries=entries), below, names)

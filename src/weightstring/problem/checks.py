@@ -14,14 +14,14 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic
 from weightstring.problem.additive import Study, study
 from weightstring.problem.buffers import has_own_passes
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet, Examples
 from weightstring.problem.engines.trial import tolerance_of
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.live import with_fresh_inputs
 from weightstring.problem.means import Given
-from weightstring.problem.passes import PROBE, far_from, look, sorted_by_target
+from weightstring.problem.passes import PROBE, far_from, look
 from weightstring.problem.purity import check_pure, close, writes_inputs
 from weightstring.problem.returned import check_returned, check_step, returned_by
 from weightstring.problem.sighted import sees
@@ -52,7 +52,7 @@ class Output(NamedTuple):
     size: int
 
 
-def check_estimates(computation: Computation, theta: Theta, train: Examples) -> None:
+def check_estimates(computation: Computation, theta: Theta, train: DataSet) -> None:
     """Estimate running statistics on a few examples, where a layer collects them in a way of its own.
 
     Raises:
@@ -125,7 +125,7 @@ def check_forward(
                 f"net cannot take the {name} inputs {probe.form()}{_ranges(probe)}: {first_line(error)}"
             ) from error
         for label, criterion in {"loss_fn": computation.loss_fn.given, **metrics}.items():
-            kept = Examples(tuple(leaf.clone() for leaf in probe.leaves), probe.targets, probe.keys)
+            kept = probe.cloned()
             check_returned(label, returned_by(label, criterion, output, probe, name))
             if sees(criterion) and writes_inputs(probe, kept):
                 raise InvalidSetting(f"{label} writes to its inputs: let it work on a copy (inputs.clone())")
@@ -185,7 +185,7 @@ def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
 
 
 def check_means(
-    subject: Subject, output: object, data: Mapping[str, Examples], metrics: Mapping[str, Given]
+    subject: Subject, output: object, data: Mapping[str, DataSet], metrics: Mapping[str, Given]
 ) -> tuple[Study, int]:
     """Determine how each criterion adds up, by two passes over parts of the probe.
 
@@ -196,14 +196,14 @@ def check_means(
     """
     evaluating, widest = subject.computation.evaluating, 1
 
-    def part(examples: Examples) -> object:
+    def part(examples: DataSet) -> object:
         nonlocal widest
         with _widest(evaluating.module, len(examples)) as widths:
             returned = evaluating(subject.theta, examples)
         widest = max(widest, *widths)
         return returned
 
-    def elsewhere(examples: Examples) -> object:
+    def elsewhere(examples: DataSet) -> object:
         return evaluating(far_from(subject.theta), examples)
 
     with torch.no_grad():
@@ -213,7 +213,7 @@ def check_means(
 
 def probe_rows(data: Examples) -> Tensor:
     """The rows of a set to try: spread over its targets, and those with extreme integers."""
-    rows = [sorted_by_target(data, PROBE)]
+    rows = [data.spread(PROBE)]
     for tensor in (*data.leaves, data.targets):
         if tensor.dtype in (torch.int32, torch.int64) and tensor.numel():
             per_example = tensor.reshape(len(data), -1)

@@ -19,7 +19,7 @@ from weightstring.errors import InvalidCheckpoint
 from weightstring.problem.buffers import evaluating
 from weightstring.problem.checkpoint import Saved
 from weightstring.problem.copying import copied
-from weightstring.problem.data import Examples, form
+from weightstring.problem.data import DataSet, form
 from weightstring.problem.flat import Layout, identical, named_tensors
 from weightstring.problem.functional import Computation
 from weightstring.problem.means import Mean
@@ -43,8 +43,8 @@ class Probe(NamedTuple):
     """
 
     computation: Computation
-    train: Examples
-    examples: Examples
+    train: DataSet
+    examples: DataSet
     criteria: Sequence[Mean]
 
     def values(self, saved: Saved, constants: Mapping[str, Tensor]) -> Tensor:

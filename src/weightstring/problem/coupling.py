@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from weightstring.arrays import Theta
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import Workload
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.trial import near, tolerance_of
@@ -23,7 +23,7 @@ TRIED = 16
 """Training examples of which the gradient is taken at once and in two parts."""
 
 
-def couples(computation: Computation, theta: Theta, train: Examples) -> bool:
+def couples(computation: Computation, theta: Theta, train: DataSet) -> bool:
     """Whether the training gradient of a batch differs from that of its parts together, tried near θ.
 
     Where training draws at random two gradients always differ: there only BatchNorm counts.

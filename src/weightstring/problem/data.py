@@ -6,13 +6,15 @@ pass to the next (random augmentation, a sampler that draws at random) have no p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
+from weightstring.errors import Unsupported
 from weightstring.problem.digest import tensor_digest, text_digest
 from weightstring.problem.precision import in_precision
 from weightstring.randomness import generator
@@ -21,7 +23,10 @@ Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a module is called with: ``net(x)``, ``net(*x)`` or ``net(**x)``."""
 
 
-def joined(parts: Sequence[Inputs]) -> Inputs:
+AnySet = TypeVar("AnySet", bound="DataSet")
+
+
+def joined(parts: Sequence[Any]) -> Any:
     """The inputs of consecutive parts of a set as those of one.
 
     >>> joined([torch.tensor([1.0]), torch.tensor([2.0])])
@@ -35,8 +40,68 @@ def joined(parts: Sequence[Inputs]) -> Inputs:
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 
+class DataSet(ABC):
+    """A fixed sequence of units that a loss is measured on: what is counted, drawn, shuffled and cut into parts.
+
+    Units are examples (:class:`Examples`) or whole batches (:class:`weightstring.problem.batches.Batches`). No part of
+    a set is changed after it was made.
+    """
+
+    together: ClassVar[bool]
+    """Whether several units go through the module in one pass; otherwise each goes by itself, and parts add up."""
+    targets: Tensor
+    """What a criterion compares with (N, ...)."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many units it has."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Any:
+        """What the module is called with, in whatever form."""
+
+    @property
+    @abstractmethod
+    def tensors(self) -> Iterable[Tensor]:
+        """All tensors that a pass is given but the targets, in order."""
+
+    @abstractmethod
+    def take(self, rows: slice | Tensor) -> Self:
+        """The units in the given rows; a slice gives views."""
+
+    @abstractmethod
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """The same elsewhere, in this precision; what is there already is not copied."""
+
+    @abstractmethod
+    def cloned(self) -> Self:
+        """The same with inputs that a pass may write to."""
+
+    @abstractmethod
+    def spread(self, most: int) -> Tensor:
+        """Rows of a few units, at most ``most``, that show what the set holds."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 of everything in it."""
+
+    @abstractmethod
+    def form(self) -> str:
+        """Shapes and dtypes of the inputs, for messages."""
+
+    def chunks(self, size: int) -> Iterator[Self]:
+        """Consecutive parts of at most ``size`` units, as equal as can be, in order.
+
+        Equal parts leave no remainder of a single example, with which BatchNorm has no variance.
+        """
+        count = -(-len(self) // size)
+        for part in range(count):
+            yield self.take(slice(part * len(self) // count, (part + 1) * len(self) // count))
+
+
 @dataclass(frozen=True, eq=False)
-class Examples:
+class Examples(DataSet):
     """A data set in memory: inputs and targets with one example per row.
 
     Args:
@@ -52,6 +117,7 @@ class Examples:
     leaves: tuple[Tensor, ...]
     targets: Tensor
     keys: tuple[str, ...] | None = None
+    together: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return self.targets.shape[0]
@@ -63,8 +129,15 @@ class Examples:
             return dict(zip(self.keys, self.leaves, strict=True))
         return self.leaves[0] if len(self.leaves) == 1 else self.leaves
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The leaves."""
+        return self.leaves
+
     def take(self, rows: slice | Tensor) -> Examples:
         """The examples in the given rows; a slice gives views."""
+        if isinstance(rows, Tensor):
+            rows = rows.to(self.targets.device)
         return Examples(tuple(leaf[rows] for leaf in self.leaves), self.targets[rows], self.keys)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Examples:
@@ -75,14 +148,16 @@ class Examples:
 
         return Examples(tuple(move(leaf) for leaf in self.leaves), move(self.targets), self.keys)
 
-    def chunks(self, size: int) -> Iterator[Examples]:
-        """Consecutive parts of at most ``size`` examples, as equal as can be, in order.
+    def cloned(self) -> Examples:
+        """The same with copies of the leaves."""
+        return Examples(tuple(leaf.clone() for leaf in self.leaves), self.targets, self.keys)
 
-        Equal parts leave no remainder of a single example, with which BatchNorm has no variance.
-        """
-        count = -(-len(self) // size)
-        for part in range(count):
-            yield self.take(slice(part * len(self) // count, (part + 1) * len(self) // count))
+    def spread(self, most: int) -> Tensor:
+        """Rows of at most ``most`` examples, spread over the targets and sorted by them."""
+        order = self.targets.reshape(len(self), -1).double().mean(dim=1).argsort(stable=True)
+        count = min(most, len(self))
+        # The first and the last are among them: the largest class, and what is ignored by a negative number.
+        return order[torch.linspace(0, len(order) - 1, count, dtype=torch.float64, device=order.device).round().long()]
 
     def digest(self) -> str:
         """SHA-256 of everything in it."""
@@ -101,13 +176,24 @@ class Examples:
         )
 
 
+def stacked(data: DataSet, what: str) -> Examples:
+    """The examples of a set that has one example per row.
+
+    Raises:
+        Unsupported: its units are batches; ``what`` says what needs examples.
+    """
+    if isinstance(data, Examples):
+        return data
+    raise Unsupported(f"{what} reads single examples, (inputs, targets), which batches of any form do not have")
+
+
 def form(tensor: Tensor) -> str:
     """A tensor's shape and dtype, for messages."""
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def sample(examples: Examples, count: int) -> Examples:
-    """At most ``count`` examples, drawn without replacement; always the same ones.
+def sample(examples: AnySet, count: int) -> AnySet:
+    """At most ``count`` units, drawn without replacement; always the same ones.
 
     >>> len(sample(Examples((torch.zeros(9, 1),), torch.zeros(9)), 4))
     4
@@ -115,10 +201,10 @@ def sample(examples: Examples, count: int) -> Examples:
     if len(examples) <= count:
         return examples
     rows = torch.randperm(len(examples), generator=generator(0, "sample of the examples"), device="cpu")[:count]
-    return examples.take(rows.sort().values.to(examples.targets.device))
+    return examples.take(rows.sort().values)
 
 
-def by_prefix(data: Mapping[str, Examples]) -> dict[str, Examples]:
+def by_prefix(data: Mapping[str, AnySet]) -> dict[str, AnySet]:
     """The sets on which quantities are measured, by what their names begin with; the evaluation set comes first.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.functional import Computation
 from weightstring.problem.means import Mean, number
 from weightstring.problem.outputs import leaves_of, rebuilt
@@ -33,7 +33,7 @@ class Shares(NamedTuple):
         return self.sums * (len(self.weights) / self.weights.sum())
 
 
-def measure_each(computation: Computation, theta: Theta, train: Examples, examples: Examples, mean: Mean) -> Shares:
+def measure_each(computation: Computation, theta: Theta, train: DataSet, examples: DataSet, mean: Mean) -> Shares:
     """What each example by itself adds to a quantity; running statistics are estimated on ``train``.
 
     Raises:
@@ -54,7 +54,7 @@ def measure_each(computation: Computation, theta: Theta, train: Examples, exampl
     return Shares(sums, weights if mean.kind != "sum" else torch.full_like(weights, 1 / len(weights)))
 
 
-def _each_seen(mean: Mean, output: object, examples: Examples, theta: Theta) -> tuple[Tensor, Tensor]:
+def _each_seen(mean: Mean, output: object, examples: DataSet, theta: Theta) -> tuple[Tensor, Tensor]:
     """The same for a criterion that sees inputs, one example at a time."""
     leaves = [_by_example(leaf, len(examples)) for leaf in leaves_of(output)]
     sums, weights = [], []
@@ -67,7 +67,7 @@ def _each_seen(mean: Mean, output: object, examples: Examples, theta: Theta) -> 
     return torch.stack(sums), torch.stack(weights)
 
 
-def _one_by_one(mean: Mean, output: object, examples: Examples, theta: Theta) -> tuple[Tensor, Tensor]:
+def _one_by_one(mean: Mean, output: object, examples: DataSet, theta: Theta) -> tuple[Tensor, Tensor]:
     targets = examples.targets
     leaves = [_by_example(leaf, len(targets)) for leaf in leaves_of(output)]
 

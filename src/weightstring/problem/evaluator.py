@@ -11,7 +11,7 @@ from weightstring.ambient import as_made
 from weightstring.arrays import Positions, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem.capabilities import TraceInputs
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet, Examples, stacked
 from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.means import Criterion
 from weightstring.problem.parts import Parts
@@ -45,15 +45,23 @@ class Evaluator:
         return "evaluate" if "evaluate" in self._parts.data else "train"
 
     def observed(self) -> Examples:
-        """The evaluation set."""
-        return self._parts.evaluation
+        """The evaluation set.
+
+        Raises:
+            Unsupported: its units are batches.
+        """
+        return stacked(self._parts.evaluation, "what observes single outputs")
 
     def fitted(self) -> tuple[Examples, Criterion]:
-        """The training examples and the loss."""
-        return self._train, self._parts.quantities.means["loss"].scalar
+        """The training examples and the loss.
+
+        Raises:
+            Unsupported: the units are batches.
+        """
+        return stacked(self._train, "what fits the data"), self._parts.quantities.means["loss"].scalar
 
     @property
-    def _train(self) -> Examples:
+    def _train(self) -> DataSet:
         return self._parts.train
 
     def measured(self, quantity: str) -> tuple[Examples, Criterion]:
@@ -61,9 +69,10 @@ class Evaluator:
 
         Raises:
             InvalidSetting: an unknown quantity.
+            Unsupported: the units are batches.
         """
-        examples, mean = self._parts.quantities.single(quantity)
-        return examples, mean.scalar
+        data, mean = self._parts.quantities.single(quantity)
+        return stacked(data, "what observes single outputs"), mean.scalar
 
     @as_made
     def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:
@@ -163,10 +172,11 @@ class Evaluator:
 
         Raises:
             InvalidSetting: an unknown quantity.
-            Unsupported: running statistics or spectral norm's vectors are functions of θ, or the quantity is a ratio
-                of sums that only the caller knows.
+            Unsupported: the units are batches, running statistics or spectral norm's vectors are functions of θ, or
+                the quantity is a ratio of sums that only the caller knows.
         """
-        examples, mean = self._parts.quantities.single(quantity)
+        data, mean = self._parts.quantities.single(quantity)
+        examples = stacked(data, "what traces a loss, for certificates and theorems,")
         if mean.sees:
             raise Unsupported(
                 f"{quantity!r} sees the inputs, for which certificates have no rule: bound a loss or a metric of "

@@ -7,9 +7,9 @@ computed by a module that holds it (:class:`weightstring.problem.live.Live`), as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -19,10 +19,34 @@ from torch.func import functional_call
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import fresh_statistics
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.flat import Layout, clone_tied, slot_names
 from weightstring.problem.means import Kind, Mean, Tally, Wanted, Weighed
 from weightstring.problem.spectral import singular_vectors
+
+Call: TypeAlias = Callable[[nn.Module, DataSet], object]
+"""How a module is called with examples: by its inputs, or by a user's own function that takes the module."""
+
+
+def forward(net: nn.Module, examples: DataSet) -> object:
+    """``net(x)``, ``net(*x)`` or ``net(**x)``."""
+    inputs = examples.inputs
+    if isinstance(inputs, Mapping):
+        return net(**inputs)
+    return net(*inputs) if isinstance(inputs, tuple) else net(inputs)
+
+
+class Called(nn.Module):
+    """A module and how it is called, as one module."""
+
+    def __init__(self, net: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.net = net
+        self.call = call
+
+    def forward(self, examples: DataSet) -> object:
+        """The call."""
+        return self.call(self.net, examples)
 
 
 @runtime_checkable
@@ -48,11 +72,10 @@ class OfTheta(Protocol):
     def __call__(
         self,
         theta: Theta,
-        examples: Examples,
+        examples: DataSet,
         statistics: Mapping[str, Tensor] | None = None,
-        with_targets: bool = False,
     ) -> object:
-        """The module's output at θ; a module ``with_targets`` is called with inputs and targets, one argument each."""
+        """What the call of the module on these examples gives at θ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +88,9 @@ class Functional:
         constants: its other tensors by name: frozen parameters and buffers.
         volatile: the constants that a pass may write to; every call gets its own copy of these.
         fresh: whether every call gets its own copy of the inputs, for a module that writes to them.
+        call: how the module is called.
 
+    >>> from weightstring.problem.data import Examples
     >>> net = nn.Linear(2, 1)
     >>> Functional(net, Layout.of(net), {})(torch.tensor([1.0, 2.0, 3.0]), Examples((torch.ones(1, 2),), torch.ones(1)))
     tensor([[6.]])
@@ -76,13 +101,17 @@ class Functional:
     constants: Mapping[str, Tensor]
     volatile: frozenset[str] = frozenset()
     fresh: bool = False
+    call: Call = forward
+    called: Called = field(init=False)
+    """The module and its call, to which tensors are lent."""
     slots: tuple[tuple[str, ...], ...] = field(init=False)
-    """The names under which each entry of the layout is handed to the module."""
+    """The names under which each entry of the layout is lent."""
 
     def __post_init__(self) -> None:
         present = slot_names(self.module)
         slots = tuple(tuple(name for name in entry.names if name in present) for entry in self.layout.entries)
         object.__setattr__(self, "slots", slots)
+        object.__setattr__(self, "called", Called(self.module, self.call))
         constants = {name: tensor for name, tensor in self.constants.items() if name in present}
         object.__setattr__(self, "constants", constants)
         missing = present - set(constants) - {name for names in slots for name in names}
@@ -97,11 +126,10 @@ class Functional:
     def __call__(
         self,
         theta: Theta,
-        examples: Examples,
+        examples: DataSet,
         statistics: Mapping[str, Tensor] | None = None,
-        with_targets: bool = False,
     ) -> object:
-        """The module's output at θ; a module ``with_targets`` is called with inputs and targets, one argument each."""
+        """What the call of the module on these examples gives at θ."""
         tensors = dict(self.constants)
         if self.volatile:
             tensors |= clone_tied({name: tensors[name] for name in self.volatile if name in tensors})
@@ -110,25 +138,10 @@ class Functional:
                 tensors[name] = value
         for names, piece in zip(self.slots, self.layout.pieces(theta), strict=True):
             tensors |= dict.fromkeys(names, piece)
-        args, kwargs = arguments(examples, with_targets, self.fresh)
+        lent = {f"net.{name}": tensor for name, tensor in tensors.items()}
+        given = examples.cloned() if self.fresh else examples
         # Every tied name is given and that none is missing was checked once, so that torch need not search each time.
-        return functional_call(self.module, tensors, args, kwargs, tie_weights=False, strict=False)
-
-
-def arguments(examples: Examples, with_targets: bool, fresh: bool) -> tuple[tuple[object, ...], dict[str, Tensor]]:
-    """What a module is called with, by position and by name.
-
-    Args:
-        examples: the inputs and targets.
-        with_targets: inputs and targets are one argument each, as a training step takes them.
-        fresh: hand out copies, which the module may write to.
-    """
-    if fresh:
-        examples = Examples(tuple(leaf.clone() for leaf in examples.leaves), examples.targets, examples.keys)
-    inputs = examples.inputs
-    if with_targets:
-        return (inputs, examples.targets), {}
-    return ((), dict(inputs)) if isinstance(inputs, Mapping) else (examples.leaves, {})
+        return functional_call(self.called, lent, (given,), tie_weights=False, strict=False)
 
 
 EMPTY: Mapping[str, Tensor] = {}
@@ -162,7 +175,7 @@ class Computation:
     draws: bool = True
     step: Mean | None = None
 
-    def estimate(self, theta: Theta, train: Examples, given: Mapping[str, Tensor] = EMPTY) -> dict[str, Tensor]:
+    def estimate(self, theta: Theta, train: DataSet, given: Mapping[str, Tensor] = EMPTY) -> dict[str, Tensor]:
         """The buffers that belong to θ: spectral norm's vectors, and running statistics on the training inputs.
 
         The latter are the average over its chunks, in order, as ``torch.optim.swa_utils.update_bn`` takes it, but only
@@ -190,7 +203,7 @@ class Computation:
         return singular_vectors(self.structure, {**self.evaluating.constants, **given, **layout.views(theta)})
 
     def measure(
-        self, theta: Theta, train: Examples, wanted: Wanted, given: Mapping[str, Tensor] = EMPTY
+        self, theta: Theta, train: DataSet, wanted: Wanted, given: Mapping[str, Tensor] = EMPTY
     ) -> Float64[Tensor, " Q"]:
         """Values over whole data sets, in the order wanted, one forward pass for each; see :meth:`estimate`."""
         statistics = self.estimate(theta, train, given)
@@ -202,21 +215,15 @@ class Computation:
             values.append(tally.values())
         return torch.cat(values)
 
-    def loss(self, theta: Theta, rows: Int64[Tensor, " n"] | None, examples: Examples) -> Float[Tensor, ""]:
+    def loss(self, theta: Theta, rows: Int64[Tensor, " n"] | None, examples: DataSet) -> Float[Tensor, ""]:
         """The training loss of ``rows`` of the examples (None: of all)."""
         return self.weighed_loss(theta, rows, examples).value
 
-    def weighed_loss(self, theta: Theta, rows: Int64[Tensor, " n"] | None, examples: Examples) -> Weighed:
+    def weighed_loss(self, theta: Theta, rows: Int64[Tensor, " n"] | None, examples: DataSet) -> Weighed:
         """The training loss of ``rows`` of the examples (None: of all), and its weight beside that of others."""
         batch = examples if rows is None else examples.take(rows)
-        if self.step is not None:
-            return self.step.weighed(self.step_output(theta, batch), batch.targets)
-        return self.loss_fn.weighed(self.training(theta, batch, self.vectors(theta)), batch.targets)
-
-    def step_output(self, theta: Theta, batch: Examples) -> object:
-        """What the user's own training step returns."""
-        vectors = {f"net.{name}": vector for name, vector in self.vectors(theta).items()}
-        return self.training(theta, batch, vectors, with_targets=True)
+        output = self.training(theta, batch, self.vectors(theta))
+        return (self.step or self.loss_fn).weighed(output, batch.targets)
 
     @property
     def own_step(self) -> bool:

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta, Thetas
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.engines import on_threads
 from weightstring.problem.engines.base import seeded_by
 from weightstring.problem.engines.parts import in_parts
@@ -95,7 +95,7 @@ def _is_marked(node: Node) -> bool:
 
 def training_products(
     computation: Computation,
-    train: Examples,
+    train: DataSet,
     theta: Theta,
     vectors: Thetas,
     rows: Int64[Tensor, " n"] | None,
@@ -137,7 +137,7 @@ def training_products(
 
 
 def _of_piece(
-    computation: Computation, piece: Examples, theta: Theta, vectors: Thetas, examples: int
+    computation: Computation, piece: DataSet, theta: Theta, vectors: Thetas, examples: int
 ) -> tuple[Thetas, float]:
     """Hessian products of one part's loss, and the part's weight per example."""
     if computation.structure is None:
@@ -160,7 +160,7 @@ def threads_of(choice: EngineChoice, products: int, examples: int) -> AbstractCo
     return on_threads(threads_for(flops, choice.threads or torch.get_num_threads()))
 
 
-def _depend_on_each_other(computation: Computation, train: Examples) -> bool:
+def _depend_on_each_other(computation: Computation, train: DataSet) -> bool:
     """Whether a batch may be more than its examples: by BatchNorm, draws, or a user's training step."""
     # A loss need not be a mean over examples where the training set is a single chunk.
     one_chunk = len(train) <= computation.chunk

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.problem.copying import announces
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.flat import Layout, clone_tied, named_tensors
-from weightstring.problem.functional import Computation, Functional, OfTheta, arguments
+from weightstring.problem.functional import Computation, Functional, OfTheta
 
 
 class Live:
     """A module as a function of θ that keeps the θ it was called with.
 
+    >>> from weightstring.problem.data import Examples
     >>> net = nn.Linear(2, 1)
     >>> live = Live(Functional(net, Layout.of(net), {}))
     >>> live(torch.tensor([1.0, 2.0, 3.0]), Examples((torch.ones(1, 2),), torch.ones(1))).tolist(), net.bias.tolist()
@@ -61,14 +62,12 @@ class Live:
     def __call__(
         self,
         theta: Theta,
-        examples: Examples,
+        examples: DataSet,
         statistics: Mapping[str, Tensor] | None = None,
-        with_targets: bool = False,
     ) -> object:
-        """The module's output at θ; a module ``with_targets`` is called with inputs and targets, one argument each."""
+        """What the call of the module on these examples gives at θ."""
         self.hold(theta, statistics or {})
-        args, kwargs = arguments(examples, with_targets, self.functional.fresh)
-        return self.module(*args, **kwargs)
+        return self.functional.call(self.module, examples.cloned() if self.functional.fresh else examples)
 
     def hold(self, theta: Theta, statistics: Mapping[str, Tensor]) -> None:
         """Write θ and its running statistics into the module."""

@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidSetting
-from weightstring.problem.data import Examples, Inputs, joined
+from weightstring.problem.data import DataSet, joined
 from weightstring.problem.known import denominator, reduced
 from weightstring.problem.memory import DoesNotFit, is_out_of_memory, most_bytes
 from weightstring.problem.outputs import gathered, tensors_of
@@ -68,7 +68,7 @@ class Mean:
     loss: nn.Module | None = None
     rows: tuple[int, ...] = (1,)
 
-    def __call__(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> Tensor:
+    def __call__(self, output: object, targets: Tensor, inputs: object = None) -> Tensor:
         """The criterion of these examples alone."""
         return self.weighed(output, targets, inputs).value
 
@@ -87,7 +87,7 @@ class Mean:
         """Whether the values of parts determine that of the whole."""
         return self.kind != "whole"
 
-    def sums(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> tuple[Number, Number]:
+    def sums(self, output: object, targets: Tensor, inputs: object = None) -> tuple[Number, Number]:
         """What adds up over parts: an amount and a divisor (0: the total is not divided)."""
         if self.loss is not None:
             return _sum_of(self.loss, output, targets), denominator(self.loss, targets)
@@ -96,9 +96,7 @@ class Mean:
             return returned[0], returned[1]
         return (returned, len(targets)) if self.kind == "mean" else (returned, 0)
 
-    def amounts(
-        self, output: object, targets: Tensor, like: Tensor, inputs: Inputs | None = None
-    ) -> tuple[Tensor, Number]:
+    def amounts(self, output: object, targets: Tensor, like: Tensor, inputs: object = None) -> tuple[Tensor, Number]:
         """:meth:`sums` in float64, the amount of a mean times its number of examples."""
         amount, weight = self.sums(output, targets, inputs)
         if self.kind == "mean":
@@ -109,7 +107,7 @@ class Mean:
         """The value of the whole from totals over its parts."""
         return amount / weight if self.kind in ("mean", "ratio") else amount
 
-    def weighed(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> Weighed:
+    def weighed(self, output: object, targets: Tensor, inputs: object = None) -> Weighed:
         """The differentiable value on these examples, and their weight; without any weight 0, not NaN.
 
         Raises:
@@ -163,7 +161,7 @@ def number(value: Number, like: Tensor) -> Tensor:
     return torch.tensor(value, dtype=torch.float64, device=like.device)  # not by way of the default dtype
 
 
-Wanted: TypeAlias = Sequence[tuple[Examples, Sequence[Mean]]]
+Wanted: TypeAlias = Sequence[tuple[DataSet, Sequence[Mean]]]
 """Data sets and what to measure on each."""
 
 Amounts: TypeAlias = Callable[[Mean, object, Tensor], tuple[Tensor, Number]]
@@ -196,11 +194,11 @@ class Tally:
         self._amounts = amounts
         self._axis = axis
         self._totals: dict[int, tuple[Tensor, Number]] = {}
-        self._kept: list[tuple[object, Tensor, Inputs | None]] = []
+        self._kept: list[tuple[object, Tensor, object]] = []
         self._sees = any(mean.sees for mean in means)
         self._whole = [i for i, mean in enumerate(means) if not mean.adds]
 
-    def add(self, output: object, targets: Tensor, inputs: Inputs | None = None) -> None:
+    def add(self, output: object, targets: Tensor, inputs: object = None) -> None:
         """Take in the output of the next part."""
         for i, mean in enumerate(self._means):
             if mean.adds:
@@ -220,12 +218,12 @@ class Tally:
             values |= {i: self._of(self._means[i], *whole)[0] for i in self._whole}
         return torch.stack([values[i] for i in range(len(self._means))], dim=-1)
 
-    def _of(self, mean: Mean, output: object, targets: Tensor, inputs: Inputs | None) -> tuple[Tensor, Number]:
+    def _of(self, mean: Mean, output: object, targets: Tensor, inputs: object) -> tuple[Tensor, Number]:
         if self._amounts is not None:
             return self._amounts(mean, output, targets)
         return mean.amounts(output, targets, self._like, inputs)
 
-    def _gathered(self) -> tuple[object, Tensor, Inputs | None]:
+    def _gathered(self) -> tuple[object, Tensor, object]:
         if len(self._kept) == 1:
             return self._kept[0]
         outputs, targets, inputs = zip(*self._kept, strict=True)

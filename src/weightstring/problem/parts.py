@@ -14,7 +14,7 @@ from weightstring.problem.assemble import TrainingStep
 from weightstring.problem.buffers import Buffers, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.checks import Findings
-from weightstring.problem.data import Examples, by_prefix, sample
+from weightstring.problem.data import DataSet, by_prefix, sample
 from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
 from weightstring.problem.dispatcher import Dispatcher
 from weightstring.problem.engines import Trial, Workload
@@ -49,7 +49,7 @@ class Parts:
 
     template: Template
     theta: Theta
-    data: Mapping[str, Examples]
+    data: Mapping[str, DataSet]
     quantities: Quantities
     criteria: Mapping[str, Given]
     dispatcher: Dispatcher
@@ -81,12 +81,12 @@ class Parts:
         return self.template.layout
 
     @property
-    def train(self) -> Examples:
+    def train(self) -> DataSet:
         """The training set."""
         return self.data["train"]
 
     @property
-    def evaluation(self) -> Examples:
+    def evaluation(self) -> DataSet:
         """The evaluation set."""
         return self.quantities.sets[""]
 
@@ -138,7 +138,7 @@ def dispatcher_of(
     findings: Findings,
     theta: Theta,
     quantities: Quantities,
-    data: Mapping[str, Examples],
+    data: Mapping[str, DataSet],
     batch_size: int | None,
     chunk: int,
 ) -> Dispatcher:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from weightstring.arrays import Theta
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.outputs import form_of, gathered, leaves_of
 from weightstring.randomness import generator
 
 PROBE = 64
-"""Examples on which a check runs."""
+"""DataSet on which a check runs."""
 
 PASSES = 1e-3
 """How far, relatively, a net's output for an example may depend on how many are beside it, as rounding goes."""
@@ -37,9 +37,9 @@ class Seen(NamedTuple):
         elsewhere: the same at a θ far from there, where outputs have parts that are not those of single examples.
     """
 
-    probe: Examples
+    probe: DataSet
     output: object
-    parts: tuple[tuple[Examples, object], ...]
+    parts: tuple[tuple[DataSet, object], ...]
     rows: tuple[int, ...]
     elsewhere: Seen | None = None
 
@@ -78,11 +78,11 @@ class Seen(NamedTuple):
         return list(zip(leaves_of(self.output), leaves_of(together), strict=True))
 
 
-Net: TypeAlias = Callable[[Examples], object]
+Net: TypeAlias = Callable[[DataSet], object]
 """A module in evaluation mode at some θ."""
 
 
-def look(net: Net, probe: Examples, output: object, elsewhere: Net | None = None) -> Seen:
+def look(net: Net, probe: DataSet, output: object, elsewhere: Net | None = None) -> Seen:
     """Pass two unequal parts of a probe through the net too.
 
     Args:
@@ -118,14 +118,6 @@ def far_from(theta: Theta) -> Theta:
     noise = torch.randn(theta.shape, generator=generator(0, "a model far away"), dtype=torch.float64)
     size = max(FAR * float(theta.double().square().mean().sqrt()), LEAST)
     return theta + (size * noise).to(theta)
-
-
-def sorted_by_target(examples: Examples, most: int) -> Tensor:
-    """Rows of at most ``most`` examples, spread over the targets and sorted by them."""
-    order = examples.targets.reshape(len(examples), -1).double().mean(dim=1).argsort(stable=True)
-    count = min(most, len(examples))
-    # The first and the last are among them: the largest class, and what is ignored by a negative number.
-    return order[torch.linspace(0, len(order) - 1, count, dtype=torch.float64, device=order.device).round().long()]
 
 
 def _identical(first: object, second: object) -> bool:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from weightstring.arrays import Thetas
 from weightstring.errors import InvalidModel, InvalidSetting
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.functional import Computation
 from weightstring.problem.known import recognised
 from weightstring.problem.means import Given, Tally, Wanted
@@ -136,7 +136,7 @@ class Averaged(NamedTuple):
 
 
 def measure_average(
-    computation: Computation, thetas: Thetas, train: Examples, wanted: Wanted, by: Averaging
+    computation: Computation, thetas: Thetas, train: DataSet, wanted: Wanted, by: Averaging
 ) -> Float64[Tensor, " Q"]:
     """Quantities of the average of K models' (K, P) predictions, in the order wanted.
 

@@ -17,13 +17,12 @@ from torch.utils import _pytree as trees
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
-from weightstring.problem.assemble import Stepping
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.trial import near, tolerance_of
 from weightstring.problem.flat import identical, named_tensors
-from weightstring.problem.functional import Computation, OfTheta, arguments, first_line
+from weightstring.problem.functional import Computation, OfTheta, first_line
 from weightstring.problem.graphs import leaves_of
 from weightstring.problem.initialise import generator_states, seeded
 from weightstring.problem.live import Live, dense_gradient, with_fresh_inputs
@@ -52,7 +51,7 @@ def check_pure(subject: Subject, expected: Tensor) -> Computation:
     return _check_training(subject, theta)
 
 
-def writes_inputs(used: Examples, kept: Examples) -> bool:
+def writes_inputs(used: DataSet, kept: DataSet) -> bool:
     """Whether a pass changed the inputs that it was given.
 
     Raises:
@@ -60,7 +59,7 @@ def writes_inputs(used: Examples, kept: Examples) -> bool:
     """
     if not identical(used.targets, kept.targets):
         raise InvalidSetting("loss_fn or a metric writes to its targets: let it work on a copy (targets.clone())")
-    return not all(identical(first, second) for first, second in zip(used.leaves, kept.leaves, strict=True))
+    return not all(identical(first, second) for first, second in zip(used.tensors, kept.tensors, strict=True))
 
 
 def _check_as_it_is(subject: Subject, values: Tensor) -> None:
@@ -127,7 +126,7 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
 def _values_of(subject: Subject, net: nn.Module) -> Tensor:
     """Loss and metrics of a plain module on the probe."""
     first, theta, probe = next(net.parameters()), subject.theta, subject.probe
-    args, kwargs = arguments(probe.to(first.device, first.dtype), with_targets=False, fresh=False)
+    call = subject.computation.evaluating.functional.call
 
     def back(leaf: object) -> object:
         if not isinstance(leaf, Tensor):
@@ -135,11 +134,11 @@ def _values_of(subject: Subject, net: nn.Module) -> Tensor:
         return leaf.to(theta.device, theta.dtype if leaf.is_floating_point() else leaf.dtype)
 
     with torch.no_grad():
-        output = trees.tree_map(back, net(*args, **kwargs))
+        output = trees.tree_map(back, call(net, probe.to(first.device, first.dtype)))
         return subject.numbers(output, probe)
 
 
-def _gradient(subject: Subject, theta: Theta, batch: Examples) -> Tensor:
+def _gradient(subject: Subject, theta: Theta, batch: DataSet) -> Tensor:
     """The training gradient (P,); all its leaves must be in θ."""
     training = subject.computation.training
     assert isinstance(training, Live)
@@ -160,15 +159,10 @@ def _gradient(subject: Subject, theta: Theta, batch: Examples) -> Tensor:
 def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
     """The training gradient (P,) of a plain copy; None where that cannot be trained there."""
     net, batch = subject.plain(theta, training=True), subject.probe
-    args, kwargs = arguments(batch, with_targets=False, fresh=False)
     try:
         with seeded_by(subject.rows[None]), torch.enable_grad():
-            stepping = subject.computation.training.module
-            if isinstance(stepping, Stepping):
-                returned = stepping.step(net, batch.inputs, batch.targets)
-                loss = (subject.computation.step or subject.computation.loss_fn).weighed(returned, batch.targets).value
-            else:
-                loss = subject.computation.loss_fn(net(*args, **kwargs), batch.targets)
+            output = subject.computation.training.functional.call(net, batch)
+            loss = (subject.computation.step or subject.computation.loss_fn)(output, batch.targets)
             torch.autograd.backward(loss)
     except Exception:
         return None

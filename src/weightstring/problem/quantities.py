@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weightstring.errors import InvalidSetting
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.means import Mean
 
 
@@ -19,7 +19,7 @@ class Quantities:
         means: the criteria by name, ``"loss"`` first.
     """
 
-    sets: Mapping[str, Examples]
+    sets: Mapping[str, DataSet]
     means: Mapping[str, Mean]
 
     @property
@@ -27,7 +27,7 @@ class Quantities:
         """All names, set by set."""
         return tuple(prefix + name for prefix in self.sets for name in self.means)
 
-    def select(self, quantities: Sequence[str]) -> tuple[list[str], list[tuple[Examples, list[Mean]]]]:
+    def select(self, quantities: Sequence[str]) -> tuple[list[str], list[tuple[DataSet, list[Mean]]]]:
         """Names in the order in which they are measured, set by set, and what is measured on each set.
 
         Raises:
@@ -36,14 +36,14 @@ class Quantities:
         if unknown := [name for name in quantities if name not in self.names]:
             raise InvalidSetting(f"quantity {unknown[0]!r} is unknown: pass some of {', '.join(self.names)}")
         names: list[str] = []
-        wanted: list[tuple[Examples, list[Mean]]] = []
+        wanted: list[tuple[DataSet, list[Mean]]] = []
         for prefix, examples in self.sets.items():
             means = {prefix + name: mean for name, mean in self.means.items() if prefix + name in quantities}
             names += means
             wanted += [(examples, list(means.values()))] if means else []
         return names, wanted
 
-    def single(self, quantity: str) -> tuple[Examples, Mean]:
+    def single(self, quantity: str) -> tuple[DataSet, Mean]:
         """The examples on which a quantity is measured, and what is measured on them.
 
         Raises:

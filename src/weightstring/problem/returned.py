@@ -10,14 +10,14 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, WeightstringError
-from weightstring.problem.data import Examples, form
+from weightstring.problem.data import DataSet, form
 from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.means import Given, Mean
 from weightstring.problem.sighted import applied
 
 STEP_EXAMPLES = 8
-"""Examples on which the user's own training step is tried."""
+"""DataSet on which the user's own training step is tried."""
 
 
 def check_returned(label: str, value: object) -> None:
@@ -50,7 +50,7 @@ def _is_floating(value: object) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def check_step(computation: Computation, theta: Theta, train: Examples, loss: Mean) -> Mean | None:
+def check_step(computation: Computation, theta: Theta, train: DataSet, loss: Mean) -> Mean | None:
     """What kind of loss the user's training step returns, tried on a few examples; None if there is no step.
 
     A number is a mean over examples. Where ``loss_fn`` is no plain mean, that need not be one either, and the gradient
@@ -64,7 +64,7 @@ def check_step(computation: Computation, theta: Theta, train: Examples, loss: Me
     few = train.take(slice(STEP_EXAMPLES))
     try:
         with seeded(0, theta.device):
-            returned = computation.step.given(computation.step_output(theta, few), few.targets)
+            returned = computation.step.given(computation.training(theta, few, computation.vectors(theta)), few.targets)
     except WeightstringError:
         raise
     except Exception as error:
@@ -74,7 +74,7 @@ def check_step(computation: Computation, theta: Theta, train: Examples, loss: Me
     return replace(computation.step, kind="mean" if loss.kind == "mean" else "whole")
 
 
-def returned_by(label: str, criterion: Given, output: object, probe: Examples, name: str) -> object:
+def returned_by(label: str, criterion: Given, output: object, probe: DataSet, name: str) -> object:
     """What a loss or metric returns on a few examples.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from weightstring.problem.data import Examples, Inputs
+from weightstring.problem.data import DataSet, Inputs
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 NAME = "inputs"
@@ -65,7 +65,7 @@ def sees(criterion: object) -> bool:
     return bool(getattr(criterion, "sees", False))
 
 
-def applied(criterion: Callable[..., Any], output: object, examples: Examples) -> Any:
+def applied(criterion: Callable[..., Any], output: object, examples: DataSet) -> Any:
     """Call a criterion on an output and its examples, with inputs if it sees them."""
     if sees(criterion):
         return criterion(output, examples.targets, examples.inputs)

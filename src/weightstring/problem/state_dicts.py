@@ -12,7 +12,7 @@ from weightstring.arrays import Theta
 from weightstring.problem.buffers import statistics_names
 from weightstring.problem.constants import Probe, check_constants, check_function
 from weightstring.problem.parts import Parts
-from weightstring.problem.passes import PROBE, sorted_by_target
+from weightstring.problem.passes import PROBE
 
 
 class StateDicts:
@@ -105,6 +105,10 @@ class StateDicts:
     @property
     def _probe(self) -> Probe:
         examples = self._parts.evaluation
-        rows = sorted_by_target(examples, PROBE)
         train = self._parts.train.take(slice(PROBE))
-        return Probe(self._parts.computation, train, examples.take(rows), list(self._parts.quantities.means.values()))
+        return Probe(
+            self._parts.computation,
+            train,
+            examples.take(examples.spread(PROBE)),
+            list(self._parts.quantities.means.values()),
+        )

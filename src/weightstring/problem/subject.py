@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.problem.buffers import Buffers
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.functional import Computation
 from weightstring.problem.means import Given, number
 from weightstring.problem.originals import loaded
@@ -37,12 +37,12 @@ class Subject:
     computation: Computation
     theta: Theta
     buffers: Buffers
-    train: Examples
+    train: DataSet
     rows: Tensor
     criteria: Sequence[Given]
 
     @property
-    def probe(self) -> Examples:
+    def probe(self) -> DataSet:
         """A copy of the examples tried."""
         return self.train.take(self.rows)
 
@@ -55,7 +55,7 @@ class Subject:
             probe = self.probe
             return self.numbers(self.computation.evaluating(theta, probe, derived), probe)
 
-    def numbers(self, output: object, examples: Examples) -> Tensor:
+    def numbers(self, output: object, examples: DataSet) -> Tensor:
         """All numbers that loss and metrics return, in float64."""
         found = [applied(criterion, output, examples) for criterion in self.criteria]
         each = [own if isinstance(own, tuple | list) else (own,) for own in found]

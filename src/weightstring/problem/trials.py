@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.outputs import leaves_of, rebuilt, tensors_of
-from weightstring.problem.passes import PASSES, Seen, sorted_by_target
+from weightstring.problem.passes import PASSES, Seen
 from weightstring.randomness import generator
 
 NOISES = 3
@@ -32,19 +32,19 @@ class Trial(NamedTuple):
     clear: float = 1.0
 
 
-def trials(seen: Seen, examples: Examples) -> Iterator[Trial]:
+def trials(seen: Seen, examples: DataSet) -> Iterator[Trial]:
     """The net's own outputs on the probe, then noise, then noise for the whole set."""
     if seen.elsewhere is not None and not seen.separate:
         for passes in (seen, seen.elsewhere):
             parts = [(output, part.targets) for part, output in passes.parts]
             yield Trial((passes.output, passes.probe.targets), parts, math.inf if passes is seen else CLEAR)
         return
-    targets = examples.targets[sorted_by_target(examples, len(seen.probe))]
+    targets = examples.targets[examples.spread(len(seen.probe))]
     yield _cut(_taken(seen.output, slice(0, len(targets)), seen.rows), targets, seen.rows)
     for seed in range(NOISES):
         yield _cut(noise_like(seen, len(targets), seed), targets, seen.rows)
     most = max(len(seen.probe), TRIED_BYTES // max(1, 8 * _numbers(seen)))
-    targets = examples.targets[sorted_by_target(examples, most)]
+    targets = examples.targets[examples.spread(most)]
     yield _cut(noise_like(seen, len(targets), NOISES), targets, seen.rows)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas, aligned
 from weightstring.errors import InvalidModel, InvalidSetting
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.digest import tensor_bytes
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.functional import Computation
@@ -32,10 +32,10 @@ BESIDE = 2
 
 SALT = b"weightstring training draws"
 
-Losses = Callable[[Thetas, Rows | None, Examples], Weighed]
+Losses = Callable[[Thetas, Rows | None, DataSet], Weighed]
 """Training losses (B,) of B models (B, P) on their rows (None: on all examples), differentiable, and weights (B,)."""
 
-Differentiate = Callable[[Thetas, Rows | None, Examples], tuple[Gradient, Number]]
+Differentiate = Callable[[Thetas, Rows | None, DataSet], tuple[Gradient, Number]]
 """Losses and gradients of B models on their rows (None: on all examples) by one pass, and the losses' weights."""
 
 
@@ -50,7 +50,7 @@ class Workload:
     """
 
     computation: Computation
-    train: Examples
+    train: DataSet
     elements: int
 
 
@@ -113,7 +113,7 @@ def engine_named(engine: str) -> str:
 
 
 def slopes(
-    differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: Examples, chunk: int, kind: Kind = "mean"
+    differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: DataSet, chunk: int, kind: Kind = "mean"
 ) -> Gradient:
     """Losses and gradients of models whose losses are computed together; without rows, chunk by chunk.
 
@@ -148,7 +148,7 @@ def slopes(
     return mean
 
 
-def _at_once(differentiate: Differentiate, thetas: Thetas, train: Examples) -> Gradient:
+def _at_once(differentiate: Differentiate, thetas: Thetas, train: DataSet) -> Gradient:
     try:
         return differentiate(thetas, None, train)[0]
     except (RuntimeError, MemoryError) as error:
@@ -161,7 +161,7 @@ def _at_once(differentiate: Differentiate, thetas: Thetas, train: Examples) -> G
 
 
 def slopes_beside(
-    differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: Examples, chunk: int, kind: Kind
+    differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: DataSet, chunk: int, kind: Kind
 ) -> Gradient:
     """:func:`slopes` with at least two models in each call, since torch computes a single one differently.
 
@@ -178,7 +178,7 @@ def slopes_beside(
 def by_autograd(losses: Losses) -> Differentiate:
     """Differentiate losses that are computed from the models' matrix itself."""
 
-    def differentiate(thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Number]:
+    def differentiate(thetas: Thetas, rows: Rows | None, examples: DataSet) -> tuple[Gradient, Number]:
         # What was made in inference mode takes no part in a graph.
         leaf = (thetas.clone() if thetas.is_inference() else thetas).detach().requires_grad_()
         with torch.enable_grad(), without_fallback_warnings():

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from weightstring.arrays import Positions, Theta, Thetas
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.engines.stack import Affine, Stack
 from weightstring.problem.engines.stacked import flat
 from weightstring.problem.means import Mean, Tally, Wanted
@@ -31,7 +31,7 @@ class _Kept(NamedTuple):
     """The first layer's pre-activations of a θ on a data set."""
 
     theta: Theta
-    examples: Examples
+    examples: DataSet
     products: Float[Tensor, "N h"]
 
 
@@ -82,7 +82,7 @@ class SharedFirstLayer:
         b: Theta,
         ts: Positions,
         rest: Sequence[Sequence[Tensor]],
-        examples: Examples,
+        examples: DataSet,
         means: Sequence[Mean],
     ) -> Float64[Tensor, "T Q"]:
         if len(ts) > 1 and not all(mean.adds for mean in means):  # keeps outputs: of one model at a time
@@ -98,7 +98,7 @@ class SharedFirstLayer:
                 tally.add(outputs, examples.targets[block])
         return torch.stack([tally.values() for tally in tallies])
 
-    def _products(self, theta: Theta, examples: Examples) -> Float[Tensor, "N h"]:
+    def _products(self, theta: Theta, examples: DataSet) -> Float[Tensor, "N h"]:
         """The first layer's pre-activations on a data set."""
         for i, kept in enumerate(self._kept):
             # By its numbers: whoever holds a θ may change it.
@@ -113,7 +113,7 @@ class SharedFirstLayer:
         self._forget(examples)
         return products
 
-    def _forget(self, examples: Examples) -> None:
+    def _forget(self, examples: DataSet) -> None:
         """Drop the oldest products, down to the two that a segment needs."""
         of_set = [kept for kept in self._kept if kept.examples is examples]
         while len(of_set) > 2 and sum(kept.products.nbytes for kept in of_set) > flat(examples).nbytes:

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import (
     ENGINES,
     REFERENCE,
@@ -54,7 +54,7 @@ class Loop(Engine):
         with seeded_by(theta if rows is None else rows) if computation.draws else nullcontext():
             return slopes(self._differentiate, theta, rows, train, computation.chunk, computation.kind)
 
-    def _differentiate(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> tuple[Gradient, Number]:
+    def _differentiate(self, thetas: Thetas, rows: Rows | None, examples: DataSet) -> tuple[Gradient, Number]:
         """By ``backward``, as a training loop would: reentrant checkpoints support nothing else."""
         training = self.work.computation.training
         assert isinstance(training, Live)

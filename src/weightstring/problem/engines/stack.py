@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weightstring.arrays import Thetas
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet, Examples
 from weightstring.problem.flat import Layout
 from weightstring.problem.functional import OfTheta
 from weightstring.problem.known import altered
@@ -85,7 +85,7 @@ class Stack:
     layers: tuple[Layer, ...]
 
     @classmethod
-    def of(cls, functional: OfTheta, examples: Examples) -> Stack | None:
+    def of(cls, functional: OfTheta, examples: DataSet) -> Stack | None:
         """The stack of a module; None where the module or its inputs are of another kind.
 
         >>> from weightstring.problem.functional import Functional
@@ -94,6 +94,8 @@ class Stack:
         >>> len(stack.layers), stack.widest
         (3, 3)
         """
+        if not isinstance(examples, Examples):
+            return None
         net, leaf = functional.module, examples.leaves[0]
         plain = examples.keys is None and len(examples.leaves) == 1 and leaf.is_floating_point()
         if not plain or any(altered(module) for module in net.modules()):

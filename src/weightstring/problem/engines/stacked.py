@@ -11,7 +11,7 @@ from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas, aligned, room
 from weightstring.errors import InvalidModel
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import (
     BESIDE,
     ENGINES,
@@ -63,7 +63,7 @@ class Stacked(Engine):
         with torch.no_grad(), without_fallback_warnings():
             return torch.cat([self._means(thetas, examples, means) for examples, means in wanted], dim=1)
 
-    def _means(self, thetas: Thetas, examples: Examples, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
+    def _means(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
         if self._fills_a_call(len(examples), thetas):
             return Loop(self.work).measure(thetas, [(examples, means)])
         chunk = min(self.work.computation.block, len(examples))
@@ -100,7 +100,7 @@ class Stacked(Engine):
 
         return gradient_in_parts(thetas, width(examples, self.stack.widest, CACHED_ELEMENTS), compute)
 
-    def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Weighed:
+    def _losses(self, thetas: Thetas, rows: Rows | None, examples: DataSet) -> Weighed:
         return stacked_losses(self.stack, self.work.computation.loss_fn, thetas, rows, flat(examples), examples.targets)
 
 
@@ -136,6 +136,7 @@ def _filled(count: int, inputs: Tensor) -> Tensor | None:
     return None if whole == count else torch.arange(whole, device=inputs.device) % count
 
 
-def flat(examples: Examples) -> Tensor:
+def flat(examples: DataSet) -> Tensor:
     """The inputs as a matrix (N, in)."""
-    return examples.leaves[0].flatten(1)
+    inputs: Tensor = examples.inputs
+    return inputs.flatten(1)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.errors import InvalidModel
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Workload
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
 from weightstring.problem.functional import first_line
@@ -33,7 +33,7 @@ LARGE_FLOPS = 5 * 10**8
 """Operations in one gradient from which a CPU gains nothing by several side by side."""
 
 TRIAL_EXAMPLES = 512
-"""Examples measured in a trial, so that it stays short."""
+"""DataSet measured in a trial, so that it stays short."""
 
 GAIN = 1.1
 """How much faster an engine has to be than a simpler one."""
@@ -74,7 +74,7 @@ class Trial:
 
     work: Workload
     theta: Theta
-    evaluation: Examples
+    evaluation: DataSet
     criteria: Sequence[Mean]
     batch_size: int
     _engines: dict[str, Engine] = field(default_factory=dict)

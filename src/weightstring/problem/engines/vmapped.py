@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from weightstring.arrays import Rows, Thetas, aligned
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import (
     BESIDE,
     ENGINES,
@@ -66,13 +66,13 @@ class Vmap(Engine):
 
         return gradient_in_parts(thetas, width(examples, self.work.elements), compute)
 
-    def _losses(self, thetas: Thetas, rows: Rows | None, examples: Examples) -> Weighed:
+    def _losses(self, thetas: Thetas, rows: Rows | None, examples: DataSet) -> Weighed:
         computation, places = self.computation, (0, None if rows is None else 0)
         if computation.kind == "ratio":
             return Weighed(*vmap(partial(computation.weighed_loss, examples=examples), places)(thetas, rows))
         return Weighed(vmap(partial(computation.loss, examples=examples), places)(thetas, rows), len(examples))
 
 
-def _kept(examples: Examples, means: Sequence[Mean], block: int) -> int:
-    """Examples whose outputs are held at once."""
+def _kept(examples: DataSet, means: Sequence[Mean], block: int) -> int:
+    """DataSet whose outputs are held at once."""
     return min(len(examples), block) if all(mean.adds for mean in means) else len(examples)
