@@ -256,6 +256,17 @@ def failures_of(problem: ws.ModuleProblem, string: ws.WeightString, certificate:
 
 
 class TestFile:
+    def test_says_by_how_much_it_misses_a_threshold_and_that_the_string_touches_it(
+        self, certificate: ws.Certificate
+    ) -> None:
+        touched = msgspec.structs.replace(certificate, threshold=certificate.largest_sample)
+        assert touched.beside_threshold.endswith(
+            f"by {certificate.upper_bound - certificate.largest_sample:.2g}, which the string touches: "
+            "a proof needs a threshold a little higher"
+        )
+        between = (certificate.largest_sample + certificate.upper_bound) / 2
+        assert "touches" not in msgspec.structs.replace(certificate, threshold=between).beside_threshold
+
     def test_comes_back(self, certificate: ws.Certificate, tmp_path: Path) -> None:
         certificate.save(tmp_path / "certificate.json")
         assert ws.Certificate.load(tmp_path / "certificate.json") == certificate

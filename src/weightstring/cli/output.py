@@ -59,10 +59,10 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         few = tops if len(tops) <= DEPTHS + 1 else [*tops[:DEPTHS], "…", tops[-1]]
         facts.insert(5, ("Γ̃ by depth, sampled", ", ".join(few)))
     if (certificate := result.certificate) is not None:
-        level = "" if certificate.threshold is None else f"; threshold {certificate.threshold:.6g} "
-        held = "" if certificate.holds is None else "held" if certificate.holds else "NOT reached"
-        said = f"{certificate.quantity} at most {certificate.upper_bound:.6g} on the whole string{level}{held}"
-        facts.insert(2, ("certified", f"{said}; {certificate.intervals} intervals, {certificate.seconds:.1f} s"))
+        said = f"{certificate.quantity} at most {certificate.upper_bound:.6g} on the whole string"
+        beside = f", {certificate.beside_threshold}" if certificate.beside_threshold else ""
+        work = f"{certificate.intervals} intervals, {certificate.seconds:.1f} s"
+        facts.insert(2, ("certified", f"{said}{beside}; {work}"))
     first, last = result.ends
     if (moved := re_estimated(result.as_saved, (first["loss"], last["loss"]))) is not None:
         facts.insert(1, ("loss of the ends", moved))

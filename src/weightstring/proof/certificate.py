@@ -85,6 +85,21 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return None if self.threshold is None else self.upper_bound <= self.threshold
 
     @property
+    def beside_threshold(self) -> str:
+        """Where the bound lies beside the threshold, in words; empty without one.
+
+        A string that touches its threshold, as one does whose threshold is the loss of its higher end, has no bound
+        under it: rounding alone puts every bound above.
+        """
+        if self.threshold is None:
+            return ""
+        if self.holds:
+            return f"within the threshold {self.threshold:.6g}"
+        touched = self.largest_sample >= self.threshold
+        reason = ", which the string touches: a proof needs a threshold a little higher" if touched else ""
+        return f"NOT within the threshold {self.threshold:.6g}, by {self.upper_bound - self.threshold:.2g}{reason}"
+
+    @property
     def intervals(self) -> int:
         """Intervals of the partition."""
         return len(self.partition)
@@ -165,7 +180,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         what = "the loss" if self.quantity == "loss" else self.quantity
         said = f"certified: {what} is at most {self.upper_bound:.6g} on the whole string"
         if self.threshold is not None:
-            said += f", {'which is' if self.holds else 'NOT'} within the threshold {self.threshold:.6g}"
+            said += f", {self.beside_threshold}"
         return f"{said} ({self.intervals} intervals, largest sample {self.largest_sample:.6g})"
 
 
