@@ -169,7 +169,7 @@ def test_a_run_that_is_not_finished_is_refused_to_load(tmp_path, watched, refuse
 
 
 def test_a_loaded_string_of_another_problem_is_refused(whole, refused):
-    with refused(ws.InvalidRun, r"run: a run of another problem; load it without one, or with its own$"):
+    with refused(ws.InvalidRun, r"run: a run of another problem; load it without one, or with its own: the "):
         ws.load(whole[1], problem=Ring())
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from hashlib import sha256
 
 import torch
-from torch import Tensor, nn
-
-SETTINGS = (bool, int, float, str)
-"""Types of attributes by which modules of one class differ."""
+from torch import Tensor
 
 
 def tensor_digest(tensor: Tensor) -> str:
@@ -43,42 +39,6 @@ def text_digest(*parts: str) -> str:
     False
     """
     return sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
-
-
-def callable_name(function: Callable[..., object]) -> str:
-    """A function's qualified name, or an object's class, settings and constants.
-
-    >>> callable_name(nn.functional.mse_loss)
-    'torch.nn.functional.mse_loss'
-    >>> callable_name(partial(nn.functional.huber_loss, delta=0.5))
-    "partial(torch.nn.functional.huber_loss, (), [('delta', 0.5)])"
-    """
-    if isinstance(function, partial):
-        # A tensor's text has four digits, and dots for what is many.
-        given = {name: _exact(value) for name, value in function.keywords.items()}
-        args = tuple(map(_exact, function.args))
-        return without_addresses(f"partial({callable_name(function.func)}, {args}, {sorted(given.items())})")
-    name = getattr(function, "__qualname__", None)
-    if name is not None:
-        return f"{function.__module__}.{name}"
-    kind = type(function)
-    constants = ""
-    if isinstance(function, nn.Module):
-        constants = f"{tensors_digest(function.state_dict())} {_settings(function)}"
-    return without_addresses(f"{kind.__module__}.{kind.__qualname__} {function!r} {constants}")
-
-
-def _exact(value: object) -> object:
-    return tensor_digest(value) if isinstance(value, Tensor) else value
-
-
-def _settings(module: nn.Module) -> list[tuple[str, object]]:
-    """Reduction, ignored class and the like of a loss of torch's, which its text leaves out.
-
-    A module of the user's may count its calls in an attribute, and would not stay the same.
-    """
-    settings = vars(module).items() if type(module).__module__.startswith("torch.nn.") else ()
-    return sorted((name, value) for name, value in settings if name[0] != "_" and isinstance(value, SETTINGS))
 
 
 def without_addresses(text: str) -> str:

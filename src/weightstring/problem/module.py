@@ -23,6 +23,7 @@ from weightstring.problem.evaluator import Evaluator
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.functional import Computation, OfTheta
+from weightstring.problem.identity import identities, kept
 from weightstring.problem.initialise import check_draws, random_copy
 from weightstring.problem.means import Given
 from weightstring.problem.parts import Parts, dispatcher_of
@@ -153,6 +154,8 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
         computation = assemble(adopted, criteria["loss"], mode, chunk, training_step)
         rows = probe_rows(data["train"])
         subject = Subject(net, adopted, computation, theta, mode, data["train"], rows, list(criteria.values()))
+        called: dict[str, object] = {**criteria, "training_step": training_step}
+        before = identities(adopted, called)
         findings = check_all(subject, data, metrics)
         quantities = Quantities(by_prefix(data), findings.study.means)
         self._parts = Parts(
@@ -161,6 +164,7 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
             data=data,
             quantities=quantities,
             criteria=criteria,
+            identities=kept(before, identities(computation.evaluating.module, called)),
             dispatcher=dispatcher_of(findings, theta, quantities, data, batch_size, chunk),
             buffers=mode,
             batch_size=batch_size,
@@ -291,6 +295,7 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
     def fingerprint(self) -> str:
         """SHA-256 of all that determines a result: module, constants, data, loss, settings.
 
-        Functions count by their names, not by what they do.
+        The user's own functions and classes count by their names, their code, which differs between versions of
+        Python, and what that names: see :mod:`weightstring.problem.identity`.
         """
         return self._parts.fingerprint

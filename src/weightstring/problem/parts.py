@@ -15,7 +15,7 @@ from weightstring.problem.buffers import Buffers, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.checks import Findings
 from weightstring.problem.data import DataSet, by_prefix, sample
-from weightstring.problem.digest import callable_name, tensors_digest, text_digest, without_addresses
+from weightstring.problem.digest import tensors_digest, text_digest, without_addresses
 from weightstring.problem.dispatcher import Dispatcher
 from weightstring.problem.engines import Trial, Workload
 from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
@@ -38,6 +38,7 @@ class Parts:
         data: the sets by name, ``"train"`` among them.
         quantities: what can be measured on them.
         criteria: the loss and the metrics as they were given, by name.
+        identities: what these, the training step and net's own classes compute: see :mod:`identity`.
         dispatcher: computes all that.
         buffers: the mode of running statistics.
         batch_size: examples in a minibatch; None: the whole training set.
@@ -52,6 +53,7 @@ class Parts:
     data: Mapping[str, DataSet]
     quantities: Quantities
     criteria: Mapping[str, Given]
+    identities: tuple[str, ...]
     dispatcher: Dispatcher
     buffers: Buffers
     batch_size: int | None
@@ -98,7 +100,7 @@ class Parts:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all that determines a result; functions count by their names, not by what they do.
+        """SHA-256 of all that determines a result; the user's own functions and classes count by their code.
 
         Neither the parameters' numbers count nor buffers that belong to each θ.
         """
@@ -109,9 +111,8 @@ class Parts:
             repr(self.layout),
             tensors_digest(constants),
             *(f"{name} {examples.digest()}" for name, examples in self.data.items()),
-            *(f"{name} {callable_name(criterion)}" for name, criterion in self.criteria.items()),
+            *self.identities,
             f"{self.buffers} {self.batch_size} {self.computation.chunk}",
-            "" if self.training_step is None else callable_name(self.training_step),
             f"{replace(self.recipe, options={})} {sorted(self.recipe.options.items())}",
         )
 

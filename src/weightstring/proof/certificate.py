@@ -15,8 +15,9 @@ from weightstring.arrays import Thetas
 from weightstring.codec import Loss, decode
 from weightstring.errors import InvalidRun
 from weightstring.problem.capabilities import Certifiable, Traceable
-from weightstring.problem.digest import callable_name, tensor_digest, tensors_digest, text_digest, without_addresses
+from weightstring.problem.digest import tensor_digest, tensors_digest, text_digest, without_addresses
 from weightstring.problem.flat import named_tensors
+from weightstring.problem.identity import lines_of
 from weightstring.store.files import UNREADABLE, one_line, replace_file, writing
 from weightstring.store.members import read_whole
 from weightstring.store.refusals import reason
@@ -198,7 +199,7 @@ def digests_of(problem: Certifiable, beads: Thetas, quantity: str) -> dict[str, 
         "targets": tensor_digest(examples.targets),
         "module": structure,
         "program": program_of(problem, quantity).digest(),
-        "criterion": f"{text_digest(callable_name(criterion))} in blocks of {block}",
+        "criterion": f"{text_digest(*lines_of(criterion))} in blocks of {block}",
     }
 
 

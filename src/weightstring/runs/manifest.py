@@ -21,7 +21,7 @@ from weightstring.store import Manifest, Store, digest
 from weightstring.store.records import FORMAT, Parameter
 
 _IDENTITY = {
-    "problem": "the problem (its module, data, loss or recipe)",
+    "problem": "the problem (its module, data, loss, metrics or recipe)",
     "ends": "the ends",
     "threshold": "the threshold",
     "bind": "what the threshold binds",
@@ -82,7 +82,7 @@ def earlier(problem: LossProblem, pair: Pair) -> Manifest | None:
         return None
     manifest = pair.directory.manifest()
     if manifest.problem != problem.fingerprint():
-        raise _another_run(pair.directory, "problem")
+        raise _another_run(pair.directory, "problem", other_python(manifest))
     return manifest
 
 
@@ -94,7 +94,7 @@ def require_same(directory: Store, begun: Manifest, wanted: Manifest) -> None:
     """
     for field in _IDENTITY:
         if getattr(begun, field) != getattr(wanted, field):
-            raise _another_run(directory, field)
+            raise _another_run(directory, field, other_python(begun) if field == "problem" else "")
     for old, new in zip(begun.end_losses, wanted.end_losses, strict=True):
         if abs(old - new) > 1e-5 * max(abs(old), abs(new)):
             raise InvalidRun(
@@ -102,8 +102,18 @@ def require_same(directory: Store, begun: Manifest, wanted: Manifest) -> None:
             )
 
 
-def _another_run(directory: Store, field: str) -> InvalidRun:
+def other_python(manifest: Manifest) -> str:
+    """What to add where a problem seems to be another: that Python is, by which the user's own functions are known."""
+    then, now = (
+        ".".join(version.split(".")[:2]) for version in (manifest.versions["python"], platform.python_version())
+    )
+    if then == now:
+        return ""
+    return f" (functions of your own are known by their bytecode, which is another in Python {now} than in {then})"
+
+
+def _another_run(directory: Store, field: str, why: str = "") -> InvalidRun:
     return InvalidRun(
-        f"{directory}: holds another run: {_IDENTITY[field]} differs; resume it with what it was begun with, "
+        f"{directory}: holds another run: {_IDENTITY[field]} differs{why}; resume it with what it was begun with, "
         "or choose another directory"
     )

@@ -15,6 +15,7 @@ from weightstring.problem import Entry
 from weightstring.problem.digest import tensor_digest
 from weightstring.proof.certificate import Certificate
 from weightstring.protocol import LossProblem
+from weightstring.runs.manifest import other_python
 from weightstring.runs.result import Result
 from weightstring.store import Manifest, ResultRecord, Store, StoreLike, opened
 from weightstring.store.records import CurveRecord, SegmentRecord, StringRecord
@@ -72,7 +73,10 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
     """
     record, manifest, alignment = directory.result(), directory.manifest(), directory.alignment()
     if problem is not None and problem.fingerprint() != manifest.problem:
-        raise InvalidRun(f"{directory}: a run of another problem; load it without one, or with its own")
+        raise InvalidRun(
+            f"{directory}: a run of another problem{other_python(manifest)}; load it without one, or with its own: the "
+            "same module, data, loss, metrics and recipe"
+        )
 
     parameters = [Entry(each.name, each.shape, each.offset, each.aliases) for each in manifest.parameters]
 
