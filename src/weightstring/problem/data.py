@@ -16,7 +16,7 @@ from torch import Tensor
 
 from weightstring.errors import Unsupported
 from weightstring.problem.digest import tensor_digest, text_digest
-from weightstring.problem.precision import in_precision
+from weightstring.problem.precision import precision_of
 from weightstring.randomness import generator
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
@@ -123,6 +123,11 @@ class Examples(DataSet):
         return self.targets.shape[0]
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of its numbers."""
+        return sum(tensor.nbytes for tensor in (*self.leaves, self.targets))
+
+    @property
     def inputs(self) -> Inputs:
         """What the module is called with: a tensor, or a tuple or dict of them."""
         if self.keys is not None:
@@ -140,11 +145,14 @@ class Examples(DataSet):
             rows = rows.to(self.targets.device)
         return Examples(tuple(leaf[rows] for leaf in self.leaves), self.targets[rows], self.keys)
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Examples:
-        """The same examples elsewhere, in this precision; what is there already is not copied."""
+    def to(self, device: torch.device, dtype: torch.dtype, copy: bool = False) -> Examples:
+        """The same examples elsewhere, in this precision; what is there already is not copied, unless asked for."""
 
         def move(tensor: Tensor) -> Tensor:
-            return in_precision(tensor.detach().to(device), dtype)
+            given = precision_of(tensor.dtype, dtype)
+            if copy:  # in one go, in the order of rows
+                return tensor.detach().to(device, given, copy=True, memory_format=torch.contiguous_format)
+            return tensor.detach().to(device).to(given)
 
         return Examples(tuple(move(leaf) for leaf in self.leaves), move(self.targets), self.keys)
 

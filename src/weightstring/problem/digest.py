@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 
 import torch
 from torch import Tensor
+
+BLOCK_BYTES = 2**24
+"""Bytes of a tensor that are brought together at a time where its numbers do not lie in order."""
 
 
 def tensor_digest(tensor: Tensor) -> str:
@@ -16,14 +19,33 @@ def tensor_digest(tensor: Tensor) -> str:
     >>> tensor_digest(torch.zeros(2, 3)) == tensor_digest(torch.zeros(3, 2))
     False
     """
-    head = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
-    return sha256(head + tensor_bytes(tensor)).hexdigest()
+    found = sha256(head_of(tensor.dtype, tensor.shape))
+    for part in _in_order(tensor.detach()):
+        found.update(part.numpy().data)
+    return found.hexdigest()
+
+
+def head_of(dtype: torch.dtype, shape: Sequence[int]) -> bytes:
+    """What a tensor's digest begins with."""
+    return f"{dtype} {tuple(shape)} ".encode()
+
+
+def _in_order(tensor: Tensor) -> Iterator[Tensor]:
+    """The values' bytes, row by row; numpy has no bfloat16, so they are read as plain bytes.
+
+    What lies in order on the CPU is not copied, anything else a block at a time.
+    """
+    if (tensor.is_contiguous() and tensor.device.type == "cpu") or not tensor.ndim:
+        yield tensor.cpu().reshape(-1).view(torch.uint8)
+        return
+    rows = max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes))
+    for block in torch.split(tensor, rows):
+        yield block.cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
-    """The values' bytes, row by row; numpy has no bfloat16, so they are read as plain bytes."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
+    """The values' bytes, row by row."""
+    return b"".join(part.numpy().tobytes() for part in _in_order(tensor.detach()))
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

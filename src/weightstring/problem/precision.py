@@ -14,6 +14,15 @@ def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     >>> in_precision(torch.tensor([1, 2]), torch.float64)
     tensor([1, 2])
     """
-    if tensor.is_complex():
-        return tensor.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return tensor.to(precision_of(tensor.dtype, dtype))
+
+
+def precision_of(given: torch.dtype, dtype: torch.dtype) -> torch.dtype:
+    """In what numbers of a ``given`` dtype are kept where real ones are kept as ``dtype``.
+
+    >>> precision_of(torch.complex64, torch.float64), precision_of(torch.uint8, torch.float64)
+    (torch.complex128, torch.uint8)
+    """
+    if given.is_complex:
+        return torch.complex128 if dtype == torch.float64 else torch.complex64
+    return dtype if given.is_floating_point else given

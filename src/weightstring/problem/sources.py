@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import zip_longest
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,6 +17,12 @@ Source: TypeAlias = tuple[Inputs, Tensor] | Dataset[object] | Iterable[tuple[Inp
 
 RESERVED = ("loss", "train", "evaluate", "both")
 """What a hold-out set cannot be called: the loss, and words by which a threshold says what it binds."""
+
+BLOCK_BYTES = 2**24
+"""Bytes of a tensor that are looked at at a time."""
+
+PIECE_BYTES = 2**26
+"""Bytes of a loader's batches that are put together as soon as they are read."""
 
 READ_BATCH = 1024
 """Examples of a Dataset read at a time; without influence on what is read."""
@@ -43,17 +48,17 @@ def read(source: object, name: str, dtype: torch.dtype, device: torch.device) ->
     >>> len(read((inputs, targets), "train", torch.float32, torch.device("cpu")))
     3
     """
+    if isinstance(source, tuple) or (isinstance(source, list) and len(source) == 2 and isinstance(source[1], Tensor)):
+        whole = _split(source, name).to(device, dtype, copy=True)  # later changes of the user's cannot change the loss
+        _check(whole, name)
+        return whole
     batches = _as_batches(source, name)
     # A DataLoader draws a seed for its workers from the global generator, which a reader must not move. One fork for
     # both passes: the second must not meet the draws of the first again.
     with torch.random.fork_rng(devices=[]):
-        parts = [part.to(device, dtype) for part in _parts(batches, name)]
-        if not parts or not sum(len(part) for part in parts):
-            raise InvalidData(f"{name} has no examples: pass at least one (inputs, targets) example")
-        whole = _join(parts, name)
-        _check_finite(whole, name)
-        again = (part.to(device, dtype) for part in _parts(batches, name))
-        if not all(_same(first, second) for first, second in zip_longest(parts, again)):
+        whole = _join(list(_in_pieces((part.to(device, dtype) for part in _parts(batches, name)), name)), name)
+        _check(whole, name)
+        if not _repeats(whole, (part.to(device, dtype) for part in _parts(batches, name))):
             raise InvalidData(
                 f"{name} changes from one pass to the next: remove random augmentation from the dataset, "
                 f"a sampler that draws at random, or a generator that is empty on its second pass; "
@@ -93,8 +98,6 @@ def _as_batches(source: object, name: str) -> Iterable[object]:
         return _whole_in_order(source)
     if isinstance(source, Dataset):
         return DataLoader(source, batch_size=READ_BATCH)
-    if isinstance(source, tuple) or (isinstance(source, list) and len(source) == 2 and isinstance(source[1], Tensor)):
-        return (source,)
     if isinstance(source, Iterable) and not isinstance(source, Tensor | Mapping | str):
         return source
     raise InvalidData(f"{name} is a {type(source).__name__}: pass (inputs, targets), a torch Dataset or a DataLoader")
@@ -158,7 +161,24 @@ def _split(batch: object, name: str) -> Examples:
     return Examples(leaves, targets, keys)
 
 
+def _in_pieces(parts: Iterable[Examples], name: str) -> Iterator[Examples]:
+    """Parts put together to pieces so large that an allocator gives back the memory of each."""
+    held: list[Examples] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += part.nbytes
+        if size >= PIECE_BYTES:
+            yield _join(held, name)  # which empties the list
+            size = 0
+    if held:
+        yield _join(held, name)
+
+
 def _join(parts: list[Examples], name: str) -> Examples:
+    """All parts as one set; they are let go of one by one, so that hardly more is ever held."""
+    if not parts:
+        _no_examples(name)
     first = parts[0]
     for part in parts:
         if part.keys != first.keys or len(part.leaves) != len(first.leaves):
@@ -169,28 +189,55 @@ def _join(parts: list[Examples], name: str) -> Examples:
                     f"{name}: batches hold samples of {form(expected[0])} and of {form(given[0])}: "
                     f"pad samples to one shape in collate_fn"
                 )
-    # torch.cat copies even a single tensor: later changes of the user's data cannot change the loss.
-    leaves = tuple(torch.cat(leaf) for leaf in zip(*(part.leaves for part in parts), strict=True))
-    return Examples(leaves, torch.cat([part.targets for part in parts]), first.keys)
+    keys, end = first.keys, sum(map(len, parts))
+    whole = [leaf.new_empty((end, *leaf.shape[1:])) for leaf in (*first.leaves, first.targets)]
+    del first, part, expected, given
+    while parts:
+        last = parts.pop()
+        for leaf, given in zip(whole, (*last.leaves, last.targets), strict=True):
+            leaf[end - len(last) : end] = given
+        end -= len(last)
+    return Examples(tuple(whole[:-1]), whole[-1], keys)
 
 
-def _check_finite(examples: Examples, name: str) -> None:
-    """Refuse what makes every loss NaN; −inf among the inputs is how attention masks are written."""
+def _no_examples(name: str) -> NoReturn:
+    raise InvalidData(f"{name} has no examples: pass at least one (inputs, targets) example")
+
+
+def _check(examples: Examples, name: str) -> None:
+    """Refuse an empty set, and what makes every loss NaN; −inf among the inputs is how attention masks are written."""
+    if not len(examples):
+        _no_examples(name)
     for what, tensors in (("inputs", examples.leaves), ("targets", (examples.targets,))):
         for tensor in tensors:
-            if not (tensor.is_floating_point() or tensor.is_complex()):
-                continue
-            finite = torch.isfinite(tensor)
-            if finite.all() or (what == "inputs" and not tensor.is_complex() and (finite | tensor.isneginf()).all()):
-                continue
-            raise InvalidData(
-                f"{name}: {int((~finite).sum())} of {tensor.numel()} numbers in the {what} are NaN or infinite as "
-                f"{tensor.dtype}: remove or replace them"
-            )
+            blocks = torch.split(tensor, max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes)))
+            if not all(_usable(block, masks=what == "inputs") for block in blocks):
+                wrong = sum(int((~block.isfinite()).sum()) for block in blocks)
+                raise InvalidData(
+                    f"{name}: {wrong} of {tensor.numel()} numbers in the {what} are NaN or infinite as "
+                    f"{tensor.dtype}: remove or replace them"
+                )
 
 
-def _same(one: Examples | None, other: Examples | None) -> bool:
-    if one is None or other is None or one.keys != other.keys or len(one.leaves) != len(other.leaves):
-        return False
-    pairs = zip((*one.leaves, one.targets), (*other.leaves, other.targets), strict=True)
-    return all(torch.equal(first, second) for first, second in pairs)
+def _usable(tensor: Tensor, masks: bool) -> bool:
+    """Whether all numbers are finite, or −inf where that ``masks``."""
+    # A sum is finite only if all its terms are, and takes a fraction of the time.
+    if not (tensor.is_floating_point() or tensor.is_complex()) or bool(tensor.sum().isfinite()):
+        return True
+    finite = tensor.isfinite()
+    return bool(finite.all()) or (masks and not tensor.is_complex() and bool((finite | tensor.isneginf()).all()))
+
+
+def _repeats(whole: Examples, again: Iterable[Examples]) -> bool:
+    """Whether a second pass gives the same, however it is cut."""
+    start = 0
+    for part in again:
+        stop = start + len(part)
+        first = whole.take(slice(start, stop))
+        if part.keys != whole.keys or len(part.leaves) != len(whole.leaves) or stop > len(whole):
+            return False
+        pairs = zip((*first.leaves, first.targets), (*part.leaves, part.targets), strict=True)
+        if not all(torch.equal(one, other) for one, other in pairs):
+            return False
+        start = stop
+    return start == len(whole)
