@@ -14,7 +14,7 @@ inversely. Permutations ignore exponents.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import prod
 from typing import TypeAlias
@@ -147,3 +147,21 @@ def bounds_of(cell: Cell) -> list[int]:
 def substituted(axis: Axis, known: Mapping[Cell, Axis]) -> Axis:
     """An axis with cells replaced by what is known of them."""
     return tuple(ref for cell, exponent in factors(axis) for ref in flipped(known.get(cell, ((cell, 1),)), exponent))
+
+
+def renewed(label: Label) -> Label:
+    """The label of the same tensor with freedoms of its own: its free cells are others, its fixed ones the same."""
+    copies: dict[Cell, Cell] = {}
+
+    def copied(axis: Axis) -> Axis:
+        return tuple((of(cell), exponent) for cell, exponent in factors(axis)) if size_of(axis) else axis
+
+    def of(cell: Cell) -> Cell:
+        if cell.fixed:
+            return cell
+        if cell not in copies:
+            parts = None if cell.parts is None else tuple((of(root(part)), power) for part, power in cell.parts)
+            copies[cell] = replace(cell.like(cell.size), outers=set(), parts=parts, fixed=bool(cell.members))
+        return copies[cell]
+
+    return Label(tuple(map(copied, label.axes)))

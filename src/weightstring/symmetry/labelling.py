@@ -12,10 +12,10 @@ from torch import Tensor
 from weightstring.errors import Unsupported
 from weightstring.problem import Modular
 from weightstring.problem.functional import first_line
-from weightstring.symmetry.axes import Label
+from weightstring.symmetry.axes import Label, renewed
 from weightstring.symmetry.resolution import Mixed, resolve
 from weightstring.symmetry.rules import RULES, Call, Labels, Rule
-from weightstring.symmetry.rules.base import PAGE, REMEDY, is_fixed, labels_in
+from weightstring.symmetry.rules.base import PAGE, REMEDY, labels_in
 from weightstring.symmetry.rules.pointwise import pointwise
 from weightstring.symmetry.spec import Spec, Term
 from weightstring.symmetry.ties import Ties
@@ -54,6 +54,7 @@ class _Labelling:
         known: the labels of each input and result.
         mixed: operations across an axis.
         virtual: tensors that operations compute within.
+        data: what does not depend on θ, and whether nothing writes to it.
     """
 
     problem: Modular
@@ -71,6 +72,7 @@ class _Labelling:
         self.trainable = {given: first[name] for given, name in names.items() if name in first}
         self.statistics = {given for given, name in names.items() if name in self.problem.statistics_names}
         self.parameters = {entry.name: self.ties.parameter(entry.shape) for entry in entries}
+        self.data = self.trace.apart_from({*self.trainable, *self.statistics})
 
     def input(self, name: str) -> Labels:
         if name in self.trainable:
@@ -97,16 +99,18 @@ class _Labelling:
         used = frozenset(user.args[1] for user in picked if self.trace.needs(user.name))
         given = self._arguments(step)
         call = Call(_name(step), given, step.result, _where(step), self.ties, self.mixed, self.virtual, used)
-        labels = call.tensors()
-        if call.op in RULES and (labels or call.op in MADE):
-            return _applied(RULES[call.op], call, step)
-        if labels and torch.Tag.pointwise in getattr(step.target, "tags", ()):
-            return _applied(pointwise, call, step)
-        if all(map(is_fixed, labels)):  # it moves nothing that moves
-            values = call.result if isinstance(call.result, tuple | list) else [call.result]
-            each = tuple(call.fixed(tuple(v.shape)) if isinstance(v, Tensor) else None for v in values)
-            return each if isinstance(call.result, tuple | list) else each[0]
-        raise Unsupported(f"symmetry: there is no rule for {call.where}: add one ({PAGE}), or {REMEDY}")
+        rule, data = _rule(call, step), step.name in self.data
+        if rule is None and not data:
+            raise Unsupported(f"symmetry: there is no rule for {call.where}: add one ({PAGE}), or {REMEDY}")
+        if rule is not None:
+            try:
+                return _applied(rule, call, step)
+            except Unsupported:
+                if not data:
+                    raise
+        # Of what does not depend on θ nothing needs to be known: it stays as it is.
+        call.freeze(*(axis for label in call.tensors() for axis in label.axes))
+        return call.all_fixed()
 
     def resolved(self) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
         """What moves together, when every tensor has its label."""
@@ -146,7 +150,21 @@ class _Labelling:
         arguments = step.schema.arguments
         given = {argument.name: argument.default_value for argument in arguments if argument.has_default_value()}
         given |= {argument.name: value for argument, value in zip(arguments, step.args, strict=False)}
-        return {name: filled(value, self.known) for name, value in {**given, **step.kwargs}.items()}
+        known = {name: self._used(name) for name in set(step.takes)}
+        return {name: filled(value, known) for name, value in {**given, **step.kwargs}.items()}
+
+    def _used(self, name: str) -> Labels:
+        """The label of an argument. Each use of what does not depend on θ leaves it freedoms of its own."""
+        labels = self.known[name]
+        return renewed(labels) if self.data.get(name) and isinstance(labels, Label) else labels
+
+
+def _rule(call: Call, step: Step) -> Rule | None:
+    """The rule for an operation; None: there is none."""
+    labels = call.tensors()
+    if call.op in RULES and (labels or call.op in MADE):
+        return RULES[call.op]
+    return pointwise if labels and torch.Tag.pointwise in getattr(step.target, "tags", ()) else None
 
 
 def _name(step: Step) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -74,6 +74,25 @@ class Step:
         return self.schema is not None and self.schema.is_mutable and self.op != "detach_.default"
 
     @property
+    def written(self) -> list[str]:
+        """Names of the arguments that it writes to."""
+        return list(names_in(self._aliased(lambda info: info.is_write))) if self.writes else []
+
+    @property
+    def shares(self) -> list[str]:
+        """Names of the arguments whose memory its result may share."""
+        if self.target is operator.getitem:
+            return self.takes
+        returns = self.schema.returns if self.schema is not None else ()
+        return list(names_in(self._aliased(bool))) if any(each.alias_info for each in returns) else []
+
+    def _aliased(self, chosen: Callable[[Any], bool]) -> list[Any]:
+        """The arguments of which the operator's signature says that memory is shared."""
+        given = dict(zip((each.name for each in self.schema.arguments), self.args, strict=False)) | dict(self.kwargs)
+        wanted = (each for each in self.schema.arguments if each.alias_info and chosen(each.alias_info))
+        return [given.get(each.name) for each in wanted]
+
+    @property
     def takes(self) -> list[str]:
         """Names of its arguments, with repetitions."""
         return list(names_in((self.args, self.kwargs)))
@@ -139,6 +158,23 @@ class Trace:
         held = {name: tensors.get(names.get(name, ""), value) for name, value in self.values.items()}
         held |= zip(self.given, leaves, strict=True)
         return [held[name].detach().clone() for name in self.inputs]
+
+    def apart_from(self, moving: Collection[str]) -> dict[str, bool]:
+        """The inputs and results that do not depend on some inputs, and whether nothing writes to them.
+
+        What shares memory with another is written to with it.
+        """
+        memory = {name: name for name in self.inputs}
+        for step in self.steps:
+            memory[step.name] = next((memory[name] for name in step.shares), step.name)
+        written = {memory[name] for step in self.steps for name in step.written}
+        moved, before = {memory[name] for name in moving}, 0
+        while len(moved) > before:
+            before = len(moved)
+            for step in self.steps:
+                if any(memory[name] in moved for name in step.takes):
+                    moved |= {memory[name] for name in (step.name, *step.written)}
+        return {name: own not in written for name, own in memory.items() if own not in moved}
 
     @cached_property
     def users(self) -> Mapping[str, tuple[Step, ...]]:

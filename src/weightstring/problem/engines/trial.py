@@ -174,8 +174,9 @@ class Trial:
         """Operations in one forward pass of one example, of matrix products and convolutions."""
         sample = self.work.train.take(slice(2))
         try:
-            with warnings.catch_warnings(), torch.no_grad(), FlopCounterMode(display=False) as counter:
-                warnings.filterwarnings("ignore", ".*global hooks")  # those of the counter, of no matter here
+            with warnings.catch_warnings(), torch.enable_grad(), FlopCounterMode(display=False) as counter:
+                # Its hooks fail under no_grad where a module is given a parameter; their warning is of no matter here.
+                warnings.filterwarnings("ignore", ".*global hooks")
                 self.work.computation.evaluating(self.theta, sample)
         except RuntimeError:  # a module that differentiates in its forward pass cannot be counted in
             return 2.0 * len(self.theta)

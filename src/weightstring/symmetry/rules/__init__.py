@@ -1,6 +1,7 @@
 """One rule for each kind of operation: how it ties the axes of what it takes and what it returns."""
 
 from weightstring.symmetry.rules import (  # noqa: F401 - they register their rules
+    indices,
     layers,
     order,
     parts,

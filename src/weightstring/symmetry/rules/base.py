@@ -10,7 +10,7 @@ from torch import Tensor
 
 from weightstring.errors import Unsupported
 from weightstring.registry import Registry
-from weightstring.symmetry.axes import Axis, Label, factors
+from weightstring.symmetry.axes import Axis, Label
 from weightstring.symmetry.resolution import Mixed
 from weightstring.symmetry.ties import Ties
 
@@ -84,6 +84,13 @@ class Call:
         """The label of a tensor in which nothing moves."""
         return Label(tuple(self.ties.fixed(size) for size in (self.shape if shape is None else shape)))
 
+    def all_fixed(self) -> Labels:
+        """The labels of all that is returned, in which nothing moves."""
+        several = isinstance(self.result, tuple | list)
+        values = self.result if several else [self.result]
+        each = tuple(self.fixed(tuple(v.shape)) if isinstance(v, Tensor) else None for v in values)
+        return each if several else each[0]
+
 
 Rule: TypeAlias = Callable[[Call], Labels]
 
@@ -103,8 +110,3 @@ def labels_in(value: Any) -> list[Label]:
     if isinstance(value, Mapping):
         return [label for part in value.values() for label in labels_in(part)]
     return [label for part in value for label in labels_in(part)] if isinstance(value, tuple | list) else []
-
-
-def is_fixed(label: Label) -> bool:
-    """Whether nothing in a tensor moves."""
-    return all(cell.fixed for axis in label.axes for cell, _ in factors(axis))

@@ -73,36 +73,3 @@ def selected(call: Call) -> Labels:
     size = size_of(x.axes[dim])
     index = call["index"] % size
     return call.ties.run(x, dim, index, index + 1).replace(dim)
-
-
-@RULES.register("index")
-def indexed(call: Call) -> Labels:
-    """Numbers picked by indices along some dimensions, the others left whole."""
-    x, indices = call.label("self"), list(call["indices"])
-    if any(index is not None and not isinstance(index, Label) for index in indices):
-        return picked(call)
-    used = [dim for dim, index in enumerate(indices) if index is not None]
-    if len(indices) > len(x) or used != list(range(used[0], used[-1] + 1)):
-        return picked(call)  # what is picked comes first, or masks take several dimensions
-    call.freeze(*(x.axes[dim] for dim in used))
-    call.unscaled(*(axis for index in indices if index is not None for axis in index.axes))
-    many = len(call.shape) - (len(x) - len(used))
-    which = call.fixed(call.shape[used[0] : used[0] + many]).axes
-    return Label((*x.axes[: used[0]], *which, *x.axes[used[-1] + 1 :]))
-
-
-@RULES.register("index_select")
-def index_selected(call: Call) -> Labels:
-    """Indices of one dimension."""
-    x = call.label("self")
-    dim = call["dim"] % len(x)
-    call.freeze(x.axes[dim])
-    return x.replace(dim, call.ties.fixed(call.shape[dim]))
-
-
-@RULES.register("gather", "take", "index_put", "scatter")
-def picked(call: Call) -> Labels:
-    """Numbers picked by an index: all axes are fixed."""
-    for label in call.tensors():
-        call.freeze(*label.axes)
-    return call.fixed()

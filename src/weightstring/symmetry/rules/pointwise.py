@@ -83,7 +83,7 @@ def multiplied(call: Call) -> Labels:
                 continue
             call.unscaled(first, second)
         axes.append(first or second)
-        if (call.op.startswith("div") or not first) and second:
+        if call.op.startswith("div"):
             call.unscaled(second)
     return Label(tuple(axes))
 
