@@ -16,7 +16,7 @@ class WeightstringError(Exception):
 
 
 class InvalidModel(WeightstringError, ValueError):
-    """The module cannot be used as it is: mixed dtypes, no trainable parameter, no way to initialise."""
+    """The module cannot be used as it is: no trainable parameter, no way to initialise."""
 
 
 class InvalidCheckpoint(WeightstringError, ValueError):
@@ -25,6 +25,10 @@ class InvalidCheckpoint(WeightstringError, ValueError):
 
 class InvalidData(WeightstringError, ValueError):
     """The data are empty, malformed, or change from one pass to the next."""
+
+
+class Converted(UserWarning):
+    """A checkpoint is in another dtype than the module computes in: from which to which, and what that changes."""
 
 
 class NotDeterministic(WeightstringError, RuntimeError):

@@ -110,10 +110,6 @@ def test_clones_keep_ties_and_nan_is_identical_to_nan():
     assert not identical(copies["a"], copies["c"])
 
 
-def mixed() -> nn.Module:
-    return nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
-
-
 def without_trainable() -> nn.Module:
     return nn.Linear(2, 2).requires_grad_(False)
 
@@ -131,10 +127,6 @@ def sharing() -> nn.Module:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (
-            mixed,
-            r"^parameter '1.weight' is torch.float64 but '0.weight' is torch.float32: give all .*torch.float32\)$",
-        ),
         (without_trainable, r"^the module has no trainable parameter: set requires_grad=True"),
         (complex_valued, r"^parameter 'weight' is torch.complex64: only real floating"),
         (sharing, r"^parameters '0.weight' and '1.weight' share memory but are not one nn.Parameter: tie them"),

@@ -17,6 +17,7 @@ from weightstring.errors import InvalidData, InvalidSetting, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem, means, module
 from weightstring.problem.engines import first_layer
+from weightstring.problem.flat import named_tensors
 from weightstring.problem.known import recognised
 from weightstring.proof.enclose.proving import certify
 
@@ -422,7 +423,7 @@ def test_sums_in_low_precision_do_not_overflow(dtype):
     net = nn.Sequential(nn.Linear(1, 1200), nn.Unflatten(1, (3, 400)))
     loss = nn.CrossEntropyLoss(ignore_index=-1)
     problem = ModuleProblem(net, loss, (inputs, targets), dtype=dtype, engine="loop", batch_size=None, chunk=250)
-    theta = problem.flatten(net)
+    theta = problem.layout.flatten(named_tensors(net))
     want = float(loss(net(inputs), targets).detach())
     assert float(problem.measure(theta[None])["loss"]) == pytest.approx(want, rel=0.02)
     found = problem.gradient(theta[None], None)

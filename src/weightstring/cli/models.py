@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from weightstring.arrays import Theta
 from weightstring.codec import finite_or_none
-from weightstring.errors import InvalidCheckpoint, InvalidSetting
+from weightstring.errors import Converted, InvalidCheckpoint, InvalidSetting
 from weightstring.problem import ModuleProblem
 from weightstring.store import checkpoints_in, read_checkpoint
+from weightstring.text import shown
 
 MOST = 1000
 """Models that one command takes."""
@@ -72,14 +75,18 @@ def check_destination(checkpoint: Path) -> None:
 
 
 def end_of(problem: ModuleProblem, path: str) -> Theta:
-    """θ of a checkpoint, or of a random model; a refusal names the file."""
+    """θ of a checkpoint, or of a random model; a refusal names the file, and so does a word on its dtype."""
     if (seed := _seed_of(path)) is not None:
         return problem.initial(seed)
     state = read_checkpoint(path)
-    try:
-        return problem.flatten(state)
-    except InvalidCheckpoint as refusal:
-        raise InvalidCheckpoint(f"{path}: {refusal}") from None
+    with warnings.catch_warnings(record=True, action="always", category=Converted) as said:
+        try:
+            theta = problem.flatten(state)
+        except InvalidCheckpoint as refusal:
+            raise InvalidCheckpoint(f"{path}: {refusal}") from None
+    for each in said:
+        print(f"weightstring: {shown(path)}: {each.message}", file=sys.stderr)
+    return theta
 
 
 def as_saved(problem: ModuleProblem, path: str) -> float | None:

@@ -14,7 +14,7 @@ from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers as modes
 from weightstring.problem.copying import announces, copied
 from weightstring.problem.data import DataSet, Inputs
-from weightstring.problem.flat import Layout, named_tensors
+from weightstring.problem.flat import DTYPES, Layout, named_tensors
 from weightstring.problem.functional import Call, Computation, Functional, first_line, forward
 from weightstring.problem.live import Live
 from weightstring.problem.means import Given, Mean, Number
@@ -30,7 +30,7 @@ def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | N
     Args:
         net: any module; anything else is refused.
         device: None: where net's first parameter is.
-        dtype: None: that of net's trainable parameters.
+        dtype: None: each parameter's own.
 
     Raises:
         InvalidModel: no module, a wrapped one, one that cannot be copied, or see :meth:`Layout.of`.
@@ -45,15 +45,15 @@ def adopt(net: object, device: torch.device | str | None, dtype: torch.dtype | N
         raise InvalidModel(
             f"net is a {type(net).__name__}: pass the plain module inside it (net.module, net._orig_mod) or rebuild it"
         )
-    dtype_of_net = Layout.of(net).dtype
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+    computes = Layout.of(net).computes
+    if dtype is not None and dtype not in DTYPES:
         raise InvalidSetting(f"dtype={dtype!r}: pass a real floating dtype such as torch.float32")
     place = _usable(next(net.parameters()).device if device is None else device)
     own_net = copied(net)
     if announces(own_net):
         own_net.train()  # what was merged into the weights for evaluation is taken out again
     own_net = own_net.to(place)
-    return own_net if dtype in (None, dtype_of_net) else _cast(own_net, dtype)
+    return own_net if dtype in (None, computes) else _cast(own_net, dtype)
 
 
 def _cast(net: nn.Module, dtype: torch.dtype) -> nn.Module:

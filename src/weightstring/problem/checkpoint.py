@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidCheckpoint
+from weightstring.problem.conversion import Conversion, conversion
 from weightstring.problem.copying import copied
 from weightstring.problem.flat import Layout, identical, named_tensors
 from weightstring.problem.loading import Loaded, load, state_of
@@ -23,16 +24,18 @@ class Saved:
     """What a checkpoint holds.
 
     Args:
-        theta: its trainable parameters, in the problem's dtype.
+        theta: its trainable parameters, in θ's dtype: exactly the numbers that the module computes with.
         constants: its frozen parameters and buffers, by the names that the problem's module has for them.
         net: the copy that it was loaded into.
         origin: the module that was given; None where a state dict was.
+        conversion: what became of numbers of another dtype; None where there were none.
     """
 
     theta: Theta
     constants: Mapping[str, Tensor]
     net: nn.Module
     origin: nn.Module | None
+    conversion: Conversion | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,8 @@ class Template:
         """
         with torch.inference_mode(False), torch.no_grad():
             loaded = load(self.net, source)
-            self._check_given(loaded.reading)
+            self._check_tied(loaded.reading)
+            converted = self._conversion(loaded.reading)
             held = named_tensors(loaded.net)
             self._check_parameters(held)
             origin = _origin(source, loaded)
@@ -72,31 +76,36 @@ class Template:
             }
             # What is not saved, a module has all the same.
             constants |= _unsaved(origin, constants, state_of(self.net))
-            return Saved(self.layout.flatten(held).to(self.layout.dtype), constants, loaded.net, origin)
+            return Saved(self.layout.flatten(held), constants, loaded.net, origin, converted)
 
     def write(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state dict that the module itself would save with the given tensors in it: detached copies."""
         return state_at(self.net, tensors)
 
-    def _check_given(self, reading: Reading) -> None:
-        """Refuse dtypes that loading would convert, and tied tensors with different values."""
+    def _conversion(self, reading: Reading) -> Conversion | None:
+        """What loading converts."""
         expected = state_of(self.net)
         names = {id(tensor): name for name, tensor in named_tensors(self.net).items()}
+        given = {name: tensor for name, tensor in reading.state.items() if isinstance(tensor, Tensor)}
+        computed, asked = dict[str, torch.dtype](), dict[str, torch.dtype]()
+        for name, tensor in given.items():
+            wanted = expected.get(name)
+            if isinstance(wanted, Tensor):
+                computed[name] = wanted.dtype
+                asked[name] = self.original.get(names.get(id(wanted), name), wanted.dtype)
+            elif tensor.is_floating_point():  # a key that torch renames
+                computed[name] = self.layout.computes or tensor.dtype
+                asked[name] = tensor.dtype if tensor.dtype in self.original.values() else computed[name]
+        return conversion(given, computed, asked)
+
+    def _check_tied(self, reading: Reading) -> None:
+        """Refuse tied tensors with different values."""
+        expected = state_of(self.net)
         tied: dict[int, str] = {}
         for name, given in reading.state.items():
             wanted = expected.get(name)
             if not isinstance(given, Tensor):
                 continue
-            if isinstance(wanted, Tensor):
-                dtypes = {wanted.dtype, self.original.get(names.get(id(wanted), name), wanted.dtype)}
-            else:  # a key that torch renames
-                dtypes = {self.layout.dtype, *self.original.values()} if given.is_floating_point() else {given.dtype}
-            if given.dtype not in dtypes:
-                accepted = " or ".join(sorted(str(dtype) for dtype in dtypes))
-                raise InvalidCheckpoint(
-                    f"{name!r} is {given.dtype} where {accepted} is expected: convert the checkpoint, or pass "
-                    "dtype= to the problem"
-                )
             first = tied.setdefault(id(wanted), name) if isinstance(wanted, Tensor) else name
             if first != name and not identical(given, reading.state[first]):  # type: ignore[arg-type]
                 raise InvalidCheckpoint(

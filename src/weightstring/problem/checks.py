@@ -22,10 +22,14 @@ from weightstring.problem.initialise import seeded
 from weightstring.problem.live import with_fresh_inputs
 from weightstring.problem.means import Given
 from weightstring.problem.passes import PROBE, far_from, look
+from weightstring.problem.precision import named
 from weightstring.problem.purity import check_pure, close, writes_inputs
 from weightstring.problem.returned import check_returned, check_step, returned_by
 from weightstring.problem.sighted import sees
 from weightstring.problem.subject import Subject
+
+LOW = ("not implemented for 'Half'", "not implemented for 'BFloat16'", "Low precision")
+"""What torch says of an operation that it does not have in half precision."""
 
 
 class Findings(NamedTuple):
@@ -121,6 +125,11 @@ def check_forward(
         try:
             output = computation.evaluating(theta, probe)
         except Exception as error:
+            if any(kind in str(error) for kind in LOW):
+                raise InvalidModel(
+                    f"net does not run as {named(computation.coarsest)} on {theta.device} ({first_line(error)}): "
+                    "pass dtype=torch.float32 to the problem"
+                ) from error
             raise InvalidData(
                 f"net cannot take the {name} inputs {probe.form()}{_ranges(probe)}: {first_line(error)}"
             ) from error
@@ -170,7 +179,9 @@ def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
     if identical(first, second):
         return first
     # The first pass was watched by hooks, with which some layers of torch's compute in another order.
-    if close(first, second, tolerance_of(subject.theta.dtype)) and identical(second, subject.values(subject.theta)):
+    if close(first, second, tolerance_of(subject.computation.coarsest)) and identical(
+        second, subject.values(subject.theta)
+    ):
         return second
     with seeded(0, subject.theta.device):
         first = subject.values(subject.theta)

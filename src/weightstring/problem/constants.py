@@ -111,7 +111,7 @@ def check_function(saved: Saved, probe: Probe) -> None:
     except Exception:  # what cannot be called here, such as a part of a model that was compiled, says nothing
         return
     expected = float(probe.values(saved, saved.constants)[0])
-    tolerance = GUARD.get(saved.theta.dtype, 5e-2)
+    tolerance = GUARD.get(probe.computation.coarsest, 5e-2)
     if not isclose(loss, expected, rel_tol=tolerance) and isfinite(loss) and isfinite(expected):
         raise InvalidCheckpoint(
             f"the {type(origin).__name__} has the parameters of the problem's module but computes something else: its "
@@ -126,7 +126,7 @@ def _loss_of(net: nn.Module, probe: Probe, theta: Theta) -> float:
     for parameter in net.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     layout = Layout.of(net)
-    if layout.dtype != theta.dtype:
+    if layout.dtypes != probe.computation.evaluating.layout.dtypes:
         raise InvalidCheckpoint("a loss in another dtype is rounded otherwise")
     tensors = named_tensors(net)
     constants = {name: tensor for name, tensor in tensors.items() if name not in layout.names}

@@ -38,4 +38,4 @@ def couples(computation: Computation, theta: Theta, train: DataSet) -> bool:
 
     whole, parts = gradient(len(batch)).gradients, gradient(-(-len(batch) // 2)).gradients
     scale = torch.maximum(whole.abs().amax(), parts.abs().amax())
-    return not bool(((whole - parts).abs() <= tolerance_of(theta.dtype) * scale).all())
+    return not bool(((whole - parts).abs() <= tolerance_of(computation.coarsest) * scale).all())

@@ -71,8 +71,8 @@ class DataSet(ABC):
         """The units in the given rows; a slice gives views."""
 
     @abstractmethod
-    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
-        """The same elsewhere, in this precision; what is there already is not copied."""
+    def to(self, device: torch.device, dtype: torch.dtype | None) -> Self:
+        """The same elsewhere, in this precision (None: as it is); what is there already is not copied."""
 
     @abstractmethod
     def cloned(self) -> Self:
@@ -145,16 +145,30 @@ class Examples(DataSet):
             rows = rows.to(self.targets.device)
         return Examples(tuple(leaf[rows] for leaf in self.leaves), self.targets[rows], self.keys)
 
-    def to(self, device: torch.device, dtype: torch.dtype, copy: bool = False) -> Examples:
-        """The same examples elsewhere, in this precision; what is there already is not copied, unless asked for."""
+    def to(
+        self,
+        device: torch.device,
+        dtype: torch.dtype | None,
+        targets: torch.dtype | None = None,
+        copy: bool = False,
+    ) -> Examples:
+        """The same examples elsewhere; what is there already is not copied, unless asked for.
 
-        def move(tensor: Tensor) -> Tensor:
+        Args:
+            device: where.
+            dtype: of the inputs; None: as they are.
+            targets: of the targets; None: as the inputs.
+            copy: whether to copy in any case.
+        """
+
+        def move(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
             given = precision_of(tensor.dtype, dtype)
             if copy:  # in one go, in the order of rows
                 return tensor.detach().to(device, given, copy=True, memory_format=torch.contiguous_format)
             return tensor.detach().to(device).to(given)
 
-        return Examples(tuple(move(leaf) for leaf in self.leaves), move(self.targets), self.keys)
+        leaves = tuple(move(leaf, dtype) for leaf in self.leaves)
+        return Examples(leaves, move(self.targets, targets or dtype), self.keys)
 
     def cloned(self) -> Examples:
         """The same with copies of the leaves."""

@@ -15,6 +15,7 @@ from weightstring.problem.data import DataSet, Examples, stacked
 from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.means import Criterion
 from weightstring.problem.parts import Parts
+from weightstring.problem.precision import named
 from weightstring.problem.predictions import Averaged, averaging, measure_average
 from weightstring.problem.spectral import is_spectral
 
@@ -172,8 +173,8 @@ class Evaluator:
 
         Raises:
             InvalidSetting: an unknown quantity.
-            Unsupported: the units are batches, running statistics or spectral norm's vectors are functions of θ, or
-                the quantity is a ratio of sums that only the caller knows.
+            Unsupported: the units are batches, parameters are in half precision, running statistics or spectral norm's
+                vectors are functions of θ, or the quantity is a ratio of sums that only the caller knows.
         """
         data, mean = self._parts.quantities.single(quantity)
         examples = stacked(data, "what traces a loss, for certificates and theorems,")
@@ -181,6 +182,11 @@ class Evaluator:
             raise Unsupported(
                 f"{quantity!r} sees the inputs, for which certificates have no rule: bound a loss or a metric of "
                 "output and targets alone"
+            )
+        if self._parts.layout.rounds:
+            raise Unsupported(
+                f"the module computes in {named(self._parts.layout.coarsest)}, theta rounded at every point of the "
+                "string, for which certificates have no rule: build the problem with dtype=torch.float32"
             )
         if mean.kind == "ratio" and mean.loss is None:
             raise Unsupported(

@@ -3,12 +3,17 @@
 θ is the concatenation of the trainable parameters in the order of ``net.parameters()``, each
 tied one once, so that ``torch.nn.utils.vector_to_parameters`` understands it. Computation works
 on named views of θ, never on copies.
+
+θ has the widest of the parameters' dtypes, float32 at least, and each parameter is computed in its own, rounded from
+θ. A module in half precision thus has its master copy in θ: what descends is float32, what is measured is the module
+as it will be saved, and θ of a checkpoint holds its numbers exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from math import prod
 
 import torch
@@ -17,6 +22,9 @@ from torch.nn.parameter import is_lazy
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidCheckpoint, InvalidModel
+
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+"""What a parameter may be: numbers that need no scale beside them."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Entry:
         shape: its shape.
         offset: where it starts in θ.
         aliases: the further names of a tied parameter.
+        dtype: in which the module computes it, where that is not θ's.
 
     >>> Entry("weight", (3, 2), 0).size
     6
@@ -37,6 +46,7 @@ class Entry:
     shape: tuple[int, ...]
     offset: int
     aliases: tuple[str, ...] = ()
+    dtype: torch.dtype | None = field(default=None, repr=False)
 
     @property
     def size(self) -> int:
@@ -51,7 +61,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """The order, shapes and dtype of a module's trainable parameters in θ.
+    """The order, shapes and dtypes of a module's trainable parameters in θ.
+
+    Args:
+        entries: where each lies.
+        dtype: of θ.
 
     >>> layout = Layout.of(nn.Linear(2, 3))
     >>> [(entry.name, entry.shape, entry.offset) for entry in layout.entries], layout.size
@@ -67,7 +81,11 @@ class Layout:
 
         Raises:
             InvalidModel: no trainable parameter, an uninitialised one or one without numbers, one that is
-                not real floating, several dtypes, or two parameters that share memory without being tied.
+                not real floating, or two parameters that share memory without being tied.
+
+        >>> layout = Layout.of(nn.Linear(2, 1).bfloat16())
+        >>> layout.dtype, layout.computes, [entry.dtype for entry in layout.entries]
+        (torch.float32, torch.bfloat16, [torch.bfloat16, torch.bfloat16])
         """
         names: dict[int, list[str]] = {}
         parameters: dict[int, nn.Parameter] = {}
@@ -76,13 +94,15 @@ class Layout:
                 names.setdefault(id(parameter), []).append(name)
                 parameters[id(parameter)] = parameter
         _check_parameters({names[key][0]: parameter for key, parameter in parameters.items()})
+        dtype = reduce(torch.promote_types, (parameter.dtype for parameter in parameters.values()), torch.float32)
         entries = []
         offset = 0
         for key, parameter in parameters.items():
             first, *aliases = names[key]
-            entries.append(Entry(first, tuple(parameter.shape), offset, tuple(aliases)))
+            own = None if parameter.dtype == dtype else parameter.dtype
+            entries.append(Entry(first, tuple(parameter.shape), offset, tuple(aliases), own))
             offset += parameter.numel()
-        return cls(tuple(entries), parameter.dtype)
+        return cls(tuple(entries), dtype)
 
     @property
     def size(self) -> int:
@@ -94,13 +114,38 @@ class Layout:
         """Every name of every trainable parameter, aliases included."""
         return frozenset(name for entry in self.entries for name in entry.names)
 
+    @property
+    def dtypes(self) -> frozenset[torch.dtype]:
+        """Those in which the module computes its parameters."""
+        return frozenset(entry.dtype or self.dtype for entry in self.entries)
+
+    @property
+    def computes(self) -> torch.dtype | None:
+        """The one dtype of all parameters; None where they have several."""
+        return next(iter(self.dtypes)) if len(self.dtypes) == 1 else None
+
+    @property
+    def coarsest(self) -> torch.dtype:
+        """The parameters' dtype with the largest unit roundoff."""
+        return max(self.dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether some parameter is computed in another dtype than θ's."""
+        return self.dtypes != {self.dtype}
+
+    @property
+    def unrounded(self) -> Layout:
+        """The same where each parameter is computed in θ's dtype, whichever that is."""
+        return replace(self, entries=tuple(replace(entry, dtype=None) for entry in self.entries))
+
     def flatten(self, tensors: Mapping[str, Tensor]) -> Theta:
         """Concatenate the parameters found under their first names: a detached copy (P,).
 
         >>> Layout.of(nn.Linear(2, 1)).flatten({"weight": torch.ones(1, 2), "bias": torch.zeros(1)})
         tensor([1., 1., 0.])
         """
-        return torch.cat([tensors[entry.name].detach().reshape(-1) for entry in self.entries])
+        return torch.cat([tensors[entry.name].detach().reshape(-1).to(self.dtype) for entry in self.entries])
 
     def pieces(self, theta: Theta) -> Iterator[Tensor]:
         """Views of θ, one for each entry, in its shape."""
@@ -109,14 +154,22 @@ class Layout:
         for entry, piece in zip(self.entries, torch.split(theta, sizes), strict=True):
             yield piece.view(entry.shape)
 
+    def computed(self, theta: Theta) -> Iterator[Tensor]:
+        """The pieces that the module computes with, each in its own dtype; views of θ where that is θ's."""
+        for entry, piece in zip(self.entries, self.pieces(theta), strict=True):
+            yield piece if entry.dtype is None else piece.to(entry.dtype)
+
     def views(self, theta: Theta) -> dict[str, Tensor]:
         """Named views of θ; all names of a tied parameter hold the same view.
 
         >>> Layout.of(nn.Linear(2, 1)).views(torch.tensor([1.0, 2.0, 3.0]))["bias"]
         tensor([3.])
         """
-        pieces = zip(self.entries, self.pieces(theta), strict=True)
-        return {name: piece for entry, piece in pieces for name in entry.names}
+        return self.named(self.pieces(theta))
+
+    def named(self, pieces: Iterable[Tensor]) -> dict[str, Tensor]:
+        """Pieces, one for each entry, under all names that the module has for them."""
+        return {name: piece for entry, piece in zip(self.entries, pieces, strict=True) for name in entry.names}
 
     def check(self, theta: Tensor, ndim: int, device: torch.device) -> None:
         """Refuse what is not θ (``ndim`` 1) or a matrix of models (``ndim`` 2) of this layout.
@@ -181,20 +234,15 @@ def _check_parameters(parameters: Mapping[str, nn.Parameter]) -> None:
     if not parameters:
         raise InvalidModel("the module has no trainable parameter: set requires_grad=True on those to be explored")
     starts: dict[int, str] = {}
-    reference, first = next(iter(parameters.items()))
     for name, parameter in parameters.items():
         if is_lazy(parameter):
             raise InvalidModel(f"parameter {name!r} is not initialised yet: run one forward pass of the net first")
         if parameter.is_meta:
             raise InvalidModel(f"parameter {name!r} is on the meta device, without numbers: build net on a real device")
-        if not parameter.is_floating_point():
+        if parameter.dtype not in DTYPES:
             raise InvalidModel(
-                f"parameter {name!r} is {parameter.dtype}: only real floating parameters can be explored"
-            )
-        if parameter.dtype != first.dtype:
-            raise InvalidModel(
-                f"parameter {name!r} is {parameter.dtype} but {reference!r} is {first.dtype}: "
-                f"give all trainable parameters one dtype, for instance net.to({first.dtype})"
+                f"parameter {name!r} is {parameter.dtype}: only real floating parameters can be explored, "
+                f"{', '.join(str(dtype).removeprefix('torch.') for dtype in DTYPES)}"
             )
         if parameter.numel() and starts.setdefault(parameter.data_ptr(), name) != name:
             raise InvalidModel(

@@ -22,6 +22,7 @@ from weightstring.problem.buffers import fresh_statistics
 from weightstring.problem.data import DataSet
 from weightstring.problem.flat import Layout, clone_tied, slot_names
 from weightstring.problem.means import Kind, Mean, Tally, Wanted, Weighed
+from weightstring.problem.outputs import leaves_of, rebuilt
 from weightstring.problem.spectral import singular_vectors
 
 Call: TypeAlias = Callable[[nn.Module, DataSet], object]
@@ -136,12 +137,29 @@ class Functional:
         for name, value in (statistics or {}).items():
             if name in tensors:
                 tensors[name] = value
-        for names, piece in zip(self.slots, self.layout.pieces(theta), strict=True):
+        for names, piece in zip(self.slots, self.layout.computed(theta), strict=True):
             tensors |= dict.fromkeys(names, piece)
         lent = {f"net.{name}": tensor for name, tensor in tensors.items()}
         given = examples.cloned() if self.fresh else examples
         # Every tied name is given and that none is missing was checked once, so that torch need not search each time.
-        return functional_call(self.called, lent, (given,), tie_weights=False, strict=False)
+        output = functional_call(self.called, lent, (given,), tie_weights=False, strict=False)
+        return widened(output, self.layout)
+
+
+def widened(output: object, layout: Layout) -> object:
+    """An output in half precision as θ's dtype, so that its loss is not rounded once more.
+
+    >>> widened(torch.ones(1, dtype=torch.bfloat16), Layout.of(nn.Linear(1, 1).bfloat16()))
+    tensor([1.])
+    """
+    if not layout.rounds:
+        return output
+    narrow = layout.dtypes - {layout.dtype}
+    leaves = [
+        leaf.to(layout.dtype) if isinstance(leaf, Tensor) and leaf.dtype in narrow else leaf
+        for leaf in leaves_of(output)
+    ]
+    return rebuilt(output, leaves)
 
 
 EMPTY: Mapping[str, Tensor] = {}
@@ -200,7 +218,8 @@ class Computation:
         if self.structure is None:
             return {}
         layout = self.evaluating.layout
-        return singular_vectors(self.structure, {**self.evaluating.constants, **given, **layout.views(theta)})
+        parameters = layout.named(layout.computed(theta))
+        return singular_vectors(self.structure, {**self.evaluating.constants, **given, **parameters})
 
     def measure(
         self, theta: Theta, train: DataSet, wanted: Wanted, given: Mapping[str, Tensor] = EMPTY
@@ -224,6 +243,11 @@ class Computation:
         batch = examples if rows is None else examples.take(rows)
         output = self.training(theta, batch, self.vectors(theta))
         return (self.step or self.loss_fn).weighed(output, batch.targets)
+
+    @property
+    def coarsest(self) -> torch.dtype:
+        """The dtype with the largest unit roundoff that its parameters are computed in."""
+        return self.evaluating.layout.coarsest
 
     @property
     def own_step(self) -> bool:

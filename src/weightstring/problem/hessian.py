@@ -140,13 +140,13 @@ def _of_piece(
     computation: Computation, piece: DataSet, theta: Theta, vectors: Thetas, examples: int
 ) -> tuple[Thetas, float]:
     """Hessian products of one part's loss, and the part's weight per example."""
-    if computation.structure is None:
+    if computation.structure is None and not computation.training.layout.rounds:
         training = computation.training
         assert isinstance(training, Live)
         with torch.enable_grad():
             value, weight = computation.weighed_loss(theta, None, piece)
             part = products_by(value, training.parameters, vectors)
-    else:  # singular vectors are functions of θ that have derivatives of their own
+    else:  # singular vectors and rounded parameters are functions of θ, whose derivatives θ itself collects
         leaf = theta.detach().requires_grad_()
         with torch.enable_grad():
             value, weight = pure(computation).weighed_loss(leaf, None, piece)

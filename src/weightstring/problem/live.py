@@ -8,7 +8,7 @@ parameters themselves. Here θ is written into the module's parameters and stays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -18,7 +18,7 @@ from weightstring.arrays import Theta
 from weightstring.problem.copying import announces
 from weightstring.problem.data import DataSet
 from weightstring.problem.flat import Layout, clone_tied, named_tensors
-from weightstring.problem.functional import Computation, Functional, OfTheta
+from weightstring.problem.functional import Computation, Functional, OfTheta, widened
 
 
 class Live:
@@ -67,7 +67,8 @@ class Live:
     ) -> object:
         """What the call of the module on these examples gives at θ."""
         self.hold(theta, statistics or {})
-        return self.functional.call(self.module, examples.cloned() if self.functional.fresh else examples)
+        given = examples.cloned() if self.functional.fresh else examples
+        return widened(self.functional.call(self.module, given), self.layout)
 
     def hold(self, theta: Theta, statistics: Mapping[str, Tensor]) -> None:
         """Write θ and its running statistics into the module."""
@@ -86,9 +87,7 @@ class Live:
 
     def gradient(self) -> Theta:
         """The gradient (P,) that a backward pass left; it is cleared."""
-        pieces = [dense_gradient(parameter) for parameter in self.parameters]
-        self.forget()
-        return torch.cat(pieces)
+        return taken_gradient(self.parameters, self.layout)
 
     def forget(self) -> None:
         """Drop what earlier backward passes left."""
@@ -141,6 +140,37 @@ def _bind(module: nn.Module, name: str, tensor: Tensor) -> None:
     # What torch.export finds in a parameter's place must be one.
     frozen = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, requires_grad=False)
     owner._parameters[attribute] = frozen
+
+
+SCALES = (2.0**14, 2.0**7, 1.0)
+"""By what a loss is multiplied before float16 gradients are taken, which are 0 below 6e-8 and infinite above 65504."""
+
+
+def scaled_backward(layout: Layout, loss: Callable[[], Tensor], gradient: Callable[[], Theta]) -> Theta:
+    """The gradient that a backward pass leaves, in float16 by the first scale of the loss that makes none infinite.
+
+    Thus a gradient depends on nothing but its arguments, as it would with a scale that adapts from step to step.
+
+    Args:
+        layout: of the parameters.
+        loss: computes the loss, a graph that has not been used yet.
+        gradient: collects the gradient (P,) and clears it.
+    """
+    for scale in SCALES if torch.float16 in layout.dtypes else ():
+        torch.autograd.backward(loss() * scale)
+        slope = gradient().div_(scale)
+        if scale == SCALES[-1] or bool(slope.isfinite().all()):
+            return slope
+    torch.autograd.backward(loss())
+    return gradient()
+
+
+def taken_gradient(parameters: Sequence[Tensor], layout: Layout) -> Theta:
+    """The gradients (P,) that a backward pass left in the parameters of a layout; they are cleared."""
+    pieces = [dense_gradient(parameter) for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    return torch.cat(pieces).to(layout.dtype)
 
 
 def dense_gradient(parameter: Tensor) -> Tensor:

@@ -52,7 +52,8 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
     the time of a call, so give each thread a problem of its own, or use processes.
 
     Args:
-        net: any module; one dtype for all its trainable parameters.
+        net: any module. Its parameters may be of several dtypes, half precision among them: θ has the widest, float32
+            at least, and each parameter is computed in its own, rounded from θ.
         loss_fn: ``loss_fn(output, targets)``: a mean over examples, or (sum, weight), whose totals' ratio is the
             value of a set; the weight must not depend on θ. torch's own losses with ``weight`` or ``ignore_index``
             are understood as they are. Anything else is measured on all outputs of a set at once, as far as memory
@@ -66,7 +67,7 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
             signature has a third argument without a default, or one called ``inputs``, sees the inputs as net does:
             ``fn(output, targets, inputs)``.
         device: where to compute; None: where net is.
-        dtype: in what to compute; None: net's own.
+        dtype: in what to compute; None: each parameter's own.
         batch_size: examples in a minibatch; None: the whole training set.
         chunk: the most examples in one forward pass of a measurement.
         buffers: running statistics of BatchNorm and InstanceNorm: ``"recalibrate"`` re-estimates them on
@@ -141,7 +142,7 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
         theta = template.layout.flatten(named_tensors(adopted))
         sources = {"train": train, "evaluate": evaluate, **named}
         data = {
-            name: read(source, name, theta.dtype, theta.device)
+            name: read(source, name, template.layout.computes, theta.device, theta.dtype)
             for name, source in sources.items()
             if source is not None
         }
@@ -183,7 +184,7 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating dtype of θ and of the computation."""
+        """Floating dtype of θ; the module may compute in narrower ones, see ``layout``."""
         return self._parts.layout.dtype
 
     @property

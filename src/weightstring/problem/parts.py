@@ -109,6 +109,7 @@ class Parts:
         return text_digest(
             without_addresses(str(self.net)),
             repr(self.layout),
+            *([repr([entry.dtype for entry in self.layout.entries])] if self.layout.rounds else ()),
             tensors_digest(constants),
             *(f"{name} {examples.digest()}" for name, examples in self.data.items()),
             *self.identities,

@@ -21,11 +21,11 @@ from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.trial import near, tolerance_of
-from weightstring.problem.flat import identical, named_tensors
-from weightstring.problem.functional import Computation, OfTheta, first_line
+from weightstring.problem.flat import Layout, identical, named_tensors
+from weightstring.problem.functional import Computation, OfTheta, first_line, widened
 from weightstring.problem.graphs import leaves_of
 from weightstring.problem.initialise import generator_states, seeded
-from weightstring.problem.live import Live, dense_gradient, with_fresh_inputs
+from weightstring.problem.live import Live, scaled_backward, taken_gradient, with_fresh_inputs
 from weightstring.problem.originals import evaluating, poisoned
 from weightstring.problem.subject import Subject
 
@@ -69,9 +69,9 @@ def _check_as_it_is(subject: Subject, values: Tensor) -> None:
             wanted = _values_of(subject, subject.original)
     except Exception:  # for instance half precision that has no kernels here, beside dtype=torch.float32
         return
-    dtype = next(subject.original.parameters()).dtype
+    allowed = max(tolerance_of(dtype) for dtype in (subject.computation.coarsest, Layout.of(subject.original).coarsest))
     # Of the loss alone: in another precision a metric may jump.
-    if not close(values[:1], wanted[:1], max(tolerance_of(subject.theta.dtype), tolerance_of(dtype))):
+    if not close(values[:1], wanted[:1], allowed):
         raise InvalidModel(
             f"net's loss on {len(subject.rows)} training examples is {float(wanted[0]):.6g}, but "
             f"{float(values[0]):.6g} by its copy: a hook or an attribute refers to another object than net's own "
@@ -87,14 +87,15 @@ def _check_loaded(subject: Subject, theta: Theta) -> bool:
         return False
     values = _unless_it_reads(subject.original, lambda: subject.values(theta, subject.computation.vectors(theta)))
     _check_unwritten(subject.computation.evaluating, theta)
-    if not all(close(values[[i]], wanted[[i]], tolerance_of(theta.dtype)) for i in range(len(values))):
+    tolerance = tolerance_of(subject.computation.coarsest)
+    if not all(close(values[[i]], wanted[[i]], tolerance) for i in range(len(values))):
         raise InvalidModel(_stale(f"loss {float(values[0]):.6g}", f"{float(wanted[0]):.6g}"))
     return True
 
 
 def _check_training(subject: Subject, theta: Theta) -> Computation:
     """Compare the gradient at another θ with itself and with a plain copy's."""
-    batch, tolerance = subject.probe, tolerance_of(theta.dtype)
+    batch, tolerance = subject.probe, tolerance_of(subject.computation.coarsest)
     try:
         with seeded_by(subject.rows[None]):
             before = generator_states(theta.device)
@@ -125,7 +126,7 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
 
 def _values_of(subject: Subject, net: nn.Module) -> Tensor:
     """Loss and metrics of a plain module on the probe."""
-    first, theta, probe = next(net.parameters()), subject.theta, subject.probe
+    layout, theta, probe = Layout.of(net), subject.theta, subject.probe
     call = subject.computation.evaluating.functional.call
 
     def back(leaf: object) -> object:
@@ -134,7 +135,8 @@ def _values_of(subject: Subject, net: nn.Module) -> Tensor:
         return leaf.to(theta.device, theta.dtype if leaf.is_floating_point() else leaf.dtype)
 
     with torch.no_grad():
-        output = trees.tree_map(back, call(net, probe.to(first.device, first.dtype)))
+        given = probe.to(next(net.parameters()).device, layout.computes)
+        output = trees.tree_map(back, call(net, given))
         return subject.numbers(output, probe)
 
 
@@ -142,8 +144,8 @@ def _gradient(subject: Subject, theta: Theta, batch: DataSet) -> Tensor:
     """The training gradient (P,); all its leaves must be in θ."""
     training = subject.computation.training
     assert isinstance(training, Live)
-    training.forget()
-    with torch.enable_grad():
+
+    def checked() -> Tensor:
         loss = subject.computation.loss(theta, None, batch)
         require_slope(loss)
         if outside := _outside(loss, training.parameters):
@@ -152,23 +154,30 @@ def _gradient(subject: Subject, theta: Theta, batch: DataSet) -> Tensor:
             again = _outside(loss, training.parameters)
             # What is made anew in each pass, such as inputs that are differentiated by, is no trainable number.
             _refuse_outside(subject, [leaf for leaf in outside if any(leaf is other for other in again)])
-        torch.autograd.backward(loss)
-    return training.gradient()
+        return loss
+
+    training.forget()
+    with torch.enable_grad():
+        return scaled_backward(training.layout, checked, training.gradient)
 
 
 def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
     """The training gradient (P,) of a plain copy; None where that cannot be trained there."""
     net, batch = subject.plain(theta, training=True), subject.probe
+    computation = subject.computation
+    layout = computation.evaluating.layout
+    tensors = named_tensors(net)
+    parameters = [tensors[entry.name] for entry in layout.entries]
+
+    def loss() -> Tensor:
+        output = widened(computation.training.functional.call(net, batch), layout)
+        return (computation.step or computation.loss_fn)(output, batch.targets)
+
     try:
         with seeded_by(subject.rows[None]), torch.enable_grad():
-            output = subject.computation.training.functional.call(net, batch)
-            loss = (subject.computation.step or subject.computation.loss_fn)(output, batch.targets)
-            torch.autograd.backward(loss)
+            return scaled_backward(layout, loss, lambda: taken_gradient(parameters, layout))
     except Exception:
         return None
-    tensors = named_tensors(net)
-    names = [entry.name for entry in subject.computation.evaluating.layout.entries]
-    return torch.cat([dense_gradient(tensors[name]) for name in names])
 
 
 def _unless_it_reads(original: nn.Module, compute: Callable[[], Tensor]) -> Tensor:
@@ -223,7 +232,7 @@ def _check_unwritten(function: OfTheta, theta: Theta) -> None:
     assert isinstance(function, Live)
     tensors = named_tensors(function.module)
     for entry, parameter, piece in zip(
-        function.layout.entries, function.parameters, function.layout.pieces(theta), strict=True
+        function.layout.entries, function.parameters, function.layout.computed(theta), strict=True
     ):
         if tensors.get(entry.name) is not parameter or not identical(parameter, piece):
             raise InvalidModel(

@@ -28,7 +28,9 @@ READ_BATCH = 1024
 """Examples of a Dataset read at a time; without influence on what is read."""
 
 
-def read(source: object, name: str, dtype: torch.dtype, device: torch.device) -> Examples:
+def read(
+    source: object, name: str, dtype: torch.dtype | None, device: torch.device, targets: torch.dtype | None = None
+) -> Examples:
     """Read a data set into memory: copies on ``device``, floating tensors as ``dtype``.
 
     A Dataset or DataLoader is read twice and must give the same both times. A DataLoader is
@@ -38,8 +40,9 @@ def read(source: object, name: str, dtype: torch.dtype, device: torch.device) ->
     Args:
         source: a :data:`Source`; anything else is refused.
         name: what messages call the set.
-        dtype: floating dtype of inputs and targets; integers stay as they are.
+        dtype: floating dtype of the inputs; None: as they are. Integers stay as they are.
         device: where the set is kept.
+        targets: floating dtype of the targets; None: as the inputs.
 
     Raises:
         InvalidData: the set is empty, malformed, not finite, or changes between the two passes.
@@ -49,16 +52,19 @@ def read(source: object, name: str, dtype: torch.dtype, device: torch.device) ->
     3
     """
     if isinstance(source, tuple) or (isinstance(source, list) and len(source) == 2 and isinstance(source[1], Tensor)):
-        whole = _split(source, name).to(device, dtype, copy=True)  # later changes of the user's cannot change the loss
+        whole = _split(source, name).to(
+            device, dtype, targets, copy=True
+        )  # later changes of the user's cannot change the loss
         _check(whole, name)
         return whole
     batches = _as_batches(source, name)
     # A DataLoader draws a seed for its workers from the global generator, which a reader must not move. One fork for
     # both passes: the second must not meet the draws of the first again.
     with torch.random.fork_rng(devices=[]):
-        whole = _join(list(_in_pieces((part.to(device, dtype) for part in _parts(batches, name)), name)), name)
+        moved = (part.to(device, dtype, targets) for part in _parts(batches, name))
+        whole = _join(list(_in_pieces(moved, name)), name)
         _check(whole, name)
-        if not _repeats(whole, (part.to(device, dtype) for part in _parts(batches, name))):
+        if not _repeats(whole, (part.to(device, dtype, targets) for part in _parts(batches, name))):
             raise InvalidData(
                 f"{name} changes from one pass to the next: remove random augmentation from the dataset, "
                 f"a sampler that draws at random, or a generator that is empty on its second pass; "

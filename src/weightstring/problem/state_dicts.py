@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from weightstring.ambient import as_made
 from weightstring.arrays import Theta
+from weightstring.errors import Converted
 from weightstring.problem.buffers import statistics_names
 from weightstring.problem.constants import Probe, check_constants, check_function
 from weightstring.problem.parts import Parts
@@ -25,14 +27,15 @@ class StateDicts:
         """θ of a checkpoint: a detached copy (P,) on the problem's device.
 
         It is loaded into a copy of net by ``load_state_dict``: versions, hooks and renamed keys are torch's affair.
+        Numbers of another dtype are converted, with a :class:`Converted` warning that says what that changes.
 
         Args:
             source: a module, its state dict, or what a training script saved around one. Prefixes of wrappers
                 (``module.``, ``_orig_mod.``, ``model.``, any that all keys share) may be there or not.
 
         Raises:
-            InvalidCheckpoint: keys are missing or unknown, of another shape or dtype, not finite, or tied but
-                different; a constant (frozen parameter, buffer) differs from net's and the loss depends on it;
+            InvalidCheckpoint: keys are missing or unknown, of another shape or kind of number, not finite, or tied
+                but different; a constant (frozen parameter, buffer) differs from net's and the loss depends on it;
                 several state dicts fit; a module computes something else than net with its numbers.
 
         >>> from weightstring.problem import ModuleProblem
@@ -44,11 +47,15 @@ class StateDicts:
         running = statistics_names(self._parts.net)
         check_constants(saved, self._probe, self._parts.derived, running)
         check_function(saved, self._probe)
+        if saved.conversion is not None:
+            warnings.warn(f"the checkpoint is {saved.conversion}", Converted, stacklevel=3)
         return saved.theta.to(self._parts.device)
 
     @as_made
     def unflatten(self, theta: Theta) -> dict[str, Tensor]:
         """The state dict that net would save at θ, for ``net.load_state_dict``: detached copies, buffers included.
+
+        Each parameter is in its own dtype, rounded as it is computed with.
 
         Running statistics, where they are recalibrated, and spectral norm's vectors are those of θ.
 

@@ -81,7 +81,8 @@ class _Recorder(Interpreter):
 
 
 def _run(problem: Modular, observed: Traced, spec: Spec, theta: Theta) -> list[tuple[Block, Tensor]]:
-    state = {**problem.layout.views(theta), **problem.statistics(theta)}
+    layout = problem.layout
+    state = {**layout.named(layout.computed(theta)), **problem.statistics(theta)}
     recorder = _Recorder(observed, spec)
     with torch.no_grad():
         recorder.run(

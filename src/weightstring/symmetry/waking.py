@@ -36,7 +36,8 @@ def precise(computation: Computation) -> Computation:
 
     def held(function: OfTheta) -> Functional:
         functional = function.functional
-        return replace(functional, constants={name: _double(tensor) for name, tensor in functional.constants.items()})
+        constants = {name: _double(tensor) for name, tensor in functional.constants.items()}
+        return replace(functional, layout=functional.layout.unrounded, constants=constants)
 
     calibrating = computation.calibrating
     return replace(

@@ -20,8 +20,8 @@ from weightstring.problem.engines.base import (
     slopes,
 )
 from weightstring.problem.engines.parts import in_parts
-from weightstring.problem.live import Live
-from weightstring.problem.means import Number, Wanted
+from weightstring.problem.live import Live, scaled_backward
+from weightstring.problem.means import Number, Wanted, Weighed
 from weightstring.protocol import Gradient
 
 
@@ -58,11 +58,17 @@ class Loop(Engine):
         """By ``backward``, as a training loop would: reentrant checkpoints support nothing else."""
         training = self.work.computation.training
         assert isinstance(training, Live)
+        own_rows = None if rows is None else rows[0]
+        latest: list[Weighed] = []
+
+        def loss() -> Tensor:
+            latest[:] = [self.work.computation.weighed_loss(thetas[0], own_rows, examples)]
+            require_slope(latest[0].value)
+            return latest[0].value
+
         training.forget()
         with torch.enable_grad():
-            own_rows = None if rows is None else rows[0]
-            loss, weight = self.work.computation.weighed_loss(thetas[0], own_rows, examples)
-            require_slope(loss)
-            torch.autograd.backward(loss)
-        gradient = Gradient(loss.detach().to(thetas.dtype)[None], training.gradient()[None])
+            slope = scaled_backward(training.layout, loss, training.gradient)
+        value, weight = latest[0]
+        gradient = Gradient(value.detach().to(thetas.dtype)[None], slope[None])
         return gradient, weight[None] if isinstance(weight, Tensor) else weight

@@ -98,6 +98,7 @@ class Stack:
             return None
         net, leaf = functional.module, examples.leaves[0]
         plain = examples.keys is None and len(examples.leaves) == 1 and leaf.is_floating_point()
+        plain = plain and not functional.layout.rounds
         if not plain or any(altered(module) for module in net.modules()):
             return None
         places = {name: i for i, entry in enumerate(functional.layout.entries) for name in entry.names}

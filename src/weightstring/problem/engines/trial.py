@@ -38,10 +38,8 @@ TRIAL_EXAMPLES = 512
 GAIN = 1.1
 """How much faster an engine has to be than a simpler one."""
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
-"""Relative difference between the engines that rounding explains."""
-
-HALF_TOLERANCE = 3e-2
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Relative difference between the engines that rounding explains: of half precision some units in the last place."""
 
 
 def tolerance_of(dtype: torch.dtype) -> float:
@@ -50,7 +48,7 @@ def tolerance_of(dtype: torch.dtype) -> float:
     >>> tolerance_of(torch.float64), tolerance_of(torch.float32)
     (1e-09, 0.0001)
     """
-    return TOLERANCE.get(dtype, HALF_TOLERANCE)
+    return TOLERANCE[dtype]
 
 
 def near(theta: Theta, count: int, share: float = 0.1) -> Thetas:
@@ -201,7 +199,7 @@ class Trial:
     @property
     def tolerance(self) -> float:
         """Largest relative difference that counts as agreement."""
-        return tolerance_of(self.theta.dtype)
+        return tolerance_of(self.work.computation.coarsest)
 
     def agreement(self, name: str) -> float:
         """Largest relative difference of losses and gradients between an engine and the loop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from weightstring.arrays import Rows, Thetas, aligned
+from weightstring.errors import InvalidModel
 from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import (
     BESIDE,
@@ -28,10 +30,19 @@ from weightstring.protocol import Gradient
 
 
 @ENGINES.register("vmap")
+@dataclass(frozen=True, eq=False)
 class Vmap(Engine):
-    """As many models in one call as memory holds."""
+    """As many models in one call as memory holds.
+
+    Raises:
+        InvalidModel: the module computes in float16, whose losses are scaled model by model.
+    """
 
     gain = 1.1
+
+    def __post_init__(self) -> None:
+        if torch.float16 in self.work.computation.training.layout.dtypes:
+            raise InvalidModel("engine='vmap' computes no float16, whose losses are scaled model by model: use 'loop'")
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """:meth:`Computation.measure` of all.
@@ -40,6 +51,8 @@ class Vmap(Engine):
         model must not lie over a threshold in one batch and under it in another.
         """
         computation = self.work.computation
+        if computation.evaluating.layout.rounds:  # kernels differ in digits that count in half precision
+            return Loop(self.work).measure(thetas, wanted)
         of_one = vmap(partial(self.computation.measure, train=self.work.train, wanted=wanted))
         calibrating = min(len(self.work.train), computation.chunk) if computation.calibrating is not None else 1
         largest = max(_kept(examples, means, computation.block) for examples, means in wanted)
