@@ -12,7 +12,7 @@ import torch
 from weightstring.arrays import Positions, Theta, Thetas, Values
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.segment import Segment
-from weightstring.protocol import Along, LossProblem, Screened
+from weightstring.protocol import Accounted, Along, LossProblem, Screened
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Objective:
         train = "train_loss" if "train_loss" in self.problem.quantities else "loss"
         return {"evaluate": ("loss",), "train": (train,), "both": tuple(dict.fromkeys(["loss", train]))}
 
+    @cached_property
+    def told(self) -> tuple[str, ...]:
+        """Those quantities, and all others that the same passes over the same data tell."""
+        return self.problem.beside(self.names) if isinstance(self.problem, Accounted) else self.names
+
     def quantity(self, purpose: str = "a certificate bounds") -> str:
         """The one quantity that is bound.
 
@@ -72,7 +77,7 @@ class Objective:
 
     def __call__(self, thetas: Thetas) -> Values:
         """Heights of B models, float64 (B,); +inf where a loss is not finite: it is under no threshold."""
-        return self._height(self.problem.measure(thetas, self.names))
+        return self.height(self.problem.measure(thetas, self.names))
 
     @property
     def shares_along(self) -> bool:
@@ -83,11 +88,40 @@ class Objective:
     def along(self, segment: Segment, ts: Positions) -> Values:
         """Heights at positions ``ts`` (T,) of a segment, float64 (T,), where they are measured together."""
         assert isinstance(self.problem, Along)
-        return self._height(self.problem.measure_along(segment.a, segment.b, ts, self.names))
+        return self.height(self.problem.measure_along(segment.a, segment.b, ts, self.names))
 
-    def _height(self, measured: Mapping[str, Values]) -> Values:
+    def height(self, measured: Mapping[str, Values]) -> Values:
+        """Heights (B,) from the quantities (B,) that were measured, by name."""
         heights = torch.stack([measured[name] for name in self.names]).amax(0)
         return torch.where(heights.isfinite(), heights, math.inf)
+
+
+class Noted:
+    """An objective that keeps all that its passes tell, model by model, in the order in which they are measured."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self.rows: list[dict[str, float]] = []
+
+    def __call__(self, thetas: Thetas) -> Values:
+        """Heights of B models."""
+        return self._kept(self._objective.problem.measure(thetas, self._objective.told))
+
+    @property
+    def shares_along(self) -> bool:
+        """That of the objective."""
+        return self._objective.shares_along
+
+    def along(self, segment: Segment, ts: Positions) -> Values:
+        """Heights at positions of a segment."""
+        problem = self._objective.problem
+        assert isinstance(problem, Along)
+        return self._kept(problem.measure_along(segment.a, segment.b, ts, self._objective.told))
+
+    def _kept(self, measured: Mapping[str, Values]) -> Values:
+        columns = [values.tolist() for values in measured.values()]
+        self.rows += [dict(zip(measured, row, strict=True)) for row in zip(*columns, strict=True)]
+        return self._objective.height(measured)
 
 
 def check_theta(problem: LossProblem, theta: Theta, what: str) -> None:

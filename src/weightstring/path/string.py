@@ -13,7 +13,7 @@ from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.maximum import GRID, MAX_PEAKS, Samples, locate
 from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, grid
-from weightstring.path.string_curve import Heights, SearchSamples, StringCurve, larger, measure_curve
+from weightstring.path.string_curve import Heights, Point, SearchSamples, StringCurve, larger, measure_curve
 from weightstring.problem import Entry, Traceable
 from weightstring.protocol import LossProblem
 
@@ -127,25 +127,23 @@ class WeightString:
         """All quantities along the string, measured when first asked for."""
         return self._curve or self.measure()
 
-    def measure(self, on_chunk: Callable[[], None] = lambda: None) -> StringCurve:
+    def measure(self, on_chunk: Callable[[], None] = lambda: None, *, without: Sequence[str] = ()) -> StringCurve:
         """Measure every quantity along the string: on a grid on each segment and at its peaks.
 
-        The peaks are those that a search saw; without one, those of the evaluation loss are located. A problem
+        The peaks are those that a search saw; without one, those of the evaluation loss are located. Where a search
+        sampled adaptively, its samples serve instead of a grid, and nothing that it saw is measured again. A problem
         with ``curve_quantities`` has only those measured, and what the search held the string to.
 
         Args:
             on_chunk: called after every batch of measurements; it may raise.
+            without: quantities to be left out; measured later, they are added.
 
         Raises:
             InvalidSetting: the string was read from disk without a problem.
         """
         problem = self._required_problem()
-        known = {} if self._curve is None else self._curve.points
-        wanted = [{*grid(GRID), *heights} for heights in self._looked_at(problem, on_chunk)]
-        for segment, t in known:
-            wanted[segment].add(t)
-        points = [(i, t) for i, ts in enumerate(wanted) for t in sorted(ts) if t > 0 or i == 0]
-        self._curve = measure_curve(problem, self.segments, points, known, self._seen, on_chunk)
+        places = self.places(self._looked_at(problem, on_chunk))
+        self._curve = measure_curve(problem, self.segments, places, self._known, self._seen, on_chunk, without)
         return self._curve
 
     @undisturbed
@@ -177,6 +175,20 @@ class WeightString:
         points = list(zip(self.curve.segment, self.curve.t, strict=True))
         return measure_curve(problem, other.segments, points, {}, None, on_chunk)
 
+    def places(self, looked_at: Sequence[Heights]) -> list[Point]:
+        """Where its curve is measured, in order: where it was looked at, and on a grid if nothing is known of it."""
+        known = self._known
+        regular = () if known else grid(GRID)
+        wanted = [{0.0, 1.0, *regular, *heights} for heights in looked_at]
+        for segment, t in known:
+            wanted[segment].add(t)
+        return [(i, t) for i, ts in enumerate(wanted) for t in sorted(ts) if t > 0 or i == 0]
+
+    @property
+    def _known(self) -> dict[Point, Mapping[str, float]]:
+        told = {} if self._seen is None else self._seen.rows
+        return {**told, **(self._curve.points if self._curve is not None else {})}
+
     def heights(self, names: Sequence[str]) -> tuple[dict[float, float], ...]:
         """What is known so far of the larger of the named quantities on each segment, by t; nothing is measured."""
         heights: list[dict[float, float]] = [{} for _ in range(len(self) - 1)]
@@ -195,7 +207,8 @@ class WeightString:
         """The same string with more known of it, at which its curve will be measured too."""
         assert self._seen is None or set(self._seen.names) == set(seen.names)
         heights = zip(self.heights(seen.names), seen.heights, strict=True)
-        merged = SearchSamples(seen.names, tuple({**more, **known} for known, more in heights), seen.threshold)
+        told = () if self._seen is None else self._seen.told
+        merged = SearchSamples(seen.names, tuple({**more, **known} for known, more in heights), seen.threshold, told)
         again = WeightString(None, self._beads, self._curve, merged, self._parameters)
         again.problem = self.problem
         return again

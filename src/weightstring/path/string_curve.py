@@ -92,11 +92,20 @@ class SearchSamples:
         names: the quantities whose largest the heights are.
         heights: for each segment, the heights at its ends and peaks, by t.
         threshold: what the string was held to; None: nothing.
+        told: for each segment, every quantity that is known on it, by t, where segments were sampled adaptively: its
+            samples are the curve's. Empty: the curve has a grid of its own.
     """
 
     names: tuple[str, ...]
     heights: tuple[Heights, ...]
     threshold: float | None = None
+    told: tuple[Mapping[float, Mapping[str, float]], ...] = ()
+
+    @property
+    def rows(self) -> dict[Point, Mapping[str, float]]:
+        """What is told, by place; a bead has one."""
+        places = ((i, t, row) for i, rows in enumerate(self.told) for t, row in rows.items())
+        return {(i - 1, 1.0) if t == 0 and i else (i, t): row for i, t, row in places}
 
 
 def measure_curve(
@@ -106,6 +115,7 @@ def measure_curve(
     known: Mapping[Point, Mapping[str, float]],
     seen: SearchSamples | None,
     on_chunk: Callable[[], None],
+    without: Sequence[str] = (),
 ) -> StringCurve:
     """Measure a string's curve.
 
@@ -113,18 +123,22 @@ def measure_curve(
         problem: the loss; one with ``curve_quantities`` has only those measured, and what the search held it to.
         segments: of the string.
         points: where, in order.
-        known: what was measured before, by place and quantity.
+        known: what was measured before, by place and quantity: that is not measured again.
         seen: what the curve must not contradict.
         on_chunk: called after every batch of measurements; it may raise.
+        without: quantities left out, unless the search held the string to them.
     """
     held = () if seen is None else seen.names
     shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
-    names = [name for name in problem.quantities if name in shown or name in held]
-    rows = {at: row for at, row in known.items() if row.keys() >= set(names)}
-    for chunk in _chunks(problem, segments, [at for at in points if at not in rows]):
-        columns = {name: measured.tolist() for name, measured in _measure(problem, segments, chunk, names).items()}
-        rows |= {at: {name: columns[name][row] for name in names} for row, at in enumerate(chunk)}
-        on_chunk()
+    names = [name for name in problem.quantities if (name in shown and name not in without) or name in held]
+    rows = {at: dict(known.get(at, {})) for at in points}
+    lacking = {at: tuple(name for name in names if name not in row) for at, row in rows.items()}
+    for wanted in sorted({*lacking.values()} - {()}):
+        for chunk in _chunks(problem, segments, [at for at in points if lacking[at] == wanted]):
+            for name, measured in _measure(problem, segments, chunk, wanted).items():
+                for at, value in zip(chunk, measured.tolist(), strict=True):
+                    rows[at][name] = value
+            on_chunk()
     values = {name: [rows[at][name] for at in points] for name in names}
     if seen is not None:
         _reconcile(points, values, seen, segments[0].a.dtype)

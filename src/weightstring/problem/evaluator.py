@@ -41,6 +41,13 @@ class Evaluator:
         return tuple(name for name in self.quantities if self._parts.train_curves or not name.startswith("train_"))
 
     @property
+    def spared(self) -> tuple[str, ...]:
+        """Those of them that are left out where measuring them would take longer than the search did."""
+        if self._parts.train_curves != "auto":
+            return ()
+        return tuple(name for name in self.quantities if name.startswith("train_"))
+
+    @property
     def evaluation(self) -> str:
         """What the evaluation set is: ``"evaluate"``, or ``"train"`` where none was given."""
         return "evaluate" if "evaluate" in self._parts.data else "train"
@@ -74,6 +81,24 @@ class Evaluator:
         """
         data, mean = self._parts.quantities.single(quantity)
         return stacked(data, "what observes single outputs"), mean.scalar
+
+    def beside(self, quantities: Sequence[str]) -> tuple[str, ...]:
+        """These quantities and all others of the same sets, which the same passes over them tell.
+
+        What sees inputs is measured in passes of its own.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+        """
+        return self._parts.quantities.beside(quantities)
+
+    def examples(self, quantity: str) -> int:
+        """On how many examples a quantity is measured.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+        """
+        return len(self._parts.quantities.single(quantity)[0])
 
     @as_made
     def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:

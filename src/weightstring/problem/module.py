@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import nn
@@ -81,8 +82,8 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
             weight), in place of ``loss_fn(net(inputs), targets)``: for augmentation, autocast or further terms of
             the loss. It may draw from torch's generators; the level of a descent is measured on ``loss_fn`` all
             the same.
-        train_curves: measure the training set along a finished string too; False where that many passes over it
-            would take longer than the search.
+        train_curves: measure the training set along a finished string too; ``"auto"``: unless an evaluation takes more
+            than a second and all these passes would take longer than the search did.
 
     Raises:
         InvalidModel: the module cannot be used as it is.
@@ -126,7 +127,7 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
         engine: str = "auto",
         initialise: Callable[[nn.Module], None] | None = None,
         training_step: TrainingStep | None = None,
-        train_curves: bool = True,
+        train_curves: bool | Literal["auto"] = "auto",
     ) -> None:
         self._defaults = Defaults.found()
         metrics = {} if metrics is None else metrics

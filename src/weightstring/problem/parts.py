@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class Parts:
     recipe: Recipe
     initialise: Callable[[nn.Module], None] | None
     training_step: TrainingStep | None
-    train_curves: bool
+    train_curves: bool | Literal["auto"]
 
     @property
     def net(self) -> nn.Module:

@@ -5,6 +5,7 @@ A run goes on with the choices of its first session, since others round differen
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
@@ -22,20 +23,50 @@ from weightstring.runs.settings import Pair, Settings, Workers
 from weightstring.search import Apart, Batched, Executor, JobContext, Processes, Remote
 from weightstring.store import Manifest
 
+COSTLY = 1.0
+"""Seconds of one evaluation from which on segments are sampled adaptively."""
 
-def computing(problem: LossProblem, settings: Settings, manifest: Manifest | None, searches: int) -> Computing:
-    """How so many searches are computed: as the run began, where there is one."""
+
+def computing(
+    problem: LossProblem, settings: Settings, manifest: Manifest | None, searches: int, seconds: float
+) -> Computing:
+    """How so many searches are computed: as the run began, where there is one.
+
+    Args:
+        problem: the loss.
+        settings: as asked for.
+        manifest: of the run that an earlier session began.
+        searches: how many go on side by side.
+        seconds: that one evaluation takes now.
+    """
     recipe = settings.recipe or problem.recipe
     if manifest is not None:
-        return Computing(recipe, manifest.width, manifest.threads)
+        asked = manifest.sampling if settings.sampling == "auto" else settings.sampling
+        took = manifest.evaluation_seconds or seconds
+        return Computing(recipe, manifest.width, manifest.threads, asked == "adaptive", took)
     width = 1 if settings.elsewhere else batch_width(problem, searches)
-    return Computing(recipe, width, _threads(problem, settings.executor))
+    adaptive = settings.sampling == "adaptive" or (settings.sampling == "auto" and seconds >= COSTLY)
+    return Computing(recipe, width, _threads(problem, settings.executor), adaptive, seconds)
+
+
+class Stopwatch:
+    """Seconds of work, of the wall's clock or of this process, whichever are fewer: other programs count in neither."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_cpu = device.type == "cpu"
+        self._wall, self._own = time.perf_counter(), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Since it was made."""
+        wall, own = time.perf_counter() - self._wall, time.process_time() - self._own
+        return max(0.0, min(wall, own) if self._on_cpu else wall)  # a clock may be set back
 
 
 def executor_of(objective: Objective, settings: Settings, computed: Computing) -> Executor:
     """What runs the jobs of all searches."""
     problem, executor, width = objective.problem, settings.executor, computed.width
-    context = JobContext(objective, settings.seed, computed.recipe, width)
+    context = JobContext(objective, settings.seed, computed.recipe, width, adaptive=computed.adaptive)
     if isinstance(executor, Pool | Processes):
         return Remote(executor, replace(context, width=1, threads=_threads(problem, executor)))
     if executor is not None:

@@ -45,6 +45,7 @@ def connect(
     certify_seconds: float = math.inf,
     certify_tolerance: float = CERTIFY_TOL,
     disprove: bool = True,
+    sampling: str = "auto",
     align: bool | str = False,
     symmetry: Symmetry | None = None,
     as_saved: AsSaved = (None, None),
@@ -77,6 +78,10 @@ def connect(
         certify_seconds: when to stop proving, and searching again where the proof fails.
         certify_tolerance: how near to the largest sample, relative to it, where the threshold cannot be held.
         disprove: look for a proof that no such path exists (:mod:`weightstring.proof.disconnect`) before searching.
+        sampling: how densely segments are sampled. ``"dense"``: on 32 intervals and around peaks. ``"adaptive"``: on 8,
+            and more only where the curve may exceed the threshold if it bends no more than twice as sharply as three
+            neighbouring samples show; these samples are the string's curve. ``"auto"``: adaptively where one
+            evaluation takes more than a second. A run in ``store`` goes on as it began.
         align: bring ``b`` to its symmetric copy nearest ``a`` first, see :func:`weightstring.align`: the string then
             ends in that copy, whose function is ``b``'s. ``"both"`` searches between the models as they are too, for
             ``result.plain``. A run in ``store`` that has been aligned is not aligned again. A threshold that the
@@ -121,6 +126,7 @@ def connect(
         progress=progress,
         task=task,
         disprove=disprove,
+        sampling=sampling,
         certify=request,
     )
     directory = None if store is None else opened(store)
@@ -147,6 +153,7 @@ def connect_many(
     progress: bool | Display | None = None,
     task: TaskRef | None = None,
     disprove: bool = True,
+    sampling: str = "auto",
 ) -> list[Result]:
     """:func:`connect` for many pairs of one problem at once: their jobs share batches.
 
@@ -167,6 +174,7 @@ def connect_many(
         progress: see :func:`connect`.
         task: recorded in the manifests.
         disprove: look for proofs of disconnection first.
+        sampling: how densely segments are sampled.
 
     Raises:
         EndAboveThreshold, InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked: see :func:`connect`; a
@@ -187,6 +195,7 @@ def connect_many(
         progress=progress,
         task=task,
         disprove=disprove,
+        sampling=sampling,
     )
     thresholds = [threshold] * len(pairs) if threshold is None or isinstance(threshold, float | int) else threshold
     if len(thresholds) != len(pairs):

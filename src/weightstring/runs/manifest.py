@@ -28,6 +28,7 @@ _IDENTITY = {
     "seed": "the seed",
     "strategy": "the strategy or its recipe",
     "dtype": "the dtype",
+    "sampling": "how densely segments are sampled",
 }
 
 
@@ -55,6 +56,8 @@ def manifest_of(run: Run) -> Manifest:
         engine=problem.engine_choice().name if isinstance(problem, Engined) else "own",
         threads=computing.threads,
         width=computing.width,
+        sampling="adaptive" if computing.adaptive else "dense",
+        evaluation_seconds=computing.seconds,
         stop=settings.limits.plain(),
         command=settings.command,
         certify=None if run.pair.beside else settings.certify,

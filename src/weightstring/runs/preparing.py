@@ -12,8 +12,9 @@ from msgspec.structs import replace as replace_fields
 from weightstring.descent import Optimizers
 from weightstring.errors import EndAboveThreshold, InvalidSetting
 from weightstring.path import Objective, Unresolved, check_theta, measure_models, no_worse
+from weightstring.path.objective import Noted
 from weightstring.protocol import LossProblem
-from weightstring.runs.computing import computing, first_of
+from weightstring.runs.computing import Stopwatch, computing, first_of
 from weightstring.runs.manifest import earlier, manifest_of, require_same
 from weightstring.runs.recording import from_run
 from weightstring.runs.result import Result
@@ -48,7 +49,10 @@ def prepare(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> 
         InvalidSetting: a threshold is not finite.
     """
     objective, manifests = Objective(problem, settings.bind), [earlier(problem, pair) for pair in pairs]
-    computed = computing(problem, settings, first_of(manifests), len(pairs))
+    watch = Stopwatch(problem.device)
+    measured = _measured(objective, pairs)
+    seconds = watch.seconds / (2 * len(pairs)) if pairs else 0.0
+    computed = computing(problem, settings, first_of(manifests), len(pairs), seconds)
     return [
         Run(
             pair=pair,
@@ -59,7 +63,7 @@ def prepare(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> 
             ends=ends,
             threshold=_threshold(pair, ends, manifest, settings),
         )
-        for pair, ends, manifest in zip(pairs, _measured(objective, pairs), manifests, strict=True)
+        for pair, ends, manifest in zip(pairs, measured, manifests, strict=True)
     ]
 
 
@@ -107,9 +111,11 @@ def _is_final(result: Result) -> bool:
 
 def _measured(objective: Objective, pairs: Sequence[Pair]) -> list[tuple[Bead, Bead]]:
     """The ends of all pairs with their heights, measured together."""
-    heights = iter(measure_models(objective, [end for pair in pairs for end in (pair.a, pair.b)]))
+    noted = Noted(objective)
+    heights = measure_models(noted, [end for pair in pairs for end in (pair.a, pair.b)])
+    known = iter(zip(heights, noted.rows, strict=True))
     return [
-        (Bead("a", pair.a.detach().clone(), next(heights)), Bead("b", pair.b.detach().clone(), next(heights)))
+        (Bead("a", pair.a.detach().clone(), *next(known)), Bead("b", pair.b.detach().clone(), *next(known)))
         for pair in pairs
     ]
 

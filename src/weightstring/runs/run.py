@@ -21,11 +21,15 @@ class Computing:
         recipe: how beads descend.
         width: models descended side by side; 1 where each job is run by itself.
         threads: CPU threads of large calls.
+        adaptive: whether segments are sampled only where their bends ask for it.
+        seconds: that one evaluation took: of one model, of what the threshold binds.
     """
 
     recipe: Recipe
     width: int
     threads: int
+    adaptive: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from weightstring.path import Connected, Disconnected, Objective, Outcome, Searc
 from weightstring.path.curvature import curvature_across
 from weightstring.proof.disconnect import prove, stands
 from weightstring.runs.computing import executor_of
+from weightstring.runs.passes import spared
 from weightstring.runs.preparing import STUCK
 from weightstring.runs.progress import Display
 from weightstring.runs.recording import from_run, write_result
@@ -91,7 +92,9 @@ def _result(
 
 def _string(objective: Objective, chain: Chain, level: float | None) -> WeightString:
     """A chain with what its search saw of it, held to a level where it is closed."""
-    seen = SearchSamples(objective.names, tuple(link.heights for link in chain), level)
+    adaptive = any(link.measured is not None and link.measured.told is not None for link in chain)
+    told = tuple(link.told for link in chain) if adaptive else ()
+    seen = SearchSamples(objective.names, tuple(link.heights for link in chain), level, told)
     return WeightString(objective.problem, [bead.theta for bead in beads_of(chain)], seen=seen)
 
 
@@ -104,8 +107,8 @@ def conclude(run: SearchedRun, show: Display) -> SearchedRun:
     result, directory = run.result, run.directory
     if run.read_back or interrupted(result):
         return run
-    if directory is not None or run.objective.screening is not None:
-        result.string.measure(show.measuring)
+    if directory is not None or run.objective.screening is not None or run.computing.adaptive:
+        result.string.measure(show.measuring, without=spared(run))
         result = judged(result)
     # Else the curve's grid is part of what the search has sampled: it tells nothing new.
     if directory is not None and not taken_back(result):

@@ -19,6 +19,9 @@ from weightstring.symmetry.spec import Symmetry
 
 DEFAULT_STRATEGY = Persistent(Greedy())
 
+SAMPLINGS = ("auto", "dense", "adaptive")
+"""What ``connect(sampling=...)`` takes."""
+
 ALIGN = (False, True, "both")
 """What ``connect(align=...)`` takes."""
 
@@ -31,6 +34,7 @@ class Settings:
     """How to search, for all pairs of a call alike; see :func:`weightstring.connect` for each of them.
 
     Args:
+        sampling: how densely segments are sampled: one of :data:`SAMPLINGS`.
         certify: what was asked of a certificate; None: there is to be none.
         command: whose settings they are, for ``weightstring resume``.
 
@@ -47,6 +51,7 @@ class Settings:
     progress: bool | Display | None = None
     task: TaskRef | None = None
     disprove: bool = True
+    sampling: str = "auto"
     certify: CertifyRecord | None = None
     command: Command = "connect"
 
@@ -62,6 +67,8 @@ class Settings:
                 f"executor={self.executor!r:.80}: pass None, weightstring.Processes(4), or a "
                 "concurrent.futures.Executor"
             )
+        if self.sampling not in SAMPLINGS:
+            raise InvalidSetting(f"sampling={self.sampling!r}: give 'auto', 'dense' or 'adaptive'")
         check_seed(self.seed)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -17,11 +17,19 @@ from weightstring.search.jobs import JobResult, Measure, Measured
 
 @dataclass(frozen=True)
 class Bead:
-    """A model on the string, its height, and the place in the search where it was made."""
+    """A model on the string, its height, and the place in the search where it was made.
+
+    Args:
+        name: its place in the search.
+        theta: the model (P,).
+        value: its height.
+        told: what else is known of it, by quantity.
+    """
 
     name: str
     theta: Theta
     value: float
+    told: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,13 @@ class Link:
         """The heights known on it, by t: its ends and the peaks that were measured."""
         peaks = dict(self.measured.peaks) if self.measured else {}
         return {**peaks, 0.0: self.left.value, 1.0: self.right.value}
+
+    @property
+    def told(self) -> dict[float, Mapping[str, float]]:
+        """All quantities known on it, by t."""
+        inner = self.measured.told.rows if self.measured and self.measured.told else {}
+        ends = {0.0: self.left.told, 1.0: self.right.told}
+        return {**inner, **{t: told for t, told in ends.items() if told}}
 
     def split(self, bead: Bead) -> tuple[Link, Link]:
         """The two links that a bead makes of it."""

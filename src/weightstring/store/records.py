@@ -87,6 +87,10 @@ class Manifest(Record, frozen=True, kw_only=True):
     width: Positive = 16
     """Models descended side by side; 1 where each job runs by itself, as in other processes. Like engine and threads,
     it decides nothing but rounding."""
+    sampling: Literal["dense", "adaptive"] = "dense"
+    """Whether segments were sampled on a grid, or only where their bends ask for it."""
+    evaluation_seconds: Seconds | None = None
+    """That measuring one model by what is bound took when the run began: it decided the sampling."""
     stop: tuple[dict[str, Any], ...] = ()
     """Limits of the first session; they do not determine the result, only where it stops."""
     command: Command = "connect"

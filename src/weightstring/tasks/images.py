@@ -56,7 +56,8 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             lr: its learning rate.
             first_weights: their standard deviation in a random network, for ``mlp``, ``small-cnn`` and ``cnn``; 0: as
                 PyTorch draws them.
-            train_curves: measure the training images along a finished string too.
+            train_curves: measure the training images along a finished string too, unless that takes longer than the
+                search.
             data: directory with the files; None: the one that $WEIGHTSTRING_DATA names.
 
         Raises:
@@ -91,7 +92,7 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             batch_size=batch_size,
             recipe=Recipe(optimizer, {"lr": lr}),
             initialise=partial(draw_normal, deviation=first_weights) if first_weights else None,
-            train_curves=train_curves,
+            train_curves="auto" if train_curves else False,
         )
 
     return task

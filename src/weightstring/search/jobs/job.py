@@ -141,6 +141,7 @@ class JobContext:
         recipe: how beads descend.
         width: descents side by side.
         threads: CPU threads of each job that is run by itself; None: as many as are set.
+        adaptive: whether segments are sampled only where their bends ask for it: see :mod:`weightstring.path.adaptive`.
     """
 
     objective: Objective
@@ -148,6 +149,7 @@ class JobContext:
     recipe: Recipe
     width: int = 1
     threads: int | None = None
+    adaptive: bool = False
 
     def run(self, job: Job, most: int | None = None) -> JobResult | Spent:
         """Run one job by itself, within so many gradient steps; None: any number."""

@@ -11,13 +11,27 @@ import msgspec
 from weightstring.codec import Loss, Record, Take, decode
 from weightstring.descent.allowance import Allowances
 from weightstring.path import MAX_PEAKS, Maximum, Objective, Samples, Segment, accept, locate, reject
+from weightstring.path.adaptive import accept_adaptively, locate_adaptively
 from weightstring.path.maximum import WHOLE, measure_at
+from weightstring.path.objective import Noted
 from weightstring.path.screening import SCREENED
 from weightstring.path.segment import grid
 from weightstring.search.jobs.job import JobContext, Key
 
 COMPANY = 8
 """Segments are measured when there is one to so many models that descend."""
+
+
+class Told(Record, frozen=True):
+    """All that was measured at inner points of a segment: their t, and every quantity there, by name."""
+
+    t: tuple[float, ...]
+    values: dict[str, tuple[Loss, ...]]
+
+    @property
+    def rows(self) -> dict[float, dict[str, float]]:
+        """What was measured at each t."""
+        return {t: {name: column[i] for name, column in self.values.items()} for i, t in enumerate(self.t)}
 
 
 class Measured(Record, frozen=True, tag="measured"):
@@ -29,12 +43,14 @@ class Measured(Record, frozen=True, tag="measured"):
         evaluations: models measured.
         ends: the heights of its two ends, where the job did not know them; None also where a look at a part of the data
             was enough to see that the segment is over the threshold.
+        told: what its samples told beside its heights, where it was sampled adaptively.
     """
 
     accepted: bool
     peaks: Annotated[tuple[Maximum, ...], msgspec.Meta(min_length=1)]
     evaluations: int
     ends: tuple[Loss, Loss] | None = None
+    told: Told | None = None
 
     steps: ClassVar[int] = 0
 
@@ -47,6 +63,15 @@ class Measured(Record, frozen=True, tag="measured"):
     def largest(self) -> float:
         """Its height."""
         return self.top.value
+
+    @property
+    def reversed(self) -> Measured:
+        """The same of the segment from its other end."""
+        peaks = tuple(Maximum(1 - peak.t, peak.value) for peak in self.peaks)
+        told = self.told and Told(
+            tuple(1 - t for t in self.told.t[::-1]), {name: v[::-1] for name, v in self.told.values.items()}
+        )
+        return Measured(self.accepted, peaks, self.evaluations, self.ends and self.ends[::-1], told)
 
 
 @dataclass(frozen=True)
@@ -97,7 +122,7 @@ class Measure:
     @classmethod
     def batch(cls, context: JobContext, allowed: Allowances) -> Measurements:
         """An empty batch of segments."""
-        return Measurements(context.objective)
+        return Measurements(context.objective, context.adaptive)
 
 
 class Measurements:
@@ -108,8 +133,9 @@ class Measurements:
     running = 0
     check = None
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Objective, adaptive: bool = False) -> None:
         self._objective = objective
+        self._adaptive = adaptive
         self._jobs: dict[Key, Measure] = {}
 
     @property
@@ -128,7 +154,10 @@ class Measurements:
     def advance(self, on_chunk: Callable[[], None]) -> Mapping[Key, Measured]:
         """Measure all."""
         jobs = dict(self._jobs)
-        results = measure(self._objective, list(jobs.values()), on_chunk)
+        if self._adaptive:
+            results = [_measured_adaptively(self._objective, job, on_chunk) for job in jobs.values()]
+        else:
+            results = measure(self._objective, list(jobs.values()), on_chunk)
         self._jobs.clear()
         return dict(zip(jobs, results, strict=True))
 
@@ -139,7 +168,7 @@ class Measurements:
 
 def measure(objective: Objective, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
     """Measure segments side by side; only those over the threshold are searched for their maximum."""
-    samples = [Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False))) for job in jobs]
+    samples = [_known(job) for job in jobs]
     on_grids = [(known, grid(job.intervals)) for known, job in zip(samples, jobs, strict=True) if job.intervals]
     measure_at(objective, on_grids, on_chunk)
     accepted = [known.under(job.threshold) for known, job in zip(samples, jobs, strict=True)]
@@ -149,15 +178,37 @@ def measure(objective: Objective, jobs: Sequence[Measure], on_chunk: Callable[[]
         thresholds = [jobs[i].threshold for i in group]
         for i, good in zip(group, _accepted(objective, [samples[i] for i in group], thresholds, on_chunk), strict=True):
             accepted[i] = good
-    return [
-        Measured(
-            good,
-            tuple(s.peaks()[:MAX_PEAKS]),
-            len(s.heights) - (0 if job.ends is None else 2),
-            (s.heights[0.0], s.heights[1.0]) if job.ends is None and {0.0, 1.0} <= s.heights.keys() else None,
-        )
-        for s, good, job in zip(samples, accepted, jobs, strict=True)
-    ]
+    return [_result(job, s, good) for s, good, job in zip(samples, accepted, jobs, strict=True)]
+
+
+def _measured_adaptively(objective: Objective, job: Measure, on_chunk: Callable[[], None]) -> Measured:
+    """Measure one segment with few samples, which tell all that their passes over the data tell."""
+    if job.intervals:
+        return measure(objective, [job], on_chunk)[0]
+    samples, height = _known(job), Noted(objective)
+    before = len(samples.heights)
+    accepted = accept_adaptively(height, samples, job.threshold, on_chunk)
+    if not accepted:
+        locate_adaptively(height, samples, on_chunk)
+    rows = dict(zip(list(samples.heights)[before:], height.rows, strict=True))
+    ts = sorted(t for t in rows if 0 < t < 1)
+    told = Told(tuple(ts), {name: tuple(rows[t][name] for t in ts) for name in objective.told})
+    return _result(job, samples, accepted, told)
+
+
+def _known(job: Measure) -> Samples:
+    return Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False)))
+
+
+def _result(job: Measure, samples: Samples, accepted: bool, told: Told | None = None) -> Measured:
+    heights = samples.heights
+    return Measured(
+        accepted,
+        tuple(samples.peaks()[:MAX_PEAKS]),
+        len(heights) - (0 if job.ends is None else 2),
+        (heights[0.0], heights[1.0]) if job.ends is None and {0.0, 1.0} <= heights.keys() else None,
+        told,
+    )
 
 
 def _accepted(

@@ -17,7 +17,7 @@ from typing import Any
 
 from weightstring.descent import Descended, Start
 from weightstring.errors import InvalidSetting
-from weightstring.path import Maximum, Reason, no_worse
+from weightstring.path import Reason, no_worse
 from weightstring.search import pruning
 from weightstring.search.chain import Bead, Chain, Link
 from weightstring.search.composite import Composite, Rest, Stage
@@ -230,9 +230,4 @@ class LowerEnds(Composite[Between]):
 
 def _reversed(link: Link) -> Link:
     """The same segment from its other end."""
-    known = link.measured
-    if known is not None:
-        peaks = tuple(Maximum(1 - peak.t, peak.value) for peak in known.peaks)
-        ends = known.ends and (known.ends[1], known.ends[0])
-        known = Measured(known.accepted, peaks, known.evaluations, ends)
-    return replace(link, left=link.right, right=link.left, measured=known)
+    return replace(link, left=link.right, right=link.left, measured=link.measured and link.measured.reversed)

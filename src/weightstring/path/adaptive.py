@@ -1,0 +1,143 @@
+"""Few samples where a curve is smooth: only where it may be higher between two of them is there another.
+
+Between neighbours at distance h a curve whose second derivative is nowhere below −M exceeds its chord by no more than
+M x (h − x) / 2. M is not known: three samples tell one second difference, and :data:`MARGIN` times the largest of a
+segment stands for it; beside a kink, as curves of rectified networks have them, the chords on either side of two
+neighbours bound what lies between. That is a heuristic, and what is found with it is *sampled* like any other maximum:
+a curve that bends more sharply than any three samples show can hide between two, as it can on a grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from weightstring.path.maximum import ACCEPT_GRID, REFINEMENTS, Hook, Maximum, Samples, Sampling, accept, measure_at
+from weightstring.path.segment import Height, grid, no_worse
+
+Point = tuple[float, float]
+"""A sample: t and γ(t)."""
+
+FIRST = 8
+"""Intervals from which on second differences are believed."""
+MARGIN = 2.0
+"""How much sharper than three samples show a curve is believed to bend at most."""
+NEAREST = 1 / 128
+"""The least distance of two samples beside an end, where a curve that only just stays under a threshold leaves it."""
+GAIN = 0.02
+"""By what share of its range a curve must be able to exceed its largest sample to be looked at for its maximum."""
+
+
+def accept_adaptively(height: Height, samples: Samples, threshold: float, on_chunk: Hook = lambda: None) -> bool:
+    """Whether every sample of a segment is at most its threshold, with no more samples than its bends ask for.
+
+    Where they ask for more than the grid of :func:`~weightstring.path.maximum.accept` has, its peaks are refined as
+    there.
+
+    Args:
+        height: (B, P) → (B,) float64.
+        samples: the segment with what is known of it; filled with what is measured here.
+        threshold: L0, compared with ≤.
+        on_chunk: called after every batch of measurements; it may raise.
+    """
+    for positions in (grid(2), grid(FIRST)):
+        measure_at(height, [(samples, positions)], on_chunk)
+        if not samples.under(threshold):
+            return False
+    _refine(height, samples, lambda: threshold, on_chunk, until=lambda: not samples.under(threshold))
+    if samples.under(threshold) and doubtful(samples, threshold):
+        return accept(height, [samples], threshold, on_chunk, Sampling(1, REFINEMENTS))[0]
+    return samples.under(threshold)
+
+
+def locate_adaptively(height: Height, samples: Samples, on_chunk: Hook = lambda: None) -> Maximum:
+    """The largest height on a segment and its position t*, to :data:`GAIN` of the curve's range if bends are seen.
+
+    Args:
+        height: (B, P) → (B,) float64.
+        samples: the segment with what is known of it; filled with what is measured here.
+        on_chunk: called after every batch of measurements; it may raise.
+    """
+
+    def level() -> float:
+        return samples.top.value + GAIN * (samples.top.value - min(samples.heights.values()))
+
+    measure_at(height, [(samples, grid(FIRST))], on_chunk)
+    _refine(height, samples, level, on_chunk, until=lambda: not math.isfinite(samples.top.value))
+    return samples.top
+
+
+def second_difference(samples: Samples) -> float:
+    """The largest |γ''| that three neighbouring samples show; 0 for fewer, +inf where a height is not finite.
+
+    >>> import torch
+    >>> from weightstring.path.segment import Segment
+    >>> known = {t: 3.0 * t * t for t in (0.0, 0.25, 0.5, 1.0)}
+    >>> second_difference(Samples(Segment(torch.zeros(1), torch.ones(1)), known))
+    6.0
+    """
+    ordered = sorted(samples.heights.items())
+    triples = zip(ordered, ordered[1:], ordered[2:], strict=False)
+    return max((_bend(*triple) for triple in triples), default=0.0)
+
+
+def doubtful(samples: Samples, level: float) -> list[tuple[float, float]]:
+    """Neighbouring samples between which, as sharply as the curve is believed to bend, it may exceed a level."""
+    return [(t, u) for t, u, highest in _bounds(samples) if not no_worse(highest, level)]
+
+
+def highest_between(samples: Samples) -> float:
+    """How high the curve may be between its samples, as sharply as it is believed to bend."""
+    return max(highest for _, _, highest in _bounds(samples))
+
+
+def _bounds(samples: Samples) -> Iterator[tuple[float, float, float]]:
+    """Neighbouring samples, and how high the curve may be between them."""
+    bend, points = MARGIN * second_difference(samples), sorted(samples.heights.items())
+    for i, (left, right) in enumerate(pairwise(points)):
+        highest = _below_parabola(left, right, bend)
+        if 0 < i < len(points) - 2:
+            highest = max(highest, _below_chords(points[i - 1], left, right, points[i + 2]))
+        yield left[0], right[0], highest
+
+
+def _refine(
+    height: Height, samples: Samples, level: Callable[[], float], on_chunk: Hook, until: Callable[[], bool]
+) -> None:
+    """Halve intervals as long as the curve may exceed the level there, and they are wider than a grid's."""
+    while not until():
+        wide = [(t + u) / 2 for t, u in doubtful(samples, level()) if _is_wide(t, u)]
+        if not wide:
+            return
+        measure_at(height, [(samples, wide)], on_chunk)
+
+
+def _is_wide(t: float, u: float) -> bool:
+    return u - t > (NEAREST if t == 0 or u == 1 else 1 / ACCEPT_GRID)
+
+
+def _bend(left: Point, middle: Point, right: Point) -> float:
+    u, v = left[0] - middle[0], right[0] - middle[0]
+    du, dv = (left[1] - middle[1]) / u, (right[1] - middle[1]) / v
+    bend = 2 * abs(dv - du) / (v - u)
+    return bend if math.isfinite(bend) else math.inf
+
+
+def _below_parabola(left: Point, right: Point, bend: float) -> float:
+    """The largest value between two samples of their chord + bend x (h − x) / 2, x from the left one."""
+    if bend == 0 or not math.isfinite(bend):
+        return max(left[1], right[1]) if bend == 0 else math.inf
+    width = right[0] - left[0]
+    slope = (right[1] - left[1]) / width
+    x = min(max(width / 2 + slope / bend, 0.0), width)
+    return max(left[1] + slope * x + bend * x * (width - x) / 2, left[1], right[1])
+
+
+def _below_chords(before: Point, left: Point, right: Point, after: Point) -> float:
+    """Where the chords on either side, drawn on, meet between two samples: a concave curve is nowhere higher."""
+    width = right[0] - left[0]
+    rise, fall = (left[1] - before[1]) / (left[0] - before[0]), (after[1] - right[1]) / (after[0] - right[0])
+    if not fall < (right[1] - left[1]) / width < rise:
+        return max(left[1], right[1])
+    return left[1] + rise * (right[1] - left[1] - fall * width) / (rise - fall)

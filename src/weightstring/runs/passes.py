@@ -1,0 +1,40 @@
+"""What measurements and descents cost, counted in examples that pass through the module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from weightstring.path import Objective
+from weightstring.protocol import Accounted, LossProblem
+from weightstring.runs.run import SearchedRun
+
+BACKWARD = 3
+"""A gradient takes as long as so many forward passes."""
+
+
+def examples(problem: LossProblem, quantities: Iterable[str]) -> int:
+    """Examples that pass through the module when one model is measured by these quantities; 1 where that is unknown."""
+    if not isinstance(problem, Accounted):
+        return 1
+    sets = {problem.beside([name]): problem.examples(name) for name in quantities}
+    return sum(sets.values())
+
+
+def of_step(objective: Objective) -> float:
+    """What a gradient step costs, in evaluations."""
+    problem = objective.problem
+    return BACKWARD * (problem.batch_size or problem.train_size) / examples(problem, objective.names)
+
+
+def spared(run: SearchedRun) -> tuple[str, ...]:
+    """Quantities that are left out of the finished string's curve: measuring them would cost more than the search did.
+
+    Only where segments are sampled adaptively, and only what the problem itself lets go.
+    """
+    problem, objective, result = run.problem, run.objective, run.result
+    if not run.computing.adaptive or not isinstance(problem, Accounted):
+        return ()
+    left = tuple(name for name in problem.spared if name not in objective.told)
+    places = len(result.string.places(result.string.heights(result.names)))
+    search = 2 + result.evaluations + result.steps * of_step(objective)
+    return left if places * examples(problem, left) > search * examples(problem, objective.names) else ()
