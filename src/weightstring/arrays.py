@@ -6,6 +6,9 @@ N examples, n examples in a minibatch, T positions on a segment.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
@@ -60,3 +63,32 @@ def aligned(thetas: Thetas, least: int = 1) -> Float[Tensor, "A P"]:
     rows[:count] = thetas
     rows[count:] = thetas[-1]
     return rows
+
+
+BLOCK = 1 << 20
+"""Numbers of a model that are turned into float64 at a time."""
+
+
+def blocks(size: int) -> Iterator[slice]:
+    """Parts of a model's ``size`` numbers, in order, each of at most :data:`BLOCK`."""
+    return (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
+
+
+def dot(first: Theta, second: Theta) -> float:
+    """⟨first, second⟩ of two models (P,), summed in float64.
+
+    >>> import torch
+    >>> dot(torch.full((3,), 0.5), torch.ones(3))
+    1.5
+    """
+    return math.fsum(float(first[part].double() @ second[part].double()) for part in blocks(len(first)))
+
+
+def distance(first: Theta, second: Theta) -> float:
+    """‖second − first‖ of two models (P,), summed in float64.
+
+    >>> import torch
+    >>> distance(torch.zeros(2), torch.tensor([3.0, 4.0]))
+    5.0
+    """
+    return math.hypot(*(float((second[part].double() - first[part].double()).norm()) for part in blocks(len(first))))

@@ -84,11 +84,22 @@ def raised_by_user(error: BaseException) -> bool:
 
 def told(error: BaseException) -> str:
     """An exception in one line, preceded by the innermost ``file:line`` of the user's code, or else of any."""
-    frames = traceback.extract_tb(error.__traceback__)
-    words = " ".join(str(error).split())
-    said = f"{type(error).__name__}: {words[:LONGEST]}" if words else type(error).__name__
+    frames, said = traceback.extract_tb(error.__traceback__), one_line(error)
     last = (_own(frames) or list(frames))[-1:]
     return f"{last[0].filename}:{last[0].lineno}: {said}" if last else said
+
+
+def one_line(error: BaseException) -> str:
+    """An exception in one line, with its kind where it is none of weightstring's own.
+
+    >>> one_line(MemoryError()), one_line(ValueError("two  lines"))
+    ('MemoryError', 'ValueError: two lines')
+    """
+    words = " ".join(str(error).split())
+    kind = type(error).__name__
+    if isinstance(error, WeightstringError):
+        return words or kind
+    return f"{kind}: {words[:LONGEST]}" if words else kind
 
 
 def _own(frames: traceback.StackSummary) -> list[traceback.FrameSummary]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
-from weightstring.path import Segment, lanczos
+from weightstring.path import Segment, curvature, lanczos
 from weightstring.path.curvature import Curvature, curvature_across
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Ring, Surface, TwoWells, shifted, stretched
@@ -135,6 +135,22 @@ def test_a_network_has_the_smallest_eigenvalue_of_its_dense_hessian(dtype, toler
     assert found.residual <= 3e-4 * found.largest
     assert found.exact
     assert found.examples == 40
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_in_two_passes_it_is_the_same(dtype, monkeypatch):
+    """What a large model has in place of twenty vectors."""
+    problem = network(dtype=dtype)
+    segment = Segment(problem.initial(1), problem.initial(2))
+    whole = curvature_across(problem, segment, 0.4)
+    monkeypatch.setattr(curvature, "KEPT_BYTES", 0)
+    found = curvature_across(problem, segment, 0.4)
+    for name in ("gradient", "across", "along", "gain", "barrier", "length"):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name), rel=1e-3)
+    assert abs(found.smallest - whole.smallest) <= found.residual + 1e-5
+    assert found.residual < 0.05 * found.largest
+    assert found.largest == pytest.approx(whole.largest, rel=0.02)
+    assert found.verdict == whole.verdict
 
 
 def test_where_all_curves_up_the_direction_of_the_segment_is_no_eigenvalue(cloud):

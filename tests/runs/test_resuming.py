@@ -182,14 +182,28 @@ def test_the_verdict_is_on_disk_before_the_curvature_is_computed(tmp_path, monke
     assert verdict(tmp_path / "run") == verdict(tmp_path / "whole")
 
 
-def test_a_verdict_stands_where_there_is_no_curvature(tmp_path, monkeypatch):
-    def infinite(*_: object) -> None:
-        raise InvalidSetting("curvature needs finite numbers")
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        (InvalidSetting("curvature needs finite numbers"), "curvature needs finite numbers"),
+        (MemoryError("cannot allocate 1.6 GB"), "MemoryError: cannot allocate 1.6 GB"),
+    ],
+)
+def test_a_verdict_stands_where_there_is_no_curvature(tmp_path, monkeypatch, failure, says):
+    tried = []
 
-    monkeypatch.setattr("weightstring.runs.searching.curvature_across", infinite)
+    def fail(*_: object) -> None:
+        tried.append(1)
+        raise failure
+
+    monkeypatch.setattr("weightstring.runs.searching.curvature_across", fail)
     found = search(tmp_path / "run", threshold=0.7, strategy=STUCK)
     assert found.outcome.reason in ("depth", "descent_failed")
+    assert found.outcome.evidence.no_curvature == says
     assert ws.load(tmp_path / "run").outcome == found.outcome
+    assert search(tmp_path / "run", threshold=0.7, strategy=STUCK).outcome == found.outcome
+    assert len(tried) == 1
+    assert says in ws.write_report(tmp_path / "run").read_text()
 
 
 @pytest.mark.parametrize("place", ["reopened", "_written"])

@@ -80,6 +80,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         remedy = ADVICE[result.outcome.reason].words(aligned=result.alignment is not None)
         if evidence.curvature is not None:
             facts.append(("at its maximum", str(evidence.curvature)))
+        if evidence.no_curvature is not None:
+            facts.append(("curvature", f"not computed: {evidence.no_curvature}"))
         facts += [("stuck segment", stuck + lowest), ("max per depth", depths), ("what to try", remedy)]
     return facts
 

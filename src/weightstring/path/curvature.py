@@ -6,19 +6,21 @@ saddle that a small push would leave, or on a pass, from which nothing leads dow
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, dot
 from weightstring.errors import InvalidSetting
 from weightstring.path.hyperplane import HessianProducts, Hyperplane, step_at
 from weightstring.path.lanczos import spectrum
 from weightstring.path.objective import check_theta
 from weightstring.path.segment import Segment
+from weightstring.path.thin import Projection, spectrum_in_two_passes
 from weightstring.protocol import LossProblem
 from weightstring.randomness import generator
 
@@ -33,6 +35,15 @@ FLAT = 1e-6
 
 CURVED = 1e-4
 """How negative a curvature must be to count, relative to the largest: products in float32 are known to 1e-5."""
+
+VECTORS = 20
+"""What Lanczos keeps, each of P float64 numbers."""
+
+KEPT_BYTES = 1 << 28
+"""What these may take."""
+
+FEW_EXAMPLES = 64
+"""Training examples looked at, at most, where they would take more."""
 
 Verdict = Literal["gradient", "curvature", "none"]
 
@@ -132,7 +143,10 @@ def curvature_across(
 
     The smallest eigenvalue is found by Lanczos (ARPACK), on the hyperplane alone: a reflection takes n to the first
     axis, which is then left out, so that no eigenvalue of n has to be told from the others. It holds about
-    twenty vectors of P float64 numbers, and costs tens to hundreds of Hessian products.
+    twenty vectors of P float64 numbers, and costs tens to hundreds of Hessian products. Where twenty such vectors take
+    more than :data:`KEPT_BYTES`, Lanczos runs in two passes instead (:mod:`weightstring.path.thin`): five vectors like
+    θ and at most fifty products, on :data:`FEW_EXAMPLES` examples at most; λ is then further from the true
+    eigenvalue, as the residual says.
 
     Where the problem has no exact products (:class:`~weightstring.protocol.Curved`), or autograd cannot
     differentiate it twice, they are central differences of gradients, (∇L(θ + hv) − ∇L(θ − hv)) / 2h with
@@ -160,23 +174,37 @@ def curvature_across(
     """
     _check(problem, segment, t, examples)
     theta = segment.point(t)
+    if large := VECTORS * 8 * len(theta) > KEPT_BYTES:
+        examples = min(examples, FEW_EXAMPLES)
     rows = _rows(problem, examples, seed)
-    hyperplane = Hyperplane.across(segment)
-    losses, slope = _slope(problem, segment, theta, rows)
+    across: Hyperplane | Projection = Projection(segment) if large else Hyperplane.across(segment)
+    losses, slope = (_slope_apart if large else _slope)(problem, segment, theta, rows)
+    gradient, down = float(slope.norm()), across.restrict(slope)
+    del slope
     hessian = HessianProducts(problem, theta, rows, step_at(theta, segment))
-    along = float(hyperplane.normal @ hessian(hyperplane.normal))
-    down = hyperplane.restrict(slope)
-    ends = spectrum(lambda x: hyperplane.restrict(hessian(hyperplane.embed(x))), len(down), seed)
-    gain = _gain(hessian, hyperplane.embed(down), REACH * segment.length)
+    along = _bend(hessian, across.normal)
+    slant = float(down.norm())
+    gain = _gain(hessian, across.embed(down), REACH * segment.length)
+    size = len(down)
+    del down
+
+    def multiply(x: Float[Tensor, " Q"]) -> Float[Tensor, " Q"]:
+        return across.restrict(hessian(across.embed(x)))
+
+    def draw() -> Theta:
+        noise = torch.randn(size, generator=generator(seed, "curvature", "start"))
+        return across.restrict(noise.to(theta))
+
+    ends = spectrum_in_two_passes(multiply, draw) if large else spectrum(multiply, size, seed)
     return Curvature(
-        gradient=float(slope.norm()),
-        across=float(down.norm()),
+        gradient=gradient,
+        across=slant,
         along=along,
         smallest=ends.smallest,
         residual=ends.residual,
         largest=ends.largest,
         gain=gain,
-        barrier=float(losses[0] - losses.min()),
+        barrier=losses[0] - min(losses),
         length=segment.length,
         examples=len(rows),
         evaluations=hessian.evaluations,
@@ -205,24 +233,42 @@ def _rows(problem: LossProblem, examples: int, seed: int) -> Int64[Tensor, " n"]
 
 def _slope(
     problem: LossProblem, segment: Segment, theta: Theta, rows: Int64[Tensor, " n"]
-) -> tuple[Float64[Tensor, " 3"], Float64[Tensor, " P"]]:
+) -> tuple[list[float], Float64[Tensor, " P"]]:
     """Training losses of θ and of the segment's ends on the same examples, and the gradient at θ."""
     models = torch.stack([theta, segment.a, segment.b])
     losses, gradients = problem.gradient(models, rows.expand(3, -1).contiguous())
-    if not (losses.isfinite().all() and gradients[0].isfinite().all()):
+    return _finite(losses.cpu().double().tolist(), gradients[0].cpu().double())
+
+
+def _slope_apart(
+    problem: LossProblem, segment: Segment, theta: Theta, rows: Int64[Tensor, " n"]
+) -> tuple[list[float], Theta]:
+    """The same, one model after the other, the gradient as it is."""
+    ends = [float(problem.gradient(end[None], rows[None]).losses) for end in (segment.a, segment.b)]
+    loss, gradient = problem.gradient(theta[None], rows[None])
+    return _finite([float(loss), *ends], gradient[0])
+
+
+def _finite(losses: list[float], gradient: Theta) -> tuple[list[float], Theta]:
+    """Both, refused where they are not finite."""
+    if not (all(map(math.isfinite, losses)) and math.isfinite(float(gradient.abs().amax()))):
         raise InvalidSetting(
-            f"the training losses there and at the segment's ends are {losses.tolist()}, with a gradient of norm "
-            f"{float(gradients[0].norm())}: curvature needs finite numbers; give another t or segment"
+            f"the training losses there and at the segment's ends are {losses}, with a gradient of norm "
+            f"{float(gradient.norm())}: curvature needs finite numbers; give another t or segment"
         )
-    return losses.cpu().double(), gradients[0].cpu().double()
+    return losses, gradient
 
 
-def _gain(hessian: HessianProducts, down: Float64[Tensor, " P"], reach: float) -> float:
+def _bend(hessian: HessianProducts, unit: Float[Tensor, " P"]) -> float:
+    """uᵀHu of a unit vector."""
+    return dot(unit, hessian(unit))
+
+
+def _gain(hessian: HessianProducts, down: Float[Tensor, " P"], reach: float) -> float:
     """What the best step down a slope, of length at most ``reach``, gains by the quadratic model."""
     slope = float(down.norm())
     if not slope:
         return 0.0
-    unit = down / slope
-    bend = float(unit @ hessian(unit))
+    bend = _bend(hessian, down / slope)
     step = min(reach, slope / bend) if bend > 0 else reach
     return step * slope - bend * step**2 / 2

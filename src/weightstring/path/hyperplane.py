@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Theta, Thetas
+from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.path.segment import Segment
+from weightstring.path.segment import Segment, rows_at_once
 from weightstring.protocol import Curved, LossProblem
 
 STEP = 0.1
@@ -20,7 +20,7 @@ STEP = 0.1
 
 @dataclass
 class HessianProducts:
-    """Products of the Hessian at θ with float64 vectors on the CPU, counted."""
+    """Products of the Hessian at θ with vectors, in their dtype and on their device, counted."""
 
     problem: LossProblem
     theta: Theta
@@ -30,8 +30,8 @@ class HessianProducts:
     """Whether they are exact, as long as the first shows that they can be."""
     evaluations: int = 0
 
-    def __call__(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
-        """H v (P,), in float64 on the CPU."""
+    def __call__(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        """H v (P,), a new tensor."""
         self.evaluations += 1
         if self.exact and self.evaluations == 1:
             self.exact = self._can_be_exact(vector)
@@ -40,7 +40,7 @@ class HessianProducts:
             raise InvalidSetting("a product of the Hessian there is not finite: give another t or segment")
         return product
 
-    def _can_be_exact(self, vector: Float64[Tensor, " P"]) -> bool:
+    def _can_be_exact(self, vector: Float[Tensor, " P"]) -> bool:
         """Whether a first product succeeds: some operations have no second derivative, or none at this place."""
         if not isinstance(self.problem, Curved):
             return False
@@ -49,20 +49,33 @@ class HessianProducts:
         except RuntimeError:  # lack of memory is reported as a setting
             return False
 
-    def _exactly(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
+    def _exactly(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         assert isinstance(self.problem, Curved)
-        product = self.problem.hessian_products(self.theta, vector.to(self.theta)[None], self.rows)
-        return product[0].cpu().double()
+        return self.problem.hessian_products(self.theta, vector.to(self.theta)[None], self.rows)[0].to(vector)
 
-    def _by_differences(self, vector: Float64[Tensor, " P"]) -> Float64[Tensor, " P"]:
-        length = float(vector.norm())
+    def _by_differences(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+        length = float(vector.double().norm())
         if not length:
             return torch.zeros_like(vector)
         move = vector * (self.step / length)
-        theta = self.theta.cpu().double()
-        models: Thetas = torch.stack([theta + move, theta - move]).to(self.theta)
-        gradients = self.problem.gradient(models, self.rows.expand(2, -1).contiguous()).gradients.cpu().double()
-        return (gradients[0] - gradients[1]) * (length / (2 * self.step))
+        theta = self.theta.to(move)
+        sides = [(theta + move).to(self.theta), (theta - move).to(self.theta)]
+        del move
+        there, back = gradients(self.problem, sides, self.rows)
+        return there.to(vector).sub_(back.to(vector)).mul_(length / (2 * self.step))
+
+
+def gradients(problem: LossProblem, thetas: list[Theta], rows: Int64[Tensor, " n"]) -> list[Theta]:
+    """The training gradients of models on the same rows; where they are large, one after the other.
+
+    Each model is let go as soon as it has been looked at.
+    """
+    if rows_at_once(thetas[0]) >= len(thetas):
+        return list(problem.gradient(torch.stack(thetas), rows.expand(len(thetas), -1).contiguous()).gradients)
+    found = []
+    while thetas:
+        found.append(problem.gradient(thetas.pop(0)[None], rows[None]).gradients[0])
+    return found
 
 
 class Hyperplane(NamedTuple):

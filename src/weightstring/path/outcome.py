@@ -91,6 +91,7 @@ class Evidence:
         lowest_loss: the least that the failed descents reached; None if none failed or
             none was finite.
         curvature: of the training loss across the stuck segment, at its maximum; None where it was not looked at.
+        no_curvature: why it could not be computed, in a line; None where it could, or was not looked at.
     """
 
     segment: tuple[int, int]
@@ -100,6 +101,7 @@ class Evidence:
     retries: int
     lowest_loss: float | None
     curvature: Curvature | None = None
+    no_curvature: str | None = None
 
 
 class _Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):

@@ -11,7 +11,7 @@ from typing import Protocol, cast, runtime_checkable
 
 import torch
 
-from weightstring.arrays import Positions, Theta, Thetas, Values
+from weightstring.arrays import Positions, Theta, Thetas, Values, distance
 
 Height = Callable[[Thetas], Values]
 
@@ -63,7 +63,7 @@ class Segment:
     @cached_property
     def length(self) -> float:
         """Euclidean length over all parameters, summed in float64."""
-        return float((self.b.double() - self.a.double()).norm())
+        return distance(self.a, self.b)
 
 
 def measure_points(

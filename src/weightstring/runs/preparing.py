@@ -105,7 +105,8 @@ def _is_final(result: Result) -> bool:
     """Whether going on could change nothing; where a limit ended the search, a higher one could."""
     outcome = result.outcome
     if isinstance(outcome, Unresolved) and outcome.reason in STUCK:
-        return outcome.evidence.curvature is not None  # else the session ended while it was computed
+        evidence = outcome.evidence  # without either, the session ended while the curvature was computed
+        return evidence.curvature is not None or evidence.no_curvature is not None
     return not isinstance(outcome, Unresolved) or outcome.reason == "higher_sample"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from weightstring.errors import InvalidSetting
+from weightstring.failures import one_line
 from weightstring.path import Connected, Disconnected, Objective, Outcome, SearchSamples, Unresolved, WeightString
 from weightstring.path.curvature import curvature_across
 from weightstring.proof.disconnect import prove, stands
@@ -127,10 +127,9 @@ def _with_curvature(run: SearchedRun) -> SearchedRun:
     if link.measured is None:
         return run
     try:
-        curvature = curvature_across(run.problem, link.segment, link.measured.top.t)
-    except InvalidSetting:  # not finite there, or too large for memory: the verdict stands without it
-        return run
-    evidence = replace(outcome.evidence, curvature=curvature)
+        evidence = replace(outcome.evidence, curvature=curvature_across(run.problem, link.segment, link.measured.top.t))
+    except Exception as failure:  # whatever it is, such as a lack of memory: the verdict stands without it
+        evidence = replace(outcome.evidence, no_curvature=one_line(failure))
     result = replace(result, outcome=Unresolved(outcome.reason, evidence))
     if run.written and run.directory is not None:
         run.directory.revise(result.outcome)

@@ -1,0 +1,39 @@
+"""What a search does, as a plain PyTorch script would: no search, no checks, no record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Data = tuple[Tensor, Tensor]
+
+
+def walked(net: nn.Module, loss: Loss, data: Data, a: Tensor, b: Tensor, ts: Sequence[float]) -> list[float]:
+    """Losses at positions of the segment between two models (P,)."""
+    inputs, targets = data
+    net.eval()
+    losses = []
+    with torch.no_grad():
+        for t in ts:
+            nn.utils.vector_to_parameters(torch.lerp(a, b, t), net.parameters())
+            losses.append(float(loss(net(inputs), targets)))
+    return losses
+
+
+def descended(net: nn.Module, loss: Loss, data: Data, until: float, most: int) -> int:
+    """Train ``net`` by Adam until its loss is at most ``until``; returns the steps that it took."""
+    inputs, targets = data
+    net.train()
+    optimizer, value = torch.optim.Adam(net.parameters(), lr=1e-3), math.inf
+    for step in range(most):
+        optimizer.zero_grad()
+        value = loss(net(inputs), targets)
+        if value.item() <= until:
+            return step
+        value.backward()
+        optimizer.step()
+    return most

@@ -1,0 +1,348 @@
+"""Memory and time of each phase on GPT-2 layouts of a given size, beside a plain loop that does the same.
+
+    python benchmarks/scale.py 1M 10M 30M          # what results/scale.json lacks; --again measures anew
+    python benchmarks/scale.py 10M --phases "align,,connect, stuck"
+
+Linux only. Every phase runs in a process of its own, on one thread. Its peak is of anonymous memory (RssAnon, every
+2 ms), beyond what there was when it began: the user's net, the data and the two ends, whose files are mapped. What is
+counted is the whole phase, its problem included. MALLOC_MMAP_THRESHOLD_ gives freed memory back to the system at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import plain
+import torch
+from measuring import RESULTS, machine
+from memory import Peak, anonymous
+from torch import Tensor, nn
+from torch.nn import functional
+
+import weightstring as ws
+from weightstring.store.beads import read_beads, write_beads
+
+EXAMPLES, TOKENS = 4, 32
+NOISE = 1e-3
+"""Of the copy that a straight line reaches, relative to each parameter's own size."""
+
+
+class Size(NamedTuple):
+    """Width, layers, heads and vocabulary."""
+
+    width: int
+    layers: int
+    heads: int
+    vocabulary: int
+    context: int = 64
+
+
+SIZES = {
+    "1M": Size(128, 4, 4, 2048),
+    "10M": Size(384, 5, 6, 2048),
+    "30M": Size(512, 8, 8, 8192),
+    "125M": Size(768, 12, 12, 50257, 1024),
+    "350M": Size(1024, 24, 16, 50257, 1024),
+}
+
+
+class Block(nn.Module):
+    """Attention and a hidden layer, each after a LayerNorm and added to its input."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.heads = size.heads
+        self.ln_1, self.ln_2 = nn.LayerNorm(size.width), nn.LayerNorm(size.width)
+        self.attention, self.projection = nn.Linear(size.width, 3 * size.width), nn.Linear(size.width, size.width)
+        self.up, self.down = nn.Linear(size.width, 4 * size.width), nn.Linear(4 * size.width, size.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, width) → the same."""
+        batch, length, width = x.shape
+        q, k, v = (
+            part.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+            for part in self.attention(self.ln_1(x)).split(width, dim=2)
+        )
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.projection(mixed.transpose(1, 2).reshape(batch, length, width))
+        return x + self.down(functional.gelu(self.up(self.ln_2(x)), approximate="tanh"))
+
+
+class GPT2(nn.Module):
+    """The layout of GPT-2, output weights tied to the embedding."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.wte, self.wpe = nn.Embedding(size.vocabulary, size.width), nn.Embedding(size.context, size.width)
+        self.h = nn.ModuleList(Block(size) for _ in range(size.layers))
+        self.ln_f = nn.LayerNorm(size.width)
+        self.head = nn.Linear(size.width, size.vocabulary, bias=False)
+        self.head.weight = self.wte.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T) → logits (B, T, vocabulary)."""
+        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1], device=tokens.device))
+        for block in self.h:
+            x = block(x)
+        return self.head(self.ln_f(x))
+
+
+def loss(output: Tensor, targets: Tensor) -> Tensor:
+    """The mean over all tokens."""
+    return functional.cross_entropy(output.flatten(0, 1), targets.flatten())
+
+
+def initialise(net: nn.Module) -> None:
+    """GPT-2's: normal with 0.02, biases 0."""
+    for name, parameter in net.named_parameters():
+        if "ln_" not in name:
+            nn.init.zeros_(parameter) if parameter.ndim == 1 else nn.init.normal_(parameter, std=0.02)
+
+
+def data(size: Size) -> tuple[Tensor, Tensor]:
+    """Random tokens, each sequence's next ones as targets."""
+    tokens = torch.randint(size.vocabulary, (EXAMPLES, TOKENS + 1), generator=torch.Generator().manual_seed(0))
+    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+
+
+def net_of(size: Size) -> GPT2:
+    torch.manual_seed(0)
+    net = GPT2(size)
+    initialise(net)
+    return net
+
+
+def problem_of(net: nn.Module, size: Size, **recipe: int) -> ws.ModuleProblem:
+    options = ws.Recipe("adam", {"lr": 1e-3}, **{"check_every": 2, **recipe})
+    return ws.ModuleProblem(net, loss, data(size), batch_size=EXAMPLES, recipe=options, engine="loop")
+
+
+def prepare(name: str, folder: Path) -> None:
+    """The models of a size: two trained a little on their own, a neighbour of the first; and the losses of the line."""
+    size, net = SIZES[name], net_of(SIZES[name])
+    until, ends = math.log(size.vocabulary) - 1, []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        initialise(net)
+        plain.descended(net, loss, data(size), until, 100)
+        ends.append(nn.utils.parameters_to_vector(net.parameters()).detach())
+        write_beads(folder / f"{'ab'[seed]}.safetensors", [ends[-1]])
+    heights = plain.walked(net, loss, data(size), *ends, [0.0, 0.25, 0.5, 0.75, 1.0])
+    (folder / "line.json").write_text(json.dumps(heights))
+    noise = torch.randn(len(ends[0]), generator=torch.Generator().manual_seed(2))
+    write_beads(folder / "near.safetensors", [noise.mul_(NOISE).mul_(ends[0].abs()).add_(ends[0])])
+
+
+class Case(NamedTuple):
+    """What a phase begins with."""
+
+    size: Size
+    net: nn.Module
+    folder: Path
+
+    def end(self, name: str) -> Tensor:
+        """An end, mapped."""
+        return read_beads(self.folder / f"{name}.safetensors")[0]
+
+    @property
+    def line(self) -> list[float]:
+        """Losses at quarters of the line between the two trained models."""
+        return json.loads((self.folder / "line.json").read_text())
+
+    def run(self, name: str) -> Path:
+        """A run directory, emptied."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        return self.folder / name
+
+    def problem(self, **recipe: int) -> ws.ModuleProblem:
+        """The loss of the net."""
+        return problem_of(self.net, self.size, **recipe)
+
+
+Told = dict[str, object]
+"""What a phase says of itself."""
+
+
+def problem(case: Case) -> Told:
+    return {"parameters": case.problem().size}
+
+
+def trial(case: Case) -> Told:
+    """The engines tried beside one another, as ``engine="auto"`` does."""
+    found = problem_of(case.net, case.size)
+    found.use_engine("auto")
+    return {"engine": found.engine_choice().name}
+
+
+def line(case: Case) -> Told:
+    """A pair that connects by the straight line."""
+    a, b, found = case.end("a"), case.end("near"), case.problem()
+    return _told(ws.connect(found, a, b, 1.01 * case.line[0], store=case.run("line"), disprove=False))
+
+
+def bead(case: Case) -> Told:
+    """A pair whose line is over the threshold, and that a bead or a few connect."""
+    ends, top = max(case.line[0], case.line[-1]), max(case.line)
+    a, b, found = case.end("a"), case.end("b"), case.problem()
+    return _told(ws.connect(found, a, b, top - 0.2 * (top - ends), store=case.run("bead"), disprove=False))
+
+
+def stuck(case: Case) -> Told:
+    """A pair that cannot be connected, since a descent has one step only."""
+    threshold, strategy = 1.001 * max(case.line[0], case.line[-1]), ws.Greedy(retries=1)
+    a, b, found = case.end("a"), case.end("b"), case.problem(max_steps=1)
+    told = _told(ws.connect(found, a, b, threshold, strategy=strategy, store=case.run("stuck"), disprove=False))
+    ws.write_report(case.folder / "stuck")
+    return told
+
+
+def _told(result: ws.Result) -> Told:
+    most = max((each.descents for each in result.history), default=0)
+    reason = getattr(result.outcome, "reason", "connected")
+    counts = {"steps": result.steps, "evaluations": result.evaluations, "samples": len(result.string.curve.s)}
+    return {"outcome": reason, "in flight": most, "beads": len(result.string), **counts}
+
+
+def align(case: Case) -> Told:
+    a, b, found = case.end("a"), case.end("b"), case.problem()
+    aligned = ws.align(found, a, b)
+    return {"outcome": aligned.chosen.method}
+
+
+def merge(case: Case) -> Told:
+    found = case.problem()
+    return {"outcome": ws.merge(found, ws.load(case.folder / "bead", problem=found).string).verdict.splitlines()[0]}
+
+
+def report(case: Case) -> Told:
+    ws.write_report(case.folder / "bead")
+    return {}
+
+
+def reading_back(case: Case) -> Told:
+    result = ws.load(case.folder / "bead")
+    return {"outcome": f"{result.string.normalized_length:.4f}", "middle": float(result.string.at(0.5)[0])}
+
+
+PHASES: dict[str, Callable[[Case], Told]] = {
+    "problem": problem,
+    "trial": trial,
+    "connect, line": line,
+    "connect, bead": bead,
+    "connect, stuck": stuck,
+    "align": align,
+    "merge": merge,
+    "report": report,
+    "reading back": reading_back,
+}
+
+
+def measured(name: str, phase: str, folder: Path) -> Told:
+    """One phase in this process."""
+    torch.set_num_threads(1)
+    warm_up()
+    size = SIZES[name]
+    case = Case(size, net_of(size), folder)
+    theta = 4 * sum(parameter.numel() for parameter in case.net.parameters())
+    before, started = anonymous(), time.process_time()
+    with Peak() as peak:
+        told = PHASES[phase](case)
+    seconds = time.process_time() - started
+    copies = round((peak.bytes - before) / theta, 2)
+    return {
+        "size": name,
+        "phase": phase,
+        "copies of θ": copies,
+        "MB": (peak.bytes - before) >> 20,
+        "CPU seconds": round(seconds, 2),
+        **told,
+    }
+
+
+def warm_up() -> None:
+    """What is imported and allocated once is no part of a phase."""
+    small = problem_of(net_of(Size(8, 1, 1, 16)), Size(8, 1, 1, 16))
+    ws.connect(small, small.initial(0), small.initial(1), 100.0)
+
+
+def compared(name: str, row: Told, folder: Path) -> Told:
+    """CPU seconds of plain PyTorch for a connect's gradient steps and as many measured models."""
+    size, net = SIZES[name], net_of(SIZES[name])
+    a, b = (read_beads(folder / f"{end}.safetensors")[0] for end in "ab")
+    steps, models = int(str(row["steps"])), int(str(row["evaluations"]))
+    torch.set_num_threads(1)
+    started = time.process_time()
+    plain.walked(net, loss, data(size), a, b, [i / models for i in range(models)])
+    if steps:
+        plain.descended(net, loss, data(size), -math.inf, steps)
+    return {**row, "plain CPU seconds": round(time.process_time() - started, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="+", choices=SIZES)
+    parser.add_argument("--phases", default=",,".join(PHASES), help="separated by two commas")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "weightstring-scale")
+    parser.add_argument("--again", action="store_true", help="measure what was measured before, too")
+    parser.add_argument("--one", choices=["prepare", "phase", "plain"], help=argparse.SUPPRESS)
+    parser.add_argument("--row", default="{}", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    phases, name = options.phases.split(",,"), options.sizes[0]
+    folder = options.folder / name
+    if options.one == "prepare":
+        return prepare(name, folder)
+    if options.one:
+        row = json.loads(options.row)
+        print(json.dumps(measured(name, phases[0], folder) if options.one == "phase" else compared(name, row, folder)))
+        return None
+    for name in options.sizes:
+        rows(name, phases, options.folder / name, options.again)
+    return None
+
+
+def rows(name: str, phases: Sequence[str], folder: Path, again: bool) -> None:
+    """Measure the phases of a size, each in a process of its own, and keep each row at once."""
+    if not (folder / "near.safetensors").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _in_process(name, folder, "--one", "prepare")
+    for phase in phases:
+        known = kept()
+        if not again and any((row["size"], row["phase"]) == (name, phase) for row in known):
+            continue
+        row = json.loads(_in_process(name, folder, "--one", "phase", "--phases", phase))
+        if "evaluations" in row:
+            row = json.loads(_in_process(name, folder, "--one", "plain", "--row", json.dumps(row)))
+        others = [each for each in known if (each["size"], each["phase"]) != (name, phase)]
+        order = {key: i for i, key in enumerate((size, each) for size in SIZES for each in PHASES)}
+        found = sorted([*others, row], key=lambda each: order[each["size"], each["phase"]])
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "scale.json").write_text(
+            json.dumps({"machine": machine(), "rows": found}, indent=1, ensure_ascii=False) + "\n"
+        )
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+def kept() -> list[dict[str, str]]:
+    path = RESULTS / "scale.json"
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
+def _in_process(name: str, folder: Path, *arguments: str) -> str:
+    command = [sys.executable, __file__, name, "--folder", str(folder.parent), *arguments]
+    surroundings = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=surroundings, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()
