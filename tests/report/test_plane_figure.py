@@ -17,7 +17,7 @@ from weightstring.problem.surfaces import Ring
 from weightstring.report import write_report
 from weightstring.report.draw.plane import draw_plane, plane_figure, to_record
 from weightstring.store import RunDirectory
-from weightstring.store.records import PlaneRecord
+from weightstring.store.plane_record import PlaneRecord
 
 RING = Ring(size=4)
 

@@ -22,7 +22,7 @@ ROUNDING = 1e-5
 
 
 def align_pair(problem: LossProblem, pair: Pair, settings: Settings) -> Pair:
-    """The pair with its second end aligned with the first where that is asked for, or as its run has it.
+    """The pair, all its models aligned with the first end where that is asked for, or as its run has them.
 
     The threshold is raised by no more than rounding where the copy measures above it.
 
@@ -39,17 +39,31 @@ def align_pair(problem: LossProblem, pair: Pair, settings: Settings) -> Pair:
     directory, threshold = pair.directory, pair.threshold
     if directory is not None and directory.exists and (record := directory.alignment()) is not None:
         first, last = directory.ends()
-        if digest(first) == digest(pair.a) and record.original == digest(pair.b):
+        begun_with = [waypoint.original for waypoint in directory.manifest().through]
+        same = digest(first) == digest(pair.a) and record.original == digest(pair.b)
+        if same and begun_with == list(map(digest, pair.through)):
             begun = directory.manifest().threshold
             level = begun if _rounded(threshold, begun) else threshold
-            return replace(pair, b=last.to(problem.device), threshold=level, alignment=record, align=False)
+            through = tuple(theta.to(problem.device) for theta in directory.through())
+            kept = replace(pair, b=last.to(problem.device), threshold=level, alignment=record, align=False)
+            return replace(kept, through=through, originals=tuple(map(digest, pair.through)))
     aligned = align(problem, pair.a, pair.b, seed=settings.seed, symmetry=pair.symmetry)
     if threshold is not None:
         before, after = Objective(problem, settings.bind)(torch.stack([pair.b, aligned.theta])).tolist()
         if before <= threshold < after and _rounded(threshold, after):
             threshold = after
     record = alignment_record(aligned, pair.b, "barrier")
-    return replace(pair, b=aligned.theta, threshold=threshold, alignment=record, align=False)
+    seed, symmetry = settings.seed, pair.symmetry
+    waypoints = (align(problem, pair.a, each, seed=seed, symmetry=symmetry).theta for each in pair.through)
+    return replace(
+        pair,
+        b=aligned.theta,
+        threshold=threshold,
+        alignment=record,
+        align=False,
+        through=tuple(waypoints),
+        originals=tuple(map(digest, pair.through)),
+    )
 
 
 def _rounded(threshold: float | None, raised: float) -> bool:

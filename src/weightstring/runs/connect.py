@@ -49,6 +49,7 @@ def connect(
     align: bool | str = False,
     symmetry: Symmetry | None = None,
     as_saved: AsSaved = (None, None),
+    through: Sequence[Theta] = (),
 ) -> Result:
     """Search for a path from ``a`` to ``b`` on which the loss does not exceed ``threshold``.
 
@@ -89,6 +90,11 @@ def connect(
         symmetry: which units may move; found from the module unless given.
         as_saved: the ends' losses with the running statistics saved with them (``problem.as_saved(net)["loss"]``), for
             the result and the page to say how far re-estimating those moves the ends. They decide nothing.
+        through: waypoints: models in order from ``a`` to ``b``, such as checkpoints of a training. The first string
+            leads straight from each to the next instead of from ``a`` to ``b``; the search then does with them as with
+            beads of its own: one that is not needed is dropped, and one over the threshold is replaced by what a
+            descent from it finds, or left out. For curves they are the first control points. With ``align`` each is
+            aligned with ``a``.
 
     Returns:
         The outcome, the string and the search's history; ``Disconnected(proof)`` where a proof bounds every path from
@@ -99,7 +105,7 @@ def connect(
     Raises:
         EndAboveThreshold: an end's value is larger than ``threshold``, or not finite.
         InvalidCheckpoint: an end is not a θ of the problem.
-        InvalidSetting: a setting is unknown or out of range.
+        InvalidSetting: a setting is unknown or out of range, or the strategy cannot begin with waypoints.
         InvalidRun: ``store`` holds another search, or a damaged one.
         RunLocked: another process is writing to ``store``.
         StoreFailed: the disk refuses; what was written is kept.
@@ -130,7 +136,16 @@ def connect(
         certify=request,
     )
     directory = None if store is None else opened(store)
-    pair = Pair(a=a, b=b, threshold=threshold, directory=directory, align=align, symmetry=symmetry, as_saved=as_saved)
+    pair = Pair(
+        a=a,
+        b=b,
+        threshold=threshold,
+        directory=directory,
+        align=align,
+        symmetry=symmetry,
+        as_saved=as_saved,
+        through=tuple(through),
+    )
     if align != "both":
         return connect_all(problem, [pair], settings)[0]
     result, plain = connect_all(problem, [pair, pair.as_given], settings)

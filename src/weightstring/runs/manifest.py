@@ -6,23 +6,27 @@ import dataclasses
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
 import torch
 
+from weightstring.codec import finite_or_none, none_as_infinity
 from weightstring.errors import InvalidRun
 from weightstring.problem import Traceable
 from weightstring.protocol import Engined, LossProblem
 from weightstring.runs.run import Run
 from weightstring.runs.settings import Pair
+from weightstring.search import Bead, Query
 from weightstring.search.strategies import plain
 from weightstring.store import Manifest, Store, digest
-from weightstring.store.records import FORMAT, Parameter
+from weightstring.store.records import FORMAT, Parameter, WaypointRecord
 
 _IDENTITY = {
     "problem": "the problem (its module, data, loss, metrics or recipe)",
     "ends": "the ends",
+    "through": "the waypoints",
     "threshold": "the threshold",
     "bind": "what the threshold binds",
     "seed": "the seed",
@@ -49,6 +53,10 @@ def manifest_of(run: Run) -> Manifest:
         ends=(digest(first.theta), digest(last.theta)),
         end_losses=(first.value, last.value),
         as_saved=run.pair.as_saved,
+        through=tuple(
+            WaypointRecord(sha256=digest(bead.theta), loss=finite_or_none(bead.value), original=original)
+            for bead, original in zip_longest(run.through, run.pair.originals)
+        ),
         threshold=run.threshold,
         bind=settings.bind,
         seed=settings.seed,
@@ -68,6 +76,28 @@ def manifest_of(run: Run) -> Manifest:
             Parameter(name=e.name, shape=tuple(e.shape), offset=e.offset, aliases=tuple(e.aliases)) for e in entries
         ),
     )
+
+
+def names_of(waypoints: int) -> list[str]:
+    """What the models are called that a search with so many waypoints is given, in their order.
+
+    >>> names_of(2)
+    ['a', 'given1', 'given2', 'b']
+    """
+    return ["a", *(f"given{number}" for number in range(1, waypoints + 1)), "b"]
+
+
+def query_of(directory: Store, manifest: Manifest) -> Query:
+    """What the strategy of a run on disk was asked.
+
+    Raises:
+        InvalidRun: its models are damaged.
+    """
+    (a, b), (low, high) = directory.ends(), manifest.end_losses
+    thetas = [a, *directory.through(), b]
+    heights = [low, *(none_as_infinity(waypoint.loss) for waypoint in manifest.through), high]
+    first, *through, last = map(Bead, names_of(len(manifest.through)), thetas, heights)
+    return Query((first, last), manifest.threshold, manifest.seed, tuple(through))
 
 
 def as_read_back(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +126,7 @@ def require_same(directory: Store, begun: Manifest, wanted: Manifest) -> None:
         InvalidRun: a field of the manifest that determines the result differs, or an end measures otherwise.
     """
     for field in _IDENTITY:
-        if getattr(begun, field) != getattr(wanted, field):
+        if _identity(begun, field) != _identity(wanted, field):
             raise _another_run(directory, field, other_python(begun) if field == "problem" else "")
     for old, new in zip(begun.end_losses, wanted.end_losses, strict=True):
         if abs(old - new) > 1e-5 * max(abs(old), abs(new)):
@@ -113,6 +143,10 @@ def other_python(manifest: Manifest) -> str:
     if then == now:
         return ""
     return f" (functions of your own are known by their bytecode, which is another in Python {now} than in {then})"
+
+
+def _identity(manifest: Manifest, field: str) -> object:
+    return [each.sha256 for each in manifest.through] if field == "through" else getattr(manifest, field)
 
 
 def _another_run(directory: Store, field: str, why: str = "") -> InvalidRun:

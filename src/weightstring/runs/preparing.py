@@ -9,18 +9,21 @@ from dataclasses import replace
 
 from msgspec.structs import replace as replace_fields
 
+from weightstring.codec import none_as_infinity
 from weightstring.descent import Optimizers
 from weightstring.errors import EndAboveThreshold, InvalidSetting
+from weightstring.failures import users_part
 from weightstring.path import Objective, Unresolved, check_theta, measure_models, no_worse
 from weightstring.path.objective import Noted
 from weightstring.protocol import LossProblem
 from weightstring.runs.computing import Stopwatch, computing, first_of
-from weightstring.runs.manifest import earlier, manifest_of, require_same
+from weightstring.runs.manifest import earlier, manifest_of, names_of, require_same
 from weightstring.runs.recording import from_run
 from weightstring.runs.result import Result
 from weightstring.runs.run import Run
 from weightstring.runs.settings import Pair, Settings
 from weightstring.search import Bead
+from weightstring.search.chain import beads_of
 from weightstring.store import Manifest
 
 STUCK = ("depth", "descent_failed", "stalled")
@@ -38,6 +41,8 @@ def check(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> No
     for pair in pairs:
         check_theta(problem, pair.a, f"{pair.name}the first end")
         check_theta(problem, pair.b, f"{pair.name}the second end")
+        for number, theta in enumerate(pair.through, 1):
+            check_theta(problem, theta, f"{pair.name}waypoint {number}")
     Optimizers(settings.recipe or problem.recipe)
 
 
@@ -46,25 +51,29 @@ def prepare(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> 
 
     Raises:
         EndAboveThreshold: an end is higher than its threshold.
-        InvalidSetting: a threshold is not finite.
+        InvalidSetting: a threshold is not finite, or the strategy takes no waypoints where there are some.
     """
     objective, manifests = Objective(problem, settings.bind), [earlier(problem, pair) for pair in pairs]
     watch = Stopwatch(problem.device)
     measured = _measured(objective, pairs)
-    seconds = watch.seconds / (2 * len(pairs)) if pairs else 0.0
+    seconds = watch.seconds / sum(map(len, measured)) if pairs else 0.0
     computed = computing(problem, settings, first_of(manifests), len(pairs), seconds)
-    return [
+    runs = [
         Run(
             pair=pair,
             settings=settings,
             objective=objective,
             computing=computed,
             manifest=manifest,
-            ends=ends,
-            threshold=_threshold(pair, ends, manifest, settings),
+            ends=(first, last),
+            threshold=_threshold(pair, (first, last), manifest, settings),
+            through=tuple(through),
         )
-        for pair, ends, manifest in zip(pairs, measured, manifests, strict=True)
+        for pair, (first, *through, last), manifest in zip(pairs, measured, manifests, strict=True)
     ]
+    for run in runs:
+        _require_through(run)
+    return runs
 
 
 def begin(runs: Sequence[Run], locks: ExitStack) -> list[Run]:
@@ -86,7 +95,8 @@ def _begun(run: Run, locks: ExitStack) -> Run:
     locks.enter_context(directory.locked())
     wanted = manifest_of(run)
     if begun is None:
-        directory.begin(wanted, [end.theta for end in run.ends], run.pair.alignment)
+        through = [bead.theta for bead in run.through]
+        directory.begin(wanted, [end.theta for end in run.ends], run.pair.alignment, through)
     else:
         require_same(directory, begun, wanted)
         certify = wanted.certify or begun.certify
@@ -95,7 +105,9 @@ def _begun(run: Run, locks: ExitStack) -> Run:
             directory.amend(amended)
         # The heights that the run began with, bit for bit.
         first, last = (replace(end, value=value) for end, value in zip(run.ends, begun.end_losses, strict=True))
-        run = replace(run, ends=(first, last))
+        recorded = [none_as_infinity(waypoint.loss) for waypoint in begun.through]
+        waypoints = (replace(bead, value=value) for bead, value in zip(run.through, recorded, strict=True))
+        run = replace(run, ends=(first, last), through=tuple(waypoints))
     if directory.finished and _is_final(result := from_run(directory, run.problem)):
         return run.with_result(result, read_back=True)
     return run
@@ -110,15 +122,33 @@ def _is_final(result: Result) -> bool:
     return not isinstance(outcome, Unresolved) or outcome.reason == "higher_sample"
 
 
-def _measured(objective: Objective, pairs: Sequence[Pair]) -> list[tuple[Bead, Bead]]:
-    """The ends of all pairs with their heights, measured together."""
+def _measured(objective: Objective, pairs: Sequence[Pair]) -> list[list[Bead]]:
+    """The models of all pairs, waypoints between ends, with their heights, measured together."""
+    models = [(pair.a, *pair.through, pair.b) for pair in pairs]
     noted = Noted(objective)
-    heights = measure_models(noted, [end for pair in pairs for end in (pair.a, pair.b)])
+    heights = measure_models(noted, [theta for given in models for theta in given])
     known = iter(zip(heights, noted.rows, strict=True))
     return [
-        (Bead("a", pair.a.detach().clone(), *next(known)), Bead("b", pair.b.detach().clone(), *next(known)))
-        for pair in pairs
+        [
+            Bead(name, theta.detach().clone(), *next(known))
+            for name, theta in zip(names_of(len(given) - 2), given, strict=True)
+        ]
+        for given in models
     ]
+
+
+def _require_through(run: Run) -> None:
+    """Refuse a strategy whose first string does not pass through the waypoints."""
+    if not run.through:
+        return
+    with users_part(lambda: "the strategy before round 1"):
+        state = run.settings.strategy.start(run.query)
+    passed = [bead.theta for bead in beads_of(state.string.chain)]
+    if not all(any(theta is bead.theta for theta in passed) for bead in run.through):
+        raise InvalidSetting(
+            f"{run.pair.name}through: {type(run.settings.strategy).__name__} begins with the segment between the ends; "
+            "choose a strategy that begins with any string, such as ws.Greedy()"
+        )
 
 
 def _threshold(pair: Pair, ends: tuple[Bead, Bead], manifest: Manifest | None, settings: Settings) -> float:

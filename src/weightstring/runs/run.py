@@ -44,6 +44,7 @@ class Run:
         manifest: of the run that an earlier session began; None: it begins here.
         ends: the models with their heights.
         threshold: L0.
+        through: the waypoints with theirs.
     """
 
     pair: Pair
@@ -53,6 +54,7 @@ class Run:
     manifest: Manifest | None
     ends: tuple[Bead, Bead]
     threshold: float
+    through: tuple[Bead, ...] = ()
 
     @property
     def problem(self) -> LossProblem:
@@ -67,7 +69,7 @@ class Run:
     @property
     def query(self) -> Query:
         """What the strategy is asked."""
-        return Query(self.ends, self.threshold, self.settings.seed)
+        return Query(self.ends, self.threshold, self.settings.seed, self.through)
 
     def with_result(self, result: Result, search: Search[Any] | None = None, *, read_back: bool = False) -> SearchedRun:
         """The run with its result: see :class:`SearchedRun`."""

@@ -98,6 +98,8 @@ class Pair:
         alignment: how ``b`` was aligned, where it was.
         as_saved: the ends' losses as they were saved, for the record.
         beside: searched for comparison with another: nothing is asked of it beyond the search.
+        through: the models that the first string passes through (P,), in order, and
+        originals: their digests as they were given, where they were aligned.
     """
 
     a: Theta
@@ -110,6 +112,8 @@ class Pair:
     alignment: AlignmentRecord | None = None
     as_saved: AsSaved = (None, None)
     beside: bool = False
+    through: tuple[Theta, ...] = ()
+    originals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.align, bool | str) or self.align not in ALIGN:

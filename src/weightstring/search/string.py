@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TypeVar
 
 from weightstring.descent import Descended
@@ -23,11 +24,23 @@ class Query:
         ends: the two models to connect, with their heights.
         threshold: L0.
         seed: of everything drawn at random.
+        through: waypoints, in order: models that the first string passes through.
     """
 
     ends: tuple[Bead, Bead]
     threshold: float
     seed: int
+    through: tuple[Bead, ...] = ()
+
+    @property
+    def beads(self) -> tuple[Bead, ...]:
+        """The models that were given: the ends, and the waypoints between them."""
+        return (self.ends[0], *self.through, self.ends[1])
+
+    @property
+    def first(self) -> Chain:
+        """The string to begin with: straight from each model that was given to the next."""
+        return tuple(Link(left, right) for left, right in pairwise(self.beads))
 
 
 @dataclass(frozen=True)
@@ -65,8 +78,13 @@ class String:
 
     @classmethod
     def straight(cls: type[Kind], query: Query, *, intervals: int | None = None, prunes: bool = True) -> Kind:
-        """The segment between the ends."""
+        """The segment between the ends, whatever waypoints there are."""
         return cls(query, (Link(*query.ends),), query.threshold, intervals, prunes)
+
+    @classmethod
+    def first(cls: type[Kind], query: Query, *, prunes: bool = True) -> Kind:
+        """The string through the models that were given."""
+        return cls(query, query.first, query.threshold, prunes=prunes)
 
     @classmethod
     def through(cls: type[Kind], query: Query, chain: Chain) -> Kind:

@@ -44,6 +44,17 @@ class TaskRef(Record, frozen=True, kw_only=True):
     options: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class WaypointRecord(Record, frozen=True, kw_only=True):
+    """A model that a run's first string passes through."""
+
+    sha256: str
+    """Of its bytes, after alignment."""
+    loss: float | None
+    """The bound quantity there; null where it is not finite."""
+    original: str | None = None
+    """Digest of the model as it was given, where it was aligned with the first end; else null."""
+
+
 class CertifyRecord(Record, frozen=True, kw_only=True):
     """That a run's string is to be certified, and how."""
 
@@ -78,6 +89,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     """The bound quantity at the two ends."""
     as_saved: AsSaved = (None, None)
     """It decides nothing."""
+    through: tuple[WaypointRecord, ...] = ()
+    """What the first string passes through between the ends, in order."""
     threshold: float
     bind: str
     seed: int
@@ -276,29 +289,3 @@ class ResultRecord(Record, frozen=True, kw_only=True):
     """Of that of the first string under the threshold; empty where that is the string, or was not kept."""
     by_depth: tuple[float | None, ...] = ()
     """Γ̃ (4) for d = 0, 1, …, computed from the rounds; null where it is not finite."""
-
-
-class PlaneRecord(Record, frozen=True, kw_only=True):
-    """``plane.json``: the loss on a grid in the plane through three models, and the string projected on it."""
-
-    names: tuple[str, ...]
-    """The measured quantities whose largest it is."""
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    losses: tuple[tuple[float | None, ...], ...]
-    """A row for each of ``y``, in it one for each of ``x``; null where it is not finite."""
-    corners: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
-    """Where the three models lie; the first two are the ends of the string."""
-    beads: tuple[tuple[float, float], ...]
-    distances: tuple[float, ...]
-    """Of the beads from the plane."""
-    beads_sha256: str
-    """Of the bead file of the string: the plane of another string is not that of the run's own."""
-
-    def flaw(self, beads: int) -> str | None:
-        """What makes it one that is never written for so many beads; None for a sound one."""
-        if len(self.y) < 2 or len(self.losses) != len(self.y):
-            return "its grid has not a row of losses for each y"
-        if len(self.x) < 2 or any(len(row) != len(self.x) for row in self.losses):
-            return "its grid has not a loss for each x"
-        return None if len(self.beads) == len(self.distances) == beads else f"it has not the string's {beads} beads"

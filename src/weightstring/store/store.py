@@ -4,6 +4,7 @@
 
     manifest.json                what determines the result, written first
     beads/ends.safetensors
+    beads/through.safetensors    the models that the first string passes through, where there are any
     journal/NNNNNN.json          a finished round: the truth; a run directory has them as lines of journal.jsonl
     beads/round-NNNN.safetensors
     result.json                  the verdict and its numbers, written last
@@ -25,7 +26,8 @@ from weightstring.store.beads import digest
 from weightstring.store.flaws import flaw
 from weightstring.store.journal import Rounds
 from weightstring.store.names import beads_name
-from weightstring.store.records import FORMAT, AlignmentRecord, AnyManifest, Manifest, PlaneRecord, ResultRecord
+from weightstring.store.plane_record import PlaneRecord
+from weightstring.store.records import FORMAT, AlignmentRecord, AnyManifest, Manifest, ResultRecord
 
 
 class Store(Rounds):
@@ -69,9 +71,13 @@ class Store(Rounds):
     # -- what determines the run
 
     def begin(
-        self, manifest: Manifest, ends: Sequence[Theta] | Thetas, alignment: AlignmentRecord | None = None
+        self,
+        manifest: Manifest,
+        ends: Sequence[Theta] | Thetas,
+        alignment: AlignmentRecord | None = None,
+        through: Sequence[Theta] = (),
     ) -> None:
-        """Write the ends (2, P), how the second was aligned, and the manifest: with that, a run exists, and is whole.
+        """Write the models, how the second end was aligned, and the manifest: with that, a run exists, and is whole.
 
         Raises:
             InvalidRun: there is a run already.
@@ -80,6 +86,8 @@ class Store(Rounds):
         if self.exists:
             raise InvalidRun(f"{self}: another process began a run here just now; {self.goes_on}")
         self.keep("ends", ends)
+        if through:
+            self.keep("through", through)
         if alignment is not None:
             self.write("alignment.json", msgspec.json.encode(alignment))
         self.amend(manifest)
@@ -121,6 +129,20 @@ class Store(Rounds):
                 f"{self}/{beads_name('ends')}: not the ends of the manifest; one of the two files was changed"
             )
         return ends
+
+    def through(self) -> Sequence[Theta]:
+        """The models that the first string passes through between the ends, checked against the manifest.
+
+        Raises:
+            InvalidRun: they are damaged, or not those of the manifest.
+        """
+        waypoints = self.manifest().through
+        models = list(self.models("through")) if waypoints else []
+        if [digest(model) for model in models] != [waypoint.sha256 for waypoint in waypoints]:
+            raise InvalidRun(
+                f"{self}/{beads_name('through')}: not the waypoints of the manifest; one of the two files was changed"
+            )
+        return models
 
     def alignment(self) -> AlignmentRecord | None:
         """How the second end was aligned with the first; None where it was not.

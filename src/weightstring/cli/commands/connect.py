@@ -28,12 +28,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="both",
         help="permute and rescale B's units to match A's first; with both, also search without this, side by side",
     )
+    parser.add_argument(
+        "--through",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="begin with the string through these models, in order from A to B: checkpoints, or folders of checkpoints",
+    )
     add_strategy(parser, default="persistent")
 
 
 def run(options: Namespace) -> int:
     """Search for a path between two checkpoints."""
-    from weightstring.cli.models import as_saved, end_of
+    from weightstring.cli.models import as_saved, end_of, models_of
     from weightstring.cli.opening import named
     from weightstring.cli.running import conclude, resumable, run_directory
     from weightstring.search.strategies import plain
@@ -42,7 +49,14 @@ def run(options: Namespace) -> int:
     task, problem = named(options)
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
     a, b = (end_of(problem, path) for path in (options.a, options.b))
-    settings = [[digest(a), digest(b)], options.threshold, options.bind, options.seed, plain(strategy)]
+    through = list(models_of(problem, options.through).values())
+    settings = [
+        [digest(theta) for theta in (a, b, *through)],
+        options.threshold,
+        options.bind,
+        options.seed,
+        plain(strategy),
+    ]
     settings += [setting for setting in (options.align, recipe) if setting]
     out = run_directory(options.out, task, settings)
     compute_by(options.engine, problem)
@@ -63,5 +77,6 @@ def run(options: Namespace) -> int:
             certify=options.certify,
             align="both" if options.align == "both" else options.align is not None,
             as_saved=(as_saved(problem, options.a), as_saved(problem, options.b)),
+            through=through,
         )
         return conclude(result, out, options.json, certified=options.certify)

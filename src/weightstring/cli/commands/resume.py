@@ -78,6 +78,7 @@ def _resumed(directory: RunDirectory, options: Namespace) -> ws.Result:
             certify_seconds=math.inf if certify is None else none_as_infinity(certify.seconds),
             certify_tolerance=CERTIFY_TOL if certify is None else certify.tolerance,
             disprove=manifest.disprove,
+            through=[theta.to(problem.device) for theta in directory.through()],
             **settings,
         )
     require_uninterrupted(result)

@@ -14,7 +14,7 @@ from weightstring.path.plane import RESOLUTION, Plane, plane
 from weightstring.protocol import LossProblem
 from weightstring.report.draw.colours import Colours, short
 from weightstring.report.draw.theme import THRESHOLD, theme
-from weightstring.store.records import PlaneRecord
+from weightstring.store.plane_record import PlaneRecord
 
 ON_PLANE = 1e-6
 """A bead nearer to the plane than this share of the plane's size lies on it: what is left is rounding."""

@@ -16,7 +16,8 @@ from weightstring.report.run.replay import read_evolution
 from weightstring.runs.recording import certificate_in
 from weightstring.search.strategies import STRATEGIES
 from weightstring.store import Store, StoreLike, opened
-from weightstring.store.records import AlignmentRecord, Manifest, PlaneRecord, ResultRecord
+from weightstring.store.plane_record import PlaneRecord
+from weightstring.store.records import AlignmentRecord, Manifest, ResultRecord
 
 
 class RunData(NamedTuple):

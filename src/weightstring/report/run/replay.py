@@ -14,7 +14,7 @@ from weightstring.report.draw.colours import short
 from weightstring.report.draw.evolution import Corner, Evolution, Span, Step
 from weightstring.report.draw.projection import places
 from weightstring.report.run.recursion import Recursion
-from weightstring.search import Bead, Query
+from weightstring.runs.manifest import query_of
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.running.history import strings
 from weightstring.search.strategies import from_plain
@@ -46,9 +46,7 @@ def read_evolution(store: Store, manifest: Manifest, result: ResultRecord, beads
     if result.rounds and not rounds:
         raise InvalidRun(f"{store}: its journal holds no round, but the result tells of {len(result.rounds)}")
     strategy = from_plain({name: value for name, value in manifest.strategy.items() if name != "recipe"})
-    first, last = store.ends()
-    ends = (Bead("a", first, manifest.end_losses[0]), Bead("b", last, manifest.end_losses[1]))
-    query = Query(ends, manifest.threshold, manifest.seed)
+    query = query_of(store, manifest)
     widest = max((finished.beads for finished in result.rounds), default=2)
     shown = _spread(len(rounds) + 1, max(2, min(MOST, BEADS // widest)))
     chains, recursion = [], Recursion(strategy)

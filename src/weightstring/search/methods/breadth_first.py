@@ -134,8 +134,8 @@ class BreadthFirst(Strategy[BreadthFirstState]):
         return self.ends == "free"
 
     def start(self, query: Query) -> BreadthFirstState:
-        """The string is the segment between the ends; its first ceiling is the threshold itself."""
-        return replace(BreadthFirstState.straight(query, prunes=False), fall=self.fall)
+        """The string leads straight through what was given; its first ceiling is the threshold itself."""
+        return replace(BreadthFirstState.first(query, prunes=False), fall=self.fall)
 
     def propose(self, state: BreadthFirstState) -> tuple[Job, ...]:
         """Spread or drop beads, where that is under way; else let them descend."""

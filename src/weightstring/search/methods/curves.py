@@ -108,7 +108,7 @@ class PolyChain(Strategy[Curve]):
     """A polygonal chain with trained bends.
 
     Args:
-        bends: control points between the ends.
+        bends: control points between the ends; where waypoints are given, these are the control points.
         samples: points of the curve at which each step takes gradients.
         steps: of one round, after which the string is measured; the optimizer starts afresh then.
         patience: rounds over which the string's maximum must fall by
@@ -140,8 +140,8 @@ class PolyChain(Strategy[Curve]):
             raise InvalidSetting(f"{type(self).__name__}(fall={self.fall}): give a share in (0, 1)")
 
     def start(self, query: Query) -> Curve:
-        """The straight segment."""
-        return Curve.straight(query)
+        """The straight segment, or the string through the waypoints."""
+        return Curve.first(query)
 
     def propose(self, curve: Curve) -> tuple[Job, ...]:
         """Fit the curve."""
@@ -187,9 +187,11 @@ class PolyChain(Strategy[Curve]):
         return Fitted(0, self.samples, bezier=False)
 
     def _controls(self, curve: Curve) -> list[Tensor]:
-        """The control points; at first equally spaced on the straight segment."""
+        """The control points; at first equally spaced on the straight segment, or the waypoints."""
         if curve.controls:
             return list(curve.controls)
+        if curve.query.through:
+            return [bead.theta for bead in curve.query.beads]
         segment = Segment(*(end.theta for end in curve.query.ends))
         return [segment.point(k / (self.bends + 1)) for k in range(self.bends + 2)]
 

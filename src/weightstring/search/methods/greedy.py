@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
 from weightstring.search.chain import Chain, Link
-from weightstring.search.crowding import crowded_end, with_neighbours
+from weightstring.search.crowding import crowded, with_neighbours
 from weightstring.search.jobs import Descend, JobResult
 from weightstring.search.patience import exhausted
 from weightstring.search.starts import Insert, descent_from_bead, descent_from_link
@@ -58,21 +58,21 @@ class Greedy(Strategy[String]):
     splits = True
 
     def start(self, query: Query) -> String:
-        """Step 1: the string is the segment between the ends."""
-        return String.straight(query)
+        """Step 1: the string is the segment between the ends, or leads through the waypoints."""
+        return String.first(query)
 
     def onward(self, query: Query, chain: Chain) -> String:
         """The string is one that another search has left: its segments are split on from there."""
         return String.through(query, chain)
 
     def propose(self, string: String) -> list[Descend]:
-        """Step 3, for every segment that is open after steps 2 and 4."""
-        return [self.descent(string, link) for link in string.open]
+        """Step 3, for every segment that is open after steps 2 and 4; two beside one waypoint may need the same."""
+        return list({job.name: job for job in (self.descent(string, link) for link in string.open)}.values())
 
     def descent(self, string: String, link: Link) -> Descend:
-        """Descend from t* of an open segment; beside an end at L0 from that end."""
-        if end := crowded_end(string, link, self.alpha):
-            return descent_from_bead(end, string.query, self.alpha)
+        """Descend from t* of an open segment; beside an end at L0, or a waypoint over it, from that one."""
+        if bead := crowded(string, link, self.alpha):
+            return descent_from_bead(bead, string.query, self.alpha)
         return descent_from_link(link, string.query, self.alpha, self.insert)
 
     def absorb(self, string: String, results: Mapping[str, JobResult]) -> String:

@@ -126,9 +126,10 @@ class Legs:
 
     @property
     def string(self) -> String:
-        """The legs and the segment between them."""
+        """The legs and what lies between them at first."""
         first, second = (leg.lowest for leg in self.legs)
-        return String(self.query, self.around((Link(first, second),)), self.query.threshold, prunes=False)
+        between = replace(self.query, ends=(first, second)).first
+        return String(self.query, self.around(between), self.query.threshold, prunes=False)
 
     def around(self, between: Chain) -> Chain:
         """Leg, string and leg."""

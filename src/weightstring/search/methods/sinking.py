@@ -13,7 +13,7 @@ from typing import Any
 from weightstring.errors import InvalidSetting
 from weightstring.path import Reason
 from weightstring.search.account import Account
-from weightstring.search.chain import Chain, Link, held_to, is_string, maximum
+from weightstring.search.chain import Chain, held_to, is_string, maximum
 from weightstring.search.composite import Composite, Rest, Stage
 from weightstring.search.jobs import Job
 from weightstring.search.methods.greedy import Greedy
@@ -88,8 +88,8 @@ class Sinking(Composite[Sunk]):
             raise InvalidSetting(f"Sinking(tolerance={self.tolerance}): give a share in (0, 1)")
 
     def start(self, query: Query) -> Sunk:
-        """The straight segment is the first string."""
-        return self.onward(query, (Link(*query.ends),))
+        """The straight segment is the first string, or that through the waypoints."""
+        return self.onward(query, query.first)
 
     def onward(self, query: Query, chain: Chain) -> Sunk:
         """That string is the first."""
