@@ -19,6 +19,8 @@ from .path import Connected, Disconnected, Evidence, Proof, Unresolved, WeightSt
 from .path.curve import locate_maximum, loss_curve
 from .path.plane import Plane, plane
 from .problem import ModuleProblem
+from .problem.batch_sources import epoch
+from .problem.per_batch import MeanOf
 from .problem.random_pair import random_pair
 from .proof.certificate import Certificate
 from .proof.enclose.proving import certify
@@ -77,6 +79,7 @@ __all__ = [
     "LossProblem",
     "MaxBeads",
     "MaxSteps",
+    "MeanOf",
     "Merging",
     "Minimax",
     "ModuleProblem",
@@ -107,6 +110,7 @@ __all__ = [
     "components",
     "connect",
     "connect_many",
+    "epoch",
     "load",
     "locate_maximum",
     "loss_curve",

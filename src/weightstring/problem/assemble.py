@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,10 +74,17 @@ def _usable(device: torch.device | str) -> torch.device:
         ) from error
 
 
-def adopt_loss(loss_fn: Given, net: nn.Module) -> Given:
+AnyLoss = TypeVar("AnyLoss", bound=Callable[..., object])
+
+
+def adopt_loss(loss_fn: AnyLoss, net: nn.Module) -> AnyLoss:
     """Move a loss and its constants (class weights) to the device and dtype of ``net``."""
+    return cast(AnyLoss, _adopted(loss_fn, net))
+
+
+def _adopted(loss_fn: object, net: nn.Module) -> object:
     device, dtype = next(net.parameters()).device, Layout.of(net).dtype
-    if type(loss_fn) is partial:
+    if isinstance(loss_fn, partial) and type(loss_fn) is partial:
         keywords = {name: _moved(value, device, dtype) for name, value in loss_fn.keywords.items()}
         return partial(loss_fn.func, *loss_fn.args, **keywords)
     if not isinstance(loss_fn, nn.Module):
@@ -117,8 +125,9 @@ def assemble(
     loss_fn: Given,
     buffers: modes.Buffers,
     chunk: int,
-    step: TrainingStep | None = None,
     call: Call = forward,
+    training_call: Call = forward,
+    step: Mean | None = None,
 ) -> Computation:
     """The module as functions of θ: evaluating, training, and estimating statistics.
 
@@ -127,8 +136,9 @@ def assemble(
         loss_fn: the loss; what kind of mean it is, is found out later.
         buffers: the mode of running statistics.
         chunk: the most examples in one forward pass.
-        step: a training step in place of ``loss_fn(net(inputs), targets)``.
-        call: how the module is called otherwise.
+        call: how the module is called.
+        training_call: how it is called in training.
+        step: what is made of the loss that the latter returns; None: it returns what ``call`` does.
 
     >>> computation = assemble(nn.Linear(2, 1), nn.functional.mse_loss, "frozen", 16)
     >>> computation.training.module.training, computation.evaluating.module.training
@@ -143,7 +153,6 @@ def assemble(
     # Running statistics too: a subclass of BatchNorm may update them whatever it is told.
     written = frozenset(name for name, _ in net.named_buffers(remove_duplicate=False))
     recalibrated = buffers == "recalibrate"
-    training_call = call if step is None else Stepping(step)
     return Computation(
         evaluating=Live(Functional(modes.evaluating(net), layout, constants, call=call)),
         training=Live(Functional(modes.training(net, buffers), layout, constants, written, call=training_call)),
@@ -153,7 +162,7 @@ def assemble(
         loss_fn=Mean(loss_fn),
         chunk=chunk,
         block=chunk,
-        step=None if step is None else Mean(returned),
+        step=step,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -67,15 +67,15 @@ class DataSet(ABC):
         """All tensors that a pass is given but the targets, in order."""
 
     @abstractmethod
-    def take(self, rows: slice | Tensor) -> Self:
+    def take(self: AnySet, rows: slice | Tensor) -> AnySet:
         """The units in the given rows; a slice gives views."""
 
     @abstractmethod
-    def to(self, device: torch.device, dtype: torch.dtype | None) -> Self:
+    def to(self: AnySet, device: torch.device, dtype: torch.dtype | None) -> AnySet:
         """The same elsewhere, in this precision (None: as it is); what is there already is not copied."""
 
     @abstractmethod
-    def cloned(self) -> Self:
+    def cloned(self: AnySet) -> AnySet:
         """The same with inputs that a pass may write to."""
 
     @abstractmethod
@@ -90,7 +90,7 @@ class DataSet(ABC):
     def form(self) -> str:
         """Shapes and dtypes of the inputs, for messages."""
 
-    def chunks(self, size: int) -> Iterator[Self]:
+    def chunks(self: AnySet, size: int) -> Iterator[AnySet]:
         """Consecutive parts of at most ``size`` units, as equal as can be, in order.
 
         Equal parts leave no remainder of a single example, with which BatchNorm has no variance.

@@ -89,7 +89,11 @@ class Dispatcher:
     def couples(self) -> bool:
         """Whether examples of different chunks interact in training, so that all must be one batch."""
         computation, train = self.work.computation, self.work.train
-        return len(train) > computation.chunk and couples(computation, self.selection.trial.theta, train)
+        return (
+            train.together
+            and len(train) > computation.chunk
+            and couples(computation, self.selection.trial.theta, train)
+        )
 
     @property
     def first_layer(self) -> SharedFirstLayer | None:

@@ -34,7 +34,7 @@ class Shares(NamedTuple):
 
 
 def measure_each(computation: Computation, theta: Theta, train: DataSet, examples: DataSet, mean: Mean) -> Shares:
-    """What each example by itself adds to a quantity; running statistics are estimated on ``train``.
+    """What each unit by itself adds to a quantity; running statistics are estimated on ``train``.
 
     Raises:
         Unsupported: the quantity is made of all outputs together, so that a single example has none.
@@ -48,6 +48,10 @@ def measure_each(computation: Computation, theta: Theta, train: DataSet, example
         statistics = computation.estimate(theta, train)
         for part in examples.chunks(computation.block):
             output = computation.evaluating(theta, part, statistics)
+            if not part.together:
+                amount, weight = mean.amounts(output, part.targets, theta)
+                shares.append((amount[None], number(weight, theta)[None]))
+                continue
             shares.append((_each_seen if mean.sees else _one_by_one)(mean, output, part, theta))
     sums, weights = (torch.cat(column).cpu() for column in zip(*shares, strict=True))
     # Of a sum, all examples together weigh 1.

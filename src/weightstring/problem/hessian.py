@@ -119,8 +119,8 @@ def training_products(
         RuntimeError: autograd cannot differentiate one of the operations twice.
     """
     examples = train if rows is None else train.take(rows)
-    whole = couples or (rows is not None and _depend_on_each_other(computation, train))
-    size = len(examples) if whole or computation.kind == "whole" else computation.chunk
+    whole = couples or computation.kind == "whole" or (rows is not None and _depend_on_each_other(computation, train))
+    size = len(examples) if whole and train.together else computation.chunk
 
     def compute(_: slice) -> Thetas:
         mean, total = torch.zeros_like(vectors), 0.0

@@ -13,27 +13,20 @@ from torch import nn
 from weightstring.ambient import Defaults, as_made
 from weightstring.arrays import Theta
 from weightstring.descent import Check
-from weightstring.problem.assemble import TrainingStep, adopt, adopt_loss, assemble
-from weightstring.problem.buffers import normalises_batches, resolve
-from weightstring.problem.checkpoint import Template
-from weightstring.problem.checks import check_all, probe_rows
-from weightstring.problem.data import by_prefix
+from weightstring.problem.assemble import TrainingStep
+from weightstring.problem.building import OfExamples, Settings, build
 from weightstring.problem.differentiator import Differentiator
 from weightstring.problem.engined import ByEngine
 from weightstring.problem.evaluator import Evaluator
 from weightstring.problem.fit import fit_from
 from weightstring.problem.flat import Layout, named_tensors
+from weightstring.problem.from_batches import FromBatches
 from weightstring.problem.functional import Computation, OfTheta
-from weightstring.problem.identity import identities, kept
 from weightstring.problem.initialise import check_draws, random_copy
 from weightstring.problem.means import Given
-from weightstring.problem.parts import Parts, dispatcher_of
-from weightstring.problem.quantities import Quantities
-from weightstring.problem.settings import check_batches, check_metrics, check_recipe, check_sizes
-from weightstring.problem.sighted import sighted
-from weightstring.problem.sources import Source, holdouts, read
+from weightstring.problem.settings import check_recipe
+from weightstring.problem.sources import Source
 from weightstring.problem.state_dicts import StateDicts
-from weightstring.problem.subject import Subject
 from weightstring.protocol import Recipe
 from weightstring.randomness import check_seed
 
@@ -43,7 +36,7 @@ SCREENING_PAYS = 4
 """How many times as many examples the evaluation set must have."""
 
 
-class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
+class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine):
     """The loss L(θ) of an unmodified module on fixed data (the paper's L(X, Θ)).
 
     θ (P,) is the concatenation of the trainable parameters in the order of ``net.parameters()``,
@@ -108,6 +101,8 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
     [4.666666666666667]
     """
 
+    _draws_checked = False
+
     @as_made
     def __init__(
         self,
@@ -130,52 +125,12 @@ class ModuleProblem(Evaluator, Differentiator, StateDicts, ByEngine):
         train_curves: bool | Literal["auto"] = "auto",
     ) -> None:
         self._defaults = Defaults.found()
-        metrics = {} if metrics is None else metrics
-        recipe = Recipe() if recipe is None else recipe
-        named = holdouts(holdout)
-        check_metrics(metrics, list(named))
-        check_recipe(recipe)
-        check_sizes(batch_size, chunk)
-        adopted = adopt(net, device, dtype)
-        template = Template(
-            adopted, Layout.of(adopted), {name: tensor.dtype for name, tensor in named_tensors(net).items()}
+        self._parts = build(
+            net,
+            OfExamples(loss_fn, {} if metrics is None else metrics, training_step, chunk),
+            {"train": train, "evaluate": evaluate, "holdout": holdout},
+            Settings(device, dtype, batch_size, buffers, recipe, initialise, train_curves),
         )
-        theta = template.layout.flatten(named_tensors(adopted))
-        sources = {"train": train, "evaluate": evaluate, **named}
-        data = {
-            name: read(source, name, template.layout.computes, theta.device, theta.dtype)
-            for name, source in sources.items()
-            if source is not None
-        }
-        batch_size = None if batch_size is None else min(batch_size, len(data["train"]))
-        mode = resolve(buffers, adopted)
-        if mode == "recalibrate" and normalises_batches(adopted):
-            check_batches(batch_size, chunk, len(data["train"]))
-        metrics = {name: sighted(adopt_loss(metric, adopted)) for name, metric in metrics.items()}
-        criteria: dict[str, Given] = {"loss": adopt_loss(loss_fn, adopted), **metrics}
-        computation = assemble(adopted, criteria["loss"], mode, chunk, training_step)
-        rows = probe_rows(data["train"])
-        subject = Subject(net, adopted, computation, theta, mode, data["train"], rows, list(criteria.values()))
-        called: dict[str, object] = {**criteria, "training_step": training_step}
-        before = identities(adopted, called)
-        findings = check_all(subject, data, metrics)
-        quantities = Quantities(by_prefix(data), findings.study.means)
-        self._parts = Parts(
-            template=template,
-            theta=theta,
-            data=data,
-            quantities=quantities,
-            criteria=criteria,
-            identities=kept(before, identities(computation.evaluating.module, called)),
-            dispatcher=dispatcher_of(findings, theta, quantities, data, batch_size, chunk),
-            buffers=mode,
-            batch_size=batch_size,
-            recipe=recipe,
-            initialise=initialise,
-            training_step=training_step,
-            train_curves=train_curves,
-        )
-        self._draws_checked = False
         self.use_engine(engine)
 
     @property

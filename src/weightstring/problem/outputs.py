@@ -1,9 +1,9 @@
-"""What a module returns, as the tensors in it: tuples, dicts, dataclasses, or objects that hold tensors."""
+"""What a module takes or returns, as the tensors in it: tuples, dicts, dataclasses, or objects that hold tensors."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,25 @@ def leaves_of(output: object, depth: int = DEEPEST) -> list[object]:
     return leaves
 
 
+def paths_of(output: object, depth: int = DEEPEST) -> list[tuple[str, object]]:
+    """Every leaf of :func:`leaves_of`, and how to get there.
+
+    >>> paths_of({"x": (torch.ones(1), 3)})
+    [("['x'][0]", tensor([1.])), ("['x'][1]", 3)]
+    """
+    found: list[tuple[str, object]] = []
+    for path, leaf in trees.tree_flatten_with_path(output)[0]:
+        fields = _fields(leaf) if depth else None
+        here = trees.keystr(path)
+        if fields is None:
+            found.append((here, leaf))
+            continue
+        for name, field in fields.items():
+            step = f"[{name!r}]" if isinstance(leaf, MutableMapping) else f".{name}"
+            found += [(here + step + rest, inner) for rest, inner in paths_of(field, depth - 1)]
+    return found
+
+
 def rebuilt(output: object, leaves: Iterable[object]) -> object:
     """An output of the same form with other leaves.
 
@@ -45,19 +64,30 @@ def _rebuilt(output: object, leaves: Iterator[object], depth: int) -> object:
             return next(leaves)
         other = copy.copy(leaf)
         for name, field in fields.items():
-            object.__setattr__(other, name, _rebuilt(field, leaves, depth - 1))
+            inside = _rebuilt(field, leaves, depth - 1)
+            if isinstance(other, MutableMapping):
+                other[name] = inside
+            else:
+                object.__setattr__(other, name, inside)
         return other
 
     return trees.tree_unflatten([renewed(leaf) for leaf in flat], spec)
 
 
 def _fields(leaf: object) -> Mapping[str, object] | None:
-    """The attributes of an object that holds tensors; None for anything else."""
-    if isinstance(leaf, Tensor | nn.Module | type) or callable(leaf):
+    """The attributes of an object that holds tensors, or a mapping's items; None for anything else."""
+    if isinstance(leaf, Tensor | nn.Module | type):
         return None
+    if isinstance(leaf, MutableMapping):  # of a kind that torch does not know, such as a tokenizer's encoding
+        return leaf
     fields = getattr(leaf, "__dict__", None)
-    holds = isinstance(fields, dict) and any(isinstance(value, Tensor) for value in fields.values())
-    return fields if holds else None
+    return fields if isinstance(fields, dict) and any(map(_holds_tensors, fields.values())) else None
+
+
+def _holds_tensors(value: object) -> bool:
+    """Whether an attribute is a tensor, or a mapping with tensors."""
+    within = value.values() if isinstance(value, MutableMapping) else (value,)
+    return any(isinstance(each, Tensor) for each in within)
 
 
 def tensors_of(output: object) -> list[Tensor]:

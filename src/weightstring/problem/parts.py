@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.arrays import Theta
-from weightstring.problem.assemble import TrainingStep
 from weightstring.problem.buffers import Buffers, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.checks import Findings
@@ -60,7 +59,7 @@ class Parts:
     batch_size: int | None
     recipe: Recipe
     initialise: Callable[[nn.Module], None] | None
-    training_step: TrainingStep | None
+    training_step: Callable[..., object] | None
     train_curves: bool | Literal["auto"]
 
     @property

@@ -8,15 +8,19 @@ import torch
 from torch import Tensor
 
 from weightstring.errors import InvalidSetting
-from weightstring.problem.means import Given
 from weightstring.protocol import Recipe
 
 TAKEN = ("loss", "train", "evaluate", "both", "holdout")
 """Names of the loss and of the sets, by which a threshold says what it binds."""
 
 
-def check_metrics(metrics: Mapping[str, Given], holdouts: Sequence[str] = ()) -> None:
+def check_metrics(metrics: Mapping[str, object], holdouts: Sequence[str] = (), taken: Sequence[str] = ()) -> None:
     """Refuse names of metrics that clash with other quantities or with what a threshold can bind.
+
+    Args:
+        metrics: by name.
+        holdouts: names of hold-out sets.
+        taken: names of further quantities.
 
     Raises:
         InvalidSetting: not a mapping, or a name that is not an identifier, or is taken.
@@ -26,11 +30,12 @@ def check_metrics(metrics: Mapping[str, Given], holdouts: Sequence[str] = ()) ->
             f"metrics is a {type(metrics).__name__}: pass a mapping from names to functions, such as {{'error': fn}}"
         )
     sets = tuple(dict.fromkeys(f"{name}_" for name in ("train", "holdout", *holdouts)))
+    reserved = (*TAKEN, *taken)
     for name in metrics:
         fits = isinstance(name, str) and name.isidentifier()
-        if not fits or name in (*TAKEN, *holdouts) or name.startswith(sets):
+        if not fits or name in (*reserved, *holdouts) or name.startswith(sets):
             raise InvalidSetting(
-                f"metric name {name!r}: pass an identifier other than {', '.join(map(repr, TAKEN))} that does not "
+                f"metric name {name!r}: pass an identifier other than {', '.join(map(repr, reserved))} that does not "
                 f"begin with {' or '.join(map(repr, sets))}, which name the quantities of the other sets"
             )
 

@@ -24,6 +24,15 @@ BLOCK_BYTES = 2**24
 PIECE_BYTES = 2**26
 """Bytes of a loader's batches that are put together as soon as they are read."""
 
+UNCHANGING = (
+    "remove random augmentation from the dataset, a sampler that draws at random, or a generator that is empty on its "
+    "second pass; tensors and lists of batches do not change"
+)
+"""What to do about data that change."""
+
+CONVERT = "torch.as_tensor converts arrays and numbers"
+"""What to do about what is no tensor."""
+
 READ_BATCH = 1024
 """Examples of a Dataset read at a time; without influence on what is read."""
 
@@ -65,11 +74,7 @@ def read(
         whole = _join(list(_in_pieces(moved, name)), name)
         _check(whole, name)
         if not _repeats(whole, (part.to(device, dtype, targets) for part in _parts(batches, name))):
-            raise InvalidData(
-                f"{name} changes from one pass to the next: remove random augmentation from the dataset, "
-                f"a sampler that draws at random, or a generator that is empty on its second pass; "
-                f"tensors and lists of batches do not change"
-            )
+            raise InvalidData(f"{name} changes from one pass to the next: {UNCHANGING}")
     return whole
 
 
@@ -101,7 +106,7 @@ def holdouts(given: object) -> dict[str, object]:
 def _as_batches(source: object, name: str) -> Iterable[object]:
     """The set as batches that can be read twice."""
     if isinstance(source, DataLoader):
-        return _whole_in_order(source)
+        return whole_in_order(source)
     if isinstance(source, Dataset):
         return DataLoader(source, batch_size=READ_BATCH)
     if isinstance(source, Iterable) and not isinstance(source, Tensor | Mapping | str):
@@ -109,7 +114,8 @@ def _as_batches(source: object, name: str) -> Iterable[object]:
     raise InvalidData(f"{name} is a {type(source).__name__}: pass (inputs, targets), a torch Dataset or a DataLoader")
 
 
-def _whole_in_order(loader: DataLoader[object]) -> DataLoader[object]:
+def whole_in_order(loader: DataLoader[object]) -> DataLoader[object]:
+    """A loader that gives the whole of its dataset, without shuffling it."""
     sampler = loader.sampler
     shuffles = isinstance(sampler, RandomSampler) and not sampler.replacement and sampler.num_samples == len(sampler)
     if not (shuffles or loader.drop_last):
@@ -126,9 +132,13 @@ def _whole_in_order(loader: DataLoader[object]) -> DataLoader[object]:
 
 
 def _parts(batches: Iterable[object], name: str) -> Iterator[Examples]:
+    return (_split(batch, name) for batch in told(batches, name))
+
+
+def told(batches: Iterable[object], name: str) -> Iterator[object]:
+    """The batches; what goes wrong while they are read is told in one line."""
     try:
-        for batch in batches:
-            yield _split(batch, name)
+        yield from batches
     except InvalidData:
         raise
     except Exception as error:
@@ -151,7 +161,7 @@ def _split(batch: object, name: str) -> Examples:
         if not isinstance(leaf, Tensor):
             raise InvalidData(
                 f"{name}: {what} contain a {type(leaf).__name__}: inputs must be a tensor, a tuple or a dict "
-                f"of tensors, targets one tensor (torch.as_tensor converts arrays and numbers)"
+                f"of tensors, targets one tensor ({CONVERT})"
             )
         if leaf.layout is not torch.strided:
             kind = str(leaf.layout).removeprefix("torch.")

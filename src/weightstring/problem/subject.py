@@ -44,7 +44,7 @@ class Subject:
     @property
     def probe(self) -> DataSet:
         """A copy of the examples tried."""
-        return self.train.take(self.rows)
+        return self.train.take(self.rows).cloned()
 
     def values(self, theta: Theta, derived: Mapping[str, Tensor] | None = None) -> Tensor:
         """All numbers that loss and metrics return on the probe, in float64.

@@ -76,6 +76,13 @@ class Engine(ABC):
     steady: ClassVar[bool | None] = None
     """Whether the numbers of a model are the same, bit for bit, whoever is beside it; None: found out by trying."""
 
+    def __post_init__(self) -> None:
+        if self.joint and not self.work.train.together:
+            raise InvalidModel(
+                f"engine={ENGINES.name_of(type(self))!r} computes several models in one call, but batches of any form "
+                "go through one model at a time: pass engine='loop' or 'auto'"
+            )
+
     @abstractmethod
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """What is wanted of B models (B, P), by :meth:`Computation.measure` of each: one column a criterion."""

@@ -125,6 +125,8 @@ class Trial:
         return [name for name, engine in ENGINES.items() if engine.gain is not None and engine.compiles is compiles]
 
     def _first(self, large: bool) -> EngineChoice:
+        if not self.work.train.together:
+            return EngineChoice(REFERENCE, "loop: batches of any form go through one model at a time")
         choice = EngineChoice(REFERENCE, "loop: no other engine is registered")
         for name in self._candidates(compiles=False):
             if large and ENGINES[name].joint:

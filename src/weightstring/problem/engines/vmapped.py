@@ -41,6 +41,7 @@ class Vmap(Engine):
     gain = 1.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if torch.float16 in self.work.computation.training.layout.dtypes:
             raise InvalidModel("engine='vmap' computes no float16, whose losses are scaled model by model: use 'loop'")
 

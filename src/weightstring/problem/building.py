@@ -1,0 +1,217 @@
+"""Building a problem: the module adopted, the data read, all of it tried, and the parts put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from weightstring.arrays import Theta
+from weightstring.problem.assemble import Stepping, TrainingStep, adopt, adopt_loss, assemble, returned
+from weightstring.problem.batch_checks import check_batched, names_of
+from weightstring.problem.batch_sources import read_batches
+from weightstring.problem.batches import Batches
+from weightstring.problem.buffers import Buffers, normalises_batches, resolve
+from weightstring.problem.checkpoint import Template
+from weightstring.problem.checks import Findings, check_all, probe_rows
+from weightstring.problem.data import DataSet, Examples, by_prefix
+from weightstring.problem.flat import Layout, named_tensors
+from weightstring.problem.functional import forward
+from weightstring.problem.identity import identities, kept
+from weightstring.problem.means import Given, Mean
+from weightstring.problem.own_loss import own_loss
+from weightstring.problem.parts import Parts, dispatcher_of
+from weightstring.problem.per_batch import BatchLoss, PerBatch, Picked
+from weightstring.problem.quantities import Quantities
+from weightstring.problem.settings import check_batches, check_metrics, check_recipe, check_sizes
+from weightstring.problem.sighted import sighted
+from weightstring.problem.sources import holdouts, read
+from weightstring.problem.subject import Subject
+from weightstring.protocol import Recipe
+
+
+class Adopted(NamedTuple):
+    """A module as the problem holds it.
+
+    Args:
+        original: the user's net.
+        net: the problem's copy.
+        theta: its parameters.
+        buffers: the mode of its running statistics.
+        batch_size: units in a minibatch; None: the whole training set.
+    """
+
+    original: nn.Module
+    net: nn.Module
+    theta: Theta
+    buffers: Buffers
+    batch_size: int | None
+
+
+class Tried(NamedTuple):
+    """The criteria of a problem.
+
+    Args:
+        criteria: the loss and the metrics by name.
+        identities: what these, the training step and net's own classes compute.
+        findings: what trying them has told.
+    """
+
+    criteria: dict[str, Given]
+    identities: tuple[str, ...]
+    findings: Findings
+
+
+class Kind(Protocol):
+    """What data and loss are like: examples and a loss of outputs, or batches and a loss that calls the module."""
+
+    @property
+    def metrics(self) -> Mapping[str, Callable[..., object]]:
+        """Further quantities by name."""
+
+    @property
+    def chunk(self) -> int:
+        """The most units in one forward pass."""
+
+    @property
+    def step(self) -> Callable[..., object] | None:
+        """The user's own training step."""
+
+    def read(self, source: object, name: str, layout: Layout, device: torch.device) -> DataSet:
+        """A set in the form of this kind."""
+
+    def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
+        """The loss and the metrics, and what is found out about them by trying."""
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What both kinds of problem are given: see :class:`weightstring.problem.module.ModuleProblem`."""
+
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+    batch_size: int | None
+    buffers: str | None
+    recipe: Recipe | None
+    initialise: Callable[[nn.Module], None] | None
+    train_curves: bool | Literal["auto"]
+
+
+def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: Settings) -> Parts:
+    """The parts of a problem.
+
+    Args:
+        net: the user's, which is copied.
+        kind: of the data and the loss.
+        sources: ``train``, ``evaluate`` and ``holdout`` as the user gave them.
+        settings: the rest.
+
+    Raises:
+        InvalidModel, InvalidData, InvalidSetting, NotDeterministic: see
+            :class:`weightstring.problem.module.ModuleProblem`.
+    """
+    recipe = Recipe() if settings.recipe is None else settings.recipe
+    check_recipe(recipe)
+    check_sizes(settings.batch_size, kind.chunk)
+    others = holdouts(sources["holdout"])
+    check_metrics(kind.metrics, list(others))
+    named = {"train": sources["train"], "evaluate": sources["evaluate"], **others}
+    own_net = adopt(net, settings.device, settings.dtype)
+    dtypes = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
+    template = Template(own_net, Layout.of(own_net), dtypes)
+    theta = template.layout.flatten(named_tensors(own_net))
+    data = {
+        name: kind.read(source, name, template.layout, theta.device)
+        for name, source in named.items()
+        if source is not None
+    }
+    batch_size = None if settings.batch_size is None else min(settings.batch_size, len(data["train"]))
+    mode = resolve(settings.buffers, own_net)
+    criteria, known, findings = kind.tried(Adopted(net, own_net, theta, mode, batch_size), data)
+    quantities = Quantities(by_prefix(data), findings.study.means)
+    return Parts(
+        template=template,
+        theta=theta,
+        data=data,
+        quantities=quantities,
+        criteria=criteria,
+        identities=known,
+        dispatcher=dispatcher_of(findings, theta, quantities, data, batch_size, kind.chunk),
+        buffers=mode,
+        batch_size=batch_size,
+        recipe=recipe,
+        initialise=settings.initialise,
+        training_step=kind.step,
+        train_curves=settings.train_curves,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class OfExamples:
+    """(inputs, targets) with one example per row, and a loss of the module's output and the targets."""
+
+    loss_fn: Given
+    metrics: Mapping[str, Given]
+    step: TrainingStep | None
+    chunk: int
+
+    def read(self, source: object, name: str, layout: Layout, device: torch.device) -> Examples:
+        """Inputs and targets, stacked."""
+        return read(source, name, layout.computes, device, layout.dtype)
+
+    def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
+        """How each criterion adds up over examples is found out."""
+        examples = {name: each for name, each in data.items() if isinstance(each, Examples)}
+        train = examples["train"]
+        if adopted.buffers == "recalibrate" and normalises_batches(adopted.net):
+            check_batches(adopted.batch_size, self.chunk, len(train))
+        metrics = {name: sighted(adopt_loss(metric, adopted.net)) for name, metric in self.metrics.items()}
+        criteria: dict[str, Given] = {"loss": adopt_loss(self.loss_fn, adopted.net), **metrics}
+        training = forward if self.step is None else Stepping(self.step)
+        step = None if self.step is None else Mean(returned)
+        computation = assemble(adopted.net, criteria["loss"], adopted.buffers, self.chunk, forward, training, step)
+        original, net, theta, mode, _ = adopted
+        subject = Subject(original, net, computation, theta, mode, train, probe_rows(train), list(criteria.values()))
+        called: dict[str, object] = {**criteria, "training_step": self.step}
+        before = identities(net, called)
+        findings = check_all(subject, examples, metrics)
+        return Tried(criteria, kept(before, identities(computation.evaluating.module, called)), findings)
+
+
+@dataclass(frozen=True, eq=False)
+class OfBatches:
+    """Batches of any form, and a loss that takes the module and a batch; one at a time goes through the module."""
+
+    loss: BatchLoss | None
+    metrics: Mapping[str, BatchLoss]
+    step: BatchLoss | None
+    divisible: bool
+    chunk: int = 1
+
+    def read(self, source: object, name: str, layout: Layout, device: torch.device) -> Batches:
+        """Batches as they come."""
+        return read_batches(source, name, layout.computes, device)
+
+    def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
+        """Sums and weights are tried on a few batches, and on parts of these."""
+        original, net, theta, mode, _ = adopted
+        batches = {name: each for name, each in data.items() if isinstance(each, Batches)}
+        train = batches["train"]
+        loss: BatchLoss = own_loss(original, batches.values()) if self.loss is None else adopt_loss(self.loss, net)
+        metrics = {name: adopt_loss(metric, net) for name, metric in self.metrics.items()}
+        call = PerBatch(loss, metrics)
+        training_call = call if self.step is None else PerBatch(self.step)
+        computation = assemble(net, Picked("loss"), mode, self.chunk, call, training_call)
+        computation = replace(computation, loss_fn=Mean(Picked("loss"), "ratio"))
+        own = names_of(computation, theta, train)
+        check_metrics(dict.fromkeys(own[1:], loss), list(batches), list(metrics))
+        criteria: dict[str, Given] = {name: Picked(name) for name in (*own, *metrics)}
+        means = {name: Mean(criterion, "ratio") for name, criterion in criteria.items()}
+        subject = Subject(original, net, computation, theta, mode, train, torch.tensor([0]), list(criteria.values()))
+        called: dict[str, object] = {"loss": loss, **metrics, "training_step": self.step}
+        before = identities(net, called)
+        findings = check_batched(subject, batches, means, self.divisible)
+        return Tried(criteria, kept(before, identities(computation.evaluating.module, called)), findings)
