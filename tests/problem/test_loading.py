@@ -340,3 +340,20 @@ def test_extra_state_that_changes_the_function_is_refused():
             problem.flatten(other)
     state = problem.unflatten(problem.flatten(Stateful()))
     assert state["_extra_state"] == {"factor": 1.0}
+
+
+def test_mappings_within_mappings_are_names_with_dots():
+    def nested(net: nn.Module) -> dict[str, object]:
+        own = {name: parameter.detach() for name, parameter in net.named_parameters(recurse=False)}
+        own |= dict(net.named_buffers(recurse=False))
+        return own | {name: nested(child) for name, child in net.named_children() if nested(child)}
+
+    assert reads(nested(mlp(2)))
+    assert reads({"params": nested(mlp(2)), "step": 3})
+
+
+def test_lightnings_state_dict_is_the_model_whatever_lies_beside_it():
+    state, current = under("net.", mlp(2).state_dict()), under("net.", mlp(3).state_dict())
+    file = {"pytorch-lightning_version": "2.5.0", "state_dict": state, "current_model_state": current}
+    assert reads(file)
+    assert reads(file["current_model_state"], own=mlp(3))

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from weightstring.arrays import Theta
@@ -26,12 +26,13 @@ def _seed_of(word: str) -> int | None:
     return int(seed) if kind == "random" and seed.isdecimal() else None
 
 
-def models_of(problem: ModuleProblem, words: Sequence[str]) -> dict[str, Theta]:
+def models_of(problem: ModuleProblem, words: Sequence[str], allowed: Collection[str] = ()) -> dict[str, Theta]:
     """θ of each model that the words name, by what to call it.
 
     Args:
         problem: whose models.
         words: each a checkpoint, a folder of checkpoints, ``random:SEED`` or ``random:FIRST-LAST``.
+        allowed: classes that checkpoints may hold.
 
     Raises:
         InvalidCheckpoint: one cannot be read, or is no model of the problem's.
@@ -45,7 +46,7 @@ def models_of(problem: ModuleProblem, words: Sequence[str]) -> dict[str, Theta]:
         raise InvalidSetting(f"{twice[0]} is named twice: name each model once")
     if len(names) > MOST:
         raise InvalidSetting(f"{len(names)} models: at most {MOST}")
-    return {name: end_of(problem, name) for name in names}
+    return {name: end_of(problem, name, allowed) for name in names}
 
 
 def _random_ones(word: str) -> list[str]:
@@ -74,11 +75,11 @@ def check_destination(checkpoint: Path) -> None:
         raise InvalidCheckpoint(f"{checkpoint}: cannot be written; give --out a file in a directory of your own")
 
 
-def end_of(problem: ModuleProblem, path: str) -> Theta:
+def end_of(problem: ModuleProblem, path: str, allowed: Collection[str] = ()) -> Theta:
     """θ of a checkpoint, or of a random model; a refusal names the file, and so does a word on its dtype."""
     if (seed := _seed_of(path)) is not None:
         return problem.initial(seed)
-    state = read_checkpoint(path)
+    state = read_checkpoint(path, allowed)
     with warnings.catch_warnings(record=True, action="always", category=Converted) as said:
         try:
             theta = problem.flatten(state)
@@ -89,8 +90,8 @@ def end_of(problem: ModuleProblem, path: str) -> Theta:
     return theta
 
 
-def as_saved(problem: ModuleProblem, path: str) -> float | None:
+def as_saved(problem: ModuleProblem, path: str, allowed: Collection[str] = ()) -> float | None:
     """The loss of a checkpoint with its own running statistics; None where none are re-estimated, or it is random."""
     if not problem.statistics_names or _seed_of(path) is not None:
         return None
-    return finite_or_none(problem.as_saved(read_checkpoint(path))["loss"])
+    return finite_or_none(problem.as_saved(read_checkpoint(path, allowed))["loss"])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidCheckpoint
+from weightstring.problem.adapters import with_adapter
 from weightstring.problem.conversion import Conversion, conversion
 from weightstring.problem.copying import copied
 from weightstring.problem.flat import Layout, identical, named_tensors
@@ -63,6 +64,7 @@ class Template:
         Raises:
             InvalidCheckpoint: it does not belong to the module, or holds numbers that are not finite.
         """
+        source = with_adapter(self.net, source)
         with torch.inference_mode(False), torch.no_grad():
             loaded = load(self.net, source)
             self._check_tied(loaded.reading)

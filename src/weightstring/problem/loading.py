@@ -66,9 +66,11 @@ def load(net: nn.Module, source: nn.Module | Mapping[str, object]) -> Loaded:
     first, *others = fitting
     for other in others:
         if not _equal(first.net, other.net):
+            place = "/".join(other.reading.place)
+            word = f" (for the second, the command line takes FILE#{place})" if place else ""
             raise InvalidCheckpoint(
                 f"the module is in the checkpoint twice, with other numbers:{first.reading.where or ' as it is'} "
-                f"and{other.reading.where}: pass the state dict that you mean"
+                f"and{other.reading.where}: pass the state dict that you mean{word}"
             )
     return first
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -19,6 +19,9 @@ they may keep tensors of their own (``n_averaged``)."""
 
 INSIDE = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 """What wrappers of single layers put into the middle of a key."""
+
+LIGHTNING = "pytorch-lightning_version"
+"""A key of Lightning's files, whose model is their ``state_dict``."""
 
 DEPTH = 3
 """How deep a state dict may lie in a larger file."""
@@ -71,7 +74,9 @@ def readings_of(source: object, expected: Mapping[str, object]) -> list[Reading]
     Raises:
         InvalidCheckpoint: there is none.
     """
-    readings = [Reading(place, "", state) for place, state in _state_dicts(source, ())]
+    parts = {name.partition(".")[0] for name in expected}
+    nested = parts if parts.isdisjoint(expected) else set()
+    readings = [Reading(place, "", state) for place, state in _state_dicts(source, (), nested)]
     if not readings:
         raise InvalidCheckpoint(
             f"the checkpoint {_described(source)}: pass an nn.Module or its state dict; a θ that is flat already needs "
@@ -87,8 +92,13 @@ def _described(source: object) -> str:
     return f"is a {type(source).__name__}"
 
 
-def _state_dicts(source: object, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], OrderedDict[str, object]]]:
-    """Every mapping from names to tensors in a checkpoint, and the keys that lead to it."""
+def _state_dicts(
+    source: object, place: tuple[str, ...], parts: Set[str]
+) -> Iterator[tuple[tuple[str, ...], OrderedDict[str, object]]]:
+    """Every mapping from names to tensors in a checkpoint, and the keys that lead to it.
+
+    Mappings in a mapping, as in a TensorDict, are names with dots, where all of the module's ``parts`` are among them.
+    """
     if isinstance(source, nn.Module):
         try:
             source = source.state_dict()
@@ -99,13 +109,25 @@ def _state_dicts(source: object, place: tuple[str, ...]) -> Iterator[tuple[tuple
     if not isinstance(source, Mapping):
         return
     named = OrderedDict((name, value) for name, value in source.items() if isinstance(name, str))
+    if parts and parts <= named.keys() and all(isinstance(named[part], Mapping) for part in parts):
+        yield place, OrderedDict(_flattened({part: named[part] for part in parts}, ""))
     if any(isinstance(value, Tensor) for value in named.values()):
         copy_versions(source, named, lambda path: path)
         yield place, named
+    if LIGHTNING in named:  # beside it may be others, which it does not load
+        named = OrderedDict((name, named[name]) for name in ("state_dict",) if name in named)
     if len(place) < DEPTH:
         for name, value in named.items():
             if isinstance(value, Mapping | nn.Module):
-                yield from _state_dicts(value, (*place, name))
+                yield from _state_dicts(value, (*place, name), parts)
+
+
+def _flattened(nested: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def by_prefix(reading: Reading, expected: Mapping[str, object]) -> Iterator[Reading]:

@@ -1,17 +1,20 @@
-"""Checkpoints on disk: one file, a folder as Hugging Face saves it, or shards with their index."""
+"""Checkpoints on disk: one file, a folder as Hugging Face saves it, shards with their index, or an adapter."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from weightstring.errors import InvalidCheckpoint
+from weightstring.problem.adapters import CONFIG, WEIGHTS
 from weightstring.store.files import one_line, replace_file
 from weightstring.store.tensor_files import SAFETENSORS, TORCH_SUFFIXES, read_file, read_json
 
@@ -19,21 +22,44 @@ INDEX = ".index.json"
 
 IN_FOLDERS = tuple(
     name + index
-    for name in ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors")
+    for name in (
+        "model.safetensors",
+        "pytorch_model.bin",
+        "diffusion_pytorch_model.safetensors",
+        "diffusion_pytorch_model.bin",
+    )
     for index in ("", INDEX)
 )
 """What libraries call the weights in a folder of theirs; the first that is there is read."""
 
+ADAPTER = "adapter_config.json"
+ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+"""What ``peft`` calls an adapter's configuration and its weights."""
 
-def read_checkpoint(path: str | Path) -> Mapping[str, object]:
+BESIDE = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state\w*)\.(bin|pt|pth)")
+"""What training scripts keep beside a model."""
+
+SHOWN = 6
+"""Checkpoints in a folder that a message names."""
+
+INSIDE = "#"
+"""Between a file and where in it the state dict lies."""
+
+
+def read_checkpoint(path: str | Path, allow: Collection[str] = ()) -> Mapping[str, object]:
     """Read what a checkpoint holds: a state dict, or a mapping with one inside; ``problem.flatten`` takes either.
+
+    Tensors are mapped from the file where that can be, and not read before they are used.
 
     Args:
         path: a .safetensors file; a file of ``torch.save``, read with ``weights_only=True``; a folder with such a file
-            under one of the names that Hugging Face uses; or the index of shards (``….index.json``).
+            under one of the names that Hugging Face uses, or with an adapter of ``peft``; or the index of shards
+            (``….index.json``). ``file.ckpt#ema/module`` is what lies under these keys in a larger file.
+        allow: classes that a file of ``torch.save`` may make besides tensors, ``module.Class``. Their code runs.
 
     Raises:
         InvalidCheckpoint: it is missing, damaged, of another kind, too large, or would run code.
+        InvalidSetting: something that cannot be allowed.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -41,12 +67,67 @@ def read_checkpoint(path: str | Path) -> Mapping[str, object]:
     ...     read_checkpoint(folder)
     {'weight': tensor([1., 1.])}
     """
-    path = Path(path)
-    folder = False
+    path, inside = _parted(Path(path))
+    held = _read_folder(path, allow) if _is_folder(path) else _read_one(path, allow)
+    for key in inside:
+        found = held.get(key)
+        if not isinstance(found, Mapping):
+            what = "nothing" if found is None else f"a {type(found).__name__}"
+            raise InvalidCheckpoint(
+                f"{path}: under {key!r} is {what}, no state dict; it holds {', '.join(map(str, held))}"
+            )
+        held = found
+    return held
+
+
+def _parted(path: Path) -> tuple[Path, list[str]]:
+    """A path, and the keys after it; a file that has the sign in its name is itself."""
     with suppress(OSError, ValueError):  # of a name that cannot be; reading says what is wrong with it
-        folder = path.is_dir()
-    path = _in_folder(path) if folder else path
-    return _read_shards(path) if path.name.endswith(INDEX) else read_file(path)
+        file, sign, inside = str(path).rpartition(INSIDE)
+        if sign and file and inside and not path.exists():
+            return Path(file), inside.split("/")
+    return path, []
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # see above
+        return False
+
+
+def _read_one(path: Path, allow: Collection[str]) -> Mapping[str, object]:
+    return _read_shards(path, allow) if path.name.endswith(INDEX) else read_file(path, allow)
+
+
+def _read_folder(folder: Path, allow: Collection[str]) -> Mapping[str, object]:
+    weights = [folder / name for name in IN_FOLDERS if (folder / name).exists()]
+    if not (folder / ADAPTER).exists():
+        return _read_one(weights[0], allow) if weights else _without_weights(folder)
+    if weights:
+        raise InvalidCheckpoint(f"{folder}: holds a model and an adapter, {weights[0].name} and {ADAPTER}; name a file")
+    for name in ADAPTERS:
+        if (folder / name).exists():
+            return {CONFIG: read_json(folder / ADAPTER), WEIGHTS: read_file(folder / name, allow)}
+    raise InvalidCheckpoint(f"{folder}: has {ADAPTER}, but neither {' nor '.join(ADAPTERS)}")
+
+
+def _without_weights(folder: Path) -> NoReturn:
+    """Say what else a folder holds, and what to do."""
+    inside = [entry.name for entry in _checkpoints(folder)]
+    if inside:
+        shown = ", ".join(inside[:SHOWN]) + (f" and {len(inside) - SHOWN} more" if len(inside) > SHOWN else "")
+        raise InvalidCheckpoint(f"{folder}: holds no weights itself, but {shown}; name one of them")
+    if (folder / ".metadata").exists():
+        join = f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder} net.pt"
+        raise InvalidCheckpoint(f"{folder}: shards of torch.distributed.checkpoint; join them first: {join}")
+    if (folder / "zero_to_fp32.py").exists():
+        join = f"python {folder}/zero_to_fp32.py {folder} net"
+        raise InvalidCheckpoint(f"{folder}: shards of DeepSpeed; join them first: {join}")
+    raise InvalidCheckpoint(
+        f"{folder}: a folder without {IN_FOLDERS[0]}, {IN_FOLDERS[0]}{INDEX}, pytorch_model.bin or {ADAPTERS[0]} in "
+        "it; name the file"
+    )
 
 
 def write_checkpoint(path: str | Path, state: Mapping[str, object], about: Mapping[str, object]) -> None:
@@ -75,23 +156,23 @@ def write_checkpoint(path: str | Path, state: Mapping[str, object], about: Mappi
 
 
 def checkpoints_in(path: str | Path) -> list[Path]:
-    """The checkpoints that a path names: itself, or those in a folder that is not one itself, sorted by name.
+    """The checkpoints that a path names: itself, or those in a folder that is not one itself, in natural order.
 
     Raises:
         InvalidCheckpoint: a folder without any, or one that cannot be looked into.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     for name in ("b", "a"):
+    ...     for name in ("step-10", "step-9"):
     ...         write_checkpoint(Path(folder) / f"{name}.safetensors", {"weight": torch.ones(2)}, {})
     ...     [found.name for found in checkpoints_in(folder)]
-    ['a.safetensors', 'b.safetensors']
+    ['step-9.safetensors', 'step-10.safetensors']
     """
     path = Path(path)
     try:
         if not path.is_dir() or _is_checkpoint(path):
             return [path]
-        checkpoints = sorted(entry for entry in path.iterdir() if _is_checkpoint(entry))
+        checkpoints = _checkpoints(path)
     except (OSError, ValueError) as problem:
         raise InvalidCheckpoint(f"{str(path)!r:.300}: cannot be looked into: {one_line(problem)}") from None
     if not checkpoints:
@@ -99,23 +180,25 @@ def checkpoints_in(path: str | Path) -> list[Path]:
     return checkpoints
 
 
+def _checkpoints(folder: Path) -> list[Path]:
+    """Those in a folder; numbers in their names count as numbers."""
+
+    def order(entry: Path) -> list[tuple[int, str]]:
+        parts = re.split(r"(\d+)", entry.name)
+        return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+    return sorted((entry for entry in folder.iterdir() if _is_checkpoint(entry)), key=order)
+
+
 def _is_checkpoint(path: Path) -> bool:
     """A file by its name, or a folder as Hugging Face saves it."""
     if path.is_dir():
-        return any((path / name).exists() for name in IN_FOLDERS)
-    return path.suffix in (SAFETENSORS, *TORCH_SUFFIXES) and not path.name.startswith(".")
+        return any((path / name).exists() for name in (*IN_FOLDERS, ADAPTER))
+    weights = path.suffix in (SAFETENSORS, *TORCH_SUFFIXES) and not path.name.startswith(".")
+    return weights and not BESIDE.fullmatch(path.name)
 
 
-def _in_folder(folder: Path) -> Path:
-    for name in IN_FOLDERS:
-        if (folder / name).exists():
-            return folder / name
-    raise InvalidCheckpoint(
-        f"{folder}: a folder without {IN_FOLDERS[0]}, {IN_FOLDERS[0]}{INDEX} or pytorch_model.bin in it; name the file"
-    )
-
-
-def _read_shards(index: Path) -> Mapping[str, object]:
+def _read_shards(index: Path, allow: Collection[str]) -> Mapping[str, object]:
     """All tensors of the files that an index names, which lie beside it."""
     content = read_json(index)
     places = content.get("weight_map") if isinstance(content, Mapping) else None
@@ -125,7 +208,7 @@ def _read_shards(index: Path) -> Mapping[str, object]:
     for file in sorted(set(places.values())):
         if Path(file).name != file or file.endswith(INDEX):
             raise InvalidCheckpoint(f"{index}: names {file!r} as a shard; shards are files beside the index")
-        shard = read_file(index.with_name(file))
+        shard = read_file(index.with_name(file), allow)
         absent = [name for name, place in places.items() if place == file and name not in shard]
         twice = [name for name in shard if name in whole]
         if absent or twice:

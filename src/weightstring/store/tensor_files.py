@@ -1,8 +1,10 @@
-"""One file of tensors: read whole, without running anything that it contains, and only if it is what it says."""
+"""One file of tensors: mapped, without running anything that it contains, and only if it is what it says.
+
+Tensors lie in the file until they are used, and writing to one does not change it.
+"""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pickle
@@ -11,15 +13,17 @@ import stat
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from safetensors.torch import load as load_tensors
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from weightstring.errors import InvalidCheckpoint
+from weightstring.store.allowed import allowing, refused
 from weightstring.store.files import one_line
 
 SAFETENSORS = ".safetensors"
@@ -30,16 +34,21 @@ LONGEST_HEADER = 10**8
 """Bytes that safetensors allows a header, and that an index of shards may have."""
 
 
-def read_file(path: Path) -> Mapping[str, object]:
+def read_file(path: Path, allow: Collection[str] = ()) -> Mapping[str, object]:
     """What a .safetensors file, or one that ``torch.save`` wrote, maps from names.
+
+    Args:
+        path: of the file, which must not change while its tensors are in use.
+        allow: classes that a pickle may make, by their full names.
 
     Raises:
         InvalidCheckpoint: it is missing, no file, larger than memory, damaged, of another kind, or would run code.
+        InvalidSetting: something cannot be allowed.
     """
     if path.suffix == SAFETENSORS:
         return _read_safetensors(path)
     if path.suffix in TORCH_SUFFIXES:
-        return _read_torch(path)
+        return _read_torch(path, allow)
     raise InvalidCheckpoint(
         f"{path}: unknown kind of checkpoint {path.suffix or '(no ending)'!r}; save it with "
         "safetensors.torch.save_file(net.state_dict(), 'net.safetensors')"
@@ -57,24 +66,27 @@ def read_json(path: Path) -> object:
         if size > LONGEST_HEADER:
             raise ValueError(f"it has {size} bytes")
 
-    content = _content(path, check, "no index of a checkpoint")
+    file = _opened(path, check, "no index of a checkpoint")
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as problem:
+        with file:
+            return json.load(file)
+    except (OSError, ValueError, RecursionError) as problem:
         raise InvalidCheckpoint(f"{path}: truncated, damaged, or no index: {one_line(problem)}") from None
 
 
-def _content(path: Path, check: Callable[[BinaryIO, int], None], kind: str) -> bytes:
-    """All bytes of a regular file that a look at its beginning does not refuse."""
+def _opened(path: Path, check: Callable[[BinaryIO, int], None], kind: str) -> BinaryIO:
+    """A regular file, opened, that a look at its beginning does not refuse."""
     try:
         status = path.stat()  # before it is opened: a pipe would wait for somebody to write
         if not stat.S_ISREG(status.st_mode):
             raise InvalidCheckpoint(f"{path}: no regular file; give a file of tensors, or a folder with one")
-        with path.open("rb") as file:
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("rb"))
             check(file, status.st_size)
             _check_size(path, status.st_size)
             file.seek(0)
-            return file.read()
+            stack.pop_all()
+            return file
     except InvalidCheckpoint:
         raise
     except OSError as problem:
@@ -100,9 +112,9 @@ def _check_size(path: Path, size: int) -> None:
 
 
 def _read_safetensors(path: Path) -> Mapping[str, object]:
-    content = _content(path, _check_header, "not safetensors")
+    _opened(path, _check_header, "not safetensors").close()
     try:
-        return load_tensors(content)
+        return load_file(path)
     except Exception as problem:  # A parser of bytes that come from anywhere fails in ways of its own.
         raise _refusal(path, problem, "truncated, damaged, or not safetensors") from None
 
@@ -123,9 +135,10 @@ def _check_header(file: BinaryIO, size: int) -> None:
         raise ValueError(f"tensors of {end} bytes in a file that holds {size - 8 - length}")
 
 
-def _read_torch(path: Path) -> Mapping[str, object]:
-    content = _content(path, _check_start, "not written by torch.save")
-    loaded = _load_torch(path, content)
+def _read_torch(path: Path, allow: Collection[str]) -> Mapping[str, object]:
+    loaded = _load_torch(path, allow)
+    if isinstance(loaded, nn.Module):  # all of whose classes were allowed
+        loaded = loaded.state_dict()
     if not isinstance(loaded, Mapping) or not any(isinstance(name, str) for name in loaded):
         raise InvalidCheckpoint(f"{path}: holds no state dict of names and tensors; save net.state_dict()")
     _check_dense(path, loaded)
@@ -139,38 +152,39 @@ def _check_start(file: BinaryIO, size: int) -> None:
         raise ValueError(f"it begins with {start[:4]!r}")
 
 
-def _load_torch(path: Path, content: bytes) -> object:
-    file = io.BytesIO(content)
-    try:
-        if zipfile.is_zipfile(file):
-            _check_archive(path, file, len(content))
-        file.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # What torch warns of here, it refuses in the same breath.
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except InvalidCheckpoint:
-        raise
-    except pickle.UnpicklingError as problem:
-        raise InvalidCheckpoint(_more_than_tensors(path, str(problem))) from None
-    except Exception as problem:
-        raise _refusal(path, problem, "truncated or damaged") from None
+def _load_torch(path: Path, allow: Collection[str]) -> object:
+    with _opened(path, _check_start, "not written by torch.save") as file, allowing(allow):
+        try:
+            archived = zipfile.is_zipfile(file)
+            if archived:
+                _check_archive(path, file)
+            file.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # What torch warns of here, it refuses in the same breath.
+                # Older files cannot be mapped.
+                source = path if archived else file
+                return torch.load(source, map_location="cpu", weights_only=True, mmap=archived)
+        except InvalidCheckpoint:
+            raise
+        except pickle.UnpicklingError as problem:
+            raise _more_than_tensors(path, problem, archived) from None
+        except Exception as problem:
+            raise _refusal(path, problem, "truncated or damaged") from None
 
 
-def _more_than_tensors(path: Path, problem: str) -> str:
-    """What to do about a pickle that ``weights_only`` refuses, which names what it may not make."""
-    match = re.search(r"GLOBAL ([\w.]+)", problem)
-    more = f" ({match[1]})" if match else ", or damaged"
-    trusting = f"torch.load({str(path)!r}, weights_only=False)"
-    return (
-        f"{path}: a pickle with more than tensors in it{more}; loading it could run code. Save net.state_dict() alone; "
-        f"where you trust the file, torch.save({trusting}['state_dict'], 'net.pt') takes it out of a larger one"
-    )
+def _more_than_tensors(path: Path, problem: pickle.UnpicklingError, archived: bool) -> InvalidCheckpoint:
+    """The refusal of what ``weights_only`` refuses, with all that it may not make."""
+    with suppress(Exception):  # of a pickle that cannot be read at all
+        if archived:
+            return refused(path, torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    named = re.search(r"GLOBAL ([\w.]+)", str(problem))
+    return refused(path, [named[1]] if named else [])
 
 
-def _check_archive(path: Path, file: io.BytesIO, size: int) -> None:
+def _check_archive(path: Path, file: BinaryIO) -> None:
     """The checksums, which torch does not look at, and that nothing grows when it is unpacked."""
     with zipfile.ZipFile(file) as archive:
-        if sum(record.file_size for record in archive.infolist()) > size:
+        if sum(record.file_size for record in archive.infolist()) > path.stat().st_size:
             raise zipfile.BadZipFile("its records are larger than the file")
         if damaged := archive.testzip():
             raise zipfile.BadZipFile(f"the checksum of {damaged!r} is not that of its content")

@@ -56,7 +56,7 @@ def run(options: Namespace) -> int:
     out = Path(options.out)
     check_destination(out)
     _, problem = named(options)
-    a, b = (end_of(problem, path) for path in (options.a, options.b))
+    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
     aligned = ws.align(
         problem, a, b, by=options.by, rescale=not options.no_rescale, restarts=options.restarts, seed=options.seed
     )

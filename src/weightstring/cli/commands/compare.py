@@ -62,8 +62,8 @@ def run(options: Namespace) -> int:
     with going_on(options.out is not None), workers(options) as executor:
         comparisons = ws.compare(
             problem,
-            end_of(problem, options.a),
-            end_of(problem, options.b),
+            end_of(problem, options.a, options.allowed),
+            end_of(problem, options.b, options.allowed),
             options.threshold,
             strategies=_chosen(options),
             stop=given_limits(options) or ws.MaxBeads(64),

@@ -9,7 +9,7 @@ from typing import Any
 
 import weightstring as ws
 from weightstring.cli.ending import DONE, going_on
-from weightstring.cli.options.problem import add_task
+from weightstring.cli.options.problem import add_allowed, add_task
 from weightstring.cli.options.recipe import changed_recipe
 from weightstring.cli.options.search import add_binding, add_computing, compute_by, stop_rule, workers
 from weightstring.cli.options.strategy import add_strategy, chosen_strategy
@@ -29,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="MODEL",
         help="a checkpoint, a folder of checkpoints, random:SEED or random:FIRST-LAST",
     )
+    add_allowed(parser)
     parser.add_argument(
         "--levels", type=numbers, metavar="L,L,...", help="where to count (default: where anything changes)"
     )
@@ -52,7 +53,7 @@ def run(options: Namespace) -> int:
 
     task, problem = named(options)
     compute_by(options.engine, problem)
-    models = models_of(problem, options.models)
+    models = models_of(problem, options.models, options.allowed)
     strategy = chosen_strategy(options)
     with going_on(options.out is not None), workers(options) as executor:
         tree = ws.components(

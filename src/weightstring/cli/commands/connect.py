@@ -48,8 +48,8 @@ def run(options: Namespace) -> int:
 
     task, problem = named(options)
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
-    a, b = (end_of(problem, path) for path in (options.a, options.b))
-    through = list(models_of(problem, options.through).values())
+    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
+    through = list(models_of(problem, options.through, options.allowed).values())
     settings = [
         [digest(theta) for theta in (a, b, *through)],
         options.threshold,
@@ -76,7 +76,7 @@ def run(options: Namespace) -> int:
             task=task,
             certify=options.certify,
             align="both" if options.align == "both" else options.align is not None,
-            as_saved=(as_saved(problem, options.a), as_saved(problem, options.b)),
+            as_saved=(as_saved(problem, options.a, options.allowed), as_saved(problem, options.b, options.allowed)),
             through=through,
         )
         return conclude(result, out, options.json, certified=options.certify)

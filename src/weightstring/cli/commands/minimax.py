@@ -31,7 +31,7 @@ def run(options: Namespace) -> int:
 
     task, problem = named(options)
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
-    a, b = (end_of(problem, path) for path in (options.a, options.b))
+    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
     settings = [[digest(a), digest(b)], "minimax", options.bind, options.seed]
     settings += [] if strategy == DEFAULT_STRATEGY else [plain(strategy)]
     settings += [] if recipe is None else [recipe]

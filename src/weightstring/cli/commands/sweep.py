@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import weightstring as ws
 from weightstring.cli.ending import DONE, going_on
-from weightstring.cli.options.problem import add_json, add_task
+from weightstring.cli.options.problem import add_allowed, add_json, add_task
 from weightstring.cli.options.recipe import add_recipe, changed_recipe
 from weightstring.cli.options.search import (
     add_computing,
@@ -75,6 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="pair these instead of training networks: the first two that reach a threshold, the next two, and so on; "
         "files, folders of checkpoints, or random:FIRST-LAST",
     )
+    add_allowed(parser)
     parser.add_argument("--align", action="store_true", help="bring each pair's second model to the first one's units")
     parser.add_argument(
         "--tries",
@@ -111,7 +112,9 @@ def run(options: Namespace) -> int:
     compute_by(options.engine, *problems.values())
     recipes = {name: changed_recipe(options, problem.recipe) for name, problem in problems.items()}
     given = options.checkpoints
-    checkpoints = given and {name: list(models_of(problem, given).values()) for name, problem in problems.items()}
+    checkpoints = given and {
+        name: list(models_of(problem, given, options.allowed).values()) for name, problem in problems.items()
+    }
     with going_on(), workers(options) as executor:
         swept = ws.sweep(
             problems,

@@ -42,7 +42,8 @@ def run(options: Namespace) -> int:
     from weightstring.store.files import writing
 
     _, problem = named(options)
-    theorems = known(problem, end_of(problem, options.a), end_of(problem, options.b), options.tolerance)
+    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
+    theorems = known(problem, a, b, options.tolerance)
     as_json = _as_json(theorems)
     if options.out is not None:
         out = Path(options.out)

@@ -17,8 +17,22 @@ def add_task(parser: argparse.ArgumentParser) -> None:
 
 def add_models(parser: argparse.ArgumentParser) -> None:
     """Two models."""
-    parser.add_argument("a", metavar="A", help="a checkpoint (.safetensors, .pt, a Hugging Face folder) or random:SEED")
+    what = "a checkpoint (.safetensors, .pt, .ckpt, a folder of Hugging Face's or of an adapter) or random:SEED"
+    parser.add_argument("a", metavar="A", help=what)
     parser.add_argument("b", metavar="B", help="the other one")
+    add_allowed(parser)
+
+
+def add_allowed(parser: argparse.ArgumentParser) -> None:
+    """Classes that checkpoints may hold."""
+    parser.add_argument(
+        "--allow-global",
+        dest="allowed",
+        action="append",
+        default=[],
+        metavar="module.Class",
+        help="a class that a checkpoint of torch.save may hold besides tensors; its code runs; may be repeated",
+    )
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
