@@ -98,6 +98,38 @@ def test_masters_move_where_half_precision_would_stand_still() -> None:
     assert torch.equal(step.bfloat16(), start.bfloat16())
 
 
+def test_outputs_in_half_precision_enter_the_loss_as_float32() -> None:
+    class Autocast(nn.Linear):
+        def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+            with torch.autocast("cpu", torch.bfloat16):
+                return {"logits": super().forward(inputs)}
+
+    seen = set[torch.dtype]()
+
+    def loss(output: dict[str, Tensor], targets: Tensor) -> Tensor:
+        seen.add(output["logits"].dtype)
+        return functional.cross_entropy(output["logits"], targets)
+
+    problem = ModuleProblem(Autocast(4, 2), loss, (INPUTS, CLASSES))
+    problem.gradient(problem.initial(0)[None], None)
+    assert not seen & set(HALF)
+
+
+def test_data_keep_their_dtype_where_frozen_parameters_have_another() -> None:
+    class Adapted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.base, self.adapter = nn.Linear(4, 2).bfloat16().requires_grad_(False), nn.Linear(4, 2)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            output: Tensor = self.base(inputs) + self.adapter(inputs.to(self.adapter.weight.dtype))
+            return output
+
+    problem = ModuleProblem(Adapted(), functional.cross_entropy, (INPUTS.bfloat16(), CLASSES))
+    assert problem.observed().inputs.dtype == torch.bfloat16
+    assert problem.dtype == torch.float32
+
+
 def test_a_half_model_trains_connects_and_is_exported(net: Mixed) -> None:
     problem = problem_of(net, engine="auto")
     a, b = (problem.flatten(problem.unflatten(problem.fit(seed, 0.3))) for seed in (0, 1))

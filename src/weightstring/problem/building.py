@@ -18,7 +18,7 @@ from weightstring.problem.buffers import Buffers, normalises_batches, resolve
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.checks import Findings, check_all, probe_rows
 from weightstring.problem.data import DataSet, Examples, by_prefix
-from weightstring.problem.flat import Layout, named_tensors
+from weightstring.problem.flat import HALF, Layout, common_dtype, named_tensors
 from weightstring.problem.functional import forward
 from weightstring.problem.identity import identities, kept
 from weightstring.problem.means import Given, Mean
@@ -80,8 +80,8 @@ class Kind(Protocol):
     def step(self) -> Callable[..., object] | None:
         """The user's own training step."""
 
-    def read(self, source: object, name: str, layout: Layout, device: torch.device) -> DataSet:
-        """A set in the form of this kind."""
+    def read(self, source: object, name: str, net: nn.Module, theta: Theta) -> DataSet:
+        """A set in the form of this kind, where θ is, in dtypes that the module takes."""
 
     def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
         """The loss and the metrics, and what is found out about them by trying."""
@@ -124,7 +124,7 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
     template = Template(own_net, Layout.of(own_net), dtypes)
     theta = template.layout.flatten(named_tensors(own_net))
     data = {
-        name: kind.read(source, name, template.layout, theta.device)
+        name: kind.read(source, name, own_net, theta)
         for name, source in named.items()
         if source is not None
     }
@@ -158,9 +158,9 @@ class OfExamples:
     step: TrainingStep | None
     chunk: int
 
-    def read(self, source: object, name: str, layout: Layout, device: torch.device) -> Examples:
+    def read(self, source: object, name: str, net: nn.Module, theta: Theta) -> Examples:
         """Inputs and targets, stacked."""
-        return read(source, name, layout.computes, device, layout.dtype)
+        return read(source, name, common_dtype(net), theta.device, theta.dtype)
 
     def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
         """How each criterion adds up over examples is found out."""
@@ -191,9 +191,10 @@ class OfBatches:
     divisible: bool
     chunk: int = 1
 
-    def read(self, source: object, name: str, layout: Layout, device: torch.device) -> Batches:
-        """Batches as they come."""
-        return read_batches(source, name, layout.computes, device)
+    def read(self, source: object, name: str, net: nn.Module, theta: Theta) -> Batches:
+        """Batches as they come; which of their numbers half precision may round, only the user's loss knows."""
+        dtype = common_dtype(net)
+        return read_batches(source, name, None if dtype in HALF else dtype, theta.device)
 
     def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
         """Sums and weights are tried on a few batches, and on parts of these."""

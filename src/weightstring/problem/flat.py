@@ -26,6 +26,8 @@ from weightstring.errors import InvalidCheckpoint, InvalidModel
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 """What a parameter may be: numbers that need no scale beside them."""
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -184,6 +186,16 @@ class Layout:
                 f"theta is {tuple(theta.shape)} {theta.dtype} on {theta.device} where the problem needs {expected}: "
                 f"build it with problem.flatten(...) or convert it with .to(...)"
             )
+
+
+def common_dtype(net: nn.Module) -> torch.dtype | None:
+    """The one dtype of a module's real parameters, frozen ones included; None where they have several.
+
+    >>> common_dtype(nn.Linear(1, 1)), common_dtype(nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1).half()))
+    (torch.float32, None)
+    """
+    dtypes = {parameter.dtype for parameter in net.parameters() if parameter.is_floating_point()}
+    return dtypes.pop() if len(dtypes) == 1 else None
 
 
 def named_tensors(net: nn.Module) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import fresh_statistics
 from weightstring.problem.data import DataSet
-from weightstring.problem.flat import Layout, clone_tied, slot_names
+from weightstring.problem.flat import HALF, Layout, clone_tied, slot_names
 from weightstring.problem.means import Kind, Mean, Tally, Wanted, Weighed
 from weightstring.problem.outputs import leaves_of, rebuilt
 from weightstring.problem.spectral import singular_vectors
@@ -143,23 +143,21 @@ class Functional:
         given = examples.cloned() if self.fresh else examples
         # Every tied name is given and that none is missing was checked once, so that torch need not search each time.
         output = functional_call(self.called, lent, (given,), tie_weights=False, strict=False)
-        return widened(output, self.layout)
+        return widened(output, self.layout.dtype)
 
 
-def widened(output: object, layout: Layout) -> object:
-    """An output in half precision as θ's dtype, so that its loss is not rounded once more.
+def widened(output: object, dtype: torch.dtype) -> object:
+    """An output with its numbers in half precision as ``dtype``, so that its loss is not rounded once more.
 
-    >>> widened(torch.ones(1, dtype=torch.bfloat16), Layout.of(nn.Linear(1, 1).bfloat16()))
-    tensor([1.])
+    >>> widened({"logits": torch.ones(1, dtype=torch.bfloat16)}, torch.float32)
+    {'logits': tensor([1.])}
     """
-    if not layout.rounds:
+    if isinstance(output, Tensor):
+        return output.to(dtype) if output.dtype in HALF else output
+    leaves = leaves_of(output)
+    if not any(isinstance(leaf, Tensor) and leaf.dtype in HALF for leaf in leaves):
         return output
-    narrow = layout.dtypes - {layout.dtype}
-    leaves = [
-        leaf.to(layout.dtype) if isinstance(leaf, Tensor) and leaf.dtype in narrow else leaf
-        for leaf in leaves_of(output)
-    ]
-    return rebuilt(output, leaves)
+    return rebuilt(output, [widened(leaf, dtype) if isinstance(leaf, Tensor) else leaf for leaf in leaves])
 
 
 EMPTY: Mapping[str, Tensor] = {}

@@ -68,7 +68,7 @@ class Live:
         """What the call of the module on these examples gives at θ."""
         self.hold(theta, statistics or {})
         given = examples.cloned() if self.functional.fresh else examples
-        return widened(self.functional.call(self.module, given), self.layout)
+        return widened(self.functional.call(self.module, given), self.layout.dtype)
 
     def hold(self, theta: Theta, statistics: Mapping[str, Tensor]) -> None:
         """Write θ and its running statistics into the module."""

@@ -122,10 +122,7 @@ class Mean:
 
 
 def _sum_of(loss: nn.Module, output: object, targets: Tensor) -> Tensor:
-    """A torch loss with reduction by sum; half precision is summed in float32, or it would overflow."""
-    if isinstance(output, Tensor) and output.dtype in (torch.float16, torch.bfloat16):
-        each: Tensor = reduced(loss, "none")(output, targets)
-        return each.sum(dtype=torch.float32)
+    """A torch loss with reduction by sum."""
     total: Tensor = reduced(loss, "sum")(output, targets)
     return total
 

@@ -21,7 +21,7 @@ from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.trial import near, tolerance_of
-from weightstring.problem.flat import Layout, identical, named_tensors
+from weightstring.problem.flat import Layout, common_dtype, identical, named_tensors
 from weightstring.problem.functional import Computation, OfTheta, first_line, widened
 from weightstring.problem.graphs import leaves_of
 from weightstring.problem.initialise import generator_states, seeded
@@ -126,7 +126,7 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
 
 def _values_of(subject: Subject, net: nn.Module) -> Tensor:
     """Loss and metrics of a plain module on the probe."""
-    layout, theta, probe = Layout.of(net), subject.theta, subject.probe
+    theta, probe = subject.theta, subject.probe
     call = subject.computation.evaluating.functional.call
 
     def back(leaf: object) -> object:
@@ -135,7 +135,7 @@ def _values_of(subject: Subject, net: nn.Module) -> Tensor:
         return leaf.to(theta.device, theta.dtype if leaf.is_floating_point() else leaf.dtype)
 
     with torch.no_grad():
-        given = probe.to(next(net.parameters()).device, layout.computes)
+        given = probe.to(next(net.parameters()).device, common_dtype(net))
         output = trees.tree_map(back, call(net, given))
         return subject.numbers(output, probe)
 
@@ -170,7 +170,7 @@ def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
     parameters = [tensors[entry.name] for entry in layout.entries]
 
     def loss() -> Tensor:
-        output = widened(computation.training.functional.call(net, batch), layout)
+        output = widened(computation.training.functional.call(net, batch), layout.dtype)
         return (computation.step or computation.loss_fn)(output, batch.targets)
 
     try:

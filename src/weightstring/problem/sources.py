@@ -61,9 +61,8 @@ def read(
     3
     """
     if isinstance(source, tuple) or (isinstance(source, list) and len(source) == 2 and isinstance(source[1], Tensor)):
-        whole = _split(source, name).to(
-            device, dtype, targets, copy=True
-        )  # later changes of the user's cannot change the loss
+        # Copied, so that later changes of the user's cannot change the loss.
+        whole = _split(source, name).to(device, dtype, targets, copy=True)
         _check(whole, name)
         return whole
     batches = _as_batches(source, name)
