@@ -273,3 +273,18 @@ def test_alignment_of_half_models_keeps_their_function() -> None:
     assert float(problem.measure(aligned[None])["loss"]) == pytest.approx(
         float(problem.measure(b[None])["loss"]), rel=0.02
     )
+
+
+def test_batches_reach_a_half_module_as_they_are() -> None:
+    def squares(net: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
+        assert batch["y"].dtype == torch.float64
+        return (net(batch["x"].bfloat16()).float() - batch["y"]).square().sum(), len(batch["y"])
+
+    batches = [{"x": INPUTS[i : i + 9].double(), "y": INPUTS[i : i + 9, :1].double()} for i in (0, 9, 18)]
+    net = nn.Linear(4, 1).bfloat16()
+    problem = ModuleProblem.from_batches(net, batches, loss=squares)
+    theta = problem.flatten(net)
+    with torch.no_grad():
+        plain = sum(float(squares(net, batch)[0]) for batch in batches) / 27
+    assert problem.measure(theta[None])["loss"].item() == pytest.approx(plain, rel=1e-6)
+    assert problem.gradient(theta[None], torch.tensor([[1]])).gradients.dtype == torch.float32

@@ -123,11 +123,7 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
     dtypes = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
     template = Template(own_net, Layout.of(own_net), dtypes)
     theta = template.layout.flatten(named_tensors(own_net))
-    data = {
-        name: kind.read(source, name, own_net, theta)
-        for name, source in named.items()
-        if source is not None
-    }
+    data = {name: kind.read(source, name, own_net, theta) for name, source in named.items() if source is not None}
     batch_size = None if settings.batch_size is None else min(settings.batch_size, len(data["train"]))
     mode = resolve(settings.buffers, own_net)
     criteria, known, findings = kind.tried(Adopted(net, own_net, theta, mode, batch_size), data)
