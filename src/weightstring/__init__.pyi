@@ -47,6 +47,8 @@ from .search import (
 )
 from .study.compare import compare
 from .study.components import Components, components
+from .study.lines import Matrix
+from .study.matrix import matrix
 from .study.merge import Merging, merge
 from .study.minimax import Minimax, minimax
 from .study.sweep.running import Sweep, sweep
@@ -77,6 +79,7 @@ __all__ = [
     "InvalidSetting",
     "LevelNotReached",
     "LossProblem",
+    "Matrix",
     "MaxBeads",
     "MaxSteps",
     "MeanOf",
@@ -114,6 +117,7 @@ __all__ = [
     "load",
     "locate_maximum",
     "loss_curve",
+    "matrix",
     "merge",
     "minimax",
     "permuted_copy",
