@@ -137,14 +137,15 @@ def line(size: Size, data: dict[str, str]) -> dict[str, object]:
         least = abs(ends[0].value - ends[1].value) / 2
         for way, settings in WAYS.items():
             aligned = ws.align(problem, a, b, **settings)
+            before, after = barriers(problem, a, b, aligned.theta)
             rows.append(
                 {
                     "pair": pair,
                     "matched by": way,
-                    "barrier before": aligned.barrier_before,
-                    "barrier after": aligned.barrier_after,
-                    "after / before": aligned.barrier_after / aligned.barrier_before,
-                    "after, over the larger end": round(aligned.barrier_after - least, 7),
+                    "barrier before": before,
+                    "barrier after": after,
+                    "after / before": after / before,
+                    "after, over the larger end": round(after - least, 7),
                     "distance before": aligned.distance_before,
                     "distance after": aligned.distance,
                     "seconds": aligned.seconds,
@@ -229,6 +230,11 @@ def connected(
     return row if record is None else {**row, "line's barrier before": float(record.barrier_before)}
 
 
+def barriers(problem: ws.ModuleProblem, a: torch.Tensor, *others: torch.Tensor) -> list[float]:
+    """Over the mean of the ends, of the straight lines from one model to others, sampled as a string is."""
+    return [ws.WeightString(problem, torch.stack([a, b])).barrier("over_mean") for b in others]
+
+
 def summary(rows: Sequence[dict[str, object]], column: str, value: str, head: dict[str, object]) -> dict[str, object]:
     """Medians of the numbers of one side; of yes and no how many, and of words nothing."""
     own = [row for row in rows if row[column] == value]
@@ -289,6 +295,7 @@ def timing(size: Size, data: dict[str, str]) -> dict[str, object]:
         a, b = (trained(problem, seed, SHORT).theta for seed in (0, 1))
         profile = cProfile.Profile()
         aligned = profile.runcall(ws.align, problem, a, b)
+        before, after = barriers(problem, a, b, aligned.theta)
         rows.append(
             {
                 "hidden": f"3 × {width}",
@@ -297,9 +304,9 @@ def timing(size: Size, data: dict[str, str]) -> dict[str, object]:
                 **parts_of(profile, aligned.seconds),
                 "by weights alone": ws.align(problem, a, b, methods=("weights",)).seconds,
                 "measuring one model": seconds(lambda problem=problem, a=a: problem.measure(a.unsqueeze(0))),
-                "barrier before": aligned.barrier_before,
-                "barrier after": aligned.barrier_after,
-                "after / before": aligned.barrier_after / aligned.barrier_before,
+                "barrier before": before,
+                "barrier after": after,
+                "after / before": after / before,
             }
         )
         print(rows[-1], flush=True)

@@ -270,3 +270,20 @@ def test_float32_is_recovered_too():
     found = ws.align(problem, theta, ws.permuted_copy(problem, theta, 4))
     assert torch.equal(found.theta, theta)
     assert found.log10_permutations == pytest.approx(math.log10(math.factorial(7) * math.factorial(5)))
+
+
+@pytest.mark.parametrize("examples", [300, 4000])
+def test_it_takes_at_most_twenty_evaluations_and_says_how_many(examples):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
+    problem = problem_of(net, numbers(3)(examples))
+    a, b = scattered(problem, 1), scattered(problem, 2)
+    find(problem)  # reads the module, once for all alignments
+    seen: list[int] = []
+    module = problem.computation.evaluating.module
+    handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    found = ws.align(problem, a, b)
+    handle.remove()
+    assert [each.rescaled for each in found.candidates] == [False, False, True, False, True]
+    assert found.evaluations <= 20
+    assert 8 * examples < sum(seen) <= examples * found.evaluations

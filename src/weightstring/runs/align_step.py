@@ -98,6 +98,7 @@ def alignment_record(aligned: Aligned, b: Theta, by: str) -> AlignmentRecord:
         groups=tuple(_group(aligned, name) for name, group in groups.items() if not group.fixed),
         factors={name: tuple(scales.reshape(-1).tolist()) for name, scales in aligned.move.factors.items()},
         original=digest(b),
+        evaluations=aligned.evaluations,
     )
 
 

@@ -210,6 +210,8 @@ class AlignmentRecord(Record, frozen=True, kw_only=True):
     """By what units were multiplied where they are produced, by group; left out where by 1."""
     original: str
     """Digest of the second model as it was given."""
+    evaluations: float | None = None
+    """How often one model was computed on the evaluation set or a probe; null in runs that did not count."""
 
 
 class RoundRecord(Record, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ straight line to it, or a short string, is often under the threshold.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -17,22 +18,25 @@ from torch import Tensor
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.path import Objective, Segment, check_theta
-from weightstring.path.maximum import Samples, locate
+from weightstring.path import Segment, check_theta
 from weightstring.problem import Modular
-from weightstring.protocol import LossProblem, Screened, lacking
+from weightstring.protocol import lacking
 from weightstring.symmetry.activations import correlations
 from weightstring.symmetry.assignments import as_assignments
 from weightstring.symmetry.candidates import matched, with_factors
 from weightstring.symmetry.equivalence import check_equivalent, check_move, check_symmetry
 from weightstring.symmetry.finding import find
+from weightstring.symmetry.lines import Heights, Lines, barrier
 from weightstring.symmetry.moves import Move
 from weightstring.symmetry.spec import Symmetry
 
 METHODS = ("weights", "activations")
 CHOICES = ("barrier", "distance")
-TIE = 1e-6
-"""Barriers below this share of the ends' loss are 0: the same function rounds in other ways."""
+COMPARED = 2
+"""Passes over the evaluation set that compare the outputs of a model and its copy, one for each."""
+
+OBSERVED = 2
+"""Passes over a part of it in which activations are recorded, one for each model."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,8 @@ class Candidate:
         method: by what units were matched; ``"none"``: the second model as it is.
         rescaled: whether units were scaled too.
         distance: ‖θ_b − θ_a‖ afterwards.
-        barrier: the largest *sampled* evaluation loss on the straight line over the mean of its ends; for a large
-            evaluation set, on the part that searches screen first.
+        barrier: the largest evaluation loss at the ends and in the middle of the straight line, over the mean of its
+            ends; for a large evaluation set, on the part that searches screen first.
     """
 
     method: str
@@ -62,7 +66,8 @@ class Aligned:
         move: what was done to it.
         chosen: the candidate that was taken.
         before: the second model as it was.
-        barrier_before: barrier of the line a → b: the largest *sampled* evaluation loss over the mean of the ends'.
+        barrier_before: barrier of the line a → b: the largest evaluation loss at its ends, in the middle and at one
+            more place, over the mean of the ends'.
         barrier_after: the same of the line a → aligned.
         candidates: all that were tried, that one among them.
         difference: between outputs of the model and its aligned copy, at most, over the largest output.
@@ -70,6 +75,8 @@ class Aligned:
         correlations: for each group, before and after, how far each unit's activations correlate with those of the unit
             at its place in the first model; empty where activations were not recorded.
         seconds: how long it took.
+        evaluations: how often one model was computed on the evaluation set, or on examples chosen to observe or wake
+            units; a part of the evaluation set counts as its share.
     """
 
     theta: Theta
@@ -83,6 +90,7 @@ class Aligned:
     examples: int
     correlations: Mapping[str, tuple[Float[Tensor, " n"], Float[Tensor, " n"]]] = field(default_factory=dict)
     seconds: float = 0.0
+    evaluations: float = 0.0
 
     @property
     def permutation(self) -> Mapping[str, Int64[Tensor, ...]]:
@@ -158,42 +166,57 @@ def align(
     started = time.perf_counter()
     _check(problem, a, b, by, methods, restarts, symmetry)
     methods = _possible(problem, methods, symmetry)
-    if symmetry is not None:
-        check_symmetry(problem, symmetry, b, "align")
+    evaluations = 0.0 if symmetry is None else check_symmetry(problem, symmetry, b, "align")
     symmetry = symmetry or find(problem)
     moves, activations = matched(problem, symmetry, a, b, methods, rescale, restarts, seed)
-    quick = (problem.screening if isinstance(problem, Screened) else None) or problem
-    tried = [
-        (Candidate(method, bool(move.factors), Segment(a, move(b)).length, _barrier(quick, a, move(b))), move)
-        for method, own in moves
-        for move in with_factors(symmetry, a, b, own, rescale and method != "none")
-    ]
-    chosen, move = min(tried, key=lambda each: (getattr(each[0], by), each[0].distance))
+    lines = Lines(problem, a, b)
+    tried = list(_tried(lines, symmetry, moves, rescale))
+    as_given = tried[0]
+    chosen, move, sketch = min(tried, key=lambda each: (getattr(each.candidate, by), each.candidate.distance))
     theta = move(b)
-    barriers = tried[0][0].barrier, chosen.barrier
-    if quick is not problem:
-        barriers = _barrier(problem, a, b), _barrier(problem, a, theta)
-        if by == "barrier" and barriers[1] > barriers[0]:  # it was lower on a part of the data only
-            (chosen, move), theta, barriers = tried[0], b.clone(), (barriers[0], barriers[0])
-    check_move(problem, move, b, "align")
+    before = after = barrier(lines.sampled(b, as_given.sketch))
+    if chosen is not as_given.candidate:
+        after = barrier(lines.sampled(theta, sketch))
+    if by == "barrier" and after > before:  # it was lower in the middle, or on a part of the data, only
+        (chosen, move, _), theta, after = as_given, b.clone(), before
+    evaluations += check_move(problem, move, b, "align")
     difference, examples = check_equivalent(problem, b, theta)
-    before, after = ({}, {})
+    evaluations += lines.evaluations + COMPARED + (OBSERVED if activations else 0)
+    correlated: tuple[Mapping[str, Tensor], ...] = ({}, {})
     if activations:
-        before, after = (
+        correlated = tuple(
             correlations(activations, own, symmetry.permutations) for own in ({}, as_assignments(symmetry, move))
         )
     return Aligned(
         theta,
         move,
         chosen,
-        tried[0][0],
-        *barriers,
-        tuple(candidate for candidate, _ in tried),
+        as_given.candidate,
+        before,
+        after,
+        tuple(each.candidate for each in tried),
         difference,
         examples,
-        {name: (before[name], after[name]) for name in before},
+        {name: (correlated[0][name], correlated[1][name]) for name in correlated[0]},
         time.perf_counter() - started,
+        evaluations,
     )
+
+
+class _Tried(NamedTuple):
+    candidate: Candidate
+    move: Move
+    sketch: Heights
+
+
+def _tried(lines: Lines, symmetry: Symmetry, moves: Iterable[tuple[str, Move]], rescale: bool) -> Iterator[_Tried]:
+    """Each permutation by itself and with factors, the model as it is first."""
+    for method, own in moves:
+        for move in with_factors(symmetry, lines.a, lines.b, own, rescale and method != "none"):
+            copy = move(lines.b)
+            sketch = lines.sketch(copy)
+            length = Segment(lines.a, copy).length
+            yield _Tried(Candidate(method, bool(move.factors), length, barrier(sketch)), move, sketch)
 
 
 def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | None) -> Collection[str]:
@@ -233,11 +256,3 @@ def _check(
         raise InvalidSetting(
             f"align(symmetry={type(symmetry).__name__}): give a ws.Symmetry(problem.layout, ...) of this problem"
         )
-
-
-def _barrier(problem: LossProblem, a: Theta, b: Theta) -> float:
-    """The largest sample of the evaluation loss on a line over the mean of its ends; 0 where it is only rounding."""
-    samples = Samples(Segment(a, b))
-    top = locate(Objective(problem), [samples])[0].value
-    mean = (samples.heights[0.0] + samples.heights[1.0]) / 2
-    return top - mean if abs(top - mean) > TIE * abs(mean) else 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from weightstring.errors import NotEquivalent, Unsupported
 from weightstring.problem import Modular, PerExample
 from weightstring.problem.copying import announces
 from weightstring.problem.data import Examples, sample
-from weightstring.problem.functional import Computation
 from weightstring.problem.once import once
 from weightstring.randomness import generator
 from weightstring.symmetry.moves import Move, random_factors, random_permutation
@@ -34,6 +33,9 @@ AMPLIFIED = 1e3
 
 SENSITIVE = 30.0
 """How often what a last digit of θ makes of the outputs may be seen."""
+
+TOLD = 0.5
+"""Share of outputs that is finite from which a model tells enough, so that no further one is tried."""
 
 MASK = 1e4
 """Numbers this many times the usual size are no results but masks, such as −1e9 before a softmax: they are compared one
@@ -86,8 +88,11 @@ def _losses(problem: Modular, theta: Theta) -> Tensor:
     return problem.measure(theta[None])["loss"]
 
 
-def check_symmetry(problem: Modular, symmetry: Symmetry, theta: Theta, subject: str) -> None:
+def check_symmetry(problem: Modular, symmetry: Symmetry, theta: Theta, subject: str) -> int:
     """Refuse a symmetry of which a random permutation of all groups, or random factors, change the function.
+
+    Returns:
+        See :func:`check_move`.
 
     Raises:
         NotEquivalent: see :func:`check_move`.
@@ -97,34 +102,35 @@ def check_symmetry(problem: Modular, symmetry: Symmetry, theta: Theta, subject: 
         name: order.roll(1, -1) if bool((order == torch.arange(order.shape[-1])).all()) else order
         for name, order in drawn.permutations.items()
     }
-    for move in (replace(drawn, permutations=orders), random_factors(symmetry, 0)):
-        check_move(problem, move, theta, subject)
+    moves = replace(drawn, permutations=orders), random_factors(symmetry, 0)
+    return sum(check_move(problem, move, theta, subject) for move in moves)
 
 
-def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> None:
+def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> int:
     """Refuse a move that changes the function in float64, at θ on inputs that activate idle units, or at other θ.
 
     How much rounding explains is measured by changing the last digit of θ. Inputs that the module cannot take, and
     those on which its outputs are not finite, are left out. A module that must hold each θ itself, such as one that
     merges weights when its mode changes, is compared on the evaluation set alone.
 
+    Returns:
+        How many models were computed: each on all inputs of its kind, at most 32 for each way to choose them.
+
     Raises:
         NotEquivalent: the outputs differ; says which, where, by how much, and which group of units is at fault.
     """
     read = what_is_read(problem)
     if read.elsewhere or announces(problem.computation.evaluating.module) or not (move.permutations or move.factors):
-        return
-    trial = _Trial(problem, precise(problem.computation), read, _coarsest(problem))
-    start = theta.to("cpu", torch.float64)
-    tried = [("", start, *kind) for kind in woken(problem)]
-    base = tried[0][3]
-    tried += [(f" {words}", other, "of the evaluation set", base) for words, other in other_models(problem, start)]
-    for where, model, words, examples in tried:
-        change = trial.differs(move, model, examples)
+        return 0
+    trial = _Trial(problem, read)
+    for where, model, words, examples in _tried(problem, theta.to("cpu", torch.float64)):
+        change = trial.differs(move, model, examples, where)
+        if change is None and where and trial.told >= TOLD:
+            break
         if change is None:
             continue
         name, relative, allowed = change
-        single = (part for part in _single(move) if trial.differs(part, model, examples) is not None)
+        single = (part for part in _single(move) if trial.differs(part, model, examples, where) is not None)
         group = next((next(iter({**part.permutations, **part.factors})) for part in single), None)
         blame = "these units are" if group is None else f"the units of {group!r} are"
         how = "permuted" if move.permutations else "scaled"
@@ -132,35 +138,56 @@ def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> None
             f"{subject}: {blame} not free to be {how}: on {len(examples)} inputs {words}{where} the {name} differ by "
             f"{relative:.3g} in norm, where rounding explains {allowed:.2g}: correct the symmetry"
         )
+    return len(trial.computed)
 
 
-@dataclass(frozen=True)
+def _tried(problem: Modular, theta: Theta) -> Iterator[tuple[str, Theta, str, Examples]]:
+    """Models and inputs with their descriptions: θ on inputs of all kinds, then others on the evaluation set's."""
+    base: Examples | None = None
+    for words, examples in woken(problem):
+        base = base or examples
+        yield "", theta, words, examples
+    assert base is not None
+    for where, other in other_models(problem, theta):
+        yield f" {where}", other, "of the evaluation set", base
+
+
 class _Trial:
     """Outputs in float64, of a model and of the moved one."""
 
-    problem: Modular
-    computation: Computation
-    read: Read
-    coarsest: torch.dtype
+    def __init__(self, problem: Modular, read: Read) -> None:
+        self.problem, self.read, self.coarsest = problem, read, _coarsest(problem)
+        self.computation = precise(problem.computation)
+        self.computed: set[tuple[str, str]] = set()
+        """Which models, on some or all of their inputs."""
+        self.told = 0.0
+        """Of the outputs that were compared last, the share that is finite."""
 
-    def differs(self, move: Move, theta: Theta, examples: Examples) -> tuple[str, float, float] | None:
+    def differs(self, move: Move, theta: Theta, examples: Examples, at: str) -> tuple[str, float, float] | None:
         """Which outputs a move changes most, by how much, and what would have been rounding; None: that is all."""
-        digit = torch.finfo(self.coarsest).eps
-        noise = torch.randn(len(theta), generator=generator(0, "last digit"), dtype=torch.float64)
+        self.computed |= {(at, "itself"), (at, "moved")}
         try:
-            outputs = [self.outputs(own, examples) for own in (theta, move(theta), theta * (1 + digit * noise))]
+            base = self.outputs(theta, examples)
+            self.told = min((float(x.isfinite().double().mean()) for x in base if x.numel()), default=1.0)
+            moved = self.outputs(move(theta), examples)
+            apart = self._apart(base, moved)
+            least = TOLERANCES[self.coarsest] * (AMPLIFIED if self.coarsest == torch.float64 else 1)
+            if not any(relative > least for relative in apart.values()):
+                return None
+            digit, draw = torch.finfo(self.coarsest).eps, generator(0, "last digit")
+            self.computed.add((at, "shaken"))
+            noise = torch.randn(len(theta), generator=draw, dtype=torch.float64)
+            shaken = self._apart(base, self.outputs(theta * (1 + digit * noise), examples))
         except Exception:  # a stranger's module may refuse inputs that it was not made for
             return None
-        moved, shaken = (
-            {path: _finite_difference(x, y) for path, x, y in _floating(self.read.paths, outputs[0], other)}
-            for other in outputs[1:]
-        )
-        least = AMPLIFIED * TOLERANCES[self.coarsest] if self.coarsest == torch.float64 else TOLERANCES[self.coarsest]
-        for path, relative in sorted(moved.items(), key=lambda each: -each[1]):
+        for path, relative in sorted(apart.items(), key=lambda each: -each[1]):
             allowed = max(least, SENSITIVE * shaken[path])
             if relative > allowed:
                 return name_of(path), relative, allowed
         return None
+
+    def _apart(self, one: list[Tensor], other: list[Tensor]) -> dict[Path, float]:
+        return {path: _finite_difference(x, y) for path, x, y in _floating(self.read.paths, one, other)}
 
     def outputs(self, theta: Theta, examples: Examples) -> list[Tensor]:
         """What is read, of one model."""
