@@ -73,7 +73,7 @@ def test_what_is_made_when_the_mode_changes_is_made_for_each_theta(make, trainin
     net = make().train(training)
     kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     problem = problem_of(net)
-    own = problem._parts.theta
+    own = problem._parts.template.own.theta
     for theta in (own, own + 0.3, own * -1.7, own):
         state = problem.unflatten(theta)
         net_of = make()
@@ -234,7 +234,7 @@ def test_hooks_read_and_write_the_copy_that_computes():
 
     net = make()
     problem = problem_of(net)
-    for theta in (problem._parts.theta, problem._parts.theta - 0.4):
+    for theta in (problem._parts.template.own.theta, problem._parts.template.own.theta - 0.4):
         value, gradient = plain_loss(make, problem, theta)
         assert float(problem.measure(theta[None])["loss"]) == pytest.approx(value, rel=1e-6)
         torch.testing.assert_close(problem.gradient(theta[None], None).gradients[0], gradient)

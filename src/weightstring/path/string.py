@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import torch
 
@@ -73,7 +74,7 @@ class WeightString:
     def __iter__(self) -> Iterator[Theta]:
         return iter(self._beads)
 
-    @property
+    @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """The n − 1 segments between neighbours."""
         return tuple(Segment(a, b) for a, b in zip(self._beads[:-1], self._beads[1:], strict=True))

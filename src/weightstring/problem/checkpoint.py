@@ -15,7 +15,7 @@ from weightstring.errors import InvalidCheckpoint
 from weightstring.problem.adapters import with_adapter
 from weightstring.problem.conversion import Conversion, conversion
 from weightstring.problem.copying import copied
-from weightstring.problem.flat import Layout, identical, named_tensors
+from weightstring.problem.flat import Layout, Own, identical, named_tensors
 from weightstring.problem.loading import Loaded, load, state_of
 from weightstring.problem.readings import Reading
 
@@ -57,6 +57,11 @@ class Template:
     net: nn.Module
     layout: Layout
     original: Mapping[str, torch.dtype]
+
+    @property
+    def own(self) -> Own:
+        """The module's θ."""
+        return Own(self.net, self.layout)
 
     def read(self, source: nn.Module | Mapping[str, object]) -> Saved:
         """A checkpoint, loaded by torch's own rules into a copy of the module: see :func:`load`.
@@ -137,8 +142,10 @@ class Template:
                 )
 
 
-def state_at(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def state_at(net: nn.Module, tensors: Mapping[str, Tensor], cloned: bool = True) -> dict[str, Tensor]:
     """The state dict that a module would save with some parameters and buffers in place of its own: detached copies.
+
+    Unless ``cloned``, tied ones are copied once, as they are in the module's own.
 
     >>> dict(state_at(nn.Linear(1, 1), {"weight": torch.ones(1, 1), "bias": torch.zeros(1)}))
     {'weight': tensor([[1.]]), 'bias': tensor([0.])}
@@ -150,6 +157,8 @@ def state_at(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
             if name in tensors:
                 place.copy_(tensors[name])
         state = filled.state_dict()
+    if not cloned:
+        return state
     # Extra state that is no tensor is handed on, so that a strict load finds every key.
     copies = {name: held.detach().clone() if isinstance(held, Tensor) else held for name, held in state.items()}
     written: OrderedDict[str, Tensor] = OrderedDict(copies)

@@ -92,7 +92,7 @@ class Dispatcher:
         return (
             train.together
             and len(train) > computation.chunk
-            and couples(computation, self.selection.trial.theta, train)
+            and couples(computation, self.selection.trial.own.theta, train)
         )
 
     @property
@@ -130,7 +130,7 @@ class Dispatcher:
         the cache: there the number beside it decides nothing.
         """
         choice = self.selection.choice
-        if self.selection.trial.theta.is_cuda:
+        if self.selection.trial.own.on_gpu:
             return nullcontext()
         most = choice.threads or torch.get_num_threads()
         beside = models if ENGINES[choice.name].joint else 1

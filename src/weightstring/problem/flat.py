@@ -147,7 +147,15 @@ class Layout:
         >>> Layout.of(nn.Linear(2, 1)).flatten({"weight": torch.ones(1, 2), "bias": torch.zeros(1)})
         tensor([1., 1., 0.])
         """
-        return torch.cat([tensors[entry.name].detach().reshape(-1).to(self.dtype) for entry in self.entries])
+        device = tensors[self.entries[0].name].device
+        return self.joined((tensors[entry.name].detach() for entry in self.entries), device)
+
+    def joined(self, pieces: Iterable[Tensor], device: torch.device) -> Theta:
+        """Pieces, one for each entry, one after the other as θ (P,); each is asked for once the last is copied."""
+        theta = torch.empty(self.size, dtype=self.dtype, device=device)
+        for entry, piece in zip(self.entries, pieces, strict=True):
+            theta[entry.offset : entry.offset + entry.size] = piece.reshape(-1)
+        return theta
 
     def pieces(self, theta: Theta) -> Iterator[Tensor]:
         """Views of θ, one for each entry, in its shape."""
@@ -196,6 +204,33 @@ def common_dtype(net: nn.Module) -> torch.dtype | None:
     """
     dtypes = {parameter.dtype for parameter in net.parameters() if parameter.is_floating_point()}
     return dtypes.pop() if len(dtypes) == 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """A module's own θ, put together whenever it is asked for: the module holds its numbers already.
+
+    >>> Own(net := nn.Linear(1, 1), Layout.of(net)).theta.shape
+    torch.Size([2])
+    """
+
+    net: nn.Module
+    layout: Layout
+
+    @property
+    def theta(self) -> Theta:
+        """θ (P,), a copy."""
+        return self.layout.flatten(named_tensors(self.net))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module lies."""
+        return next(self.net.parameters()).device
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether that is a GPU of CUDA."""
+        return self.device.type == "cuda"
 
 
 def named_tensors(net: nn.Module) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ parameters themselves. Here θ is written into the module's parameters and stays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -167,10 +167,13 @@ def scaled_backward(layout: Layout, loss: Callable[[], Tensor], gradient: Callab
 
 def taken_gradient(parameters: Sequence[Tensor], layout: Layout) -> Theta:
     """The gradients (P,) that a backward pass left in the parameters of a layout; they are cleared."""
-    pieces = [dense_gradient(parameter) for parameter in parameters]
-    for parameter in parameters:
-        parameter.grad = None
-    return torch.cat(pieces).to(layout.dtype)
+
+    def taken() -> Iterator[Tensor]:
+        for parameter in parameters:
+            yield dense_gradient(parameter)
+            parameter.grad = None
+
+    return layout.joined(taken(), parameters[0].device)
 
 
 def dense_gradient(parameter: Tensor) -> Tensor:

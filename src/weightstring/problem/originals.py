@@ -77,7 +77,7 @@ def loaded(
     twin = share(copied(net))
     tensors = named_tensors(twin)
     try:
-        twin.load_state_dict(state_at(net, {**layout.views(theta), **derived}))
+        twin.load_state_dict(state_at(net, {**layout.views(theta), **derived}, cloned=False))
     except Exception as error:
         raise InvalidModel(
             f"net cannot load what it saves itself ({first_line(error)}): mend its state_dict or load_state_dict"

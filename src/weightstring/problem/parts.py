@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from weightstring.arrays import Theta
 from weightstring.problem.buffers import Buffers, statistics_names
 from weightstring.problem.checkpoint import Template
 from weightstring.problem.checks import Findings
@@ -20,7 +19,7 @@ from weightstring.problem.dispatcher import Dispatcher
 from weightstring.problem.engines import Trial, Workload
 from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.engines.selection import EngineSelection
-from weightstring.problem.flat import Layout, named_tensors
+from weightstring.problem.flat import Layout, Own, named_tensors
 from weightstring.problem.functional import Computation
 from weightstring.problem.means import Given
 from weightstring.problem.quantities import Quantities
@@ -34,7 +33,6 @@ class Parts:
 
     Args:
         template: the problem's own copy of the module; it reads checkpoints and writes them.
-        theta: the parameters of that copy.
         data: the sets by name, ``"train"`` among them.
         quantities: what can be measured on them.
         criteria: the loss and the metrics as they were given, by name.
@@ -49,7 +47,6 @@ class Parts:
     """
 
     template: Template
-    theta: Theta
     data: Mapping[str, DataSet]
     quantities: Quantities
     criteria: Mapping[str, Given]
@@ -70,7 +67,7 @@ class Parts:
     @property
     def device(self) -> torch.device:
         """Where θ lives."""
-        return self.theta.device
+        return self.template.own.device
 
     @property
     def computation(self) -> Computation:
@@ -138,7 +135,7 @@ class Parts:
 
 def dispatcher_of(
     findings: Findings,
-    theta: Theta,
+    own: Own,
     quantities: Quantities,
     data: Mapping[str, DataSet],
     batch_size: int | None,
@@ -146,13 +143,13 @@ def dispatcher_of(
 ) -> Dispatcher:
     """The computation in blocks of examples that suit it, and the engines that may do it."""
     # On a CPU, activations that leave its cache cost more than the passes that smaller blocks add.
-    block = chunk if theta.is_cuda else min(chunk, width(1, findings.activations, BLOCK_ELEMENTS))
+    block = chunk if own.on_gpu else min(chunk, width(1, findings.activations, BLOCK_ELEMENTS))
     if findings.study.one_piece:
         block = chunk = max(map(len, data.values()))
     work = Workload(replace(findings.computation, block=block, chunk=chunk), data["train"], findings.elements)
     trial = Trial(
         work=work,
-        theta=theta,
+        own=own,
         evaluation=quantities.sets[""],
         criteria=[mean for mean in quantities.means.values() if not mean.sees],
         batch_size=min(batch_size or len(data["train"]), chunk),

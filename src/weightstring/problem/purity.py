@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, blocks
 from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
 from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
@@ -116,6 +116,7 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
             f"{float((gradient - again.gradients[0]).abs().max()):.3g}: draw from torch's, Python's or NumPy's global "
             f"generators only, and keep no state between calls"
         )
+    del again
     wanted = _plain_gradient(subject, theta)
     if wanted is not None and not close(gradient, wanted, tolerance):
         distance = float((gradient - wanted).norm() / wanted.norm().clamp_min(torch.finfo(theta.dtype).tiny))
@@ -250,11 +251,18 @@ def _stale(got: str, wanted: str) -> str:
 
 def close(first: Tensor, second: Tensor, tolerance: float) -> bool:
     """Whether two vectors agree relative to their largest number; non-finite entries must be equal."""
-    first, second = first.double(), second.double()
-    finite = first.isfinite() & second.isfinite()
-    if not identical(first[~finite], second[~finite]):
-        return False
-    if not bool(finite.any()):
+    if torch.equal(first, second):
         return True
-    scale = torch.maximum(first[finite].abs(), second[finite].abs()).amax()
-    return bool(((first - second)[finite].abs() <= tolerance * scale).all())
+    scale = 0.0
+    for part in blocks(len(first)):
+        one, other = first[part].double(), second[part].double()
+        finite = one.isfinite() & other.isfinite()
+        if not identical(one[~finite], other[~finite]):
+            return False
+        if bool(finite.any()):
+            scale = max(scale, float(torch.maximum(one[finite].abs(), other[finite].abs()).amax()))
+    # What is not finite is the same: its difference is not a number, or 0.
+    return not any(
+        bool(((first[part].double() - second[part].double()).abs() > tolerance * scale).any())
+        for part in blocks(len(first))
+    )

@@ -67,11 +67,11 @@ class EngineSelection:
     @property
     def independent(self) -> bool:
         """Whether a model's numbers are the same, bit for bit, whichever models are beside it."""
-        choice, theta = self.choice, self.trial.theta
+        choice, own = self.choice, self.trial.own
         if choice.name == REFERENCE:
             return True
-        divided = ENGINES[choice.name].joint and not theta.is_cuda and (choice.threads or torch.get_num_threads()) > 1
-        if divided or theta.itemsize < WHOLE_BYTES:
+        divided = ENGINES[choice.name].joint and not own.on_gpu and (choice.threads or torch.get_num_threads()) > 1
+        if divided or own.layout.dtype.itemsize < WHOLE_BYTES:
             return False
         if choice.name not in self._steady:
             self._steady[choice.name] = self.trial.steady(choice.name)

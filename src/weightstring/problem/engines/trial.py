@@ -17,6 +17,7 @@ from weightstring.errors import InvalidModel
 from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Workload
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
+from weightstring.problem.flat import Own
 from weightstring.problem.functional import first_line
 from weightstring.problem.means import Mean
 from weightstring.protocol import EngineChoice
@@ -54,8 +55,9 @@ def tolerance_of(dtype: torch.dtype) -> float:
 def near(theta: Theta, count: int, share: float = 0.1) -> Thetas:
     """Models (count, P) near θ: θ plus noise of a share of its size, always the same."""
     draw = torch.Generator().manual_seed(0)
+    scale = share * theta.square().mean().sqrt()
     noise = torch.randn(count, len(theta), generator=draw, dtype=torch.float32, device="cpu").to(theta)
-    return theta + share * theta.square().mean().sqrt() * noise
+    return noise.mul_(scale).add_(theta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +66,14 @@ class Trial:
 
     Args:
         work: what is to be computed; where training draws, all engines take gradients alike.
-        theta: the models tried are this one plus noise of a tenth of its size.
+        own: the models tried are this one plus noise of a tenth of its size.
         evaluation: evaluation examples.
         criteria: what is measured on these, the loss first; only the loss is compared, metrics may jump.
         batch_size: examples in a minibatch.
     """
 
     work: Workload
-    theta: Theta
+    own: Own
     evaluation: DataSet
     criteria: Sequence[Mean]
     batch_size: int
@@ -90,8 +92,8 @@ class Trial:
     def choose(self, compile: bool = False) -> EngineChoice:
         """The first engine that runs, agrees with the loop and pays."""
         flops = self.flops()
-        large = not self.theta.is_cuda and BACKWARD * flops * self.batch_size > LARGE_FLOPS
-        with on_threads(None if self.theta.is_cuda else 1):
+        large = not self.own.on_gpu and BACKWARD * flops * self.batch_size > LARGE_FLOPS
+        with on_threads(None if self.own.on_gpu else 1):
             choice = self._first(large)
             for name in self._candidates(compiles=True) if compile else ():
                 choice = self._compiled_or(name, choice)
@@ -177,16 +179,16 @@ class Trial:
             with warnings.catch_warnings(), torch.enable_grad(), FlopCounterMode(display=False) as counter:
                 # Its hooks fail under no_grad where a module is given a parameter; their warning is of no matter here.
                 warnings.filterwarnings("ignore", ".*global hooks")
-                self.work.computation.evaluating(self.theta, sample)
+                self.work.computation.evaluating(self.own.theta, sample)
         except RuntimeError:  # a module that differentiates in its forward pass cannot be counted in
-            return 2.0 * len(self.theta)
+            return 2.0 * self.own.layout.size
         return float(counter.get_total_flops() / len(sample))
 
     def _threads(self, name: str, flops: float) -> int | None:
         """1 if all threads are not faster than one on this trial's largest call; None: all."""
         most = torch.get_num_threads()
         work = flops * FEW_MODELS * min(TRIAL_EXAMPLES, len(self.evaluation))
-        if self.theta.is_cuda or most == 1 or work < ONE_THREAD_FLOPS:
+        if self.own.on_gpu or most == 1 or work < ONE_THREAD_FLOPS:
             return None
         run = partial(self._run, name, FEW_MODELS)
         with on_threads(1):
@@ -196,7 +198,7 @@ class Trial:
     @property
     def _few(self) -> int:
         """How many models to try."""
-        return TRIAL_MODELS if len(self.theta) < LARGE_THETA else FEW_MODELS
+        return TRIAL_MODELS if self.own.layout.size < LARGE_THETA else FEW_MODELS
 
     @property
     def tolerance(self) -> float:
@@ -230,7 +232,7 @@ class Trial:
             return known
         thetas, rows = self._models(self._few)
         count = len(thetas)
-        with on_threads(None if self.theta.is_cuda else 1):
+        with on_threads(None if self.own.on_gpu else 1):
             whole = self._found(name, thetas, rows)
             for beside in ([0], [count - 1], [count - 1, 0], list(range(count))[-2::-1], list(range(1, count))):
                 numbers = self._found(name, thetas[beside], rows[beside])
@@ -250,13 +252,13 @@ class Trial:
         return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values[:, :1].cpu()
 
     def _models(self, count: int) -> tuple[Thetas, Rows]:
-        thetas = near(self.theta, count)
+        thetas = near(self.own.theta, count)
         generator = torch.Generator().manual_seed(0)
         size = min(self.batch_size, len(self.work.train))
         rows = torch.stack(
             [torch.randperm(len(self.work.train), generator=generator, device="cpu")[:size] for _ in thetas]
         )
-        return thetas, rows.to(self.theta.device)
+        return thetas, rows.to(self.own.device)
 
 
 def relative(found: Tensor, expected: Tensor) -> float:

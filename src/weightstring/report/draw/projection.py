@@ -13,7 +13,7 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidRun
 
 AXES = 3
-NUMBERS = 1 << 24
+NUMBERS = 1 << 20
 """Weights that are copied to float64 at a time: all models of a long search at once would fill the memory."""
 COMPONENT, BEYOND = 1e-14, 1e-9
 """Shares of a squared length below which a component of the models, or what lies beyond the axes, is rounding."""
