@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ from torch.nn import functional
 
 import weightstring as ws
 from weightstring.errors import InvalidCheckpoint, InvalidModel, InvalidSetting
-from weightstring.problem.predictions import AVERAGES, averaging
+from weightstring.problem.predictions import AVERAGES
 from weightstring.problem.surfaces import Maze, Ring, shifted
 from weightstring.study.merge import TIE, best_point, merge
 
@@ -160,12 +159,11 @@ class TestEnsemble:
         assert ensemble.average == "outputs"
         assert ensemble.values["loss"] == pytest.approx(functional.cross_entropy(mean, targets).item(), rel=1e-5)
 
-    def test_a_wrapped_loss_is_told_what_it_takes(self, merging):
+    def test_a_wrapped_loss_is_seen_to_take_logits(self, merging):
         problem = classifier(lambda output, targets: functional.cross_entropy(output, targets))
-        string = bent(problem)
-        assert merge(problem, string, points=4).ensemble.average == "outputs"
-        told = merge(problem, string, points=4, average="probabilities").ensemble
-        assert told.values == pytest.approx(merging.ensemble.values, rel=1e-6)
+        ensemble = merge(problem, bent(problem), points=4).ensemble
+        assert ensemble.average == "probabilities"
+        assert ensemble.values == pytest.approx(merging.ensemble.values, rel=1e-6)
 
     def test_a_surface_makes_no_predictions(self):
         surface = shifted(Maze(size=3), torch.tensor([5.0, -3.0, 1.0], dtype=torch.float64))
@@ -174,38 +172,8 @@ class TestEnsemble:
         assert merging.warning is None
         assert "no ensemble: this loss makes no predictions" in str(merging)
 
-    def test_outputs_that_are_no_tensor_leave_the_points(self):
-        class Pair(nn.Linear):
-            def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-                return super().forward(inputs), inputs
-
-        inputs, targets = torch.randn(9, 4, generator=seeded(4)), torch.randn(9, 2, generator=seeded(5))
-        problem = ws.ModuleProblem(Pair(4, 2), lambda out, y: functional.mse_loss(out[0], y), (inputs, targets))
-        merging = merge(problem, ws.WeightString(problem, torch.stack([problem.initial(0), problem.initial(1)])))
-        assert merging.ensemble is None
-        assert "returns a tuple" in merging.verdict
-        assert merging.midpoint.loss > 0
-
 
 class TestAveraging:
-    @pytest.mark.parametrize(
-        ("loss_fn", "name"),
-        [
-            (nn.CrossEntropyLoss(label_smoothing=0.1), "probabilities"),
-            (functional.cross_entropy, "probabilities"),
-            (functools.partial(functional.cross_entropy, label_smoothing=0.1), "probabilities"),
-            (nn.NLLLoss(), "log_probabilities"),
-            (functional.nll_loss, "log_probabilities"),
-            (nn.BCEWithLogitsLoss(), "binary_probabilities"),
-            (functional.binary_cross_entropy_with_logits, "binary_probabilities"),
-            (nn.BCELoss(), "outputs"),
-            (nn.MSELoss(), "outputs"),
-            (type("Own", (nn.CrossEntropyLoss,), {})(), "outputs"),
-        ],
-    )
-    def test_is_found_by_the_loss(self, loss_fn, name):
-        assert averaging(loss_fn).name == name
-
     @pytest.mark.parametrize(
         ("name", "probabilities"),
         [

@@ -13,7 +13,7 @@ from weightstring.problem.each import Shares
 from weightstring.problem.flat import Layout
 from weightstring.problem.functional import Computation
 from weightstring.problem.means import Criterion
-from weightstring.problem.predictions import Averaged
+from weightstring.problem.predictions import Averaged, Predict
 from weightstring.protocol import Enclosed, LossProblem
 
 
@@ -101,6 +101,10 @@ class Predicting(Protocol):
     """Makes predictions that can be averaged over models."""
 
     def measure_average(
-        self, thetas: Thetas, quantities: Sequence[str] = ("loss",), average: str | None = None
+        self,
+        thetas: Thetas,
+        quantities: Sequence[str] = ("loss",),
+        average: str | None = None,
+        predict: Predict | None = None,
     ) -> Averaged:
         """Measure the average of K models' (K, P) predictions as if it were one model's."""

@@ -9,15 +9,19 @@ from torch import Tensor
 
 from weightstring.ambient import as_made
 from weightstring.arrays import Positions, Theta, Thetas, Values
-from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.errors import InvalidModel, InvalidSetting, Unsupported
 from weightstring.problem.capabilities import TraceInputs
 from weightstring.problem.data import DataSet, Examples, stacked
 from weightstring.problem.each import Shares, measure_each
+from weightstring.problem.ensembles import predictions_of
 from weightstring.problem.means import Criterion
 from weightstring.problem.parts import Parts
 from weightstring.problem.precision import named
-from weightstring.problem.predictions import Averaged, averaging, measure_average
+from weightstring.problem.predictions import LIKELIHOODS, Averaged, Predict, measure_average, measure_mixture
 from weightstring.problem.spectral import is_spectral
+
+TRIED = 2
+"""Examples on which it is seen what the loss reads of an output."""
 
 
 class Evaluator:
@@ -176,22 +180,45 @@ class Evaluator:
 
     @as_made
     def measure_average(
-        self, thetas: Thetas, quantities: Sequence[str] = ("loss",), average: str | None = None
+        self,
+        thetas: Thetas,
+        quantities: Sequence[str] = ("loss",),
+        average: str | None = None,
+        predict: Predict | None = None,
     ) -> Averaged:
-        """Measure the average of K models' (K, P) predictions as if it were one model; ``average``: :func:`averaging`.
+        """Measure the average of K models' (K, P) predictions as if it were one model.
+
+        Args:
+            thetas: the models.
+            quantities: what to measure; of an average of likelihoods there is a loss only.
+            average: what of the predictions; None: as the loss reads them.
+            predict: where they are in an output; None: the tensor that the loss reads.
 
         Raises:
-            InvalidSetting: no models, an unknown quantity or average.
-            InvalidModel: outputs that cannot be averaged.
+            InvalidSetting: no models, an unknown quantity or average, or a ``predict`` that returns no tensor.
+            InvalidModel: outputs that cannot be averaged, or nothing tells what of them.
             InvalidCheckpoint: models of another size or dtype.
         """
-        self._parts.check(thetas, 2)
-        names, wanted = self._parts.quantities.select(quantities)
-        by = averaging(self._parts.criteria["loss"], average)
+        parts, computation = self._parts, self._parts.computation
+        parts.check(thetas, 2)
+        names, wanted = parts.quantities.select(quantities)
         if not len(thetas) or not names:
             raise InvalidSetting(f"{len(thetas)} models and quantities={list(quantities)}: give at least one of each")
-        values = measure_average(self._parts.computation, thetas, self._parts.train, wanted, by)
-        return Averaged(dict(zip(names, values.tolist(), strict=True)), by)
+        if not isinstance(parts.evaluation, Examples):
+            raise InvalidModel("the loss calls the module itself with a batch, and shows no predictions to average")
+        loss = parts.quantities.means["loss"]
+        few = parts.evaluation.take(parts.evaluation.spread(TRIED))
+        with torch.no_grad():
+            output = computation.evaluating(thetas[0], few, computation.estimate(thetas[0], parts.train))
+        metrics = {name: given for name, given in parts.criteria.items() if name != "loss"}
+        predictions = predictions_of(output, few, loss, metrics, average, predict)
+        if predictions.by is LIKELIHOODS:
+            losses = [(examples, means) for examples, means in wanted if loss in means]
+            values = [measure_mixture(computation, thetas, parts.train, examples, loss) for examples, _ in losses]
+            names = [name for name in names if name in {f"{prefix}loss" for prefix in parts.quantities.sets}]
+            return Averaged(dict(zip(names, map(float, values), strict=True)), LIKELIHOODS)
+        measured = measure_average(computation, thetas, parts.train, wanted, predictions)
+        return Averaged(dict(zip(names, measured.tolist(), strict=True)), predictions.by)
 
     def traceable(self, quantity: str) -> TraceInputs:
         """What a quantity is computed from: evaluating module, criterion, examples, and the most of these in one pass.

@@ -8,21 +8,22 @@ and metrics measure them. Means of probabilities are taken of their logarithms, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from weightstring.arrays import Thetas
-from weightstring.errors import InvalidModel, InvalidSetting
+from weightstring.errors import InvalidModel, Unsupported
 from weightstring.problem.data import DataSet
+from weightstring.problem.each import measure_each
 from weightstring.problem.functional import Computation
-from weightstring.problem.known import recognised
-from weightstring.problem.means import Given, Tally, Wanted
+from weightstring.problem.means import Mean, Tally, Wanted
+from weightstring.problem.outputs import leaves_of, rebuilt
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Averaging:
     def _checked(self, output: object) -> Tensor:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             kind = f"{output.dtype} tensor" if isinstance(output, Tensor) else type(output).__name__
-            raise InvalidModel(f"the module returns a {kind}: only outputs that are one floating tensor are averaged")
+            raise InvalidModel(f"the module returns a {kind}: only floating tensors are averaged; pass predict=")
         if output.ndim < self.axes:
             raise InvalidModel(
                 f"an output has shape {tuple(output.shape)}: average={self.name!r} takes {self.axes} axes or more"
@@ -84,7 +85,22 @@ def _two_sides(logits: Tensor) -> Tensor:
     return torch.stack([functional.logsigmoid(logits), functional.logsigmoid(-logits)])
 
 
-_OUTPUTS = Averaging("outputs", "outputs")
+def classes_on(axis: int, axes: int) -> Averaging:
+    """The average of class probabilities over an axis of an output with so many.
+
+    >>> classes_on(2, 3).name, classes_on(1, 2).words
+    ('last_axis_probabilities', 'class probabilities (softmax over axis 1)')
+    """
+    if axis == 1:
+        return AVERAGES["probabilities"]
+    if axis == axes - 1:
+        return AVERAGES["last_axis_probabilities"]
+    words = f"class probabilities (softmax over axis {axis})"
+    return Averaging(f"axis_{axis}_probabilities", words, axis + 1, lambda output: output.log_softmax(axis))
+
+
+OUTPUTS = Averaging("outputs", "outputs")
+LIKELIHOODS = Averaging("likelihoods", "likelihoods of each example (exp of minus the loss)")
 _CLASSES = Averaging(
     "probabilities", "class probabilities (softmax over axis 1)", 2, lambda output: output.log_softmax(1)
 )
@@ -96,36 +112,57 @@ _BINARY = Averaging(
     "binary_probabilities", "probabilities (sigmoid of the outputs)", 1, _two_sides, lambda sides: sides[0] - sides[1]
 )
 
-AVERAGES = {each.name: each for each in (_CLASSES, _LAST, _LOGARITHMS, _BINARY, _OUTPUTS)}
+AVERAGES = {each.name: each for each in (_CLASSES, _LAST, _LOGARITHMS, _BINARY, OUTPUTS, LIKELIHOODS)}
 """What can be averaged, by name."""
 
-_KNOWN: tuple[tuple[tuple[type[nn.Module], ...], Averaging], ...] = (
-    ((nn.CrossEntropyLoss,), _CLASSES),
-    ((nn.NLLLoss, nn.KLDivLoss), _LOGARITHMS),
-    ((nn.BCEWithLogitsLoss,), _BINARY),
-)
+Predict = Callable[[object], object]
+"""``predict(output)``: the predictions in a module's output, a tensor."""
 
 
-def averaging(loss_fn: Given, name: str | None = None) -> Averaging:
-    """What to average: as named, or as torch's own losses read an output; plain outputs for any other loss.
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Where the predictions are in an output, and how they are averaged.
 
     Args:
-        loss_fn: a module or function; of a ``functools.partial`` the function inside decides.
-        name: one of :data:`AVERAGES`; None: by the loss.
-
-    Raises:
-        InvalidSetting: an unknown name.
-
-    >>> averaging(nn.CrossEntropyLoss()).name, averaging(nn.MSELoss()).name
-    ('probabilities', 'outputs')
+        by: how.
+        place: which of its leaves they are; None: ``predict`` computes them, and loss and metrics take the average in
+            place of an output.
+        predict: the caller's own.
     """
-    if name is not None:
-        if not isinstance(name, str) or name not in AVERAGES:
-            raise InvalidSetting(f"average={name!r}: choose one of {', '.join(AVERAGES)}, or None to go by the loss")
-        return AVERAGES[name]
-    # A subclass may read its output in another way, so only torch's own count.
-    kind = type(recognised(loss_fn))
-    return next((known for losses, known in _KNOWN if kind in losses), _OUTPUTS)
+
+    by: Averaging
+    place: int | None
+    predict: Predict | None = None
+
+    def of(self, output: object) -> object:
+        """The predictions."""
+        if self.place is not None:
+            return leaves_of(output)[self.place]
+        return output if self.predict is None else self.predict(output)
+
+    def put(self, output: object, predictions: object) -> object:
+        """The output with other predictions."""
+        if self.place is None:
+            return predictions
+        leaves = leaves_of(output)
+        leaves[self.place] = predictions
+        return rebuilt(output, leaves)
+
+    def mean(self, outputs: Iterable[object]) -> object:
+        """An output with the average of several outputs' predictions; one at a time is held beside their sum.
+
+        >>> Predictions(OUTPUTS, 0).mean([{"y": torch.zeros(1), "n": 3}, {"y": torch.ones(1), "n": 3}])
+        {'y': tensor([0.5000]), 'n': 3}
+        """
+        last: list[object] = []
+
+        def predictions() -> Iterator[object]:
+            for output in outputs:
+                last[:] = [output]
+                yield self.of(output)
+
+        average = self.by.mean(predictions())
+        return self.put(last[0], average)
 
 
 class Averaged(NamedTuple):
@@ -136,7 +173,7 @@ class Averaged(NamedTuple):
 
 
 def measure_average(
-    computation: Computation, thetas: Thetas, train: DataSet, wanted: Wanted, by: Averaging
+    computation: Computation, thetas: Thetas, train: DataSet, wanted: Wanted, predictions: Predictions
 ) -> Float64[Tensor, " Q"]:
     """Quantities of the average of K models' (K, P) predictions, in the order wanted.
 
@@ -153,7 +190,27 @@ def measure_average(
             tally = Tally(means, len(examples), thetas)
             for part in examples.chunks(computation.block):
                 models = zip(thetas, statistics, strict=True)
-                output = by.mean(computation.evaluating(theta, part, buffers) for theta, buffers in models)
+                output = predictions.mean(computation.evaluating(theta, part, buffers) for theta, buffers in models)
                 tally.add(output, part.targets, part.inputs)
             values.append(tally.values())
         return torch.cat(values)
+
+
+def measure_mixture(
+    computation: Computation, thetas: Thetas, train: DataSet, examples: DataSet, loss: Mean
+) -> Float64[Tensor, ""]:
+    """The loss of the mixture of K models (K, P): −log of the mean of exp(−loss), on each example by itself.
+
+    For a loss that is the negative log likelihood of each example, that of the ensemble's own distribution.
+
+    Raises:
+        Unsupported: the loss is no mean over examples.
+    """
+    if loss.kind != "mean":
+        raise Unsupported("likelihoods are averaged where the loss is a plain mean over examples")
+    total: Tensor | None = None
+    for theta in thetas:
+        each = -measure_each(computation, theta, train, examples, loss).sums
+        total = each if total is None else torch.logaddexp(total, each)
+    assert total is not None
+    return (math.log(len(thetas)) - total).mean()

@@ -14,11 +14,12 @@ from itertools import chain
 import torch
 
 from weightstring.ambient import undisturbed
-from weightstring.errors import InvalidModel, InvalidSetting
+from weightstring.errors import InvalidModel, InvalidSetting, Unsupported
 from weightstring.path import WeightString, check_theta
 from weightstring.path.quantities import holdout_prefixes
 from weightstring.path.segment import rows_at_once
 from weightstring.problem import Predicting
+from weightstring.problem.predictions import Predict
 from weightstring.protocol import LossProblem, lacking
 
 HALVINGS = 4
@@ -149,7 +150,13 @@ class Merging:
 
 @undisturbed
 def merge(
-    problem: LossProblem, string: WeightString, *, points: int = 5, average: str | None = None, train: bool = False
+    problem: LossProblem,
+    string: WeightString,
+    *,
+    points: int = 5,
+    average: str | None = None,
+    predict: Predict | None = None,
+    train: bool = False,
 ) -> Merging:
     """What can be made of the two models that a string joins: one on the way, or the average of several's predictions.
 
@@ -159,8 +166,13 @@ def merge(
         points: models whose predictions are averaged, evenly spaced along the arc length, ends included.
         average: what of them: ``"probabilities"`` (softmax over axis 1), ``"last_axis_probabilities"``,
             ``"log_probabilities"`` (exp), ``"binary_probabilities"`` (sigmoid) or ``"outputs"``; the result goes
-            back to loss and metrics in the form in which they take an output. None: as torch's own losses read
-            an output, plain outputs for any other loss.
+            back to loss and metrics in the form in which they take an output. ``"likelihoods"``: of a loss that is the
+            negative log likelihood of one target an example, −log of the mean of exp(−loss), and no metrics. None: as
+            the loss is seen to take them, by a function of torch's or as a function of output minus target; otherwise
+            there is no ensemble, and ``missing`` says why.
+        predict: ``predict(output)`` returns what is averaged: a tensor of the module's output, which is put back into
+            it, or one computed from it, which loss and metrics then take in place of an output. None: the one
+            tensor of the output that the loss depends on.
         train: measure the average on the training set too, not only on evaluation and hold-out data.
 
     Memory: ``points`` models, the outputs of a chunk of examples, and what ``problem.measure`` takes.
@@ -180,7 +192,7 @@ def merge(
     """
     _check(problem, string, points)
     samples = _samples(string)
-    ensemble, missing = _ensemble(problem, string, points, average, train)
+    ensemble, missing = _ensemble(problem, string, points, average, predict, train)
     (midpoint,) = _measured(problem, string, [0.5])
     return Merging(
         ends=(samples[0], samples[-1]),
@@ -246,7 +258,12 @@ def _measured_at_once(problem: LossProblem, string: WeightString, where: Sequenc
 
 
 def _ensemble(
-    problem: LossProblem, string: WeightString, points: int, average: str | None, train: bool
+    problem: LossProblem,
+    string: WeightString,
+    points: int,
+    average: str | None,
+    predict: Predict | None,
+    train: bool,
 ) -> tuple[Ensemble | None, str | None]:
     """The ensemble, or why there is none."""
     if not isinstance(problem, Predicting):
@@ -254,11 +271,12 @@ def _ensemble(
     names = [name for name in problem.quantities if train or not name.startswith("train_")]
     where = [i / (points - 1) for i in range(points)]
     try:
-        averaged = problem.measure_average(torch.stack([string.at(s) for s in where]), names, average)
-    except InvalidModel as refusal:
+        averaged = problem.measure_average(torch.stack([string.at(s) for s in where]), names, average, predict)
+    except (InvalidModel, Unsupported) as refusal:
         return None, str(refusal)
     models = tuple(
-        Point(point.s, {name: point.values[name] for name in names}) for point in _measured(problem, string, where)
+        Point(point.s, {name: point.values[name] for name in averaged.values})
+        for point in _measured(problem, string, where)
     )
     return Ensemble(averaged.by.name, averaged.by.words, averaged.values, models), None
 

@@ -31,10 +31,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--average",
-        choices=["probabilities", "last_axis_probabilities", "log_probabilities", "binary_probabilities", "outputs"],
+        choices=[
+            "probabilities",
+            "last_axis_probabilities",
+            "log_probabilities",
+            "binary_probabilities",
+            "outputs",
+            "likelihoods",
+        ],
         metavar="WHAT",
         help="what of them: probabilities (softmax over axis 1), last_axis_probabilities, log_probabilities (exp), "
-        "binary_probabilities (sigmoid) or outputs (default: as torch's own losses read them, else outputs)",
+        "binary_probabilities (sigmoid), outputs, or likelihoods (exp of minus the loss); default: as the loss reads "
+        "them",
     )
     add_json(parser)
     add_problem(parser)

@@ -1,0 +1,301 @@
+"""What an ensemble averages of outputs of every form, against values by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import weightstring as ws
+from weightstring.errors import InvalidModel, InvalidSetting
+from weightstring.problem.data import Examples
+from weightstring.problem.ensembles import predictions_of
+from weightstring.problem.means import Mean
+from weightstring.study.merge import merge
+
+N = 7
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def classes(*shape: int, count: int = 3) -> Tensor:
+    return torch.randint(count, shape, generator=torch.Generator().manual_seed(9))
+
+
+@dataclasses.dataclass
+class Output:
+    logits: Tensor
+    hidden: Tensor
+    name: str = "output"
+
+
+class Shaped(nn.Module):
+    """A linear map whose numbers come out in another form."""
+
+    def __init__(self, size: int, form) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.form = nn.Linear(4, size), form
+
+    def forward(self, inputs: Tensor) -> object:
+        return self.form(self.layer(inputs))
+
+
+def problem_of(size: int, form, loss_fn, targets: Tensor, **settings: object) -> ws.ModuleProblem:
+    return ws.ModuleProblem(
+        Shaped(size, form), loss_fn, (noise(N, 4), targets), engine="loop", batch_size=None, chunk=3, **settings
+    )
+
+
+def merged(problem: ws.ModuleProblem, **settings: object) -> ws.Merging:
+    string = ws.WeightString(problem, torch.stack([3 * problem.initial(seed) for seed in (0, 1)]))
+    return merge(problem, string, points=2, **settings)
+
+
+def models(size: int) -> list[Tensor]:
+    """What the two models' linear maps give, in float64."""
+    problem = problem_of(size, lambda x: x, nn.MSELoss(), torch.zeros(N, size))
+    found = []
+    for seed in (0, 1):
+        layer = nn.Linear(4, size)
+        state = problem.unflatten(3 * problem.initial(seed))
+        layer.load_state_dict({name.removeprefix("layer."): value for name, value in state.items()})
+        found.append(layer(noise(N, 4)).detach().double())
+    return found
+
+
+def token_loss(output: Output, targets: Tensor) -> tuple[Tensor, Tensor]:
+    each = functional.cross_entropy(output.logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="none")
+    return each.sum(), (targets != -1).sum()
+
+
+def test_tokens_by_hand_with_padding():
+    """The mean probabilities of each token, over those that count."""
+    targets = classes(N, 2)
+    targets[::2, 1] = -1
+    problem = problem_of(6, lambda x: Output(x.view(-1, 2, 3), x), token_loss, targets)
+    ensemble = merged(problem).ensemble
+    mean = torch.stack([each.view(N, 2, 3).softmax(-1) for each in models(6)]).mean(0)
+    there = targets != -1
+    expected = -mean.gather(-1, targets.clamp(min=0)[..., None])[..., 0].log()[there].mean()
+    assert ensemble.average == "last_axis_probabilities"
+    assert ensemble.values["loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert ensemble.values["loss"] < ensemble.mean["loss"]
+
+
+def test_pixels_by_hand():
+    targets = classes(N, 2, 2)
+    problem = problem_of(
+        12, lambda x: {"out": x.view(-1, 3, 2, 2)}, lambda o, t: functional.cross_entropy(o["out"], t), targets
+    )
+    ensemble = merged(problem).ensemble
+    mean = torch.stack([each.view(N, 3, 2, 2).softmax(1) for each in models(12)]).mean(0)
+    assert ensemble.average == "probabilities"
+    assert ensemble.values["loss"] == pytest.approx(float(functional.nll_loss(mean.log(), targets)), rel=1e-5)
+
+
+@pytest.mark.parametrize("focal", [False, True])
+def test_several_labels_by_hand(focal):
+    targets = classes(N, 3, count=2).float()
+
+    def loss_fn(output: tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
+        each = functional.binary_cross_entropy_with_logits(output[0], targets, reduction="none")
+        return ((1 - torch.exp(-each)) ** 2 * each if focal else each).mean()
+
+    ensemble = merged(problem_of(3, lambda x: (x, x.sum()), loss_fn, targets)).ensemble
+    mean = torch.stack([each.sigmoid() for each in models(3)]).mean(0)
+    each = functional.binary_cross_entropy(mean, targets.double(), reduction="none")
+    expected = ((1 - torch.exp(-each)) ** 2 * each if focal else each).mean()
+    assert ensemble.average == "binary_probabilities"
+    assert ensemble.values["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss_fn",
+    [
+        nn.MSELoss(),
+        lambda output, targets: (output - targets).square().mean(),
+        lambda output, targets: torch.maximum(0.9 * (targets - output), 0.1 * (output - targets)).mean(),
+    ],
+)
+def test_regressions_average_outputs(loss_fn):
+    targets = noise(N, 2, seed=3)
+    ensemble = merged(problem_of(2, lambda x: x, loss_fn, targets)).ensemble
+    expected = loss_fn(torch.stack(models(2)).mean(0), targets.double())
+    assert ensemble.average == "outputs"
+    assert ensemble.values["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def gaussian(output: tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
+    return functional.gaussian_nll_loss(output[0], targets, output[1].exp(), full=True)
+
+
+def test_gaussians_are_a_mixture_by_hand():
+    targets = noise(N, seed=3)
+    problem = problem_of(
+        2, lambda x: (x[:, 0], x[:, 1]), gaussian, targets, metrics={"error": lambda o, t: (o[0] - t).abs().mean()}
+    )
+    ensemble = merged(problem).ensemble
+    densities = [
+        torch.exp(-((targets - each[:, 0]) ** 2) / (2 * each[:, 1].exp())) / (2 * math.pi * each[:, 1].exp()).sqrt()
+        for each in models(2)
+    ]
+    assert ensemble.average == "likelihoods"
+    assert ensemble.values == pytest.approx({"loss": float(-(sum(densities) / 2).log().mean())}, rel=1e-5)
+    assert ensemble.mean.keys() == {"loss"}
+
+
+def test_gaussians_of_several_targets_are_refused():
+    targets = noise(N, 2, seed=3)
+    merging = merged(problem_of(4, lambda x: (x[:, :2], x[:, 2:]), gaussian, targets))
+    assert merging.ensemble is None
+    assert "targets have shape (2, 2): likelihoods are averaged where each example has one target" in merging.missing
+
+
+def test_own_gaussians_are_refused_unless_named():
+    def loss_fn(output: Tensor, targets: Tensor) -> Tensor:
+        mean, log_variance = output.unbind(1)
+        return ((targets - mean) ** 2 / log_variance.exp() + log_variance + math.log(2 * math.pi)).mean() / 2
+
+    targets = noise(N, seed=3)
+    problem = problem_of(2, lambda x: x, loss_fn, targets)
+    assert (
+        "the loss does not show what it takes the predictions (2, 2) float32 for: say what" in merged(problem).missing
+    )
+    same = problem_of(2, lambda x: (x[:, 0], x[:, 1]), gaussian, targets)
+    named = merged(problem, average="likelihoods").ensemble
+    assert named.values == pytest.approx(merged(same).ensemble.values, rel=1e-5)
+
+
+def test_two_tensors_that_the_loss_reads_are_named():
+    def spans(output: dict[str, Tensor], targets: Tensor) -> Tensor:
+        start, end = targets.unbind(1)
+        return functional.cross_entropy(output["start"], start) + functional.cross_entropy(output["end"], end)
+
+    problem = problem_of(6, lambda x: {"start": x[:, :3], "end": x[:, 3:]}, spans, classes(N, 2))
+    assert "the loss reads ['start'] and ['end'] of the output: pass predict=" in merged(problem).missing
+
+
+def test_a_metric_that_reads_something_else_is_named():
+    problem = problem_of(
+        3,
+        lambda x: Output(x, x * 2),
+        lambda o, t: functional.cross_entropy(o.logits, t),
+        classes(N),
+        metrics={"norm": lambda o, t: o.hidden.norm(), "error": lambda o, t: (o.logits.argmax(1) != t).double().mean()},
+    )
+    assert merged(problem).missing == "norm reads .hidden of the output, which is not averaged, only .logits is"
+
+
+class TestPredict:
+    targets = classes(N)
+
+    def problem(self, loss_fn) -> ws.ModuleProblem:
+        return problem_of(3, lambda x: Output(x, x * 2), loss_fn, self.targets)
+
+    def expected(self) -> float:
+        mean = torch.stack([each.softmax(1) for each in models(3)]).mean(0)
+        return float(functional.nll_loss(mean.log(), self.targets))
+
+    def test_names_a_tensor_of_the_output(self):
+        problem = self.problem(lambda output, targets: functional.cross_entropy(output.logits, targets))
+        for average in (None, "probabilities"):
+            ensemble = merged(problem, predict=lambda output: output.logits, average=average).ensemble
+            assert ensemble.values["loss"] == pytest.approx(self.expected(), rel=1e-5)
+
+    def test_computes_what_the_loss_takes_too(self):
+        def loss_fn(output: Output | Tensor, targets: Tensor) -> Tensor:
+            if isinstance(output, Output):
+                output = output.logits.softmax(1)
+            return functional.nll_loss(output.log(), targets)
+
+        ensemble = merged(
+            self.problem(loss_fn), predict=lambda output: output.logits.softmax(1), average="outputs"
+        ).ensemble
+        assert ensemble.values["loss"] == pytest.approx(self.expected(), rel=1e-5)
+
+    def test_is_refused_where_the_loss_cannot_take_it(self):
+        problem = self.problem(lambda output, targets: functional.cross_entropy(output.logits, targets))
+        missing = merged(problem, predict=lambda output: output.logits.softmax(1), average="outputs").missing
+        assert missing.startswith(
+            "loss_fn cannot take what predict returns in place of the output ('Tensor' object has"
+        )
+
+    @pytest.mark.parametrize(
+        ("predict", "message"),
+        [
+            (lambda output: output.logits.argmax(1), r"predict returned \(2,\) int64: it must return one floating"),
+            (lambda output: output.name, "predict returned a str"),
+            (lambda output: output.scores, "predict fails on the module's output: 'Output' object has no attribute"),
+        ],
+    )
+    def test_is_refused_where_it_returns_no_predictions(self, refused, predict, message):
+        problem = self.problem(lambda output, targets: functional.cross_entropy(output.logits, targets))
+        with refused(InvalidSetting, message):
+            merged(problem, predict=predict)
+
+
+def found(loss_fn, output: Tensor, targets: Tensor) -> str:
+    mean = Mean(loss_fn)
+    return predictions_of(output, Examples((output,), targets), mean, {}).by.name
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "name"),
+    [
+        (nn.CrossEntropyLoss(label_smoothing=0.1, weight=torch.tensor([1.0, 2.0, 3.0])), "probabilities"),
+        (functional.cross_entropy, "probabilities"),
+        (functools.partial(functional.cross_entropy, label_smoothing=0.1), "probabilities"),
+        (type("Own", (nn.CrossEntropyLoss,), {})(), "probabilities"),
+        (lambda o, t: functional.nll_loss(o.log_softmax(1), t), "probabilities"),
+        (lambda o, t: (o.softmax(-1) - functional.one_hot(t, 3)).square().sum(), "probabilities"),
+        (lambda o, t: (o.logsumexp(1) - o.gather(1, t[:, None])[:, 0]).mean(), "probabilities"),
+        (nn.NLLLoss(), "log_probabilities"),
+        (functional.nll_loss, "log_probabilities"),
+    ],
+)
+def test_losses_of_classes_are_seen(loss_fn, name):
+    assert found(loss_fn, noise(2, 3), torch.tensor([0, 2])) == name
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "name"),
+    [
+        (nn.BCEWithLogitsLoss(), "binary_probabilities"),
+        (functional.binary_cross_entropy_with_logits, "binary_probabilities"),
+        (nn.SmoothL1Loss(), "outputs"),
+    ],
+)
+def test_losses_of_numbers_are_seen(loss_fn, name):
+    assert found(loss_fn, noise(2, 3), torch.rand(2, 3)) == name
+
+
+@pytest.mark.parametrize(
+    "loss_fn",
+    [
+        lambda o, t: functional.cross_entropy(o / 2, t),  # the mean of softmax(o) is not that of softmax(o / 2)
+        lambda o, t: functional.cross_entropy(o, t) + o.square().mean(),
+        lambda o, t: functional.multi_margin_loss(o, t),
+        lambda o, t: -o.gather(1, t[:, None]).mean(),
+    ],
+)
+def test_what_the_loss_does_not_show_is_refused(loss_fn, refused):
+    with refused(InvalidModel, r"the loss does not show what it takes the predictions \(2, 3\) float32 for: say"):
+        found(loss_fn, noise(2, 3), torch.tensor([0, 2]))
+
+
+def test_batches_show_no_predictions():
+    batches = [{"x": noise(3, 4), "y": noise(3, 1)}]
+    problem = ws.ModuleProblem.from_batches(
+        nn.Linear(4, 1), batches, loss=lambda net, b: ((net(b["x"]) - b["y"]).square().sum(), len(b["y"]))
+    )
+    assert (
+        merged(problem).missing == "the loss calls the module itself with a batch, and shows no predictions to average"
+    )
