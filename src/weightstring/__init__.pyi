@@ -28,6 +28,8 @@ from .proof.verify import Verification, verify
 from .protocol import LossProblem, Recipe
 from .report import write_report
 from .runs.connect import connect, connect_many
+from .runs.costs import Estimate
+from .runs.estimate import estimate
 from .runs.recording import load
 from .runs.result import Result
 from .search import (
@@ -69,6 +71,7 @@ __all__ = [
     "Constrained",
     "Disconnected",
     "EndAboveThreshold",
+    "Estimate",
     "Evidence",
     "Greedy",
     "Group",
@@ -114,6 +117,7 @@ __all__ = [
     "connect",
     "connect_many",
     "epoch",
+    "estimate",
     "load",
     "locate_maximum",
     "loss_curve",

@@ -198,21 +198,6 @@ class Along(Protocol):
 
 
 @runtime_checkable
-class Accounted(Protocol):
-    """Knows what its measurements take."""
-
-    def beside(self, quantities: Sequence[str]) -> tuple[str, ...]:
-        """These quantities and all others that the passes over the data which they take tell too."""
-
-    def examples(self, quantity: str) -> int:
-        """On how many examples a quantity is measured."""
-
-    @property
-    def spared(self) -> tuple[str, ...]:
-        """Quantities that are left out along a finished string where that would take longer than the search did."""
-
-
-@runtime_checkable
 class Screened(Protocol):
     """Offers a cheap first look."""
 

@@ -19,6 +19,18 @@ def shown(text: str) -> str:
     return "".join(_escaped(letter) if unicodedata.category(letter) in UNSEEN else letter for letter in text)
 
 
+def seconds_in_words(seconds: float) -> str:
+    """A time as a person says it.
+
+    >>> [seconds_in_words(each) for each in (0.02, 4.2, 36, 250, 9000, 400000)]
+    ['0.02 s', '4.2 s', '36 s', '4.2 min', '2.5 h', '4.6 days']
+    """
+    for unit, size, limit in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172800)):
+        if seconds < limit:
+            return f"{seconds / size:.2g} {unit}" if seconds / size < 10 else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.2g} days"
+
+
 def as_cell(text: str) -> str:
     """Text as a field of a table that no spreadsheet takes for a formula; :func:`from_cell` brings it back.
 

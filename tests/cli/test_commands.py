@@ -214,3 +214,14 @@ class TestDemo:
         assert (tmp_path / "demo" / "run" / "report.html").exists()
         net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
         net.load_state_dict(load_file(tmp_path / "demo" / "a.safetensors"))
+
+
+def test_a_dry_run_says_what_a_search_takes_and_searches_nothing(cli, workshop, tmp_path):
+    run = tmp_path / "run"
+    done = cli("connect", workshop.task, workshop.a, workshop.b, "--out", run, "--dry-run", "--sampling", "adaptive")
+    assert (done.code, done.err.count("bug")) == (0, 0)
+    assert done.out.startswith("straight line  9 evaluations, ")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert not run.exists()
+    told = json.loads(cli("connect", workshop.task, workshop.a, workshop.b, "--out", run, "--dry-run", "--json").out)
+    assert told["line"]["evaluations"] > 31

@@ -103,6 +103,12 @@ def test_in_python_it_is_the_cause_of_an_error_of_ours():
 
 def test_a_stop_rule_or_a_display_that_raises_is_told_too(tmp_path):
     class Display:
+        def stage(self, name: str, seconds: float | None = None) -> None:
+            pass
+
+        def estimated(self, estimate: object) -> None:
+            pass
+
         def event(self, event: object) -> None:
             raise LookupError("display")
 

@@ -74,7 +74,7 @@ class TestSignals:
     def test_after_the_search_has_ended(self, cli, workshop, tmp_path, monkeypatch, module):
         """While the string is measured, or the page written, the command to go on with is the same."""
 
-        def interrupt(*_: object) -> None:
+        def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         target = {"page": "weightstring.cli.running.write_report", "curve": "weightstring.path.WeightString.measure"}

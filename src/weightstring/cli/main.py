@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
@@ -36,7 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     # A scheduler that takes the machine back sends SIGTERM: leave as after Ctrl-C, resumable.
     signal.signal(signal.SIGTERM, _as_interrupt)
+    log = logging.getLogger("weightstring")
+    log.handlers = log.handlers or [_ToStandardError()]
+    log.setLevel(logging.INFO)
     sys.exit(code_of(COMMANDS[options.command].run, options))
+
+
+class _ToStandardError(logging.Handler):
+    """Prints how searches get on where there is no terminal to show it on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line; nobody may read it."""
+        with suppress(OSError, ValueError):
+            print(f"weightstring: {record.getMessage()}", file=sys.stderr)
 
 
 def _as_interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:

@@ -31,6 +31,8 @@ WIDTH = 16
 """Models descended side by side for one search."""
 MOST = 2048
 """Models descended side by side for any number of searches."""
+COPIES = 6
+"""Of θ for each model that descends: itself, in the batch, its gradient, two optimizer moments, its best state."""
 MEMORY = 1 << 30
 """Bytes that the models of one batch, their gradients, optimizer states and best copies may take."""
 
@@ -50,9 +52,8 @@ class Check(NamedTuple):
 
 def batch_width(problem: LossProblem, searches: int = 1) -> int:
     """How many models of ``problem`` are descended side by side for so many searches, as far as memory allows."""
-    copies = 6  # θ, its copy in the batch, gradient, two optimizer moments, best state
     wanted = min(WIDTH * searches, MOST)
-    return max(1, min(wanted, MEMORY // (copies * problem.size * problem.dtype.itemsize)))
+    return max(1, min(wanted, MEMORY // (COPIES * problem.size * problem.dtype.itemsize)))
 
 
 def descend(

@@ -12,7 +12,8 @@ import torch
 from weightstring.arrays import Positions, Theta, Thetas, Values
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.segment import Segment
-from weightstring.protocol import Accounted, Along, LossProblem, Screened
+from weightstring.problem.capabilities import Accounted
+from weightstring.protocol import Along, LossProblem, Screened
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from weightstring.problem.each import Shares
 from weightstring.problem.flat import Layout
 from weightstring.problem.functional import Computation
 from weightstring.problem.means import Criterion
+from weightstring.problem.memory import Activations
 from weightstring.problem.predictions import Averaged, Predict
 from weightstring.protocol import Enclosed, LossProblem
 
@@ -80,6 +81,24 @@ class Modular(Traceable, Protocol):
 
     def initial(self, seed: int) -> Theta:
         """A random model (P,)."""
+
+
+@runtime_checkable
+class Accounted(Protocol):
+    """Knows what its measurements and gradients take."""
+
+    def beside(self, quantities: Sequence[str]) -> tuple[str, ...]:
+        """These quantities and all others that the passes over the data which they take tell too."""
+
+    def examples(self, quantity: str) -> int:
+        """On how many examples a quantity is measured."""
+
+    @property
+    def spared(self) -> tuple[str, ...]:
+        """Quantities that are left out along a finished string where that would take longer than the search did."""
+
+    def activations(self) -> Activations:
+        """What one call keeps in memory beside its models."""
 
 
 @runtime_checkable

@@ -20,6 +20,7 @@ from weightstring.problem.engines.selection import EngineSelection
 from weightstring.problem.engines.stacked import Stacked
 from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
 from weightstring.problem.means import Wanted
+from weightstring.problem.memory import Activations
 from weightstring.protocol import Gradient
 
 
@@ -76,6 +77,15 @@ class Dispatcher:
             if first_layer is not None and not thetas.is_cuda and is_large(passes * self.selection.choice.flops):
                 return first_layer.measure_models(thetas, wanted)
             return self.engine.measure(thetas, wanted)
+
+    def activations(self) -> Activations:
+        """What one call keeps beside its models, in as many models as the engine computes together."""
+        trial, computation = self.selection.trial, self.work.computation
+        # An output, its input, and what is made of it.
+        forward = (
+            3 * trial.activations * trial.own.layout.dtype.itemsize * min(computation.block, len(trial.evaluation))
+        )
+        return Activations(forward, int(trial.saved_bytes() * trial.batch_size))
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Training losses and gradients of B models."""

@@ -15,6 +15,7 @@ from weightstring.problem.data import DataSet, Examples, stacked
 from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.ensembles import predictions_of
 from weightstring.problem.means import Criterion
+from weightstring.problem.memory import Activations
 from weightstring.problem.parts import Parts
 from weightstring.problem.precision import named
 from weightstring.problem.predictions import LIKELIHOODS, Averaged, Predict, measure_average, measure_mixture
@@ -103,6 +104,11 @@ class Evaluator:
             InvalidSetting: an unknown quantity.
         """
         return len(self._parts.quantities.single(quantity)[0])
+
+    @as_made
+    def activations(self) -> Activations:
+        """Bytes that one call keeps beside its models; of a gradient as two examples of the training set show it."""
+        return self._parts.dispatcher.activations()
 
     @as_made
     def measure(self, thetas: Thetas, quantities: Sequence[str] = ("loss",)) -> dict[str, Values]:

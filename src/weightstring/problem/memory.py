@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+import resource
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 SHARE = 0.5
 """Share of a machine's memory that outputs kept for one measurement may take."""
+CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
+PAGES = Path("/proc/self/statm")
+
+
+class Activations(NamedTuple):
+    """Bytes that one call keeps beside its models: of a measurement, and of the gradient of one model's minibatch."""
+
+    measuring: int
+    descending: int
 
 
 class DoesNotFit(MemoryError):
@@ -25,6 +38,42 @@ def most_bytes(device: torch.device) -> int:
     >>> most_bytes(torch.device("cpu")) > 0
     True
     """
+    return int(SHARE * machine_bytes(device))
+
+
+def machine_bytes(device: torch.device) -> int:
+    """All memory of the device."""
     if device.type == "cuda":
-        return int(SHARE * torch.cuda.get_device_properties(device).total_memory)
-    return int(SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def allowed_bytes(device: torch.device) -> int:
+    """Memory that this process may use: the device's, or less where a control group or ``ulimit -v`` says so."""
+    allowed = machine_bytes(device)
+    if device.type == "cpu":
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            allowed = min(allowed, int(CONTROL_GROUP.read_text()))
+        allowed = allowed if limit == resource.RLIM_INFINITY else min(allowed, limit)
+    return allowed
+
+
+def bytes_in_use(device: torch.device) -> int:
+    """Memory that this process uses now."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    with suppress(OSError):
+        return int(PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # no Linux: the most it has ever used
+
+
+def gigabytes(count: float) -> str:
+    """A number of bytes, in words.
+
+    >>> gigabytes(1_500_000_000), gigabytes(20_000_000), gigabytes(1234)
+    ('1.5 GB', '20 MB', '<1 MB')
+    """
+    if count < 1e6:
+        return "<1 MB"
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"

@@ -153,5 +153,6 @@ def dispatcher_of(
         evaluation=quantities.sets[""],
         criteria=[mean for mean in quantities.means.values() if not mean.sees],
         batch_size=min(batch_size or len(data["train"]), chunk),
+        activations=findings.activations,
     )
     return Dispatcher(work, EngineSelection(trial))

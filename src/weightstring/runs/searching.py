@@ -11,7 +11,7 @@ from weightstring.path import Connected, Disconnected, Objective, Outcome, Searc
 from weightstring.path.curvature import curvature_across
 from weightstring.proof.disconnect import prove, stands
 from weightstring.runs.computing import executor_of
-from weightstring.runs.passes import spared
+from weightstring.runs.passes import curve_seconds, spared
 from weightstring.runs.preparing import STUCK
 from weightstring.runs.progress import Display
 from weightstring.runs.recording import from_run, write_result
@@ -108,7 +108,9 @@ def conclude(run: SearchedRun, show: Display) -> SearchedRun:
     if run.read_back or interrupted(result):
         return run
     if directory is not None or run.objective.screening is not None or run.computing.adaptive:
-        result.string.measure(show.measuring, without=spared(run))
+        without = spared(run)
+        show.stage("measuring the string", curve_seconds(run, without))
+        result.string.measure(show.measuring, without=without)
         result = judged(result)
     # Else the curve's grid is part of what the search has sampled: it tells nothing new.
     if directory is not None and not taken_back(result):

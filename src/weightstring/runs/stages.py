@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from weightstring.protocol import LossProblem
 from weightstring.runs.align_step import align_pair
 from weightstring.runs.certify_step import certify
 from weightstring.runs.computing import arithmetic
+from weightstring.runs.estimate import worth_telling
 from weightstring.runs.preparing import begin, check, prepare
 from weightstring.runs.progress import display
 from weightstring.runs.result import Result
@@ -31,9 +33,14 @@ def connect_all(problem: LossProblem, pairs: Sequence[Pair], settings: Settings)
     """
     check(problem, pairs, settings)
     with arithmetic(problem, pairs), ExitStack() as locks:
+        show = locks.enter_context(display(settings.progress))
+        settings = replace(settings, progress=show)  # for searches of segments, too: a terminal has one bar
+        show.stage("aligning the ends" if any(pair.align for pair in pairs) else "measuring the ends")
         aligned = [align_pair(problem, pair, settings) for pair in pairs]
         runs = begin(prepare(problem, aligned, settings), locks)
-        with display(settings.progress) as show:
-            searched = search([disprove(run) for run in runs], show)
-            concluded = [conclude(run, show) for run in searched]
+        if told := worth_telling(runs):
+            show.estimated(told)
+        searched = search([disprove(run) for run in runs], show)
+        concluded = [conclude(run, show) for run in searched]
+        show.stage("certifying" if settings.certify else "writing")
         return [certify(run).answer for run in concluded]

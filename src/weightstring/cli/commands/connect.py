@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 
 import weightstring as ws
+from weightstring.cli.ending import DONE
 from weightstring.cli.options.recipe import changed_recipe
 from weightstring.cli.options.search import add_search, add_threshold, compute_by, stop_rule, workers
 from weightstring.cli.options.strategy import add_strategy, chosen_strategy
@@ -35,6 +38,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="MODEL",
         help="begin with the string through these models, in order from A to B: checkpoints, or folders of checkpoints",
     )
+    parser.add_argument(
+        "--sampling",
+        choices=["auto", "dense", "adaptive"],
+        default="auto",
+        help="how densely segments are sampled; auto: adaptively where an evaluation takes over a second",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what it takes, evaluations, seconds and memory, and search nothing",
+    )
     add_strategy(parser, default="persistent")
 
 
@@ -57,9 +71,23 @@ def run(options: Namespace) -> int:
         options.seed,
         plain(strategy),
     ]
-    settings += [setting for setting in (options.align, recipe) if setting]
+    sampling = None if options.sampling == "auto" else options.sampling
+    settings += [setting for setting in (options.align, recipe, sampling) if setting]
     out = run_directory(options.out, task, settings)
     compute_by(options.engine, problem)
+    if options.dry_run:
+        told = ws.estimate(
+            problem,
+            a,
+            b,
+            options.threshold,
+            strategy=strategy,
+            bind=options.bind,
+            recipe=recipe,
+            sampling=options.sampling,
+        )
+        print(json.dumps(asdict(told)) if options.json else told)
+        return DONE
     with resumable(out, options), workers(options) as executor:
         result = ws.connect(
             problem,
@@ -74,6 +102,7 @@ def run(options: Namespace) -> int:
             store=out,
             seed=options.seed,
             task=task,
+            sampling=options.sampling,
             certify=options.certify,
             align="both" if options.align == "both" else options.align is not None,
             as_saved=(as_saved(problem, options.a, options.allowed), as_saved(problem, options.b, options.allowed)),

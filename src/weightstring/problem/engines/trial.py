@@ -70,6 +70,7 @@ class Trial:
         evaluation: evaluation examples.
         criteria: what is measured on these, the loss first; only the loss is compared, metrics may jump.
         batch_size: examples in a minibatch.
+        activations: numbers that one example has in the widest output of any submodule.
     """
 
     work: Workload
@@ -77,6 +78,7 @@ class Trial:
     evaluation: DataSet
     criteria: Sequence[Mean]
     batch_size: int
+    activations: int = 1
     _engines: dict[str, Engine] = field(default_factory=dict)
 
     def engine(self, name: str) -> Engine:
@@ -183,6 +185,21 @@ class Trial:
         except RuntimeError:  # a module that differentiates in its forward pass cannot be counted in
             return 2.0 * self.own.layout.size
         return float(counter.get_total_flops() / len(sample))
+
+    def saved_bytes(self) -> float:
+        """Bytes of activations that the gradient of one model keeps for an example, seen on two of the training set."""
+        found: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            owner = tensor if tensor._base is None else tensor._base
+            if not (owner.is_leaf and owner.requires_grad):  # parameters are there anyway
+                found[tensor.data_ptr()] = max(tensor.nbytes, found.get(tensor.data_ptr(), 0))
+            return tensor
+
+        rows = torch.arange(min(2, len(self.work.train)), device=self.own.device)[None]
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            self.engine(REFERENCE).gradient(self.own.theta[None], rows)
+        return sum(found.values()) / rows.numel()
 
     def _threads(self, name: str, flops: float) -> int | None:
         """1 if all threads are not faster than one on this trial's largest call; None: all."""

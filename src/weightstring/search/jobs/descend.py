@@ -11,6 +11,7 @@ import msgspec
 from weightstring.codec import Take, decode
 from weightstring.descent import Check, Descended, Descent, Descents, Evolved
 from weightstring.descent.allowance import Allowances
+from weightstring.problem.room import require_room
 from weightstring.protocol import Manner
 from weightstring.search.jobs.job import JobContext, Key
 
@@ -110,6 +111,7 @@ class DescentBatch:
 
     def _loop(self, manner: Manner) -> Descents[Key, Descended | Evolved]:
         context = self._context
+        require_room(context.objective.problem, context.width)
         return Descents(
             context.objective.problem,
             context.objective,

@@ -1,0 +1,88 @@
+"""What a search takes, in numbers and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weightstring.problem.memory import gigabytes
+from weightstring.text import seconds_in_words
+
+ENDS = 2
+CHECKS = 5
+"""After how many measurements a bead is believed to have reached its level; nobody knows before."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a part of a search takes.
+
+    Args:
+        evaluations: models measured on the set that the threshold binds; passes over other sets as so many of these.
+        steps: gradient steps.
+        seconds: for both.
+    """
+
+    evaluations: int
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes: in use now, beyond that while a model is measured and while models descend, and what there may be."""
+
+    used: int
+    measuring: int
+    descending: int
+    allowed: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether models may descend."""
+        return self.used + self.descending <= self.allowed
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search between two models takes. Nobody knows before how many beads it needs.
+
+    Args:
+        adaptive: whether segments are sampled only where their bends ask for it.
+        evaluation: seconds of one.
+        step: seconds of one gradient step of one model.
+        line: where the straight segment is under the threshold, all in all.
+        bead: what each bead that is needed adds, if it reaches its level after :data:`CHECKS` measurements.
+        training: what the training set along a straight line takes, where it is left out for that.
+        memory: what is needed and what there is.
+    """
+
+    adaptive: bool
+    evaluation: float
+    step: float
+    line: Cost
+    bead: Cost
+    training: Cost | None
+    memory: Memory
+
+    @property
+    def segment(self) -> float:
+        """Seconds that accepting a segment takes."""
+        return (self.line.evaluations - ENDS) * self.evaluation
+
+    def __str__(self) -> str:
+        line, bead, memory = self.line, self.bead, self.memory
+        each, manner = seconds_in_words(self.evaluation), "adaptively" if self.adaptive else "densely"
+        used, measuring, descending, allowed = map(
+            gigabytes, (memory.used, memory.measuring, memory.descending, memory.allowed)
+        )
+        lines = [
+            f"straight line  {line.evaluations} evaluations, {seconds_in_words(line.seconds)} "
+            f"({each} each, sampled {manner})",
+            f"each bead      {bead.evaluations} more and some {bead.steps} steps, {seconds_in_words(bead.seconds)}",
+            f"memory         {used} in use, measuring +{measuring}, descending +{descending}, of {allowed}",
+        ]
+        if self.training is not None:
+            lines.insert(1, f"train set      left out of the curve: {seconds_in_words(self.training.seconds)} more")
+        if not memory.fits:
+            lines.append("               TOO LITTLE to descend: pass the problem a smaller batch_size=")
+        return "\n".join(lines)

@@ -1,0 +1,140 @@
+"""What a search takes, said before it is begun: evaluations, seconds and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from weightstring.ambient import undisturbed
+from weightstring.arrays import Theta
+from weightstring.path import Objective
+from weightstring.path.adaptive import FIRST
+from weightstring.path.maximum import ACCEPT_GRID, GRID
+from weightstring.path.screening import SCREENED
+from weightstring.problem.capabilities import Accounted
+from weightstring.problem.memory import allowed_bytes, bytes_in_use
+from weightstring.problem.room import descending_bytes, measuring_bytes
+from weightstring.protocol import LossProblem, Recipe
+from weightstring.runs.computing import arithmetic
+from weightstring.runs.costs import CHECKS, ENDS, Cost, Estimate, Memory
+from weightstring.runs.passes import examples, of_step
+from weightstring.runs.preparing import check, prepare
+from weightstring.runs.run import Run, SearchedRun
+from weightstring.runs.settings import DEFAULT_STRATEGY, Pair, Settings, Workers
+from weightstring.search import Strategy
+
+AT_PEAKS = 3
+"""Samples beside those of a grid, at the peaks of a curve and beside its ends."""
+
+PATIENCE = 5.0
+"""Seconds for a straight line from which on a person wants to know before."""
+
+
+@undisturbed
+def estimate(
+    problem: LossProblem,
+    a: Theta,
+    b: Theta,
+    threshold: float | None = None,
+    *,
+    strategy: Strategy[Any] = DEFAULT_STRATEGY,
+    bind: str = "evaluate",
+    recipe: Recipe | None = None,
+    executor: Workers = None,
+    sampling: str = "auto",
+) -> Estimate:
+    """What :func:`connect` with these arguments takes: its two ends are measured, and nothing else.
+
+    Args:
+        problem: the loss.
+        a: one end θ (P,).
+        b: the other end.
+        threshold: L0; it is checked against the ends.
+        strategy: how to search, as for all that follows.
+        bind: what the threshold binds.
+        recipe: how beads descend.
+        executor: what runs the jobs.
+        sampling: how densely segments are sampled.
+
+    Raises:
+        EndAboveThreshold, InvalidCheckpoint, InvalidSetting: as :func:`connect`.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> ring = Ring()
+    >>> told = estimate(ring, *ring.ends, sampling="adaptive")
+    >>> told.line.evaluations, told.bead.steps
+    (9, 100)
+    """
+    settings = Settings(strategy=strategy, bind=bind, recipe=recipe, executor=executor, sampling=sampling)
+    pairs = [Pair(a=a, b=b, threshold=threshold)]
+    check(problem, pairs, settings)
+    with arithmetic(problem, pairs):
+        (run,) = prepare(problem, pairs, settings)
+        return estimated(run)
+
+
+def estimated(run: Run) -> Estimate:
+    """What a run takes whose ends are measured."""
+    computing, objective = run.computing, run.objective
+    problem, second = run.problem, run.computing.seconds
+    step = second * of_step(objective)
+    accepted, located, curve = _per_segment(objective, computing.adaptive)
+    steps = CHECKS * computing.recipe.check_every
+    training = _training(objective, accepted + ENDS, second) if computing.adaptive else None
+    line = round(ENDS + accepted + curve)
+    bead = round(located + accepted + curve + CHECKS + computing.adaptive)
+    memory = Memory(
+        used=bytes_in_use(problem.device),
+        measuring=measuring_bytes(problem),
+        descending=descending_bytes(problem, computing.width),
+        allowed=allowed_bytes(problem.device),
+    )
+    return Estimate(
+        adaptive=computing.adaptive,
+        evaluation=second,
+        step=step,
+        line=Cost(line, 0, line * second),
+        bead=Cost(bead, steps, bead * second + steps * step),
+        training=training,
+        memory=memory,
+    )
+
+
+def worth_telling(runs: Sequence[Run]) -> Estimate | None:
+    """What the first of these runs that has no result yet takes, where a person would wait for it."""
+    run = next((run for run in runs if not isinstance(run, SearchedRun)), None)
+    wait = run is not None and run.computing.seconds * (FIRST + 1) > PATIENCE
+    return estimated(run) if run is not None and wait else None
+
+
+def _per_segment(objective: Objective, adaptive: bool) -> tuple[float, float, float]:
+    """Evaluations that accept a segment, that locate the maximum of one, and that its curve takes."""
+    problem, names = objective.problem, objective.names
+    if adaptive:
+        curve = _others(objective, [name for name in _shown(problem) if name not in objective.told], FIRST + 1)
+        return FIRST - 1, FIRST + 1, curve if curve <= FIRST + 1 else 0
+    curve = _others(objective, _shown(problem), GRID + AT_PEAKS)
+    if objective.screening is None:
+        return ACCEPT_GRID - 1 + AT_PEAKS, GRID + AT_PEAKS, curve
+    part = examples(objective.screening.problem, names) / examples(problem, names)
+    sketch = part * (ACCEPT_GRID + 1 + AT_PEAKS)
+    return sketch + SCREENED.intervals - 1 + AT_PEAKS, sketch + AT_PEAKS, curve
+
+
+def _training(objective: Objective, search: float, second: float) -> Cost | None:
+    """What is left out along a straight line, where it would take longer than the search of it."""
+    problem = objective.problem
+    spared = problem.spared if isinstance(problem, Accounted) else ()
+    count = _others(objective, [name for name in spared if name not in objective.told], FIRST + 1)
+    return Cost(round(count), 0, count * second) if count > search else None
+
+
+def _shown(problem: LossProblem) -> Sequence[str]:
+    shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
+    return shown
+
+
+def _others(objective: Objective, names: Sequence[str], places: int) -> float:
+    """So many models measured by other quantities, in evaluations."""
+    problem = objective.problem
+    return places * examples(problem, names) / examples(problem, objective.names) if names else 0.0
