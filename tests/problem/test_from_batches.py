@@ -142,10 +142,14 @@ def ring_loss(net: nn.Module, batch: dict) -> tuple[Tensor, int]:
     return (output - batch["y"]).square().sum(), len(batch["y"])
 
 
+def of_graphs(groups: list[list[int]]) -> ws.ModuleProblem:
+    torch.manual_seed(0)
+    return ws.ModuleProblem.from_batches(Messages().double(), graphs(groups), loss=ring_loss)
+
+
 def test_flat_batches_of_graphs_give_the_mean_over_graphs():
     groups = [[3, 5], [4, 3, 6], [7]]
-    torch.manual_seed(0)
-    problem = ws.ModuleProblem.from_batches(Messages().double(), graphs(groups), loss=ring_loss)
+    problem = of_graphs(groups)
     theta = problem.initial(0)
     net = Messages().double()
     net.load_state_dict(problem.unflatten(theta))
@@ -308,6 +312,33 @@ def test_a_stream_has_the_epoch_that_is_declared():
 def test_what_is_no_set_of_batches_is_refused(train, said):
     with pytest.raises(InvalidData, match=said):
         ws.ModuleProblem.from_batches(nn.Linear(1, 1), train, loss=size)
+
+
+@pytest.mark.parametrize("problem", [of_dicts, lambda: of_graphs([[3, 5], [4, 3, 6]])], ids=["dicts", "graphs"])
+def test_permuted_copies_are_aligned_by_the_call_that_the_loss_makes(problem):
+    problem = problem()
+    theta = problem.initial(0)
+    copy = ws.permuted_copy(problem, theta, seed=1)
+    assert (copy - theta).norm() > 0.1
+    losses = problem.measure_each(theta), problem.measure_each(copy)
+    assert torch.allclose(*losses, rtol=1e-12)
+    for methods in (["weights"], ["activations"]):
+        aligned = ws.align(problem, theta, copy, methods=methods)
+        assert torch.allclose(aligned.theta, theta, rtol=0, atol=1e-9), methods
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda net, b: (net(b).sum() + net(2 * b).sum(), len(b)), "'loss' calls net 2 times for a batch"),
+        (lambda net, b: (net[0](b).square().sum(), len(b)), "'loss' cannot take a stand-in for net"),
+        (lambda net, b: (net(b).sum() + net.get_parameter("0.bias").sum() * len(b), len(b)), "uses net.get_parameter"),
+    ],
+)
+def test_a_loss_that_is_no_function_of_one_output_is_not_aligned(loss, said):
+    problem = ws.ModuleProblem.from_batches(classifier(), [points(4)[0], points(3)[0]], loss=loss)
+    with pytest.raises(Unsupported, match=said):
+        ws.permuted_copy(problem, problem.initial(0), seed=0)
 
 
 def test_what_needs_single_examples_says_so_in_a_line():

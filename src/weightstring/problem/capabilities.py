@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from weightstring.arrays import Theta, Thetas, Values
-from weightstring.problem.data import Examples
+from weightstring.problem.data import DataSet, Examples
 from weightstring.problem.each import Shares
 from weightstring.problem.flat import Layout
 from weightstring.problem.functional import Computation
@@ -71,10 +71,10 @@ class Modular(Traceable, Protocol):
         """Those buffers at θ (P,)."""
 
     def observed(self) -> Examples:
-        """The evaluation set."""
+        """The evaluation set; of batches one call of the module."""
 
-    def fitted(self) -> tuple[Examples, Criterion]:
-        """The training examples and the loss."""
+    def fitted(self) -> tuple[DataSet, Criterion]:
+        """The training set and the loss."""
 
     def measured(self, quantity: str) -> tuple[Examples, Criterion]:
         """The examples on which a quantity is measured, and what is measured on them."""

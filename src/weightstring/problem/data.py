@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import torch
@@ -24,6 +24,7 @@ Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 
 
 AnySet = TypeVar("AnySet", bound="DataSet")
+AnyExamples = TypeVar("AnyExamples", bound="Examples")
 
 
 def joined(parts: Sequence[Any]) -> Any:
@@ -138,6 +139,15 @@ class Examples(DataSet):
     def tensors(self) -> tuple[Tensor, ...]:
         """The leaves."""
         return self.leaves
+
+    @property
+    def arguments(self) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """What the module is called with, by position and by name."""
+        return (self.leaves, {}) if self.keys is None else ((), dict(zip(self.keys, self.leaves, strict=True)))
+
+    def with_leaves(self: AnyExamples, leaves: Sequence[Tensor]) -> AnyExamples:
+        """The same with other leaves."""
+        return replace(self, leaves=tuple(leaves))
 
     def take(self, rows: slice | Tensor) -> Examples:
         """The examples in the given rows; a slice gives views."""

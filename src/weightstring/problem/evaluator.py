@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from weightstring.ambient import as_made
 from weightstring.arrays import Positions, Theta, Thetas, Values
 from weightstring.errors import InvalidModel, InvalidSetting, Unsupported
+from weightstring.problem.calls import OneCall, ReadCall
 from weightstring.problem.capabilities import TraceInputs
 from weightstring.problem.data import DataSet, Examples, stacked
 from weightstring.problem.each import Shares, measure_each
@@ -58,34 +60,42 @@ class Evaluator:
         return "evaluate" if "evaluate" in self._parts.data else "train"
 
     def observed(self) -> Examples:
-        """The evaluation set.
+        """The evaluation set; of batches how the loss of the first calls the module.
 
         Raises:
-            Unsupported: its units are batches.
+            Unsupported: it does not call it once.
         """
-        return stacked(self._parts.evaluation, "what observes single outputs")
+        data = self._parts.evaluation
+        return data if isinstance(data, Examples) else self._seen
 
-    def fitted(self) -> tuple[Examples, Criterion]:
-        """The training examples and the loss.
+    @cached_property
+    def _seen(self) -> OneCall:
+        return self._call_read().examples("loss")
 
-        Raises:
-            Unsupported: the units are batches.
-        """
-        return stacked(self._train, "what fits the data"), self._parts.quantities.means["loss"].scalar
+    def _call_read(self) -> ReadCall:
+        function, batches = self._parts.computation.evaluating.functional, self._parts.evaluation
+        return ReadCall(function, lambda: batches.take(slice(1)).inputs[0])
+
+    def fitted(self) -> tuple[DataSet, Criterion]:
+        """The training set and the loss."""
+        return self._train, self._parts.quantities.means["loss"].scalar
 
     @property
     def _train(self) -> DataSet:
         return self._parts.train
 
     def measured(self, quantity: str) -> tuple[Examples, Criterion]:
-        """The examples on which a quantity is measured, and what is measured on them.
+        """The examples on which a quantity is measured, and what is measured on them; of batches: :meth:`observed`.
 
         Raises:
             InvalidSetting: an unknown quantity.
-            Unsupported: the units are batches.
+            Unsupported: of batches, what does not call the module as the loss does.
         """
         data, mean = self._parts.quantities.single(quantity)
-        return stacked(data, "what observes single outputs"), mean.scalar
+        if isinstance(data, Examples):
+            return data, mean.scalar
+        name = next(name for name, own in self._parts.quantities.means.items() if own is mean)
+        return self._seen, self._call_read().criterion(name, self._seen)
 
     def beside(self, quantities: Sequence[str]) -> tuple[str, ...]:
         """These quantities and all others of the same sets, which the same passes over them tell.

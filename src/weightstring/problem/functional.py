@@ -19,7 +19,7 @@ from torch.func import functional_call
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import fresh_statistics
-from weightstring.problem.data import DataSet
+from weightstring.problem.data import DataSet, Examples
 from weightstring.problem.flat import HALF, Layout, clone_tied, slot_names
 from weightstring.problem.means import Kind, Mean, Tally, Wanted, Weighed
 from weightstring.problem.outputs import leaves_of, rebuilt
@@ -31,10 +31,9 @@ Call: TypeAlias = Callable[[nn.Module, DataSet], object]
 
 def forward(net: nn.Module, examples: DataSet) -> object:
     """``net(x)``, ``net(*x)`` or ``net(**x)``."""
-    inputs = examples.inputs
-    if isinstance(inputs, Mapping):
-        return net(**inputs)
-    return net(*inputs) if isinstance(inputs, tuple) else net(inputs)
+    assert isinstance(examples, Examples)
+    args, kwargs = examples.arguments
+    return net(*args, **kwargs)
 
 
 class Called(nn.Module):

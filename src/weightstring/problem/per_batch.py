@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem.data import DataSet, form
+from weightstring.problem.functional import forward
 from weightstring.problem.means import Number
 
 HALF = (torch.float16, torch.bfloat16)
@@ -95,8 +96,8 @@ class Outcome:
 
     def __getitem__(self, name: str) -> Sums:
         if name not in self.found and name in self._call.metrics:
-            metric = self._call.metrics[name]
-            self.found[name] = _total(sums_of(name, metric(self._net, batch)) for batch in self._batches.inputs)
+            each = (self._call.sums(self._net, batch, name) for batch in self._batches.inputs)
+            self.found[name] = _total(each)
         if name not in self.found:
             raise InvalidSetting(
                 f"loss returned {', '.join(self.found)} of a batch, but {name!r} too of another: return the same "
@@ -119,17 +120,23 @@ class PerBatch:
     loss: BatchLoss
     metrics: Mapping[str, BatchLoss] = field(default_factory=dict)
 
-    def __call__(self, net: nn.Module, examples: DataSet) -> Outcome:
-        """The sums and weights of these batches."""
-        return Outcome(net, examples, self)
+    def __call__(self, net: nn.Module, examples: DataSet) -> object:
+        """The sums and weights of these batches; the module's output of a single call."""
+        return forward(net, examples) if examples.together else Outcome(net, examples, self)
 
-    def of_loss(self, net: nn.Module, batch: object) -> dict[str, Sums]:
+    def sums(self, net: Callable[..., object], batch: object, name: str) -> Sums:
+        """One quantity of one batch, by the module or what stands in for it."""
+        if name not in self.metrics:
+            return self.of_loss(net, batch)[name]
+        return sums_of(name, self.metrics[name](cast(nn.Module, net), batch))
+
+    def of_loss(self, net: Callable[..., object], batch: object) -> dict[str, Sums]:
         """What the loss returns of one batch, by name.
 
         Raises:
             InvalidSetting: neither (sum, weight), :class:`MeanOf` nor a dict of these with a loss.
         """
-        returned = self.loss(net, batch)
+        returned = self.loss(cast(nn.Module, net), batch)
         if not isinstance(returned, Mapping):
             return {"loss": sums_of("loss", returned)}
         if "loss" not in returned:

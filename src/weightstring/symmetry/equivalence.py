@@ -16,6 +16,7 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import NotEquivalent, Unsupported
 from weightstring.problem import Modular, PerExample
+from weightstring.problem.calls import OneCall
 from weightstring.problem.copying import announces
 from weightstring.problem.data import Examples, sample
 from weightstring.problem.once import once
@@ -64,9 +65,11 @@ def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = 
                 )
                 for path, x, y in _floating(read.paths, *outputs):
                     apart.setdefault(name_of(path), _Apart()).add(x, y)
-    if not apart:
-        apart["losses"] = _Apart()
-        apart["losses"].add(*(_losses(problem, theta) for theta in (one, other)))
+    count = len(examples)
+    if not apart or isinstance(examples, OneCall):
+        losses = [_losses(problem, theta) for theta in (one, other)]
+        apart["losses"], count = _Apart(), len(losses[0])
+        apart["losses"].add(*losses)
     name, worst = max(apart.items(), key=lambda each: each[1].relative)
     tolerance = TOLERANCES[max(_coarsest(problem), problem.dtype, key=lambda dtype: torch.finfo(dtype).eps)]
     if not worst.relative <= tolerance:
@@ -74,10 +77,10 @@ def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = 
         if problem.dtype != torch.float64:
             remedy += ", or rounding is large in so deep a network: build the problem with dtype=torch.float64"
         raise NotEquivalent(
-            f"{subject}: on the {len(examples)} inputs of the evaluation set the {name} of the two models differ by "
+            f"{subject}: on the {count} inputs of the evaluation set the {name} of the two models differ by "
             f"{worst.relative:.3g} in norm, most on input {worst.index}, more than rounding ({tolerance:g}): {remedy}"
         )
-    return max(own.at_most for own in apart.values()), len(examples)
+    return max(own.at_most for own in apart.values()), count
 
 
 def _losses(problem: Modular, theta: Theta) -> Tensor:

@@ -78,16 +78,16 @@ def traced(problem: Modular) -> Traced:
 class _Reading(nn.Module):
     """A module that returns what a loss reads of another's output."""
 
-    def __init__(self, net: nn.Module, read: Read, keys: tuple[str, ...] | None) -> None:
+    def __init__(self, net: nn.Module, read: Read, examples: Examples) -> None:
         super().__init__()
         self.net = net
         self._read = read
-        self._keys = keys
+        self._examples = examples
 
     def forward(self, *leaves: Tensor) -> list[Tensor]:
         """The tensors that are read."""
-        output = self.net(*leaves) if self._keys is None else self.net(**dict(zip(self._keys, leaves, strict=True)))
-        return self._read(output)
+        args, kwargs = self._examples.with_leaves(leaves).arguments
+        return self._read(self.net(*args, **kwargs))
 
 
 def _trace(problem: Modular, examples: Examples) -> Trace:
@@ -97,7 +97,7 @@ def _trace(problem: Modular, examples: Examples) -> Trace:
             f"symmetry: the loss reads numbers that {type(net).__name__} does not return, such as those of a hook: "
             f"return them, or {REMEDY}"
         )
-    reading = _Reading(net, read, examples.keys)
+    reading = _Reading(net, read, examples)
     exported = export(reading, examples.leaves, "symmetry: ", REMEDY)
     check_faithful(Trace.of(exported), reading, examples.leaves, "symmetry")
     exported.graph.eliminate_dead_code()

@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_leaves
 
 from weightstring.arrays import Theta
 from weightstring.problem import Modular
-from weightstring.problem.data import Examples, sample
+from weightstring.problem.calls import OneCall
+from weightstring.problem.data import AnySet, DataSet, Examples, sample
 from weightstring.problem.functional import Computation, Functional, OfTheta
 from weightstring.randomness import generator
 from weightstring.symmetry.outputs import own_theta
@@ -48,12 +49,12 @@ def precise(computation: Computation) -> Computation:
     )
 
 
-def doubled(examples: Examples) -> Examples:
-    """Examples with floating numbers as float64, on the CPU."""
-    return Examples(tuple(map(_double, examples.leaves)), _double(examples.targets), examples.keys)
+def doubled(data: AnySet) -> AnySet:
+    """Data with floating numbers as float64, on the CPU."""
+    return data.to(torch.device("cpu"), torch.float64)
 
 
-def coarsest(computation: Computation, theta: Theta, examples: Examples) -> torch.dtype:
+def coarsest(computation: Computation, theta: Theta, examples: DataSet) -> torch.dtype:
     """The coarsest floating dtype in which a module computes anything: some always do a part in float32."""
     watch = _Dtypes()
     with torch.no_grad(), watch:
@@ -106,11 +107,15 @@ def _noise(x: Tensor) -> Tensor:
 def _each(examples: Examples, function: Any) -> Examples:
     """Examples with a function of each floating input; integers stay."""
     leaves = tuple(function(leaf) if leaf.is_floating_point() else leaf for leaf in examples.leaves)
-    return Examples(leaves, examples.targets, examples.keys)
+    return examples.with_leaves(leaves)
 
 
 def _all_values(problem: Modular, base: Examples) -> Examples:
-    """Examples with every integer that occurs in the data, and every row of the tables that they index."""
+    """Examples with every integer that occurs in the data, and every row of the tables that they index.
+
+    The tensors of a single call keep their shapes, and hold what there is room for.
+    """
+    call = isinstance(base, OneCall)
     rows = _tables(problem)
     draw = generator(0, "waking tokens")
     leaves = list(base.leaves)
@@ -127,17 +132,18 @@ def _all_values(problem: Modular, base: Examples) -> Examples:
         wanted = min(high - low + 1, TOKENS)
         count = max(count, -(-wanted // max(leaf[0].numel(), 1)))
     for index, leaf in enumerate(leaves):
-        shape = (count, *leaf.shape[1:])
+        shape = leaf.shape if call else (count, *leaf.shape[1:])
         if index not in spans:
-            leaves[index] = leaf[torch.arange(count) % len(leaf)]
+            leaves[index] = leaf if call else leaf[torch.arange(count) % len(leaf)]
             continue
         low, high = spans[index]
         values = torch.randint(low, high + 1, shape, generator=draw)
         every = torch.arange(low, high + 1)[: values.numel()]
         values.view(-1)[: len(every)] = every
         leaves[index] = values.to(leaf.dtype)
-    targets = base.targets[torch.arange(count) % len(base)]
-    return Examples(tuple(leaves), targets, base.keys)
+    if call:
+        return base.with_leaves(leaves)
+    return Examples(tuple(leaves), base.targets[torch.arange(count) % len(base)], base.keys)
 
 
 def _tables(problem: Modular) -> dict[int, int]:

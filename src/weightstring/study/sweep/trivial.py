@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from weightstring.problem import Modular
-from weightstring.problem.data import Examples, sample
+from weightstring.problem.data import DataSet, Examples, sample
 from weightstring.problem.means import Criterion, number
 from weightstring.problem.sighted import applied
 
@@ -46,7 +46,7 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
     train = sample(train, EXAMPLES)
     examples, criterion = problem.measured(quantity)
     shape = _output_shape(problem, train)
-    if shape is None:
+    if shape is None or not isinstance(train, Examples):
         return {"best constant": None, "best linear": None}
     theta = torch.zeros(math.prod(shape), dtype=problem.dtype, device=problem.device)
 
@@ -67,7 +67,7 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
     return {**levels, "best linear": _fitted(linear, start, train, loss, examples, criterion)}
 
 
-def _output_shape(problem: Modular, train: Examples) -> torch.Size | None:
+def _output_shape(problem: Modular, train: DataSet) -> torch.Size | None:
     theta = problem.initial(0)
     with torch.no_grad():
         output = problem.computation.evaluating(theta, train.take(slice(2)), problem.statistics(theta))
