@@ -30,6 +30,7 @@ from .report import write_report
 from .runs.connect import connect, connect_many
 from .runs.costs import Estimate
 from .runs.estimate import estimate
+from .runs.measuring import measure
 from .runs.recording import load
 from .runs.result import Result
 from .search import (
@@ -122,6 +123,7 @@ __all__ = [
     "locate_maximum",
     "loss_curve",
     "matrix",
+    "measure",
     "merge",
     "minimax",
     "permuted_copy",

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
+import torch
 from markupsafe import Markup
 
 import weightstring as ws
 from weightstring.errors import InvalidSetting
 from weightstring.path.plane import plane
-from weightstring.problem.surfaces import Ring
+from weightstring.problem.surfaces import Ring, shifted
 from weightstring.registry import Registry
 from weightstring.report import RUN_SECTIONS, Drawing, RunData, Section
 from weightstring.report.draw.plane import to_record
@@ -32,10 +33,12 @@ def titled(title: str, after: str = "", figure: go.Figure | None = None) -> Call
 
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> RunData:
-    """A certified run, the loss around it measured."""
+    """A run, the loss around it measured, and two others along its string."""
     path = tmp_path_factory.mktemp("ring") / "run"
     result = ws.connect(RING, *RING.ends, 0.12, store=path, progress=False)
     RunDirectory(path).write_plane(to_record(plane(RING, result.string, 5), RunDirectory(path).result().beads_sha256))
+    for name, lift in (("higher", 1.0), ("far", 2.0)):
+        ws.measure(path, shifted(RING, torch.zeros(6, dtype=torch.float64), lift=lift), name=name)
     return read_run(path)
 
 

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     plain_output()
     options = build_parser().parse_args(arguments)
+    options.words = ["weightstring", *(sys.argv[1:] if arguments is None else arguments)]
     # A scheduler that takes the machine back sends SIGTERM: leave as after Ctrl-C, resumable.
     signal.signal(signal.SIGTERM, _as_interrupt)
     log = logging.getLogger("weightstring")

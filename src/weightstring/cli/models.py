@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from weightstring.codec import finite_or_none
 from weightstring.errors import Converted, InvalidCheckpoint, InvalidSetting
 from weightstring.problem import ModuleProblem
 from weightstring.store import checkpoints_in, read_checkpoint
+from weightstring.store.origins import provenance
+from weightstring.store.provenance import Provenance
 from weightstring.text import shown
 
 MOST = 1000
@@ -38,6 +41,15 @@ def models_of(problem: ModuleProblem, words: Sequence[str], allowed: Collection[
         InvalidCheckpoint: one cannot be read, or is no model of the problem's.
         InvalidSetting: one is named twice, or there are too many.
     """
+    return {name: end_of(problem, name, allowed) for name in model_names(words)}
+
+
+def model_names(words: Sequence[str]) -> list[str]:
+    """What each model that words name is called: a checkpoint, or ``random:SEED``; see :func:`models_of`.
+
+    Raises:
+        InvalidSetting: one is named twice, or there are too many.
+    """
     names: list[str] = []
     for word in words:
         names += _random_ones(word) or ([word] if _seed_of(word) is not None else map(str, checkpoints_in(word)))
@@ -46,7 +58,13 @@ def models_of(problem: ModuleProblem, words: Sequence[str], allowed: Collection[
         raise InvalidSetting(f"{twice[0]} is named twice: name each model once")
     if len(names) > MOST:
         raise InvalidSetting(f"{len(names)} models: at most {MOST}")
-    return {name: end_of(problem, name, allowed) for name in names}
+    return names
+
+
+def origins(options: Namespace, through: Sequence[str] = ()) -> Provenance:
+    """Where the models of a search come from that the command line asks for."""
+    files = {"a": options.a, "b": options.b, **{f"given{number}": name for number, name in enumerate(through, 1)}}
+    return provenance(options.words, **files)
 
 
 def _random_ones(word: str) -> list[str]:

@@ -14,6 +14,8 @@ from pathlib import Path
 import msgspec
 
 from weightstring.cli.ending import DISCONNECTED, DONE, INTERRUPTED, NOT_CERTIFIED, UNRESOLVED
+from weightstring.cli.measured import as_json as measured_as_json
+from weightstring.cli.measured import print_measured
 from weightstring.cli.opening import pointing
 from weightstring.cli.output import print_result
 from weightstring.path import Disconnected, Unresolved
@@ -74,9 +76,12 @@ def tell(result: Result, directory: RunDirectory, as_json: bool, more: Mapping[s
             fields["plain"] = msgspec.to_builtins(directory.plain.result())
         if result.certificate is not None:
             fields["certificate"] = msgspec.to_builtins(result.certificate)
+        if result.measured:
+            fields["measured"] = measured_as_json(directory.measured())
         print(json.dumps(fields))
     else:
         print_result(result, directory.path)
+        print_measured(directory)
     if isinstance(result.outcome, Disconnected):
         return DISCONNECTED
     return DONE if result.connected else UNRESOLVED

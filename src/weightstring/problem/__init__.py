@@ -1,12 +1,13 @@
 """The loss as a function of a flat θ: any module on any data."""
 
-from weightstring.problem.capabilities import Modular, PerExample, Predicting, Traceable, TraceInputs
+from weightstring.problem.capabilities import Digested, Modular, PerExample, Predicting, Traceable, TraceInputs
 from weightstring.problem.engines import on_threads
 from weightstring.problem.flat import Entry, Layout
 from weightstring.problem.module import ModuleProblem
 from weightstring.protocol import EngineChoice
 
 __all__ = [
+    "Digested",
     "EngineChoice",
     "Entry",
     "Layout",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -99,6 +99,15 @@ class Accounted(Protocol):
 
     def activations(self) -> Activations:
         """What one call keeps in memory beside its models."""
+
+
+@runtime_checkable
+class Digested(LossProblem, Protocol):
+    """Tells what it is made of, part by part."""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 of the module without its parameters' numbers, and of each data set, by name."""
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -114,6 +114,11 @@ class Evaluator:
             InvalidSetting: an unknown quantity.
         """
         return len(self._parts.quantities.single(quantity)[0])
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 of the module without its parameters' numbers, and of each data set, by name."""
+        return self._parts.digests
 
     @as_made
     def activations(self) -> Activations:

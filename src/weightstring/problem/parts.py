@@ -96,19 +96,29 @@ class Parts:
         return running | vector_names(self.net)
 
     @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the module without its parameters' numbers, and of each data set."""
+        module = (without_addresses(str(self.net)), repr(self.layout), tensors_digest(self._constants))
+        sets = {f"data: {name}": examples.digest() for name, examples in self.data.items()}
+        return {"module": text_digest(*module), **sets}
+
+    @property
+    def _constants(self) -> dict[str, Tensor]:
+        tensors = named_tensors(self.net)
+        return {name: tensors[name] for name in tensors if name not in self.layout.names | self.derived}
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that determines a result; the user's own functions and classes count by their code.
 
         Neither the parameters' numbers count nor buffers that belong to each θ.
         """
-        tensors = named_tensors(self.net)
-        constants = {name: tensors[name] for name in tensors if name not in self.layout.names | self.derived}
         return text_digest(
             without_addresses(str(self.net)),
             repr(self.layout),
             *([repr([entry.dtype for entry in self.layout.entries])] if self.layout.rounds else ()),
-            tensors_digest(constants),
-            *(f"{name} {examples.digest()}" for name, examples in self.data.items()),
+            tensors_digest(self._constants),
+            *(f"{name} {self.digests[f'data: {name}']}" for name in self.data),
             *self.identities,
             f"{self.buffers} {self.batch_size} {self.computation.chunk}",
             f"{replace(self.recipe, options={})} {sorted(self.recipe.options.items())}",

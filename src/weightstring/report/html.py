@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import shlex
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -86,5 +87,5 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {"number": number, "setting": setting, "finite": finite}
+_TEMPLATES.filters |= {"number": number, "setting": setting, "finite": finite, "shell": shlex.join}
 _TEMPLATES.tests |= {"over": is_over, "known": lambda value: not math.isnan(value)}

@@ -21,6 +21,7 @@ from weightstring.runs.settings import DEFAULT_STRATEGY, Pair, Settings, Workers
 from weightstring.runs.stages import connect_all
 from weightstring.search import StopRule, Strategy
 from weightstring.store import RunDirectory, StoreLike, opened
+from weightstring.store.provenance import Provenance
 from weightstring.store.records import AsSaved, CertifyRecord, TaskRef
 from weightstring.symmetry.spec import Symmetry
 
@@ -50,6 +51,7 @@ def connect(
     symmetry: Symmetry | None = None,
     as_saved: AsSaved = (None, None),
     through: Sequence[Theta] = (),
+    provenance: Provenance | None = None,
 ) -> Result:
     """Search for a path from ``a`` to ``b`` on which the loss does not exceed ``threshold``.
 
@@ -95,6 +97,8 @@ def connect(
             beads of its own: one that is not needed is dropped, and one over the threshold is replaced by what a
             descent from it finds, or left out. For curves they are the first control points. With ``align`` each is
             aligned with ``a``.
+        provenance: where the models come from, for the manifest and the page, such as
+            ``weightstring.store.origins.provenance(a="a.pt", b="b.pt")``. It decides nothing.
 
     Returns:
         The outcome, the string and the search's history; ``Disconnected(proof)`` where a proof bounds every path from
@@ -145,6 +149,7 @@ def connect(
         symmetry=symmetry,
         as_saved=as_saved,
         through=tuple(through),
+        provenance=provenance,
     )
     if align != "both":
         return connect_all(problem, [pair], settings)[0]

@@ -14,13 +14,14 @@ import torch
 
 from weightstring.codec import finite_or_none, none_as_infinity
 from weightstring.errors import InvalidRun
-from weightstring.problem import Traceable
+from weightstring.problem import Digested, Traceable
 from weightstring.protocol import Engined, LossProblem
 from weightstring.runs.run import Run
 from weightstring.runs.settings import Pair
 from weightstring.search import Bead, Query
 from weightstring.search.strategies import plain
 from weightstring.store import Manifest, Store, digest
+from weightstring.store.origins import provenance
 from weightstring.store.records import FORMAT, Parameter, WaypointRecord
 
 _IDENTITY = {
@@ -43,11 +44,7 @@ def manifest_of(run: Run) -> Manifest:
     first, last = run.ends
     return Manifest(
         format=FORMAT,
-        versions={
-            "weightstring": version("weightstring"),
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
+        versions=versions(),
         task=settings.task,
         problem=problem.fingerprint(),
         ends=(digest(first.theta), digest(last.theta)),
@@ -75,7 +72,23 @@ def manifest_of(run: Run) -> Manifest:
         parameters=tuple(
             Parameter(name=e.name, shape=tuple(e.shape), offset=e.offset, aliases=tuple(e.aliases)) for e in entries
         ),
+        digests=digests_of(problem),
+        provenance=run.pair.provenance or provenance(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Of what decides how numbers round."""
+    return {
+        "weightstring": version("weightstring"),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+
+
+def digests_of(problem: LossProblem) -> dict[str, str]:
+    """Digests of a problem's module and data, where it tells them."""
+    return dict(problem.digests) if isinstance(problem, Digested) else {}
 
 
 def names_of(waypoints: int) -> list[str]:

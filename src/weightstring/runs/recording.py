@@ -58,6 +58,12 @@ def record_of(result: Result) -> ResultRecord:
     )
 
 
+def curve_of(record: CurveRecord) -> StringCurve:
+    """A curve read back: null stands for what is not finite."""
+    values = {name: tuple(map(none_as_infinity, column)) for name, column in record.values.items()}
+    return StringCurve(record.s, record.segment, record.t, values)
+
+
 def write_result(directory: Store, result: Result) -> None:
     """Write a result into its run directory, with the unpruned string where that is another than its own."""
     string, unpruned = list(result.string), result.unpruned
@@ -84,9 +90,7 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
         placed = beads if problem is None else beads.to(problem.device)
         return WeightString(problem, placed, curve, parameters=parameters)
 
-    curve = record.string.curve
-    values = {name: tuple(map(none_as_infinity, column)) for name, column in curve.values.items()}
-    string = string_of(directory.string(), StringCurve(curve.s, curve.segment, curve.t, values))
+    string = string_of(directory.string(), curve_of(record.string.curve))
     unpruned = None if (beads := directory.unpruned()) is None else string_of(beads)
     if unpruned is None and record.string.beads_before_pruning == len(string):
         unpruned = string
@@ -106,6 +110,7 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
         alignment=alignment,
         plain=from_run(directory.plain, problem, proof=False) if beside else None,
         as_saved=manifest.as_saved,
+        measured={each.name: curve_of(each.curve) for each in directory.measured()},
     )
 
 

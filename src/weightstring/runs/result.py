@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from weightstring.path import Connected, Maximum, Outcome, WeightString
+from weightstring.path import Connected, Maximum, Outcome, StringCurve, WeightString
 from weightstring.proof.certificate import Certificate
 from weightstring.store import RoundRecord
 from weightstring.store.attempts import Attempt, attempts, told
@@ -34,6 +35,8 @@ class Result:
         alignment: how the second model was aligned before the search; None where it was not.
         plain: the same search between the models as they were given, where it was made for comparison.
         as_saved: the ends' losses with the running statistics saved with them, where they are known.
+        measured: the string's curves on other data, by name, where :func:`weightstring.measure` has kept some. Nothing
+            else here is about these data.
 
     A maximum here is *sampled*: only ``certificate`` proves that the loss is no higher between the samples.
     """
@@ -52,6 +55,7 @@ class Result:
     alignment: AlignmentRecord | None = None
     plain: Result | None = None
     as_saved: AsSaved = (None, None)
+    measured: Mapping[str, StringCurve] = field(default_factory=dict)
 
     @property
     def connected(self) -> bool:

@@ -14,6 +14,7 @@ from weightstring.runs.progress import Display
 from weightstring.search import Executor, Greedy, Persistent, Processes, StopRule, Strategy
 from weightstring.search.stopping import default_stop
 from weightstring.store import Store
+from weightstring.store.provenance import Provenance
 from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, Command, TaskRef
 from weightstring.symmetry.spec import Symmetry
 
@@ -100,6 +101,7 @@ class Pair:
         beside: searched for comparison with another: nothing is asked of it beyond the search.
         through: the models that the first string passes through (P,), in order, and
         originals: their digests as they were given, where they were aligned.
+        provenance: where the models come from; None: not known.
     """
 
     a: Theta
@@ -114,6 +116,7 @@ class Pair:
     beside: bool = False
     through: tuple[Theta, ...] = ()
     originals: tuple[str, ...] = ()
+    provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.align, bool | str) or self.align not in ALIGN:

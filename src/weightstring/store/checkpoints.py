@@ -80,6 +80,25 @@ def read_checkpoint(path: str | Path, allow: Collection[str] = ()) -> Mapping[st
     return held
 
 
+def files_of(path: str | Path) -> list[Path]:
+    """The files that :func:`read_checkpoint` reads; none where the path names no checkpoint.
+
+    >>> files_of("random:1")
+    []
+    """
+    path, _ = _parted(Path(path))
+    if _is_folder(path):
+        found = [path / name for name in (*IN_FOLDERS, *ADAPTERS) if (path / name).exists()][:1]
+        settings = [path / ADAPTER] if (path / ADAPTER).exists() else []
+        return [file for each in found for file in files_of(each)] + settings
+    if path.name.endswith(INDEX) and path.is_file():
+        content = read_json(path)
+        places = content.get("weight_map") if isinstance(content, Mapping) else None
+        shards = {str(name) for name in places.values()} if isinstance(places, Mapping) else set()
+        return [path, *(path.with_name(Path(name).name) for name in sorted(shards))]
+    return [path] if path.is_file() else []
+
+
 def _parted(path: Path) -> tuple[Path, list[str]]:
     """A path, and the keys after it; a file that has the sign in its name is itself."""
     with suppress(OSError, ValueError):  # of a name that cannot be; reading says what is wrong with it

@@ -14,6 +14,7 @@ import msgspec
 
 from weightstring.codec import Record, none_as_infinity
 from weightstring.path import Outcome, Reason
+from weightstring.store.provenance import Provenance
 
 FORMAT = 2
 
@@ -116,6 +117,11 @@ class Manifest(Record, frozen=True, kw_only=True):
     dtype: str
     parameters: tuple[Parameter, ...]
     """Layout of θ; empty for an analytic surface."""
+    digests: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of the problem's module and of each of its data sets."""
+    provenance: Provenance = Provenance()
+    measured: tuple[str, ...] = ()
+    """Names of curves on other data, measured since."""
 
 
 class SegmentRecord(Record, frozen=True, kw_only=True):

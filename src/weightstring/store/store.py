@@ -7,6 +7,7 @@
     beads/through.safetensors    the models that the first string passes through, where there are any
     journal/NNNNNN.json          a finished round: the truth; a run directory has them as lines of journal.jsonl
     beads/round-NNNN.safetensors
+    measured-NAME.json           the finished string on other data, where it was measured
     result.json                  the verdict and its numbers, written last
     beads/string.safetensors
     beads/unpruned.safetensors   the first string under the threshold, where it is another
@@ -25,6 +26,7 @@ from weightstring.path import Outcome
 from weightstring.store.beads import digest
 from weightstring.store.flaws import flaw
 from weightstring.store.journal import Rounds
+from weightstring.store.measured import MeasuredRecord, check_name
 from weightstring.store.names import beads_name
 from weightstring.store.plane_record import PlaneRecord
 from weightstring.store.records import FORMAT, AlignmentRecord, AnyManifest, Manifest, ResultRecord
@@ -218,6 +220,35 @@ class Store(Rounds):
             raise InvalidRun(f"{self}/{beads_name('unpruned')}: not the unpruned string of result.json")
         return beads
 
+    # -- the string on other data
+
+    def keep_measured(self, record: MeasuredRecord) -> None:
+        """Keep a curve, then name it in the manifest; of one name the last counts. Only for who holds the lock.
+
+        Raises:
+            StoreFailed: the disk refuses.
+        """
+        self.write(_measured(record.name), msgspec.json.encode(record))
+        manifest = self.manifest()
+        if record.name not in manifest.measured:
+            self.amend(msgspec.structs.replace(manifest, measured=(*manifest.measured, record.name)))
+
+    def measured(self) -> list[MeasuredRecord]:
+        """The curves on other data, those of an earlier string of the run left out.
+
+        Raises:
+            InvalidRun: the run is not finished, or one is damaged or missing.
+        """
+        result, found = self.result(), []
+        for name in self.manifest().measured:
+            record = self.required(_measured(check_name(name)), MeasuredRecord)
+            if record.beads_sha256 != result.beads_sha256:
+                continue
+            if says := record.flaw(result.string.curve):
+                raise InvalidRun(f"{self}/{_measured(name)}: {says}; the file was changed, measure it again")
+            found.append(record)
+        return found
+
     # -- the loss around the string
 
     def write_plane(self, plane: PlaneRecord) -> None:
@@ -240,6 +271,10 @@ class Store(Rounds):
         if says := plane.flaw(result.string.beads):
             raise InvalidRun(f"{self}/plane.json: {says}; the file was changed, measure the plane again")
         return plane
+
+
+def _measured(name: str) -> str:
+    return f"measured-{name}.json"
 
 
 class _Inside(Store):

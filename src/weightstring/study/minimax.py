@@ -25,6 +25,7 @@ from weightstring.runs.settings import Pair, Settings, Workers
 from weightstring.runs.stages import connect_all
 from weightstring.search import BreadthFirst, Relay, Sinking, StopRule, Strategy
 from weightstring.store import StoreLike, opened
+from weightstring.store.provenance import Provenance
 from weightstring.store.records import CertifyRecord, TaskRef, by_depth
 
 DEFAULT_STRATEGY = Relay(BreadthFirst(), Sinking())
@@ -84,6 +85,7 @@ def minimax(
     progress: bool | Display | None = None,
     task: TaskRef | None = None,
     certify: bool = False,
+    provenance: Provenance | None = None,
 ) -> Minimax:
     """Search for the lowest level at which ``a`` and ``b`` are connected.
 
@@ -104,6 +106,7 @@ def minimax(
         progress: True or False; by default only on a terminal.
         task: recorded in the manifest.
         certify: prove how high the loss on the string is at most, which bounds Γ from above for certain.
+        provenance: where the models come from, see :func:`weightstring.connect`.
 
     Raises:
         Unsupported: an operation of the module has no rule for certificates; before any search.
@@ -130,7 +133,7 @@ def minimax(
         command="minimax",
     )
     directory = None if store is None else opened(store)
-    (result,) = connect_all(problem, [Pair(a=a, b=b, directory=directory)], settings)
+    (result,) = connect_all(problem, [Pair(a=a, b=b, directory=directory, provenance=provenance)], settings)
     bound = proved_bound(problem, result, a, b, held=not strategy.frees_ends)
     ends = [max(end[name] for name in result.names) for end in result.ends]
     if certify and not interrupted(result):

@@ -54,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Search for a path between two checkpoints."""
-    from weightstring.cli.models import as_saved, end_of, models_of
+    from weightstring.cli.models import as_saved, end_of, models_of, origins
     from weightstring.cli.opening import named
     from weightstring.cli.running import conclude, resumable, run_directory
     from weightstring.search.strategies import plain
@@ -63,9 +63,9 @@ def run(options: Namespace) -> int:
     task, problem = named(options)
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
     a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
-    through = list(models_of(problem, options.through, options.allowed).values())
+    through = models_of(problem, options.through, options.allowed)
     settings = [
-        [digest(theta) for theta in (a, b, *through)],
+        [digest(theta) for theta in (a, b, *through.values())],
         options.threshold,
         options.bind,
         options.seed,
@@ -106,6 +106,7 @@ def run(options: Namespace) -> int:
             certify=options.certify,
             align="both" if options.align == "both" else options.align is not None,
             as_saved=(as_saved(problem, options.a, options.allowed), as_saved(problem, options.b, options.allowed)),
-            through=through,
+            through=list(through.values()),
+            provenance=origins(options, list(through)),
         )
         return conclude(result, out, options.json, certified=options.certify)

@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Search for the lowest threshold at which a path between two models is found."""
-    from weightstring.cli.models import end_of
+    from weightstring.cli.models import end_of, origins
     from weightstring.cli.opening import named
     from weightstring.cli.running import conclude, resumable, run_directory
     from weightstring.codec import finite_or_none
@@ -51,6 +51,7 @@ def run(options: Namespace) -> int:
             seed=options.seed,
             task=task,
             certify=options.certify,
+            provenance=origins(options),
         )
         if not options.json:
             print(bounds)

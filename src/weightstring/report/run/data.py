@@ -16,6 +16,7 @@ from weightstring.report.run.replay import read_evolution
 from weightstring.runs.recording import certificate_in
 from weightstring.search.strategies import STRATEGIES
 from weightstring.store import Store, StoreLike, opened
+from weightstring.store.measured import MeasuredRecord
 from weightstring.store.plane_record import PlaneRecord
 from weightstring.store.records import AlignmentRecord, Manifest, ResultRecord
 
@@ -32,6 +33,7 @@ class RunData(NamedTuple):
         unaligned: the result of the same search without alignment, where it was made.
         evolution: the string after each round, where the journal tells.
         plane: the loss on a plane through the string, where it was measured.
+        measured: its curves on other data, which had no part in the verdict.
         not_replayed: why the journal does not tell how the string came about; empty where it does.
     """
 
@@ -44,6 +46,7 @@ class RunData(NamedTuple):
     evolution: Evolution | None = None
     plane: PlaneRecord | None = None
     not_replayed: str = ""
+    measured: tuple[MeasuredRecord, ...] = ()
 
     @property
     def bound(self) -> tuple[str, ...]:
@@ -105,6 +108,7 @@ def read_run(run: StoreLike) -> RunData:
         evolution,
         store.plane_record(),
         not_replayed,
+        tuple(store.measured()),
     )
 
 

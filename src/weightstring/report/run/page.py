@@ -30,6 +30,7 @@ for _name in (
     "along",
     "string",
     "evolution",
+    "measured",
     "plane",
     "alignment",
     "segments",
