@@ -22,6 +22,7 @@ from .problem import ModuleProblem
 from .problem.batch_sources import epoch
 from .problem.per_batch import MeanOf
 from .problem.random_pair import random_pair
+from .problem.streaming import streamed
 from .proof.certificate import Certificate
 from .proof.enclose.proving import certify
 from .proof.verify import Verification, verify
@@ -130,6 +131,7 @@ __all__ = [
     "plane",
     "random_pair",
     "rescaled_copy",
+    "streamed",
     "sweep",
     "verify",
     "write_report",

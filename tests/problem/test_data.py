@@ -29,6 +29,7 @@ def equal(one: Examples, other: Examples) -> bool:
     "source",
     [
         [INPUTS, TARGETS],
+        (INPUTS.numpy(), TARGETS.numpy()),
         TensorDataset(INPUTS, TARGETS),
         DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=3),
         DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=3, shuffle=True, drop_last=True),
@@ -37,7 +38,7 @@ def equal(one: Examples, other: Examples) -> bool:
         DataLoader(Streamed(), batch_size=3, drop_last=True),
         [(INPUTS[:4], TARGETS[:4]), (INPUTS[4:], TARGETS[4:])],
     ],
-    ids=["list", "dataset", "loader", "shuffled", "sequential", "sampled", "streamed", "batches"],
+    ids=["list", "arrays", "dataset", "loader", "shuffled", "sequential", "sampled", "streamed", "batches"],
 )
 def test_every_form_of_a_data_set_reads_alike(source):
     assert equal(get(source), get((INPUTS, TARGETS)))
@@ -169,7 +170,7 @@ def test_masks_of_minus_infinity_are_inputs():
         (((INPUTS, INPUTS[:2]), TARGETS), r"^train: 2 and 7 inputs but 7 targets"),
         ((INPUTS, TARGETS, TARGETS), r"^train: a batch is a tuple of 3: every batch must be \(inputs, targets\)$"),
         ([INPUTS], r"^train: a batch is a Tensor: every batch"),
-        ((INPUTS.numpy(), TARGETS), r"^train: inputs contain a ndarray: inputs must be .*torch.as_tensor"),
+        ((INPUTS.tolist(), TARGETS), r"^train: inputs contain a list: inputs must be .*torch.as_tensor"),
         ((((INPUTS, INPUTS), INPUTS), TARGETS), r"^train: inputs contain a tuple"),
         ((INPUTS, TARGETS.tolist()), r"^train: targets contain a list"),
         ((torch.tensor(1.0), TARGETS), r"^train: inputs contain a tensor without axes"),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from weightstring.protocol import LossProblem
-from weightstring.randomness import generator
+from weightstring.randomness import LISTED, Order, generator
 
 
 class Minibatches:
@@ -24,15 +24,18 @@ class Minibatches:
         self._size = size
         self._batch_size = min(batch_size, size)
         self._generator = generator(seed, "minibatches", place)
-        self._order = torch.empty(0, dtype=torch.int64)
+        self._order: Tensor | Order | None = None
         self._next = 0
 
     def draw(self) -> Tensor:
         """Row numbers (n,) of the next minibatch, int64."""
-        if self._next + self._batch_size > len(self._order):
-            self._order = torch.randperm(self._size, generator=self._generator, device="cpu")
-            self._next = 0
+        if self._order is None or self._next + self._batch_size > self._size:
+            listed = self._size <= LISTED
+            new = torch.randperm(self._size, generator=self._generator, device="cpu") if listed else None
+            self._order, self._next = Order.drawn(self._size, self._generator) if new is None else new, 0
         start, self._next = self._next, self._next + self._batch_size
+        if isinstance(self._order, Order):
+            return self._order.at(torch.arange(start, self._next, device="cpu"))
         return self._order[start : self._next]
 
 

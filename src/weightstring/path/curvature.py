@@ -22,7 +22,7 @@ from weightstring.path.objective import check_theta
 from weightstring.path.segment import Segment
 from weightstring.path.thin import Projection, spectrum_in_two_passes
 from weightstring.protocol import LossProblem
-from weightstring.randomness import generator
+from weightstring.randomness import generator, some_of
 
 REACH = 0.1
 """The longest step across the string for which the slope there is trusted, in lengths of the segment."""
@@ -228,7 +228,8 @@ def _rows(problem: LossProblem, examples: int, seed: int) -> Int64[Tensor, " n"]
     count = problem.train_size
     if count <= examples:
         return torch.arange(count)
-    return torch.randperm(count, generator=generator(seed, "curvature", "rows"))[:examples].sort().values
+    rows: Tensor = some_of(count, examples, generator(seed, "curvature", "rows")).sort().values
+    return rows
 
 
 def _slope(

@@ -61,7 +61,7 @@ def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, DataSet]) -> M
     if sees(given):
         return _sighted(name, given, seen)
     loss = recognised(given)
-    sets = [examples.targets for examples in data.values()]
+    sets = [examples.target_parts for examples in data.values()]
     if loss is not None and (known := understood(loss, seen.output, sets, len(seen.probe))) is not None:
         return Mean(given, known, loss if known == "ratio" else None)
     with torch.no_grad():

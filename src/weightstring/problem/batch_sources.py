@@ -14,7 +14,8 @@ from weightstring.errors import InvalidData, InvalidSetting
 from weightstring.problem.batches import Batches, batch_digest, mapped
 from weightstring.problem.outputs import tensors_of
 from weightstring.problem.precision import in_precision
-from weightstring.problem.sources import CONVERT, UNCHANGING, told, whole_in_order
+from weightstring.problem.sources import CONVERT, told, whole_in_order
+from weightstring.problem.streaming import UNCHANGING
 
 
 def read_batches(source: object, name: str, dtype: torch.dtype | None, device: torch.device) -> Batches:

@@ -29,6 +29,7 @@ from weightstring.problem.quantities import Quantities
 from weightstring.problem.settings import check_batches, check_metrics, check_recipe, check_sizes
 from weightstring.problem.sighted import sighted
 from weightstring.problem.sources import holdouts, read
+from weightstring.problem.stored import Stored
 from weightstring.problem.subject import Subject
 from weightstring.protocol import Recipe
 
@@ -153,14 +154,13 @@ class OfExamples:
     step: TrainingStep | None
     chunk: int
 
-    def read(self, source: object, name: str, net: nn.Module, theta: Theta) -> Examples:
+    def read(self, source: object, name: str, net: nn.Module, theta: Theta) -> Examples | Stored:
         """Inputs and targets, stacked."""
         return read(source, name, common_dtype(net), theta.device, theta.dtype)
 
     def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
         """How each criterion adds up over examples is found out."""
-        examples = {name: each for name, each in data.items() if isinstance(each, Examples)}
-        train = examples["train"]
+        train = data["train"]
         if adopted.buffers == "recalibrate" and normalises_batches(adopted.net):
             check_batches(adopted.batch_size, self.chunk, len(train))
         metrics = {name: sighted(adopt_loss(metric, adopted.net)) for name, metric in self.metrics.items()}
@@ -172,7 +172,7 @@ class OfExamples:
         subject = Subject(original, net, computation, theta, mode, train, probe_rows(train), list(criteria.values()))
         called: dict[str, object] = {**criteria, "training_step": self.step}
         before = identities(net, called)
-        findings = check_all(subject, examples, metrics)
+        findings = check_all(subject, data, metrics)
         return Tried(criteria, kept(before, identities(computation.evaluating.module, called)), findings)
 
 

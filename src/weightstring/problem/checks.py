@@ -14,7 +14,7 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic
 from weightstring.problem.additive import Study, study
 from weightstring.problem.buffers import has_own_passes
-from weightstring.problem.data import DataSet, Examples
+from weightstring.problem.data import DataSet, Examples, stacked
 from weightstring.problem.engines.trial import tolerance_of
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, first_line
@@ -85,7 +85,7 @@ def check_estimates(computation: Computation, theta: Theta, train: DataSet) -> N
             )
 
 
-def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[str, Given]) -> Findings:
+def check_all(subject: Subject, data: Mapping[str, DataSet], metrics: Mapping[str, Given]) -> Findings:
     """Run every check that calls the module.
 
     Raises:
@@ -94,15 +94,16 @@ def check_all(subject: Subject, data: Mapping[str, Examples], metrics: Mapping[s
     train, theta = data["train"], subject.theta
     elements = 1
     outputs: dict[str, object] = {}
+    head = stacked(train.take(slice(1)), "what tries a module")
     for name, examples in data.items():
-        if examples.keys != train.keys or len(examples.leaves) != len(train.leaves):
+        probe = stacked(examples.take(probe_rows(examples)), "what tries a module")
+        if probe.keys != head.keys or len(probe.leaves) != len(head.leaves):
             raise InvalidData(f"{name} inputs {examples.form()} differ in form from the train inputs {train.form()}")
-        probe = examples.take(probe_rows(examples))
         output = check_forward(subject.computation, theta, name, probe, metrics)
         if writes_inputs(probe, examples.take(probe_rows(examples))):
             subject = replace(subject, computation=with_fresh_inputs(subject.computation))
         outputs[name] = output.returned
-        elements = max(elements, output.size, sum(leaf[0].numel() for leaf in examples.leaves))
+        elements = max(elements, output.size, sum(leaf[0].numel() for leaf in probe.leaves))
     first = check_deterministic(subject, subject.numbers(outputs["train"], subject.probe))
     kinds, activations = check_means(subject, outputs["train"], data, metrics)
     step = check_step(subject.computation, theta, train, kinds.means["loss"])
@@ -222,14 +223,9 @@ def check_means(
         return study({"loss": subject.computation.loss_fn.given, **metrics}, seen, data), widest
 
 
-def probe_rows(data: Examples) -> Tensor:
+def probe_rows(data: DataSet) -> Tensor:
     """The rows of a set to try: spread over its targets, and those with extreme integers."""
-    rows = [data.spread(PROBE)]
-    for tensor in (*data.leaves, data.targets):
-        if tensor.dtype in (torch.int32, torch.int64) and tensor.numel():
-            per_example = tensor.reshape(len(data), -1)
-            rows += [per_example.amin(dim=1).argmin()[None], per_example.amax(dim=1).argmax()[None]]
-    return torch.cat(rows)
+    return torch.cat([data.spread(PROBE), *data.extremes()])
 
 
 def _ranges(examples: Examples) -> str:

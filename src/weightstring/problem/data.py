@@ -17,7 +17,10 @@ from torch import Tensor
 from weightstring.errors import Unsupported
 from weightstring.problem.digest import tensor_digest, text_digest
 from weightstring.problem.precision import precision_of
-from weightstring.randomness import generator
+from weightstring.randomness import generator, some_of
+
+BLOCK_BYTES = 2**24
+"""Bytes of a tensor that are looked at at a time."""
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a module is called with: ``net(x)``, ``net(*x)`` or ``net(**x)``."""
@@ -82,6 +85,31 @@ class DataSet(ABC):
     @abstractmethod
     def spread(self, most: int) -> Tensor:
         """Rows of a few units, at most ``most``, that show what the set holds."""
+
+    def targets_of(self, rows: Tensor) -> Tensor:
+        """The targets of some units."""
+        return self.targets[rows]
+
+    @property
+    def target_parts(self) -> Iterable[Tensor]:
+        """All targets in order, in as many parts as memory asks for."""
+        return (self.targets,)
+
+    def extremes(self) -> list[Tensor]:
+        """Rows (1,) with the least and the largest integers of each tensor."""
+        found = []
+        for tensor in (*self.tensors, self.targets):
+            if tensor.dtype in (torch.int32, torch.int64) and tensor.numel():
+                of_each = tensor.reshape(len(self), -1)
+                found += [of_each.amin(dim=1).argmin()[None], of_each.amax(dim=1).argmax()[None]]
+        return found
+
+    in_memory: ClassVar[bool] = True
+    """Whether it is in memory."""
+
+    def held(self) -> DataSet:
+        """The same in memory."""
+        return self
 
     @abstractmethod
     def digest(self) -> str:
@@ -186,10 +214,7 @@ class Examples(DataSet):
 
     def spread(self, most: int) -> Tensor:
         """Rows of at most ``most`` examples, spread over the targets and sorted by them."""
-        order = self.targets.reshape(len(self), -1).double().mean(dim=1).argsort(stable=True)
-        count = min(most, len(self))
-        # The first and the last are among them: the largest class, and what is ignored by a negative number.
-        return order[torch.linspace(0, len(order) - 1, count, dtype=torch.float64, device=order.device).round().long()]
+        return evenly(torch.cat([mean_of_each(block) for block in in_blocks(self.targets)]), most)
 
     def digest(self) -> str:
         """SHA-256 of everything in it."""
@@ -208,12 +233,36 @@ class Examples(DataSet):
         )
 
 
+def in_blocks(tensor: Tensor) -> Sequence[Tensor]:
+    """Consecutive rows of a tensor, few enough that what is computed of them takes little memory."""
+    return torch.split(tensor, max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes)))
+
+
+def mean_of_each(targets: Tensor) -> Tensor:
+    """The mean of each target (N,), in float64."""
+    return targets.reshape(len(targets), -1).double().mean(dim=1)
+
+
+def evenly(values: Tensor, most: int) -> Tensor:
+    """At most ``most`` places of values (N,), at even distances in their order, the least and the largest among them.
+
+    >>> evenly(torch.tensor([3.0, 1.0, 2.0, 5.0]), 2)
+    tensor([1, 3])
+    """
+    order = values.argsort(stable=True)
+    count = min(most, len(order))
+    # The first and the last are among them: the largest class, and what is ignored by a negative number.
+    return order[torch.linspace(0, len(order) - 1, count, dtype=torch.float64, device=order.device).round().long()]
+
+
 def stacked(data: DataSet, what: str) -> Examples:
-    """The examples of a set that has one example per row.
+    """The examples of a set that has one example per row, in memory.
 
     Raises:
         Unsupported: its units are batches; ``what`` says what needs examples.
+        InvalidSetting: they do not fit into memory.
     """
+    data = data.held()
     if isinstance(data, Examples):
         return data
     raise Unsupported(f"{what} reads single examples, (inputs, targets), which batches of any form do not have")
@@ -232,7 +281,7 @@ def sample(examples: AnySet, count: int) -> AnySet:
     """
     if len(examples) <= count:
         return examples
-    rows = torch.randperm(len(examples), generator=generator(0, "sample of the examples"), device="cpu")[:count]
+    rows = some_of(len(examples), count, generator(0, "sample of the examples"))
     return examples.take(rows.sort().values)
 
 

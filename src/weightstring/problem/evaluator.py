@@ -22,6 +22,7 @@ from weightstring.problem.parts import Parts
 from weightstring.problem.precision import named
 from weightstring.problem.predictions import LIKELIHOODS, Averaged, Predict, measure_average, measure_mixture
 from weightstring.problem.spectral import is_spectral
+from weightstring.problem.stored import Stored
 
 TRIED = 2
 """Examples on which it is seen what the loss reads of an output."""
@@ -60,12 +61,13 @@ class Evaluator:
         return "evaluate" if "evaluate" in self._parts.data else "train"
 
     def observed(self) -> Examples:
-        """The evaluation set; of batches how the loss of the first calls the module.
+        """The evaluation set; of one on disk a fixed part, of batches how the loss of the first calls the module.
 
         Raises:
             Unsupported: it does not call it once.
         """
         data = self._parts.evaluation
+        data = data.part() if isinstance(data, Stored) else data
         return data if isinstance(data, Examples) else self._seen
 
     @cached_property

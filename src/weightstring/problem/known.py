@@ -8,7 +8,7 @@ likelihood of class indices divide by Σ w_y over the targets that are not ignor
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -81,22 +81,29 @@ def recognised(criterion: object) -> nn.Module | None:
 
 
 def understood(
-    loss: nn.Module, output: object, targets: Sequence[Tensor], examples: int
+    loss: nn.Module, output: object, targets: Sequence[Iterable[Tensor]], examples: int
 ) -> Literal["mean", "ratio"] | None:
     """Whether a torch loss is a plain mean over the examples of every set, or a ratio of two sums.
+
+    Args:
+        loss: one of torch's own.
+        output: of a probe.
+        targets: of each set, in parts.
+        examples: in the probe.
 
     Returns:
         None where it depends on more than that: shapes that are spread over each other, another reduction.
 
-    >>> understood(nn.CrossEntropyLoss(ignore_index=0), torch.zeros(2, 3), [torch.tensor([1, 2])], 2)
+    >>> understood(nn.CrossEntropyLoss(ignore_index=0), torch.zeros(2, 3), [(torch.tensor([1, 2]),)], 2)
     'mean'
-    >>> understood(nn.CrossEntropyLoss(ignore_index=0), torch.zeros(2, 3), [torch.tensor([1, 0])], 2)
+    >>> understood(nn.CrossEntropyLoss(ignore_index=0), torch.zeros(2, 3), [(torch.tensor([1, 0]),)], 2)
     'ratio'
     """
     known = isinstance(output, Tensor) and output.ndim > 0 and len(output) == examples
     if not known or not isinstance(output, Tensor) or getattr(loss, "reduction", None) != "mean":
         return None
-    same = all(target.shape[1:] == output.shape[1:] for target in targets)
+    heads = [next(iter(parts)) for parts in targets]
+    same = all(target.shape[1:] == output.shape[1:] for target in heads)
     if type(loss) in ELEMENTWISE:
         return "mean" if same else None
     if type(loss) in BINARY:
@@ -104,11 +111,12 @@ def understood(
         return "mean" if same and not any(_has_rows(factor, output) for factor in factors) else None
     if type(loss) not in OF_CLASSES or output.ndim < 2:
         return None
-    if all(target.is_floating_point() for target in targets):  # of cross-entropy: divided by the number of examples
+    if all(target.is_floating_point() for target in heads):  # of cross-entropy: divided by the number of examples
         return "mean" if same and type(loss) is nn.CrossEntropyLoss else None
-    if any(target.is_floating_point() or target.shape[1:] != output.shape[2:] for target in targets):
+    if any(target.is_floating_point() or target.shape[1:] != output.shape[2:] for target in heads):
         return None
-    return "ratio" if loss.weight is not None or any(has_ignored(loss, target) for target in targets) else "mean"
+    ignores = loss.weight is None and any(has_ignored(loss, part) for parts in targets for part in parts)
+    return "ratio" if loss.weight is not None or ignores else "mean"
 
 
 def _has_rows(factor: Tensor | nn.Module | None, output: Tensor) -> bool:

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Dtypes(NamedTuple):
+    """In what floating numbers of a data set are kept.
+
+    Args:
+        inputs: of the inputs; None: as they are.
+        targets: of the targets; None: as the inputs.
+    """
+
+    inputs: torch.dtype | None
+    targets: torch.dtype | None = None
+
+    def of(self, tensors: int) -> tuple[torch.dtype | None, ...]:
+        """Of each of so many tensors, the last of which are the targets."""
+        return (*(self.inputs for _ in range(tensors - 1)), self.targets or self.inputs)
 
 
 def named(dtype: torch.dtype) -> str:

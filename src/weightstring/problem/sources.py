@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NoReturn, TypeAlias
+from functools import partial
+from typing import Any, NoReturn, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from weightstring.errors import InvalidData, InvalidSetting
-from weightstring.problem.data import Examples, Inputs, form
+from weightstring.problem.data import Examples, form
+from weightstring.problem.finite import check_finite
+from weightstring.problem.precision import Dtypes
+from weightstring.problem.stored import Stored
+from weightstring.problem.streaming import UNCHANGING, Streamed, is_pair, stored_set
 
-Source: TypeAlias = tuple[Inputs, Tensor] | Dataset[object] | Iterable[tuple[Inputs, Tensor]]
-"""A data set as a user has it: (inputs, targets), a Dataset, or batches that can be read twice (a DataLoader)."""
+Array: TypeAlias = Tensor | np.ndarray
+Pair: TypeAlias = tuple[Array | tuple[Array, ...] | Mapping[str, Array], Array]
+"""(inputs, targets), one example per row."""
+
+Source: TypeAlias = Pair | Dataset[object] | Iterable[Pair] | Streamed
+"""A data set as a user has it: (inputs, targets), a Dataset, batches that can be read twice (a DataLoader), or one that
+stays on disk."""
 
 RESERVED = ("loss", "train", "evaluate", "both")
 """What a hold-out set cannot be called: the loss, and words by which a threshold says what it binds."""
 
-BLOCK_BYTES = 2**24
-"""Bytes of a tensor that are looked at at a time."""
-
 PIECE_BYTES = 2**26
 """Bytes of a loader's batches that are put together as soon as they are read."""
-
-UNCHANGING = (
-    "remove random augmentation from the dataset, a sampler that draws at random, or a generator that is empty on its "
-    "second pass; tensors and lists of batches do not change"
-)
-"""What to do about data that change."""
 
 CONVERT = "torch.as_tensor converts arrays and numbers"
 """What to do about what is no tensor."""
@@ -39,8 +42,8 @@ READ_BATCH = 1024
 
 def read(
     source: object, name: str, dtype: torch.dtype | None, device: torch.device, targets: torch.dtype | None = None
-) -> Examples:
-    """Read a data set into memory: copies on ``device``, floating tensors as ``dtype``.
+) -> Examples | Stored:
+    """Read a data set into memory: copies on ``device``, floating tensors as ``dtype``; what is stored stays there.
 
     A Dataset or DataLoader is read twice and must give the same both times. A DataLoader is
     read to its last example, whatever its ``drop_last``, and with ``shuffle=True`` in its dataset's own
@@ -60,7 +63,10 @@ def read(
     >>> len(read((inputs, targets), "train", torch.float32, torch.device("cpu")))
     3
     """
-    if isinstance(source, tuple) or (isinstance(source, list) and len(source) == 2 and isinstance(source[1], Tensor)):
+    stored = stored_set(source, partial(_split, name=name), name, Dtypes(dtype, targets), device)
+    if stored is not None:
+        return stored
+    if is_pair(source):
         # Copied, so that later changes of the user's cannot change the loss.
         whole = _split(source, name).to(device, dtype, targets, copy=True)
         _check(whole, name)
@@ -156,6 +162,7 @@ def _split(batch: object, name: str) -> Examples:
         keys, leaves = tuple(inputs), tuple(inputs.values())
     else:
         leaves = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+    leaves, targets = tuple(map(_tensor, leaves)), _tensor(targets)
     for what, leaf in [*(("inputs", leaf) for leaf in leaves), ("targets", targets)]:
         if not isinstance(leaf, Tensor):
             raise InvalidData(
@@ -190,6 +197,18 @@ def _in_pieces(parts: Iterable[Examples], name: str) -> Iterator[Examples]:
         yield _join(held, name)
 
 
+def _tensor(leaf: Any) -> Any:
+    """An array as a tensor that shares its memory; anything else as it is."""
+    if not isinstance(leaf, np.ndarray):
+        return leaf
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an array that cannot be written to: nobody will
+            return torch.from_numpy(leaf)
+    except (TypeError, ValueError):  # of objects, of text, or with rows in falling order
+        return leaf
+
+
 def _join(parts: list[Examples], name: str) -> Examples:
     """All parts as one set; they are let go of one by one, so that hardly more is ever held."""
     if not parts:
@@ -220,27 +239,10 @@ def _no_examples(name: str) -> NoReturn:
 
 
 def _check(examples: Examples, name: str) -> None:
-    """Refuse an empty set, and what makes every loss NaN; −inf among the inputs is how attention masks are written."""
+    """Refuse an empty set, and what makes every loss NaN."""
     if not len(examples):
         _no_examples(name)
-    for what, tensors in (("inputs", examples.leaves), ("targets", (examples.targets,))):
-        for tensor in tensors:
-            blocks = torch.split(tensor, max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes)))
-            if not all(_usable(block, masks=what == "inputs") for block in blocks):
-                wrong = sum(int((~block.isfinite()).sum()) for block in blocks)
-                raise InvalidData(
-                    f"{name}: {wrong} of {tensor.numel()} numbers in the {what} are NaN or infinite as "
-                    f"{tensor.dtype}: remove or replace them"
-                )
-
-
-def _usable(tensor: Tensor, masks: bool) -> bool:
-    """Whether all numbers are finite, or −inf where that ``masks``."""
-    # A sum is finite only if all its terms are, and takes a fraction of the time.
-    if not (tensor.is_floating_point() or tensor.is_complex()) or bool(tensor.sum().isfinite()):
-        return True
-    finite = tensor.isfinite()
-    return bool(finite.all()) or (masks and not tensor.is_complex() and bool((finite | tensor.isneginf()).all()))
+    check_finite(examples, name)
 
 
 def _repeats(whole: Examples, again: Iterable[Examples]) -> bool:

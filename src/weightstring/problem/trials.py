@@ -39,12 +39,12 @@ def trials(seen: Seen, examples: DataSet) -> Iterator[Trial]:
             parts = [(output, part.targets) for part, output in passes.parts]
             yield Trial((passes.output, passes.probe.targets), parts, math.inf if passes is seen else CLEAR)
         return
-    targets = examples.targets[examples.spread(len(seen.probe))]
+    targets = examples.targets_of(examples.spread(len(seen.probe)))
     yield _cut(_taken(seen.output, slice(0, len(targets)), seen.rows), targets, seen.rows)
     for seed in range(NOISES):
         yield _cut(noise_like(seen, len(targets), seed), targets, seen.rows)
     most = max(len(seen.probe), TRIED_BYTES // max(1, 8 * _numbers(seen)))
-    targets = examples.targets[examples.spread(most)]
+    targets = examples.targets_of(examples.spread(most))
     yield _cut(noise_like(seen, len(targets), NOISES), targets, seen.rows)
 
 

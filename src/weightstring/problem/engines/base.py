@@ -119,6 +119,14 @@ def engine_named(engine: str) -> str:
     )
 
 
+def brought(train: DataSet, rows: Rows | None) -> tuple[DataSet, Rows | None]:
+    """The examples of a minibatch in memory, and where its rows are among them; without rows all, if it is there."""
+    if rows is None or train.in_memory:
+        return train, rows
+    wanted, places = torch.unique(rows, return_inverse=True)
+    return train.take(wanted), places
+
+
 def slopes(
     differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: DataSet, chunk: int, kind: Kind = "mean"
 ) -> Gradient:
@@ -136,8 +144,10 @@ def slopes(
         InvalidModel: the loss does not depend on θ.
         DoesNotFit: one pass over all does not fit into memory.
     """
-    if rows is not None or len(train) <= chunk:
+    if rows is not None:
         return differentiate(thetas, rows, train)[0]
+    if len(train) <= chunk:
+        return differentiate(thetas, None, train.held())[0]
     if kind == "whole":
         return _at_once(differentiate, thetas, train)
     mean = Gradient(torch.zeros_like(thetas[:, 0]), torch.zeros_like(thetas))
@@ -157,7 +167,7 @@ def slopes(
 
 def _at_once(differentiate: Differentiate, thetas: Thetas, train: DataSet) -> Gradient:
     try:
-        return differentiate(thetas, None, train)[0]
+        return differentiate(thetas, None, train.held())[0]
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -53,8 +53,8 @@ class Compiled(Stacked):
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Losses and gradients of all; one at a time where training draws at random."""
         computation, train = self.work.computation, self.work.train
-        # A training set in pieces of several sizes would want code for each.
-        if computation.draws or (rows is None and len(train) > computation.chunk):
+        # A training set in pieces of several sizes would want code for each, as would rows of a stored one.
+        if computation.draws or not train.in_memory or (rows is None and len(train) > computation.chunk):
             return super().gradient(thetas, rows)
 
         def compute(part: slice) -> Gradient:

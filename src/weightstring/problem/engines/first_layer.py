@@ -6,7 +6,7 @@ With θ_t = (1 − t) θ_1 + t θ_2 the pre-activations of the first layer are W
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -88,15 +88,29 @@ class SharedFirstLayer:
         if len(ts) > 1 and not all(mean.adds for mean in means):  # keeps outputs: of one model at a time
             parts = (self._means(a, b, ts[i : i + 1], rest[i : i + 1], examples, means) for i in range(len(ts)))
             return torch.cat(list(parts))
-        start, end = self._products(a, examples), self._products(b, examples)
         tallies = [Tally(means, len(examples), a) for _ in ts]
-        size = max(1, BLOCK_ELEMENTS // start.shape[1])
-        for first in range(0, len(examples), size):
-            block = slice(first, min(first + size, len(examples)))
+        for block in self._blocks(examples):
+            part = examples.take(block)
+            start, end = self._of_block(a, examples, block, part), self._of_block(b, examples, block, part)
             for t, pieces, tally in zip(ts, rest, tallies, strict=True):
-                outputs = self._stack.alone(pieces, torch.lerp(start[block], end[block], float(t)), 1)
-                tally.add(outputs, examples.targets[block])
+                tally.add(self._stack.alone(pieces, torch.lerp(start, end, float(t)), 1), part.targets)
         return torch.stack([tally.values() for tally in tallies])
+
+    def _blocks(self, examples: DataSet) -> Iterator[slice]:
+        count, size = len(examples), max(1, BLOCK_ELEMENTS // self._stack.affine[0].outputs)
+        return (slice(first, min(first + size, count)) for first in range(0, count, size))
+
+    def _of_block(self, theta: Theta, examples: DataSet, block: slice, part: DataSet) -> Float[Tensor, "n h"]:
+        """The first layer's pre-activations on some examples; of what stays on disk they are not kept."""
+        if examples.in_memory:
+            return self._products(theta, examples)[block]
+        return self._first(theta, part)
+
+    def _first(self, theta: Theta, examples: DataSet) -> Float[Tensor, "n h"]:
+        first = self._stack.layers[0]
+        assert isinstance(first, Affine)
+        pieces = list(self._stack.layout.pieces(theta))
+        return Stack(self._stack.layout, (first,)).alone(pieces, flat(examples))
 
     def _products(self, theta: Theta, examples: DataSet) -> Float[Tensor, "N h"]:
         """The first layer's pre-activations on a data set."""
@@ -105,10 +119,7 @@ class SharedFirstLayer:
             if kept.examples is examples and torch.equal(kept.theta, theta):
                 self._kept.append(self._kept.pop(i))
                 return kept.products
-        first = self._stack.layers[0]
-        assert isinstance(first, Affine)
-        pieces = list(self._stack.layout.pieces(theta))
-        products = Stack(self._stack.layout, (first,)).alone(pieces, flat(examples))
+        products = torch.cat([self._first(theta, examples.take(block)) for block in self._blocks(examples)])
         self._kept.append(_Kept(theta.clone(), examples, products))
         self._forget(examples)
         return products

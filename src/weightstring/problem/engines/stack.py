@@ -94,10 +94,11 @@ class Stack:
         >>> len(stack.layers), stack.widest
         (3, 3)
         """
-        if not isinstance(examples, Examples):
+        first = examples.take(slice(1))
+        if not isinstance(first, Examples):
             return None
-        net, leaf = functional.module, examples.leaves[0]
-        plain = examples.keys is None and len(examples.leaves) == 1 and leaf.is_floating_point()
+        net, leaf = functional.module, first.leaves[0]
+        plain = first.keys is None and len(first.leaves) == 1 and leaf.is_floating_point()
         plain = plain and not functional.layout.rounds
         if not plain or any(altered(module) for module in net.modules()):
             return None

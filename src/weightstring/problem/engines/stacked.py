@@ -16,6 +16,7 @@ from weightstring.problem.engines.base import (
     BESIDE,
     ENGINES,
     Engine,
+    brought,
     by_autograd,
     gradient_in_parts,
     slopes_beside,
@@ -94,9 +95,11 @@ class Stacked(Engine):
             return Loop(self.work).gradient(thetas, rows)
 
         def compute(part: slice) -> Gradient:
-            rows_of_part = None if rows is None else rows[part]
+            examples_of_part, rows_of_part = brought(train, None if rows is None else rows[part])
             losses = by_autograd(self._losses)
-            return slopes_beside(losses, thetas[part], rows_of_part, train, computation.chunk, computation.kind)
+            return slopes_beside(
+                losses, thetas[part], rows_of_part, examples_of_part, computation.chunk, computation.kind
+            )
 
         return gradient_in_parts(thetas, width(examples, self.stack.widest, CACHED_ELEMENTS), compute)
 

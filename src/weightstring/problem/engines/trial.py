@@ -21,6 +21,7 @@ from weightstring.problem.flat import Own
 from weightstring.problem.functional import first_line
 from weightstring.problem.means import Mean
 from weightstring.protocol import EngineChoice
+from weightstring.randomness import some_of
 
 TRIAL_MODELS = 8
 
@@ -272,9 +273,7 @@ class Trial:
         thetas = near(self.own.theta, count)
         generator = torch.Generator().manual_seed(0)
         size = min(self.batch_size, len(self.work.train))
-        rows = torch.stack(
-            [torch.randperm(len(self.work.train), generator=generator, device="cpu")[:size] for _ in thetas]
-        )
+        rows = torch.stack([some_of(len(self.work.train), size, generator) for _ in thetas])
         return thetas, rows.to(self.own.device)
 
 

@@ -18,6 +18,7 @@ from weightstring.problem.engines.base import (
     BESIDE,
     ENGINES,
     Engine,
+    brought,
     by_autograd,
     gradient_in_parts,
     slopes_beside,
@@ -74,9 +75,11 @@ class Vmap(Engine):
         examples = at_once if rows is None else rows.shape[1]
 
         def compute(part: slice) -> Gradient:
-            rows_of_part = None if rows is None else rows[part]
+            examples_of_part, rows_of_part = brought(train, None if rows is None else rows[part])
             losses = by_autograd(self._losses)
-            return slopes_beside(losses, thetas[part], rows_of_part, train, computation.chunk, computation.kind)
+            return slopes_beside(
+                losses, thetas[part], rows_of_part, examples_of_part, computation.chunk, computation.kind
+            )
 
         return gradient_in_parts(thetas, width(examples, self.work.elements), compute)
 
