@@ -253,7 +253,7 @@ def test_what_needs_all_outputs_at_once_says_how_large_they_are(tmp_path, monkey
     apart = problem(ws.streamed((memmap(tmp_path), TARGETS)))
     monkeypatch.setattr("weightstring.problem.stored.most_bytes", lambda device: 1000)
     with pytest.raises(InvalidSetting, match=r"all 301 examples are wanted at once, which take 8.97e-06 GiB"):
-        apart.measured("train_loss")
+        apart.traceable("train_loss")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 1000, 4097])

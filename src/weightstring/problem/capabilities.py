@@ -76,7 +76,7 @@ class Modular(Traceable, Protocol):
     def fitted(self) -> tuple[DataSet, Criterion]:
         """The training set and the loss."""
 
-    def measured(self, quantity: str) -> tuple[Examples, Criterion]:
+    def measured(self, quantity: str) -> tuple[DataSet, Criterion]:
         """The examples on which a quantity is measured, and what is measured on them."""
 
     def initial(self, seed: int) -> Theta:

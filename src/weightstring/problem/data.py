@@ -107,7 +107,7 @@ class DataSet(ABC):
     in_memory: ClassVar[bool] = True
     """Whether it is in memory."""
 
-    def held(self) -> DataSet:
+    def held(self: AnySet) -> AnySet:
         """The same in memory."""
         return self
 
@@ -262,9 +262,9 @@ def stacked(data: DataSet, what: str) -> Examples:
         Unsupported: its units are batches; ``what`` says what needs examples.
         InvalidSetting: they do not fit into memory.
     """
-    data = data.held()
-    if isinstance(data, Examples):
-        return data
+    held = data.held()
+    if isinstance(held, Examples):
+        return held
     raise Unsupported(f"{what} reads single examples, (inputs, targets), which batches of any form do not have")
 
 
@@ -280,7 +280,7 @@ def sample(examples: AnySet, count: int) -> AnySet:
     4
     """
     if len(examples) <= count:
-        return examples
+        return examples.held()
     rows = some_of(len(examples), count, generator(0, "sample of the examples"))
     return examples.take(rows.sort().values)
 

@@ -86,7 +86,7 @@ class Evaluator:
     def _train(self) -> DataSet:
         return self._parts.train
 
-    def measured(self, quantity: str) -> tuple[Examples, Criterion]:
+    def measured(self, quantity: str) -> tuple[DataSet, Criterion]:
         """The examples on which a quantity is measured, and what is measured on them; of batches: :meth:`observed`.
 
         Raises:
@@ -94,7 +94,7 @@ class Evaluator:
             Unsupported: of batches, what does not call the module as the loss does.
         """
         data, mean = self._parts.quantities.single(quantity)
-        if isinstance(data, Examples):
+        if isinstance(data, Examples | Stored):
             return data, mean.scalar
         name = next(name for name, own in self._parts.quantities.means.items() if own is mean)
         return self._seen, self._call_read().criterion(name, self._seen)

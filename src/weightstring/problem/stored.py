@@ -111,7 +111,7 @@ class Stored(DataSet):
         parts = self.rows.parts(cuts(len(self), size), self.dtypes)
         return (self._brought(part, place.start) for part, place in zip(parts, cuts(len(self), size), strict=True))
 
-    def held(self) -> Examples:
+    def held(self) -> Examples:  # type: ignore[override]
         """All of it in memory.
 
         Raises:

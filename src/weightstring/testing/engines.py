@@ -9,7 +9,7 @@ from torch import Tensor
 
 from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.problem import ModuleProblem
-from weightstring.problem.data import Examples
+from weightstring.problem.data import Examples, stacked
 from weightstring.problem.engines.base import seeded_by
 from weightstring.problem.engines.trial import near, relative, tolerance_of
 from weightstring.problem.initialise import generator_states
@@ -101,7 +101,8 @@ def _check_company(problem: ModuleProblem, name: str, thetas: Thetas, rows: Rows
 def _check_measured(problem: ModuleProblem, name: str, thetas: Thetas) -> None:
     found = {count: problem.measure(thetas[:count], problem.quantities) for count in COUNTS}
     for quantity in problem.quantities:
-        examples, criterion = problem.measured(quantity)
+        data, criterion = problem.measured(quantity)
+        examples = stacked(data, "what is compared with autograd")
         values = {count: own[quantity][:, None] for count, own in found.items()}
         dtypes = {own.dtype for own in values.values()}
         _require(dtypes == {torch.float64}, f"engine {name!r} measures {quantity} as {dtypes}, not as float64")

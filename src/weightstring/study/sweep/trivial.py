@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from weightstring.problem import Modular
-from weightstring.problem.data import DataSet, Examples, sample
+from weightstring.problem.data import DataSet, Examples, sample, stacked
 from weightstring.problem.means import Criterion, number
 from weightstring.problem.sighted import applied
 
@@ -44,7 +44,8 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
     """
     train, loss = problem.fitted()
     train = sample(train, EXAMPLES)
-    examples, criterion = problem.measured(quantity)
+    data, criterion = problem.measured(quantity)
+    examples = stacked(data, "what is measured of a constant")
     shape = _output_shape(problem, train)
     if shape is None or not isinstance(train, Examples):
         return {"best constant": None, "best linear": None}
