@@ -6,6 +6,8 @@ from torch.nn import functional
 
 from weightstring.errors import InvalidCheckpoint
 from weightstring.problem import ModuleProblem
+from weightstring.problem.checkpoint import Template
+from weightstring.problem.flat import Layout
 
 
 class Everything(nn.Module):
@@ -142,3 +144,13 @@ def test_what_is_no_checkpoint_is_refused(refused, source):
     kind = type(source).__name__
     with refused(InvalidCheckpoint, rf"^the checkpoint is a {kind}: pass an nn.Module or its state dict; "):
         build()[1].flatten(source)
+
+
+def test_a_checkpoint_is_read_into_theta_itself_and_nothing_writes_to_it_later():
+    net, other = (nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1)) for _ in range(2))
+    saved = Template(net, Layout.of(net), {}).read(other.state_dict())
+    assert saved.net[0].weight.data_ptr() == saved.theta.data_ptr()
+    first = saved.theta.clone()
+    Template(net, Layout.of(net), {}).read({name: 2 * value for name, value in other.state_dict().items()})
+    assert torch.equal(saved.theta, first)
+    assert torch.equal(first, torch.cat([parameter.detach().flatten() for parameter in other.parameters()]))

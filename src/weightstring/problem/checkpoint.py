@@ -71,7 +71,7 @@ class Template:
         """
         source = with_adapter(self.net, source)
         with torch.inference_mode(False), torch.no_grad():
-            loaded = load(self.net, source)
+            loaded = load(self.net, source, self.layout)
             self._check_tied(loaded.reading)
             converted = self._conversion(loaded.reading)
             held = named_tensors(loaded.net)
@@ -83,7 +83,8 @@ class Template:
             }
             # What is not saved, a module has all the same.
             constants |= _unsaved(origin, constants, state_of(self.net))
-            return Saved(self.layout.flatten(held), constants, loaded.net, origin, converted)
+            theta = self.layout.flatten(held) if loaded.theta is None else loaded.theta
+            return Saved(theta, constants, loaded.net, origin, converted)
 
     def write(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state dict that the module itself would save with the given tensors in it: detached copies."""
@@ -159,8 +160,8 @@ def state_at(net: nn.Module, tensors: Mapping[str, Tensor], cloned: bool = True)
         state = filled.state_dict()
     if not cloned:
         return state
-    # Extra state that is no tensor is handed on, so that a strict load finds every key.
-    copies = {name: held.detach().clone() if isinstance(held, Tensor) else held for name, held in state.items()}
+    # They are those of the copy. Extra state that is no tensor is handed on, so that a strict load finds every key.
+    copies = {name: held.detach() if isinstance(held, Tensor) else held for name, held in state.items()}
     written: OrderedDict[str, Tensor] = OrderedDict(copies)
     vars(written).update({"_metadata": versions} if (versions := getattr(state, "_metadata", None)) else {})
     return written

@@ -7,7 +7,6 @@ is measured depends on them, as on a counter; that is tried out, on a few exampl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import isclose, isfinite
 from typing import NamedTuple
 
@@ -20,9 +19,9 @@ from weightstring.problem.buffers import evaluating
 from weightstring.problem.checkpoint import Saved
 from weightstring.problem.copying import copied
 from weightstring.problem.data import DataSet, form
-from weightstring.problem.flat import Layout, identical, named_tensors
-from weightstring.problem.functional import Computation
-from weightstring.problem.means import Mean
+from weightstring.problem.flat import identical, named_tensors
+from weightstring.problem.functional import Computation, widened
+from weightstring.problem.means import Mean, Tally
 from weightstring.problem.originals import untouched
 
 ROUNDING = 16
@@ -106,8 +105,11 @@ def check_function(saved: Saved, probe: Probe) -> None:
     """
     origin = saved.net if saved.origin is None else saved.origin
     try:
-        with untouched(origin):  # a hook that knows the module itself writes to it from a copy too
-            loss = _loss_of(saved.net if saved.origin is None else copied(saved.origin), probe, saved.theta)
+        if saved.origin is None:
+            loss = _loss_of(saved.net, probe, saved.theta)
+        else:
+            with untouched(origin):  # a hook that knows the module itself writes to it from a copy too
+                loss = _loss_of(copied(origin), probe, saved.theta)
     except Exception:  # what cannot be called here, such as a part of a model that was compiled, says nothing
         return
     expected = float(probe.values(saved, saved.constants)[0])
@@ -122,19 +124,16 @@ def check_function(saved: Saved, probe: Probe) -> None:
 
 def _loss_of(net: nn.Module, probe: Probe, theta: Theta) -> float:
     """The loss of a module at its own parameters, in evaluation mode."""
-    net = evaluating(net.to(theta.device))
-    for parameter in net.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
-    layout = Layout.of(net)
-    if layout.dtypes != probe.computation.evaluating.layout.dtypes:
+    net, function = evaluating(net.to(theta.device)), probe.computation.evaluating.functional
+    dtypes = {each.dtype for name, each in named_tensors(net).items() if name in function.layout.names}
+    if dtypes != function.layout.dtypes:
         raise InvalidCheckpoint("a loss in another dtype is rounded otherwise")
-    tensors = named_tensors(net)
-    constants = {name: tensor for name, tensor in tensors.items() if name not in layout.names}
-    function = replace(probe.computation.evaluating.functional, module=net, layout=layout, constants=constants)
-    computation = replace(probe.computation, evaluating=function, calibrating=None, structure=None)
+    tally = Tally(probe.criteria, len(probe.examples), theta)
     with torch.no_grad():
-        wanted = [(probe.examples, probe.criteria)]
-        return float(computation.measure(layout.flatten(tensors), probe.train, wanted)[0])
+        for part in probe.examples.chunks(probe.computation.block):
+            output = function.call(net, part.cloned() if function.fresh else part)
+            tally.add(widened(output, function.layout.dtype), part.targets, part.inputs)
+    return float(tally.values()[0])
 
 
 def _remedy(expected: Tensor, running: bool) -> str:

@@ -17,9 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from weightstring.arrays import Theta
 from weightstring.errors import InvalidCheckpoint
-from weightstring.problem.copying import copied
-from weightstring.problem.flat import identical, named_tensors
+from weightstring.problem.copying import announces, copied
+from weightstring.problem.flat import Layout, identical, named_tensors
 from weightstring.problem.misfits import Misfit, are, named, reason
 from weightstring.problem.readings import (
     CANDIDATES,
@@ -35,18 +36,26 @@ from weightstring.problem.readings import (
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A checkpoint in a copy of the module."""
+    """A checkpoint in a copy of the module.
+
+    Args:
+        net: the copy.
+        reading: of the checkpoint.
+        theta: what the copy's trainable parameters are views of, where they are.
+    """
 
     net: nn.Module
     reading: Reading
+    theta: Theta | None = None
 
 
-def load(net: nn.Module, source: nn.Module | Mapping[str, object]) -> Loaded:
+def load(net: nn.Module, source: nn.Module | Mapping[str, object], layout: Layout | None = None) -> Loaded:
     """Load a checkpoint into a copy of a module; neither is changed.
 
     Args:
         net: the module whose parameters are wanted.
         source: a module, its state dict, or a mapping with one inside, as training scripts save it.
+        layout: of θ, if the copy's parameters may be views of one, so that it is held once.
 
     Raises:
         InvalidCheckpoint: no reading fits, or several that differ.
@@ -59,7 +68,7 @@ def load(net: nn.Module, source: nn.Module | Mapping[str, object]) -> Loaded:
     """
     expected = state_of(net)
     readings = readings_of(source, expected)
-    tries = _tried(net, expected, readings)
+    tries = _tried(net, expected, readings, layout)
     fitting = [each.answer for each in tries if isinstance(each.answer, Loaded)]
     if not fitting:
         raise InvalidCheckpoint(_refusal(net, expected, readings, tries))
@@ -92,24 +101,45 @@ class _Try(NamedTuple):
     answer: Loaded | Misfit
 
 
-def _tried(net: nn.Module, expected: Mapping[str, object], readings: list[Reading]) -> list[_Try]:
+def _tried(
+    net: nn.Module, expected: Mapping[str, object], readings: list[Reading], layout: Layout | None
+) -> list[_Try]:
     """Try all readings; prefixes only if the keys do not fit as they are."""
     tries: list[_Try] = []
     settled: set[tuple[str, ...]] = set()
     for base in readings:
         for reading in by_prefix(base, expected):
             if reading.place not in settled:
-                tries.append(_try(net, expected, reading))
+                tries.append(_try(net, expected, reading, layout))
             if isinstance(tries[-1].answer, Loaded) and not reading.prefix:
                 settled.add(reading.place)
     return tries
 
 
-def _try(net: nn.Module, expected: Mapping[str, object], reading: Reading) -> _Try:
+def _try(net: nn.Module, expected: Mapping[str, object], reading: Reading, layout: Layout | None = None) -> _Try:
     # A copy for each: what torch has refused, it has loaded in part.
-    twin = copied(net)
+    twin, theta = _twin(net, layout)
     misfit = _misfit(twin, _with_aliases(reading.state, expected), expected)
-    return _Try(reading, Loaded(twin, reading) if misfit is None else misfit)
+    if theta is not None and layout is not None:
+        held, views = dict(twin.named_parameters(remove_duplicate=False)), layout.views(theta)
+        if not all(name in held and held[name].data_ptr() == view.data_ptr() for name, view in views.items()):
+            theta = None  # the module put others in their place
+    return _Try(reading, Loaded(twin, reading, theta) if misfit is None else misfit)
+
+
+def _twin(net: nn.Module, layout: Layout | None) -> tuple[nn.Module, Theta | None]:
+    """A copy of a module, and θ if its trainable parameters are views of it."""
+    own = dict(net.named_parameters(remove_duplicate=False))
+    plain = layout is not None and all(
+        entry.dtype is None and type(own[entry.name]) is nn.Parameter and not vars(own[entry.name])
+        for entry in layout.entries
+    )
+    # What merges weights when its mode changes would write to θ.
+    if layout is None or not plain or announces(net):
+        return copied(net), None
+    theta = torch.empty(layout.size, dtype=layout.dtype, device=own[layout.entries[0].name].device)
+    pieces = zip(layout.entries, layout.pieces(theta), strict=True)
+    return copied(net, {id(own[entry.name]): nn.Parameter(piece) for entry, piece in pieces}), theta
 
 
 def _with_aliases(state: OrderedDict[str, object], expected: Mapping[str, object]) -> OrderedDict[str, object]:
