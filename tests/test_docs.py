@@ -18,6 +18,8 @@ PAGES = [
     *sorted(FOLDER.glob("symmetry*.md")),
     *sorted(page for page in FOLDER.glob("extending/*.md") if page.stem != "README"),
     FOLDER / "sweeps.md",
+    FOLDER / "batches.md",
+    pytest.param(FOLDER / "hugging-face.md", marks=pytest.mark.slow),
 ]
 TEXTS = [*sorted(FOLDER.parent.glob("*.md")), *sorted(FOLDER.rglob("*.md"))]
 
@@ -26,6 +28,8 @@ TEXTS = [*sorted(FOLDER.parent.glob("*.md")), *sorted(FOLDER.rglob("*.md"))]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_example_holds(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    if page.stem == "hugging-face":
+        pytest.importorskip("transformers")
     for registry in (
         CERTIFICATE_RULES,
         ENGINES,
