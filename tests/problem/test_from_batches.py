@@ -349,3 +349,39 @@ def test_what_needs_single_examples_says_so_in_a_line():
     with pytest.raises(Unsupported, match="reads single examples"):
         problem.traceable("loss")
     assert problem.measure_each(problem.initial(0)).shape == (3,)
+
+
+class Killed:
+    """A loss during one of whose calls the process is told to stop."""
+
+    def __init__(self, left: int = 10**9) -> None:
+        self.left = left  # what a call changes is no part of a problem's identity
+
+    def __call__(self, net: nn.Module, batch: dict) -> dict:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return entropy(net, batch)
+
+
+def of_killed(loss: Killed) -> ws.ModuleProblem:
+    recipe = ws.Recipe("adam", {"lr": 0.05}, check_every=5, patience=4, max_steps=40)
+    batches = dicts((4, 7, 5, 3))
+    return ws.ModuleProblem.from_batches(classifier(dropout=0.1), batches, loss=loss, recipe=recipe, batch_size=2)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_bits_and_has_a_page(tmp_path):
+    problem = of_killed(Killed())
+    a, b = (problem.fit(seed=seed, until=0.45) for seed in (0, 2))
+    limits = {"threshold": 0.455, "stop": ws.MaxBeads(3)}
+    counted = Killed()
+    whole = ws.connect(of_killed(counted), a, b, **limits, store=tmp_path / "whole")
+    assert len(whole.string.beads) > 2  # beads descended
+    with pytest.raises(KeyboardInterrupt):
+        ws.connect(of_killed(Killed(10**9 - counted.left - 40)), a, b, **limits, store=tmp_path / "killed")
+    resumed = ws.connect(of_killed(Killed()), a, b, **limits, store=tmp_path / "killed")
+    assert torch.equal(resumed.string.beads, whole.string.beads)
+    assert str(resumed.outcome) == str(whole.outcome)
+    ws.write_report(tmp_path / "killed")
+    assert "accuracy" in (tmp_path / "killed" / "report.html").read_text()
