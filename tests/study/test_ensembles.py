@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import weightstring as ws
-from weightstring.errors import InvalidModel, InvalidSetting
+from weightstring.errors import InvalidSetting
 from weightstring.problem.data import Examples
-from weightstring.problem.ensembles import predictions_of
+from weightstring.problem.ensembles import NotShownError, predictions_of
 from weightstring.problem.means import Mean
 from weightstring.study.merge import merge
 
@@ -174,13 +174,31 @@ def test_own_gaussians_are_refused_unless_named():
     assert named.values == pytest.approx(merged(same).ensemble.values, rel=1e-5)
 
 
-def test_two_tensors_that_the_loss_reads_are_named():
-    def spans(output: dict[str, Tensor], targets: Tensor) -> Tensor:
-        start, end = targets.unbind(1)
-        return functional.cross_entropy(output["start"], start) + functional.cross_entropy(output["end"], end)
+def spans(output: dict[str, Tensor], targets: Tensor) -> Tensor:
+    start, end = targets.unbind(1)
+    return functional.cross_entropy(output["start"] / 2, start) + functional.cross_entropy(output["end"], end)
 
-    problem = problem_of(6, lambda x: {"start": x[:, :3], "end": x[:, 3:]}, spans, classes(N, 2))
-    assert "the loss reads ['start'] and ['end'] of the output: pass predict=" in merged(problem).missing
+
+def parted(x: Tensor) -> dict[str, Tensor]:
+    return {"start": x[:, :3], "end": x[:, 3:]}
+
+
+def test_several_tensors_are_averaged_where_the_loss_takes_them_by_hand():
+    targets = classes(N, 2)
+    problem = problem_of(6, parted, spans, targets, metrics={"norm": lambda o, t: o["end"].norm()})
+    ensemble = merged(problem).ensemble
+    start = torch.stack([(each[:, :3] / 2).softmax(1) for each in models(6)]).mean(0)
+    end = torch.stack([each[:, 3:].softmax(1) for each in models(6)]).mean(0)
+    expected = functional.nll_loss(start.log(), targets[:, 0]) + functional.nll_loss(end.log(), targets[:, 1])
+    assert ensemble.average == "probabilities"
+    assert ensemble.values == pytest.approx({"loss": float(expected)}, rel=1e-5)
+
+
+def test_more_than_the_loss_functions_take_is_refused():
+    problem = problem_of(6, parted, lambda o, t: spans(o, t) + o["end"].square().mean(), classes(N, 2))
+    missing = merged(problem).missing
+    assert missing.startswith("the loss reads ['start'] and ['end'] of the output: pass predict=")
+    assert missing.endswith("the loss depends on more of a model than the predictions that torch's loss functions take")
 
 
 def test_a_metric_that_reads_something_else_is_named():
@@ -287,15 +305,56 @@ def test_losses_of_numbers_are_seen(loss_fn, name):
     ],
 )
 def test_what_the_loss_does_not_show_is_refused(loss_fn, refused):
-    with refused(InvalidModel, r"the loss does not show what it takes the predictions \(2, 3\) float32 for: say"):
+    with refused(NotShownError, r"the loss does not show what it takes the predictions \(2, 3\) float32 for: say"):
         found(loss_fn, noise(2, 3), torch.tensor([0, 2]))
 
 
-def test_batches_show_no_predictions():
-    batches = [{"x": noise(3, 4), "y": noise(3, 1)}]
-    problem = ws.ModuleProblem.from_batches(
-        nn.Linear(4, 1), batches, loss=lambda net, b: ((net(b["x"]) - b["y"]).square().sum(), len(b["y"]))
+def of_batches(net: nn.Module, loss) -> ws.ModuleProblem:
+    batches = [{"x": noise(n, 4, seed=n), "y": classes(n)} for n in (3, 2)]
+    return ws.ModuleProblem.from_batches(net, batches, loss=loss)
+
+
+def test_batches_by_hand():
+    def loss(net: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
+        return functional.cross_entropy(net(batch["x"]), batch["y"], reduction="sum"), len(batch["y"])
+
+    problem = of_batches(nn.Linear(4, 3), loss)
+    ensemble = merged(problem).ensemble
+    nets = []
+    for seed in (0, 1):
+        nets.append(nn.Linear(4, 3))
+        nets[-1].load_state_dict(problem.unflatten(3 * problem.initial(seed)))
+    x, y = (torch.cat([source(3), source(2)]) for source in (lambda n: noise(n, 4, seed=n), classes))
+    mean = torch.stack([net(x).detach().double().softmax(1) for net in nets]).mean(0)
+    assert ensemble.average == "probabilities"
+    assert ensemble.values["loss"] == pytest.approx(float(functional.nll_loss(mean.log(), y)), rel=1e-5)
+
+
+def test_batches_without_a_loss_function_of_torchs_are_refused():
+    problem = of_batches(nn.Linear(4, 1), lambda net, batch: ((net(batch["x"])).square().sum(), len(batch["y"])))
+    missing = merged(problem).missing
+    assert missing.startswith(
+        "the loss calls the module itself with a batch, and has no output; the loss calls none of"
     )
-    assert (
-        merged(problem).missing == "the loss calls the module itself with a batch, and shows no predictions to average"
-    )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_loss_inside_a_model_of_hugging_face_by_hand():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    small = {"vocab_size": 20, "n_positions": 6, "n_embd": 8, "n_layer": 1, "n_head": 2}
+    nets = [GPT2LMHeadModel(GPT2Config(**small, bos_token_id=0, eos_token_id=0)).eval() for _ in range(2)]
+    for net in nets:
+        for parameter in net.parameters():
+            parameter.data *= 4
+    tokens = classes(5, 6, count=20)
+    batches = [{"input_ids": part, "labels": part} for part in (tokens[:3], tokens[3:])]
+    problem = ws.ModuleProblem.from_batches(nets[0], batches)
+    string = ws.WeightString(problem, torch.stack([problem.flatten(net) for net in nets]))
+    ensemble = merge(problem, string, points=2).ensemble
+    with torch.no_grad():
+        mean = torch.stack([net(tokens).logits.double().softmax(-1) for net in nets]).mean(0)
+    expected = functional.nll_loss(mean[:, :-1].flatten(0, 1).log(), tokens[:, 1:].flatten())
+    assert ensemble.values["loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert ensemble.values["loss"] < ensemble.mean["loss"]

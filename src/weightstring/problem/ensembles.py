@@ -27,6 +27,10 @@ ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4}
 """By how much of its size a sum may miss zero; by more in half precision."""
 
 
+class NotShownError(InvalidModel):
+    """Nothing tells which tensor of an output is to be averaged, or how."""
+
+
 def predictions_of(
     output: object,
     examples: Examples,
@@ -47,7 +51,8 @@ def predictions_of(
 
     Raises:
         InvalidSetting: an unknown name, or a ``predict`` that returns no tensor or fails.
-        InvalidModel: nothing tells what to average, or it cannot be averaged.
+        NotShownError: nothing tells what to average.
+        InvalidModel: it cannot be averaged, or a metric reads something else.
     """
     if average is not None and (not isinstance(average, str) or average not in AVERAGES):
         raise InvalidSetting(f"average={average!r}: choose one of {', '.join(AVERAGES)}, or None to go by the loss")
@@ -100,7 +105,7 @@ def _read(output: object, examples: Examples, loss: Mean) -> int:
         kind = form(output) if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise InvalidModel(f"the module returns {kind}, of which the loss reads no floating tensor: pass predict=")
     said = " and ".join(names[place] for place in read)
-    raise InvalidModel(
+    raise NotShownError(
         f"the loss reads {said} of the output: pass predict=fn(output), which returns the one to average, if the "
         "average of one is a prediction"
     )
@@ -158,7 +163,7 @@ def _by(found: Predictions, output: object, examples: Examples, loss: Mean) -> A
         return AVERAGES["binary_probabilities" if kinds == {"sides"} else "log_probabilities"]
     if kinds == {"numbers"} or (not kinds and _of_the_difference(found, output, leaf.detach(), examples, loss, value)):
         return OUTPUTS
-    raise InvalidModel(f"the loss does not show what it takes the predictions {form(picked)} for: {SAY}")
+    raise NotShownError(f"the loss does not show what it takes the predictions {form(picked)} for: {SAY}")
 
 
 def _class_axes(gradient: Tensor) -> list[int]:
