@@ -231,3 +231,12 @@ def test_a_method_counts_by_what_it_asks_of_its_object_and_no_more():
     assert lines_of(trainer.method) == before
     trainer.scale = 2.0
     assert lines_of(trainer.method) != before
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiling_and_modes_change_nothing():
+    assert lines_of(torch.compile(plain)) == lines_of(plain)
+    held = Scaled(nn.CrossEntropyLoss())
+    before = lines_of(held)
+    held.scale.eval()
+    assert lines_of(held) == before

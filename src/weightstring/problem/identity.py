@@ -32,6 +32,9 @@ PLAIN = (bool, int, float, complex, str, bytes, NoneType, EllipsisType, Enum, np
 SETTINGS = (bool, int, float, str)
 """Types of attributes by which modules of one class differ."""
 
+COMPILED = ("_orig_mod", "_torchdynamo_orig_callable")
+"""Where ``torch.compile`` keeps the function or module that it makes faster."""
+
 LIBRARIES = ("weightstring", "torch")
 """Libraries wherever they are installed; others are known by that."""
 
@@ -103,12 +106,16 @@ class _Reader:
             self._composed(place, value, used)
 
     def _composed(self, place: str, value: object, used: frozenset[str] | None) -> None:
+        for inside in COMPILED:
+            value = getattr(value, inside, value)
         match value:
             case FunctionType():
                 self._function(place, value)
             case MethodType():
                 self.value(place, value.__func__, None)
                 self.value(f"{place}.__self__", value.__self__, _used_by(value.__func__))
+            case torch.jit.ScriptFunction():
+                self._say(place, str(value.code))
             case partial():
                 self._say(place, "partial")
                 self.value(f"{place}.func", value.func, None)
@@ -237,7 +244,11 @@ def _held(value: object) -> Mapping[str, object]:
 def _settings(module: nn.Module) -> list[tuple[str, object]]:
     """Reduction, ignored class and the like of a loss of torch's, which its text leaves out."""
     settings = vars(module).items() if type(module).__module__.startswith("torch.nn.") else ()
-    return sorted((name, value) for name, value in settings if name[0] != "_" and isinstance(value, SETTINGS))
+    return sorted(
+        (name, value)
+        for name, value in settings
+        if name[0] != "_" and name != "training" and isinstance(value, SETTINGS)
+    )
 
 
 def _used_by(method: object) -> frozenset[str]:
