@@ -1,4 +1,4 @@
-"""How far a proof is, on a terminal."""
+"""How far a proof is, or what is counted, on a terminal."""
 
 from __future__ import annotations
 
@@ -24,3 +24,16 @@ def telling() -> Iterator[Callable[[int, int, float], None]]:
     finally:
         if shown:
             print("\r\x1b[K", end="", file=sys.stderr)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal that is told how many of how many are done; quiet elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from weightstring.runs.progress import terminal
+
+    with terminal() as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda done, of: progress.update(bar, completed=done, total=of, description=f"{what}: {done} of {of}")

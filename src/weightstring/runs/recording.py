@@ -24,9 +24,42 @@ CERTIFICATE = "certificate.json"
 """Under which name a run's certificate is kept."""
 
 
+def string_record(
+    string: WeightString,
+    names: Sequence[str] = ("loss",),
+    before: int | None = None,
+    length_before: float | None = None,
+) -> StringRecord:
+    """A string in numbers, its curve measured where it was not.
+
+    Args:
+        string: the string.
+        names: the quantities whose largest is the height of a segment.
+        before: beads before pruning; None: as many as there are.
+        length_before: its length before it was shortened; None where it was not.
+    """
+    curve = string.curve
+    tops = [curve.segment_maximum(number, names) for number in range(len(string) - 1)]
+    return StringRecord(
+        beads=len(string),
+        beads_before_pruning=len(string) if before is None else before,
+        length_before=length_before,
+        length=string.length,
+        distance=string.distance,
+        normalized_length=string.normalized_length,
+        max_loss=string.max_loss,
+        barriers={name: string.barrier(name) for name in BARRIERS},
+        segments=tuple(
+            SegmentRecord(length=segment.length, max=top.value, t=top.t)
+            for segment, top in zip(string.segments, tops, strict=True)
+        ),
+        curve=CurveRecord(s=curve.s, segment=curve.segment, t=curve.t, values=dict(curve.values)),
+    )
+
+
 def record_of(result: Result) -> ResultRecord:
     """What ``result.json`` says; what is not finite in it is written as null."""
-    string, curve, (first, last) = result.string, result.string.curve, result.ends
+    string, (first, last) = result.string, result.ends
     return ResultRecord(
         outcome=result.outcome,
         threshold=result.threshold,
@@ -35,21 +68,7 @@ def record_of(result: Result) -> ResultRecord:
         evidence=string.evidence,
         evaluation=result.evaluation,
         ends=({**first}, {**last}),
-        string=StringRecord(
-            beads=len(string),
-            beads_before_pruning=result.beads_before_pruning,
-            length_before=result.length_before,
-            length=string.length,
-            distance=string.distance,
-            normalized_length=string.normalized_length,
-            max_loss=string.max_loss,
-            barriers={name: string.barrier(name) for name in BARRIERS},
-            segments=tuple(
-                SegmentRecord(length=segment.length, max=top.value, t=top.t)
-                for segment, top in zip(string.segments, result.segments, strict=True)
-            ),
-            curve=CurveRecord(s=curve.s, segment=curve.segment, t=curve.t, values=dict(curve.values)),
-        ),
+        string=string_record(string, result.names, result.beads_before_pruning, result.length_before),
         rounds=result.history,
         by_depth=result.by_depth,
         steps=result.steps,

@@ -68,7 +68,7 @@ def _colours(figure: go.Figure) -> ScalarMappable | None:
 
     values: list[float] = []
     for trace in figure.data:
-        if trace.type == "contour":
+        if trace.type in ("contour", "heatmap"):
             values += [z for row in trace.z for z in row if z is not None]
         elif by_loss(trace):
             values += list(trace.marker.color)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 import torch
 
-from weightstring.arrays import Thetas
+from weightstring.arrays import Theta, Thetas
 from weightstring.report.draw.along import bead_rows
 from weightstring.report.draw.projection import places
 from weightstring.report.draw.theme import LOSS_SCALE, NOT_FINITE, theme
 from weightstring.store.records import CurveRecord
 
 
-def string_figure(curve: CurveRecord, beads: Thetas) -> go.Figure:
+def string_figure(curve: CurveRecord, beads: Thetas | Sequence[Theta]) -> go.Figure:
     """Draw the string in the first two principal components of its beads, coloured by the sampled evaluation loss.
 
     Both axes have one scale, so lengths and angles in the plane are true. Small points are the samples on the

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from weightstring.report.draw.files import DASHES, SYMBOLS, plain_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
 INK, PAPER = "#2b313c", "#ffffff"
 HOLLOW = ("circle-open", "diamond-open")
@@ -116,6 +117,16 @@ def _contour(axes: Axes, trace: Any, colours: ScalarMappable | None, before: Any
         axes.contourf(trace.x, trace.y, z, levels=trace.ncontours or 24, cmap=colours.cmap, norm=colours.norm)
 
 
+def _heatmap(axes: Axes, trace: Any, colours: ScalarMappable | None, before: Any) -> None:
+    if colours is not None:
+        edges = [place - 0.5 for place in range(len(trace.x) + 1)]
+        z, norm = [_numbers(row) for row in trace.z], cast("Normalize", colours.norm)
+        axes.pcolormesh(edges, edges, z, cmap=colours.cmap, norm=norm, edgecolors=PAPER)
+    for y, row in enumerate(trace.text if trace.texttemplate else ()):
+        for x, text in enumerate(row):
+            axes.text(x, y, plain_words(text), ha="center", va="center", fontsize=7, color=PAPER)
+
+
 def _bars(axes: Axes, trace: Any, colours: ScalarMappable | None, before: Any) -> None:
     pattern = trace.marker.pattern.shape or ""
     axes.barh(
@@ -143,6 +154,7 @@ DRAWERS: Mapping[str, Callable[[Any, Any, Any, Any], None]] = {
     "scatter": _scatter,
     "scatter3d": _spatial,
     "contour": _contour,
+    "heatmap": _heatmap,
     "bar": _bars,
     "violin": _violin,
 }

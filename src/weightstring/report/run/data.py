@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-from weightstring.arrays import Thetas
+from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun, InvalidSetting, UserCodeFailed
 from weightstring.path import BARRIERS
 from weightstring.proof.certificate import Certificate
-from weightstring.report.draw.along import (
-    quantity_label,
-)
+from weightstring.report.draw.along import quantity_label
 from weightstring.report.draw.evolution import Evolution
 from weightstring.report.run.replay import read_evolution
 from weightstring.runs.recording import certificate_in
@@ -18,7 +17,39 @@ from weightstring.search.strategies import STRATEGIES
 from weightstring.store import Store, StoreLike, opened
 from weightstring.store.measured import MeasuredRecord
 from weightstring.store.plane_record import PlaneRecord
-from weightstring.store.records import AlignmentRecord, Manifest, ResultRecord
+from weightstring.store.records import AlignmentRecord, Manifest, ResultRecord, StringRecord
+
+
+class Shown(Protocol):
+    """A string in numbers, and the models themselves: what sections show of a run, or of a string that no run made."""
+
+    @property
+    def string(self) -> StringRecord:
+        """The string."""
+
+    @property
+    def beads(self) -> Sequence[Theta] | Thetas:
+        """Its models, the ends included, in order."""
+
+    @property
+    def ends(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
+        """Every quantity at the two ends."""
+
+    @property
+    def threshold(self) -> float | None:
+        """What it was held to; None: nothing."""
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """The measured quantities whose largest is the height of a segment."""
+
+    @property
+    def measured_on(self) -> str:
+        """What to call the data set of the quantities without a prefix."""
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The proof of a bound over it, if there is one."""
 
 
 class RunData(NamedTuple):
@@ -47,6 +78,21 @@ class RunData(NamedTuple):
     plane: PlaneRecord | None = None
     not_replayed: str = ""
     measured: tuple[MeasuredRecord, ...] = ()
+
+    @property
+    def string(self) -> StringRecord:
+        """Its string in numbers."""
+        return self.result.string
+
+    @property
+    def ends(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
+        """Every quantity at the two ends."""
+        return self.result.ends
+
+    @property
+    def threshold(self) -> float:
+        """L0."""
+        return self.result.threshold
 
     @property
     def bound(self) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from weightstring.ambient import undisturbed
 from weightstring.errors import InvalidSetting
 from weightstring.registry import Registry
 from weightstring.report.draw.files import write_figures
@@ -63,8 +62,7 @@ def render(run: RunData) -> str:
     return render_page(page, RUN_SECTIONS, run)
 
 
-@undisturbed
-def write_report(run: StoreLike, out: str | os.PathLike[str] | None = None) -> Path:
+def write_run_report(run: StoreLike, out: str | os.PathLike[str] | None = None) -> Path:
     """Write the page of a finished run: one HTML file that needs no network.
 
     Args:

@@ -9,30 +9,30 @@ import plotly.graph_objects as go
 from weightstring.path.quantities import split_quantity
 from weightstring.report.draw.along import draw_certified, loss_figure, metrics
 from weightstring.report.html import template
-from weightstring.report.run.data import RunData
+from weightstring.report.run.data import Shown
 from weightstring.report.section import Drawing, Section
 
 
-def along(run: RunData) -> Section:
-    names = metrics(run.result.string.curve)
+def along(run: Shown) -> Section:
+    names, samples = metrics(run.string.curve), len(run.string.curve.s)
     return Section(
         "Loss along the string",
-        template("run/sections/along.html", samples=run.samples, metrics=names),
+        template("run/sections/along.html", samples=samples, metrics=names, held=run.threshold is not None),
         {"along": [Drawing(f"along-{name}", _figure(run, name), label=name) for name in names]},
     )
 
 
-def _figure(run: RunData, metric: str) -> go.Figure:
-    curve, certificate = run.result.string.curve, run.certificate
-    figure = loss_figure(curve, metric, threshold=run.result.threshold, bound=run.bound, measured_on=run.measured_on)
+def _figure(run: Shown, metric: str) -> go.Figure:
+    curve, certificate = run.string.curve, run.certificate
+    figure = loss_figure(curve, metric, threshold=run.threshold, bound=run.bound, measured_on=run.measured_on)
     if certificate is not None and split_quantity(certificate.quantity, curve.values)[1] == metric:
         draw_certified(figure, _bounds(run), (curve.s, curve.values[certificate.quantity]))
     return figure
 
 
-def _bounds(run: RunData) -> list[tuple[float, float, float]]:
+def _bounds(run: Shown) -> list[tuple[float, float, float]]:
     """The pieces of the certificate: from and to, as shares of the string's length, and the bound between them."""
-    lengths = [segment.length for segment in run.result.string.segments]
+    lengths = [segment.length for segment in run.string.segments]
     whole = sum(lengths) or 1.0
     starts = [before / whole for before in accumulate(lengths, initial=0.0)]
 

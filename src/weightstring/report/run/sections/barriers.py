@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weightstring.report.html import template
-from weightstring.report.run.data import RunData
+from weightstring.report.run.data import Shown
 from weightstring.report.section import Section
 
 BARRIERS = {
@@ -15,5 +15,5 @@ BARRIERS = {
 }
 
 
-def barriers(run: RunData) -> Section:
+def barriers(run: Shown) -> Section:
     return Section("Barriers", template("run/sections/barriers.html", run=run, definitions=BARRIERS))

@@ -35,11 +35,14 @@ def measured(run: RunData) -> Section | None:
 def _figure(run: RunData, record: MeasuredRecord, metric: str) -> go.Figure:
     """One metric of one curve, and the run's own of the same name behind it."""
     own = run.result.string.curve
-    figure = loss_figure(record.curve, metric, bound=(), measured_on=record.name)
+    on = "evaluation" if record.evaluation == "evaluate" else "training"
+    figure = loss_figure(record.curve, metric, bound=(), measured_on=on)
+    for trace in figure.data:
+        trace.name = f"{record.name}: {trace.name}"
     if metric in own.values:
         figure.add_scatter(
             x=own.s, y=own.values[metric], name=f"the run's own: {run.labels[metric]}", mode="lines",
-            line={"color": NOT_FINITE, "dash": "dash", "width": 1.5}, hovertemplate="%{y:.6g}",
+            line={"color": NOT_FINITE, "dash": "dot", "width": 1.5}, hovertemplate="%{y:.6g}",
         )  # fmt: skip
     return figure
 

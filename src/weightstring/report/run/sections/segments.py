@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from weightstring.report.html import template
-from weightstring.report.run.data import RunData
+from weightstring.report.run.data import Shown
 from weightstring.report.section import Section
 
 
-def segments(run: RunData) -> Section:
+def segments(run: Shown) -> Section:
     return Section("Segments", template("run/sections/segments.html", run=run))

@@ -1,0 +1,1 @@
+"""The page of a matrix of lines between many models."""

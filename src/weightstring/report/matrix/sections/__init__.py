@@ -1,0 +1,1 @@
+"""The sections of a matrix's page, one a file, each beside its template."""

@@ -1,0 +1,1 @@
+"""The page of a string that no search has made."""
