@@ -137,7 +137,7 @@ class Descents(Generic[Key, Reached]):
         self._width = width
         self._on_check = on_check
         self._allowed = allowed or Allowances()
-        self._optimizers = Optimizers(recipe)
+        self._optimizers = Optimizers(recipe, problem.device)
         self._queue: deque[Entry] = deque()
         self._groups: list[Group] = []
         self._gathered: Thetas | None = None

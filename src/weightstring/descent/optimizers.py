@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from weightstring.devices import sent
 from weightstring.errors import InvalidSetting
 from weightstring.protocol import Recipe
+
+CPU = torch.device("cpu")
 
 # LBFGS evaluates the loss inside its step, SparseAdam wants sparse gradients, Muon matrices.
 _UNSUITABLE = {"Optimizer", "LBFGS", "SparseAdam", "Muon"}
@@ -32,16 +35,17 @@ class Optimizers:
 
     Args:
         recipe: name and options of the optimizer.
+        device: where the models are.
 
     Raises:
         InvalidSetting: the optimizer or one of its options is unknown or out of range.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, device: torch.device = CPU) -> None:
         self._recipe = recipe
         self._scheduled = recipe.schedule != "constant" or recipe.warmup > 0
         self._base_rate = _rate(recipe)
-        self._optimizer = _build(recipe)
+        self._optimizer = _build(recipe, device)
         self._optimizer.param_groups.clear()
         self._groups: dict[float, int] = {}
 
@@ -65,7 +69,7 @@ class Optimizers:
 
     def keep(self, theta: Tensor, rows: Sequence[int]) -> Tensor:
         """Let all models of a leaf (k, P) go but those at ``rows``: the leaf that takes its place."""
-        index = torch.tensor(rows, device=theta.device)
+        index = sent(torch.tensor(rows, device=CPU), theta.device)
         theta.grad = None
         leaf = theta.detach()[index].requires_grad_()
         state = self._optimizer.state.pop(theta, None)
@@ -121,7 +125,7 @@ def _rate(recipe: Recipe) -> float:
     return float(rate)
 
 
-def _build(recipe: Recipe) -> Optimizer:
+def _build(recipe: Recipe, device: torch.device) -> Optimizer:
     kind = kind_of(recipe.optimizer)
     accepted = inspect.signature(kind).parameters
     options: dict[str, Any] = dict(recipe.options)
@@ -130,21 +134,22 @@ def _build(recipe: Recipe) -> Optimizer:
         raise InvalidSetting(
             f"optimizer {recipe.optimizer!r} has no option {unknown[0]!r}: it takes {', '.join(list(accepted)[1:])}"
         )
-    # One call for all models: fused where torch has it for this optimizer on a CPU, else foreach.
+    # One call for all models: fused where torch has it for this optimizer on this device, else foreach.
     if not {"fused", "foreach"} & options.keys():
-        if kind in _FUSED_ON_CPU:
+        if kind in (_FUSED_ON_CPU if device.type == "cpu" else _FUSED):
             options["fused"] = True
         elif "foreach" in accepted:
             options["foreach"] = True
     # torch.optim refuses an empty list, so the first parameter is a placeholder that is dropped at once.
     try:
-        return kind([torch.zeros(1, requires_grad=True)], **options)
+        return kind([torch.zeros(1, requires_grad=True, device=device)], **options)
     except (TypeError, ValueError, RuntimeError) as problem:
         raise InvalidSetting(f"optimizer {recipe.optimizer!r} refuses its options: {problem}") from None
 
 
 # Not SGD: fused, with momentum, it fails when a model joins others that are under way.
-_FUSED_ON_CPU = (torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
+_FUSED = (torch.optim.Adam, torch.optim.AdamW)
+_FUSED_ON_CPU = (*_FUSED, torch.optim.Adagrad)
 _ELEMENTWISE = (
     torch.optim.SGD,
     torch.optim.Adam,

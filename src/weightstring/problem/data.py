@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from weightstring.devices import sent
 from weightstring.errors import Unsupported
 from weightstring.problem.digest import tensor_digest, text_digest
 from weightstring.problem.precision import precision_of
@@ -180,7 +181,7 @@ class Examples(DataSet):
     def take(self, rows: slice | Tensor) -> Examples:
         """The examples in the given rows; a slice gives views."""
         if isinstance(rows, Tensor):
-            rows = rows.to(self.targets.device)
+            rows = sent(rows, self.targets.device)
         return Examples(tuple(leaf[rows] for leaf in self.leaves), self.targets[rows], self.keys)
 
     def to(

@@ -33,7 +33,6 @@ class Differentiator:
         self._parts.check(thetas, 2)
         if rows is not None:
             check_rows(rows, len(thetas))
-            rows = rows.to(self._parts.device)
         if not len(thetas):
             return Gradient(thetas.new_zeros(0), torch.zeros_like(thetas))
         return self._parts.dispatcher.gradient(thetas, rows)
@@ -51,7 +50,6 @@ class Differentiator:
         self._parts.check(vectors, 2)
         if rows is not None:
             check_rows(rows[None], 1)
-            rows = rows.to(self._parts.device)
         train, dispatcher = self._parts.train, self._parts.dispatcher
         with threads_of(dispatcher.selection.choice, len(vectors), len(train) if rows is None else len(rows)):
             return training_products(self._parts.computation, train, theta, vectors, rows, dispatcher.couples)

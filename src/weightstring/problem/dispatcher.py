@@ -11,9 +11,11 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
+from weightstring.devices import on_cpu, sent
 from weightstring.failures import user_code
 from weightstring.problem.coupling import couples
 from weightstring.problem.engines import ENGINES, Engine, Workload, on_threads
+from weightstring.problem.engines.base import REFERENCE
 from weightstring.problem.engines.first_layer import SharedFirstLayer
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.selection import EngineSelection
@@ -58,23 +60,21 @@ class Dispatcher:
         self, wanted: Wanted, by_engine: Callable[[Wanted], Tensor], models: Callable[[], Thetas]
     ) -> Float64[Tensor, "B Q"]:
         """Measure by the engine, but criteria that see inputs by the loop."""
-        seen = torch.tensor([mean.sees for _, means in wanted for mean in means], dtype=torch.bool)
-        if not seen.any():
+        seen = [mean.sees for _, means in wanted for mean in means]
+        if not any(seen):
             return by_engine(wanted)
         thetas = models()
         alone, passes = _only(wanted, sees=True), self._examples(wanted)
         with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(1, passes):
             columns = Loop(self.work).measure(aligned(thetas), alone)[: len(thetas)]
-        values = columns.new_empty(len(thetas), len(seen))
-        values[:, seen.to(values.device)] = columns
-        if not seen.all():
-            values[:, ~seen.to(values.device)] = by_engine(_only(wanted, sees=False))
-        return values
+        others = None if all(seen) else by_engine(_only(wanted, sees=False))
+        taken = {True: iter(columns.unbind(1)), False: iter(() if others is None else others.unbind(1))}
+        return torch.stack([next(taken[sees]) for sees in seen], dim=1)
 
     def _measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         first_layer, passes, thetas = self.first_layer, self._examples(wanted), aligned(thetas)
         with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(len(thetas), passes):
-            if first_layer is not None and not thetas.is_cuda and is_large(passes * self.selection.choice.flops):
+            if first_layer is not None and on_cpu(thetas) and is_large(passes * self.selection.choice.flops):
                 return first_layer.measure_models(thetas, wanted)
             return self.engine.measure(thetas, wanted)
 
@@ -90,10 +90,19 @@ class Dispatcher:
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Training losses and gradients of B models."""
         if rows is None and self.couples:
-            rows = torch.arange(len(self.work.train), device=thetas.device).expand(len(thetas), -1)
+            rows = torch.arange(len(self.work.train), device="cpu").expand(len(thetas), -1)
+        if rows is not None and not self._stay(rows):
+            rows = sent(rows, thetas.device)
         examples = len(self.work.train) if rows is None else rows.shape[1]
         with user_code(lambda: f"the gradient of {_models(thetas)}"), self._threads(len(thetas), BACKWARD * examples):
             return self.engine.gradient(aligned(thetas), rows)
+
+    def _stay(self, rows: Rows) -> bool:
+        """Whether rows are wanted on the CPU: draws are seeded by them, and the loop takes its examples by them.
+
+        Reading them back would wait for all that a GPU has still to compute.
+        """
+        return on_cpu(rows) and (self.work.computation.draws or self.selection.choice.name == REFERENCE)
 
     @cached_property
     def couples(self) -> bool:

@@ -124,7 +124,7 @@ def training_products(
 
     def compute(_: slice) -> Thetas:
         mean, total = torch.zeros_like(vectors), 0.0
-        with _as_the_gradient(computation, theta if rows is None else rows):
+        with _as_the_gradient(computation, theta if rows is None else rows, theta.device):
             for piece in examples.chunks(size):
                 part, share = _of_piece(computation, piece, theta, vectors, len(examples))
                 mean.add_(part, alpha=share)
@@ -183,12 +183,12 @@ class _PlainWeightNorm(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _as_the_gradient(computation: Computation, arguments: Tensor) -> ExitStack:
+def _as_the_gradient(computation: Computation, arguments: Tensor, device: torch.device) -> ExitStack:
     """Draw as the gradient does; without draws, replace fused attention, which is differentiable only once."""
     stack = ExitStack()
     stack.enter_context(_PlainWeightNorm())
     if computation.draws:
-        stack.enter_context(seeded_by(arguments))
+        stack.enter_context(seeded_by(arguments, device))
     else:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
     return stack

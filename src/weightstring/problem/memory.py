@@ -44,7 +44,7 @@ def most_bytes(device: torch.device) -> int:
 def machine_bytes(device: torch.device) -> int:
     """All memory of the device."""
     if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
+        return int(torch.cuda.mem_get_info(device)[1])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

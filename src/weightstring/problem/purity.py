@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
 from weightstring.arrays import Theta, blocks
+from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
 from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
@@ -97,7 +98,7 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
     """Compare the gradient at another θ with itself and with a plain copy's."""
     batch, tolerance = subject.probe, tolerance_of(subject.computation.coarsest)
     try:
-        with seeded_by(subject.rows[None]):
+        with seeded_by(subject.rows[None], subject.theta.device):
             before = generator_states(theta.device)
             gradient = _unless_it_reads(subject.original, lambda: _gradient(subject, theta, batch))
             draws = generator_states(theta.device) != before
@@ -110,7 +111,7 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
     _check_unwritten(subject.computation.training, theta)
     computation = replace(subject.computation, draws=True)
     again = Loop(Workload(computation, subject.train, elements=1)).gradient(theta[None], subject.rows[None])
-    if not close(gradient, again.gradients[0], tolerance if theta.is_cuda else 0.0):
+    if not close(gradient, again.gradients[0], 0.0 if on_cpu(theta) else tolerance):
         raise NotDeterministic(
             f"two gradients of one theta on the same {len(batch)} examples differ by up to "
             f"{float((gradient - again.gradients[0]).abs().max()):.3g}: draw from torch's, Python's or NumPy's global "
@@ -150,7 +151,7 @@ def _gradient(subject: Subject, theta: Theta, batch: DataSet) -> Tensor:
         loss = subject.computation.loss(theta, None, batch)
         require_slope(loss)
         if outside := _outside(loss, training.parameters):
-            with seeded_by(subject.rows[None]):
+            with seeded_by(subject.rows[None], subject.theta.device):
                 loss = subject.computation.loss(theta, None, subject.probe)
             again = _outside(loss, training.parameters)
             # What is made anew in each pass, such as inputs that are differentiated by, is no trainable number.
@@ -175,7 +176,7 @@ def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
         return (computation.step or computation.loss_fn)(output, batch.targets)
 
     try:
-        with seeded_by(subject.rows[None]), torch.enable_grad():
+        with seeded_by(subject.rows[None], subject.theta.device), torch.enable_grad():
             return scaled_backward(layout, loss, lambda: taken_gradient(parameters, layout))
     except Exception:
         return None

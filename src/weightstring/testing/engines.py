@@ -132,7 +132,7 @@ def _by_autograd(problem: ModuleProblem, thetas: Thetas, rows: Rows | None) -> G
     for index, theta in enumerate(thetas):
         own = None if rows is None else rows[index]
         leaf = theta.clone().requires_grad_()
-        with seeded_by(theta[None] if own is None else own[None]) if computation.draws else nullcontext():
+        with seeded_by(theta[None] if own is None else own[None], theta.device) if computation.draws else nullcontext():
             loss = computation.loss(leaf, own, train)
             gradients.append(torch.autograd.grad(loss, leaf)[0])
         losses.append(loss.detach().to(theta))

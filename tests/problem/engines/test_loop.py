@@ -35,7 +35,7 @@ def test_only_what_draws_is_seeded_and_taken_one_by_one(monkeypatch, problem_of,
     problems = {build: problem_of(build(), 2, engine=engine) for build in (dropping, norm_mlp)}
     seeds, widths = [], []
     slopes = base.slopes
-    monkeypatch.setattr(loop, "seeded_by", lambda own: seeds.append(own) or nullcontext())
+    monkeypatch.setattr(loop, "seeded_by", lambda own, device: seeds.append(own) or nullcontext())
     for module in (loop, base):
         monkeypatch.setattr(module, "slopes", lambda *args: widths.append(len(args[1])) or slopes(*args))
     counts = {}

@@ -222,9 +222,9 @@ def require_slope(losses: Tensor) -> None:
         )
 
 
-def seeded_by(arguments: Tensor) -> AbstractContextManager[None]:
-    """Seed the generators by a tensor's numbers, and restore them afterwards."""
-    return seeded(int.from_bytes(sha256(SALT + tensor_bytes(arguments)).digest()[:7]), arguments.device)
+def seeded_by(arguments: Tensor, device: torch.device) -> AbstractContextManager[None]:
+    """Seed a device's generators by a tensor's numbers, wherever that is, and restore them afterwards."""
+    return seeded(int.from_bytes(sha256(SALT + tensor_bytes(arguments)).digest()[:7]), device)
 
 
 def gradient_in_parts(thetas: Thetas, at_once: int, compute: Callable[[slice], Gradient]) -> Gradient:

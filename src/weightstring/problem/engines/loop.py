@@ -51,7 +51,7 @@ class Loop(Engine):
 
     def _one(self, theta: Thetas, rows: Rows | None) -> Gradient:
         computation, train = self.work.computation, self.work.train
-        with seeded_by(theta if rows is None else rows) if computation.draws else nullcontext():
+        with seeded_by(theta if rows is None else rows, theta.device) if computation.draws else nullcontext():
             if rows is not None and not train.together:
                 train, rows = train.take(rows[0]), None
             return slopes(self._differentiate, theta, rows, train, computation.chunk, computation.kind)

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas, aligned, room
+from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel
 from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import (
@@ -84,7 +85,7 @@ class Stacked(Engine):
 
     def _fills_a_call(self, examples: int, thetas: Thetas, passes: int = 1) -> bool:
         """Whether one model is enough work to be computed by itself."""
-        return not thetas.is_cuda and is_large(passes * examples * self.stack.flops)
+        return on_cpu(thetas) and is_large(passes * examples * self.stack.flops)
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Losses and gradients of all; one at a time where training draws at random, or one fills a call."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from weightstring.arrays import Rows, Theta, Thetas
+from weightstring.devices import wait_for
 from weightstring.errors import InvalidModel
 from weightstring.problem.data import DataSet
 from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Workload
@@ -210,8 +211,8 @@ class Trial:
             return None
         run = partial(self._run, name, FEW_MODELS)
         with on_threads(1):
-            alone = _best_time(run)
-        return 1 if alone < GAIN * _best_time(run) else None
+            alone = _best_time(run, self.own.device)
+        return 1 if alone < GAIN * _best_time(run, self.own.device) else None
 
     @property
     def _few(self) -> int:
@@ -231,8 +232,9 @@ class Trial:
     def speedup(self, name: str, over: str, run: Callable[[str], object] | None = None) -> float:
         """How many times as fast an engine is as another; one run each if that already shows it to be slower."""
         slow, fast = (partial(run or self._run, engine) for engine in (over, name))
-        rough = _best_time(slow, repeats=1) / _best_time(fast, repeats=1)
-        return rough if rough < 1 / (2 * GAIN) else _best_time(slow) / _best_time(fast)
+        device = self.own.device
+        rough = _best_time(slow, device, repeats=1) / _best_time(fast, device, repeats=1)
+        return rough if rough < 1 / (2 * GAIN) else _best_time(slow, device) / _best_time(fast, device)
 
     def runs(self, name: str) -> bool:
         """Whether an engine runs the module, and agrees with the loop."""
@@ -283,12 +285,13 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return float(((found - expected).abs().amax(dim=1) / scale).amax())
 
 
-def _best_time(run: Callable[[], object], repeats: int = 5, budget: float = 0.2) -> float:
+def _best_time(run: Callable[[], object], device: torch.device, repeats: int = 5, budget: float = 0.2) -> float:
     best = float("inf")
     begin = perf_counter()
     for _ in range(repeats):
         start = perf_counter()
         run()
+        wait_for(device)
         best = min(best, perf_counter() - start)
         if perf_counter() - begin > budget:
             break
