@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import weightstring as ws
+from weightstring.protocol import Gradient
 from weightstring.store.beads import read_beads, write_beads
 
 EXAMPLES, TOKENS = 4, 32
@@ -123,9 +124,25 @@ def net_of(size: Size) -> GPT2:
     return net
 
 
-def problem_of(net: nn.Module, size: Size, **recipe: int) -> ws.ModuleProblem:
+class Counted(ws.ModuleProblem):
+    """A problem that counts the models that it measures, and its gradients."""
+
+    models = gradients = 0
+
+    def measure(self, thetas: Tensor, quantities: Sequence[str] = ("loss",)) -> dict[str, Tensor]:
+        """As its parent does."""
+        self.models += len(thetas)
+        return super().measure(thetas, quantities)
+
+    def gradient(self, thetas: Tensor, rows: Tensor | None) -> Gradient:
+        """As its parent does."""
+        self.gradients += len(thetas)
+        return super().gradient(thetas, rows)
+
+
+def problem_of(net: nn.Module, size: Size, **recipe: int) -> Counted:
     options = ws.Recipe("adam", {"lr": 1e-3}, **{"check_every": 2, **recipe})
-    return ws.ModuleProblem(net, loss, data(size), batch_size=EXAMPLES, recipe=options, engine="loop")
+    return Counted(net, loss, data(size), batch_size=EXAMPLES, recipe=options, engine="loop")
 
 
 def prepare(name: str, folder: Path) -> None:
@@ -144,13 +161,19 @@ def prepare(name: str, folder: Path) -> None:
     write_beads(folder / "near.safetensors", [noise.mul_(NOISE).mul_(ends[0].abs()).add_(ends[0])])
 
 
-class Case(NamedTuple):
-    """What a phase begins with."""
+class Case:
+    """What a phase begins with, and what it has taken.
 
-    size: Size
-    net: nn.Module
-    folder: Path
-    peak: Peak
+    Args:
+        size: of the net.
+        net: the user's.
+        folder: where the ends lie.
+    """
+
+    def __init__(self, size: Size, net: nn.Module, folder: Path) -> None:
+        self.size, self.net, self.folder = size, net, folder
+        self.built: Counted | None = None
+        self.peak, self.started = Peak(), time.process_time()
 
     def end(self, name: str) -> Tensor:
         """An end, mapped."""
@@ -166,11 +189,11 @@ class Case(NamedTuple):
         shutil.rmtree(self.folder / name, ignore_errors=True)
         return self.folder / name
 
-    def problem(self, **recipe: int) -> ws.ModuleProblem:
-        """The loss of the net; what building it took is measured by itself."""
-        found = problem_of(self.net, self.size, **recipe)
-        self.peak.bytes = 0
-        return found
+    def problem(self, **recipe: int) -> Counted:
+        """The loss of the net; what building it takes is measured by itself."""
+        self.built = problem_of(self.net, self.size, **recipe)
+        self.peak.bytes, self.started = 0, time.process_time()
+        return self.built
 
 
 Told = dict[str, object]
@@ -215,8 +238,7 @@ def stuck(case: Case) -> Told:
 def _told(result: ws.Result) -> Told:
     most = max((each.descents for each in result.history), default=0)
     reason = getattr(result.outcome, "reason", "connected")
-    counts = {"steps": result.steps, "evaluations": result.evaluations, "samples": len(result.string.curve.s)}
-    return {"outcome": reason, "in flight": most, "beads": len(result.string), **counts}
+    return {"outcome": reason, "in flight": most, "beads": len(result.string)}
 
 
 def align(case: Case) -> Told:
@@ -259,14 +281,15 @@ def measured(name: str, phase: str, folder: Path) -> Told:
     size = SIZES[name]
     net = net_of(size)
     theta = 4 * sum(parameter.numel() for parameter in net.parameters())
-    before, started = anonymous(), time.process_time()
-    with Peak() as peak:
-        told = PHASES[phase](Case(size, net, folder, peak))
-    seconds = time.process_time() - started
-    row = {"size": name, "phase": phase, "copies of θ": round((peak.bytes - before) / theta, 2)}
+    case, before = Case(size, net, folder), anonymous()
+    with case.peak:
+        told = PHASES[phase](case)
+    seconds = time.process_time() - case.started
+    row = {"size": name, "phase": phase, "copies of θ": round((case.peak.bytes - before) / theta, 2)}
     if "held" in told:
         told["held"] = round((int(str(told["held"])) - before) / theta, 2)
-    return {**row, "MB": (peak.bytes - before) >> 20, "CPU seconds": round(seconds, 2), **told}
+    counts = {"models": case.built.models, "gradients": case.built.gradients} if case.built else {}
+    return {**row, "MB": (case.peak.bytes - before) >> 20, "CPU seconds": round(seconds, 2), **counts, **told}
 
 
 def warm_up() -> None:
@@ -282,10 +305,10 @@ def warm_up() -> None:
 
 
 def compared(name: str, row: Told, folder: Path) -> Told:
-    """CPU seconds of plain PyTorch for a connect's gradient steps and as many measured models."""
+    """CPU seconds of plain PyTorch for as many measured models and gradient steps."""
     size, net = SIZES[name], net_of(SIZES[name])
     a, b = (read_beads(folder / f"{end}.safetensors")[0] for end in "ab")
-    steps, models = int(str(row["steps"])), int(str(row["evaluations"]))
+    models, steps = int(str(row["models"])), int(str(row["gradients"]))
     torch.set_num_threads(1)
     started = time.process_time()
     plain.walked(net, loss, data(size), a, b, [i / models for i in range(models)])
@@ -326,7 +349,7 @@ def rows(name: str, phases: Sequence[str], folder: Path, again: bool) -> None:
         if not again and any((row["size"], row["phase"]) == (name, phase) for row in known):
             continue
         row = json.loads(_in_process(name, folder, "--one", "phase", "--phases", phase))
-        if "evaluations" in row:
+        if row.get("models"):
             row = json.loads(_in_process(name, folder, "--one", "plain", "--row", json.dumps(row)))
         others = [each for each in known if (each["size"], each["phase"]) != (name, phase)]
         order = {key: i for i, key in enumerate((size, each) for size in SIZES for each in PHASES)}

@@ -7,8 +7,9 @@ N examples, n examples in a minibatch, T positions on a segment.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
@@ -63,6 +64,11 @@ def aligned(thetas: Thetas, least: int = 1) -> Float[Tensor, "A P"]:
     rows[:count] = thetas
     rows[count:] = thetas[-1]
     return rows
+
+
+def together(parts: Sequence[Thetas]) -> Thetas:
+    """Models of several tensors (·, P) as the rows of one; those of a single one are not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 BLOCK = 1 << 20

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from weightstring.arrays import Thetas
+from weightstring.arrays import Thetas, together
 from weightstring.descent.allowance import Allowances
 from weightstring.descent.bead import Descended, Start
 from weightstring.descent.group import Descent, Entry, Group, Scene, is_due, steps_to_check
@@ -220,7 +220,7 @@ class Descents(Generic[Key, Reached]):
         if measured:
             monitors = [monitor for group in measured for monitor in group.monitors]
             steps = [group.steps for group in measured for _ in group.monitors]
-            thetas = _together([group.thetas for group in measured])
+            thetas = together([group.thetas for group in measured])
             measure(monitors, thetas, steps, self._height, self._screening)
         finished: dict[Key, Reached] = {}
         for group in groups:
@@ -249,7 +249,7 @@ class Descents(Generic[Key, Reached]):
                 continue
             rows = [minibatches.draw() for group in moving for minibatches in group.minibatches()]
             looks = [self._gathered_rows(beads)[:, : self._scene.problem.size]] if beads else []
-            models = _together([*looks, *(group.models for group in others)])
+            models = together([*looks, *(group.models for group in others)])
             gradient = self._scene.problem.gradient(models, torch.stack(rows) if rows else None)
             self._follow(beads, others, gradient)
             self._optimizers.step()
@@ -265,7 +265,7 @@ class Descents(Generic[Key, Reached]):
         if self._gathered is None:
             leaves = [group.leaves[0] for group in beads]
             rows = [leaf.detach().view(group.running, -1) for group, leaf in zip(beads, leaves, strict=True)]
-            self._gathered = _together(rows)
+            self._gathered = together(rows)
             for leaf, part in zip(leaves, torch.split(self._gathered, [len(row) for row in rows]), strict=True):
                 leaf.data = part.view_as(leaf)
         return self._gathered
@@ -286,8 +286,3 @@ class Descents(Generic[Key, Reached]):
             others, torch.split(gradient.losses[first:], counts), torch.split(gradients[first:], counts), strict=True
         ):
             group.follow(Gradient(*part))
-
-
-def _together(parts: Sequence[Tensor]) -> Tensor:
-    """Models of several groups; those of one are not copied."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

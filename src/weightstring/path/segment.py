@@ -11,7 +11,7 @@ from typing import Protocol, cast, runtime_checkable
 
 import torch
 
-from weightstring.arrays import Positions, Theta, Thetas, Values, distance
+from weightstring.arrays import Positions, Theta, Thetas, Values, distance, together
 
 Height = Callable[[Thetas], Values]
 
@@ -80,7 +80,7 @@ def measure_points(
         return _measure_along(cast(SegmentHeight, height), points, on_chunk)
     heights: list[float] = []
     for chunk in _chunks(points):
-        heights.extend(height(torch.cat(list(_by_segment(chunk, Segment.at)))).tolist())
+        heights.extend(height(together(list(_by_segment(chunk, Segment.at)))).tolist())
         on_chunk()
     return heights
 
@@ -114,7 +114,7 @@ def measure_models(height: Height, thetas: Sequence[Theta]) -> list[float]:
     heights: list[float] = []
     rows = rows_at_once(thetas[0]) if thetas else 1
     for start in range(0, len(thetas), rows):
-        heights.extend(height(torch.stack(list(thetas[start : start + rows]))).tolist())
+        heights.extend(height(together([theta[None] for theta in thetas[start : start + rows]])).tolist())
     return heights
 
 

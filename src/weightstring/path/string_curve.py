@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import torch
 
-from weightstring.arrays import Values
+from weightstring.arrays import Values, together
 from weightstring.errors import InvalidSetting
 from weightstring.path.maximum import Maximum
 from weightstring.path.segment import Segment, clearly_over, rows_at_once
@@ -166,7 +166,7 @@ def _measure(
     segment, ts = segments[points[0][0]], [t for _, t in points]
     if isinstance(problem, Along) and problem.shares_along and not {0, 1} & set(ts):
         return problem.measure_along(segment.a, segment.b, torch.tensor(ts, dtype=torch.float64), names)
-    return problem.measure(torch.stack([segments[i].point(t) for i, t in points]), names)
+    return problem.measure(together([segments[i].point(t)[None] for i, t in points]), names)
 
 
 def _reconcile(

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from msgspec.structs import replace as replace_fields
 
+from weightstring.arrays import Theta
 from weightstring.codec import none_as_infinity
 from weightstring.descent import Optimizers
 from weightstring.errors import EndAboveThreshold, InvalidSetting
@@ -91,7 +92,7 @@ def begin(runs: Sequence[Run], locks: ExitStack) -> list[Run]:
 def _begun(run: Run, locks: ExitStack) -> Run:
     directory, begun = run.directory, run.manifest
     if directory is None:
-        return run
+        return _with_models(run, [bead.theta.clone() for bead in (*run.ends, *run.through)])  # the caller's may change
     locks.enter_context(directory.locked())
     wanted = manifest_of(run)
     if begun is None:
@@ -108,9 +109,19 @@ def _begun(run: Run, locks: ExitStack) -> Run:
         recorded = [none_as_infinity(waypoint.loss) for waypoint in begun.through]
         waypoints = (replace(bead, value=value) for bead, value in zip(run.through, recorded, strict=True))
         run = replace(run, ends=(first, last), through=tuple(waypoints))
+    kept = [theta.to(run.problem.device) for theta in (*directory.ends(), *directory.through())]
+    run = _with_models(run, kept)
     if directory.finished and _is_final(result := from_run(directory, run.problem)):
         return run.with_result(result, read_back=True)
     return run
+
+
+def _with_models(run: Run, models: Sequence[Theta]) -> Run:
+    """The run with these in place of its ends and waypoints: large ones that lie on disk are mapped."""
+    first, last, *through = (
+        replace(bead, theta=theta) for bead, theta in zip((*run.ends, *run.through), models, strict=True)
+    )
+    return replace(run, ends=(first, last), through=tuple(through))
 
 
 def _is_final(result: Result) -> bool:
@@ -129,10 +140,7 @@ def _measured(objective: Objective, pairs: Sequence[Pair]) -> list[list[Bead]]:
     heights = measure_models(noted, [theta for given in models for theta in given])
     known = iter(zip(heights, noted.rows, strict=True))
     return [
-        [
-            Bead(name, theta.detach().clone(), *next(known))
-            for name, theta in zip(names_of(len(given) - 2), given, strict=True)
-        ]
+        [Bead(name, theta.detach(), *next(known)) for name, theta in zip(names_of(len(given) - 2), given, strict=True)]
         for given in models
     ]
 

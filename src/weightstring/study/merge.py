@@ -14,6 +14,7 @@ from itertools import chain
 import torch
 
 from weightstring.ambient import undisturbed
+from weightstring.arrays import together
 from weightstring.errors import InvalidModel, InvalidSetting, Unsupported
 from weightstring.path import WeightString, check_theta
 from weightstring.path.quantities import holdout_prefixes
@@ -253,7 +254,7 @@ def _measured(problem: LossProblem, string: WeightString, where: Sequence[float]
 
 
 def _measured_at_once(problem: LossProblem, string: WeightString, where: Sequence[float]) -> list[Point]:
-    measured = problem.measure(torch.stack([string.at(s) for s in where]), problem.quantities)
+    measured = problem.measure(together([string.at(s)[None] for s in where]), problem.quantities)
     return [Point(s, {name: float(values[i]) for name, values in measured.items()}) for i, s in enumerate(where)]
 
 

@@ -14,7 +14,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from weightstring.arrays import Thetas
+from weightstring.arrays import Thetas, together
 from weightstring.codec import Take, encode
 from weightstring.descent import Check
 from weightstring.descent.allowance import Allowances
@@ -170,7 +170,7 @@ def round_of(jobs: Sequence[Job], results: Sequence[JobResult], seconds: float) 
     """A finished round as a journal keeps it."""
     models: list[Tensor] = []
     encoded = tuple(encode(result, models) for result in results)
-    return Round(tuple(job.name for job in jobs), encoded, torch.cat(models) if models else None, seconds)
+    return Round(tuple(job.name for job in jobs), encoded, together(models) if models else None, seconds)
 
 
 def read_round(jobs: Sequence[Job], kept: Round, number: int, device: torch.device) -> list[JobResult]:
