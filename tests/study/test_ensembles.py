@@ -212,6 +212,19 @@ def test_a_metric_that_reads_something_else_is_named():
     assert merged(problem).missing == "norm reads .hidden of the output, which is not averaged, only .logits is"
 
 
+def test_a_metric_that_needs_more_examples_than_the_trial_has():
+    def spread(output: Tensor, targets: Tensor) -> Tensor:
+        if len(targets) < N:
+            raise ValueError("too few")
+        return output.max() - output.min()
+
+    targets = noise(N, 2, seed=3)
+    problem = problem_of(2, lambda x: x, nn.MSELoss(), targets)
+    ensemble = merged(problem_of(2, lambda x: x, nn.MSELoss(), targets, metrics={"spread": spread})).ensemble
+    assert ensemble.values["loss"] == merged(problem).ensemble.values["loss"]
+    assert ensemble.values["spread"] == pytest.approx(float(spread(torch.stack(models(2)).mean(0), targets)), rel=1e-5)
+
+
 class TestPredict:
     targets = classes(N)
 
@@ -328,6 +341,16 @@ def test_batches_by_hand():
     mean = torch.stack([net(x).detach().double().softmax(1) for net in nets]).mean(0)
     assert ensemble.average == "probabilities"
     assert ensemble.values["loss"] == pytest.approx(float(functional.nll_loss(mean.log(), y)), rel=1e-5)
+
+
+def test_batches_of_which_more_of_a_model_enters_are_refused():
+    def loss(net: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
+        sure = net(batch["x"]).softmax(1).amax(1).detach()  # which no gradient shows
+        each = functional.cross_entropy(net(batch["x"]), batch["y"], reduction="none")
+        return (sure * each).sum(), len(batch["y"])
+
+    missing = merged(of_batches(nn.Linear(4, 3), loss)).missing
+    assert missing.endswith("the loss depends on more of a model than the predictions that torch's loss functions take")
 
 
 def test_batches_without_a_loss_function_of_torchs_are_refused():

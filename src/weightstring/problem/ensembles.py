@@ -82,7 +82,10 @@ def _fresh(output: object) -> tuple[object, list[Tensor], list[int]]:
 
 def _value(criterion: Given, output: object, examples: Examples) -> Tensor:
     """The number that a criterion returns, or its sum."""
-    returned = applied(criterion, output, examples)
+    try:
+        returned = applied(criterion, output, examples)
+    except Exception as error:  # a loss that needs more examples, or other numbers than a trial's
+        raise NotShownError(f"the loss fails on {len(examples)} examples ({first_line(error)}): {SAY}") from error
     return torch.as_tensor(returned[0] if isinstance(returned, tuple | list) else returned)
 
 
@@ -129,10 +132,9 @@ def _check_others(found: Predictions, output: object, examples: Examples, criter
     given = found.put(copy, found.of(copy))
     names = [path for path, _ in paths_of(output)]
     for label, criterion in criteria.items():
-        try:
-            with torch.no_grad(), Watch(fresh) as watch:
-                applied(criterion, given, examples)
-        except Exception as error:
+        with torch.no_grad(), Watch(fresh) as watch:
+            error = _failure(criterion, given, examples)
+        if error is not None and found.place is None and _failure(criterion, output, examples) is None:
             raise InvalidModel(
                 f"{label} cannot take what predict returns in place of the output ({first_line(error)}): let predict "
                 "return a tensor of the output itself, which is put back into it"
@@ -143,6 +145,15 @@ def _check_others(found: Predictions, output: object, examples: Examples, criter
             raise InvalidModel(
                 f"{label} reads {said} of the output, which is not averaged, only {names[found.place]} is"
             )
+
+
+def _failure(criterion: Given, output: object, examples: Examples) -> Exception | None:
+    """What a criterion raises, such as one that needs more examples."""
+    try:
+        applied(criterion, output, examples)
+    except Exception as error:
+        return error
+    return None
 
 
 def _by(found: Predictions, output: object, examples: Examples, loss: Mean) -> Averaging:
