@@ -26,9 +26,12 @@ def remarks(record: AlignmentRecord) -> list[str]:
     how = "B left as it was" if record.method == "none" else f"B's units matched by {record.method}"
     scaled = ", and rescaled" if record.rescaled else ""
     cost = [] if record.evaluations is None else [f"{record.evaluations:.3g} evaluations of one model"]
+    whole = f"outputs on {record.examples} inputs"
+    if record.units == "batches":
+        whole = f"outputs on the first evaluation batch, and the losses of all {record.examples},"
     return [
         f"{how}{scaled}: least {record.by} of {len(record.candidates)} ways; {record.seconds:.1f} s",
-        f"same function: outputs on {record.examples} inputs differ by at most {record.difference:.2g} of the largest",
+        f"same function: {whole} differ by at most {record.difference:.2g} of the largest",
         f"the architecture has 10^{record.log10_permutations:.4g} permutations of units",
         *cost,
     ]

@@ -21,6 +21,7 @@ from weightstring.path.lanczos import spectrum
 from weightstring.path.objective import check_theta
 from weightstring.path.segment import Segment
 from weightstring.path.thin import Projection, spectrum_in_two_passes
+from weightstring.problem.capabilities import units_of
 from weightstring.protocol import LossProblem
 from weightstring.randomness import generator, some_of
 
@@ -64,9 +65,10 @@ class Curvature:
             s‖g‖ − ½ s² gᵀHg/‖g‖², g the gradient across. As the curvature, by the quadratic model.
         barrier: how far the loss stands above the lower of the segment's ends.
         length: of the segment.
-        examples: training examples on which all of this is measured.
+        examples: training examples, or batches, on which all of this is measured.
         evaluations: Hessian products spent.
         exact: whether the products are exact, and not differences of gradients.
+        units: which of the two they are.
 
     >>> from weightstring.problem.surfaces import Ring
     >>> surface = Ring()  # its centre is a maximum in both directions
@@ -86,6 +88,7 @@ class Curvature:
     examples: int
     evaluations: int
     exact: bool
+    units: str = "examples"
 
     @property
     def verdict(self) -> Verdict:
@@ -111,7 +114,7 @@ class Curvature:
 
     def __str__(self) -> str:
         """One sentence to act on."""
-        seen = f"(slope {self.across:.3g}, {self._bend}, on {self.examples} training examples)"
+        seen = f"(slope {self.across:.3g}, {self._bend}, on {self.examples} training {self.units})"
         if self.verdict == "gradient":
             return (
                 f"the training loss falls across the string, by {self.gain:.3g} in one step where the barrier is "
@@ -158,7 +161,8 @@ def curvature_across(
         problem: the loss.
         segment: of the string.
         t: where on it, usually its maximum.
-        examples: training examples to measure on, in one piece: of a larger training set, a sample drawn once.
+        examples: training examples to measure on, in one piece: of a larger training set, a sample drawn once. Of
+            batches and for large models no more than :data:`FEW_EXAMPLES`.
         seed: of the sample and of Lanczos' first vector.
 
     Raises:
@@ -174,7 +178,8 @@ def curvature_across(
     """
     _check(problem, segment, t, examples)
     theta = segment.point(t)
-    if large := VECTORS * 8 * len(theta) > KEPT_BYTES:
+    units = units_of(problem)
+    if (large := VECTORS * 8 * len(theta) > KEPT_BYTES) or units == "batches":  # which may be large each
         examples = min(examples, FEW_EXAMPLES)
     rows = _rows(problem, examples, seed)
     across: Hyperplane | Projection = Projection(segment) if large else Hyperplane.across(segment)
@@ -209,6 +214,7 @@ def curvature_across(
         examples=len(rows),
         evaluations=hessian.evaluations,
         exact=hessian.exact,
+        units=units,
     )
 
 

@@ -81,6 +81,7 @@ class Batches(DataSet):
     device: torch.device
     dtype: torch.dtype | None
     together: ClassVar[bool] = False
+    units: ClassVar[str] = "batches"
 
     def __len__(self) -> int:
         return len(self.places)

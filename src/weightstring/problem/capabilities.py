@@ -87,11 +87,15 @@ class Modular(Traceable, Protocol):
 class Accounted(Protocol):
     """Knows what its measurements and gradients take."""
 
+    @property
+    def units(self) -> str:
+        """What data are counted in: ``"examples"``, or whole ``"batches"``."""
+
     def beside(self, quantities: Sequence[str]) -> tuple[str, ...]:
         """These quantities and all others that the passes over the data which they take tell too."""
 
     def examples(self, quantity: str) -> int:
-        """On how many examples a quantity is measured."""
+        """On how many examples, or batches, a quantity is measured."""
 
     @property
     def spared(self) -> tuple[str, ...]:
@@ -99,6 +103,11 @@ class Accounted(Protocol):
 
     def activations(self) -> Activations:
         """What one call keeps in memory beside its models."""
+
+
+def units_of(problem: object) -> str:
+    """What a problem's data are counted in."""
+    return problem.units if isinstance(problem, Accounted) else "examples"
 
 
 @runtime_checkable

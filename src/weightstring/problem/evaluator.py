@@ -47,6 +47,11 @@ class Evaluator:
         return self._parts.quantities.names
 
     @property
+    def units(self) -> str:
+        """What data are counted in: ``"examples"``, or whole ``"batches"``."""
+        return self._parts.train.units
+
+    @property
     def criteria(self) -> tuple[str, ...]:
         """``loss`` and the names of the metrics."""
         return tuple(self._parts.criteria)

@@ -11,6 +11,7 @@ from weightstring.codec import finite_or_none
 from weightstring.errors import InvalidSetting
 from weightstring.path import Objective
 from weightstring.problem import Modular
+from weightstring.problem.capabilities import units_of
 from weightstring.protocol import LossProblem, lacking
 from weightstring.runs.settings import Pair, Settings
 from weightstring.store import digest
@@ -52,7 +53,7 @@ def align_pair(problem: LossProblem, pair: Pair, settings: Settings) -> Pair:
         before, after = Objective(problem, settings.bind)(torch.stack([pair.b, aligned.theta])).tolist()
         if before <= threshold < after and _rounded(threshold, after):
             threshold = after
-    record = alignment_record(aligned, pair.b, "barrier")
+    record = alignment_record(problem, aligned, pair.b, "barrier")
     seed, symmetry = settings.seed, pair.symmetry
     waypoints = (align(problem, pair.a, each, seed=seed, symmetry=symmetry).theta for each in pair.through)
     return replace(
@@ -71,7 +72,7 @@ def _rounded(threshold: float | None, raised: float) -> bool:
     return threshold is not None and threshold <= raised <= threshold + ROUNDING * abs(threshold)
 
 
-def alignment_record(aligned: Aligned, b: Theta, by: str) -> AlignmentRecord:
+def alignment_record(problem: Modular, aligned: Aligned, b: Theta, by: str) -> AlignmentRecord:
     """An alignment's form on disk."""
     groups = aligned.move.symmetry.permutations.groups
     return AlignmentRecord(
@@ -84,6 +85,7 @@ def alignment_record(aligned: Aligned, b: Theta, by: str) -> AlignmentRecord:
         barrier=finite_or_none(aligned.barrier_after),
         difference=aligned.difference,
         examples=aligned.examples,
+        units="batches" if units_of(problem) == "batches" else "inputs",
         log10_permutations=aligned.log10_permutations,
         seconds=aligned.seconds,
         candidates=tuple(

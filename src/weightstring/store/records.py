@@ -216,6 +216,8 @@ class AlignmentRecord(Record, frozen=True, kw_only=True):
     """By what units were multiplied where they are produced, by group; left out where by 1."""
     original: str
     """Digest of the second model as it was given."""
+    units: str = "inputs"
+    """What these are: inputs whose outputs were compared; or batches, outputs of the first and losses of all."""
     evaluations: float | None = None
     """How often one model was computed on the evaluation set or a probe; null in runs that did not count."""
 

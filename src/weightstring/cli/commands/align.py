@@ -60,7 +60,7 @@ def run(options: Namespace) -> int:
     aligned = ws.align(
         problem, a, b, by=options.by, rescale=not options.no_rescale, restarts=options.restarts, seed=options.seed
     )
-    record = alignment_record(aligned, b, options.by)
+    record = alignment_record(problem, aligned, b, options.by)
     about = {"task": options.task, "aligned_with": options.a, "copy_of": options.b, "method": record.method}
     write_checkpoint(out, problem.unflatten(aligned.theta), about)
     if options.json:

@@ -47,7 +47,7 @@ def _example(sweep: SweepData, row: Row, result: ResultRecord, name: str) -> Cha
         series.append(mean_line("largest", [curve.s[highest]], [largest], 1, [f"largest sample {shown(largest)}"]))
         over = row.largest_high > row.threshold
         measured = "training" if any(name.startswith("train_") for name in bound) else "evaluation"
-        words = f"; drawn anew, the {measured} examples put it between {number_words(row.largest_low)} and "
+        words = f"; drawn anew, the {measured} data put it between {number_words(row.largest_low)} and "
         words += f"{number_words(row.largest_high)} (95 % bootstrap interval), "
         words += f"{'which reaches over' if over else 'under'} the threshold {row.threshold:g}"
     else:
