@@ -296,6 +296,40 @@ def test_a_stream_has_the_epoch_that_is_declared():
         ws.ModuleProblem.from_batches(nn.Linear(1, 1), ws.epoch([torch.ones(1, 1)] * 2, batches=3), loss=size)
 
 
+class Counting(torch.utils.data.Dataset):
+    """Numbers, and how often one was read."""
+
+    read = 0
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, place: int) -> Tensor:
+        self.read += 1
+        return torch.tensor([float(place)])
+
+
+def test_a_streamed_loader_is_read_anew_and_keeps_nothing():
+    data, kept = Counting(), Counting()
+    settings = {"loss": size, "dtype": torch.float64}
+    loader = DataLoader(data, batch_size=3, shuffle=True, drop_last=True)
+    problem = ws.ModuleProblem.from_batches(nn.Linear(1, 1), ws.streamed(loader), **settings)
+    held = ws.ModuleProblem.from_batches(nn.Linear(1, 1), DataLoader(kept, batch_size=3), **settings)
+    assert problem.fingerprint() == held.fingerprint()
+    problem.engine_choice()
+    built, before = data.read, kept.read
+    theta = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    assert torch.equal(problem.measure(theta)["loss"], held.measure(theta)["loss"])
+    rows = torch.tensor([[2, 0]])
+    assert torch.equal(problem.gradient(theta, rows).gradients, held.gradient(theta, rows).gradients)
+    assert data.read - built == 7 + 4  # a measurement of all, and two batches
+    assert kept.read == before
+    named = ws.streamed(DataLoader(Counting(), batch_size=3), digest="numbers, version 1")
+    assert ws.ModuleProblem.from_batches(nn.Linear(1, 1), named, **settings).measure(theta) == problem.measure(theta)
+    with pytest.raises(InvalidData, match="train: streamed\\(\\) takes a DataLoader of a Dataset"):
+        ws.ModuleProblem.from_batches(nn.Linear(1, 1), ws.streamed(DataLoader(Stream(), batch_size=3)), **settings)
+
+
 @pytest.mark.parametrize(
     ("train", "said"),
     [

@@ -132,7 +132,7 @@ def _loss_of(net: nn.Module, probe: Probe, theta: Theta) -> float:
     with torch.no_grad():
         for part in probe.examples.chunks(probe.computation.block):
             output = function.call(net, part.cloned() if function.fresh else part)
-            tally.add(widened(output, function.layout.dtype), part.targets, part.inputs)
+            tally.take(widened(output, function.layout.dtype), part)
     return float(tally.values()[0])
 
 

@@ -227,7 +227,7 @@ class Computation:
         for examples, means in wanted:
             tally = Tally(means, len(examples), theta)
             for part in examples.chunks(self.block):
-                tally.add(self.evaluating(theta, part, statistics), part.targets, part.inputs)
+                tally.take(self.evaluating(theta, part, statistics), part)
             values.append(tally.values())
         return torch.cat(values)
 

@@ -140,7 +140,7 @@ def measure_by_calls(
 
         def sums(theta: Theta, buffers: Mapping[str, Tensor], part: DataSet = part) -> tuple[Tensor, Number]:
             output = computation.evaluating(theta, part, buffers)
-            return loss.amounts(output, part.targets, theta, part.inputs)
+            return loss.amounts(output, part.targets, theta, part.inputs if loss.sees else None)
 
         runs = [partial(sums, *model) for model in zip(thetas, statistics, strict=True)]
         (amount, weight), by = average_of_calls(runs, trial=totals is None)

@@ -207,6 +207,10 @@ class Tally:
             if len(self._kept) == 1:
                 check_fits(output, len(targets), self._examples, self._like.device)
 
+    def take(self, output: object, part: DataSet) -> None:
+        """Take in the output of the next part, and its inputs where they are looked at: they may have to be read."""
+        self.add(output, part.targets, part.inputs if self._sees else None)
+
     def values(self) -> Float64[Tensor, "... Q"]:
         """The values over all parts, in the order of the means."""
         values = {i: self._means[i].total(*total) for i, total in self._totals.items()}

@@ -191,7 +191,7 @@ def measure_average(
             for part in examples.chunks(computation.block):
                 models = zip(thetas, statistics, strict=True)
                 output = predictions.mean(computation.evaluating(theta, part, buffers) for theta, buffers in models)
-                tally.add(output, part.targets, part.inputs)
+                tally.take(output, part)
             values.append(tally.values())
         return torch.cat(values)
 
