@@ -49,6 +49,7 @@ from .search import (
     Processes,
     Shortened,
 )
+from .store import read_checkpoint
 from .study.compare import compare
 from .study.components import Components, components
 from .study.lines import Matrix
@@ -130,6 +131,7 @@ __all__ = [
     "permuted_copy",
     "plane",
     "random_pair",
+    "read_checkpoint",
     "rescaled_copy",
     "streamed",
     "sweep",

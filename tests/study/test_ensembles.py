@@ -322,6 +322,16 @@ def test_what_the_loss_does_not_show_is_refused(loss_fn, refused):
         found(loss_fn, noise(2, 3), torch.tensor([0, 2]))
 
 
+def test_data_that_stay_on_disk_are_averaged_like_any():
+    data = torch.utils.data.TensorDataset(noise(N, 4), classes(N))
+    ends = []
+    for source in (data, ws.streamed(data)):
+        torch.manual_seed(0)
+        problem = ws.ModuleProblem(nn.Linear(4, 3), nn.CrossEntropyLoss(), source, engine="loop", batch_size=None)
+        ends.append(merged(problem).ensemble.values)
+    assert ends[0] == ends[1]
+
+
 def of_batches(net: nn.Module, loss) -> ws.ModuleProblem:
     batches = [{"x": noise(n, 4, seed=n), "y": classes(n)} for n in (3, 2)]
     return ws.ModuleProblem.from_batches(net, batches, loss=loss)

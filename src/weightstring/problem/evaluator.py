@@ -10,30 +10,19 @@ from torch import Tensor
 
 from weightstring.ambient import as_made
 from weightstring.arrays import Positions, Theta, Thetas, Values
-from weightstring.errors import InvalidModel, InvalidSetting, Unsupported
+from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.problem.averaged import averaged
 from weightstring.problem.calls import OneCall, ReadCall
 from weightstring.problem.capabilities import TraceInputs
 from weightstring.problem.data import DataSet, Examples, stacked
 from weightstring.problem.each import Shares, measure_each
-from weightstring.problem.ensembles import NotShownError, predictions_of
-from weightstring.problem.loss_calls import measure_by_calls
-from weightstring.problem.means import Criterion, Mean
+from weightstring.problem.means import Criterion
 from weightstring.problem.memory import Activations
 from weightstring.problem.parts import Parts
 from weightstring.problem.precision import named
-from weightstring.problem.predictions import (
-    LIKELIHOODS,
-    Averaged,
-    Predict,
-    Predictions,
-    measure_average,
-    measure_mixture,
-)
+from weightstring.problem.predictions import Averaged, Predict
 from weightstring.problem.spectral import is_spectral
 from weightstring.problem.stored import Stored
-
-TRIED = 2
-"""Examples on which it is seen what the loss reads of an output."""
 
 
 class Evaluator:
@@ -235,40 +224,11 @@ class Evaluator:
             InvalidModel: outputs that cannot be averaged, or nothing tells what of them.
             InvalidCheckpoint: models of another size or dtype.
         """
-        parts, computation = self._parts, self._parts.computation
-        parts.check(thetas, 2)
-        names, wanted = parts.quantities.select(quantities)
+        self._parts.check(thetas, 2)
+        names, _ = self._parts.quantities.select(quantities)
         if not len(thetas) or not names:
             raise InvalidSetting(f"{len(thetas)} models and quantities={list(quantities)}: give at least one of each")
-        loss = parts.quantities.means["loss"]
-        losses = [name for name in names if name in {f"{prefix}loss" for prefix in parts.quantities.sets}]
-        sets = [examples for examples, means in wanted if loss in means]
-        try:
-            predictions = self._predictions(thetas[0], loss, average, predict)
-        except NotShownError as why:
-            if average is not None or predict is not None or not losses:
-                raise
-            try:
-                found = [measure_by_calls(computation, thetas, parts.train, examples, loss) for examples in sets]
-            except InvalidModel as also:
-                raise InvalidModel(f"{why}; {also}") from also
-            return Averaged(dict(zip(losses, (float(value) for value, _ in found), strict=True)), found[0][1])
-        if predictions.by is LIKELIHOODS:
-            values = [measure_mixture(computation, thetas, parts.train, examples, loss) for examples in sets]
-            return Averaged(dict(zip(losses, map(float, values), strict=True)), LIKELIHOODS)
-        measured = measure_average(computation, thetas, parts.train, wanted, predictions)
-        return Averaged(dict(zip(names, measured.tolist(), strict=True)), predictions.by)
-
-    def _predictions(self, theta: Theta, loss: Mean, average: str | None, predict: Predict | None) -> Predictions:
-        """Where the predictions are in an output, tried on a few examples."""
-        parts, evaluation = self._parts, self._parts.evaluation
-        if not isinstance(evaluation, Examples):
-            raise NotShownError("the loss calls the module itself with a batch, and has no output")
-        few = evaluation.take(evaluation.spread(TRIED))
-        with torch.no_grad():
-            output = parts.computation.evaluating(theta, few, parts.computation.estimate(theta, parts.train))
-        metrics = {name: given for name, given in parts.criteria.items() if name != "loss"}
-        return predictions_of(output, few, loss, metrics, average, predict)
+        return averaged(self._parts, thetas, names, average, predict)
 
     def traceable(self, quantity: str) -> TraceInputs:
         """What a quantity is computed from: evaluating module, criterion, examples, and the most of these in one pass.

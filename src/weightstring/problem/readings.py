@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import takewhile
+from os import PathLike
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,8 @@ def _described(source: object) -> str:
     if isinstance(source, Mapping):
         name, value = next(iter(source.items()), ("", None))
         return f"holds no tensors: {name!r} is a {type(value).__name__}" if source else "is empty"
+    if isinstance(source, str | PathLike):
+        return f"is named, not read ({source}): use ws.read_checkpoint of it"
     return f"is a {type(source).__name__}"
 
 

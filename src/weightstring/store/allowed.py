@@ -115,7 +115,7 @@ def refused(path: Path, named: Collection[str]) -> InvalidCheckpoint:
     if named and not outside:
         flags = " ".join(f"{FLAG} {name}" for name in sorted(named))
         return InvalidCheckpoint(
-            f"{said}. Where you trust these classes, allow them: {flags} (in Python, read_checkpoint(path, "
+            f"{said}. Where you trust these classes, allow them: {flags} (in Python, ws.read_checkpoint(path, "
             "allow=[...])); or save net.state_dict() alone"
         )
     trusting = f"torch.load({str(path)!r}, weights_only=False)"
