@@ -9,7 +9,7 @@ from tests.path.test_maximum import Curves, bumps, one, waves
 from torch import Tensor
 
 from weightstring.path import accept
-from weightstring.path.adaptive import accept_adaptively, highest_between, locate_adaptively, second_difference
+from weightstring.path.adaptive import accept_adaptively, between, locate_adaptively
 
 
 def test_a_smooth_curve_under_the_threshold_takes_nine_samples() -> None:
@@ -86,8 +86,10 @@ def test_how_high_a_curve_may_be_between_samples_covers_what_it_is() -> None:
     curves = one(lambda t: (3 * t).sin())
     (samples,) = curves.samples()
     accept_adaptively(curves, samples, 2.0)
-    assert 1 <= highest_between(samples) < 1.05
-    assert abs(second_difference(samples) - 9) < 0.3
+    found = between(samples.heights)
+    assert found.samples == 9
+    assert 1 <= found.highest < 1.05
+    assert abs(found.second_difference - 9) < 0.3
 
 
 def lows(curves: Curves) -> Tensor:

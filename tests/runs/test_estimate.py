@@ -66,7 +66,7 @@ def test_a_descent_that_does_not_fit_is_refused_with_what_helps(monkeypatch: pyt
     problem, _ = task()
     require_room(problem, 4)
     monkeypatch.setattr(room, "allowed_bytes", lambda device: 10_000)
-    with pytest.raises(ws.errors.InvalidSetting, match=r"descending needs .* of <1 MB: .* smaller batch_size="):
+    with pytest.raises(ws.errors.InvalidSetting, match=r"descending needs .* of 1 MB: .* smaller batch_size="):
         require_room(problem, 4)
 
 

@@ -45,10 +45,12 @@ def print_result(result: Result, run: Path) -> None:
 
 
 def _facts(result: Result) -> list[tuple[str, str]]:
-    string = result.string
+    string, between = result.string, result.between
+    samples = sum(known.samples for known in between) + 2 - len(string)
+    up_to = f"up to {max(known.highest for known in between):.6g}"
     facts = [
         ("threshold", f"{result.threshold:.6g} on the {result.bound}"),
-        ("largest sample of it", f"{result.largest:.6g}"),
+        ("largest sample of it", f"{result.largest:.6g} of {samples}; between them {up_to} by their bends"),
         ("beads with the ends", f"{len(string)} ({result.beads_before_pruning} before pruning)"),
         ("normalized length", f"{string.normalized_length:.4f} ({string.length:.4g} / {string.distance:.4g})"),
         ("barriers, sampled", ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)),

@@ -10,8 +10,9 @@ a curve that bends more sharply than any three samples show can hide between two
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
+from typing import NamedTuple
 
 from weightstring.path.maximum import ACCEPT_GRID, REFINEMENTS, Hook, Maximum, Samples, Sampling, accept, measure_at
 from weightstring.path.segment import Height, grid, no_worse
@@ -68,33 +69,44 @@ def locate_adaptively(height: Height, samples: Samples, on_chunk: Hook = lambda:
     return samples.top
 
 
-def second_difference(samples: Samples) -> float:
-    """The largest |γ''| that three neighbouring samples show; 0 for fewer, +inf where a height is not finite.
+class Between(NamedTuple):
+    """What the samples of a segment say of the curve between them.
 
-    >>> import torch
-    >>> from weightstring.path.segment import Segment
-    >>> known = {t: 3.0 * t * t for t in (0.0, 0.25, 0.5, 1.0)}
-    >>> second_difference(Samples(Segment(torch.zeros(1), torch.ones(1)), known))
-    6.0
+    Args:
+        samples: how many there are.
+        second_difference: the largest |γ''| that three neighbouring ones show.
+        highest: how high the curve may be, if it bends no more than :data:`MARGIN` times as sharply, or has kinks.
     """
-    ordered = sorted(samples.heights.items())
+
+    samples: int
+    second_difference: float
+    highest: float
+
+
+def between(heights: Mapping[float, float]) -> Between:
+    """What samples, by t, say of the curve between them: a heuristic, no bound.
+
+    >>> between({t: 3.0 * t * t for t in (0.0, 0.25, 0.5, 0.75, 1.0)})
+    Between(samples=5, second_difference=6.0, highest=3.0)
+    """
+    return Between(len(heights), second_difference(heights), max(highest for _, _, highest in _bounds(heights)))
+
+
+def second_difference(heights: Mapping[float, float]) -> float:
+    """The largest |γ''| that three neighbouring samples show; 0 for fewer, +inf where a height is not finite."""
+    ordered = sorted(heights.items())
     triples = zip(ordered, ordered[1:], ordered[2:], strict=False)
     return max((_bend(*triple) for triple in triples), default=0.0)
 
 
 def doubtful(samples: Samples, level: float) -> list[tuple[float, float]]:
     """Neighbouring samples between which, as sharply as the curve is believed to bend, it may exceed a level."""
-    return [(t, u) for t, u, highest in _bounds(samples) if not no_worse(highest, level)]
+    return [(t, u) for t, u, highest in _bounds(samples.heights) if not no_worse(highest, level)]
 
 
-def highest_between(samples: Samples) -> float:
-    """How high the curve may be between its samples, as sharply as it is believed to bend."""
-    return max(highest for _, _, highest in _bounds(samples))
-
-
-def _bounds(samples: Samples) -> Iterator[tuple[float, float, float]]:
+def _bounds(heights: Mapping[float, float]) -> Iterator[tuple[float, float, float]]:
     """Neighbouring samples, and how high the curve may be between them."""
-    bend, points = MARGIN * second_difference(samples), sorted(samples.heights.items())
+    bend, points = MARGIN * second_difference(heights), sorted(heights.items())
     for i, (left, right) in enumerate(pairwise(points)):
         highest = _below_parabola(left, right, bend)
         if 0 < i < len(points) - 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 from contextlib import suppress
@@ -72,8 +73,6 @@ def gigabytes(count: float) -> str:
     """A number of bytes, in words.
 
     >>> gigabytes(1_500_000_000), gigabytes(20_000_000), gigabytes(1234)
-    ('1.5 GB', '20 MB', '<1 MB')
+    ('1.5 GB', '20 MB', '1 MB')
     """
-    if count < 1e6:
-        return "<1 MB"
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{math.ceil(count / 1e6)} MB"

@@ -49,12 +49,8 @@ def computing(
     return Computing(recipe, width, _threads(problem, settings.executor), adaptive, seconds)
 
 
-CROWDED = 5
-"""By how many times other programs are believed to slow this one at most; beyond that it waits for its data."""
-
-
 class Stopwatch:
-    """Seconds of work: those of the wall's clock, but for what other programs take of them."""
+    """Seconds of work, of the wall's clock or of this process, whichever are fewer: other programs count in neither."""
 
     def __init__(self, device: torch.device) -> None:
         self._on_cpu = device.type == "cpu"
@@ -64,9 +60,7 @@ class Stopwatch:
     def seconds(self) -> float:
         """Since it was made."""
         wall, own = time.perf_counter() - self._wall, time.process_time() - self._own
-        if self._on_cpu:
-            wall = min(wall, max(own, wall / CROWDED))
-        return max(0.0, wall)  # a clock may be set back
+        return max(0.0, min(wall, own) if self._on_cpu else wall)  # a clock may be set back
 
 
 def executor_of(objective: Objective, settings: Settings, computed: Computing) -> Executor:

@@ -8,9 +8,10 @@ import torch
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Thetas
-from weightstring.codec import none_as_infinity
+from weightstring.codec import finite_or_none, none_as_infinity
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS, StringCurve, WeightString
+from weightstring.path.adaptive import between
 from weightstring.problem import Entry
 from weightstring.problem.digest import tensor_digest
 from weightstring.proof.certificate import Certificate
@@ -50,8 +51,15 @@ def string_record(
         max_loss=string.max_loss,
         barriers={name: string.barrier(name) for name in BARRIERS},
         segments=tuple(
-            SegmentRecord(length=segment.length, max=top.value, t=top.t)
-            for segment, top in zip(string.segments, tops, strict=True)
+            SegmentRecord(
+                length=segment.length,
+                max=top.value,
+                t=top.t,
+                samples=known.samples,
+                second_difference=finite_or_none(known.second_difference),
+                highest=finite_or_none(known.highest),
+            )
+            for segment, top, known in zip(string.segments, tops, map(between, string.heights(names)), strict=True)
         ),
         curve=CurveRecord(s=curve.s, segment=curve.segment, t=curve.t, values=dict(curve.values)),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from weightstring.path import Connected, Maximum, Outcome, StringCurve, WeightString
+from weightstring.path.adaptive import Between, between
 from weightstring.proof.certificate import Certificate
 from weightstring.store import RoundRecord
 from weightstring.store.attempts import Attempt, attempts, told
@@ -72,6 +73,11 @@ class Result:
     def segments(self) -> tuple[Maximum, ...]:
         """The largest sample of the bound quantity on each segment of the string, and its t."""
         return tuple(self.string.curve.segment_maximum(i, self.names) for i in range(len(self.string) - 1))
+
+    @property
+    def between(self) -> tuple[Between, ...]:
+        """How many samples of the bound quantity are known of each segment, and what they say of it between them."""
+        return tuple(map(between, self.string.heights(self.names)))
 
     @property
     def bound(self) -> str:

@@ -130,6 +130,12 @@ class SegmentRecord(Record, frozen=True, kw_only=True):
     length: float
     max: float | None
     t: float
+    samples: int = 0
+    """Of the bound quantity, its ends included; 0 where a run was written by a version that did not count them."""
+    second_difference: float | None = None
+    """The largest that three neighbouring samples show, of the bound quantity over t."""
+    highest: float | None = None
+    """How high the curve may be between the samples if it bends no more than twice as sharply: no bound."""
 
 
 class CurveRecord(Record, frozen=True, kw_only=True):
