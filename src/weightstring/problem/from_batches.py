@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -13,7 +13,11 @@ from weightstring.problem.building import OfBatches, Settings, build
 from weightstring.problem.engined import ByEngine
 from weightstring.problem.parts import Parts
 from weightstring.problem.per_batch import BatchLoss
+from weightstring.problem.streaming import Streamed
 from weightstring.protocol import Recipe
+
+BatchSource: TypeAlias = Iterable[object] | Streamed
+"""Batches as a user has them."""
 
 Own = TypeVar("Own", bound="FromBatches")
 
@@ -28,11 +32,11 @@ class FromBatches(ByEngine):
     def from_batches(
         cls: type[Own],
         net: nn.Module,
-        train: Iterable[object],
-        evaluate: Iterable[object] | None = None,
+        train: BatchSource,
+        evaluate: BatchSource | None = None,
         loss: BatchLoss | None = None,
         *,
-        holdout: Iterable[object] | Mapping[str, Iterable[object]] | None = None,
+        holdout: BatchSource | Mapping[str, BatchSource] | None = None,
         metrics: Mapping[str, BatchLoss] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -52,7 +56,7 @@ class FromBatches(ByEngine):
         Args:
             net: any module.
             train: batches: a list, a DataLoader with any ``collate_fn``, or what can be read twice; see
-                :func:`weightstring.epoch` for streams.
+                :func:`weightstring.epoch` for streams, and :func:`weightstring.streamed` for what is not to be kept.
             evaluate: likewise the set on which the loss is measured; None: the training set.
             loss: ``loss(net, batch)`` returns (sum, weight), or :class:`weightstring.MeanOf` (mean, weight); or a dict
                 of these by name, ``"loss"`` among them, whose others are metrics from the same forward pass. None:
