@@ -17,6 +17,7 @@ PAGES = [
     *sorted(page for page in FOLDER.glob("theory/*.md") if page.stem != "README"),
     *sorted(FOLDER.glob("symmetry*.md")),
     *sorted(page for page in FOLDER.glob("extending/*.md") if page.stem != "README"),
+    FOLDER / "many-models.md",
     FOLDER / "sweeps.md",
     FOLDER / "batches.md",
     pytest.param(FOLDER / "hugging-face.md", marks=pytest.mark.slow),

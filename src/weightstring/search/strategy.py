@@ -35,7 +35,7 @@ class Strategy(ABC, Generic[State]):
 
     @abstractmethod
     def start(self, query: Query) -> State:
-        """The state before the first round, mostly ``String.straight(query)``."""
+        """The state before the first round, mostly ``String.first(query)``."""
 
     @abstractmethod
     def propose(self, state: State) -> Sequence[Job]:

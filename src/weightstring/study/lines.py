@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float64
@@ -46,6 +46,7 @@ class Matrix:
         lines: between models i and j, for every i < j.
         quantity: what the lines' maxima were looked for of, and what a barrier is of unless told otherwise.
         evaluation: what ``loss`` is measured on: ``"evaluate"``, or ``"train"`` where there is no evaluation set.
+        about: digests of the problem, its module and data, and of the models, and versions.
 
     >>> from weightstring.problem.surfaces import Ring
     >>> from weightstring.study.matrix import matrix
@@ -60,6 +61,7 @@ class Matrix:
     lines: Mapping[tuple[int, int], Lines]
     quantity: str = "loss"
     evaluation: str = "evaluate"
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def aligned(self) -> bool:

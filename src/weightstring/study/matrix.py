@@ -23,6 +23,7 @@ from weightstring.problem.digest import text_digest
 from weightstring.protocol import LossProblem, lacking
 from weightstring.randomness import check_seed
 from weightstring.runs.computing import COSTLY, Stopwatch
+from weightstring.runs.manifest import digests_of, versions
 from weightstring.store import RunDirectory, digest
 from weightstring.store.files import UNREADABLE, one_line
 from weightstring.store.locks import locked
@@ -115,7 +116,13 @@ def matrix(
         for pair, found in work.lines(pairs):
             lines[pair] = found
             on_line(len(lines), len(pairs))
-    return Matrix(tuple(named), tuple(map(asked.ends, named)), lines, quantity, problem.evaluation)
+    about = {
+        "problem": asked.problem,
+        **digests_of(problem),
+        **{f"model: {name}": asked.models[name] for name in named},
+        **{f"version: {name}": value for name, value in versions().items()},
+    }
+    return Matrix(tuple(named), tuple(map(asked.ends, named)), lines, quantity, problem.evaluation, about)
 
 
 class MatrixDirectory(RunDirectory):

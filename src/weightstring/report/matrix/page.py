@@ -13,6 +13,7 @@ MATRIX_SECTIONS: Sections[Matrix] = Registry("section of a matrix's page", group
 """The sections of a matrix's page, in its order."""
 for _name in ("barriers", "models", "lines"):
     MATRIX_SECTIONS.add(_name, f"weightstring.report.matrix.sections.{_name}:{_name}")
+MATRIX_SECTIONS.add("about", "weightstring.report.string.sections.about:about")
 
 
 def write_matrix_report(matrix: Matrix, out: Path) -> Path:
