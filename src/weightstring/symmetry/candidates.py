@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 
 import torch
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, distance
 from weightstring.problem import Modular
 from weightstring.randomness import generator
 from weightstring.symmetry.activations import recorded
 from weightstring.symmetry.assignments import as_move, same_units, signed_groups
 from weightstring.symmetry.matching import Assignments, Groups, Pair, agreement, match
 from weightstring.symmetry.moves import Move
-from weightstring.symmetry.rescaling import canonical, nearest
+from weightstring.symmetry.rescaling import Scaled, canonical, nearest
 from weightstring.symmetry.spec import Symmetry
 
 ORDERS = 7
@@ -35,14 +35,14 @@ def matched(
     groups = Groups(symmetry.permutations.groups, signed if rescale else frozenset())
     # In copies that do not depend on how units are scaled they can be compared.
     paired = [same_units(symmetry)[name] for name in signed]
-    one, other = (canonical(symmetry, theta, paired)(theta.to(torch.float64)) for theta in (a, b))
-    weights = _parameter_pairs(symmetry, one.to(a), other.to(b))
+    one, other = (Scaled(symmetry, theta, canonical(symmetry, theta, paired).factors).rounded() for theta in (a, b))
+    weights = _parameter_pairs(symmetry, one, other)
     moves = [("none", Move(symmetry))]
     if "weights" in methods:
         moves.append(("weights", as_move(symmetry, _by_weights(weights, groups, restarts, seed))))
     activations: list[Pair] = []
     if "activations" in methods:
-        activations = recorded(problem, symmetry, (one.to(a), other.to(b)))
+        activations = recorded(problem, symmetry, (one, other))
         # Units that no layer with weights returns, such as those between two layers of an LSTM, by their weights.
         assignments = match(weights, groups, given=match(activations, groups))
         moves.append(("activations", as_move(symmetry, assignments)))
@@ -56,8 +56,7 @@ def with_factors(symmetry: Symmetry, a: Theta, b: Theta, move: Move, rescale: bo
         return
     permuted = move(b)
     scaling = nearest(symmetry, a, permuted)
-    gain = float((permuted - a).norm()) - float((scaling(permuted) - a).norm())
-    if scaling.factors and gain > 1e-6 * float(a.norm()):
+    if scaling.factors and distance(permuted, a) - distance(scaling.apply_(permuted), a) > 1e-6 * float(a.norm()):
         factors = {
             name: move.factors.get(name, 1.0) * scaling.factors.get(name, torch.ones(()))
             for name in move.factors.keys() | scaling.factors.keys()

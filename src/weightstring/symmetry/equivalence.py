@@ -6,9 +6,10 @@ other parameters, where a symmetry of the architecture must hold as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from weightstring.randomness import generator
 from weightstring.symmetry.moves import Move, random_factors, random_permutation
 from weightstring.symmetry.outputs import Path, Read, name_of, own_theta, what_is_read
 from weightstring.symmetry.spec import Symmetry
-from weightstring.symmetry.waking import EXAMPLES, coarsest, doubled, other_models, precise, woken
+from weightstring.symmetry.waking import EXAMPLES, coarsest, doubled, other_models, precise, precisely, woken
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-1}
 """How far outputs may differ by rounding, relative in norm."""
@@ -126,7 +127,7 @@ def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> int:
     if read.elsewhere or announces(problem.computation.evaluating.module) or not (move.permutations or move.factors):
         return 0
     trial = _Trial(problem, read)
-    for where, model, words, examples in _tried(problem, theta.to("cpu", torch.float64)):
+    for where, model, words, examples in _tried(problem, theta):
         change = trial.differs(move, model, examples, where)
         if change is None and where and trial.told >= TOLD:
             break
@@ -144,12 +145,12 @@ def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> int:
     return len(trial.computed)
 
 
-def _tried(problem: Modular, theta: Theta) -> Iterator[tuple[str, Theta, str, Examples]]:
+def _tried(problem: Modular, theta: Theta) -> Iterator[tuple[str, Callable[[], Theta], str, Examples]]:
     """Models and inputs with their descriptions: θ on inputs of all kinds, then others on the evaluation set's."""
     base: Examples | None = None
     for words, examples in woken(problem):
         base = base or examples
-        yield "", theta, words, examples
+        yield "", partial(precisely, theta), words, examples
     assert base is not None
     for where, other in other_models(problem, theta):
         yield f" {where}", other, "of the evaluation set", base
@@ -166,21 +167,26 @@ class _Trial:
         self.told = 0.0
         """Of the outputs that were compared last, the share that is finite."""
 
-    def differs(self, move: Move, theta: Theta, examples: Examples, at: str) -> tuple[str, float, float] | None:
-        """Which outputs a move changes most, by how much, and what would have been rounding; None: that is all."""
+    def differs(
+        self, move: Move, model: Callable[[], Theta], examples: Examples, at: str
+    ) -> tuple[str, float, float] | None:
+        """Which outputs a move changes most, by how much, and what would have been rounding; None: that is all.
+
+        The model, in float64, is made anew for each use, so that one is in memory at a time.
+        """
         self.computed |= {(at, "itself"), (at, "moved")}
         try:
-            base = self.outputs(theta, examples)
+            base = self.outputs(model(), examples)
             self.told = min((float(x.isfinite().double().mean()) for x in base if x.numel()), default=1.0)
-            moved = self.outputs(move(theta), examples)
+            moved = self.outputs(move.apply_(model()), examples)
             apart = self._apart(base, moved)
             least = TOLERANCES[self.coarsest] * (AMPLIFIED if self.coarsest == torch.float64 else 1)
             if not any(relative > least for relative in apart.values()):
                 return None
             digit, draw = torch.finfo(self.coarsest).eps, generator(0, "last digit")
             self.computed.add((at, "shaken"))
-            noise = torch.randn(len(theta), generator=draw, dtype=torch.float64)
-            shaken = self._apart(base, self.outputs(theta * (1 + digit * noise), examples))
+            noise = torch.randn(self.problem.layout.size, generator=draw, dtype=torch.float64)
+            shaken = self._apart(base, self.outputs(noise.mul_(digit).add_(1).mul_(model()), examples))
         except Exception:  # a stranger's module may refuse inputs that it was not made for
             return None
         for path, relative in sorted(apart.items(), key=lambda each: -each[1]):

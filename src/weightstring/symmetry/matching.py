@@ -267,9 +267,11 @@ def _best(pairs: Sequence[Pair], groups: Groups, name: str) -> Assignment:
     families = inner.groups.keys()
     places = [(pair, dim) for pair in pairs for dim in pair.dims(name)]
     nested = [(pair, dim) for pair, dim in places if _depending(pair.groups, pair.axes, dim, families)]
-    direct = [pair.similarity(dim) for pair, dim in places if not _depending(pair.groups, pair.axes, dim, families)]
     size, fixed = groups.groups[name].size, groups.groups[name].fixed
-    worth = torch.stack(direct).sum(0) if direct else torch.zeros(size, size, dtype=torch.float64)
+    worth = torch.zeros(size, size, dtype=torch.float64)
+    for pair, dim in places:
+        if not _depending(pair.groups, pair.axes, dim, families):
+            worth = worth + pair.similarity(dim)
     if not nested:
         return _assign(worth, name in groups.signed)
     matched: dict[tuple[int, int], Assignments] = {}

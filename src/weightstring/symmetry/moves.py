@@ -39,7 +39,10 @@ class Move:
 
     def __call__(self, theta: Theta) -> Theta:
         """The moved model (P,), a copy."""
-        moved = theta.clone()
+        return self.apply_(theta.clone())
+
+    def apply_(self, moved: Theta) -> Theta:
+        """Move a model (P,) in place."""
         views = self.symmetry.layout.views(moved)
         for block in self.symmetry.permuted:
             part = block.view(views[block.parameter])

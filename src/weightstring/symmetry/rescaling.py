@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, distance
 from weightstring.symmetry.blocks import Block
-from weightstring.symmetry.moves import Move, outers_of
+from weightstring.symmetry.moves import Move, along, outers_of
 from weightstring.symmetry.spec import Symmetry
 
 SWEEPS = 200
@@ -21,6 +23,88 @@ SETTLED = 1e-8
 
 Sums = dict[int, Float64[Tensor, "..."]]
 """For exponents 1 (produced) and −1 (consumed): a sum over all that each unit has there."""
+
+
+@dataclass(eq=False)
+class Scaled:
+    """A model with factors on its units, made block by block: θ itself is neither copied nor changed.
+
+    Args:
+        symmetry: whose factors.
+        theta: the model (P,).
+        factors: by group.
+    """
+
+    symmetry: Symmetry
+    theta: Theta
+    factors: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        self._views = self.symmetry.layout.views(self.theta)
+        self._alone: dict[tuple[int, bool], Tensor] = {}
+
+    def raw(self, block: Block) -> Float64[Tensor, ...]:
+        """A block without its factors."""
+        return block.view(self._views[block.parameter]).to(torch.float64)
+
+    def part(self, block: Block, factors: Mapping[str, Tensor]) -> Float64[Tensor, ...]:
+        """A block with factors, a copy."""
+        part = self.raw(block).clone()
+        for name in sorted(block.groups & factors.keys()):
+            for dim in block.dims(name):
+                values = along(block, dim, self.symmetry.scales, factors[name]).to(part)
+                part.mul_(values if block.factors[dim].exponent == 1 else 1 / values)
+        return part
+
+    def rounded(self) -> Theta:
+        """The model (P,) with its factors, a copy in its dtype: each number is rounded once."""
+        scaled = self.theta.clone()
+        views = self.symmetry.layout.views(scaled)
+        for block in self.symmetry.scaled:
+            block.view(views[block.parameter]).copy_(self.part(block, self.factors))
+        return scaled
+
+    def sums(self, name: str, target: Theta | None = None) -> Sums:
+        """Σ b·b over all that each unit of a group has, where it is produced and where it is consumed; or Σ a·b."""
+        scales = self.symmetry.scales
+        shape = (*scales.copies(name), scales.groups[name].size)
+        sums = {exponent: torch.zeros(shape, dtype=torch.float64) for exponent in (1, -1)}
+        for number, block in enumerate(self.symmetry.scaled):
+            dims = block.dims(name)
+            if dims and len([each for factor in block.factors if (each := factor.group) in self.factors]) == 1:
+                sums[block.factors[dims[0]].exponent] += self._of_one_group(number, block, dims[0], target)
+                continue
+            product = self._product(block, self.factors, target) if dims else None
+            for dim in dims:
+                assert product is not None
+                sums[block.factors[dim].exponent] += _per_unit(product, block, dim, self.symmetry).cpu()
+        return sums
+
+    def _of_one_group(self, number: int, block: Block, dim: int, target: Theta | None) -> Tensor:
+        """The same of a block that no other group has: its sums without factors never change."""
+        key = number, target is not None
+        if key not in self._alone:
+            self._alone[key] = _per_unit(self._product(block, {}, target), block, dim, self.symmetry).cpu()
+        name = block.factors[dim].group
+        assert name is not None
+        power = block.factors[dim].exponent * (2 if target is None else 1)
+        return self._alone[key] * self.factors[name] ** power
+
+    def _product(self, block: Block, factors: Mapping[str, Tensor], target: Theta | None) -> Tensor:
+        part = self.part(block, factors)
+        if target is None:
+            return part.square_()
+        return part.mul_(block.view(self.symmetry.layout.views(target)[block.parameter]))
+
+    def distance_squared(self, target: Theta, name: str, factors: Mapping[str, Tensor]) -> float:
+        """‖b − a‖² of all that has a group, with these factors."""
+        views = self.symmetry.layout.views(target)
+        apart = (
+            self.part(block, factors).sub_(block.view(views[block.parameter])).square_().sum()
+            for block in self.symmetry.scaled
+            if name in block.groups
+        )
+        return math.fsum(map(float, apart))
 
 
 def canonical(symmetry: Symmetry, theta: Theta, signed: Collection[str] = ()) -> Move:
@@ -36,25 +120,23 @@ def canonical(symmetry: Symmetry, theta: Theta, signed: Collection[str] = ()) ->
         signed: groups of scales whose signs are left alone.
     """
     factors = _ones(symmetry)
-    now = theta.to(torch.float64)
     for name, group in symmetry.scales.groups.items():
         if (
             group.negative
             and not group.fixed
             and name not in signed
-            and (vector := _own_vector(symmetry, name, now)) is not None
+            and (vector := _own_vector(symmetry, name, theta)) is not None
         ):
             factors[name] = torch.where(vector < 0, -1.0, 1.0).to(torch.float64).cpu()
-    now = Move(symmetry, factors=factors)(now)
+    now = Scaled(symmetry, theta, factors)
     for _ in range(SWEEPS):
         change = 0.0
         for name, group in symmetry.scales.groups.items():
             if group.fixed or not group.positive:
                 continue
-            norms = _sums(symmetry, name, now, now)
+            norms = now.sums(name)
             usable = (norms[1] > 0) & (norms[-1] > 0)
             c = torch.where(usable, norms[-1] / torch.where(usable, norms[1], 1.0), 1.0) ** 0.25
-            now = Move(symmetry, factors={name: c})(now)
             factors[name] = factors[name] * c
             change = max(change, float(c.log().abs().max()))
         if change < SETTLED:
@@ -83,20 +165,26 @@ def nearest(symmetry: Symmetry, a: Theta, b: Theta) -> Move:
         b: the model to be scaled (P,).
     """
     rounding = 64 * torch.finfo(b.dtype).eps
-    target, start = a.to(torch.float64), b.to(torch.float64)
     factors = _ones(symmetry)
-    now = start
+    now, left = Scaled(symmetry, b, factors), distance(a, b) ** 2
     for _ in range(SWEEPS):
         change = 0.0
         for name, group in symmetry.scales.groups.items():
             if group.fixed:
                 continue
-            c = _nearest_of(symmetry, name, target, now)
-            moved = Move(symmetry, factors={name: c})(now)
-            if float((moved - target).norm()) >= float((now - target).norm()):
-                continue  # of a group that a weight has twice, the formula is only of first order
+            sizes, shared = now.sums(name), now.sums(name, a)
+            terms = (sizes[1], shared[1], sizes[-1], shared[-1])
+            c = _least(*terms, group.positive, group.negative)
+            scaled = {**factors, name: factors[name] * c}
+            if any(len(block.dims(name)) > 1 for block in symmetry.scaled):
+                # Of a group that a weight has twice, the formula is only of first order.
+                after = left + now.distance_squared(a, name, scaled) - now.distance_squared(a, name, factors)
+            else:
+                after = left + float((_apart(c, *terms) - _apart(torch.ones_like(c), *terms)).sum())
+            if math.sqrt(max(after, 0.0)) >= math.sqrt(left):
+                continue
             change = max(change, float((c - 1).abs().max()))
-            now, factors[name] = moved, factors[name] * c
+            left, factors[name] = max(after, 0.0), scaled[name]
         if change < SETTLED:
             break
     exact = {name: torch.where((c - 1).abs() < rounding, 1.0, c) for name, c in factors.items()}
@@ -112,24 +200,16 @@ def _ones(symmetry: Symmetry) -> dict[str, Tensor]:
     }
 
 
-def _nearest_of(symmetry: Symmetry, name: str, a: Theta, b: Theta) -> Float64[Tensor, ...]:
-    group = symmetry.scales.groups[name]
-    sizes, shared = _sums(symmetry, name, b, b), _sums(symmetry, name, a, b)
-    return _least(sizes[1], shared[1], sizes[-1], shared[-1], group.positive, group.negative)
-
-
 def _least(alpha: Tensor, beta: Tensor, gamma: Tensor, delta: Tensor, positive: bool, negative: bool) -> Tensor:
     """The factor c that makes each unit's distance least."""
 
-    def distance(c: Tensor) -> Tensor:
-        ahead = (coefficient.unsqueeze(-1) for coefficient in (alpha, beta, gamma, delta))
-        al, be, ga, de = ahead
-        return al * c**2 - 2 * be * c + ga / c**2 - 2 * de / c
+    def apart(c: Tensor) -> Tensor:
+        return _apart(c, *(coefficient.unsqueeze(-1) for coefficient in (alpha, beta, gamma, delta)))
 
     ones = torch.ones_like(alpha).unsqueeze(-1)
     if not positive:
         candidates = torch.cat([ones, -ones], -1)
-        return candidates.gather(-1, distance(candidates).argmin(-1, keepdim=True)).squeeze(-1)
+        return candidates.gather(-1, apart(candidates).argmin(-1, keepdim=True)).squeeze(-1)
     # A unit that nothing feeds, or that feeds nothing, has no best scale.
     usable = (alpha > 0) & (gamma > 0)
     scale = torch.where(usable, alpha, 1.0)
@@ -142,22 +222,12 @@ def _least(alpha: Tensor, beta: Tensor, gamma: Tensor, delta: Tensor, positive: 
     if not negative:
         real &= roots.real > 0
     candidates = torch.cat([ones, torch.where(real, roots.real, 1.0)], -1)
-    return candidates.gather(-1, distance(candidates).argmin(-1, keepdim=True)).squeeze(-1)
+    return candidates.gather(-1, apart(candidates).argmin(-1, keepdim=True)).squeeze(-1)
 
 
-def _sums(symmetry: Symmetry, name: str, a: Theta, b: Theta) -> Sums:
-    """Σ a·b over all that each unit has, where it is produced and where it is consumed."""
-    scales = symmetry.scales
-    shape = (*scales.copies(name), scales.groups[name].size)
-    sums = {exponent: torch.zeros(shape, dtype=torch.float64) for exponent in (1, -1)}
-    views = [symmetry.layout.views(x) for x in (a, b)]
-    for block in symmetry.scaled:
-        product: Tensor | None = None
-        for dim in block.dims(name):
-            if product is None:
-                product = block.view(views[0][block.parameter]) * block.view(views[1][block.parameter])
-            sums[block.factors[dim].exponent] += _per_unit(product, block, dim, symmetry).cpu()
-    return sums
+def _apart(c: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor, delta: Tensor) -> Tensor:
+    """Each unit's squared distance with a factor c, up to a constant."""
+    return alpha * c**2 - 2 * beta * c + gamma / c**2 - 2 * delta / c
 
 
 def _per_unit(product: Tensor, block: Block, dim: int, symmetry: Symmetry) -> Tensor:

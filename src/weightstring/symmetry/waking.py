@@ -6,8 +6,9 @@ sizes, other signs and other tokens, and at other parameters, it is not 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,17 +77,25 @@ def woken(problem: Modular) -> Iterator[tuple[str, Examples]]:
         yield "of all values of the integers", _all_values(problem, base)
 
 
-def other_models(problem: Modular, theta: Theta) -> Iterator[tuple[str, Theta]]:
-    """Other models in float64: drawn anew at each parameter's scale, and θ disturbed."""
-    for words, share in (("at random parameters", 0.0), ("at disturbed parameters", 1.0)):
-        other = theta.to("cpu", torch.float64, copy=True)
-        draw = generator(0, words)
+def other_models(problem: Modular, theta: Theta) -> Iterator[tuple[str, Callable[[], Theta]]]:
+    """Other models in float64, made when asked for: drawn anew at each parameter's scale, and θ disturbed."""
+
+    def drawn(words: str, share: float) -> Theta:
+        other, draw = precisely(theta), generator(0, words)
         for entry in problem.layout.entries:
             values = other[entry.offset : entry.offset + entry.size]
             size = values.square().mean().sqrt().clamp(min=0.1)
             noise = torch.randn(entry.size, generator=draw, dtype=torch.float64)
-            values.mul_(share).add_((0.5 if share else 1.0) * size * noise)
-        yield words, other
+            values.mul_(share).add_(noise.mul_((0.5 if share else 1.0) * size))
+        return other
+
+    for words, share in (("at random parameters", 0.0), ("at disturbed parameters", 1.0)):
+        yield words, partial(drawn, words, share)
+
+
+def precisely(theta: Theta) -> Theta:
+    """A copy of θ (P,) in float64, on the CPU."""
+    return theta.to("cpu", torch.float64, copy=True)
 
 
 def _double(tensor: Tensor) -> Tensor:
