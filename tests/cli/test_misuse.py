@@ -93,7 +93,7 @@ def spoiled(tensor: torch.Tensor) -> torch.Tensor:
 
 STATES = {
     "shape": (lambda s: first(s, lambda w: w[:-1].clone()), r"'0.weight'.*\(4, 1\).*\(5, 1\)"),
-    "dtype": (lambda s: first(s, torch.Tensor.double), r"'0.weight'.*float64.*float32"),
+    "dtype": (lambda s: first(s, torch.Tensor.long), r"'0.weight'.*int64.*float32"),
     "NaN": (lambda s: first(s, spoiled), r"'0.weight'.*1 of 5.*NaN"),
     "missing key": (lambda s: {name: s[name] for name in s if name != "2.bias"}, r"'2.bias'"),
     "extra key": (lambda s: {**s, "3.bias": torch.ones(2)}, r"'3.bias'.*not in the module"),
