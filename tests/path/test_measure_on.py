@@ -50,6 +50,17 @@ def test_other_data_and_metrics_are_measured_at_the_same_points(string):
         assert curve.values["absolute"][row] == pytest.approx(float((output - Y).abs().mean()), rel=1e-5)
 
 
+def test_batches_of_any_form_measure_it_too(string):
+    def loss(net, batch):
+        return (net(batch["x"]) - batch["y"]).square().sum(), batch["y"].numel()
+
+    batches = [{"x": X[:5], "y": Y[:5]}, {"x": X[5:], "y": Y[5:]}]
+    other = ws.ModuleProblem.from_batches(net(), batches, loss=loss)
+    assert string.measure_on(other).values["loss"] == pytest.approx(
+        string.measure_on(problem()).values["loss"], rel=1e-5
+    )
+
+
 def test_the_same_problem_gives_the_same_numbers(string):
     assert string.measure_on(problem()).values["loss"] == pytest.approx(string.curve.values["loss"], rel=1e-6)
 

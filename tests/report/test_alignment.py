@@ -22,13 +22,8 @@ from weightstring.report.run import page
 from weightstring.report.run.data import RunData
 from weightstring.report.run.replay import read_evolution
 from weightstring.store import RunDirectory
-from weightstring.store.records import (
-    AlignedGroup,
-    AlignmentRecord,
-    CandidateRecord,
-    Manifest,
-    ResultRecord,
-)
+from weightstring.store.alignment_record import AlignedGroup, AlignmentRecord, CandidateRecord
+from weightstring.store.records import Manifest, ResultRecord
 from weightstring.tasks import load_task
 
 Run = tuple[Manifest, ResultRecord, torch.Tensor]

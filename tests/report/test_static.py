@@ -24,7 +24,8 @@ from weightstring.report.draw.string import string_figure
 from weightstring.report.run.data import RunData, read_run
 from weightstring.report.run.page import RUN_SECTIONS, export_run_figures
 from weightstring.report.section import drawings
-from weightstring.store.records import AlignedGroup, AlignmentRecord, CurveRecord
+from weightstring.store.alignment_record import AlignedGroup, AlignmentRecord
+from weightstring.store.records import CurveRecord
 
 RING = Ring(size=6, radii=(1.0, 1.5))
 KINDS = ("svg", "pdf", "png")

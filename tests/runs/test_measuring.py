@@ -106,6 +106,14 @@ def test_a_changed_curve_is_found_out(run, change, words):
         ws.load(run)
 
 
+def test_a_manifest_names_no_file_elsewhere(run):
+    manifest = msgspec.json.decode(run.read("manifest.json"))
+    manifest["measured"] = ["../x"]
+    run.write("manifest.json", msgspec.json.encode(manifest))
+    with pytest.raises(InvalidRun, match=r"manifest\.json: damaged"):
+        ws.load(run)
+
+
 def test_a_run_in_a_mapping_takes_curves_too():
     own, kept = problem(), {}
     ws.connect(own, own.initial(0), own.initial(1), threshold=100.0, store=kept)

@@ -105,6 +105,18 @@ def test_a_metric_can_be_what_is_looked_at(problem, models):
     assert "train_loss" not in found.ends[0]
 
 
+def test_batches_of_any_form_give_the_same_numbers(problem, models):
+    def loss(net, batch):
+        return (net(batch["x"]) - batch["y"]).square().sum(), batch["y"].numel()
+
+    batches = [{"x": X[20:25], "y": Y[20:25]}, {"x": X[25:], "y": Y[25:]}]
+    net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1))
+    other = ws.ModuleProblem.from_batches(net, batches, loss=loss)
+    found, own = ws.matrix(other, models), ws.matrix(problem, models)
+    assert (found.barriers() - own.barriers()).abs().max() < 1e-5
+    assert found.evaluation == "train"
+
+
 def test_models_are_loaded_when_they_are_needed(problem):
     alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
     most = 0

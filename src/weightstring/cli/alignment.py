@@ -6,7 +6,7 @@ from rich.table import Table
 
 from weightstring.cli.console import table
 from weightstring.runs.result import Result
-from weightstring.store.records import AlignmentRecord
+from weightstring.store.alignment_record import AlignmentRecord
 
 
 def compared(record: AlignmentRecord, aligned: Result | None = None, plain: Result | None = None) -> Table:

@@ -15,7 +15,7 @@ from weightstring.problem.capabilities import units_of
 from weightstring.protocol import LossProblem, lacking
 from weightstring.runs.settings import Pair, Settings
 from weightstring.store import digest
-from weightstring.store.records import AlignedGroup, AlignmentRecord, CandidateRecord
+from weightstring.store.alignment_record import AlignedGroup, AlignmentRecord, CandidateRecord
 from weightstring.symmetry.alignment import Aligned, align
 
 ROUNDING = 1e-5

@@ -10,8 +10,9 @@ from weightstring.path import Connected, Maximum, Outcome, StringCurve, WeightSt
 from weightstring.path.adaptive import Between, between
 from weightstring.proof.certificate import Certificate
 from weightstring.store import RoundRecord
+from weightstring.store.alignment_record import AlignmentRecord
 from weightstring.store.attempts import Attempt, attempts, told
-from weightstring.store.records import AlignmentRecord, AsSaved, by_depth
+from weightstring.store.records import AsSaved, by_depth
 
 
 @dataclass(frozen=True)

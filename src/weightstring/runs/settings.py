@@ -14,8 +14,9 @@ from weightstring.runs.progress import Display
 from weightstring.search import Executor, Greedy, Persistent, Processes, StopRule, Strategy
 from weightstring.search.stopping import default_stop
 from weightstring.store import Store
+from weightstring.store.alignment_record import AlignmentRecord
 from weightstring.store.provenance import Provenance
-from weightstring.store.records import AlignmentRecord, AsSaved, CertifyRecord, Command, TaskRef
+from weightstring.store.records import AsSaved, CertifyRecord, Command, TaskRef
 from weightstring.symmetry.spec import Symmetry
 
 DEFAULT_STRATEGY = Persistent(Greedy())

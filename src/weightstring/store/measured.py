@@ -8,13 +8,13 @@ import msgspec
 
 from weightstring.codec import Record
 from weightstring.errors import InvalidSetting
-from weightstring.store.records import CurveRecord, TaskRef
+from weightstring.store.records import CURVE_NAME, CurveName, CurveRecord, TaskRef
 
 
 class MeasuredRecord(Record, frozen=True, kw_only=True):
     """A curve measured by a problem that had no part in the search."""
 
-    name: str
+    name: CurveName
     task: TaskRef | None
     problem: str
     """Digest of the problem that measured it."""
@@ -49,6 +49,6 @@ def check_name(name: str) -> str:
     >>> check_name("shifted-2")
     'shifted-2'
     """
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,59}", name, re.ASCII):
+    if not isinstance(name, str) or not re.fullmatch(CURVE_NAME, name):
         raise InvalidSetting(f"name={name!r:.80}: give up to 60 letters, digits, '-', '_' and '.'")
     return name

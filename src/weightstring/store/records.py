@@ -28,6 +28,11 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 """A sum of them is finite."""
 
 
+CURVE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,59}$"
+CurveName = Annotated[str, msgspec.Meta(pattern=CURVE_NAME)]
+"""A name in file names, and on the page."""
+
+
 class Parameter(Record, frozen=True, kw_only=True):
     """Where one parameter lies in θ."""
 
@@ -120,7 +125,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     digests: dict[str, str] = msgspec.field(default_factory=dict)
     """Of the problem's module and of each of its data sets."""
     provenance: Provenance = Provenance()
-    measured: tuple[str, ...] = ()
+    measured: tuple[CurveName, ...] = ()
     """Names of curves on other data, measured since."""
 
 
@@ -170,62 +175,6 @@ class StringRecord(Record, frozen=True, kw_only=True):
     """max, over_ends, over_mean, over_linear of the sampled evaluation loss."""
     segments: tuple[SegmentRecord, ...]
     curve: CurveRecord
-
-
-class AlignedGroup(Record, frozen=True, kw_only=True):
-    """What alignment did to one group of interchangeable units; lists run over outer units, then over units."""
-
-    name: str
-    size: int
-    over: tuple[str, ...] = ()
-    permutation: tuple[int, ...]
-    """Unit i is what unit ``permutation[i]`` of the second model was."""
-    moved: int
-    """Units that are not where they were."""
-    correlation_before: tuple[float, ...] = ()
-    """Of each unit's activations with those of the unit at its place in the first model; empty: not observed."""
-    correlation: tuple[float, ...] = ()
-    """The same afterwards."""
-
-
-class CandidateRecord(Record, frozen=True, kw_only=True):
-    """One way to align that was tried."""
-
-    method: str
-    rescaled: bool
-    distance: float
-    barrier: float | None
-
-
-class AlignmentRecord(Record, frozen=True, kw_only=True):
-    """How the second model of a run was brought to its symmetric copy, whose function is the same."""
-
-    method: str
-    """By what units were matched: weights, activations, or none where the model stayed as it was."""
-    by: str
-    """Which candidate was taken: that of the lowest barrier, or of the least distance."""
-    rescaled: bool
-    distance_before: float
-    distance: float
-    barrier_before: float | None
-    """Of the straight line, over the mean of its ends, sampled, of the evaluation loss."""
-    barrier: float | None
-    difference: float
-    """Largest difference of outputs between the model and its aligned copy, relative to the largest output."""
-    examples: int
-    """On how many real inputs."""
-    log10_permutations: float
-    seconds: Seconds
-    candidates: tuple[CandidateRecord, ...]
-    groups: tuple[AlignedGroup, ...]
-    factors: dict[str, tuple[float, ...]] = msgspec.field(default_factory=dict)
-    """By what units were multiplied where they are produced, by group; left out where by 1."""
-    original: str
-    """Digest of the second model as it was given."""
-    units: str = "inputs"
-    """What these are: inputs whose outputs were compared; or batches, outputs of the first and losses of all."""
-    evaluations: float | None = None
-    """How often one model was computed on the evaluation set or a probe; null in runs that did not count."""
 
 
 class RoundRecord(Record, frozen=True, kw_only=True):

@@ -23,13 +23,14 @@ import msgspec
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun
 from weightstring.path import Outcome
+from weightstring.store.alignment_record import AlignmentRecord
 from weightstring.store.beads import digest
 from weightstring.store.flaws import flaw
 from weightstring.store.journal import Rounds
-from weightstring.store.measured import MeasuredRecord, check_name
+from weightstring.store.measured import MeasuredRecord
 from weightstring.store.names import beads_name
 from weightstring.store.plane_record import PlaneRecord
-from weightstring.store.records import FORMAT, AlignmentRecord, AnyManifest, Manifest, ResultRecord
+from weightstring.store.records import FORMAT, AnyManifest, Manifest, ResultRecord
 
 
 class Store(Rounds):
@@ -241,7 +242,7 @@ class Store(Rounds):
         """
         result, found = self.result(), []
         for name in self.manifest().measured:
-            record = self.required(_measured(check_name(name)), MeasuredRecord)
+            record = self.required(_measured(name), MeasuredRecord)
             if record.beads_sha256 != result.beads_sha256:
                 continue
             if says := record.flaw(result.string.curve):

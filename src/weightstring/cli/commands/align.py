@@ -17,7 +17,7 @@ from weightstring.cli.options.values import positive
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from weightstring.store.records import AlignmentRecord
+    from weightstring.store.alignment_record import AlignmentRecord
 
 HELP = "permute and rescale one model's units to match another's"
 

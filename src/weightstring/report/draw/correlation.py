@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from weightstring.report.draw.theme import NOT_FINITE, SETS, theme
-from weightstring.store.records import AlignmentRecord
+from weightstring.store.alignment_record import AlignmentRecord
 
 # Grey and blue differ in lightness too, and lie on different sides of each group's line.
 GIVEN, ALIGNED = NOT_FINITE, SETS[""][0]
@@ -34,7 +34,7 @@ def correlation_figure(alignment: AlignmentRecord) -> go.Figure | None:
     Returns:
         The figure, whose height grows with the groups; None where no activations were observed.
 
-    >>> from weightstring.store.records import AlignedGroup
+    >>> from weightstring.store.alignment_record import AlignedGroup
     >>> group = AlignedGroup(
     ...     name="0", size=2, permutation=(1, 0), moved=2, correlation_before=(0.1, -0.3), correlation=(0.9, 1.0)
     ... )

@@ -15,9 +15,10 @@ from weightstring.report.run.replay import read_evolution
 from weightstring.runs.recording import certificate_in
 from weightstring.search.strategies import STRATEGIES
 from weightstring.store import Store, StoreLike, opened
+from weightstring.store.alignment_record import AlignmentRecord
 from weightstring.store.measured import MeasuredRecord
 from weightstring.store.plane_record import PlaneRecord
-from weightstring.store.records import AlignmentRecord, Manifest, ResultRecord, StringRecord
+from weightstring.store.records import Manifest, ResultRecord, StringRecord
 
 
 class Shown(Protocol):

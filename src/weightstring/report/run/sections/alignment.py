@@ -9,7 +9,7 @@ from weightstring.report.draw.two_strings import two_strings_figure
 from weightstring.report.html import template
 from weightstring.report.run.data import RunData
 from weightstring.report.section import Drawing, Section
-from weightstring.store.records import AlignmentRecord
+from weightstring.store.alignment_record import AlignmentRecord
 
 
 def alignment(run: RunData) -> Section | None:
