@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -158,13 +157,8 @@ def write_checkpoint(path: str | Path, state: Mapping[str, object], about: Mappi
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InvalidCheckpoint(f"{path}: checkpoints are written as .safetensors; name it {path.stem}.safetensors")
-    # Copies, since safetensors refuses tensors that share memory, as tied ones do. Extra state has no place there.
-    whole = torch.contiguous_format
-    tensors = {
-        name: tensor.detach().cpu().clone(memory_format=whole)
-        for name, tensor in state.items()
-        if isinstance(tensor, Tensor)
-    }
+    # Extra state has no place there.
+    tensors = _apart({name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)})
     # One metadata key: with several, safetensors does not write the same bytes twice.
     content = save_tensors(tensors, metadata={"weightstring": json.dumps(dict(about), sort_keys=True)})
     try:
@@ -172,6 +166,19 @@ def write_checkpoint(path: str | Path, state: Mapping[str, object], about: Mappi
         replace_file(path, content)
     except OSError as problem:
         raise InvalidCheckpoint(f"{path}: cannot be written: {problem.strerror}") from None
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors; those that share memory, as tied ones do and safetensors refuses, as copies."""
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        storage = plain.untyped_storage()
+        whole = storage.nbytes() == plain.nbytes and storage.data_ptr() not in taken
+        apart[name] = plain if whole else plain.clone()
+        taken.add(storage.data_ptr())
+    return apart
 
 
 def checkpoints_in(path: str | Path) -> list[Path]:
