@@ -14,7 +14,7 @@ from weightstring.arrays import Theta
 from weightstring.problem import Modular
 from weightstring.symmetry.blocks import Block, outer_dim
 from weightstring.symmetry.finding import Traced, traced
-from weightstring.symmetry.matching import Assignments, Pair, assigned
+from weightstring.symmetry.pairs import Assignments, Pair, assigned
 from weightstring.symmetry.spec import Spec, Symmetry
 
 SAMPLES = 4096

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from weightstring.symmetry.matching import Assignment, Assignments, Groups
 from weightstring.symmetry.moves import Move
+from weightstring.symmetry.pairs import Assignment, Assignments, Groups
 from weightstring.symmetry.spec import Group, Spec, Symmetry, Term
 
 

@@ -11,8 +11,9 @@ from weightstring.problem import Modular
 from weightstring.randomness import generator
 from weightstring.symmetry.activations import recorded
 from weightstring.symmetry.assignments import as_move, same_units, signed_groups
-from weightstring.symmetry.matching import Assignments, Groups, Pair, agreement, match
+from weightstring.symmetry.matching import certain, match
 from weightstring.symmetry.moves import Move
+from weightstring.symmetry.pairs import Assignments, Groups, Pair, agreement
 from weightstring.symmetry.rescaling import Scaled, canonical, nearest
 from weightstring.symmetry.spec import Symmetry
 
@@ -67,13 +68,17 @@ def with_factors(symmetry: Symmetry, a: Theta, b: Theta, move: Move, rescale: bo
 def _by_weights(pairs: Sequence[Pair], groups: Groups, restarts: int, seed: int) -> Assignments:
     """The assignments of the largest agreement of all restarts."""
     count = len(groups.outermost)
-    attempts: list[Assignments] = []
-    for restart in range(restarts):
+    best = match(pairs, groups)
+    known = {name: best[name] for name in certain(pairs, groups) if name in best}
+    reached = agreement(pairs, best)
+    for restart in range(1, restarts if len(known) < len(best) else 1):
         draw = generator(seed, "align", restart)
-        orders = [torch.randperm(count, generator=draw).tolist() for _ in range(ORDERS)] if restart else []
-        # Once from what is known for sure; then from there, and from the units as they are, in random orders.
-        attempts.append(match(pairs, groups, orders, settled=restart % 2 == 0))
-    return max(attempts, key=lambda assignments: agreement(pairs, assignments))
+        orders = [torch.randperm(count, generator=draw).tolist() for _ in range(ORDERS)]
+        # Once more from what is known for sure; then from the units as they are, in random orders.
+        found = match(pairs, groups, orders, settled=restart % 2 == 0, given=known)
+        if (value := agreement(pairs, found)) > reached:
+            best, reached = found, value
+    return best
 
 
 def _parameter_pairs(symmetry: Symmetry, a: Theta, b: Theta) -> list[Pair]:

@@ -11,166 +11,21 @@ the inner ones are matched first, and what they reach is the worth of that pair.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from typing import TypeAlias
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from weightstring.symmetry.blocks import outer_dim
-from weightstring.symmetry.spec import Group
+from weightstring.symmetry.pairs import Assignment, Assignments, Groups, Pair, agreement, assigned, depending
 
 SWEEPS = 100
 """Rounds over all groups after which coordinate ascent stops in any case; a few are usual."""
 
 GAIN = 1e-6
 """Relative gain below which a new assignment is not worth another sweep."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """Tensors of two networks whose units are to agree.
-
-    Args:
-        a: the first network's.
-        b: the second network's, in the same shape.
-        groups: for each dimension the group whose units lie along it, or None.
-        axes: for each dimension the axis of the parameter to which it belongs.
-    """
-
-    a: Tensor
-    b: Tensor
-    groups: tuple[str | None, ...]
-    axes: tuple[int, ...]
-
-    @property
-    def value(self) -> float:
-        """⟨A, B⟩."""
-        return float(torch.dot(self.a.reshape(-1), self.b.reshape(-1)))
-
-    def dims(self, group: str) -> list[int]:
-        """The dimensions along which a group's units lie."""
-        return [dim for dim, name in enumerate(self.groups) if name == group]
-
-    def similarity(self, dim: int) -> Float64[Tensor, "n n"]:
-        """⟨A_i, B_j⟩ for units i and j along a dimension."""
-        rows = [x.movedim(dim, 0).flatten(1) if x.ndim > 1 else x.unsqueeze(1) for x in (self.a, self.b)]
-        products = (rows[0] @ rows[1].T).to(torch.float64)
-        return products if bool(products.isfinite().all()) else rows[0].double() @ rows[1].double().T
-
-    def at(self, dim: int, i: int, j: int, families: Collection[str]) -> Pair:
-        """Unit i of the one and unit j of the other, in which these families may still be assigned."""
-        dims = _depending(self.groups, self.axes, dim, families)
-        groups = [group if index in dims else None for index, group in enumerate(self.groups)]
-        del groups[dim]
-        axes = (*self.axes[:dim], *self.axes[dim + 1 :])
-        return Pair(self.a.select(dim, i), self.b.select(dim, j), tuple(groups), axes)
-
-
-@dataclass(frozen=True, eq=False)
-class Assignment:
-    """How one group's units are assigned.
-
-    Args:
-        order: unit i of the first network is unit ``order[i]`` of the second.
-        signs: ±1 for each; None: all 1.
-        inner: for each unit, the assignments of its families.
-    """
-
-    order: Int64[Tensor, " n"]
-    signs: Float64[Tensor, " n"] | None = None
-    inner: tuple[Mapping[str, Assignment], ...] = ()
-
-    def apply(self, tensor: Tensor, groups: Sequence[str | None], axes: Sequence[int], group: str) -> Tensor:
-        """A tensor of the second network as the first one's."""
-        for dim, own in enumerate(groups):
-            if own != group:
-                continue
-            tensor = tensor.index_select(dim, self.order)
-            if self.signs is not None:
-                shape = [-1 if other == dim else 1 for other in range(tensor.ndim)]
-                tensor = tensor * self.signs.to(tensor).reshape(shape)
-            names = {name for inner in self.inner for name in inner}
-            mine = _depending(groups, axes, dim, names)
-            if mine:
-                rest = [name if index in mine else None for index, name in enumerate(groups)]
-                places = list(axes)
-                del rest[dim], places[dim]
-                slices = [
-                    _applied(part, rest, places, inner)
-                    for part, inner in zip(tensor.unbind(dim), self.inner, strict=True)
-                ]
-                tensor = torch.stack(slices, dim)
-        return tensor
-
-    def after(self, first: Assignment | None) -> Assignment:
-        """The assignment that does ``first`` and then this one."""
-        if first is None:
-            return self
-        signs = self.signs
-        if first.signs is not None:
-            earlier = first.signs[self.order]
-            signs = earlier if signs is None else earlier * signs
-        inner = tuple(
-            {name: nested[name].after(first.inner[j].get(name) if first.inner else None) for name in nested}
-            for nested, j in zip(self.inner, self.order.tolist(), strict=bool(self.inner))
-        )
-        return Assignment(first.order[self.order], signs, inner)
-
-
-Assignments = Mapping[str, Assignment]
-
-
-def _applied(tensor: Tensor, groups: Sequence[str | None], axes: Sequence[int], assignments: Assignments) -> Tensor:
-    for name, assignment in assignments.items():
-        tensor = assignment.apply(tensor, groups, axes, name)
-    return tensor
-
-
-def _depending(
-    groups: Sequence[str | None], axes: Sequence[int], dim: int, families: Collection[str]
-) -> frozenset[int]:
-    """The dimensions of these families whose assignment depends on the index along ``dim``."""
-    outer = groups[dim]
-    assert outer is not None
-    return frozenset(
-        index
-        for index, group in enumerate(groups)
-        if group in families and outer_dim(groups, axes, index, outer) == dim
-    )
-
-
-@dataclass(frozen=True)
-class Groups:
-    """What may be assigned.
-
-    Args:
-        groups: by name, families among them.
-        signed: those whose units' signs may change.
-    """
-
-    groups: Mapping[str, Group]
-    signed: frozenset[str] = frozenset()
-
-    @property
-    def outermost(self) -> list[str]:
-        """The groups that are over no other."""
-        return [name for name, group in self.groups.items() if not group.over]
-
-    def within(self, name: str) -> Groups:
-        """The families of a group, as they are for one of its units."""
-        inner = {
-            other: replace(group, over=tuple(outer for outer in group.over if outer != name))
-            for other, group in self.groups.items()
-            if name in group.over
-        }
-        return Groups(inner, self.signed)
-
-    def families(self, name: str) -> frozenset[str]:
-        """The names of a group's families."""
-        return frozenset(self.within(name).groups)
 
 
 def match(
@@ -198,37 +53,55 @@ def match(
     now = [assigned(pair, assignments) for pair in pairs]
     seen = {name for pair in pairs for name in pair.groups}
     names = [name for name in groups.outermost if name not in assignments and (groups.families(name) | {name}) & seen]
-    if settled:
-        _settle(now, groups, assignments, names)
+    # Those that another assignment may be better for, now that others are assigned.
+    stale = _settle(now, groups, assignments, names) if settled else set(names)
     for sweep in range(SWEEPS):
         order = [names[i] for i in orders[sweep % len(orders)] if i < len(names)] if orders else names
-        moved = [_improve(now, groups, name, assignments) for name in order]
-        if not any(moved):
+        moved = False
+        for name in [name for name in order if name in stale]:
+            stale.discard(name)
+            if _improve(now, groups, name, assignments):
+                moved = True
+                stale |= _beside(now, groups, name, names)
+        if not moved:
             break
     return assignments
 
 
-def agreement(pairs: Sequence[Pair], assignments: Assignments) -> float:
-    """Σ ⟨A, P B⟩."""
-    return sum(assigned(pair, assignments).value for pair in pairs)
+def certain(pairs: Sequence[Pair], groups: Groups) -> list[str]:
+    """The outermost groups whose best assignment does not depend on any other's."""
+    return [name for name in groups.outermost if not _beside(pairs, groups, name, groups.outermost)]
 
 
-def assigned(pair: Pair, assignments: Assignments) -> Pair:
-    """A pair whose second tensor has the first one's units."""
-    return replace(pair, b=_applied(pair.b, pair.groups, pair.axes, assignments))
+def _beside(pairs: Sequence[Pair], groups: Groups, name: str, names: Collection[str]) -> set[str]:
+    """The groups with units in the tensors that have a group's; itself where a tensor has them twice."""
+    own = groups.families(name) | {name}
+    beside: set[str] = set()
+    for pair in pairs:
+        if own & set(pair.groups):
+            beside |= {other for other in names if (groups.families(other) | {other}) & set(pair.groups)} - {name}
+            beside |= {name} if len(pair.dims(name)) > 1 else set()
+    return beside
 
 
-def _settle(now: list[Pair], groups: Groups, assignments: dict[str, Assignment], names: Sequence[str]) -> None:
-    """Match the group of which most is known, then the next, by pairs in which nothing else is still open."""
-    open_names = list(names)
+def _settle(now: list[Pair], groups: Groups, assignments: dict[str, Assignment], names: Sequence[str]) -> set[str]:
+    """Match the group of which most is known, then the next, by pairs in which nothing else is still open.
+
+    Returns:
+        The groups in whose pairs something was open.
+    """
+    open_names, unsure = list(names), set()
     while open_names:
         known = {pairs for name in assignments for pairs in (name, *groups.families(name))}
         usable = {name: _usable(now, groups, name, known) for name in open_names}
         shares = {name: _share(now, usable[name], name) for name in open_names}
         name = max(open_names, key=shares.__getitem__)
-        pairs = usable[name] or [pair for pair in now if name in pair.groups]
-        _take(now, name, _best(pairs, groups, name), assignments)
+        having = [pair for pair in now if name in pair.groups]
+        if len(usable[name]) < len(having):
+            unsure.add(name)
+        _take(now, name, _best(usable[name] or having, groups, name), assignments)
         open_names.remove(name)
+    return unsure
 
 
 def _usable(now: Sequence[Pair], groups: Groups, name: str, known: Collection[str]) -> list[Pair]:
@@ -266,22 +139,69 @@ def _best(pairs: Sequence[Pair], groups: Groups, name: str) -> Assignment:
     inner = groups.within(name)
     families = inner.groups.keys()
     places = [(pair, dim) for pair in pairs for dim in pair.dims(name)]
-    nested = [(pair, dim) for pair, dim in places if _depending(pair.groups, pair.axes, dim, families)]
+    nested = [(pair, dim) for pair, dim in places if depending(pair.groups, pair.axes, dim, families)]
     size, fixed = groups.groups[name].size, groups.groups[name].fixed
     worth = torch.zeros(size, size, dtype=torch.float64)
     for pair, dim in places:
-        if not _depending(pair.groups, pair.axes, dim, families):
+        if not depending(pair.groups, pair.axes, dim, families):
             worth = worth + pair.similarity(dim)
     if not nested:
         return _assign(worth, name in groups.signed)
-    matched: dict[tuple[int, int], Assignments] = {}
+    apart = _apart(nested, inner)
+    matched: list[dict[int, Assignments]] = []
     for i in range(size):
-        for j in [i] if fixed else range(size):
-            parts = [pair.at(dim, i, j, families) for pair, dim in nested]
-            matched[i, j] = match(parts, inner)
-            worth[i, j] += agreement(parts, matched[i, j])
+        others = [i] if fixed else list(range(size))
+        if apart is None:
+            parts = {j: [pair.at(dim, i, j, families) for pair, dim in nested] for j in others}
+            matched.append({j: match(parts[j], inner) for j in others})
+            reached = [agreement(parts[j], matched[i][j]) for j in others]
+        else:
+            each, reached = _inner(apart, inner, i, others)
+            matched.append(dict(zip(others, each, strict=True)))
+        worth[i, others] += torch.tensor(reached, dtype=torch.float64, device=worth.device)
     order = torch.arange(size) if fixed else _assign(worth, False).order
-    return Assignment(order, None, tuple(matched[i, j] for i, j in enumerate(order.tolist())))
+    return Assignment(order, None, tuple(matched[i][j] for i, j in enumerate(order.tolist())))
+
+
+Apart: TypeAlias = dict[str, list[tuple[Tensor, Tensor]]]
+"""For each family the tensors of both networks that have it, as (outer units, its units, all else)."""
+
+
+def _apart(nested: Sequence[tuple[Pair, int]], inner: Groups) -> Apart | None:
+    """The families of a group by themselves, where no tensor has several: then all are assigned at once."""
+    apart: Apart = {}
+    for pair, dim in nested:
+        places = depending(pair.groups, pair.axes, dim, inner.groups.keys())
+        names = [pair.groups[place] for place in places]
+        if len(names) != 1 or names[0] is None or inner.families(names[0]) or inner.groups[names[0]].fixed:
+            return None
+        ahead = [x.movedim((dim, *places), (0, 1)) for x in (pair.a, pair.b)]
+        a, b = (x.reshape(*x.shape[:2], -1) for x in ahead)
+        apart.setdefault(names[0], []).append((a, b))
+    return apart
+
+
+def _inner(apart: Apart, inner: Groups, i: int, others: Sequence[int]) -> tuple[list[Assignments], list[float]]:
+    """The best assignments within unit i of the one network and others of the other, and what they reach."""
+    matched: list[dict[str, Assignment]] = [{} for _ in others]
+    reached = [0.0] * len(others)
+    for name, tensors in apart.items():
+        products = torch.stack([_products(a[i], b[others]) for a, b in tensors]).sum(0)
+        for index, each in enumerate(products):
+            found = matched[index][name] = _assign(each, name in inner.signed)
+            best = each.gather(1, found.order.unsqueeze(1))
+            reached[index] += float(best.sum() if found.signs is None else best.abs().sum())
+    return list(matched), reached
+
+
+def _products(a: Float64[Tensor, "m K"], b: Float64[Tensor, "J m K"]) -> Float64[Tensor, "J m m"]:
+    """⟨a_k, b_jl⟩ in float64, computed in the tensors' own precision if nothing overflows there."""
+
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.flatten(0, 1).T).view(len(x), len(y), -1).movedim(1, 0).to(torch.float64)
+
+    found = product(a, b)
+    return found if bool(found.isfinite().all()) else product(a.double(), b.double())
 
 
 def _assign(similarity: Float64[Tensor, "n n"], signed: bool) -> Assignment:
