@@ -154,5 +154,18 @@ def test_a_string_with_beads_is_measured_once_at_each_of_its_points(tmp_path: Pa
     assert result.largest <= 0.21
 
 
+def test_a_result_says_how_many_samples_a_segment_had_and_what_they_say_between_them(tmp_path: Path) -> None:
+    problem, _ = task()
+    a, b = neighbours(problem)
+    for store, sampling, least in ((None, "dense", 17), (tmp_path / "run", "adaptive", 9)):
+        result = ws.connect(problem, a, b, 4.0, store=store, sampling=sampling)
+        (between,) = result.between
+        assert between.samples >= least
+        assert result.largest <= between.highest <= result.largest + 0.01
+    (segment,) = RunDirectory(tmp_path / "run").result().string.segments
+    assert (segment.samples, segment.highest) == (between.samples, between.highest)
+    assert segment.second_difference == between.second_difference
+
+
 def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.maximum import GRID, MAX_PEAKS, Samples, locate
 from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, grid
-from weightstring.path.string_curve import Heights, Point, SearchSamples, StringCurve, larger, measure_curve
+from weightstring.path.string_curve import Heights, Point, SearchSamples, StringCurve, measure_curve
 from weightstring.problem import Entry, Traceable
 from weightstring.protocol import LossProblem
 
@@ -192,13 +192,7 @@ class WeightString:
 
     def heights(self, names: Sequence[str]) -> tuple[dict[float, float], ...]:
         """What is known so far of the larger of the named quantities on each segment, by t; nothing is measured."""
-        heights: list[dict[float, float]] = [{} for _ in range(len(self) - 1)]
-        for (segment, t), values in self._curve.points.items() if self._curve is not None else ():
-            if all(name in values for name in names):
-                height = larger(values, names)
-                heights[segment][t] = height
-                if t == 1 and segment + 1 < len(heights):
-                    heights[segment + 1][0.0] = height
+        heights = [{} for _ in range(len(self) - 1)] if self._curve is None else self._curve.heights(names)
         if self._seen is not None and set(self._seen.names) == set(names):
             for known, seen in zip(heights, self._seen.heights, strict=True):
                 known |= seen

@@ -47,6 +47,15 @@ class StringCurve:
         rows = zip(self.segment, self.t, zip(*self.values.values(), strict=True), strict=True)
         return {(segment, t): dict(zip(self.values, row, strict=True)) for segment, t, row in rows}
 
+    def heights(self, names: Sequence[str]) -> list[dict[float, float]]:
+        """The larger of the named quantities at all samples of each segment, by t; none where one was not measured."""
+        heights: list[dict[float, float]] = [{} for _ in range(max(self.segment) + 1)]
+        for (segment, t), values in self.points.items() if set(names) <= self.values.keys() else ():
+            heights[segment][t] = larger(values, names)
+            if t == 1 and segment + 1 < len(heights):
+                heights[segment + 1][0.0] = heights[segment][t]
+        return heights
+
     def barrier(self, name: str, quantity: str = "loss") -> float:
         """One of the four barriers in use, of what was sampled.
 

@@ -59,7 +59,7 @@ def string_record(
                 second_difference=finite_or_none(known.second_difference),
                 highest=finite_or_none(known.highest),
             )
-            for segment, top, known in zip(string.segments, tops, map(between, string.heights(names)), strict=True)
+            for segment, top, known in zip(string.segments, tops, map(between, curve.heights(names)), strict=True)
         ),
         curve=CurveRecord(s=curve.s, segment=curve.segment, t=curve.t, values=dict(curve.values)),
     )

@@ -78,7 +78,7 @@ class Result:
     @property
     def between(self) -> tuple[Between, ...]:
         """How many samples of the bound quantity are known of each segment, and what they say of it between them."""
-        return tuple(map(between, self.string.heights(self.names)))
+        return tuple(map(between, self.string.curve.heights(self.names)))
 
     @property
     def bound(self) -> str:
