@@ -159,3 +159,27 @@ def test_what_a_weight_is_computed_from_is_drawn_with_it(parametrization):
     if parametrization is nn.utils.parametrizations.weight_norm:
         torch.testing.assert_close(drawn.weight, expected.weight)
     assert torch.equal(drawn.bias, expected.bias)
+
+
+class Model(nn.Module):
+    """Draws what is in it as Hugging Face's models and many scripts do."""
+
+    def __init__(self, deviation: float, inside: nn.Module) -> None:
+        super().__init__()
+        self.deviation, self.inside = deviation, inside
+        self.linear = nn.Linear(50, 50)
+        self.token = nn.Parameter(torch.zeros(2500))
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=self.deviation)
+        if isinstance(module, Model):
+            nn.init.normal_(module.token, std=2 * self.deviation)
+
+
+def test_a_model_that_draws_its_modules_does_so_each_for_what_is_in_it():
+    drawn = random_copy(Model(1.0, Model(0.01, nn.Linear(50, 50))), 0)
+    deviations = [drawn.linear.weight, drawn.token, drawn.inside.linear.weight, drawn.inside.token]
+    assert [float(each.detach().std()) for each in deviations] == pytest.approx([1, 2, 0.01, 0.02], rel=0.1)
+    assert float(drawn.inside.inside.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
+    assert torch.equal(random_copy(drawn, 0).token, drawn.token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -78,7 +79,8 @@ def random_copy(net: nn.Module, seed: int, initialise: Callable[[nn.Module], Non
         net: never changed.
         seed: of the draw; the same on every device.
         initialise: draws the whole net in place; None: each module's ``reset_parameters`` (or
-            ``_reset_parameters``), children before their parents, as their constructors do.
+            ``_reset_parameters``), then the ``_init_weights(module)`` of the model around it, as Hugging Face, timm
+            and many scripts call it; children before their parents, as their constructors do.
 
     Raises:
         InvalidModel: a module owns trainable parameters but has no way to draw them.
@@ -93,7 +95,11 @@ def random_copy(net: nn.Module, seed: int, initialise: Callable[[nn.Module], Non
     scramble(drawn)
     with seeded(seed, CPU):
         if initialise is None:
-            drawn.apply(_reset)
+            for module, draw in _drawers(drawn):
+                _reset(module)
+                if draw is not None:
+                    with torch.no_grad():
+                        draw(module)
         else:
             initialise(drawn)
     return drawn
@@ -144,6 +150,18 @@ def _patterned(parameter: Tensor) -> bool:
     return parameter.shape[-1:] >= (6,) and bool((steps >= 0).all() | (steps <= 0).all())
 
 
+def _drawers(
+    module: nn.Module, around: Callable[[nn.Module], None] | None = None
+) -> Iterator[tuple[nn.Module, Callable[[nn.Module], None] | None]]:
+    """Every module, children first, with the ``_init_weights`` of the innermost model around it that has one."""
+    own = getattr(module, "_init_weights", None)
+    if inspect.ismethod(own) and len(inspect.signature(own).parameters) == 1:
+        around = own
+    for child in module.children():
+        yield from _drawers(child, around)
+    yield module, around
+
+
 def _resets(module: nn.Module) -> Callable[[], None] | None:
     for name in ("reset_parameters", "_reset_parameters"):
         reset: Callable[[], None] | None = getattr(module, name, None)
@@ -169,12 +187,13 @@ def _reset(module: nn.Module) -> None:
 
 
 def _check_resets(net: nn.Module) -> None:
-    for name, module in net.named_modules():
+    names = {module: name for name, module in net.named_modules()}
+    for module, draw in _drawers(net):
         if isinstance(module, parametrize.ParametrizationList):  # drawn through the module whose weight it is
             continue
         owns = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
-        if owns and _resets(module) is None:
+        if owns and _resets(module) is None and draw is None:
             raise InvalidModel(
-                f"module {name or type(module).__name__!r} ({type(module).__name__}) has trainable parameters but no "
-                f"reset_parameters: pass initialise=, a function that draws the whole net in place"
+                f"module {names[module] or type(module).__name__!r} ({type(module).__name__}) has trainable parameters "
+                "but no reset_parameters: pass initialise=, a function that draws the whole net in place"
             )
