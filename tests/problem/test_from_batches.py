@@ -223,6 +223,30 @@ def test_what_does_not_add_up_over_batches_is_refused(returned, said):
         ws.ModuleProblem.from_batches(Tagger().double(), sentences([[2, 6, 3], [4, 1]]), loss=loss)
 
 
+def test_batches_of_single_sequences_are_tried_in_pairs():
+    words = torch.randint(1, 9, (4, 1, 6), generator=torch.Generator().manual_seed(1))
+    alike = [{"tokens": each, "tags": each % 3} for each in words]
+
+    def wrong(net: nn.Module, batch: dict) -> ws.MeanOf:
+        total, count = tag_loss(net, batch)
+        return ws.MeanOf(total, count)
+
+    with pytest.raises(InvalidSetting, match="the sum of a train batch of 2 is"):
+        ws.ModuleProblem.from_batches(Tagger().double(), alike, loss=wrong)
+    assert ws.ModuleProblem.from_batches(Tagger().double(), alike, loss=tag_loss).train_size == 4
+
+
+def test_half_precision_is_rounded_but_adds_up():
+    net = classifier().bfloat16()
+    narrow = [batch | {"x": batch["x"].bfloat16()} for batch in dicts((40, 70, 50))]
+    problem = ws.ModuleProblem.from_batches(net, narrow, loss=entropy)
+    wide = ws.ModuleProblem.from_batches(net, narrow, loss=entropy, dtype=torch.float64)
+    theta = problem.flatten(net)
+    assert theta.dtype == torch.float32
+    expected = wide.measure(theta[None].double())["loss"].item()
+    assert problem.measure(theta[None])["loss"].item() == pytest.approx(expected, rel=2e-2)
+
+
 def test_a_contrastive_loss_is_a_function_of_its_batches_if_one_says_so():
     def contrast(net: nn.Module, batch: Tensor) -> ws.MeanOf:
         z = functional.normalize(net(batch), dim=1)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
 from weightstring.errors import InvalidData, InvalidSetting, WeightstringError
 from weightstring.problem.additive import Study
-from weightstring.problem.batches import Batches, mapped
+from weightstring.problem.batches import Batches, form_of_batch, mapped
 from weightstring.problem.checks import Findings, check_deterministic, check_estimates
+from weightstring.problem.engines.trial import tolerance_of
 from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.live import with_fresh_inputs
@@ -27,6 +30,9 @@ APART = 1e-3
 
 DIVIDED = 4
 """Batches that are tried in parts."""
+
+LOOKED = 64
+"""Batches among which these are looked for."""
 
 
 def names_of(computation: Computation, subject_theta: Tensor, train: Batches) -> list[str]:
@@ -121,28 +127,20 @@ def _check_divisible(subject: Subject, batches: Batches, name: str, means: Mappi
     What is told so: a mean that was returned for a sum, a sum for a mean, and a weight that is not what a mean was
     taken over. Batches that cannot be cut, such as graphs with an index of nodes, tell nothing.
     """
-    tried = 0
-    for row in range(len(batches)):
-        if tried == DIVIDED:
-            return
-        batch = batches.take(slice(row, row + 1))
-        parts = _parts(batch)
-        if parts is None:
-            continue
+    apart = max(APART, tolerance_of(subject.computation.coarsest))
+    for whole, parts in islice(_divided(batches), DIVIDED):
         try:
             with torch.no_grad():
-                whole, *others = [subject.computation.evaluating(subject.theta, each) for each in (batch, *parts)]
+                outcomes = [subject.computation.evaluating(subject.theta, each) for each in (whole, *parts)]
         except Exception:  # such as an index of nodes that are not in its part
-            tried += 1
             continue
-        tried += 1
         for label, mean in means.items():
-            sums = [mean.sums(outcome, batch.targets) for outcome in (whole, *others)]
+            sums = [mean.sums(outcome, whole.targets) for outcome in outcomes]
             for place, what in enumerate(("sum", "weight")):
                 all_of_it, *some = (float(number(pair[place], subject.theta)) for pair in sums)
-                if not abs(sum(some) - all_of_it) <= APART * max(map(abs, (all_of_it, *some))):
+                if not abs(sum(some) - all_of_it) <= apart * max(map(abs, (all_of_it, *some))):
                     raise InvalidSetting(
-                        f"{label}: the {what} of a {name} batch of {_rows(batch)} is {all_of_it:.6g}, but those of its "
+                        f"{label}: the {what} of a {name} batch of {_rows(whole)} is {all_of_it:.6g}, but those of its "
                         f"first {_rows(parts[0])} and the rest add up to {sum(some):.6g}: return (sum, weight) with "
                         "sums, or ws.MeanOf(mean, weight) with the number that the mean is taken over; "
                         "divisible=False if examples of one batch depend on each other, as in a contrastive loss"
@@ -153,16 +151,29 @@ def _rows(batch: Batches) -> int:
     return len(next(iter(batch.tensors)))
 
 
-def _parts(batch: Batches) -> tuple[Batches, Batches] | None:
-    """The first third of a batch's rows and the others, if all of its tensors have as many; None otherwise."""
-    (unit,) = batch
-    tensors = tensors_of(unit)
-    rows = {len(tensor) if tensor.ndim else 0 for tensor in tensors}
-    count = rows.pop()
-    # Lists beside them would have to be cut too.
-    others = any(not isinstance(leaf, Tensor | bool | int | float | type(None)) for leaf in leaves_of(unit))
-    if rows or count < 2 or others:
-        return None
-    cut = max(1, count // 3)
-    first, rest = (mapped(unit, lambda x, place=place: x[place]) for place in (slice(cut), slice(cut, None)))  # type: ignore[misc]
-    return tuple(replace(batch, source=[part], places=(0,)) for part in (first, rest))  # type: ignore[return-value]
+def _divided(batches: Batches) -> Iterator[tuple[Batches, list[Batches]]]:
+    """Batches and their first third and rest; of batches with one row, two of one form as a batch and its parts."""
+    single: object = None
+    for row in range(min(len(batches), LOOKED)):
+        (unit,) = batches.take(slice(row, row + 1))
+        rows = {len(tensor) if tensor.ndim else 0 for tensor in tensors_of(unit)}
+        # Lists beside tensors would have to be cut too.
+        others = any(not isinstance(leaf, Tensor | bool | int | float | type(None)) for leaf in leaves_of(unit))
+        if others or len(rows) > 1 or 0 in rows:
+            continue
+        count = rows.pop()
+        if count > 1:
+            cut = max(1, count // 3)
+            first, rest = (mapped(unit, itemgetter(place)) for place in (slice(cut), slice(cut, None)))
+            yield _alone(batches, unit), [_alone(batches, first), _alone(batches, rest)]
+        elif single is not None and form_of_batch(single) == form_of_batch(unit):
+            further = iter(tensors_of(unit))
+            both = mapped(single, lambda tensor, further=further: torch.cat([tensor, next(further)]))  # type: ignore[misc]
+            yield _alone(batches, both), [_alone(batches, single), _alone(batches, unit)]
+            single = None
+        else:
+            single = unit
+
+
+def _alone(batches: Batches, unit: object) -> Batches:
+    return replace(batches, source=[unit], places=(0,))
