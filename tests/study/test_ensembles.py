@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 
 import pytest
@@ -13,9 +12,6 @@ from torch.nn import functional
 
 import weightstring as ws
 from weightstring.errors import InvalidSetting
-from weightstring.problem.data import Examples
-from weightstring.problem.ensembles import NotShownError, predictions_of
-from weightstring.problem.means import Mean
 from weightstring.study.merge import merge
 
 N = 7
@@ -273,55 +269,6 @@ class TestPredict:
             merged(problem, predict=predict)
 
 
-def found(loss_fn, output: Tensor, targets: Tensor) -> str:
-    mean = Mean(loss_fn)
-    return predictions_of(output, Examples((output,), targets), mean, {}).by.name
-
-
-@pytest.mark.parametrize(
-    ("loss_fn", "name"),
-    [
-        (nn.CrossEntropyLoss(label_smoothing=0.1, weight=torch.tensor([1.0, 2.0, 3.0])), "probabilities"),
-        (functional.cross_entropy, "probabilities"),
-        (functools.partial(functional.cross_entropy, label_smoothing=0.1), "probabilities"),
-        (type("Own", (nn.CrossEntropyLoss,), {})(), "probabilities"),
-        (lambda o, t: functional.nll_loss(o.log_softmax(1), t), "probabilities"),
-        (lambda o, t: (o.softmax(-1) - functional.one_hot(t, 3)).square().sum(), "probabilities"),
-        (lambda o, t: (o.logsumexp(1) - o.gather(1, t[:, None])[:, 0]).mean(), "probabilities"),
-        (nn.NLLLoss(), "log_probabilities"),
-        (functional.nll_loss, "log_probabilities"),
-    ],
-)
-def test_losses_of_classes_are_seen(loss_fn, name):
-    assert found(loss_fn, noise(2, 3), torch.tensor([0, 2])) == name
-
-
-@pytest.mark.parametrize(
-    ("loss_fn", "name"),
-    [
-        (nn.BCEWithLogitsLoss(), "binary_probabilities"),
-        (functional.binary_cross_entropy_with_logits, "binary_probabilities"),
-        (nn.SmoothL1Loss(), "outputs"),
-    ],
-)
-def test_losses_of_numbers_are_seen(loss_fn, name):
-    assert found(loss_fn, noise(2, 3), torch.rand(2, 3)) == name
-
-
-@pytest.mark.parametrize(
-    "loss_fn",
-    [
-        lambda o, t: functional.cross_entropy(o / 2, t),  # the mean of softmax(o) is not that of softmax(o / 2)
-        lambda o, t: functional.cross_entropy(o, t) + o.square().mean(),
-        lambda o, t: functional.multi_margin_loss(o, t),
-        lambda o, t: -o.gather(1, t[:, None]).mean(),
-    ],
-)
-def test_what_the_loss_does_not_show_is_refused(loss_fn, refused):
-    with refused(NotShownError, r"the loss does not show what it takes the predictions \(2, 3\) float32 for: say"):
-        found(loss_fn, noise(2, 3), torch.tensor([0, 2]))
-
-
 def test_data_that_stay_on_disk_are_averaged_like_any():
     data = torch.utils.data.TensorDataset(noise(N, 4), classes(N))
     ends = []
@@ -369,25 +316,3 @@ def test_batches_without_a_loss_function_of_torchs_are_refused():
     assert missing.startswith(
         "the loss calls the module itself with a batch, and has no output; the loss calls none of"
     )
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_a_loss_inside_a_model_of_hugging_face_by_hand():
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    small = {"vocab_size": 20, "n_positions": 6, "n_embd": 8, "n_layer": 1, "n_head": 2}
-    nets = [GPT2LMHeadModel(GPT2Config(**small, bos_token_id=0, eos_token_id=0)).eval() for _ in range(2)]
-    for net in nets:
-        for parameter in net.parameters():
-            parameter.data *= 4
-    tokens = classes(5, 6, count=20)
-    batches = [{"input_ids": part, "labels": part} for part in (tokens[:3], tokens[3:])]
-    problem = ws.ModuleProblem.from_batches(nets[0], batches)
-    string = ws.WeightString(problem, torch.stack([problem.flatten(net) for net in nets]))
-    ensemble = merge(problem, string, points=2).ensemble
-    with torch.no_grad():
-        mean = torch.stack([net(tokens).logits.double().softmax(-1) for net in nets]).mean(0)
-    expected = functional.nll_loss(mean[:, :-1].flatten(0, 1).log(), tokens[:, 1:].flatten())
-    assert ensemble.values["loss"] == pytest.approx(float(expected), rel=1e-5)
-    assert ensemble.values["loss"] < ensemble.mean["loss"]
