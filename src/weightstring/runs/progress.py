@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from weightstring.descent import Check
 from weightstring.runs.costs import Estimate
@@ -45,15 +46,13 @@ class TerminalDisplay:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._bar = progress.add_task("searching", total=None, left="")
         self._countdown = Countdown()
+        self._bar = progress.add_task("beginning", total=None, countdown=self._countdown)
 
     def stage(self, name: str, seconds: float | None = None) -> None:
         """Name it."""
         self._countdown.start(seconds)
-        self._progress.reset(self._bar, total=None, description=name, start=False)
-        self._progress.start_task(self._bar)
-        self._show()
+        self._progress.update(self._bar, description=name, total=None, completed=0)
 
     def estimated(self, estimate: Estimate) -> None:
         """Print it above the bar."""
@@ -63,14 +62,10 @@ class TerminalDisplay:
     def event(self, event: Event) -> None:
         """Move the bar."""
         self._countdown.follow(event)
-        self._show(description=_words(event), total=event.jobs, completed=event.done)
+        self._progress.update(self._bar, description=_words(event), total=event.jobs, completed=event.done)
 
     def measuring(self) -> None:
-        """Count down."""
-        self._show()
-
-    def _show(self, **fields: Any) -> None:
-        self._progress.update(self._bar, left=self._countdown.words, **fields)
+        """The clock counts down by itself."""
 
 
 class LogDisplay:
@@ -153,6 +148,14 @@ class Countdown:
         return f"{seconds_in_words(left)} left" if left >= 1 else ""
 
 
+class _TimeLeft(ProgressColumn):
+    """What a task's countdown says, where it has one."""
+
+    def render(self, task: Task) -> Text:
+        """Its words now."""
+        return Text(task.fields["countdown"].words if "countdown" in task.fields else "")
+
+
 def _words(event: Event) -> str:
     text = f"round {event.round + 1}: {event.beads} beads, {event.open} open"
     if event.descents is not None and event.descents.running:
@@ -177,7 +180,7 @@ def terminal() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(bar_width=12),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
+        _TimeLeft(),
         console=Console(stderr=True),
         transient=True,
     )
@@ -190,7 +193,7 @@ def training(what: str) -> Iterator[Callable[[Check], None]]:
         yield lambda check: None
         return
     with terminal() as progress:
-        bar = progress.add_task(what, total=None, left="")
+        bar = progress.add_task(what, total=None)
         yield lambda check: progress.update(bar, description=f"{what}: {_descending(check)}")
 
 
