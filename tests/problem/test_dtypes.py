@@ -288,3 +288,37 @@ def test_batches_reach_a_half_module_as_they_are() -> None:
         plain = sum(float(squares(net, batch)[0]) for batch in batches) / 27
     assert problem.measure(theta[None])["loss"].item() == pytest.approx(plain, rel=1e-6)
     assert problem.gradient(theta[None], torch.tensor([[1]])).gradients.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_autocast_is_for_training_passes_alone(dtype: torch.dtype) -> None:
+    net = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
+    problem, plain = problem_of(net, autocast=dtype), problem_of(net)
+    theta = plain.initial(0)
+    assert torch.equal(problem.measure(theta[None])["loss"], plain.measure(theta[None])["loss"])
+    with torch.enable_grad(), torch.autocast("cpu", dtype):
+        net.load_state_dict(plain.unflatten(theta))
+        output = net(INPUTS)
+    assert output.dtype == dtype
+    expected = torch.autograd.grad(functional.cross_entropy(output.float(), CLASSES), list(net.parameters()))
+    found = problem.gradient(theta[None], None).gradients[0]
+    torch.testing.assert_close(found, torch.cat([slope.reshape(-1) for slope in expected]), atol=1e-4, rtol=1e-2)
+    assert not torch.equal(found, plain.gradient(theta[None], None).gradients[0])
+    assert problem.fingerprint() != plain.fingerprint()
+
+
+def test_autocast_is_no_affair_of_the_stack() -> None:
+    net = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
+    with pytest.raises(InvalidModel, match=r"without training_step and autocast"):
+        problem_of(net, autocast=torch.bfloat16, engine="stack")
+    with pytest.raises(InvalidSetting, match=r"^autocast=torch.float32: pass torch.bfloat16 or torch.float16, or None"):
+        problem_of(net, autocast=torch.float32)
+
+
+@pytest.mark.slow
+def test_compiled_passes_compute_and_draw_as_others_do() -> None:
+    net = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Dropout(0.3), nn.Linear(16, 2))
+    problem, plain = problem_of(net, compile=True), problem_of(net)
+    theta, rows = plain.initial(0), torch.arange(32)[None]
+    torch.testing.assert_close(problem.measure(theta[None]), plain.measure(theta[None]))
+    torch.testing.assert_close(problem.gradient(theta[None], rows), plain.gradient(theta[None], rows))

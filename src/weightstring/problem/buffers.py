@@ -158,6 +158,8 @@ def fresh_statistics(theta: Theta, buffers: Mapping[str, Tensor]) -> dict[str, T
     reset: dict[int, Tensor] = {}
     for name, buffer in buffers.items():
         if id(buffer) not in reset:
-            zeros = theta.new_zeros(buffer.shape, dtype=buffer.dtype) if buffer.ndim else buffer.new_zeros(())
+            # Python reads the counter at each pass: on a GPU it would wait there.
+            counter = buffer.new_zeros((), device="cpu")
+            zeros = theta.new_zeros(buffer.shape, dtype=buffer.dtype) if buffer.ndim else counter
             reset[id(buffer)] = zeros.add_(1) if name.endswith("running_var") else zeros
     return {name: reset[id(buffer)] for name, buffer in buffers.items()}

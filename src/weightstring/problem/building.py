@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from weightstring.arrays import Theta
+from weightstring.errors import InvalidSetting
 from weightstring.problem.assemble import Stepping, TrainingStep, adopt, adopt_loss, assemble, returned
 from weightstring.problem.batch_checks import check_batched, names_of
 from weightstring.problem.batch_sources import read_batches
@@ -19,8 +20,9 @@ from weightstring.problem.checkpoint import Template
 from weightstring.problem.checks import Findings, check_all, probe_rows
 from weightstring.problem.data import DataSet, Examples, by_prefix
 from weightstring.problem.flat import HALF, Layout, common_dtype, named_tensors
-from weightstring.problem.functional import forward
+from weightstring.problem.functional import Autocast, Call, Computation, forward
 from weightstring.problem.identity import identities, kept
+from weightstring.problem.live import compiled
 from weightstring.problem.means import Given, Mean
 from weightstring.problem.own_loss import own_loss
 from weightstring.problem.parts import Parts, dispatcher_of
@@ -43,6 +45,7 @@ class Adopted(NamedTuple):
         theta: its parameters.
         buffers: the mode of its running statistics.
         batch_size: units in a minibatch; None: the whole training set.
+        settings: the user's.
     """
 
     original: nn.Module
@@ -50,6 +53,15 @@ class Adopted(NamedTuple):
     theta: Theta
     buffers: Buffers
     batch_size: int | None
+    settings: Settings
+
+    def trained(self, call: Call) -> Call:
+        """How the module is called in training."""
+        return call if self.settings.autocast is None else Autocast(call, self.settings.autocast)
+
+    def finished(self, computation: Computation) -> Computation:
+        """The computation as the user wants it."""
+        return compiled(computation) if self.settings.compile else computation
 
 
 class Tried(NamedTuple):
@@ -99,6 +111,18 @@ class Settings:
     recipe: Recipe | None
     initialise: Callable[[nn.Module], None] | None
     train_curves: bool | Literal["auto"]
+    autocast: torch.dtype | None = None
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.autocast not in (None, *HALF):
+            raise InvalidSetting(f"autocast={self.autocast!r}: pass torch.bfloat16 or torch.float16, or None")
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """What is special about forward and backward passes, for the record."""
+        autocast = () if self.autocast is None else (f"autocast {self.autocast}",)
+        return autocast + (("compile",) if self.compile else ())
 
 
 def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: Settings) -> Parts:
@@ -127,14 +151,14 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
     data = {name: kind.read(source, name, own_net, theta) for name, source in named.items() if source is not None}
     batch_size = None if settings.batch_size is None else min(settings.batch_size, len(data["train"]))
     mode = resolve(settings.buffers, own_net)
-    criteria, known, findings = kind.tried(Adopted(net, own_net, theta, mode, batch_size), data)
+    criteria, known, findings = kind.tried(Adopted(net, own_net, theta, mode, batch_size, settings), data)
     quantities = Quantities(by_prefix(data), findings.study.means)
     return Parts(
         template=template,
         data=data,
         quantities=quantities,
         criteria=criteria,
-        identities=known,
+        identities=(*known, *settings.passes),
         dispatcher=dispatcher_of(findings, template.own, quantities, data, batch_size, kind.chunk),
         buffers=mode,
         batch_size=batch_size,
@@ -165,10 +189,11 @@ class OfExamples:
             check_batches(adopted.batch_size, self.chunk, len(train))
         metrics = {name: sighted(adopt_loss(metric, adopted.net)) for name, metric in self.metrics.items()}
         criteria: dict[str, Given] = {"loss": adopt_loss(self.loss_fn, adopted.net), **metrics}
-        training = forward if self.step is None else Stepping(self.step)
+        training = adopted.trained(forward if self.step is None else Stepping(self.step))
         step = None if self.step is None else Mean(returned)
         computation = assemble(adopted.net, criteria["loss"], adopted.buffers, self.chunk, forward, training, step)
-        original, net, theta, mode, _ = adopted
+        computation = adopted.finished(computation)
+        original, net, theta, mode, *_ = adopted
         subject = Subject(original, net, computation, theta, mode, train, probe_rows(train), list(criteria.values()))
         called: dict[str, object] = {**criteria, "training_step": self.step}
         before = identities(net, called)
@@ -193,15 +218,15 @@ class OfBatches:
 
     def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
         """Sums and weights are tried on a few batches, and on parts of these."""
-        original, net, theta, mode, _ = adopted
+        original, net, theta, mode, *_ = adopted
         batches = {name: each for name, each in data.items() if isinstance(each, Batches)}
         train = batches["train"]
         loss: BatchLoss = own_loss(original, batches.values()) if self.loss is None else adopt_loss(self.loss, net)
         metrics = {name: adopt_loss(metric, net) for name, metric in self.metrics.items()}
         call = PerBatch(loss, metrics)
-        training_call = call if self.step is None else PerBatch(self.step)
+        training_call = adopted.trained(call if self.step is None else PerBatch(self.step))
         computation = assemble(net, Picked("loss"), mode, self.chunk, call, training_call)
-        computation = replace(computation, loss_fn=Mean(Picked("loss"), "ratio"))
+        computation = adopted.finished(replace(computation, loss_fn=Mean(Picked("loss"), "ratio")))
         own = names_of(computation, theta, train)
         check_metrics(dict.fromkeys(own[1:], loss), list(batches), list(metrics))
         criteria: dict[str, Given] = {name: Picked(name) for name in (*own, *metrics)}

@@ -113,7 +113,7 @@ def check_function(saved: Saved, probe: Probe) -> None:
     except Exception:  # what cannot be called here, such as a part of a model that was compiled, says nothing
         return
     expected = float(probe.values(saved, saved.constants)[0])
-    tolerance = GUARD.get(probe.computation.coarsest, 5e-2)
+    tolerance = GUARD.get(probe.computation.evaluating.layout.coarsest, 5e-2)
     if not isclose(loss, expected, rel_tol=tolerance) and isfinite(loss) and isfinite(expected):
         raise InvalidCheckpoint(
             f"the {type(origin).__name__} has the parameters of the problem's module but computes something else: its "

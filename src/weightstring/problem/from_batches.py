@@ -46,6 +46,8 @@ class FromBatches(ByEngine):
         initialise: Callable[[nn.Module], None] | None = None,
         training_step: BatchLoss | None = None,
         train_curves: bool | Literal["auto"] = "auto",
+        autocast: torch.dtype | None = None,
+        compile: bool = False,
         divisible: bool = True,
     ) -> Own:
         """The loss of a module on batches of any form: dicts, flat graphs with an index, padded sequences, no targets.
@@ -71,6 +73,9 @@ class FromBatches(ByEngine):
             initialise: draws a random model in place; None: each module's own ``reset_parameters``.
             training_step: what is differentiated in place of ``loss``; of the same form.
             train_curves: as of :class:`ModuleProblem`.
+            autocast: training passes under autocast to this dtype, ``torch.bfloat16`` or ``torch.float16``;
+                measurements are never under it, so that a loss is that of the module as it is saved.
+            compile: let ``torch.compile`` compute passes of one model at a time, after some seconds of compiling.
             divisible: whether a batch's sums must be those of its first rows and of the others, which is tried where
                 all of its tensors have as many rows; False where examples of a batch depend on each other.
 
@@ -91,7 +96,7 @@ class FromBatches(ByEngine):
             net,
             OfBatches(loss, {} if metrics is None else metrics, training_step, divisible),
             {"train": train, "evaluate": evaluate, "holdout": holdout},
-            Settings(device, dtype, batch_size, buffers, recipe, initialise, train_curves),
+            Settings(device, dtype, batch_size, buffers, recipe, initialise, train_curves, autocast, compile),
         )
         problem.use_engine("auto")
         return problem

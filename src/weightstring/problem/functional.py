@@ -36,6 +36,19 @@ def forward(net: nn.Module, examples: DataSet) -> object:
     return net(*args, **kwargs)
 
 
+@dataclass(frozen=True)
+class Autocast:
+    """A call under autocast: products and convolutions in a lower precision, as a training script has them."""
+
+    call: Call
+    dtype: torch.dtype
+
+    def __call__(self, net: nn.Module, examples: DataSet) -> object:
+        """What the call gives."""
+        with torch.autocast(next(net.parameters()).device.type, self.dtype):
+            return self.call(net, examples)
+
+
 class Called(nn.Module):
     """A module and how it is called, as one module."""
 
@@ -89,6 +102,7 @@ class Functional:
         volatile: the constants that a pass may write to; every call gets its own copy of these.
         fresh: whether every call gets its own copy of the inputs, for a module that writes to them.
         call: how the module is called.
+        compiled: whether ``torch.compile`` computes it where it is called for one θ at a time.
 
     >>> from weightstring.problem.data import Examples
     >>> net = nn.Linear(2, 1)
@@ -102,6 +116,7 @@ class Functional:
     volatile: frozenset[str] = frozenset()
     fresh: bool = False
     call: Call = forward
+    compiled: bool = False
     called: Called = field(init=False)
     """The module and its call, to which tensors are lent."""
     slots: tuple[tuple[str, ...], ...] = field(init=False)
@@ -243,8 +258,14 @@ class Computation:
 
     @property
     def coarsest(self) -> torch.dtype:
-        """The dtype with the largest unit roundoff that its parameters are computed in."""
-        return self.evaluating.layout.coarsest
+        """The dtype with the largest unit roundoff in which it computes."""
+        return max(self.dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+
+    @property
+    def dtypes(self) -> frozenset[torch.dtype]:
+        """Those in which it computes: its parameters', and autocast's in training."""
+        call = self.training.functional.call
+        return self.training.layout.dtypes | ({call.dtype} if isinstance(call, Autocast) else set())
 
     @property
     def own_step(self) -> bool:

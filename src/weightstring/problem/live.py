@@ -8,13 +8,14 @@ parameters themselves. Here θ is written into the module's parameters and stays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from weightstring.arrays import Theta
+from weightstring.problem.compiling import Compiled
 from weightstring.problem.copying import announces
 from weightstring.problem.data import DataSet
 from weightstring.problem.flat import Layout, clone_tied, named_tensors
@@ -39,6 +40,7 @@ class Live:
         self._tensors = {name: tensors[name] for name in functional.constants}
         self._changing = set(functional.volatile & functional.constants.keys())
         self._announces = announces(functional.module)
+        self._net = Compiled(functional.module) if functional.compiled else functional.module
         self._modes = [(module, module.training) for module in functional.module.modules()]
 
     def __reduce__(self) -> tuple[type[Live], tuple[Functional]]:
@@ -68,7 +70,7 @@ class Live:
         """What the call of the module on these examples gives at θ."""
         self.hold(theta, statistics or {})
         given = examples.cloned() if self.functional.fresh else examples
-        return widened(self.functional.call(self.module, given), self.layout.dtype)
+        return widened(self.functional.call(self._net, given), self.layout.dtype)
 
     def hold(self, theta: Theta, statistics: Mapping[str, Tensor]) -> None:
         """Write θ and its running statistics into the module."""
@@ -115,6 +117,15 @@ def with_fresh_inputs(computation: Computation) -> Computation:
     return _each(computation, lambda function: Live(replace(function.functional, fresh=True)))
 
 
+def compiled(computation: Computation) -> Computation:
+    """The same computation by compiled passes; those that estimate statistics, with their hooks, stay as they are."""
+
+    def faster(function: OfTheta) -> Live:
+        return Live(replace(function.functional, compiled=True))
+
+    return replace(computation, evaluating=faster(computation.evaluating), training=faster(computation.training))
+
+
 def pure(computation: Computation) -> Computation:
     """The same computation by pure functions, which can be mapped over many models."""
     return _each(computation, lambda function: function.functional)
@@ -146,17 +157,19 @@ SCALES = (2.0**14, 2.0**7, 1.0)
 """By what a loss is multiplied before float16 gradients are taken, which are 0 below 6e-8 and infinite above 65504."""
 
 
-def scaled_backward(layout: Layout, loss: Callable[[], Tensor], gradient: Callable[[], Theta]) -> Theta:
+def scaled_backward(
+    dtypes: Collection[torch.dtype], loss: Callable[[], Tensor], gradient: Callable[[], Theta]
+) -> Theta:
     """The gradient that a backward pass leaves, in float16 by the first scale of the loss that makes none infinite.
 
     Thus a gradient depends on nothing but its arguments, as it would with a scale that adapts from step to step.
 
     Args:
-        layout: of the parameters.
+        dtypes: in which the loss is computed.
         loss: computes the loss, a graph that has not been used yet.
         gradient: collects the gradient (P,) and clears it.
     """
-    for scale in SCALES if torch.float16 in layout.dtypes else ():
+    for scale in SCALES if torch.float16 in dtypes else ():
         torch.autograd.backward(loss() * scale)
         slope = gradient().div_(scale)
         if scale == SCALES[-1] or bool(slope.isfinite().all()):

@@ -77,6 +77,9 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
             the same.
         train_curves: measure the training set along a finished string too; ``"auto"``: unless an evaluation takes more
             than a second and all these passes would take longer than the search did.
+        autocast: training passes under autocast to this dtype, ``torch.bfloat16`` or ``torch.float16``;
+            measurements are never under it, so that a loss is that of the module as it is saved.
+        compile: let ``torch.compile`` compute passes of one model at a time, after some seconds of compiling.
 
     Raises:
         InvalidModel: the module cannot be used as it is.
@@ -123,13 +126,15 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
         initialise: Callable[[nn.Module], None] | None = None,
         training_step: TrainingStep | None = None,
         train_curves: bool | Literal["auto"] = "auto",
+        autocast: torch.dtype | None = None,
+        compile: bool = False,
     ) -> None:
         self._defaults = Defaults.found()
         self._parts = build(
             net,
             OfExamples(loss_fn, {} if metrics is None else metrics, training_step, chunk),
             {"train": train, "evaluate": evaluate, "holdout": holdout},
-            Settings(device, dtype, batch_size, buffers, recipe, initialise, train_curves),
+            Settings(device, dtype, batch_size, buffers, recipe, initialise, train_curves, autocast, compile),
         )
         self.use_engine(engine)
 

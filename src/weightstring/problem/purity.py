@@ -70,7 +70,10 @@ def _check_as_it_is(subject: Subject, values: Tensor) -> None:
             wanted = _values_of(subject, subject.original)
     except Exception:  # for instance half precision that has no kernels here, beside dtype=torch.float32
         return
-    allowed = max(tolerance_of(dtype) for dtype in (subject.computation.coarsest, Layout.of(subject.original).coarsest))
+    allowed = max(
+        tolerance_of(dtype)
+        for dtype in (subject.computation.evaluating.layout.coarsest, Layout.of(subject.original).coarsest)
+    )
     # Of the loss alone: in another precision a metric may jump.
     if not close(values[:1], wanted[:1], allowed):
         raise InvalidModel(
@@ -88,7 +91,7 @@ def _check_loaded(subject: Subject, theta: Theta) -> bool:
         return False
     values = _unless_it_reads(subject.original, lambda: subject.values(theta, subject.computation.vectors(theta)))
     _check_unwritten(subject.computation.evaluating, theta)
-    tolerance = tolerance_of(subject.computation.coarsest)
+    tolerance = tolerance_of(subject.computation.evaluating.layout.coarsest)
     if not all(close(values[[i]], wanted[[i]], tolerance) for i in range(len(values))):
         raise InvalidModel(_stale(f"loss {float(values[0]):.6g}", f"{float(wanted[0]):.6g}"))
     return True
@@ -160,7 +163,7 @@ def _gradient(subject: Subject, theta: Theta, batch: DataSet) -> Tensor:
 
     training.forget()
     with torch.enable_grad():
-        return scaled_backward(training.layout, checked, training.gradient)
+        return scaled_backward(subject.computation.dtypes, checked, training.gradient)
 
 
 def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
@@ -177,7 +180,7 @@ def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
 
     try:
         with seeded_by(subject.rows[None], subject.theta.device), torch.enable_grad():
-            return scaled_backward(layout, loss, lambda: taken_gradient(parameters, layout))
+            return scaled_backward(computation.dtypes, loss, lambda: taken_gradient(parameters, layout))
     except Exception:
         return None
 

@@ -6,7 +6,6 @@ minibatch size; torch keeps it for later processes.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.func import grad
 
 from weightstring.arrays import Rows, Thetas
+from weightstring.problem.compiling import quiet
 from weightstring.problem.engines.base import ENGINES, Workload, gradient_in_parts
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.stacked import Stacked, flat, stacked_losses
@@ -98,11 +98,3 @@ def _program(stack: Stack, loss_fn: Mean) -> Callable[[Thetas, Rows | None, Tens
     # torch counts what it makes of one code object, and stops at some number: each network has its own.
     gradients.__code__ = gradients.__code__.replace()
     return gradients
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence torch.compile's warnings, which the caller cannot act on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -70,7 +70,7 @@ class Loop(Engine):
 
         training.forget()
         with torch.enable_grad():
-            slope = scaled_backward(training.layout, loss, training.gradient)
+            slope = scaled_backward(self.work.computation.dtypes, loss, training.gradient)
         value, weight = latest[0]
         gradient = Gradient(value.detach().to(thetas.dtype)[None], slope[None])
         return gradient, weight[None] if isinstance(weight, Tensor) else weight

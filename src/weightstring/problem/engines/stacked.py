@@ -28,6 +28,7 @@ from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large
+from weightstring.problem.functional import forward
 from weightstring.problem.means import Mean, Tally, Wanted, Weighed
 from weightstring.protocol import Gradient
 
@@ -53,10 +54,11 @@ class Stacked(Engine):
     def __post_init__(self) -> None:
         computation = self.work.computation
         stack = Stack.of(computation.evaluating, self.work.train)
-        if stack is None or computation.calibrating is not None or computation.own_step:
+        plain = computation.training.functional.call is forward and not computation.own_step
+        if stack is None or computation.calibrating is not None or not plain:
             raise InvalidModel(
                 f"engine={ENGINES.name_of(type(self))!r} runs only nn.Sequential of Linear, elementwise functions, "
-                "Dropout and Flatten on one floating input, without a training_step: pass engine='auto'"
+                "Dropout and Flatten on one floating input, without training_step and autocast: pass engine='auto'"
             )
         object.__setattr__(self, "stack", stack)
 

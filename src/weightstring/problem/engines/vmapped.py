@@ -43,7 +43,7 @@ class Vmap(Engine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if torch.float16 in self.work.computation.training.layout.dtypes:
+        if torch.float16 in self.work.computation.dtypes:
             raise InvalidModel("engine='vmap' computes no float16, whose losses are scaled model by model: use 'loop'")
 
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
