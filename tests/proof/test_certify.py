@@ -46,6 +46,27 @@ def certificate(problem: ws.ModuleProblem, string: ws.WeightString) -> ws.Certif
     return ws.certify(problem, string, threshold=2.0)
 
 
+class Counting(nn.Module):
+    """A loss that counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.weight = 0, 2.0
+
+    def forward(self, output: Tensor, targets: Tensor) -> Tensor:
+        self.calls += 1
+        return self.weight * (output - targets).square().mean()
+
+
+def test_a_loss_that_counts_its_calls_is_the_same_when_it_is_verified() -> None:
+    inputs = torch.linspace(1, 2, 8).view(4, 2)
+    counting = ws.ModuleProblem(nn.Linear(2, 1), Counting(), (inputs, inputs[:, :1]), batch_size=None)
+    string = chord(counting, 0, 1)
+    certificate = ws.certify(counting, string, tol=1e-2)
+    counting.measure(string.beads)
+    assert ws.verify(counting, string, certificate).ok
+
+
 class TestBound:
     def test_is_within_the_tolerance_of_the_largest_sample_and_above_a_dense_grid(
         self, problem: ws.ModuleProblem, string: ws.WeightString

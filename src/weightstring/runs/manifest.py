@@ -150,10 +150,9 @@ def require_same(directory: Store, begun: Manifest, wanted: Manifest) -> None:
 
 def other_python(manifest: Manifest) -> str:
     """What to add where a problem seems to be another: that Python is, by which the user's own functions are known."""
-    then, now = (
-        ".".join(version.split(".")[:2]) for version in (manifest.versions["python"], platform.python_version())
-    )
-    if then == now:
+    begun = manifest.versions.get("python", "")
+    then, now = (".".join(text.split(".")[:2]) for text in (begun, platform.python_version()))
+    if then in ("", now):
         return ""
     return f" (functions of your own are known by their bytecode, which is another in Python {now} than in {then})"
 
