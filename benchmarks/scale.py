@@ -227,11 +227,12 @@ def bead(case: Case) -> Told:
 
 
 def stuck(case: Case) -> Told:
-    """A pair that cannot be connected, since a descent has one step only."""
-    threshold, strategy = 1.001 * max(case.line[0], case.line[-1]), ws.Greedy(retries=1)
-    a, b, found = case.end("a"), case.end("b"), case.problem(max_steps=1)
-    told = _told(ws.connect(found, a, b, threshold, strategy=strategy, store=case.run("stuck"), disprove=False))
-    ws.write_report(case.folder / "stuck")
+    """A pair that cannot be connected, since its descents hardly move."""
+    threshold, strategy = 1.0001 * max(case.line[0], case.line[-1]), ws.Greedy(retries=1)
+    still = ws.Recipe("sgd", {"lr": 1e-12}, check_every=1, max_steps=1)
+    a, b, found, out = case.end("a"), case.end("b"), case.problem(), case.run("stuck")
+    told = _told(ws.connect(found, a, b, threshold, strategy=strategy, recipe=still, store=out, disprove=False))
+    ws.write_report(out)
     return told
 
 

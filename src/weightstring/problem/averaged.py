@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidModel
@@ -26,7 +27,11 @@ TRIED = 2
 
 
 def averaged(
-    parts: Parts, thetas: Thetas, quantities: Sequence[str], average: str | None, predict: Predict | None
+    parts: Parts,
+    thetas: Thetas | Sequence[Theta],
+    quantities: Sequence[str],
+    average: str | None,
+    predict: Predict | None,
 ) -> Averaged:
     """Measure the average of K models' (K, P) predictions: their outputs put together, or else the loss alone.
 
@@ -50,7 +55,10 @@ def averaged(
     if predictions.by is LIKELIHOODS:
         values = [measure_mixture(computation, thetas, train, examples, loss) for examples in sets]
         return Averaged(dict(zip(losses, map(float, values), strict=True)), LIKELIHOODS)
-    measured = measure_average(computation, thetas, train, wanted, predictions)
+    at_once = computation.block
+    if not isinstance(thetas, Tensor):  # each is made for every part: outputs may take as much as one of them
+        at_once = max(at_once, min(computation.chunk, parts.layout.size // parts.dispatcher.work.elements))
+    measured = measure_average(computation, thetas, train, wanted, predictions, at_once)
     return Averaged(dict(zip(names, measured.tolist(), strict=True)), predictions.by)
 
 

@@ -139,7 +139,7 @@ class Predicting(Protocol):
 
     def measure_average(
         self,
-        thetas: Thetas,
+        thetas: Thetas | Sequence[Theta],
         quantities: Sequence[str] = ("loss",),
         average: str | None = None,
         predict: Predict | None = None,

@@ -206,7 +206,7 @@ class Evaluator:
     @as_made
     def measure_average(
         self,
-        thetas: Thetas,
+        thetas: Thetas | Sequence[Theta],
         quantities: Sequence[str] = ("loss",),
         average: str | None = None,
         predict: Predict | None = None,
@@ -214,7 +214,8 @@ class Evaluator:
         """Measure the average of K models' (K, P) predictions as if it were one model.
 
         Args:
-            thetas: the models.
+            thetas: the models, side by side or one by one: a sequence that makes each when it is asked for holds one at
+                a time.
             quantities: what to measure; where no output is put together from several, there is a loss only.
             average: what of the predictions; None: as the loss reads them.
             predict: where they are in an output; None: the tensor that the loss reads.
@@ -224,7 +225,10 @@ class Evaluator:
             InvalidModel: outputs that cannot be averaged, or nothing tells what of them.
             InvalidCheckpoint: models of another size or dtype.
         """
-        self._parts.check(thetas, 2)
+        if isinstance(thetas, Tensor):
+            self._parts.check(thetas, 2)
+        for theta in thetas if not isinstance(thetas, Tensor) else ():
+            self._parts.check(theta, 1)
         names, _ = self._parts.quantities.select(quantities)
         if not len(thetas) or not names:
             raise InvalidSetting(f"{len(thetas)} models and quantities={list(quantities)}: give at least one of each")

@@ -123,7 +123,7 @@ _ONE = Averaging("probabilities", "class probabilities (softmax over axis 0)", 1
 
 
 def measure_by_calls(
-    computation: Computation, thetas: Thetas, train: DataSet, examples: DataSet, loss: Mean
+    computation: Computation, thetas: Thetas | Sequence[Theta], train: DataSet, examples: DataSet, loss: Mean
 ) -> tuple[Float64[Tensor, ""], Averaging]:
     """The loss of the average of K models' (K, P) predictions, and what of them was averaged.
 
@@ -138,11 +138,12 @@ def measure_by_calls(
     totals, by = None, OUTPUTS
     for part in examples.chunks(computation.block):
 
-        def sums(theta: Theta, buffers: Mapping[str, Tensor], part: DataSet = part) -> tuple[Tensor, Number]:
+        def sums(number: int, buffers: Mapping[str, Tensor], part: DataSet = part) -> tuple[Tensor, Number]:
+            theta = thetas[number]
             output = computation.evaluating(theta, part, buffers)
             return loss.amounts(output, part.targets, theta, part.inputs if loss.sees else None)
 
-        runs = [partial(sums, *model) for model in zip(thetas, statistics, strict=True)]
+        runs = [partial(sums, number, buffers) for number, buffers in enumerate(statistics)]
         (amount, weight), by = average_of_calls(runs, trial=totals is None)
         totals = (amount, weight) if totals is None else (totals[0] + amount, totals[1] + weight)
     assert totals is not None

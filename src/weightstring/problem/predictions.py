@@ -8,7 +8,7 @@ and metrics measure them. Means of probabilities are taken of their logarithms, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from jaxtyping import Float64
 from torch import Tensor
 from torch.nn import functional
 
-from weightstring.arrays import Thetas
+from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidModel, Unsupported
 from weightstring.problem.data import DataSet
 from weightstring.problem.each import measure_each
@@ -173,22 +173,27 @@ class Averaged(NamedTuple):
 
 
 def measure_average(
-    computation: Computation, thetas: Thetas, train: DataSet, wanted: Wanted, predictions: Predictions
+    computation: Computation,
+    thetas: Thetas | Sequence[Theta],
+    train: DataSet,
+    wanted: Wanted,
+    predictions: Predictions,
+    at_once: int,
 ) -> Float64[Tensor, " Q"]:
     """Quantities of the average of K models' (K, P) predictions, in the order wanted.
 
     As :meth:`Computation.measure` measures one model: in evaluation mode, each model with its own running
-    statistics, as many examples at a time, of which one model's outputs are held beside the sum.
+    statistics, ``at_once`` examples at a time, of which one model's outputs are held beside the sum.
 
     Raises:
         InvalidModel: the module's outputs cannot be averaged.
     """
     with torch.no_grad():
         statistics = [computation.estimate(theta, train) for theta in thetas]
-        values = []
+        values, like = [], thetas[0][:1].clone()
         for examples, means in wanted:
-            tally = Tally(means, len(examples), thetas)
-            for part in examples.chunks(computation.block):
+            tally = Tally(means, len(examples), like)
+            for part in examples.chunks(at_once):
                 models = zip(thetas, statistics, strict=True)
                 output = predictions.mean(computation.evaluating(theta, part, buffers) for theta, buffers in models)
                 tally.take(output, part)
@@ -197,7 +202,7 @@ def measure_average(
 
 
 def measure_mixture(
-    computation: Computation, thetas: Thetas, train: DataSet, examples: DataSet, loss: Mean
+    computation: Computation, thetas: Thetas | Sequence[Theta], train: DataSet, examples: DataSet, loss: Mean
 ) -> Float64[Tensor, ""]:
     """The loss of the mixture of K models (K, P): −log of the mean of exp(−loss), on each example by itself.
 

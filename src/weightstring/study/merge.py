@@ -14,7 +14,7 @@ from itertools import chain
 import torch
 
 from weightstring.ambient import undisturbed
-from weightstring.arrays import together
+from weightstring.arrays import Theta, together
 from weightstring.errors import InvalidModel, InvalidSetting, Unsupported
 from weightstring.path import WeightString, check_theta
 from weightstring.path.quantities import holdout_prefixes
@@ -176,7 +176,8 @@ def merge(
             tensor of the output that the loss depends on.
         train: measure the average on the training set too, not only on evaluation and hold-out data.
 
-    Memory: ``points`` models, the outputs of a chunk of examples, and what ``problem.measure`` takes.
+    Memory: ``points`` models where they are small, else one at a time, the outputs of a chunk of examples, and what
+    ``problem.measure`` takes.
 
     Raises:
         InvalidSetting: fewer than 2 points, an unknown average, or a string of another problem or of none.
@@ -272,7 +273,9 @@ def _ensemble(
     names = [name for name in problem.quantities if train or not name.startswith("train_")]
     where = [i / (points - 1) for i in range(points)]
     try:
-        averaged = problem.measure_average(torch.stack([string.at(s) for s in where]), names, average, predict)
+        made = _Made(string, where)
+        few = rows_at_once(string[0]) >= points
+        averaged = problem.measure_average(torch.stack(list(made)) if few else made, names, average, predict)
     except (InvalidModel, Unsupported) as refusal:
         return None, str(refusal)
     models = tuple(
@@ -280,6 +283,19 @@ def _ensemble(
         for point in _measured(problem, string, where)
     )
     return Ensemble(averaged.by.name, averaged.by.words, averaged.values, models), None
+
+
+class _Made(Sequence[Theta]):
+    """Models at places of a string, each made when it is asked for."""
+
+    def __init__(self, string: WeightString, where: Sequence[float]) -> None:
+        self._string, self._where = string, where
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __getitem__(self, index: int) -> Theta:  # type: ignore[override]
+        return self._string.at(self._where[index])
 
 
 def _warning(problem: LossProblem, samples: int) -> str | None:

@@ -176,17 +176,18 @@ class _Trial:
         """
         self.computed |= {(at, "itself"), (at, "moved")}
         try:
-            base = self.outputs(model(), examples)
-            self.told = min((float(x.isfinite().double().mean()) for x in base if x.numel()), default=1.0)
-            moved = self.outputs(move.apply_(model()), examples)
-            apart = self._apart(base, moved)
+            base = list(self._outputs(model(), examples))
+            columns = list(zip(*base, strict=True))
+            sizes = [(sum(int(x.isfinite().sum()) for x in xs), sum(x.numel() for x in xs)) for xs in columns]
+            self.told = min((finite / count for finite, count in sizes if count), default=1.0)
+            apart = self._apart(base, move.apply_(model()), examples)
             least = TOLERANCES[self.coarsest] * (AMPLIFIED if self.coarsest == torch.float64 else 1)
             if not any(relative > least for relative in apart.values()):
                 return None
             digit, draw = torch.finfo(self.coarsest).eps, generator(0, "last digit")
             self.computed.add((at, "shaken"))
             noise = torch.randn(self.problem.layout.size, generator=draw, dtype=torch.float64)
-            shaken = self._apart(base, self.outputs(noise.mul_(digit).add_(1).mul_(model()), examples))
+            shaken = self._apart(base, noise.mul_(digit).add_(1).mul_(model()), examples)
         except Exception:  # a stranger's module may refuse inputs that it was not made for
             return None
         for path, relative in sorted(apart.items(), key=lambda each: -each[1]):
@@ -195,14 +196,26 @@ class _Trial:
                 return name_of(path), relative, allowed
         return None
 
-    def _apart(self, one: list[Tensor], other: list[Tensor]) -> dict[Path, float]:
-        return {path: _finite_difference(x, y) for path, x, y in _floating(self.read.paths, one, other)}
+    def _apart(self, base: Sequence[list[Tensor]], theta: Theta, examples: Examples) -> dict[Path, float]:
+        """How far each output of a model is from the base's, of the numbers that are finite in both."""
+        sums: dict[Path, tuple[float, float, float]] = {}
+        for one, other in zip(base, self._outputs(theta, examples), strict=True):
+            for path, x, y in _floating(self.read.paths, one, other):
+                finite = x.isfinite() & y.isfinite()
+                difference, size, masks = _parts(x[finite], y[finite])
+                earlier = sums.get(path, (0.0, 0.0, 0.0))
+                sums[path] = (earlier[0] + difference, earlier[1] + size, max(earlier[2], masks))
+        return {path: max(_ratio(difference, size), masks) for path, (difference, size, masks) in sums.items()}
 
-    def outputs(self, theta: Theta, examples: Examples) -> list[Tensor]:
-        """What is read, of one model."""
+    def _outputs(self, theta: Theta, examples: Examples) -> Iterator[list[Tensor]]:
+        """What is read of one model, block by block."""
         train = doubled(sample(self.problem.fitted()[0], EXAMPLES))
         with torch.no_grad():
-            return self.read(self.computation.evaluating(theta, examples, self.computation.estimate(theta, train)))
+            statistics = self.computation.estimate(theta, train)
+        for part in examples.chunks(self.computation.block):
+            with torch.no_grad():
+                output = self.computation.evaluating(theta, part, statistics)
+            yield self.read(output)
 
 
 @once
@@ -254,13 +267,6 @@ class _Apart:
 
 def _ratio(difference: float, size: float) -> float:
     return (difference / size) ** 0.5 if size else (torch.inf if difference else 0.0)
-
-
-def _finite_difference(x: Tensor, y: Tensor) -> float:
-    """The same of the numbers that are finite in both."""
-    finite = x.isfinite() & y.isfinite()
-    difference, size, masks = _parts(x[finite], y[finite])
-    return max(_ratio(difference, size), masks)
 
 
 def _difference(x: Tensor, y: Tensor) -> float:
