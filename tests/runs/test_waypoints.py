@@ -147,5 +147,8 @@ class TestAligned:
             assert result.string.length < 1e-4
         record = RunDirectory(tmp_path / "run").manifest().through[0]
         assert record.original == digest(middle) != record.sha256
+        both = ws.connect(problem, a, b, 10.0, through=[middle], align="both", store=tmp_path / "both")
+        assert both.plain is not None
+        assert RunDirectory(tmp_path / "both").plain.manifest().through[0].sha256 == digest(middle)
         with pytest.raises(InvalidRun, match="the waypoints differs"):
             ws.connect(problem, a, b, level, through=[problem.initial(7)], align=True, store=tmp_path / "run")
