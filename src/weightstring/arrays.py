@@ -66,7 +66,7 @@ def aligned(thetas: Thetas, least: int = 1) -> Float[Tensor, "A P"]:
     return rows
 
 
-def together(parts: Sequence[Thetas]) -> Thetas:
+def together(parts: Sequence[Float[Tensor, "_ P"]]) -> Thetas:
     """Models of several tensors (·, P) as the rows of one; those of a single one are not copied."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
