@@ -404,9 +404,47 @@ def test_what_needs_single_examples_says_so_in_a_line():
     assert problem.engine_choice().name == "loop"
     with pytest.raises(InvalidModel, match="engine='vmap' computes several models in one call"):
         problem.use_engine("vmap")
-    with pytest.raises(Unsupported, match="reads single examples"):
+    with pytest.raises(Unsupported, match="read single examples, which these batches do not show: net must be called"):
         problem.traceable("loss")
     assert problem.measure_each(problem.initial(0)).shape == (3,)
+
+
+def test_batches_of_examples_are_certified_as_the_ordinary_problem_is():
+    x, _ = points(12)
+    y = x[:, :1] - x[:, 1:2]
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()
+    ordinary = ws.ModuleProblem(
+        net, nn.functional.mse_loss, (x, y), engine="loop", recipe=ws.Recipe("adam", {"lr": 0.05})
+    )
+    parts = [{"x": a, "y": b} for a, b in zip(x.split([5, 3, 4]), y.split([5, 3, 4]), strict=True)]
+
+    def squares(net: nn.Module, batch: dict) -> ws.MeanOf:
+        return ws.MeanOf(functional.mse_loss(net(batch["x"]), batch["y"]), len(batch["y"]))
+
+    batched = ws.ModuleProblem.from_batches(net, parts, loss=squares)
+    a, b = (ordinary.fit(seed=seed, until=0.3) for seed in (0, 1))
+    strings = [ws.WeightString(problem, torch.stack([a, b])) for problem in (ordinary, batched)]
+    expected, found = (ws.certify(string.problem, string) for string in strings)
+    assert found.upper_bound == pytest.approx(expected.upper_bound, rel=1e-9)
+    assert ws.verify(batched, strings[1], found).failures == ()
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda net, b: (net(b["x"]).square().sum() + b["x"].sum() * 0, 5), "'loss' looks at more than an output"),
+        (lambda net, b: ((net(b["x"]) - b["y"]).square().sum(), 10.0), "a batch of 5 rows has the weight 10"),
+        (lambda net, b: ((net(b["x"]) - b["y"]).square().sum(), b["count"]), "two parts have .* on average, but"),
+    ],
+)
+def test_batches_that_are_no_examples_are_not_certified(loss, said):
+    x, _ = points(10)
+    batches = [{"x": part, "y": part[:, :1], "count": 5} for part in x.split(5)]
+    net = nn.Linear(3, 1).double()
+    problem = ws.ModuleProblem.from_batches(net, batches, loss=loss, divisible=False)
+    with pytest.raises(Unsupported, match=said):
+        problem.traceable("loss")
 
 
 class Killed:

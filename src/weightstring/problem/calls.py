@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,9 @@ from weightstring.errors import Unsupported, WeightstringError
 from weightstring.problem.batches import batch_digest
 from weightstring.problem.data import Examples
 from weightstring.problem.functional import Functional, first_line
-from weightstring.problem.means import Number, number
+from weightstring.problem.means import number
 from weightstring.problem.outputs import leaves_of, rebuilt, tensors_of
-from weightstring.problem.per_batch import PerBatch
+from weightstring.problem.per_batch import PerBatch, Sums
 
 ONE_CALL = "only a loss that takes what one net(...) returns, and nothing else of net, can be read as one of its output"
 
@@ -88,6 +88,14 @@ class StandIn:
         return value
 
 
+class Seen(NamedTuple):
+    """One call of the module: its arguments, what it returned, and the sum and weight that came of that."""
+
+    given: Arguments
+    output: object
+    sums: Sums
+
+
 @dataclass(frozen=True, eq=False)
 class ReadCall:
     """One batch as a call of the module, and criteria of the output.
@@ -100,23 +108,32 @@ class ReadCall:
     function: Functional
     batch: Callable[[], object]
 
-    def examples(self, name: str) -> OneCall:
-        """How one of the criteria calls the module.
+    def seen(self, name: str) -> Seen:
+        """How one of the criteria calls the module, with whatever parameters that holds.
 
         Raises:
             Unsupported: it does not call it once, or takes more of it.
         """
-        calls: list[Arguments] = []
+        calls: list[tuple[Arguments, object]] = []
 
         def answer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
-            calls.append((args, kwargs))
-            return self.function.module(*args, **kwargs)
+            output = self.function.module(*args, **kwargs)
+            calls.append(((args, kwargs), output))
+            return output
 
         with torch.no_grad():
-            self._run(name, answer)
+            sums = self._run(name, answer)
         if len(calls) != 1:
             raise Unsupported(f"{name!r} calls net {len(calls)} times for a batch: {ONE_CALL}")
-        (given,) = calls
+        return Seen(*calls[0], sums)
+
+    def examples(self, name: str) -> OneCall:
+        """The call that one of the criteria makes.
+
+        Raises:
+            Unsupported: see :meth:`seen`.
+        """
+        given = self.seen(name).given
         return OneCall(tuple(tensors_of(given)), torch.empty(1, 0), given=given)
 
     def criterion(self, name: str, call: OneCall) -> Callable[[object, Tensor], Tensor]:
@@ -129,16 +146,16 @@ class ReadCall:
             raise Unsupported(f"{name!r} calls net with other arguments than the loss: {ONE_CALL}")
 
         def of(output: object, targets: Tensor) -> Tensor:
-            amount = self._run(name, lambda args, kwargs: output)
+            amount, _ = self._run(name, lambda args, kwargs: output)
             return amount if isinstance(amount, Tensor) else number(amount, targets)
 
         return of
 
-    def _run(self, name: str, answer: Callable[[tuple[Any, ...], dict[str, Any]], object]) -> Number:
+    def _run(self, name: str, answer: Callable[[tuple[Any, ...], dict[str, Any]], object]) -> Sums:
         assert isinstance(self.function.call, PerBatch)
         stand_in = StandIn(self.function.module, answer)
         try:
-            return self.function.call.sums(stand_in, self.batch(), name)[0]
+            return self.function.call.sums(stand_in, self.batch(), name)
         except WeightstringError:
             raise
         except Exception as error:  # whatever a stranger's loss does with a module

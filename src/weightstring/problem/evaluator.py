@@ -12,6 +12,7 @@ from weightstring.ambient import as_made
 from weightstring.arrays import Positions, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.problem.averaged import averaged
+from weightstring.problem.batches import Batches
 from weightstring.problem.calls import OneCall, ReadCall
 from weightstring.problem.capabilities import TraceInputs
 from weightstring.problem.data import DataSet, Examples, stacked
@@ -22,7 +23,11 @@ from weightstring.problem.parts import Parts
 from weightstring.problem.precision import named
 from weightstring.problem.predictions import Averaged, Predict
 from weightstring.problem.spectral import is_spectral
+from weightstring.problem.stackable import as_examples
 from weightstring.problem.stored import Stored
+
+STACKED = 512
+"""Examples of batches, put together, that are traced in one pass."""
 
 
 class Evaluator:
@@ -239,11 +244,11 @@ class Evaluator:
 
         Raises:
             InvalidSetting: an unknown quantity.
-            Unsupported: the units are batches, parameters are in half precision, running statistics or spectral norm's
-                vectors are functions of θ, or the quantity is a ratio of sums that only the caller knows.
+            Unsupported: batches show no single examples, parameters are in half precision, running statistics or
+                spectral norm's vectors are functions of θ, or the quantity is a ratio of sums that only the caller
+                knows.
         """
         data, mean = self._parts.quantities.single(quantity)
-        examples = stacked(data, "what traces a loss, for certificates and theorems,")
         if mean.sees:
             raise Unsupported(
                 f"{quantity!r} sees the inputs, for which certificates have no rule: bound a loss or a metric of "
@@ -254,7 +259,7 @@ class Evaluator:
                 f"the module computes in {named(self._parts.layout.coarsest)}, theta rounded at every point of the "
                 "string, for which certificates have no rule: build the problem with dtype=torch.float32"
             )
-        if mean.kind == "ratio" and mean.loss is None:
+        if mean.kind == "ratio" and mean.loss is None and data.together:
             raise Unsupported(
                 f"{quantity!r} is computed as (sum, weight), for which certificates have no rule: use a loss of "
                 "torch's own with weight= or ignore_index=, or a mean over examples"
@@ -272,9 +277,24 @@ class Evaluator:
                 "paths may leave its bound, take it off net and both ends "
                 "(torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight'))"
             )
+        module = self._parts.computation.evaluating.module
+        if isinstance(data, Batches):
+            found, criterion = self._stacked(quantity)
+            return TraceInputs(module, criterion, found, min(len(found), STACKED))
+        examples = stacked(data, "what traces a loss, for certificates and theorems,")
         # What is no plain mean over examples is that of all of them, whatever blocks it is computed in.
         block = self._parts.computation.block if mean.kind == "mean" else len(examples)
-        return TraceInputs(self._parts.computation.evaluating.module, mean.scalar, examples, block)
+        return TraceInputs(module, mean.scalar, examples, block)
+
+    def _stacked(self, quantity: str) -> tuple[Examples, Criterion]:
+        """Batches as examples, put together once for each quantity."""
+        known: dict[str, tuple[Examples, Criterion]] = self.__dict__.setdefault("_known_stacks", {})
+        if quantity not in known:
+            data, mean = self._parts.quantities.single(quantity)
+            assert isinstance(data, Batches)
+            name = next(name for name, own in self._parts.quantities.means.items() if own is mean)
+            known[quantity] = as_examples(self._parts.computation.evaluating.functional, data, name)
+        return known[quantity]
 
 
 def _columns(quantities: Sequence[str], names: Sequence[str], values: Tensor) -> dict[str, Values]:
