@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import weightstring as ws
 from weightstring.devices import sent
-from weightstring.problem import ModuleProblem
+from weightstring.problem import ModuleProblem, hosted, sources
+from weightstring.problem.stored import Stored
 
 INPUTS = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 CLASSES = (INPUTS[:, 0] > 0).long()
@@ -67,6 +68,22 @@ def test_rows_of_draws_stay_where_they_are_hashed() -> None:
     assert sent(rows, torch.device("cpu")) is rows
     first, second = (problem.gradient(problem.initial(1)[None], rows) for _ in range(2))
     assert torch.equal(first.gradients, second.gradients)
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap", "stack"])
+def test_data_without_room_on_the_device_stay_on_the_cpu_with_the_same_numbers(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = problem_of(engine, nn.Tanh())
+    for module in (sources, hosted):
+        monkeypatch.setattr(module, "fits", lambda needed, device: False)
+    there = problem_of(engine, nn.Tanh())
+    assert isinstance(there._parts.train, Stored)
+    theta, rows = here.initial(0)[None], torch.tensor([[7, 3, 59, 0]])
+    assert torch.equal(here.measure(theta)["loss"], there.measure(theta)["loss"])
+    for chosen in (rows, None):
+        assert torch.equal(here.gradient(theta, chosen).gradients, there.gradient(theta, chosen).gradients)
+    assert here.fingerprint() == there.fingerprint()
 
 
 @pytest.mark.slow

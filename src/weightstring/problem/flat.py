@@ -188,7 +188,7 @@ class Layout:
             InvalidCheckpoint: another shape, dtype or device.
         """
         fits = theta.ndim == ndim and theta.shape[-1] == self.size and theta.dtype == self.dtype
-        if not (fits and theta.device.type == device.type):
+        if not (fits and theta.device.type == device.type and (theta.device.index or 0) == (device.index or 0)):
             expected = f"{'(B, P)' if ndim == 2 else '(P,)'} {self.dtype} on {device} with P = {self.size}"
             raise InvalidCheckpoint(
                 f"theta is {tuple(theta.shape)} {theta.dtype} on {theta.device} where the problem needs {expected}: "

@@ -49,6 +49,14 @@ def machine_bytes(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def free_bytes(device: torch.device) -> int:
+    """Memory that nobody uses now, what torch keeps for later included; of what is neither CPU nor CUDA, all."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + cached)
+    return max(0, allowed_bytes(device) - bytes_in_use(device))
+
+
 def allowed_bytes(device: torch.device) -> int:
     """Memory that this process may use: the device's, or less where a control group or ``ulimit -v`` says so."""
     allowed = machine_bytes(device)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 from weightstring.errors import InvalidData, InvalidSetting
 from weightstring.problem.data import Examples, form
 from weightstring.problem.finite import check_finite
+from weightstring.problem.hosted import CPU, fits, placed
 from weightstring.problem.precision import Dtypes
 from weightstring.problem.stored import Stored
 from weightstring.problem.streaming import UNCHANGING, Streamed, is_pair, stored_set
@@ -53,7 +54,7 @@ def read(
         source: a :data:`Source`; anything else is refused.
         name: what messages call the set.
         dtype: floating dtype of the inputs; None: as they are. Integers stay as they are.
-        device: where the set is kept.
+        device: where it is computed with, and kept if there is room for it.
         targets: floating dtype of the targets; None: as the inputs.
 
     Raises:
@@ -67,20 +68,21 @@ def read(
     if stored is not None:
         return stored
     if is_pair(source):
+        given = _split(source, name)
         # Copied, so that later changes of the user's cannot change the loss.
-        whole = _split(source, name).to(device, dtype, targets, copy=True)
+        whole = given.to(device if fits(given.nbytes, device) else CPU, dtype, targets, copy=True)
         _check(whole, name)
-        return whole
+        return placed(whole, name, Dtypes(dtype, targets), device)
     batches = _as_batches(source, name)
     # A DataLoader draws a seed for its workers from the global generator, which a reader must not move. One fork for
     # both passes: the second must not meet the draws of the first again.
     with torch.random.fork_rng(devices=[]):
-        moved = (part.to(device, dtype, targets) for part in _parts(batches, name))
+        moved = (part.to(CPU, dtype, targets) for part in _parts(batches, name))
         whole = _join(list(_in_pieces(moved, name)), name)
         _check(whole, name)
-        if not _repeats(whole, (part.to(device, dtype, targets) for part in _parts(batches, name))):
+        if not _repeats(whole, (part.to(CPU, dtype, targets) for part in _parts(batches, name))):
             raise InvalidData(f"{name} changes from one pass to the next: {UNCHANGING}")
-    return whole
+    return placed(whole, name, Dtypes(dtype, targets), device)
 
 
 def holdouts(given: object) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from weightstring.devices import sent
 from weightstring.errors import InvalidSetting
 from weightstring.problem.data import DataSet, Examples, Inputs, evenly, form, mean_of_each
 from weightstring.problem.facts import Facts
@@ -169,9 +170,7 @@ class Stored(DataSet):
         return Examples(tuple(leaves), targets, examples.keys)
 
     def _moved(self, tensor: Tensor) -> Tensor:
-        if self.device.type != "cuda":
-            return tensor.to(self.device)
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        return sent(tensor, self.device)
 
 
 def _lying(tensor: Tensor, start: int) -> Tensor:
