@@ -16,7 +16,16 @@ from weightstring.problem.data import Examples, form
 from weightstring.problem.functional import first_line
 from weightstring.problem.means import Given, Mean
 from weightstring.problem.outputs import leaves_of, paths_of, rebuilt
-from weightstring.problem.predictions import AVERAGES, LIKELIHOODS, OUTPUTS, Averaging, Predict, Predictions, classes_on
+from weightstring.problem.predictions import (
+    AVERAGES,
+    BY_MEANING,
+    LIKELIHOODS,
+    OUTPUTS,
+    Averaging,
+    Predict,
+    Predictions,
+    classes_on,
+)
 from weightstring.problem.sighted import applied
 from weightstring.problem.watching import Watch
 from weightstring.randomness import generator
@@ -170,9 +179,9 @@ def _by(found: Predictions, output: object, examples: Examples, loss: Mean) -> A
     kinds = {kind for kind, given, _ in watch.taken if bool(torch.isin(given.detach().to(own.dtype), own).all())}
     if kinds == {"classes"} and gradient is not None and (axes := _class_axes(gradient)):
         return classes_on(axes[0], leaf.ndim)
-    if kinds in ({"sides"}, {"logarithms"}):
-        return AVERAGES["binary_probabilities" if kinds == {"sides"} else "log_probabilities"]
-    if kinds == {"numbers"} or (not kinds and _of_the_difference(found, output, leaf.detach(), examples, loss, value)):
+    if len(kinds) == 1 and kinds <= BY_MEANING.keys():
+        return BY_MEANING[kinds.pop()]
+    if not kinds and _of_the_difference(found, output, leaf.detach(), examples, loss, value):
         return OUTPUTS
     raise NotShownError(f"the loss does not show what it takes the predictions {form(picked)} for: {SAY}")
 

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from jaxtyping import Float64
 from torch import Tensor
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta, Thetas
@@ -23,30 +22,19 @@ from weightstring.errors import InvalidModel
 from weightstring.problem.data import DataSet, form
 from weightstring.problem.functional import Computation
 from weightstring.problem.means import Mean, Number
-from weightstring.problem.predictions import AVERAGES, OUTPUTS, Averaging
-
-READS: Mapping[object, str] = {
-    functional.cross_entropy: "probabilities",
-    functional.binary_cross_entropy_with_logits: "binary_probabilities",
-    functional.nll_loss: "log_probabilities",
-    functional.kl_div: "log_probabilities",
-    functional.binary_cross_entropy: "outputs",
-    functional.huber_loss: "outputs",
-    functional.l1_loss: "outputs",
-    functional.mse_loss: "outputs",
-    functional.smooth_l1_loss: "outputs",
-}
-"""What is averaged of the first argument of torch's loss functions."""
+from weightstring.problem.predictions import BY_MEANING, OUTPUTS, Averaging, classes_on
+from weightstring.problem.watching import LOSSES, As
 
 ROUNDING = 1e-5
 """By how much of itself a sum may differ that is computed from the same predictions."""
 
-NAMES = ", ".join(sorted({getattr(each, "__name__", "") for each in READS}))
+NAMES = ", ".join(sorted({getattr(each, "__name__", "") for each in LOSSES}))
 
 
 class Calls(TorchFunctionMode):
     """While it lasts, collects what loss functions are given, or, once all models ran, gives them the average.
 
+    >>> from torch.nn import functional
     >>> calls, logits = Calls(), [torch.tensor([[0.0, 4.0]]), torch.tensor([[4.0, 0.0]])]
     >>> for each in logits:
     ...     with calls:
@@ -90,14 +78,13 @@ class Calls(TorchFunctionMode):
     ) -> Any:
         """Call the function, a loss function perhaps with another input."""
         named = dict(kwargs or {})
-        if func not in READS:
+        if func not in LOSSES:
             return func(*args, **named)
         given, *rest = (named.pop("input"), *args) if "input" in named else args
-        return func(self._put(given) if self._putting else self._collected(given, READS[func]), *rest, **named)
+        return func(self._put(given) if self._putting else self._collected(given, LOSSES[func]), *rest, **named)
 
-    def _collected(self, given: Tensor, name: str) -> Tensor:
-        axis_first = name == "probabilities" and given.ndim == 1
-        by = _ONE if axis_first else AVERAGES[name]
+    def _collected(self, given: Tensor, taken: As) -> Tensor:
+        by = classes_on(min(1, given.ndim - 1), given.ndim) if taken == "classes" else BY_MEANING[taken]
         whole = given.detach().double()
         part = whole if by.logarithms is None else by.logarithms(whole)
         if self._models == 1:
@@ -117,9 +104,6 @@ class Calls(TorchFunctionMode):
         if by.logarithms is None:
             return (total / self._models).to(given)
         return by.output(total - math.log(self._models)).to(given)
-
-
-_ONE = Averaging("probabilities", "class probabilities (softmax over axis 0)", 1, lambda output: output.log_softmax(0))
 
 
 def measure_by_calls(

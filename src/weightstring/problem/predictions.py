@@ -8,7 +8,7 @@ and metrics measure them. Means of probabilities are taken of their logarithms, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -114,6 +114,9 @@ _BINARY = Averaging(
 
 AVERAGES = {each.name: each for each in (_CLASSES, _LAST, _LOGARITHMS, _BINARY, OUTPUTS, LIKELIHOODS)}
 """What can be averaged, by name."""
+
+BY_MEANING: Mapping[str, Averaging] = {"sides": _BINARY, "logarithms": _LOGARITHMS, "numbers": OUTPUTS}
+"""The average of what a function takes its input for: see :data:`weightstring.problem.watching.As`."""
 
 Predict = Callable[[object], object]
 """``predict(output)``: the predictions in a module's output, a tensor."""

@@ -14,8 +14,23 @@ As = Literal["classes", "sides", "logarithms", "numbers", "gaussian"]
 """What a function of torch's takes its input for: logits of classes, logits of yes and no, logarithms of probabilities,
 numbers as they are, or the mean of a Gaussian."""
 
-TAKEN: Mapping[object, As] = {
+LOSSES: Mapping[object, As] = {
     functional.cross_entropy: "classes",
+    functional.binary_cross_entropy_with_logits: "sides",
+    functional.multilabel_soft_margin_loss: "sides",
+    functional.nll_loss: "logarithms",
+    functional.kl_div: "logarithms",
+    functional.binary_cross_entropy: "numbers",
+    functional.huber_loss: "numbers",
+    functional.l1_loss: "numbers",
+    functional.mse_loss: "numbers",
+    functional.smooth_l1_loss: "numbers",
+}
+"""What torch's loss functions take their first argument for."""
+
+TAKEN: Mapping[object, As] = {
+    **LOSSES,
+    functional.gaussian_nll_loss: "gaussian",
     functional.log_softmax: "classes",
     functional.softmax: "classes",
     torch.log_softmax: "classes",
@@ -24,21 +39,12 @@ TAKEN: Mapping[object, As] = {
     Tensor.log_softmax: "classes",
     Tensor.softmax: "classes",
     Tensor.logsumexp: "classes",
-    functional.binary_cross_entropy_with_logits: "sides",
-    functional.multilabel_soft_margin_loss: "sides",
     functional.logsigmoid: "sides",
     functional.sigmoid: "sides",
     torch.sigmoid: "sides",
     Tensor.sigmoid: "sides",
-    functional.nll_loss: "logarithms",
-    functional.kl_div: "logarithms",
-    functional.binary_cross_entropy: "numbers",
-    functional.huber_loss: "numbers",
-    functional.l1_loss: "numbers",
-    functional.mse_loss: "numbers",
-    functional.smooth_l1_loss: "numbers",
-    functional.gaussian_nll_loss: "gaussian",
 }
+"""The same of other functions too."""
 
 ATTRIBUTES = ("shape", "dtype", "device", "ndim", "layout", "requires_grad", "is_cuda")
 
