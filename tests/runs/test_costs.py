@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.runs import computing
+from weightstring.search import Strategy
 from weightstring.store import RunDirectory
 
 
@@ -142,13 +143,17 @@ def test_a_cheap_problem_is_sampled_densely() -> None:
 
 
 @pytest.mark.usefixtures("costly")
-def test_a_string_with_beads_is_measured_once_at_each_of_its_points(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", [ws.Greedy(), ws.BreadthFirst(ends="free")], ids=["greedy", "breadth-first"])
+def test_a_string_with_beads_tells_what_each_of_its_points_measures(tmp_path: Path, strategy: Strategy[Any]) -> None:
     problem, _ = task()
     a, b = problem.fit(seed=0, until=0.2), problem.fit(seed=3, until=0.2)
-    result = ws.connect(problem, a, b, 0.21, store=tmp_path / "run")
+    result = ws.connect(problem, a, b, 0.21, store=tmp_path / "run", strategy=strategy)
     assert result.connected
     assert len(result.string) > 2
-    assert "spread" in result.string.curve.values
+    curve, segments = result.string.curve, result.string.segments
+    models = torch.stack([segments[i].point(t) for i, t in zip(curve.segment, curve.t, strict=True)])
+    for name, values in problem.measure(models, list(curve.values)).items():
+        assert values.tolist() == pytest.approx(curve.values[name])
     heights = result.string.heights(("loss",))
     assert all(9 <= len(known) <= 40 for known in heights)
     assert result.largest <= 0.21

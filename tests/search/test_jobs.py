@@ -17,6 +17,7 @@ from weightstring.path import Maximum, Objective, Segment
 from weightstring.problem.surfaces import Ring
 from weightstring.search import Batched, Descend, Job, JobContext, Measure, Measured
 from weightstring.search.jobs import JobResult, read_round, round_of
+from weightstring.search.jobs.measure import Told
 from weightstring.search.running.remote import content_name
 from weightstring.store import Round
 
@@ -24,6 +25,7 @@ THETA = torch.tensor([3.0, -2.0, 0.1], dtype=torch.float64)
 MEASURED = [
     Measured(True, (Maximum(0.5, 0.1),), 31),
     Measured(False, (Maximum(0.3, math.inf), Maximum(1.0, 1e300), Maximum(0.0, -2.5)), 17),
+    Measured(True, (Maximum(0.25, 0.1),), 2, told=Told((0.25, 0.5), {"loss": (0.1, 0.0), "error": (math.inf, -1.0)})),
 ]
 DESCENDED = [
     Descended(THETA, 0.1 + 0.2, "reached", 35, 8),
@@ -45,6 +47,14 @@ def test_a_descent_is_named_by_its_place():
 
 def test_the_first_peak_is_the_top():
     assert MEASURED[1].top == Maximum(0.3, math.inf)
+
+
+def test_a_measured_segment_is_the_same_from_its_other_end():
+    other = MEASURED[2].reversed
+    assert other.peaks == (Maximum(0.75, 0.1),)
+    assert other.told is not None
+    assert other.told.rows[0.75] == {"loss": 0.1, "error": math.inf}
+    assert other.reversed == MEASURED[2]
 
 
 def evolve(*moving: int) -> Descend:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 
@@ -42,7 +41,7 @@ def absorb(chain: Chain, moves: int, results: Mapping[str, JobResult]) -> tuple[
         return with_measured(chain, results), True
     beads = list(beads_of(chain))
     for row, value in enumerate(evolved.values, 1):
-        beads[row] = replace(beads[row], theta=evolved.thetas[row - 1], value=value)
+        beads[row] = Bead(beads[row].name, evolved.thetas[row - 1], value)
     known = with_beads(chain, beads)
     return known, not _finite(known)
 
