@@ -131,6 +131,15 @@ class TestKept:
         with pytest.raises(InvalidRun, match="not the waypoints of the manifest"):
             directory.through()
 
+    def test_waypoints_that_are_changed_while_a_search_computes_with_them_are_found_out(self, tmp_path):
+        connect(on_the_ring(90), store=tmp_path / "run")
+        directory = RunDirectory(tmp_path / "run")
+        directory.replay()
+        directory.check_in_use()
+        RunDirectory(tmp_path / "run").keep("through", on_the_ring(91))
+        with pytest.raises(InvalidRun, match="not the waypoints of the manifest"):
+            directory.check_in_use()
+
 
 class TestAligned:
     def test_each_is_aligned_with_the_first_end(self, tmp_path):

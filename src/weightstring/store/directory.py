@@ -25,6 +25,8 @@ from weightstring.store.refusals import reason, remedy, sync_directory, sync_fil
 from weightstring.store.store import Store
 
 JOURNAL = "journal.jsonl"
+GIVEN = ("ends", "through")
+"""Bead files of what a search was given, whose digests are in the manifest."""
 
 
 class _InUse(NamedTuple):
@@ -32,7 +34,7 @@ class _InUse(NamedTuple):
 
     Args:
         signature: what the system says of the file.
-        sha256: its digest; None for the ends, whose digests are in the manifest.
+        sha256: its digest; None for the ends and waypoints, whose digests are in the manifest.
     """
 
     signature: tuple[int, ...]
@@ -144,7 +146,7 @@ class RunDirectory(Store):
         with self._writing(f"beads/{path.name}"):
             path.parent.mkdir(exist_ok=True)
             sha256 = write_beads(path, thetas)
-        if name == "ends":
+        if name in GIVEN:
             self._use(name, None)
         return sha256
 
@@ -167,6 +169,7 @@ class RunDirectory(Store):
                 # Touched, or written anew by a copy of the disk, it may hold the same models.
                 if sha256 is None:
                     self.ends()
+                    self.through()
                 else:
                     self.models(name, sha256)
                 self._in_use[name] = _InUse(now, sha256)
@@ -181,7 +184,8 @@ class RunDirectory(Store):
 
     def replay(self) -> list[Round]:
         """The finished rounds, each checked against its bead file. A torn last line does not count."""
-        self._use("ends", None)
+        for name in GIVEN:
+            self._use(name, None)
         return super().replay()
 
     def append(self, finished: Round) -> Thetas | None:
