@@ -92,7 +92,7 @@ def test_results_that_no_search_writes_are_refused(refused):
         with refused(InvalidRun, f"^round 4 of the journal: not a result of {job.name}: .*{says}"):
             read([job], Round((job.name,), (result,), thetas, 0.5))
 
-    (descended,), (measured,) = (round_of([job], [result], 0).results for job, result in WRITTEN[2:0:-1])
+    (descended,), (measured,) = (round_of([job], [result], 0).results for job, result in (WRITTEN[3], WRITTEN[1]))
     refuse(MEASURE, measured | {"peaks": []}, "length >= 1 - at `\\$.peaks`")
     refuse(MEASURE, descended, "Invalid value 'descended'", THETA[None])
     refuse(DESCEND, measured, "Invalid value 'measured'")
