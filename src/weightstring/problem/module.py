@@ -45,6 +45,8 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
     model's minibatch. Not thread-safe: ``torch.func.functional_call`` lends the module its tensors for
     the time of a call, so give each thread a problem of its own, or use processes.
 
+    Data here are examples, (inputs, targets) by rows; batches of any other form: :meth:`from_batches`.
+
     Args:
         net: any module. Its parameters may be of several dtypes, half precision among them: θ has the widest, float32
             at least, and each parameter is computed in its own, rounded from θ.
