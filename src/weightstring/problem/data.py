@@ -188,20 +188,9 @@ class Examples(DataSet):
         return Examples(tuple(leaf[rows] for leaf in self.leaves), self.targets[rows], self.keys)
 
     def to(
-        self,
-        device: torch.device,
-        dtype: torch.dtype | None,
-        targets: torch.dtype | None = None,
-        copy: bool = False,
+        self, device: torch.device, dtype: torch.dtype | None, targets: torch.dtype | None = None, copy: bool = False
     ) -> Examples:
-        """The same examples elsewhere; what is there already is not copied, unless asked for.
-
-        Args:
-            device: where.
-            dtype: of the inputs; None: as they are.
-            targets: of the targets; None: as the inputs.
-            copy: whether to copy in any case.
-        """
+        """The same elsewhere, inputs and targets (None: as these) in their dtypes; copied only where needed or asked."""
 
         def move(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
             given = precision_of(tensor.dtype, dtype)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from weightstring.ambient import as_made
 from weightstring.arrays import Positions, Theta, Thetas, Values
-from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.errors import InvalidSetting
 from weightstring.problem.averaged import averaged
 from weightstring.problem.batches import Batches
 from weightstring.problem.calls import OneCall, ReadCall
@@ -20,11 +20,10 @@ from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.means import Criterion
 from weightstring.problem.memory import Activations
 from weightstring.problem.parts import Parts
-from weightstring.problem.precision import named
 from weightstring.problem.predictions import Averaged, Predict
-from weightstring.problem.spectral import is_spectral
 from weightstring.problem.stackable import as_examples
 from weightstring.problem.stored import Stored
+from weightstring.problem.untraceable import require_traceable
 
 STACKED = 512
 """Examples of batches, put together, that are traced in one pass."""
@@ -249,34 +248,7 @@ class Evaluator:
                 knows.
         """
         data, mean = self._parts.quantities.single(quantity)
-        if mean.sees:
-            raise Unsupported(
-                f"{quantity!r} sees the inputs, for which certificates have no rule: bound a loss or a metric of "
-                "output and targets alone"
-            )
-        if self._parts.layout.rounds:
-            raise Unsupported(
-                f"the module computes in {named(self._parts.layout.coarsest)}, theta rounded at every point of the "
-                "string, for which certificates have no rule: build the problem with dtype=torch.float32"
-            )
-        if mean.kind == "ratio" and mean.loss is None and data.together:
-            raise Unsupported(
-                f"{quantity!r} is computed as (sum, weight), for which certificates have no rule: use a loss of "
-                "torch's own with weight= or ignore_index=, or a mean over examples"
-            )
-        if self._parts.buffers == "recalibrate":
-            raise Unsupported(
-                "running statistics are estimated anew at every point of the string, for which certificates have no "
-                "rule: fold each end's BatchNorm into the layer before it (torch.nn.utils.fusion.fuse_conv_bn_eval, "
-                "fuse_linear_bn_eval) and connect what comes out, which computes what each end does with its own "
-                "statistics; buffers='frozen' suits only ends whose statistics are equal"
-            )
-        if is_spectral(self._parts.net):
-            raise Unsupported(
-                "spectral norm's singular vectors are functions of theta, for which certificates have no rule: where "
-                "paths may leave its bound, take it off net and both ends "
-                "(torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight'))"
-            )
+        require_traceable(self._parts, quantity)
         module = self._parts.computation.evaluating.module
         if isinstance(data, Batches):
             found, criterion = self._stacked(quantity)
