@@ -190,7 +190,7 @@ class Examples(DataSet):
     def to(
         self, device: torch.device, dtype: torch.dtype | None, targets: torch.dtype | None = None, copy: bool = False
     ) -> Examples:
-        """The same elsewhere, inputs and targets (None: as these) in their dtypes; copied only where needed or asked."""
+        """The same elsewhere, inputs and targets (None: as these) in their dtypes; copied only if needed or asked."""
 
         def move(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
             given = precision_of(tensor.dtype, dtype)
