@@ -6,7 +6,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import takewhile
-from os import PathLike
 
 import torch
 from torch import Tensor, nn
@@ -80,8 +79,8 @@ def readings_of(source: object, expected: Mapping[str, object]) -> list[Reading]
     readings = [Reading(place, "", state) for place, state in _state_dicts(source, (), nested)]
     if not readings:
         raise InvalidCheckpoint(
-            f"the checkpoint {_described(source)}: pass an nn.Module or its state dict; a θ that is flat already needs "
-            f"only torch.as_tensor"
+            f"the checkpoint {_described(source)}: pass an nn.Module or its state dict; of a file, "
+            "ws.read_checkpoint(path); a θ that is flat already needs only torch.as_tensor"
         )
     return sorted(readings, key=lambda reading: abs(len(reading.state) - len(expected)))[:CANDIDATES]
 
@@ -90,8 +89,6 @@ def _described(source: object) -> str:
     if isinstance(source, Mapping):
         name, value = next(iter(source.items()), ("", None))
         return f"holds no tensors: {name!r} is a {type(value).__name__}" if source else "is empty"
-    if isinstance(source, str | PathLike):
-        return f"is named, not read ({source}): use ws.read_checkpoint of it"
     return f"is a {type(source).__name__}"
 
 
