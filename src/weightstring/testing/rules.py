@@ -60,8 +60,9 @@ def check_certificate_rule(problem: ModuleProblem, *, quantity: str = "loss", se
     beads, draw = _beads(problem, seed), generator(seed, "check of a certificate rule")
     enclosed = enclosing(problem, beads, quantity, MAX_BYTES)
     intervals = _intervals(len(beads) - 1, draw)
-    net, criterion, examples, _ = problem.traceable(quantity)
-    outputs_alone = replace(enclosed, program=trace_mean(net, lambda output, _: output, examples))
+    net, criterion, examples, block = problem.traceable(quantity)
+    sizes = {len(part) for part in examples.chunks(block)}
+    outputs_alone = replace(enclosed, program=trace_mean(net, lambda output, _: output, examples, sizes))
     found, bounds = outputs_alone.outputs(intervals), enclosed.bounds(intervals)
     sigmas = torch.cat([torch.tensor([-1.0, 0.0, 1.0]), 2 * torch.rand(PLACES - 3, generator=draw) - 1]).double()
     places = zip(intervals.segments.tolist(), intervals.low.tolist(), intervals.high.tolist(), strict=True)

@@ -52,7 +52,8 @@ class Reader(Generic[Meaning]):
             Unsupported: the problem cannot be traced.
         """
         for step in self.steps:
-            rule = self._rules.get(step.op)
+            # What depends on how many examples there are means nothing of each.
+            rule = None if step.name in self.program.varying else self._rules.get(step.op)
             meaning = None if rule is None else rule(self, step)
             if meaning is None:
                 raise self.refusal(step)

@@ -41,6 +41,8 @@ class Program:
         targets: name of the targets.
         result: name of what is returned.
         traces: by the number of examples.
+        of_data: names of the results that depend on no parameter.
+        varying: of these, those whose operations depend on how many examples there are.
     """
 
     steps: tuple[Step, ...]
@@ -51,6 +53,8 @@ class Program:
     targets: str
     result: str
     traces: Mapping[int, Trace]
+    of_data: frozenset[str] = frozenset()
+    varying: frozenset[str] = frozenset()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -126,9 +130,11 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
     whole = Measured(net, criterion, examples.keys)
     trace = _traced(whole, examples, TRACED)
     traces = {TRACED: trace}
+    of_data = trace.apart_from(trace.parameters).keys()
+    varying: set[str] = set()
     for size in sorted({ANOTHER, *sizes} - {TRACED}):
         traces[size] = _traced(whole, examples, size)
-        _require_same(trace, traces[size], size, net)
+        varying |= _require_same(trace, traces[size], size, net, of_data)
     pairs = zip(trace.steps, traces[ANOTHER].steps, strict=True)
     targets, *leaves = trace.given
     return Program(
@@ -144,6 +150,8 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
         targets,
         trace.returned[-1],
         {size: traces[size] for size in sizes},
+        frozenset(of_data),
+        frozenset(varying),
     )
 
 
@@ -164,10 +172,15 @@ def _traced(whole: Measured, examples: Examples, size: int) -> Trace:
     return trace
 
 
-def _require_same(trace: Trace, other: Trace, size: int, net: nn.Module) -> None:
-    """Refuse a course of operations that depends on how many examples there are."""
+def _require_same(trace: Trace, other: Trace, size: int, net: nn.Module, of_data: Collection[str]) -> set[str]:
+    """Refuse a course of operations that depends on how many examples there are.
+
+    Returns:
+        The names of results of data alone that do: of these nothing needs to be enclosed.
+    """
     pairs = zip(trace.steps, other.steps, strict=False)
-    strange = next((one for one, two in pairs if not _same_call(one, two, size)), None)
+    different = [one for one, two in pairs if not _same_call(one, two, size)]
+    strange = next((step for step in different if step.name not in of_data), None)
     named = [step.name for step in trace.steps] == [step.name for step in other.steps]
     held = trace.values.keys() == other.values.keys() and all(
         torch.equal(value, other.values[name]) for name, value in trace.values.items()
@@ -178,6 +191,7 @@ def _require_same(trace: Trace, other: Trace, size: int, net: nn.Module) -> None
             f"number of examples, here {TRACED} and {size}: certificates need a mean of the same operations on each "
             "example"
         )
+    return {step.name for step in different}
 
 
 def _same_call(one: Step, two: Step, size: int) -> bool:

@@ -18,6 +18,7 @@ from weightstring.errors import Unsupported
 from weightstring.problem.capabilities import Traceable
 from weightstring.problem.data import Examples
 from weightstring.problem.flat import Layout
+from weightstring.proof.enclose.derived import EXACT, Derived, FromData
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Kept, Products
@@ -29,9 +30,6 @@ from weightstring.tracing.steps import filled
 
 DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
 """What may read a last layer that is not computed yet."""
-
-EXACT = 2**53
-"""Whole numbers up to which float64 holds all."""
 
 BLOCK = 2**19
 """Numbers in the largest array of one pass: what stays in a processor's cache."""
@@ -66,6 +64,11 @@ class Enclosing:
     def population(self) -> Population:
         """All examples, as the problem takes its mean of them."""
         return Population(self.examples.targets, self.blocks)
+
+    @cached_property
+    def derived(self) -> FromData:
+        """What is made of data alone."""
+        return FromData(self.program, self.examples, self.blocks)
 
     @cached_property
     def deferred(self) -> frozenset[str]:
@@ -187,7 +190,7 @@ class Enclosing:
                 products,
                 self.program.dtype,
             )
-            value = RULES[step.op](call, *filled(step.args, values), **filled(step.kwargs, values))
+            value = self._of_data(call, values) if step.name in self.program.of_data else self._result(call, values)
             if isinstance(value, Enclosure) and step.dtype is not None and not step.dtype.is_floating_point:
                 raise call.refuse("it computes in integers, which may overflow")
             if isinstance(value, Enclosure):
@@ -198,6 +201,24 @@ class Enclosing:
         result = values[self.program.result]
         # Of numbers that overflowed on the way, nothing is known.
         return replace(result, ends=result.ends.where(bounded, torch.inf)) if isinstance(result, Bounds) else result
+
+    def _result(self, call: Call, values: dict[str, object]) -> object:
+        """What a step makes of enclosures."""
+        for name in call.step.takes:
+            if isinstance(values[name], Derived):
+                values[name] = self.derived.value(name, call.rows)
+        return RULES[call.step.op](call, *filled(call.step.args, values), **filled(call.step.kwargs, values))
+
+    def _of_data(self, call: Call, values: dict[str, object]) -> object:
+        """The same of what does not depend on θ; what has no rule is computed when something needs it."""
+        step = call.step
+        if step.name in self.program.varying or any(isinstance(values[name], Derived) for name in step.takes):
+            return Derived()
+        try:
+            require_rule(step)
+            return self._result(call, values)
+        except Exception:  # whatever a rule makes of it: the numbers themselves are at hand
+            return Derived()
 
 
 def _bounded(result: object) -> Bounds:
@@ -241,12 +262,13 @@ def require_numbers(examples: Examples) -> None:
 
 
 def enclosable(problem: Traceable, quantity: str) -> Program:
-    """A quantity's operations, each of which has a rule.
+    """A quantity's operations, each of which has a rule if it depends on θ.
 
     Raises:
         Unsupported: one has none; the message names where it stands.
     """
     program = program_of(problem, quantity)
     for step in program.steps:
-        require_rule(step)
+        if step.name not in program.of_data:
+            require_rule(step)
     return program

@@ -19,6 +19,7 @@ from weightstring.problem.capabilities import Traceable
 from weightstring.problem.data import Examples
 from weightstring.proof.verify import activations, arithmetic, losses, shapes  # noqa: F401 - enter their operations
 from weightstring.proof.verify.lines import Array, Given, Line, Path, gamma
+from weightstring.proof.verify.of_data import LATER, Made, of_data
 from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, array
 
 EXAMPLES, MORE = 7, 12
@@ -63,17 +64,21 @@ class Replay:
         self._whole, self._layout, self._dtype = whole, problem.layout, problem.layout.dtype
         self._courses = {EXAMPLES: program}
         self._nodes = _calls(program)
+        self._of_data, self._later = of_data(program), set()
         for size in {MORE, *self._blocks} - {EXAMPLES}:
             other = self._courses[size] = _exported(whole, examples, size)
             others = _calls(other)
-            same = len(others) == len(self._nodes) and all(map(_same, self._nodes, others, [size] * len(others)))
+            pairs = zip(self._nodes, others, strict=False)
+            varying = {one.name for one, two in pairs if not _same(one, two, size)}
+            self._later |= varying  # what is made of data alone need not be the same, and is then computed
+            same = [one.name for one in self._nodes] == [two.name for two in others] and varying <= self._of_data
             if not same or not _same_constants(program.constants, other.constants):
                 raise NotVerifiable(f"what is computed depends on the number of examples, here {EXAMPLES} and {size}")
             if size == MORE:
                 pairs = zip(self._nodes, others, strict=True)
                 self._counted = {one.name for one, two in pairs if _shape(one) != _shape(two)}
         for node in self._nodes:
-            if _name(node) not in OPERATIONS:
+            if _name(node) not in OPERATIONS and node.name not in self._of_data:
                 raise NotVerifiable(f"{_name(node)} is not an operation that verification knows: add it ({PAGE})")
         signature = program.graph_signature
         held: Mapping[str, Any] = {**program.state_dict, **program.constants}
@@ -93,6 +98,7 @@ class Replay:
             raise NotVerifiable("the loss returns a number that depends on nothing")
         self._examples = Examples(tuple(leaf.cpu() for leaf in examples.leaves), examples.targets.cpu(), examples.keys)
         counted = [math.prod(_shape(node)[1:]) for node in self._nodes if node.name in self._counted]
+        self._made = Made(self._courses, self._blocks, self._examples, frozenset(self._counted), self._dtype)
         self._chunk = max(1, CHUNK_BYTES // (8 * max(counted, default=1)))
 
     def bound(self, a: Array, b: Array, low: float, high: float) -> float:
@@ -137,6 +143,13 @@ class Replay:
                 )
         return by_trace / start, by_itself / start
 
+    def _waits(self, node: Node, values: Mapping[str, Any]) -> bool:
+        """Whether a result of data alone is computed only where it is needed."""
+        unknown = node.name in self._later or _name(node) not in OPERATIONS
+        return node.name in self._of_data and (
+            unknown or any(values.get(used.name) is LATER for used in node.all_input_nodes)
+        )
+
     def _run(self, parameters: Mapping[str, Path], rows: slice) -> Loss:
         part = self._examples.take(rows)
         values: dict[str, Any] = {**self._constants, **parameters}
@@ -164,10 +177,21 @@ class Replay:
             at = At(
                 _name(node), _shape(node), node.name in self._counted, len(part) / count, count, self._dtype, scales
             )
+            if self._waits(node, values):
+                values[node.name] = LATER
+                continue
+            for used in node.all_input_nodes:
+                if values[used.name] is LATER:
+                    values[used.name] = self._made.value(used.name, rows)
             named = {key: filled(value) for key, value in node.kwargs.items()}
             try:
                 values[node.name] = OPERATIONS[at.name](at, *map(filled, node.args), **named)
-            except NotVerifiable as error:
+            except Exception as error:
+                if node.name in self._of_data:  # whatever is wrong with it: its numbers themselves are at hand
+                    values[node.name] = LATER
+                    continue
+                if not isinstance(error, NotVerifiable):
+                    raise
                 raise NotVerifiable(f"{at.name}: {error}") from None
             dtype = getattr(node.meta.get("val"), "dtype", None)
             if isinstance(values[node.name], Line) and dtype is not None and not dtype.is_floating_point:

@@ -1,0 +1,123 @@
+"""What a module makes of data alone, which is constant: by torch itself, in float64, as the problem blocks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from weightstring.problem.data import Examples
+from weightstring.proof.verify.lines import Array, Given
+from weightstring.proof.verify.operations import NotVerifiable, array
+
+LATER = object()
+"""In place of a result that is computed when something that depends on θ takes it."""
+
+
+def of_data(program: ExportedProgram) -> frozenset[str]:
+    """Names of the results that no parameter enters."""
+    free = {
+        node.name
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name not in program.graph_signature.inputs_to_parameters
+    }
+    calls = [node for node in program.graph.nodes if node.op == "call_function"]
+    for node in calls:
+        if all(used.name in free for used in node.all_input_nodes):
+            free.add(node.name)
+    return frozenset(free & {node.name for node in calls})
+
+
+class Made:
+    """The results of data alone.
+
+    Args:
+        courses: the operations by the number of examples.
+        blocks: how many examples the problem takes at a time, in order.
+        examples: all of them.
+        counted: names of the results that have a row for each example.
+        dtype: of the parameters, in place of which float64 is computed in.
+    """
+
+    def __init__(
+        self,
+        courses: Mapping[int, ExportedProgram],
+        blocks: Sequence[int],
+        examples: Examples,
+        counted: frozenset[str],
+        dtype: torch.dtype,
+    ) -> None:
+        self._courses, self._blocks, self._examples, self._counted = courses, blocks, examples, counted
+        self._dtype = dtype
+        self._known: dict[str, Array] = {}
+
+    def value(self, name: str, rows: slice) -> Given | Array:
+        """A result for some examples, or one that is the same for all.
+
+        Raises:
+            NotVerifiable: it is neither.
+        """
+        if name not in self._known:
+            self._known[name] = self._all(name)
+        known = self._known[name]
+        return Given(known[rows], lambda: known) if name in self._counted else known
+
+    def _all(self, name: str) -> Array:
+        starts = [0, *accumulate(self._blocks)]
+        parts = [
+            self._block(name, self._courses[size], self._examples.take(slice(start, start + size)))
+            for start, size in zip(starts, self._blocks, strict=False)
+        ]
+        if name in self._counted and [len(part) for part in parts] == list(self._blocks):
+            whole = torch.cat(parts)
+        elif name not in self._counted and all(torch.equal(part, parts[0]) for part in parts):
+            whole = parts[0]
+        else:
+            raise NotVerifiable(f"{name}, made of the data, has no row for each example and is not the same for all")
+        if not bool(whole.double().abs().le(2**53 if not whole.is_floating_point() else torch.finfo().max).all()):
+            raise NotVerifiable(f"{name}, made of the data, is nan, inf or beyond what float64 holds")
+        numbers: Array = array(whole)
+        return numbers
+
+    def _block(self, name: str, program: ExportedProgram, part: Examples) -> Tensor:
+        signature = program.graph_signature
+        held: Mapping[str, Any] = {**program.state_dict, **program.constants}
+        inside = {
+            **signature.inputs_to_parameters, **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }  # fmt: skip
+        values: dict[str, Any] = {own: _doubled(held[full]) for own, full in inside.items()}
+        values |= zip(map(str, signature.user_inputs), map(_doubled, (part.targets, *part.leaves)), strict=True)
+        nodes = {node.name: node for node in program.graph.nodes}
+        wanted, needed = [nodes[name]], {name}
+        while wanted:
+            ahead = [used for used in wanted.pop().all_input_nodes if used.name not in needed]
+            needed |= {used.name for used in ahead}
+            wanted += ahead
+        for node in program.graph.nodes:
+            if node.name in needed and node.op == "call_function":
+                try:
+                    values[node.name] = self._called(node, values)
+                except Exception as error:  # whatever torch's operators raise in another precision
+                    raise NotVerifiable(f"{node.name} cannot be computed of the data in float64: {error}") from None
+        result: Tensor = values[name]
+        if not isinstance(result, Tensor):
+            raise NotVerifiable(f"{name}, made of the data, is no tensor")
+        return result
+
+    def _called(self, node: Node, values: Mapping[str, Any]) -> Any:
+        def filled(given: Any) -> Any:
+            return torch.float64 if given is self._dtype else map_arg(given, lambda used: values[used.name])
+
+        named = {key: filled(given) for key, given in node.kwargs.items()}
+        return node.target(*map(filled, node.args), **named)  # type: ignore[operator]
+
+
+def _doubled(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().double() if tensor.is_floating_point() else tensor.detach().cpu()
