@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -268,3 +269,49 @@ def test_an_order_that_is_never_written_down_looks_random():
     lots = torch.histc(values, 20, 0, 1_000_003)
     assert float((lots - 200).square().sum() / 200) < 45  # χ² with 19 degrees of freedom; above in 1 of 1,500
     assert abs(float(torch.corrcoef(torch.stack([values[:-1], values[1:]]))[0, 1])) < 0.05
+
+
+class Watched:
+    """The largest memory of this process that belongs to no file while the block runs, beyond what it had before."""
+
+    def __enter__(self) -> Watched:
+        self.bytes, self._before, self._over = 0, anonymous(), Event()
+        self._thread = Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self.bytes = max(self.bytes, anonymous() - self._before)
+
+
+def anonymous() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="memory is told by Linux")
+@pytest.mark.parametrize("columns", [4096, 32], ids=["images", "table"])
+def test_twenty_gigabytes_on_disk_take_a_fraction_of_one_in_memory(tmp_path, columns):
+    count = 20 * 10**9 // (4 * columns)
+    for name, dtype, shape in (("x", "float32", (count, columns)), ("y", "int64", (count,))):
+        np.lib.format.open_memmap(tmp_path / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)  # sparse
+    x, y = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy")
+    net = nn.Sequential(nn.Linear(columns, 8), nn.ReLU(), nn.Linear(8, 2))
+    few = (torch.randn(64, columns, generator=DRAW), torch.arange(64) % 2)
+    with Watched() as memory:
+        large = ModuleProblem(net, nn.functional.cross_entropy, (x, y), few, train_curves=False)
+        ends = [large.initial(seed) for seed in range(2)]
+        level = max(large.measure(torch.stack(ends))["loss"].tolist()) + 1e-3
+        for step in range(50):
+            rows = torch.randint(count, (2, 128), generator=generator(step))
+            large.gradient(torch.stack(ends), rows)
+        result = ws.connect(large, *ends, level, stop=ws.MaxSteps(200), store=tmp_path / "run")
+    assert len(large.fingerprint()) == 64
+    assert result.outcome is not None
+    assert memory.bytes < 2**30

@@ -20,7 +20,7 @@ def tensor_digest(tensor: Tensor) -> str:
     False
     """
     found = sha256(head_of(tensor.dtype, tensor.shape))
-    for part in _in_order(tensor.detach()):
+    for part in bytes_in_order(tensor):
         found.update(part.numpy().data)
     return found.hexdigest()
 
@@ -30,11 +30,12 @@ def head_of(dtype: torch.dtype, shape: Sequence[int]) -> bytes:
     return f"{dtype} {tuple(shape)} ".encode()
 
 
-def _in_order(tensor: Tensor) -> Iterator[Tensor]:
+def bytes_in_order(tensor: Tensor) -> Iterator[Tensor]:
     """The values' bytes, row by row; numpy has no bfloat16, so they are read as plain bytes.
 
     What lies in order on the CPU is not copied, anything else a block at a time.
     """
+    tensor = tensor.detach()
     if (tensor.is_contiguous() and tensor.device.type == "cpu") or not tensor.ndim:
         yield tensor.cpu().reshape(-1).view(torch.uint8)
         return
@@ -45,7 +46,7 @@ def _in_order(tensor: Tensor) -> Iterator[Tensor]:
 
 def tensor_bytes(tensor: Tensor) -> bytes:
     """The values' bytes, row by row."""
-    return b"".join(part.numpy().tobytes() for part in _in_order(tensor.detach()))
+    return b"".join(part.numpy().tobytes() for part in bytes_in_order(tensor))
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

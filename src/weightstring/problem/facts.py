@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from weightstring.problem.data import Examples, mean_of_each
-from weightstring.problem.digest import head_of, tensor_bytes, text_digest
+from weightstring.problem.digest import bytes_in_order, head_of, text_digest
 from weightstring.problem.finite import check_finite
 
 FOLDER = "weightstring/digests"
@@ -75,7 +75,8 @@ class Survey:
             self._keys = part.keys
             self._digests = [sha256(head_of(x.dtype, (self._count, *x.shape[1:]))) for x in tensors]
         for found, tensor in zip(self._digests, tensors, strict=True):
-            found.update(tensor_bytes(tensor))  # type: ignore[attr-defined]
+            for content in bytes_in_order(tensor):
+                found.update(content.numpy().data)  # type: ignore[attr-defined]
         for place, tensor in enumerate(tensors):
             if tensor.dtype in (torch.int32, torch.int64) and tensor.numel():
                 of_each = tensor.reshape(len(tensor), -1)

@@ -33,6 +33,9 @@ MAPS = Path("/proc/self/smaps")
 LET_GO_BYTES = 2**26
 """Bytes read from a mapping after which its pages are let go of; the system's cache still has them."""
 
+AROUND = 16
+"""How many times as many bytes as are read the system maps where they are scattered."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -101,7 +104,7 @@ class FileMap:
             # What others wrote by a mapping of theirs is written out, so that their next writes show in the times.
             os.fsync(self._descriptor)
         self.state = _state(self._descriptor) if state is None else state
-        self._read = 0
+        self._read = dict.fromkeys((True, False), 0)
         self.check()
 
     def __reduce__(self) -> tuple[type[FileMap], tuple[str, State]]:
@@ -140,12 +143,12 @@ class FileMap:
             warnings.simplefilter("ignore")  # that it cannot be written to is what is wanted
             return mapping, torch.frombuffer(mapping, dtype=torch.uint8)
 
-    def let_go(self, mapping: mmap.mmap, read: int) -> None:
+    def let_go(self, in_order: bool, read: int) -> None:
         """Count bytes that were read, and now and then give back the pages that they are on."""
-        self._read += read
-        if self._read >= LET_GO_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            mapping.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
+        self._read[in_order] += read if in_order else AROUND * read
+        if self._read[in_order] >= LET_GO_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            (self.in_order if in_order else self.scattered)[0].madvise(mmap.MADV_DONTNEED)
+            self._read[in_order] = 0
 
 
 def _state(descriptor: int) -> State:
@@ -186,12 +189,12 @@ class Mapped:
         """
         self.file.check()
         in_order = isinstance(rows, slice)
-        mapping, content = self.file.in_order if in_order else self.file.scattered
         if in_order not in self._views:
+            _, content = self.file.in_order if in_order else self.file.scattered
             span = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True)) + 1
             numbers = content[self.offset : self.offset + span * self.dtype.itemsize].view(self.dtype)
             self._views[in_order] = numbers.as_strided(self.shape, self.strides, numbers.storage_offset())
         part = self._views[in_order][rows]
         kept = part.to(precision_of(self.dtype, dtype), copy=in_order, memory_format=torch.contiguous_format)
-        self.file.let_go(mapping, kept.nbytes)
+        self.file.let_go(in_order, kept.nbytes)
         return kept
