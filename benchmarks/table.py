@@ -2,9 +2,9 @@
 
     python benchmarks/table.py [--rows 1000000] [--repeats 5]
 
-Two plain loops: one that puts the whole table through the network at once, and one in blocks of as many rows as ours,
-which is what a careful user writes. All take turns; medians of CPU seconds of the process, so that a busy
-machine matters little. The digits of all agree to float32's rounding. Memory is what a curve takes beyond the data, at its peak.
+Two plain loops: one that puts the whole table through the network at once, and one in blocks, which is what a careful
+user writes. All take turns; medians of CPU seconds of the process, so that a busy machine matters little. The losses
+of all agree to float32's rounding. Memory is what a curve takes beyond the data, at its peak.
 """
 
 from __future__ import annotations
