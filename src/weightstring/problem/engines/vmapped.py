@@ -26,6 +26,7 @@ from weightstring.problem.engines.base import (
 )
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
+from weightstring.problem.engines.threads import is_large
 from weightstring.problem.means import Mean, Wanted, Weighed
 from weightstring.protocol import Gradient
 
@@ -53,8 +54,11 @@ class Vmap(Engine):
         model must not lie over a threshold in one batch and under it in another.
         """
         computation = self.work.computation
-        if computation.evaluating.layout.rounds:  # kernels differ in digits that count in half precision
+        alone = [computation.evaluating.layout.rounds or self._fills_a_call(examples, thetas) for examples, _ in wanted]
+        if all(alone):  # as also in half precision, where kernels differ in digits that count
             return Loop(self.work).measure(thetas, wanted)
+        if any(alone):  # each set by itself, so that its numbers do not depend on what else is asked for
+            return torch.cat([self.measure(thetas, [one]) for one in wanted], dim=1)
         of_one = vmap(partial(self.computation.measure, train=self.work.train, wanted=wanted))
         calibrating = min(len(self.work.train), computation.chunk) if computation.calibrating is not None else 1
         largest = max(_kept(examples, means, computation.block) for examples, means in wanted)
@@ -65,6 +69,12 @@ class Vmap(Engine):
                     len(thetas), at_once, lambda part: of_one(aligned(thetas[part], BESIDE))[: part.stop - part.start]
                 )
             )
+
+    def _fills_a_call(self, examples: DataSet, thetas: Thetas) -> bool:
+        """Whether one model is enough work to be measured by itself, even if an example uses each parameter once."""
+        calibrated = self.work.computation.calibrating is not None
+        passes = len(self.work.train if calibrated else examples)
+        return not thetas.is_cuda and is_large(2.0 * passes * thetas.shape[1])
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Losses and gradients of all; one at a time where training draws at random."""
