@@ -8,6 +8,7 @@ computed by a module that holds it (:class:`weightstring.problem.live.Live`), as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -90,6 +91,9 @@ class OfTheta(Protocol):
     ) -> object:
         """What the call of the module on these examples gives at θ."""
 
+    def holding(self, theta: Theta) -> AbstractContextManager[None]:
+        """Within the context θ does not change; what writes it into a module does so once."""
+
 
 @dataclass(frozen=True, eq=False)
 class Functional:
@@ -137,6 +141,10 @@ class Functional:
     def functional(self) -> Functional:
         """The function itself."""
         return self
+
+    def holding(self, theta: Theta) -> AbstractContextManager[None]:
+        """Nothing: the function is given θ at each call."""
+        return nullcontext()
 
     def __call__(
         self,
@@ -241,8 +249,9 @@ class Computation:
         values = []
         for examples, means in wanted:
             tally = Tally(means, len(examples), theta)
-            for part in examples.chunks(self.block):
-                tally.take(self.evaluating(theta, part, statistics), part)
+            with self.evaluating.holding(theta):
+                for part in examples.chunks(self.block):
+                    tally.take(self.evaluating(theta, part, statistics), part)
             values.append(tally.values())
         return torch.cat(values)
 

@@ -8,8 +8,8 @@ parameters themselves. Here θ is written into the module's parameters and stays
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -42,7 +42,8 @@ class Live:
         self._changing = set(functional.volatile & functional.constants.keys())
         self._announces = announces(functional.module)
         self._net = Compiled(functional.module) if functional.compiled else functional.module
-        self._held: tuple[weakref.ref[Theta], list[int]] | None = None
+        self._steady: Theta | None = None
+        self._held: Theta | None = None
         self._modes = [(module, module.training) for module in functional.module.modules()]
 
     def __reduce__(self) -> tuple[type[Live], tuple[Functional]]:
@@ -78,10 +79,11 @@ class Live:
         """Write θ and its running statistics into the module."""
         if self._announces:
             self._leave_mode()
-        if not self._holds(theta):
+        if self._held is not theta:
             with torch.no_grad():
                 torch._foreach_copy_(list(self.parameters), list(self.layout.pieces(theta)))
-            self._remember(theta)
+            # What merges weights at a change of mode does so at each call.
+            self._held = theta if self._steady is theta and not self._announces else None
         self._changing |= statistics.keys() & self.constants.keys()
         written = clone_tied({name: self.constants[name] for name in self.functional.volatile & self.constants.keys()})
         for name in self._changing:
@@ -91,20 +93,14 @@ class Live:
         if self._announces:
             self._enter_mode()
 
-    def _holds(self, theta: Theta) -> bool:
-        """Whether the parameters are what this very θ wrote there, as in the blocks of one measurement."""
-        if self._held is None or self._held[0]() is not theta:
-            return False
-        return self._held[1] == self._versions(theta)
-
-    def _remember(self, theta: Theta) -> None:
-        # What merges at a change of mode, what trains and what tracks no versions may change unseen.
-        unseen = self._announces or self.module.training or theta.is_inference() or self.parameters[0].is_inference()
-        self._held = None if unseen else (weakref.ref(theta), self._versions(theta))
-
-    def _versions(self, theta: Theta) -> list[int]:
-        """How often θ and the parameters have been written to."""
-        return [tensor._version for tensor in (theta, *self.parameters)]
+    @contextmanager
+    def holding(self, theta: Theta) -> Iterator[None]:
+        """Within the context θ does not change, and is written once for all calls with this very tensor."""
+        self._steady = theta
+        try:
+            yield
+        finally:
+            self._steady = self._held = None
 
     def gradient(self) -> Theta:
         """The gradient (P,) that a backward pass left; it is cleared."""

@@ -81,3 +81,17 @@ def test_a_single_model_that_does_not_fit_into_memory_is_refused(monkeypatch, re
         problem.gradient(theta, rows)
     with refused(InvalidSetting, message):
         problem.measure(theta)
+
+
+def test_a_model_is_written_once_for_a_measurement_and_anew_whatever_wrote_to_it(problem_of, monkeypatch):
+    problem = problem_of(nn.Linear(2, 3), 2, engine="loop", chunk=5)
+    theta, written = problem.initial(0), []
+    copy = torch._foreach_copy_
+    monkeypatch.setattr(torch, "_foreach_copy_", lambda *given: written.append(copy(*given)))
+    examples, before = problem.observed(), problem.evaluating(theta, problem.observed())
+    problem.computation.measure(theta, examples, [(examples, [problem._parts.quantities.means["loss"]])])
+    assert len(list(examples.chunks(5))) > 2
+    assert len(written) == 2
+    theta.data.zero_()  # which no version counts, as a fused optimizer's step
+    assert not torch.equal(problem.evaluating(theta, examples), before)
+    assert not problem.evaluating(theta, examples).any()
