@@ -86,6 +86,8 @@ def compared(name: str, device: torch.device) -> dict[str, float]:
         ),
         "saved": apart(here.flatten(here.unflatten(a)), there.flatten(there.unflatten(far_a))),
     }
+    if name in ("stack", "vmap"):
+        found["aligned"] = apart(ws.align(here, a, b).theta, ws.align(there, far_a, far_b).theta)
     one, other = (ws.connect(problem, *ends, 0.6) for problem, ends in ((here, (a, b)), (there, (far_a, far_b))))
     return {**found, "string": apart(one.string.beads, other.string.beads)}
 

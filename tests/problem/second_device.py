@@ -17,7 +17,14 @@ from torch.utils import backend_registration
 
 NAME = "second"
 
-BOTH = ("aten::copy_", "aten::_to_copy", "aten::_copy_from", "aten::index.Tensor", "aten::index_put_")
+BOTH = (
+    "aten::copy_",
+    "aten::_to_copy",
+    "aten::_copy_from",
+    "aten::index.Tensor",
+    "aten::index.Tensor_out",
+    "aten::index_put_",
+)
 """What takes tensors of two devices on a GPU too."""
 
 WAITING = ("aten::_local_scalar_dense", "aten::equal", "aten::nonzero", "aten::masked_select")

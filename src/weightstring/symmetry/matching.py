@@ -144,7 +144,7 @@ def _best(pairs: Sequence[Pair], groups: Groups, name: str) -> Assignment:
     worth = torch.zeros(size, size, dtype=torch.float64)
     for pair, dim in places:
         if not depending(pair.groups, pair.axes, dim, families):
-            worth = worth + pair.similarity(dim)
+            worth = worth + pair.similarity(dim).cpu()
     if not nested:
         return _assign(worth, name in groups.signed)
     apart = _apart(nested, inner)

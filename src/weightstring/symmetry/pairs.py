@@ -72,7 +72,7 @@ class Assignment:
         for dim, own in enumerate(groups):
             if own != group:
                 continue
-            tensor = tensor.index_select(dim, self.order)
+            tensor = tensor.index_select(dim, self.order.to(tensor.device))
             if self.signs is not None:
                 shape = [-1 if other == dim else 1 for other in range(tensor.ndim)]
                 tensor = tensor * self.signs.to(tensor).reshape(shape)
