@@ -257,6 +257,12 @@ def test_what_needs_all_outputs_at_once_says_how_large_they_are(tmp_path, monkey
         apart.traceable("train_loss")
 
 
+def test_data_that_do_not_fit_into_memory_are_told_in_a_line():
+    huge = torch.zeros(1, dtype=torch.float32).expand(2**48, 6)
+    with pytest.raises(InvalidData, match=r"^train does not fit into memory \(another .* GiB\) of .* leave it on disk"):
+        problem((huge, torch.zeros(1).expand(2**48)))
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 1000, 4097])
 def test_an_order_that_is_never_written_down_holds_every_number_once(count):
     order = Order.drawn(count, generator(1))

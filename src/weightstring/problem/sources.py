@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -16,6 +17,7 @@ from weightstring.errors import InvalidData, InvalidSetting
 from weightstring.problem.data import Examples, form
 from weightstring.problem.finite import check_finite
 from weightstring.problem.hosted import CPU, fits, placed
+from weightstring.problem.memory import is_out_of_memory, machine_bytes
 from weightstring.problem.precision import Dtypes
 from weightstring.problem.stored import Stored
 from weightstring.problem.streaming import UNCHANGING, Streamed, is_pair, stored_set
@@ -67,12 +69,28 @@ def read(
     stored = stored_set(source, partial(_split, name=name), name, Dtypes(dtype, targets), device)
     if stored is not None:
         return stored
+    try:
+        return _brought(source, name, Dtypes(dtype, targets), device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        wanted = re.search(r"allocate (\d+) bytes", str(error))
+        how_much = f" (another {int(wanted[1]) / 2**30:.3g} GiB)" if wanted else ""
+        raise InvalidData(
+            f"{name} does not fit into memory{how_much} of {machine_bytes(CPU) / 2**30:.3g} GiB: leave it on disk, as "
+            "tensors mapped from their files (numpy.memmap) or as ws.streamed(dataset)"
+        ) from None
+
+
+def _brought(source: object, name: str, dtypes: Dtypes, device: torch.device) -> Examples | Stored:
+    """The set in memory."""
+    dtype, targets = dtypes
     if is_pair(source):
         given = _split(source, name)
         # Copied, so that later changes of the user's cannot change the loss.
         whole = given.to(device if fits(given.nbytes, device) else CPU, dtype, targets, copy=True)
         _check(whole, name)
-        return placed(whole, name, Dtypes(dtype, targets), device)
+        return placed(whole, name, dtypes, device)
     batches = _as_batches(source, name)
     # A DataLoader draws a seed for its workers from the global generator, which a reader must not move. One fork for
     # both passes: the second must not meet the draws of the first again.
@@ -82,7 +100,7 @@ def read(
         _check(whole, name)
         if not _repeats(whole, (part.to(CPU, dtype, targets) for part in _parts(batches, name))):
             raise InvalidData(f"{name} changes from one pass to the next: {UNCHANGING}")
-    return placed(whole, name, Dtypes(dtype, targets), device)
+    return placed(whole, name, dtypes, device)
 
 
 def holdouts(given: object) -> dict[str, object]:
