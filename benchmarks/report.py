@@ -23,6 +23,7 @@ TITLES = {
     "alignment": ("Aligning one of two networks first: the line, the string, and the time", "alignment.py"),
     "table": ("The loss at 17 points on a table of a million rows", "table.py"),
     "memory": ("Memory of a connect", "memory.py"),
+    "scale": ("Phases on GPT-2 layouts: copies of θ beyond the net, the data and the ends", "scale.py"),
 }
 HEAD = """# Benchmarks
 

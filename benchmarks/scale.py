@@ -34,6 +34,11 @@ import weightstring as ws
 from weightstring.protocol import Gradient
 from weightstring.store.beads import read_beads, write_beads
 
+NOTES = [
+    "Each phase runs in a process of its own. Its peak counts what its problem holds (two copies: the problem's own "
+    "module and the one that computes), beads in flight and activations; of `problem` itself, the peak while it is "
+    "built. Some 25 MB are there at any size. Plain is a loop over as many models and gradient steps, without a search."
+]
 EXAMPLES, TOKENS = 4, 32
 NOISE = 1e-3
 """Of the copy that a straight line reaches, relative to each parameter's own size."""
@@ -250,7 +255,8 @@ def align(case: Case) -> Told:
 
 def merge(case: Case) -> Told:
     found = case.problem()
-    return {"outcome": ws.merge(found, ws.load(case.folder / "bead", problem=found).string).verdict.splitlines()[0]}
+    ws.merge(found, ws.load(case.folder / "bead", problem=found).string)
+    return {}
 
 
 def report(case: Case) -> Told:
@@ -355,9 +361,11 @@ def rows(name: str, phases: Sequence[str], folder: Path, again: bool) -> None:
         others = [each for each in known if (each["size"], each["phase"]) != (name, phase)]
         order = {key: i for i, key in enumerate((size, each) for size in SIZES for each in PHASES)}
         found = sorted([*others, row], key=lambda each: order[each["size"], each["phase"]])
+        columns = dict.fromkeys(column for each in found for column in each)
+        found = [{column: each.get(column, "") for column in columns} for each in found]
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "scale.json").write_text(
-            json.dumps({"machine": machine(), "rows": found}, indent=1, ensure_ascii=False) + "\n"
+            json.dumps({"machine": machine(), "notes": NOTES, "rows": found}, indent=1, ensure_ascii=False) + "\n"
         )
         print(json.dumps(row, ensure_ascii=False), flush=True)
 

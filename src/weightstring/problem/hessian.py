@@ -64,8 +64,11 @@ def products_by(value: Tensor, leaves: Sequence[Tensor], vectors: Thetas) -> The
     if not slope.requires_grad:  # linear in θ
         return torch.zeros_like(vectors)
     # One graph for all vectors; where the slope does not depend on θ after all, its derivative is 0, not None.
-    rows = [torch.autograd.grad(slope, leaves, v, retain_graph=True, materialize_grads=True) for v in vectors]
-    return torch.stack([_joined(row) for row in rows])
+    products = torch.empty_like(vectors)
+    for row, v in zip(products, vectors, strict=True):
+        parts = torch.autograd.grad(slope, leaves, v, retain_graph=True, materialize_grads=True)
+        torch.cat([part.reshape(-1) for part in parts], out=row)
+    return products
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -226,6 +226,7 @@ class Trial:
 
     def agreement(self, name: str) -> float:
         """Largest relative difference of losses and gradients between an engine and the loop."""
+        self.engine(name)  # what it refuses it refuses before any models are drawn
         pairs = zip(self._run(name), self._run("loop"), strict=True)
         return max(relative(found, expected) for found, expected in pairs)
 
