@@ -269,16 +269,6 @@ def _ratio(difference: float, size: float) -> float:
     return (difference / size) ** 0.5 if size else (torch.inf if difference else 0.0)
 
 
-def _difference(x: Tensor, y: Tensor) -> float:
-    """‖x − y‖ / ‖x‖ of the usual numbers, the largest relative difference of masks, ∞ where infinities differ.
-
-    >>> _difference(torch.tensor([3.0, -torch.inf]), torch.tensor([3.0, -torch.inf]))
-    0.0
-    """
-    difference, size, masks = _parts(x, y)
-    return max(_ratio(difference, size), masks)
-
-
 def _parts(x: Tensor, y: Tensor) -> tuple[float, float, float]:
     """‖x − y‖² and ‖x‖² of the usual numbers, and the largest relative difference of masks; ∞: infinities differ."""
     finite = x.isfinite()
