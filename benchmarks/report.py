@@ -21,7 +21,7 @@ TITLES = {
     "triangle": ("Appendix E's triangle: how near to the exact barrier each strategy gets", "triangle.py"),
     "certificates": ("Certificates beside a 25-point grid of the same segments", "certificates.py"),
     "alignment": ("Aligning one of two networks first: the line, the string, and the time", "alignment.py"),
-    "table": ("The loss at 17 points on a table of a million rows", "table.py"),
+    "table": ("The loss at 17 points on a table", "table.py"),
     "memory": ("Memory of a connect", "memory.py"),
     "scale": ("Phases on GPT-2 layouts: copies of θ beyond the net, the data and the ends", "scale.py"),
 }

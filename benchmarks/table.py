@@ -1,4 +1,4 @@
-"""The loss at 17 points between two networks on a table of a million rows: CPU seconds, beside a plain loop.
+"""The loss at 17 points between two networks on a table: CPU seconds, beside plain loops.
 
     python benchmarks/table.py [--rows 1000000] [--repeats 5]
 
