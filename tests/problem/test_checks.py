@@ -5,6 +5,8 @@ from torch.nn import functional
 
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic
 from weightstring.problem import ModuleProblem
+from weightstring.problem.checks import probe_rows
+from weightstring.problem.data import Examples
 
 INPUTS = torch.arange(400.0).view(200, 2) / 100 - 1
 CLASSES = torch.arange(200) % 3
@@ -129,3 +131,8 @@ def test_a_module_that_cannot_be_trained_is_refused():
         build(Detached())
     with pytest.raises(InvalidModel, match=r"cannot be trained on a minibatch of \d+ examples: no training here$"):
         build(OnlyEvaluating())
+
+
+def test_a_large_module_is_tried_on_fewer_examples():
+    examples = Examples((torch.zeros(100, 1),), torch.arange(100.0))
+    assert [len(probe_rows(examples, size)) for size in (1000, 4_000_000, 16_000_000, 10**9)] == [64, 64, 16, 8]

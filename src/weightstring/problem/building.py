@@ -194,7 +194,8 @@ class OfExamples:
         computation = assemble(adopted.net, criteria["loss"], adopted.buffers, self.chunk, forward, training, step)
         computation = adopted.finished(computation)
         original, net, theta, mode, *_ = adopted
-        subject = Subject(original, net, computation, theta, mode, train, probe_rows(train), list(criteria.values()))
+        rows = probe_rows(train, len(theta))
+        subject = Subject(original, net, computation, theta, mode, train, rows, list(criteria.values()))
         called: dict[str, object] = {**criteria, "training_step": self.step}
         before = identities(net, called)
         findings = check_all(subject, data, metrics)

@@ -28,6 +28,12 @@ from weightstring.problem.returned import check_returned, check_step, returned_b
 from weightstring.problem.sighted import sees
 from weightstring.problem.subject import Subject
 
+LIGHT = 4_000_000
+"""Parameters up to which a module is tried on as many examples as :data:`~weightstring.problem.passes.PROBE`."""
+
+FEWEST = 8
+"""Examples on which a module of any size is tried."""
+
 LOW = ("not implemented for 'Half'", "not implemented for 'BFloat16'", "Low precision")
 """What torch says of an operation that it does not have in half precision."""
 
@@ -96,11 +102,12 @@ def check_all(subject: Subject, data: Mapping[str, DataSet], metrics: Mapping[st
     outputs: dict[str, object] = {}
     head = stacked(train.take(slice(1)), "what tries a module")
     for name, examples in data.items():
-        probe = stacked(examples.take(probe_rows(examples)), "what tries a module")
+        rows = probe_rows(examples, len(theta))
+        probe = stacked(examples.take(rows), "what tries a module")
         if probe.keys != head.keys or len(probe.leaves) != len(head.leaves):
             raise InvalidData(f"{name} inputs {examples.form()} differ in form from the train inputs {train.form()}")
         output = check_forward(subject.computation, theta, name, probe, metrics)
-        if writes_inputs(probe, examples.take(probe_rows(examples))):
+        if writes_inputs(probe, examples.take(rows)):
             subject = replace(subject, computation=with_fresh_inputs(subject.computation))
         outputs[name] = output.returned
         elements = max(elements, output.size, sum(leaf[0].numel() for leaf in probe.leaves))
@@ -223,9 +230,15 @@ def check_means(
         return study({"loss": subject.computation.loss_fn.given, **metrics}, seen, data), widest
 
 
-def probe_rows(data: DataSet) -> Tensor:
-    """The rows of a set to try: spread over its targets, and those with extreme integers."""
-    return torch.cat([data.spread(PROBE), *data.extremes()])
+def probe_rows(data: DataSet, parameters: int) -> Tensor:
+    """The rows of a set to try: spread over its targets, and those with extreme integers.
+
+    Args:
+        data: the set.
+        parameters: of the module; each of some twenty passes over the rows of a large one takes seconds.
+    """
+    most = max(FEWEST, min(PROBE, PROBE * LIGHT // parameters))
+    return torch.cat([data.spread(most), *data.extremes()])
 
 
 def _ranges(examples: Examples) -> str:
