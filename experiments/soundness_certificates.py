@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weightstring.problem.data import Examples
+from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import Layout
-from weightstring.problem.means import Criterion
+from weightstring.problem.losses.means import Criterion
 from weightstring.problem.module import ModuleProblem
 from weightstring.proof.enclose.enclosing import Enclosing
 from weightstring.proof.enclose.intervals import Intervals

@@ -19,10 +19,10 @@ from .path import Connected, Disconnected, Evidence, Proof, Unresolved, WeightSt
 from .path.curve import locate_maximum, loss_curve
 from .path.plane import Plane, plane
 from .problem import ModuleProblem
-from .problem.batch_sources import epoch
-from .problem.per_batch import MeanOf
+from .problem.batchwise.per_batch import MeanOf
+from .problem.datasets.batch_sources import epoch
+from .problem.datasets.streaming import streamed
 from .problem.random_pair import random_pair
-from .problem.streaming import streamed
 from .proof.certificate import Certificate
 from .proof.enclose.proving import certify
 from .proof.verify import Verification, verify

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from weightstring.errors import InvalidCheckpoint
 from weightstring.problem import ModuleProblem
-from weightstring.problem.checkpoint import Template
+from weightstring.problem.checkpoints.checkpoint import Template
 from weightstring.problem.flat import Layout
 
 

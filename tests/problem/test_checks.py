@@ -5,8 +5,8 @@ from torch.nn import functional
 
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic
 from weightstring.problem import ModuleProblem
-from weightstring.problem.checks import probe_rows
-from weightstring.problem.data import Examples
+from weightstring.problem.datasets.data import Examples
+from weightstring.problem.inspection.checks import probe_rows
 
 INPUTS = torch.arange(400.0).view(200, 2) / 100 - 1
 CLASSES = torch.arange(200) % 3

@@ -3,8 +3,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler, TensorDataset
 
 from weightstring.errors import InvalidData
-from weightstring.problem.data import Examples, by_prefix
-from weightstring.problem.sources import read
+from weightstring.problem.datasets.data import Examples, by_prefix
+from weightstring.problem.datasets.sources import read
 
 CPU = torch.device("cpu")
 

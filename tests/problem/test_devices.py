@@ -18,8 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import weightstring as ws
 from weightstring.devices import sent
-from weightstring.problem import ModuleProblem, hosted, sources
-from weightstring.problem.stored import Stored
+from weightstring.problem import ModuleProblem
+from weightstring.problem.datasets import hosted, sources
+from weightstring.problem.datasets.stored import Stored
 
 INPUTS = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 CLASSES = (INPUTS[:, 0] > 0).long()

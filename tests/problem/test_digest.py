@@ -1,6 +1,6 @@
 import torch
 
-from weightstring.problem.digest import tensor_digest, tensors_digest, without_addresses
+from weightstring.problem.digests.digest import tensor_digest, tensors_digest, without_addresses
 
 
 def test_tensor_digest_sees_dtype_shape_and_values_only():

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weightstring.problem.data import Examples
-from weightstring.problem.ensembles import NotShownError, predictions_of
-from weightstring.problem.means import Mean
+from weightstring.problem.averaging.ensembles import NotShownError, predictions_of
+from weightstring.problem.datasets.data import Examples
+from weightstring.problem.losses.means import Mean
 
 NUMBERS = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
 

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from weightstring.errors import InvalidCheckpoint, InvalidModel
-from weightstring.problem.data import Examples
+from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import Layout, clone_tied, identical, named_tensors, slot_names
 from weightstring.problem.functional import Functional
 

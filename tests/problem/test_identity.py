@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.errors import InvalidRun
-from weightstring.problem.identity import lines_of
+from weightstring.problem.digests.identity import lines_of
 from weightstring.tasks import load_task
 
 TASK = '''

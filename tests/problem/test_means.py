@@ -15,10 +15,11 @@ from torch.nn import functional
 
 from weightstring.errors import InvalidData, InvalidSetting, Unsupported
 from weightstring.path import WeightString
-from weightstring.problem import ModuleProblem, means, module
+from weightstring.problem import ModuleProblem, module
 from weightstring.problem.engines import first_layer
 from weightstring.problem.flat import named_tensors
-from weightstring.problem.known import recognised
+from weightstring.problem.losses import means
+from weightstring.problem.losses.known import recognised
 from weightstring.proof.enclose.proving import certify
 
 COUNT = 53

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import weightstring as ws
 from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic
-from weightstring.problem.originals import poisoned, untouched
+from weightstring.problem.inspection.originals import poisoned, untouched
 
 INPUTS = torch.linspace(-1.5, 2, 66).view(22, 3)
 DATA = (INPUTS, INPUTS.cos() @ torch.linspace(-1, 1, 6).view(3, 2))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.problem.sighted import sighted
+from weightstring.problem.losses.sighted import sighted
 from weightstring.study.sweep.trivial import trivial_levels
 
 

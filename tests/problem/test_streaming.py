@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 import weightstring as ws
 from weightstring.errors import InvalidData, InvalidRun, InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.problem.stored import Stored
+from weightstring.problem.datasets.stored import Stored
 from weightstring.randomness import Order, generator
 
 DRAW = torch.Generator().manual_seed(0)
@@ -31,7 +31,7 @@ HALF = (INPUTS[:120], TARGETS[:120])
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Digests are remembered where they are the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("weightstring.problem.facts.SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr("weightstring.problem.datasets.facts.SETTLED_SECONDS", 0.0)
     return tmp_path / "cache"
 
 
@@ -80,7 +80,7 @@ def test_a_memmap_gives_the_numbers_of_the_same_data_in_memory_bit_for_bit(tmp_p
 
 
 def test_every_way_to_map_a_file_is_recognised(tmp_path, monkeypatch):
-    monkeypatch.setattr("weightstring.problem.streaming.STREAMED_BYTES", 1)
+    monkeypatch.setattr("weightstring.problem.datasets.streaming.STREAMED_BYTES", 1)
     save_file({"x": INPUTS}, tmp_path / "x.safetensors")
     torch.save({"x": INPUTS}, tmp_path / "x.pt")
     INPUTS.numpy().tofile(tmp_path / "x.bin")
@@ -157,7 +157,7 @@ def test_a_pass_over_a_file_is_remembered_until_it_changes(tmp_path, cache, monk
     before = stored(problem(ws.streamed((memmap(tmp_path), TARGETS)))).facts
     assert len(list(cache.rglob("*.json"))) == 1
     with monkeypatch.context() as patch:
-        patch.setattr("weightstring.problem.mapped.Survey", None)  # nobody looks again
+        patch.setattr("weightstring.problem.datasets.mapped.Survey", None)  # nobody looks again
         assert stored(problem(ws.streamed((np.load(tmp_path / "x.npy", mmap_mode="r"), TARGETS)))).facts == before
     after = stored(problem(ws.streamed((memmap(tmp_path, INPUTS + 1), TARGETS)))).facts
     assert after.digest != before.digest
@@ -252,7 +252,7 @@ def test_screening_is_on_a_part_that_is_in_memory(tmp_path, monkeypatch):
 
 def test_what_needs_all_outputs_at_once_says_how_large_they_are(tmp_path, monkeypatch):
     apart = problem(ws.streamed((memmap(tmp_path), TARGETS)))
-    monkeypatch.setattr("weightstring.problem.stored.most_bytes", lambda device: 1000)
+    monkeypatch.setattr("weightstring.problem.datasets.stored.most_bytes", lambda device: 1000)
     with pytest.raises(InvalidSetting, match=r"all 301 examples are wanted at once, which take 8.97e-06 GiB"):
         apart.traceable("train_loss")
 

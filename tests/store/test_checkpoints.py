@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from weightstring.errors import InvalidCheckpoint
-from weightstring.problem.loading import load
+from weightstring.problem.checkpoints.loading import load
 from weightstring.store import read_checkpoint, write_checkpoint
 
 STATE = {"weight": torch.tensor([[1.5, -2.0]]), "bias": torch.tensor([3.0])}

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import weightstring as ws
 from weightstring.errors import InvalidCheckpoint, InvalidModel, InvalidSetting
-from weightstring.problem.predictions import AVERAGES
+from weightstring.problem.averaging.predictions import AVERAGES
 from weightstring.problem.surfaces import Maze, Ring, shifted
 from weightstring.study.merge import TIE, best_point, merge
 

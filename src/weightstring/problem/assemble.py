@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers as modes
 from weightstring.problem.copying import announces, copied
-from weightstring.problem.data import DataSet, Inputs
+from weightstring.problem.datasets.data import DataSet, Inputs
 from weightstring.problem.flat import DTYPES, Layout, named_tensors
 from weightstring.problem.functional import Call, Computation, Functional, first_line, forward
 from weightstring.problem.live import Live
-from weightstring.problem.means import Given, Mean, Number
+from weightstring.problem.losses.means import Given, Mean, Number
 from weightstring.problem.precision import in_precision
 from weightstring.problem.spectral import is_spectral
 

@@ -12,27 +12,27 @@ from torch import nn
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.problem.assemble import Stepping, TrainingStep, adopt, adopt_loss, assemble, returned
-from weightstring.problem.batch_checks import check_batched, names_of
-from weightstring.problem.batch_sources import read_batches
-from weightstring.problem.batches import Batches
+from weightstring.problem.batchwise.per_batch import BatchLoss, PerBatch, Picked
 from weightstring.problem.buffers import Buffers, normalises_batches, resolve
-from weightstring.problem.checkpoint import Template
-from weightstring.problem.checks import Findings, check_all, probe_rows
-from weightstring.problem.data import DataSet, Examples, by_prefix
+from weightstring.problem.checkpoints.checkpoint import Template
+from weightstring.problem.datasets.batch_sources import read_batches
+from weightstring.problem.datasets.batches import Batches
+from weightstring.problem.datasets.data import DataSet, Examples, by_prefix
+from weightstring.problem.datasets.sources import holdouts, read
+from weightstring.problem.datasets.stored import Stored
+from weightstring.problem.digests.identity import identities, kept
 from weightstring.problem.flat import HALF, Layout, common_dtype, named_tensors
 from weightstring.problem.functional import Autocast, Call, Computation, forward
-from weightstring.problem.identity import identities, kept
+from weightstring.problem.inspection.batch_checks import check_batched, names_of
+from weightstring.problem.inspection.checks import Findings, check_all, probe_rows
+from weightstring.problem.inspection.own_loss import own_loss
+from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import compiled
-from weightstring.problem.means import Given, Mean
-from weightstring.problem.own_loss import own_loss
+from weightstring.problem.losses.means import Given, Mean
+from weightstring.problem.losses.sighted import sighted
 from weightstring.problem.parts import Parts, dispatcher_of
-from weightstring.problem.per_batch import BatchLoss, PerBatch, Picked
 from weightstring.problem.quantities import Quantities
 from weightstring.problem.settings import check_batches, check_metrics, check_recipe, check_sizes
-from weightstring.problem.sighted import sighted
-from weightstring.problem.sources import holdouts, read
-from weightstring.problem.stored import Stored
-from weightstring.problem.subject import Subject
 from weightstring.protocol import Recipe
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
-from weightstring.problem.data import DataSet
+from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.functional import Computation
-from weightstring.problem.means import Mean, number
+from weightstring.problem.losses.means import Mean, number
 from weightstring.problem.outputs import leaves_of, rebuilt
 
 

@@ -11,18 +11,18 @@ from torch import Tensor
 from weightstring.ambient import as_made
 from weightstring.arrays import Positions, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting
-from weightstring.problem.averaged import averaged
-from weightstring.problem.batches import Batches
-from weightstring.problem.calls import OneCall, ReadCall
+from weightstring.problem.averaging.averaged import averaged
+from weightstring.problem.averaging.predictions import Averaged, Predict
+from weightstring.problem.batchwise.calls import OneCall, ReadCall
+from weightstring.problem.batchwise.stackable import as_examples
 from weightstring.problem.capabilities import TraceInputs
-from weightstring.problem.data import DataSet, Examples, stacked
+from weightstring.problem.datasets.batches import Batches
+from weightstring.problem.datasets.data import DataSet, Examples, stacked
+from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.each import Shares, measure_each
-from weightstring.problem.means import Criterion
+from weightstring.problem.losses.means import Criterion
 from weightstring.problem.memory import Activations
 from weightstring.problem.parts import Parts
-from weightstring.problem.predictions import Averaged, Predict
-from weightstring.problem.stackable import as_examples
-from weightstring.problem.stored import Stored
 from weightstring.problem.untraceable import require_traceable
 
 STACKED = 512

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from weightstring.ambient import Defaults
+from weightstring.problem.batchwise.per_batch import BatchLoss
 from weightstring.problem.building import OfBatches, Settings, build
+from weightstring.problem.datasets.streaming import Streamed
 from weightstring.problem.engined import ByEngine
 from weightstring.problem.parts import Parts
-from weightstring.problem.per_batch import BatchLoss
-from weightstring.problem.streaming import Streamed
 from weightstring.protocol import Recipe
 
 BatchSource: TypeAlias = Iterable[object] | Streamed

@@ -20,9 +20,9 @@ from torch.func import functional_call
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import fresh_statistics
-from weightstring.problem.data import DataSet, Examples
+from weightstring.problem.datasets.data import DataSet, Examples
 from weightstring.problem.flat import HALF, Layout, clone_tied, slot_names
-from weightstring.problem.means import Kind, Mean, Tally, Wanted, Weighed
+from weightstring.problem.losses.means import Kind, Mean, Tally, Wanted, Weighed
 from weightstring.problem.outputs import leaves_of, rebuilt
 from weightstring.problem.spectral import singular_vectors
 
@@ -108,7 +108,7 @@ class Functional:
         call: how the module is called.
         compiled: whether ``torch.compile`` computes it where it is called for one θ at a time.
 
-    >>> from weightstring.problem.data import Examples
+    >>> from weightstring.problem.datasets.data import Examples
     >>> net = nn.Linear(2, 1)
     >>> Functional(net, Layout.of(net), {})(torch.tensor([1.0, 2.0, 3.0]), Examples((torch.ones(1, 2),), torch.ones(1)))
     tensor([[6.]])

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta, Thetas
-from weightstring.problem.data import DataSet
+from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines import on_threads
 from weightstring.problem.engines.base import seeded_by
 from weightstring.problem.engines.parts import in_parts

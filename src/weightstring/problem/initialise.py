@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from weightstring.errors import InvalidModel
 from weightstring.problem.copying import copied
-from weightstring.problem.digest import tensor_bytes
+from weightstring.problem.digests.digest import tensor_bytes
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from weightstring.arrays import Theta
 from weightstring.problem.compiling import Compiled
 from weightstring.problem.copying import announces
-from weightstring.problem.data import DataSet
+from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.flat import Layout, clone_tied, named_tensors
 from weightstring.problem.functional import Computation, Functional, OfTheta, widened
 
@@ -26,7 +26,7 @@ from weightstring.problem.functional import Computation, Functional, OfTheta, wi
 class Live:
     """A module as a function of θ that keeps the θ it was called with.
 
-    >>> from weightstring.problem.data import Examples
+    >>> from weightstring.problem.datasets.data import Examples
     >>> net = nn.Linear(2, 1)
     >>> live = Live(Functional(net, Layout.of(net), {}))
     >>> live(torch.tensor([1.0, 2.0, 3.0]), Examples((torch.ones(1, 2),), torch.ones(1))).tolist(), net.bias.tolist()

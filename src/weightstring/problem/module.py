@@ -15,6 +15,7 @@ from weightstring.arrays import Theta
 from weightstring.descent import Check
 from weightstring.problem.assemble import TrainingStep
 from weightstring.problem.building import OfExamples, Settings, build
+from weightstring.problem.datasets.sources import Source
 from weightstring.problem.differentiator import Differentiator
 from weightstring.problem.engined import ByEngine
 from weightstring.problem.evaluator import Evaluator
@@ -23,9 +24,8 @@ from weightstring.problem.flat import Layout, named_tensors
 from weightstring.problem.from_batches import FromBatches
 from weightstring.problem.functional import Computation, OfTheta
 from weightstring.problem.initialise import check_draws, random_copy
-from weightstring.problem.means import Given
+from weightstring.problem.losses.means import Given
 from weightstring.problem.settings import check_recipe
-from weightstring.problem.sources import Source
 from weightstring.problem.state_dicts import StateDicts
 from weightstring.protocol import Recipe
 from weightstring.randomness import check_seed
@@ -260,6 +260,6 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
         """SHA-256 of all that determines a result: module, constants, data, loss, settings.
 
         The user's own functions and classes count by their names, their code, which differs between versions of
-        Python, and what that names: see :mod:`weightstring.problem.identity`.
+        Python, and what that names: see :mod:`weightstring.problem.digests.identity`.
         """
         return self._parts.fingerprint

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weightstring.errors import InvalidSetting
-from weightstring.problem.data import DataSet
-from weightstring.problem.means import Mean
+from weightstring.problem.datasets.data import DataSet
+from weightstring.problem.losses.means import Mean
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from weightstring.ambient import as_made
 from weightstring.arrays import Theta
 from weightstring.errors import Converted
 from weightstring.problem.buffers import statistics_names
-from weightstring.problem.constants import Probe, check_constants, check_function
+from weightstring.problem.inspection.constants import Probe, check_constants, check_function
+from weightstring.problem.inspection.passes import PROBE
 from weightstring.problem.parts import Parts
-from weightstring.problem.passes import PROBE
 
 
 class StateDicts:

@@ -13,7 +13,7 @@ from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS, StringCurve, WeightString
 from weightstring.path.adaptive import between
 from weightstring.problem import Entry
-from weightstring.problem.digest import tensor_digest
+from weightstring.problem.digests.digest import tensor_digest
 from weightstring.proof.certificate import Certificate
 from weightstring.protocol import LossProblem
 from weightstring.runs.manifest import other_python

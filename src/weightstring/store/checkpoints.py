@@ -13,7 +13,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from weightstring.errors import InvalidCheckpoint
-from weightstring.problem.adapters import CONFIG, WEIGHTS
+from weightstring.problem.checkpoints.adapters import CONFIG, WEIGHTS
 from weightstring.store.files import one_line, replace_file
 from weightstring.store.tensor_files import SAFETENSORS, TORCH_SUFFIXES, read_file, read_json
 

@@ -19,7 +19,7 @@ from weightstring.path import Objective, Segment, check_theta
 from weightstring.path.line import measure_line
 from weightstring.path.objective import Noted
 from weightstring.problem import Modular
-from weightstring.problem.digest import text_digest
+from weightstring.problem.digests.digest import text_digest
 from weightstring.protocol import LossProblem, lacking
 from weightstring.randomness import check_seed
 from weightstring.runs.computing import COSTLY, Stopwatch

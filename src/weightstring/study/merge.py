@@ -20,7 +20,7 @@ from weightstring.path import WeightString, check_theta
 from weightstring.path.quantities import holdout_prefixes
 from weightstring.path.segment import rows_at_once
 from weightstring.problem import Predicting
-from weightstring.problem.predictions import Predict
+from weightstring.problem.averaging.predictions import Predict
 from weightstring.protocol import LossProblem, lacking
 
 HALVINGS = 4
@@ -53,7 +53,7 @@ class Ensemble:
     """The average of several models' predictions, as if it were one model.
 
     Args:
-        average: what was averaged, a name of :data:`weightstring.problem.predictions.AVERAGES`, and
+        average: what was averaged, a name of :data:`weightstring.problem.averaging.predictions.AVERAGES`, and
         words: the same in words.
         values: quantities of the average, by name.
         models: the single models with the same quantities.

@@ -17,9 +17,9 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import NotEquivalent, Unsupported
 from weightstring.problem import Modular, PerExample
-from weightstring.problem.calls import OneCall
+from weightstring.problem.batchwise.calls import OneCall
 from weightstring.problem.copying import announces
-from weightstring.problem.data import Examples, sample
+from weightstring.problem.datasets.data import Examples, sample
 from weightstring.problem.once import once
 from weightstring.randomness import generator
 from weightstring.symmetry.moves import Move, random_factors, random_permutation

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from weightstring.errors import Unsupported
 from weightstring.problem import Modular
-from weightstring.problem.data import Examples, sample
+from weightstring.problem.datasets.data import Examples, sample
 from weightstring.problem.once import once
 from weightstring.symmetry.labelling import labelled
 from weightstring.symmetry.outputs import Read, what_is_read

@@ -18,10 +18,10 @@ from torch.utils._pytree import tree_leaves
 from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
 from weightstring.problem import Modular
-from weightstring.problem.data import Examples
+from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import named_tensors
+from weightstring.problem.losses.sighted import applied
 from weightstring.problem.once import once
-from weightstring.problem.sighted import applied
 
 Path: TypeAlias = tuple[str, ...]
 """Keys, indices and attributes that lead from an output to one of its tensors."""

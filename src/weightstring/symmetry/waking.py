@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 
 from weightstring.arrays import Theta
 from weightstring.problem import Modular
-from weightstring.problem.calls import OneCall
-from weightstring.problem.data import AnySet, DataSet, Examples, sample
+from weightstring.problem.batchwise.calls import OneCall
+from weightstring.problem.datasets.data import AnySet, DataSet, Examples, sample
 from weightstring.problem.functional import Computation, Functional, OfTheta
 from weightstring.randomness import generator
 from weightstring.symmetry.outputs import own_theta

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.problem import ModuleProblem
-from weightstring.problem.data import Examples, stacked
+from weightstring.problem.datasets.data import Examples, stacked
 from weightstring.problem.engines.base import seeded_by
 from weightstring.problem.engines.trial import near, relative, tolerance_of
 from weightstring.problem.initialise import generator_states
 from weightstring.problem.live import pure
-from weightstring.problem.means import Criterion, number
-from weightstring.problem.sighted import applied
+from weightstring.problem.losses.means import Criterion, number
+from weightstring.problem.losses.sighted import applied
 from weightstring.protocol import Gradient
 from weightstring.randomness import generator
 

@@ -12,9 +12,9 @@ from torch.export.graph_signature import OutputKind
 
 from weightstring.errors import Unsupported
 from weightstring.problem.capabilities import Traceable
-from weightstring.problem.data import Examples
-from weightstring.problem.digest import tensors_digest, text_digest
-from weightstring.problem.means import Criterion
+from weightstring.problem.datasets.data import Examples
+from weightstring.problem.digests.digest import tensors_digest, text_digest
+from weightstring.problem.losses.means import Criterion
 from weightstring.problem.once import once
 from weightstring.tracing.steps import Step, Trace, export, name_of
 

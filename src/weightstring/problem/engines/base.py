@@ -16,13 +16,13 @@ from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas, aligned
 from weightstring.errors import InvalidModel, InvalidSetting
-from weightstring.problem.data import DataSet
-from weightstring.problem.digest import tensor_bytes
+from weightstring.problem.datasets.data import DataSet
+from weightstring.problem.digests.digest import tensor_bytes
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.functional import Computation
 from weightstring.problem.initialise import seeded
 from weightstring.problem.live import pure
-from weightstring.problem.means import REMEDY, Kind, Number, Wanted, Weighed
+from weightstring.problem.losses.means import REMEDY, Kind, Number, Wanted, Weighed
 from weightstring.problem.memory import DoesNotFit, is_out_of_memory
 from weightstring.protocol import Gradient
 from weightstring.registry import Registry

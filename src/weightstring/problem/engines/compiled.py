@@ -19,7 +19,7 @@ from weightstring.problem.compiling import quiet
 from weightstring.problem.engines.base import ENGINES, Workload, gradient_in_parts
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.stacked import Stacked, flat, stacked_losses
-from weightstring.problem.means import Mean
+from weightstring.problem.losses.means import Mean
 from weightstring.protocol import Gradient
 
 AT_ONCE = 256

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from weightstring.problem.known import ELEMENTWISE, costs, recognised, reduced
-from weightstring.problem.means import Mean, Number, Weighed, ratio
+from weightstring.problem.losses.known import ELEMENTWISE, costs, recognised, reduced
+from weightstring.problem.losses.means import Mean, Number, Weighed, ratio
 
 Together: TypeAlias = Callable[[Tensor, Tensor, bool], Weighed]
 """Outputs (B, n, …), targets, and whether each model has its own, (B, n, …), or all the same, (n, …): to B values

@@ -14,10 +14,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from weightstring.arrays import Positions, Theta, Thetas
-from weightstring.problem.data import DataSet
+from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.stack import Affine, Stack
 from weightstring.problem.engines.stacked import flat
-from weightstring.problem.means import Mean, Tally, Wanted
+from weightstring.problem.losses.means import Mean, Tally, Wanted
 
 BLOCK_ELEMENTS = 2**21
 """Numbers in the widest layer of one block of examples."""

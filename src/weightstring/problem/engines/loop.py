@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas
-from weightstring.problem.data import DataSet
+from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import (
     ENGINES,
     REFERENCE,
@@ -21,7 +21,7 @@ from weightstring.problem.engines.base import (
 )
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.live import Live, scaled_backward
-from weightstring.problem.means import Number, Wanted, Weighed
+from weightstring.problem.losses.means import Number, Wanted, Weighed
 from weightstring.protocol import Gradient
 
 

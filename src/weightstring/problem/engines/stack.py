@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weightstring.arrays import Thetas
-from weightstring.problem.data import DataSet, Examples
+from weightstring.problem.datasets.data import DataSet, Examples
 from weightstring.problem.flat import Layout
 from weightstring.problem.functional import OfTheta
-from weightstring.problem.known import altered
+from weightstring.problem.losses.known import altered
 
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
     nn.CELU,

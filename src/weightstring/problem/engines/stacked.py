@@ -12,7 +12,7 @@ from torch import Tensor
 from weightstring.arrays import Rows, Thetas, aligned, room
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel
-from weightstring.problem.data import DataSet
+from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import (
     BESIDE,
     ENGINES,
@@ -29,7 +29,7 @@ from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large
 from weightstring.problem.functional import forward
-from weightstring.problem.means import Mean, Tally, Wanted, Weighed
+from weightstring.problem.losses.means import Mean, Tally, Wanted, Weighed
 from weightstring.protocol import Gradient
 
 CACHED_ELEMENTS = 2**18

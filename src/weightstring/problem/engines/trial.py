@@ -15,12 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.devices import wait_for
 from weightstring.errors import InvalidModel
-from weightstring.problem.data import DataSet
+from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Workload
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
 from weightstring.problem.flat import Own
 from weightstring.problem.functional import first_line
-from weightstring.problem.means import Mean
+from weightstring.problem.losses.means import Mean
 from weightstring.protocol import EngineChoice
 from weightstring.randomness import some_of
 

@@ -13,7 +13,7 @@ from torch.func import vmap
 
 from weightstring.arrays import Rows, Thetas, aligned
 from weightstring.errors import InvalidModel
-from weightstring.problem.data import DataSet
+from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import (
     BESIDE,
     ENGINES,
@@ -27,7 +27,7 @@ from weightstring.problem.engines.base import (
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.engines.threads import is_large
-from weightstring.problem.means import Mean, Wanted, Weighed
+from weightstring.problem.losses.means import Mean, Wanted, Weighed
 from weightstring.protocol import Gradient
 
 

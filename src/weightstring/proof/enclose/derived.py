@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from weightstring.errors import Unsupported
-from weightstring.problem.data import Examples
+from weightstring.problem.datasets.data import Examples
 from weightstring.proof.enclose.values import Data, Rows
 from weightstring.tracing.program import Program
 from weightstring.tracing.steps import Trace, filled

@@ -16,7 +16,7 @@ from torch import Tensor
 from weightstring.arrays import Thetas
 from weightstring.errors import Unsupported
 from weightstring.problem.capabilities import Traceable
-from weightstring.problem.data import Examples
+from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import Layout
 from weightstring.proof.enclose.derived import EXACT, Derived, FromData
 from weightstring.proof.enclose.enclosure import Enclosure

@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from weightstring.problem.data import Examples
+from weightstring.problem.datasets.data import Examples
 from weightstring.proof.verify.lines import Array, Given
 from weightstring.proof.verify.operations import NotVerifiable, array
 

@@ -16,7 +16,7 @@ from torch.export.graph_signature import OutputKind
 from torch.fx import Interpreter, Node
 
 from weightstring.problem.capabilities import Traceable
-from weightstring.problem.data import Examples
+from weightstring.problem.datasets.data import Examples
 from weightstring.proof.verify import activations, arithmetic, losses, shapes  # noqa: F401 - enter their operations
 from weightstring.proof.verify.lines import Array, Given, Line, Path, gamma
 from weightstring.proof.verify.of_data import LATER, Made, of_data

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from weightstring.problem import Modular
-from weightstring.problem.data import DataSet, Examples, sample, stacked
-from weightstring.problem.means import Criterion, number
-from weightstring.problem.sighted import applied
+from weightstring.problem.datasets.data import DataSet, Examples, sample, stacked
+from weightstring.problem.losses.means import Criterion, number
+from weightstring.problem.losses.sighted import applied
 
 EXAMPLES = 10_000
 """Training examples that a trivial predictor is fitted to, at most."""

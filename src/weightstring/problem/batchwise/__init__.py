@@ -1,0 +1,1 @@
+"""Losses that take the module and a batch of any form."""

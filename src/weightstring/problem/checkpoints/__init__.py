@@ -1,0 +1,1 @@
+"""Checkpoints in and out: which state dict is meant, under which names, in which dtype; adapters."""

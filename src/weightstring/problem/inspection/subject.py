@@ -1,0 +1,67 @@
+"""What is tried of a module before it is believed to be a function of θ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from weightstring.arrays import Theta
+from weightstring.problem.buffers import Buffers
+from weightstring.problem.datasets.data import DataSet
+from weightstring.problem.functional import Computation
+from weightstring.problem.inspection.originals import loaded
+from weightstring.problem.losses.means import Given, number
+from weightstring.problem.losses.sighted import applied
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A module and what it is tried with.
+
+    Args:
+        original: the user's net, which is put back as it was.
+        adopted: the copy of it that plain copies are made of.
+        computation: what computes.
+        theta: net's own.
+        buffers: what BatchNorm normalises by in training.
+        train: training examples.
+        rows: those of them on which everything is tried.
+        criteria: the loss and the metrics, as the caller gave them.
+    """
+
+    original: nn.Module
+    adopted: nn.Module
+    computation: Computation
+    theta: Theta
+    buffers: Buffers
+    train: DataSet
+    rows: Tensor
+    criteria: Sequence[Given]
+
+    @property
+    def probe(self) -> DataSet:
+        """A copy of the examples tried."""
+        return self.train.take(self.rows).cloned()
+
+    def values(self, theta: Theta, derived: Mapping[str, Tensor] | None = None) -> Tensor:
+        """All numbers that loss and metrics return on the probe, in float64.
+
+        With net's own buffers but for those ``derived`` from θ.
+        """
+        with torch.no_grad():
+            probe = self.probe
+            return self.numbers(self.computation.evaluating(theta, probe, derived), probe)
+
+    def numbers(self, output: object, examples: DataSet) -> Tensor:
+        """All numbers that loss and metrics return, in float64."""
+        found = [applied(criterion, output, examples) for criterion in self.criteria]
+        each = [own if isinstance(own, tuple | list) else (own,) for own in found]
+        return torch.stack([number(own, self.theta) for returned in each for own in returned])
+
+    def plain(self, theta: Theta, training: bool) -> nn.Module:
+        """A plain copy of net that has loaded θ."""
+        vectors = self.computation.vectors(theta)
+        return loaded(self.adopted, self.computation.evaluating.layout, theta, vectors, training, self.buffers)
