@@ -54,7 +54,8 @@ from .study.compare import compare
 from .study.components import Components, components
 from .study.lines import Matrix
 from .study.matrix import matrix
-from .study.merge import Merging, merge
+from .study.merge import merge
+from .study.merging import Merging
 from .study.minimax import Minimax, minimax
 from .study.sweep.running import Sweep, sweep
 from .symmetry.alignment import Aligned, align

@@ -14,7 +14,8 @@ import weightstring as ws
 from weightstring.errors import InvalidCheckpoint, InvalidModel, InvalidSetting
 from weightstring.problem.averaging.predictions import AVERAGES
 from weightstring.problem.surfaces import Maze, Ring, shifted
-from weightstring.study.merge import TIE, best_point, merge
+from weightstring.study.merge import best_point, merge
+from weightstring.study.merging import TIE
 
 CLASSES = 3
 

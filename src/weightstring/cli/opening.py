@@ -19,7 +19,7 @@ from weightstring.runs.result import Result
 from weightstring.runs.verdict import with_samples
 from weightstring.store import RunDirectory
 from weightstring.store.records import TaskRef
-from weightstring.study.merge import Point
+from weightstring.study.merging import Point
 from weightstring.tasks import TASKS, resolve
 from weightstring.tasks.registry import Source, build, read_source
 from weightstring.tasks.trust import (

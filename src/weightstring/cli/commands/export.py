@@ -35,7 +35,7 @@ def run(options: Namespace) -> int:
     from weightstring.cli.opening import learn_points, opened
     from weightstring.codec import for_json
     from weightstring.store import write_checkpoint
-    from weightstring.study.merge import Point
+    from weightstring.study.merging import Point
 
     check_destination(Path(options.out))
     problem, result, task = opened(options)

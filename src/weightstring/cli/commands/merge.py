@@ -15,7 +15,7 @@ from weightstring.cli.options.values import two_or_more
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from weightstring.study.merge import Ensemble, Point
+    from weightstring.study.merging import Ensemble, Point
 
 HELP = "what merging the two models of a run is worth"
 
