@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
 def test_ten_lines_with_ones_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    code, of_batches = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
     x = torch.linspace(-1, 1, 32).unsqueeze(1)
 
@@ -39,3 +40,14 @@ def test_ten_lines_with_ones_own_model(tmp_path: Path, monkeypatch: pytest.Monke
     assert result.connected
     assert result.string.normalized_length == 1
     assert (tmp_path / "runs/first/report.html").stat().st_size > 1_000_000
+
+    class Model(nn.Linear):
+        """With labels it returns its loss, as those of Hugging Face do."""
+
+        def forward(self, inputs: torch.Tensor, labels: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(loss=nn.functional.mse_loss(super().forward(inputs), labels))
+
+    batches = [{"inputs": part, "labels": 2 * part} for part in x.split(10)]
+    context |= {"model": Model(1, 1), "train_loader": batches, "test_loader": batches[:1]}
+    exec(of_batches, context)
+    assert context["problem"].quantities == ("loss", "train_loss")

@@ -70,7 +70,7 @@ class FromBatches(ByEngine):
             batch_size: batches in a minibatch; None: the whole training set.
             buffers: ``"recalibrate"`` or ``"frozen"`` running statistics; those are the average over training batches.
             recipe: how to descend this loss unless told otherwise.
-            initialise: draws a random model in place; None: each module's own ``reset_parameters``.
+            initialise: draws a random model in place; None: as of :class:`ModuleProblem`.
             training_step: what is differentiated in place of ``loss``; of the same form.
             train_curves: as of :class:`ModuleProblem`.
             autocast: training passes under autocast to this dtype, ``torch.bfloat16`` or ``torch.float16``;

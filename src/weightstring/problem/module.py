@@ -72,7 +72,8 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
         recipe: how to descend this loss unless told otherwise.
         engine: how several models are computed: ``"loop"``, ``"vmap"``, ``"stack"`` or ``"compiled"``;
             ``"auto"`` tries all but the last, ``"fastest"`` that one too, which may take a minute.
-        initialise: draws a random model in place; None: each module's own ``reset_parameters``.
+        initialise: draws a random model in place; None: each module's own ``reset_parameters``, and
+            ``_init_weights`` of the model around it.
         training_step: ``training_step(net, inputs, targets)`` returns the mean loss of a minibatch, or (sum,
             weight), in place of ``loss_fn(net(inputs), targets)``: for augmentation, autocast or further terms of
             the loss. It may draw from torch's generators; the level of a descent is measured on ``loss_fn`` all

@@ -92,6 +92,13 @@ class Aligned:
     seconds: float = 0.0
     evaluations: float = 0.0
 
+    def __repr__(self) -> str:
+        return (
+            f"Aligned(distance {self.distance_before:.6g} -> {self.distance:.6g}, "
+            f"barrier of the line {self.barrier_before:.6g} -> {self.barrier_after:.6g}, "
+            f"by {self.chosen.method}, {self.evaluations:.3g} evaluations)"
+        )
+
     @property
     def permutation(self) -> Mapping[str, Int64[Tensor, ...]]:
         """For each group (…, n): unit i is what unit ``permutation[…, i]`` of the second model was."""
