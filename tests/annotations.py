@@ -72,6 +72,7 @@ def checked(promised: Any) -> Any:
             strict = _checking(promised)
         return strict(*arguments, **named)
 
+    either._torchdynamo_orig_callable = promised  # by which a fingerprint knows what is computed, as with torch.compile
     return either
 
 

@@ -63,7 +63,7 @@ def estimate(
     >>> ring = Ring()
     >>> told = estimate(ring, *ring.ends, sampling="adaptive")
     >>> told.line.evaluations, told.bead.steps
-    (9, 100)
+    (9, 25)
     """
     settings = Settings(strategy=strategy, bind=bind, recipe=recipe, executor=executor, sampling=sampling)
     pairs = [Pair(a=a, b=b, threshold=threshold)]

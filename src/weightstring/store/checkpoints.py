@@ -60,6 +60,7 @@ def read_checkpoint(path: str | Path, allow: Collection[str] = ()) -> Mapping[st
         InvalidCheckpoint: it is missing, damaged, of another kind, too large, or would run code.
         InvalidSetting: something that cannot be allowed.
 
+    >>> import torch
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     write_checkpoint(Path(folder) / "model.safetensors", {"weight": torch.ones(2)}, {})
@@ -187,6 +188,7 @@ def checkpoints_in(path: str | Path) -> list[Path]:
     Raises:
         InvalidCheckpoint: a folder without any, or one that cannot be looked into.
 
+    >>> import torch
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     for name in ("step-10", "step-9"):

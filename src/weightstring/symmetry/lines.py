@@ -80,8 +80,8 @@ def barrier(heights: Heights) -> float:
 def _further(heights: Heights) -> float:
     """Where to look next: at the top of the parabola, else a quarter from the higher end.
 
-    >>> _further({0.0: 0.0, 0.5: 3.0, 1.0: 4.0}), _further({0.0: 4.0, 0.5: 1.0, 1.0: 3.0})
-    (0.875, 0.25)
+    >>> _further({0.0: 0.0, 0.5: 4.0, 1.0: 3.0}), _further({0.0: 4.0, 0.5: 1.0, 1.0: 3.0})
+    (0.65, 0.25)
     """
     low, middle, high = heights[0.0], heights[0.5], heights[1.0]
     curvature, slope = low - 2 * middle + high, high - low

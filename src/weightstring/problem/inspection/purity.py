@@ -255,6 +255,7 @@ def _stale(got: str, wanted: str) -> str:
 
 def close(first: Tensor, second: Tensor, tolerance: float) -> bool:
     """Whether two vectors agree relative to their largest number; non-finite entries must be equal."""
+    first, second = first.detach(), second.detach()
     if torch.equal(first, second):
         return True
     scale = 0.0
