@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from weightstring.cli.alignment import remarks
 from weightstring.store import read_checkpoint
+from weightstring.store.alignment_record import AlignmentRecord, CandidateRecord
 from weightstring.tasks import load_task
+
+WAYS = {"none": 0.5, "weights": 0.1}
+"""Barriers of the ways to align."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +39,7 @@ def test_both_sides_are_printed_in_eighty_columns(aligned):
     _, done = aligned
     lines = done.out.splitlines()
     assert max(map(len, lines[:-1])) <= 80  # the last names a file
-    for words in ("as given", "aligned", "distance of the ends", "barrier of the line, sampled", "permutations"):
+    for words in ("as given", "aligned", "distance of the ends", "barrier of the line, at 4 points", "permutations"):
         assert words in done.out
     assert done.out.splitlines()[-1].startswith("aligned")
 
@@ -45,6 +51,26 @@ def test_json_says_the_same(cli, workshop, tmp_path):
     assert sorted(told["groups"][0]["permutation"]) == list(range(5))
     assert told["difference"] <= 1e-5
     assert {each["method"] for each in told["candidates"]} == {"none", "weights", "activations"}
+
+
+def test_of_ways_with_the_same_barrier_none_is_called_the_least(aligned_record):
+    least, *_ = remarks(aligned_record)
+    assert "least barrier of 2 ways" in least
+    same = tuple(msgspec.structs.replace(each, barrier=0.5) for each in aligned_record.candidates)
+    taken, tied, *_ = remarks(msgspec.structs.replace(aligned_record, candidates=same))
+    assert "least" not in taken
+    assert tied.startswith("all 2 ways have the same barrier")
+    assert len(tied) <= 80
+
+
+@pytest.fixture
+def aligned_record():
+    candidates = [CandidateRecord(method=name, rescaled=False, distance=1.0, barrier=b) for name, b in WAYS.items()]
+    return AlignmentRecord(
+        method="weights", by="barrier", rescaled=False, distance_before=2.0, distance=1.0, barrier_before=0.5,
+        barrier=0.1, difference=0.0045, examples=9, log10_permutations=0.3, seconds=0.1, candidates=tuple(candidates),
+        groups=(), original="",
+    )  # fmt: skip
 
 
 def test_only_permuting_is_an_option(cli, workshop, tmp_path):

@@ -124,13 +124,25 @@ def test_every_number_is_the_records(runs: Runs) -> None:
         assert f'<data value="{number!r}"' in html
     text = words(html)
     assert "matched by the correlations of their activations (Li et al. 2015) and rescaled; of 3 candidates" in text
-    assert "the lowest sampled barrier of the straight line" in text
+    assert "the lowest barrier of the straight line at its ends and middle" in text
     assert "10 178.2 permutations of units" in text
     assert "activations, taken yes 12.0312 0.09375" in text
     assert text.count(", taken") == 1
     assert f"goes from {sum(given) / 42:.3f} to {sum(values) / 42:.3f} ; it rests on 42 units and 253 inputs" in text
     assert "layers.0 37 36" in text
     assert "thin strokes the units of groups of fewer than 10" in text
+
+
+def test_a_barrier_of_few_points_and_a_tie_are_named_so(runs: Runs) -> None:
+    same = tuple(msgspec.structs.replace(each, barrier=0.5) for each in record().candidates)
+    assert [record(candidates=same).tied, record(candidates=same, by="distance").tied, record().tied] == [
+        True,
+        False,
+        False,
+    ]
+    text = words(render(runs["connected"], record(candidates=same, points=4)))
+    assert "evaluation loss at 4 points − the mean of the ends" in text
+    assert "all have the same barrier, so the middle of the line decided" in text
 
 
 def test_the_search_without_alignment_has_its_column(runs: Runs, make_run: MakeRun) -> None:

@@ -99,6 +99,21 @@ def test_the_choice_is_the_least_of_what_was_asked_for(digits):
     assert [each.method for each in by_barrier.candidates][:2] == ["none", "weights"]
 
 
+def test_of_the_same_barrier_the_lowest_middle_is_taken():
+    problem = ZOO["mlp, relu"].problem()
+    kept = 0
+    for seed in range(8):
+        a, b = scattered(problem, seed), 3 * scattered(problem, seed + 50)
+        found, nearest = ws.align(problem, a, b), ws.align(problem, a, b, by="distance")
+        if len({each.barrier for each in found.candidates}) > 1:
+            continue
+        middles = [(a + theta) / 2 for theta in (found.theta, b, nearest.theta)]
+        taken, given, other = problem.measure(torch.stack(middles))["loss"].tolist()
+        assert taken <= min(given, other) * (1 + 1e-5)
+        kept += found.chosen.method == "none" and other > given
+    assert kept
+
+
 def test_without_rescaling_only_units_move(digits):
     problem, a, b = digits
     found = ws.align(problem, a, b, rescale=False)

@@ -13,7 +13,7 @@ def compared(record: AlignmentRecord, aligned: Result | None = None, plain: Resu
     """The two models as they were given and aligned, side by side; of a search what it found too."""
     columns = table("", "as given", "aligned", title="before and after alignment")
     columns.add_row("distance of the ends", f"{record.distance_before:.6g}", f"{record.distance:.6g}")
-    columns.add_row("barrier of the line, sampled", _number(record.barrier_before), _number(record.barrier))
+    columns.add_row(f"barrier of the line, {record.measured}", _number(record.barrier_before), _number(record.barrier))
     if aligned is not None:
         names = "found", "beads with the ends", "normalized length", "gradient steps", "seconds"
         for row in zip(names, _outcome(plain), _outcome(aligned), strict=True):
@@ -29,8 +29,12 @@ def remarks(record: AlignmentRecord) -> list[str]:
     whole = f"outputs on {record.examples} inputs"
     if record.units == "batches":
         whole = f"outputs on the first evaluation batch, and the losses of all {record.examples},"
+    ways = len(record.candidates)
+    least = "" if record.tied else f": least {record.by} of {ways} ways"
+    tied = [f"all {ways} ways have the same barrier: taken by the middle of the line, then by distance"]
     return [
-        f"{how}{scaled}: least {record.by} of {len(record.candidates)} ways; {record.seconds:.1f} s",
+        f"{how}{scaled}{least}; {record.seconds:.1f} s",
+        *(tied if record.tied else []),
         f"same function: {whole} differ by at most {record.difference:.2g} of the largest",
         f"the architecture has 10^{record.log10_permutations:.4g} permutations of units",
         *cost,

@@ -17,6 +17,7 @@ from weightstring.runs.settings import Pair, Settings
 from weightstring.store import digest
 from weightstring.store.alignment_record import AlignedGroup, AlignmentRecord, CandidateRecord
 from weightstring.symmetry.alignment import Aligned, align
+from weightstring.symmetry.lines import POINTS
 
 ROUNDING = 1e-5
 """Relative difference of losses that the same function may have with its units in another order."""
@@ -101,6 +102,7 @@ def alignment_record(problem: Modular, aligned: Aligned, b: Theta, by: str) -> A
         factors={name: tuple(scales.reshape(-1).tolist()) for name, scales in aligned.move.factors.items()},
         original=digest(b),
         evaluations=aligned.evaluations,
+        points=POINTS,
     )
 
 

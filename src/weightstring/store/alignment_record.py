@@ -44,7 +44,7 @@ class AlignmentRecord(Record, frozen=True, kw_only=True):
     distance_before: float
     distance: float
     barrier_before: float | None
-    """Of the straight line, over the mean of its ends, sampled, of the evaluation loss."""
+    """Of the straight line, over the mean of its ends, of the evaluation loss at :attr:`points` places only."""
     barrier: float | None
     difference: float
     """Largest difference of outputs between the model and its aligned copy, relative to the largest output."""
@@ -62,3 +62,16 @@ class AlignmentRecord(Record, frozen=True, kw_only=True):
     """What these are: inputs whose outputs were compared; or batches, outputs of the first and losses of all."""
     evaluations: float | None = None
     """How often one model was computed on the evaluation set or a probe; null in runs that did not count."""
+
+    points: int | None = None
+    """At how many places of a line its barrier was measured; null in runs that did not say."""
+
+    @property
+    def measured(self) -> str:
+        """Where barriers were measured, in words: between a few points the lines may be higher."""
+        return "sampled" if self.points is None else f"at {self.points} points"
+
+    @property
+    def tied(self) -> bool:
+        """Whether no candidate has a lower barrier than another, so that it did not decide."""
+        return self.by == "barrier" and len({each.barrier for each in self.candidates}) == 1 < len(self.candidates)

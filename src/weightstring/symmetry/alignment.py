@@ -1,4 +1,4 @@
-"""``align``: the symmetric copy of one model that is nearest another (Section IV).
+"""``align``: the symmetric copy of one model whose line to another is the lowest of those tried (Section IV).
 
 Two networks trained apart are far from each other mostly because their hidden units are in another order, and for ReLU
 scaled differently. The copy of the second that has its units where the first has them computes the same function; the
@@ -8,7 +8,7 @@ straight line to it, or a short string, is often under the threshold.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from weightstring.symmetry.assignments import as_assignments
 from weightstring.symmetry.candidates import matched, with_factors
 from weightstring.symmetry.equivalence import check_equivalent, check_move, check_symmetry
 from weightstring.symmetry.finding import find
-from weightstring.symmetry.lines import Heights, Lines, barrier
+from weightstring.symmetry.lines import POINTS, Heights, Lines, barrier, worse
 from weightstring.symmetry.moves import Move
 from weightstring.symmetry.spec import Symmetry
 
@@ -66,8 +66,8 @@ class Aligned:
         move: what was done to it.
         chosen: the candidate that was taken.
         before: the second model as it was.
-        barrier_before: barrier of the line a → b: the largest evaluation loss at its ends, in the middle and at one
-            more place, over the mean of the ends'.
+        barrier_before: barrier of the line a → b at four points: the largest evaluation loss at its ends, in the middle
+            and at one more place, over the mean of the ends'. The line may be higher elsewhere.
         barrier_after: the same of the line a → aligned.
         candidates: all that were tried, that one among them.
         difference: between outputs of the model and its aligned copy, at most, over the largest output.
@@ -95,7 +95,7 @@ class Aligned:
     def __repr__(self) -> str:
         return (
             f"Aligned(distance {self.distance_before:.6g} -> {self.distance:.6g}, "
-            f"barrier of the line {self.barrier_before:.6g} -> {self.barrier_after:.6g}, "
+            f"barrier of the line, at {POINTS} points {self.barrier_before:.6g} -> {self.barrier_after:.6g}, "
             f"by {self.chosen.method}, {self.evaluations:.3g} evaluations)"
         )
 
@@ -133,7 +133,7 @@ def align(
     seed: int = 0,
     symmetry: Symmetry | None = None,
 ) -> Aligned:
-    """Bring ``b`` to its symmetric copy nearest ``a``, without changing its function.
+    """Bring ``b`` to the copy of those tried whose line from ``a`` has the lowest barrier, its function unchanged.
 
     Units are matched by weights (max Σ⟨A, P B⟩ over the parameters of balanced copies, Ainsworth et al. 2022) and by
     activations (the largest correlations on real inputs, Li et al. 2015); where units can be scaled, each permutation
@@ -144,7 +144,8 @@ def align(
         a: the model that stays (P,).
         b: the model to be aligned (P,).
         by: which of the candidates is taken: that of the lowest ``"barrier"`` of the straight line (the evaluation
-            loss), or of the least ``"distance"``. ``b`` itself is one of them.
+            loss), of the same barrier that of the lowest middle, then the nearest; or of the least ``"distance"``.
+            ``b`` itself is one of them.
         methods: how units are matched, of :data:`METHODS`.
         rescale: try factors too, and signs where units are odd; else units are only permuted.
         restarts: how often coordinate ascent over the weights starts, each time with the groups in another order.
@@ -179,12 +180,12 @@ def align(
     lines = Lines(problem, a, b)
     tried = list(_tried(lines, symmetry, moves, rescale))
     as_given = tried[0]
-    chosen, move, sketch = min(tried, key=lambda each: (getattr(each.candidate, by), each.candidate.distance))
+    chosen, move, sketch = _taken(tried, by)
     theta = move(b)
-    before = after = barrier(lines.sampled(b, as_given.sketch))
+    before = after = lines.sampled(b, as_given.sketch)
     if chosen is not as_given.candidate:
-        after = barrier(lines.sampled(theta, sketch))
-    if by == "barrier" and after > before:  # it was lower in the middle, or on a part of the data, only
+        after = lines.sampled(theta, sketch)
+    if by == "barrier" and worse(after, before):  # it was lower in the middle, or on a part of the data, only
         (chosen, move, _), theta, after = as_given, b.clone(), before
     evaluations += check_move(problem, move, b, "align")
     difference, examples = check_equivalent(problem, b, theta)
@@ -199,8 +200,8 @@ def align(
         move,
         chosen,
         as_given.candidate,
-        before,
-        after,
+        barrier(before),
+        barrier(after),
         tuple(each.candidate for each in tried),
         difference,
         examples,
@@ -224,6 +225,13 @@ def _tried(lines: Lines, symmetry: Symmetry, moves: Iterable[tuple[str, Move]], 
             sketch = lines.sketch(copy)
             length = Segment(lines.a, copy).length
             yield _Tried(Candidate(method, bool(move.factors), length, barrier(sketch)), move, sketch)
+
+
+def _taken(tried: Sequence[_Tried], by: str) -> _Tried:
+    """The one of the least barrier, or the nearest; the first, the model as it is, where nothing is better."""
+    if by == "barrier":
+        tried = [each for each in tried if not any(worse(each.sketch, other.sketch) for other in tried)]
+    return min(tried, key=lambda each: each.candidate.distance)
 
 
 def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | None) -> Collection[str]:

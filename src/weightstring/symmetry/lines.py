@@ -23,6 +23,9 @@ Heights: TypeAlias = Mapping[float, float]
 TIE = 1e-6
 """Barriers below this share of the ends' loss are 0: the same function rounds in other ways."""
 
+POINTS = 4
+"""Places at which the lines are measured that are compared in the end."""
+
 APART = 1 / 16
 """How far from the ends and from the middle one more place must lie at least."""
 
@@ -75,6 +78,20 @@ def barrier(heights: Heights) -> float:
     """
     top, mean = max(heights.values()), (heights[0.0] + heights[1.0]) / 2
     return top - mean if abs(top - mean) > TIE * abs(mean) else 0.0
+
+
+def worse(one: Heights, other: Heights) -> bool:
+    """Whether a line's barrier is higher than another's; where they are the same, whether its middle is.
+
+    Where an end is the highest point of both, their barriers are the same whatever lies between. Of middles below both
+    ends none is worse: there is nothing to cross.
+
+    >>> worse({0.0: 1.0, 0.5: 0.9, 1.0: 0.0}, {0.0: 1.0, 0.5: 0.4, 1.0: 0.0})
+    True
+    """
+    mine, its = barrier(one), barrier(other)
+    high, low = (max(heights[0.5], min(heights[0.0], heights[1.0])) for heights in (one, other))
+    return mine > its or (mine == its and high - low > TIE * abs(low))
 
 
 def _further(heights: Heights) -> float:
