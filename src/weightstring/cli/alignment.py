@@ -31,7 +31,7 @@ def remarks(record: AlignmentRecord) -> list[str]:
         whole = f"outputs on the first evaluation batch, and the losses of all {record.examples},"
     ways = len(record.candidates)
     least = "" if record.tied else f": least {record.by} of {ways} ways"
-    tied = [f"all {ways} ways have the same barrier: taken by the middle of the line, then by distance"]
+    tied = [f"all {ways} ways have the same barrier: taken by middle, then by distance"]
     return [
         f"{how}{scaled}{least}; {record.seconds:.1f} s",
         *(tied if record.tied else []),
