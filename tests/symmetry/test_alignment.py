@@ -12,6 +12,7 @@ from torch import nn
 import weightstring as ws
 from weightstring.errors import InvalidCheckpoint, InvalidSetting, NotEquivalent, Unsupported
 from weightstring.problem.surfaces import Ring
+from weightstring.symmetry import activations, equivalence, finding
 from weightstring.symmetry.finding import find
 from weightstring.symmetry.moves import Move, random_permutation
 from weightstring.symmetry.spec import Group, Spec, Symmetry
@@ -302,3 +303,27 @@ def test_it_takes_at_most_twenty_evaluations_and_says_how_many(examples):
     assert [each.rescaled for each in found.candidates] == [False, False, True, False, True]
     assert found.evaluations <= 20
     assert 8 * examples < sum(seen) <= examples * found.evaluations
+
+
+def test_large_outputs_are_observed_and_compared_in_parts(monkeypatch):
+    name = "gpt"
+    problem = ZOO[name].problem()
+    theta = scattered(problem)
+    copy = ws.permuted_copy(problem, theta, 1)
+    whole = ws.align(problem, theta, copy, methods=["activations"])
+    for module, limit, value in (
+        (finding, "AT_ONCE", 1),
+        (activations, "HELD", 5000),
+        (equivalence, "AT_ONCE", 1),
+        (equivalence, "HELD", 100),
+    ):
+        monkeypatch.setattr(module, limit, value)
+    problem = ZOO[name].problem()
+    assert {len(part) for part in finding.traced(problem).parts} == {2}
+    found = ws.align(problem, theta, copy, methods=["activations"])
+    assert torch.equal(found.theta, theta)
+    assert found.examples == whole.examples
+    for group, (_, after) in found.correlations.items():
+        assert torch.allclose(after, whole.correlations[group][1], atol=1e-6)
+    with pytest.raises(NotEquivalent):
+        equivalence.check_equivalent(problem, theta, 1.01 * theta)

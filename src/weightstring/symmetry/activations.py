@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from weightstring.symmetry.spec import Spec, Symmetry
 
 SAMPLES = 4096
 """Numbers of each unit (examples × places) that are kept; they are taken at even distances."""
+
+HELD = 1 << 24
+"""Numbers of all units of a model that are kept in any case; of large models, half as many as they have parameters."""
 
 
 def recorded(problem: Modular, symmetry: Symmetry, thetas: Sequence[Theta]) -> list[Pair]:
@@ -63,42 +67,75 @@ def correlations(pairs: Sequence[Pair], assignments: Assignments, spec: Spec) ->
 
 
 class _Recorder(Interpreter):
-    """Runs a traced module and keeps samples of what some operations return, so that activations themselves can go."""
+    """Runs a traced module and keeps samples of what some operations return, so that activations themselves can go.
 
-    def __init__(self, observed: Traced, spec: Spec) -> None:
+    Args:
+        observed: the module and the examples.
+        spec: names the units.
+        samples: how many numbers of each unit are kept.
+    """
+
+    def __init__(self, observed: Traced, spec: Spec, samples: int) -> None:
         super().__init__(observed.trace.exported.graph_module)
-        self.kept: list[tuple[Block, Tensor]] = []
-        self._wanted = observed.activations
-        self._spec = spec
+        self.kept: dict[tuple[str, int], tuple[Block, list[Tensor]]] = {}
+        self._wanted, self._spec, self._samples = observed.activations, spec, samples
+        self._parts = len(observed.parts)
+        self.part = 0
+        """Which of the parts is run."""
 
     def run_node(self, n: Node) -> Any:
         """One operation."""
         value = super().run_node(n)
         if n.name in self._wanted:
-            blocks = self._spec.cut(n.name, self._wanted[n.name], value.shape)
-            self.kept += [(block, _standardised(value, block)) for block in blocks]
+            for number, block in enumerate(self._spec.cut(n.name, self._wanted[n.name], value.shape)):
+                _, kept = self.kept.setdefault((n.name, number), (block, []))
+                kept.append(self._some(_by_unit(value, block)))
         return value
+
+    def _some(self, numbers: Tensor) -> Tensor:
+        """Of each unit's numbers, those at even distances in all parts together."""
+        count = numbers.shape[-1]
+        step = -(-count * self._parts // self._samples)
+        some = numbers[..., -self.part * count % step :: step]
+        # Copied unless that is all: a slice would hold the activations.
+        return some.to(torch.float64 if some.dtype == torch.float64 else torch.float32, copy=step > 1)
 
 
 def _run(problem: Modular, observed: Traced, spec: Spec, theta: Theta) -> list[tuple[Block, Tensor]]:
     layout = problem.layout
     state = {**layout.named(layout.computed(theta)), **problem.statistics(theta)}
-    recorder = _Recorder(observed, spec)
+    recorder = _Recorder(observed, spec, _affordable(observed, spec, layout.size))
     with torch.no_grad():
-        recorder.run(
-            *observed.trace.arguments({f"net.{name}": value for name, value in state.items()}, observed.examples.leaves)
-        )
-    return recorder.kept
+        for recorder.part, examples in enumerate(observed.parts):
+            recorder.run(
+                *observed.trace.arguments({f"net.{name}": value for name, value in state.items()}, examples.leaves)
+            )
+    return [(block, _standardised(torch.cat(kept, -1))) for block, kept in recorder.kept.values()]
 
 
-def _standardised(activations: Tensor, block: Block) -> Tensor:
-    """A block (units of each group …, samples), each unit's samples centred and scaled to norm 1."""
+def _affordable(observed: Traced, spec: Spec, parameters: int) -> int:
+    """How many numbers of each unit are kept: fewer where there are very many units."""
+    units = numbers = 0
+    for step in observed.trace.steps:
+        terms = observed.activations.get(step.name)
+        for block in spec.cut(step.name, terms, step.shape) if terms is not None else ():
+            *own, count = _by_unit(torch.empty(step.shape, device="meta"), block).shape
+            units += math.prod(own)
+            numbers += math.prod(own) * min(SAMPLES, count * len(observed.parts))
+    most = max(HELD, parameters // 2)
+    return SAMPLES if numbers <= most else max(1, min(SAMPLES, most // units))
+
+
+def _by_unit(activations: Tensor, block: Block) -> Tensor:
+    """A block (units of each group …, all else)."""
     part = block.view(activations)
     units = [dim for dim, factor in enumerate(block.factors) if factor.group is not None]
     rest = [dim for dim in range(part.ndim) if dim not in units]
-    samples = part.permute(*units, *rest).flatten(len(units)) if rest else part.permute(*units).unsqueeze(-1)
-    step = -(-samples.shape[-1] // SAMPLES)
-    samples = samples[..., ::step].to(torch.float64 if part.dtype == torch.float64 else torch.float32)
+    return part.permute(*units, *rest).flatten(len(units)) if rest else part.permute(*units).unsqueeze(-1)
+
+
+def _standardised(samples: Tensor) -> Tensor:
+    """Each unit's samples (…, samples), centred and scaled to norm 1."""
     centred = samples - samples.mean(-1, keepdim=True)
     norms = centred.norm(dim=-1, keepdim=True)
     dead = norms <= 1e-6 * samples.norm(dim=-1, keepdim=True)

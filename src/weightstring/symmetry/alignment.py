@@ -181,20 +181,21 @@ def align(
     tried = list(_tried(lines, symmetry, moves, rescale))
     as_given = tried[0]
     chosen, move, sketch = _taken(tried, by)
-    theta = move(b)
     before = after = lines.sampled(b, as_given.sketch)
     if chosen is not as_given.candidate:
-        after = lines.sampled(theta, sketch)
+        after = lines.sampled(move(b), sketch)
     if by == "barrier" and worse(after, before):  # it was lower in the middle, or on a part of the data, only
-        (chosen, move, _), theta, after = as_given, b.clone(), before
-    evaluations += check_move(problem, move, b, "align")
-    difference, examples = check_equivalent(problem, b, theta)
+        (chosen, move, _), after = as_given, before
     evaluations += lines.evaluations + COMPARED + (OBSERVED if activations else 0)
     correlated: tuple[Mapping[str, Tensor], ...] = ({}, {})
     if activations:
         correlated = tuple(
             correlations(activations, own, symmetry.permutations) for own in ({}, as_assignments(symmetry, move))
         )
+        del activations
+    evaluations += check_move(problem, move, b, "align")  # in float64, which takes two copies of θ: the others are gone
+    theta = move(b)
+    difference, examples = check_equivalent(problem, b, theta)
     return Aligned(
         theta,
         move,
@@ -224,6 +225,7 @@ def _tried(lines: Lines, symmetry: Symmetry, moves: Iterable[tuple[str, Move]], 
             copy = move(lines.b)
             sketch = lines.sketch(copy)
             length = Segment(lines.a, copy).length
+            del copy
             yield _Tried(Candidate(method, bool(move.factors), length, barrier(sketch)), move, sketch)
 
 

@@ -58,6 +58,7 @@ def with_factors(symmetry: Symmetry, a: Theta, b: Theta, move: Move, rescale: bo
     permuted = move(b)
     scaling = nearest(symmetry, a, permuted)
     if scaling.factors and distance(permuted, a) - distance(scaling.apply_(permuted), a) > 1e-6 * float(a.norm()):
+        del permuted
         factors = {
             name: move.factors.get(name, 1.0) * scaling.factors.get(name, torch.ones(()))
             for name in move.factors.keys() | scaling.factors.keys()

@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, blocks
 from weightstring.errors import NotEquivalent, Unsupported
 from weightstring.problem import Modular, PerExample
 from weightstring.problem.batchwise.calls import OneCall
@@ -39,6 +39,12 @@ SENSITIVE = 30.0
 TOLD = 0.5
 """Share of outputs that is finite from which a model tells enough, so that no further one is tried."""
 
+AT_ONCE = 1 << 18
+"""Numbers of outputs that are computed at a time, unless a single example has more."""
+
+HELD = 1 << 21
+"""Numbers of outputs on the inputs of one kind that are compared in float64: of more, so many at even distances."""
+
 MASK = 1e4
 """Numbers this many times the usual size are no results but masks, such as −1e9 before a softmax: they are compared one
 by one, and do not set the scale of the others."""
@@ -59,7 +65,7 @@ def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = 
     if not read.elsewhere:
         statistics = [problem.statistics(theta) for theta in (one, other)]
         with torch.no_grad():
-            for part in examples.chunks(problem.computation.block):
+            for part in examples.chunks(_at_once(problem, read)):
                 outputs = (
                     read(problem.computation.evaluating(theta, part, own))
                     for theta, own in zip((one, other), statistics, strict=True)
@@ -184,10 +190,8 @@ class _Trial:
             least = TOLERANCES[self.coarsest] * (AMPLIFIED if self.coarsest == torch.float64 else 1)
             if not any(relative > least for relative in apart.values()):
                 return None
-            digit, draw = torch.finfo(self.coarsest).eps, generator(0, "last digit")
             self.computed.add((at, "shaken"))
-            noise = torch.randn(self.problem.layout.size, generator=draw, dtype=torch.float64)
-            shaken = self._apart(base, noise.mul_(digit).add_(1).mul_(model()), examples)
+            shaken = self._apart(base, _shaken(model(), torch.finfo(self.coarsest).eps), examples)
         except Exception:  # a stranger's module may refuse inputs that it was not made for
             return None
         for path, relative in sorted(apart.items(), key=lambda each: -each[1]):
@@ -202,20 +206,35 @@ class _Trial:
         for one, other in zip(base, self._outputs(theta, examples), strict=True):
             for path, x, y in _floating(self.read.paths, one, other):
                 finite = x.isfinite() & y.isfinite()
-                difference, size, masks = _parts(x[finite], y[finite])
+                difference, size, masks = _parts(_where(finite, x), _where(finite, y))
                 earlier = sums.get(path, (0.0, 0.0, 0.0))
                 sums[path] = (earlier[0] + difference, earlier[1] + size, max(earlier[2], masks))
         return {path: max(_ratio(difference, size), masks) for path, (difference, size, masks) in sums.items()}
 
     def _outputs(self, theta: Theta, examples: Examples) -> Iterator[list[Tensor]]:
-        """What is read of one model, block by block."""
+        """What is read of one model, block by block; of very much, a part."""
         train = doubled(sample(self.problem.fitted()[0], EXAMPLES))
         with torch.no_grad():
             statistics = self.computation.estimate(theta, train)
-        for part in examples.chunks(self.computation.block):
+        step = -(-self.read.numbers * len(examples) // HELD)
+        for part in examples.chunks(_at_once(self.problem, self.read)):
             with torch.no_grad():
-                output = self.computation.evaluating(theta, part, statistics)
-            yield self.read(output)
+                output = self.read(self.computation.evaluating(theta, part, statistics))
+            yield output if step <= 1 else [each.reshape(-1)[::step].clone() for each in output]
+
+
+def _at_once(problem: Modular, read: Read) -> int:
+    """Examples whose outputs are computed together."""
+    return min(problem.computation.block, max(1, AT_ONCE // max(1, read.numbers)))
+
+
+def _shaken(theta: Theta, digit: float) -> Theta:
+    """A model with each number changed by about so much of itself, in place."""
+    draw = generator(0, "last digit")
+    for part in blocks(len(theta)):
+        own = theta[part]
+        own.mul_(torch.randn(own.shape, generator=draw, dtype=own.dtype).mul_(digit).add_(1))
+    return theta
 
 
 @once
@@ -274,14 +293,21 @@ def _parts(x: Tensor, y: Tensor) -> tuple[float, float, float]:
     finite = x.isfinite()
     if not bool((finite == y.isfinite()).all()) or not bool((x[~finite] == y[~finite])[~x[~finite].isnan()].all()):
         return 0.0, 0.0, torch.inf
-    x, y = x[finite], y[finite]
+    x, y = _where(finite, x), _where(finite, y)
     sizes = x.abs()
     nonzero = sizes[sizes > 0]
     if not len(nonzero):
         return float(y.square().sum()), 0.0, 0.0
     mask = sizes > MASK * nonzero.median()
-    masks = float(((x - y).abs() / sizes)[mask].max()) if bool(mask.any()) else 0.0
+    if not bool(mask.any()):
+        return float((x - y).square_().sum()), float(sizes.square_().sum()), 0.0
+    masks = float(((x - y).abs() / sizes)[mask].max())
     return float((x - y)[~mask].square().sum()), float(x[~mask].square().sum()), masks
+
+
+def _where(these: Tensor, x: Tensor) -> Tensor:
+    """These numbers (k,), or a tensor itself if they are all."""
+    return x if bool(these.all()) else x[these]
 
 
 def _floating(

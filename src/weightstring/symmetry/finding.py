@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -20,7 +20,10 @@ from weightstring.tracing.faithful import check_faithful
 from weightstring.tracing.steps import Trace, export
 
 OBSERVED = 256
-"""Examples on which units are observed, at even distances in the evaluation set."""
+"""Examples on which units are observed, at most."""
+
+AT_ONCE = 1 << 24
+"""Numbers of the largest tensor of a pass in which they are observed, unless two examples have more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +31,14 @@ class Traced:
     """A module's operations and its symmetry.
 
     Args:
-        trace: the operations, for so many examples.
-        examples: with which it was traced.
+        trace: the operations, for as many examples as each part has.
+        parts: the examples on which units are observed, those of one pass together.
         symmetry: what was found.
         activations: the axes of what each layer with weights takes and returns, by the operation's name.
     """
 
     trace: Trace
-    examples: Examples
+    parts: Sequence[Examples]
     symmetry: Symmetry
     activations: Mapping[str, tuple[Term, ...]]
 
@@ -68,11 +71,14 @@ def traced(problem: Modular) -> Traced:
         Unsupported: see :func:`find`.
     """
     examples = sample(problem.observed(), OBSERVED)
-    trace = _trace(problem, examples)
+    # A trace is of a fixed number of examples; of a single one, operations may do something else.
+    count = min(len(examples), max(2, AT_ONCE // max(1, what_is_read(problem).largest)))
+    parts = [examples.take(slice(start, start + count)) for start in range(0, len(examples) - count + 1, count)]
+    trace = _trace(problem, parts[0])
     permutations, activations = labelled(problem, trace, Ties())
     scales, _ = labelled(problem, trace, Ties(rescaling=True))
     symmetry = Symmetry(problem.layout, permutations, scales)
-    return Traced(trace, examples, symmetry, activations)
+    return Traced(trace, parts, symmetry, activations)
 
 
 class _Reading(nn.Module):

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from weightstring.arrays import Theta
@@ -43,10 +44,14 @@ class Read:
     Args:
         paths: to the tensors; of an output in which nothing is seen to be read, all.
         elsewhere: whether the loss also reads something that depends on θ but is not part of the output.
+        numbers: how many numbers of one example it reads.
+        largest: how many numbers the largest tensor that the module computes has of one example.
     """
 
     paths: tuple[Path, ...]
     elsewhere: bool = False
+    numbers: int = 0
+    largest: int = 0
 
     def __call__(self, output: object) -> list[Tensor]:
         """These tensors of an output.
@@ -83,7 +88,9 @@ def what_is_read(problem: Modular) -> Read:
     probe = problem.observed().take(slice(PROBE))
     theta = own_theta(problem).requires_grad_()
     with torch.inference_mode(False), torch.enable_grad():
-        output = problem.computation.evaluating(theta, probe, problem.statistics(theta.detach()))
+        statistics, sizes = problem.statistics(theta.detach()), _Sizes()
+        with sizes:
+            output = problem.computation.evaluating(theta, probe, statistics)
         tensors = tensors_in(output)
         touched: dict[int, Tensor] = {}
         for quantity in _quantities(problem):
@@ -91,9 +98,10 @@ def what_is_read(problem: Modular) -> Read:
     places = {id(tensor): path for path, tensor in reversed(tensors.items())}
     paths = {places[key] for key in touched if key in places}
     elsewhere = any(tensor.requires_grad and key not in places for key, tensor in touched.items())
-    if not paths and not elsewhere:
-        return Read(tuple(tensors))
-    return Read(tuple(path for path in tensors if path in paths), elsewhere)
+    every = not paths and not elsewhere
+    read = tuple(path for path in tensors if every or path in paths)
+    numbers = sum(tensors[path].numel() for path in read)
+    return Read(read, elsewhere, numbers // len(probe), sizes.largest // len(probe))
 
 
 def own_theta(problem: Modular) -> Theta:
@@ -159,6 +167,23 @@ def _touched(criterion: Callable[..., object], output: object, examples: Example
         returned = applied(criterion, output, examples)
     watch.take(returned)  # a loss that the module has computed may be handed on as it is
     return watch.touched
+
+
+class _Sizes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the size of the largest tensor that is computed; views of others are none."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.largest = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not getattr(func, "is_view", False):
+            sizes = (value.numel() for value in tree_leaves(result) if isinstance(value, Tensor))
+            self.largest = max(self.largest, *sizes, 0)
+        return result
 
 
 class _Watch(TorchFunctionMode):

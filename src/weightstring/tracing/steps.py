@@ -148,7 +148,7 @@ class Trace:
         )
 
     def arguments(self, tensors: Mapping[str, Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
-        """Copies of all that the graph takes, in order.
+        """All that the graph takes, in order; copies, if it writes to anything.
 
         Args:
             tensors: parameters and buffers by their names in the module; those that are missing are as traced.
@@ -157,7 +157,8 @@ class Trace:
         names = {**self.parameters, **self.buffers}
         held = {name: tensors.get(names.get(name, ""), value) for name, value in self.values.items()}
         held |= zip(self.given, leaves, strict=True)
-        return [held[name].detach().clone() for name in self.inputs]
+        writes = any(step.writes for step in self.steps)
+        return [held[name].detach().clone() if writes else held[name].detach() for name in self.inputs]
 
     def apart_from(self, moving: Collection[str]) -> dict[str, bool]:
         """The inputs and results that do not depend on some inputs, and whether nothing writes to them.
