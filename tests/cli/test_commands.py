@@ -129,6 +129,8 @@ class TestConnect:
         common = ("connect", workshop.task, workshop.a, workshop.b, "--threshold", 1.0)
         printed = json.loads(cli(*common, "--bind", bind, "--json", "--out", tmp_path / "run").out)
         assert printed["bind"] == bind
+        shown = cli("show", tmp_path / "run").out
+        assert re.search(r"barriers, sampled +of the evaluation loss: max", shown)
         assert sorted(printed["names"]) == names
         largest = max(max(printed["string"]["curve"]["values"][name]) for name in names)
         assert max(segment["max"] for segment in printed["string"]["segments"]) == largest

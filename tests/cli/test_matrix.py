@@ -26,6 +26,9 @@ def test_a_table_in_80_columns_and_a_page(cli, workshop, models, tmp_path):
     assert done.out.count("·") == 12
     page = (tmp_path / "lines" / "report.html").read_text()
     assert "no search and no verdict" in page
+    assert f"{workshop.task}: 3 pairs" in page.replace("&#x2F;", "/")
+    assert "Sampled barriers of evaluation loss" in page
+    assert "<th>evaluation loss</th>" in page
     again = cli("matrix", workshop.task, *models, "--align", "--out", "lines", "--json")
     told = json.loads(again.out)
     assert told["models"] == models

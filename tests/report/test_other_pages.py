@@ -92,5 +92,6 @@ def test_a_matrix_page_has_all_barriers(tmp_path):
     found = ws.matrix(spike, {"left": spike.ends[0], "right": spike.ends[1]})
     page = ws.write_report(found, tmp_path / "matrix.html").read_text()
     assert "no search and no verdict" in page
+    assert "Sampled barriers of loss on" in page  # a surface has no data
     for name in ("over_mean", "over_ends", "over_linear", "left", "right"):
         assert name in page

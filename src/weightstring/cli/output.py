@@ -48,12 +48,13 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     string, between = result.string, result.between
     samples = sum(known.samples for known in between) + 2 - len(string)
     up_to = f"up to {max(known.highest for known in between):.6g}"
+    barriers = ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)
     facts = [
         ("threshold", f"{result.threshold:.6g} on the {result.bound}"),
         ("largest sample of it", f"{result.largest:.6g} of {samples}; between them {up_to} by their bends"),
         ("beads with the ends", f"{len(string)} ({result.beads_before_pruning} before pruning)"),
         ("normalized length", f"{string.normalized_length:.4f} ({string.length:.4g} / {string.distance:.4g})"),
-        ("barriers, sampled", ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)),
+        ("barriers, sampled", f"of the {_measured(result)}: {barriers}"),
         ("cost", f"{result.steps} gradient steps, {result.evaluations} evaluations, {result.seconds:.1f} s"),
     ]
     if result.by_depth:
@@ -86,6 +87,11 @@ def _facts(result: Result) -> list[tuple[str, str]]:
             facts.append(("curvature", f"not computed: {evidence.no_curvature}"))
         facts += [("stuck segment", stuck + lowest), ("max per depth", depths), ("what to try", remedy)]
     return facts
+
+
+def _measured(result: Result) -> str:
+    """What the four barriers are of, whatever the threshold binds."""
+    return "evaluation loss" if result.evaluation == "evaluate" else "training loss"
 
 
 def describe_unfinished(directory: RunDirectory) -> str:

@@ -41,6 +41,18 @@ def split_quantity(name: str, known: Iterable[str]) -> tuple[str, str]:
     return "", name
 
 
+def quantity_label(name: str, known: Iterable[str], measured_on: str = "evaluation") -> str:
+    """Call a quantity by its data set and its metric; ``measured_on`` names the set of those without a prefix.
+
+    >>> known = ("loss", "train_loss")
+    >>> [quantity_label(name, known) for name in known]
+    ['evaluation loss', 'training loss']
+    """
+    prefix, metric = split_quantity(name, known)
+    names = {"": measured_on, "train_": "training"}
+    return f"{names.get(prefix, prefix.removesuffix('_'))} {metric}".strip()
+
+
 def holdout_prefixes(known: Iterable[str]) -> tuple[str, ...]:
     """Those of sets that neither train a model nor judge one.
 

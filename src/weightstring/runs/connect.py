@@ -85,10 +85,10 @@ def connect(
             and more only where the curve may exceed the threshold if it bends no more than twice as sharply as three
             neighbouring samples show; these samples are the string's curve. ``"auto"``: adaptively where one
             evaluation takes more than a second. A run in ``store`` goes on as it began.
-        align: bring ``b`` to its symmetric copy nearest ``a`` first, see :func:`weightstring.align`: the string then
-            ends in that copy, whose function is ``b``'s. ``"both"`` searches between the models as they are too, for
-            ``result.plain``. A run in ``store`` that has been aligned is not aligned again. A threshold that the
-            copy's loss exceeds by rounding is raised to it.
+        align: bring ``b`` to a symmetric copy with a lower line from ``a`` first, see :func:`weightstring.align`: the
+            string then ends in that copy, whose function is ``b``'s. ``"both"`` searches between the models as they
+            are too, for ``result.plain``. A run in ``store`` that has been aligned is not aligned again. A threshold
+            that the copy's loss exceeds by rounding is raised to it.
         symmetry: which units may move; found from the module unless given.
         as_saved: the ends' losses with the running statistics saved with them (``problem.as_saved(net)["loss"]``), for
             the result and the page to say how far re-estimating those moves the ends. They decide nothing.

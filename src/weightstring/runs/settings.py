@@ -94,8 +94,8 @@ class Pair:
         threshold: L0; None: the larger of the ends' own values.
         directory: where its run is kept; None: nowhere.
         name: what messages begin with, where there are several.
-        align: whether ``b`` is to be brought to its symmetric copy nearest ``a``; ``"both"``: and a search without that
-            is to be made beside it.
+        align: whether ``b`` is to be brought to the symmetric copy of the lowest line from ``a``; ``"both"``: and a
+            search without that is to be made beside it.
         symmetry: which units may move; None: found from the module.
         alignment: how ``b`` was aligned, where it was.
         as_saved: the ends' losses as they were saved, for the record.

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 from weightstring.codec import Loss, Record
 from weightstring.errors import InvalidSetting
 from weightstring.path import BARRIERS
+from weightstring.path.quantities import quantity_label
 from weightstring.path.string_curve import StringCurve
 
 Square = Float64[torch.Tensor, "n n"]
@@ -147,5 +148,9 @@ class Matrix:
     @property
     def title(self) -> str:
         """What it is about, in words."""
-        data = " (training set)" if self.evaluation == "train" and self.quantity == "loss" else ""
-        return f"sampled barriers of {self.quantity}{data} on straight lines between {len(self.names)} models"
+        return f"sampled barriers of {self.label(self.quantity)} on straight lines between {len(self.names)} models"
+
+    def label(self, quantity: str) -> str:
+        """A quantity in words, with the set that it is of; on a surface, which has no data, its own name."""
+        data = {"evaluate": "evaluation", "train": "training"}[self.evaluation] if "module" in self.about else ""
+        return quantity_label(quantity, self.ends[0], data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ def run(options: Namespace) -> int:
     from weightstring.cli.progress import counting
     from weightstring.codec import for_json
 
-    _, problem = named(options)
+    task, problem = named(options)
     compute_by(options.engine, problem)
     models = {name: partial(end_of, problem, name, options.allowed) for name in model_names(options.models)}
     with going_on(options.out is not None), counting("lines") as tell:
@@ -74,6 +75,7 @@ def run(options: Namespace) -> int:
             store=options.out,
             on_line=tell,
         )
+    found = replace(found, about={"task": task.name, **found.about})
     page = None if options.out is None else ws.write_report(found, Path(options.out) / "report.html")
     if options.json:
         told = {"models": list(found.names), "evidence": "sampled", "lines": found.to_rows()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import plotly.graph_objects as go
 
 from weightstring.errors import InvalidRun, InvalidSetting
-from weightstring.path.quantities import set_prefixes, split_quantity
+from weightstring.path.quantities import quantity_label, set_prefixes, split_quantity
 from weightstring.report.draw.theme import (
     CERTIFIED,
     CERTIFIED_BAND,
@@ -28,18 +28,6 @@ def metrics(curve: CurveRecord) -> tuple[str, ...]:
     ('loss', 'error')
     """
     return tuple(dict.fromkeys(split_quantity(name, curve.values)[1] for name in curve.values))
-
-
-def quantity_label(name: str, known: Iterable[str], measured_on: str = "evaluation") -> str:
-    """Call a quantity by its data set and its metric; ``measured_on`` names the set of those without a prefix.
-
-    >>> known = ("loss", "train_loss")
-    >>> [quantity_label(name, known) for name in known]
-    ['evaluation loss', 'training loss']
-    """
-    prefix, metric = split_quantity(name, known)
-    names = {"": measured_on, "train_": "training"}
-    return f"{names.get(prefix, prefix.removesuffix('_'))} {metric}".strip()
 
 
 def bead_rows(curve: CurveRecord, beads: int) -> list[int]:

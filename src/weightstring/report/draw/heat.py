@@ -31,7 +31,7 @@ def heat_figure(names: Sequence[str], table: Sequence[Sequence[float | None]], l
     written = [["not finite" if value is None else f"{value:.3g}" for value in row] for row in table]
     places = list(range(len(names)))
     pairs = [[f"{one} – {other}" for other in names] for one in names]
-    ticks = {"tickvals": places, "ticktext": [_short(name) for name in names], "showgrid": False}
+    ticks = {"tickvals": places, "ticktext": [_short(name) for name in names], "showgrid": False, "automargin": True}
     figure.add_heatmap(
         z=[[None if value is None else colours.place(short(value)) for value in row] for row in table],
         x=places, y=places, customdata=pairs, coloraxis="coloraxis", text=written, xgap=1, ygap=1,

@@ -20,5 +20,7 @@ def write_matrix_report(matrix: Matrix, out: Path) -> Path:
     """Write the page of a matrix; see :func:`weightstring.write_report`."""
     heading = f"Straight lines between {len(matrix.names)} models"
     facts = f"{len(matrix.lines)} pairs" + (", as given and aligned" if matrix.aligned else "")
+    if task := matrix.about.get("task"):
+        facts = f"{task}: {facts}"
     page = Page("run", heading, "measured, not searched", heading, facts)
     return write_page(out, render_page(page, MATRIX_SECTIONS, matrix))

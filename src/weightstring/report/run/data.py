@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidRun, InvalidSetting, UserCodeFailed
 from weightstring.path import BARRIERS
+from weightstring.path.quantities import quantity_label
 from weightstring.proof.certificate import Certificate
-from weightstring.report.draw.along import quantity_label
 from weightstring.report.draw.evolution import Evolution
 from weightstring.report.run.replay import read_evolution
 from weightstring.runs.recording import certificate_in

@@ -10,9 +10,9 @@ import msgspec
 
 from weightstring.arrays import Theta
 from weightstring.path import WeightString
+from weightstring.path.quantities import quantity_label
 from weightstring.proof.certificate import Certificate
 from weightstring.registry import Registry
-from weightstring.report.draw.along import quantity_label
 from weightstring.report.html import number, write_page
 from weightstring.report.section import Page, Sections, render_page
 from weightstring.runs.manifest import digests_of, versions

@@ -44,7 +44,7 @@ class Plan(Settings):
         pairs: how many pairs of networks at each threshold and for each variant.
         ends: how they are trained.
         tries: networks trained at most for each that is needed, before a threshold counts as out of reach.
-        align: whether the second end of each pair is brought to its symmetric copy nearest the first.
+        align: whether the second end of each pair is brought to the symmetric copy of the lowest line from the first.
 
     Raises:
         InvalidSetting: no thresholds, one that is not positive and finite, counts below 1, or another kind of value.

@@ -87,7 +87,7 @@ def sweep(
             ``"afresh"``: each starts from its random model.
         checkpoints: models in place of trained networks, each (P,); of several problems by name. Pair i at a threshold
             has the i-th two of them that reach it, in their order: no model is in two pairs.
-        align: bring the second end of each pair to its symmetric copy nearest the first, see
+        align: bring the second end of each pair to the symmetric copy of the lowest line from the first, see
             :func:`weightstring.align`.
         seed: of the first network; pair i at a threshold has the i-th two networks that reach it.
         tries: networks trained at most for each one needed; those that fail are counted and replaced.

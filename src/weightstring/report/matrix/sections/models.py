@@ -9,4 +9,5 @@ from weightstring.study.lines import Matrix
 
 def models(matrix: Matrix) -> Section:
     rows = zip(matrix.names, matrix.ends, strict=True)
-    return Section("Models", template("matrix/sections/models.html", quantities=list(matrix.ends[0]), rows=list(rows)))
+    html = template("matrix/sections/models.html", matrix=matrix, quantities=list(matrix.ends[0]), rows=list(rows))
+    return Section("Models", html)
