@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 import weightstring as ws
 from weightstring.errors import InvalidData, InvalidRun, InvalidSetting
 from weightstring.problem import ModuleProblem
+from weightstring.problem.capabilities import Accounted
 from weightstring.problem.datasets.stored import Stored
 from weightstring.randomness import Order, generator
 
@@ -77,6 +78,13 @@ def test_a_memmap_gives_the_numbers_of_the_same_data_in_memory_bit_for_bit(tmp_p
         each.measure_along(*thetas[:2], torch.linspace(0, 1, 5).double(), ["train_loss"]) for each in (apart, inside)
     ]
     assert torch.equal(along[0]["train_loss"], along[1]["train_loss"])
+
+
+def test_what_a_search_costs_is_told_of_data_on_disk_as_in_memory(tmp_path):
+    mapped, held = problem((memmap(tmp_path), TARGETS)), problem((INPUTS, TARGETS))
+    assert isinstance(mapped, Accounted)
+    assert (mapped.units, mapped.examples("train_loss")) == (held.units, held.examples("train_loss"))
+    assert mapped.beside(["loss"]) == held.beside(["loss"])
 
 
 def test_every_way_to_map_a_file_is_recognised(tmp_path, monkeypatch):

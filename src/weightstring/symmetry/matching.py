@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -194,7 +194,7 @@ def _inner(apart: Apart, inner: Groups, i: int, others: Sequence[int]) -> tuple[
     return list(matched), reached
 
 
-def _products(a: Float64[Tensor, "m K"], b: Float64[Tensor, "J m K"]) -> Float64[Tensor, "J m m"]:
+def _products(a: Float[Tensor, "m K"], b: Float[Tensor, "J m K"]) -> Float64[Tensor, "J m m"]:
     """⟨a_k, b_jl⟩ in float64, computed in the tensors' own precision if nothing overflows there."""
 
     def product(x: Tensor, y: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class DataSet(ABC):
 
     together: ClassVar[bool]
     """Whether several units go through the module in one pass; otherwise each goes by itself, and parts add up."""
-    units: ClassVar[str]
+    units: ClassVar[str] = "examples"
     """What they are called."""
     targets: Tensor
     """What a criterion compares with (N, ...)."""
@@ -150,7 +150,6 @@ class Examples(DataSet):
     targets: Tensor
     keys: tuple[str, ...] | None = None
     together: ClassVar[bool] = True
-    units: ClassVar[str] = "examples"
 
     def __len__(self) -> int:
         return self.targets.shape[0]
