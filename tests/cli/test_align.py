@@ -53,6 +53,13 @@ def test_json_says_the_same(cli, workshop, tmp_path):
     assert {each["method"] for each in told["candidates"]} == {"none", "weights", "activations"}
 
 
+def test_the_function_is_the_same_up_to_the_rounding_that_is_named(aligned_record):
+    half = msgspec.structs.replace(aligned_record, rounding="bfloat16", units="batches", examples=123456)
+    lines = remarks(half)
+    assert "same function up to bfloat16 rounding: within 0.0045 of the largest output" in lines
+    assert max(map(len, lines)) <= 80
+
+
 def test_of_ways_with_the_same_barrier_none_is_called_the_least(aligned_record):
     least, *_ = remarks(aligned_record)
     assert "least barrier of 2 ways" in least

@@ -36,3 +36,7 @@ def test_the_word_names_the_file(
     theta = end_of(problem, str(file))
     assert theta.dtype == torch.float32
     assert capsys.readouterr().err == (f"weightstring: {file}: {word}" if word else "")
+    told: set[str] = set()
+    for _ in range(3):  # a matrix loads each model once for every row
+        end_of(problem, str(file), (), told)
+    assert capsys.readouterr().err == (f"weightstring: {file}: {word}" if word else "")

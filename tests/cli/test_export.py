@@ -102,7 +102,7 @@ class TestExport:
         told = about(out)
         assert (told["run"], told["task"], told["s"]) == (str(workshop.connected), workshop.task, s)
         assert told["measured"] == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-6)
-        assert done.out.startswith(f"{out}: s = {s:.6g}, loss {told['measured']['loss']:.6g}, train_loss ")
+        assert done.out.startswith(f"{out}\ns = {s:.6g}, loss {told['measured']['loss']:.6g}, train_loss ")
 
     def test_the_ends_come_back_byte_for_byte(self, cli, workshop, tmp_path):
         for s, end in ((0, workshop.a), (1, workshop.b)):

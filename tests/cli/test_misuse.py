@@ -224,7 +224,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            ("--threshold 0.01", r"threshold 0\.01.*ends lie at 0\.0\d+ and 0\.0\d+.*raise it"),
+            ("--threshold 0.01", r"threshold 0\.01.*ends lie at A 0\.0\d{1,7}, B 0\.0\d{1,7},.*raise it"),
             ("--threshold nan", "threshold: 'nan' is not a number"),
             ("--threshold -1", "threshold -1"),
             ("--bind accuracy", "'accuracy'.*evaluate, train, both"),

@@ -247,6 +247,11 @@ def test_long_names_keep_the_numbers_that_tell_them_apart() -> None:
     labels = figure.layout.yaxis.ticktext
     assert len(set(labels)) == len(names)
     assert max(map(len, labels)) <= drawing.NAME
+    ends = ("attention.query_key_value", "attention.query_key_value#2", "attention.query_key_value#3")
+    several = [f"gpt_neox.layers.{i}.{end}" for i in range(12) for end in ends]
+    figure = drawing.correlation_figure(record(*(group(name, 2) for name in several)))
+    assert figure is not None
+    assert len(set(figure.layout.yaxis.ticktext)) == len(several)
     endless = drawing.correlation_figure(record(group(".".join(["part"] * 20 + ["7"]), 2)))
     assert endless is not None
     assert endless.layout.yaxis.ticktext[0].endswith(".7")

@@ -256,7 +256,7 @@ def test_a_second_writer_is_refused(tmp_path, refused):
 
 @pytest.mark.parametrize("threshold", [0.4999, 0.0, -1.0])
 def test_an_end_above_the_threshold_is_refused_with_both_losses(refused, threshold):
-    message = rf"^threshold {threshold} on evaluate: the ends lie at 0.5 and 0.5, so no path can stay under it; raise"
+    message = rf"^threshold {threshold} on evaluate: the ends lie at A 0.5, B 0.5, so no path can stay under it; raise"
     with refused(ws.EndAboveThreshold, message) as caught:
         search(threshold=threshold)
     assert caught.value.losses == (0.5, 0.5)
@@ -271,7 +271,7 @@ def test_a_threshold_that_is_no_number_is_refused(refused, threshold):
 
 def test_an_end_of_infinite_loss_is_refused(refused):
     ring = Ring()
-    with refused(ws.EndAboveThreshold, r"^threshold inf on evaluate: the ends lie at 0.0 and inf, so no path can stay"):
+    with refused(ws.EndAboveThreshold, r"^threshold inf on evaluate: the ends lie at A 0, B inf, so no path can stay"):
         connect(ring, ring.ends[0], ring.ends[1] * 1e200)
 
 
@@ -395,7 +395,7 @@ def test_misuse_of_one_pair_is_refused_by_its_number(refused, tmp_path):
         connect_many(SURFACE, PAIRS, [0.9, 0.9, 0.9])
     with refused(ws.InvalidCheckpoint, r"^pair 1: the second end has shape \(2,\), the problem's θ has \(3,\)"):
         connect_many(SURFACE, [(A, B), (A, B[:2])], store=tmp_path / "runs")
-    with refused(ws.EndAboveThreshold, r"^pair 2: threshold 0.1 on evaluate: the ends lie at 0.5 and 0.5, so no path"):
+    with refused(ws.EndAboveThreshold, r"^pair 2: threshold 0.1 on evaluate: the ends lie at A 0.5, B 0.5, so no path"):
         connect_many(SURFACE, [(A, B)] * 3, [0.9, None, 0.1])
     with refused(ws.InvalidSetting, r"^pair 0: threshold=nan: must be finite"):
         connect_many(SURFACE, PAIRS, math.nan)

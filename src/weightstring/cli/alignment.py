@@ -28,14 +28,16 @@ def remarks(record: AlignmentRecord) -> list[str]:
     cost = [] if record.evaluations is None else [f"{record.evaluations:.3g} evaluations of one model"]
     whole = f"outputs on {record.examples} inputs"
     if record.units == "batches":
-        whole = f"outputs on the first evaluation batch, and the losses of all {record.examples},"
+        whole = f"outputs on the first evaluation batch, losses of all {record.examples}"
+    rounded = f" up to {record.rounding} rounding" if record.rounding else ""
     ways = len(record.candidates)
     least = "" if record.tied else f": least {record.by} of {ways} ways"
     tied = [f"all {ways} ways have the same barrier: taken by middle, then by distance"]
     return [
         f"{how}{scaled}{least}; {record.seconds:.1f} s",
         *(tied if record.tied else []),
-        f"same function: {whole} differ by at most {record.difference:.2g} of the largest",
+        f"same function{rounded}: within {record.difference:.2g} of the largest output",
+        f"compared: {whole}",
         f"the architecture has 10^{record.log10_permutations:.4g} permutations of units",
         *cost,
     ]

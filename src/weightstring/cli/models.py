@@ -93,8 +93,11 @@ def check_destination(checkpoint: Path) -> None:
         raise InvalidCheckpoint(f"{checkpoint}: cannot be written; give --out a file in a directory of your own")
 
 
-def end_of(problem: ModuleProblem, path: str, allowed: Collection[str] = ()) -> Theta:
-    """θ of a checkpoint, or of a random model; a refusal names the file, and so does a word on its dtype."""
+def end_of(problem: ModuleProblem, path: str, allowed: Collection[str] = (), told: set[str] | None = None) -> Theta:
+    """θ of a checkpoint, or of a random model; a refusal names the file, and so does a word on its dtype.
+
+    Words that were ``told`` are not repeated, for whoever loads a model several times.
+    """
     if (seed := _seed_of(path)) is not None:
         return problem.initial(seed)
     state = read_checkpoint(path, allowed)
@@ -103,8 +106,11 @@ def end_of(problem: ModuleProblem, path: str, allowed: Collection[str] = ()) -> 
             theta = problem.flatten(state)
         except InvalidCheckpoint as refusal:
             raise InvalidCheckpoint(f"{path}: {refusal}") from None
-    for each in said:
-        print(f"weightstring: {shown(path)}: {each.message}", file=sys.stderr)
+    told = set() if told is None else told
+    for word in (f"weightstring: {shown(path)}: {each.message}" for each in said):
+        if word not in told:
+            print(word, file=sys.stderr)
+        told.add(word)
     return theta
 
 

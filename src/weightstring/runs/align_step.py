@@ -12,11 +12,13 @@ from weightstring.errors import InvalidSetting
 from weightstring.path import Objective
 from weightstring.problem import Modular
 from weightstring.problem.capabilities import units_of
+from weightstring.problem.precision import named
 from weightstring.protocol import LossProblem, lacking
 from weightstring.runs.settings import Pair, Settings
 from weightstring.store import digest
 from weightstring.store.alignment_record import AlignedGroup, AlignmentRecord, CandidateRecord
 from weightstring.symmetry.alignment import Aligned, align
+from weightstring.symmetry.equivalence import rounding
 from weightstring.symmetry.lines import POINTS
 
 ROUNDING = 1e-5
@@ -103,6 +105,7 @@ def alignment_record(problem: Modular, aligned: Aligned, b: Theta, by: str) -> A
         original=digest(b),
         evaluations=aligned.evaluations,
         points=POINTS,
+        rounding=named(rounding(problem)),
     )
 
 

@@ -169,10 +169,11 @@ def _threshold(pair: Pair, ends: tuple[Bead, Bead], manifest: Manifest | None, s
             f"{pair.name}threshold={given}: must be finite; leave it out for the larger end's own value"
         )
     if not settings.strategy.frees_ends and not all(no_worse(height, threshold) for height in heights):
+        digits = 6 if float(f"{max(heights):.6g}") > threshold else 17  # rounded, it must still be seen to lie above
         raise EndAboveThreshold(
-            f"{pair.name}threshold {threshold!r} on {settings.bind}: the ends lie at {heights[0]!r} and "
-            f"{heights[1]!r}, so no path can stay under it; raise it, leave it out for the larger end's own value, or "
-            "train the higher end further",
+            f"{pair.name}threshold {threshold!r} on {settings.bind}: the ends lie at A {heights[0]:.{digits}g}, "
+            f"B {heights[1]:.{digits}g}, so no path can stay under it; raise it, leave it out for the larger end's "
+            "own value, or train the higher end further",
             heights,
             threshold,
         )

@@ -66,6 +66,9 @@ class AlignmentRecord(Record, frozen=True, kw_only=True):
     points: int | None = None
     """At how many places of a line its barrier was measured; null in runs that did not say."""
 
+    rounding: str = ""
+    """The dtype whose rounding explains the difference of outputs; empty in runs that did not say."""
+
     @property
     def measured(self) -> str:
         """Where barriers were measured, in words: between a few points the lines may be higher."""

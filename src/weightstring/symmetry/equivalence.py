@@ -78,7 +78,7 @@ def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = 
         apart["losses"], count = _Apart(), len(losses[0])
         apart["losses"].add(*losses)
     name, worst = max(apart.items(), key=lambda each: each[1].relative)
-    tolerance = TOLERANCES[max(_coarsest(problem), problem.dtype, key=lambda dtype: torch.finfo(dtype).eps)]
+    tolerance = TOLERANCES[rounding(problem)]
     if not worst.relative <= tolerance:
         remedy = "a symmetry given by hand is wrong"
         if problem.dtype != torch.float64:
@@ -238,6 +238,11 @@ def _shaken(theta: Theta, digit: float) -> Theta:
 
 
 @once
+def rounding(problem: Modular) -> torch.dtype:
+    """The dtype whose rounding the outputs of a model and its copy may differ by."""
+    return max(_coarsest(problem), problem.dtype, key=lambda dtype: torch.finfo(dtype).eps)
+
+
 def _coarsest(problem: Modular) -> torch.dtype:
     dtype = coarsest(problem.computation, own_theta(problem), sample(problem.fitted()[0], 2))
     return dtype if dtype in TOLERANCES else torch.bfloat16

@@ -87,6 +87,8 @@ def run(options: Namespace) -> int:
             sampling=options.sampling,
         )
         print(json.dumps(asdict(told)) if options.json else told)
+        if options.align and not options.json:
+            print("               alignment is not counted")
         return DONE
     with resumable(out, options), workers(options) as executor:
         result = ws.connect(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from textwrap import fill
 
 import weightstring as ws
 from weightstring.cli.ending import DONE
@@ -57,7 +58,8 @@ def run(options: Namespace) -> int:
         print(json.dumps({"out": options.out, **about}))
     else:
         values = ", ".join(f"{name} {value:.6g}" for name, value in measured.items())
-        print(f"{shown(options.out)}: s = {s:.6g}, {values}")
+        print(shown(options.out))
+        print(fill(f"s = {s:.6g}, {values}", 80, break_long_words=False, break_on_hyphens=False))
     return DONE
 
 

@@ -64,7 +64,8 @@ def run(options: Namespace) -> int:
 
     task, problem = named(options)
     compute_by(options.engine, problem)
-    models = {name: partial(end_of, problem, name, options.allowed) for name in model_names(options.models)}
+    told: set[str] = set()
+    models = {name: partial(end_of, problem, name, options.allowed, told) for name in model_names(options.models)}
     with going_on(options.out is not None), counting("lines") as tell:
         found = ws.matrix(
             problem,
@@ -78,8 +79,8 @@ def run(options: Namespace) -> int:
     found = replace(found, about={"task": task.name, **found.about})
     page = None if options.out is None else ws.write_report(found, Path(options.out) / "report.html")
     if options.json:
-        told = {"models": list(found.names), "evidence": "sampled", "lines": found.to_rows()}
-        print(json.dumps(for_json(told)))
+        printed = {"models": list(found.names), "evidence": "sampled", "lines": found.to_rows()}
+        print(json.dumps(for_json(printed)))
     else:
         _print(found, options, page)
     return DONE

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import math
+from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
 
 import plotly.graph_objects as go
 
@@ -76,7 +78,8 @@ def correlation_figure(alignment: AlignmentRecord) -> go.Figure | None:
         xaxis={"title": {"text": "correlation of matched units"}, "range": [min(-0.05, 1.05 * lowest), 1.03]},
         yaxis={
             "range": [len(seen) - 0.45, -0.55], "tickvals": list(range(len(seen))), "showgrid": False,
-            "ticktext": [html.escape(_short(group.name), quote=False) for group in seen], "automargin": True,
+            "automargin": True,
+            "ticktext": [html.escape(label, quote=False) for label in _labels([group.name for group in seen])],
         },
     )  # fmt: skip
     return figure
@@ -110,10 +113,28 @@ def _thinned(values: Sequence[float]) -> list[float]:
     return [ordered[round(i * (len(ordered) - 1) / max(last, 1))] for i in range(last + 1)]
 
 
+def _labels(names: Sequence[str]) -> list[str]:
+    """Names that fit: where one is too long, without the parts that all begin with, then cut; no two are the same.
+
+    >>> _labels(["transformer.h.0.attn.c_attn", "transformer.h.0.attn.c_attn#2", "transformer.h.1.mlp.c_fc"])
+    ['0.attn.c_attn', '0.attn.c_attn#2', '1.mlp.c_fc']
+    """
+    if len(names) > 1 and max(map(len, names)) > NAME:
+        parts = [name.split(".") for name in names]
+        levels = zip(*(own[:-1] for own in parts), strict=False)
+        shared = len(list(takewhile(lambda level: len(set(level)) == 1, levels)))
+        names = [".".join(own[shared:]) for own in parts]
+    labels = [_short(name) for name in names]
+    counts = Counter(labels)
+    ends = [name if len(name) <= NAME else f"…{name[1 - NAME :]}" for name in names]
+    return [label if counts[label] == 1 else end for label, end in zip(labels, ends, strict=True)]
+
+
 def _short(name: str) -> str:
-    """A long name with each of its parts cut, so that the numbers of layers stay; its end where that is still long."""
+    """A long name with each of its parts cut, so that numbers of layers and of groups (#2) stay; else its end."""
+    name, mark, number = name.partition("#")
     for letters in (len(name), 6, 4, 3, 2):
-        shorter = ".".join(part[:letters] for part in name.split("."))
+        shorter = ".".join(part[:letters] for part in name.split(".")) + mark + number
         if len(shorter) <= NAME:
             return shorter
     return f"…{shorter[1 - NAME :]}"
