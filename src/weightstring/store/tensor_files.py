@@ -13,6 +13,7 @@ import stat
 import struct
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidCheckpoint
+from weightstring.problem.outputs import tensors_of
 from weightstring.store.allowed import allowing, refused
 from weightstring.store.files import one_line
 
@@ -156,14 +158,17 @@ def _load_torch(path: Path, allow: Collection[str]) -> object:
     with _opened(path, _check_start, "not written by torch.save") as file, allowing(allow):
         try:
             archived = zipfile.is_zipfile(file)
-            if archived:
-                _check_archive(path, file)
+            records = _records(path, file) if archived else []
+            # Older files cannot be mapped, nor archives with something before them, which torch does not allow for.
+            mapped = min((record.header_offset for record in records), default=1) == 0
             file.seek(0)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # What torch warns of here, it refuses in the same breath.
-                # Older files cannot be mapped.
-                source = path if archived else file
-                return torch.load(source, map_location="cpu", weights_only=True, mmap=archived)
+                source = path if mapped else file
+                loaded = torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
+            if mapped:
+                _check_sizes(loaded, records)
+            return loaded
         except InvalidCheckpoint:
             raise
         except pickle.UnpicklingError as problem:
@@ -181,8 +186,8 @@ def _more_than_tensors(path: Path, problem: pickle.UnpicklingError, archived: bo
     return refused(path, [named[1]] if named else [])
 
 
-def _check_archive(path: Path, file: BinaryIO) -> None:
-    """The checksums, which torch does not look at, and that nothing grows when it is unpacked."""
+def _records(path: Path, file: BinaryIO) -> list[zipfile.ZipInfo]:
+    """What an archive holds: by the right checksums, which torch does not look at, and no larger when unpacked."""
     with zipfile.ZipFile(file) as archive:
         if sum(record.file_size for record in archive.infolist()) > path.stat().st_size:
             raise zipfile.BadZipFile("its records are larger than the file")
@@ -192,13 +197,26 @@ def _check_archive(path: Path, file: BinaryIO) -> None:
             raise InvalidCheckpoint(
                 f"{path}: a TorchScript archive, which holds code; save torch.jit.load({str(path)!r}).state_dict()"
             )
+        return archive.infolist()
+
+
+def _check_sizes(loaded: object, records: list[zipfile.ZipInfo]) -> None:
+    """That mapped tensors do not reach beyond the records that hold their numbers, which torch does not look at."""
+    plain = [each for each in tensors_of(loaded) if _is_dense(each)]
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in plain}
+    beyond = Counter(storages.values()) - Counter(record.file_size for record in records) - Counter({0: len(storages)})
+    if beyond:
+        raise zipfile.BadZipFile(f"no record has the {min(beyond)} bytes of one of its tensors")
 
 
 def _check_dense(path: Path, held: Mapping[Any, object]) -> None:
     for name, value in held.items():
         if isinstance(value, Mapping) and isinstance(name, str):
             _check_dense(path, value)
-        elif isinstance(value, Tensor) and (
-            value.layout is not torch.strided or value.is_nested or value.is_quantized or value.device.type != "cpu"
-        ):
+        elif isinstance(value, Tensor) and not _is_dense(value):
             raise InvalidCheckpoint(f"{path}: {name!r} is no dense tensor with numbers in it; save a dense one")
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    odd = tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized
+    return not odd and tensor.device.type == "cpu"
