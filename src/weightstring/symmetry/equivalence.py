@@ -22,6 +22,7 @@ from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import Examples, sample
 from weightstring.problem.once import once
 from weightstring.randomness import generator
+from weightstring.symmetry.apart import Apart, floating, numbers_in, parts, ratio
 from weightstring.symmetry.moves import Move, random_factors, random_permutation
 from weightstring.symmetry.outputs import Path, Read, name_of, own_theta, what_is_read
 from weightstring.symmetry.spec import Symmetry
@@ -45,10 +46,6 @@ AT_ONCE = 1 << 18
 HELD = 1 << 21
 """Numbers of outputs on the inputs of one kind that are compared in float64: of more, so many at even distances."""
 
-MASK = 1e4
-"""Numbers this many times the usual size are no results but masks, such as −1e9 before a softmax: they are compared one
-by one, and do not set the scale of the others."""
-
 
 def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = "align") -> tuple[float, int]:
     """How far two models' outputs differ at most on the whole evaluation set, and on how many inputs.
@@ -61,7 +58,7 @@ def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = 
         NotEquivalent: that is more than rounding, or infinities are in other places.
     """
     examples, read = problem.observed(), what_is_read(problem)
-    apart: dict[str, _Apart] = {}
+    apart: dict[str, Apart] = {}
     if not read.elsewhere:
         statistics = [problem.statistics(theta) for theta in (one, other)]
         with torch.no_grad():
@@ -70,12 +67,12 @@ def check_equivalent(problem: Modular, one: Theta, other: Theta, subject: str = 
                     read(problem.computation.evaluating(theta, part, own))
                     for theta, own in zip((one, other), statistics, strict=True)
                 )
-                for path, x, y in _floating(read.paths, *outputs):
-                    apart.setdefault(name_of(path), _Apart()).add(x, y)
+                for path, x, y in floating(read.paths, *outputs):
+                    apart.setdefault(name_of(path), Apart()).add(x, y)
     count = len(examples)
     if not apart or isinstance(examples, OneCall):
         losses = [_losses(problem, theta) for theta in (one, other)]
-        apart["losses"], count = _Apart(), len(losses[0])
+        apart["losses"], count = Apart(), len(losses[0])
         apart["losses"].add(*losses)
     name, worst = max(apart.items(), key=lambda each: each[1].relative)
     tolerance = TOLERANCES[rounding(problem)]
@@ -204,12 +201,12 @@ class _Trial:
         """How far each output of a model is from the base's, of the numbers that are finite in both."""
         sums: dict[Path, tuple[float, float, float]] = {}
         for one, other in zip(base, self._outputs(theta, examples), strict=True):
-            for path, x, y in _floating(self.read.paths, one, other):
+            for path, x, y in floating(self.read.paths, one, other):
                 finite = x.isfinite() & y.isfinite()
-                difference, size, masks = _parts(_where(finite, x), _where(finite, y))
+                difference, size, masks = parts(numbers_in(finite, x), numbers_in(finite, y))
                 earlier = sums.get(path, (0.0, 0.0, 0.0))
                 sums[path] = (earlier[0] + difference, earlier[1] + size, max(earlier[2], masks))
-        return {path: max(_ratio(difference, size), masks) for path, (difference, size, masks) in sums.items()}
+        return {path: max(ratio(difference, size), masks) for path, (difference, size, masks) in sums.items()}
 
     def _outputs(self, theta: Theta, examples: Examples) -> Iterator[list[Tensor]]:
         """What is read of one model, block by block; of very much, a part."""
@@ -254,72 +251,3 @@ def _single(move: Move) -> Iterator[Move]:
         yield replace(move, permutations={name: permutation}, factors={})
     for name, factors in move.factors.items():
         yield replace(move, permutations={}, factors={name: factors})
-
-
-class _Apart:
-    """How far apart one output of two models is, block by block."""
-
-    def __init__(self) -> None:
-        self._difference = self._size = self._masks = self._reach = 0.0
-        self._largest = -1.0
-        self._seen = 0
-        self.index = 0
-        """The input on which they differ most."""
-
-    def add(self, x: Tensor, y: Tensor) -> None:
-        """A further block."""
-        difference, size, masks = _parts(x, y)
-        self._difference += difference
-        self._size += size
-        self._masks = max(self._masks, masks)
-        each = (x - y).nan_to_num().abs().reshape(len(x), -1).amax(1) if x.ndim else (x - y).abs()[None]
-        if float(each.max()) > self._largest:
-            self._largest, self.index = float(each.max()), self._seen + int(each.argmax())
-        self._reach = max(self._reach, float(x.nan_to_num(0.0, 0.0, 0.0).abs().max()))
-        self._seen += len(each)
-
-    @property
-    def at_most(self) -> float:
-        """The largest |x − y| over the largest |x|."""
-        return self._largest / self._reach if self._reach else (torch.inf if self._largest else 0.0)
-
-    @property
-    def relative(self) -> float:
-        """‖x − y‖ / ‖x‖ of the usual numbers, or the largest relative difference of masks."""
-        return max(_ratio(self._difference, self._size), self._masks)
-
-
-def _ratio(difference: float, size: float) -> float:
-    return (difference / size) ** 0.5 if size else (torch.inf if difference else 0.0)
-
-
-def _parts(x: Tensor, y: Tensor) -> tuple[float, float, float]:
-    """‖x − y‖² and ‖x‖² of the usual numbers, and the largest relative difference of masks; ∞: infinities differ."""
-    finite = x.isfinite()
-    if not bool((finite == y.isfinite()).all()) or not bool((x[~finite] == y[~finite])[~x[~finite].isnan()].all()):
-        return 0.0, 0.0, torch.inf
-    x, y = _where(finite, x), _where(finite, y)
-    sizes = x.abs()
-    nonzero = sizes[sizes > 0]
-    if not len(nonzero):
-        return float(y.square().sum()), 0.0, 0.0
-    mask = sizes > MASK * nonzero.median()
-    if not bool(mask.any()):
-        return float((x - y).square_().sum()), float(sizes.square_().sum()), 0.0
-    masks = float(((x - y).abs() / sizes)[mask].max())
-    return float((x - y)[~mask].square().sum()), float(x[~mask].square().sum()), masks
-
-
-def _where(these: Tensor, x: Tensor) -> Tensor:
-    """These numbers (k,), or a tensor itself if they are all."""
-    return x if bool(these.all()) else x[these]
-
-
-def _floating(
-    paths: Sequence[Path], one: Sequence[Tensor], other: Sequence[Tensor]
-) -> Iterator[tuple[Path, Tensor, Tensor]]:
-    """The floating and complex outputs of two models, in double precision."""
-    for path, *both in zip(paths, one, other, strict=True):
-        x, y = (torch.view_as_real(each) if each.is_complex() else each for each in both)
-        if x.is_floating_point() and x.numel():
-            yield path, x.to(torch.float64), y.to(torch.float64)
