@@ -19,8 +19,8 @@ pytestmark = [
 ]
 
 WIDTH = 3000
-TOLERANCE = 0.5
-"""Copies: the test's own arrays, and what an allocator keeps."""
+TOLERANCE = 1.0
+"""Copies: the test's own arrays, and what an allocator keeps of earlier tests: .7 were seen."""
 
 
 def anonymous() -> int:
@@ -125,4 +125,4 @@ def test_a_page_and_reading_back_hold_no_model(problem, run):
     with Peak(problem.size) as peak:
         ws.write_report(run)
         assert ws.load(run).string.normalized_length == 1.0
-    assert peak.copies <= TOLERANCE + 0.5
+    assert peak.copies <= TOLERANCE
