@@ -117,6 +117,17 @@ class SearchSamples:
         return {(i - 1, 1.0) if t == 0 and i else (i, t): row for i, t, row in places}
 
 
+def shown(problem: LossProblem) -> Sequence[str]:
+    """The quantities that a finished string's curve has: the problem's ``curve_quantities``, or else all.
+
+    >>> from weightstring.problem.surfaces import Ring
+    >>> shown(Ring())
+    ('loss',)
+    """
+    names: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
+    return names
+
+
 def measure_curve(
     problem: LossProblem,
     segments: Sequence[Segment],
@@ -138,8 +149,8 @@ def measure_curve(
         without: quantities left out, unless the search held the string to them.
     """
     held = () if seen is None else seen.names
-    shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
-    names = [name for name in problem.quantities if (name in shown and name not in without) or name in held]
+    in_curve = shown(problem)
+    names = [name for name in problem.quantities if (name in in_curve and name not in without) or name in held]
     rows = {at: dict(known.get(at, {})) for at in points}
     lacking = {at: tuple(name for name in names if name not in row) for at, row in rows.items()}
     for wanted in sorted({*lacking.values()} - {()}):

@@ -11,6 +11,7 @@ from weightstring.path import Objective
 from weightstring.path.adaptive import FIRST
 from weightstring.path.maximum import ACCEPT_GRID, GRID
 from weightstring.path.screening import SCREENED
+from weightstring.path.string_curve import shown
 from weightstring.problem.capabilities import Accounted
 from weightstring.problem.memory import allowed_bytes, bytes_in_use
 from weightstring.problem.room import descending_bytes, measuring_bytes
@@ -111,9 +112,9 @@ def _per_segment(objective: Objective, adaptive: bool) -> tuple[float, float, fl
     """Evaluations that accept a segment, that locate the maximum of one, and that its curve takes."""
     problem, names = objective.problem, objective.names
     if adaptive:
-        curve = _others(objective, [name for name in _shown(problem) if name not in objective.told], FIRST + 1)
+        curve = _others(objective, [name for name in shown(problem) if name not in objective.told], FIRST + 1)
         return FIRST - 1, FIRST + 1, curve if curve <= FIRST + 1 else 0
-    curve = _others(objective, _shown(problem), GRID + AT_PEAKS)
+    curve = _others(objective, shown(problem), GRID + AT_PEAKS)
     if objective.screening is None:
         return ACCEPT_GRID - 1 + AT_PEAKS, GRID + AT_PEAKS, curve
     part = examples(objective.screening.problem, names) / examples(problem, names)
@@ -127,11 +128,6 @@ def _training(objective: Objective, search: float, second: float) -> Cost | None
     spared = problem.spared if isinstance(problem, Accounted) else ()
     count = _others(objective, [name for name in spared if name not in objective.told], FIRST + 1)
     return Cost(round(count), 0, count * second) if count > search else None
-
-
-def _shown(problem: LossProblem) -> Sequence[str]:
-    shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
-    return shown
 
 
 def _others(objective: Objective, names: Sequence[str], places: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from weightstring.path import Objective
+from weightstring.path.string_curve import shown
 from weightstring.problem.capabilities import Accounted
 from weightstring.protocol import LossProblem
 from weightstring.runs.run import SearchedRun
@@ -30,9 +31,8 @@ def of_step(objective: Objective) -> float:
 def curve_seconds(run: SearchedRun, without: Sequence[str]) -> float:
     """What measuring the finished string's curve takes, nothing that its search has told measured again."""
     problem, objective, string = run.problem, run.objective, run.result.string
-    shown: Sequence[str] = getattr(problem, "curve_quantities", problem.quantities)
     known = objective.told if run.computing.adaptive else ()
-    names = [name for name in shown if name not in without and name not in known]
+    names = [name for name in shown(problem) if name not in without and name not in known]
     places = len(string.places(string.heights(run.result.names)))
     return run.computing.seconds * places * examples(problem, names) / examples(problem, objective.names)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import weightstring as ws
 from weightstring.cli.ending import DONE, going_on
-from weightstring.cli.options.problem import add_allowed, add_task
+from weightstring.cli.options.problem import add_many_models
 from weightstring.cli.options.recipe import changed_recipe
 from weightstring.cli.options.search import add_binding, add_computing, compute_by, stop_rule, workers
 from weightstring.cli.options.strategy import add_strategy, chosen_strategy
@@ -22,14 +22,7 @@ SHOWN = 12
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    add_task(parser)
-    parser.add_argument(
-        "models",
-        nargs="+",
-        metavar="MODEL",
-        help="a checkpoint, a folder of checkpoints, random:SEED or random:FIRST-LAST",
-    )
-    add_allowed(parser)
+    add_many_models(parser)
     parser.add_argument(
         "--levels", type=numbers, metavar="L,L,...", help="where to count (default: where anything changes)"
     )

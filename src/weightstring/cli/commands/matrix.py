@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import weightstring as ws
 from weightstring.cli.ending import DONE, going_on
-from weightstring.cli.options.problem import add_allowed, add_json, add_task
+from weightstring.cli.options.problem import add_json, add_many_models
 from weightstring.cli.options.search import add_engine, add_seed, compute_by
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ BARRIERS = ("max", "over_ends", "over_mean", "over_linear")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    add_task(parser)
-    parser.add_argument(
-        "models",
-        nargs="+",
-        metavar="MODEL",
-        help="a checkpoint, a folder of checkpoints, random:SEED or random:FIRST-LAST",
-    )
+    add_many_models(parser)
     parser.add_argument("--align", action="store_true", help="of each two, also the second aligned with the first")
     parser.add_argument(
         "--barrier",
@@ -52,7 +46,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_seed(parser, "of alignment ")
     add_engine(parser)
     add_json(parser, "every line")
-    add_allowed(parser)
 
 
 def run(options: Namespace) -> int:

@@ -23,6 +23,18 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     add_allowed(parser)
 
 
+def add_many_models(parser: argparse.ArgumentParser) -> None:
+    """A task and two models or more."""
+    add_task(parser)
+    parser.add_argument(
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="a checkpoint, a folder of checkpoints, random:SEED or random:FIRST-LAST",
+    )
+    add_allowed(parser)
+
+
 def add_allowed(parser: argparse.ArgumentParser) -> None:
     """Classes that checkpoints may hold."""
     parser.add_argument(

@@ -60,6 +60,8 @@ def places(spanning: Sequence[Theta], others: Sequence[Theta] = ()) -> Places:
     for block in _centred(thetas, count):
         products += block @ block[:count].T
         squares += block.square().sum(dim=1)
+    if not squares.isfinite().all():
+        raise InvalidRun("a bead holds a weight that is not finite, so the search has no picture; check the beads")
     eigenvalues, vectors = torch.linalg.eigh(products[:count])
     total = float(eigenvalues.clamp(min=0).sum())
     positions = torch.zeros(len(thetas), AXES, dtype=torch.float64)
@@ -89,10 +91,9 @@ def _centred(thetas: Sequence[Theta], count: int) -> Iterator[Float64[Tensor, "N
     width = max(1, NUMBERS // len(thetas))
     for start in range(0, len(thetas[0]), width):
         block = torch.stack([theta[start : start + width].detach().to("cpu", torch.float64) for theta in thetas])
-        if not block.isfinite().all():
-            raise InvalidRun("a bead holds a weight that is not finite, so the search has no picture; check the beads")
-        block = block - block[0]  # exactly zero where models agree; their mean would round
-        yield block - block[:count].mean(dim=0)
+        block -= block[0].clone()  # exactly zero where models agree; their mean would round
+        block -= block[:count].mean(dim=0)
+        yield block
 
 
 def _turn(positions: Float64[Tensor, "N 3"], count: int) -> None:
