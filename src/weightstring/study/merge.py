@@ -6,7 +6,7 @@ connected models are good for. Every choice here is made by the evaluation loss;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import torch
@@ -71,8 +71,9 @@ def merge(
     """
     _check(problem, string, points)
     samples = _samples(string)
-    ensemble, missing = _ensemble(problem, string, points, average, predict, train)
     (midpoint,) = _measured(problem, string, [0.5])
+    known = {point.s: point for point in (samples[0], midpoint, samples[-1])}
+    ensemble, missing = _ensemble(problem, string, points, average, predict, train, known)
     return Merging(
         ends=(samples[0], samples[-1]),
         midpoint=midpoint,
@@ -143,6 +144,7 @@ def _ensemble(
     average: str | None,
     predict: Predict | None,
     train: bool,
+    known: Mapping[float, Point],
 ) -> tuple[Ensemble | None, str | None]:
     """The ensemble, or why there is none."""
     if not isinstance(problem, Predicting):
@@ -155,10 +157,10 @@ def _ensemble(
         averaged = problem.measure_average(torch.stack(list(made)) if few else made, names, average, predict)
     except (InvalidModel, Unsupported) as refusal:
         return None, str(refusal)
-    models = tuple(
-        Point(point.s, {name: point.values[name] for name in averaged.values})
-        for point in _measured(problem, string, where)
-    )
+    told = {s: point for s, point in known.items() if averaged.values.keys() <= point.values.keys()}
+    fresh = _measured(problem, string, [s for s in where if s not in told])
+    told |= {point.s: point for point in fresh}
+    models = tuple(Point(s, {name: told[s].values[name] for name in averaged.values}) for s in where)
     return Ensemble(averaged.by.name, averaged.by.words, averaged.values, models), None
 
 
