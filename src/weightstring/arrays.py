@@ -75,9 +75,18 @@ BLOCK = 1 << 20
 """Numbers of a model that are turned into float64 at a time."""
 
 
+BLOCK_BYTES = 1 << 24
+"""Bytes of consecutive rows that are read, or looked at, at a time."""
+
+
 def blocks(size: int) -> Iterator[slice]:
     """Parts of a model's ``size`` numbers, in order, each of at most :data:`BLOCK`."""
     return (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
+
+
+def in_blocks(tensor: Tensor) -> Sequence[Tensor]:
+    """Consecutive rows of a tensor, few enough that what is made of them takes at most :data:`BLOCK_BYTES`."""
+    return torch.split(tensor, max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes)))
 
 
 def dot(first: Theta, second: Theta) -> float:

@@ -14,14 +14,15 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from weightstring.arrays import in_blocks
 from weightstring.devices import sent
 from weightstring.errors import Unsupported
 from weightstring.problem.digests.digest import tensor_digest, text_digest
 from weightstring.problem.precision import precision_of
 from weightstring.randomness import generator, some_of
 
-BLOCK_BYTES = 2**24
-"""Bytes of a tensor that are looked at at a time."""
+READ_BATCH = 1024
+"""Examples of a Dataset read at a time where they are read for the first time; without influence on what is read."""
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """What a module is called with: ``net(x)``, ``net(*x)`` or ``net(**x)``."""
@@ -127,9 +128,7 @@ class DataSet(ABC):
 
         Equal parts leave no remainder of a single example, with which BatchNorm has no variance.
         """
-        count = -(-len(self) // size)
-        for part in range(count):
-            yield self.take(slice(part * len(self) // count, (part + 1) * len(self) // count))
+        return (self.take(place) for place in cuts(len(self), size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,9 +224,14 @@ class Examples(DataSet):
         )
 
 
-def in_blocks(tensor: Tensor) -> Sequence[Tensor]:
-    """Consecutive rows of a tensor, few enough that what is computed of them takes little memory."""
-    return torch.split(tensor, max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes)))
+def cuts(count: int, size: int) -> Iterator[slice]:
+    """Where consecutive parts of at most ``size`` of ``count`` units are, as equal as can be.
+
+    >>> list(cuts(5, 2))
+    [slice(0, 1, None), slice(1, 3, None), slice(3, 5, None)]
+    """
+    parts = -(-count // size)
+    return (slice(part * count // parts, (part + 1) * count // parts) for part in range(parts))
 
 
 def mean_of_each(targets: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from weightstring.arrays import in_blocks
 from weightstring.errors import InvalidData
-from weightstring.problem.datasets.data import Examples, in_blocks
+from weightstring.problem.datasets.data import Examples
 
 
 def check_finite(examples: Examples, name: str, where: str = "") -> None:

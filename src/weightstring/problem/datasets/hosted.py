@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from weightstring.arrays import BLOCK_BYTES
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.datasets.facts import Survey
-from weightstring.problem.datasets.stored import BLOCK_BYTES, Rows, Stored
+from weightstring.problem.datasets.stored import Rows, Stored
 from weightstring.problem.memory import free_bytes
 from weightstring.problem.precision import Dtypes
 

@@ -10,16 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from weightstring.problem.datasets.data import Examples
+from weightstring.problem.datasets.data import READ_BATCH, Examples, cuts
 from weightstring.problem.datasets.facts import Facts, Survey
-from weightstring.problem.datasets.stored import Rows, cuts
+from weightstring.problem.datasets.stored import Rows
 from weightstring.problem.precision import Dtypes
 
 KEPT_BYTES = 2**28
 """Bytes of targets that are kept from the first pass; they would be had again only by reading all inputs anew."""
-
-READ_BATCH = 1024
-"""Examples read at a time where they are read for the first time."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weightstring.problem.datasets.data import Examples
+from weightstring.arrays import BLOCK_BYTES
+from weightstring.problem.datasets.data import Examples, cuts
 from weightstring.problem.datasets.facts import Facts, Survey, remembered
 from weightstring.problem.datasets.filemaps import FileMap, Mapped, place_of
-from weightstring.problem.datasets.stored import BLOCK_BYTES, Rows, cuts
+from weightstring.problem.datasets.stored import Rows
 from weightstring.problem.digests.digest import tensor_digest
 from weightstring.problem.precision import Dtypes, precision_of
 

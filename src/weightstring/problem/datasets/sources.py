@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from weightstring.errors import InvalidData, InvalidSetting
-from weightstring.problem.datasets.data import Examples, form
+from weightstring.problem.datasets.data import READ_BATCH, Examples, form
 from weightstring.problem.datasets.finite import check_finite
 from weightstring.problem.datasets.hosted import CPU, fits, placed
 from weightstring.problem.datasets.stored import Stored
@@ -38,9 +38,6 @@ PIECE_BYTES = 2**26
 
 CONVERT = "torch.as_tensor converts arrays and numbers"
 """What to do about what is no tensor."""
-
-READ_BATCH = 1024
-"""Examples of a Dataset read at a time; without influence on what is read."""
 
 
 def read(

@@ -10,16 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from weightstring.arrays import BLOCK_BYTES
 from weightstring.devices import sent
 from weightstring.errors import InvalidSetting
-from weightstring.problem.datasets.data import DataSet, Examples, Inputs, evenly, form, mean_of_each
+from weightstring.problem.datasets.data import DataSet, Examples, Inputs, cuts, evenly, mean_of_each
 from weightstring.problem.datasets.facts import Facts
 from weightstring.problem.memory import most_bytes
 from weightstring.problem.precision import Dtypes
 from weightstring.randomness import generator, some_of
-
-BLOCK_BYTES = 2**24
-"""Bytes of consecutive rows that are read at a time."""
 
 LINE_BYTES = 64
 """Bytes of a line of memory."""
@@ -160,9 +158,7 @@ class Stored(DataSet):
     def form(self) -> str:
         """Shapes and dtypes of the inputs, for messages."""
         first = self.rows.read(slice(0, 1), self.dtypes)
-        names = first.keys or ("",) * len(first.leaves)
-        shapes = (form(leaf.expand(len(self), *leaf.shape[1:])) for leaf in first.leaves)
-        return ", ".join(f"{name}{'=' if name else ''}{shape}" for name, shape in zip(names, shapes, strict=True))
+        return first.with_leaves([leaf.expand(len(self), *leaf.shape[1:]) for leaf in first.leaves]).form()
 
     def _brought(self, examples: Examples, start: int = 0) -> Examples:
         """Examples on the device, from row ``start`` on."""
@@ -192,13 +188,3 @@ class _TargetParts:
         rows, dtypes, count = self.examples.rows, self.examples.dtypes, len(self.examples)
         one = rows.targets(slice(0, 1), dtypes)
         return (rows.targets(place, dtypes) for place in cuts(count, max(1, BLOCK_BYTES // max(1, one.nbytes))))
-
-
-def cuts(count: int, size: int) -> Iterator[slice]:
-    """Where consecutive parts of at most ``size`` of ``count`` examples are, as equal as can be.
-
-    >>> list(cuts(5, 2))
-    [slice(0, 1, None), slice(1, 3, None), slice(3, 5, None)]
-    """
-    parts = -(-count // size)
-    return (slice(part * count // parts, (part + 1) * count // parts) for part in range(parts))

@@ -9,8 +9,7 @@ from hashlib import sha256
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 2**24
-"""Bytes of a tensor that are brought together at a time where its numbers do not lie in order."""
+from weightstring.arrays import in_blocks
 
 
 def tensor_digest(tensor: Tensor) -> str:
@@ -39,8 +38,7 @@ def bytes_in_order(tensor: Tensor) -> Iterator[Tensor]:
     if (tensor.is_contiguous() and tensor.device.type == "cpu") or not tensor.ndim:
         yield tensor.cpu().reshape(-1).view(torch.uint8)
         return
-    rows = max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes))
-    for block in torch.split(tensor, rows):
+    for block in in_blocks(tensor):
         yield block.cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
