@@ -348,3 +348,8 @@ def test_misuse_of_measure_and_gradient_is_refused():
         problem.gradient(thetas, torch.zeros(2, 0, dtype=torch.int64))
     with pytest.raises(InvalidCheckpoint, match=r"needs \(P,\) torch.float64 on cpu with P = 53"):
         problem.unflatten(thetas[0, 1:])
+
+
+def test_a_problem_says_in_one_line_what_it_is():
+    problem = ModuleProblem(nn.Linear(2, 1), functional.mse_loss, (torch.ones(1200, 2), torch.ones(1200, 1)))
+    assert repr(problem) == "<ModuleProblem: Linear, 3 parameters, float32 on cpu; train 1,200 examples>"

@@ -173,9 +173,10 @@ def test_a_pass_over_a_file_is_remembered_until_it_changes(tmp_path, cache, monk
 
 def test_a_declared_digest_takes_the_place_of_a_pass(tmp_path):
     names = ["version 1", "version 1", "version 2"]
-    facts = [stored(problem(ws.streamed((memmap(tmp_path), TARGETS), digest=name))).facts for name in names]
+    problems = [problem(ws.streamed((memmap(tmp_path), TARGETS), digest=name)) for name in names]
+    facts = [stored(each).facts for each in problems]
     assert facts[0] == facts[1] != facts[2]
-    assert facts[0].origin == "declared"
+    assert problems[0].digests["data: train"].startswith("declared ")  # as every manifest and certificate says
     with pytest.raises(InvalidSetting, match=r"digest='': give a text"):
         ws.streamed((INPUTS, TARGETS), digest="")
 

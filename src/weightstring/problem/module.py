@@ -141,6 +141,9 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
         )
         self.use_engine(engine)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._parts}>"
+
     @property
     def size(self) -> int:
         """P, the number of trainable parameters."""

@@ -59,6 +59,12 @@ class Parts:
     training_step: Callable[..., object] | None
     train_curves: bool | Literal["auto"]
 
+    def __str__(self) -> str:
+        """The module and its size, and the sets by name."""
+        sets = ", ".join(f"{name} {len(data):,} {data.units}" for name, data in self.data.items())
+        precision = str(self.layout.dtype).removeprefix("torch.")
+        return f"{type(self.net).__name__}, {self.layout.size:,} parameters, {precision} on {self.device}; {sets}"
+
     @property
     def net(self) -> nn.Module:
         """The problem's own copy of the module."""

@@ -15,7 +15,7 @@ from weightstring.errors import InvalidData, InvalidSetting
 from weightstring.problem.datasets.batches import Batches, batch_digest, mapped
 from weightstring.problem.datasets.sources import CONVERT, told, whole_in_order
 from weightstring.problem.datasets.streaming import UNCHANGING, Streamed
-from weightstring.problem.digests.digest import text_digest
+from weightstring.problem.digests.digest import declared_digest
 from weightstring.problem.outputs import tensors_of
 from weightstring.problem.precision import in_precision
 
@@ -46,7 +46,7 @@ def read_batches(source: object, name: str, dtype: torch.dtype | None, device: t
         else:
             batches = _listed(source, name)
         if declared is not None:
-            digests = [text_digest("declared", declared, str(place)) for place in range(len(kept))]
+            digests = [declared_digest(declared, str(place)) for place in range(len(kept))]
         else:
             digests = list(_digests(batches, name, kept, device, dtype))
             if not isinstance(source, list):

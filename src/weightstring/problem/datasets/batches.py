@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from weightstring.problem.datasets.data import DataSet, form
-from weightstring.problem.digests.digest import tensor_digest, text_digest
+from weightstring.problem.digests.digest import DECLARED, declared_digest, tensor_digest, text_digest
 from weightstring.problem.outputs import leaves_of, paths_of, rebuilt, tensors_of
 from weightstring.problem.precision import in_precision
 
@@ -127,8 +127,10 @@ class Batches(DataSet):
         return torch.tensor([0, len(self) - 1][: min(most, len(self))], dtype=torch.int64)
 
     def digest(self) -> str:
-        """SHA-256 of the batches as they were read."""
-        return text_digest(*(self.digests[place] for place in self.places))
+        """SHA-256 of the batches as they were read, or of what the user declared, and then it begins with that word."""
+        digests = [self.digests[place] for place in self.places]
+        of = declared_digest if any(digest.startswith(DECLARED) for digest in digests) else text_digest
+        return of(*digests)
 
     def form(self) -> str:
         """What the first batch holds, for messages."""

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,14 +28,12 @@ class Facts:
     """What is known of a data set.
 
     Args:
-        digest: SHA-256 of all examples, or of what the user declared.
-        origin: whether it was computed from all of them or declared.
+        digest: SHA-256 of all examples, or of what the user declared, and then it begins with that word.
         target_extremes: the rows of the least and of the largest mean target.
         extremes: the rows of the least and of the largest integer of each tensor of integers.
     """
 
     digest: str
-    origin: Literal["computed", "declared"]
     target_extremes: tuple[int, ...]
     extremes: tuple[int, ...]
 
@@ -98,7 +95,7 @@ class Survey:
         digests = [found.hexdigest() for found in self._digests]  # type: ignore[attr-defined]
         rows = {place: row for place, (_, row) in self._best.items()}
         own = tuple(row for (place, _), row in rows.items() if place >= 0)
-        return Facts(text_digest(repr(self._keys), *digests), "computed", (rows[-1, True], rows[-1, False]), own)
+        return Facts(text_digest(repr(self._keys), *digests), (rows[-1, True], rows[-1, False]), own)
 
 
 def remembered(key: Iterable[object], changed_ns: int, find: Callable[[], Facts]) -> Facts:
@@ -112,7 +109,7 @@ def remembered(key: Iterable[object], changed_ns: int, find: Callable[[], Facts]
     path = _folder() / f"{text_digest(*map(repr, key))}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads(path.read_text())
-        return Facts(found["digest"], "computed", tuple(found["target_extremes"]), tuple(found["extremes"]))
+        return Facts(found["digest"], tuple(found["target_extremes"]), tuple(found["extremes"]))
     settled = time.time() - changed_ns / 1e9 > SETTLED_SECONDS
     facts = find()
     if settled:

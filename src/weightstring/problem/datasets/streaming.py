@@ -17,7 +17,7 @@ from weightstring.problem.datasets.facts import Facts
 from weightstring.problem.datasets.indexed import IndexedRows
 from weightstring.problem.datasets.mapped import STREAMED_BYTES, MappedRows, mapped_rows
 from weightstring.problem.datasets.stored import Stored
-from weightstring.problem.digests.digest import text_digest
+from weightstring.problem.digests.digest import declared_digest
 from weightstring.problem.precision import Dtypes
 
 UNCHANGING = (
@@ -90,7 +90,7 @@ def stored_set(source: object, split: Split, name: str, dtypes: Dtypes, device: 
     if not len(rows):
         raise InvalidData(f"{name} has no examples: pass at least one (inputs, targets) example")
     if isinstance(source, Streamed) and source.digest is not None:
-        facts = Facts(text_digest("declared", source.digest), "declared", (0, len(rows) - 1), ())
+        facts = Facts(declared_digest(source.digest), (0, len(rows) - 1), ())
     else:
         facts = rows.facts(name, dtypes)
         if isinstance(rows, IndexedRows) and rows.facts(name, dtypes).digest != facts.digest:

@@ -62,6 +62,19 @@ def text_digest(*parts: str) -> str:
     return sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
 
 
+DECLARED = "declared "
+"""What the digest of data begins with that were not read: that of a text by which the user vouches for them."""
+
+
+def declared_digest(*parts: str) -> str:
+    """The digest of texts that stand for data.
+
+    >>> declared_digest("version 1")[:20]
+    'declared 86ef519df92'
+    """
+    return DECLARED + text_digest(*parts)
+
+
 def without_addresses(text: str) -> str:
     """Drop what differs from process to process: ``at 0x7f…`` in a repr."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
