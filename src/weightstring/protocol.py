@@ -7,11 +7,12 @@ come in, of :mod:`weightstring.problem.capabilities`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -42,6 +43,10 @@ class Recipe:
         schedule: how the learning rate falls from its full value to 0 over ``max_steps``: not at all
             (``"constant"``), ``"linear"``, or along half a ``"cosine"``.
         warmup: steps over which it first rises from 0, linearly.
+        average: β of the average of the iterates that is measured and kept in place of the last one; None: the last
+            one. After k steps it is Σ (1 − β) β^(k−i) θ_i / (1 − β^k), i from 1 to k: of the iterates where they were
+            put, without the start. The steps themselves are those that they would be without it. Models that move
+            together (breadth-first evolution, fitted curves, elastic bands) are kept as they are.
 
     Raises:
         InvalidSetting: a number is out of range. Whether torch.optim knows the optimizer and its options
@@ -49,6 +54,8 @@ class Recipe:
 
     >>> Recipe("sgd", {"lr": 0.1}).options["lr"]
     0.1
+    >>> Recipe("sgd", {"lr": 0.1}, average=0.9).weight(1), round(Recipe(average=0.9).weight(2), 4)
+    (1.0, 0.5263)
     """
 
     optimizer: str = "adam"
@@ -59,6 +66,7 @@ class Recipe:
     clip: float | None = None
     schedule: Schedule = "constant"
     warmup: int = 0
+    average: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, str) or not isinstance(self.options, Mapping):
@@ -75,6 +83,16 @@ class Recipe:
             raise InvalidSetting(f"Recipe(schedule={self.schedule!r}): choose one of {', '.join(get_args(Schedule))}")
         if not isinstance(self.warmup, int) or self.warmup < 0:
             raise InvalidSetting(f"Recipe(warmup={self.warmup!r}): give a number of steps, 0 for none")
+        if self.average is not None and not (isinstance(self.average, float) and 0 < self.average < 1):
+            raise InvalidSetting(f"Recipe(average={self.average!r}): give β in (0, 1), or None for the last iterate")
+
+    def __repr__(self) -> str:
+        return f"Recipe({', '.join(f'{name}={value!r}' for name, value in self.plain().items())})"
+
+    def plain(self) -> dict[str, Any]:
+        """Its fields, as they are written: one that has been added since is left out where it changes nothing."""
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return fields if self.average is not None else {k: v for k, v in fields.items() if k != "average"}
 
     @property
     def alternative(self) -> Recipe:
@@ -108,6 +126,7 @@ class Recipe:
             patience=max(1, self.patience // 4),
             schedule="constant",
             warmup=0,
+            average=None,
         )
 
     def by(self, manner: Manner) -> Recipe:
@@ -123,6 +142,16 @@ class Recipe:
         done = step / self.max_steps
         falling = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
         return falling[self.schedule] * min(1.0, (step + 1) / (self.warmup + 1))
+
+    def weight(self, step: int) -> float:
+        """What the iterate after a step, counted from 1, weighs in the average: a ← a + weight (θ − a), from a = θ_1.
+
+        Raises:
+            ValueError: the recipe takes no average.
+        """
+        if self.average is None:
+            raise ValueError("the recipe takes no average")
+        return (1 - self.average) / (1 - self.average**step)
 
 
 class Gradient(NamedTuple):

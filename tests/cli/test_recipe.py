@@ -11,6 +11,7 @@ from safetensors import safe_open
 EVERY = (
     "--optimizer", "sgd", "--lr", "0.05", "--optimizer-option", "momentum=0.5", "--check-every", "5",
     "--patience", "7", "--descent-steps", "900", "--clip", "3", "--schedule", "cosine", "--warmup", "4",
+    "--average", "0.75",
 )  # fmt: skip
 RECIPE = {
     "optimizer": "sgd",
@@ -21,6 +22,7 @@ RECIPE = {
     "clip": 3.0,
     "schedule": "cosine",
     "warmup": 4,
+    "average": 0.75,
 }
 OWN = {
     "optimizer": "adam",

@@ -146,13 +146,14 @@ class Beads:
             width = room(problem.size, leaf.element_size())
             leaf = functional.pad(torch.stack(points), (0, width - problem.size))
         self.leaf = leaf.requires_grad_()
+        self._recipe, self._average = recipe, None if recipe.average is None else leaf.detach().clone()
         self.steps, self.until, self.rate = 0, recipe.max_steps, starts[0].rate
         self.monitors = [
             PlateauMonitor(start.aim, start.limit, point.clone(), recipe.patience, recipe.max_steps, start.value)
             for start, point in zip(starts, points, strict=True)
         ]
         self._entries = list(entries)
-        self._clip, self._size = recipe.clip, problem.size
+        self._size = problem.size
         drawn = [minibatches(problem, scene.seed, start.place) for start in starts]
         self._minibatches = [each for each in drawn if each is not None]
         self._tethers = [start.tether for start in starts if start.tether is not None]
@@ -170,15 +171,12 @@ class Beads:
         return len(self.monitors)
 
     @property
-    def rows_of_leaf(self) -> Tensor:
-        """The leaf's rows, one a model."""
-        rows: Tensor = self.leaf.detach().view(len(self.monitors), -1)
-        return rows
-
-    @property
     def thetas(self) -> Thetas:
-        """The models (k, P)."""
-        return self.rows_of_leaf[:, : self._size]
+        """What is measured and kept (k, P): the beads, or the averages of their iterates; both where they may be."""
+        if self._average is None:
+            return self.models
+        averages = self._rows(self._average)
+        return self._tethers[0].constraint.place(averages, *self._neighbours()) if self._tethers else averages
 
     def costs(self) -> Counter[Hashable]:
         """One gradient for each bead."""
@@ -186,8 +184,8 @@ class Beads:
 
     @property
     def models(self) -> Thetas:
-        """The beads themselves."""
-        return self.thetas
+        """The beads themselves (k, P)."""
+        return self._rows(self.leaf.detach())
 
     def look(self, phase: int) -> bool:
         """All move in the first phase."""
@@ -200,24 +198,25 @@ class Beads:
     def follow(self, gradient: Gradient) -> None:
         """The loss's gradients, and those of the constraint."""
         wide = gradient.gradients
-        if self._tethers or self._clip is not None:
+        if self._tethers or self._recipe.clip is not None:
             directed = wide[:, : self._size]
             if self._tethers:
-                directed = self._tethers[0].constraint.direct(self.thetas, *self._neighbours(), directed)
-                self._before, self._seen = self.thetas.clone(), directed
-            wide = functional.pad(clipped(directed, self._clip), (0, wide.shape[1] - self._size))
+                directed = self._tethers[0].constraint.direct(self.models, *self._neighbours(), directed)
+                self._before, self._seen = self.models.clone(), directed
+            wide = functional.pad(clipped(directed, self._recipe.clip), (0, wide.shape[1] - self._size))
         self.leaf.grad = wide.view_as(self.leaf)
 
     def place(self) -> None:
-        """Where the constraint allows them."""
-        if not self._tethers:
-            return
-        tie, neighbours = self._tethers[0].constraint, self._neighbours()
-        assert self._before is not None
-        assert self._seen is not None
-        stepped = tie.step(self._before, self.thetas, *neighbours, self._seen)
-        self.thetas.copy_(tie.place(stepped, *neighbours))
-        self._before = self._seen = None
+        """Where the constraint allows them; there they enter the averages."""
+        if self._tethers:
+            tie, neighbours = self._tethers[0].constraint, self._neighbours()
+            assert self._before is not None
+            assert self._seen is not None
+            stepped = tie.step(self._before, self.models, *neighbours, self._seen)
+            self.models.copy_(tie.place(stepped, *neighbours))
+            self._before = self._seen = None
+        if self._average is not None:
+            self._average.lerp_(self.leaf.detach(), self._recipe.weight(self.steps + 1))
 
     def finish(self, optimizers: Optimizers, height: Height) -> Mapping[Hashable, Descended]:
         """Those that are over leave."""
@@ -238,12 +237,17 @@ class Beads:
             return
         if rows:
             self.leaf = optimizers.keep(self.leaf, rows)
+            self._average = None if self._average is None else self._average[rows]
         else:
             optimizers.remove(self.leaf)
         self.monitors = [self.monitors[i] for i in rows]
         self._entries = [self._entries[i] for i in rows]
         self._minibatches = [self._minibatches[i] for i in rows] if self._minibatches else []
         self._tethers = [self._tethers[i] for i in rows] if self._tethers else []
+
+    def _rows(self, leaf: Tensor) -> Thetas:
+        """The models (k, P) in a tensor that is laid out as the leaf is."""
+        return leaf.view(len(self.monitors), -1)[:, : self._size]
 
     def _neighbours(self) -> tuple[Thetas, Thetas]:
         left, right = zip(*((tether.left, tether.right) for tether in self._tethers), strict=True)

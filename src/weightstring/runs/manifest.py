@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -57,7 +56,7 @@ def manifest_of(run: Run) -> Manifest:
         threshold=run.threshold,
         bind=settings.bind,
         seed=settings.seed,
-        strategy=as_read_back({**plain(settings.strategy), "recipe": dataclasses.asdict(computing.recipe)}),
+        strategy=as_read_back({**plain(settings.strategy), "recipe": computing.recipe.plain()}),
         engine=problem.engine_choice().name if isinstance(problem, Engined) else "own",
         threads=computing.threads,
         width=computing.width,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
-from dataclasses import asdict
 from pathlib import Path
 
 from weightstring.cli.ending import DONE
@@ -57,7 +56,7 @@ def run(options: Namespace) -> int:
         )
     measured = {name: float(v) for name, v in problem.measure(theta.unsqueeze(0), problem.quantities).items()}
     about = {"task": options.task, "options": dict(options.options), "seed": options.seed, **measured}
-    about |= {} if recipe is None else {"recipe": asdict(recipe)}
+    about |= {} if recipe is None else {"recipe": recipe.plain()}
     write_checkpoint(options.out, problem.unflatten(theta), about)
     if options.json:
         print(json.dumps({"out": options.out, **for_json(about)}))

@@ -18,6 +18,7 @@ FIELDS = {
     "clip": "clip",
     "schedule": "schedule",
     "warmup": "warmup",
+    "average": "average",
 }
 """The recipe's field that an option names; --lr and --optimizer-option name entries of its ``options``."""
 
@@ -48,6 +49,9 @@ def add_recipe(parser: argparse.ArgumentParser, *, steps: bool = True, whose: st
         group.add_argument("--descent-steps", type=positive, metavar="N", help="gradient steps in one descent at most")
     group.add_argument("--clip", type=_norm, metavar="G", help="clip gradients to this norm; none: never")
     group.add_argument(
+        "--average", type=_norm, metavar="B", help="measure the average of the iterates, which decays by B a step"
+    )
+    group.add_argument(
         "--schedule", choices=["constant", "linear", "cosine"], help="how the learning rate falls over a descent"
     )
     group.add_argument("--warmup", type=whole, metavar="N", help="steps over which it first rises")
@@ -63,8 +67,7 @@ def changed_recipe(options: argparse.Namespace, default: ws.Recipe) -> ws.Recipe
 
     given = {field: getattr(options, name, None) for name, field in FIELDS.items()}
     fields: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
-    if fields.get("clip") == "none":
-        fields["clip"] = None
+    fields |= {field: None for field in ("clip", "average") if fields.get(field) == "none"}
     inner = dict(options.optimizer_options)
     if options.lr is not None:
         inner["lr"] = options.lr

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -236,7 +235,7 @@ def _variant_record(form: Form, known: bool) -> VariantRecord:
         problem=problem.fingerprint(),
         engine=engine,
         threads=threads,
-        recipe=None if form.recipe is None else as_read_back(asdict(form.recipe)),
+        recipe=None if form.recipe is None else as_read_back(form.recipe.plain()),
         checkpoints=tuple(map(digest, form.checkpoints or ())),
     )
 
