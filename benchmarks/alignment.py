@@ -1,6 +1,6 @@
 """What aligning one of two networks first brings (Section IV): the line's barrier, the string, and the time it takes.
 
-    python benchmarks/alignment.py [--quick] [--parts line,strings,time]
+    python -m benchmarks alignment [--quick] [--parts line,strings,time]
 
 Three parts, each in this process, its sides one after the other on the same pair:
 
@@ -17,7 +17,6 @@ Three parts, each in this process, its sides one after the other on the same pai
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import pstats
 import statistics
@@ -27,9 +26,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from measuring import keep, seconds
 
 import weightstring as ws
+from benchmarks.measuring import asked, keep, parser, timed
 from weightstring.descent import Descended, Start, descend
 from weightstring.path import Objective
 from weightstring.tasks import load_task
@@ -74,28 +73,24 @@ FULL = Size("512-512-512", 0.08, 3, 5, (128, 256, 512, 1024))
 QUICK = Size("64-64-64", 0.25, 1, 2, (64, 128))
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure the parts asked for and keep them all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--parts", default="line,strings,time")
-    parser.add_argument("--until", type=float, help="evaluation loss of the networks of the first part")
-    parser.add_argument("--data", type=Path)
-    options = parser.parse_args()
-    size = QUICK if options.quick else FULL
-    if options.until is not None:
-        size = size._replace(until=options.until)
-    data = {} if options.data is None else {"data": str(options.data)}
+    options = parser(__doc__)
+    options.add_argument("--parts", default="line,strings,time")
+    options.add_argument("--until", type=float, help="evaluation loss of the networks of the first part")
+    options.add_argument("--data", type=Path)
+    chosen = asked(options, arguments)
+    size = QUICK if chosen.quick else FULL
+    if chosen.until is not None:
+        size = size._replace(until=chosen.until)
+    data = {} if chosen.data is None else {"data": str(chosen.data)}
     parts = {"line": line, "strings": strings, "time": timing}
     started = time.perf_counter()
     found: dict[str, object] = {}
-    for part in options.parts.split(","):
+    for part in chosen.parts.split(","):
         found |= parts[part](size, data)
     found = {"notes": NOTES, "minutes of the whole run": round((time.perf_counter() - started) / 60, 1), **found}
-    if options.quick or set(options.parts.split(",")) != parts.keys():
-        print("a part, or a quick look: nothing is kept")
-    else:
-        keep("alignment", found)
+    keep("alignment", found, chosen.quick or set(chosen.parts.split(",")) != parts.keys())
 
 
 def trained(problem: ws.ModuleProblem, seed: int, until: float) -> Descended:
@@ -303,7 +298,7 @@ def timing(size: Size, data: dict[str, str]) -> dict[str, object]:
                 "align()": aligned.seconds,
                 **parts_of(profile, aligned.seconds),
                 "by weights alone": ws.align(problem, a, b, methods=("weights",)).seconds,
-                "measuring one model": seconds(lambda problem=problem, a=a: problem.measure(a.unsqueeze(0))),
+                "measuring one model": timed(lambda problem=problem, a=a: problem.measure(a.unsqueeze(0)))[1].cpu,
                 "barrier before": before,
                 "barrier after": after,
                 "after / before": after / before,
@@ -333,7 +328,3 @@ def parts_of(profile: cProfile.Profile, whole: float) -> dict[str, float]:
         "barriers": spent("alignment.py", "_barrier"),
     }
     return {**parts, "rest": whole - sum(value for name, value in parts.items() if not name.startswith("of "))}
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """What a certificate costs beside a 25-point grid of the same segments, and how many intervals it takes.
 
-python benchmarks/certificates.py [--repeats 5]
+python -m benchmarks certificates [--rounds 5]
 
 Two independently trained networks to a tolerance of 1e-3 of the largest sample, and the neighbouring beads of a
 finished string under its threshold. The grid is ``ws.loss_curve`` in the network's own dtype, float32, which shares
@@ -10,17 +10,15 @@ in eager PyTorch and float64, the arithmetic that a certificate needs.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import statistics
-import time
+from collections.abc import Callable, Sequence
 
 import torch
-from measuring import keep
 from sklearn.datasets import load_digits
 from torch import nn
 
 import weightstring as ws
+from benchmarks.measuring import ROUNDS, alternating, asked, keep, parser
 from weightstring.tasks import load_task
 
 GRID = torch.linspace(0, 1, 25, dtype=torch.float64)
@@ -48,81 +46,77 @@ def cnn() -> nn.Sequential:
     )  # fmt: skip
 
 
-def plain_grid(problem: ws.ModuleProblem, string: ws.WeightString) -> float:
-    """Seconds of a grid on every segment, one model at a time, in float64."""
+def plain_grid(problem: ws.ModuleProblem, string: ws.WeightString) -> Callable[[], None]:
+    """A grid on every segment, one model at a time, in float64."""
     net, criterion, examples, _ = problem.traceable("loss")
     wide = copy.deepcopy(net).double()
     inputs = examples.leaves[0].double()
-    started = time.perf_counter()
-    with torch.no_grad():
+
+    @torch.no_grad()
+    def run() -> None:
         for i in range(len(string) - 1):
             for t in GRID.tolist():
                 theta = torch.lerp(string[i].double(), string[i + 1].double(), t)
                 torch.nn.utils.vector_to_parameters(theta, wide.parameters())
                 criterion(wide(inputs), examples.targets).item()
-    return time.perf_counter() - started
+
+    return run
 
 
-def row(name: str, problem: ws.ModuleProblem, string: ws.WeightString, threshold: float | None, repeats: int) -> dict:
-    """Both sides in turn, medians."""
+def row(name: str, problem: ws.ModuleProblem, string: ws.WeightString, threshold: float | None, rounds: int) -> dict:
+    """All three in turn, medians."""
     segments = len(string) - 1
     certificate = ws.certify(problem, string, threshold)
-    grids, plains, proofs, ratios = [], [], [], []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        for i in range(segments):
-            ws.loss_curve(problem, string[i], string[i + 1], GRID)
-        between = time.perf_counter()
-        plains.append(plain_grid(problem, string))
-        proving = time.perf_counter()
-        ws.certify(problem, string, threshold)
-        ended = time.perf_counter()
-        grids.append(between - started)
-        proofs.append(ended - proving)
-        ratios.append(proofs[-1] / grids[-1])
+    costs = alternating(
+        {
+            "grid": lambda: [ws.loss_curve(problem, string[i], string[i + 1], GRID) for i in range(segments)],
+            "plain grid in float64": plain_grid(problem, string),
+            "certificate": lambda: ws.certify(problem, string, threshold),
+        },
+        rounds,
+        warm=False,
+    )
+    proof = costs["certificate"]
     return {
         "network": name,
         "segments": segments,
         "intervals per segment": certificate.intervals / segments,
         "bound over largest sample": certificate.upper_bound / certificate.largest_sample - 1,
-        "grid, seconds": statistics.median(grids),
-        "plain grid in float64, seconds": statistics.median(plains),
-        "certificate, seconds": statistics.median(proofs),
-        "ratio to the grid": statistics.median(ratios),
-        "ratio to the plain grid": statistics.median(p / q for p, q in zip(proofs, plains, strict=True)),
+        **{f"{side}, CPU seconds": cost.cpu for side, cost in costs.items()},
+        "their range": proof.spread,
+        "certificate, wall seconds": proof.wall,
+        "ratio to the grid": proof.cpu / costs["grid"].cpu,
+        "ratio to the plain grid": proof.cpu / costs["plain grid in float64"].cpu,
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure all networks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--without-mnist", action="store_true")
-    options = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=ROUNDS)
+    options.add_argument("--without-mnist", action="store_true")
+    chosen = asked(options, arguments)
     rows = []
     problems = {
         "64-64-64-64-10, digits, independent": digits(mlp(3), 64),
         "two convolutions, digits, independent": digits(cnn(), 1, 8, 8),
         "64-(8 × 64)-10, digits, independent": digits(mlp(8), 64),
     }
-    if not options.without_mnist:
+    if chosen.quick:
+        problems = dict([*problems.items()][:1])
+    elif not chosen.without_mnist:
         problems["784-256-128-10, MNIST test set, independent"] = load_task("mnist", {})
     for name, problem in problems.items():
         until = 0.15 if "MNIST" in name else 0.05
         a, b = problem.fit(0, until), problem.fit(1, until)
         pair = ws.WeightString(problem, torch.stack([a, b]))
-        rows.append(row(name, problem, pair, None, options.repeats))
+        rows.append(row(name, problem, pair, None, chosen.rounds))
         print(rows[-1], flush=True)
         if "8 × 64" in name:
             continue
         threshold = 1.02 * max(float(problem.measure(end.unsqueeze(0))["loss"]) for end in (a, b))
         found = ws.connect(problem, a, b, threshold, progress=False)
         name = name.replace("independent", "string")
-        rows.append(row(name, problem, found.string, threshold, options.repeats))
-        rows[-1]["connect, seconds"] = found.seconds
+        rows.append(row(name, problem, found.string, threshold, chosen.rounds))
         print(rows[-1], flush=True)
-    keep("certificates", {"tolerance": 1e-3, "certificates": rows})
-
-
-if __name__ == "__main__":
-    main()
+    keep("certificates", {"tolerance": 1e-3, "certificates": rows}, chosen.quick or chosen.without_mnist)

@@ -1,6 +1,6 @@
 """Connect pairs of MNIST networks: the library against the plain reference, in one process.
 
-    python benchmarks/connect.py [--net mlp|small-cnn] [--until 0.15] [--seeds 10] [--data DIR]
+    python -m benchmarks connect [--net mlp|small-cnn] [--until 0.15] [--seeds 10] [--data DIR]
 
 Pair s are the networks of seeds 2s and 2s + 1, trained on 10,000 images to a test loss of ``--until``;
 the threshold is 1.02 × the larger end. Our strings are checked on 401 points of every segment.
@@ -8,18 +8,17 @@ the threshold is 1.02 × the larger end. Our strings are checked on 401 points o
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from measuring import keep
-from reference import Plain
 from torch import nn
 
 import weightstring as ws
+from benchmarks.measuring import asked, keep, parser, timed
+from benchmarks.reference import Plain
 from weightstring.tasks.images import CONVOLUTIONAL, mnist
 from weightstring.tasks.networks import mlp
 
@@ -27,58 +26,58 @@ POINTS = 401
 MARGIN = 1.02
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--net", choices=["mlp", *CONVOLUTIONAL], default="mlp")
-    parser.add_argument("--until", type=float, default=0.15)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--points", type=int, default=POINTS, help="of the check, on each segment")
-    parser.add_argument("--data", type=Path)
-    options = parser.parse_args()
+def main(arguments: Sequence[str]) -> None:
+    options = parser(__doc__)
+    options.add_argument("--net", choices=["mlp", *CONVOLUTIONAL], default="mlp")
+    options.add_argument("--until", type=float, default=0.15)
+    options.add_argument("--seeds", type=int, default=10)
+    options.add_argument("--points", type=int, default=POINTS, help="of the check, on each segment")
+    options.add_argument("--data", type=Path)
+    chosen = asked(options, arguments)
 
-    problem = mnist(net=options.net, train_size=10_000, data=options.data)
-    net = mlp([784, 256, 128, 10]) if options.net == "mlp" else CONVOLUTIONAL[options.net]()
+    if chosen.quick:
+        chosen.seeds, chosen.points = 1, 101
+    problem = mnist(net=chosen.net, train_size=10_000, data=chosen.data)
+    net = mlp([784, 256, 128, 10]) if chosen.net == "mlp" else CONVOLUTIONAL[chosen.net]()
     plain = Plain(net, nn.CrossEntropyLoss(), *tensors(problem))
     problem.engine_choice()
     rows = []
-    for seed in range(options.seeds):
-        a, b = (problem.fit(seed=2 * seed + i, until=options.until) for i in (0, 1))
+    for seed in range(chosen.seeds):
+        a, b = (problem.fit(seed=2 * seed + i, until=chosen.until) for i in (0, 1))
         threshold = MARGIN * max(plain.loss(a), plain.loss(b))
         torch.manual_seed(seed)
-        start = time.perf_counter()
-        beads = plain.connect(a, b, threshold)
-        middle = time.perf_counter()
-        result = ws.connect(problem, a, b, threshold)
-        end = time.perf_counter()
+        beads, theirs = timed(lambda a=a, b=b, threshold=threshold: plain.connect(a, b, threshold))
+        result, own = timed(lambda a=a, b=b, threshold=threshold: ws.connect(problem, a, b, threshold))
         row = {
-            "plain": middle - start,
-            "ours": end - middle,
+            "plain": theirs.cpu,
+            "ours": own.cpu,
             "plain connected": beads is not None,
             "ours connected": result.connected,
             "plain beads": len(beads or []),
             "ours beads": len(result.string),
             "threshold": threshold,
-            "largest of ours": highest(problem, plain, list(result.string), options.points),
+            "largest of ours": highest(problem, plain, list(result.string), chosen.points),
         }
         rows.append(row)
         print(seed, {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
     ratios = [row["ours"] / row["plain"] for row in rows]
     keep(
-        f"connect-{options.net}",
+        f"connect-{chosen.net}",
         {
             "engine": problem.engine_choice().reason,
-            "trained to": options.until,
-            "median seconds, plain": round(statistics.median(row["plain"] for row in rows), 2),
-            "median seconds, ours": round(statistics.median(row["ours"] for row in rows), 2),
+            "trained to": chosen.until,
+            "median CPU seconds, plain": round(statistics.median(row["plain"] for row in rows), 2),
+            "median CPU seconds, ours": round(statistics.median(row["ours"] for row in rows), 2),
             "median ratio": round(statistics.median(ratios), 3),
             "ratio of all": round(sum(row["ours"] for row in rows) / sum(row["plain"] for row in rows), 3),
             "connected, plain": f"{sum(row['plain connected'] for row in rows)} of {len(rows)}",
             "connected, ours": f"{sum(row['ours connected'] for row in rows)} of {len(rows)}",
-            f"under the threshold at {options.points} points a segment, ours": (
+            f"under the threshold at {chosen.points} points a segment, ours": (
                 f"{sum(row['largest of ours'] <= row['threshold'] for row in rows)} of {len(rows)}"
             ),
             "pairs": rows,
         },
+        chosen.quick,
     )
 
 
@@ -96,7 +95,3 @@ def highest(problem: ws.ModuleProblem, plain: Plain, beads: list[torch.Tensor], 
         top = float(ts[curve.argmax()])
         largest = max(largest, float(curve.max()), plain.loss(torch.lerp(a, b, top)))
     return largest
-
-
-if __name__ == "__main__":
-    main()

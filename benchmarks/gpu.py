@@ -1,26 +1,25 @@
 """On one GPU, in five minutes: steps and curves beside a plain loop, agreement with the CPU, peak memory.
 
-    python benchmarks/gpu.py [--device cuda] [--only mlp|cnn|gpt]
+    python -m benchmarks gpu [--device cuda] [--only mlp|cnn|gpt]
 
 Without the device it says so and ends with 0. ``--device cpu`` tries the script out, on the smaller networks.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from measuring import keep
 from torch import Tensor, nn
 from torch.nn import functional
 
 import weightstring as ws
+from benchmarks.measuring import asked, keep, parser
 from weightstring.descent import Start, descend
 from weightstring.devices import wait_for
 from weightstring.problem.engines.trial import tolerance_of
@@ -246,28 +245,24 @@ def measured(subject: Subject, device: torch.device, budget: float) -> dict[str,
     return found
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure what was asked for, on the device that was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--only", choices=sorted(SUBJECTS), default=None)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    options = parser.parse_args()
-    device = torch.device(options.device)
+    options = parser(__doc__)
+    options.add_argument("--device", default="cuda")
+    options.add_argument("--only", choices=sorted(SUBJECTS), default=None)
+    options.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    chosen = asked(options, arguments)
+    device = torch.device(chosen.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         print("gpu.py: there is no CUDA device here: nothing was measured")
         return
     torch.backends.cudnn.allow_tf32 = False  # as matrix products by default: what agrees, agrees to float32's rounding
     small = ["mlp", "cnn"] if device.type == "cpu" else list(SUBJECTS)
-    names = [options.only] if options.only else small
-    found: dict[str, object] = {name: measured(SUBJECTS[name], device, options.seconds) for name in names}
+    names = [chosen.only] if chosen.only else small
+    found: dict[str, object] = {name: measured(SUBJECTS[name], device, chosen.seconds) for name in names}
     if device.type != "cuda":
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return
     free, total = torch.cuda.mem_get_info(device)
     about = {"device": torch.cuda.get_device_name(device), "memory, GB": total / 1e9, "free, GB": free / 1e9}
-    keep("gpu", {**about, **found})
-
-
-if __name__ == "__main__":
-    main()
+    keep("gpu", {**about, **found}, chosen.quick)

@@ -1,6 +1,6 @@
 """Hundreds of pairs in one call against one after the other, by the library itself.
 
-    python benchmarks/many.py [--task digits|polynomial] [--pairs 256] [--alone 256]
+    python -m benchmarks many [--task digits|polynomial] [--pairs 256] [--alone 256]
 
 Pair i are two networks trained from random to ``--until``; the threshold is 1.02 × the larger end. One
 after the other, ``--alone`` of the pairs are connected, and their time is scaled to all.
@@ -8,13 +8,12 @@ after the other, ``--alone`` of the pairs are connected, and their time is scale
 
 from __future__ import annotations
 
-import argparse
-import time
+from collections.abc import Sequence
 
 import torch
-from measuring import keep
 
 import weightstring as ws
+from benchmarks.measuring import asked, keep, parser, timed
 from weightstring.descent import Start, descend
 from weightstring.path import Objective
 from weightstring.tasks import load_task
@@ -23,47 +22,47 @@ UNTIL = {"digits": 0.2, "polynomial": 1e-3}
 MARGIN = 1.02
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=[*UNTIL], default="digits")
-    parser.add_argument("--until", type=float)
-    parser.add_argument("--pairs", type=int, default=256)
-    parser.add_argument("--alone", type=int, default=256)
-    parser.add_argument("--engine", default="auto")
-    options = parser.parse_args()
-    until = options.until or UNTIL[options.task]
+def main(arguments: Sequence[str]) -> None:
+    options = parser(__doc__)
+    options.add_argument("--task", choices=[*UNTIL], default="digits")
+    options.add_argument("--until", type=float)
+    options.add_argument("--pairs", type=int, default=256)
+    options.add_argument("--alone", type=int, default=256)
+    options.add_argument("--engine", default="auto")
+    chosen = asked(options, arguments)
+    if chosen.quick:
+        chosen.pairs, chosen.alone = 32, 4
+    until = chosen.until or UNTIL[chosen.task]
 
-    settings = {"optimizer": "adam"} if options.task == "polynomial" else {}
-    problem = load_task(options.task, settings)
-    if options.engine == "fastest":
+    settings = {"optimizer": "adam"} if chosen.task == "polynomial" else {}
+    problem = load_task(chosen.task, settings)
+    if chosen.engine == "fastest":
         problem.use_engine("compiled")
     problem.engine_choice()
-    start = time.perf_counter()
-    ends = trained(problem, 2 * options.pairs, until)
-    print(f"trained {len(ends)} networks in {time.perf_counter() - start:.1f} s", flush=True)
+    ends, training = timed(lambda: trained(problem, 2 * chosen.pairs, until))
+    print(f"trained {len(ends)} networks in {training.cpu:.1f} CPU s", flush=True)
     pairs = list(zip(ends[::2], ends[1::2], strict=True))
     heights = [Objective(problem)(torch.stack(pair)).max().item() for pair in pairs]
     thresholds = [MARGIN * height for height in heights]
 
-    some = range(0, options.pairs, options.pairs // options.alone)
-    start = time.perf_counter()
-    alone = {i: ws.connect(problem, *pairs[i], thresholds[i]) for i in some}
-    one_by_one = (time.perf_counter() - start) * options.pairs / len(alone)
-    start = time.perf_counter()
-    together = ws.connect_many(problem, pairs, thresholds)
-    at_once = time.perf_counter() - start
+    some = range(0, chosen.pairs, chosen.pairs // chosen.alone)
+    alone, own = timed(lambda: {i: ws.connect(problem, *pairs[i], thresholds[i]) for i in some})
+    together, at_once = timed(lambda: ws.connect_many(problem, pairs, thresholds))
+    scale = chosen.pairs / len(alone)
     keep(
-        f"many-{options.task}",
+        f"many-{chosen.task}",
         {
             "engine": problem.engine_choice().reason,
-            "pairs": options.pairs,
+            "pairs": chosen.pairs,
             "pairs connected alone, for the time of all": len(alone),
-            "seconds one after the other": round(one_by_one, 2),
-            "seconds in one call": round(at_once, 2),
-            "times faster": round(one_by_one / at_once, 1),
+            "CPU seconds one after the other": round(own.cpu * scale, 2),
+            "CPU seconds in one call": round(at_once.cpu, 2),
+            "wall seconds, both": f"{own.wall * scale:.4g}, {at_once.wall:.4g}",
+            "times faster": round(own.cpu * scale / at_once.cpu, 1),
             "connected in one call": sum(result.connected for result in together),
             "same verdict as alone": sum(alone[i].connected == together[i].connected for i in alone),
         },
+        chosen.quick,
     )
 
 
@@ -78,7 +77,3 @@ def trained(problem: ws.ModuleProblem, count: int, until: float) -> list[torch.T
         found += [one.theta for one in reached if one.status == "reached"]
         seed = seeds.stop
     return found[:count]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Memory of a connect, in copies of θ: the peak of what the process holds beyond the data.
 
-    MALLOC_MMAP_THRESHOLD_=1000000 python benchmarks/memory.py [--width 2000]
+    MALLOC_MMAP_THRESHOLD_=1000000 python -m benchmarks memory [--width 2000]
 
 Linux only. With the variable, freed memory goes back to the system at once; without it glibc keeps a
 good part of what was freed, which belongs to the peak of the process but not to the search.
@@ -8,18 +8,18 @@ good part of what was freed, which belongs to the peak of the process but not to
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from measuring import keep
 from torch import nn
 
 import weightstring as ws
+from benchmarks.measuring import asked, keep, parser
 
 
 def problem_of(width: int) -> ws.ModuleProblem:
@@ -58,16 +58,15 @@ def anonymous() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=int, default=2000)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+def main(arguments: Sequence[str]) -> None:
+    options = parser(__doc__)
+    options.add_argument("--width", type=int)
+    chosen = asked(options, arguments)
     small = problem_of(8)  # what is imported and allocated once is no part of it
     ws.connect(small, small.fit(0, 0.2), small.fit(1, 0.2), 0.21)
 
     before = anonymous()
-    problem = problem_of(options.width)
+    problem = problem_of(chosen.width or (500 if chosen.quick else 2000))
     a, b = problem.fit(0, 0.05), problem.fit(1, 0.05)
     with tempfile.TemporaryDirectory() as folder, Peak() as peak:
         result = ws.connect(problem, a, b, 0.052, store=Path(folder) / "run")
@@ -84,8 +83,5 @@ def main() -> None:
             "afterwards, copies of θ": round((anonymous() - before) / copy, 1),
             "freed memory returned at once": "MALLOC_MMAP_THRESHOLD_" in os.environ,
         },
+        chosen.quick,
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,15 @@
 """Write BENCHMARKS.md from the results that the other scripts left in benchmarks/results/.
 
-python benchmarks/report.py
+python -m benchmarks report
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from measuring import RESULTS
+from benchmarks.measuring import RESULTS, asked, parser
 
 TITLES = {
     "steps": ("Gradient steps of a 1-4-4-1 network on 256 samples", "steps.py"),
@@ -27,7 +28,7 @@ TITLES = {
 }
 HEAD = """# Benchmarks
 
-Written by `python benchmarks/report.py` from what the scripts in `benchmarks/` measured. Each runs both
+Written by `python -m benchmarks report` from what the scripts in `benchmarks/` measured. Each runs both
 sides in one process, one after the other or taking turns, and keeps medians. The plain reference is
 `benchmarks/reference.py`: eager PyTorch, one bead at a time, 25-point grids on the whole evaluation set,
 Adam, a check every 20 steps, the library's own patience rule.
@@ -36,7 +37,8 @@ How to repeat them is in the head of each script; `WEIGHTSTRING_DATA` names the 
 """
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
+    asked(parser(__doc__), arguments)
     sections = [HEAD]
     for name, (title, script) in TITLES.items():
         path = RESULTS / f"{name}.json"
@@ -70,7 +72,3 @@ def table(rows: list[dict[str, object]]) -> list[str]:
 def shown(value: object) -> str:
     """A number to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-if __name__ == "__main__":
-    main()

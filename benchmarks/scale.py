@@ -1,7 +1,7 @@
 """Memory and time of each phase on GPT-2 layouts of a given size, beside a plain loop that does the same.
 
-    python benchmarks/scale.py 1M 10M 30M          # what results/scale.json lacks; --again measures anew
-    python benchmarks/scale.py 10M --phases "align,,connect, stuck"
+    python -m benchmarks scale 1M 10M 30M          # what results/scale.json lacks; --again measures anew
+    python -m benchmarks scale 10M --phases "align,,connect, stuck"
 
 Linux only. Every phase runs in a process of its own, on one thread. Its peak is of anonymous memory (RssAnon, every
 2 ms), beyond what there was when it began: the user's net, the data and the two ends, whose files are mapped. What is
@@ -23,14 +23,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import plain
 import torch
-from measuring import RESULTS, machine
-from memory import Peak, anonymous
 from torch import Tensor, nn
 from torch.nn import functional
 
 import weightstring as ws
+from benchmarks import plain
+from benchmarks.measuring import HERE, RESULTS, asked, machine, parser
+from benchmarks.memory import Peak, anonymous
 from weightstring.protocol import Gradient
 from weightstring.store.beads import read_beads, write_beads
 
@@ -324,33 +324,43 @@ def compared(name: str, row: Told, folder: Path) -> Told:
     return {**row, "plain CPU seconds": round(time.process_time() - started, 2)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sizes", nargs="+", choices=SIZES)
-    parser.add_argument("--phases", default=",,".join(PHASES), help="separated by two commas")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "weightstring-scale")
-    parser.add_argument("--again", action="store_true", help="measure what was measured before, too")
-    parser.add_argument("--one", choices=["prepare", "phase", "plain"], help=argparse.SUPPRESS)
-    parser.add_argument("--row", default="{}", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    phases, name = options.phases.split(",,"), options.sizes[0]
-    folder = options.folder / name
-    if options.one == "prepare":
+def main(arguments: Sequence[str]) -> None:
+    options = parser(__doc__)
+    options.add_argument("sizes", nargs="*", choices=[*SIZES, []], default=["1M"])
+    options.add_argument("--phases", default=",,".join(PHASES), help="separated by two commas")
+    options.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "weightstring-scale")
+    options.add_argument("--again", action="store_true", help="measure what was measured before, too")
+    options.add_argument("--one", choices=["prepare", "phase", "plain"], help=argparse.SUPPRESS)
+    options.add_argument("--row", default="{}", help=argparse.SUPPRESS)
+    chosen = asked(options, arguments)
+    phases, name = chosen.phases.split(",,"), chosen.sizes[0]
+    folder = chosen.folder / name
+    if chosen.one == "prepare":
         return prepare(name, folder)
-    if options.one:
-        row = json.loads(options.row)
-        print(json.dumps(measured(name, phases[0], folder) if options.one == "phase" else compared(name, row, folder)))
+    if chosen.one:
+        row = json.loads(chosen.row)
+        print(json.dumps(measured(name, phases[0], folder) if chosen.one == "phase" else compared(name, row, folder)))
         return None
-    for name in options.sizes:
-        rows(name, phases, options.folder / name, options.again)
+    for name in [] if chosen.quick else chosen.sizes:
+        rows(name, phases, chosen.folder / name, chosen.again)
+    if chosen.quick:
+        folder = chosen.folder / "1M"
+        prepared("1M", folder)
+        for phase in phases[:2]:
+            print(_in_process("1M", folder, "--one", "phase", "--phases", phase))
     return None
+
+
+def prepared(name: str, folder: Path) -> None:
+    """The checkpoints of a size, made by a process of their own."""
+    if not (folder / "near.safetensors").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _in_process(name, folder, "--one", "prepare")
 
 
 def rows(name: str, phases: Sequence[str], folder: Path, again: bool) -> None:
     """Measure the phases of a size, each in a process of its own, and keep each row at once."""
-    if not (folder / "near.safetensors").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _in_process(name, folder, "--one", "prepare")
+    prepared(name, folder)
     for phase in phases:
         known = kept()
         if not again and any((row["size"], row["phase"]) == (name, phase) for row in known):
@@ -376,10 +386,8 @@ def kept() -> list[dict[str, str]]:
 
 
 def _in_process(name: str, folder: Path, *arguments: str) -> str:
-    command = [sys.executable, __file__, name, "--folder", str(folder.parent), *arguments]
+    command = [sys.executable, "-m", "benchmarks", "scale", name, "--folder", str(folder.parent), *arguments]
     surroundings = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=surroundings, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-if __name__ == "__main__":
-    main()
+    return subprocess.run(
+        command, cwd=HERE.parent, env=surroundings, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout

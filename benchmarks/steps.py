@@ -1,6 +1,6 @@
 """Gradient steps a second of a 1-4-4-1 network on 256 samples: many beads side by side against one.
 
-    python benchmarks/steps.py [--threads 1]
+    python -m benchmarks steps
 
 A step is loss, gradient and Adam. ``floor`` is the arithmetic limit: the operations of a step (counted by
 torch) at the rate this thread reaches on a large matrix product.
@@ -8,12 +8,12 @@ torch) at the rate this thread reaches on a large matrix product.
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 
 import torch
-from measuring import keep, medians, seconds
 from torch import nn
 
+from benchmarks.measuring import alternating, asked, keep, parser, peak
 from weightstring.descent import Optimizers
 from weightstring.problem.engines.threads import BACKWARD
 from weightstring.protocol import Recipe
@@ -59,34 +59,23 @@ def plain():
     return run
 
 
-def peak() -> float:
-    """Operations a second of a large product, the best of several."""
-    a = torch.randn(1024, 1024)
-    return 2 * 1024**3 / min(seconds(lambda: a @ a) for _ in range(10))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    torch.set_num_threads(parser.parse_args().threads)
+def main(arguments: Sequence[str]) -> None:
+    chosen = asked(parser(__doc__), arguments)
     sides = {"plain": (plain(), 1)}
     flops = 0.0
     for engine in ("vmap", "stack", "compiled"):
-        for beads in (256, 2048):
+        for beads in (32,) if chosen.quick else (256, 2048):
             run, flops = library(engine, beads)
             sides[f"{engine}, {beads} beads"] = (run, beads)
-    found = medians({name: run for name, (run, _) in sides.items()}, REPEATS)
-    each = {name: 1e6 * time / STEPS / sides[name][1] for name, time in found.items()}
+    found = alternating({name: run for name, (run, _) in sides.items()}, REPEATS)
+    each = {name: 1e6 * cost.cpu / STEPS / sides[name][1] for name, cost in found.items()}
     floor = 1e6 * BACKWARD * flops * SAMPLES / peak()
     keep(
         "steps",
         {
-            "microseconds a bead-step": {name: round(value, 2) for name, value in each.items()},
+            "CPU microseconds a bead-step": {name: round(value, 2) for name, value in each.items()},
             "times plain": {name: round(each["plain"] / value, 1) for name, value in each.items()},
             "floor, microseconds": round(floor, 2),
         },
+        chosen.quick,
     )
-
-
-if __name__ == "__main__":
-    main()

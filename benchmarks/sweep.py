@@ -1,6 +1,6 @@
 """The paper's quadratic, ten thresholds × 32 pairs: the sweep in one batch against the plain reference, pair by pair.
 
-    python benchmarks/sweep.py [--pairs 32] [--alone 2] [--engine auto|fastest]
+    python -m benchmarks sweep [--pairs 32] [--alone 2] [--engine auto|fastest]
 
 Both sides in one process, from the same ends (the authors' 1-4-4-1 network, mean absolute error). The reference is
 eager PyTorch, one bead at a time; of each threshold it connects ``--alone`` pairs, whose time is scaled to all.
@@ -9,15 +9,14 @@ Training the ends is left out on both sides. A pair counts whether it was connec
 
 from __future__ import annotations
 
-import argparse
-import time
+from collections.abc import Sequence
 
 import torch
-from measuring import keep
-from reference import Plain
 from torch import nn
 
 import weightstring as ws
+from benchmarks.measuring import asked, keep, parser, timed
+from benchmarks.reference import Plain
 from weightstring.study.sweep.ends import EndTrainer
 from weightstring.study.sweep.plan import Plan
 from weightstring.tasks import load_task
@@ -26,24 +25,23 @@ THRESHOLDS = (0.125, 0.075, 0.05, 0.025, 0.015, 0.01, 0.005, 0.0025, 0.0015, 0.0
 SETTING = {"target": "quadratic", "activation": "sigmoid", "output": "sigmoid", "optimizer": "adam", "loss": "absolute"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=32)
-    parser.add_argument("--alone", type=int, default=2)
-    parser.add_argument("--engine", choices=["auto", "fastest"], default="auto")
-    options = parser.parse_args()
+def main(arguments: Sequence[str]) -> None:
+    options = parser(__doc__)
+    options.add_argument("--pairs", type=int, default=32)
+    options.add_argument("--alone", type=int, default=2)
+    options.add_argument("--engine", choices=["auto", "fastest"], default="auto")
+    chosen = asked(options, arguments)
+    thresholds = THRESHOLDS[:2] if chosen.quick else THRESHOLDS
     problem = load_task("polynomial", SETTING)
-    problem.use_engine(options.engine)
+    problem.use_engine(chosen.engine)
     problem.engine_choice()
     stop = ws.MaxBeads(256)
-    plan = Plan(THRESHOLDS, options.pairs, stop=stop)
+    plan = Plan(thresholds, chosen.pairs, stop=stop)
     trainer = EndTrainer(problem, plan, None)
-    start = time.perf_counter()
-    ends = {level: trainer.at(level, 2 * options.pairs) for level in plan.levels}
-    training = time.perf_counter() - start
-    start = time.perf_counter()
-    found = ws.sweep(problem, THRESHOLDS, pairs=options.pairs, stop=stop)  # which trains the same ends again
-    together = time.perf_counter() - start - training
+    ends, cost = timed(lambda: {level: trainer.at(level, 2 * chosen.pairs) for level in plan.levels})
+    training = cost.cpu
+    found, cost = timed(lambda: ws.sweep(problem, thresholds, pairs=chosen.pairs, stop=stop))
+    together = cost.cpu - training  # the sweep trains the same ends again
 
     net = nn.Sequential(nn.Linear(1, 4), nn.Sigmoid(), nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid())
     train, evaluate = problem.fitted()[0], problem.observed()
@@ -53,12 +51,11 @@ def main() -> None:
     torch.manual_seed(0)
     rows, alone = [], 0.0
     for level, own in ends.items():
-        count = min(options.alone, len(own.seeds) // 2)
-        start = time.perf_counter()
-        connected = sum(
-            plain.connect(own.thetas[2 * i], own.thetas[2 * i + 1], level) is not None for i in range(count)
-        )
-        seconds = (time.perf_counter() - start) * options.pairs / count
+        count = min(chosen.alone, len(own.seeds) // 2)
+        ways = [(own.thetas[2 * i], own.thetas[2 * i + 1], level) for i in range(count)]
+        strings, cost = timed(lambda ways=ways: [plain.connect(*way) for way in ways])
+        connected = sum(string is not None for string in strings)
+        seconds = cost.cpu * chosen.pairs / count
         alone += seconds
         (summary,) = (each for each in found.summary if each.threshold == level)
         rows.append(
@@ -68,7 +65,7 @@ def main() -> None:
                 "connected in the sweep": round(summary.connected.value * summary.pairs),
                 "reference: pairs": count,
                 "reference: connected": connected,
-                "reference: seconds for all": round(seconds, 1),
+                "reference: CPU seconds for all": round(seconds, 1),
             }
         )
         print(rows[-1], flush=True)
@@ -78,15 +75,12 @@ def main() -> None:
         {
             "engine": problem.engine_choice().reason,
             "pairs": pairs,
-            "seconds to train the ends": round(training, 1),
-            "seconds of the sweep without that": round(together, 1),
-            "pairs a minute": round(60 * pairs / together, 1),
-            "reference, pairs a minute": round(60 * pairs / alone, 2),
+            "CPU seconds to train the ends": round(training, 1),
+            "CPU seconds of the sweep without that": round(together, 1),
+            "pairs a CPU minute": round(60 * pairs / together, 1),
+            "reference, pairs a CPU minute": round(60 * pairs / alone, 2),
             "times faster": round(alone / together, 1),
             "by threshold": rows,
         },
+        chosen.quick,
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """The loss at 17 points between two networks on a table: CPU seconds, beside plain loops.
 
-    python benchmarks/table.py [--rows 1000000] [--repeats 5]
+    python -m benchmarks table [--rows 1000000] [--repeats 5]
 
 Two plain loops: one that puts the whole table through the network at once, and one in blocks, which is what a careful
 user writes. All take turns; medians of CPU seconds of the process, so that a busy machine matters little. The losses
@@ -9,17 +9,16 @@ of all agree to float32's rounding. Memory is what a curve takes beyond the data
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from measuring import keep
-from memory import Peak, anonymous
 from torch import Tensor, nn
 
 import weightstring as ws
+from benchmarks.measuring import asked, keep, parser
+from benchmarks.memory import Peak, anonymous
 
 POINTS = 17
 BLOCK = 2048
@@ -89,39 +88,37 @@ def measured(sides: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, 
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10**6)
-    parser.add_argument("--columns", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=10**6)
+    options.add_argument("--columns", type=int, default=32)
+    options.add_argument("--repeats", type=int, default=5)
+    chosen = asked(options, arguments)
+    if chosen.quick:
+        chosen.rows //= 20
     draw = torch.Generator().manual_seed(0)
-    inputs = torch.randn(asked.rows, asked.columns, generator=draw)
-    targets = (inputs[:, :10] + 0.5 * torch.randn(asked.rows, 10, generator=draw)).argmax(1)
+    inputs = torch.randn(chosen.rows, chosen.columns, generator=draw)
+    targets = (inputs[:, :10] + 0.5 * torch.randn(chosen.rows, 10, generator=draw)).argmax(1)
     results, lines = [], {}
     for kind in ("mlp", "residual"):
         torch.manual_seed(0)
-        net = network(kind, asked.columns)
+        net = network(kind, chosen.columns)
         problem = ws.ModuleProblem(net, nn.functional.cross_entropy, (inputs, targets))
         a, b = (problem.initial(seed) for seed in range(2))
         ts = torch.linspace(0, 1, POINTS, dtype=torch.float64)
         sides: dict[str, Callable[[], Tensor]] = {
-            "plain, all at once": plain(net, (a, b), ts, (inputs, targets), asked.rows),
+            "plain, all at once": plain(net, (a, b), ts, (inputs, targets), chosen.rows),
             f"plain, blocks of {BLOCK}": plain(net, (a, b), ts, (inputs, targets), BLOCK),
             "ours": lambda problem=problem, a=a, b=b, ts=ts: problem.measure_along(a, b, ts)["loss"],  # type: ignore[misc]
         }
         curves = [run() for run in sides.values()]
         apart = max(float((curve - curves[0]).abs().max()) for curve in curves)
-        rows = measured(sides, asked.repeats)
+        rows = measured(sides, chosen.repeats)
         fastest = min(own["CPU seconds"] for name, own in rows.items() if name != "ours")
         results += [{"network": kind, "side": name, **own} for name, own in rows.items()]
         lines[f"{kind}: ours over the faster plain loop"] = round(rows["ours"]["CPU seconds"] / fastest, 2)
         lines[f"{kind}: engine"] = problem.engine_choice().reason
         lines[f"{kind}: largest difference of a loss"] = f"{apart:.0e}"
-    shape = {"rows": asked.rows, "columns": asked.columns, "points": POINTS}
-    keep("table", {**shape, **lines, "curves": results})
-
-
-if __name__ == "__main__":
-    main()
+    shape = {"rows": chosen.rows, "columns": chosen.columns, "points": POINTS}
+    keep("table", {**shape, **lines, "curves": results}, chosen.quick)

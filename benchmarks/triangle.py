@@ -1,16 +1,16 @@
 """How near to the exact barrier 1/6 of Appendix E's 2-3-2 network each strategy gets, without knowing it.
 
-python benchmarks/triangle.py [--seeds 8]
+python -m benchmarks triangle [--seeds 8]
 """
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 
 import torch
-from measuring import keep
 
 import weightstring as ws
+from benchmarks.measuring import asked, keep, parser
 from weightstring.proof.disconnect import prove
 from weightstring.theory.triangle import swapped_ends, swapped_triangle
 
@@ -28,20 +28,21 @@ STRATEGIES = {
 LEVELS = (0.15, 0.18, 0.2, 0.25, 0.3, 0.34)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Connect ends of several sizes at rising thresholds, and certify how high the lowest string is at most."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=8)
-    options = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=8)
+    chosen = asked(options, arguments)
+    strategies = dict([*STRATEGIES.items()][:2]) if chosen.quick else STRATEGIES
     triangle = swapped_triangle()
     draws = [
         swapped_ends(triangle, sizes=(0.5 + torch.rand(3, generator=torch.Generator().manual_seed(seed))).tolist())
-        for seed in range(options.seeds)
+        for seed in range(2 if chosen.quick else chosen.seeds)
     ]
     proof = prove(triangle, *draws[0])
     assert proof is not None
     rows = []
-    for name, strategy in STRATEGIES.items():
+    for name, strategy in strategies.items():
         counts, lowest = {}, None
         for level in LEVELS:
             results = ws.connect_many(triangle, draws, level, strategy=strategy, disprove=False, progress=False)
@@ -59,9 +60,6 @@ def main() -> None:
         )
     keep(
         "triangle",
-        {"barrier, proved": round(proof.bound, 6), "pairs": options.seeds, "what each strategy reached": rows},
+        {"barrier, proved": round(proof.bound, 6), "pairs": len(draws), "what each strategy reached": rows},
+        chosen.quick,
     )
-
-
-if __name__ == "__main__":
-    main()

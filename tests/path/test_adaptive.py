@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from tests.path.test_maximum import Curves, bumps, one, waves
 from torch import Tensor
 
+from tests.path.test_maximum import Curves, bumps, one, waves
 from weightstring.path import accept
 from weightstring.path.adaptive import accept_adaptively, between, locate_adaptively
 

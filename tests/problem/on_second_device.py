@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import torch
-from tests.problem.second_device import register, waits
 from torch import Tensor, nn
 
 import weightstring as ws
+from tests.problem.second_device import register, waits
 
 INPUTS = torch.randn(120, 4, generator=torch.Generator().manual_seed(0))
 CLASSES = (INPUTS[:, 0] * INPUTS[:, 1] > 0).long()

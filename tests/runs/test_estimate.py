@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.runs.test_costs import neighbours, task
 
 import weightstring as ws
+from tests.runs.test_costs import neighbours, task
 from weightstring.problem import room
 from weightstring.problem.room import require_room
 from weightstring.runs import computing, estimate
