@@ -139,6 +139,13 @@ class Counted(ws.ModuleProblem):
         self.models += len(thetas)
         return super().measure(thetas, quantities)
 
+    def measure_along(
+        self, a: Tensor, b: Tensor, ts: Tensor, quantities: Sequence[str] = ("loss",)
+    ) -> dict[str, Tensor]:
+        """As its parent does."""
+        self.models += len(ts)
+        return super().measure_along(a, b, ts, quantities)
+
     def gradient(self, thetas: Tensor, rows: Tensor | None) -> Gradient:
         """As its parent does."""
         self.gradients += len(thetas)

@@ -7,7 +7,7 @@ N examples, n examples in a minibatch, T positions on a segment.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -89,6 +89,17 @@ def in_blocks(tensor: Tensor) -> Sequence[Tensor]:
     return torch.split(tensor, max(1, BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes)))
 
 
+def is_finite(numbers: Tensor) -> bool:
+    """Whether no number is NaN or infinite, read once.
+
+    >>> import torch
+    >>> is_finite(torch.ones(2)), is_finite(torch.tensor([0.0, torch.nan])), is_finite(torch.ones(0))
+    (True, False, True)
+    """
+    # Both extremes are NaN where any number is.
+    return not numbers.numel() or all(bool(extreme.isfinite()) for extreme in numbers.aminmax())
+
+
 def dot(first: Theta, second: Theta) -> float:
     """⟨first, second⟩ of two models (P,), summed in float64.
 
@@ -96,7 +107,8 @@ def dot(first: Theta, second: Theta) -> float:
     >>> dot(torch.full((3,), 0.5), torch.ones(3))
     1.5
     """
-    return math.fsum(float(first[part].double() @ second[part].double()) for part in blocks(len(first)))
+    one, other = _room(first), _room(second)
+    return math.fsum(float(one(part) @ other(part)) for part in blocks(len(first)))
 
 
 def distance(first: Theta, second: Theta) -> float:
@@ -106,4 +118,11 @@ def distance(first: Theta, second: Theta) -> float:
     >>> distance(torch.zeros(2), torch.tensor([3.0, 4.0]))
     5.0
     """
-    return math.hypot(*(float((second[part].double() - first[part].double()).norm()) for part in blocks(len(first))))
+    one, other = _room(first), _room(second)
+    return math.hypot(*(float(other(part).sub_(one(part)).norm()) for part in blocks(len(first))))
+
+
+def _room(theta: Theta) -> Callable[[slice], Float64[Tensor, " n"]]:
+    """Parts of a model in float64, all in the same memory: getting it anew for each takes longer than the sums."""
+    held = theta.new_empty(min(len(theta), BLOCK), dtype=torch.float64)
+    return lambda part: held[: part.stop - part.start].copy_(theta.detach()[part])

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import torch
 
-from weightstring.arrays import Positions, Theta, Thetas, Values, blocks
+from weightstring.arrays import Positions, Theta, Thetas, Values, blocks, is_finite
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.segment import Segment
 from weightstring.problem.capabilities import Accounted
@@ -144,6 +144,6 @@ def check_theta(problem: LossProblem, theta: Theta, what: str) -> None:
         raise InvalidCheckpoint(f"{what} is {theta.dtype}, the problem {problem.dtype}: convert one of them")
     if theta.device != problem.device:
         raise InvalidCheckpoint(f"{what} is on {theta.device}, the problem on {problem.device}: move it with .to()")
-    finite = sum(int(theta[part].isfinite().sum()) for part in blocks(len(theta)))
-    if finite < len(theta):
+    if not is_finite(theta):
+        finite = sum(int(theta[part].isfinite().sum()) for part in blocks(len(theta)))
         raise InvalidCheckpoint(f"{what} has {len(theta) - finite} entries that are NaN or infinite")

@@ -20,6 +20,8 @@ ROW_BYTES = 1 << 24
 """Memory for the interpolated models that are measured in one call."""
 MAX_ROWS = 512
 """Models measured in one call: larger batches gain nothing and are lost when a search is stopped."""
+ALONG = 8
+"""The least models of a segment that are measured together where they share something."""
 
 
 @runtime_checkable
@@ -90,9 +92,11 @@ def _measure_along(
 ) -> list[float]:
     """The same, segment by segment."""
     heights: list[float] = []
-    for values in _by_segment(points, height.along):
-        heights.extend(values.tolist())
-        on_chunk()
+    at_once = max(ALONG, rows_at_once(points[0][0].a)) if points else 1
+    for start in range(0, len(points), at_once):
+        for values in _by_segment(points[start : start + at_once], height.along):
+            heights.extend(values.tolist())
+            on_chunk()
     return heights
 
 

@@ -25,6 +25,9 @@ from weightstring.problem.losses.means import Wanted
 from weightstring.problem.memory import Activations
 from weightstring.protocol import Gradient
 
+LARGE_BYTES = 1 << 20
+"""Bytes of θ from which on memory is given back to the system when it is freed: getting it anew takes long."""
+
 
 class Dispatcher:
     """Losses and gradients of a workload by the selected engine, small calls on one thread.
@@ -124,9 +127,24 @@ class Dispatcher:
             self._first_layer = SharedFirstLayer(engine.stack)
         return self._first_layer if self._first_layer.pays else None
 
+    @property
+    def shares_along(self) -> bool:
+        """Whether the models of a segment are measured cheaper from its ends."""
+        return self.first_layer is not None or self._in_place
+
+    @property
+    def _in_place(self) -> bool:
+        """Whether they are written into a module one by one, and making each of them would take long."""
+        layout = self.selection.trial.own.layout
+        return isinstance(self.engine, Loop) and layout.size * layout.dtype.itemsize >= LARGE_BYTES
+
     def measure_along(self, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
         """Measure the models at positions ``ts`` between two, the first layer's products shared where that pays."""
-        first_layer = self.first_layer
+        first_layer, engine = self.first_layer, self.engine
+        if isinstance(engine, Loop):
+            measured = user_code(lambda: f"what models at {len(ts)} places of a segment measure")
+            with measured, self._threads(1, self._examples(wanted)):
+                return engine.measure_along(a, b, ts, wanted)
         if first_layer is None:
             return self.measure(torch.lerp(a, b, ts.to(a).unsqueeze(1)), wanted)
 

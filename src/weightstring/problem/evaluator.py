@@ -185,7 +185,7 @@ class Evaluator:
     @property
     def shares_along(self) -> bool:
         """Whether it is cheaper to measure the models of one segment together: see :meth:`measure_along`."""
-        return self._parts.dispatcher.first_layer is not None
+        return self._parts.dispatcher.shares_along
 
     @as_made
     def measure_along(
@@ -193,8 +193,8 @@ class Evaluator:
     ) -> dict[str, Values]:
         """Measure the models (1 − t) a + t b at positions ``ts`` (T,): float64 values (T,) on the CPU, by name.
 
-        Where a wide linear layer comes first, its two products at the ends serve every t. What is found
-        at one t does not depend on the others.
+        Where a wide linear layer comes first, its two products at the ends serve every t; a large module that computes
+        one model at a time makes each in its own parameters. What is found at one t does not depend on the others.
 
         Raises:
             InvalidSetting: an unknown quantity.

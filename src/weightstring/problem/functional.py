@@ -94,6 +94,9 @@ class OfTheta(Protocol):
     def holding(self, theta: Theta) -> AbstractContextManager[None]:
         """Within the context θ does not change; what writes it into a module does so once."""
 
+    def between(self, a: Theta, b: Theta, t: float) -> AbstractContextManager[Theta]:
+        """Within the context what it yields stands for the model (1 − t) a + t b."""
+
 
 @dataclass(frozen=True, eq=False)
 class Functional:
@@ -145,6 +148,10 @@ class Functional:
     def holding(self, theta: Theta) -> AbstractContextManager[None]:
         """Nothing: the function is given θ at each call."""
         return nullcontext()
+
+    def between(self, a: Theta, b: Theta, t: float) -> AbstractContextManager[Theta]:
+        """The model itself."""
+        return nullcontext(torch.lerp(a, b, t))
 
     def __call__(
         self,
@@ -246,12 +253,22 @@ class Computation:
     ) -> Float64[Tensor, " Q"]:
         """Values over whole data sets, in the order wanted, one forward pass for each; see :meth:`estimate`."""
         statistics = self.estimate(theta, train, given)
+        with self.evaluating.holding(theta):
+            return self._values(theta, statistics, wanted)
+
+    def measure_between(self, a: Theta, b: Theta, t: float, train: DataSet, wanted: Wanted) -> Float64[Tensor, " Q"]:
+        """:meth:`measure` of (1 − t) a + t b, of which no copy is made where nothing is a function of θ beside it."""
+        if self.calibrating is not None or self.structure is not None:
+            return self.measure(torch.lerp(a, b, t), train, wanted)
+        with self.evaluating.between(a, b, t) as theta:
+            return self._values(theta, EMPTY, wanted)
+
+    def _values(self, theta: Theta, statistics: Mapping[str, Tensor], wanted: Wanted) -> Float64[Tensor, " Q"]:
         values = []
         for examples, means in wanted:
             tally = Tally(means, len(examples), theta)
-            with self.evaluating.holding(theta):
-                for part in examples.chunks(self.block):
-                    tally.take(self.evaluating(theta, part, statistics), part)
+            for part in examples.chunks(self.block):
+                tally.take(self.evaluating(theta, part, statistics), part)
             values.append(tally.values())
         return torch.cat(values)
 

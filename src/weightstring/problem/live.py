@@ -102,6 +102,31 @@ class Live:
         finally:
             self._steady = self._held = None
 
+    @contextmanager
+    def between(self, a: Theta, b: Theta, t: float) -> Iterator[Theta]:
+        """Within the context the module holds (1 − t) a + t b, for all calls with the tensor that this yields.
+
+        It is written into the parameters straight, bit for bit as ``torch.lerp`` makes it: a large θ takes longer to
+        allocate than to compute.
+        """
+        if self._announces:  # which reads θ again at each change of mode
+            with self.holding(theta := torch.lerp(a, b, t)):
+                yield theta
+            return
+        with torch.no_grad():
+            for parameter, first, last in zip(
+                self.parameters, self.layout.pieces(a), self.layout.pieces(b), strict=True
+            ):
+                if parameter.dtype == self.layout.dtype:
+                    torch.lerp(first, last, t, out=parameter)
+                else:
+                    parameter.copy_(torch.lerp(first, last, t))
+        self._held = a[:0]
+        try:
+            yield self._held
+        finally:
+            self._held = None
+
     def gradient(self) -> Theta:
         """The gradient (P,) that a backward pass left; it is cleared."""
         return taken_gradient(self.parameters, self.layout)

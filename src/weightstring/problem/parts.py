@@ -110,8 +110,8 @@ class Parts:
 
     @property
     def _constants(self) -> dict[str, Tensor]:
-        tensors = named_tensors(self.net)
-        return {name: tensors[name] for name in tensors if name not in self.layout.names | self.derived}
+        left = self.layout.names | self.derived
+        return {name: tensor for name, tensor in named_tensors(self.net).items() if name not in left}
 
     @cached_property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.arrays import Rows, Thetas
+from weightstring.arrays import Positions, Rows, Theta, Thetas
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import (
     ENGINES,
@@ -44,6 +44,12 @@ class Loop(Engine):
 
         with torch.no_grad():
             return torch.cat(in_parts(len(thetas), 1, compute))
+
+    def measure_along(self, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
+        """:meth:`measure` of the models at positions of a segment, each written straight into the module."""
+        computation, train = self.work.computation, self.work.train
+        with torch.no_grad():
+            return torch.stack([computation.measure_between(a, b, t, train, wanted) for t in ts.to(a).tolist()])
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Losses and gradients of each."""
