@@ -38,6 +38,24 @@ class TestHelp:
         assert done.stderr.split() == ["0", "False"]
         assert "exit codes" in done.stdout
 
+    def test_the_package_imports_no_torch(self):
+        code = "import sys, weightstring; assert 'connect' in dir(weightstring); print('torch' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "False\n"
+
+    @pytest.mark.slow
+    def test_a_search_imports_neither_a_compiler_nor_scipy(self):
+        code = (
+            "import sys, weightstring as ws\n"
+            "from weightstring.tasks import load_task\n"
+            "problem = load_task('digits', {'width': '16'})\n"
+            "ends = [problem.fit(seed=seed, until=1.0) for seed in (0, 1)]\n"
+            "assert ws.connect(problem, *ends).connected\n"
+            "print([name for name in ('torch._dynamo', 'scipy', 'sklearn') if name in sys.modules])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
+
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_explains_itself(self, cli, command):
         done = cli(command, "--help")

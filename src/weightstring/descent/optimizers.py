@@ -8,7 +8,7 @@ the state with it. The fused and foreach implementations update all leaves in on
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -46,6 +46,8 @@ class Optimizers:
         self._scheduled = recipe.schedule != "constant" or recipe.warmup > 0
         self._base_rate = _rate(recipe)
         self._optimizer = _build(recipe, device)
+        self._stepped: Callable[[Optimizer], object] = inspect.unwrap(type(self._optimizer).step)
+        self._with_graph = bool(self._optimizer.defaults.get("differentiable", False))
         self._optimizer.param_groups.clear()
         self._groups: dict[float, int] = {}
 
@@ -65,7 +67,7 @@ class Optimizers:
     @property
     def stacks(self) -> bool:
         """Whether it treats each number by itself, so that several models can be the rows of one leaf."""
-        return type(self._optimizer) in _ELEMENTWISE
+        return isinstance(self._optimizer, _ELEMENTWISE)
 
     def keep(self, theta: Tensor, rows: Sequence[int]) -> Tensor:
         """Let all models of a leaf (k, P) go but those at ``rows``: the leaf that takes its place."""
@@ -98,7 +100,8 @@ class Optimizers:
                 continue
             group["lr"] = group["rate"] * self._base_rate * self._recipe.rate(group["step"])
             group["step"] += 1
-        self._optimizer.step()
+        with torch.set_grad_enabled(self._with_graph):
+            self._stepped(self._optimizer)
 
 
 def kind_of(name: object) -> type[Optimizer]:
@@ -142,9 +145,14 @@ def _build(recipe: Recipe, device: torch.device) -> Optimizer:
             options["foreach"] = True
     # torch.optim refuses an empty list, so the first parameter is a placeholder that is dropped at once.
     try:
-        return kind([torch.zeros(1, requires_grad=True, device=device)], **options)
+        return _uncompiled(kind)([torch.zeros(1, requires_grad=True, device=device)], **options)
     except (TypeError, ValueError, RuntimeError) as problem:
         raise InvalidSetting(f"optimizer {recipe.optimizer!r} refuses its options: {problem}") from None
+
+
+def _uncompiled(kind: type[Optimizer]) -> type[Optimizer]:
+    """The optimizer without what torch.compile needs around its methods: torch._dynamo, 1.5 seconds of importing."""
+    return type(kind.__name__, (kind,), {"add_param_group": inspect.unwrap(Optimizer.add_param_group)})
 
 
 # Not SGD: fused, with momentum, it fails when a model joins others that are under way.

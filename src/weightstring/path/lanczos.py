@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from weightstring.randomness import generator
@@ -92,6 +91,7 @@ def _eigenvector(
     multiply: Multiply, first: Float64[Tensor, " Q"], which: Literal["LM", "SA"], tolerance: float
 ) -> Float64[Tensor, " Q"] | None:
     """The unit eigenvector of the largest |eigenvalue| or the smallest eigenvalue; None without convergence."""
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # takes .3 seconds to import
 
     def matvec(x: Float[np.ndarray, "*Q"]) -> Float[np.ndarray, " Q"]:
         product: Float[np.ndarray, " Q"] = multiply(torch.from_numpy(x.reshape(-1).copy())).numpy()

@@ -16,7 +16,6 @@ from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Float64
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from weightstring.symmetry.pairs import Assignment, Assignments, Groups, Pair, agreement, assigned, depending
@@ -206,6 +205,8 @@ def _products(a: Float[Tensor, "m K"], b: Float[Tensor, "J m K"]) -> Float64[Ten
 
 def _assign(similarity: Float64[Tensor, "n n"], signed: bool) -> Assignment:
     """The permutation of the largest total similarity; signs too where these may change."""
+    from scipy.optimize import linear_sum_assignment  # takes .3 seconds to import
+
     worth = similarity.abs() if signed else similarity
     _, columns = linear_sum_assignment(worth.cpu().numpy(), maximize=True)
     order = torch.as_tensor(columns, device=similarity.device)
