@@ -13,7 +13,7 @@ import pytest
 
 from weightstring.errors import InvalidData
 from weightstring.tasks.download import download
-from weightstring.tasks.files import VARIABLE, read_images
+from weightstring.tasks.files import VARIABLE, fetches, read_images
 
 TRAIN = "train-images-idx3-ubyte"
 LABELS = "t10k-labels-idx1-ubyte"
@@ -133,7 +133,7 @@ def files(root: Path) -> list[str]:
 class TestFetched:
     def test_all_files_into_the_folder_of_the_set(self, at, small, mirrors, tmp_path):
         images, told = at("whole"), []
-        download(images, tmp_path / "new" / "data", on_file=lambda *news: told.append(news))
+        download(fetches(images, tmp_path / "new" / "data"), on_file=lambda *news: told.append(news))
         folder = tmp_path / "new" / "data" / "mnist"
         assert files(tmp_path) == sorted(f"new/data/mnist/{name}.gz" for name in images.files)
         assert told == [(folder / f"{name}.gz", f"{mirrors.url}/whole/{name}.gz") for name in images.files]
@@ -146,10 +146,10 @@ class TestFetched:
         (tmp_path / "MNIST" / "raw").mkdir(parents=True)
         elsewhere = tmp_path / "MNIST" / "raw" / TRAIN
         elsewhere.write_bytes(small[1][TRAIN])
-        download(images, tmp_path)
+        download(fetches(images, tmp_path))
         assert mirrors.asked == [f"whole/{name}.gz" for name in images.files if name != TRAIN]
         before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-        download(images, tmp_path, on_file=lambda *news: told.append(news))
+        download(fetches(images, tmp_path), on_file=lambda *news: told.append(news))
         assert len(mirrors.asked) == 3
         assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
         expected = [elsewhere, *(tmp_path / "mnist" / f"{name}.gz" for name in images.files if name != TRAIN)]
@@ -158,12 +158,12 @@ class TestFetched:
     @pytest.mark.parametrize("place", ["mnist/{}.gz", "mnist/{}", "MNIST/raw/{}.gz", "{}.gz"])
     def test_a_wrong_file_gives_way(self, at, small, mirrors, tmp_path, place):
         images = at("whole")
-        download(images, tmp_path)
+        download(fetches(images, tmp_path))
         (tmp_path / "mnist" / f"{LABELS}.gz").unlink()
         wrong = tmp_path / place.format(LABELS)
         wrong.parent.mkdir(parents=True, exist_ok=True)
         wrong.write_bytes(b"torn")
-        download(images, tmp_path)
+        download(fetches(images, tmp_path))
         assert mirrors.asked[4:] == [f"whole/{LABELS}.gz"]
         assert read_images(images, tmp_path).test.labels.tolist() == list(small[1][LABELS][8:])
 
@@ -172,19 +172,19 @@ class TestFetched:
     )
     def test_a_bad_mirror_is_left_for_the_next(self, at, mirrors, tmp_path, bad):
         images = at(bad.__name__, "whole")
-        download(images, tmp_path)
+        download(fetches(images, tmp_path))
         assert mirrors.asked == [f"{mirror}/{name}.gz" for name in images.files for mirror in (bad.__name__, "whole")]
         assert len(read_images(images, tmp_path).test.labels) == 11
 
     def test_a_silent_mirror_is_left_after_the_timeout(self, at, mirrors, tmp_path):
         images = at("stalled", "whole")
-        download(images, tmp_path, timeout=0.1)
+        download(fetches(images, tmp_path), timeout=0.1)
         assert mirrors.asked == [f"{mirror}/{name}.gz" for name in images.files for mirror in ("stalled", "whole")]
         assert len(files(tmp_path)) == 4
 
     def test_where_the_environment_says(self, at, tmp_path, monkeypatch):
         monkeypatch.setenv(VARIABLE, str(tmp_path))
-        download(at("whole"))
+        download(fetches(at("whole")))
         assert len(files(tmp_path / "mnist")) == 4
 
 
@@ -211,31 +211,31 @@ class TestRefused:
             f"^{TRAIN}.gz: no mirror gives it .*{mirrors.url}/{name}/{TRAIN}.gz: .*({says}).*put the file at {target}$"
         )
         with refused(InvalidData, whole_line):
-            download(at(name, name), tmp_path, timeout=0.2)
+            download(fetches(at(name, name), tmp_path), timeout=0.2)
         assert len(mirrors.asked) == 2
         assert files(tmp_path) == []
 
     def test_nobody_answers(self, small, mirrors, tmp_path, refused):
         images = replace(small[0], mirrors=("http://127.0.0.1:9", "https://127.0.0.1:9"))
         with refused(InvalidData, "no mirror gives it .*http://127.0.0.1:9/.*refused.*https://127.0.0.1:9/.*refused"):
-            download(images, tmp_path)
+            download(fetches(images, tmp_path))
 
     def test_what_was_there_stays_when_nothing_better_comes(self, at, tmp_path, refused):
         (tmp_path / "mnist").mkdir()
         path = tmp_path / "mnist" / f"{TRAIN}.gz"
         path.write_bytes(b"torn")
         with refused(InvalidData, "no mirror gives it"):
-            download(at("another"), tmp_path)
+            download(fetches(at("another"), tmp_path))
         assert path.read_bytes() == b"torn"
         assert files(tmp_path) == [f"mnist/{TRAIN}.gz"]
 
     def test_a_directory_that_cannot_be_written(self, at, tmp_path, refused):
         (tmp_path / "mnist").write_text("a file")
         with refused(InvalidData, f"^{tmp_path}/mnist/{TRAIN}.gz: cannot be written: .*another directory by --data$"):
-            download(at("whole"), tmp_path)
+            download(fetches(at("whole"), tmp_path))
 
     def test_no_directory(self, at, mirrors, monkeypatch, refused):
         monkeypatch.delenv(VARIABLE, raising=False)
         with refused(InvalidData, "no directory of data is named"):
-            download(at("whole"))
+            download(fetches(at("whole")))
         assert mirrors.asked == []

@@ -32,7 +32,8 @@ def task_file(tmp_path):
 
 
 def test_every_built_in_task_loads(small_sets, tmp_path):
-    assert set(TASKS) == {"digits", "polynomial", "mnist", "fashion-mnist", "text"}
+    built_in = {"digits", "polynomial", "mnist", "fashion-mnist", "text", "cifar10", "cifar100"}  # CIFAR: test_cifar.py
+    assert set(TASKS) == built_in
     (tmp_path / "words.txt").write_text("one two three " * 100)
     words = {"data": str(tmp_path / "words.txt"), "hidden": "3", "layers": "1", "test_words": "60"}
     assert load_task("text", words).size == 4 * 3 + 4 * 3 * (3 + 3 + 2) + 4 * 3 + 4
@@ -185,7 +186,7 @@ def test_a_task_that_fails(task_file, text, says):
 @pytest.mark.parametrize("name", ["cifar", "", "digits:task", "user.txt:task", "user.py"])
 def test_a_name_that_is_no_task(name):
     with pytest.raises(
-        TaskError, match=r"one of digits, polynomial, mnist, fashion-mnist, text, or path/to/file\.py:function"
+        TaskError, match=r"one of digits, polynomial, mnist, fashion-mnist, cifar10, cifar100, text, or path/to/file\.py:function"
     ):
         load_task(name)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+from collections.abc import Iterator
+from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +15,14 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from weightstring.errors import InvalidData
+from weightstring.tasks.download import Fetch
 from weightstring.tasks.idx import parse, unpack
 from weightstring.tasks.published import IMAGE_SETS, ImageSet
 
 VARIABLE = "WEIGHTSTRING_DATA"
 """The environment variable that names a directory of data where no option does."""
+GZIP_OVERHEAD = 1 << 16
+"""Bytes by which a gzip file may exceed its content."""
 
 
 class Labelled(NamedTuple):
@@ -47,25 +52,49 @@ def read_images(images: ImageSet, data: Path | None = None) -> Images:
     Raises:
         InvalidData: no directory is named, or a file is missing, damaged, or not that of this set.
     """
-    root = directory(images, data)
+    root = data_directory(images.name, data, _command(images, Path("DIR")))
     train_pixels, train_labels, test_pixels, test_labels = (_read(images, name, root) for name in images.files)
     return Images(Labelled(train_pixels, train_labels), Labelled(test_pixels, test_labels))
 
 
-def directory(images: ImageSet, data: Path | None = None) -> Path:
+def fetches(images: ImageSet, data: Path | None = None) -> Iterator[Fetch]:
+    """What is to be downloaded: each of the set's files, compressed, unless the right one is there.
+
+    Raises:
+        InvalidData: no directory is named.
+    """
+    root = data_directory(images.name, data, _command(images, Path("DIR")))
+    for name, published in images.files.items():
+        file = find(images, name, root)
+        present = file is not None and _is_right(file, images, name)
+        yield Fetch(
+            places(images, name, root)[0],
+            file if present else None,
+            tuple(f"{mirror}/{name}.gz" for mirror in images.mirrors),
+            published.size + GZIP_OVERHEAD,
+            partial(check, images=images, name=name),
+        )
+
+
+def data_directory(name: str, data: Path | None, command: str) -> Path:
     """The data directory: the one given, or else that of the environment.
+
+    Args:
+        name: of the set, for messages.
+        data: the one given.
+        command: which fetches the files.
 
     Raises:
         InvalidData: neither names one.
 
-    >>> directory(IMAGE_SETS["mnist"], Path("here")).name
+    >>> data_directory("mnist", Path("here"), "weightstring download mnist").name
     'here'
     """
     chosen = data or os.environ.get(VARIABLE)
     if not chosen:
         raise InvalidData(
-            f"{images.name}: no directory of data is named: give --data DIR (from Python the option data), or set "
-            f"{VARIABLE}; {_command(images, Path('DIR'))} fetches the files"
+            f"{name}: no directory of data is named: give --data DIR (from Python the option data), or set "
+            f"{VARIABLE}; {command} fetches the files"
         )
     return Path(chosen)
 
@@ -106,6 +135,15 @@ def check(stream: BufferedIOBase, where: str, images: ImageSet, name: str) -> UI
         reason = next((f"it belongs to {owner}" for owner in owners), f"its SHA-256 is {sha256}")
         raise InvalidData(f"{where}: not the {name} of {images.name}: {reason}")
     return values
+
+
+def _is_right(path: Path, images: ImageSet, name: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            check(file, str(path), images, name)
+    except (OSError, InvalidData):
+        return False
+    return True
 
 
 def _read(images: ImageSet, name: str, root: Path) -> UInt8[Tensor, "*axes"]:

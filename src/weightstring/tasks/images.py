@@ -105,6 +105,27 @@ fashion_mnist = task_of("fashion-mnist")
 """Articles of clothing, which are harder."""
 
 
+def drawn_rows(name: str, whole: int, option: str, size: int, data_seed: int) -> Int64[Tensor, " size"]:
+    """Rows of a random subset of so many images, in their order; with one seed, fewer are a subset of more.
+
+    Args:
+        name: of the set.
+        whole: how many there are.
+        option: what ``size`` is called.
+        size: how many are wanted.
+        data_seed: draws them, without replacement.
+
+    Raises:
+        InvalidSetting: there are not so many.
+
+    >>> drawn_rows("mnist", 3, "train_size", 3, 0)
+    tensor([0, 1, 2])
+    """
+    if not 1 <= size <= whole:
+        raise InvalidSetting(f"{name}: {option}={size}: there are {whole} images; give 1 to {whole}")
+    return torch.randperm(whole, generator=generator(data_seed, name, option))[:size].sort().values
+
+
 def _widths(images: ImageSet, hidden: str) -> list[int]:
     parts = hidden.split("-") if hidden else []
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
@@ -118,10 +139,6 @@ def _examples(
     images: ImageSet, labelled: Labelled, option: str, size: int, data_seed: int, flat: bool
 ) -> tuple[Float[Tensor, " n *pixels"], Int64[Tensor, " n"]]:
     """Inputs and targets of a random subset, in the order of the files; standardised as is usual."""
-    whole = len(labelled.labels)
-    if not 1 <= size <= whole:
-        raise InvalidSetting(f"{images.name}: {option}={size}: there are {whole} images; give 1 to {whole}")
-    drawn = torch.randperm(whole, generator=generator(data_seed, images.name, option))[:size]
-    rows = drawn.sort().values
+    rows = drawn_rows(images.name, len(labelled.labels), option, size, data_seed)
     inputs = labelled.pixels[rows].float().div_(255).sub_(images.mean).div_(images.std)
     return inputs.flatten(1) if flat else inputs.unsqueeze(1), labelled.labels[rows].long()

@@ -34,7 +34,7 @@ def small_cnn() -> nn.Sequential:
     >>> sum(parameter.numel() for parameter in small_cnn().parameters())
     105866
     """
-    features = [*_pooled(1, 16, 3), *_pooled(16, 32, 3), nn.Flatten()]
+    features = [*pooled(1, 16, 3), *pooled(16, 32, 3), nn.Flatten()]
     return nn.Sequential(*features, *mlp([32 * 7 * 7, 64, CLASSES]))
 
 
@@ -46,7 +46,7 @@ def cnn() -> nn.Sequential:
     >>> sum(parameter.numel() for parameter in cnn().parameters())
     3274634
     """
-    features = [*_pooled(1, 32, 5), *_pooled(32, 64, 5), nn.Flatten()]
+    features = [*pooled(1, 32, 5), *pooled(32, 64, 5), nn.Flatten()]
     hidden, activation, output = mlp([64 * 7 * 7, 1024, CLASSES])
     return nn.Sequential(*features, hidden, activation, nn.Dropout(0.5), output)
 
@@ -61,7 +61,7 @@ def resnet() -> nn.Sequential:
     >>> sum(parameter.numel() for parameter in resnet().parameters())
     77754
     """
-    stem = [*_normalised(1, 16, stride=1), nn.ReLU()]
+    stem = [*normalised(1, 16, stride=1), nn.ReLU()]
     stages = [Residual(16, 16, stride=1), Residual(16, 32, stride=2), Residual(32, 64, stride=2)]
     return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, CLASSES))
 
@@ -104,12 +104,12 @@ class Residual(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
         first, second = (
-            _normalised(channels_in, channels_out, stride),
-            _normalised(channels_out, channels_out, stride=1),
+            normalised(channels_in, channels_out, stride),
+            normalised(channels_out, channels_out, stride=1),
         )
         self.residual = nn.Sequential(*first, nn.ReLU(), *second)
         same = stride == 1 and channels_in == channels_out
-        self.shortcut = nn.Sequential() if same else nn.Sequential(*_normalised(channels_in, channels_out, stride, 1))
+        self.shortcut = nn.Sequential() if same else nn.Sequential(*normalised(channels_in, channels_out, stride, 1))
         self.activation = nn.ReLU()
 
     def forward(self, images: Float[Tensor, "N channels height width"]) -> Float[Tensor, "N _ _ _"]:
@@ -118,10 +118,12 @@ class Residual(nn.Module):
         return output
 
 
-def _pooled(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
+def pooled(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
+    """A convolution that keeps the size of the image, ReLU, and a pooling that halves it."""
     return [nn.Conv2d(channels_in, channels_out, kernel, padding="same"), nn.ReLU(), nn.MaxPool2d(2)]
 
 
-def _normalised(channels_in: int, channels_out: int, stride: int, kernel: int = 3) -> list[nn.Module]:
+def normalised(channels_in: int, channels_out: int, stride: int, kernel: int = 3) -> list[nn.Module]:
+    """A convolution without bias, and BatchNorm."""
     convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=False)
     return [convolution, nn.BatchNorm2d(channels_out)]

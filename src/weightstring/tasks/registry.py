@@ -24,6 +24,8 @@ TASKS.add("digits", "weightstring.tasks.digits:digits")
 TASKS.add("polynomial", "weightstring.tasks.polynomial:polynomial")
 TASKS.add("mnist", "weightstring.tasks.images:mnist")
 TASKS.add("fashion-mnist", "weightstring.tasks.images:fashion_mnist")
+TASKS.add("cifar10", "weightstring.tasks.cifar:cifar10")
+TASKS.add("cifar100", "weightstring.tasks.cifar:cifar100")
 TASKS.add("text", "weightstring.tasks.text:text")
 
 

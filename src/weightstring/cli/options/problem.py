@@ -10,7 +10,9 @@ from weightstring.cli.options.values import data_option, key_value
 def add_task(parser: argparse.ArgumentParser) -> None:
     """A task and its options."""
     parser.add_argument(
-        "task", metavar="TASK", help="digits, polynomial, mnist, fashion-mnist, text, or path/to/file.py:function"
+        "task",
+        metavar="TASK",
+        help="digits, polynomial, mnist, fashion-mnist, cifar10, cifar100, text, or path/to/file.py:function",
     )
     _add_task_options(parser)
 
