@@ -186,7 +186,8 @@ def test_a_task_that_fails(task_file, text, says):
 @pytest.mark.parametrize("name", ["cifar", "", "digits:task", "user.txt:task", "user.py"])
 def test_a_name_that_is_no_task(name):
     with pytest.raises(
-        TaskError, match=r"one of digits, polynomial, mnist, fashion-mnist, cifar10, cifar100, text, or path/to/file\.py:function"
+        TaskError,
+        match=r"one of digits, polynomial, mnist, fashion-mnist, cifar10, cifar100, text, or path/to/file\.py:function",
     ):
         load_task(name)
 
