@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
@@ -71,6 +72,9 @@ def together(parts: Sequence[Float[Tensor, "_ P"]]) -> Thetas:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
+NUMPY = {torch.float64: np.float64, torch.float32: np.float32}
+"""What θ may be."""
+
 BLOCK = 1 << 20
 """Numbers of a model that are turned into float64 at a time."""
 
@@ -98,6 +102,19 @@ def is_finite(numbers: Tensor) -> bool:
     """
     # Both extremes are NaN where any number is.
     return not numbers.numel() or all(bool(extreme.isfinite()) for extreme in numbers.aminmax())
+
+
+def zeros(like: Thetas) -> Thetas:
+    """Zeros in the form of models (B, P), which on a CPU take memory only as they are written to.
+
+    >>> import torch
+    >>> zeros(torch.ones(1, 2))
+    tensor([[0., 0.]])
+    """
+    if like.device.type != "cpu":
+        return torch.zeros_like(like)
+    # NumPy leaves zeroing to the system, page by page; PyTorch writes them.
+    return torch.from_numpy(np.zeros(like.shape, NUMPY[like.dtype]))
 
 
 def dot(first: Theta, second: Theta) -> float:

@@ -138,7 +138,7 @@ def test_a_network_has_the_smallest_eigenvalue_of_its_dense_hessian(dtype, toler
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_in_two_passes_it_is_the_same(dtype, monkeypatch):
+def test_without_kept_vectors_it_is_the_same(dtype, monkeypatch):
     """What a large model has in place of twenty vectors."""
     problem = network(dtype=dtype)
     segment = Segment(problem.initial(1), problem.initial(2))

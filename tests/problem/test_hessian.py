@@ -146,12 +146,12 @@ def test_without_rows_the_draws_are_those_of_the_gradient():
     theta = problem.initial(2)
     slopes = []
 
-    def watch(value: Tensor, leaves: Sequence[Tensor], vectors: Tensor) -> Tensor:
+    def watch(value: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
         slopes.append(torch.cat([slope.reshape(-1) for slope in torch.autograd.grad(value, leaves)]))
-        return torch.zeros_like(vectors)
+        return []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hessian, "products_by", watch)
+        patch.setattr(hessian, "slopes_of", watch)
         problem.hessian_products(theta, draw(3, 1, problem.size), None)
     sizes = [4, 5, 4, 5, 5]
     mean = sum(size / COUNT * slope for size, slope in zip(sizes, slopes, strict=True))
@@ -210,7 +210,7 @@ def test_too_large_a_piece_is_refused_in_one_line(refused, monkeypatch):
         raise torch.OutOfMemoryError("no memory")
 
     problem = build(tanh)
-    monkeypatch.setattr(hessian, "products_by", too_large)
+    monkeypatch.setattr(hessian, "slopes_of", too_large)
     with refused(InvalidSetting, "does not fit into memory"):
         problem.hessian_products(problem.initial(0), problem.initial(0)[None], None)
 

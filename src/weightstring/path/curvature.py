@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Theta, dot
+from weightstring.arrays import Theta, dot, is_finite
 from weightstring.errors import InvalidSetting
 from weightstring.path.hyperplane import HessianProducts, Hyperplane, step_at
 from weightstring.path.lanczos import spectrum
 from weightstring.path.objective import check_theta
 from weightstring.path.segment import Segment
-from weightstring.path.thin import Projection, spectrum_in_two_passes
+from weightstring.path.thin import Projection, spectrum_in_passing
 from weightstring.problem.capabilities import units_of
 from weightstring.protocol import LossProblem
 from weightstring.randomness import generator, some_of
@@ -147,9 +147,9 @@ def curvature_across(
     The smallest eigenvalue is found by Lanczos (ARPACK), on the hyperplane alone: a reflection takes n to the first
     axis, which is then left out, so that no eigenvalue of n has to be told from the others. It holds about
     twenty vectors of P float64 numbers, and costs tens to hundreds of Hessian products. Where twenty such vectors take
-    more than :data:`KEPT_BYTES`, Lanczos runs in two passes instead (:mod:`weightstring.path.thin`): five vectors like
-    θ and at most fifty products, on :data:`FEW_EXAMPLES` examples at most; λ is then further from the true
-    eigenvalue, as the residual says.
+    more than :data:`KEPT_BYTES`, Lanczos keeps none of them instead (:mod:`weightstring.path.thin`): four vectors like
+    θ and at most two dozen products, on :data:`FEW_EXAMPLES` examples at most; λ is then further from the true
+    eigenvalue, as the residual says, and both are those of Lanczos' tridiagonal matrix.
 
     Where the problem has no exact products (:class:`~weightstring.protocol.Curved`), or autograd cannot
     differentiate it twice, they are central differences of gradients, (∇L(θ + hv) − ∇L(θ − hv)) / 2h with
@@ -196,11 +196,11 @@ def curvature_across(
     def multiply(x: Float[Tensor, " Q"]) -> Float[Tensor, " Q"]:
         return across.restrict(hessian(across.embed(x)))
 
-    def draw() -> Theta:
+    if large:
         noise = torch.randn(size, generator=generator(seed, "curvature", "start"))
-        return across.restrict(noise.to(theta))
-
-    ends = spectrum_in_two_passes(multiply, draw) if large else spectrum(multiply, size, seed)
+        ends = spectrum_in_passing(multiply, across.restrict(noise.to(theta)))
+    else:
+        ends = spectrum(multiply, size, seed)
     return Curvature(
         gradient=gradient,
         across=slant,
@@ -258,7 +258,7 @@ def _slope_apart(
 
 def _finite(losses: list[float], gradient: Theta) -> tuple[list[float], Theta]:
     """Both, refused where they are not finite."""
-    if not (all(map(math.isfinite, losses)) and math.isfinite(float(gradient.abs().amax()))):
+    if not (all(map(math.isfinite, losses)) and is_finite(gradient)):
         raise InvalidSetting(
             f"the training losses there and at the segment's ends are {losses}, with a gradient of norm "
             f"{float(gradient.norm())}: curvature needs finite numbers; give another t or segment"

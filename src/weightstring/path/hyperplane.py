@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, is_finite
 from weightstring.errors import InvalidSetting
 from weightstring.path.segment import Segment, rows_at_once
 from weightstring.protocol import Curved, LossProblem
@@ -33,21 +34,21 @@ class HessianProducts:
     def __call__(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         """H v (P,), a new tensor."""
         self.evaluations += 1
-        if self.exact and self.evaluations == 1:
-            self.exact = self._can_be_exact(vector)
-        product = self._exactly(vector) if self.exact else self._by_differences(vector)
-        if not product.isfinite().all():
+        product = self._at_first(vector) if self.evaluations == 1 else self._exactly(vector) if self.exact else None
+        if product is None:
+            product = self._by_differences(vector)
+        if not is_finite(product):
             raise InvalidSetting("a product of the Hessian there is not finite: give another t or segment")
         return product
 
-    def _can_be_exact(self, vector: Float[Tensor, " P"]) -> bool:
-        """Whether a first product succeeds: some operations have no second derivative, or none at this place."""
-        if not isinstance(self.problem, Curved):
-            return False
-        try:
-            return bool(self._exactly(vector).isfinite().all())
-        except RuntimeError:  # lack of memory is reported as a setting
-            return False
+    def _at_first(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"] | None:
+        """A first exact product; None: some operations have no second derivative, or none at this place."""
+        product = None
+        if self.exact and isinstance(self.problem, Curved):
+            with suppress(RuntimeError):  # lack of memory is reported as a setting
+                product = self._exactly(vector)
+        self.exact = product is not None and is_finite(product)
+        return product if self.exact else None
 
     def _exactly(self, vector: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         assert isinstance(self.problem, Curved)

@@ -1,15 +1,16 @@
 """Slope and curvature across a segment where only a few vectors as long as θ fit into memory.
 
-Lanczos' recurrence, β_k q_{k+1} = A q_k − α_k q_k − β_{k−1} q_{k−1}, needs two vectors at a time; an eigenvector of A
-needs all q_k. So the recurrence runs twice: once for the tridiagonal matrix of α and β, once more to add the q_k up
-(Cullum and Willoughby, Lanczos Algorithms for Large Symmetric Eigenvalue Computations, chapter 4). Vectors have θ's
-dtype and device; sums are float64.
+Lanczos' recurrence, β_k q_{k+1} = A q_k − α_k q_k − β_{k−1} q_{k−1}, needs two vectors at a time. The tridiagonal
+matrix T of α and β tells the ends of the spectrum without the eigenvectors, which would need all q_k: an eigenvalue of
+T is one of A to within β_k |s_k|, s the last number of its eigenvector of T, and it lies in the spectrum of A up to
+rounding, even where the q_k have lost their orthogonality (Paige 1980, Linear Algebra and its Applications 34).
+Vectors have θ's dtype and device; sums are float64.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -49,68 +50,35 @@ class Projection(NamedTuple):
         return vector
 
 
-def spectrum_in_two_passes(multiply: Multiply, draw: Callable[[], Theta]) -> Spectrum:
-    """The ends of the spectrum of a symmetric matrix, by at most 2 · :data:`STEPS` products; four vectors are held.
+def spectrum_in_passing(multiply: Multiply, first: Theta) -> Spectrum:
+    """The ends of the spectrum of a symmetric matrix, by at most :data:`STEPS` products; three vectors are held.
 
     Args:
         multiply: x (P,) → A x (P,), a new tensor each time.
-        draw: Lanczos' first vector (P,), in the space looked at: the same each time, a new tensor.
+        first: Lanczos' first vector (P,), in the space looked at; it is used up.
 
     Returns:
-        λ = vᵀAv of the unit vector v that the second pass makes of the smallest Ritz value's, its residual ‖Av − λv‖,
-        and the largest |Ritz value|.
+        The smallest eigenvalue of T, β_k |s_k| of it, and the largest |eigenvalue| of T.
 
     >>> numbers = torch.linspace(-1, 9, 1000)
-    >>> found = spectrum_in_two_passes(lambda x: numbers * x, lambda: torch.ones(1000))
+    >>> found = spectrum_in_passing(lambda x: numbers * x, torch.ones(1000))
     >>> f"{found.smallest:.1f} {found.largest:.1f}"
     '-1.0 9.0'
     """
     diagonal, beside = list[float](), list[float]()
-    q, before = _unit(draw()), None
+    q, before = first.div_(_norm(first)), None
     while True:
-        following = _product(multiply, q, before, beside)
+        following = multiply(q)
+        if before is not None:
+            following.sub_(before, alpha=beside[-1])
         diagonal.append(dot(q, following))
         following.sub_(q, alpha=diagonal[-1])
         beside.append(_norm(following))
         values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1))
-        largest, weights = float(np.abs(values).max()), vectors[:, 0].tolist()
-        if beside[-1] * abs(weights[-1]) <= TOLERANCES[-1] * largest or len(diagonal) == STEPS:
-            break
+        largest, residual = float(np.abs(values).max()), beside[-1] * abs(float(vectors[-1, 0]))
+        if residual <= TOLERANCES[-1] * largest or len(diagonal) == STEPS:
+            return Spectrum(float(values[0]), residual, largest)
         before, q = q, following.div_(beside[-1])
-    del before, following
-    vector = _ritz_vector(multiply, draw, diagonal, beside, weights)
-    product = multiply(vector)
-    value = dot(vector, product)
-    return Spectrum(value, _norm(product.sub_(vector, alpha=value)), max(largest, abs(value)))
-
-
-def _ritz_vector(
-    multiply: Multiply,
-    draw: Callable[[], Theta],
-    diagonal: Sequence[float],
-    beside: Sequence[float],
-    weights: Sequence[float],
-) -> Theta:
-    """The unit vector of Σ weight_k q_k, along the same recurrence again."""
-    q, before = _unit(draw()), None
-    vector = q * weights[0]
-    for k, weight in enumerate(weights[1:]):
-        following = _product(multiply, q, before, beside[:k])
-        before, q = q, following.sub_(q, alpha=diagonal[k]).div_(beside[k])
-        del following
-        vector.add_(q, alpha=weight)
-    return _unit(vector)
-
-
-def _product(multiply: Multiply, q: Theta, before: Theta | None, beside: Sequence[float]) -> Theta:
-    """A q_k − β_{k−1} q_{k−1}."""
-    product = multiply(q)
-    return product if before is None else product.sub_(before, alpha=beside[-1])
-
-
-def _unit(vector: Theta) -> Theta:
-    """A vector divided by its length, in place."""
-    return vector.div_(_norm(vector))
 
 
 def _norm(vector: Theta) -> float:

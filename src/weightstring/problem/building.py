@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import nn
 
-from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.problem.assemble import Stepping, TrainingStep, adopt, adopt_loss, assemble, returned
 from weightstring.problem.batchwise.per_batch import BatchLoss, PerBatch, Picked
@@ -21,7 +20,7 @@ from weightstring.problem.datasets.data import DataSet, Examples, by_prefix
 from weightstring.problem.datasets.sources import holdouts, read
 from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.digests.identity import identities, kept
-from weightstring.problem.flat import HALF, Layout, common_dtype, named_tensors
+from weightstring.problem.flat import HALF, Layout, Own, common_dtype, named_tensors
 from weightstring.problem.functional import Autocast, Call, Computation, forward
 from weightstring.problem.inspection.batch_checks import check_batched, names_of
 from weightstring.problem.inspection.checks import Findings, check_all, probe_rows
@@ -41,19 +40,22 @@ class Adopted(NamedTuple):
 
     Args:
         original: the user's net.
-        net: the problem's copy.
-        theta: its parameters.
+        own: the problem's copy of it, and its parameters.
         buffers: the mode of its running statistics.
         batch_size: units in a minibatch; None: the whole training set.
         settings: the user's.
     """
 
     original: nn.Module
-    net: nn.Module
-    theta: Theta
+    own: Own
     buffers: Buffers
     batch_size: int | None
     settings: Settings
+
+    @property
+    def net(self) -> nn.Module:
+        """The problem's copy."""
+        return self.own.net
 
     def trained(self, call: Call) -> Call:
         """How the module is called in training."""
@@ -93,7 +95,7 @@ class Kind(Protocol):
     def step(self) -> Callable[..., object] | None:
         """The user's own training step."""
 
-    def read(self, source: object, name: str, net: nn.Module, theta: Theta) -> DataSet:
+    def read(self, source: object, name: str, own: Own) -> DataSet:
         """A set in the form of this kind, where θ is, in dtypes that the module takes."""
 
     def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
@@ -147,11 +149,11 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
     own_net = adopt(net, settings.device, settings.dtype)
     dtypes = {name: tensor.dtype for name, tensor in named_tensors(net).items()}
     template = Template(own_net, Layout.of(own_net), dtypes)
-    theta = template.own.theta
-    data = {name: kind.read(source, name, own_net, theta) for name, source in named.items() if source is not None}
+    own = template.own
+    data = {name: kind.read(source, name, own) for name, source in named.items() if source is not None}
     batch_size = None if settings.batch_size is None else min(settings.batch_size, len(data["train"]))
     mode = resolve(settings.buffers, own_net)
-    criteria, known, findings = kind.tried(Adopted(net, own_net, theta, mode, batch_size, settings), data)
+    criteria, known, findings = kind.tried(Adopted(net, own, mode, batch_size, settings), data)
     quantities = Quantities(by_prefix(data), findings.study.means)
     return Parts(
         template=template,
@@ -178,9 +180,9 @@ class OfExamples:
     step: TrainingStep | None
     chunk: int
 
-    def read(self, source: object, name: str, net: nn.Module, theta: Theta) -> Examples | Stored:
+    def read(self, source: object, name: str, own: Own) -> Examples | Stored:
         """Inputs and targets, stacked."""
-        return read(source, name, common_dtype(net), theta.device, theta.dtype)
+        return read(source, name, common_dtype(own.net), own.device, own.layout.dtype)
 
     def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
         """How each criterion adds up over examples is found out."""
@@ -193,11 +195,11 @@ class OfExamples:
         step = None if self.step is None else Mean(returned)
         computation = assemble(adopted.net, criteria["loss"], adopted.buffers, self.chunk, forward, training, step)
         computation = adopted.finished(computation)
-        original, net, theta, mode, *_ = adopted
-        rows = probe_rows(train, len(theta))
-        subject = Subject(original, net, computation, theta, mode, train, rows, list(criteria.values()))
+        original, own, mode, *_ = adopted
+        rows = probe_rows(train, own.layout.size)
+        subject = Subject(original, own, computation, mode, train, rows, list(criteria.values()))
         called: dict[str, object] = {**criteria, "training_step": self.step}
-        before = identities(net, called)
+        before = identities(own.net, called)
         findings = check_all(subject, data, metrics)
         return Tried(criteria, kept(before, identities(computation.evaluating.module, called)), findings)
 
@@ -212,28 +214,28 @@ class OfBatches:
     divisible: bool
     chunk: int = 1
 
-    def read(self, source: object, name: str, net: nn.Module, theta: Theta) -> Batches:
+    def read(self, source: object, name: str, own: Own) -> Batches:
         """Batches as they come; which of their numbers half precision may round, only the user's loss knows."""
-        dtype = common_dtype(net)
-        return read_batches(source, name, None if dtype in HALF else dtype, theta.device)
+        dtype = common_dtype(own.net)
+        return read_batches(source, name, None if dtype in HALF else dtype, own.device)
 
     def tried(self, adopted: Adopted, data: Mapping[str, DataSet]) -> Tried:
         """Sums and weights are tried on a few batches, and on parts of these."""
-        original, net, theta, mode, *_ = adopted
+        original, own, mode, *_ = adopted
         batches = {name: each for name, each in data.items() if isinstance(each, Batches)}
         train = batches["train"]
-        loss: BatchLoss = own_loss(original, batches.values()) if self.loss is None else adopt_loss(self.loss, net)
-        metrics = {name: adopt_loss(metric, net) for name, metric in self.metrics.items()}
+        loss: BatchLoss = own_loss(original, batches.values()) if self.loss is None else adopt_loss(self.loss, own.net)
+        metrics = {name: adopt_loss(metric, own.net) for name, metric in self.metrics.items()}
         call = PerBatch(loss, metrics)
         training_call = adopted.trained(call if self.step is None else PerBatch(self.step))
-        computation = assemble(net, Picked("loss"), mode, self.chunk, call, training_call)
+        computation = assemble(own.net, Picked("loss"), mode, self.chunk, call, training_call)
         computation = adopted.finished(replace(computation, loss_fn=Mean(Picked("loss"), "ratio")))
-        own = names_of(computation, theta, train)
-        check_metrics(dict.fromkeys(own[1:], loss), list(batches), list(metrics))
-        criteria: dict[str, Given] = {name: Picked(name) for name in (*own, *metrics)}
+        found = names_of(computation, own.theta, train)
+        check_metrics(dict.fromkeys(found[1:], loss), list(batches), list(metrics))
+        criteria: dict[str, Given] = {name: Picked(name) for name in (*found, *metrics)}
         means = {name: Mean(criterion, "ratio") for name, criterion in criteria.items()}
-        subject = Subject(original, net, computation, theta, mode, train, torch.tensor([0]), list(criteria.values()))
+        subject = Subject(original, own, computation, mode, train, torch.tensor([0]), list(criteria.values()))
         called: dict[str, object] = {"loss": loss, **metrics, "training_step": self.step}
-        before = identities(net, called)
+        before = identities(own.net, called)
         findings = check_batched(subject, batches, means, self.divisible)
         return Tried(criteria, kept(before, identities(computation.evaluating.module, called)), findings)

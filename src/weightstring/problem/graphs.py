@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 
-def nodes_of(tensor: Tensor) -> Iterator[Node]:
-    """The operations that a tensor came from, each once.
+def nodes_of(*tensors: Tensor) -> Iterator[Node]:
+    """The operations that tensors came from, each once.
 
     >>> import torch
     >>> leaf = torch.ones(2, requires_grad=True)
@@ -17,7 +17,7 @@ def nodes_of(tensor: Tensor) -> Iterator[Node]:
     ['SumBackward0', 'ExpBackward0', 'torch::autograd::AccumulateGrad']
     """
     seen: set[Node] = set()
-    ahead = [tensor.grad_fn]
+    ahead = [tensor.grad_fn for tensor in tensors]
     while ahead:
         node = ahead.pop()
         if node is not None and node not in seen:

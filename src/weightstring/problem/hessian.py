@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.autograd.graph import Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from weightstring.arrays import Theta, Thetas
+from weightstring.arrays import Theta, Thetas, zeros
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines import on_threads
 from weightstring.problem.engines.base import seeded_by
@@ -52,30 +53,83 @@ def products(loss: Callable[[Theta], Tensor], theta: Theta, vectors: Thetas) -> 
     """
     leaf = theta.detach().requires_grad_()
     with torch.enable_grad():
-        return products_by(loss(leaf), (leaf,), vectors)
+        slopes = slopes_of(loss(leaf), (leaf,))
+    found = torch.zeros_like(vectors)
+    add_products(found, slopes, (leaf,), vectors)
+    return found
 
 
-def products_by(value: Tensor, leaves: Sequence[Tensor], vectors: Thetas) -> Thetas:
-    """The products with the Hessian of a value by its leaves, whose numbers one after the other are θ (P,)."""
-    slope = _joined(torch.autograd.grad(value, leaves, create_graph=True, materialize_grads=True))
-    if not len(vectors):
-        return torch.zeros_like(vectors)
-    _check_twice(value, slope)
-    if not slope.requires_grad:  # linear in θ
-        return torch.zeros_like(vectors)
-    # One graph for all vectors; where the slope does not depend on θ after all, its derivative is 0, not None.
-    products = torch.empty_like(vectors)
-    for row, v in zip(products, vectors, strict=True):
-        parts = torch.autograd.grad(slope, leaves, v, retain_graph=True, materialize_grads=True)
-        torch.cat([part.reshape(-1) for part in parts], out=row)
-    return products
+def slopes_of(value: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients of a value by leaves, in their shapes, as functions of these alone: without numbers of their own.
+
+    Raises:
+        RuntimeError: autograd cannot differentiate one of the operations twice.
+    """
+    handles = [leaf.register_hook(_WithoutNumbers.apply) for leaf in leaves]  # type: ignore[no-untyped-call]
+    try:
+        slopes = list(torch.autograd.grad(value, leaves, create_graph=True, materialize_grads=True))
+    finally:
+        for handle in handles:
+            handle.remove()
+    _check_twice(value, slopes)
+    return slopes
 
 
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return torch.cat([part.reshape(-1) for part in parts])
+class _WithoutNumbers(torch.autograd.Function):
+    """A tensor of which only the derivative is wanted: its numbers are let go, and read as 0."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        """A single number in its shape."""
+        return tensor.new_zeros(()).expand(tensor.shape)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        """As if it were the tensor itself."""
+        return slope
 
 
-def _check_twice(value: Tensor, slope: Tensor) -> None:
+def add_products(
+    sums: Thetas, slopes: Sequence[Tensor], leaves: Sequence[Tensor], vectors: Thetas, share: float = 1.0
+) -> None:
+    """Add a share of the products with a Hessian to ``sums`` (k, P), leaf by leaf as autograd comes to them.
+
+    Args:
+        sums: changed in place.
+        slopes: the gradients by the leaves, a graph that is used up.
+        leaves: whose numbers one after the other are θ (P,).
+        vectors: (k, P).
+        share: by which the products are multiplied.
+    """
+    sizes = [leaf.numel() for leaf in leaves]
+    # What is linear in θ has no derivative: its product is 0.
+    bent = [place for place, slope in enumerate(slopes) if slope.requires_grad]
+    for k, (total, v) in enumerate(zip(sums, vectors, strict=True) if bent else ()):
+        pieces = v.split(sizes)
+        handles = [
+            leaf.register_post_accumulate_grad_hook(partial(_moved, part, share))  # type: ignore[no-untyped-call]
+            for leaf, part in zip(leaves, total.split(sizes), strict=True)
+        ]
+        try:
+            torch.autograd.backward(
+                [slopes[place] for place in bent],
+                [pieces[place].view(slopes[place].shape) for place in bent],
+                retain_graph=k + 1 < len(vectors),
+                inputs=list(leaves),
+            )
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _moved(total: Tensor, share: float, leaf: Tensor) -> None:
+    """Add a leaf's gradient to a part of a sum and let it go."""
+    assert leaf.grad is not None
+    total.add_(leaf.grad.reshape(-1), alpha=share)
+    leaf.grad = None
+
+
+def _check_twice(value: Tensor, slopes: Sequence[Tensor]) -> None:
     """Refuse a gradient that depends on θ by ways unknown to autograd.
 
     What a function marked with ``once_differentiable`` returns has an error in place of its derivative, which
@@ -85,7 +139,7 @@ def _check_twice(value: Tensor, slope: Tensor) -> None:
     Raises:
         RuntimeError: it does.
     """
-    failing = any(node.name() == "torch::autograd::Error" for node in nodes_of(slope))
+    failing = any(node.name() == "torch::autograd::Error" for node in nodes_of(*slopes))
     if failing or any(_is_marked(node) for node in nodes_of(value)):
         raise RuntimeError("an operation of the loss is differentiable only once (once_differentiable)")
 
@@ -126,12 +180,14 @@ def training_products(
     size = len(examples) if whole and train.together else computation.chunk
 
     def compute(_: slice) -> Thetas:
-        mean, total = torch.zeros_like(vectors), 0.0
+        mean, total = None, 0.0
         with _as_the_gradient(computation, theta if rows is None else rows, theta.device):
             for piece in examples.chunks(size):
-                part, share = _of_piece(computation, piece, theta, vectors, len(examples))
-                mean.add_(part, alpha=share)
+                slopes, leaves, share = _of_piece(computation, piece, theta, len(examples))
+                mean = zeros(vectors) if mean is None else mean
+                add_products(mean, slopes, leaves, vectors, share)
                 total += share
+        assert mean is not None
         # Sums over minibatches in which nothing has a weight are 0, as in the gradient.
         return mean.div_(total) if computation.kind == "ratio" and total else mean
 
@@ -140,21 +196,22 @@ def training_products(
 
 
 def _of_piece(
-    computation: Computation, piece: DataSet, theta: Theta, vectors: Thetas, examples: int
-) -> tuple[Thetas, float]:
-    """Hessian products of one part's loss, and the part's weight per example."""
-    if computation.structure is None and not computation.training.layout.rounds:
-        training = computation.training
-        assert isinstance(training, Live)
-        with torch.enable_grad():
+    computation: Computation, piece: DataSet, theta: Theta, examples: int
+) -> tuple[list[Tensor], Sequence[Tensor], float]:
+    """The gradient of one part's loss, what it is a function of, and the part's weight per example."""
+    leaves: Sequence[Tensor]
+    with torch.enable_grad():
+        if computation.structure is None and not computation.training.layout.rounds:
+            training = computation.training
+            assert isinstance(training, Live)
+            training.forget()
+            leaves = training.parameters
             value, weight = computation.weighed_loss(theta, None, piece)
-            part = products_by(value, training.parameters, vectors)
-    else:  # singular vectors and rounded parameters are functions of θ, whose derivatives θ itself collects
-        leaf = theta.detach().requires_grad_()
-        with torch.enable_grad():
-            value, weight = pure(computation).weighed_loss(leaf, None, piece)
-            part = products_by(value, (leaf,), vectors)
-    return part, 1.0 if computation.kind in ("sum", "whole") else float(weight) / examples
+        else:  # singular vectors and rounded parameters are functions of θ, whose derivatives θ itself collects
+            leaves = (theta.detach().requires_grad_(),)
+            value, weight = pure(computation).weighed_loss(leaves[0], None, piece)
+        share = 1.0 if computation.kind in ("sum", "whole") else float(weight) / examples
+        return slopes_of(value, leaves), leaves, share
 
 
 def threads_of(choice: EngineChoice, products: int, examples: int) -> AbstractContextManager[None]:

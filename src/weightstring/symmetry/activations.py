@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from weightstring.arrays import Theta
 from weightstring.problem import Modular
 from weightstring.symmetry.blocks import Block, outer_dim
 from weightstring.symmetry.finding import Traced, traced
-from weightstring.symmetry.pairs import Assignments, Pair, assigned
+from weightstring.symmetry.pairs import Assignments, Pair
 from weightstring.symmetry.spec import Spec, Symmetry
 
 SAMPLES = 4096
@@ -25,7 +25,7 @@ HELD = 1 << 24
 """Numbers of all units of a model that are kept in any case; of large models, half as many as they have parameters."""
 
 
-def recorded(problem: Modular, symmetry: Symmetry, thetas: Sequence[Theta]) -> list[Pair]:
+def recorded(problem: Modular, symmetry: Symmetry, models: Sequence[Callable[[], Theta]]) -> list[Pair]:
     """Activations of two models on the same evaluation examples, before and after every layer with weights.
 
     Each unit's activations are centred and scaled to norm 1, so that ⟨A_i, B_j⟩ is a Pearson correlation; a unit that
@@ -34,10 +34,10 @@ def recorded(problem: Modular, symmetry: Symmetry, thetas: Sequence[Theta]) -> l
     Args:
         problem: whose models.
         symmetry: names the units.
-        thetas: the two models (P,).
+        models: make the two models (P,), one at a time.
     """
     observed = traced(problem)
-    one, other = (_run(problem, observed, symmetry.permutations, theta) for theta in thetas)
+    one, other = (_run(problem, observed, symmetry.permutations, theta()) for theta in models)
     pairs = []
     for (block, a), (_, b) in zip(one, other, strict=True):
         moving = [factor for factor in block.factors if factor.group is not None]
@@ -54,7 +54,7 @@ def correlations(pairs: Sequence[Pair], assignments: Assignments, spec: Spec) ->
     """
     sums: dict[str, list[Tensor]] = {}
     for pair in pairs:
-        matched = assigned(pair, assignments)
+        matched = pair.made(assignments)
         products = (matched.a * matched.b).sum(-1)
         for dim, name in enumerate(pair.groups[:-1]):
             assert name is not None

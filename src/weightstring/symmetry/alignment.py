@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from weightstring.ambient import undisturbed
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, distance
 from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.path import Segment, check_theta
+from weightstring.path import check_theta
 from weightstring.problem import Modular
 from weightstring.protocol import lacking
 from weightstring.symmetry.activations import correlations
@@ -181,9 +182,9 @@ def align(
     tried = list(_tried(lines, symmetry, moves, rescale))
     as_given = tried[0]
     chosen, move, sketch = _taken(tried, by)
-    before = after = lines.sampled(b, as_given.sketch)
+    before = after = lines.sampled(lambda: b, as_given.sketch)
     if chosen is not as_given.candidate:
-        after = lines.sampled(move(b), sketch)
+        after = lines.sampled(partial(move, b), sketch)
     if by == "barrier" and worse(after, before):  # it was lower in the middle, or on a part of the data, only
         (chosen, move, _), after = as_given, before
     evaluations += lines.evaluations + COMPARED + (OBSERVED if activations else 0)
@@ -222,10 +223,8 @@ def _tried(lines: Lines, symmetry: Symmetry, moves: Iterable[tuple[str, Move]], 
     """Each permutation by itself and with factors, the model as it is first."""
     for method, own in moves:
         for move in with_factors(symmetry, lines.a, lines.b, own, rescale and method != "none"):
-            copy = move(lines.b)
-            sketch = lines.sketch(copy)
-            length = Segment(lines.a, copy).length
-            del copy
+            sketch = lines.sketch(partial(move, lines.b))
+            length = distance(lines.a, move(lines.b))
             yield _Tried(Candidate(method, bool(move.factors), length, barrier(sketch)), move, sketch)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from weightstring.arrays import Theta, distance
 from weightstring.problem import Modular
 from weightstring.randomness import generator
 from weightstring.symmetry.activations import recorded
 from weightstring.symmetry.assignments import as_move, same_units, signed_groups
+from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.matching import certain, match
 from weightstring.symmetry.moves import Move
-from weightstring.symmetry.pairs import Assignments, Groups, Pair, agreement
+from weightstring.symmetry.pairs import Assignments, Groups, Pair, Source, agreement
 from weightstring.symmetry.rescaling import Scaled, canonical, nearest
 from weightstring.symmetry.spec import Symmetry
 
@@ -36,18 +40,55 @@ def matched(
     groups = Groups(symmetry.permutations.groups, signed if rescale else frozenset())
     # In copies that do not depend on how units are scaled they can be compared.
     paired = [same_units(symmetry)[name] for name in signed]
-    one, other = (Scaled(symmetry, theta, canonical(symmetry, theta, paired).factors).rounded() for theta in (a, b))
-    weights = _parameter_pairs(symmetry, one, other)
+    one, other = (Scaled(symmetry, theta, canonical(symmetry, theta, paired).factors) for theta in (a, b))
+    weights = [Balanced(one, other, block) for block in symmetry.permuted]
     moves = [("none", Move(symmetry))]
     if "weights" in methods:
         moves.append(("weights", as_move(symmetry, _by_weights(weights, groups, restarts, seed))))
     activations: list[Pair] = []
     if "activations" in methods:
-        activations = recorded(problem, symmetry, (one, other))
+        activations = recorded(problem, symmetry, (one.rounded, other.rounded))
         # Units that no layer with weights returns, such as those between two layers of an LSTM, by their weights.
         assignments = match(weights, groups, given=match(activations, groups))
         moves.append(("activations", as_move(symmetry, assignments)))
     return moves, activations
+
+
+@dataclass(frozen=True, eq=False)
+class Balanced:
+    """A block of parameters of two models with factors, made when it is looked at: so neither model is held.
+
+    Args:
+        one: the first model.
+        other: the second.
+        block: of a parameter.
+    """
+
+    one: Scaled
+    other: Scaled
+    block: Block
+
+    @property
+    def groups(self) -> tuple[str | None, ...]:
+        """For each dimension the group whose units lie along it, or None."""
+        return tuple(factor.group for factor in self.block.factors)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """For each dimension its axis of the parameter."""
+        return tuple(factor.axis for factor in self.block.factors)
+
+    @cached_property
+    def size(self) -> float:
+        """‖A‖²."""
+        return float(self._of(self.one).square().sum())
+
+    def made(self, assignments: Assignments) -> Pair:
+        """The tensors of both, the second one's with the first one's units."""
+        return Pair(self._of(self.one), self._of(self.other), self.groups, self.axes).made(assignments)
+
+    def _of(self, model: Scaled) -> Tensor:
+        return self.block.view(model.parameter(self.block.parameter))
 
 
 def with_factors(symmetry: Symmetry, a: Theta, b: Theta, move: Move, rescale: bool) -> Iterator[Move]:
@@ -66,7 +107,7 @@ def with_factors(symmetry: Symmetry, a: Theta, b: Theta, move: Move, rescale: bo
         yield Move(symmetry, move.permutations, factors)
 
 
-def _by_weights(pairs: Sequence[Pair], groups: Groups, restarts: int, seed: int) -> Assignments:
+def _by_weights(pairs: Sequence[Source], groups: Groups, restarts: int, seed: int) -> Assignments:
     """The assignments of the largest agreement of all restarts."""
     count = len(groups.outermost)
     best = match(pairs, groups)
@@ -80,16 +121,3 @@ def _by_weights(pairs: Sequence[Pair], groups: Groups, restarts: int, seed: int)
         if (value := agreement(pairs, found)) > reached:
             best, reached = found, value
     return best
-
-
-def _parameter_pairs(symmetry: Symmetry, a: Theta, b: Theta) -> list[Pair]:
-    views = [symmetry.layout.views(theta) for theta in (a, b)]
-    return [
-        Pair(
-            block.view(views[0][block.parameter]),
-            block.view(views[1][block.parameter]),
-            tuple(factor.group for factor in block.factors),
-            tuple(factor.axis for factor in block.factors),
-        )
-        for block in symmetry.permuted
-    ]

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from weightstring.symmetry.pairs import Assignment, Assignments, Groups, Pair, agreement, assigned, depending
+from weightstring.symmetry.pairs import Assignment, Assignments, Groups, Pair, Source, agreement, depending, dims_of
 
 SWEEPS = 100
 """Rounds over all groups after which coordinate ascent stops in any case; a few are usual."""
@@ -28,7 +28,7 @@ GAIN = 1e-6
 
 
 def match(
-    pairs: Sequence[Pair],
+    pairs: Sequence[Source],
     groups: Groups,
     orders: Sequence[Sequence[int]] = (),
     *,
@@ -38,7 +38,7 @@ def match(
     """Assign every group's units by coordinate ascent.
 
     Args:
-        pairs: whose agreement Σ⟨A, B⟩ is to be as large as possible.
+        pairs: whose agreement Σ⟨A, B⟩ is to be as large as possible; one at a time is made.
         groups: what may be assigned.
         orders: for each sweep, in which order the outermost groups take their turns; then again from the first.
         settled: begin with each group matched by what is already known (inputs and outputs first); otherwise with all
@@ -49,41 +49,42 @@ def match(
         The assignment of each outermost group, those given among them; a group that no pair has stays as it is.
     """
     assignments = dict(given or {})
-    now = [assigned(pair, assignments) for pair in pairs]
     seen = {name for pair in pairs for name in pair.groups}
     names = [name for name in groups.outermost if name not in assignments and (groups.families(name) | {name}) & seen]
     # Those that another assignment may be better for, now that others are assigned.
-    stale = _settle(now, groups, assignments, names) if settled else set(names)
+    stale = _settle(pairs, groups, assignments, names) if settled else set(names)
     for sweep in range(SWEEPS):
         order = [names[i] for i in orders[sweep % len(orders)] if i < len(names)] if orders else names
         moved = False
         for name in [name for name in order if name in stale]:
             stale.discard(name)
-            if _improve(now, groups, name, assignments):
+            if _improve(pairs, groups, name, assignments):
                 moved = True
-                stale |= _beside(now, groups, name, names)
+                stale |= _beside(pairs, groups, name, names)
         if not moved:
             break
     return assignments
 
 
-def certain(pairs: Sequence[Pair], groups: Groups) -> list[str]:
+def certain(pairs: Sequence[Source], groups: Groups) -> list[str]:
     """The outermost groups whose best assignment does not depend on any other's."""
     return [name for name in groups.outermost if not _beside(pairs, groups, name, groups.outermost)]
 
 
-def _beside(pairs: Sequence[Pair], groups: Groups, name: str, names: Collection[str]) -> set[str]:
+def _beside(pairs: Sequence[Source], groups: Groups, name: str, names: Collection[str]) -> set[str]:
     """The groups with units in the tensors that have a group's; itself where a tensor has them twice."""
     own = groups.families(name) | {name}
     beside: set[str] = set()
     for pair in pairs:
         if own & set(pair.groups):
             beside |= {other for other in names if (groups.families(other) | {other}) & set(pair.groups)} - {name}
-            beside |= {name} if len(pair.dims(name)) > 1 else set()
+            beside |= {name} if len(dims_of(pair, name)) > 1 else set()
     return beside
 
 
-def _settle(now: list[Pair], groups: Groups, assignments: dict[str, Assignment], names: Sequence[str]) -> set[str]:
+def _settle(
+    pairs: Sequence[Source], groups: Groups, assignments: dict[str, Assignment], names: Sequence[str]
+) -> set[str]:
     """Match the group of which most is known, then the next, by pairs in which nothing else is still open.
 
     Returns:
@@ -91,59 +92,57 @@ def _settle(now: list[Pair], groups: Groups, assignments: dict[str, Assignment],
     """
     open_names, unsure = list(names), set()
     while open_names:
-        known = {pairs for name in assignments for pairs in (name, *groups.families(name))}
-        usable = {name: _usable(now, groups, name, known) for name in open_names}
-        shares = {name: _share(now, usable[name], name) for name in open_names}
+        known = {each for name in assignments for each in (name, *groups.families(name))}
+        usable = {name: _usable(pairs, groups, name, known) for name in open_names}
+        shares = {name: _share(pairs, usable[name], name) for name in open_names}
         name = max(open_names, key=shares.__getitem__)
-        having = [pair for pair in now if name in pair.groups]
+        having = [pair for pair in pairs if name in pair.groups]
         if len(usable[name]) < len(having):
             unsure.add(name)
-        _take(now, name, _best(usable[name] or having, groups, name), assignments)
+        assignments[name] = _best(usable[name] or having, groups, name, assignments)
         open_names.remove(name)
     return unsure
 
 
-def _usable(now: Sequence[Pair], groups: Groups, name: str, known: Collection[str]) -> list[Pair]:
+def _usable(pairs: Sequence[Source], groups: Groups, name: str, known: Collection[str]) -> list[Source]:
     allowed = {None, name, *groups.families(name), *known}
-    return [pair for pair in now if len(pair.dims(name)) == 1 and set(pair.groups) <= allowed]
+    return [pair for pair in pairs if len(dims_of(pair, name)) == 1 and set(pair.groups) <= allowed]
 
 
-def _share(now: Sequence[Pair], usable: Sequence[Pair], name: str) -> float:
-    whole = sum(float(pair.a.square().sum()) for pair in now if name in pair.groups)
-    return sum(float(pair.a.square().sum()) for pair in usable) / whole if whole else 0.0
+def _share(pairs: Sequence[Source], usable: Sequence[Source], name: str) -> float:
+    whole = sum(pair.size for pair in pairs if name in pair.groups)
+    return sum(pair.size for pair in usable) / whole if whole else 0.0
 
 
-def _improve(now: list[Pair], groups: Groups, name: str, assignments: dict[str, Assignment]) -> bool:
+def _improve(pairs: Sequence[Source], groups: Groups, name: str, assignments: dict[str, Assignment]) -> bool:
     """Give one group the best assignment with all others held; whether that is better than what it has."""
-    pairs = [pair for pair in now if name in pair.groups]
-    if not pairs:
+    own = [pair for pair in pairs if name in pair.groups]
+    if not own:
         return False
-    best = _best(pairs, groups, name)
-    before = sum(pair.value for pair in pairs)
-    after = agreement(pairs, {name: best})
-    scale = sum(float(pair.a.norm() * pair.b.norm()) for pair in pairs)
+    best = _best(own, groups, name, assignments)
+    before = after = scale = 0.0
+    for pair in (source.made(assignments) for source in own):
+        before, after = before + pair.value, after + pair.made({name: best}).value
+        scale += float(pair.a.norm() * pair.b.norm())
     if not after > before + GAIN * scale:
         return False
-    _take(now, name, best, assignments)
+    assignments[name] = best.after(assignments.get(name))
     return True
 
 
-def _take(now: list[Pair], name: str, assignment: Assignment, assignments: dict[str, Assignment]) -> None:
-    now[:] = [assigned(pair, {name: assignment}) if name in pair.groups else pair for pair in now]
-    assignments[name] = assignment.after(assignments.get(name))
-
-
-def _best(pairs: Sequence[Pair], groups: Groups, name: str) -> Assignment:
+def _best(pairs: Sequence[Source], groups: Groups, name: str, assignments: Assignments) -> Assignment:
     """The best assignment of one group's units; of a group that two dimensions share, to first order."""
     inner = groups.within(name)
     families = inner.groups.keys()
-    places = [(pair, dim) for pair in pairs for dim in pair.dims(name)]
-    nested = [(pair, dim) for pair, dim in places if depending(pair.groups, pair.axes, dim, families)]
     size, fixed = groups.groups[name].size, groups.groups[name].fixed
     worth = torch.zeros(size, size, dtype=torch.float64)
-    for pair, dim in places:
-        if not depending(pair.groups, pair.axes, dim, families):
-            worth = worth + pair.similarity(dim).cpu()
+    nested: list[tuple[Pair, int]] = []
+    for pair in (source.made(assignments) for source in pairs):
+        for dim in dims_of(pair, name):
+            if depending(pair.groups, pair.axes, dim, families):
+                nested.append((pair, dim))
+            else:
+                worth += pair.similarity(dim).cpu()
     if not nested:
         return _assign(worth, name in groups.signed)
     apart = _apart(nested, inner)
@@ -187,7 +186,7 @@ def _inner(apart: Apart, inner: Groups, i: int, others: Sequence[int]) -> tuple[
     for name, tensors in apart.items():
         products = torch.stack([_products(a[i], b[others]) for a, b in tensors]).sum(0)
         for index, each in enumerate(products):
-            found = matched[index][name] = _assign(each, name in inner.signed)
+            found = matched[index][name] = _assign(each.clone(), name in inner.signed)
             best = each.gather(1, found.order.unsqueeze(1))
             reached[index] += float(best.sum() if found.signs is None else best.abs().sum())
     return list(matched), reached
@@ -204,13 +203,13 @@ def _products(a: Float[Tensor, "m K"], b: Float[Tensor, "J m K"]) -> Float64[Ten
 
 
 def _assign(similarity: Float64[Tensor, "n n"], signed: bool) -> Assignment:
-    """The permutation of the largest total similarity; signs too where these may change."""
+    """The permutation of the largest total similarity, which is used up; signs too where these may change."""
     from scipy.optimize import linear_sum_assignment  # takes .3 seconds to import
 
-    worth = similarity.abs() if signed else similarity
-    _, columns = linear_sum_assignment(worth.cpu().numpy(), maximize=True)
+    negative = similarity < 0
+    worth = similarity.abs_() if signed else similarity
+    _, columns = linear_sum_assignment(worth.neg_().cpu().numpy())
     order = torch.as_tensor(columns, device=similarity.device)
     if not signed:
         return Assignment(order)
-    signs = similarity.gather(1, order.unsqueeze(1)).squeeze(1).sign()
-    return Assignment(order, torch.where(signs == 0, torch.ones_like(signs), signs))
+    return Assignment(order, torch.where(negative.gather(1, order.unsqueeze(1)).squeeze(1), -1.0, 1.0).to(similarity))

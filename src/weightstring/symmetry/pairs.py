@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from weightstring.arrays import is_finite
 from weightstring.symmetry.blocks import outer_dim
 from weightstring.symmetry.spec import Group
+
+
+class Source(Protocol):
+    """Tensors of two networks whose units are to agree, made when they are looked at."""
+
+    @property
+    def groups(self) -> tuple[str | None, ...]:
+        """For each dimension the group whose units lie along it, or None."""
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """For each dimension the axis of the parameter to which it belongs."""
+
+    @property
+    def size(self) -> float:
+        """‖A‖²."""
+
+    def made(self, assignments: Assignments) -> Pair:
+        """The tensors, the second network's with the first one's units as far as these are assigned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +56,20 @@ class Pair:
         """⟨A, B⟩."""
         return float(torch.dot(self.a.reshape(-1), self.b.reshape(-1)))
 
-    def dims(self, group: str) -> list[int]:
-        """The dimensions along which a group's units lie."""
-        return [dim for dim, name in enumerate(self.groups) if name == group]
+    @cached_property
+    def size(self) -> float:
+        """‖A‖²."""
+        return float(self.a.square().sum())
 
-    def similarity(self, dim: int) -> Float64[Tensor, "n n"]:
-        """⟨A_i, B_j⟩ for units i and j along a dimension."""
+    def made(self, assignments: Assignments) -> Pair:
+        """A pair whose second tensor has the first one's units."""
+        return replace(self, b=_applied(self.b, self.groups, self.axes, assignments))
+
+    def similarity(self, dim: int) -> Float[Tensor, "n n"]:
+        """⟨A_i, B_j⟩ for units i and j along a dimension, in the tensors' own precision if nothing overflows there."""
         rows = [x.movedim(dim, 0).flatten(1) if x.ndim > 1 else x.unsqueeze(1) for x in (self.a, self.b)]
-        products = (rows[0] @ rows[1].T).to(torch.float64)
-        return products if bool(products.isfinite().all()) else rows[0].double() @ rows[1].double().T
+        products = rows[0] @ rows[1].T
+        return products if is_finite(products.view(-1)) else rows[0].double() @ rows[1].double().T
 
     def at(self, dim: int, i: int, j: int, families: Collection[str]) -> Pair:
         """Unit i of the one and unit j of the other, in which these families may still be assigned."""
@@ -155,11 +182,11 @@ class Groups:
         return frozenset(self.within(name).groups)
 
 
-def agreement(pairs: Sequence[Pair], assignments: Assignments) -> float:
+def agreement(pairs: Sequence[Source], assignments: Assignments) -> float:
     """Σ ⟨A, P B⟩."""
-    return sum(assigned(pair, assignments).value for pair in pairs)
+    return sum(pair.made(assignments).value for pair in pairs)
 
 
-def assigned(pair: Pair, assignments: Assignments) -> Pair:
-    """A pair whose second tensor has the first one's units."""
-    return replace(pair, b=_applied(pair.b, pair.groups, pair.axes, assignments))
+def dims_of(pair: Source, group: str) -> list[int]:
+    """The dimensions along which a group's units lie."""
+    return [dim for dim, name in enumerate(pair.groups) if name == group]

@@ -43,13 +43,9 @@ class Scaled:
         self._views = self.symmetry.layout.views(self.theta)
         self._alone: dict[tuple[int, bool], Tensor] = {}
 
-    def raw(self, block: Block) -> Float64[Tensor, ...]:
-        """A block without its factors."""
-        return block.view(self._views[block.parameter]).to(torch.float64)
-
     def part(self, block: Block, factors: Mapping[str, Tensor]) -> Float64[Tensor, ...]:
         """A block with factors, a copy."""
-        part = self.raw(block).clone()
+        part = block.view(self._views[block.parameter]).to(torch.float64, copy=True)
         for name in sorted(block.groups & factors.keys()):
             for dim in block.dims(name):
                 values = along(block, dim, self.symmetry.scales, factors[name]).to(part)
@@ -58,10 +54,16 @@ class Scaled:
 
     def rounded(self) -> Theta:
         """The model (P,) with its factors, a copy in its dtype: each number is rounded once."""
-        scaled = self.theta.clone()
-        views = self.symmetry.layout.views(scaled)
-        for block in self.symmetry.scaled:
-            block.view(views[block.parameter]).copy_(self.part(block, self.factors))
+        layout = self.symmetry.layout
+        return layout.joined((self.parameter(entry.name) for entry in layout.entries), self.theta.device)
+
+    def parameter(self, name: str) -> Tensor:
+        """A parameter of that model; a copy where it has factors."""
+        names = next(entry.names for entry in self.symmetry.layout.entries if name in entry.names)
+        blocks = [block for block in self.symmetry.scaled if block.parameter in names]
+        scaled = self._views[name].clone() if blocks else self._views[name]
+        for block in blocks:
+            block.view(scaled).copy_(self.part(block, self.factors))
         return scaled
 
     def sums(self, name: str, target: Theta | None = None) -> Sums:

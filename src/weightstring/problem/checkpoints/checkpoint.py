@@ -146,13 +146,15 @@ class Template:
 def state_at(net: nn.Module, tensors: Mapping[str, Tensor], cloned: bool = True) -> dict[str, Tensor]:
     """The state dict that a module would save with some parameters and buffers in place of its own: detached copies.
 
-    Unless ``cloned``, tied ones are copied once, as they are in the module's own.
+    Unless ``cloned``, they are the tensors given where a state dict holds nothing but the module's own tensors.
 
     >>> dict(state_at(nn.Linear(1, 1), {"weight": torch.ones(1, 1), "bias": torch.zeros(1)}))
     {'weight': tensor([[1.]]), 'bias': tensor([0.])}
     """
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if not cloned and (lent := _lent(net, tensors)) is not None:
+            return lent
         filled = copied(net)
         for name, place in named_tensors(filled).items():
             if name in tensors:
@@ -165,6 +167,18 @@ def state_at(net: nn.Module, tensors: Mapping[str, Tensor], cloned: bool = True)
     written: OrderedDict[str, Tensor] = OrderedDict(copies)
     vars(written).update({"_metadata": versions} if (versions := getattr(state, "_metadata", None)) else {})
     return written
+
+
+def _lent(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The state dict of a module with the tensors given in it, none of them copied; None where it holds others."""
+    state = net.state_dict(keep_vars=True)
+    names = {id(tensor): name for name, tensor in named_tensors(net).items()}
+    if any(id(held) not in names for held in state.values()):
+        return None
+    for key, held in state.items():
+        given = tensors.get(names[id(held)])
+        state[key] = held.detach().clone() if given is None else given
+    return state
 
 
 def _origin(source: object, loaded: Loaded) -> nn.Module | None:

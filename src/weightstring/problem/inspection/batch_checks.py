@@ -110,8 +110,9 @@ def _check_values(outcome: Outcome, names: list[str], set_name: str) -> None:
 def _check_weights(subject: Subject, means: Mapping[str, Mean]) -> None:
     """Refuse a loss whose weight depends on θ, tried far away."""
     weights = []
-    for theta in (subject.theta, far_from(subject.theta)):
-        with torch.no_grad(), seeded(0, theta.device):
+    for away in (False, True):
+        theta = far_from(subject.theta) if away else subject.theta
+        with torch.no_grad(), seeded(0, subject.device):
             outcome = subject.computation.evaluating(theta, subject.probe)
             weights.append(float(means["loss"].sums(outcome, subject.probe.targets)[1]))
     if weights[0] != weights[1]:
@@ -137,7 +138,7 @@ def _check_divisible(subject: Subject, batches: Batches, name: str, means: Mappi
         for label, mean in means.items():
             sums = [mean.sums(outcome, whole.targets) for outcome in outcomes]
             for place, what in enumerate(("sum", "weight")):
-                all_of_it, *some = (float(number(pair[place], subject.theta)) for pair in sums)
+                all_of_it, *some = (float(number(pair[place], subject.rows)) for pair in sums)
                 if not abs(sum(some) - all_of_it) <= apart * max(map(abs, (all_of_it, *some))):
                     raise InvalidSetting(
                         f"{label}: the {what} of a {name} batch of {_rows(whole)} is {all_of_it:.6g}, but those of its "

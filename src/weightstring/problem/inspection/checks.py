@@ -116,6 +116,7 @@ def check_all(subject: Subject, data: Mapping[str, DataSet], metrics: Mapping[st
     step = check_step(subject.computation, theta, train, kinds.means["loss"])
     computation = replace(subject.computation, loss_fn=kinds.means["loss"], step=step)
     check_estimates(computation, theta, train)
+    del theta
     computation = check_pure(replace(subject, computation=computation), first)
     return Findings(elements, activations, kinds, computation)
 
@@ -191,9 +192,9 @@ def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
         second, subject.values(subject.theta)
     ):
         return second
-    with seeded(0, subject.theta.device):
+    with seeded(0, subject.device):
         first = subject.values(subject.theta)
-    with seeded(0, subject.theta.device):
+    with seeded(0, subject.device):
         second = subject.values(subject.theta)
     cause = "net keeps a state from call to call: reset it in forward"
     if identical(first, second):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, blocks, dot
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.outputs import form_of, gathered, leaves_of
 from weightstring.randomness import generator
@@ -115,9 +116,11 @@ def _rows(column: Sequence[object], sizes: Sequence[int]) -> int:
 
 def far_from(theta: Theta) -> Theta:
     """A model far from θ, whose outputs all differ."""
-    noise = torch.randn(theta.shape, generator=generator(0, "a model far away"), dtype=torch.float64)
-    size = max(FAR * float(theta.double().square().mean().sqrt()), LEAST)
-    return theta + (size * noise).to(theta)
+    far, draw = theta.clone(), generator(0, "a model far away")
+    size = max(FAR * math.sqrt(dot(theta, theta) / len(theta)), LEAST)
+    for part in blocks(len(theta)):
+        far[part] += torch.randn(far[part].shape, generator=draw, dtype=torch.float64).mul_(size).to(theta)
+    return far
 
 
 def _identical(first: object, second: object) -> bool:

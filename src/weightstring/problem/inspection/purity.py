@@ -45,11 +45,11 @@ def check_pure(subject: Subject, expected: Tensor) -> Computation:
         NotDeterministic: two gradients of one θ on the same examples differ.
     """
     _check_as_it_is(subject, expected)
-    for share in ASIDE:
-        theta = near(subject.theta, 1, share)[0]
-        if _check_loaded(subject, theta):
-            break
-    return _check_training(subject, theta)
+    aside = next((share for share in ASIDE if _check_loaded(subject, near(subject.theta, 1, share)[0])), ASIDE[-1])
+    # Made anew each time: beside gradients and a plain copy, a large θ is one too many.
+    gradient, computation = _check_training(subject, near(subject.theta, 1, aside)[0])
+    _check_plain_gradient(subject, aside, gradient)
+    return computation
 
 
 def writes_inputs(used: DataSet, kept: DataSet) -> bool:
@@ -66,7 +66,7 @@ def writes_inputs(used: DataSet, kept: DataSet) -> bool:
 def _check_as_it_is(subject: Subject, values: Tensor) -> None:
     """Compare with the user's own net at its own θ."""
     try:
-        with evaluating(subject.original), seeded(0, subject.theta.device):
+        with evaluating(subject.original), seeded(0, subject.device):
             wanted = _values_of(subject, subject.original)
     except Exception:  # for instance half precision that has no kernels here, beside dtype=torch.float32
         return
@@ -97,11 +97,11 @@ def _check_loaded(subject: Subject, theta: Theta) -> bool:
     return True
 
 
-def _check_training(subject: Subject, theta: Theta) -> Computation:
-    """Compare the gradient at another θ with itself and with a plain copy's."""
+def _check_training(subject: Subject, theta: Theta) -> tuple[Theta, Computation]:
+    """Compare the gradient at another θ with itself; it is returned, and what :func:`check_pure` returns."""
     batch, tolerance = subject.probe, tolerance_of(subject.computation.coarsest)
     try:
-        with seeded_by(subject.rows[None], subject.theta.device):
+        with seeded_by(subject.rows[None], subject.device):
             before = generator_states(theta.device)
             gradient = _unless_it_reads(subject.original, lambda: _gradient(subject, theta, batch))
             draws = generator_states(theta.device) != before
@@ -120,24 +120,27 @@ def _check_training(subject: Subject, theta: Theta) -> Computation:
             f"{float((gradient - again.gradients[0]).abs().max()):.3g}: draw from torch's, Python's or NumPy's global "
             f"generators only, and keep no state between calls"
         )
-    del again
-    wanted = _plain_gradient(subject, theta)
-    if wanted is not None and not close(gradient, wanted, tolerance):
-        distance = float((gradient - wanted).norm() / wanted.norm().clamp_min(torch.finfo(theta.dtype).tiny))
-        raise InvalidModel(_stale("gradient", f"one that differs by {distance:.2g} of its norm"))
     computation = replace(computation, draws=draws)
-    return with_fresh_inputs(computation) if writes_inputs(batch, subject.probe) else computation
+    return gradient, with_fresh_inputs(computation) if writes_inputs(batch, subject.probe) else computation
+
+
+def _check_plain_gradient(subject: Subject, aside: float, gradient: Theta) -> None:
+    """Compare a gradient so far from net's own θ with a plain copy's there."""
+    wanted = _plain_gradient(subject, subject.plain(near(subject.theta, 1, aside)[0], training=True))
+    if wanted is not None and not close(gradient, wanted, tolerance_of(subject.computation.coarsest)):
+        distance = float((gradient - wanted).norm() / wanted.norm().clamp_min(torch.finfo(wanted.dtype).tiny))
+        raise InvalidModel(_stale("gradient", f"one that differs by {distance:.2g} of its norm"))
 
 
 def _values_of(subject: Subject, net: nn.Module) -> Tensor:
     """Loss and metrics of a plain module on the probe."""
-    theta, probe = subject.theta, subject.probe
+    device, dtype, probe = subject.device, subject.own.layout.dtype, subject.probe
     call = subject.computation.evaluating.functional.call
 
     def back(leaf: object) -> object:
         if not isinstance(leaf, Tensor):
             return leaf
-        return leaf.to(theta.device, theta.dtype if leaf.is_floating_point() else leaf.dtype)
+        return leaf.to(device, dtype if leaf.is_floating_point() else leaf.dtype)
 
     with torch.no_grad():
         given = probe.to(next(net.parameters()).device, common_dtype(net))
@@ -154,7 +157,7 @@ def _gradient(subject: Subject, theta: Theta, batch: DataSet) -> Tensor:
         loss = subject.computation.loss(theta, None, batch)
         require_slope(loss)
         if outside := _outside(loss, training.parameters):
-            with seeded_by(subject.rows[None], subject.theta.device):
+            with seeded_by(subject.rows[None], subject.device):
                 loss = subject.computation.loss(theta, None, subject.probe)
             again = _outside(loss, training.parameters)
             # What is made anew in each pass, such as inputs that are differentiated by, is no trainable number.
@@ -166,10 +169,9 @@ def _gradient(subject: Subject, theta: Theta, batch: DataSet) -> Tensor:
         return scaled_backward(subject.computation.dtypes, checked, training.gradient)
 
 
-def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
+def _plain_gradient(subject: Subject, net: nn.Module) -> Theta | None:
     """The training gradient (P,) of a plain copy; None where that cannot be trained there."""
-    net, batch = subject.plain(theta, training=True), subject.probe
-    computation = subject.computation
+    batch, computation = subject.probe, subject.computation
     layout = computation.evaluating.layout
     tensors = named_tensors(net)
     parameters = [tensors[entry.name] for entry in layout.entries]
@@ -179,7 +181,7 @@ def _plain_gradient(subject: Subject, theta: Theta) -> Tensor | None:
         return (computation.step or computation.loss_fn)(output, batch.targets)
 
     try:
-        with seeded_by(subject.rows[None], subject.theta.device), torch.enable_grad():
+        with seeded_by(subject.rows[None], subject.device), torch.enable_grad():
             return scaled_backward(computation.dtypes, loss, lambda: taken_gradient(parameters, layout))
     except Exception:
         return None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from weightstring.arrays import Theta
 from weightstring.problem.buffers import Buffers
 from weightstring.problem.datasets.data import DataSet
+from weightstring.problem.flat import Own
 from weightstring.problem.functional import Computation
 from weightstring.problem.inspection.originals import loaded
 from weightstring.problem.losses.means import Given, number
@@ -23,9 +24,8 @@ class Subject:
 
     Args:
         original: the user's net, which is put back as it was.
-        adopted: the copy of it that plain copies are made of.
+        own: the copy of it that plain copies are made of, and its θ.
         computation: what computes.
-        theta: net's own.
         buffers: what BatchNorm normalises by in training.
         train: training examples.
         rows: those of them on which everything is tried.
@@ -33,13 +33,22 @@ class Subject:
     """
 
     original: nn.Module
-    adopted: nn.Module
+    own: Own
     computation: Computation
-    theta: Theta
     buffers: Buffers
     train: DataSet
     rows: Tensor
     criteria: Sequence[Given]
+
+    @property
+    def theta(self) -> Theta:
+        """Net's own, a copy at each call: a large one is not held while others are tried."""
+        return self.own.theta
+
+    @property
+    def device(self) -> torch.device:
+        """Where θ lies."""
+        return self.own.device
 
     @property
     def probe(self) -> DataSet:
@@ -59,9 +68,9 @@ class Subject:
         """All numbers that loss and metrics return, in float64."""
         found = [applied(criterion, output, examples) for criterion in self.criteria]
         each = [own if isinstance(own, tuple | list) else (own,) for own in found]
-        return torch.stack([number(own, self.theta) for returned in each for own in returned])
+        return torch.stack([number(value, self.rows) for returned in each for value in returned])
 
     def plain(self, theta: Theta, training: bool) -> nn.Module:
         """A plain copy of net that has loaded θ."""
         vectors = self.computation.vectors(theta)
-        return loaded(self.adopted, self.computation.evaluating.layout, theta, vectors, training, self.buffers)
+        return loaded(self.own.net, self.computation.evaluating.layout, theta, vectors, training, self.buffers)
