@@ -58,7 +58,7 @@ class FromData:
         if name not in self._found:
             self._found[name] = self._joined(name, list(self._of_blocks(name)))
         whole = self._found[name]
-        return Data(whole[rows.rows], f"/{name}", lambda: whole) if name in self.program.per_example else whole
+        return Data(lambda: whole[rows.rows], f"/{name}", lambda: whole) if name in self.program.per_example else whole
 
     def _joined(self, name: str, parts: Sequence[object]) -> Tensor:
         where = next(step.where for step in self.program.steps if step.name == name)

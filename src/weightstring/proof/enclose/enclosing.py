@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -93,9 +93,10 @@ class Enclosing:
     @cached_property
     def width(self) -> int:
         """The size of the largest activation of one example."""
-        return max(
-            (prod(step.shape[1:]) for step in self.program.steps if step.name in self.program.per_example), default=1
-        )
+        return self._largest(self.program.per_example)
+
+    def _largest(self, names: Iterable[str]) -> int:
+        return max((prod(step.shape[1:]) for step in self.program.steps if step.name in names), default=1)
 
     def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """An upper bound of the loss over each interval."""
@@ -149,7 +150,8 @@ class Enclosing:
             yield self._run(inner, parameters, rows, kept, products)
 
     def _rows(self, intervals: int) -> list[Rows]:
-        by_cache = BLOCK // (self.width * intervals)
+        moving = self._largest(set(self.program.per_example) - set(self.program.of_data))
+        by_cache = BLOCK // (moving * intervals)
         by_memory = self.max_bytes // (2 * 8 * ARRAYS * self.width * intervals)
         size = max(1, min(max(by_cache, 32), by_memory))
         return [Rows(self.population, part) for part in torch.split(self.order, size)]
@@ -171,11 +173,10 @@ class Enclosing:
         kept: dict[str, Any],
         products: Products,
     ) -> object:
-        part = self.examples.take(rows.rows)
         values: dict[str, object] = {**self.program.constants, **parameters}
-        for name, leaf, whole in zip(self.program.leaves, part.leaves, self.examples.leaves, strict=True):
-            values[name] = Data(leaf, name, lambda whole=whole: whole)  # type: ignore[misc]
-        values[self.program.targets] = Data(part.targets, self.program.targets, lambda: self.examples.targets)
+        names, data = (*self.program.leaves, self.program.targets), (*self.examples.leaves, self.examples.targets)
+        for name, whole in zip(names, data, strict=True):
+            values[name] = Data(partial(torch.Tensor.__getitem__, whole, rows.rows), name, partial(_itself, whole))
         bounded = torch.ones(len(intervals), dtype=torch.bool, device=self.beads.device)
         for step in self.program.steps:
             deferred = step.name in self.deferred
@@ -219,6 +220,10 @@ class Enclosing:
             return self._result(call, values)
         except Exception:  # whatever a rule makes of it: the numbers themselves are at hand
             return Derived()
+
+
+def _itself(values: Tensor) -> Tensor:
+    return values
 
 
 def _bounded(result: object) -> Bounds:

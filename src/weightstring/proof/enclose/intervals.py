@@ -52,6 +52,11 @@ class Intervals:
         return torch.stack([(self.low * (1 - node) + self.high * (1 + node)) / 2 for node in NODES[degree]])
 
     @cached_property
+    def alike(self) -> bool:
+        """Whether all lie on one segment."""
+        return bool(len(self)) and bool((self.segments == self.segments[0]).all())
+
+    @cached_property
     def radius(self) -> Float64[Tensor, " I"]:
         """r, half the width in t."""
         return (self.high - self.low) / 2
@@ -74,9 +79,15 @@ class Weights:
 
     def at(self, intervals: Intervals, t: Float64[Tensor, " I"]) -> Tensor:
         """(I, ...) the weights at t of each interval; rounding is below 4u·:meth:`magnitude`, but for underflow."""
-        first, last = self.beads[intervals.segments], self.beads[intervals.segments + 1]
-        t = per_interval(t, first)
-        return first * (1 - t) + last * t
+        first, last = self._ends(intervals)
+        return torch.lerp(first, last, per_interval(t, first))
+
+    def _ends(self, intervals: Intervals) -> tuple[Tensor, Tensor]:
+        """(I or 1, ...) both ends of each interval's segment, without copies where it is the same for all."""
+        if intervals.alike:
+            segment = int(intervals.segments[0])
+            return self.beads[segment : segment + 1], self.beads[segment + 1 : segment + 2]
+        return self.beads[intervals.segments], self.beads[intervals.segments + 1]
 
     def nodes(self, intervals: Intervals, degree: int) -> tuple[Tensor, ...]:
         """(I, ...) at each node."""
@@ -84,8 +95,8 @@ class Weights:
 
     def slope(self, intervals: Intervals) -> Tensor:
         """(I, ...) the coefficient of σ: r times the difference of the segment's ends."""
-        difference = self.beads[intervals.segments + 1] - self.beads[intervals.segments]
-        return difference * per_interval(intervals.radius, difference)
+        first, last = self._ends(intervals)
+        return (last - first) * per_interval(intervals.radius, first)
 
     def magnitude(self, intervals: Intervals) -> Tensor:
         """(I, ...) |first| + |last|, no less than |weights| anywhere on the segment."""

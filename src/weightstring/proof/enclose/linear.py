@@ -5,7 +5,8 @@ through its values W(node) p(node), and V·top(p) times the polynomial that vani
 
     d = 1:  σ² − 1 ∈ [−1, 0],  which is −½ ± ½;        d = 2:  σ³ − σ ∈ ± 2/√27.
 
-The radius becomes |W| E, with |W| ≥ |W(σ)| entry by entry from its larger end, plus that remainder, plus rounding.
+The radius becomes |W| E, with |W| ≥ |W(σ)| entry by entry from its larger end, plus that remainder, plus rounding. Both
+are found in float32 where it carries them (``single``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor
 from weightstring.proof.enclose.enclosure import CUBIC, Enclosure, measured
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.rounding import FLOOR, gamma
+from weightstring.proof.enclose.single import Single, carried
 
 Apply = Callable[[Tensor, Tensor], Tensor]
 """(I, n, ...), (I, *weight) → (I, n, ...): the map without its bias, for each interval with its own weights."""
@@ -98,19 +100,43 @@ class LinearMap:
         shape[0], shape[self.axis if self.axis < 0 else self.axis + 1] = values.shape
         return values.view(shape)
 
+    @cached_property
+    def at_points(self) -> bool:
+        """Whether nothing moves: the intervals are points."""
+        return not bool(self.intervals.radius.any())
+
+    @cached_property
+    def single(self) -> Single:
+        """The weights in float32."""
+        return Single.of(self.largest, self.slope, self.share)
+
+    @property
+    def share(self) -> float:
+        """By how much of the remainder the radius grows."""
+        return 0.5 if self.degree == 1 else CUBIC
+
     def of(self, x: Enclosure) -> Enclosure:
         """The map of an enclosure."""
-        nodes = tuple(self.apply(node, weight) for node, weight in zip(x.nodes, self.nodes, strict=True))
-        radius = self.apply(x.radius, self.largest)
-        remainder = self.apply(x.top, self.slope)
-        if x.degree == 1:
-            remainder /= 2
+        if self.at_points:  # what does not depend on σ is near its polynomial's value at any σ
+            node = self.apply(x.nodes[0], self.nodes[0])
+            nodes: tuple[Tensor, ...] = (node, *(node.clone() for _ in x.nodes[1:]))
+        else:
+            nodes = tuple(self.apply(node, weight) for node, weight in zip(x.nodes, self.nodes, strict=True))
+        radius, remainder, underflow = self._radius(x)
+        if x.degree == 1 and remainder is not None:
+            remainder = remainder.double().div_(2)
             for node in nodes:
                 node -= remainder
-            radius += remainder.abs_()
-        else:
-            radius += remainder.abs_().mul_(CUBIC)
-        return self._finished(nodes, radius, x.size)
+        return self._finished(nodes, radius, x.size, underflow)
+
+    def _radius(self, x: Enclosure) -> tuple[Tensor, Tensor | None, float]:
+        """The output's radius, what moves in the product of both highest coefficients, and what underflow took."""
+        top = None if self.at_points else x.top
+        if self.apply is fully_connected and carried(x.radius, x.size, self.both_sums[0]):
+            return *self.single.widened(x.radius, top), self.single.underflow
+        radius = self.apply(x.radius, self.largest)
+        remainder = None if top is None else self.apply(top, self.slope)
+        return radius if remainder is None else radius.add_(remainder.abs(), alpha=self.share), remainder, 0.0
 
     def of_constant(self, products: Tensor, size: Tensor) -> Enclosure:
         """The map of inputs that do not depend on σ.
@@ -120,17 +146,21 @@ class LinearMap:
             size: (I,) no less than any |input|.
         """
         nodes = Weights(products).nodes(self.intervals, self.degree)
-        return self._finished(nodes, torch.zeros_like(nodes[0]), size)
+        return self._finished(nodes, None, size)
 
-    def _finished(self, nodes: tuple[Tensor, ...], radius: Tensor, size: Tensor) -> Enclosure:
+    def _finished(
+        self, nodes: tuple[Tensor, ...], radius: Tensor | None, size: Tensor, underflow: float = 0.0
+    ) -> Enclosure:
         for node, bias in zip(nodes, self.biases, strict=False):
             node += self.along(bias, node)
         sums, bias = self.both_sums
         # Of the inputs' polynomial and radius together; weights and products may have underflowed.
         reach = (sums + FLOOR) * size.unsqueeze(1) + bias + FLOOR
-        rounding = gamma(math.prod(self.weight.beads.shape[2:]) + self.terms) * reach
-        radius += self.along(rounding, radius)
-        size = 2 * (reach + rounding).amax(1)
+        rounding = gamma(math.prod(self.weight.beads.shape[2:]) + self.terms) * reach + underflow
+        added = self.along(rounding, nodes[0])
+        radius = added.expand_as(nodes[0]) if radius is None else radius.add_(added)
+        # 2 · |W| (|p| + E), and what float32 may have added to a radius.
+        size = 2.5 * (reach + rounding).amax(1)
         return measured(nodes, radius) if bool((size > LARGE).any()) else Enclosure(nodes, radius, size)
 
 

@@ -2,7 +2,8 @@ r"""Functions that are linear in pieces: ReLU and its kin, and the larger of two
 
 ReLU of p(σ) ± E lies, for a line p, between ReLU(p − E) and ReLU(p + E). The upper one is convex, so that its chord
 bounds it. The lower one is at least λ(p − E) for every λ ∈ [0, 1]; the λ that gives this line the chord's slope makes
-the two parallel, and the polynomial is the line halfway between them.
+the two parallel, and the polynomial is the line halfway between them. With p + E between −n and m, λ = m⁺ / (m⁺ + n⁺),
+and half the distance of the two is λ(E + n⁺ / 2).
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ def relu(x: Enclosure) -> Enclosure:
 
 def _relu_of_line(x: Enclosure) -> Enclosure:
     minus, plus, radius = x.line()
-    rise = plus - minus
-    upper = ((minus + radius).clamp_(min=0), (plus + radius).clamp_(min=0))
-    # λ, whatever rounding makes of it; 1 where the line is level, as its chord's slope says nothing there.
-    share = (upper[1] - upper[0]).add_(TINY).div_(rise + TINY).nan_to_num_(1.0).clamp_(0, 1)
-    lower = (plus + minus).sub_(radius, alpha=2)
-    lower = torch.maximum(lower, rise.abs_().neg_(), out=lower).mul_(share)  # twice λ(p − E) halfway, or 0's line
-    half = (upper[0] + upper[1]).sub_(lower).div_(4)
-    ends = (upper[0].sub_(half), upper[1].sub_(half))
+    ends = (minus + radius, plus + radius)  # of p + E
+    over, under = torch.maximum(*ends).clamp_(min=0), torch.minimum(*ends).clamp_(max=-TINY)
+    share = over / (over - under)  # λ
+    # Half of what lies between the chord and λ(p − E), or, where that is nearer, 0's line of the chord's slope.
+    half = torch.sub(radius, under, alpha=0.5, out=under).mul_(share)
+    half = torch.minimum(half, over.div_(2), out=half)
+    for end in ends:
+        end.clamp_(min=0).sub_(half)
     nodes = ends if x.degree == 1 else (ends[0], (ends[0] + ends[1]) / 2, ends[1])
     size = 2 * x.size
     half += per_interval(ELEMENTWISE * size, half)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from weightstring.proof.enclose.intervals import Weights
 from weightstring.proof.enclose.linear import Apply
+from weightstring.proof.enclose.rounding import FLOOR
 from weightstring.proof.enclose.values import Data, Rows
 
 CHUNK = 1 << 22
@@ -26,6 +28,15 @@ class Kept:
 
     max_bytes: int
     _found: dict[tuple[str, str, int], Tensor] = field(default_factory=dict)
+    _reached: dict[str, float] = field(default_factory=dict)
+
+    def reach(self, data: Data) -> float:
+        """The size of an enclosure of data: no less than any absolute value."""
+        if data.whole is None:
+            return _reach(data.values)
+        if data.origin not in self._reached:
+            self._reached[data.origin] = max(map(_reach, in_chunks(data.whole())))
+        return self._reached[data.origin]
 
     def of(self, step: str, data: Data, apply: Apply, weight: Tensor, bead: int) -> Tensor | None:
         """(N, ...) of all examples with one bead's weight; None if it does not fit."""
@@ -40,10 +51,18 @@ class Kept:
                 return None
             while self._found and needed + sum(8 * kept.numel() for kept in self._found.values()) > self.max_bytes:
                 del self._found[min(self._found, key=lambda other: other[2])]  # The string is gone along in order.
-            parts = torch.split(whole, max(1, CHUNK // prod(whole.shape[1:])))
-            products = [apply(part.double().unsqueeze(0), weight.unsqueeze(0))[0] for part in parts]
+            products = [apply(part.double().unsqueeze(0), weight.unsqueeze(0))[0] for part in in_chunks(whole)]
             self._found[key] = torch.cat(products)
         return self._found[key]
+
+
+def in_chunks(values: Tensor) -> Sequence[Tensor]:
+    """Rows few enough for a copy in float64."""
+    return torch.split(values, max(1, CHUNK // max(1, prod(values.shape[1:]))))
+
+
+def _reach(values: Tensor) -> float:
+    return float(values.double().abs().amax()) + FLOOR if values.numel() else FLOOR
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float64, Int64
@@ -18,14 +19,25 @@ class Data:
     """Inputs or targets (n, ...) of the examples at hand, which do not depend on θ.
 
     Args:
-        values: their numbers.
+        make: their numbers; not asked for where a layer's products with all examples are at hand.
         origin: what identifies them, so that their products with a layer are computed once.
+        whole: the same of all examples, in their order; None where that is not at hand.
     """
 
-    values: Tensor
+    make: Callable[[], Tensor]
     origin: str
     whole: Callable[[], Tensor] | None = None
-    """The same of all examples, in their order; None where that is not at hand."""
+
+    @cached_property
+    def values(self) -> Tensor:
+        """Their numbers."""
+        return self.make()
+
+    def mapped(self, function: Callable[[Tensor], Tensor], name: str) -> Data:
+        """A function of each example, tried on those at hand."""
+        values, whole = function(self.values), self.whole
+        origin = f"{self.origin}/{name}"
+        return Data(lambda: values, origin, None if whole is None else lambda: function(whole()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.linear import LinearMap
 from weightstring.proof.enclose.products import Products
-from weightstring.proof.enclose.rounding import FLOOR
 from weightstring.proof.enclose.values import Data, Logits, Rows
 from weightstring.registry import Registry
 from weightstring.tracing.steps import Step
@@ -65,7 +64,9 @@ class Call:
             return value.settled()
         if isinstance(value, Data):
             numbers = value.values.double().unsqueeze(0).expand(len(self.intervals), *value.values.shape)
-            size = torch.full((len(self.intervals),), reach(value.values), dtype=torch.float64, device=numbers.device)
+            size = torch.full(
+                (len(self.intervals),), self.products.kept.reach(value), dtype=torch.float64, device=numbers.device
+            )
             return Enclosure((numbers,) * (self.degree + 1), torch.zeros_like(numbers), size)
         raise self.refuse(f"it takes a {type(value).__name__}")
 
@@ -127,8 +128,3 @@ def rule(*names: str, smooth: bool = False) -> Callable[[Function], Function]:
         return RULES.register(*names)(function)
 
     return enter
-
-
-def reach(values: Tensor) -> float:
-    """The size of an enclosure of data: no less than any absolute value."""
-    return float(values.double().abs().amax()) + FLOOR if values.numel() else FLOOR

@@ -13,7 +13,7 @@ from weightstring.proof.enclose import pooling
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.linear import Apply, LinearMap, convolution, fully_connected
 from weightstring.proof.enclose.rounding import ELEMENTWISE
-from weightstring.proof.enclose.rules.call import Call, reach, rule
+from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.values import Data, Logits
 
 
@@ -48,7 +48,8 @@ def _layer(call: Call, x: object, weight: object, bias: object, apply: Apply, ax
     layer = call.prepared(lambda: LinearMap(apply, kernel, shift, call.intervals, call.degree, axis))
     if isinstance(x, Data):
         products = call.products.of(call.step.name, x, apply, kernel, call.rows)
-        size = torch.full((len(call.intervals),), reach(x.values), dtype=torch.float64, device=x.values.device)
+        reached = call.products.kept.reach(x)
+        size = torch.full((len(call.intervals),), reached, dtype=torch.float64, device=products.device)
         return layer.of_constant(products, size)
     hidden = call.enclosed(x)
     if call.deferred and axis == -1 and len(hidden.shape) == 3:

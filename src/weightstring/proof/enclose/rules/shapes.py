@@ -29,12 +29,7 @@ def reshape(call: Call, x: object, *_: object) -> object:
     if not call.per_example:
         raise call.refuse("it combines different examples")
     if isinstance(x, Data):
-        whole = x.whole
-        return Data(
-            x.values.reshape(len(x.values), *shape[1:]),
-            f"{x.origin}/{call.step.name}",
-            None if whole is None else lambda: whole().reshape(-1, *shape[1:]),
-        )
+        return x.mapped(lambda values: values.reshape(len(values), *shape[1:]), call.step.name)
     return call.enclosed(x).each(lambda v: v.reshape(*v.shape[:2], *shape[1:]))
 
 
@@ -61,12 +56,7 @@ def moved(call: Call, x: object, *settings: Any) -> object:
         raise call.refuse("it moves or chooses examples")
     if isinstance(values, Data):
         apply = torch.func.vmap(lambda v: _inside(operator, v, settings, rank, call))
-        all_of_it = values.whole
-        return Data(
-            apply(values.values),
-            f"{values.origin}/{call.step.name}",
-            None if all_of_it is None else lambda: apply(all_of_it()),
-        )
+        return values.mapped(apply, call.step.name)
     each = torch.func.vmap(torch.func.vmap(lambda v: _inside(operator, v, settings, rank, call)))
     return values.each(each)
 
@@ -122,9 +112,7 @@ def unchanged(call: Call, x: object, *settings: object, **named: object) -> obje
     if isinstance(x, Tensor):
         return x.to(dtype)
     if isinstance(x, Data):
-        whole = x.whole
-        origin = f"{x.origin}/{call.step.name}"
-        return Data(x.values.to(dtype), origin, None if whole is None else lambda: whole().to(dtype))
+        return x.mapped(lambda values: values.to(dtype), call.step.name)
     if not (dtype.is_floating_point or (isinstance(x, Decision) and dtype in (torch.int32, torch.int64))):
         raise call.refuse("it cuts numbers to whole ones")
     coarser = dtype.is_floating_point and torch.finfo(dtype).eps > torch.finfo(call.dtype).eps
