@@ -154,8 +154,9 @@ def measure_curve(
     rows = {at: dict(known.get(at, {})) for at in points}
     lacking = {at: tuple(name for name in names if name not in row) for at, row in rows.items()}
     for wanted in sorted({*lacking.values()} - {()}):
-        for chunk in _chunks(problem, segments, [at for at in points if lacking[at] == wanted]):
-            for name, measured in _measure(problem, segments, chunk, wanted).items():
+        places = [at for at in points if lacking[at] == wanted]
+        for chunk, measured_there in measured_in_parts(problem, segments, places, wanted):
+            for name, measured in measured_there.items():
                 for at, value in zip(chunk, measured.tolist(), strict=True):
                     rows[at][name] = value
             on_chunk()
@@ -168,6 +169,14 @@ def measure_curve(
         tuple(t for _, t in points),
         {name: tuple(v) for name, v in values.items()},
     )
+
+
+def measured_in_parts(
+    problem: LossProblem, segments: Sequence[Segment], points: Sequence[Point], names: Sequence[str]
+) -> Iterator[tuple[Sequence[Point], dict[str, Values]]]:
+    """Quantities at points of a string, as many at a time as are measured together."""
+    for chunk in _chunks(problem, segments, points):
+        yield chunk, _measure(problem, segments, chunk, names)
 
 
 def _chunks(problem: LossProblem, segments: Sequence[Segment], points: Sequence[Point]) -> Iterator[Sequence[Point]]:

@@ -21,9 +21,9 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import fresh_statistics
 from weightstring.problem.datasets.data import DataSet, Examples
-from weightstring.problem.flat import HALF, Layout, clone_tied, slot_names
+from weightstring.problem.flat import Layout, clone_tied, slot_names
 from weightstring.problem.losses.means import Kind, Mean, Tally, Wanted, Weighed
-from weightstring.problem.outputs import leaves_of, rebuilt
+from weightstring.problem.outputs import widened
 from weightstring.problem.spectral import singular_vectors
 
 Call: TypeAlias = Callable[[nn.Module, DataSet], object]
@@ -175,20 +175,6 @@ class Functional:
         return widened(output, self.layout.dtype)
 
 
-def widened(output: object, dtype: torch.dtype) -> object:
-    """An output with its numbers in half precision as ``dtype``, so that its loss is not rounded once more.
-
-    >>> widened({"logits": torch.ones(1, dtype=torch.bfloat16)}, torch.float32)
-    {'logits': tensor([1.])}
-    """
-    if isinstance(output, Tensor):
-        return output.to(dtype) if output.dtype in HALF else output
-    leaves = leaves_of(output)
-    if not any(isinstance(leaf, Tensor) and leaf.dtype in HALF for leaf in leaves):
-        return output
-    return rebuilt(output, [widened(leaf, dtype) if isinstance(leaf, Tensor) else leaf for leaf in leaves])
-
-
 EMPTY: Mapping[str, Tensor] = {}
 
 
@@ -240,6 +226,11 @@ class Computation:
             self.calibrating(theta, part, {**derived, **statistics})
         return {**derived, **statistics, **given}
 
+    @property
+    def fixed(self) -> bool:
+        """Whether no buffer is a function of θ."""
+        return self.calibrating is None and self.structure is None
+
     def vectors(self, theta: Theta, given: Mapping[str, Tensor] = EMPTY) -> dict[str, Tensor]:
         """Spectral norm's vectors at θ, by name; differentiable."""
         if self.structure is None:
@@ -252,16 +243,14 @@ class Computation:
         self, theta: Theta, train: DataSet, wanted: Wanted, given: Mapping[str, Tensor] = EMPTY
     ) -> Float64[Tensor, " Q"]:
         """Values over whole data sets, in the order wanted, one forward pass for each; see :meth:`estimate`."""
-        statistics = self.estimate(theta, train, given)
+        estimated = self.estimate(theta, train, given)
         with self.evaluating.holding(theta):
-            return self._values(theta, statistics, wanted)
+            return self._values(theta, estimated, wanted)
 
     def measure_between(self, a: Theta, b: Theta, t: float, train: DataSet, wanted: Wanted) -> Float64[Tensor, " Q"]:
         """:meth:`measure` of (1 − t) a + t b, of which no copy is made where nothing is a function of θ beside it."""
-        if self.calibrating is not None or self.structure is not None:
-            return self.measure(torch.lerp(a, b, t), train, wanted)
-        with self.evaluating.between(a, b, t) as theta:
-            return self._values(theta, EMPTY, wanted)
+        with self.evaluating.between(a, b, t) if self.fixed else nullcontext(torch.lerp(a, b, t)) as theta:
+            return self._values(theta, EMPTY, wanted) if self.fixed else self.measure(theta, train, wanted)
 
     def _values(self, theta: Theta, statistics: Mapping[str, Tensor], wanted: Wanted) -> Float64[Tensor, " Q"]:
         values = []

@@ -20,7 +20,8 @@ from weightstring.problem.compiling import Compiled
 from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.flat import Layout, clone_tied, named_tensors
-from weightstring.problem.functional import Computation, Functional, OfTheta, widened
+from weightstring.problem.functional import Computation, Functional, OfTheta
+from weightstring.problem.outputs import widened
 
 
 class Live:

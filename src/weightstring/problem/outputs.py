@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
+from weightstring.problem.flat import HALF
+
 DEEPEST = 8
 """Objects within objects that are looked into."""
 
@@ -117,3 +119,17 @@ def gathered(outputs: Iterable[object], rows: Iterable[int], axis: int = 0) -> o
     columns = zip(*(leaves_of(part) for part in parts), strict=True)
     whole = [torch.cat(column, axis) if count else column[0] for column, count in zip(columns, rows, strict=True)]
     return rebuilt(parts[0], whole)
+
+
+def widened(output: object, dtype: torch.dtype) -> object:
+    """An output with its numbers in half precision as ``dtype``, so that its loss is not rounded once more.
+
+    >>> widened({"logits": torch.ones(1, dtype=torch.bfloat16)}, torch.float32)
+    {'logits': tensor([1.])}
+    """
+    if isinstance(output, Tensor):
+        return output.to(dtype) if output.dtype in HALF else output
+    leaves = leaves_of(output)
+    if not any(isinstance(leaf, Tensor) and leaf.dtype in HALF for leaf in leaves):
+        return output
+    return rebuilt(output, [widened(leaf, dtype) if isinstance(leaf, Tensor) else leaf for leaf in leaves])

@@ -7,16 +7,16 @@ connected models are good for. Every choice here is made by the evaluation loss;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 import torch
 
 from weightstring.ambient import undisturbed
-from weightstring.arrays import Theta, together
+from weightstring.arrays import Theta
 from weightstring.errors import InvalidModel, InvalidSetting, Unsupported
 from weightstring.path import WeightString, check_theta
 from weightstring.path.quantities import holdout_prefixes
 from weightstring.path.segment import rows_at_once
+from weightstring.path.string_curve import measured_in_parts
 from weightstring.problem import Predicting
 from weightstring.problem.averaging.predictions import Predict
 from weightstring.protocol import LossProblem, lacking
@@ -127,14 +127,10 @@ def _samples(string: WeightString) -> list[Point]:
 
 def _measured(problem: LossProblem, string: WeightString, where: Sequence[float]) -> list[Point]:
     """The models at these places, measured in memory-bounded batches."""
-    rows = rows_at_once(string[0])
-    parts = [where[start : start + rows] for start in range(0, len(where), rows)]
-    return list(chain.from_iterable(_measured_at_once(problem, string, part) for part in parts))
-
-
-def _measured_at_once(problem: LossProblem, string: WeightString, where: Sequence[float]) -> list[Point]:
-    measured = problem.measure(together([string.at(s)[None] for s in where]), problem.quantities)
-    return [Point(s, {name: float(values[i]) for name, values in measured.items()}) for i, s in enumerate(where)]
+    places = [string.place(s) for s in where]
+    parts = [measured for _, measured in measured_in_parts(problem, string.segments, places, problem.quantities)]
+    columns = {name: torch.cat([part[name] for part in parts]).tolist() for name in problem.quantities if parts}
+    return [Point(s, {name: column[i] for name, column in columns.items()}) for i, s in enumerate(where)]
 
 
 def _ensemble(

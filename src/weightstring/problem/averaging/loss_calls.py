@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidModel
-from weightstring.problem.averaging.predictions import BY_MEANING, OUTPUTS, Averaging, classes_on
+from weightstring.problem.averaging.predictions import BY_MEANING, OUTPUTS, Averaging, classes_on, estimates
 from weightstring.problem.averaging.watching import LOSSES, As
 from weightstring.problem.datasets.data import DataSet, form
 from weightstring.problem.functional import Computation
@@ -118,7 +118,7 @@ def measure_by_calls(
     if not loss.adds:
         raise InvalidModel("the loss is no mean over examples, so that its predictions are not averaged in parts")
     with torch.no_grad():
-        statistics = [computation.estimate(theta, train) for theta in thetas]
+        statistics = estimates(computation, thetas, train)
     totals, by = None, OUTPUTS
     for part in examples.chunks(computation.block):
 

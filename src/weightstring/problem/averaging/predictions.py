@@ -21,7 +21,7 @@ from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidModel, Unsupported
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.each import measure_each
-from weightstring.problem.functional import Computation
+from weightstring.problem.functional import EMPTY, Computation
 from weightstring.problem.losses.means import Mean, Tally, Wanted
 from weightstring.problem.outputs import leaves_of, rebuilt
 
@@ -192,7 +192,7 @@ def measure_average(
         InvalidModel: the module's outputs cannot be averaged.
     """
     with torch.no_grad():
-        statistics = [computation.estimate(theta, train) for theta in thetas]
+        statistics = estimates(computation, thetas, train)
         values, like = [], thetas[0][:1].clone()
         for examples, means in wanted:
             tally = Tally(means, len(examples), like)
@@ -202,6 +202,13 @@ def measure_average(
                 tally.take(output, part)
             values.append(tally.values())
         return torch.cat(values)
+
+
+def estimates(
+    computation: Computation, thetas: Thetas | Sequence[Theta], train: DataSet
+) -> Sequence[Mapping[str, Tensor]]:
+    """:meth:`Computation.estimate` of each model; where nothing is a function of θ, none of them is made for it."""
+    return [EMPTY] * len(thetas) if computation.fixed else [computation.estimate(theta, train) for theta in thetas]
 
 
 def measure_mixture(

@@ -20,9 +20,10 @@ from weightstring.problem.checkpoints.checkpoint import Saved
 from weightstring.problem.copying import copied
 from weightstring.problem.datasets.data import DataSet, form
 from weightstring.problem.flat import identical, named_tensors
-from weightstring.problem.functional import Computation, widened
+from weightstring.problem.functional import Computation
 from weightstring.problem.inspection.originals import untouched
 from weightstring.problem.losses.means import Mean, Tally
+from weightstring.problem.outputs import widened
 
 ROUNDING = 16
 """Units in the last place by which a loss may move on account of a constant that was computed elsewhere."""

@@ -23,12 +23,13 @@ from weightstring.problem.engines.base import Workload, require_slope, seeded_by
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.trial import near, tolerance_of
 from weightstring.problem.flat import Layout, common_dtype, identical, named_tensors
-from weightstring.problem.functional import Computation, OfTheta, first_line, widened
+from weightstring.problem.functional import Computation, OfTheta, first_line
 from weightstring.problem.graphs import leaves_of
 from weightstring.problem.initialise import generator_states, seeded
 from weightstring.problem.inspection.originals import evaluating, poisoned
 from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import Live, scaled_backward, taken_gradient, with_fresh_inputs
+from weightstring.problem.outputs import widened
 
 ASIDE = (0.1, 1e-3)
 """How far another θ lies from net's own, relative to its size; the second where a plain copy cannot take the first."""

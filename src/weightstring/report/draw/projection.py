@@ -13,7 +13,7 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidRun
 
 AXES = 3
-NUMBERS = 1 << 20
+NUMBERS = 1 << 17
 """Weights that are copied to float64 at a time: all models of a long search at once would fill the memory."""
 COMPONENT, BEYOND = 1e-14, 1e-9
 """Shares of a squared length below which a component of the models, or what lies beyond the axes, is rounding."""
@@ -59,7 +59,7 @@ def places(spanning: Sequence[Theta], others: Sequence[Theta] = ()) -> Places:
     squares = torch.zeros(len(thetas), dtype=torch.float64)
     for block in _centred(thetas, count):
         products += block @ block[:count].T
-        squares += block.square().sum(dim=1)
+        squares += block.square_().sum(dim=1)
     if not squares.isfinite().all():
         raise InvalidRun("a bead holds a weight that is not finite, so the search has no picture; check the beads")
     eigenvalues, vectors = torch.linalg.eigh(products[:count])
@@ -87,11 +87,16 @@ def places(spanning: Sequence[Theta], others: Sequence[Theta] = ()) -> Places:
 
 
 def _centred(thetas: Sequence[Theta], count: int) -> Iterator[Float64[Tensor, "N columns"]]:
-    """All models less the mean of the first ``count``, in blocks of columns."""
-    width = max(1, NUMBERS // len(thetas))
-    for start in range(0, len(thetas[0]), width):
-        block = torch.stack([theta[start : start + width].detach().to("cpu", torch.float64) for theta in thetas])
-        block -= block[0].clone()  # exactly zero where models agree; their mean would round
+    """All models less the mean of the first ``count``, in blocks of columns, each in the memory of the last."""
+    size = len(thetas[0])
+    width = min(size, max(1, NUMBERS // len(thetas)))
+    held = torch.empty(len(thetas), width, dtype=torch.float64)
+    for start in range(0, size, width):
+        block = held[:, : min(width, size - start)]
+        for row, theta in zip(block, thetas, strict=True):
+            row.copy_(theta.detach()[start : start + width])
+        block[1:] -= block[0]  # exactly zero where models agree; their mean would round
+        block[0] = 0
         block -= block[:count].mean(dim=0)
         yield block
 
