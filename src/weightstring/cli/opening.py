@@ -11,7 +11,7 @@ from pathlib import Path
 
 from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
-from weightstring.problem.engines import ENGINES
+from weightstring.problem.engines import ENGINES, Unavailable
 from weightstring.report import write_report
 from weightstring.runs.certify_step import learned
 from weightstring.runs.recording import from_run
@@ -88,7 +88,10 @@ def opened(options: Namespace) -> tuple[ModuleProblem, Result, TaskRef]:
     result = from_run(directory, problem, proof=False)
     # The run's own engine rounds as the recorded curve was rounded; compiling one anew takes longer than it saves.
     fits = manifest.engine in ENGINES and not ENGINES[manifest.engine].compiles
-    problem.use_engine(manifest.engine if fits else "auto")
+    try:
+        problem.use_engine(manifest.engine if fits else "auto")
+    except Unavailable:  # what was computed on another machine can be looked at on this one
+        problem.use_engine("auto")
     return problem, result, task
 
 

@@ -17,8 +17,8 @@ from weightstring.problem.engines import ENGINES, Engine, Workload, on_threads
 from weightstring.problem.engines.base import REFERENCE
 from weightstring.problem.engines.first_layer import SharedFirstLayer
 from weightstring.problem.engines.loop import Loop
+from weightstring.problem.engines.of_stack import OfStack
 from weightstring.problem.engines.selection import EngineSelection
-from weightstring.problem.engines.stacked import Stacked
 from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
 from weightstring.problem.inspection.coupling import couples
 from weightstring.problem.losses.means import Wanted
@@ -121,7 +121,7 @@ class Dispatcher:
     def first_layer(self) -> SharedFirstLayer | None:
         """Measures a segment's models together; None if that gains nothing."""
         engine = self.engine
-        if not isinstance(engine, Stacked):
+        if not isinstance(engine, OfStack):
             return None
         if self._first_layer is None:
             self._first_layer = SharedFirstLayer(engine.stack)

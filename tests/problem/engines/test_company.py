@@ -41,10 +41,13 @@ def answers(problem: ws.ModuleProblem, models: list[int]) -> list[torch.Tensor]:
 
 
 @pytest.mark.many(quick=4)
-@pytest.mark.parametrize("kind", [nn.Tanh, nn.GELU, nn.Sigmoid, nn.Softplus])
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [*(("stack", kind) for kind in (nn.Tanh, nn.GELU, nn.Sigmoid, nn.Softplus)), ("native", nn.Tanh)],
+)
 @pytest.mark.parametrize("settings", [{}, {"batch_size": None}, {"dtype": torch.float64}], ids=str)
-def test_a_plain_network_s_bits_are_its_own(kind, settings):
-    problem = problem_of(network(kind), engine="stack", **settings)
+def test_a_plain_network_s_bits_are_its_own(engine, kind, settings):
+    problem = problem_of(network(kind), engine=engine, **settings)
     assert problem.independent
     whole = answers(problem, list(range(7)))
     for models in COMPANIES:

@@ -118,7 +118,7 @@ def test_the_operations_of_one_example_are_counted(problem_of, plain):
 def test_the_stack_is_taken_unless_it_is_slower(monkeypatch, problem_of, plain, speedup, taken):
     tried = []
     monkeypatch.setattr(Trial, "speedup", lambda self, name, over, models=8: tried.append(name) or speedup)
-    choice = problem_of(plain(), 2).engine_choice()
+    choice = problem_of(plain(nn.Softsign()), 2).engine_choice()
     assert choice.name == taken
     assert tried == (["stack"] if taken == "stack" else ["stack", "vmap"])
 
@@ -140,7 +140,9 @@ def test_an_engine_for_a_while(refused, problem_of, plain):
             assert problem.engine_choice().name == "loop"
         assert problem.engine_choice().name == "stack"
     assert problem.engine_choice() is before
-    with refused(InvalidSetting, r"^engine='quick': pass one of 'loop', 'stack', 'vmap', 'compiled' \(a problem also"):
+    with refused(
+        InvalidSetting, r"^engine='quick': pass one of 'loop', 'native', 'stack', 'vmap', 'compiled' \(a problem also"
+    ):
         problem.use_engine("quick")
 
 

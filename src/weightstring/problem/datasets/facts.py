@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from weightstring.problem.caching import cache_folder
 from weightstring.problem.datasets.data import Examples, mean_of_each
 from weightstring.problem.datasets.finite import check_finite
 from weightstring.problem.digests.digest import bytes_in_order, head_of, text_digest
 
-FOLDER = "weightstring/digests"
+FOLDER = "digests"
 SETTLED_SECONDS = 1.0
 """How old a file's last change must be for its time to tell it from a later one."""
 
@@ -106,7 +106,7 @@ def remembered(key: Iterable[object], changed_ns: int, find: Callable[[], Facts]
         changed_ns: when the files were last changed, in nanoseconds since 1970.
         find: finds them out.
     """
-    path = _folder() / f"{text_digest(*map(repr, key))}.json"
+    path = cache_folder(FOLDER) / f"{text_digest(*map(repr, key))}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads(path.read_text())
         return Facts(found["digest"], tuple(found["target_extremes"]), tuple(found["extremes"]))
@@ -119,8 +119,3 @@ def remembered(key: Iterable[object], changed_ns: int, find: Callable[[], Facts]
             draft.write_text(json.dumps(asdict(facts)))
             draft.replace(path)
     return facts
-
-
-def _folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(cache) if os.path.isabs(cache) else Path(os.path.expanduser("~/.cache"))) / FOLDER

@@ -32,6 +32,11 @@ BESIDE = 2
 
 SALT = b"weightstring training draws"
 
+
+class Unavailable(InvalidModel):
+    """The engine could compute this on another machine: what it needs is not on this one."""
+
+
 Losses = Callable[[Thetas, Rows | None, DataSet], Weighed]
 """Training losses (B,) of B models (B, P) on their rows (None: on all examples), differentiable, and weights (B,)."""
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from weightstring.arrays import Positions, Theta, Thetas
 from weightstring.problem.datasets.data import DataSet
+from weightstring.problem.engines.of_stack import flat
 from weightstring.problem.engines.stack import Affine, Stack
-from weightstring.problem.engines.stacked import flat
 from weightstring.problem.losses.means import Mean, Tally, Wanted
 
 BLOCK_ELEMENTS = 2**21

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas, aligned, room
 from weightstring.devices import on_cpu
-from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import (
     BESIDE,
     ENGINES,
-    Engine,
     brought,
     by_autograd,
     gradient_in_parts,
     slopes_beside,
-    without_fallback_warnings,
 )
-from weightstring.problem.engines.criteria import amounts, mapped, together
+from weightstring.problem.engines.criteria import mapped, together
 from weightstring.problem.engines.loop import Loop
-from weightstring.problem.engines.parts import in_parts, width
+from weightstring.problem.engines.of_stack import CACHED_ELEMENTS, OfStack, flat
+from weightstring.problem.engines.parts import width
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, is_large
-from weightstring.problem.functional import forward
-from weightstring.problem.losses.means import Mean, Tally, Wanted, Weighed
+from weightstring.problem.losses.means import Mean, Weighed
 from weightstring.protocol import Gradient
-
-CACHED_ELEMENTS = 2**18
-"""Numbers in the widest layer of one call: about a processor's second-level cache."""
 
 
 @ENGINES.register("stack")
 @dataclass(frozen=True, eq=False)
-class Stacked(Engine):
+class Stacked(OfStack):
     """Products of stacked matrices; the derivative is autograd's.
 
     Raises:
@@ -47,43 +41,20 @@ class Stacked(Engine):
 
     # It may be as fast as the loop, give or take: on curves it saves the first layer's products besides.
     gain = 0.8
-    joint = False
 
-    stack: Stack = field(init=False)
-
-    def __post_init__(self) -> None:
-        computation = self.work.computation
-        stack = Stack.of(computation.evaluating, self.work.train)
-        plain = computation.training.functional.call is forward and not computation.own_step
-        if stack is None or computation.calibrating is not None or not plain:
-            raise InvalidModel(
-                f"engine={ENGINES.name_of(type(self))!r} runs only nn.Sequential of Linear, elementwise functions, "
-                "Dropout and Flatten on one floating input, without training_step and autocast: pass engine='auto'"
-            )
-        object.__setattr__(self, "stack", stack)
-
-    def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
-        """:meth:`Computation.measure` of all."""
-        with torch.no_grad(), without_fallback_warnings():
-            return torch.cat([self._means(thetas, examples, means) for examples, means in wanted], dim=1)
-
-    def _means(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
+    def means(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
+        """Means over a data set; of one model at a time where that fills a call."""
         if self._fills_a_call(len(examples), thetas):
             return Loop(self.work).measure(thetas, [(examples, means)])
-        chunk = min(self.work.computation.block, len(examples))
+        return super().means(thetas, examples, means)
 
-        def compute(part: slice) -> Float64[Tensor, "B Q"]:
-            pieces = self.stack.pieces(aligned(thetas[part], BESIDE))
-            tally = Tally(means, len(examples), thetas, amounts, axis=1)
-            for piece in examples.chunks(chunk):
-                inputs = flat(piece)
-                if (order := _filled(len(inputs), inputs)) is not None:
-                    inputs = inputs[order]
-                tally.add(self.stack(pieces, inputs)[:, : len(piece)].contiguous(), piece.targets)
-            values: Float64[Tensor, "B Q"] = tally.values()[: part.stop - part.start]
-            return values
-
-        return torch.cat(in_parts(len(thetas), width(chunk, self.stack.widest, CACHED_ELEMENTS), compute))
+    def outputs(self, thetas: Thetas, examples: DataSet) -> Float[Tensor, "B n out"]:
+        """Outputs of all."""
+        inputs = flat(examples)
+        if (order := _filled(len(inputs), inputs)) is not None:
+            inputs = inputs[order]
+        pieces = self.stack.pieces(aligned(thetas, BESIDE))
+        return self.stack(pieces, inputs)[: len(thetas), : len(examples)].contiguous()
 
     def _fills_a_call(self, examples: int, thetas: Thetas, passes: int = 1) -> bool:
         """Whether one model is enough work to be computed by itself."""
@@ -140,9 +111,3 @@ def _filled(count: int, inputs: Tensor) -> Tensor | None:
     """Indices that repeat the first of ``count`` samples until they fill whole memory lines; None if they do."""
     whole = room(count, inputs.element_size())
     return None if whole == count else torch.arange(whole, device=inputs.device) % count
-
-
-def flat(examples: DataSet) -> Tensor:
-    """The inputs as a matrix (N, in)."""
-    inputs: Tensor = examples.inputs
-    return inputs.flatten(1)

@@ -16,7 +16,7 @@ from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.devices import wait_for
 from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet
-from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Workload
+from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Unavailable, Workload
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
 from weightstring.problem.flat import Own
@@ -115,6 +115,10 @@ class Trial:
             return EngineChoice("loop", "loop: set by the caller", flops=flops)
         try:
             agreement = self.agreement(name)
+        except Unavailable as problem:
+            raise Unavailable(
+                f"engine={name!r} cannot run here ({problem}): install it, or begin anew with engine='auto'"
+            ) from None
         except InvalidModel:
             raise
         except Exception as error:
@@ -134,16 +138,20 @@ class Trial:
     def _first(self, large: bool) -> EngineChoice:
         if not self.work.train.together:
             return EngineChoice(REFERENCE, "loop: batches of any form go through one model at a time")
-        choice = EngineChoice(REFERENCE, "loop: no other engine is registered")
+        choice, missing = EngineChoice(REFERENCE, "loop: no other engine is registered"), ""
         for name in self._candidates(compiles=False):
             if large and ENGINES[name].joint:
                 reason = "loop: one step is so much work that more beside it gain nothing on a CPU"
                 choice = EngineChoice(REFERENCE, reason)
             else:
-                choice = self._try(name)
+                try:
+                    choice = self._try(name)
+                except Unavailable as problem:
+                    missing = f"; not {name}: {first_line(problem)}"
+                    continue
             if choice.name != REFERENCE:
                 break
-        return choice
+        return replace(choice, reason=choice.reason + missing)
 
     def _compiled_or(self, name: str, choice: EngineChoice) -> EngineChoice:
         """The engine that compiles if it beats the choice so far; otherwise that choice, with the reason."""
@@ -165,6 +173,8 @@ class Trial:
     def _try(self, name: str) -> EngineChoice:
         try:
             agreement = self.agreement(name)
+        except Unavailable:
+            raise
         except Exception as error:  # whatever a module raises there, the loop runs it
             return EngineChoice("loop", f"loop: {name} cannot run this module ({first_line(error)})")
         if not agreement <= self.tolerance:

@@ -1,0 +1,125 @@
+"""A network in the form that the compiled code reads, and calls of that code; the structures are those of network.h."""
+
+from __future__ import annotations
+
+from ctypes import CDLL, Structure, byref, c_int64, c_void_p
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from weightstring.arrays import Rows, Thetas
+from weightstring.problem.datasets.data import DataSet
+from weightstring.problem.engines.native.build import library
+from weightstring.problem.engines.native.network import CROSS_ENTROPY, Network, described, loss_of
+from weightstring.problem.engines.stack import Stack
+from weightstring.problem.losses.means import Mean
+from weightstring.protocol import Gradient
+
+REFUSED = {1: "a row of the training set that it does not have", 2: "a target that is none of the classes"}
+
+
+class _Data(Structure):
+    _fields_ = (("inputs", c_void_p), ("targets", c_void_p), ("count", c_int64), ("width", c_int64))
+
+
+class _Call(Structure):
+    _fields_ = (("network", Network), ("data", _Data), ("models", c_int64), ("line", c_int64), ("thetas", c_void_p))
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A plain network and its loss, compiled.
+
+    Args:
+        stack: the network.
+        mean: the loss.
+
+    Raises:
+        InvalidModel: an activation or a loss is none that was written for it, or nothing can be compiled here.
+    """
+
+    stack: Stack
+    mean: Mean
+
+    _code: CDLL = field(init=False)
+    _network: Network = field(init=False)
+    _constants: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        network, constants = described(self.stack, loss_of(self.mean))
+        code = library(self.dtype)
+        code.gradients.restype = code.measure.restype = c_int64
+        for name, value in {"_code": code, "_network": network, "_constants": constants}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of all numbers."""
+        return self.stack.layout.dtype
+
+    @property
+    def width(self) -> int:
+        """Numbers in an output."""
+        return self.stack.affine[-1].outputs
+
+    def reads(self, examples: DataSet) -> bool:
+        """Whether inputs and targets are such as the loss was written for."""
+        inputs, targets = examples.inputs, examples.targets
+        if not isinstance(inputs, Tensor) or inputs.dtype != self.dtype or len(targets) != len(inputs):
+            return False
+        if self._network.loss == CROSS_ENTROPY:
+            return targets.dtype == torch.int64 and targets.ndim == 1
+        outputs = (*inputs.shape[:1], self.width)
+        return targets.dtype == self.dtype and tuple(targets.shape) == outputs
+
+    def gradient(self, thetas: Thetas, rows: Rows | None, examples: DataSet) -> Gradient:
+        """Losses and gradients of B models on their rows (None: on all).
+
+        Raises:
+            IndexError: the examples have no such row, or the network no such class.
+        """
+        found = Gradient(torch.empty(len(thetas), dtype=torch.float64), torch.empty_like(thetas))
+        rows = None if rows is None else rows.contiguous()
+        each = len(examples) if rows is None else rows.shape[1]
+        call, kept = self._call(thetas, examples)
+        where = None if rows is None else rows.data_ptr()
+        slopes = found.gradients
+        arguments = (c_void_p(where), c_int64(each), c_void_p(found.losses.data_ptr()), c_void_p(slopes.data_ptr()))
+        _require(self._code.gradients(byref(call), *arguments, c_int64(slopes.stride(0))))
+        del kept
+        return Gradient(found.losses.to(thetas.dtype), slopes)
+
+    def losses(self, thetas: Thetas, examples: DataSet) -> Tensor:
+        """Mean losses (B,) in float64.
+
+        Raises:
+            IndexError: the network has no such class.
+        """
+        losses = torch.empty(len(thetas), dtype=torch.float64)
+        self._measure(thetas, examples, losses.data_ptr(), None)
+        return losses
+
+    def outputs(self, thetas: Thetas, examples: DataSet) -> Tensor:
+        """Outputs (B, n, out)."""
+        outputs = torch.empty(len(thetas), len(examples), self.width, dtype=self.dtype)
+        self._measure(thetas, examples, None, outputs.data_ptr())
+        return outputs
+
+    def _measure(self, thetas: Thetas, examples: DataSet, losses: int | None, outputs: int | None) -> None:
+        call, kept = self._call(thetas, examples)
+        arguments = (c_int64(len(examples)), c_void_p(losses), c_void_p(outputs))
+        _require(self._code.measure(byref(call), *arguments))
+        del kept
+
+    def _call(self, thetas: Thetas, examples: DataSet) -> tuple[_Call, object]:
+        """The arguments, and what must live as long as they do."""
+        thetas = thetas if thetas.stride(1) == 1 else thetas.contiguous()
+        inputs, targets = examples.inputs.contiguous(), examples.targets.contiguous()
+        data = _Data(inputs.data_ptr(), targets.data_ptr(), len(inputs), self.width)
+        return _Call(self._network, data, len(thetas), thetas.stride(0), thetas.data_ptr()), (thetas, inputs, targets)
+
+
+def _require(status: int) -> None:
+    if status:
+        raise IndexError(REFUSED[status])

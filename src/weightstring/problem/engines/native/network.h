@@ -1,0 +1,249 @@
+// A plain sequential network of one model: outputs, loss and gradient of a block of samples, samples as vector lanes.
+#pragma once
+#include <cstdlib>
+#include <memory>
+#include <vector>
+#include "product.h"
+
+namespace {  // the code for float and that for double are loaded side by side, and must not share a symbol
+
+constexpr int64_t BLOCK = 256;  // samples at a time: what their layers hold stays in the second-level cache
+constexpr int64_t FEW = 8;      // inputs up to which a weight's gradient is summed over lanes
+constexpr int64_t NONE = INT64_MIN;
+
+enum Status : int64_t { GOOD, NO_SUCH_ROW, NO_SUCH_CLASS };
+
+enum Activation : int64_t { IDENTITY, RELU, TANH, SIGMOID, LEAKY_RELU, ELU };
+enum Loss : int64_t { CROSS_ENTROPY, SQUARES };
+
+struct Layer {
+  int64_t inputs, outputs;
+  int64_t weight, bias;  // places in θ; -1 - place among the constants; NONE
+  int64_t activation;
+  double slope;
+};
+
+struct Network {
+  const Layer* layers;
+  int64_t count;
+  const real* constants;
+  int64_t loss;
+};
+
+struct Data {
+  const real* inputs;   // (N, inputs)
+  const void* targets;  // classes (N,), or numbers (N, outputs)
+  int64_t count, width;
+};
+
+// Memory that a thread keeps for its next call.
+class Room {
+ public:
+  real* take(int64_t count) {
+    const int64_t first = used;
+    used += (count + 31) / 32 * 32;
+    return memory.get() + first;
+  }
+  void reset(int64_t count) {
+    used = 0;
+    if (count <= size) return;
+    memory.reset(static_cast<real*>(std::aligned_alloc(128, (count * sizeof(real) + 127) / 128 * 128)));
+    size = count;
+  }
+
+ private:
+  struct Free {
+    void operator()(real* pointer) const { std::free(pointer); }
+  };
+  std::unique_ptr<real, Free> memory;
+  int64_t size = 0, used = 0;
+};
+
+class Model {
+ public:
+  // Room for blocks of so many samples; `slopes`: for their gradients too.
+  Model(const Network& network, int64_t samples, bool slopes) : net(network), lanes(filled(samples)) {
+    static thread_local Room room;
+    int64_t widest = 0, total = 0;
+    for (int64_t i = 0; i < net.count; ++i) {
+      widest = std::max({widest, net.layers[i].inputs, net.layers[i].outputs});
+      total += lanes * net.layers[i].outputs + 32;
+    }
+    const int64_t inputs = net.layers[0].inputs;
+    total += lanes * (inputs + filled(inputs)) + 96;
+    if (slopes) total += 3 * lanes * filled(widest) + 96;
+    room.reset(total);
+    rows = room.take(lanes * filled(inputs));
+    states.push_back(room.take(lanes * inputs));
+    for (int64_t i = 0; i < net.count; ++i) states.push_back(room.take(lanes * net.layers[i].outputs));
+    if (!slopes) return;
+    for (real*& each : turned) each = room.take(lanes * filled(widest));
+  }
+
+  // Samples of the data: those at `places`, or from `first` on; lanes that are left repeat one of them.
+  Status gather(const Data& data, const int64_t* places, int64_t first, int64_t samples) {
+    const int64_t inputs = net.layers[0].inputs;
+    used = filled(samples);
+    for (int64_t i = 0; i < used; ++i) {
+      const int64_t sample = i < samples ? i : 0, place = places ? places[sample] : first + sample;
+      if (place < 0 || place >= data.count) return NO_SUCH_ROW;
+      if (net.loss == CROSS_ENTROPY) {
+        const int64_t own = static_cast<const int64_t*>(data.targets)[place];
+        if (own < 0 || own >= data.width) return NO_SUCH_CLASS;
+      }
+      std::memcpy(rows + i * filled(inputs), data.inputs + place * inputs, inputs * sizeof(real));
+    }
+    transpose(rows, filled(inputs), used, inputs, states[0], used);
+    return GOOD;
+  }
+
+  void forward(const real* theta) {
+    for (int64_t i = 0; i < net.count; ++i) {
+      const Layer& layer = net.layers[i];
+      const real* bias = layer.bias == NONE ? nullptr : at(theta, layer.bias);
+      multiply({at(theta, layer.weight), layer.inputs, 1, states[i], used, states[i + 1], used, layer.outputs, used,
+                layer.inputs, bias ? Begin::bias : Begin::nothing, bias});
+      activate(layer, states[i + 1], used * layer.outputs);
+    }
+  }
+
+  const real* outputs() const { return states[net.count]; }
+  int64_t line() const { return used; }
+
+  // The sum of the samples' losses; the slopes with respect to the outputs, times `share`, for backward().
+  template <bool SLOPES>
+  double loss(const Data& data, const int64_t* places, int64_t first, int64_t samples, real share) {
+    return net.loss == CROSS_ENTROPY ? cross_entropy<SLOPES>(data, places, first, samples, share)
+                                     : squares<SLOPES>(data, places, first, samples, share);
+  }
+
+  // Write, or add, the gradient; see loss().
+  void backward(const real* theta, real* gradient, bool add) {
+    int64_t lowest = 0;  // no layer below this one has trainable parameters
+    while (lowest < net.count && net.layers[lowest].weight < 0 && net.layers[lowest].bias < 0) ++lowest;
+    for (int64_t i = net.count - 1; i >= lowest; --i) {
+      const Layer& layer = net.layers[i];
+      real* slopes = turned[0];
+      multiply_slope(layer, states[i + 1], slopes, used * layer.outputs);
+      if (layer.bias >= 0) {
+        for (int64_t m = 0; m < layer.outputs; ++m) {
+          vec total = {};
+          for (int64_t k = 0; k < used; k += LANES) total += load(slopes + m * used + k);
+          real& place = gradient[layer.bias + m];
+          place = sum(total) + (add ? place : 0);
+        }
+      }
+      if (layer.weight >= 0) weight_gradient(i, slopes, gradient + layer.weight, add);
+      if (i == lowest) break;
+      multiply({at(theta, layer.weight), 1, layer.inputs, slopes, used, turned[1], used, layer.inputs, used,
+                layer.outputs});
+      std::swap(turned[0], turned[1]);
+    }
+  }
+
+ private:
+  const Network& net;
+  int64_t lanes, used = 0;
+  real* rows = nullptr;
+  std::vector<real*> states;  // the inputs and what each layer makes of them, (width, used)
+  real* turned[3] = {};
+
+  const real* at(const real* theta, int64_t place) const {
+    return place >= 0 ? theta + place : net.constants + (-1 - place);
+  }
+
+  void weight_gradient(int64_t i, const real* slopes, real* gradient, bool add) {
+    const Layer& layer = net.layers[i];
+    if (layer.inputs <= FEW)
+      return multiply_rows(slopes, states[i], used, gradient, layer.outputs, layer.inputs, add);
+    const int64_t line = filled(layer.inputs);
+    const real* before = rows;
+    if (i > 0) {
+      transpose(states[i], used, layer.inputs, used, turned[2], line);
+      before = turned[2];
+    }
+    multiply({slopes, used, 1, before, line, gradient, layer.inputs, layer.outputs, layer.inputs, used,
+              add ? Begin::sum : Begin::nothing});
+  }
+
+  static void activate(const Layer& layer, real* numbers, int64_t count) {
+    const real slope = layer.slope;
+    for (int64_t i = 0; i < count; i += LANES) {
+      const vec x = load(numbers + i), zero = {};
+      switch (layer.activation) {
+        case RELU: store(numbers + i, x < zero ? zero : x); break;
+        case TANH: store(numbers + i, hyperbolic(x)); break;
+        case SIGMOID: store(numbers + i, logistic(x)); break;
+        case LEAKY_RELU: store(numbers + i, x < zero ? slope * x : x); break;
+        case ELU: store(numbers + i, x < zero ? slope * (exponential(x) - 1) : x); break;
+        default: return;
+      }
+    }
+  }
+
+  // Slopes times the activation's derivative, as its value tells.
+  static void multiply_slope(const Layer& layer, const real* values, real* slopes, int64_t count) {
+    const real slope = layer.slope;
+    for (int64_t i = 0; i < count; i += LANES) {
+      const vec y = load(values + i), given = load(slopes + i), zero = {};
+      switch (layer.activation) {
+        case RELU: store(slopes + i, y <= zero ? zero : given); break;
+        case TANH: store(slopes + i, given * (1 - y * y)); break;
+        case SIGMOID: store(slopes + i, given * (y * (1 - y))); break;
+        case LEAKY_RELU: store(slopes + i, y <= zero ? slope * given : given); break;
+        case ELU: store(slopes + i, y <= zero ? given * (y + slope) : given); break;
+        default: return;
+      }
+    }
+  }
+
+  template <bool SLOPES>
+  double cross_entropy(const Data& data, const int64_t* places, int64_t first, int64_t samples, real share) {
+    const int64_t* classes = static_cast<const int64_t*>(data.targets);
+    const real* logits = states[net.count];
+    double total = 0;
+    for (int64_t k = 0; k < used; k += LANES) {
+      vec largest = load(logits + k), mass = {};
+      for (int64_t c = 1; c < data.width; ++c) {
+        const vec logit = load(logits + c * used + k);
+        largest = logit > largest ? logit : largest;
+      }
+      for (int64_t c = 0; c < data.width; ++c) {
+        const vec part = exponential(load(logits + c * used + k) - largest);
+        mass += part;
+        if constexpr (SLOPES) store(turned[0] + c * used + k, part);
+      }
+      const int64_t inside = std::min(LANES, samples - k);
+      if constexpr (SLOPES) {
+        vec scale = share / mass;
+        for (int64_t lane = inside; lane < LANES; ++lane) scale[lane] = 0;
+        for (int64_t c = 0; c < data.width; ++c)
+          store(turned[0] + c * used + k, load(turned[0] + c * used + k) * scale);
+      }
+      for (int64_t lane = 0; lane < inside; ++lane) {
+        const int64_t sample = places ? places[k + lane] : first + k + lane, own = classes[sample];
+        total += std::log(mass[lane]) + (largest[lane] - logits[own * used + k + lane]);
+        if constexpr (SLOPES) turned[0][own * used + k + lane] -= share;
+      }
+    }
+    return total;
+  }
+
+  template <bool SLOPES>
+  double squares(const Data& data, const int64_t* places, int64_t first, int64_t samples, real share) {
+    const real* targets = static_cast<const real*>(data.targets);
+    double total = 0;
+    for (int64_t c = 0; c < data.width; ++c) {
+      for (int64_t k = 0; k < samples; ++k) {
+        const int64_t sample = places ? places[k] : first + k;
+        const real off = states[net.count][c * used + k] - targets[sample * data.width + c];
+        total += static_cast<double>(off) * off / data.width;
+        if constexpr (SLOPES) turned[0][c * used + k] = 2 * off * (share / data.width);
+      }
+      if constexpr (SLOPES) std::fill(turned[0] + c * used + samples, turned[0] + (c + 1) * used, real(0));
+    }
+    return total;
+  }
+};
+
+}  // namespace
