@@ -6,6 +6,7 @@ All take their gradients from one batch and are stepped by one optimizer; a bead
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ from weightstring.descent.allowance import Allowances
 from weightstring.descent.bead import Descended, Start
 from weightstring.descent.group import Descent, Entry, Group, Scene, is_due, steps_to_check
 from weightstring.descent.optimizers import Optimizers
+from weightstring.descent.pace import Pace
 from weightstring.descent.plateau import Height, measure
 from weightstring.protocol import Gradient, LossProblem, Recipe
 
@@ -142,6 +144,7 @@ class Descents(Generic[Key, Reached]):
         self._groups: list[Group] = []
         self._gathered: Thetas | None = None
         self._finished = 0
+        self._pace = Pace()
 
     def add(self, descent: Descent, key: Key, owner: Hashable = None) -> None:
         """Take in a descent: a bead waits in the queue until there is room, models that move together do not.
@@ -170,6 +173,12 @@ class Descents(Generic[Key, Reached]):
         """Models that move."""
         return sum(group.running for group in self._groups)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether more models could move at little cost."""
+        models = self.running + len(self._queue)
+        return models < self._width and self._pace.has_room(models)
+
     def advance(self) -> dict[Key, Reached]:
         """Go on until the next measurement; what those descents reached that are over then, by key.
 
@@ -180,8 +189,11 @@ class Descents(Generic[Key, Reached]):
             costs: Counter[Hashable] = sum((group.costs() for group in self._groups), Counter())
             until = min(steps_to_check(group, every) for group in self._groups)
             steps = self._allowed.steps(costs, until)
+            start = time.process_time()
             for _ in range(steps):
                 self._step()
+            if steps:
+                self._pace.note(self.running, (time.process_time() - start) / steps)
             self._allowed.take(costs, steps)
             if steps == until:
                 # Each at its own steps, or what a descent finds would depend on who is beside it.

@@ -83,6 +83,11 @@ class DescentBatch:
         """Models that descend."""
         return sum(loop.running for loop in self._loops.values())
 
+    @property
+    def has_room(self) -> bool:
+        """Whether steps of more models would take little longer."""
+        return all(loop.idle or loop.has_room for loop in self._loops.values())
+
     def add(self, key: Key, job: Descend) -> None:
         """Take in a descent."""
         if job.manner not in self._loops:
