@@ -75,12 +75,16 @@ def resolve(buffers: str | None, net: nn.Module) -> Buffers:
 
 def share(net: nn.Module) -> nn.Module:
     """A copy of the modules that shares their parameters and buffers, ties included."""
-    shared = copied(net, {id(tensor): tensor for tensor in named_tensors(net).values()})
-    hold_still(shared)
-    for module in tracking(shared):
+    return still(copied(net, {id(tensor): tensor for tensor in named_tensors(net).values()}))
+
+
+def still(net: nn.Module) -> nn.Module:
+    """The module itself, of which no pass iterates or waits for other processes any more."""
+    hold_still(net)
+    for module in tracking(net):
         if type(module) is nn.SyncBatchNorm:  # across processes other models may be computed at the time
             module.__class__ = _AnyBatchNorm  # type: ignore[assignment]
-    return shared
+    return net
 
 
 class _AnyBatchNorm(_BatchNorm):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import types
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -49,6 +50,8 @@ def copied(net: nn.Module, sharing: Mapping[int, Tensor] | None = None) -> nn.Mo
     [True]
     """
     memo: dict[int, Any] = {id(tensor): tensor.detach().clone() for tensor in _results(net)}
+    # Each module has a dozen of them, and copy.deepcopy takes long for what is no plain dict.
+    memo |= {id(own): OrderedDict() for module in net.modules() for own in vars(module).values() if _is_empty(own)}
     memo |= sharing or {}
     try:
         twin: nn.Module = copy.deepcopy(net, memo)
@@ -77,6 +80,10 @@ def announces(net: nn.Module) -> bool:
         or (type(module).train, type(module).eval) != (nn.Module.train, nn.Module.eval)
         for module in net.modules()
     )
+
+
+def _is_empty(own: object) -> bool:
+    return type(own) is OrderedDict and not own
 
 
 def _results(net: nn.Module) -> Iterator[Tensor]:

@@ -274,7 +274,7 @@ def identical(first: Tensor, second: Tensor) -> bool:
     >>> identical(torch.tensor([1.0, torch.nan]), torch.tensor([1.0, torch.nan]))
     True
     """
-    return bool(((first == second) | ((first != first) & (second != second))).all())
+    return torch.equal(first, second) or bool(((first == second) | ((first != first) & (second != second))).all())
 
 
 def _check_parameters(parameters: Mapping[str, nn.Parameter]) -> None:

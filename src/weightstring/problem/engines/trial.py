@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,14 +9,13 @@ from time import perf_counter
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.devices import wait_for
 from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Unavailable, Workload
-from weightstring.problem.engines.stack import Stack
+from weightstring.problem.engines.operations import Operations
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
 from weightstring.problem.flat import Own
 from weightstring.problem.functional import first_line
@@ -58,9 +56,11 @@ def tolerance_of(dtype: torch.dtype) -> float:
 def near(theta: Theta, count: int, share: float = 0.1) -> Thetas:
     """Models (count, P) near θ: θ plus noise of a share of its size, always the same."""
     draw = torch.Generator().manual_seed(0)
-    scale = share * theta.square().mean().sqrt()
-    noise = torch.randn(count, len(theta), generator=draw, dtype=torch.float32, device="cpu").to(theta)
-    return noise.mul_(scale).add_(theta)
+    noise = torch.empty(count, len(theta), dtype=torch.float32, device="cpu")
+    # A large θ takes longer to allocate than to fill: what is squared takes the place of what is drawn afterwards.
+    squares = noise[0] if theta.dtype == noise.dtype and theta.device == noise.device else torch.empty_like(theta)
+    scale = share * torch.square(theta, out=squares).mean().sqrt()
+    return noise.normal_(generator=draw).to(theta).mul_(scale).add_(theta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,17 +189,13 @@ class Trial:
 
     def flops(self) -> float:
         """Operations in one forward pass of one example, of matrix products and convolutions."""
-        if (stack := Stack.of(self.work.computation.evaluating, self.work.train)) is not None:
-            return stack.flops  # counting imports torch._dynamo, 1.5 seconds
         sample = self.work.train.take(slice(2))
         try:
-            with warnings.catch_warnings(), torch.enable_grad(), FlopCounterMode(display=False) as counter:
-                # Its hooks fail under no_grad where a module is given a parameter; their warning is of no matter here.
-                warnings.filterwarnings("ignore", ".*global hooks")
+            with torch.enable_grad(), Operations() as operations:
                 self.work.computation.evaluating(self.own.theta, sample)
         except RuntimeError:  # a module that differentiates in its forward pass cannot be counted in
             return 2.0 * self.own.layout.size
-        return float(counter.get_total_flops() / len(sample))
+        return float(operations.total / len(sample))
 
     def saved_bytes(self) -> float:
         """Bytes of activations that the gradient of one model keeps for an example, seen on two of the training set."""

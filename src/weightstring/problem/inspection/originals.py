@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidModel
-from weightstring.problem.buffers import Buffers, share, tracking
+from weightstring.problem.buffers import Buffers, still, tracking
 from weightstring.problem.checkpoints.checkpoint import state_at
 from weightstring.problem.copying import copied
 from weightstring.problem.flat import Layout, identical, named_tensors
@@ -74,7 +74,7 @@ def loaded(
     net: nn.Module, layout: Layout, theta: Theta, derived: Mapping[str, Tensor], training: bool, buffers: Buffers
 ) -> nn.Module:
     """A plain copy of a module that has loaded θ and the buffers derived from it, in the given mode."""
-    twin = share(copied(net))
+    twin = still(copied(net))
     tensors = named_tensors(twin)
     try:
         twin.load_state_dict(state_at(net, {**layout.views(theta), **derived}, cloned=False))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
-from weightstring.arrays import Theta, blocks
+from weightstring.arrays import Theta, blocks, is_finite
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
 from weightstring.problem.datasets.data import DataSet
@@ -201,10 +201,10 @@ def _unless_it_reads(original: nn.Module, compute: Callable[[], Tensor]) -> Tens
             raise
         except Exception:
             result = None
-    if result is not None and bool(result.isfinite().all()):
+    if result is not None and is_finite(result):
         return result
     result = compute()
-    if bool(result.isfinite().all()):
+    if is_finite(result):
         raise InvalidModel(
             "net, loss_fn or a metric reads the module that was passed, whose weights are the same for every theta: "
             "let it use what it is called with (self, the output, the targets)"
