@@ -125,10 +125,11 @@ def kept(name: str) -> dict[str, object]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def keep(name: str, found: Mapping[str, object], quick: bool = False) -> None:
-    """Print a result, and keep it for BENCHMARKS.md unless it is of a quick size."""
+def keep(name: str, found: Mapping[str, object], quick: bool = False, silent: bool = False) -> None:
+    """Print a result, unless it grows row by row, and keep it for BENCHMARKS.md unless it is of a quick size."""
     told = json.dumps({"machine": machine(), "commit": commit(), **found}, indent=1, ensure_ascii=False)
-    print(told, flush=True)
+    if not silent:
+        print(told, flush=True)
     if quick:
         print(f"{name}: a quick size: nothing is kept", file=sys.stderr)
         return

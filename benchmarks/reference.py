@@ -7,68 +7,32 @@ stops improving above α·L0 but under L0 is kept.
 
 from __future__ import annotations
 
-import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-GRID = 25
-BLOCK = 1000
-"""Images in one forward pass of an evaluation; ten thousand at once are slower."""
+from benchmarks.setting import GRID, Setting
 
 
 @dataclass
-class Plain:
-    """Greedy Dynamic String Sampling (Section II.B) as a recursion over segments.
+class Plain(Setting):
+    """Greedy Dynamic String Sampling (Section II.B) as a recursion over segments."""
 
-    Args:
-        net: the module; a copy is used.
-        loss_fn: the mean over examples.
-        train: inputs and targets.
-        evaluate: the same, of the set on which the threshold holds.
-    """
-
-    net: nn.Module
-    loss_fn: nn.Module
-    train: tuple[torch.Tensor, torch.Tensor]
-    evaluate: tuple[torch.Tensor, torch.Tensor]
     lr: float = 1e-3
-    batch_size: int = 128
     check_every: int = 20
     patience: int = 20
     max_steps: int = 10_000
     alpha: float = 0.95
     max_depth: int = 10
-    steps: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.net = copy.deepcopy(self.net)
-
-    def loss(self, theta: torch.Tensor) -> float:
-        """The evaluation loss."""
-        vector_to_parameters(theta, self.net.parameters())
-        self.net.eval()
-        inputs, targets = self.evaluate
-        total = 0.0
-        with torch.no_grad():
-            for x, y in zip(inputs.split(BLOCK), targets.split(BLOCK), strict=True):
-                total += float(self.loss_fn(self.net(x), y)) * len(x)
-        return total / len(inputs)
-
-    def curve(self, a: torch.Tensor, b: torch.Tensor) -> list[float]:
-        """γ at 25 points, both ends among them."""
-        return [self.loss(torch.lerp(a, b, i / (GRID - 1))) for i in range(GRID)]
 
     def descend(self, theta: torch.Tensor, threshold: float) -> torch.Tensor | None:
         """Adam from ``theta`` until the evaluation loss is at most α·L0; the best state if that is at most L0."""
         vector_to_parameters(theta, self.net.parameters())
         optimizer = torch.optim.Adam(self.net.parameters(), lr=self.lr)
-        inputs, targets = self.train
         best, best_value, reference, stale = theta.clone(), math.inf, math.inf, 0
-        order = torch.randperm(len(inputs))
+        self._drawn = 0
         for step in range(self.max_steps + 1):
             if step % self.check_every == 0:
                 value = self.loss(parameters_to_vector(self.net.parameters()).detach())
@@ -79,19 +43,16 @@ class Plain:
                 if best_value <= self.alpha * threshold or stale >= self.patience or not math.isfinite(value):
                     break
                 self.net.train()
-            start = step * self.batch_size % (len(inputs) - self.batch_size + 1)
-            if start < self.batch_size:
-                order = torch.randperm(len(inputs))
-            rows = order[start : start + self.batch_size]
+            x, y = self.minibatch()
             optimizer.zero_grad()
-            self.loss_fn(self.net(inputs[rows]), targets[rows]).backward()
+            self.loss_fn(self.net(x), y).backward()
             optimizer.step()
-            self.steps += 1
+            self.gradients += 1
         return best if best_value <= threshold else None
 
     def connect(self, a: torch.Tensor, b: torch.Tensor, threshold: float, depth: int = 0) -> list[torch.Tensor] | None:
         """The beads from ``a`` to ``b``, both included; None where it fails."""
-        curve = self.curve(a, b)
+        curve = self.curve(lambda t: torch.lerp(a, b, t))
         if max(curve) <= threshold:
             return [a, b]
         if depth == self.max_depth:

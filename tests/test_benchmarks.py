@@ -7,6 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+
+import weightstring as ws
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,7 +25,7 @@ def test_every_benchmark_is_listed_with_a_line_of_its_own(entry, capsys):
     assert entry.main(["--list"]) == 0
     listed = capsys.readouterr().out
     names = entry.benchmarks()
-    assert {"certificates", "steps", "report"} <= names.keys()
+    assert {"rivals", "rates", "profile", "report"} <= names.keys()
     assert "measuring" not in names
     assert all(line and f"{name:14} {line}" in listed for name, line in names.items())
 
@@ -39,9 +43,62 @@ def test_sides_take_turns_and_cpu_seconds_stand_beside_wall_seconds(entry):
     assert all(0 <= cost.least <= cost.cpu <= cost.most for cost in costs.values())
 
 
-def test_a_quick_size_runs_and_keeps_nothing(entry, capsys, monkeypatch, tmp_path):
+def test_a_quick_size_keeps_nothing_and_a_full_one_says_where_it_was_measured(entry, monkeypatch, tmp_path, capsys):
     measuring = importlib.import_module("benchmarks.measuring")
     monkeypatch.setattr(measuring, "RESULTS", tmp_path)
+    measuring.keep("tiny", {"value": 1.5}, quick=True)
+    assert json.loads(capsys.readouterr().out)["value"] == 1.5
+    assert measuring.kept("tiny") == {}
+    measuring.keep("tiny", {"value": 1.5})
+    assert measuring.kept("tiny").keys() == {"machine", "commit", "value"}
+
+
+@pytest.mark.slow
+def test_a_benchmark_runs_at_a_quick_size(entry, capsys):
     assert entry.main(["table", "--quick", "--rows", "2000", "--repeats", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 100
-    assert [*tmp_path.iterdir()] == []
+
+
+def test_rivals_end_under_the_threshold_on_their_own_grid(entry):
+    setting, curves, band = (importlib.import_module(f"benchmarks.{name}") for name in ("setting", "curves", "band"))
+    torch.manual_seed(0)
+    x = torch.randn(300, 6)
+    data = x, x[:, :4].argmax(1)
+    net = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4))
+    plain = setting.Setting(net, nn.CrossEntropyLoss(), data, data, batch_size=32)
+    ends = tuple(plain.trained(0.5 * torch.randn(180), 0.9) for _ in range(2))
+    threshold = 1.02 * max(map(plain.loss, ends))
+    found = [
+        curves.fitted(plain, ends, threshold, weights(points), points, lr=0.1, every=10, most=4000)
+        for weights, points in ((curves.bezier, 3), (curves.bezier, 5), (curves.chain, 4))
+    ]
+    found.append(band.auto_neb(plain, ends, threshold, lr=0.1, every=10, most=4000))
+    for controls, weights in zip(found, (curves.bezier, curves.bezier, curves.chain, curves.chain), strict=True):
+        shares = weights(len(controls))
+        assert max(plain.curve(lambda t, c=controls, s=shares: s(t) @ c)) <= threshold
+        assert torch.equal(controls[[0, -1]], torch.stack(ends))
+
+
+def test_the_dense_check_is_what_the_models_have_one_by_one(entry):
+    dense, curves, setting = (importlib.import_module(f"benchmarks.{name}") for name in ("dense", "curves", "setting"))
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5))
+    data = torch.randn(40, 1, 6, 6), torch.randint(5, (40,))
+    plain = setting.Setting(net, nn.CrossEntropyLoss(), data, data)
+    size = sum(parameter.numel() for parameter in net.parameters())
+    controls = torch.randn(4, size)
+    for weights in (curves.bezier(4), curves.chain(4)):
+        one_by_one = max(plain.loss(weights(i / 16) @ controls) for i in range(17))
+        assert dense.highest(net, controls, weights, data, 17) == pytest.approx(one_by_one, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_profile_says_which_phases_took_the_time_and_leaves_the_package_as_it_was(entry):
+    profile = importlib.import_module("benchmarks.profile")
+    before = ws.ModuleProblem.fingerprint
+    small = importlib.import_module("benchmarks.pairs").Task("digits", {"width": 16, "depth": 1}, 1.0)
+    rows = profile.profiled(small, 0)
+    assert [row["phase"] for row in rows[-2:]] == [profile.REST, "whole"]
+    assert sum(row["percent"] for row in rows[:-1]) == pytest.approx(100, abs=1)
+    assert all(row["calls"] for row in rows if row["phase"] not in ("disproving", "tuning"))
+    assert ws.ModuleProblem.fingerprint is before

@@ -1,0 +1,133 @@
+"""The learning rate and the spacing of looks at which each rival is fastest, on pairs that are not measured.
+
+    python -m benchmarks rates [--tasks digits,mnist-mlp,small-cnn] [--bind evaluate,train] [--again]
+
+Of .05, .1 and .2 and on, by doubling or halving, for as long as that takes fewer CPU seconds (the median over the
+pairs; a rate at which one of them fails is none). A look changes nothing of what a curve does: at the best rate its
+spacing follows from the gradients taken and from what one gradient and one evaluation cost. `rivals` takes what is
+found from results/rates.json; what is there already is not searched again.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from benchmarks.band import auto_neb
+from benchmarks.curves import bezier, chain, fitted
+from benchmarks.measuring import asked, keep, kept, parser, timed
+from benchmarks.pairs import OTHERS, TASKS, Task, Way
+from benchmarks.reference import Plain
+from benchmarks.setting import GRID
+
+METHODS = {
+    "Bézier, 3 points": partial(fitted, weights=bezier(3), points=3),
+    "Bézier, 5 points": partial(fitted, weights=bezier(5), points=5),
+    "PolyChain, 3 points": partial(fitted, weights=chain(3), points=3),
+    "PolyChain, 5 points": partial(fitted, weights=chain(5), points=5),
+    "AutoNEB": auto_neb,
+}
+RATES = (0.05, 0.1, 0.2)
+LEAST, LARGEST = 0.003, 2.0
+SPACINGS = (5, 10, 20, 40, 80, 160, 320)
+Row = dict[str, object]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Search what is not known yet, and keep each method's rates at once."""
+    options = parser(__doc__)
+    options.add_argument("--tasks", default=",".join(TASKS))
+    options.add_argument("--bind", default="evaluate,train")
+    options.add_argument("--pairs", type=int, default=3)
+    options.add_argument("--again", action="store_true", help="search what is known, too")
+    chosen = asked(options, arguments)
+    if chosen.quick:
+        chosen.tasks, chosen.bind, chosen.pairs, chosen.again = "digits", "evaluate", 1, True
+    for name in chosen.tasks.split(","):
+        task = TASKS[name]
+        problem = task.problem()
+        for bind in chosen.bind.split(","):
+            plain = task.plain(problem, bind)
+            ways = [task.way(problem, plain, OTHERS + i) for i in range(chosen.pairs)]
+            for method in [method for method in METHODS if method not in task.without]:
+                known: list[Row] = kept("rates").get("rates", [])
+                others = [row for row in known if (row["task"], row["bind"], row["method"]) != (name, bind, method)]
+                if len(others) == len(known) or chosen.again:
+                    rows = [{"task": name, "bind": bind, **row} for row in searched(task, plain, ways, method)]
+                    keep("rates", {"pairs": f"{OTHERS} and on", "rates": [*others, *rows]}, chosen.quick, silent=True)
+
+
+def best(task: str, bind: str, method: str) -> Row:
+    """The fastest row that was found; without one, a rate in the middle, for a quick look."""
+    rows: list[Row] = kept("rates").get("rates", [])
+    own = [row for row in rows if (row["task"], row["bind"], row["method"]) == (task, bind, method) and row["best"]]
+    return own[0] if own else {"lr": RATES[1], "steps between looks": 20, "steps between whole looks": 80}
+
+
+def searched(task: Task, plain: Plain, ways: Sequence[Way], method: str) -> list[Row]:
+    """All rates tried; the best one's row has its spacings of looks."""
+    rows: dict[float, Row] = {}
+    taken: dict[float, list[int]] = {}
+    most = task.most
+    every = 10 if task.name == "digits" else 20
+    for lr in RATES:
+        taken[lr], rows[lr] = tried(plain, ways, method, lr, every, most)
+        most = min(most, 3 * max(taken[lr], default=most))
+    while True:
+        top = min(rows, key=lambda lr: rows[lr]["CPU seconds"])
+        lr = next((lr for lr in (top / 2, 2 * top) if LEAST < lr < LARGEST and lr not in rows), None)
+        failed = all(math.isinf(row["CPU seconds"]) for row in rows.values())
+        if failed:
+            lr = min(rows) / 2
+        if lr is None or lr < LEAST:
+            break
+        taken[lr], rows[lr] = tried(plain, ways, method, lr, every, most)
+    if not failed:
+        gradient, evaluation = (
+            timed(lambda run=run: [run(ways[0].a) for _ in range(10)])[1].cpu / 10
+            for run in (plain.gradient, plain.loss)
+        )
+
+        def spaced(looks_cost: int, last: int) -> int:
+            def seconds(spacing: int, steps: int) -> float:
+                looks = math.ceil(steps / spacing)
+                return looks * (spacing * gradient + looks_cost * evaluation) + last * evaluation
+
+            return min(SPACINGS, key=lambda s: statistics.median(seconds(s, steps) for steps in taken[top]))
+
+        fixed = method == "AutoNEB"  # its insertions hang on the looks
+        rows[top]["steps between looks"] = every if fixed else spaced(1, GRID - 3)
+        rows[top]["steps between whole looks"] = every if fixed else spaced(GRID, 0)
+    return [
+        {"method": method, "lr": lr, "best": lr == top and not failed, **row, "CPU seconds": finite(row["CPU seconds"])}
+        for lr, row in sorted(rows.items())
+    ]
+
+
+def finite(seconds: object) -> object:
+    """None where there are none: JSON knows no infinity."""
+    return None if seconds == math.inf else seconds
+
+
+def tried(plain: Plain, ways: Sequence[Way], method: str, lr: float, every: int, most: int) -> tuple[list[int], Row]:
+    """Gradients of each pair that was connected, and the median CPU seconds; inf where one failed."""
+    taken, seconds = [], []
+    for way in ways:
+        plain.gradients = plain.evaluations = 0
+        torch.manual_seed(way.number)
+        found, cost = timed(
+            lambda way=way: METHODS[method](plain, (way.a, way.b), way.threshold, lr=lr, every=every, most=most)
+        )
+        if found is None:
+            seconds.append(math.inf)
+            break
+        taken.append(plain.gradients)
+        seconds.append(cost.cpu)
+    median = statistics.median(seconds) if math.isfinite(seconds[-1]) else math.inf
+    row: Row = {"CPU seconds": median, "gradients": statistics.median(taken) if taken else None}
+    print(method, lr, row, flush=True)
+    return taken, row

@@ -1,0 +1,113 @@
+"""What was to be reached in speed, and what the kept results say; the head of BENCHMARKS.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from benchmarks.measuring import kept
+
+Row = dict[str, object]
+OURS, SHORTENED, CERTIFIED = "weightstring", "weightstring, shortened", "weightstring, certified"
+WHOLE, EARLY, PLAIN = "of the fastest with whole grids", "of the fastest rival", "of plain greedy"
+
+
+class Target(NamedTuple):
+    """A ratio to be reached; ``before`` was measured when the target was set, at commit ab7cbc8, by hand or script."""
+
+    work: str
+    before: str
+    limit: float
+    at_least: bool
+    measured: Callable[[], float | None]
+
+    def row(self) -> Row | None:
+        """As it is shown; None where nothing was measured."""
+        value = self.measured()
+        if value is None:
+            return None
+        reached = value >= self.limit if self.at_least else value <= self.limit
+        return {
+            "work": self.work,
+            "before": self.before,
+            "to reach": f"{'≥' if self.at_least else '≤'} {self.limit:g}",
+            "measured": f"{value:.3g}",
+            "reached": "yes" if reached else "**no**",
+        }
+
+
+def rival(task: str, bind: str, side: str, column: str) -> Callable[[], float | None]:
+    """A column of one side in a table of `rivals`."""
+
+    def value() -> float | None:
+        found = _sides(task, bind).get(side, {}).get(column)
+        return None if found is None else float(found)
+
+    return value
+
+
+def longer(task: str) -> Callable[[], float | None]:
+    """Our shortened string's median normalized length over the shortest rival's."""
+
+    def value() -> float | None:
+        sides = _sides(task, "evaluation")
+        others = [
+            float(row["normalized length"])
+            for side, row in sides.items()
+            if not side.startswith(("weightstring", "plain")) and row["found"] == row["pairs"]
+        ]
+        own = sides.get(SHORTENED)
+        return float(own["normalized length"]) / min(others) if own and others else None
+
+    return value
+
+
+def figure(name: str, key: str) -> Callable[[], float | None]:
+    """One number of a result."""
+    return lambda: kept(name).get(key)  # type: ignore[return-value]
+
+
+def certificate(network: str, column: str) -> Callable[[], float | None]:
+    """One number of the table of certificates."""
+
+    def value() -> float | None:
+        rows: Sequence[Row] = kept("certificates").get("certificates", [])  # type: ignore[assignment]
+        return next((float(row[column]) for row in rows if network in str(row["network"])), None)
+
+    return value
+
+
+def _sides(task: str, bind: str) -> dict[str, Row]:
+    rows: Sequence[Row] = kept("rivals").get(f"{task}, threshold on the {bind} loss", [])  # type: ignore[assignment]
+    return {str(row["side"]): row for row in rows}
+
+
+PAIR, STRING = "MNIST test set, independent", "MNIST test set, string"
+GRID64, GRID32 = "ratio to the plain grid", "ratio to the grid"
+TARGETS = (
+    Target("digits pair, of the fastest rival", "3.1", 0.3, False, rival("digits", "evaluation", OURS, WHOLE)),
+    Target("the same, its looks ended early", "", 0.3, False, rival("digits", "evaluation", OURS, EARLY)),
+    Target("MNIST MLP pair, of the fastest rival", ".40", 0.1, False, rival("mnist-mlp", "evaluation", OURS, WHOLE)),
+    Target("the same, its looks ended early", "", 0.1, False, rival("mnist-mlp", "evaluation", OURS, EARLY)),
+    Target("the same, certified; rivals sampled", ".6", 0.2, False, rival("mnist-mlp", "evaluation", CERTIFIED, WHOLE)),
+    Target("small CNN pair, of plain greedy", ".21", 0.12, False, rival("small-cnn", "evaluation", OURS, PLAIN)),
+    Target("digits, on the train loss, of the fastest rival", "", 0.5, False, rival("digits", "train", OURS, EARLY)),
+    Target("MNIST MLP, on the train loss", "", 0.5, False, rival("mnist-mlp", "train", OURS, EARLY)),
+    Target("small CNN, on the train loss", "", 0.5, False, rival("small-cnn", "train", OURS, EARLY)),
+    Target("256 digits pairs in one call, times faster", "3.3", 8, True, figure("many-digits", "times faster")),
+    Target("256 polynomial pairs in one call", "7.3", 30, True, figure("many-polynomial", "times faster")),
+    Target("quadratic sweep, 320 pairs, of plain", "12 (22 compiled)", 25, True, figure("sweep", "times faster")),
+    Target("certificate of an MNIST pair, of a float64 grid", "1.6", 1, False, certificate(PAIR, GRID64)),
+    Target("the same, of our float32 grid", "15.9", 6, False, certificate(PAIR, GRID32)),
+    Target("certificate of an MNIST string, of a float64 grid", ".7", 0.5, False, certificate(STRING, GRID64)),
+    Target("the same, of our float32 grid", "6.2", 3, False, certificate(STRING, GRID32)),
+    Target("digits, length when shortened, of the shortest rival", "", 1, False, longer("digits")),
+    Target("the same: seconds of the fastest rival", "", 1, False, rival("digits", "evaluation", SHORTENED, WHOLE)),
+    Target("MNIST MLP, length when shortened, of the shortest rival", "", 1, False, longer("mnist-mlp")),
+    Target("the same: seconds of the fastest rival", "", 1, False, rival("mnist-mlp", "evaluation", SHORTENED, WHOLE)),
+)  # fmt: skip
+
+
+def rows() -> list[Row]:
+    """All that was measured."""
+    return [row for target in TARGETS if (row := target.row()) is not None]
