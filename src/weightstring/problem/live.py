@@ -78,6 +78,8 @@ class Live:
 
     def hold(self, theta: Theta, statistics: Mapping[str, Tensor]) -> None:
         """Write θ and its running statistics into the module."""
+        if self._held is theta and not (self._changing or statistics):
+            return
         if self._announces:
             self._leave_mode()
         if self._held is not theta:

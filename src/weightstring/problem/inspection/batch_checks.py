@@ -10,6 +10,7 @@ from operator import itemgetter
 import torch
 from torch import Tensor
 
+from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidSetting, WeightstringError
 from weightstring.problem.batchwise.per_batch import Outcome
 from weightstring.problem.datasets.batches import Batches, form_of_batch, mapped
@@ -79,18 +80,20 @@ def check_batched(
     Raises:
         InvalidData, InvalidModel, InvalidSetting, NotDeterministic: see each check.
     """
+    theta = subject.theta
     for name, batches in data.items():
         for row in batches.spread(len(batches)).tolist():
             batch = batches.take(slice(row, row + 1)).cloned()
             kept = batch.cloned()
-            _check_values(outcome_of(subject.computation, subject.theta, batch, name), list(means), name)
+            _check_values(outcome_of(subject.computation, theta, batch, name), list(means), name)
             if writes_inputs(batch, kept):
                 subject = replace(subject, computation=with_fresh_inputs(subject.computation))
-    _check_weights(subject, means)
+    _check_weights(subject, theta, means)
     for name, batches in data.items() if divisible else ():
-        _check_divisible(subject, batches, name, means)
-    first = check_deterministic(subject, subject.values(subject.theta))
-    check_estimates(subject.computation, subject.theta, subject.train)
+        _check_divisible(subject, theta, batches, name, means)
+    first = check_deterministic(subject, theta, subject.values(theta))
+    check_estimates(subject.computation, theta, subject.train)
+    del theta
     computation = check_pure(subject, first)
     return Findings(1, 1, Study(dict(means), one_piece=False), computation)
 
@@ -107,11 +110,11 @@ def _check_values(outcome: Outcome, names: list[str], set_name: str) -> None:
         )
 
 
-def _check_weights(subject: Subject, means: Mapping[str, Mean]) -> None:
+def _check_weights(subject: Subject, own: Theta, means: Mapping[str, Mean]) -> None:
     """Refuse a loss whose weight depends on θ, tried far away."""
     weights = []
     for away in (False, True):
-        theta = far_from(subject.theta) if away else subject.theta
+        theta = far_from(own) if away else own
         with torch.no_grad(), seeded(0, subject.device):
             outcome = subject.computation.evaluating(theta, subject.probe)
             weights.append(float(means["loss"].sums(outcome, subject.probe.targets)[1]))
@@ -122,7 +125,7 @@ def _check_weights(subject: Subject, means: Mapping[str, Mean]) -> None:
         )
 
 
-def _check_divisible(subject: Subject, batches: Batches, name: str, means: Mapping[str, Mean]) -> None:
+def _check_divisible(subject: Subject, theta: Theta, batches: Batches, name: str, means: Mapping[str, Mean]) -> None:
     """Refuse sums that are not those of a batch's parts, where a batch can be cut along its first axis.
 
     What is told so: a mean that was returned for a sum, a sum for a mean, and a weight that is not what a mean was
@@ -132,7 +135,7 @@ def _check_divisible(subject: Subject, batches: Batches, name: str, means: Mappi
     for whole, parts in islice(_divided(batches), DIVIDED):
         try:
             with torch.no_grad():
-                outcomes = [subject.computation.evaluating(subject.theta, each) for each in (whole, *parts)]
+                outcomes = [subject.computation.evaluating(theta, each) for each in (whole, *parts)]
         except Exception:  # such as an index of nodes that are not in its part
             continue
         for label, mean in means.items():

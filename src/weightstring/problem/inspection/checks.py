@@ -19,8 +19,9 @@ from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.inspection.additive import Study, study
+from weightstring.problem.inspection.agreement import close
 from weightstring.problem.inspection.passes import PROBE, far_from, look
-from weightstring.problem.inspection.purity import check_pure, close, writes_inputs
+from weightstring.problem.inspection.purity import check_pure, writes_inputs
 from weightstring.problem.inspection.returned import check_returned, check_step, returned_by
 from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import with_fresh_inputs
@@ -33,6 +34,12 @@ LIGHT = 4_000_000
 
 FEWEST = 8
 """Examples on which a module of any size is tried."""
+
+LEAST = 2
+"""Examples on which the purity of a large module is tried, however few are evaluated."""
+
+PURITY_PASSES = 12
+"""Forward passes that trying it takes, a backward pass counted as two."""
 
 LOW = ("not implemented for 'Half'", "not implemented for 'BFloat16'", "Low precision")
 """What torch says of an operation that it does not have in half precision."""
@@ -111,12 +118,16 @@ def check_all(subject: Subject, data: Mapping[str, DataSet], metrics: Mapping[st
             subject = replace(subject, computation=with_fresh_inputs(subject.computation))
         outputs[name] = output.returned
         elements = max(elements, output.size, sum(leaf[0].numel() for leaf in probe.leaves))
-    first = check_deterministic(subject, subject.numbers(outputs["train"], subject.probe))
-    kinds, activations = check_means(subject, outputs["train"], data, metrics)
+    first = check_deterministic(subject, theta, subject.numbers(outputs["train"], subject.probe))
+    kinds, activations = check_means(subject, theta, outputs["train"], data, metrics)
     step = check_step(subject.computation, theta, train, kinds.means["loss"])
     computation = replace(subject.computation, loss_fn=kinds.means["loss"], step=step)
     check_estimates(computation, theta, train)
     del theta
+    few = fewer_rows(subject.rows, len(data.get("evaluate", train)), subject.own.layout.size)
+    if len(few) < len(subject.rows):
+        subject = replace(subject, rows=few)
+        first = subject.values(subject.theta)
     computation = check_pure(replace(subject, computation=computation), first)
     return Findings(elements, activations, kinds, computation)
 
@@ -170,15 +181,15 @@ def _widest(net: nn.Module, examples: int) -> Iterator[list[int]]:
             handle.remove()
 
 
-def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
-    """Evaluate the probe again, and compare; returns :meth:`Subject.values`.
+def check_deterministic(subject: Subject, theta: Theta, first: Tensor) -> Tensor:
+    """Evaluate the probe at net's own θ again, and compare; returns :meth:`Subject.values`.
 
     Raises:
         NotDeterministic: the results differ, or the module changed one of its buffers.
     """
     constants = subject.computation.evaluating.constants
     before = {name: tensor.clone() for name, tensor in constants.items()}
-    second = subject.values(subject.theta)
+    second = subject.values(theta)
     for name, tensor in before.items():
         if not identical(tensor, constants[name]):
             raise NotDeterministic(
@@ -189,13 +200,13 @@ def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
         return first
     # The first pass was watched by hooks, with which some layers of torch's compute in another order.
     if close(first, second, tolerance_of(subject.computation.evaluating.layout.coarsest)) and identical(
-        second, subject.values(subject.theta)
+        second, subject.values(theta)
     ):
         return second
     with seeded(0, subject.device):
-        first = subject.values(subject.theta)
+        first = subject.values(theta)
     with seeded(0, subject.device):
-        second = subject.values(subject.theta)
+        second = subject.values(theta)
     cause = "net keeps a state from call to call: reset it in forward"
     if identical(first, second):
         cause = (
@@ -205,7 +216,7 @@ def check_deterministic(subject: Subject, first: Tensor) -> Tensor:
 
 
 def check_means(
-    subject: Subject, output: object, data: Mapping[str, DataSet], metrics: Mapping[str, Given]
+    subject: Subject, theta: Theta, output: object, data: Mapping[str, DataSet], metrics: Mapping[str, Given]
 ) -> tuple[Study, int]:
     """Determine how each criterion adds up, by two passes over parts of the probe.
 
@@ -219,12 +230,12 @@ def check_means(
     def part(examples: DataSet) -> object:
         nonlocal widest
         with _widest(evaluating.module, len(examples)) as widths:
-            returned = evaluating(subject.theta, examples)
+            returned = evaluating(theta, examples)
         widest = max(widest, *widths)
         return returned
 
     def elsewhere(examples: DataSet) -> object:
-        return evaluating(far_from(subject.theta), examples)
+        return evaluating(far_from(theta), examples)
 
     with torch.no_grad():
         seen = look(part, subject.probe, output, elsewhere)
@@ -240,6 +251,17 @@ def probe_rows(data: DataSet, parameters: int) -> Tensor:
     """
     most = max(FEWEST, min(PROBE, PROBE * LIGHT // parameters))
     return torch.cat([data.spread(most), *data.extremes()])
+
+
+def fewer_rows(rows: Tensor, examples: int, parameters: int) -> Tensor:
+    """Those of the rows tried on which a large module's purity is, so that it takes no longer than one evaluation.
+
+    Args:
+        rows: on which all else is tried.
+        examples: in one evaluation.
+        parameters: of the module.
+    """
+    return rows if parameters <= LIGHT else rows[: max(LEAST, examples // PURITY_PASSES)]
 
 
 def _ranges(examples: Examples) -> str:

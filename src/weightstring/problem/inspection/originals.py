@@ -84,13 +84,18 @@ def loaded(
         ) from error
     for name, value in derived.items():
         tensors[name].copy_(value)
+    return in_mode(twin, training, buffers)
+
+
+def in_mode(net: nn.Module, training: bool, buffers: Buffers) -> nn.Module:
+    """The module itself, training or evaluating; layers whose running statistics are constants evaluate."""
     if training:
-        twin.train()
+        net.train()
     else:
-        twin.eval()
-    for module in tracking(twin) if buffers == "frozen" else ():
+        net.eval()
+    for module in tracking(net) if buffers == "frozen" else ():
         module.eval()
-    return twin
+    return net
 
 
 def _refill(container: Any, content: Any) -> None:

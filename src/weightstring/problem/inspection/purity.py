@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
-from weightstring.arrays import Theta, blocks, is_finite
+from weightstring.arrays import Theta, is_finite
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
+from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
 from weightstring.problem.engines.loop import Loop
@@ -26,9 +28,11 @@ from weightstring.problem.flat import Layout, common_dtype, identical, named_ten
 from weightstring.problem.functional import Computation, OfTheta, first_line
 from weightstring.problem.graphs import leaves_of
 from weightstring.problem.initialise import generator_states, seeded
+from weightstring.problem.inspection.agreement import close
 from weightstring.problem.inspection.originals import evaluating, poisoned
 from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import Live, scaled_backward, taken_gradient, with_fresh_inputs
+from weightstring.problem.memory import is_out_of_memory
 from weightstring.problem.outputs import widened
 
 ASIDE = (0.1, 1e-3)
@@ -46,11 +50,13 @@ def check_pure(subject: Subject, expected: Tensor) -> Computation:
         NotDeterministic: two gradients of one θ on the same examples differ.
     """
     _check_as_it_is(subject, expected)
-    aside = next((share for share in ASIDE if _check_loaded(subject, near(subject.theta, 1, share)[0])), ASIDE[-1])
-    # Made anew each time: beside gradients and a plain copy, a large θ is one too many.
-    gradient, computation = _check_training(subject, near(subject.theta, 1, aside)[0])
-    _check_plain_gradient(subject, aside, gradient)
-    return computation
+    for share in ASIDE:
+        theta = near(subject.theta, 1, share)[0]
+        plain = _plain(subject, theta)
+        if plain.values is not None:
+            _check_loaded(subject, theta, plain.values)
+            break
+    return _check_training(subject, theta, plain)
 
 
 def writes_inputs(used: DataSet, kept: DataSet) -> bool:
@@ -84,22 +90,38 @@ def _check_as_it_is(subject: Subject, values: Tensor) -> None:
         )
 
 
-def _check_loaded(subject: Subject, theta: Theta) -> bool:
-    """Compare with a plain copy at another θ; False where that cannot be called there."""
+class _Plain(NamedTuple):
+    """What a plain copy that has loaded another θ gives, evaluated and then trained; None where it cannot be there."""
+
+    values: Tensor | None
+    gradient: list[Theta]
+
+
+def _plain(subject: Subject, theta: Theta) -> _Plain:
+    """Both by one copy, unless a change of mode does more than set a flag."""
+    net = subject.plain(theta, training=False)
     try:
-        wanted = _values_of(subject, subject.plain(theta, training=False))
-    except Exception:
-        return False
+        values = _values_of(subject, net)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        values = None
+    net = subject.plain(theta, training=True) if values is None or announces(net) else subject.trained(net)
+    gradient = _plain_gradient(subject, net)
+    return _Plain(values, [] if gradient is None else [gradient])
+
+
+def _check_loaded(subject: Subject, theta: Theta, wanted: Tensor) -> None:
+    """Compare with a plain copy at another θ."""
     values = _unless_it_reads(subject.original, lambda: subject.values(theta, subject.computation.vectors(theta)))
     _check_unwritten(subject.computation.evaluating, theta)
     tolerance = tolerance_of(subject.computation.evaluating.layout.coarsest)
     if not all(close(values[[i]], wanted[[i]], tolerance) for i in range(len(values))):
         raise InvalidModel(_stale(f"loss {float(values[0]):.6g}", f"{float(wanted[0]):.6g}"))
-    return True
 
 
-def _check_training(subject: Subject, theta: Theta) -> tuple[Theta, Computation]:
-    """Compare the gradient at another θ with itself; it is returned, and what :func:`check_pure` returns."""
+def _check_training(subject: Subject, theta: Theta, plain: _Plain) -> Computation:
+    """Compare the gradient at another θ with a plain copy's and with itself."""
     batch, tolerance = subject.probe, tolerance_of(subject.computation.coarsest)
     try:
         with seeded_by(subject.rows[None], subject.device):
@@ -109,10 +131,15 @@ def _check_training(subject: Subject, theta: Theta) -> tuple[Theta, Computation]
     except WeightstringError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise InvalidModel(
             f"net evaluates but cannot be trained on a minibatch of {len(batch)} examples: {first_line(error)}"
         ) from error
     _check_unwritten(subject.computation.training, theta)
+    # Told of only if the gradient is the same again; let go before: a large one beside two others is one too many.
+    stale = [_stale_gradient(gradient, wanted, tolerance) for wanted in plain.gradient]
+    plain.gradient.clear()
     computation = replace(subject.computation, draws=True)
     again = Loop(Workload(computation, subject.train, elements=1)).gradient(theta[None], subject.rows[None])
     if not close(gradient, again.gradients[0], 0.0 if on_cpu(theta) else tolerance):
@@ -121,16 +148,18 @@ def _check_training(subject: Subject, theta: Theta) -> tuple[Theta, Computation]
             f"{float((gradient - again.gradients[0]).abs().max()):.3g}: draw from torch's, Python's or NumPy's global "
             f"generators only, and keep no state between calls"
         )
+    for message in filter(None, stale):
+        raise InvalidModel(message)
     computation = replace(computation, draws=draws)
-    return gradient, with_fresh_inputs(computation) if writes_inputs(batch, subject.probe) else computation
+    return with_fresh_inputs(computation) if writes_inputs(batch, subject.probe) else computation
 
 
-def _check_plain_gradient(subject: Subject, aside: float, gradient: Theta) -> None:
-    """Compare a gradient so far from net's own θ with a plain copy's there."""
-    wanted = _plain_gradient(subject, subject.plain(near(subject.theta, 1, aside)[0], training=True))
-    if wanted is not None and not close(gradient, wanted, tolerance_of(subject.computation.coarsest)):
-        distance = float((gradient - wanted).norm() / wanted.norm().clamp_min(torch.finfo(wanted.dtype).tiny))
-        raise InvalidModel(_stale("gradient", f"one that differs by {distance:.2g} of its norm"))
+def _stale_gradient(gradient: Theta, wanted: Theta, tolerance: float) -> str:
+    """How a gradient differs from a plain copy's; nothing where it does not."""
+    if close(gradient, wanted, tolerance):
+        return ""
+    distance = float((gradient - wanted).norm() / wanted.norm().clamp_min(torch.finfo(wanted.dtype).tiny))
+    return _stale("gradient", f"one that differs by {distance:.2g} of its norm")
 
 
 def _values_of(subject: Subject, net: nn.Module) -> Tensor:
@@ -253,24 +282,4 @@ def _stale(got: str, wanted: str) -> str:
     return (
         f"at another theta net gives the {got} where a plain copy that has loaded it gives {wanted}: net keeps "
         f"something made from earlier weights or calls; compute it anew in every forward pass"
-    )
-
-
-def close(first: Tensor, second: Tensor, tolerance: float) -> bool:
-    """Whether two vectors agree relative to their largest number; non-finite entries must be equal."""
-    first, second = first.detach(), second.detach()
-    if torch.equal(first, second):
-        return True
-    scale = 0.0
-    for part in blocks(len(first)):
-        one, other = first[part].double(), second[part].double()
-        finite = one.isfinite() & other.isfinite()
-        if not identical(one[~finite], other[~finite]):
-            return False
-        if bool(finite.any()):
-            scale = max(scale, float(torch.maximum(one[finite].abs(), other[finite].abs()).amax()))
-    # What is not finite is the same: its difference is not a number, or 0.
-    return not any(
-        bool(((first[part].double() - second[part].double()).abs() > tolerance * scale).any())
-        for part in blocks(len(first))
     )

@@ -13,7 +13,7 @@ from weightstring.problem.buffers import Buffers
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.flat import Own
 from weightstring.problem.functional import Computation
-from weightstring.problem.inspection.originals import loaded
+from weightstring.problem.inspection.originals import in_mode, loaded
 from weightstring.problem.losses.means import Given, number
 from weightstring.problem.losses.sighted import applied
 
@@ -74,3 +74,7 @@ class Subject:
         """A plain copy of net that has loaded θ."""
         vectors = self.computation.vectors(theta)
         return loaded(self.own.net, self.computation.evaluating.layout, theta, vectors, training, self.buffers)
+
+    def trained(self, net: nn.Module) -> nn.Module:
+        """A plain copy that was evaluated, in training mode."""
+        return in_mode(net, True, self.buffers)

@@ -41,11 +41,13 @@ def trials(seen: Seen, examples: DataSet) -> Iterator[Trial]:
         return
     targets = examples.targets_of(examples.spread(len(seen.probe)))
     yield _cut(_taken(seen.output, slice(0, len(targets)), seen.rows), targets, seen.rows)
-    for seed in range(NOISES):
+    most = TRIED_BYTES // max(1, 8 * _numbers(seen))
+    # Of large outputs each trial has a million numbers or more, and takes as long as a pass of the net.
+    for seed in range(NOISES if most > len(seen.probe) else 1):
         yield _cut(noise_like(seen, len(targets), seed), targets, seen.rows)
-    most = max(len(seen.probe), TRIED_BYTES // max(1, 8 * _numbers(seen)))
-    targets = examples.targets_of(examples.spread(most))
-    yield _cut(noise_like(seen, len(targets), NOISES), targets, seen.rows)
+    if most > len(seen.probe):
+        targets = examples.targets_of(examples.spread(most))
+        yield _cut(noise_like(seen, len(targets), NOISES), targets, seen.rows)
 
 
 def _numbers(seen: Seen) -> int:
