@@ -50,13 +50,13 @@ def test_it_computes_what_autograd_does(activation, dtype):
 
 
 @needs_compiler
-@pytest.mark.parametrize("frozen", ["0.weight", "2.bias", "4.weight"])
-def test_more_examples_than_a_block_and_frozen_parameters(frozen):
+@pytest.mark.parametrize(
+    ("frozen", "loss"), [("0.weight", nn.MSELoss()), ("2.bias", nn.L1Loss()), ("4.weight", nn.MSELoss())]
+)
+def test_more_examples_than_a_block_and_frozen_parameters(frozen, loss):
     net = network(nn.Tanh())
     net.get_parameter(frozen).requires_grad_(False)
-    check_engine(
-        ModuleProblem(net, nn.MSELoss(), (X, X[:, :3].clone()), batch_size=None, dtype=torch.float64), "native"
-    )
+    check_engine(ModuleProblem(net, loss, (X, X[:, :3].clone()), batch_size=None, dtype=torch.float64), "native")
 
 
 @needs_compiler
@@ -74,8 +74,16 @@ def test_a_layer_alone_and_large_logits():
     ("net", "loss", "says"),
     [
         (network(nn.Softsign()), nn.CrossEntropyLoss(), "knows one activation after each layer of ReLU, "),
-        (network(nn.Tanh()), nn.CrossEntropyLoss(label_smoothing=0.1), "knows cross-entropy and the mean square alone"),
-        (network(nn.Tanh()), lambda output, targets: output.mean(), "knows cross-entropy and the mean square alone"),
+        (
+            network(nn.Tanh()),
+            nn.CrossEntropyLoss(label_smoothing=0.1),
+            "knows cross-entropy and means of squares or distances alone",
+        ),
+        (
+            network(nn.Tanh()),
+            lambda output, targets: output.mean(),
+            "knows cross-entropy and means of squares or distances alone",
+        ),
     ],
 )
 def test_what_was_not_written_for_it_is_refused(refused, net, loss, says):

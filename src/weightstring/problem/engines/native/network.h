@@ -14,7 +14,7 @@ constexpr int64_t NONE = INT64_MIN;
 enum Status : int64_t { GOOD, NO_SUCH_ROW, NO_SUCH_CLASS };
 
 enum Activation : int64_t { IDENTITY, RELU, TANH, SIGMOID, LEAKY_RELU, ELU };
-enum Loss : int64_t { CROSS_ENTROPY, SQUARES };
+enum Loss : int64_t { CROSS_ENTROPY, SQUARES, DISTANCES };
 
 struct Layer {
   int64_t inputs, outputs;
@@ -114,7 +114,7 @@ class Model {
   template <bool SLOPES>
   double loss(const Data& data, const int64_t* places, int64_t first, int64_t samples, real share) {
     return net.loss == CROSS_ENTROPY ? cross_entropy<SLOPES>(data, places, first, samples, share)
-                                     : squares<SLOPES>(data, places, first, samples, share);
+                                     : errors<SLOPES>(data, places, first, samples, share);
   }
 
   // Write, or add, the gradient; see loss().
@@ -230,15 +230,18 @@ class Model {
   }
 
   template <bool SLOPES>
-  double squares(const Data& data, const int64_t* places, int64_t first, int64_t samples, real share) {
+  double errors(const Data& data, const int64_t* places, int64_t first, int64_t samples, real share) {
     const real* targets = static_cast<const real*>(data.targets);
+    const bool square = net.loss == SQUARES;
     double total = 0;
     for (int64_t c = 0; c < data.width; ++c) {
       for (int64_t k = 0; k < samples; ++k) {
         const int64_t sample = places ? places[k] : first + k;
         const real off = states[net.count][c * used + k] - targets[sample * data.width + c];
-        total += static_cast<double>(off) * off / data.width;
-        if constexpr (SLOPES) turned[0][c * used + k] = 2 * off * (share / data.width);
+        const real part = share / data.width;
+        total += (square ? static_cast<double>(off) * off : std::abs(static_cast<double>(off))) / data.width;
+        if constexpr (SLOPES)  // of |off| at 0, and where it is no number: off itself
+          turned[0][c * used + k] = square ? 2 * off * part : off > 0 ? part : off < 0 ? -part : off;
       }
       if constexpr (SLOPES) std::fill(turned[0] + c * used + samples, turned[0] + (c + 1) * used, real(0));
     }

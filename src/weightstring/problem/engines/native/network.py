@@ -15,7 +15,7 @@ from weightstring.problem.losses.means import Mean
 NONE = -(2**63)
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.Tanh: 2, nn.Sigmoid: 3, nn.LeakyReLU: 4, nn.ELU: 5}
 CROSS_ENTROPY = 0
-LOSSES: dict[type[nn.Module], int] = {nn.CrossEntropyLoss: CROSS_ENTROPY, nn.MSELoss: 1}
+LOSSES: dict[type[nn.Module], int] = {nn.CrossEntropyLoss: CROSS_ENTROPY, nn.MSELoss: 1, nn.L1Loss: 2}
 
 
 class Layer(Structure):
@@ -73,7 +73,7 @@ def loss_of(mean: Mean) -> int:
     plain = plain and getattr(loss, "weight", None) is None and not getattr(loss, "label_smoothing", 0)
     if loss is None or not plain or type(loss) not in LOSSES:
         raise InvalidModel(
-            "native code knows cross-entropy and the mean square alone, without weights: pass engine='auto'"
+            "native code knows cross-entropy and means of squares or distances alone, without weights: pass engine='auto'"
         )
     return LOSSES[type(loss)]
 
