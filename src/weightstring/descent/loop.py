@@ -193,7 +193,7 @@ class Descents(Generic[Key, Reached]):
             for _ in range(steps):
                 self._step()
             if steps:
-                self._pace.note(self.running, (time.process_time() - start) / steps)
+                self._pace.note((time.process_time() - start) / steps)
             self._allowed.take(costs, steps)
             if steps == until:
                 # Each at its own steps, or what a descent finds would depend on who is beside it.

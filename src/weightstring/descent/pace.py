@@ -1,37 +1,36 @@
-"""What a step costs, by how many models take it: whether more of them could be taken along.
+"""What a step costs: whether it is mostly overhead, so that more models could be taken along.
 
-Where most of a step is overhead, twice as many models take little longer. That differs from engine to engine and from
-problem to problem, so it is measured. It decides what is begun before it is due, never what comes of it.
+That differs from engine to engine and from problem to problem, so it is measured. It decides what is begun before it is
+due, never what comes of it.
 """
 
 from __future__ import annotations
 
 import math
 
-WORTH = 1.25
-"""By how much longer a step of twice as many models may take."""
+FEW = 32
+"""Models from which on no step counts as mostly overhead."""
+SHARE = 2
+"""How many times as long as the shortest step so far one may take that is mostly overhead."""
 
 
 class Pace:
-    """The least seconds of a step so far, by the models that took it in powers of 2.
+    """The seconds of the last step, and of the shortest so far.
 
     >>> pace = Pace()
-    >>> pace.note(3, 0.001), pace.has_room(3)
+    >>> pace.note(0.001), pace.has_room(1)
     (None, True)
-    >>> pace.note(7, 0.002), pace.has_room(3), pace.has_room(7)
-    (None, False, True)
+    >>> pace.note(0.003), pace.has_room(4)
+    (None, False)
     """
 
     def __init__(self) -> None:
-        self._least: dict[int, float] = {}
+        self._last, self._least = 0.0, math.inf
 
-    def note(self, models: int, seconds: float) -> None:
-        """Take in what a step of so many models took."""
-        power = (models - 1).bit_length()
-        self._least[power] = min(seconds, self._least.get(power, math.inf))
+    def note(self, seconds: float) -> None:
+        """Take in what a step took."""
+        self._last, self._least = seconds, min(seconds, self._least)
 
     def has_room(self, models: int) -> bool:
-        """Whether twice as many would take little longer, as far as is known."""
-        power = (models - 1).bit_length()
-        now, then = self._least.get(power), self._least.get(power + 1)
-        return now is None or then is None or then <= WORTH * now
+        """Whether a step of so many models is mostly overhead."""
+        return models < FEW and self._last <= SHARE * self._least
