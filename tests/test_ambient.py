@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import weightstring as ws
+from weightstring.memory import DoesNotFit
 
 
 @contextmanager
@@ -144,3 +145,17 @@ def test_models_made_in_inference_mode_have_gradients(engine):
     other = theta + 0.1
     level = float(problem.measure(torch.stack([theta, other]))["loss"].max()) * 1.1
     assert ws.connect(problem, theta, other, level).connected
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_lack_of_memory_is_told_by_the_call_that_was_made_and_blamed_on_no_model(refused, mode):
+    class Net(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training is mode:
+                raise RuntimeError(
+                    "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000000000 bytes."
+                )
+            return super().forward(x)
+
+    with refused(DoesNotFit, r"^ModuleProblem does not fit into memory \(8.0 GB more were asked for\)"):
+        ws.ModuleProblem(Net(2, 1), functional.mse_loss, (torch.ones(4, 2), torch.ones(4, 1)))

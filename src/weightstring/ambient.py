@@ -14,6 +14,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 
+from weightstring.memory import tell_lack
+
 Args = ParamSpec("Args")
 Returned = TypeVar("Returned")
 Own = TypeVar("Own")
@@ -82,7 +84,7 @@ def surroundings(defaults: Defaults) -> Iterator[None]:
 
 
 def undisturbed(function: Callable[Args, Returned]) -> Callable[Args, Returned]:
-    """Run a function with torch's own defaults, whatever its caller's are.
+    """Run a function with torch's own defaults, whatever its caller's are; lack of memory is told in one line.
 
     >>> @undisturbed
     ... def dtype() -> torch.dtype:
@@ -95,23 +97,35 @@ def undisturbed(function: Callable[Args, Returned]) -> Callable[Args, Returned]:
 
     @functools.wraps(function)
     def within(*args: Args.args, **kwargs: Args.kwargs) -> Returned:
-        if USUAL.in_force():
-            return function(*args, **kwargs)
-        with surroundings(USUAL):
-            return function(*args, **kwargs)
+        try:
+            if USUAL.in_force():
+                return function(*args, **kwargs)
+            with surroundings(USUAL):
+                return function(*args, **kwargs)
+        except (RuntimeError, MemoryError) as error:
+            tell_lack(error, function.__name__)
+            raise
 
     return within
 
 
 def as_made(method: Callable[Concatenate[Own, Args], Returned]) -> Callable[Concatenate[Own, Args], Returned]:
-    """Run a method under the defaults in force when its object was made: the user's code may rely on them."""
+    """Run a method under the defaults in force when its object was made: the user's code may rely on them.
+
+    Lack of memory is told in one line.
+    """
+    name = method.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(method)
     def within(self: Own, *args: Args.args, **kwargs: Args.kwargs) -> Returned:
         defaults: Defaults = getattr(self, "_defaults", None) or Defaults.found()
-        if defaults.in_force():
-            return method(self, *args, **kwargs)
-        with surroundings(defaults):
-            return method(self, *args, **kwargs)
+        try:
+            if defaults.in_force():
+                return method(self, *args, **kwargs)
+            with surroundings(defaults):
+                return method(self, *args, **kwargs)
+        except (RuntimeError, MemoryError) as error:
+            tell_lack(error, name)
+            raise
 
     return within  # type: ignore[return-value]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.errors import InvalidSetting, NotEquivalent
+from weightstring.memory import DoesNotFit
 from weightstring.symmetry.equivalence import check_equivalent
 from weightstring.symmetry.finding import find
 from weightstring.symmetry.moves import Move
@@ -289,3 +290,20 @@ def test_norms_have_the_degree_that_they_have():
         theta = scattered(problem)
         assert tuple(free) == expected[order], order
         assert ws.rescaled_copy(problem, theta, 1).shape == theta.shape
+
+
+def test_lack_of_memory_for_a_trial_is_told_and_is_no_proof(refused):
+    """What a module does not run on counts as no evidence; what no memory was left for is no such case."""
+
+    class Net(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.dtype == torch.float64:
+                raise RuntimeError(
+                    "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000000000 bytes."
+                )
+            return super().forward(x)
+
+    net, x = Net(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)), torch.randn(8, 2)
+    problem = ws.ModuleProblem(net, nn.MSELoss(), (x, x[:, :1]), engine="loop")
+    with refused(DoesNotFit, r"^align does not fit into memory \(8.0 GB more were asked for\): pass the problem"):
+        ws.align(problem, problem.initial(0), problem.initial(1))

@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from weightstring.arrays import Theta, Thetas, Values
+from weightstring.memory import Activations
 from weightstring.problem.averaging.predictions import Averaged, Predict
 from weightstring.problem.datasets.data import DataSet, Examples
 from weightstring.problem.each import Shares
 from weightstring.problem.flat import Layout
 from weightstring.problem.functional import Computation
 from weightstring.problem.losses.means import Criterion
-from weightstring.problem.memory import Activations
 from weightstring.protocol import Enclosed, LossProblem
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
 from weightstring.devices import on_cpu, sent
 from weightstring.failures import user_code
+from weightstring.memory import Activations
 from weightstring.problem.engines import ENGINES, Engine, Workload, on_threads
 from weightstring.problem.engines.base import REFERENCE
 from weightstring.problem.engines.first_layer import SharedFirstLayer
@@ -22,7 +23,6 @@ from weightstring.problem.engines.selection import EngineSelection
 from weightstring.problem.engines.threads import BACKWARD, is_large, threads_for
 from weightstring.problem.inspection.coupling import couples
 from weightstring.problem.losses.means import Wanted
-from weightstring.problem.memory import Activations
 from weightstring.protocol import Gradient
 
 LARGE_BYTES = 1 << 20

@@ -11,6 +11,7 @@ from torch import Tensor
 from weightstring.ambient import as_made
 from weightstring.arrays import Positions, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting
+from weightstring.memory import Activations
 from weightstring.problem.averaging.averaged import averaged
 from weightstring.problem.averaging.predictions import Averaged, Predict
 from weightstring.problem.batchwise.calls import OneCall, ReadCall
@@ -21,7 +22,6 @@ from weightstring.problem.datasets.data import DataSet, Examples, stacked
 from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.losses.means import Criterion
-from weightstring.problem.memory import Activations
 from weightstring.problem.parts import Parts
 from weightstring.problem.untraceable import require_traceable
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from weightstring.descent.loop import COPIES
 from weightstring.errors import InvalidSetting
+from weightstring.memory import allowed_bytes, bytes_in_use, gigabytes
 from weightstring.problem.capabilities import Accounted
-from weightstring.problem.memory import allowed_bytes, bytes_in_use, gigabytes
 from weightstring.protocol import LossProblem
 
 AT_WORK = 2

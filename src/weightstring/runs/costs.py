@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weightstring.problem.memory import gigabytes
+from weightstring.memory import gigabytes
 from weightstring.text import seconds_in_words
 
 ENDS = 2

@@ -7,13 +7,13 @@ from typing import Any
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
+from weightstring.memory import allowed_bytes, bytes_in_use
 from weightstring.path import Objective
 from weightstring.path.adaptive import FIRST
 from weightstring.path.maximum import ACCEPT_GRID, GRID
 from weightstring.path.screening import SCREENED
 from weightstring.path.string_curve import shown
 from weightstring.problem.capabilities import Accounted
-from weightstring.problem.memory import allowed_bytes, bytes_in_use
 from weightstring.problem.room import descending_bytes, measuring_bytes
 from weightstring.protocol import LossProblem, Recipe
 from weightstring.runs.computing import arithmetic

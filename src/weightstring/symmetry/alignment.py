@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 from jaxtyping import Float, Int64
@@ -182,9 +181,9 @@ def align(
     tried = list(_tried(lines, symmetry, moves, rescale))
     as_given = tried[0]
     chosen, move, sketch = _taken(tried, by)
-    before = after = lines.sampled(lambda: b, as_given.sketch)
+    before = after = lines.sampled(b, as_given.sketch)
     if chosen is not as_given.candidate:
-        after = lines.sampled(partial(move, b), sketch)
+        after = lines.sampled(move(b), sketch)
     if by == "barrier" and worse(after, before):  # it was lower in the middle, or on a part of the data, only
         (chosen, move, _), after = as_given, before
     evaluations += lines.evaluations + COMPARED + (OBSERVED if activations else 0)
@@ -223,8 +222,10 @@ def _tried(lines: Lines, symmetry: Symmetry, moves: Iterable[tuple[str, Move]], 
     """Each permutation by itself and with factors, the model as it is first."""
     for method, own in moves:
         for move in with_factors(symmetry, lines.a, lines.b, own, rescale and method != "none"):
-            sketch = lines.sketch(partial(move, lines.b))
-            length = distance(lines.a, move(lines.b))
+            copy = move(lines.b)
+            sketch = lines.sketch(copy)
+            length = distance(lines.a, copy)
+            del copy
             yield _Tried(Candidate(method, bool(move.factors), length, barrier(sketch)), move, sketch)
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from weightstring.arrays import Theta, blocks
 from weightstring.errors import NotEquivalent, Unsupported
+from weightstring.memory import is_out_of_memory
 from weightstring.problem import Modular, PerExample
 from weightstring.problem.batchwise.calls import OneCall
 from weightstring.problem.copying import announces
@@ -27,6 +29,8 @@ from weightstring.symmetry.moves import Move, random_factors, random_permutation
 from weightstring.symmetry.outputs import Path, Read, name_of, own_theta, what_is_read
 from weightstring.symmetry.spec import Symmetry
 from weightstring.symmetry.waking import EXAMPLES, coarsest, doubled, other_models, precise, precisely, woken
+
+Computed = TypeVar("Computed")
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 2e-1}
 """How far outputs may differ by rounding, relative in norm."""
@@ -159,6 +163,10 @@ def _tried(problem: Modular, theta: Theta) -> Iterator[tuple[str, Callable[[], T
         yield f" {where}", other, "of the evaluation set", base
 
 
+class _NotRunError(Exception):
+    """A stranger's module refuses inputs or parameters that it was not made for."""
+
+
 class _Trial:
     """Outputs in float64, of a model and of the moved one."""
 
@@ -178,6 +186,7 @@ class _Trial:
         The model, in float64, is made anew for each use, so that one is in memory at a time.
         """
         self.computed |= {(at, "itself"), (at, "moved")}
+        self.told = 0.0
         try:
             base = list(self._outputs(model(), examples))
             columns = list(zip(*base, strict=True))
@@ -189,7 +198,7 @@ class _Trial:
                 return None
             self.computed.add((at, "shaken"))
             shaken = self._apart(base, _shaken(model(), torch.finfo(self.coarsest).eps), examples)
-        except Exception:  # a stranger's module may refuse inputs that it was not made for
+        except _NotRunError:
             return None
         for path, relative in sorted(apart.items(), key=lambda each: -each[1]):
             allowed = max(least, SENSITIVE * shaken[path])
@@ -202,6 +211,8 @@ class _Trial:
         sums: dict[Path, tuple[float, float, float]] = {}
         for one, other in zip(base, self._outputs(theta, examples), strict=True):
             for path, x, y in floating(self.read.paths, one, other):
+                if x.shape != y.shape:  # of a module whose outputs have as many rows as it finds
+                    raise _NotRunError
                 finite = x.isfinite() & y.isfinite()
                 difference, size, masks = parts(numbers_in(finite, x), numbers_in(finite, y))
                 earlier = sums.get(path, (0.0, 0.0, 0.0))
@@ -211,13 +222,25 @@ class _Trial:
     def _outputs(self, theta: Theta, examples: Examples) -> Iterator[list[Tensor]]:
         """What is read of one model, block by block; of very much, a part."""
         train = doubled(sample(self.problem.fitted()[0], EXAMPLES))
-        with torch.no_grad():
-            statistics = self.computation.estimate(theta, train)
+        statistics = self._run(lambda: self.computation.estimate(theta, train))
         step = -(-self.read.numbers * len(examples) // HELD)
         for part in examples.chunks(_at_once(self.problem, self.read)):
-            with torch.no_grad():
-                output = self.read(self.computation.evaluating(theta, part, statistics))
+            output = self._run(lambda part=part: self.read(self.computation.evaluating(theta, part, statistics)))  # type: ignore[misc]
             yield output if step <= 1 else [each.reshape(-1)[::step].clone() for each in output]
+
+    def _run(self, compute: Callable[[], Computed]) -> Computed:
+        """What the module computes.
+
+        Raises:
+            _NotRunError: it raised anything but that there is no memory.
+        """
+        try:
+            with torch.no_grad():
+                return compute()
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise _NotRunError from error
 
 
 def _at_once(problem: Modular, read: Read) -> int:

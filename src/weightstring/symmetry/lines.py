@@ -8,19 +8,14 @@ model as it was also on all of it, and at one more place: where a parabola throu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
-
-import torch
 
 from weightstring.arrays import Theta
 from weightstring.path import Objective, Segment
 from weightstring.path.segment import measure_points
 from weightstring.problem import Modular
 from weightstring.protocol import Screened
-
-Copy: TypeAlias = Callable[[], Theta]
-"""Makes a copy of the other model (P,) that is used up, or gives that model itself."""
 
 Heights: TypeAlias = Mapping[float, float]
 """Evaluation losses on a line by t; those of its ends and of its middle among them."""
@@ -54,33 +49,25 @@ class Lines:
         self.evaluations = 0.0
         """Losses of one model measured so far; one on a part of the evaluation set counts as its share of that."""
 
-    def sketch(self, copy: Copy) -> Heights:
+    def sketch(self, copy: Theta) -> Heights:
         """The ends and the middle of the line to a copy, on the screening part where there is one."""
         return self._middle(self._quick, copy)
 
-    def sampled(self, copy: Copy, sketch: Heights) -> Heights:
+    def sampled(self, copy: Theta, sketch: Heights) -> Heights:
         """The line to a copy on the whole evaluation set, given its sketch."""
         heights = sketch if self._quick is self._whole else self._middle(self._whole, copy)
         t = _further(heights)
         return {**heights, **self._measured(self._whole, copy, [t])}
 
-    def _middle(self, objective: Objective, copy: Copy) -> Heights:
+    def _middle(self, objective: Objective, copy: Theta) -> Heights:
         if id(objective) not in self._ends:
-            self._ends[id(objective)] = self._measured(objective, lambda: self.b, [0.0, 1.0])
+            self._ends[id(objective)] = self._measured(objective, self.b, [0.0, 1.0])
         return {**self._ends[id(objective)], **self._measured(objective, copy, [0.5])}
 
-    def _measured(self, objective: Objective, copy: Copy, ts: list[float]) -> Heights:
+    def _measured(self, objective: Objective, copy: Theta, ts: list[float]) -> Heights:
         self.evaluations += len(ts) * self._share[id(objective)]
-        if objective.shares_along:
-            line = Segment(self.a, copy())
-            return dict(zip(ts, measure_points(objective, [(line, t) for t in ts]), strict=True))
-        # One model at a time is held: the copy becomes a point of the line.
-        return {t: float(objective(self._at(copy(), t)[None])) for t in ts}
-
-    def _at(self, copy: Theta, t: float) -> Theta:
-        """The point of the line to a copy, in place unless that is the model given."""
-        ts = torch.tensor([t], dtype=torch.float64).to(copy)
-        return torch.lerp(self.a, copy, ts, out=None if copy is self.b else copy)
+        line = Segment(self.a, copy)
+        return dict(zip(ts, measure_points(objective, [(line, t) for t in ts]), strict=True))
 
 
 def barrier(heights: Heights) -> float:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightstring.errors import InvalidSetting
+from weightstring.memory import is_out_of_memory
 from weightstring.problem.engines import vmapped
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.engines.stack import Stack
-from weightstring.problem.memory import is_out_of_memory
 
 
 def test_width_counts_models_that_fit():

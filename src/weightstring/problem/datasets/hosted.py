@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from weightstring.arrays import BLOCK_BYTES
+from weightstring.memory import free_bytes
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.datasets.facts import Survey
 from weightstring.problem.datasets.stored import Rows, Stored
-from weightstring.problem.memory import free_bytes
 from weightstring.problem.precision import Dtypes
 
 CPU = torch.device("cpu")

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from weightstring.errors import InvalidData, InvalidSetting
+from weightstring.memory import is_out_of_memory, machine_bytes
 from weightstring.problem.datasets.data import READ_BATCH, Examples, form
 from weightstring.problem.datasets.finite import check_finite
 from weightstring.problem.datasets.hosted import CPU, fits, placed
 from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.datasets.streaming import UNCHANGING, Streamed, is_pair, stored_set
-from weightstring.problem.memory import is_out_of_memory, machine_bytes
 from weightstring.problem.precision import Dtypes
 
 Array: TypeAlias = Tensor | np.ndarray

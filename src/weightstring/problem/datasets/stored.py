@@ -13,9 +13,9 @@ from torch import Tensor
 from weightstring.arrays import BLOCK_BYTES
 from weightstring.devices import sent
 from weightstring.errors import InvalidSetting
+from weightstring.memory import most_bytes
 from weightstring.problem.datasets.data import DataSet, Examples, Inputs, cuts, evenly, mean_of_each
 from weightstring.problem.datasets.facts import Facts
-from weightstring.problem.memory import most_bytes
 from weightstring.problem.precision import Dtypes
 from weightstring.randomness import generator, some_of
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas, aligned
 from weightstring.errors import InvalidModel, InvalidSetting
+from weightstring.memory import DoesNotFit, is_out_of_memory
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.digests.digest import tensor_bytes
 from weightstring.problem.engines.parts import in_parts
@@ -23,7 +24,6 @@ from weightstring.problem.functional import Computation
 from weightstring.problem.initialise import seeded
 from weightstring.problem.live import pure
 from weightstring.problem.losses.means import REMEDY, Kind, Number, Wanted, Weighed
-from weightstring.problem.memory import DoesNotFit, is_out_of_memory
 from weightstring.protocol import Gradient
 from weightstring.registry import Registry
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from weightstring.errors import InvalidSetting
-from weightstring.problem.memory import DoesNotFit, is_out_of_memory
+from weightstring.memory import DoesNotFit, is_out_of_memory
 
 CALL_ELEMENTS = 2**24
 """Models × examples × numbers per example that one call may hold."""

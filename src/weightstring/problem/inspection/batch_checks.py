@@ -12,6 +12,7 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidSetting, WeightstringError
+from weightstring.memory import is_out_of_memory
 from weightstring.problem.batchwise.per_batch import Outcome
 from weightstring.problem.datasets.batches import Batches, form_of_batch, mapped
 from weightstring.problem.engines.trial import tolerance_of
@@ -59,6 +60,8 @@ def outcome_of(computation: Computation, theta: Tensor, batch: Batches, name: st
     except WeightstringError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise InvalidData(
             f"the loss fails on a {name} batch, {batch.form()}: {type(error).__name__}: {first_line(error)}"
         ) from error

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic
+from weightstring.memory import is_out_of_memory
 from weightstring.problem.buffers import has_own_passes
 from weightstring.problem.datasets.data import DataSet, Examples, stacked
 from weightstring.problem.engines.trial import tolerance_of
@@ -81,6 +82,8 @@ def check_estimates(computation: Computation, theta: Theta, train: DataSet) -> N
         with torch.no_grad():
             statistics = computation.estimate(theta, train.take(slice(PROBE)))
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise InvalidModel(
             f"net cannot collect running statistics ({first_line(error)}): mend its layer, or pass buffers='frozen'"
         ) from error
@@ -145,6 +148,8 @@ def check_forward(
         try:
             output = computation.evaluating(theta, probe)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             if any(kind in str(error) for kind in LOW):
                 raise InvalidModel(
                     f"net does not run as {named(computation.coarsest)} on {theta.device} ({first_line(error)}): "

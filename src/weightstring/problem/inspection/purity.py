@@ -19,6 +19,7 @@ from torch.utils import _pytree as trees
 from weightstring.arrays import Theta, is_finite
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
+from weightstring.memory import is_out_of_memory
 from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
@@ -75,7 +76,9 @@ def _check_as_it_is(subject: Subject, values: Tensor) -> None:
     try:
         with evaluating(subject.original), seeded(0, subject.device):
             wanted = _values_of(subject, subject.original)
-    except Exception:  # for instance half precision that has no kernels here, beside dtype=torch.float32
+    except Exception as error:  # for instance half precision that has no kernels here, beside dtype=torch.float32
+        if is_out_of_memory(error):
+            raise
         return
     allowed = max(
         tolerance_of(dtype)
@@ -213,7 +216,9 @@ def _plain_gradient(subject: Subject, net: nn.Module) -> Theta | None:
     try:
         with seeded_by(subject.rows[None], subject.device), torch.enable_grad():
             return scaled_backward(computation.dtypes, loss, lambda: taken_gradient(parameters, layout))
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         return None
 
 
@@ -228,7 +233,9 @@ def _unless_it_reads(original: nn.Module, compute: Callable[[], Tensor]) -> Tens
             result = compute()
         except WeightstringError:
             raise
-        except Exception:
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
             result = None
     if result is not None and is_finite(result):
         return result

@@ -21,10 +21,10 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidSetting
+from weightstring.memory import DoesNotFit, is_out_of_memory, most_bytes
 from weightstring.problem.datasets.data import DataSet, joined
 from weightstring.problem.losses.known import denominator, reduced
 from weightstring.problem.losses.sighted import sees
-from weightstring.problem.memory import DoesNotFit, is_out_of_memory, most_bytes
 from weightstring.problem.outputs import gathered, tensors_of
 
 Number: TypeAlias = Tensor | float

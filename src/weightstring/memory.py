@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import resource
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +12,16 @@ from typing import NamedTuple
 
 import torch
 
+from weightstring.errors import WeightstringError
+
 SHARE = 0.5
 """Share of a machine's memory that outputs kept for one measurement may take."""
 CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
 PAGES = Path("/proc/self/statm")
+
+
+ASKED = re.compile(r"allocate (\d+) bytes")
+"""What an allocator says that failed."""
 
 
 class Activations(NamedTuple):
@@ -24,8 +31,29 @@ class Activations(NamedTuple):
     descending: int
 
 
-class DoesNotFit(MemoryError):
+class DoesNotFit(WeightstringError, MemoryError):
     """An allocation that failed, or was not tried, with what helps."""
+
+
+def tell_lack(error: BaseException, what: str) -> None:
+    """Tell in one line what there was no memory for, where that is what an error says and nobody has told it yet.
+
+    Raises:
+        DoesNotFit: that.
+
+    >>> tell_lack(ValueError(), "align")
+    >>> tell_lack(RuntimeError("DefaultCPUAllocator: you tried to allocate 8000000000 bytes."), "align")
+    Traceback (most recent call last):
+    weightstring.memory.DoesNotFit: align does not fit into memory (8.0 GB more were asked for): ...
+    """
+    if isinstance(error, WeightstringError) or not is_out_of_memory(error):
+        return
+    wanted = ASKED.search(str(error))
+    more = f" ({gigabytes(int(wanted[1]))} more were asked for)" if wanted else ""
+    raise DoesNotFit(
+        f"{what} does not fit into memory{more}: pass the problem a smaller chunk= or batch_size=, free memory, or use "
+        "a larger machine"
+    ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
