@@ -196,11 +196,11 @@ def curvature_across(
     def multiply(x: Float[Tensor, " Q"]) -> Float[Tensor, " Q"]:
         return across.restrict(hessian(across.embed(x)))
 
-    if large:
+    def draw() -> Theta:
         noise = torch.randn(size, generator=generator(seed, "curvature", "start"))
-        ends = spectrum_in_passing(multiply, across.restrict(noise.to(theta)))
-    else:
-        ends = spectrum(multiply, size, seed)
+        return across.restrict(noise.to(theta))
+
+    ends = spectrum_in_passing(multiply, draw) if large else spectrum(multiply, size, seed)
     return Curvature(
         gradient=gradient,
         across=slant,

@@ -50,23 +50,24 @@ class Projection(NamedTuple):
         return vector
 
 
-def spectrum_in_passing(multiply: Multiply, first: Theta) -> Spectrum:
+def spectrum_in_passing(multiply: Multiply, draw: Callable[[], Theta]) -> Spectrum:
     """The ends of the spectrum of a symmetric matrix, by at most :data:`STEPS` products; three vectors are held.
 
     Args:
         multiply: x (P,) → A x (P,), a new tensor each time.
-        first: Lanczos' first vector (P,), in the space looked at; it is used up.
+        draw: Lanczos' first vector (P,), in the space looked at, a new tensor.
 
     Returns:
         The smallest eigenvalue of T, β_k |s_k| of it, and the largest |eigenvalue| of T.
 
     >>> numbers = torch.linspace(-1, 9, 1000)
-    >>> found = spectrum_in_passing(lambda x: numbers * x, torch.ones(1000))
+    >>> found = spectrum_in_passing(lambda x: numbers * x, lambda: torch.ones(1000))
     >>> f"{found.smallest:.1f} {found.largest:.1f}"
     '-1.0 9.0'
     """
     diagonal, beside = list[float](), list[float]()
-    q, before = first.div_(_norm(first)), None
+    q, before = draw(), None
+    q.div_(_norm(q))
     while True:
         following = multiply(q)
         if before is not None:

@@ -47,7 +47,7 @@ TOLD = 0.5
 AT_ONCE = 1 << 18
 """Numbers of outputs that are computed at a time, unless a single example has more."""
 
-HELD = 1 << 21
+HELD = 1 << 20
 """Numbers of outputs on the inputs of one kind that are compared in float64: of more, so many at even distances."""
 
 

@@ -115,21 +115,19 @@ def tensors_in(output: object) -> dict[Path, Tensor]:
     >>> list(tensors_in({"logits": torch.ones(2), "more": (None, torch.ones(1))}))
     [('logits',), ('more', '1')]
     """
-    tensors: dict[Path, Tensor] = {}
-    seen: dict[int, object] = {}  # objects are kept, so that no other one takes their id
+    return dict(_look((), output, {}))
 
-    def look(path: Path, value: object) -> None:
-        if id(value) in seen or isinstance(value, str | bytes | int | float | type | nn.Module):
-            return
-        seen[id(value)] = value
-        if isinstance(value, Tensor):
-            tensors[path] = value
-        elif not isinstance(value, Callable) or dataclasses.is_dataclass(value):  # type: ignore[arg-type]
-            for name, part in _parts(value):
-                look((*path, name), part)
 
-    look((), output)
-    return tensors
+def _look(path: Path, value: object, seen: dict[int, object]) -> Iterator[tuple[Path, Tensor]]:
+    """Tensors and their paths; what was ``seen`` is kept, so that nothing else takes its id."""
+    if id(value) in seen or isinstance(value, str | bytes | int | float | type | nn.Module):
+        return
+    seen[id(value)] = value
+    if isinstance(value, Tensor):
+        yield path, value
+    elif not isinstance(value, Callable) or dataclasses.is_dataclass(value):  # type: ignore[arg-type]
+        for name, part in _parts(value):
+            yield from _look((*path, name), part, seen)
 
 
 def name_of(path: Path) -> str:
