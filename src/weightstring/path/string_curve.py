@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import torch
 
-from weightstring.arrays import Values, together
+from weightstring.arrays import Theta, Values, together
 from weightstring.errors import InvalidSetting
 from weightstring.path.maximum import Maximum
 from weightstring.path.segment import Segment, clearly_over, rows_at_once
@@ -195,7 +195,12 @@ def _measure(
     segment, ts = segments[points[0][0]], [t for _, t in points]
     if isinstance(problem, Along) and problem.shares_along and not {0, 1} & set(ts):
         return problem.measure_along(segment.a, segment.b, torch.tensor(ts, dtype=torch.float64), names)
-    return problem.measure(together([segments[i].point(t)[None] for i, t in points]), names)
+    return problem.measure(together([_model(segments[i], t)[None] for i, t in points]), names)
+
+
+def _model(segment: Segment, t: float) -> Theta:
+    """The model at a position; of an end no copy is made."""
+    return segment.a if t == 0 else segment.b if t == 1 else segment.point(t)
 
 
 def _reconcile(

@@ -75,7 +75,9 @@ class Dispatcher:
         return torch.stack([next(taken[sees]) for sees in seen], dim=1)
 
     def _measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
-        first_layer, passes, thetas = self.first_layer, self._examples(wanted), aligned(thetas)
+        first_layer, passes = self.first_layer, self._examples(wanted)
+        # A module that computes with parameters alone has its own copy of them, wherever θ begins.
+        thetas = thetas if isinstance(self.engine, Loop) and self.work.computation.fixed else aligned(thetas)
         with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(len(thetas), passes):
             if first_layer is not None and on_cpu(thetas) and is_large(passes * self.selection.choice.flops):
                 return first_layer.measure_models(thetas, wanted)

@@ -197,8 +197,9 @@ def measure_average(
         for examples, means in wanted:
             tally = Tally(means, len(examples), like)
             for part in examples.chunks(at_once):
-                models = zip(thetas, statistics, strict=True)
-                output = predictions.mean(computation.evaluating(theta, part, buffers) for theta, buffers in models)
+                # By number: a name for a model would hold it while the next one is made.
+                outputs = (computation.evaluating(thetas[i], part, buffers) for i, buffers in enumerate(statistics))
+                output = predictions.mean(outputs)
                 tally.take(output, part)
             values.append(tally.values())
         return torch.cat(values)
@@ -208,7 +209,9 @@ def estimates(
     computation: Computation, thetas: Thetas | Sequence[Theta], train: DataSet
 ) -> Sequence[Mapping[str, Tensor]]:
     """:meth:`Computation.estimate` of each model; where nothing is a function of θ, none of them is made for it."""
-    return [EMPTY] * len(thetas) if computation.fixed else [computation.estimate(theta, train) for theta in thetas]
+    if computation.fixed:
+        return [EMPTY] * len(thetas)
+    return [computation.estimate(thetas[i], train) for i in range(len(thetas))]
 
 
 def measure_mixture(
@@ -224,8 +227,8 @@ def measure_mixture(
     if loss.kind != "mean":
         raise Unsupported("likelihoods are averaged where the loss is a plain mean over examples")
     total: Tensor | None = None
-    for theta in thetas:
-        each = -measure_each(computation, theta, train, examples, loss).sums
+    for i in range(len(thetas)):
+        each = -measure_each(computation, thetas[i], train, examples, loss).sums
         total = each if total is None else torch.logaddexp(total, each)
     assert total is not None
     return (math.log(len(thetas)) - total).mean()

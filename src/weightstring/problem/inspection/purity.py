@@ -33,7 +33,6 @@ from weightstring.problem.inspection.agreement import close
 from weightstring.problem.inspection.originals import evaluating, poisoned
 from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import Live, scaled_backward, taken_gradient, with_fresh_inputs
-from weightstring.problem.memory import is_out_of_memory
 from weightstring.problem.outputs import widened
 
 ASIDE = (0.1, 1e-3)
