@@ -37,3 +37,14 @@ def descended(net: nn.Module, loss: Loss, data: Data, until: float, most: int) -
         value.backward()
         optimizer.step()
     return most
+
+
+def multiplied(net: nn.Module, loss: Loss, data: Data, count: int) -> None:
+    """Products of the Hessian of the loss with ``count`` random vectors, all by one graph."""
+    inputs, targets = data
+    net.eval()
+    parameters = list(net.parameters())
+    slopes = torch.autograd.grad(loss(net(inputs), targets), parameters, create_graph=True)
+    for _ in range(count):
+        vectors = [torch.randn_like(parameter) for parameter in parameters]
+        torch.autograd.grad(slopes, parameters, vectors, retain_graph=True)

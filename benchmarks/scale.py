@@ -15,6 +15,7 @@ import json
 import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,12 @@ from weightstring.store.beads import read_beads, write_beads
 NOTES = [
     "Each phase runs in a process of its own. Its peak counts what its problem holds (two copies: the problem's own "
     "module and the one that computes), beads in flight and activations; of `problem` itself, the peak while it is "
-    "built. Some 25 MB are there at any size. Plain is a loop over as many models and gradient steps, without a search."
+    "built. Some 25 MB are there at any size.",
+    "Plain is a loop (benchmarks/plain.py) over as many evaluations, gradient steps and products with the Hessian, all "
+    "these by one graph, without a search, checks or a record; an alignment's plain loop has its evaluations, but no "
+    "matching. CPU seconds are those of the phase; building is that of its problem, once for all that is done with it. "
+    "Both sides by turns, medians. `stuck` writes its page too. An evaluation is of 4 sequences of 32 tokens, so that "
+    "all that takes time with the parameters shows.",
 ]
 EXAMPLES, TOKENS = 4, 32
 NOISE = 1e-3
@@ -88,6 +94,8 @@ class Block(nn.Module):
 class GPT2(nn.Module):
     """The layout of GPT-2, output weights tied to the embedding."""
 
+    evaluated = 0
+
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.wte, self.wpe = nn.Embedding(size.vocabulary, size.width), nn.Embedding(size.context, size.width)
@@ -97,7 +105,8 @@ class GPT2(nn.Module):
         self.head.weight = self.wte.weight
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T) → logits (B, T, vocabulary)."""
+        """Tokens (B, T) → logits (B, T, vocabulary); sequences that are only evaluated are counted."""
+        GPT2.evaluated += 0 if torch.is_grad_enabled() else len(tokens)
         x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1], device=tokens.device))
         for block in self.h:
             x = block(x)
@@ -130,26 +139,19 @@ def net_of(size: Size) -> GPT2:
 
 
 class Counted(ws.ModuleProblem):
-    """A problem that counts the models that it measures, and its gradients."""
+    """A problem that counts its gradients and products with the Hessian."""
 
-    models = gradients = 0
-
-    def measure(self, thetas: Tensor, quantities: Sequence[str] = ("loss",)) -> dict[str, Tensor]:
-        """As its parent does."""
-        self.models += len(thetas)
-        return super().measure(thetas, quantities)
-
-    def measure_along(
-        self, a: Tensor, b: Tensor, ts: Tensor, quantities: Sequence[str] = ("loss",)
-    ) -> dict[str, Tensor]:
-        """As its parent does."""
-        self.models += len(ts)
-        return super().measure_along(a, b, ts, quantities)
+    gradients = products = 0
 
     def gradient(self, thetas: Tensor, rows: Tensor | None) -> Gradient:
         """As its parent does."""
         self.gradients += len(thetas)
         return super().gradient(thetas, rows)
+
+    def hessian_products(self, theta: Tensor, vectors: Tensor, rows: Tensor | None) -> Tensor:
+        """As its parent does."""
+        self.products += len(vectors)
+        return super().hessian_products(theta, vectors, rows)
 
 
 def problem_of(net: nn.Module, size: Size, **recipe: int) -> Counted:
@@ -185,7 +187,7 @@ class Case:
     def __init__(self, size: Size, net: nn.Module, folder: Path) -> None:
         self.size, self.net, self.folder = size, net, folder
         self.built: Counted | None = None
-        self.peak, self.started = Peak(), time.process_time()
+        self.peak, self.started, self.building = Peak(), time.process_time(), 0.0
 
     def end(self, name: str) -> Tensor:
         """An end, mapped."""
@@ -204,7 +206,8 @@ class Case:
     def problem(self, **recipe: int) -> Counted:
         """The loss of the net; what building it takes is measured by itself."""
         self.built = problem_of(self.net, self.size, **recipe)
-        self.peak.bytes, self.started = 0, time.process_time()
+        self.building = time.process_time() - self.started
+        self.peak.bytes, self.started, GPT2.evaluated = 0, time.process_time(), 0
         return self.built
 
 
@@ -302,8 +305,11 @@ def measured(name: str, phase: str, folder: Path) -> Told:
     row = {"size": name, "phase": phase, "copies of θ": round((case.peak.bytes - before) / theta, 2)}
     if "held" in told:
         told["held"] = round((int(str(told["held"])) - before) / theta, 2)
-    counts = {"models": case.built.models, "gradients": case.built.gradients} if case.built else {}
-    return {**row, "MB": (case.peak.bytes - before) >> 20, "CPU seconds": round(seconds, 2), **counts, **told}
+    row |= {"MB": (case.peak.bytes - before) >> 20, "CPU seconds": round(seconds, 2)}
+    if case.built is not None:
+        row |= {"building": round(case.building, 2), "evaluations": round(GPT2.evaluated / EXAMPLES)}
+        row |= {"gradients": case.built.gradients, "products": case.built.products}
+    return {**row, **told}
 
 
 def warm_up() -> None:
@@ -319,16 +325,18 @@ def warm_up() -> None:
 
 
 def compared(name: str, row: Told, folder: Path) -> Told:
-    """CPU seconds of plain PyTorch for as many measured models and gradient steps."""
+    """CPU seconds of plain PyTorch for as many evaluations, gradient steps and products with the Hessian."""
     size, net = SIZES[name], net_of(SIZES[name])
     a, b = (read_beads(folder / f"{end}.safetensors")[0] for end in "ab")
-    models, steps = int(str(row["models"])), int(str(row["gradients"]))
+    models, steps, products = (int(str(row[each])) for each in ("evaluations", "gradients", "products"))
     torch.set_num_threads(1)
     started = time.process_time()
     plain.walked(net, loss, data(size), a, b, [i / models for i in range(models)])
     if steps:
         plain.descended(net, loss, data(size), -math.inf, steps)
-    return {**row, "plain CPU seconds": round(time.process_time() - started, 2)}
+    if products:
+        plain.multiplied(net, loss, data(size), products)
+    return {"plain CPU seconds": round(time.process_time() - started, 2)}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -336,6 +344,7 @@ def main(arguments: Sequence[str]) -> None:
     options.add_argument("sizes", nargs="*", choices=[*SIZES, []], default=["1M"])
     options.add_argument("--phases", default=",,".join(PHASES), help="separated by two commas")
     options.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "weightstring-scale")
+    options.add_argument("--repeats", type=int, default=1, help="of each phase and its plain loop, by turns")
     options.add_argument("--again", action="store_true", help="measure what was measured before, too")
     options.add_argument("--one", choices=["prepare", "phase", "plain"], help=argparse.SUPPRESS)
     options.add_argument("--row", default="{}", help=argparse.SUPPRESS)
@@ -349,7 +358,7 @@ def main(arguments: Sequence[str]) -> None:
         print(json.dumps(measured(name, phases[0], folder) if chosen.one == "phase" else compared(name, row, folder)))
         return None
     for name in [] if chosen.quick else chosen.sizes:
-        rows(name, phases, chosen.folder / name, chosen.again)
+        rows(name, phases, chosen.folder / name, chosen.again, chosen.repeats)
     if chosen.quick:
         folder = chosen.folder / "1M"
         prepared("1M", folder)
@@ -365,16 +374,34 @@ def prepared(name: str, folder: Path) -> None:
         _in_process(name, folder, "--one", "prepare")
 
 
-def rows(name: str, phases: Sequence[str], folder: Path, again: bool) -> None:
+def by_turns(name: str, phase: str, folder: Path, repeats: int) -> Told:
+    """A phase and its plain loop, each time in processes of their own: medians of seconds, the most of memory."""
+    found: list[Told] = []
+    for _ in range(repeats):
+        row = json.loads(_in_process(name, folder, "--one", "phase", "--phases", phase))
+        if row.get("evaluations") and row.get("phase") != "trial":
+            row |= json.loads(_in_process(name, folder, "--one", "plain", "--row", json.dumps(row)))
+        found.append(row)
+    row = dict(found[0])
+    for column in ("CPU seconds", "building", "plain CPU seconds"):
+        if column in row:
+            row[column] = round(statistics.median(float(str(each[column])) for each in found), 2)
+    for column in ("copies of θ", "MB"):
+        row[column] = max(each[column] for each in found)
+    if "plain CPU seconds" in row:
+        ours, building, alone = (float(str(row[each])) for each in ("CPU seconds", "building", "plain CPU seconds"))
+        row |= {"times plain": round(ours / alone, 2), "with building": round((ours + building) / alone, 2)}
+    return row
+
+
+def rows(name: str, phases: Sequence[str], folder: Path, again: bool, repeats: int) -> None:
     """Measure the phases of a size, each in a process of its own, and keep each row at once."""
     prepared(name, folder)
     for phase in phases:
         known = kept()
         if not again and any((row["size"], row["phase"]) == (name, phase) for row in known):
             continue
-        row = json.loads(_in_process(name, folder, "--one", "phase", "--phases", phase))
-        if row.get("models"):
-            row = json.loads(_in_process(name, folder, "--one", "plain", "--row", json.dumps(row)))
+        row, known = by_turns(name, phase, folder, repeats), kept()
         others = [each for each in known if (each["size"], each["phase"]) != (name, phase)]
         order = {key: i for i, key in enumerate((size, each) for size in SIZES for each in PHASES)}
         found = sorted([*others, row], key=lambda each: order[each["size"], each["phase"]])
