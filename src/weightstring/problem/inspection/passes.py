@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from weightstring.arrays import Theta, blocks, dot
+from weightstring.arrays import Theta, blocks, dot, is_finite
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.outputs import form_of, gathered, leaves_of
 from weightstring.randomness import generator
@@ -27,7 +29,8 @@ LEAST = 0.1
 """Noise of a model that is next to 0."""
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Seen:
     """The net's output on a probe as a whole and in two parts.
 
     Args:
@@ -44,7 +47,7 @@ class Seen(NamedTuple):
     rows: tuple[int, ...]
     elsewhere: Seen | None = None
 
-    @property
+    @cached_property
     def mixes(self) -> bool:
         """Whether the output for an example depends on those beside it."""
         return not self._same_form or any(
@@ -103,7 +106,7 @@ def look(net: Net, probe: DataSet, output: object, elsewhere: Net | None = None)
     seen = Seen(probe, outputs[0], tuple(zip(pieces, outputs[1:], strict=True)), rows)
     if elsewhere is None or seen.mixes or not seen.shares:
         return seen
-    return seen._replace(elsewhere=look(elsewhere, probe, elsewhere(probe)))
+    return replace(seen, elsewhere=look(elsewhere, probe, elsewhere(probe)))
 
 
 def _rows(column: Sequence[object], sizes: Sequence[int]) -> int:
@@ -137,8 +140,9 @@ def _agree(first: object, second: object) -> bool:
         return False
     if not first.is_floating_point() and not first.is_complex():
         return torch.equal(first, second)
-    exact = torch.equal(first, second)
-    finite = first[first.isfinite()].abs()
-    scale = float(finite.max()) if finite.numel() else 0.0
+    if torch.equal(first, second):
+        return True
+    finite = first[first.isfinite()] if first.is_complex() or not is_finite(first) else first
+    scale = float(finite.abs().max()) if finite.numel() else 0.0
     tolerance = max(PASSES, 10 * torch.finfo(first.dtype).eps) * scale
-    return exact or bool(torch.isclose(first, second, rtol=0, atol=tolerance, equal_nan=True).all())
+    return bool(torch.isclose(first, second, rtol=0, atol=tolerance, equal_nan=True).all())

@@ -17,6 +17,9 @@ from weightstring.randomness import generator
 NOISES = 3
 """Outputs made of noise for the probe; one more has as many examples as the set."""
 
+MANY = 10**5
+"""Numbers in an output from which on one lot of noise is tried."""
+
 TRIED_BYTES = 2**25
 """What outputs made of noise may take; of a set with larger ones, fewer examples are tried."""
 
@@ -41,12 +44,12 @@ def trials(seen: Seen, examples: DataSet) -> Iterator[Trial]:
         return
     targets = examples.targets_of(examples.spread(len(seen.probe)))
     yield _cut(_taken(seen.output, slice(0, len(targets)), seen.rows), targets, seen.rows)
-    most = TRIED_BYTES // max(1, 8 * _numbers(seen))
-    # Of large outputs each trial has a million numbers or more, and takes as long as a pass of the net.
-    for seed in range(NOISES if most > len(seen.probe) else 1):
+    most, numbers = TRIED_BYTES // max(1, 8 * _numbers(seen)), _numbers(seen) * len(targets)
+    # A hundred thousand numbers tell as much as three times as many, and take as long as a pass of the net.
+    for seed in range(NOISES if numbers <= MANY else 1):
         yield _cut(noise_like(seen, len(targets), seed), targets, seen.rows)
-    if most > len(seen.probe):
-        targets = examples.targets_of(examples.spread(most))
+    if numbers <= MANY or min(most, len(examples)) > len(targets):
+        targets = examples.targets_of(examples.spread(max(len(seen.probe), most)))
         yield _cut(noise_like(seen, len(targets), NOISES), targets, seen.rows)
 
 
