@@ -23,6 +23,7 @@ from weightstring.descent.group import Entry, Scene, clipped
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor, Status
+from weightstring.descent.stepping import Stepping
 from weightstring.protocol import Gradient
 
 
@@ -194,6 +195,21 @@ class Beads:
     def minibatches(self) -> Sequence[Minibatches]:
         """One for each bead."""
         return self._minibatches
+
+    def leap(self, steps: int, problem: Stepping, optimizers: Optimizers) -> bool:
+        """Take so many steps in one call of the problem, where nothing else acts on the beads; whether it was done."""
+        if self._tethers or self.leaf.ndim != 2:
+            return False
+        update = optimizers.update(self.leaf, self._size, steps)
+        if update is None:
+            return False
+        if self._average is not None:
+            weights = [self._recipe.weight(self.steps + i + 1) for i in range(steps)]
+            update = replace(update, average=self._average, weights=weights)
+        rows = [each.draws(steps) for each in self._minibatches]
+        problem.stride(self.leaf.detach(), torch.stack(rows) if rows else None, update)
+        self.steps += steps
+        return True
 
     def follow(self, gradient: Gradient) -> None:
         """The loss's gradients, and those of the constraint."""

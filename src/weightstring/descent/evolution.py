@@ -21,6 +21,7 @@ from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.motion import Look, Motion
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor, Status
+from weightstring.descent.stepping import Stepping
 from weightstring.protocol import Gradient
 from weightstring.randomness import generator
 
@@ -222,6 +223,10 @@ class Together:
         self._models[turn] = placed
         for (leaf, _), part in zip(moved, torch.split(placed, [len(rows) for _, rows in moved]), strict=True):
             leaf.data.copy_(part.view_as(leaf))
+
+    def leap(self, steps: int, problem: Stepping, optimizers: Optimizers) -> bool:
+        """Never: neighbours act on each other at every step."""
+        return False
 
     def finish(self, optimizers: Optimizers, height: Height) -> Mapping[Hashable, Evolved]:
         """Rows wait that are at the level, or beyond hope; the result, once all do or the steps are over."""

@@ -12,6 +12,7 @@ from weightstring.arrays import Thetas
 from weightstring.descent.minibatches import Minibatches
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor
+from weightstring.descent.stepping import Stepping
 from weightstring.protocol import Gradient, LossProblem, Recipe
 
 
@@ -125,6 +126,9 @@ class Group(Protocol):
 
     def minibatches(self) -> Sequence[Minibatches]:
         """Those of the models looked at; none where gradients use the whole training set."""
+
+    def leap(self, steps: int, problem: Stepping, optimizers: Optimizers) -> bool:
+        """Take so many steps at once, where nothing is to be done between them; whether they were taken."""
 
     def follow(self, gradient: Gradient) -> None:
         """Set the gradients of the leaves that move in this phase, from those of the models.

@@ -11,18 +11,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-from weightstring.arrays import Thetas, together
+from weightstring.arrays import together
 from weightstring.descent.allowance import Allowances
 from weightstring.descent.bead import Descended, Start
 from weightstring.descent.group import Descent, Entry, Group, Scene, is_due, steps_to_check
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.pace import Pace
 from weightstring.descent.plateau import Height, measure
-from weightstring.protocol import Gradient, LossProblem, Recipe
+from weightstring.descent.steps import Steps
+from weightstring.protocol import LossProblem, Recipe
 
 Key = TypeVar("Key", bound=Hashable)
 """By what a caller knows a descent."""
@@ -142,7 +139,7 @@ class Descents(Generic[Key, Reached]):
         self._optimizers = Optimizers(recipe, problem.device)
         self._queue: deque[Entry] = deque()
         self._groups: list[Group] = []
-        self._gathered: Thetas | None = None
+        self._steps = Steps(problem, self._optimizers)
         self._finished = 0
         self._pace = Pace()
 
@@ -190,8 +187,7 @@ class Descents(Generic[Key, Reached]):
             until = min(steps_to_check(group, every) for group in self._groups)
             steps = self._allowed.steps(costs, until)
             start = time.process_time()
-            for _ in range(steps):
-                self._step()
+            self._steps.move(self._groups, steps)
             if steps:
                 self._pace.note((time.process_time() - start) / steps)
             self._allowed.take(costs, steps)
@@ -245,56 +241,5 @@ class Descents(Generic[Key, Reached]):
         return finished
 
     def _drop_empty(self) -> None:
-        self._gathered = None
+        self._steps.forget()
         self._groups = [group for group in self._groups if group.running]
-
-    def _step(self) -> None:
-        for group in self._groups:
-            for leaf in group.leaves:
-                leaf.grad = None  # that of the last step must not take memory beside the next
-        phases = max(group.phases for group in self._groups)
-        for phase in range(phases):
-            beads = [group for group in self._groups if group.in_place] if phase == 0 else []
-            others = [group for group in self._groups if not group.in_place and group.look(phase)]
-            moving = [*beads, *others]
-            if not moving:
-                continue
-            rows = [minibatches.draw() for group in moving for minibatches in group.minibatches()]
-            looks = [self._gathered_rows(beads)[:, : self._scene.problem.size]] if beads else []
-            models = together([*looks, *(group.models for group in others)])
-            gradient = self._scene.problem.gradient(models, torch.stack(rows) if rows else None)
-            self._follow(beads, others, gradient)
-            self._optimizers.step()
-            for group in moving:
-                group.place()
-                for leaf in group.leaves if phases > 1 else ():
-                    leaf.grad = None  # the next phase is another's
-        for group in self._groups:
-            group.steps += 1
-
-    def _gathered_rows(self, beads: Sequence[Group]) -> Tensor:
-        """Leaves that are looked at, as parts of one tensor: gathered when models join or leave, not at every step."""
-        if self._gathered is None:
-            leaves = [group.leaves[0] for group in beads]
-            rows = [leaf.detach().view(group.running, -1) for group, leaf in zip(beads, leaves, strict=True)]
-            self._gathered = together(rows)
-            for leaf, part in zip(leaves, torch.split(self._gathered, [len(row) for row in rows]), strict=True):
-                leaf.data = part.view_as(leaf)
-        return self._gathered
-
-    def _follow(self, beads: Sequence[Group], others: Sequence[Group], gradient: Gradient) -> None:
-        """Give each group its gradients, those of beads as long as the rows of their leaves, which are filled up."""
-        counts = [group.running for group in beads]
-        first, gradients = sum(counts), gradient.gradients
-        if beads:
-            missing = self._gathered_rows(beads).shape[1] - gradients.shape[1]
-            wide = functional.pad(gradients[:first], (0, missing)) if missing else gradients[:first]
-            for group, *part in zip(
-                beads, torch.split(gradient.losses[:first], counts), torch.split(wide, counts), strict=True
-            ):
-                group.follow(Gradient(*part))
-        counts = [len(group.models) for group in others]
-        for group, *part in zip(
-            others, torch.split(gradient.losses[first:], counts), torch.split(gradients[first:], counts), strict=True
-        ):
-            group.follow(Gradient(*part))

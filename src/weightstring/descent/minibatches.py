@@ -29,14 +29,26 @@ class Minibatches:
 
     def draw(self) -> Tensor:
         """Row numbers (n,) of the next minibatch, int64."""
+        return self._some(1)[0]
+
+    def draws(self, count: int) -> Tensor:
+        """Row numbers (count, n) of the next minibatches."""
+        parts: list[Tensor] = []
+        while (missing := count - sum(map(len, parts))) > 0:
+            parts.append(self._some(missing))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _some(self, most: int) -> Tensor:
+        """The next minibatches of an epoch, at least one."""
         if self._order is None or self._next + self._batch_size > self._size:
             listed = self._size <= LISTED
             new = torch.randperm(self._size, generator=self._generator, device="cpu") if listed else None
             self._order, self._next = Order.drawn(self._size, self._generator) if new is None else new, 0
-        start, self._next = self._next, self._next + self._batch_size
+        count = min(most, (self._size - self._next) // self._batch_size)
+        start, self._next = self._next, self._next + count * self._batch_size
         if isinstance(self._order, Order):
-            return self._order.at(torch.arange(start, self._next, device="cpu"))
-        return self._order[start : self._next]
+            return self._order.at(torch.arange(start, self._next, device="cpu")).view(count, -1)
+        return self._order[start : self._next].view(count, -1)
 
 
 def minibatches(problem: LossProblem, seed: int, place: str) -> Minibatches | None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from weightstring.descent.stepping import Update
 from weightstring.devices import sent
 from weightstring.errors import InvalidSetting
 from weightstring.protocol import Recipe
@@ -93,6 +94,51 @@ class Optimizers:
         if self._scheduled:  # every leaf has a group of its own there
             self._optimizer.param_groups[:] = [group for group in self._optimizer.param_groups if group["params"]]
 
+    def update(self, theta: Tensor, size: int, steps: int) -> Update | None:
+        """The next steps of a leaf (k, W) whose models have ``size`` numbers, and count them; None: only in torch.
+
+        What has a ``.grad`` moves by :meth:`step`; this one has none afterwards.
+        """
+        kind, group = type(self._optimizer).__name__, self._group_of(theta)
+        if kind not in _IN_NUMBERS or any(group.get(name) for name in _UNUSUAL):
+            return None
+        theta.grad = None
+        before = group["step"] if self._scheduled else 0
+        shares = [self._recipe.rate(before + i) for i in range(steps)] if self._scheduled else [1.0] * steps
+        rates = [group["rate"] * self._base_rate * share for share in shares]
+        group["step"] += steps if self._scheduled else 0
+        state = self._optimizer.state[theta]
+        decay, clip = float(group["weight_decay"]), self._recipe.clip
+        if kind == "SGD":
+            momentum, moments = float(group["momentum"]), state.get("momentum_buffer")
+            if momentum and moments is None:  # torch's first is the gradient itself, as from 0 without dampening
+                moments = state["momentum_buffer"] = torch.zeros_like(theta.detach())
+            return Update(
+                "sgd", size, 0, rates, momentum, decay=decay, nesterov=group["nesterov"], clip=clip, moments=moments
+            )
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=CPU)
+            state["exp_avg"], state["exp_avg_sq"] = (torch.zeros_like(theta.detach()) for _ in range(2))
+        taken = int(state["step"])
+        state["step"] += steps
+        return Update(
+            "adam",
+            size,
+            taken,
+            rates,
+            momentum=float(group["betas"][0]),
+            second=float(group["betas"][1]),
+            epsilon=float(group["eps"]),
+            decay=decay,
+            decoupled=kind == "AdamW" or bool(group.get("decoupled_weight_decay")),
+            clip=clip,
+            moments=state["exp_avg"],
+            squares=state["exp_avg_sq"],
+        )
+
+    def _group_of(self, theta: Tensor) -> dict[str, Any]:
+        return next(group for group in self._optimizer.param_groups if any(other is theta for other in group["params"]))
+
     def step(self) -> None:
         """One step of every model along its own ``.grad``; one that has none stays."""
         for group in self._optimizer.param_groups if self._scheduled else ():
@@ -158,6 +204,9 @@ def _uncompiled(kind: type[Optimizer]) -> type[Optimizer]:
 # Not SGD: fused, with momentum, it fails when a model joins others that are under way.
 _FUSED = (torch.optim.Adam, torch.optim.AdamW)
 _FUSED_ON_CPU = (*_FUSED, torch.optim.Adagrad)
+_IN_NUMBERS = ("SGD", "Adam", "AdamW")
+"""Those that :class:`Update` describes, without their further options."""
+_UNUSUAL = ("amsgrad", "maximize", "differentiable", "dampening")
 _ELEMENTWISE = (
     torch.optim.SGD,
     torch.optim.Adam,

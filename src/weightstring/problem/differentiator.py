@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from weightstring.ambient import as_made
 from weightstring.arrays import Rows, Theta, Thetas
+from weightstring.descent.stepping import Update
 from weightstring.problem.hessian import threads_of, training_products
 from weightstring.problem.parts import Parts
 from weightstring.problem.settings import check_rows
@@ -36,6 +37,17 @@ class Differentiator:
         if not len(thetas):
             return Gradient(thetas.new_zeros(0), torch.zeros_like(thetas))
         return self._parts.dispatcher.gradient(thetas, rows)
+
+    @property
+    def strides(self) -> bool:
+        """Whether the engine takes several steps of a descent in one call."""
+        overridden = type(self).gradient is not Differentiator.gradient  # then each step is to go through that
+        return not overridden and self._parts.dispatcher.strides
+
+    @as_made
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+        """Take k steps with each of B models in place: see :class:`weightstring.descent.stepping.Stepping`."""
+        self._parts.dispatcher.stride(thetas, rows, update)
 
     @as_made
     def hessian_products(self, theta: Theta, vectors: Thetas, rows: Int64[Tensor, " n"] | None) -> Thetas:

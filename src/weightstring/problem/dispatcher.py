@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
+from weightstring.descent.stepping import Update
 from weightstring.devices import on_cpu, sent
 from weightstring.failures import user_code
 from weightstring.memory import Activations
@@ -101,6 +102,17 @@ class Dispatcher:
         examples = len(self.work.train) if rows is None else rows.shape[1]
         with user_code(lambda: f"the gradient of {_models(thetas)}"), self._threads(len(thetas), BACKWARD * examples):
             return self.engine.gradient(aligned(thetas), rows)
+
+    @property
+    def strides(self) -> bool:
+        """Whether the engine takes several steps at once."""
+        return self.engine.strides
+
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+        """Take k steps with each of B models, in place."""
+        examples = len(self.work.train) if rows is None else rows.shape[2]
+        with user_code(lambda: f"the gradient of {_models(thetas)}"), self._threads(len(thetas), BACKWARD * examples):
+            self.engine.stride(thetas, rows, update)
 
     def _stay(self, rows: Rows) -> bool:
         """Whether rows are wanted on the CPU: draws are seeded by them, and the loop takes its examples by them.

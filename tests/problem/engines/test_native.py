@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+import weightstring as ws
+from weightstring.descent import Descended, Descents, Start
 from weightstring.errors import InvalidModel
+from weightstring.path import Objective
 from weightstring.problem import ModuleProblem
 from weightstring.problem.engines.base import Unavailable
 from weightstring.problem.engines.native import build
 from weightstring.problem.engines.native.build import library
+from weightstring.problem.engines.native.engine import Native
 from weightstring.testing.engines import check_engine
 
 
@@ -113,3 +119,44 @@ def test_without_a_compiler_another_engine_is_taken_and_the_reason_given(monkeyp
     with refused(Unavailable, message):
         problem.use_engine("native")
     build.library.cache_clear()
+
+
+def reached(recipe: ws.Recipe, batch_size: int | None, models: list[int], width: int = 16) -> torch.Tensor:
+    """Where descents end, without a level to reach."""
+    data = (X[:, :9], CLASSES)
+    net = nn.Sequential(nn.Linear(9, 13), nn.Tanh(), nn.Linear(13, 3))
+    problem = ModuleProblem(net, nn.CrossEntropyLoss(), data, batch_size=batch_size, dtype=X.dtype, engine="native")
+    descents = Descents[int, Descended](problem, Objective(problem), seed=3, recipe=recipe, width=width)
+    for m in models:
+        descents.add(Start(problem.initial(m), 0.0, 0.0, f"bead {m}"), m)
+    found: dict[int, torch.Tensor] = {}
+    while not descents.idle:
+        found |= {m: each.theta for m, each in descents.advance().items()}
+    return torch.stack([found[m] for m in models])
+
+
+@needs_compiler
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("batch_size", [13, None])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        ws.Recipe("sgd", {"lr": 0.1}, clip=0.1),
+        ws.Recipe("sgd", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}, average=0.9),
+        ws.Recipe("adam", {"lr": 0.01, "weight_decay": 0.02, "betas": (0.8, 0.99)}, schedule="cosine", warmup=3),
+        ws.Recipe("adamw", {"lr": 0.01, "weight_decay": 0.1}),
+    ],
+)
+def test_many_steps_in_one_call_are_those_of_torch_and_a_model_s_own(monkeypatch, recipe, batch_size):
+    recipe = replace(recipe, check_every=5, max_steps=25)
+    whole = reached(recipe, batch_size, [0, 1, 2])
+    assert torch.equal(reached(recipe, batch_size, [2, 0], width=1), whole[[2, 0]])
+    monkeypatch.setattr(Native, "strides", property(lambda self: False))
+    torch.testing.assert_close(reached(recipe, batch_size, [0, 1, 2]), whole, rtol=1e-11, atol=1e-12)
+
+
+@needs_compiler
+def test_an_optimizer_s_other_options_are_left_to_torch(monkeypatch):
+    monkeypatch.setattr(Native, "stride", None)
+    for recipe in (ws.Recipe("adam", {"lr": 0.01, "amsgrad": True}), ws.Recipe("rmsprop", {"lr": 0.01})):
+        assert reached(replace(recipe, max_steps=5, check_every=5), 13, [0]).isfinite().all()

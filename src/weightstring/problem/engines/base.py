@@ -11,10 +11,11 @@ from hashlib import sha256
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas, aligned
+from weightstring.descent.stepping import Update
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.memory import DoesNotFit, is_out_of_memory
 from weightstring.problem.datasets.data import DataSet
@@ -95,6 +96,15 @@ class Engine(ABC):
     @abstractmethod
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Training losses and gradients of B models (B, P), each on its own rows (None: on all examples)."""
+
+    @property
+    def strides(self) -> bool:
+        """Whether it takes several steps of a descent in one call; see :mod:`weightstring.descent.stepping`."""
+        return False
+
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+        """Take k steps with each of B models, in place; without rows on all examples."""
+        raise NotImplementedError
 
     @property
     def computation(self) -> Computation:

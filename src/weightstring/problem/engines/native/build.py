@@ -19,7 +19,7 @@ from weightstring.problem.engines.base import Unavailable
 
 SOURCES = Path(__file__).parent
 REALS = {torch.float32: "float", torch.float64: "double"}
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 COMPILERS = ("c++", "g++", "clang++")
 SECONDS = 120
 """After so long a compiler is given up."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from ctypes import CDLL, Structure, byref, c_int64, c_void_p
+from ctypes import CDLL, POINTER, Structure, byref, c_double, c_int64, c_void_p
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas
+from weightstring.descent.stepping import Update
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.native.build import library
 from weightstring.problem.engines.native.network import CROSS_ENTROPY, Network, described, loss_of
@@ -25,6 +27,28 @@ class _Data(Structure):
 
 class _Call(Structure):
     _fields_ = (("network", Network), ("data", _Data), ("models", c_int64), ("line", c_int64), ("thetas", c_void_p))
+
+
+class _Update(Structure):
+    _fields_ = (
+        *((name, c_int64) for name in ("kind", "nesterov", "decoupled", "taken")),
+        *((name, c_double) for name in ("momentum", "second", "epsilon", "decay", "clip")),
+        *((name, POINTER(c_double)) for name in ("rates", "weights")),
+        *((name, c_void_p) for name in ("moments", "squares", "average")),
+    )
+
+    def __init__(self, update: Update) -> None:
+        rates, weights = ((c_double * len(numbers))(*numbers) for numbers in (update.rates, update.weights))
+        beside = (update.moments, update.squares, update.average)
+        super().__init__(
+            int(update.kind == "adam"),
+            update.nesterov,
+            update.decoupled,
+            update.taken,
+            *(update.momentum, update.second, update.epsilon, update.decay, update.clip or 0.0),
+            *(rates, weights),
+            *(None if each is None else each.data_ptr() for each in beside),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +73,7 @@ class Program:
     def __post_init__(self) -> None:
         network, constants = described(self.stack, loss_of(self.mean))
         code = library(self.dtype)
-        code.gradients.restype = code.measure.restype = c_int64
+        code.gradients.restype = code.steps.restype = code.measure.restype = c_int64
         for name, value in {"_code": code, "_network": network, "_constants": constants}.items():
             object.__setattr__(self, name, value)
 
@@ -89,6 +113,26 @@ class Program:
         _require(self._code.gradients(byref(call), *arguments, c_int64(slopes.stride(0))))
         del kept
         return Gradient(found.losses.to(thetas.dtype), slopes)
+
+    def stride(
+        self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, examples: DataSet, update: Update
+    ) -> None:
+        """Take k steps with each of B models, in place.
+
+        Raises:
+            IndexError: the examples have no such row, or the network no such class.
+        """
+        beside = [each for each in (update.moments, update.squares, update.average) if each is not None]
+        if not all(each.is_contiguous() and each.shape == thetas.shape for each in (thetas, *beside)):
+            raise ValueError("models and what lies beside them are not laid out alike, line by line")
+        rows = None if rows is None else rows.contiguous()
+        each, where = (len(examples), None) if rows is None else (rows.shape[2], rows.data_ptr())
+        call, kept = self._call(thetas, examples)
+        steps = len(update.rates)
+        given = _Update(update)
+        arguments = (c_void_p(where), c_int64(each), c_int64(steps), c_int64(update.size))
+        _require(self._code.steps(byref(call), *arguments, byref(given)))
+        del kept
 
     def losses(self, thetas: Thetas, examples: DataSet) -> Tensor:
         """Mean losses (B,) in float64.

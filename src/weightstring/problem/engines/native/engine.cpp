@@ -1,6 +1,6 @@
-// What Python calls: gradients and outputs of many models, each by itself.
+// What Python calls: gradients, steps and outputs of many models, each by itself.
 #include <type_traits>
-#include "network.h"
+#include "steps.h"
 
 namespace {
 
@@ -8,7 +8,7 @@ struct Call {
   Network network;
   Data data;
   int64_t models, line;  // θ of model i begins at i * line
-  const real* thetas;
+  real* thetas;
 };
 
 }  // namespace
@@ -16,19 +16,28 @@ struct Call {
 extern "C" {
 
 // Mean losses (B,) and gradients (B, P) on rows (B, samples), or, without rows, on the first `samples` of the data.
-int64_t gradients(const Call* call, const int64_t* rows, int64_t samples, double* losses, real* gradients, int64_t line) {
+int64_t gradients(const Call* call, const int64_t* rows, int64_t samples, double* losses, real* slopes, int64_t line) {
   Model model(call->network, std::min(samples, BLOCK), true);
   for (int64_t b = 0; b < call->models; ++b) {
-    double total = 0;
-    for (int64_t first = 0; first < samples; first += BLOCK) {
-      const int64_t count = std::min(BLOCK, samples - first);
-      const int64_t* places = rows ? rows + b * samples + first : nullptr;
-      if (const Status status = model.gather(call->data, places, first, count)) return status;
-      model.forward(call->thetas + b * call->line);
-      total += model.loss<true>(call->data, places, first, count, real(1) / samples);
-      model.backward(call->thetas + b * call->line, gradients + b * line, first > 0);
+    const int64_t* own = rows ? rows + b * samples : nullptr;
+    const real* theta = call->thetas + b * call->line;
+    if (const Status status = model.gradient(call->data, theta, own, samples, losses + b, slopes + b * line))
+      return status;
+  }
+  return GOOD;
+}
+
+// Steps of all models, of `size` numbers each, on rows (B, steps, samples), or on the first `samples` of the data.
+int64_t steps(const Call* call, const int64_t* rows, int64_t samples, int64_t count, int64_t size, const Update* how) {
+  Model model(call->network, std::min(samples, BLOCK), true, size);
+  for (int64_t b = 0; b < call->models; ++b) {
+    real* theta = call->thetas + b * call->line;
+    for (int64_t step = 0; step < count; ++step) {
+      const int64_t* own = rows ? rows + (b * count + step) * samples : nullptr;
+      double loss;
+      if (const Status status = model.gradient(call->data, theta, own, samples, &loss, model.beside())) return status;
+      follow(*how, step, model.beside(), size, theta, b * call->line);
     }
-    losses[b] = total / samples;
   }
   return GOOD;
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas
+from weightstring.descent.stepping import Update
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet, Examples
@@ -70,6 +71,15 @@ class Native(OfStack):
         if rows is None and not train.in_memory:
             return slopes(self._part, thetas, None, train, computation.chunk)
         return self.program.gradient(thetas, rows, examples.held())
+
+    @property
+    def strides(self) -> bool:
+        """Whether nothing is drawn, and the examples are in memory."""
+        return self.work.train.in_memory and not self.work.computation.draws
+
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+        """Take k steps with each of B models, in place."""
+        self.program.stride(thetas, rows, self.work.train.held(), update)
 
     def _part(self, thetas: Thetas, rows: Rows | None, examples: DataSet) -> tuple[Gradient, Number]:
         return self.program.gradient(thetas, rows, examples), len(examples)

@@ -61,8 +61,9 @@ class Room {
 
 class Model {
  public:
-  // Room for blocks of so many samples; `slopes`: for their gradients too.
-  Model(const Network& network, int64_t samples, bool slopes) : net(network), lanes(filled(samples)) {
+  // Room for blocks of so many samples, `slopes`: for their gradients too, and for so many numbers beside.
+  Model(const Network& network, int64_t samples, bool slopes, int64_t beside = 0)
+      : net(network), lanes(filled(samples)) {
     static thread_local Room room;
     int64_t widest = 0, total = 0;
     for (int64_t i = 0; i < net.count; ++i) {
@@ -72,7 +73,8 @@ class Model {
     const int64_t inputs = net.layers[0].inputs;
     total += lanes * (inputs + filled(inputs)) + 96;
     if (slopes) total += 3 * lanes * filled(widest) + 96;
-    room.reset(total);
+    room.reset(total + beside + 32);
+    spare = room.take(beside);
     rows = room.take(lanes * filled(inputs));
     states.push_back(room.take(lanes * inputs));
     for (int64_t i = 0; i < net.count; ++i) states.push_back(room.take(lanes * net.layers[i].outputs));
@@ -107,6 +109,22 @@ class Model {
     }
   }
 
+  // The mean loss and its gradient on rows of the data (none: on the first `samples`).
+  Status gradient(const Data& data, const real* theta, const int64_t* rows, int64_t samples, double* mean, real* slopes) {
+    double total = 0;
+    for (int64_t first = 0; first < samples; first += BLOCK) {
+      const int64_t count = std::min(BLOCK, samples - first);
+      const int64_t* places = rows ? rows + first : nullptr;
+      if (const Status status = gather(data, places, first, count)) return status;
+      forward(theta);
+      total += loss<true>(data, places, first, count, real(1) / samples);
+      backward(theta, slopes, first > 0);
+    }
+    *mean = total / samples;
+    return GOOD;
+  }
+
+  real* beside() { return spare; }
   const real* outputs() const { return states[net.count]; }
   int64_t line() const { return used; }
 
@@ -144,7 +162,7 @@ class Model {
  private:
   const Network& net;
   int64_t lanes, used = 0;
-  real* rows = nullptr;
+  real *rows = nullptr, *spare = nullptr;
   std::vector<real*> states;  // the inputs and what each layer makes of them, (width, used)
   real* turned[3] = {};
 

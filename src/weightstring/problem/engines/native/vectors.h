@@ -53,7 +53,7 @@ static inline vec exponential(vec x) {
     value = value * rest + all(factor);
   }
   ivec power = (__builtin_convertvector(count, ivec) + bias) << mantissa;
-  return value * reinterpret_cast<vec&>(power);
+  return value * (vec)power;  // its bits as they are
 }
 
 // tanh x by e^2x, near 0 by the rational approximation of the Cephes library.

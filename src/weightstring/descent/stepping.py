@@ -1,0 +1,69 @@
+"""Several steps of models that move by themselves in one call, where a problem offers that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from weightstring.protocol import LossProblem
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """The next steps of an optimizer, in numbers, as torch.optim takes them. What it changes it changes in place.
+
+    Args:
+        kind: SGD, or Adam.
+        size: P; lines of θ and of what lies beside it may be longer.
+        taken: Adam's steps before these.
+        rates: the learning rate of each step.
+        momentum: of SGD, or Adam's β1.
+        second: Adam's β2.
+        epsilon: Adam's ε.
+        decay: of the weights.
+        decoupled: whether weights decay by themselves, and not through the gradient.
+        nesterov: whether SGD's momentum is Nesterov's.
+        clip: the largest norm of a model's gradient; None: any.
+        moments: SGD's momentum buffer or Adam's first moment, laid out as θ; None without momentum.
+        squares: Adam's second moment.
+        average: the average of the iterates; None: there is none.
+        weights: of each new iterate in it.
+    """
+
+    kind: Literal["sgd", "adam"]
+    size: int
+    taken: int
+    rates: Sequence[float]
+    momentum: float = 0.0
+    second: float = 0.0
+    epsilon: float = 0.0
+    decay: float = 0.0
+    decoupled: bool = False
+    nesterov: bool = False
+    clip: float | None = None
+    moments: Tensor | None = None
+    squares: Tensor | None = None
+    average: Tensor | None = None
+    weights: Sequence[float] = ()
+
+
+@runtime_checkable
+class Stepping(LossProblem, Protocol):
+    """Takes several steps of models at once, without anyone looking at them between."""
+
+    @property
+    def strides(self) -> bool:
+        """Whether its engine can."""
+
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+        """Take k steps with each of B models, the first P numbers of the lines of ``thetas``, in place.
+
+        Args:
+            thetas: the models; they are changed, and so is what ``update`` holds.
+            rows: training examples of each model at each step; None: all.
+            update: what becomes of a gradient.
+        """
