@@ -1,81 +1,105 @@
-"""Gradient steps a second of a 1-4-4-1 network on 256 samples: many beads side by side against one.
+"""A gradient step of 1 to 256 models: what it takes by each engine, beside its products alone and PyTorch's own loop.
 
-    python -m benchmarks steps
+    python -m benchmarks steps [--net polynomial|digits|mnist]
 
-A step is loss, gradient and Adam. ``floor`` is the arithmetic limit: the operations of a step (counted by
-torch) at the rate this thread reaches on a large matrix product.
+A step is minibatch, loss, gradient and optimizer (SGD with momentum, the average of the iterates kept), 20 at a time
+as a descent takes them between two measurements. ``products`` are its matrix products alone, of each model one after
+the other by torch.mm into memory that is there; ``limit`` is the same operations at the rate of a large product.
+``overhead`` is a step on one example, of which a vector's lanes are computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from benchmarks.measuring import alternating, asked, keep, parser, peak
-from weightstring.descent import Optimizers
-from weightstring.problem.engines.threads import BACKWARD
+from weightstring.descent import Descents, Start
+from weightstring.problem import ModuleProblem
 from weightstring.protocol import Recipe
-from weightstring.tasks.polynomial import polynomial
+from weightstring.tasks.networks import mlp
 
-SAMPLES = 256
-REPEATS = 15
-STEPS = 20
+WIDTHS = {"polynomial": [1, 4, 4, 1], "digits": [64, 64, 64, 10], "mnist": [784, 256, 128, 10]}
+EXAMPLES, BATCH, STEPS = 1024, 128, 20
+COUNTS = (1, 4, 16, 64, 256)
+RECIPE = Recipe("sgd", {"lr": 1e-3, "momentum": 0.9}, check_every=STEPS, patience=10**9, max_steps=10**9, average=0.9)
 
 
-def library(engine: str, beads: int):
-    """Steps of ``beads`` models, as a descent makes them."""
-    problem = polynomial(samples=SAMPLES, batch_size=SAMPLES, optimizer="adam")
+def problem_of(name: str, batch: int) -> ModuleProblem:
+    """Random examples: what a step takes does not depend on them."""
+    widths, draw = WIDTHS[name], torch.Generator().manual_seed(0)
+    inputs = torch.randn(EXAMPLES, widths[0], generator=draw)
+    if widths[-1] == 1:
+        return ModuleProblem(mlp(widths), nn.MSELoss(), (inputs, inputs.square()), batch_size=batch)
+    classes = torch.randint(widths[-1], (EXAMPLES,), generator=draw)
+    return ModuleProblem(mlp(widths), nn.CrossEntropyLoss(), (inputs, classes), batch_size=batch)
+
+
+def library(name: str, engine: str, models: int, batch: int = BATCH) -> Callable[[], None]:
+    """The steps between two measurements of ``models`` beads; the measurements are left out."""
+    problem = problem_of(name, batch)
     problem.use_engine(engine)
-    leaf = torch.stack([problem.initial(seed) for seed in range(beads)]).requires_grad_()
-    optimizers = Optimizers(Recipe("adam", {"lr": 1e-3}))
-    optimizers.add(leaf)
+    descents = Descents(problem, lambda thetas: torch.ones(len(thetas)).double(), seed=0, recipe=RECIPE, width=models)
+    for model in range(models):
+        descents.add(Start(problem.initial(model), 0.0, 0.0, f"bead {model}"), model)
+    return descents.advance  # type: ignore[return-value]
+
+
+def plain(name: str) -> Callable[[], None]:
+    """The same steps of one model as a training loop takes them."""
+    problem = problem_of(name, BATCH)
+    (train, loss_fn), net = problem.fitted(), mlp(WIDTHS[name])
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
+    inputs, targets = train.inputs, train.targets
 
     def run() -> None:
         for _ in range(STEPS):
-            leaf.grad = problem.gradient(leaf.detach(), None).gradients
-            optimizers.step()
-
-    return run, problem.engine_choice().flops
-
-
-def plain():
-    """Steps of one model in eager PyTorch."""
-    problem = polynomial(samples=SAMPLES)
-    net = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
-    net.load_state_dict(problem.unflatten(problem.initial(0)))
-    x = torch.linspace(0, 1, SAMPLES).unsqueeze(1)
-    y = 0.5 * x**2 + 0.25 * x + 0.1
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    loss_fn = nn.MSELoss()
-
-    def run() -> None:
-        for _ in range(STEPS):
+            rows = torch.randint(EXAMPLES, (BATCH,))
             optimizer.zero_grad()
-            loss_fn(net(x), y).backward()
+            loss_fn(net(inputs[rows]), targets[rows]).backward()
             optimizer.step()
 
     return run
 
 
+def products(name: str, models: int) -> Callable[[], None]:
+    """The matrix products of the same steps: forward, weights' gradients, and activations' but the inputs'."""
+    calls = []
+    for layer, (inputs, outputs) in enumerate(zip(WIDTHS[name], WIDTHS[name][1:], strict=False)):
+        weight, hidden, slopes = torch.randn(outputs, inputs), torch.randn(BATCH, inputs), torch.randn(BATCH, outputs)
+        calls += [(hidden, weight.T, torch.empty(BATCH, outputs)), (slopes.T, hidden, torch.empty(outputs, inputs))]
+        calls += [(slopes, weight, torch.empty(BATCH, inputs))] if layer else []
+
+    def run() -> None:
+        for _ in range(STEPS * models):
+            for left, right, out in calls:
+                torch.mm(left, right, out=out)
+
+    return run
+
+
+def operations(name: str) -> int:
+    """Of the products of one step of one model."""
+    sizes = [inputs * outputs for inputs, outputs in zip(WIDTHS[name], WIDTHS[name][1:], strict=False)]
+    return 2 * BATCH * (3 * sum(sizes) - sizes[0])
+
+
 def main(arguments: Sequence[str]) -> None:
-    chosen = asked(parser(__doc__), arguments)
-    sides = {"plain": (plain(), 1)}
-    flops = 0.0
-    for engine in ("vmap", "stack", "compiled"):
-        for beads in (32,) if chosen.quick else (256, 2048):
-            run, flops = library(engine, beads)
-            sides[f"{engine}, {beads} beads"] = (run, beads)
-    found = alternating({name: run for name, (run, _) in sides.items()}, REPEATS)
-    each = {name: 1e6 * cost.cpu / STEPS / sides[name][1] for name, cost in found.items()}
-    floor = 1e6 * BACKWARD * flops * SAMPLES / peak()
-    keep(
-        "steps",
-        {
-            "CPU microseconds a bead-step": {name: round(value, 2) for name, value in each.items()},
-            "times plain": {name: round(each["plain"] / value, 1) for name, value in each.items()},
-            "floor, microseconds": round(floor, 2),
-        },
-        chosen.quick,
-    )
+    options = parser(__doc__)
+    options.add_argument("--net", choices=list(WIDTHS), action="append")
+    chosen = asked(options, arguments)
+    counts = COUNTS[::2] if chosen.quick else COUNTS
+    rate, found = peak(), {}
+    for name in chosen.net or WIDTHS:
+        for models in counts if name != "mnist" else [count for count in counts if count <= 16]:
+            engines = ("native", "stack", "loop") if models <= 16 else ("native", "stack")
+            sides = {engine: library(name, engine, models) for engine in engines}
+            sides |= {"products": products(name, models), "overhead": library(name, "native", models, batch=1)}
+            sides |= {"plain": plain(name)} if models == 1 else {}
+            row = {side: round(1e6 * cost.cpu / STEPS, 1) for side, cost in alternating(sides).items()}
+            row["limit"] = round(1e6 * models * operations(name) / rate, 1)
+            found[f"{name}, {models} models"] = row
+            print(name, models, row, flush=True)
+    keep("steps", {"CPU microseconds a step of all models": found}, chosen.quick)

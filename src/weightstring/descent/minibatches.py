@@ -34,8 +34,9 @@ class Minibatches:
     def draws(self, count: int) -> Tensor:
         """Row numbers (count, n) of the next minibatches."""
         parts: list[Tensor] = []
-        while (missing := count - sum(map(len, parts))) > 0:
-            parts.append(self._some(missing))
+        while count:
+            parts.append(self._some(count))
+            count -= parts[-1].shape[0]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _some(self, most: int) -> Tensor:

@@ -52,7 +52,7 @@ int64_t measure(const Call* call, int64_t samples, double* losses, real* outputs
     if (const Status status = model.gather(call->data, nullptr, first, count)) return status;
     for (int64_t b = 0; b < call->models; ++b) {
       model.forward(call->thetas + b * call->line);
-      if (losses) losses[b] += model.loss<false>(call->data, nullptr, first, count, 0) / samples;
+      if (losses) losses[b] += model.loss<false>(call->data, count, 0) / samples;
       if (outputs)
         transpose(model.outputs(), model.line(), width, count, outputs + (b * samples + first) * width, width);
     }

@@ -86,15 +86,19 @@ class Model {
   Status gather(const Data& data, const int64_t* places, int64_t first, int64_t samples) {
     const int64_t inputs = net.layers[0].inputs;
     used = filled(samples);
-    for (int64_t i = 0; i < used; ++i) {
-      const int64_t sample = i < samples ? i : 0, place = places ? places[sample] : first + sample;
-      if (place < 0 || place >= data.count) return NO_SUCH_ROW;
-      if (net.loss == CROSS_ENTROPY) {
-        const int64_t own = static_cast<const int64_t*>(data.targets)[place];
-        if (own < 0 || own >= data.width) return NO_SUCH_CLASS;
-      }
-      std::memcpy(rows + i * filled(inputs), data.inputs + place * inputs, inputs * sizeof(real));
+    for (int64_t i = 0; i < used; ++i) picked[i] = places ? places[i < samples ? i : 0] : first + (i < samples ? i : 0);
+    for (int64_t i = 0; i < samples; ++i)
+      if (picked[i] < 0 || picked[i] >= data.count) return NO_SUCH_ROW;
+    const int64_t* classes = static_cast<const int64_t*>(data.targets);
+    for (int64_t i = 0; i < (net.loss == CROSS_ENTROPY ? samples : 0); ++i)
+      if (classes[picked[i]] < 0 || classes[picked[i]] >= data.width) return NO_SUCH_CLASS;
+    if (inputs <= FEW) {  // nobody asks for the rows themselves
+      for (int64_t j = 0; j < inputs; ++j)
+        for (int64_t i = 0; i < used; ++i) states[0][j * used + i] = data.inputs[picked[i] * inputs + j];
+      return GOOD;
     }
+    for (int64_t i = 0; i < used; ++i)
+      std::memcpy(rows + i * filled(inputs), data.inputs + picked[i] * inputs, inputs * sizeof(real));
     transpose(rows, filled(inputs), used, inputs, states[0], used);
     return GOOD;
   }
@@ -117,7 +121,7 @@ class Model {
       const int64_t* places = rows ? rows + first : nullptr;
       if (const Status status = gather(data, places, first, count)) return status;
       forward(theta);
-      total += loss<true>(data, places, first, count, real(1) / samples);
+      total += loss<true>(data, count, real(1) / samples);
       backward(theta, slopes, first > 0);
     }
     *mean = total / samples;
@@ -130,9 +134,9 @@ class Model {
 
   // The sum of the samples' losses; the slopes with respect to the outputs, times `share`, for backward().
   template <bool SLOPES>
-  double loss(const Data& data, const int64_t* places, int64_t first, int64_t samples, real share) {
-    return net.loss == CROSS_ENTROPY ? cross_entropy<SLOPES>(data, places, first, samples, share)
-                                     : errors<SLOPES>(data, places, first, samples, share);
+  double loss(const Data& data, int64_t samples, real share) {
+    return net.loss == CROSS_ENTROPY ? cross_entropy<SLOPES>(data, samples, share)
+                                     : errors<SLOPES>(data, samples, share);
   }
 
   // Write, or add, the gradient; see loss().
@@ -162,6 +166,7 @@ class Model {
  private:
   const Network& net;
   int64_t lanes, used = 0;
+  int64_t picked[BLOCK];  // the places of the samples; BLOCK is a whole number of vectors
   real *rows = nullptr, *spare = nullptr;
   std::vector<real*> states;  // the inputs and what each layer makes of them, (width, used)
   real* turned[3] = {};
@@ -216,7 +221,7 @@ class Model {
   }
 
   template <bool SLOPES>
-  double cross_entropy(const Data& data, const int64_t* places, int64_t first, int64_t samples, real share) {
+  double cross_entropy(const Data& data, int64_t samples, real share) {
     const int64_t* classes = static_cast<const int64_t*>(data.targets);
     const real* logits = states[net.count];
     double total = 0;
@@ -239,7 +244,7 @@ class Model {
           store(turned[0] + c * used + k, load(turned[0] + c * used + k) * scale);
       }
       for (int64_t lane = 0; lane < inside; ++lane) {
-        const int64_t sample = places ? places[k + lane] : first + k + lane, own = classes[sample];
+        const int64_t own = classes[picked[k + lane]];
         total += std::log(mass[lane]) + (largest[lane] - logits[own * used + k + lane]);
         if constexpr (SLOPES) turned[0][own * used + k + lane] -= share;
       }
@@ -248,14 +253,13 @@ class Model {
   }
 
   template <bool SLOPES>
-  double errors(const Data& data, const int64_t* places, int64_t first, int64_t samples, real share) {
+  double errors(const Data& data, int64_t samples, real share) {
     const real* targets = static_cast<const real*>(data.targets);
     const bool square = net.loss == SQUARES;
     double total = 0;
     for (int64_t c = 0; c < data.width; ++c) {
       for (int64_t k = 0; k < samples; ++k) {
-        const int64_t sample = places ? places[k] : first + k;
-        const real off = states[net.count][c * used + k] - targets[sample * data.width + c];
+        const real off = states[net.count][c * used + k] - targets[picked[k] * data.width + c];
         const real part = share / data.width;
         total += (square ? static_cast<double>(off) * off : std::abs(static_cast<double>(off))) / data.width;
         if constexpr (SLOPES)  // of |off| at 0, and where it is no number: off itself

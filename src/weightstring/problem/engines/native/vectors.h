@@ -25,10 +25,23 @@ static inline void store(real* to, vec value) { *reinterpret_cast<loose*>(to) = 
 static inline vec all(real value) { return value - vec{}; }
 static inline int64_t filled(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
 
-static inline real sum(vec value) {
-  real total = 0;
-  for (int lane = 0; lane < LANES; ++lane) total += value[lane];
-  return total;
+template <int bytes>
+struct Part {
+  typedef real type __attribute__((vector_size(bytes)));
+};
+
+// The sum of all lanes, by halves.
+template <int bytes = BYTES>
+static inline real sum(typename Part<bytes>::type value) {
+  if constexpr (bytes == 16) {
+    real total = value[0];
+    for (int lane = 1; lane < static_cast<int>(bytes / sizeof(real)); ++lane) total += value[lane];
+    return total;
+  } else {
+    typename Part<bytes / 2>::type halves[2];
+    std::memcpy(halves, &value, bytes);
+    return sum<bytes / 2>(halves[0] + halves[1]);
+  }
 }
 
 // e^x within a unit or two in the last place; arguments whose result would not be a normal number are cut.
