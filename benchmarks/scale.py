@@ -14,26 +14,23 @@ import argparse
 import json
 import math
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 import weightstring as ws
 from benchmarks import plain
+from benchmarks.gpt2 import EXAMPLES, GPT2, SIZES, Size, data, loss, net_of
 from benchmarks.measuring import HERE, RESULTS, asked, machine, parser
-from benchmarks.memory import Peak, anonymous
-from weightstring.protocol import Gradient
-from weightstring.store.beads import read_beads, write_beads
+from benchmarks.memory import anonymous
+from benchmarks.phases import PHASES, Case, Told, prepare, problem_of
+from weightstring.store.beads import read_beads
 
 NOTES = [
     "Each phase runs in a process of its own. Its peak counts what its problem holds (two copies: the problem's own "
@@ -45,250 +42,6 @@ NOTES = [
     "Both sides by turns, medians. `stuck` writes its page too. An evaluation is of 4 sequences of 32 tokens, so that "
     "all that takes time with the parameters shows.",
 ]
-EXAMPLES, TOKENS = 4, 32
-NOISE = 1e-3
-"""Of the copy that a straight line reaches, relative to each parameter's own size."""
-
-
-class Size(NamedTuple):
-    """Width, layers, heads and vocabulary."""
-
-    width: int
-    layers: int
-    heads: int
-    vocabulary: int
-    context: int = 64
-
-
-SIZES = {
-    "1M": Size(128, 4, 4, 2048),
-    "10M": Size(384, 5, 6, 2048),
-    "30M": Size(512, 8, 8, 8192),
-    "125M": Size(768, 12, 12, 50257, 1024),
-    "350M": Size(1024, 24, 16, 50257, 1024),
-}
-
-
-class Block(nn.Module):
-    """Attention and a hidden layer, each after a LayerNorm and added to its input."""
-
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.heads = size.heads
-        self.ln_1, self.ln_2 = nn.LayerNorm(size.width), nn.LayerNorm(size.width)
-        self.attention, self.projection = nn.Linear(size.width, 3 * size.width), nn.Linear(size.width, size.width)
-        self.up, self.down = nn.Linear(size.width, 4 * size.width), nn.Linear(4 * size.width, size.width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, width) → the same."""
-        batch, length, width = x.shape
-        q, k, v = (
-            part.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
-            for part in self.attention(self.ln_1(x)).split(width, dim=2)
-        )
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.projection(mixed.transpose(1, 2).reshape(batch, length, width))
-        return x + self.down(functional.gelu(self.up(self.ln_2(x)), approximate="tanh"))
-
-
-class GPT2(nn.Module):
-    """The layout of GPT-2, output weights tied to the embedding."""
-
-    evaluated = 0
-
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.wte, self.wpe = nn.Embedding(size.vocabulary, size.width), nn.Embedding(size.context, size.width)
-        self.h = nn.ModuleList(Block(size) for _ in range(size.layers))
-        self.ln_f = nn.LayerNorm(size.width)
-        self.head = nn.Linear(size.width, size.vocabulary, bias=False)
-        self.head.weight = self.wte.weight
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T) → logits (B, T, vocabulary); sequences that are only evaluated are counted."""
-        GPT2.evaluated += 0 if torch.is_grad_enabled() else len(tokens)
-        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1], device=tokens.device))
-        for block in self.h:
-            x = block(x)
-        return self.head(self.ln_f(x))
-
-
-def loss(output: Tensor, targets: Tensor) -> Tensor:
-    """The mean over all tokens."""
-    return functional.cross_entropy(output.flatten(0, 1), targets.flatten())
-
-
-def initialise(net: nn.Module) -> None:
-    """GPT-2's: normal with 0.02, biases 0."""
-    for name, parameter in net.named_parameters():
-        if "ln_" not in name:
-            nn.init.zeros_(parameter) if parameter.ndim == 1 else nn.init.normal_(parameter, std=0.02)
-
-
-def data(size: Size) -> tuple[Tensor, Tensor]:
-    """Random tokens, each sequence's next ones as targets."""
-    tokens = torch.randint(size.vocabulary, (EXAMPLES, TOKENS + 1), generator=torch.Generator().manual_seed(0))
-    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
-
-
-def net_of(size: Size) -> GPT2:
-    torch.manual_seed(0)
-    net = GPT2(size)
-    initialise(net)
-    return net
-
-
-class Counted(ws.ModuleProblem):
-    """A problem that counts its gradients and products with the Hessian."""
-
-    gradients = products = 0
-
-    def gradient(self, thetas: Tensor, rows: Tensor | None) -> Gradient:
-        """As its parent does."""
-        self.gradients += len(thetas)
-        return super().gradient(thetas, rows)
-
-    def hessian_products(self, theta: Tensor, vectors: Tensor, rows: Tensor | None) -> Tensor:
-        """As its parent does."""
-        self.products += len(vectors)
-        return super().hessian_products(theta, vectors, rows)
-
-
-def problem_of(net: nn.Module, size: Size, **recipe: int) -> Counted:
-    options = ws.Recipe("adam", {"lr": 1e-3}, **{"check_every": 2, **recipe})
-    return Counted(net, loss, data(size), batch_size=EXAMPLES, recipe=options, engine="loop")
-
-
-def prepare(name: str, folder: Path) -> None:
-    """The models of a size: two trained a little on their own, a neighbour of the first; and the losses of the line."""
-    size, net = SIZES[name], net_of(SIZES[name])
-    until, ends = math.log(size.vocabulary) - 1, []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        initialise(net)
-        plain.descended(net, loss, data(size), until, 100)
-        ends.append(nn.utils.parameters_to_vector(net.parameters()).detach())
-        write_beads(folder / f"{'ab'[seed]}.safetensors", [ends[-1]])
-    heights = plain.walked(net, loss, data(size), *ends, [0.0, 0.25, 0.5, 0.75, 1.0])
-    (folder / "line.json").write_text(json.dumps(heights))
-    noise = torch.randn(len(ends[0]), generator=torch.Generator().manual_seed(2))
-    write_beads(folder / "near.safetensors", [noise.mul_(NOISE).mul_(ends[0].abs()).add_(ends[0])])
-
-
-class Case:
-    """What a phase begins with, and what it has taken.
-
-    Args:
-        size: of the net.
-        net: the user's.
-        folder: where the ends lie.
-    """
-
-    def __init__(self, size: Size, net: nn.Module, folder: Path) -> None:
-        self.size, self.net, self.folder = size, net, folder
-        self.built: Counted | None = None
-        self.peak, self.started, self.building = Peak(), time.process_time(), 0.0
-
-    def end(self, name: str) -> Tensor:
-        """An end, mapped."""
-        return read_beads(self.folder / f"{name}.safetensors")[0]
-
-    @property
-    def line(self) -> list[float]:
-        """Losses at quarters of the line between the two trained models."""
-        return json.loads((self.folder / "line.json").read_text())
-
-    def run(self, name: str) -> Path:
-        """A run directory, emptied."""
-        shutil.rmtree(self.folder / name, ignore_errors=True)
-        return self.folder / name
-
-    def problem(self, **recipe: int) -> Counted:
-        """The loss of the net; what building it takes is measured by itself."""
-        self.built = problem_of(self.net, self.size, **recipe)
-        self.building = time.process_time() - self.started
-        self.peak.bytes, self.started, GPT2.evaluated = 0, time.process_time(), 0
-        return self.built
-
-
-Told = dict[str, object]
-"""What a phase says of itself."""
-
-
-def problem(case: Case) -> Told:
-    """What a problem holds, and while it was built."""
-    found = problem_of(case.net, case.size)
-    return {"parameters": found.size, "held": anonymous()}
-
-
-def trial(case: Case) -> Told:
-    """The engines tried beside one another, as ``engine="auto"`` does."""
-    found = case.problem()
-    found.use_engine("auto")
-    return {"engine": found.engine_choice().name}
-
-
-def line(case: Case) -> Told:
-    """A pair that connects by the straight line."""
-    a, b, found = case.end("a"), case.end("near"), case.problem()
-    return _told(ws.connect(found, a, b, 1.01 * case.line[0], store=case.run("line"), disprove=False))
-
-
-def bead(case: Case) -> Told:
-    """A pair whose line is over the threshold, and that a bead or a few connect."""
-    ends, top = max(case.line[0], case.line[-1]), max(case.line)
-    a, b, found = case.end("a"), case.end("b"), case.problem()
-    return _told(ws.connect(found, a, b, top - 0.2 * (top - ends), store=case.run("bead"), disprove=False))
-
-
-def stuck(case: Case) -> Told:
-    """A pair that cannot be connected, since its descents hardly move."""
-    threshold, strategy = 1.0001 * max(case.line[0], case.line[-1]), ws.Greedy(retries=1)
-    still = ws.Recipe("sgd", {"lr": 1e-12}, check_every=1, max_steps=1)
-    a, b, found, out = case.end("a"), case.end("b"), case.problem(), case.run("stuck")
-    told = _told(ws.connect(found, a, b, threshold, strategy=strategy, recipe=still, store=out, disprove=False))
-    ws.write_report(out)
-    return told
-
-
-def _told(result: ws.Result) -> Told:
-    most = max((each.descents for each in result.history), default=0)
-    reason = getattr(result.outcome, "reason", "connected")
-    return {"outcome": reason, "in flight": most, "beads": len(result.string)}
-
-
-def align(case: Case) -> Told:
-    a, b, found = case.end("a"), case.end("b"), case.problem()
-    aligned = ws.align(found, a, b)
-    return {"outcome": aligned.chosen.method}
-
-
-def merge(case: Case) -> Told:
-    found = case.problem()
-    ws.merge(found, ws.load(case.folder / "bead", problem=found).string)
-    return {}
-
-
-def report(case: Case) -> Told:
-    ws.write_report(case.folder / "bead")
-    return {}
-
-
-def reading_back(case: Case) -> Told:
-    return {"outcome": f"length {ws.load(case.folder / 'bead').string.normalized_length:.4f}"}
-
-
-PHASES: dict[str, Callable[[Case], Told]] = {
-    "problem": problem,
-    "trial": trial,
-    "connect, line": line,
-    "connect, bead": bead,
-    "connect, stuck": stuck,
-    "align": align,
-    "merge": merge,
-    "report": report,
-    "reading back": reading_back,
-}
 
 
 def measured(name: str, phase: str, folder: Path) -> Told:
@@ -341,7 +94,7 @@ def compared(name: str, row: Told, folder: Path) -> Told:
 
 def main(arguments: Sequence[str]) -> None:
     options = parser(__doc__)
-    options.add_argument("sizes", nargs="*", choices=[*SIZES, []], default=["1M"])
+    options.add_argument("sizes", nargs="*", metavar="SIZE", default=["1M"], help=", ".join(SIZES))
     options.add_argument("--phases", default=",,".join(PHASES), help="separated by two commas")
     options.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "weightstring-scale")
     options.add_argument("--repeats", type=int, default=1, help="of each phase and its plain loop, by turns")
@@ -349,6 +102,8 @@ def main(arguments: Sequence[str]) -> None:
     options.add_argument("--one", choices=["prepare", "phase", "plain"], help=argparse.SUPPRESS)
     options.add_argument("--row", default="{}", help=argparse.SUPPRESS)
     chosen = asked(options, arguments)
+    if unknown := [name for name in chosen.sizes if name not in SIZES]:
+        options.error(f"no size {unknown[0]!r}: choose of {', '.join(SIZES)}")
     phases, name = chosen.phases.split(",,"), chosen.sizes[0]
     folder = chosen.folder / name
     if chosen.one == "prepare":
