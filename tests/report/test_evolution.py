@@ -113,7 +113,10 @@ class TestEvolution:
     def test_a_long_search_is_thinned(
         self, searched: dict[str, Path], monkeypatch: pytest.MonkeyPatch, limit: str
     ) -> None:
-        whole = evolution_of(searched["shortened"])
+        with monkeypatch.context() as unlimited:
+            unlimited.setattr(module, "MOST", 10**6)
+            unlimited.setattr(module, "BEADS", 10**9)
+            whole = evolution_of(searched["shortened"])
         widest = max(one.beads for one in RunDirectory(searched["shortened"]).result().rounds)
         monkeypatch.setattr(module, limit, 5 if limit == "MOST" else 5 * widest + 1)
         some = evolution_of(searched["shortened"])

@@ -148,15 +148,17 @@ class TestLearning:
             return sorted({*(i / intervals for i in range(intervals + 1)), place})
 
         monkeypatch.setattr("weightstring.path.string.grid", with_spike)
-        result = ws.connect(spike, *spike.ends, THRESHOLD, store=tmp_path / "run")
+        result = ws.connect(spike, *spike.ends, THRESHOLD, sampling="dense", store=tmp_path / "run")
         assert result.connected
         assert len(result.string) > 2
         assert load(tmp_path / "run").outcome == result.outcome
-        for i, each in enumerate(ws.connect_many(spike, [spike.ends] * 2, THRESHOLD, store=tmp_path / "many")):
+        for i, each in enumerate(
+            ws.connect_many(spike, [spike.ends] * 2, THRESHOLD, sampling="dense", store=tmp_path / "many")
+        ):
             assert torch.equal(each.string.beads, result.string.beads)
             assert load(tmp_path / "many" / f"pair-{i:04d}").outcome == result.outcome
         monkeypatch.setattr("weightstring.runs.reopening.Opened.searched", lambda *arguments: {})
-        taken = ws.connect(spike, *spike.ends, THRESHOLD, store=tmp_path / "other")
+        taken = ws.connect(spike, *spike.ends, THRESHOLD, sampling="dense", store=tmp_path / "other")
         assert taken.outcome.reason == load(tmp_path / "other").outcome.reason == "higher_sample"
 
 

@@ -214,7 +214,7 @@ def test_a_search_ended_before_it_has_searched_again_from_a_verdict_taken_back(t
     monkeypatch.setattr("weightstring.path.string.grid", lambda intervals: grid)
 
     def searched(out: Path) -> ws.Result:
-        return ws.connect(spike, *spike.ends, 0.1, store=out)
+        return ws.connect(spike, *spike.ends, 0.1, sampling="dense", store=out)
 
     assert searched(tmp_path / "whole").connected
     with monkeypatch.context() as patch:
@@ -228,11 +228,11 @@ def test_a_search_ended_before_it_has_searched_again_from_a_verdict_taken_back(t
 
 def test_a_search_resumed_with_higher_limits_searches_again_from_a_verdict_taken_back(tmp_path, monkeypatch):
     spike = Spike()
-    limited = ws.connect(spike, *spike.ends, 0.1, store=tmp_path, stop=ws.Budget(seconds=1e-9))
+    limited = ws.connect(spike, *spike.ends, 0.1, sampling="dense", store=tmp_path, stop=ws.Budget(seconds=1e-9))
     assert limited.outcome.reason == "time"
     grid = sorted({*(i / 32 for i in range(33)), spike.position})
     monkeypatch.setattr("weightstring.path.string.grid", lambda intervals: grid)
-    assert ws.connect(spike, *spike.ends, 0.1, store=tmp_path).connected
+    assert ws.connect(spike, *spike.ends, 0.1, sampling="dense", store=tmp_path).connected
     assert ws.load(tmp_path).connected
 
 

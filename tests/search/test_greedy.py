@@ -112,7 +112,7 @@ def test_below_the_pass_it_is_unresolved_with_evidence(surface: Surface) -> None
     assert result.segments[left].value == max(top.value for top in result.segments) > threshold
     assert len(evidence.max_per_depth) == len(evidence.open_per_depth)
     assert all(count >= 1 for count in evidence.open_per_depth)
-    assert min(evidence.max_per_depth) >= surface.gamma(a, b) * (1 - 1e-6)
+    assert min(evidence.max_per_depth) >= surface.gamma(a, b) * (1 - 1e-3)  # sampled
 
 
 @pytest.mark.many(quick=4)

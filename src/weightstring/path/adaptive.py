@@ -10,16 +10,29 @@ a curve that bends more sharply than any three samples show can hide between two
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from weightstring.path.maximum import ACCEPT_GRID, REFINEMENTS, Hook, Maximum, Samples, Sampling, accept, measure_at
+from weightstring.path.maximum import (
+    ACCEPT_GRID,
+    REFINEMENTS,
+    Hook,
+    Maximum,
+    Samples,
+    Sampling,
+    accept,
+    levels_of,
+    measure_at,
+    vertex,
+)
 from weightstring.path.segment import Height, grid, no_worse
 
 Point = tuple[float, float]
 """A sample: t and γ(t)."""
 
+COARSE = 4
+"""Intervals on which a segment is looked at first: most of those over their threshold show it there."""
 FIRST = 8
 """Intervals from which on second differences are believed."""
 MARGIN = 2.0
@@ -30,43 +43,55 @@ GAIN = 0.02
 """By what share of its range a curve must be able to exceed its largest sample to be looked at for its maximum."""
 
 
-def accept_adaptively(height: Height, samples: Samples, threshold: float, on_chunk: Hook = lambda: None) -> bool:
+def accept_adaptively(
+    height: Height, samples: Sequence[Samples], threshold: float | Sequence[float], on_chunk: Hook = lambda: None
+) -> list[bool]:
     """Whether every sample of a segment is at most its threshold, with no more samples than its bends ask for.
 
-    Where they ask for more than the grid of :func:`~weightstring.path.maximum.accept` has, its peaks are refined as
-    there.
+    Several segments are measured side by side; how densely one is sampled depends on that one alone. Where bends ask
+    for more than the grid of :func:`~weightstring.path.maximum.accept` has, peaks are refined as there.
 
     Args:
         height: (B, P) → (B,) float64.
-        samples: the segment with what is known of it; filled with what is measured here.
-        threshold: L0, compared with ≤.
+        samples: the segments with what is known of them; filled with what is measured here.
+        threshold: L0, compared with ≤; one for all, or one a segment.
         on_chunk: called after every batch of measurements; it may raise.
     """
-    for positions in (grid(2), grid(FIRST)):
-        measure_at(height, [(samples, positions)], on_chunk)
-        if not samples.under(threshold):
-            return False
-    _refine(height, samples, lambda: threshold, on_chunk, until=lambda: not samples.under(threshold))
-    if samples.under(threshold) and doubtful(samples, threshold):
-        return accept(height, [samples], threshold, on_chunk, Sampling(1, REFINEMENTS))[0]
-    return samples.under(threshold)
+    levels = levels_of(threshold, samples)
+    by_segment = dict(zip(map(id, samples), levels, strict=True))
+
+    def level(s: Samples) -> float:
+        return by_segment[id(s)]
+
+    def under() -> list[Samples]:
+        return [s for s in samples if s.under(level(s))]
+
+    for intervals in (COARSE, FIRST):
+        measure_at(height, [(s, grid(intervals)) for s in under()], on_chunk)
+    _refine(height, under(), level, on_chunk, until=lambda s: not s.under(level(s)))
+    doubted = [s for s in under() if doubtful(s, level(s))]
+    accept(height, doubted, [level(s) for s in doubted], on_chunk, Sampling(1, REFINEMENTS))
+    return [s.under(level(s)) for s in samples]
 
 
-def locate_adaptively(height: Height, samples: Samples, on_chunk: Hook = lambda: None) -> Maximum:
-    """The largest height on a segment and its position t*, to :data:`GAIN` of the curve's range if bends are seen.
+def locate_adaptively(
+    height: Height, samples: Sequence[Samples], on_chunk: Hook = lambda: None, intervals: int = FIRST
+) -> list[Maximum]:
+    """The largest height on each segment and its position t*, to :data:`GAIN` of the curve's range if bends are seen.
 
     Args:
         height: (B, P) → (B,) float64.
-        samples: the segment with what is known of it; filled with what is measured here.
+        samples: the segments with what is known of them; filled with what is measured here.
         on_chunk: called after every batch of measurements; it may raise.
+        intervals: of the grid that it begins with.
     """
 
-    def level() -> float:
-        return samples.top.value + GAIN * (samples.top.value - min(samples.heights.values()))
+    def level(s: Samples) -> float:
+        return s.top.value + GAIN * (s.top.value - min(s.heights.values()))
 
-    measure_at(height, [(samples, grid(FIRST))], on_chunk)
-    _refine(height, samples, level, on_chunk, until=lambda: not math.isfinite(samples.top.value))
-    return samples.top
+    measure_at(height, [(s, grid(intervals)) for s in samples], on_chunk)
+    _refine(height, samples, level, on_chunk, until=lambda s: not math.isfinite(s.top.value), place=_at_top)
+    return [s.top for s in samples]
 
 
 class Between(NamedTuple):
@@ -115,14 +140,27 @@ def _bounds(heights: Mapping[float, float]) -> Iterator[tuple[float, float, floa
 
 
 def _refine(
-    height: Height, samples: Samples, level: Callable[[], float], on_chunk: Hook, until: Callable[[], bool]
+    height: Height,
+    samples: Sequence[Samples],
+    level: Callable[[Samples], float],
+    on_chunk: Hook,
+    until: Callable[[Samples], bool],
+    place: Callable[[Samples, float, float], float] = lambda _, t, u: (t + u) / 2,
 ) -> None:
-    """Halve intervals as long as the curve may exceed the level there, and they are wider than a grid's."""
-    while not until():
-        wide = [(t + u) / 2 for t, u in doubtful(samples, level()) if _is_wide(t, u)]
-        if not wide:
-            return
-        measure_at(height, [(samples, wide)], on_chunk)
+    """Divide intervals as long as the curve may exceed the level there, and they are wider than a grid's."""
+    while samples:
+        samples = [s for s in samples if not until(s)]
+        wanted = [(s, [place(s, t, u) for t, u in doubtful(s, level(s)) if _is_wide(t, u)]) for s in samples]
+        measure_at(height, wanted, on_chunk)
+        samples = [s for s, wide in wanted if wide]
+
+
+def _at_top(samples: Samples, t: float, u: float) -> float:
+    """Where to divide an interval: at the top of the parabola through the highest samples, if it lies well inside."""
+    points = [Maximum(*sample) for sample in sorted(samples.heights.items())]
+    i = points.index(samples.top)
+    top = vertex(*points[i - 1 : i + 2]).t if 0 < i < len(points) - 1 else t
+    return top if (u - t) / 8 < min(top - t, u - top) else (t + u) / 2
 
 
 def _is_wide(t: float, u: float) -> bool:

@@ -36,11 +36,7 @@ def measure_line(
     samples, noted = Samples(Segment(a, b)), Noted(objective)
     rows: dict[float, Row] = {} if ends is None else {0.0: ends[0], 1.0: ends[1]}
     samples.heights |= {t: larger(row, objective.names) for t, row in rows.items()}
-    before = len(samples.heights)
-    if adaptive:
-        locate_adaptively(noted, samples)
-    else:
-        locate(noted, [samples])
-    rows |= dict(zip(list(samples.heights)[before:], noted.rows, strict=True))
+    (locate_adaptively if adaptive else locate)(noted, [samples])
+    rows |= samples.told
     ts = tuple(sorted(rows))
     return StringCurve(ts, (0,) * len(ts), ts, {name: tuple(rows[t][name] for t in ts) for name in objective.told})

@@ -9,12 +9,13 @@ of a segment is measured twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
 from weightstring.codec import Loss
+from weightstring.path.objective import Noted
 from weightstring.path.segment import Height, Segment, grid, measure_points, no_worse
 
 GRID = 16
@@ -58,10 +59,14 @@ class Maximum(NamedTuple):
 
 @dataclass
 class Samples:
-    """The heights known on one segment, by position. Knowing the ends saves measuring them."""
+    """The heights known on one segment, by position. Knowing the ends saves measuring them.
+
+    ``told`` is all that the passes over the data told beside them, where the height notes that.
+    """
 
     segment: Segment
     heights: dict[float, float] = field(default_factory=dict)
+    told: dict[float, Mapping[str, float]] = field(default_factory=dict)
 
     def missing(self, ts: Sequence[float]) -> list[float]:
         """Those positions that have not been measured yet."""
@@ -117,7 +122,7 @@ def accept(
         on_chunk: called after every batch of measurements; it may raise.
         sampling: how densely; its intervals are a power of 2.
     """
-    levels = [threshold] * len(samples) if isinstance(threshold, float | int) else threshold
+    levels = levels_of(threshold, samples)
     under = [s.under(level) for s, level in zip(samples, levels, strict=True)]
 
     def look(positions: Callable[[Samples], Sequence[float]]) -> None:
@@ -135,6 +140,11 @@ def accept(
     for _ in range(STEP_HALVINGS):
         look(_beside_steps)
     return under
+
+
+def levels_of(threshold: float | Sequence[float], samples: Sequence[Samples]) -> Sequence[float]:
+    """A threshold for each segment, from one for all or one a segment."""
+    return [threshold] * len(samples) if isinstance(threshold, float | int) else threshold
 
 
 def locate(
@@ -164,6 +174,9 @@ def measure_at(height: Height, wanted: Sequence[tuple[Samples, Sequence[float]]]
     heights = measure_points(height, [(s.segment, t) for s, t in points], on_chunk)
     for (s, t), value in zip(points, heights, strict=True):
         s.heights[t] = value
+    if isinstance(height, Noted):
+        for (s, t), row in zip(points, height.rows[len(height.rows) - len(points) :], strict=True):
+            s.told[t] = row
 
 
 def _refinements(samples: Samples) -> list[float]:
@@ -201,29 +214,29 @@ def _look(points: Sequence[Maximum], i: int, least: float) -> _Look:
         first, second = (points[1], points[2]) if i == 0 else (points[-2], points[-3])
         return _look_beside_end(peak, first, second, least)
     left, right = points[i - 1], points[i + 1]
-    vertex = _vertex(left, peak, right)
+    top = vertex(left, peak, right)
     fall = peak.value - min(left.value, right.value)
-    if max(vertex.value - peak.value, RESOLVED * fall) <= least:
+    if max(top.value - peak.value, RESOLVED * fall) <= least:
         return _Look(-math.inf, [])
     # At equal distances the height decides, so that a segment and its reverse are looked at in the same places.
     narrow, wide = sorted((left, right), key=lambda neighbour: (abs(neighbour.t - peak.t), neighbour.value))
-    ts = [vertex.t]
+    ts = [top.t]
     # A parabola learns nothing from where it stands, and little from neighbours of which one is far away.
-    if abs(vertex.t - peak.t) < abs(narrow.t - peak.t) / 8 or abs(wide.t - peak.t) > 4 * abs(narrow.t - peak.t):
+    if abs(top.t - peak.t) < abs(narrow.t - peak.t) / 8 or abs(wide.t - peak.t) > 4 * abs(narrow.t - peak.t):
         ts.append((peak.t + wide.t) / 2)
-    return _Look(max(vertex.value, peak.value + HIDDEN * fall), ts)
+    return _Look(max(top.value, peak.value + HIDDEN * fall), ts)
 
 
 def _look_beside_end(end: Maximum, first: Maximum, second: Maximum, least: float) -> _Look:
     """γ may rise from an end and fall again before the first sample."""
     if abs(first.t - end.t) > NEAR_END:
         return _Look(math.inf, [(end.t + first.t) / 2])
-    vertex = _vertex(end, first, second)
-    inside = min(end.t, first.t) < vertex.t < max(end.t, first.t)
-    return _Look(vertex.value, [vertex.t]) if inside and vertex.value - end.value > least else _Look(-math.inf, [])
+    top = vertex(end, first, second)
+    inside = min(end.t, first.t) < top.t < max(end.t, first.t)
+    return _Look(top.value, [top.t]) if inside and top.value - end.value > least else _Look(-math.inf, [])
 
 
-def _vertex(left: Maximum, middle: Maximum, right: Maximum) -> Maximum:
+def vertex(left: Maximum, middle: Maximum, right: Maximum) -> Maximum:
     """Top of the parabola through three points, between the outer ones if the middle one is a peak.
 
     Where the parabola has no top, it is the middle one.

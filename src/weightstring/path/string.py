@@ -11,6 +11,7 @@ import torch
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
+from weightstring.path.adaptive import FIRST
 from weightstring.path.maximum import GRID, MAX_PEAKS, Samples, locate
 from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, grid
@@ -177,12 +178,14 @@ class WeightString:
         return measure_curve(problem, other.segments, points, {}, None, on_chunk)
 
     def places(self, looked_at: Sequence[Heights]) -> list[Point]:
-        """Where its curve is measured, in order: where it was looked at, and on a grid if nothing is known of it."""
+        """Where its curve is measured, in order: where it was looked at, and on a grid where little is known of it."""
         known = self._known
-        regular = () if known else grid(GRID)
-        wanted = [{0.0, 1.0, *regular, *heights} for heights in looked_at]
+        wanted = [{0.0, 1.0, *heights} for heights in looked_at]
         for segment, t in known:
             wanted[segment].add(t)
+        for ts in wanted:
+            if not known or len(ts) <= FIRST:  # of a segment that a look at a part of the data rejected
+                ts.update(grid(FIRST if known else GRID))
         return [(i, t) for i, ts in enumerate(wanted) for t in sorted(ts) if t > 0 or i == 0]
 
     @property

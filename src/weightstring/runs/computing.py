@@ -23,9 +23,6 @@ from weightstring.runs.settings import Pair, Settings, Workers
 from weightstring.search import Apart, Batched, Executor, JobContext, Processes, Remote
 from weightstring.store import Manifest
 
-COSTLY = 1.0
-"""Seconds of one evaluation from which on segments are sampled adaptively."""
-
 
 def computing(
     problem: LossProblem, settings: Settings, manifest: Manifest | None, searches: int, seconds: float
@@ -45,8 +42,7 @@ def computing(
         took = manifest.evaluation_seconds or seconds
         return Computing(recipe, manifest.width, manifest.threads, asked == "adaptive", took)
     width = 1 if settings.elsewhere else batch_width(problem, searches)
-    adaptive = settings.sampling == "adaptive" or (settings.sampling == "auto" and seconds >= COSTLY)
-    return Computing(recipe, width, _threads(problem, settings.executor), adaptive, seconds)
+    return Computing(recipe, width, _threads(problem, settings.executor), settings.sampling != "dense", seconds)
 
 
 class Stopwatch:

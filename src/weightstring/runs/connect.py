@@ -81,10 +81,10 @@ def connect(
         certify_seconds: when to stop proving, and searching again where the proof fails.
         certify_tolerance: how near to the largest sample, relative to it, where the threshold cannot be held.
         disprove: look for a proof that no such path exists (:mod:`weightstring.proof.disconnect`) before searching.
-        sampling: how densely segments are sampled. ``"dense"``: on 32 intervals and around peaks. ``"adaptive"``: on 8,
-            and more only where the curve may exceed the threshold if it bends no more than twice as sharply as three
-            neighbouring samples show; these samples are the string's curve. ``"auto"``: adaptively where one
-            evaluation takes more than a second. A run in ``store`` goes on as it began.
+        sampling: how densely segments are sampled. ``"adaptive"``: on 8 intervals, and more only where the curve may
+            exceed the threshold if it bends no more than twice as sharply as three neighbouring samples show; these
+            samples are the string's curve. ``"dense"``: on 32 intervals and around peaks. ``"auto"``: adaptively, or
+            as the run in ``store`` began.
         align: bring ``b`` to a symmetric copy with a lower line from ``a`` first, see :func:`weightstring.align`: the
             string then ends in that copy, whose function is ``b``'s. ``"both"`` searches between the models as they
             are too, for ``result.plain``. A run in ``store`` that has been aligned is not aligned again. A threshold

@@ -79,9 +79,9 @@ def estimated(run: Run) -> Estimate:
     computing, objective = run.computing, run.objective
     problem, second = run.problem, run.computing.seconds
     step = second * of_step(objective)
-    accepted, located, curve = _per_segment(objective, computing.adaptive)
+    accepted, located, curve = _per_segment(objective, computing.adaptive, computing.sparing)
     steps = CHECKS * computing.recipe.check_every
-    training = _training(objective, accepted + ENDS, second) if computing.adaptive else None
+    training = _training(objective, accepted + ENDS, second) if computing.sparing else None
     line = round(ENDS + accepted + curve)
     bead = round(located + accepted + curve + CHECKS + computing.adaptive)
     memory = Memory(
@@ -108,17 +108,20 @@ def worth_telling(runs: Sequence[Run]) -> Estimate | None:
     return estimated(run) if run is not None and wait else None
 
 
-def _per_segment(objective: Objective, adaptive: bool) -> tuple[float, float, float]:
+def _per_segment(objective: Objective, adaptive: bool, sparing: bool) -> tuple[float, float, float]:
     """Evaluations that accept a segment, that locate the maximum of one, and that its curve takes."""
     problem, names = objective.problem, objective.names
+    sketch = 0.0
+    if objective.screening is not None:
+        part = examples(objective.screening.problem, names) / examples(problem, names)
+        sketch = part * (FIRST + 1 if adaptive else ACCEPT_GRID + 1 + AT_PEAKS)
     if adaptive:
         curve = _others(objective, [name for name in shown(problem) if name not in objective.told], FIRST + 1)
-        return FIRST - 1, FIRST + 1, curve if curve <= FIRST + 1 else 0
+        located = FIRST + 1 if objective.screening is None else sketch + AT_PEAKS
+        return sketch + FIRST - 1, located, 0 if sparing and curve > FIRST + 1 else curve
     curve = _others(objective, shown(problem), GRID + AT_PEAKS)
     if objective.screening is None:
         return ACCEPT_GRID - 1 + AT_PEAKS, GRID + AT_PEAKS, curve
-    part = examples(objective.screening.problem, names) / examples(problem, names)
-    sketch = part * (ACCEPT_GRID + 1 + AT_PEAKS)
     return sketch + SCREENED.intervals - 1 + AT_PEAKS, sketch + AT_PEAKS, curve
 
 

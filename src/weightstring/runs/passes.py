@@ -40,10 +40,10 @@ def curve_seconds(run: SearchedRun, without: Sequence[str]) -> float:
 def spared(run: SearchedRun) -> tuple[str, ...]:
     """Quantities that are left out of the finished string's curve: measuring them would cost more than the search did.
 
-    Only where segments are sampled adaptively, and only what the problem itself lets go.
+    Only where models are dear and sampled adaptively, and only what the problem itself lets go.
     """
     problem, objective, result = run.problem, run.objective, run.result
-    if not run.computing.adaptive or not isinstance(problem, Accounted):
+    if not run.computing.sparing or not isinstance(problem, Accounted):
         return ()
     left = tuple(name for name in problem.spared if name not in objective.told)
     places = len(result.string.places(result.string.heights(result.names)))

@@ -12,6 +12,9 @@ from weightstring.runs.settings import Pair, Settings
 from weightstring.search import Bead, Query, Search
 from weightstring.store import Manifest, Store
 
+COSTLY = 1.0
+"""Seconds of one evaluation from which on a person waits for a curve."""
+
 
 @dataclass(frozen=True)
 class Computing:
@@ -30,6 +33,11 @@ class Computing:
     threads: int
     adaptive: bool = False
     seconds: float = 0.0
+
+    @property
+    def sparing(self) -> bool:
+        """Whether the finished string's curve leaves out what would cost more than the search."""
+        return self.adaptive and self.seconds >= COSTLY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,12 +107,13 @@ def conclude(run: SearchedRun, show: Display) -> SearchedRun:
     result, directory = run.result, run.directory
     if run.read_back or interrupted(result):
         return run
-    if directory is not None or run.objective.screening is not None or run.computing.adaptive:
+    screened = run.objective.screening is not None and not run.computing.adaptive
+    if directory is not None or screened or run.computing.sparing:
         without = spared(run)
         show.stage("measuring the string", curve_seconds(run, without))
         result.string.measure(show.measuring, without=without)
         result = judged(result)
-    # Else the curve's grid is part of what the search has sampled: it tells nothing new.
+    # Else what the curve tells of the height is what the search has sampled: nothing new.
     if directory is not None and not taken_back(result):
         write_result(directory, result)
         result = from_run(directory, run.problem)  # whose beads are on disk

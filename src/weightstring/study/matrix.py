@@ -22,8 +22,9 @@ from weightstring.problem import Modular
 from weightstring.problem.digests.digest import text_digest
 from weightstring.protocol import LossProblem, lacking
 from weightstring.randomness import check_seed
-from weightstring.runs.computing import COSTLY, Stopwatch
+from weightstring.runs.computing import Stopwatch
 from weightstring.runs.manifest import digests_of, versions
+from weightstring.runs.run import COSTLY
 from weightstring.store import RunDirectory, digest
 from weightstring.store.files import UNREADABLE, one_line
 from weightstring.store.locks import locked

@@ -130,6 +130,7 @@ def minimax(
         task=task,
         disprove=False,  # A proof of disconnection does not end this search: it raises the lower bound.
         certify=CertifyRecord(tolerance=CERTIFY_TOL) if certify else None,
+        sampling="dense",  # Γ̃ is what is asked for
         command="minimax",
     )
     directory = None if store is None else opened(store)

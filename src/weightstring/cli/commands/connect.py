@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--sampling",
         choices=["auto", "dense", "adaptive"],
         default="auto",
-        help="how densely segments are sampled; auto: adaptively where an evaluation takes over a second",
+        help="how densely segments are sampled; auto: adaptively, or as the run began",
     )
     parser.add_argument(
         "--dry-run",

@@ -155,10 +155,7 @@ class Measurements:
     def advance(self, on_chunk: Callable[[], None]) -> Mapping[Key, Measured]:
         """Measure all."""
         jobs = dict(self._jobs)
-        if self._adaptive:
-            results = [_measured_adaptively(self._objective, job, on_chunk) for job in jobs.values()]
-        else:
-            results = measure(self._objective, list(jobs.values()), on_chunk)
+        results = measure(self._objective, list(jobs.values()), on_chunk, self._adaptive)
         self._jobs.clear()
         return dict(zip(jobs, results, strict=True))
 
@@ -167,62 +164,68 @@ class Measurements:
         self._jobs = {key: job for key, job in self._jobs.items() if key not in keys}
 
 
-def measure(objective: Objective, jobs: Sequence[Measure], on_chunk: Callable[[], None]) -> list[Measured]:
-    """Measure segments side by side; only those over the threshold are searched for their maximum."""
-    samples = [_known(job) for job in jobs]
+def measure(
+    objective: Objective, jobs: Sequence[Measure], on_chunk: Callable[[], None], adaptive: bool = False
+) -> list[Measured]:
+    """Measure segments side by side; only those over the threshold are searched for their maximum.
+
+    Args:
+        objective: what is measured.
+        jobs: the segments.
+        on_chunk: called after every batch of measurements; it may raise.
+        adaptive: sample only as densely as a curve bends; all that the passes tell is kept.
+    """
+    height = Noted(objective) if adaptive else objective
+    samples = [Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False))) for job in jobs]
     on_grids = [(known, grid(job.intervals)) for known, job in zip(samples, jobs, strict=True) if job.intervals]
-    measure_at(objective, on_grids, on_chunk)
+    measure_at(height, on_grids, on_chunk)
     accepted = [known.under(job.threshold) for known, job in zip(samples, jobs, strict=True)]
     free = [i for i, job in enumerate(jobs) if not job.intervals]
     # What the models of a segment share is made for one segment after the other.
     for group in [[i] for i in free] if objective.shares_along or not free else [free]:
         thresholds = [jobs[i].threshold for i in group]
-        for i, good in zip(group, _accepted(objective, [samples[i] for i in group], thresholds, on_chunk), strict=True):
+        found = _accepted(height, objective.screening, [samples[i] for i in group], thresholds, on_chunk)
+        for i, good in zip(group, found, strict=True):
             accepted[i] = good
-    return [_result(job, s, good) for s, good, job in zip(samples, accepted, jobs, strict=True)]
+    return [_result(job, s, good, adaptive) for s, good, job in zip(samples, accepted, jobs, strict=True)]
 
 
-def _measured_adaptively(objective: Objective, job: Measure, on_chunk: Callable[[], None]) -> Measured:
-    """Measure one segment with few samples, which tell all that their passes over the data tell."""
-    if job.intervals:
-        return measure(objective, [job], on_chunk)[0]
-    samples, height = _known(job), Noted(objective)
-    before = len(samples.heights)
-    accepted = accept_adaptively(height, samples, job.threshold, on_chunk)
-    if not accepted:
-        locate_adaptively(height, samples, on_chunk)
-    rows = dict(zip(list(samples.heights)[before:], height.rows, strict=True))
-    ts = sorted(t for t in rows if 0 < t < 1)
-    told = Told(tuple(ts), {name: tuple(rows[t][name] for t in ts) for name in objective.told})
-    return _result(job, samples, accepted, told)
+def _accepted(
+    height: Objective | Noted,
+    screening: Objective | None,
+    samples: Sequence[Samples],
+    thresholds: Sequence[float],
+    on_chunk: Callable[[], None],
+) -> list[bool]:
+    """Which segments are under their thresholds; the maximum of the others is located."""
+    adaptive = isinstance(height, Noted)
+    rejected = [False] * len(samples)
+    if screening is not None:
+        rejected = reject(height, screening, samples, thresholds, on_chunk, adaptive)
+    left = [i for i, bad in enumerate(rejected) if not bad]
+    remaining, levels = [samples[i] for i in left], [thresholds[i] for i in left]
+    if adaptive:
+        under = accept_adaptively(height, remaining, levels, on_chunk)
+    else:
+        under = accept(height, remaining, levels, on_chunk, WHOLE if screening is None else SCREENED)
+    over = [known for known, good in zip(remaining, under, strict=True) if not good]
+    (locate_adaptively if adaptive else locate)(height, over, on_chunk)
+    accepted = {i for i, good in zip(left, under, strict=True) if good}
+    return [i in accepted for i in range(len(samples))]
 
 
-def _known(job: Measure) -> Samples:
-    return Samples(job.segment, dict(zip((0.0, 1.0), job.ends or (), strict=False)))
-
-
-def _result(job: Measure, samples: Samples, accepted: bool, told: Told | None = None) -> Measured:
+def _result(job: Measure, samples: Samples, accepted: bool, adaptive: bool) -> Measured:
     heights = samples.heights
     return Measured(
         accepted,
         tuple(samples.peaks()[:MAX_PEAKS]),
         len(heights) - (0 if job.ends is None else 2),
         (heights[0.0], heights[1.0]) if job.ends is None and {0.0, 1.0} <= heights.keys() else None,
-        told,
+        _told(samples) if adaptive and not job.intervals else None,
     )
 
 
-def _accepted(
-    objective: Objective, samples: Sequence[Samples], thresholds: Sequence[float], on_chunk: Callable[[], None]
-) -> list[bool]:
-    """Which segments are under their thresholds; the maximum of the others is located."""
-    screening = objective.screening
-    rejected = [False] * len(samples)
-    if screening is not None:
-        rejected = reject(objective, screening, samples, thresholds, on_chunk)
-    left = [i for i, bad in enumerate(rejected) if not bad]
-    sampling = WHOLE if screening is None else SCREENED
-    under = accept(objective, [samples[i] for i in left], [thresholds[i] for i in left], on_chunk, sampling)
-    locate(objective, [samples[i] for i, good in zip(left, under, strict=True) if not good], on_chunk)
-    accepted = {i for i, good in zip(left, under, strict=True) if good}
-    return [i in accepted for i in range(len(samples))]
+def _told(samples: Samples) -> Told:
+    ts = [t for t in sorted(samples.told) if 0 < t < 1]
+    names = samples.told[ts[0]] if ts else ()
+    return Told(tuple(ts), {name: tuple(samples.told[t][name] for t in ts) for name in names})
