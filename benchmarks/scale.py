@@ -176,7 +176,7 @@ def kept() -> list[dict[str, str]]:
 
 def _in_process(name: str, folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "benchmarks", "scale", name, "--folder", str(folder.parent), *arguments]
-    surroundings = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000", "OMP_NUM_THREADS": "1"}
+    surroundings = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         command, cwd=HERE.parent, env=surroundings, check=True, stdout=subprocess.PIPE, text=True
     ).stdout

@@ -19,7 +19,7 @@ from weightstring.arrays import Theta
 from weightstring.problem.compiling import Compiled
 from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import DataSet
-from weightstring.problem.flat import Layout, clone_tied, named_tensors
+from weightstring.problem.flat import Layout, Own, clone_tied, named_tensors
 from weightstring.problem.functional import Computation, Functional, OfTheta
 from weightstring.problem.outputs import widened
 
@@ -124,11 +124,39 @@ class Live:
                     torch.lerp(first, last, t, out=parameter)
                 else:
                     parameter.copy_(torch.lerp(first, last, t))
-        self._held = a[:0]
+        yield from self._standing(a)
+
+    @contextmanager
+    def own(self, own: Own) -> Iterator[Theta]:
+        """Within the context the module holds another module's numbers, for all calls with the tensor yielded."""
+        if self._announces:
+            with self.holding(theta := own.theta):
+                yield theta
+            return
+        tensors = named_tensors(own.net)
+        with torch.no_grad():
+            torch._foreach_copy_(list(self.parameters), [tensors[entry.name] for entry in self.layout.entries])
+        yield from self._standing(tensors[self.layout.entries[0].name])
+
+    def _standing(self, like: Tensor) -> Iterator[Theta]:
+        """What stands for the model that the module holds."""
+        self._held = like.new_empty(0)
         try:
             yield self._held
         finally:
             self._held = None
+
+    @contextmanager
+    def resting(self, theta: Theta) -> Iterator[None]:
+        """Within the context its parameters take no memory, and are NaN to whoever reads them; then it holds θ."""
+        strides = [parameter.stride() for parameter in self.parameters]
+        for parameter in self.parameters:
+            parameter.data = parameter.new_full((), torch.nan).expand(parameter.shape)
+        try:
+            yield
+        finally:
+            for parameter, stride, piece in zip(self.parameters, strides, self.layout.pieces(theta), strict=True):
+                parameter.data = parameter.detach().new_empty_strided(parameter.shape, stride).copy_(piece)
 
     def gradient(self) -> Theta:
         """The gradient (P,) that a backward pass left; it is cleared."""

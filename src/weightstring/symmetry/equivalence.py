@@ -7,7 +7,7 @@ other parameters, where a symmetry of the architecture must hold as well.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -22,6 +22,7 @@ from weightstring.problem import Modular, PerExample
 from weightstring.problem.batchwise.calls import OneCall
 from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import Examples, sample
+from weightstring.problem.live import Live
 from weightstring.problem.once import once
 from weightstring.randomness import generator
 from weightstring.symmetry.apart import Apart, floating, numbers_in, parts, ratio
@@ -133,29 +134,34 @@ def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> int:
     read = what_is_read(problem)
     if read.elsewhere or announces(problem.computation.evaluating.module) or not (move.permutations or move.factors):
         return 0
-    trial = _Trial(problem, read)
-    for where, model, words, examples in _tried(problem, theta):
-        change = trial.differs(move, model, examples, where)
-        if change is None and where and trial.told >= TOLD:
-            break
-        if change is None:
-            continue
-        name, relative, allowed = change
-        single = (part for part in _single(move) if trial.differs(part, model, examples, where) is not None)
-        group = next((next(iter({**part.permutations, **part.factors})) for part in single), None)
-        blame = "these units are" if group is None else f"the units of {group!r} are"
-        how = "permuted" if move.permutations else "scaled"
-        raise NotEquivalent(
-            f"{subject}: {blame} not free to be {how}: on {len(examples)} inputs {words}{where} the {name} differ by "
-            f"{relative:.3g} in norm, where rounding explains {allowed:.2g}: correct the symmetry"
-        )
+    trial, inputs = _Trial(problem, read), woken(problem)
+    # In float64 a model takes two copies of θ: what computes in another precision makes room meanwhile.
+    computing = problem.computation.evaluating
+    with computing.resting(theta) if isinstance(computing, Live) else nullcontext():
+        for where, model, words, examples in _tried(problem, theta, inputs):
+            change = trial.differs(move, model, examples, where)
+            if change is None and where and trial.told >= TOLD:
+                break
+            if change is None:
+                continue
+            name, relative, allowed = change
+            single = (part for part in _single(move) if trial.differs(part, model, examples, where) is not None)
+            group = next((next(iter({**part.permutations, **part.factors})) for part in single), None)
+            blame = "these units are" if group is None else f"the units of {group!r} are"
+            how = "permuted" if move.permutations else "scaled"
+            raise NotEquivalent(
+                f"{subject}: {blame} not free to be {how}: on {len(examples)} inputs {words}{where} the {name} differ "
+                f"by {relative:.3g} in norm, where rounding explains {allowed:.2g}: correct the symmetry"
+            )
     return len(trial.computed)
 
 
-def _tried(problem: Modular, theta: Theta) -> Iterator[tuple[str, Callable[[], Theta], str, Examples]]:
+def _tried(
+    problem: Modular, theta: Theta, inputs: Iterator[tuple[str, Examples]]
+) -> Iterator[tuple[str, Callable[[], Theta], str, Examples]]:
     """Models and inputs with their descriptions: θ on inputs of all kinds, then others on the evaluation set's."""
     base: Examples | None = None
-    for words, examples in woken(problem):
+    for words, examples in inputs:
         base = base or examples
         yield "", partial(precisely, theta), words, examples
     assert base is not None

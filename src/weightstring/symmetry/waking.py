@@ -64,8 +64,16 @@ def coarsest(computation: Computation, theta: Theta, examples: DataSet) -> torch
 
 
 def woken(problem: Modular) -> Iterator[tuple[str, Examples]]:
-    """Inputs like the evaluation set's and unlike them, in float64, each kind with a description."""
+    """Inputs like the evaluation set's and unlike them, in float64, each kind with a description.
+
+    The module is looked at now; the inputs are made one kind after the other.
+    """
     base = doubled(sample(problem.observed(), EXAMPLES))
+    integers = any(not leaf.is_floating_point() for leaf in base.leaves)
+    return _woken(problem, base, _tables(problem) if integers else None)
+
+
+def _woken(problem: Modular, base: Examples, tables: Mapping[int, int] | None) -> Iterator[tuple[str, Examples]]:
     yield "of the evaluation set", base
     if any(leaf.is_floating_point() for leaf in base.leaves):
         for factor in (-1.0, 10.0, 1e3):
@@ -73,8 +81,8 @@ def woken(problem: Modular) -> Iterator[tuple[str, Examples]]:
         yield "of the evaluation set, shifted", _each(base, lambda x: x + 3 * _size(x))
         for factor in (1.0, 30.0, 1e4):
             yield f"of noise {factor:g} times as large", _each(base, lambda x, factor=factor: factor * _noise(x))
-    if any(not leaf.is_floating_point() for leaf in base.leaves):
-        yield "of all values of the integers", _all_values(problem, base)
+    if tables is not None:
+        yield "of all values of the integers", _all_values(problem, base, tables)
 
 
 def other_models(problem: Modular, theta: Theta) -> Iterator[tuple[str, Callable[[], Theta]]]:
@@ -119,13 +127,12 @@ def _each(examples: Examples, function: Any) -> Examples:
     return examples.with_leaves(leaves)
 
 
-def _all_values(problem: Modular, base: Examples) -> Examples:
+def _all_values(problem: Modular, base: Examples, rows: Mapping[int, int]) -> Examples:
     """Examples with every integer that occurs in the data, and every row of the tables that they index.
 
     The tensors of a single call keep their shapes, and hold what there is room for.
     """
     call = isinstance(base, OneCall)
-    rows = _tables(problem)
     draw = generator(0, "waking tokens")
     leaves = list(base.leaves)
     spans: dict[int, tuple[int, int]] = {}

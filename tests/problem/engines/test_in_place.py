@@ -8,6 +8,8 @@ from torch import nn
 
 from weightstring import ModuleProblem
 from weightstring.problem import dispatcher
+from weightstring.problem.flat import Own
+from weightstring.problem.live import Live
 
 
 def problem_of(net: nn.Module, **settings: object) -> ModuleProblem:
@@ -41,3 +43,25 @@ def test_models_made_in_the_module_measure_what_models_made_before_do(
         assert torch.equal(along[name], before[name]), name
     # What the module held then is no other model's.
     assert torch.equal(problem.measure(b[None])["loss"], along["loss"][-1:])
+
+
+def test_a_module_that_rests_takes_no_memory_and_computes_the_same_afterwards() -> None:
+    problem = problem_of(nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)))
+    theta, computing = problem.initial(1), problem.evaluating
+    before = problem.measure(theta[None])["loss"]
+    assert isinstance(computing, Live)
+    with computing.resting(problem.initial(2)):
+        assert all(parameter.untyped_storage().nbytes() == 4 for parameter in computing.parameters)
+        assert all(parameter.isnan().all() for parameter in computing.parameters)
+    assert torch.equal(computing.layout.joined(computing.parameters, problem.device), problem.initial(2))
+    assert torch.equal(problem.measure(theta[None])["loss"], before)
+
+
+def test_numbers_of_another_module_stand_for_a_model_without_a_copy() -> None:
+    net = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
+    problem = problem_of(net)
+    computing, examples = problem.evaluating, problem.observed()
+    assert isinstance(computing, Live)
+    with computing.own(Own(net, computing.layout)) as theta, torch.no_grad():
+        assert not theta.numel()
+        assert torch.equal(computing(theta, examples), net(*examples.leaves))

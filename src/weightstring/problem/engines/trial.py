@@ -19,6 +19,7 @@ from weightstring.problem.engines.operations import Operations
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
 from weightstring.problem.flat import Own
 from weightstring.problem.functional import first_line
+from weightstring.problem.live import Live
 from weightstring.problem.losses.means import Mean
 from weightstring.protocol import EngineChoice
 from weightstring.randomness import some_of
@@ -191,8 +192,10 @@ class Trial:
         """Operations in one forward pass of one example, of matrix products and convolutions."""
         sample = self.work.train.take(slice(2))
         try:
-            with torch.enable_grad(), Operations() as operations:
-                self.work.computation.evaluating(self.own.theta, sample)
+            evaluating = self.work.computation.evaluating
+            assert isinstance(evaluating, Live)
+            with evaluating.own(self.own) as theta, torch.enable_grad(), Operations() as operations:
+                evaluating(theta, sample)
         except RuntimeError:  # a module that differentiates in its forward pass cannot be counted in
             return 2.0 * self.own.layout.size
         return float(operations.total / len(sample))
