@@ -32,8 +32,8 @@ METHODS = {
     "AutoNEB": auto_neb,
 }
 RATES = (0.05, 0.1, 0.2)
-LEAST, LARGEST = 0.003, 2.0
-SPACINGS = (5, 10, 20, 40, 80, 160, 320)
+LEAST, LARGEST = 0.01, 2.0
+SPACINGS = (5, 10, 20, 30, 40, 60, 80, 100, 120, 160, 200, 240, 320, 400, 480, 560)
 Row = dict[str, object]
 
 
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     options.add_argument("--tasks", default=",".join(TASKS))
     options.add_argument("--bind", default="evaluate,train")
     options.add_argument("--pairs", type=int, default=3)
+    options.add_argument("--methods", default="; ".join(METHODS), help="separated by semicolons")
     options.add_argument("--again", action="store_true", help="search what is known, too")
     chosen = asked(options, arguments)
     if chosen.quick:
@@ -53,7 +54,9 @@ def main(arguments: Sequence[str]) -> None:
         for bind in chosen.bind.split(","):
             plain = task.plain(problem, bind)
             ways = [task.way(problem, plain, OTHERS + i) for i in range(chosen.pairs)]
-            for method in [method for method in METHODS if method not in task.without]:
+            for method in chosen.methods.split("; "):
+                if method in task.without:
+                    continue
                 known: list[Row] = kept("rates").get("rates", [])
                 others = [row for row in known if (row["task"], row["bind"], row["method"]) != (name, bind, method)]
                 if len(others) == len(known) or chosen.again:
@@ -61,11 +64,13 @@ def main(arguments: Sequence[str]) -> None:
                     keep("rates", {"pairs": f"{OTHERS} and on", "rates": [*others, *rows]}, chosen.quick, silent=True)
 
 
-def best(task: str, bind: str, method: str) -> Row:
-    """The fastest row that was found; without one, a rate in the middle, for a quick look."""
+def best(task: str, bind: str, method: str) -> Row | None:
+    """The fastest row that was found, None if no rate connected; a rate in the middle before any search."""
     rows: list[Row] = kept("rates").get("rates", [])
-    own = [row for row in rows if (row["task"], row["bind"], row["method"]) == (task, bind, method) and row["best"]]
-    return own[0] if own else {"lr": RATES[1], "steps between looks": 20, "steps between whole looks": 80}
+    own = [row for row in rows if (row["task"], row["bind"]) == (task, bind)]
+    if not own:
+        return {"lr": RATES[1], "steps between looks": 20, "steps between whole looks": 80}
+    return next((row for row in own if row["method"] == method and row["best"]), None)
 
 
 def searched(task: Task, plain: Plain, ways: Sequence[Way], method: str) -> list[Row]:
@@ -87,25 +92,29 @@ def searched(task: Task, plain: Plain, ways: Sequence[Way], method: str) -> list
             break
         taken[lr], rows[lr] = tried(plain, ways, method, lr, every, most)
     if not failed:
-        gradient, evaluation = (
-            timed(lambda run=run: [run(ways[0].a) for _ in range(10)])[1].cpu / 10
-            for run in (plain.gradient, plain.loss)
-        )
-
-        def spaced(looks_cost: int, last: int) -> int:
-            def seconds(spacing: int, steps: int) -> float:
-                looks = math.ceil(steps / spacing)
-                return looks * (spacing * gradient + looks_cost * evaluation) + last * evaluation
-
-            return min(SPACINGS, key=lambda s: statistics.median(seconds(s, steps) for steps in taken[top]))
-
-        fixed = method == "AutoNEB"  # its insertions hang on the looks
-        rows[top]["steps between looks"] = every if fixed else spaced(1, GRID - 3)
-        rows[top]["steps between whole looks"] = every if fixed else spaced(GRID, 0)
+        # Its insertions hang on the looks.
+        found = (every, every) if method == "AutoNEB" else spacings(plain, ways[0], taken[top])
+        rows[top] |= dict(zip(("steps between looks", "steps between whole looks"), found, strict=True))
     return [
         {"method": method, "lr": lr, "best": lr == top and not failed, **row, "CPU seconds": finite(row["CPU seconds"])}
         for lr, row in sorted(rows.items())
     ]
+
+
+def spacings(plain: Plain, way: Way, steps: Sequence[int]) -> tuple[int, int]:
+    """The best spacing for looks that end at the first point over, and for whole grids."""
+    gradient, evaluation = (
+        timed(lambda run=run: [run(way.a) for _ in range(10)])[1].cpu / 10 for run in (plain.gradient, plain.loss)
+    )
+
+    def seconds(spacing: int, needed: int, look: int, last: int) -> float:
+        looks = math.ceil(needed / spacing)
+        return looks * (spacing * gradient + look * evaluation) + last * evaluation
+
+    def best_of(look: int, last: int) -> int:
+        return min(SPACINGS, key=lambda s: statistics.median(seconds(s, needed, look, last) for needed in steps))
+
+    return best_of(1, GRID - 3), best_of(GRID, 0)
 
 
 def finite(seconds: object) -> object:

@@ -80,11 +80,16 @@ class Bench:
     plain: Plain
 
     def sides(self) -> list[str]:
-        """Those that make sense here: certificates are of the evaluation loss."""
+        """Those that make sense: certificates are of the evaluation loss, a rival needs a rate that connects."""
         names = [name for group in GROUPS.values() for name in group]
         if self.bind == "train":
             names = [name for name in names if not (name.endswith(WHOLE) or "certified" in name)]
-        return [name for name in names if name not in self.task.without]
+        return [
+            name
+            for name in names
+            if name not in self.task.without
+            and (name not in RIVALS or best(self.name, self.bind, name.removesuffix(WHOLE)) is not None)
+        ]
 
     def run(self, side: str, way: Way) -> Found:
         """One side on one pair, always the same way."""
@@ -100,6 +105,7 @@ class Bench:
             controls = None if beads is None else torch.stack(beads)
         else:
             row = best(self.name, self.bind, method)
+            assert row is not None
             every = row["steps between whole looks" if plain.whole else "steps between looks"]
             controls = METHODS[method](
                 plain, (way.a, way.b), way.threshold, lr=row["lr"], every=every, most=self.task.most
