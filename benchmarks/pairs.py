@@ -91,14 +91,14 @@ TASKS = {
     "digits": Task("digits", {}, 0.3),
     "mnist-mlp": Task(
         "mnist", {"train_size": 10_000}, 0.15, rival_points=101, train_points=25, most=1_500,
-        without=("PolyChain, 5 points", "Bézier, 5 points, whole grids"),
+        without=("PolyChain, 5 points", "Bézier, 3 points, whole grids"),
     ),
     "small-cnn": Task(
         "mnist", {"net": "small-cnn", "train_size": 10_000, "test_size": 2_000}, 0.08,
         points=101, rival_points=25, train_points=25, most=1_500,
         without=(
             "weightstring, certified", "PolyChain, 3 points", "PolyChain, 5 points", "AutoNEB",
-            "Bézier, 5 points, whole grids",
+            "Bézier, 3 points, whole grids",
         ),
     ),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -126,15 +127,13 @@ def tried(plain: Plain, ways: Sequence[Way], method: str, lr: float, every: int,
     """Gradients of each pair that was connected, and the median CPU seconds; inf where one failed."""
     taken, seconds = [], []
     for way in ways:
-        plain.gradients = plain.evaluations = 0
+        own = replace(plain)  # from the first minibatch on, whatever was tried before
         torch.manual_seed(way.number)
-        found, cost = timed(
-            lambda way=way: METHODS[method](plain, (way.a, way.b), way.threshold, lr=lr, every=every, most=most)
-        )
+        found, cost = timed(partial(METHODS[method], own, (way.a, way.b), way.threshold, lr=lr, every=every, most=most))
         if found is None:
             seconds.append(math.inf)
             break
-        taken.append(plain.gradients)
+        taken.append(own.gradients)
         seconds.append(cost.cpu)
     median = statistics.median(seconds) if math.isfinite(seconds[-1]) else math.inf
     row: Row = {"CPU seconds": median, "gradients": statistics.median(taken) if taken else None}
