@@ -90,7 +90,7 @@ class Task:
 TASKS = {
     "digits": Task("digits", {}, 0.3),
     "mnist-mlp": Task(
-        "mnist", {"train_size": 10_000}, 0.15, rival_points=101, train_points=25, most=1_500,
+        "mnist", {"train_size": 10_000}, 0.15, points=101, rival_points=101, train_points=25, most=1_500,
         without=("PolyChain, 5 points", "Bézier, 3 points, whole grids"),
     ),
     "small-cnn": Task(

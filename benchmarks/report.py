@@ -14,7 +14,6 @@ TITLES = {
     "rivals": ("Connecting two networks: ours, plain greedy, and the rivals", "rivals.py"),
     "profile": ("Where the time of one connect goes", "profile.py"),
     "steps": ("Gradient steps of a 1-4-4-1 network on 256 samples", "steps.py"),
-    "connect-mlp": ("Connecting MNIST networks 784-256-128-10", "connect.py"),
     "connect-small-cnn": ("Connecting MNIST networks conv16-pool-conv32-pool-fc64-fc10", "connect.py"),
     "many-digits": ("Pairs of digits networks 64-64-64-10 in one call", "many.py"),
     "many-polynomial": ("Pairs of polynomial networks 1-4-4-1 in one call", "many.py"),

@@ -119,12 +119,12 @@ def main(arguments: Sequence[str]) -> None:
     options.add_argument("--tasks", default=",".join(TASKS))
     options.add_argument("--bind", default="evaluate,train")
     options.add_argument("--pairs", type=int, default=6)
-    options.add_argument("--sides", default="", help=f"some of {', '.join(GROUPS)}; by default all")
+    options.add_argument("--sides", default="; ".join(GROUPS), help="groups or sides, separated by semicolons")
     options.add_argument("--again", choices=[*GROUPS, "all"], help="measure these anew")
     chosen = asked(options, arguments)
     if chosen.quick:
         chosen.tasks, chosen.bind, chosen.pairs, chosen.again = "digits", "evaluate", 5, "all"
-    wanted = [side for group in (chosen.sides or ",".join(GROUPS)).split(",") for side in GROUPS[group]]
+    wanted = [side for name in chosen.sides.split("; ") for side in GROUPS.get(name, [name])]
     rows: list[dict[str, object]] = kept("rivals-rows").get("rows", [])
     for name in chosen.tasks.split(","):
         problem = TASKS[name].problem()

@@ -12,7 +12,7 @@ NOTES = [
     "larger end, of the loss named. `whole grids`: each look of a rival measures all 25 points, as the papers' code "
     "does; the others end a look at the first point over, and begin the next there, which makes rivals faster than "
     "published. `holds`: the largest loss on a dense grid of the whole curve is under the threshold: 401 points of "
-    "digits; of MNIST MLP 401 of ours, 101 of rivals', 25 of the train loss; of the CNN 101, 25 and 25.",
+    "digits; of MNIST MLP 101, of the CNN 101 of ours and 25 of rivals'; of the train loss 401, 25 and 25.",
     "Ratios are medians over pairs of CPU seconds over those of the fastest rival, each over the seconds that one "
     "rival took in the same visit, so that rows measured at different times compare. `arithmetic` is what the side's "
     "own gradients and evaluations would take at the rate of a large matrix product.",
