@@ -138,7 +138,7 @@ class Dispatcher:
         if not isinstance(engine, OfStack):
             return None
         if self._first_layer is None:
-            self._first_layer = SharedFirstLayer(engine.stack)
+            self._first_layer = engine.first_layer()
         return self._first_layer if self._first_layer.pays else None
 
     @property

@@ -160,3 +160,18 @@ def test_an_optimizer_s_other_options_are_left_to_torch(monkeypatch):
     monkeypatch.setattr(Native, "stride", None)
     for recipe in (ws.Recipe("adam", {"lr": 0.01, "amsgrad": True}), ws.Recipe("rmsprop", {"lr": 0.01})):
         assert reached(replace(recipe, max_steps=5, check_every=5), 13, [0]).isfinite().all()
+
+
+@needs_compiler
+def test_models_of_a_segment_share_the_first_layer_of_its_ends():
+    net = nn.Sequential(nn.Linear(19, 40), nn.Tanh(), nn.Linear(40, 3))
+    metrics = {"error": lambda output, targets: (output.argmax(1) != targets).double().mean()}
+    problem = ModuleProblem(net, nn.CrossEntropyLoss(), (X, CLASSES), dtype=X.dtype, metrics=metrics, engine="native")
+    assert problem.shares_along
+    a, b, ts = problem.initial(0), problem.initial(1), torch.tensor([0.0, 0.3, 0.5, 1.0], dtype=torch.float64)
+    along = problem.measure_along(a, b, ts, ("loss", "error"))
+    apart = problem.measure(torch.lerp(a, b, ts[:, None]), ("loss", "error"))
+    for name, values in along.items():
+        torch.testing.assert_close(values, apart[name], rtol=1e-12, atol=0)
+        assert torch.equal(values[[0, 3]], apart[name][[0, 3]])
+        assert torch.equal(problem.measure_along(a, b, ts[1:2], (name,))[name], values[1:2])

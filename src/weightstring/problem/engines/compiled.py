@@ -17,8 +17,7 @@ from torch.func import grad
 from weightstring.arrays import Rows, Thetas
 from weightstring.problem.compiling import quiet
 from weightstring.problem.engines.base import ENGINES, Workload, gradient_in_parts
-from weightstring.problem.engines.of_stack import flat
-from weightstring.problem.engines.stack import Stack
+from weightstring.problem.engines.stack import Stack, flat
 from weightstring.problem.engines.stacked import Stacked, stacked_losses
 from weightstring.problem.losses.means import Mean
 from weightstring.protocol import Gradient

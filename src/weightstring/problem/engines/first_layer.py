@@ -15,8 +15,7 @@ from torch import Tensor
 
 from weightstring.arrays import Positions, Theta, Thetas
 from weightstring.problem.datasets.data import DataSet
-from weightstring.problem.engines.of_stack import flat
-from weightstring.problem.engines.stack import Affine, Stack
+from weightstring.problem.engines.stack import Affine, Stack, flat
 from weightstring.problem.losses.means import Mean, Tally, Wanted
 
 BLOCK_ELEMENTS = 2**21
@@ -57,7 +56,7 @@ class SharedFirstLayer:
 
         Each is computed by itself: what is found at t does not depend on what else is asked for.
         """
-        pairs = self._pairs(a, b)
+        pairs = self.pairs(a, b)
         rest = [[piece.lerp(other, float(t)) for piece, other in pairs] for t in ts]
         with torch.no_grad():
             return torch.cat([self._means(a, b, ts, rest, examples, means) for examples, means in wanted], dim=1)
@@ -67,7 +66,7 @@ class SharedFirstLayer:
         start = torch.zeros(1, dtype=torch.float64, device="cpu")
         return torch.cat([self.measure(theta, theta, start, wanted) for theta in thetas])
 
-    def _pairs(self, a: Theta, b: Theta) -> list[tuple[Tensor, Tensor]]:
+    def pairs(self, a: Theta, b: Theta) -> list[tuple[Tensor, Tensor]]:
         """Both ends' parameters, but for the first layer's weights, which its products stand for."""
         first = self._stack.affine[0]
         layout = self._stack.layout
@@ -103,7 +102,7 @@ class SharedFirstLayer:
     def _of_block(self, theta: Theta, examples: DataSet, block: slice, part: DataSet) -> Float[Tensor, "n h"]:
         """The first layer's pre-activations on some examples; of what stays on disk they are not kept."""
         if examples.in_memory:
-            return self._products(theta, examples)[block]
+            return self.products(theta, examples)[block]
         return self._first(theta, part)
 
     def _first(self, theta: Theta, examples: DataSet) -> Float[Tensor, "n h"]:
@@ -112,17 +111,21 @@ class SharedFirstLayer:
         pieces = list(self._stack.layout.pieces(theta))
         return Stack(self._stack.layout, (first,)).alone(pieces, flat(examples))
 
-    def _products(self, theta: Theta, examples: DataSet) -> Float[Tensor, "N h"]:
+    def products(self, theta: Theta, examples: DataSet) -> Float[Tensor, "N h"]:
         """The first layer's pre-activations on a data set."""
         for i, kept in enumerate(self._kept):
             # By its numbers: whoever holds a θ may change it.
             if kept.examples is examples and torch.equal(kept.theta, theta):
                 self._kept.append(self._kept.pop(i))
                 return kept.products
-        products = torch.cat([self._first(theta, examples.take(block)) for block in self._blocks(examples)])
+        products = self.made(theta, examples)
         self._kept.append(_Kept(theta.clone(), examples, products))
         self._forget(examples)
         return products
+
+    def made(self, theta: Theta, examples: DataSet) -> Float[Tensor, "N h"]:
+        """These products, computed."""
+        return torch.cat([self._first(theta, examples.take(block)) for block in self._blocks(examples)])
 
     def _forget(self, examples: DataSet) -> None:
         """Drop the oldest products, down to the two that a segment needs."""

@@ -15,6 +15,7 @@ from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.base import ENGINES, Engine, without_fallback_warnings
 from weightstring.problem.engines.criteria import amounts
+from weightstring.problem.engines.first_layer import SharedFirstLayer
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.functional import forward
@@ -52,6 +53,10 @@ class OfStack(Engine):
         with torch.no_grad(), without_fallback_warnings():
             return torch.cat([self.means(thetas, examples, means) for examples, means in wanted], dim=1)
 
+    def first_layer(self) -> SharedFirstLayer:
+        """Measures the models of a segment, whose first layer's products are those of its ends."""
+        return SharedFirstLayer(self.stack)
+
     @abstractmethod
     def outputs(self, thetas: Thetas, examples: DataSet) -> Float[Tensor, "B n out"]:
         """Outputs of all."""
@@ -67,9 +72,3 @@ class OfStack(Engine):
             return tally.values()
 
         return torch.cat(in_parts(len(thetas), width(chunk, self.stack.widest, CACHED_ELEMENTS), compute))
-
-
-def flat(examples: DataSet) -> Tensor:
-    """The inputs as a matrix (N, in)."""
-    inputs: Tensor = examples.inputs
-    return inputs.flatten(1)

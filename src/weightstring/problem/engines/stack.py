@@ -222,3 +222,9 @@ def _sum_of_products(weight: Tensor, bias: Tensor | None, hidden: Tensor) -> Ten
         return _product(weight, bias, hidden)
     product = (weight.unsqueeze(-1) * hidden.unsqueeze(-3)).sum(-2)
     return product if bias is None else product + bias.unsqueeze(-1)
+
+
+def flat(examples: DataSet) -> Tensor:
+    """The inputs as a matrix (N, in)."""
+    inputs: Tensor = examples.inputs
+    return inputs.flatten(1)

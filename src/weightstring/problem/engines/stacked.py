@@ -22,9 +22,9 @@ from weightstring.problem.engines.base import (
 )
 from weightstring.problem.engines.criteria import mapped, together
 from weightstring.problem.engines.loop import Loop
-from weightstring.problem.engines.of_stack import CACHED_ELEMENTS, OfStack, flat
+from weightstring.problem.engines.of_stack import CACHED_ELEMENTS, OfStack
 from weightstring.problem.engines.parts import width
-from weightstring.problem.engines.stack import Stack
+from weightstring.problem.engines.stack import Stack, flat
 from weightstring.problem.engines.threads import BACKWARD, is_large
 from weightstring.problem.losses.means import Mean, Weighed
 from weightstring.protocol import Gradient

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ctypes import CDLL, POINTER, Structure, byref, c_double, c_int64, c_void_p
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Rows, Thetas
+from weightstring.arrays import Positions, Rows, Theta, Thetas
 from weightstring.descent.stepping import Update
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.native.build import library
@@ -51,6 +52,18 @@ class _Update(Structure):
         )
 
 
+class _Between(Structure):
+    _fields_ = (("start", c_void_p), ("end", c_void_p), ("places", POINTER(c_double)))
+
+
+class Between(NamedTuple):
+    """Where models lie on a segment, and what its ends' first layers give, (h, n)."""
+
+    start: Tensor
+    end: Tensor
+    ts: Positions
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """A plain network and its loss, compiled.
@@ -73,7 +86,8 @@ class Program:
     def __post_init__(self) -> None:
         network, constants = described(self.stack, loss_of(self.mean))
         code = library(self.dtype)
-        code.gradients.restype = code.steps.restype = code.measure.restype = c_int64
+        for function in (code.gradients, code.steps, code.measure, code.first_layer):
+            function.restype = c_int64
         for name, value in {"_code": code, "_network": network, "_constants": constants}.items():
             object.__setattr__(self, name, value)
 
@@ -134,27 +148,34 @@ class Program:
         _require(self._code.steps(byref(call), *arguments, byref(given)))
         del kept
 
-    def losses(self, thetas: Thetas, examples: DataSet) -> Tensor:
-        """Mean losses (B,) in float64.
+    def measure(
+        self, thetas: Thetas, examples: DataSet, *, losses: bool, outputs: bool, between: Between | None = None
+    ) -> tuple[Float64[Tensor, " B"] | None, Float[Tensor, "B n out"] | None]:
+        """Mean losses of B models, and their outputs, where wanted; with ``between`` of models on a segment.
 
         Raises:
             IndexError: the network has no such class.
         """
-        losses = torch.empty(len(thetas), dtype=torch.float64)
-        self._measure(thetas, examples, losses.data_ptr(), None)
-        return losses
-
-    def outputs(self, thetas: Thetas, examples: DataSet) -> Tensor:
-        """Outputs (B, n, out)."""
-        outputs = torch.empty(len(thetas), len(examples), self.width, dtype=self.dtype)
-        self._measure(thetas, examples, None, outputs.data_ptr())
-        return outputs
-
-    def _measure(self, thetas: Thetas, examples: DataSet, losses: int | None, outputs: int | None) -> None:
+        count = len(thetas), len(examples), self.width
+        found = torch.empty(count[0], dtype=torch.float64) if losses else None
+        given = torch.empty(count, dtype=self.dtype) if outputs else None
+        pointers = [c_void_p(None if each is None else each.data_ptr()) for each in (found, given)]
+        along = None
+        if between is not None:
+            places = (c_double * len(thetas))(*between.ts.tolist())
+            along = byref(_Between(between.start.data_ptr(), between.end.data_ptr(), places))
         call, kept = self._call(thetas, examples)
-        arguments = (c_int64(len(examples)), c_void_p(losses), c_void_p(outputs))
-        _require(self._code.measure(byref(call), *arguments))
+        _require(self._code.measure(byref(call), c_int64(len(examples)), *pointers, along))
         del kept
+        return found, given
+
+    def first_layer(self, theta: Theta, examples: DataSet) -> Float[Tensor, "h n"]:
+        """What the first layer of a model gives on all examples, before its activation."""
+        products = torch.empty(self.stack.affine[0].outputs, len(examples), dtype=self.dtype)
+        call, kept = self._call(theta[None], examples)
+        _require(self._code.first_layer(byref(call), c_int64(len(examples)), c_void_p(products.data_ptr())))
+        del kept
+        return products
 
     def _call(self, thetas: Thetas, examples: DataSet) -> tuple[_Call, object]:
         """The arguments, and what must live as long as they do."""

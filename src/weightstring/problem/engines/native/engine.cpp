@@ -11,6 +11,11 @@ struct Call {
   real* thetas;
 };
 
+struct Between {
+  const real *start, *end;  // (outputs, samples) of the ends
+  const double* places;     // of each model on the segment
+};
+
 }  // namespace
 
 extern "C" {
@@ -42,20 +47,40 @@ int64_t steps(const Call* call, const int64_t* rows, int64_t samples, int64_t co
   return GOOD;
 }
 
-// Mean losses (B,) on the first `samples` of the data, or outputs (B, samples, width).
-int64_t measure(const Call* call, int64_t samples, double* losses, real* outputs) {
+// Mean losses (B,) on the first `samples` of the data, and outputs (B, samples, width), where they are wanted; with
+// `between` of models on a segment, from the products of its ends' first layers.
+int64_t measure(const Call* call, int64_t samples, double* losses, real* outputs, const Between* between) {
   Model model(call->network, std::min(samples, BLOCK), false);
   const int64_t width = call->data.width;
   if (losses) std::fill_n(losses, call->models, 0.0);
   for (int64_t first = 0; first < samples; first += BLOCK) {
     const int64_t count = std::min(BLOCK, samples - first);
-    if (const Status status = model.gather(call->data, nullptr, first, count)) return status;
+    const Status status = between ? model.pick(call->data, nullptr, first, count)
+                                  : model.gather(call->data, nullptr, first, count);
+    if (status) return status;
     for (int64_t b = 0; b < call->models; ++b) {
-      model.forward(call->thetas + b * call->line);
+      const real* theta = call->thetas + b * call->line;
+      if (between)
+        model.forward_between(theta, between->start + first, between->end + first, samples, count, between->places[b]);
+      else
+        model.forward(theta);
       if (losses) losses[b] += model.loss<false>(call->data, count, 0) / samples;
       if (outputs)
         transpose(model.outputs(), model.line(), width, count, outputs + (b * samples + first) * width, width);
     }
+  }
+  return GOOD;
+}
+
+// What the first layer of one model gives on the first `samples` of the data, before its activation (outputs, samples).
+int64_t first_layer(const Call* call, int64_t samples, real* products) {
+  Model model(call->network, std::min(samples, BLOCK), false);
+  for (int64_t first = 0; first < samples; first += BLOCK) {
+    const int64_t count = std::min(BLOCK, samples - first);
+    if (const Status status = model.gather(call->data, nullptr, first, count)) return status;
+    const real* found = model.first_products(call->thetas);
+    for (int64_t m = 0; m < call->network.layers[0].outputs; ++m)
+      std::copy_n(found + m * model.line(), count, products + m * samples + first);
   }
   return GOOD;
 }

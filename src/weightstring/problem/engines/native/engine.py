@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Rows, Thetas
+from weightstring.arrays import Positions, Rows, Theta, Thetas
 from weightstring.descent.stepping import Update
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet, Examples
 from weightstring.problem.engines.base import ENGINES, Workload, brought, slopes
+from weightstring.problem.engines.criteria import amounts
+from weightstring.problem.engines.first_layer import SharedFirstLayer
 from weightstring.problem.engines.loop import Loop
-from weightstring.problem.engines.native.calls import Program
+from weightstring.problem.engines.native.calls import Between, Program
 from weightstring.problem.engines.of_stack import OfStack
-from weightstring.problem.losses.means import Mean, Number
+from weightstring.problem.engines.parts import in_parts, width
+from weightstring.problem.losses.means import Mean, Number, Tally, Wanted
 from weightstring.protocol import Gradient
 
 
@@ -53,14 +57,47 @@ class Native(OfStack):
 
     def means(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
         """Means over a data set; the loss in the same pass as the outputs."""
-        same = len(means) == 1 and means[0] is self.work.computation.loss_fn
-        if same and isinstance(examples, Examples) and self.program.reads(examples):
-            return self.program.losses(thetas, examples)[:, None]
-        return super().means(thetas, examples, means)
+        if not self.reads(examples):
+            return super().means(thetas, examples, means)
+        return self.columns(thetas, examples, means)
+
+    def reads(self, examples: DataSet) -> bool:
+        """Whether the loss of examples can be computed in one call."""
+        return isinstance(examples, Examples) and self.program.reads(examples)
+
+    def columns(
+        self, thetas: Thetas, examples: DataSet, means: Sequence[Mean], between: Between | None = None
+    ) -> Float64[Tensor, "B Q"]:
+        """Means over examples in memory: the loss by the code, others from the outputs; see :meth:`Program.measure`."""
+        own = [mean is self.work.computation.loss_fn for mean in means]
+        others = [mean for mean, is_loss in zip(means, own, strict=True) if not is_loss]
+
+        def compute(part: slice) -> Float64[Tensor, "B Q"]:
+            along = None if between is None else between._replace(ts=between.ts[part])
+            losses, outputs = self.program.measure(
+                thetas[part], examples, losses=any(own), outputs=bool(others), between=along
+            )
+            columns: list[Tensor] = []
+            if outputs is not None:
+                tally = Tally(others, len(examples), thetas, amounts, axis=1)
+                tally.add(outputs, examples.targets)
+                columns.extend(tally.values().unbind(1))
+            for place, is_loss in enumerate(own):
+                if is_loss and losses is not None:
+                    columns.insert(place, losses)
+            return torch.stack(columns, dim=1)
+
+        return torch.cat(in_parts(len(thetas), width(len(examples), self.program.width), compute))
 
     def outputs(self, thetas: Thetas, examples: DataSet) -> Float[Tensor, "B n out"]:
         """Outputs of all."""
-        return self.program.outputs(thetas, examples)
+        outputs = self.program.measure(thetas, examples, losses=False, outputs=True)[1]
+        assert outputs is not None
+        return outputs
+
+    def first_layer(self) -> SharedFirstLayer:
+        """Measures the models of a segment, whose first layer's products are those of its ends."""
+        return NativeFirstLayer(self)
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Losses and gradients of all; one at a time in torch where training draws at random."""
@@ -83,3 +120,31 @@ class Native(OfStack):
 
     def _part(self, thetas: Thetas, rows: Rows | None, examples: DataSet) -> tuple[Gradient, Number]:
         return self.program.gradient(thetas, rows, examples), len(examples)
+
+
+class NativeFirstLayer(SharedFirstLayer):
+    """The same in one call for all models of a segment: their first layer's activations are made block by block."""
+
+    def __init__(self, engine: Native) -> None:
+        super().__init__(engine.stack)
+        self._engine = engine
+
+    def measure(self, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
+        """Means over whole data sets of the models at positions ``ts``, in the order wanted."""
+        if not all(self._engine.reads(examples) for examples, _ in wanted):
+            return super().measure(a, b, ts, wanted)
+        weights = ts.to(a).unsqueeze(1)
+        thetas = a.new_empty(len(ts), len(a))
+        for entry, (one, other) in zip(self._stack.layout.entries, self.pairs(a, b), strict=True):
+            if len(one):  # the first layer's weights stay what they are: nobody reads them
+                part = slice(entry.offset, entry.offset + entry.size)
+                torch.lerp(one.flatten(), other.flatten(), weights, out=thetas[:, part])
+        columns = []
+        for examples, means in wanted:
+            between = Between(self.products(a, examples), self.products(b, examples), ts)
+            columns.append(self._engine.columns(thetas, examples, means, between))
+        return torch.cat(columns, dim=1)
+
+    def made(self, theta: Theta, examples: DataSet) -> Float[Tensor, "h n"]:
+        """The first layer's products, (h, n)."""
+        return self._engine.program.first_layer(theta, examples)

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <memory>
 #include <vector>
+#include "activations.h"
 #include "product.h"
 
 namespace {  // the code for float and that for double are loaded side by side, and must not share a symbol
@@ -13,7 +14,6 @@ constexpr int64_t NONE = INT64_MIN;
 
 enum Status : int64_t { GOOD, NO_SUCH_ROW, NO_SUCH_CLASS };
 
-enum Activation : int64_t { IDENTITY, RELU, TANH, SIGMOID, LEAKY_RELU, ELU };
 enum Loss : int64_t { CROSS_ENTROPY, SQUARES, DISTANCES };
 
 struct Layer {
@@ -82,9 +82,8 @@ class Model {
     for (real*& each : turned) each = room.take(lanes * filled(widest));
   }
 
-  // Samples of the data: those at `places`, or from `first` on; lanes that are left repeat one of them.
-  Status gather(const Data& data, const int64_t* places, int64_t first, int64_t samples) {
-    const int64_t inputs = net.layers[0].inputs;
+  // Turn to samples of the data: those at `places`, or from `first` on; lanes that are left repeat one of them.
+  Status pick(const Data& data, const int64_t* places, int64_t first, int64_t samples) {
     used = filled(samples);
     for (int64_t i = 0; i < used; ++i) picked[i] = places ? places[i < samples ? i : 0] : first + (i < samples ? i : 0);
     for (int64_t i = 0; i < samples; ++i)
@@ -92,6 +91,13 @@ class Model {
     const int64_t* classes = static_cast<const int64_t*>(data.targets);
     for (int64_t i = 0; i < (net.loss == CROSS_ENTROPY ? samples : 0); ++i)
       if (classes[picked[i]] < 0 || classes[picked[i]] >= data.width) return NO_SUCH_CLASS;
+    return GOOD;
+  }
+
+  // Turn to samples and take their inputs.
+  Status gather(const Data& data, const int64_t* places, int64_t first, int64_t samples) {
+    if (const Status status = pick(data, places, first, samples)) return status;
+    const int64_t inputs = net.layers[0].inputs;
     if (inputs <= FEW) {  // nobody asks for the rows themselves
       for (int64_t j = 0; j < inputs; ++j)
         for (int64_t i = 0; i < used; ++i) states[0][j * used + i] = data.inputs[picked[i] * inputs + j];
@@ -103,14 +109,34 @@ class Model {
     return GOOD;
   }
 
-  void forward(const real* theta) {
-    for (int64_t i = 0; i < net.count; ++i) {
-      const Layer& layer = net.layers[i];
-      const real* bias = layer.bias == NONE ? nullptr : at(theta, layer.bias);
-      multiply({at(theta, layer.weight), layer.inputs, 1, states[i], used, states[i + 1], used, layer.outputs, used,
-                layer.inputs, bias ? Begin::bias : Begin::nothing, bias});
-      activate(layer, states[i + 1], used * layer.outputs);
+  void forward(const real* theta, int64_t from = 0) {
+    for (int64_t i = from; i < net.count; ++i) {
+      linear(theta, i);
+      activate(net.layers[i].activation, net.layers[i].slope, states[i + 1], used * net.layers[i].outputs);
     }
+  }
+
+  // What the first layer gives before its activation, (outputs, line).
+  const real* first_products(const real* theta) {
+    linear(theta, 0);
+    return states[1];
+  }
+
+  // forward() of the model at place t between two, from their first layer's products (outputs, line) on the samples.
+  void forward_between(const real* theta, const real* start, const real* end, int64_t line, int64_t samples, double t) {
+    const real early = t, late = 1 - t;
+    for (int64_t m = 0; m < net.layers[0].outputs; ++m) {
+      const real *a = start + m * line, *b = end + m * line;
+      real* to = states[1] + m * used;
+      if (t < 0.5) {  // exact at both ends
+        for (int64_t k = 0; k < samples; ++k) to[k] = a[k] + early * (b[k] - a[k]);
+      } else {
+        for (int64_t k = 0; k < samples; ++k) to[k] = b[k] - late * (b[k] - a[k]);
+      }
+      std::fill(to + samples, to + used, to[0]);
+    }
+    activate(net.layers[0].activation, net.layers[0].slope, states[1], used * net.layers[0].outputs);
+    forward(theta, 1);
   }
 
   // The mean loss and its gradient on rows of the data (none: on the first `samples`).
@@ -146,7 +172,7 @@ class Model {
     for (int64_t i = net.count - 1; i >= lowest; --i) {
       const Layer& layer = net.layers[i];
       real* slopes = turned[0];
-      multiply_slope(layer, states[i + 1], slopes, used * layer.outputs);
+      multiply_slope(layer.activation, layer.slope, states[i + 1], slopes, used * layer.outputs);
       if (layer.bias >= 0) {
         for (int64_t m = 0; m < layer.outputs; ++m) {
           vec total = {};
@@ -175,6 +201,13 @@ class Model {
     return place >= 0 ? theta + place : net.constants + (-1 - place);
   }
 
+  void linear(const real* theta, int64_t i) {
+    const Layer& layer = net.layers[i];
+    const real* bias = layer.bias == NONE ? nullptr : at(theta, layer.bias);
+    multiply({at(theta, layer.weight), layer.inputs, 1, states[i], used, states[i + 1], used, layer.outputs, used,
+              layer.inputs, bias ? Begin::bias : Begin::nothing, bias});
+  }
+
   void weight_gradient(int64_t i, const real* slopes, real* gradient, bool add) {
     const Layer& layer = net.layers[i];
     if (layer.inputs <= FEW)
@@ -187,37 +220,6 @@ class Model {
     }
     multiply({slopes, used, 1, before, line, gradient, layer.inputs, layer.outputs, layer.inputs, used,
               add ? Begin::sum : Begin::nothing});
-  }
-
-  static void activate(const Layer& layer, real* numbers, int64_t count) {
-    const real slope = layer.slope;
-    for (int64_t i = 0; i < count; i += LANES) {
-      const vec x = load(numbers + i), zero = {};
-      switch (layer.activation) {
-        case RELU: store(numbers + i, x < zero ? zero : x); break;
-        case TANH: store(numbers + i, hyperbolic(x)); break;
-        case SIGMOID: store(numbers + i, logistic(x)); break;
-        case LEAKY_RELU: store(numbers + i, x < zero ? slope * x : x); break;
-        case ELU: store(numbers + i, x < zero ? slope * (exponential(x) - 1) : x); break;
-        default: return;
-      }
-    }
-  }
-
-  // Slopes times the activation's derivative, as its value tells.
-  static void multiply_slope(const Layer& layer, const real* values, real* slopes, int64_t count) {
-    const real slope = layer.slope;
-    for (int64_t i = 0; i < count; i += LANES) {
-      const vec y = load(values + i), given = load(slopes + i), zero = {};
-      switch (layer.activation) {
-        case RELU: store(slopes + i, y <= zero ? zero : given); break;
-        case TANH: store(slopes + i, given * (1 - y * y)); break;
-        case SIGMOID: store(slopes + i, given * (y * (1 - y))); break;
-        case LEAKY_RELU: store(slopes + i, y <= zero ? slope * given : given); break;
-        case ELU: store(slopes + i, y <= zero ? given * (y + slope) : given); break;
-        default: return;
-      }
-    }
   }
 
   template <bool SLOPES>

@@ -73,7 +73,7 @@ def loss_of(mean: Mean) -> int:
     plain = plain and getattr(loss, "weight", None) is None and not getattr(loss, "label_smoothing", 0)
     if loss is None or not plain or type(loss) not in LOSSES:
         raise InvalidModel(
-            "native code knows cross-entropy and means of squares or distances alone, without weights: pass engine='auto'"
+            "native code knows cross-entropy and means of squares or distances alone, none weighted: pass engine='auto'"
         )
     return LOSSES[type(loss)]
 
