@@ -231,8 +231,8 @@ class Evaluator:
         """
         if isinstance(thetas, Tensor):
             self._parts.check(thetas, 2)
-        for i in range(0 if isinstance(thetas, Tensor) else len(thetas)):  # which makes them perhaps, one at a time
-            self._parts.check(thetas[i], 1)
+        for theta in thetas if isinstance(thetas, list | tuple) else ():  # what makes models makes them like its first
+            self._parts.check(theta, 1)
         names, _ = self._parts.quantities.select(quantities)
         if not len(thetas) or not names:
             raise InvalidSetting(f"{len(thetas)} models and quantities={list(quantities)}: give at least one of each")

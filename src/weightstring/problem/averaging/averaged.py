@@ -64,6 +64,7 @@ def averaged(
 
 def _predictions(parts: Parts, theta: Theta, average: str | None, predict: Predict | None) -> Predictions:
     """Where the predictions are in an output, tried on a few examples."""
+    parts.check(theta, 1)
     few = parts.evaluation.take(parts.evaluation.spread(TRIED))
     if not isinstance(few, Examples):
         raise NotShownError("the loss calls the module itself with a batch, and has no output")

@@ -193,7 +193,7 @@ def measure_average(
     """
     with torch.no_grad():
         statistics = estimates(computation, thetas, train)
-        values, like = [], thetas[0][:1].clone()
+        values, like = [], next(iter(computation.evaluating.module.parameters())).detach()
         for examples, means in wanted:
             tally = Tally(means, len(examples), like)
             for part in examples.chunks(at_once):
