@@ -19,6 +19,8 @@ from benchmarks.memory import Peak, anonymous
 from weightstring.protocol import Gradient
 from weightstring.store.beads import read_beads, write_beads
 
+GRID = 33
+"""Points on each segment that a plain loop looks at."""
 NOISE = 1e-3
 """Of the copy that a straight line reaches, relative to each parameter's own size."""
 
@@ -139,7 +141,9 @@ def stuck(case: Case) -> Told:
 def _told(result: ws.Result) -> Told:
     most = max((each.descents for each in result.history), default=0)
     reason = getattr(result.outcome, "reason", "connected")
-    return {"outcome": reason, "in flight": most, "beads": len(result.string)}
+    told: Told = {"outcome": reason, "in flight": most, "beads": len(result.string)}
+    # Of a string that was found each bead between the ends came of a segment that was looked at before its halves.
+    return told | ({"grid": GRID * (2 * len(result.string) - 3)} if result.connected else {})
 
 
 def align(case: Case) -> Told:

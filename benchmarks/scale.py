@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -39,8 +40,10 @@ NOTES = [
     "Plain is a loop (benchmarks/plain.py) over as many evaluations, gradient steps and products with the Hessian, all "
     "these by one graph, without a search, checks or a record; an alignment's plain loop has its evaluations, but no "
     "matching. CPU seconds are those of the phase; building is that of its problem, once for all that is done with it. "
-    "Both sides by turns, medians. `stuck` writes its page too. An evaluation is of 4 sequences of 32 tokens, so that "
-    "all that takes time with the parameters shows.",
+    "Both sides by turns, medians. Sampled adaptively, a segment takes 9 evaluations or more; `plain grid` is the "
+    "plain loop with 33 points on each segment: how one learns without that rule that nothing on it is higher. `stuck` "
+    "writes its page too. An evaluation is of 4 sequences of 32 tokens, so that all that takes time with the "
+    "parameters shows.",
 ]
 
 
@@ -83,13 +86,22 @@ def compared(name: str, row: Told, folder: Path) -> Told:
     a, b = (read_beads(folder / f"{end}.safetensors")[0] for end in "ab")
     models, steps, products = (int(str(row[each])) for each in ("evaluations", "gradients", "products"))
     torch.set_num_threads(1)
-    started = time.process_time()
-    plain.walked(net, loss, data(size), a, b, [i / models for i in range(models)])
+    marks = [time.process_time()]
+
+    def walk(points: int) -> None:
+        plain.walked(net, loss, data(size), a, b, [i / points for i in range(points)])
+        marks.append(time.process_time())
+
+    walk(models)
+    if row.get("grid"):
+        walk(int(str(row["grid"])))
+    looks = [round(after - before, 2) for before, after in pairwise(marks)]
     if steps:
         plain.descended(net, loss, data(size), -math.inf, steps)
     if products:
         plain.multiplied(net, loss, data(size), products)
-    return {"plain CPU seconds": round(time.process_time() - started, 2)}
+    rest = time.process_time() - marks[-1]
+    return {name: round(look + rest, 2) for name, look in zip(PLAIN, looks, strict=False)}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -129,6 +141,10 @@ def prepared(name: str, folder: Path) -> None:
         _in_process(name, folder, "--one", "prepare")
 
 
+PLAIN = ("plain", "plain grid")
+"""A loop over as many evaluations, and one over a grid on each segment; each with the same steps and products."""
+
+
 def by_turns(name: str, phase: str, folder: Path, repeats: int) -> Told:
     """A phase and its plain loop, each time in processes of their own: medians of seconds, the most of memory."""
     found: list[Told] = []
@@ -138,14 +154,18 @@ def by_turns(name: str, phase: str, folder: Path, repeats: int) -> Told:
             row |= json.loads(_in_process(name, folder, "--one", "plain", "--row", json.dumps(row)))
         found.append(row)
     row = dict(found[0])
-    for column in ("CPU seconds", "building", "plain CPU seconds"):
+    for column in ("CPU seconds", "building", *PLAIN):
         if column in row:
             row[column] = round(statistics.median(float(str(each[column])) for each in found), 2)
     for column in ("copies of θ", "MB"):
         row[column] = max(each[column] for each in found)
-    if "plain CPU seconds" in row:
-        ours, building, alone = (float(str(row[each])) for each in ("CPU seconds", "building", "plain CPU seconds"))
-        row |= {"times plain": round(ours / alone, 2), "with building": round((ours + building) / alone, 2)}
+    for name in PLAIN:
+        if name in row:
+            ours, building, alone = (float(str(row[each])) for each in ("CPU seconds", "building", name))
+            row |= {
+                f"times {name}": round(ours / alone, 2),
+                f"times {name}, with building": round((ours + building) / alone, 2),
+            }
     return row
 
 
