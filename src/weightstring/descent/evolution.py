@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from weightstring.arrays import Thetas
+from weightstring.arrays import Thetas, together
 from weightstring.codec import Loss, Record
 from weightstring.descent.group import Entry, Scene, clipped
 from weightstring.descent.minibatches import Minibatches, minibatches
@@ -186,7 +186,8 @@ class Together:
 
     def look(self, phase: int) -> bool:
         """Whether rows move in a phase; the motion then says where it looks."""
-        self._turn = [row for row in self._moving if _phase(row, self.phases) == phase]
+        one = self.phases == 1
+        self._turn = self._moving if one else [row for row in self._moving if _phase(row, self.phases) == phase]
         if self._turn:
             self._look: Look = self.evolution.motion.look(self._models, self._turn, self._random)
         return bool(self._turn)
@@ -208,25 +209,35 @@ class Together:
         directed = self.evolution.motion.direct(self._models, self._turn, self._look, gradient)
         self._seen = Gradient(gradient.losses, directed)
         directed = clipped(directed, self._scene.recipe.clip)
-        position = {row: k for k, row in enumerate(self._turn)}
-        for leaf, rows in self._leaves:
-            if rows[0] in position:
-                leaf.grad = directed[[position[row] for row in rows]].view_as(leaf)
+        for leaf, part in self._shared(directed):
+            leaf.grad = part.clone(memory_format=torch.contiguous_format).view_as(leaf)  # what is seen must stay
 
     def place(self) -> None:
         """Where its motion puts them."""
         motion, turn = self.evolution.motion, self._turn
-        moved = [(leaf, rows) for leaf, rows in self._leaves if rows[0] in turn]
-        after = torch.stack([theta for leaf, rows in moved for theta in leaf.detach().view(len(rows), -1)])
-        assert [row for _, rows in moved for row in rows] == turn
+        after = together([leaf.detach().view(len(rows), -1) for leaf, rows in self._moved])
         placed = motion.place(self._models, motion.step(self._models, after, turn, self._seen), turn)
         self._models[turn] = placed
-        for (leaf, _), part in zip(moved, torch.split(placed, [len(rows) for _, rows in moved]), strict=True):
+        for leaf, part in self._shared(placed):
             leaf.data.copy_(part.view_as(leaf))
 
     def leap(self, steps: int, problem: Stepping, optimizers: Optimizers) -> bool:
         """Never: neighbours act on each other at every step."""
         return False
+
+    @property
+    def _moved(self) -> list[tuple[Tensor, list[int]]]:
+        """The leaves whose turn it is."""
+        if self.phases == 1:
+            return self._leaves
+        return [(leaf, rows) for leaf, rows in self._leaves if rows[0] in self._turn]
+
+    def _shared(self, rows: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+        """The leaves whose turn it is, each with its own of the rows that move."""
+        moved = self._moved
+        assert [row for _, own in moved for row in own] == self._turn
+        parts = [rows] if len(moved) == 1 else torch.split(rows, [len(own) for _, own in moved])
+        return zip((leaf for leaf, _ in moved), parts, strict=True)
 
     def finish(self, optimizers: Optimizers, height: Height) -> Mapping[Hashable, Evolved]:
         """Rows wait that are at the level, or beyond hope; the result, once all do or the steps are over."""

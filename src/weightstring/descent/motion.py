@@ -7,7 +7,7 @@ move first and the even ones see where they went. Either way a bead costs one gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
@@ -106,27 +106,20 @@ class Tied:
     def direct(self, thetas: Thetas, moving: Sequence[int], look: Look, gradient: Gradient) -> Moving:
         """Those of the loss and of the constraint."""
         inner, left, right = _neighbours(thetas, moving)
-        directed = gradient.gradients.clone()
-        if inner:
-            directed[inner] = self.constraint.direct(look.models[inner], left, right, directed[inner])
-        return directed
+        return _changed(
+            gradient.gradients, inner, lambda own: self.constraint.direct(_some(look.models, inner), left, right, own)
+        )
 
     def step(self, before: Thetas, after: Moving, moving: Sequence[int], seen: Gradient) -> Moving:
         """Where the constraint lets them go."""
         inner, left, right = _neighbours(before, moving)
-        stepped = after.clone()
-        if inner:
-            were = before[[moving[k] for k in inner]]
-            stepped[inner] = self.constraint.step(were, after[inner], left, right, seen.gradients[inner])
-        return stepped
+        were, slopes = _some(before[list(moving)], inner), _some(seen.gradients, inner)
+        return _changed(after, inner, lambda own: self.constraint.step(were, own, left, right, slopes))
 
     def place(self, before: Thetas, after: Moving, moving: Sequence[int]) -> Moving:
         """Where the constraint allows them, their neighbours being where they were."""
         inner, left, right = _neighbours(before, moving)
-        placed = after.clone()
-        if inner:
-            placed[inner] = self.constraint.place(placed[inner], left, right)
-        return placed
+        return _changed(after, inner, lambda own: self.constraint.place(own, left, right))
 
     def probes(self, thetas: Thetas) -> Tensor:
         """None: the beads are what is wanted."""
@@ -143,9 +136,24 @@ def require_updates(updates: str) -> None:
         raise InvalidSetting(f"updates={updates!r}: choose one of {', '.join(get_args(Updates))}")
 
 
-def _neighbours(thetas: Thetas, moving: Sequence[int]) -> tuple[list[int], Tensor, Tensor]:
-    """Which of the moving rows have two neighbours, and these."""
-    inner = [k for k, row in enumerate(moving) if 0 < row < len(thetas) - 1]
-    left = thetas[[moving[k] - 1 for k in inner]]
-    right = thetas[[moving[k] + 1 for k in inner]]
-    return inner, left, right
+def _neighbours(thetas: Thetas, moving: Sequence[int]) -> tuple[list[int] | None, Tensor, Tensor]:
+    """Which of the moving rows have two neighbours, None for all of them, and these."""
+    last = len(thetas) - 1
+    if moving and min(moving) > 0 and max(moving) < last:  # mostly the ends stay
+        return None, thetas[[row - 1 for row in moving]], thetas[[row + 1 for row in moving]]
+    inner = [k for k, row in enumerate(moving) if 0 < row < last]
+    return inner, thetas[[moving[k] - 1 for k in inner]], thetas[[moving[k] + 1 for k in inner]]
+
+
+def _some(rows: Tensor, inner: list[int] | None) -> Tensor:
+    return rows if inner is None else rows[inner]
+
+
+def _changed(rows: Tensor, inner: list[int] | None, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Rows of which those that have two neighbours are changed."""
+    if inner is None:
+        return change(rows)
+    changed = rows.clone()
+    if inner:
+        changed[inner] = change(rows[inner])
+    return changed

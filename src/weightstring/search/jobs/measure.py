@@ -18,7 +18,7 @@ from weightstring.path.screening import SCREENED
 from weightstring.path.segment import grid
 from weightstring.search.jobs.job import JobContext, Key
 
-COMPANY = 8
+COMPANY = 4
 """Segments are measured when there is one to so many models that descend."""
 
 
