@@ -26,7 +26,7 @@ class Steady(Maze):
 
 SURFACE = Steady(size=3)
 HOPELESS = Greedy(max_depth=0)
-CONTEXT = JobContext(Objective(SURFACE), 0, SURFACE.recipe, width=16)
+CONTEXT = JobContext(Objective(SURFACE), 0, SURFACE.recipe, width=16, adaptive=True)
 ATTEMPTS = Persistent(HOPELESS, {"in vain": Greedy(max_depth=3), "as vain": Greedy(max_depth=2), "for real": Greedy()})
 
 
