@@ -22,7 +22,7 @@ import weightstring as ws
 from benchmarks.measuring import asked, keep, parser
 from weightstring.descent import Start, descend
 from weightstring.devices import wait_for
-from weightstring.problem.engines.trial import tolerance_of
+from weightstring.problem.engines.agreement import tolerance_of
 
 BEADS = 8
 """Models that descend side by side."""

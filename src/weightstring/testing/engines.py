@@ -10,8 +10,8 @@ from torch import Tensor
 from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.problem import ModuleProblem
 from weightstring.problem.datasets.data import Examples, stacked
+from weightstring.problem.engines.agreement import near, relative, tolerance_of
 from weightstring.problem.engines.base import seeded_by
-from weightstring.problem.engines.trial import near, relative, tolerance_of
 from weightstring.problem.initialise import generator_states
 from weightstring.problem.live import pure
 from weightstring.problem.losses.means import Criterion, number

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from weightstring.arrays import Rows, Thetas
 from weightstring.problem.capabilities import PerExample, Traceable
-from weightstring.problem.engines.trial import relative, tolerance_of
+from weightstring.problem.engines.agreement import relative, tolerance_of
 from weightstring.protocol import (
     Along,
     Curved,

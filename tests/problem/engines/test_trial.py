@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from weightstring.errors import InvalidModel, InvalidSetting
-from weightstring.problem.engines import Trial
+from weightstring.problem.engines import Trial, trial
 from weightstring.problem.engines.trial import GAIN
 from weightstring.protocol import EngineChoice
 
@@ -57,8 +58,17 @@ def test_the_choice_is_made_once_and_explains_itself(problem_of, norm_mlp):
     assert choice.name == choice.reason[:4]
 
 
+def test_where_one_call_each_shows_which_is_faster_none_is_repeated(monkeypatch, problem_of, norm_mlp):
+    monkeypatch.setattr(trial, "CLEARLY", 0.0)
+    monkeypatch.setattr(Trial, "speedup", None)
+    choice = problem_of(norm_mlp(), 2).engine_choice()
+    assert choice.speedup > 0
+    assert choice.agreement < 1e-4
+
+
 @pytest.mark.parametrize("speedup", [0.4, 3.7])
 def test_the_faster_engine_is_taken(monkeypatch, speedup, problem_of, norm_mlp):
+    monkeypatch.setattr(trial, "CLEARLY", math.inf)
     monkeypatch.setattr(Trial, "speedup", lambda self, name, over, run=None: speedup)
     choice = problem_of(norm_mlp(), 2, dtype=torch.float32).engine_choice()
     assert choice.name == ("vmap" if speedup > 1 else "loop")
@@ -117,6 +127,7 @@ def test_the_operations_of_one_example_are_counted(problem_of, plain):
 @pytest.mark.parametrize(("speedup", "taken"), [(0.7, "loop"), (0.9, "stack"), (3.7, "stack")])
 def test_the_stack_is_taken_unless_it_is_slower(monkeypatch, problem_of, plain, speedup, taken):
     tried = []
+    monkeypatch.setattr(trial, "CLEARLY", math.inf)
     monkeypatch.setattr(Trial, "speedup", lambda self, name, over, models=8: tried.append(name) or speedup)
     choice = problem_of(plain(nn.Softsign()), 2).engine_choice()
     assert choice.name == taken

@@ -15,7 +15,7 @@ from weightstring.errors import InvalidData, InvalidSetting, WeightstringError
 from weightstring.memory import is_out_of_memory
 from weightstring.problem.batchwise.per_batch import Outcome
 from weightstring.problem.datasets.batches import Batches, form_of_batch, mapped
-from weightstring.problem.engines.trial import tolerance_of
+from weightstring.problem.engines.agreement import tolerance_of
 from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.inspection.additive import Study

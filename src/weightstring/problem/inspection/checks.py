@@ -15,7 +15,7 @@ from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDe
 from weightstring.memory import is_out_of_memory
 from weightstring.problem.buffers import has_own_passes
 from weightstring.problem.datasets.data import DataSet, Examples, stacked
-from weightstring.problem.engines.trial import tolerance_of
+from weightstring.problem.engines.agreement import tolerance_of
 from weightstring.problem.flat import identical
 from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded

@@ -22,9 +22,9 @@ from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, 
 from weightstring.memory import is_out_of_memory
 from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import DataSet
+from weightstring.problem.engines.agreement import near, tolerance_of
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
 from weightstring.problem.engines.loop import Loop
-from weightstring.problem.engines.trial import near, tolerance_of
 from weightstring.problem.flat import Layout, common_dtype, identical, named_tensors
 from weightstring.problem.functional import Computation, OfTheta, first_line
 from weightstring.problem.graphs import leaves_of
