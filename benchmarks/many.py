@@ -37,8 +37,7 @@ def main(arguments: Sequence[str]) -> None:
 
     settings = {"optimizer": "adam"} if chosen.task == "polynomial" else {}
     problem = load_task(chosen.task, settings)
-    if chosen.engine == "fastest":
-        problem.use_engine("compiled")
+    problem.use_engine(chosen.engine)
     problem.engine_choice()
     ends, training = timed(lambda: trained(problem, 2 * chosen.pairs, until))
     print(f"trained {len(ends)} networks in {training.cpu:.1f} CPU s", flush=True)

@@ -270,7 +270,7 @@ class EngineChoice:
     """Which engine computes several models, and why.
 
     Args:
-        name: of the engine, such as ``"loop"``, ``"vmap"``, ``"stack"`` or ``"compiled"``.
+        name: of the engine, such as ``"loop"``, ``"vmap"``, ``"stack"`` or ``"native"``.
         reason: one sentence.
         speedup: time of the loop over time of this engine; None where it was not measured.
         agreement: largest relative difference between the two; None where it was not measured.

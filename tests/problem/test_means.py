@@ -222,19 +222,6 @@ def test_models_of_a_segment_are_measured_as_by_themselves(engine, monkeypatch):
             assert float(found[name][i]) == pytest.approx(float(value_of(criterion(output, PARTLY))), rel=1e-10), name
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("unchecked")
-def test_compiled_code_weighs_as_the_loop_does():
-    problem = build(nn.CrossEntropyLoss(weight=WEIGHT, ignore_index=-1), PARTLY, batch_size=None, chunk=64)
-    thetas = thetas_of(problem)
-    rows = torch.stack([torch.arange(i, i + 9) for i in range(3)])
-    plain = problem.gradient(thetas, rows)
-    problem.use_engine("compiled")
-    found = problem.gradient(thetas, rows)
-    assert torch.allclose(found.losses, plain.losses, rtol=1e-10)
-    assert torch.allclose(found.gradients, plain.gradients, rtol=1e-8, atol=1e-12)
-
-
 @pytest.mark.parametrize("kind", ["torch", "pair"])
 @pytest.mark.parametrize("engine", ["loop", "vmap", "stack"])
 def test_a_minibatch_that_is_all_ignored_has_no_loss_and_no_slope(kind, engine):

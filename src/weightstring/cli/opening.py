@@ -86,10 +86,9 @@ def opened(options: Namespace) -> tuple[ModuleProblem, Result, TaskRef]:
     otherwise = f"call ws.merge, ws.plane, ws.certify or ws.verify with ws.load({options.run!r}, problem).string"
     task, problem = problem_of(directory.path, manifest.task, options, otherwise)
     result = from_run(directory, problem, proof=False)
-    # The run's own engine rounds as the recorded curve was rounded; compiling one anew takes longer than it saves.
-    fits = manifest.engine in ENGINES and not ENGINES[manifest.engine].compiles
+    # The run's own engine rounds as the recorded curve was rounded.
     try:
-        problem.use_engine(manifest.engine if fits else "auto")
+        problem.use_engine(manifest.engine if manifest.engine in ENGINES else "auto")
     except Unavailable:  # what was computed on another machine can be looked at on this one
         problem.use_engine("auto")
     return problem, result, task

@@ -77,9 +77,9 @@ def limit(monkeypatch: pytest.MonkeyPatch, engine: str, numbers: int) -> list[in
 
     forward, vmap = Stack.__call__, vmapped.vmap
 
-    def limited_forward(self, pieces, inputs, fused=False):
+    def limited_forward(self, pieces, inputs):
         check(len(pieces[0]), inputs.shape[-2])
-        return forward(self, pieces, inputs, fused)
+        return forward(self, pieces, inputs)
 
     def limited_vmap(function, *args):
         mapped = vmap(function, *args)

@@ -125,7 +125,7 @@ def inputs_of(*shape: int) -> Tensor:
 
 
 def assert_no_stack(refused, problem: ModuleProblem) -> None:
-    for engine in ("stack", "compiled"):
+    for engine in ("stack", "native"):
         with refused(InvalidModel, rf"^engine='{engine}' runs only nn.Sequential of Linear, "):
             problem.use_engine(engine)
     assert problem.engine_choice().name == "loop"

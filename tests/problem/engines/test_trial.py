@@ -151,13 +151,11 @@ def test_an_engine_for_a_while(refused, problem_of, plain):
             assert problem.engine_choice().name == "loop"
         assert problem.engine_choice().name == "stack"
     assert problem.engine_choice() is before
-    with refused(
-        InvalidSetting, r"^engine='quick': pass one of 'loop', 'native', 'stack', 'vmap', 'compiled' \(a problem also"
-    ):
+    with refused(InvalidSetting, r"^engine='quick': pass one of 'loop', 'native', 'stack', 'vmap' \(a problem also"):
         problem.use_engine("quick")
 
 
-@pytest.mark.parametrize("engine", ["stack", "compiled"])
+@pytest.mark.parametrize("engine", ["stack", "native"])
 def test_a_module_that_is_no_stack_is_refused_by_what_needs_one(refused, problem_of, norm_mlp, engine):
     problem = problem_of(norm_mlp(), 2)
     message = rf"^engine='{engine}' runs only nn.Sequential of Linear, .* floating input.*: pass engine='auto'$"

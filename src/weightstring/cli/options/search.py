@@ -62,8 +62,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="how several models are evaluated at once: auto, fastest (also tries compiled code), loop, vmap, stack, "
-        "compiled, or an engine that the task's file or a package registers (default: the task's own, usually auto)",
+        help="how several models are evaluated at once: auto, loop, vmap, stack, native, or one "
+        "that the task's file or a package registers (default: the task's own, usually auto)",
     )
 
 

@@ -77,8 +77,6 @@ class Engine(ABC):
     """How many times as fast as the loop it must be for ``engine="auto"`` to take it; None: never unnamed."""
     joint: ClassVar[bool] = True
     """Whether torch computes several models in one call, whose threads then divide them: rounding may depend on how."""
-    compiles: ClassVar[bool] = False
-    """Whether it takes so long to start that only ``engine="fastest"`` tries it."""
     steady: ClassVar[bool | None] = None
     """Whether the numbers of a model are the same, bit for bit, whoever is beside it; None: found out by trying."""
 
@@ -129,8 +127,7 @@ def engine_named(engine: str) -> str:
         return engine
     choices = ", ".join(map(repr, ENGINES))
     raise InvalidSetting(
-        f"engine={engine!r}: pass one of {choices} (a problem also takes 'auto' and 'fastest'), or "
-        "import first what registers it"
+        f"engine={engine!r}: pass one of {choices} (a problem also takes 'auto'), or import first what registers it"
     )
 
 

@@ -21,7 +21,6 @@ class EngineSelection:
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
-        self._compile = False
         self._choice: EngineChoice | None = None
         self._named = False
         self._steady: dict[str, bool] = {}
@@ -30,32 +29,31 @@ class EngineSelection:
     def choice(self) -> EngineChoice:
         """The engine, the threads and the reason; the first time this takes a trial of about a second."""
         if self._choice is None:
-            self._choice = self.trial.choose(self._compile)
+            self._choice = self.trial.choose()
         return self._choice
 
     def use(self, name: str) -> None:
-        """Select an engine by name; ``auto`` and ``fastest`` leave the choice to the trial.
+        """Select an engine by name; ``auto`` leaves the choice to the trial.
 
         Raises:
             InvalidSetting: there is none of that name.
             InvalidModel: it cannot run the module.
         """
-        by_trial = name in ("auto", "fastest")
+        by_trial = name == "auto"
         self._choice = None if by_trial else self.trial.require(engine_named(name))
-        self._compile = name == "fastest"
         self._named = not by_trial
 
     @contextmanager
     def using(self, name: str, threads: int | None = None) -> Iterator[None]:
         """Select an engine within the context, with so many threads for large calls."""
-        before = self._choice, self._compile, self._named
+        before = self._choice, self._named
         if before[0] is None or before[0].name != name:
             self.use(name)
         self._choice = replace(self.choice, threads=threads or self.choice.threads)
         try:
             yield
         finally:
-            self._choice, self._compile, self._named = before
+            self._choice, self._named = before
 
     @contextmanager
     def untimed(self) -> Iterator[None]:

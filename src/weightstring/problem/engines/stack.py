@@ -73,9 +73,6 @@ Layer: TypeAlias = Affine | nn.Module
 Pieces: TypeAlias = Sequence[Tensor]
 """Parameters of B models in the layout's order, each (B, …)."""
 
-NARROW = 64
-"""Weights of a layer up to which a compiler makes a better loop of its product than a library call."""
-
 
 @dataclass(frozen=True, eq=False)
 class Stack:
@@ -145,21 +142,19 @@ class Stack:
         split = torch.split(thetas, [entry.size for entry in self.layout.entries], dim=1)
         return [piece.reshape(-1, *entry.shape) for entry, piece in zip(self.layout.entries, split, strict=True)]
 
-    def __call__(self, pieces: Pieces, inputs: Tensor, fused: bool = False) -> Tensor:
+    def __call__(self, pieces: Pieces, inputs: Tensor) -> Tensor:
         """Outputs (B, n, out) of B models.
 
         Args:
             pieces: see :meth:`pieces`.
             inputs: (n, in), the same for all models, or (B, n, in).
-            fused: write the products of narrow layers as sums, of which a compiler makes one loop.
         """
         hidden = inputs.mT
         for layer in self.layers:
             if isinstance(layer, Affine):
-                multiply = _sum_of_products if fused and layer.inputs * layer.outputs <= NARROW else _product
                 weight, bias = (_resolve(source, pieces) for source in (layer.weight, layer.bias))
                 assert weight is not None
-                hidden = multiply(weight, bias, hidden)
+                hidden = _product(weight, bias, hidden)
             else:
                 hidden = layer(hidden)
         outputs = hidden.mT
@@ -214,14 +209,6 @@ def _product(weight: Tensor, bias: Tensor | None, hidden: Tensor) -> Tensor:
     models = len(weight) if weight.ndim == 3 else len(hidden)
     weight, hidden = weight.expand(models, -1, -1), hidden.expand(models, -1, -1)
     return torch.bmm(weight, hidden) if bias is None else torch.baddbmm(bias.unsqueeze(-1), weight, hidden)
-
-
-def _sum_of_products(weight: Tensor, bias: Tensor | None, hidden: Tensor) -> Tensor:
-    """The same, as a sum over the inputs."""
-    if weight.ndim == 2 and hidden.ndim == 2:
-        return _product(weight, bias, hidden)
-    product = (weight.unsqueeze(-1) * hidden.unsqueeze(-3)).sum(-2)
-    return product if bias is None else product + bias.unsqueeze(-1)
 
 
 def flat(examples: DataSet) -> Tensor:

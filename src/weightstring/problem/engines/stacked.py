@@ -20,7 +20,7 @@ from weightstring.problem.engines.base import (
     gradient_in_parts,
     slopes_beside,
 )
-from weightstring.problem.engines.criteria import mapped, together
+from weightstring.problem.engines.criteria import together
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.of_stack import CACHED_ELEMENTS, OfStack
 from weightstring.problem.engines.parts import width
@@ -88,14 +88,8 @@ def stacked_losses(
     rows: Rows | None,
     inputs: Tensor,
     targets: Tensor,
-    fused: bool = False,
 ) -> Weighed:
     """Losses (B,) of B models (B, P) on their rows (B, n) of inputs (N, in) and targets (N, …), and weights (B,)."""
-    if fused:
-        if rows is not None:
-            inputs, targets = inputs[rows], targets[rows]
-        outputs = stack(stack.pieces(thetas), inputs, fused)
-        return mapped(loss_fn)(outputs, targets, rows is not None)
     count = len(inputs) if rows is None else rows.shape[1]
     order = _filled(count, inputs)
     if rows is None:

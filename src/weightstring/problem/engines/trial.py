@@ -78,14 +78,12 @@ class Trial:
             self._engines[name] = ENGINES[name](self.work)
         return self._engines[name]
 
-    def choose(self, compile: bool = False) -> EngineChoice:
+    def choose(self) -> EngineChoice:
         """The first engine that runs, agrees with the loop and pays."""
         flops = self.flops()
         large = not self.own.on_gpu and BACKWARD * flops * self.batch_size > LARGE_FLOPS
         with on_threads(None if self.own.on_gpu else 1):
             choice = self._first(large)
-            for name in self._candidates(compiles=True) if compile else ():
-                choice = self._compiled_or(name, choice)
         return replace(choice, threads=self._threads(choice.name, flops), flops=flops)
 
     def require(self, name: str) -> EngineChoice:
@@ -116,14 +114,11 @@ class Trial:
             )
         return EngineChoice(name, f"{name}: set by the caller", None, agreement, flops=flops)
 
-    def _candidates(self, compiles: bool) -> list[str]:
-        return [name for name, engine in ENGINES.items() if engine.gain is not None and engine.compiles is compiles]
-
     def _first(self, large: bool) -> EngineChoice:
         if not self.work.train.together:
             return EngineChoice(REFERENCE, "loop: batches of any form go through one model at a time")
         choice, missing = EngineChoice(REFERENCE, "loop: no other engine is registered"), ""
-        for name in self._candidates(compiles=False):
+        for name in [name for name, engine in ENGINES.items() if engine.gain is not None]:
             if large and ENGINES[name].joint:
                 reason = "loop: one step is so much work that more beside it gain nothing on a CPU"
                 choice = EngineChoice(REFERENCE, reason)
@@ -136,23 +131,6 @@ class Trial:
             if choice.name != REFERENCE:
                 break
         return replace(choice, reason=choice.reason + missing)
-
-    def _compiled_or(self, name: str, choice: EngineChoice) -> EngineChoice:
-        """The engine that compiles if it beats the choice so far; otherwise that choice, with the reason."""
-        gain = ENGINES[name].gain or GAIN
-        try:
-            agreement = self.agreement(name)
-            if not agreement <= self.tolerance:
-                raise InvalidModel(f"it differs by {agreement:.0e}, more than rounding explains")
-            models = self._models(self._few)
-            # Of gradients alone, since it measures as the stack does.
-            speedup = self.speedup(name, choice.name, lambda name: self.engine(name).gradient(*models))
-        except Exception as error:  # no C++ compiler, or whatever torch.compile raises
-            return replace(choice, reason=f"{choice.reason}; not {name}: {first_line(error)}")
-        if speedup < gain:
-            return replace(choice, reason=f"{choice.reason}; {name} code would run at {speedup:.1f}x of that")
-        reason = f"{name}: {speedup:.1f}x faster than {choice.name}, results agree to {agreement:.0e}"
-        return EngineChoice(name, reason, speedup * (choice.speedup or 1.0), agreement)
 
     def _try(self, name: str) -> EngineChoice:
         try:
