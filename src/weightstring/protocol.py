@@ -79,6 +79,11 @@ class Recipe:
                 raise InvalidSetting(f"Recipe({name}={value!r}): no descent can follow it; give at least 1")
         if self.clip is not None and not (isinstance(self.clip, int | float) and self.clip > 0):
             raise InvalidSetting(f"Recipe(clip={self.clip!r}): give a positive norm, or None to clip nothing")
+        if self.tunes and (self.options or self.schedule != "constant" or self.warmup):
+            raise InvalidSetting(
+                f"Recipe({self.optimizer!r}, {dict(self.options)!r}, ...) finds its own step: it takes no options, "
+                "schedule or warmup; name an optimizer to set them"
+            )
         if self.schedule not in get_args(Schedule):
             raise InvalidSetting(f"Recipe(schedule={self.schedule!r}): choose one of {', '.join(get_args(Schedule))}")
         if not isinstance(self.warmup, int) or self.warmup < 0:
@@ -94,6 +99,25 @@ class Recipe:
         fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         return fields if self.average is not None else {k: v for k, v in fields.items() if k != "average"}
 
+    @classmethod
+    def tuned(cls) -> Recipe:
+        """The recipe that finds its own step, see :mod:`weightstring.descent.tuned`.
+
+        >>> Recipe.tuned().optimizer
+        'auto'
+        """
+        return cls("auto", {}, check_every=5, average=0.9)
+
+    @property
+    def tunes(self) -> bool:
+        """Whether it finds its own step."""
+        return self.optimizer.lower() == "auto"
+
+    @property
+    def untuned(self) -> Recipe:
+        """The recipe of models that cannot find their own step; itself, where it gives one."""
+        return replace(Recipe(), max_steps=self.max_steps, clip=self.clip) if self.tunes else self
+
     @property
     def alternative(self) -> Recipe:
         """The recipe to try where this one fails: SGD instead of an adaptive optimizer, Adam instead of SGD.
@@ -101,8 +125,8 @@ class Recipe:
         >>> Recipe("adam").alternative.optimizer, Recipe("sgd", {"lr": 0.1}).alternative.options
         ('sgd', {'lr': 0.01})
         """
-        if self.optimizer.lower() == "sgd":
-            return replace(self, optimizer="adam", options={"lr": 0.01})
+        if self.tunes or self.optimizer.lower() == "sgd":
+            return replace(self.untuned, optimizer="adam", options={"lr": 0.01})
         return replace(self, optimizer="sgd", options={"lr": 0.1})
 
     @property
@@ -116,14 +140,15 @@ class Recipe:
         >>> recipe.optimizer, recipe.options["lr"] * recipe.clip, recipe.check_every
         ('sgd', 1.0, 5)
         """
-        often = max(1, self.check_every // 4)
+        given = self.untuned
+        often = max(1, given.check_every // 4)
         return replace(
-            self,
+            given,
             optimizer="sgd",
             options={"lr": 1 / _FLAT},
             clip=_FLAT,
             check_every=often,
-            patience=max(1, self.patience // 4),
+            patience=max(1, given.patience // 4),
             schedule="constant",
             warmup=0,
             average=None,

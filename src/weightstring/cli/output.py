@@ -57,6 +57,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("barriers, sampled", f"of the {_measured(result)}: {barriers}"),
         ("cost", f"{result.steps} gradient steps, {result.evaluations} evaluations, {result.seconds:.1f} s"),
     ]
+    if result.step is not None:
+        facts.append(("step found", str(result.step)))
     if result.by_depth:
         tops = [f"{top:.4g}" for top in result.by_depth]
         few = tops if len(tops) <= DEPTHS + 1 else [*tops[:DEPTHS], "…", tops[-1]]

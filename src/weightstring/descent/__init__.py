@@ -14,6 +14,7 @@ from weightstring.descent.motion import Look, Motion, Tied, Updates, require_upd
 from weightstring.descent.optimizers import OPTIMIZERS, Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor
 from weightstring.descent.recipes import changed
+from weightstring.descent.stride import Step
 
 __all__ = [
     "OPTIMIZERS",
@@ -35,6 +36,7 @@ __all__ = [
     "Soft",
     "Spring",
     "Start",
+    "Step",
     "Tether",
     "Tied",
     "Updates",

@@ -19,11 +19,12 @@ from torch.nn import functional
 from weightstring.arrays import Theta, Thetas, room
 from weightstring.codec import Loss, Record
 from weightstring.descent.constraint import Constraint
-from weightstring.descent.group import Entry, Scene, clipped
+from weightstring.descent.group import Entry, Scene, clipped, is_due, steps_to_check
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor, Status
 from weightstring.descent.stepping import Stepping
+from weightstring.descent.stride import Step
 from weightstring.protocol import Gradient
 
 
@@ -39,6 +40,7 @@ class Start:
         rate: factor on the recipe's learning rate.
         value: the height of ``theta`` where that is known, so that it is not measured again.
         tether: what ties it to its neighbours, which stay where they are; it begins where that allows.
+        step: what a bead before it found, where the recipe finds its own; None: this one is to find it.
     """
 
     theta: Theta | Callable[[], Theta]
@@ -48,6 +50,7 @@ class Start:
     rate: float = 1.0
     value: float | None = None
     tether: Tether | None = None
+    step: Step | None = None
 
     waits: ClassVar[bool] = True
 
@@ -65,6 +68,8 @@ class Start:
         yield from (self.point(), self.aim, self.limit, self.place, self.rate, self.value)
         if self.tether is not None:
             yield from (self.tether.constraint, self.tether.left, self.tether.right)
+        if self.step is not None:
+            yield self.step
 
     def adds(self, beads: int) -> int:
         """One bead."""
@@ -112,7 +117,7 @@ class Descended(Record, frozen=True, eq=False, tag="descended"):
     """Where a descent ended: its best θ (P,) and height, how it went, and what it cost.
 
     ``status`` is reached (best height ≤ limit), exhausted (no more improvement, or max_steps) or
-    diverged (a height that is not finite; the best state before that is kept).
+    diverged (a height that is not finite; the best state before that is kept). ``step`` is what it found.
     """
 
     theta: Tensor
@@ -120,6 +125,7 @@ class Descended(Record, frozen=True, eq=False, tag="descended"):
     status: Status
     steps: int
     evaluations: int
+    step: Step | None = None
 
     largest: ClassVar[None] = None
 
@@ -149,14 +155,14 @@ class Beads:
         self.leaf = leaf.requires_grad_()
         self._recipe, self._average = recipe, None if recipe.average is None else leaf.detach().clone()
         self.steps, self.until, self.rate = 0, recipe.max_steps, starts[0].rate
-        self.monitors = [
+        self._monitors = [
             PlateauMonitor(start.aim, start.limit, point.clone(), recipe.patience, recipe.max_steps, start.value)
             for start, point in zip(starts, points, strict=True)
         ]
         self._entries = list(entries)
         self._size = problem.size
         drawn = [minibatches(problem, scene.seed, start.place) for start in starts]
-        self._minibatches = [each for each in drawn if each is not None]
+        self._minibatches: list[Minibatches] = [each for each in drawn if each is not None]
         self._tethers = [start.tether for start in starts if start.tether is not None]
         self._before: Thetas | None = None
         self._seen: Thetas | None = None
@@ -167,9 +173,23 @@ class Beads:
         return [self.leaf]
 
     @property
+    def monitors(self) -> Sequence[PlateauMonitor]:
+        """Of all of them."""
+        return self._monitors
+
+    def ahead(self) -> int:
+        """To where the recipe wants to look."""
+        return steps_to_check(self, self._recipe.check_every)
+
+    @property
+    def due(self) -> bool:
+        """Whether it does now."""
+        return is_due(self, self._recipe.check_every)
+
+    @property
     def running(self) -> int:
         """Beads that are not over."""
-        return len(self.monitors)
+        return len(self._entries)
 
     @property
     def thetas(self) -> Thetas:
@@ -213,6 +233,10 @@ class Beads:
 
     def follow(self, gradient: Gradient) -> None:
         """The loss's gradients, and those of the constraint."""
+        self.leaf.grad = self._directed(gradient).view_as(self.leaf)
+
+    def _directed(self, gradient: Gradient) -> Tensor:
+        """The gradients to follow, as long as the leaf's rows."""
         wide = gradient.gradients
         if self._tethers or self._recipe.clip is not None:
             directed = wide[:, : self._size]
@@ -220,10 +244,16 @@ class Beads:
                 directed = self._tethers[0].constraint.direct(self.models, *self._neighbours(), directed)
                 self._before, self._seen = self.models.clone(), directed
             wide = functional.pad(clipped(directed, self._recipe.clip), (0, wide.shape[1] - self._size))
-        self.leaf.grad = wide.view_as(self.leaf)
+        return wide
 
     def place(self) -> None:
         """Where the constraint allows them; there they enter the averages."""
+        self._tie()
+        if self._average is not None:
+            self._average.lerp_(self.leaf.detach(), self._recipe.weight(self.steps + 1))
+
+    def _tie(self) -> None:
+        """Put beads where the constraint allows them."""
         if self._tethers:
             tie, neighbours = self._tethers[0].constraint, self._neighbours()
             assert self._before is not None
@@ -231,17 +261,20 @@ class Beads:
             stepped = tie.step(self._before, self.models, *neighbours, self._seen)
             self.models.copy_(tie.place(stepped, *neighbours))
             self._before = self._seen = None
-        if self._average is not None:
-            self._average.lerp_(self.leaf.detach(), self._recipe.weight(self.steps + 1))
+
+    def _seen_at(self, i: int, theta: Tensor, gradient: Tensor) -> None:
+        """Have the constraint take a bead's step for one from elsewhere."""
+        if self._before is not None and self._seen is not None:
+            self._before[i], self._seen[i] = theta[: self._size], gradient[: self._size]
 
     def finish(self, optimizers: Optimizers, height: Height) -> Mapping[Hashable, Descended]:
         """Those that are over leave."""
         finished: dict[Hashable, Descended] = {}
-        for entry, monitor in zip(self._entries, self.monitors, strict=True):
+        for i, (entry, monitor) in enumerate(zip(self._entries, self._monitors, strict=True)):
             if monitor.status is not None:
                 assert monitor.best_is_measured
                 finished[entry.key] = Descended(
-                    monitor.best, monitor.best_value, monitor.status, self.steps, monitor.evaluations
+                    monitor.best, monitor.best_value, monitor.status, self.steps, monitor.evaluations, self._found(i)
                 )
         self.cancel(finished, optimizers)
         return finished
@@ -253,17 +286,32 @@ class Beads:
             return
         if rows:
             self.leaf = optimizers.keep(self.leaf, rows)
-            self._average = None if self._average is None else self._average[rows]
         else:
             optimizers.remove(self.leaf)
-        self.monitors = [self.monitors[i] for i in rows]
+        self._keep(rows)
+
+    def _found(self, i: int) -> Step | None:
+        """The step that a bead found; these look for none."""
+        return None
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        """Keep what there is of some beads beside the leaf."""
+        if self._average is not None and rows:
+            self._average = self._average[rows]
+        self._monitors = [self._monitors[i] for i in rows]
         self._entries = [self._entries[i] for i in rows]
         self._minibatches = [self._minibatches[i] for i in rows] if self._minibatches else []
         self._tethers = [self._tethers[i] for i in rows] if self._tethers else []
 
+    @property
+    def _leaf_rows(self) -> Tensor:
+        """The leaf's rows, one a bead, filled up to whole lines."""
+        rows: Tensor = self.leaf.detach().view(len(self._entries), -1)
+        return rows
+
     def _rows(self, leaf: Tensor) -> Thetas:
         """The models (k, P) in a tensor that is laid out as the leaf is."""
-        return leaf.view(len(self.monitors), -1)[:, : self._size]
+        return leaf.view(len(self._entries), -1)[:, : self._size]
 
     def _neighbours(self) -> tuple[Thetas, Thetas]:
         left, right = zip(*((tether.left, tether.right) for tether in self._tethers), strict=True)

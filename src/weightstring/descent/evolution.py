@@ -16,7 +16,7 @@ from torch import Tensor
 
 from weightstring.arrays import Thetas, together
 from weightstring.codec import Loss, Record
-from weightstring.descent.group import Entry, Scene, clipped
+from weightstring.descent.group import Entry, Scene, clipped, is_due, steps_to_check
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.motion import Look, Motion
 from weightstring.descent.optimizers import Optimizers
@@ -119,6 +119,7 @@ class Together:
 
     def __init__(self, entry: Entry, scene: Scene, stacks: bool) -> None:
         """Begin; ``stacks``: rows may share a leaf."""
+        scene = scene._replace(recipe=scene.recipe.untuned)
         self._entry, self._scene, self._stacks = entry, scene, stacks
         evolution: Evolution = entry.descent
         self.evolution = evolution
@@ -174,6 +175,15 @@ class Together:
     def running(self) -> int:
         """Rows that move."""
         return len(self._moving)
+
+    def ahead(self) -> int:
+        """To where the recipe wants to look."""
+        return steps_to_check(self, self._scene.recipe.check_every)
+
+    @property
+    def due(self) -> bool:
+        """Whether it does now."""
+        return is_due(self, self._scene.recipe.check_every)
 
     def costs(self) -> Counter[Hashable]:
         """As many gradients as its motion needs."""

@@ -114,6 +114,13 @@ class Group(Protocol):
     def running(self) -> int:
         """Models that move."""
 
+    def ahead(self) -> int:
+        """Steps to its next measurement."""
+
+    @property
+    def due(self) -> bool:
+        """Whether it is to be measured."""
+
     def costs(self) -> Counter[Hashable]:
         """Gradients that a step takes, by owner."""
 

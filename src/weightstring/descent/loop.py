@@ -14,11 +14,12 @@ from typing import Generic, NamedTuple, TypeVar
 from weightstring.arrays import together
 from weightstring.descent.allowance import Allowances
 from weightstring.descent.bead import Descended, Start
-from weightstring.descent.group import Descent, Entry, Group, Scene, is_due, steps_to_check
+from weightstring.descent.group import Descent, Entry, Group, Scene
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.pace import Pace
 from weightstring.descent.plateau import Height, measure
 from weightstring.descent.steps import Steps
+from weightstring.descent.tuned import Tuned
 from weightstring.protocol import LossProblem, Recipe
 
 Key = TypeVar("Key", bound=Hashable)
@@ -181,10 +182,10 @@ class Descents(Generic[Key, Reached]):
 
         Where somebody's allowance is spent, nothing is done until his descents are cancelled.
         """
-        every, finished = self._scene.recipe.check_every, self._refill()
+        finished = self._refill()
         if self._groups and not finished:
             costs: Counter[Hashable] = sum((group.costs() for group in self._groups), Counter())
-            until = min(steps_to_check(group, every) for group in self._groups)
+            until = min(group.ahead() for group in self._groups)
             steps = self._allowed.steps(costs, until)
             start = time.process_time()
             self._steps.move(self._groups, steps)
@@ -193,7 +194,7 @@ class Descents(Generic[Key, Reached]):
             self._allowed.take(costs, steps)
             if steps == until:
                 # Each at its own steps, or what a descent finds would depend on who is beside it.
-                finished = self._check([group for group in self._groups if is_due(group, every)])
+                finished = self._check([group for group in self._groups if group.due])
         return finished
 
     def _refill(self) -> dict[Key, Reached]:
@@ -220,7 +221,14 @@ class Descents(Generic[Key, Reached]):
             alike = entry.descent.alike if stacks else None
             groups.setdefault(entry.key if alike is None else alike, []).append(entry)
         self._queue = deque(waiting)
-        return [entries[0].descent.begin(entries, self._scene, stacks) for entries in groups.values()]
+        return [self._begin(entries, stacks) for entries in groups.values()]
+
+    def _begin(self, entries: Sequence[Entry], stacks: bool) -> Group:
+        descent = entries[0].descent
+        if isinstance(descent, Start) and self._scene.recipe.tunes:
+            return Tuned(entries, self._scene, stacks)
+        group: Group = descent.begin(entries, self._scene, stacks)
+        return group
 
     def _check(self, groups: Sequence[Group]) -> dict[Key, Reached]:
         """Measure, and let those go that are over."""

@@ -43,7 +43,7 @@ class Optimizers:
     """
 
     def __init__(self, recipe: Recipe, device: torch.device = CPU) -> None:
-        self._recipe = recipe
+        self._recipe = recipe = recipe.untuned
         self._scheduled = recipe.schedule != "constant" or recipe.warmup > 0
         self._base_rate = _rate(recipe)
         self._optimizer = _build(recipe, device)

@@ -15,7 +15,8 @@ def changed(recipe: Recipe, fields: Mapping[str, object]) -> Recipe:
     """The recipe with the named fields changed and everything else as it is.
 
     ``options`` are changed one by one too. Another optimizer keeps those options of the old one that it has as well,
-    the learning rate among them; the others mean nothing to it.
+    the learning rate among them; the others mean nothing to it. A recipe that finds its own step is first made one that
+    does not, :attr:`weightstring.Recipe.untuned`.
 
     Args:
         recipe: what is changed.
@@ -34,7 +35,10 @@ schedule='constant', warmup=0)
     unknown = [name for name in fields if name not in known]
     if unknown:
         raise InvalidSetting(f"a recipe has no field {unknown[0]!r:.80}: it has {', '.join(known)}")
-    options, named = dict(recipe.options), fields.get("options", {})
+    tuned, named = fields.get("optimizer", recipe.optimizer) == "auto", fields.get("options", {})
+    if tuned != recipe.tunes or (tuned and named):
+        recipe = recipe.untuned if recipe.tunes else Recipe.tuned()
+    options = dict(recipe.options)
     if not isinstance(named, Mapping):
         raise InvalidSetting(f"a recipe's options={named!r:.80}: give a dict, such as {{'lr': 0.01}}")
     optimizer = fields.get("optimizer", recipe.optimizer)

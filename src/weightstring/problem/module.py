@@ -233,7 +233,8 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
             until: the level to reach.
             max_steps: gradient steps at most; the recipe's limit by default.
             quantity: whose level it is: the evaluation loss, or another of ``quantities``.
-            recipe: how to descend; the problem's own by default.
+            recipe: how to descend; the problem's own by default. Where that finds its own step, which suits beads,
+                it is :attr:`weightstring.Recipe.untuned`: curvature at a random network says little of what follows.
             on_check: told after each measurement how far training is; it may raise.
 
         Raises:
@@ -252,7 +253,7 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
             return fit_from(
                 self,
                 start,
-                recipe=recipe,
+                recipe=recipe.untuned,
                 seed=seed,
                 until=until,
                 max_steps=max_steps,

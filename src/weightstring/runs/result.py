@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from weightstring.descent import Step
 from weightstring.path import Connected, Maximum, Outcome, StringCurve, WeightString
 from weightstring.path.adaptive import Between, between
 from weightstring.proof.certificate import Certificate
@@ -107,6 +108,11 @@ class Result:
     def steps(self) -> int:
         """Gradient steps, summed over all beads, those of a round that a limit on them ended included."""
         return sum(r.steps for r in self.history)
+
+    @property
+    def step(self) -> Step | None:
+        """The step that the search found last, where its recipe has beads find theirs."""
+        return next((record.step for record in reversed(self.history) if record.step is not None), None)
 
     @property
     def evaluations(self) -> int:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from weightstring.codec import Record, none_as_infinity
+from weightstring.descent import Step
 from weightstring.path import Outcome, Reason
 from weightstring.store.provenance import Provenance
 
@@ -206,6 +207,8 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     seconds: Seconds
     attempt: str | None = None
     """What was tried in it, where the strategy tries several things."""
+    step: Step | None = None
+    """What its descents found to be a good step, where the recipe has them find it; those after it begin with it."""
     ended: Reason | None = None
     """Why the attempt before ended, in a round in which nothing was done but to begin another."""
 

@@ -1,10 +1,11 @@
-"""Options of the built-in tasks that are one of several names."""
+"""Options of the built-in tasks that are one of several names, and the recipe that they give."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from weightstring.errors import InvalidSetting
+from weightstring.protocol import Recipe
 
 
 def choose(task: str, option: str, value: str, known: Iterable[str]) -> None:
@@ -18,3 +19,19 @@ def choose(task: str, option: str, value: str, known: Iterable[str]) -> None:
     names = list(known)
     if value not in names:
         raise InvalidSetting(f"{task}: {option}={value!r}: choose one of {', '.join(names)}")
+
+
+def recipe_of(optimizer: str, lr: float) -> Recipe:
+    """The recipe that a task's options name.
+
+    Raises:
+        InvalidSetting: a rate for what finds its own.
+
+    >>> recipe_of("adam", 0.0).options, recipe_of("auto", 0.0) == Recipe.tuned()
+    ({'lr': 0.001}, True)
+    """
+    if optimizer.lower() != "auto":
+        return Recipe(optimizer, {"lr": lr or 1e-3})
+    if lr:
+        raise InvalidSetting(f"lr={lr:g}: optimizer=auto finds its own; name an optimizer, such as adam")
+    return Recipe.tuned()

@@ -1,6 +1,6 @@
 """What a search asks to be done, and what comes back: one kind of job a file, each with its own batch and records."""
 
-from weightstring.search.jobs.descend import Descend
+from weightstring.search.jobs.descend import Descend, knowing
 from weightstring.search.jobs.job import Batch, Job, JobContext, JobResult, Key, Spent, Tick, read_round, round_of
 from weightstring.search.jobs.measure import Measure, Measured
 
@@ -15,6 +15,7 @@ __all__ = [
     "Measured",
     "Spent",
     "Tick",
+    "knowing",
     "read_round",
     "round_of",
 ]

@@ -9,11 +9,11 @@ from typing import ClassVar
 import msgspec
 
 from weightstring.codec import Take, decode
-from weightstring.descent import Check, Descended, Descent, Descents, Evolved
+from weightstring.descent import Check, Descended, Descent, Descents, Evolved, Start, Step
 from weightstring.descent.allowance import Allowances
 from weightstring.problem.room import require_room
 from weightstring.protocol import Manner
-from weightstring.search.jobs.job import JobContext, Key
+from weightstring.search.jobs.job import Job, JobContext, Key
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,13 @@ class Descend:
     def batch(cls, context: JobContext, allowed: Allowances) -> DescentBatch:
         """An empty batch of descents."""
         return DescentBatch(context, allowed)
+
+
+def knowing(job: Job, step: Step | None) -> Job:
+    """The job, told what step an earlier bead of the search found, where that matters to it."""
+    if isinstance(job, Descend) and isinstance(job.descent, Start) and job.manner == "given":
+        return replace(job, descent=replace(job.descent, step=step))
+    return job
 
 
 class DescentBatch:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from weightstring.codec import finite_or_none
+from weightstring.descent import Descended
 from weightstring.errors import InvalidRun
 from weightstring.failures import users_part
 from weightstring.search.chain import Chain, beads_of
@@ -111,6 +112,7 @@ def summary(strategy: Strategy[State], state: State, results: Sequence[JobResult
         max=finite_or_none(max(measured, default=math.inf)),
         seconds=seconds,
         attempt=strategy.attempt(state),
+        step=next((each.step for each in results if isinstance(each, Descended) and each.status == "reached"), None),
     )
 
 

@@ -13,7 +13,7 @@ from weightstring.failures import users_part
 from weightstring.path import Connected, Outcome, Reason, Unresolved, no_worse
 from weightstring.search.branch import Branch
 from weightstring.search.chain import Chain, held_to, is_string
-from weightstring.search.jobs import Job, JobResult, round_of
+from weightstring.search.jobs import Job, JobResult, knowing, round_of
 from weightstring.search.rounds import due, failure
 from weightstring.search.running.history import advanced, replayed
 from weightstring.search.stopping import Progress, StopRule
@@ -123,7 +123,8 @@ class RunningSearch(Generic[State]):
         self._progress = _progress(self._chain, jobs, self._rounds)
         if reason := self._request.stop.reason(self._progress):
             return self._stopped(reason)
-        self.jobs, self._started = jobs, time.monotonic()
+        step = next((record.step for record in reversed(self._rounds) if record.step is not None), None)
+        self.jobs, self._started = tuple(knowing(job, step) for job in jobs), time.monotonic()
         return None
 
     def _next_attempt(self, reason: Reason) -> bool:
