@@ -12,11 +12,28 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from weightstring.proof.enclose.bounding import Bounding
 from weightstring.proof.enclose.intervals import Intervals, joined
+from weightstring.proof.enclose.rounding import UPWARDS
 from weightstring.proof.enclose.samples import Sampled
 
-MAX_PIECES = 8
-"""Parts that an interval is cut into at once, at most."""
+HALVINGS = 3
+"""Times that an interval is halved at once, at most."""
+
+ROUNDED = 2**0.5
+"""By how much a part's bound may be foreseen too high: a halving brings down more than it need."""
+
+FORESEEN = 1 / 24
+"""What it costs to foresee a bound, in bounds."""
+
+STAGES = 4.0
+"""By how much a bound may be foreseen too high where many examples will leave then, and few need half the width."""
+
+FINE = 2.0**-12
+"""Width in t below which bounds are found rather than foreseen."""
+
+PLANNED = 32
+"""Intervals allowed for each segment from which on bounds are foreseen."""
 
 NARROWEST = 2.0**-40
 """Width in t below which nothing is cut: rounding is all that is left."""
@@ -29,10 +46,6 @@ GIVEN_UP = 12
 
 PROGRESS = 0.01
 """What a halving must take from a bound's excess over the target to count."""
-
-
-BATCH = 16
-"""Intervals whose bounds are computed at once."""
 
 
 class Budget(NamedTuple):
@@ -64,7 +77,7 @@ class Partition:
 
 
 def bisect(
-    bound: Callable[[Intervals], Tensor],
+    bound: Bounding,
     sampled: Sampled,
     whole: Intervals,
     threshold: float | None,
@@ -88,12 +101,14 @@ def bisect(
         on_round: told how many intervals are done, how many wait, and the largest bound.
     """
     started = time.perf_counter()
-    course = _Bisection(bound, sampled, threshold, tolerance, whole)
+    # Where it may end early, whole intervals are bounded first: then there is a bound of everything at any time.
+    plans = math.isinf(budget.seconds) and budget.intervals >= PLANNED * len(whole)
+    course = _Bisection(bound, sampled, threshold, tolerance, whole, plans)
     while len(course.waiting):
         spent = time.perf_counter() - started >= budget.seconds or course.computed >= budget.intervals
         if course.computed and spent:
             break
-        course.halve_some()
+        course.advance()
         on_round(sum(len(part) for part, _ in course.done), len(course.waiting), course.largest)
     return course.partition()
 
@@ -108,6 +123,7 @@ class _Bisection:
         threshold: what the bounds should reach.
         tolerance: relative, of the largest sample.
         waiting: intervals whose own bounds are not computed yet.
+        plans: whether intervals are cut unbounded where their bounds will be too high.
         known: of each the bound of the interval that it was cut from.
         stalled: how many halvings of it took nothing from the bound.
         done: intervals that are not cut further, with their bounds.
@@ -115,15 +131,16 @@ class _Bisection:
         at_points: the largest bound at a single point.
     """
 
-    bound: Callable[[Intervals], Tensor]
+    bound: Bounding
     sampled: Sampled
     threshold: float | None
     tolerance: float
     waiting: Intervals
+    plans: bool
     known: Tensor = field(init=False)
     stalled: Tensor = field(init=False)
     done: list[tuple[Intervals, Tensor]] = field(default_factory=list)
-    computed: int = 0
+    computed: float = 0.0
     at_points: float = -math.inf
 
     def __post_init__(self) -> None:
@@ -144,22 +161,75 @@ class _Bisection:
         bounds = [*(bounds for _, bounds in self.done), self.known]
         return max((float(part.max()) for part in bounds if len(part)), default=math.inf)
 
-    def halve_some(self) -> None:
+    def advance(self) -> None:
         """Bound the first intervals, and cut those whose bounds are over the target."""
-        batch, rest = self.waiting.take(slice(0, BATCH)), self.waiting.take(slice(BATCH, None))
-        before, stalled = self.known[:BATCH], self.stalled[:BATCH]
+        count = self.bound.at_once
+        batch, self.waiting = self.waiting.take(slice(0, count)), self.waiting.take(slice(count, None))
+        before, self.known = self.known[:count], self.known[count:]
+        stalled, self.stalled = self.stalled[:count], self.stalled[count:]
+        if self.plans:
+            gap = self._foreseen(batch)
+            self._cut(batch, gap, before, stalled, gap > 0, STAGES)
+            batch, before, stalled = batch.take((gap <= 0).to(batch.low.device)), before[gap <= 0], stalled[gap <= 0]
+        if not len(batch):
+            return
         # A bound of a part cannot be worse than that of the whole.
         bounds = torch.minimum(self._bounds(batch), before)
         stuck = torch.where(_fell(bounds, before, self.target), 0.0, stalled)
         narrow = (batch.high - batch.low).cpu() <= NARROWEST
         keep = self._reached(batch, bounds, narrow, stuck) | narrow | (stuck >= GIVEN_UP)
         self.done.append((batch.take(keep.to(batch.low.device)), bounds[keep]))
-        parts, self.known, self.stalled = [rest], self.known[BATCH:], self.stalled[BATCH:]
-        for pieces, which in _cuts(batch, bounds, ~keep, self.sampled, self.target):
-            parts.append(batch.take(which.to(batch.low.device)).split(pieces))
-            self.known = torch.cat([self.known, bounds[which].repeat_interleave(pieces)])
-            self.stalled = torch.cat([self.stalled, (stuck[which] + math.log2(pieces)).repeat_interleave(pieces)])
-        self.waiting = joined(parts)
+        self._cut(batch, bounds - self.sampled.near(batch), bounds, stuck + 1, ~keep, ROUNDED)
+
+    def _foreseen(self, batch: Intervals) -> Tensor:
+        """How far bounds will lie above the loss, where that is too far and a part is worth its price, else 0."""
+        gap = self.bound.foreseen(batch)
+        self.computed += FORESEEN * len(batch)
+        far = (gap > STAGES * self._room(batch, self.bound.taken(batch))) & ((batch.high - batch.low).cpu() > FINE)
+        if bool(far.any()):
+            self.sampled.middles(batch.take(far.to(batch.low.device)))
+        return gap.where(far, 0.0)
+
+    def _room(self, intervals: Intervals, taken: Tensor) -> Tensor:
+        """What lies between the target and the loss on intervals, less what is taken of it."""
+        room = (self.target - self.sampled.near(intervals)).clamp(min=1e-3 * abs(self.target) + 1e-300)
+        return torch.maximum(room - taken, 0.1 * room)
+
+    def _cut(
+        self, batch: Intervals, gap: Tensor, bounds: Tensor, stalled: Tensor, which: Tensor, allowed: float
+    ) -> None:
+        """Cut intervals into parts as wide as they can be, as a bound's gap falls with the square of the width.
+
+        Args:
+            batch: (I,).
+            gap: (I,) of their bounds.
+            bounds: (I,) what is known of their parts.
+            stalled: (I,) likewise, after one halving.
+            which: (I,) of them to cut.
+            allowed: by how much a part's bound may be foreseen too high.
+        """
+        if not bool(which.any()):
+            return
+        batch, gap, bounds, stalled = batch.take(which.to(batch.low.device)), gap[which], bounds[which], stalled[which]
+        taken, width = self.bound.taken(batch), (batch.high - batch.low).cpu()
+        found = []
+        parts, owners = batch.split(2), torch.arange(len(batch)).repeat_interleave(2)
+        for _ in range(HALVINGS - 1):
+            share = ((parts.high - parts.low).cpu() / width[owners]) ** 2
+            wide = (gap - taken)[owners] * share > allowed * self._room(parts, taken[owners])
+            found.append((parts.take(~wide.to(parts.low.device)), owners[~wide]))
+            parts, owners = parts.take(wide.to(parts.low.device)).split(2), owners[wide].repeat_interleave(2)
+        found.append((parts, owners))
+        parts, owners = joined([one for one, _ in found]), torch.cat([own for _, own in found])
+        order = owners.argsort(stable=True)
+        parts, owners = parts.take(order.to(parts.low.device)), owners[order]
+        # Where the last cut brought nothing, it may be because too many left.
+        room = self._room(batch, torch.zeros_like(taken)).where(stalled < 2, 0.0)
+        self.bound.cut(batch, parts, owners, room)
+        halvings = torch.log2(width[owners] / (parts.high - parts.low).cpu())
+        self.waiting = joined([self.waiting, parts])
+        self.known = torch.cat([self.known, bounds[owners]])
+        self.stalled = torch.cat([self.stalled, stalled[owners] + halvings - 1])
 
     def _reached(self, batch: Intervals, bounds: Tensor, narrow: Tensor, stuck: Tensor) -> Tensor:
         """Which bounds are at most the target, after looking whether the target itself can be reached."""
@@ -175,6 +245,7 @@ class _Bisection:
 
     def _bounds(self, intervals: Intervals) -> Tensor:
         bounds = self.bound(intervals).cpu()
+        bounds = bounds + UPWARDS * bounds.abs()
         self.computed += len(intervals)
         return bounds.where(bounds.isfinite(), math.inf)
 
@@ -184,19 +255,12 @@ class _Bisection:
         intervals, bounds = joined([part for part, _ in everything]), torch.cat([bounds for _, bounds in everything])
         order = (intervals.segments + intervals.low).argsort()
         ordered, highest = intervals.take(order), self.sampled.highest
-        return Partition(ordered, bounds[order.cpu()], highest, self.target, self.computed, self.sampled.tops)
+        return Partition(
+            ordered, bounds[order.cpu()], highest, self.target, math.ceil(self.computed), self.sampled.tops
+        )
 
 
 def _fell(bounds: Tensor, before: Tensor, target: float) -> Tensor:
     """Where cutting took its share of the excess over the target; all that is finite has fallen from infinity."""
     excess = (before - target).where(before.isfinite(), 0.0)
     return torch.where(before.isfinite(), bounds <= before - PROGRESS * excess, bounds.isfinite())
-
-
-def _cuts(batch: Intervals, bounds: Tensor, cut: Tensor, sampled: Sampled, target: float) -> list[tuple[int, Tensor]]:
-    """Which intervals to cut into how many pieces: the excess of a bound falls with the square of the width."""
-    near = sampled.near(batch)
-    room = (target - near).clamp(min=1e-3 * abs(target) + 1e-300)
-    ratio = ((bounds - near) / room).clamp(min=1.0, max=float(MAX_PIECES**2))
-    pieces = torch.exp2(torch.ceil(torch.log2(ratio.sqrt()) - 0.25).clamp(min=1, max=math.log2(MAX_PIECES)))
-    return [(int(n), cut & (pieces == n)) for n in sorted(set(pieces[cut].tolist()))]

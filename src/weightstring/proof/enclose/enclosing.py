@@ -22,7 +22,6 @@ from weightstring.proof.enclose.derived import EXACT, Derived, FromData
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Kept, Products
-from weightstring.proof.enclose.rounding import gamma
 from weightstring.proof.enclose.rules import RULES, SMOOTH, Call, require_rule
 from weightstring.proof.enclose.values import Bounds, Data, Logits, Population, Rows
 from weightstring.tracing.program import Program, program_of
@@ -36,6 +35,9 @@ BLOCK = 2**19
 
 ARRAYS = 24
 """Arrays of that size that are alive at once, at most, a pass's temporaries counted."""
+
+LOSSES = 8
+"""Numbers kept of each example and interval: what it has in the bounds, and copies of that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,31 +102,32 @@ class Enclosing:
 
     def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """An upper bound of the loss over each interval."""
-        bounds = [self._of(part) for part in self._parts(intervals)]
-        return torch.cat(bounds)
+        return torch.cat([bounds.ends.amax(0) for _, bounds in self.examined(intervals, self.order)])
 
-    def _parts(self, intervals: Intervals) -> list[Intervals]:
-        """Intervals few enough for memory: their weights, and one example's activations each."""
+    def examined(self, intervals: Intervals, order: Int64[Tensor, " n"]) -> Iterator[tuple[Intervals, Bounds]]:
+        """What some examples, in a part of :attr:`order`, have in the bounds: intervals that fit into memory."""
+        for part in self._parts(intervals, len(order)):
+            yield part, Bounds.joined([_bounded(result) for result in self._results(part, order)])
+
+    def _parts(self, intervals: Intervals, examples: int) -> list[Intervals]:
+        """Intervals few enough for memory: their weights, one example's activations each, and all examples' losses."""
         weights = 8 * self.layout.size * (self.degree + 6)
-        size = max(1, min(64, self.max_bytes // (4 * (weights + 8 * ARRAYS * self.width))))
+        each = 4 * (weights + 8 * ARRAYS * self.width + 8 * LOSSES * examples)
+        size = max(1, min(64, self.max_bytes // each))
         return [intervals.take(slice(at, at + size)) for at in range(0, len(intervals), size)]
 
     def outputs(self, intervals: Intervals) -> Enclosure:
         """What a program that takes no mean returns, of every example (I, N, ...): intervals that fit into memory."""
-        parts = [part.settled() if isinstance(part, Logits) else part for part in self._results(intervals)]
+        parts = [part.settled() if isinstance(part, Logits) else part for part in self._results(intervals, self.order)]
         assert all(isinstance(part, Enclosure) for part in parts), parts
         nodes = tuple(torch.cat([part.nodes[k] for part in parts], 1) for k in range(self.degree + 1))
         radius, size = torch.cat([part.radius for part in parts], 1), torch.stack([part.size for part in parts]).amax(0)
         back = self.order.argsort()
         return Enclosure(nodes, radius, size).each(lambda values: values[:, back])
 
-    def _of(self, intervals: Intervals) -> Float64[Tensor, " I"]:
-        parts = torch.stack([_bounded(result).ends for result in self._results(intervals)])
-        return (parts.sum(0) + gamma(len(parts)) * parts.abs().sum(0)).amax(0)
-
     def slack(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """How far above the bounds the module's own value in float64 may be printed."""
-        return torch.stack([_bounded(result).slack for result in self._results(intervals)]).sum(0).amax(0)
+        return torch.cat([bounds.slack.amax(0) for _, bounds in self.examined(intervals, self.order)])
 
     def rehearse(self) -> None:
         """Enclose one example on one interval: what has a rule may yet be called in a way that the rule refuses.
@@ -138,7 +141,7 @@ class Enclosing:
         rows = Rows(self.population, self.order[:1])
         _bounded(self._run(interval, self._weights(self.beads[:2]), rows, {}, products))
 
-    def _results(self, intervals: Intervals) -> Iterator[Any]:
+    def _results(self, intervals: Intervals, order: Tensor) -> Iterator[Any]:
         """What the program returns, for one block of examples after another."""
         # The beads in play, each once and in order; between two of them there may be beads that are not.
         used, local = torch.unique(torch.cat([intervals.segments, intervals.segments + 1]), return_inverse=True)
@@ -146,15 +149,15 @@ class Enclosing:
         parameters = self._weights(self.beads[used])
         kept: dict[str, Any] = {}
         products = Products(self.kept, used.tolist())
-        for rows in self._rows(len(intervals)):
+        for rows in self._rows(len(intervals), order):
             yield self._run(inner, parameters, rows, kept, products)
 
-    def _rows(self, intervals: int) -> list[Rows]:
+    def _rows(self, intervals: int, order: Tensor) -> list[Rows]:
         moving = self._largest(set(self.program.per_example) - set(self.program.of_data))
         by_cache = BLOCK // (moving * intervals)
         by_memory = self.max_bytes // (2 * 8 * ARRAYS * self.width * intervals)
         size = max(1, min(max(by_cache, 32), by_memory))
-        return [Rows(self.population, part) for part in torch.split(self.order, size)]
+        return [Rows(self.population, part) for part in torch.split(order, size)]
 
     def _weights(self, beads: Thetas) -> dict[str, Weights]:
         pieces = torch.split(beads, [entry.size for entry in self.layout.entries], dim=1)
@@ -201,7 +204,11 @@ class Enclosing:
                 values.pop(name, None)
         result = values[self.program.result]
         # Of numbers that overflowed on the way, nothing is known.
-        return replace(result, ends=result.ends.where(bounded, torch.inf)) if isinstance(result, Bounds) else result
+        return (
+            replace(result, each=result.each.where(bounded.unsqueeze(1), torch.inf))
+            if isinstance(result, Bounds)
+            else result
+        )
 
     def _result(self, call: Call, values: dict[str, object]) -> object:
         """What a step makes of enclosures."""

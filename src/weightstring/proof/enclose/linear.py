@@ -12,7 +12,7 @@ are found in float32 where it carries them (``single``).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weightstring.proof.enclose.enclosure import CUBIC, Enclosure, measured
+from weightstring.proof.enclose.enclosure import CUBIC, Enclosure, measured, per_interval
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.rounding import FLOOR, gamma
 from weightstring.proof.enclose.single import Single, carried
@@ -124,9 +124,9 @@ class LinearMap:
             nodes = tuple(self.apply(node, weight) for node, weight in zip(x.nodes, self.nodes, strict=True))
         radius, remainder, underflow = self._radius(x)
         if x.degree == 1 and remainder is not None:
-            remainder = remainder.double().div_(2)
+            remainder = remainder.double()
             for node in nodes:
-                node -= remainder
+                node.sub_(remainder, alpha=0.5)
         return self._finished(nodes, radius, x.size, underflow)
 
     def _radius(self, x: Enclosure) -> tuple[Tensor, Tensor | None, float]:
@@ -138,14 +138,19 @@ class LinearMap:
         remainder = None if top is None else self.apply(top, self.slope)
         return radius if remainder is None else radius.add_(remainder.abs(), alpha=self.share), remainder, 0.0
 
-    def of_constant(self, products: Tensor, size: Tensor) -> Enclosure:
+    def of_constant(self, products: Sequence[Tensor], size: Tensor) -> Enclosure:
         """The map of inputs that do not depend on σ.
 
         Args:
-            products: (K, n, ...) of the inputs with every bead's weights, without the bias.
+            products: K of (n, ...), of the inputs with every bead's weights, without the bias.
             size: (I,) no less than any |input|.
         """
-        nodes = Weights(products).nodes(self.intervals, self.degree)
+        if len(products) == 2:  # all intervals lie between these
+            first, last = (values.unsqueeze(0) for values in products)
+            positions = self.intervals.positions(self.degree)
+            nodes = tuple(torch.lerp(first, last, per_interval(t, first)) for t in positions)
+        else:
+            nodes = Weights(torch.stack(tuple(products))).nodes(self.intervals, self.degree)
         return self._finished(nodes, None, size)
 
     def _finished(

@@ -44,6 +44,7 @@ def averaged(
     scales: Tensor | None = None,
     spare: Tensor | float = FLOOR,
     printed: Tensor | None = None,
+    centre: Tensor | None = None,
 ) -> Bounds:
     """Mean of losses (2, I, n, ...) over examples and all further axes, raised by what rounding may have taken.
 
@@ -53,16 +54,26 @@ def averaged(
         scales: (n,) what each is multiplied by; None: its share of the mean.
         spare: (2, I) or a number: what underflow may have taken is far below γ of it.
         printed: like the losses: what torch's way of computing them loses, where that is more than relative.
+        centre: (3, I, n, ...) the losses of the polynomials themselves at σ = −1, 1 and 0, by which it is seen whose
+            bound is loose; None: all are as loose as they are large.
     """
     scales = rows.scales() if scales is None else scales
-    losses, lost = (
-        part.flatten(3) if part.ndim > 3 else part.unsqueeze(3)
-        for part in (losses, 0 * losses if printed is None else printed)
-    )
     # The weights are sums over all examples.
-    terms = len(rows.population.targets) + len(scales) + losses.shape[3]
-    mean, magnitude = losses.mean(3) @ scales, losses.abs().mean(3) @ scales
-    return Bounds(mean + gamma(terms) * (magnitude + spare), lost.mean(3) @ scales)
+    terms = len(rows.population.targets) + len(scales) + losses[0, 0, 0].numel()
+    each = _per_example(losses) * scales
+    if losses.ndim > 3:  # whose own mean may cancel
+        each += gamma(terms) * _per_example(losses.abs()) * scales
+    if centre is None:
+        loose = each.abs().amax(0)
+    else:
+        minus, plus, middle = _per_example(centre) * scales
+        loose = torch.maximum((each - torch.stack([minus, plus])).amax(0), each.mean(0) - middle)
+    slack = torch.zeros_like(each[..., 0]) if printed is None else _per_example(printed) @ scales
+    return Bounds(each, terms, torch.as_tensor(spare, dtype=torch.float64, device=each.device), slack, loose)
+
+
+def _per_example(values: Tensor) -> Tensor:
+    return values.flatten(3).mean(3) if values.ndim > 3 else values
 
 
 def upper_ends(x: Enclosure) -> Tensor:
@@ -71,12 +82,18 @@ def upper_ends(x: Enclosure) -> Tensor:
     return torch.stack([minus + radius, plus + radius])
 
 
+def places(x: Enclosure) -> Tensor:
+    """(3, I, n, ...): the line itself at σ = −1, 1 and 0."""
+    minus, plus, _ = x.line()
+    return torch.stack([minus, plus, (minus + plus) / 2])
+
+
 def of_distance(loss: Callable[[Tensor], Tensor], x: Enclosure, target: Enclosure | Data, rows: Rows) -> Bounds:
     """The mean of ``loss(|x − target|)``, for a loss that is convex and does not fall."""
     difference = x.shifted(-target.values.double()) if isinstance(target, Data) else x + target.scaled(-1.0)
     minus, plus, radius = difference.line()
     distances = torch.stack([minus.abs() + radius, plus.abs() + radius])
-    return averaged(loss(distances), rows)
+    return averaged(loss(distances), rows, centre=loss(places(difference).abs()))
 
 
 def binary(
@@ -89,19 +106,22 @@ def binary(
     for factor in (weight, positive):
         if factor is not None and (factor.ndim > y.ndim or bool((factor < 0).any())):
             raise Unsupported("binary cross-entropy with negative weights has no bound: give weights of at least 0")
-    up, down = upper_ends(x), upper_ends(x.scaled(-1.0))
-    soft = torch.nn.functional.softplus
-    if positive is None:
-        one, other = (1 - y) * up, y * down
-        rest = (-(one - other).abs()).exp().log1p()
-        losses = torch.maximum(one, other)
-        losses = losses + rest + ELEMENTWISE * (losses.abs() + rest)
-    else:
-        losses = (1 - y) * soft(up, threshold=700) + positive.to(y) * y * soft(down, threshold=700)
+
+    def loss(up: Tensor, down: Tensor) -> Tensor:
+        soft = torch.nn.functional.softplus
+        if positive is None:
+            one, other = (1 - y) * up, y * down
+            rest = (-(one - other).abs()).exp().log1p()
+            larger = torch.maximum(one, other)
+            losses = larger + rest + ELEMENTWISE * (larger.abs() + rest)
+        else:
+            losses = (1 - y) * soft(up, threshold=700) + positive.to(y) * y * soft(down, threshold=700)
+        return losses if weight is None else losses * weight.to(y)
+
+    up, down, at = upper_ends(x), upper_ends(x.scaled(-1.0)), places(x)
     printed = ELEMENTWISE * (1 + up.abs() + down.abs())
-    if weight is not None:
-        losses, printed = losses * weight.to(y), printed * weight.to(y)
-    return averaged(losses, rows, printed=printed)
+    printed = printed if weight is None else printed * weight.to(y)
+    return averaged(loss(up, down), rows, printed=printed, centre=loss(at, -at))
 
 
 def differences(logits: Logits | Enclosure, mixtures: Tensor) -> Enclosure:
@@ -201,9 +221,11 @@ def cross_entropy(
     mixtures = q / total.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(1)
     # The difference of an output from itself is 0, without rounding.
     itself = (mixtures == 1) & (mixtures.count_nonzero(1) == 1).unsqueeze(1)
-    ends = upper_ends(differences(logits, mixtures)).where(~itself, 0.0)
-    sizes = 1 + ends.abs().amax(3)
-    return averaged(log_sum_exp(ends), rows, scales * total, FLOOR * (sizes @ scales), gamma(classes) * sizes)
+    enclosed = differences(logits, mixtures)
+    ends, centre = (part.masked_fill_(itself, 0.0) for part in (upper_ends(enclosed), places(enclosed)))
+    sizes, losses = 1 + ends.abs().amax(3), log_sum_exp(ends)
+    spare, printed = FLOOR * (sizes @ scales), gamma(classes) * sizes
+    return averaged(losses, rows, scales * total, spare, printed, centre.logsumexp(3))
 
 
 def log_sum_exp(ends: Tensor) -> Tensor:

@@ -77,14 +77,13 @@ class Products:
     kept: Kept
     beads: list[int]
 
-    def of(self, step: str, data: Data, apply: Apply, weight: Weights, rows: Rows) -> Tensor:
-        """(K, n, ...): of the examples at hand with the weights of every bead in play."""
+    def of(self, step: str, data: Data, apply: Apply, weight: Weights, rows: Rows) -> Sequence[Tensor]:
+        """K of (n, ...): of the examples at hand with the weights of every bead in play."""
         products = []
         for bead, values in zip(self.beads, weight.beads, strict=True):
             whole = self.kept.of(step, data, apply, values, bead)
             if whole is None:
-                return apply(
-                    data.values.double().unsqueeze(0).expand(len(self.beads), *data.values.shape), weight.beads
-                )
+                inputs = data.values.double().unsqueeze(0).expand(len(self.beads), *data.values.shape)
+                return apply(inputs, weight.beads).unbind()
             products.append(whole[rows.rows])
-        return torch.stack(products)
+        return products

@@ -16,10 +16,11 @@ from weightstring.path import WeightString
 from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
 from weightstring.proof.certificate import Certificate, Piece, digests_of, versions
 from weightstring.proof.enclose.bisection import Budget, Partition, bisect
+from weightstring.proof.enclose.bounding import Bounding, Plain
 from weightstring.proof.enclose.enclosing import enclosing
 from weightstring.proof.enclose.faithful import Bound, held_to, require_reproduced
 from weightstring.proof.enclose.intervals import Intervals
-from weightstring.proof.enclose.rounding import UPWARDS
+from weightstring.proof.enclose.refining import Refining
 from weightstring.proof.enclose.samples import Sampled
 from weightstring.protocol import Along, Enclosed, LossProblem, lacking
 
@@ -108,16 +109,18 @@ def partition_of(
     ``known`` are values sampled of the string before, by t, for each of its segments.
     """
     segments = range(len(beads) - 1) if segments is None else segments
-    bound, slack = bounds_of(problem, beads, quantity, max_bytes)
+    bounding: Bounding
+    bound: Bound
+    slack: Bound
     if isinstance(problem, Traceable):
+        enclosed = enclosing(problem, beads, quantity, max_bytes)
+        bound, slack, bounding = enclosed.bounds, enclosed.slack, Refining(enclosed)
         require_reproduced(problem, quantity, beads, bound, slack)
+    else:
+        bound, slack = bounds_of(problem, beads, quantity, max_bytes)
+        bounding = Plain(bound)
     sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
-
-    def raised(intervals: Intervals) -> Tensor:
-        bounds = bound(intervals)
-        return bounds + UPWARDS * bounds.abs()
-
-    partition = bisect(raised, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
+    partition = bisect(bounding, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
     if len(sampled.places) and isinstance(problem, Certifiable):
         partition = held_to(problem, quantity, beads, sampled, partition, slack)
     return partition

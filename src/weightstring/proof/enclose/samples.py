@@ -16,6 +16,9 @@ from weightstring.proof.enclose.intervals import Intervals
 FIRST_SAMPLES = 8
 """Steps of the first grid on each segment."""
 
+NEAR = 1 / 32
+"""Distance in t of a value that was sampled before, within which the first grid needs none of its own between beads."""
+
 
 @dataclass(eq=False)
 class Sampled:
@@ -39,7 +42,8 @@ class Sampled:
         ts = torch.linspace(0, 1, FIRST_SAMPLES + 1, dtype=torch.float64)
         for segment in self.segments:
             # Each bead once: its place as the end of one segment is that of the beginning of the next.
-            self._look(segment, ts[:-1] if segment + 1 in self.segments else ts)
+            unseen = ts[:-1] if segment + 1 in self.segments else ts
+            self._look(segment, unseen[_apart(unseen, self.known[segment])] if self.known else unseen)
         for segment in self.segments if self.known else ():
             self._recall(segment, self.known[segment])
 
@@ -104,3 +108,9 @@ class Sampled:
         x0, x1 = self.places[right - 1], self.places[right]
         share = ((places - x0) / (x1 - x0)).clamp(0, 1)
         return torch.lerp(self.values[right - 1], self.values[right], share)
+
+
+def _apart(ts: Tensor, known: Mapping[float, float]) -> Tensor:
+    """Which positions have no value known nearby; at the beads only their own counts."""
+    nearest = (ts.unsqueeze(1) - torch.tensor([*known, math.inf], dtype=torch.float64)).abs().amin(1)
+    return nearest > torch.where((ts == 0) | (ts == 1), 0.0, NEAR)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.linear import LinearMap
+from weightstring.proof.enclose.rounding import gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +85,45 @@ class Bounds:
     """Upper bounds of a mean over examples at σ = −1 and 1: the mean of convex functions is nowhere above both.
 
     Args:
-        ends: (2, I).
+        each: (2, I, n) what each example has in it; convex in σ too, and so nowhere above the line through both.
+        terms: roundings of their sum, relative to Σ|each| + ``spare``.
+        spare: (2, I) or (); what underflow may have taken is far below γ of it.
         slack: (2, I), how far above them rounding may put what torch computes in float64, where the bound itself is
             found in a better way.
+        loose: (I, n) about how far each example's bound lies above it, at the ends and halfway.
     """
 
-    ends: Float64[Tensor, "2 I"]
+    each: Float64[Tensor, "2 I n"]
+    terms: int
+    spare: Tensor
     slack: Float64[Tensor, "2 I"]
+    loose: Float64[Tensor, "I n"]
+
+    @property
+    def ends(self) -> Float64[Tensor, "2 I"]:
+        """The bounds."""
+        return self.summed(self.each)
+
+    def summed(self, each: Float64[Tensor, "2 I m"]) -> Float64[Tensor, "2 I"]:
+        """No less than the sum of some examples' bounds."""
+        return each.sum(2) + gamma(self.terms) * (each.abs().sum(2) + self.spare)
+
+    def at(self, index: int) -> Bounds:
+        """Of one interval."""
+        one = slice(index, index + 1)
+        spare = self.spare[:, one] if self.spare.ndim else self.spare
+        return Bounds(self.each[:, one], self.terms, spare, self.slack[:, one], self.loose[one])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Bounds]) -> Bounds:
+        """Of the examples of all parts."""
+        return cls(
+            torch.cat([part.each for part in parts], 2),
+            max(part.terms for part in parts) + len(parts),
+            torch.stack([part.spare for part in parts]).sum(0),
+            torch.stack([part.slack for part in parts]).sum(0),
+            torch.cat([part.loose for part in parts], 1),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,11 +167,6 @@ class Rows:
 
     population: Population
     rows: Int64[Tensor, " n"]
-
-    @property
-    def share(self) -> float:
-        """Of all examples, these: what a constant added to the mean counts for."""
-        return len(self.rows) / len(self.population.targets)
 
     def scales(self, key: str = "", weigh: Callable[[Tensor], Tensor] | None = None) -> Float64[Tensor, " n"]:
         """What their losses are multiplied by in the mean."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -35,15 +36,32 @@ def _number(value: object) -> object:
 
 
 def _add_bounds(call: Call, x: object, y: object, alpha: float) -> Bounds:
-    parts, slack = [], torch.zeros(2, len(call.intervals), dtype=torch.float64, device=call.rows.rows.device)
+    total: Bounds | None = None
+    constant = 0.0
     for part, factor in ((x, 1), (y, alpha)):
-        slack = slack + abs(factor) * part.slack if isinstance(part, Bounds) else slack
         if not isinstance(part, Bounds | int | float) or (part is y and isinstance(y, Bounds) and alpha < 0):
             raise call.refuse("it subtracts a loss, or adds something other than a loss or a number to it")
-        share = call.rows.share  # of a constant, which belongs to the mean over all examples
-        parts.append(part.ends if isinstance(part, Bounds) else torch.tensor(part * share, dtype=torch.float64))
-    one, other = parts[0], alpha * parts[1]
-    return Bounds(one + other + ELEMENTWISE * (one.abs() + other.abs() + FLOOR), slack)
+        if not isinstance(part, Bounds):
+            constant = part * factor / len(call.rows.population.targets)  # it belongs to the mean over all examples
+        elif total is None:
+            total = _times(part, factor)
+        else:
+            total = _plus(total, _times(part, factor))
+    assert total is not None
+    each = total.each + constant
+    return replace(total, each=each + ELEMENTWISE * (total.each.abs() + abs(constant)))
+
+
+def _plus(one: Bounds, other: Bounds) -> Bounds:
+    each = one.each + other.each + ELEMENTWISE * (one.each.abs() + other.each.abs())
+    terms, spare = max(one.terms, other.terms), one.spare + other.spare
+    return Bounds(each, terms, spare, one.slack + other.slack, one.loose + other.loose)
+
+
+def _times(one: Bounds, factor: float) -> Bounds:
+    each = one.each * factor
+    each += ELEMENTWISE * each.abs()
+    return Bounds(each, one.terms, one.spare * factor + FLOOR, one.slack * factor, one.loose * factor)
 
 
 @rule("mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar")
@@ -62,8 +80,7 @@ def multiply(call: Call, x: object, y: object) -> object:
             if isinstance(one, Bounds):
                 if other < 0:
                     raise call.refuse("it multiplies a loss by a negative number")
-                ends = one.ends * other
-                return Bounds(ends + ELEMENTWISE * (ends.abs() + FLOOR), one.slack * other)
+                return _times(one, other)
             return call.enclosed(one).scaled(float(other))
     left, right = call.operands(x, y)
     return left * right

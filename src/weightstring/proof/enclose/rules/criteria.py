@@ -134,4 +134,5 @@ def mean(call: Call, x: object, dtype: object = None) -> Bounds:
         return losses.averaged(x.possible.double().expand(2, -1, -1), call.rows)
     if isinstance(x, Bounds):
         return x
-    return losses.averaged(losses.upper_ends(call.enclosed(x)), call.rows)
+    given = call.enclosed(x)
+    return losses.averaged(losses.upper_ends(given), call.rows, centre=losses.places(given))

@@ -49,7 +49,7 @@ def _layer(call: Call, x: object, weight: object, bias: object, apply: Apply, ax
     if isinstance(x, Data):
         products = call.products.of(call.step.name, x, apply, kernel, call.rows)
         reached = call.products.kept.reach(x)
-        size = torch.full((len(call.intervals),), reached, dtype=torch.float64, device=products.device)
+        size = torch.full((len(call.intervals),), reached, dtype=torch.float64, device=products[0].device)
         return layer.of_constant(products, size)
     hidden = call.enclosed(x)
     if call.deferred and axis == -1 and len(hidden.shape) == 3:
