@@ -82,7 +82,7 @@ def in_float64(problem: ws.ModuleProblem, thetas: Tensor, quantity: str) -> Tens
     def value(theta: Tensor) -> Tensor:
         return criterion(torch.func.functional_call(net, problem.layout.views(theta), (data[0],)), data[1])
 
-    return torch.stack([value(theta) for theta in thetas])
+    return torch.func.vmap(value)(thetas)
 
 
 def check(number: int, seed: int) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def check(number: int, seed: int) -> dict[str, Any]:
     highest = float(problem.measure(string.beads, [quantity])[quantity].max())
     tolerance = float(10 ** (-3 + 2 * torch.rand((), generator=draw)))
     threshold = highest * (1 + tolerance) + 1e-6 if number % 3 == 0 else None
-    certificate = ws.certify(problem, string, threshold, tol=tolerance, quantity=quantity, max_intervals=400)
+    certificate = ws.certify(problem, string, threshold, tol=tolerance, quantity=quantity, max_intervals=100)
     shares = torch.cat([torch.linspace(0, 1, PLACES - 8), torch.rand(8, generator=draw)]).double()
     worst = -float("inf")
     for piece in certificate.partition:
