@@ -43,7 +43,7 @@ NOTES = [
     "Both sides by turns, medians. Sampled adaptively, a segment takes 9 evaluations or more; `plain grid` is the "
     "plain loop with 33 points on each segment: how one learns without that rule that nothing on it is higher. `stuck` "
     "writes its page too. An evaluation is of 4 sequences of 32 tokens, so that all that takes time with the "
-    "parameters shows.",
+    "parameters shows. Rows without `building` are older: of searches on grids, their problems' time left out.",
 ]
 
 
