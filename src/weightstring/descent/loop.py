@@ -173,9 +173,10 @@ class Descents(Generic[Key, Reached]):
 
     @property
     def has_room(self) -> bool:
-        """Whether more models could move at little cost."""
+        """Whether more models could move at little cost: beads that share the overhead of their steps with others."""
         models = self.running + len(self._queue)
-        return models < self._width and self._pace.has_room(models)
+        shared = not self._steps.at_once and all(group.in_place for group in self._groups)
+        return shared and models < self._width and self._pace.has_room(models)
 
     def advance(self) -> dict[Key, Reached]:
         """Go on until the next measurement; what those descents reached that are over then, by key.

@@ -93,7 +93,7 @@ class DescentBatch:
     @property
     def has_room(self) -> bool:
         """Whether steps of more models would take little longer."""
-        return all(loop.idle or loop.has_room for loop in self._loops.values())
+        return bool(self._loops) and all(loop.has_room for loop in self._loops.values())
 
     def add(self, key: Key, job: Descend) -> None:
         """Take in a descent."""
