@@ -6,6 +6,7 @@ Each draw is a random network, data and string of two or three models, near or f
 which ``ws.certify`` proves a bound to a random tolerance or threshold. Examples leave intervals as in any proof, and
 bounds are foreseen from a few of them even where they are few. Then the quantity is computed in float64 at 33 places of
 each interval of the proof: none may lie above that interval's bound. One proof in four is proved again by ``verify``.
+Thirty networks serve in turn.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import argparse
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,9 @@ ROUNDING = 1e-12
 
 PLACES = 33
 
+PROBLEMS = 30
+"""Networks with their data, each of which is traced once."""
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU, "leaky": nn.LeakyReLU, "tanh": nn.Tanh, "hardtanh": nn.Hardtanh, "silu": nn.SiLU,
 }  # fmt: skip
@@ -39,13 +45,16 @@ def error(output: Tensor, target: Tensor) -> Tensor:
     return (output.argmax(1) != target).float().mean()
 
 
-def drawn(number: int, seed: int) -> tuple[ws.ModuleProblem, ws.WeightString, dict[str, Any]]:
-    """A problem and a string, each a function of (seed, number), and what was chosen."""
+def chooser(draw: torch.Generator) -> Callable[..., Any]:
+    """Chooses one of its arguments."""
+    return lambda *options: options[int(torch.randint(len(options), (), generator=draw))]
+
+
+@cache
+def problem_of(number: int, seed: int) -> tuple[ws.ModuleProblem, dict[str, Any]]:
+    """A network, its data and its loss, and what was chosen."""
     draw = torch.Generator().manual_seed(1_000_003 * seed + number)
-
-    def choose(*options: Any) -> Any:
-        return options[int(torch.randint(len(options), (), generator=draw))]
-
+    choose = chooser(draw)
     width, depth, count = choose(3, 6, 12), choose(1, 1, 2, 3, 5), choose(24, 60, 150)
     activation, loss = choose("relu", "relu", "relu", *ACTIVATIONS), choose("entropy", "smoothed", "squared", "binary")
     outputs = 1 if loss == "binary" else choose(2, 4)
@@ -65,12 +74,20 @@ def drawn(number: int, seed: int) -> tuple[ws.ModuleProblem, ws.WeightString, di
     metrics = {"error": error} if loss in ("entropy", "smoothed") else None
     dtype = choose(torch.float32, torch.float64)
     problem = ws.ModuleProblem(net, criterion, (inputs, targets), dtype=dtype, metrics=metrics, batch_size=None)
+    return problem, {"activation": activation, "loss": loss, "depth": depth}
+
+
+def drawn(number: int, seed: int) -> tuple[ws.ModuleProblem, ws.WeightString, dict[str, Any]]:
+    """One of the problems with a string, and what was chosen."""
+    problem, chosen = problem_of(number % PROBLEMS, seed)
+    draw = torch.Generator().manual_seed(2_000_003 * seed + 7_919 * number + 1)
+    choose = chooser(draw)
     spread, scale, beads = choose(0.03, 0.3, 1.0), choose(0.3, 1.0, 3.0), choose(2, 2, 3)
     centre = torch.randn(problem.size, generator=draw)
     models = [scale * (centre + spread * torch.randn(problem.size, generator=draw)) for _ in range(beads)]
-    quantity = choose("loss", "loss", "loss", "error") if metrics else "loss"
-    chosen = {"activation": activation, "loss": loss, "depth": depth, "spread": spread, "quantity": quantity}
-    return problem, ws.WeightString(problem, torch.stack(models).to(dtype)), chosen
+    quantity = choose("loss", "loss", "loss", *problem.quantities)
+    string = ws.WeightString(problem, torch.stack(models).to(problem.dtype))
+    return problem, string, {**chosen, "spread": spread, "quantity": quantity}
 
 
 def in_float64(problem: ws.ModuleProblem, thetas: Tensor, quantity: str) -> Tensor:
@@ -92,7 +109,7 @@ def check(number: int, seed: int) -> dict[str, Any]:
     quantity = chosen["quantity"]
     highest = float(problem.measure(string.beads, [quantity])[quantity].max())
     tolerance = float(10 ** (-3 + 2 * torch.rand((), generator=draw)))
-    threshold = highest * (1 + tolerance) + 1e-6 if number % 3 == 0 else None
+    threshold = highest * (1 + tolerance) + 1e-6 if number // PROBLEMS % 3 == 0 else None
     certificate = ws.certify(problem, string, threshold, tol=tolerance, quantity=quantity, max_intervals=100)
     shares = torch.cat([torch.linspace(0, 1, PLACES - 8), torch.rand(8, generator=draw)]).double()
     worst = -float("inf")
@@ -101,7 +118,7 @@ def check(number: int, seed: int) -> dict[str, Any]:
         a, b = (string[piece.segment + k].double() for k in (0, 1))
         values = in_float64(problem, (1 - ts) * a + ts * b, quantity)
         worst = max(worst, float(((values - piece.bound) / (1 + values.abs())).max()))
-    again = ws.verify(problem, string, certificate).ok if number % 4 == 0 else None
+    again = ws.verify(problem, string, certificate).ok if number // PROBLEMS % 4 == 0 else None
     return {
         "seed": seed, "number": number, **chosen, "intervals": certificate.intervals, "above": worst,
         "false": worst > ROUNDING, "verified": again,
