@@ -17,8 +17,9 @@ QUICK: dict[str, dict[str, Any]] = {
     "bezier": {"bends": 2, "steps": 60},
     "poly-chain": {"bends": 3, "steps": 100},
     "autoneb": {"steps": 100},
+    "sinking": {"tolerance": 0.05},
 }
-"""Settings with which curves are fitted in a second."""
+"""Settings with which curves are fitted, and strings sunk, in few steps."""
 LONG = ("persistent", "sinking", "relay", "lowered")
 """Those that search several times."""
 
