@@ -10,7 +10,7 @@ import math
 
 FEW = 32
 """Models from which on no step counts as mostly overhead."""
-SHARE = 2
+SHARE = 1.25
 """How many times as long as the shortest step so far one may take that is mostly overhead."""
 
 
