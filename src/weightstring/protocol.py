@@ -101,7 +101,7 @@ class Recipe:
 
     @classmethod
     def tuned(cls) -> Recipe:
-        """The recipe that finds its own step, see :mod:`weightstring.descent.tuned`.
+        """The recipe that finds its own step, see :mod:`weightstring.descent.tuned`; the default of modules.
 
         >>> Recipe.tuned().optimizer
         'auto'

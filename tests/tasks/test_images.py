@@ -118,7 +118,8 @@ class TestProblem:
         torch.testing.assert_close(net[1].running_var, first.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
 
     def test_how_it_is_trained(self, small_task):
-        assert small_task().recipe == ws.Recipe("adam", {"lr": 1e-3})
+        assert small_task().recipe == ws.Recipe.tuned()
+        assert small_task(lr=0.5).recipe == ws.Recipe("adam", {"lr": 0.5})
         assert small_task(optimizer="sgd", lr=0.25).recipe == ws.Recipe("sgd", {"lr": 0.25})
         assert (small_task(batch_size=5).batch_size, small_task().batch_size) == (5, 37)
 

@@ -140,7 +140,7 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
         InvalidModel, InvalidData, InvalidSetting, NotDeterministic: see
             :class:`weightstring.problem.module.ModuleProblem`.
     """
-    recipe = Recipe() if settings.recipe is None else settings.recipe
+    recipe = Recipe.tuned() if settings.recipe is None else settings.recipe
     check_recipe(recipe)
     check_sizes(settings.batch_size, kind.chunk)
     others = holdouts(sources["holdout"])

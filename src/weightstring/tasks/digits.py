@@ -16,7 +16,6 @@ from torch import nn
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.protocol import Recipe
 from weightstring.randomness import generator
 from weightstring.tasks.metrics import error_rate
 from weightstring.tasks.networks import CLASSES, mlp
@@ -52,7 +51,6 @@ def digits(width: int = 64, depth: int = 2, batch_size: int = 128, data_seed: in
         evaluate=(inputs[evaluate], targets[evaluate]),
         metrics={"error": error_rate},
         batch_size=batch_size,
-        recipe=Recipe("adam", {"lr": 1e-3}),
     )
 
 

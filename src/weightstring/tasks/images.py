@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.protocol import Recipe
 from weightstring.randomness import generator
 from weightstring.tasks.files import Labelled, read_images
 from weightstring.tasks.metrics import error_rate
 from weightstring.tasks.networks import CLASSES, cnn, draw_normal, mlp, resnet, small_cnn
-from weightstring.tasks.options import choose
+from weightstring.tasks.options import choose, recipe_of
 from weightstring.tasks.published import IMAGE_SETS, ImageSet
 
 CONVOLUTIONAL = {"small-cnn": small_cnn, "cnn": cnn, "resnet": resnet}
@@ -33,8 +32,8 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
         test_size: int = 10_000,
         data_seed: int = 0,
         batch_size: int = 128,
-        optimizer: str = "adam",
-        lr: float = 1e-3,
+        optimizer: str = "auto",
+        lr: float = 0.0,
         first_weights: float = 0.0,
         train_curves: bool = True,
         data: Path | None = None,
@@ -52,8 +51,8 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             test_size: evaluation images.
             data_seed: draws the images, where not all are wanted, without replacement.
             batch_size: images in a minibatch.
-            optimizer: ``adam``, or another of torch.optim.
-            lr: its learning rate.
+            optimizer: ``auto``, which finds its own step, or one of torch.optim, such as ``adam``.
+            lr: its learning rate, of ``auto`` Adam's; 0: .001, or what ``auto`` finds.
             first_weights: their standard deviation in a random network, for ``mlp``, ``small-cnn`` and ``cnn``; 0: as
                 PyTorch draws them.
             train_curves: measure the training images along a finished string too, unless that takes longer than the
@@ -90,7 +89,7 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             evaluate=evaluate,
             metrics={"error": error_rate},
             batch_size=batch_size,
-            recipe=Recipe(optimizer, {"lr": lr}),
+            recipe=recipe_of(optimizer, lr),
             initialise=partial(draw_normal, deviation=first_weights) if first_weights else None,
             train_curves="auto" if train_curves else False,
         )

@@ -22,16 +22,10 @@ def choose(task: str, option: str, value: str, known: Iterable[str]) -> None:
 
 
 def recipe_of(optimizer: str, lr: float) -> Recipe:
-    """The recipe that a task's options name.
+    """The recipe that a task's options name; a rate for what finds its own means Adam's, and 0 means .001.
 
-    Raises:
-        InvalidSetting: a rate for what finds its own.
-
-    >>> recipe_of("adam", 0.0).options, recipe_of("auto", 0.0) == Recipe.tuned()
-    ({'lr': 0.001}, True)
+    >>> recipe_of("auto", 0.01).optimizer, recipe_of("adam", 0.0).options, recipe_of("auto", 0.0) == Recipe.tuned()
+    ('adam', {'lr': 0.01}, True)
     """
-    if optimizer.lower() != "auto":
-        return Recipe(optimizer, {"lr": lr or 1e-3})
-    if lr:
-        raise InvalidSetting(f"lr={lr:g}: optimizer=auto finds its own; name an optimizer, such as adam")
-    return Recipe.tuned()
+    tunes = optimizer.lower() == "auto"
+    return Recipe.tuned() if tunes and not lr else Recipe("adam" if tunes else optimizer, {"lr": lr or 1e-3})
