@@ -113,9 +113,7 @@ def test_a_tied_bead_stays_on_the_plane():
 def test_a_search_remembers_what_its_first_bead_found_and_resumes_to_the_same_bits(tmp_path):
     x = torch.linspace(-1, 1, 40)[:, None]
     net = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 1))
-    problem = ws.ModuleProblem(
-        net, nn.functional.mse_loss, (x, (3 * x).sin()), batch_size=16, engine="stack"
-    )
+    problem = ws.ModuleProblem(net, nn.functional.mse_loss, (x, (3 * x).sin()), batch_size=16, engine="stack")
     assert problem.recipe == TUNED
     a, b = (problem.fit(seed=seed, until=0.02, recipe=Recipe("adam", {"lr": 0.02})) for seed in (0, 1))
     whole = ws.connect(problem, a, b, 0.02)
