@@ -32,7 +32,11 @@ PHASES: dict[str, tuple[str, ...]] = {
         "weightstring.problem.engines.selection:EngineSelection.independent",
     ),
     "disproving": ("weightstring.runs.stages:disprove",),
-    "gradients": ("weightstring.problem.dispatcher:Dispatcher.gradient",),
+    # A stride is many steps in one call of native code: gradients and the optimizer's part of them.
+    "gradients": (
+        "weightstring.problem.dispatcher:Dispatcher.gradient",
+        "weightstring.problem.dispatcher:Dispatcher.stride",
+    ),
     "optimizer": ("weightstring.descent.optimizers:Optimizers.step",),
     "measurements": (
         "weightstring.problem.dispatcher:Dispatcher.measure",

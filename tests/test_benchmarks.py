@@ -100,5 +100,5 @@ def test_a_profile_says_which_phases_took_the_time_and_leaves_the_package_as_it_
     rows = profile.profiled(small, 0)
     assert [row["phase"] for row in rows[-2:]] == [profile.REST, "whole"]
     assert sum(row["percent"] for row in rows[:-1]) == pytest.approx(100, abs=1)
-    assert all(row["calls"] for row in rows if row["phase"] not in ("disproving", "tuning"))
+    assert all(row["calls"] for row in rows if row["phase"] not in ("disproving", "optimizer"))
     assert ws.ModuleProblem.fingerprint is before
