@@ -32,8 +32,6 @@ STAGES = 4.0
 FINE = 2.0**-12
 """Width in t below which bounds are found rather than foreseen."""
 
-PLANNED = 32
-"""Intervals allowed for each segment from which on bounds are foreseen."""
 
 NARROWEST = 2.0**-40
 """Width in t below which nothing is cut: rounding is all that is left."""
@@ -102,7 +100,7 @@ def bisect(
     """
     started = time.perf_counter()
     # Where it may end early, whole intervals are bounded first: then there is a bound of everything at any time.
-    plans = math.isinf(budget.seconds) and budget.intervals >= PLANNED * len(whole)
+    plans = math.isinf(budget.seconds) and math.isinf(budget.intervals)
     course = _Bisection(bound, sampled, threshold, tolerance, whole, plans)
     while len(course.waiting):
         spent = time.perf_counter() - started >= budget.seconds or course.computed >= budget.intervals
