@@ -6,7 +6,6 @@ All take their gradients from one batch and are stepped by one optimizer; a bead
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -16,7 +15,6 @@ from weightstring.descent.allowance import Allowances
 from weightstring.descent.bead import Descended, Start
 from weightstring.descent.group import Descent, Entry, Group, Scene
 from weightstring.descent.optimizers import Optimizers
-from weightstring.descent.pace import Pace
 from weightstring.descent.plateau import Height, measure
 from weightstring.descent.steps import Steps
 from weightstring.descent.tuned import Tuned
@@ -142,7 +140,6 @@ class Descents(Generic[Key, Reached]):
         self._groups: list[Group] = []
         self._steps = Steps(problem, self._optimizers)
         self._finished = 0
-        self._pace = Pace()
 
     def add(self, descent: Descent, key: Key, owner: Hashable = None) -> None:
         """Take in a descent: a bead waits in the queue until there is room, models that move together do not.
@@ -171,13 +168,6 @@ class Descents(Generic[Key, Reached]):
         """Models that move."""
         return sum(group.running for group in self._groups)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether more models could move at little cost: beads that share the overhead of their steps with others."""
-        models = self.running + len(self._queue)
-        shared = not self._steps.at_once and all(group.in_place for group in self._groups)
-        return shared and models < self._width and self._pace.has_room(models)
-
     def advance(self) -> dict[Key, Reached]:
         """Go on until the next measurement; what those descents reached that are over then, by key.
 
@@ -188,10 +178,7 @@ class Descents(Generic[Key, Reached]):
             costs: Counter[Hashable] = sum((group.costs() for group in self._groups), Counter())
             until = min(group.ahead() for group in self._groups)
             steps = self._allowed.steps(costs, until)
-            start = time.process_time()
             self._steps.move(self._groups, steps)
-            if steps:
-                self._pace.note((time.process_time() - start) / steps)
             self._allowed.take(costs, steps)
             if steps == until:
                 # Each at its own steps, or what a descent finds would depend on who is beside it.

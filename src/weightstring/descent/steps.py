@@ -29,11 +29,6 @@ class Steps:
         self._optimizers = optimizers
         self._gathered: Thetas | None = None
 
-    @property
-    def at_once(self) -> bool:
-        """Whether many steps are one call of the problem, which hardly has any overhead."""
-        return self._stepping is not None and self._stepping.strides
-
     def forget(self) -> None:
         """Models have joined or left."""
         self._gathered = None
@@ -41,7 +36,7 @@ class Steps:
     def move(self, groups: Sequence[Group], steps: int) -> None:
         """Take steps with all, at once with those groups for which the problem can."""
         problem, walking = self._stepping, groups
-        if problem is not None and self.at_once:
+        if problem is not None and problem.strides:
             walking = [group for group in groups if not group.leap(steps, problem, self._optimizers)]
         for _ in range(steps if walking else 0):
             self._step(walking)

@@ -76,10 +76,6 @@ class Composite(Strategy[StageT]):
         search = stage.strategy.after(stage.search, reason)
         return None if search is None else self.settled(replace(stage, search=search))
 
-    def ahead(self, stage: StageT) -> list[StageT]:
-        """The later attempts of the strategy whose turn it is."""
-        return [self.settled(replace(stage, search=each)) for each in stage.strategy.ahead(stage.search)]
-
     def attempt(self, stage: StageT) -> str | None:
         """What the strategy tries whose turn it is."""
         return stage.strategy.attempt(stage.search)

@@ -60,14 +60,6 @@ class Strategy(ABC, Generic[State]):
         """The state in which another attempt begins, where the last one ended so; None: there is none left."""
         return None
 
-    def ahead(self, state: State) -> Sequence[State]:
-        """States in which later attempts begin, whatever becomes of this one; the next first.
-
-        Their jobs may be run beside those of the state, where that costs little. The search comes to them in its own
-        order all the same, and only a job of the same content takes a result from there.
-        """
-        return ()
-
     def attempt(self, state: State) -> str | None:
         """What is being tried, in a few words; None where there is nothing else to try."""
         return None

@@ -90,11 +90,6 @@ class DescentBatch:
         """Models that descend."""
         return sum(loop.running for loop in self._loops.values())
 
-    @property
-    def has_room(self) -> bool:
-        """Whether steps of more models would take little longer."""
-        return bool(self._loops) and all(loop.has_room for loop in self._loops.values())
-
     def add(self, key: Key, job: Descend) -> None:
         """Take in a descent."""
         if job.manner not in self._loops:

@@ -109,10 +109,6 @@ class Batch(Protocol[JobType]):
         """Models that descend."""
 
     @property
-    def has_room(self) -> bool:
-        """Whether more jobs would take little longer than those taken in."""
-
-    @property
     def check(self) -> Check | None:
         """How far descents are, as of the last call."""
 

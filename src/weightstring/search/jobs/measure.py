@@ -131,7 +131,6 @@ class Measurements:
     noun = "segments"
     at_once = True
     running = 0
-    has_room = True
     check = None
 
     def __init__(self, objective: Objective, adaptive: bool = False) -> None:

@@ -125,15 +125,8 @@ class Persistent(Around[Attempt]):
         lowest, ended, string = stage.lowest, stage.ended, stage.search.string
         if lowest is None or maximum(string.shown) < maximum(lowest.shown):
             lowest, ended = string, reason
-        return replace(self._begun(stage.query, number), lowest=lowest, ended=ended)
-
-    def ahead(self, stage: Attempt) -> list[Attempt]:
-        """All later attempts, once the first has failed: before that, most searches need none."""
-        return [self._begun(stage.query, k) for k in range(stage.number + 1, len(self._attempts)) if stage.number]
-
-    def _begun(self, query: Query, number: int) -> Attempt:
         strategy = self._attempts[number][1]
-        return Attempt(query, strategy, strategy.start(query), number, f"{number}:")
+        return Attempt(stage.query, strategy, strategy.start(stage.query), number, f"{number}:", lowest, ended)
 
     def after(self, stage: Attempt, reason: Reason) -> Attempt | None:
         """The attempt has failed: it has another way itself, or the next one begins."""

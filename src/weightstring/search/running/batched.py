@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from weightstring.descent.allowance import Allowances
-from weightstring.protocol import Independent
 from weightstring.search.jobs import Batch, Job, JobContext, JobResult, Key, Tick
 
 
@@ -49,13 +48,6 @@ class Batched:
         self._allowed = Allowances()
         self._batches: dict[type[Job], Batch[Any]] = {}
         self._ready: list[tuple[Key, JobResult]] = []
-
-    @property
-    def has_room(self) -> bool:
-        """Whether more could descend at little cost, and change nothing of those beside them."""
-        problem = self._context.objective.problem
-        steady = isinstance(problem, Independent) and problem.independent
-        return steady and all(batch.has_room for batch in self._batches.values())
 
     def submit(self, key: Key, job: Job) -> None:
         """Take in a job."""

@@ -8,7 +8,6 @@ from typing import Any, Generic
 from weightstring.descent import Check
 from weightstring.failures import users_part
 from weightstring.path import Reason
-from weightstring.search.running.ahead import Speculation
 from weightstring.search.running.batched import Executor, Limited
 from weightstring.search.running.search import Event, RunningSearch, Search, SearchRequest
 from weightstring.search.stopping import StopRule
@@ -64,7 +63,6 @@ class _Driver(Generic[State]):
         # The clock is asked for very often; mostly nobody wants to know.
         self._timed = any(request.stop.timed for request in requests)
         self._running = {i: RunningSearch(request) for i, request in enumerate(requests)}
-        self._speculation = Speculation[State](executor, len(requests))
         self._over: dict[int, Search[State]] = {}
 
     def searched(self) -> list[Search[State]]:
@@ -81,7 +79,6 @@ class _Driver(Generic[State]):
 
     def _go_on(self) -> None:
         """Collect results; absorb and propose for the searches whose round is done."""
-        self._speculation.look_ahead(self._running)
         try:
             with users_part(lambda: _at_work(self._executor, self._running)):
                 collected = self._executor.collect(self._tick)
@@ -89,11 +86,9 @@ class _Driver(Generic[State]):
             for i in [i for i, search in self._running.items() if search.out_of_time]:
                 self._give_up(i, "time")
             return
-        taken = [(self._speculation.take(key, result), result) for key, result in collected]
-        own = [(key, result) for key, result in taken if key is not None]
-        for (i, name), result in own:
+        for (i, name), result in collected:
             self._running[i].results[name] = result
-        for i in dict.fromkeys(i for (i, _), _ in own):
+        for i in dict.fromkeys(i for (i, _), _ in collected):
             if self._running[i].absorb():
                 self._propose(i)
         for i, steps in self._executor.spent().items() if isinstance(self._executor, Limited) else ():
@@ -103,30 +98,17 @@ class _Driver(Generic[State]):
     def _propose(self, i: int) -> None:
         """Submit a search's next round, or end it."""
         search = self._running[i]
-        while (verdict := search.propose()) is None:
-            self._submit(i, search)
-            if not search.absorb():
-                return
-        self._over[i] = verdict
-        del self._running[i]
-        self._speculation.drop(i)
-
-    def _submit(self, i: int, search: RunningSearch[State]) -> None:
-        """Have the jobs of a search's round run, but those that were run ahead of it."""
+        if (verdict := search.propose()) is not None:
+            self._over[i] = verdict
+            del self._running[i]
+            return
         if isinstance(self._executor, Limited):
             self._executor.allow(i, search.steps_left, search.descending)
         for job in search.jobs:
-            ran = self._speculation.find(i, job)
-            if ran is None:
-                self._executor.submit((i, job.name), job)
-            elif ran.result is not None:
-                search.results[job.name] = ran.result
-            else:
-                ran.wanted = True
+            self._executor.submit((i, job.name), job)
 
     def _give_up(self, i: int, reason: Reason, steps: int = 0) -> None:
         self._executor.cancel([(i, job.name) for job in self._running[i].jobs])
-        self._speculation.drop(i)
         self._over[i] = self._running.pop(i).give_up(reason, steps)
 
     def _tick(self, descents: Check | None) -> None:

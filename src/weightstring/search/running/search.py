@@ -11,7 +11,6 @@ from weightstring.descent import Check
 from weightstring.errors import InvalidSetting
 from weightstring.failures import users_part
 from weightstring.path import Connected, Outcome, Reason, Unresolved, no_worse
-from weightstring.search.branch import Branch
 from weightstring.search.chain import Chain, held_to, is_string
 from weightstring.search.jobs import Job, JobResult, knowing, round_of
 from weightstring.search.rounds import due, failure
@@ -19,7 +18,7 @@ from weightstring.search.running.history import advanced, replayed
 from weightstring.search.stopping import Progress, StopRule
 from weightstring.search.strategy import State, Strategy
 from weightstring.search.string import Query
-from weightstring.store import Journal, Round, RoundRecord, Unkept
+from weightstring.store import Journal, Round, RoundRecord
 
 
 @dataclass(frozen=True)
@@ -195,16 +194,6 @@ class RunningSearch(Generic[State]):
         """Whether a budget of seconds is spent."""
         now = replace(self._progress, seconds=self._progress.seconds + self._seconds)
         return self._request.stop.reason(now) == "time"
-
-    def ahead(self) -> list[SearchRequest[State]]:
-        """Searches of what it may come to later. None where a limit counts time or steps, which those would take."""
-        request, strategy = self._request, self._request.strategy
-        if request.stop.timed or self.steps_left is not None:
-            return []
-        return [
-            replace(request, strategy=Branch(strategy, state), journal=Unkept())
-            for state in strategy.ahead(self._state)
-        ]
 
     def event(self, descents: Check | None, searches: int, finished: int) -> Event:
         """How far it is."""
