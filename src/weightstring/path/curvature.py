@@ -58,8 +58,10 @@ class Curvature:
         across: ‖∇L − (n·∇L) n‖, the slope across the string.
         along: nᵀHn, the curvature along it: negative at a maximum.
         smallest: λ, the smallest eigenvalue of H on the hyperplane perpendicular to n, as vᵀHv of a unit vector
-            v in it: the true one is at most that. None where Lanczos did not converge, or P = 1.
-        residual: ‖Hv − λv‖ in the hyperplane; some eigenvalue is that near to λ. None where λ is.
+            v in it: the true one is at most that. Of a large model v is never formed: λ is the smallest eigenvalue of
+            Lanczos' tridiagonal matrix, which is vᵀHv up to rounding. None where Lanczos did not converge, or P = 1.
+        residual: ‖Hv − λv‖ in the hyperplane, of a large model as that matrix tells it; some eigenvalue is that near
+            to λ. None where λ is.
         largest: the largest |eigenvalue| of H on the hyperplane, to a few percent.
         gain: by how much a step down the slope across lowers the loss: max over 0 ≤ s ≤ :data:`REACH` · length of
             s‖g‖ − ½ s² gᵀHg/‖g‖², g the gradient across. As the curvature, by the quadratic model.
@@ -108,7 +110,7 @@ class Curvature:
             return "gradient"
         if self.smallest is None or self.residual is None:
             return "none"
-        # vᵀHv < 0 proves itself, whatever the residual, if Hv is what it says.
+        # A unit vector with vᵀHv < 0 is a way down, whatever the residual, if Hv is what it says.
         noise = max(CURVED * self.largest, 0.0 if self.exact else self.residual)
         return "curvature" if self.smallest < -noise else "none"
 
