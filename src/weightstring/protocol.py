@@ -22,7 +22,7 @@ from weightstring.arrays import Positions, Rows, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting
 
 Schedule = Literal["constant", "linear", "cosine"]
-Manner = Literal["given", "alternative", "even"]
+Manner = Literal["given", "alternative", "even", "fitted"]
 """By which form of a recipe a model descends."""
 _FLAT = 1e-6
 """Norm of a gradient from which on even steps get shorter."""
@@ -154,9 +154,22 @@ class Recipe:
             average=None,
         )
 
+    @property
+    def fitted(self) -> Recipe:
+        """The recipe of fitted curves and elastic bands: itself, and SGD with momentum where it finds its own step.
+
+        As both are fitted in T. Garipov et al., "Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs", 2018,
+        and F. Draxler et al., "Essentially No Barriers in Neural Network Energy Landscape", 2018, at a constant rate.
+
+        >>> Recipe.tuned().fitted.options, Recipe("adam").fitted.optimizer
+        ({'lr': 0.05, 'momentum': 0.9}, 'adam')
+        """
+        return replace(self.untuned, optimizer="sgd", options={"lr": 0.05, "momentum": 0.9}) if self.tunes else self
+
     def by(self, manner: Manner) -> Recipe:
-        """The recipe itself, its :attr:`alternative`, or the :attr:`even` one."""
-        return {"given": self, "alternative": self.alternative, "even": self.even}[manner]
+        """The recipe itself, its :attr:`alternative`, the :attr:`even` one, or that of what is :attr:`fitted`."""
+        forms = {"given": self, "alternative": self.alternative, "even": self.even, "fitted": self.fitted}
+        return forms[manner]
 
     def rate(self, step: int) -> float:
         """The share of the learning rate in force at a step, counted from 0.

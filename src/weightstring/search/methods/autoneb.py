@@ -97,7 +97,6 @@ class AutoNEB(PolyChain):
     """
 
     bends: int = 3
-    steps: int = 200
     excess: float = 0.2
 
     def __post_init__(self) -> None:

@@ -119,15 +119,15 @@ class PolyChain(Strategy[Curve]):
         InvalidSetting: a setting is out of range.
 
     >>> PolyChain(bends=3).steps
-    400
+    100
     """
 
     bends: int = 1
     samples: int = 1
-    steps: int = 400
-    patience: int = 4
+    steps: int = 100
+    patience: int = 8
     fall: float = 0.01
-    rounds: int = 50
+    rounds: int = 200
 
     def __post_init__(self) -> None:
         require_numbers(self, ("bends", "samples", "steps", "patience", "rounds", "fall"))
@@ -148,7 +148,8 @@ class PolyChain(Strategy[Curve]):
         controls = torch.stack(self._controls(curve))
         moving = tuple(range(1, len(controls) - 1))
         limit = curve.level
-        return (Descend(Evolution(_name(curve), controls, moving, self._motion(curve), -math.inf, limit, self.steps)),)
+        fit = Evolution(_name(curve), controls, moving, self._motion(curve), -math.inf, limit, self.steps)
+        return (Descend(fit, "fitted"),)
 
     def absorb(self, curve: Curve, results: Mapping[str, JobResult]) -> Curve:
         """The new control points, and the string through the curve's beads."""
