@@ -15,7 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import weightstring as ws
+from weightstring.descent import Start, descend
 from weightstring.errors import InvalidData, InvalidRun, InvalidSetting
+from weightstring.path import Objective
 from weightstring.problem import ModuleProblem
 from weightstring.problem.capabilities import Accounted
 from weightstring.problem.datasets.stored import Stored
@@ -78,6 +80,10 @@ def test_a_memmap_gives_the_numbers_of_the_same_data_in_memory_bit_for_bit(tmp_p
         each.measure_along(*thetas[:2], torch.linspace(0, 1, 5).double(), ["train_loss"]) for each in (apart, inside)
     ]
     assert torch.equal(along[0]["train_loss"], along[1]["train_loss"])
+    recipe = ws.Recipe("adam", {"lr": 0.01}, check_every=5, max_steps=10)  # several steps in one call, where there are
+    start = Start(thetas[0], 0.0, 0.0, "a")
+    ends = [descend(each, Objective(each), [start], seed=0, recipe=recipe)[0].theta for each in (apart, inside)]
+    assert torch.equal(*ends)
 
 
 def test_what_a_search_costs_is_told_of_data_on_disk_as_in_memory(tmp_path):

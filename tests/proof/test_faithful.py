@@ -191,3 +191,19 @@ def test_a_ratio_of_sums_is_that_of_the_whole_set(loss: Callable[[Tensor, Tensor
     highest = max(float(loss(output, classes)) for output in outputs)
     assert highest * (1 - 1e-6) <= certificate.upper_bound <= highest * 1.1
     assert ws.verify(problem, string, certificate).ok
+
+
+def test_a_metric_that_rounds_to_float32_takes_no_proof_of_a_float64_problem_back():
+    def error(output, target):
+        return (output.argmax(1) != target).float().mean()
+
+    torch.manual_seed(0)
+    net = nn.Linear(2, 3).double()
+    x, y = torch.randn(3, 2, dtype=torch.float64), torch.tensor([0, 1, 2])
+    problem = ws.ModuleProblem(net, nn.CrossEntropyLoss(), (x, y), metrics={"error": error}, batch_size=None)
+    start = torch.zeros(problem.size, dtype=torch.float64)
+    start[-3] = 1.0  # class 0 for all: an error of 2/3, which float32 rounds up
+    string = ws.WeightString(problem, torch.stack([start, start * 2]))
+    assert float(problem.measure(start[None], ["error"])["error"]) > 2 / 3
+    certificate = ws.certify(problem, string, tol=0.01, quantity="error")
+    assert 2 / 3 <= certificate.upper_bound < 0.67

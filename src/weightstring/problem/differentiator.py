@@ -42,7 +42,10 @@ class Differentiator:
     def strides(self) -> bool:
         """Whether the engine takes several steps of a descent in one call."""
         overridden = type(self).gradient is not Differentiator.gradient  # then each step is to go through that
-        return not overridden and self._parts.dispatcher.strides
+        parts, train = self._parts, self._parts.train
+        drawn = parts.batch_size is not None and parts.batch_size < len(train)
+        # A gradient of more than a chunk is that of its chunks, wherever they are.
+        return not overridden and (drawn or len(train) <= parts.computation.chunk) and parts.dispatcher.strides
 
     @as_made
     def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:

@@ -25,7 +25,7 @@ def recipe_of(optimizer: str, lr: float) -> Recipe:
     """The recipe that a task's options name; a rate for what finds its own means Adam's, and 0 means .001.
 
     >>> recipe_of("auto", 0.01).optimizer, recipe_of("adam", 0.0).options, recipe_of("auto", 0.0) == Recipe.tuned()
-    ('adam', {'lr': 0.01}, True)
+    ('adam', {'lr': 0.001}, True)
     """
     tunes = optimizer.lower() == "auto"
     return Recipe.tuned() if tunes and not lr else Recipe("adam" if tunes else optimizer, {"lr": lr or 1e-3})

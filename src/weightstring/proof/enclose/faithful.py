@@ -37,6 +37,9 @@ PLACES = (0.382, 0.5, 0.71)
 MIDDLE = 0.5
 """t of the one of them where the module in float64 is held against what is proved at that point."""
 
+COARSE = torch.finfo(torch.float32).eps
+"""Rounding of what a metric may cast its numbers to."""
+
 SUSPECTS = 8
 """Samples that are computed again in float64, at most: those that are furthest above their bounds, or the highest."""
 
@@ -130,9 +133,9 @@ def held_to(
         segment = min(int(place), len(beads) - 2)
         t, bound = place - segment, sample - float(above[k])
         value = in_float64(beads[segment].double() * (1 - t) + beads[segment + 1].double() * t)
-        if math.isnan(value):  # the module cannot: what its own dtype leaves of a number
-            value = sample - torch.finfo(beads.dtype).eps ** 0.5 * abs(sample)
-        if beads.dtype == torch.float64:
+        if math.isnan(value):  # something is computed in a coarser dtype whatever the module's: what that leaves
+            value = sample - COARSE**0.5 * abs(sample)
+        elif beads.dtype == torch.float64:
             value = max(value, sample)
         require_bounded(quantity, value, segment, t, bound, slack)
     return replace(partition, bounds=_raised(partition, sampled))

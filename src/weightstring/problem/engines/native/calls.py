@@ -19,6 +19,8 @@ from weightstring.problem.engines.stack import Stack
 from weightstring.problem.losses.means import Mean
 from weightstring.protocol import Gradient
 
+BLOCK = 256
+"""Examples whose losses are summed before they are added to the others': that of network.h."""
 REFUSED = {1: "a row of the training set that it does not have", 2: "a target that is none of the classes"}
 
 
@@ -149,25 +151,40 @@ class Program:
         del kept
 
     def measure(
-        self, thetas: Thetas, examples: DataSet, *, losses: bool, outputs: bool, between: Between | None = None
-    ) -> tuple[Float64[Tensor, " B"] | None, Float[Tensor, "B n out"] | None]:
-        """Mean losses of B models, and their outputs, where wanted; with ``between`` of models on a segment.
+        self,
+        thetas: Thetas,
+        examples: DataSet,
+        *,
+        losses: Float64[Tensor, " B"] | None = None,
+        total: int | None = None,
+        outputs: bool = False,
+        between: Between | None = None,
+    ) -> Float[Tensor, "B n out"] | None:
+        """Add to the mean losses of B models on ``total`` examples what these add, and give outputs, where wanted.
+
+        Args:
+            thetas: the models; with ``between`` those of a segment.
+            examples: in memory; a part of a set that ends with a whole block, :data:`BLOCK`, adds up to the same bits.
+            losses: what is added to.
+            total: how many examples the set has; None: these.
+            outputs: whether they are wanted.
+            between: where on the segment.
 
         Raises:
             IndexError: the network has no such class.
         """
         count = len(thetas), len(examples), self.width
-        found = torch.empty(count[0], dtype=torch.float64) if losses else None
         given = torch.empty(count, dtype=self.dtype) if outputs else None
-        pointers = [c_void_p(None if each is None else each.data_ptr()) for each in (found, given)]
+        pointers = [c_void_p(None if each is None else each.data_ptr()) for each in (losses, given)]
         along = None
         if between is not None:
             places = (c_double * len(thetas))(*between.ts.tolist())
             along = byref(_Between(between.start.data_ptr(), between.end.data_ptr(), places))
         call, kept = self._call(thetas, examples)
-        _require(self._code.measure(byref(call), c_int64(len(examples)), *pointers, along))
+        sizes = c_int64(len(examples)), c_int64(total or len(examples))
+        _require(self._code.measure(byref(call), *sizes, *pointers, along))
         del kept
-        return found, given
+        return given
 
     def first_layer(self, theta: Theta, examples: DataSet) -> Float[Tensor, "h n"]:
         """What the first layer of a model gives on all examples, before its activation."""

@@ -47,12 +47,11 @@ int64_t steps(const Call* call, const int64_t* rows, int64_t samples, int64_t co
   return GOOD;
 }
 
-// Mean losses (B,) on the first `samples` of the data, and outputs (B, samples, width), where they are wanted; with
-// `between` of models on a segment, from the products of its ends' first layers.
-int64_t measure(const Call* call, int64_t samples, double* losses, real* outputs, const Between* between) {
+// What the first `samples` of the data add to the mean losses (B,) of `total` samples, and their outputs (B, samples,
+// width), where they are wanted; with `between` of models on a segment, from the products of its ends' first layers.
+int64_t measure(const Call* call, int64_t samples, int64_t total, double* losses, real* outputs, const Between* between) {
   Model model(call->network, std::min(samples, BLOCK), false);
   const int64_t width = call->data.width;
-  if (losses) std::fill_n(losses, call->models, 0.0);
   for (int64_t first = 0; first < samples; first += BLOCK) {
     const int64_t count = std::min(BLOCK, samples - first);
     const Status status = between ? model.pick(call->data, nullptr, first, count)
@@ -64,7 +63,7 @@ int64_t measure(const Call* call, int64_t samples, double* losses, real* outputs
         model.forward_between(theta, between->start + first, between->end + first, samples, count, between->places[b]);
       else
         model.forward(theta);
-      if (losses) losses[b] += model.loss<false>(call->data, count, 0) / samples;
+      if (losses) losses[b] += model.loss<false>(call->data, count, 0) / total;
       if (outputs)
         transpose(model.outputs(), model.line(), width, count, outputs + (b * samples + first) * width, width);
     }

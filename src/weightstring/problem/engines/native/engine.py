@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -18,7 +19,7 @@ from weightstring.problem.engines.base import ENGINES, Workload, brought, slopes
 from weightstring.problem.engines.criteria import amounts
 from weightstring.problem.engines.first_layer import SharedFirstLayer
 from weightstring.problem.engines.loop import Loop
-from weightstring.problem.engines.native.calls import Between, Program
+from weightstring.problem.engines.native.calls import BLOCK, Between, Program
 from weightstring.problem.engines.of_stack import OfStack
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.losses.means import Mean, Number, Tally, Wanted
@@ -57,41 +58,56 @@ class Native(OfStack):
 
     def means(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
         """Means over a data set; the loss in the same pass as the outputs."""
-        if not self.reads(examples):
-            return super().means(thetas, examples, means)
-        return self.columns(thetas, examples, means)
+        return self.columns(thetas, examples, means) if self.reads(examples) else super().means(thetas, examples, means)
 
     def reads(self, examples: DataSet) -> bool:
-        """Whether the loss of examples can be computed in one call."""
-        return isinstance(examples, Examples) and self.program.reads(examples)
+        """Whether the loss of examples was written for them."""
+        some = examples if examples.in_memory else examples.take(slice(1)).held()
+        return isinstance(some, Examples) and self.program.reads(some)
 
     def columns(
-        self, thetas: Thetas, examples: DataSet, means: Sequence[Mean], between: Between | None = None
+        self,
+        thetas: Thetas,
+        examples: DataSet,
+        means: Sequence[Mean],
+        between: Callable[[DataSet], Between] | None = None,
     ) -> Float64[Tensor, "B Q"]:
-        """Means over examples in memory: the loss by the code, others from the outputs; see :meth:`Program.measure`."""
+        """Means over examples: the loss by the code, others from the outputs; see :meth:`Program.measure`.
+
+        What is stored elsewhere comes in parts of whole blocks, and gives the same bits as in memory.
+        """
+        block = BLOCK * max(1, self.work.computation.block // BLOCK)
         own = [mean is self.work.computation.loss_fn for mean in means]
         others = [mean for mean, is_loss in zip(means, own, strict=True) if not is_loss]
 
         def compute(part: slice) -> Float64[Tensor, "B Q"]:
-            along = None if between is None else between._replace(ts=between.ts[part])
-            losses, outputs = self.program.measure(
-                thetas[part], examples, losses=any(own), outputs=bool(others), between=along
-            )
-            columns: list[Tensor] = []
-            if outputs is not None:
-                tally = Tally(others, len(examples), thetas, amounts, axis=1)
-                tally.add(outputs, examples.targets)
-                columns.extend(tally.values().unbind(1))
+            losses = torch.zeros(len(thetas[part]), dtype=torch.float64) if any(own) else None
+            tally = Tally(others, len(examples), thetas, amounts, axis=1) if others else None
+            parts = [examples] if examples.in_memory else (examples.take(rows).held() for rows in blocks(len(examples)))
+            for piece in parts:
+                whole = None if between is None else between(piece)
+                along = None if whole is None else whole._replace(ts=whole.ts[part])
+                outputs = self.program.measure(
+                    thetas[part], piece, losses=losses, total=len(examples), outputs=bool(others), between=along
+                )
+                if outputs is not None and tally is not None:
+                    for rows in blocks(len(piece)):
+                        tally.add(outputs[:, rows], piece.targets[rows])
+            columns = [] if tally is None else list(tally.values().unbind(1))
             for place, is_loss in enumerate(own):
                 if is_loss and losses is not None:
                     columns.insert(place, losses)
             return torch.stack(columns, dim=1)
 
-        return torch.cat(in_parts(len(thetas), width(len(examples), self.program.width), compute))
+        def blocks(count: int) -> list[slice]:
+            return [slice(first, min(first + block, count)) for first in range(0, count, block)]
+
+        once = len(examples) if examples.in_memory else min(block, len(examples))
+        return torch.cat(in_parts(len(thetas), width(once, self.program.width), compute))
 
     def outputs(self, thetas: Thetas, examples: DataSet) -> Float[Tensor, "B n out"]:
         """Outputs of all."""
-        outputs = self.program.measure(thetas, examples, losses=False, outputs=True)[1]
+        outputs = self.program.measure(thetas, examples, outputs=True)
         assert outputs is not None
         return outputs
 
@@ -104,19 +120,20 @@ class Native(OfStack):
         computation, train = self.work.computation, self.work.train
         if computation.draws:
             return Loop(self.work).gradient(thetas, rows)
-        examples, rows = brought(train, rows)
-        if rows is None and not train.in_memory:
+        if rows is None:
             return slopes(self._part, thetas, None, train, computation.chunk)
+        examples, rows = brought(train, rows)
         return self.program.gradient(thetas, rows, examples.held())
 
     @property
     def strides(self) -> bool:
-        """Whether nothing is drawn, and the examples are in memory."""
-        return self.work.train.in_memory and not self.work.computation.draws
+        """Whether nothing is drawn."""
+        return not self.work.computation.draws
 
     def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
         """Take k steps with each of B models, in place."""
-        self.program.stride(thetas, rows, self.work.train.held(), update)
+        examples, rows = brought(self.work.train, rows)
+        self.program.stride(thetas, rows, examples.held(), update)
 
     def _part(self, thetas: Thetas, rows: Rows | None, examples: DataSet) -> tuple[Gradient, Number]:
         return self.program.gradient(thetas, rows, examples), len(examples)
@@ -139,11 +156,16 @@ class NativeFirstLayer(SharedFirstLayer):
             if len(one):  # the first layer's weights stay what they are: nobody reads them
                 part = slice(entry.offset, entry.offset + entry.size)
                 torch.lerp(one.flatten(), other.flatten(), weights, out=thetas[:, part])
-        columns = []
-        for examples, means in wanted:
-            between = Between(self.products(a, examples), self.products(b, examples), ts)
-            columns.append(self._engine.columns(thetas, examples, means, between))
-        return torch.cat(columns, dim=1)
+
+        def between(examples: DataSet, kept: bool) -> Between:
+            products = self.products if kept else self.made
+            return Between(products(a, examples), products(b, examples), ts)
+
+        columns = (
+            self._engine.columns(thetas, examples, means, partial(between, kept=examples.in_memory))
+            for examples, means in wanted
+        )
+        return torch.cat(list(columns), dim=1)
 
     def made(self, theta: Theta, examples: DataSet) -> Float[Tensor, "h n"]:
         """The first layer's products, (h, n)."""
