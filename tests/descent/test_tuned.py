@@ -126,6 +126,7 @@ def test_a_search_remembers_what_its_first_bead_found_and_resumes_to_the_same_bi
     assert resumed.step == whole.step
     for one, other in zip(whole.string.beads, resumed.string.beads, strict=True):
         assert torch.equal(one, other)
+    assert str(whole.step) in ws.write_report(tmp_path / "run").read_text()
 
 
 def test_it_takes_no_options(refused):
