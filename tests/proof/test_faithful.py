@@ -207,3 +207,4 @@ def test_a_metric_that_rounds_to_float32_takes_no_proof_of_a_float64_problem_bac
     assert float(problem.measure(start[None], ["error"])["error"]) > 2 / 3
     certificate = ws.certify(problem, string, tol=0.01, quantity="error")
     assert 2 / 3 <= certificate.upper_bound < 0.67
+    assert ws.verify(problem, string, certificate).ok

@@ -232,9 +232,9 @@ def _of_values(
             if replay is not None and not value <= here:
                 first, last = (bead.double().cpu().numpy() for bead in (beads[segment], beads[segment + 1]))
                 here = replay.value(first, last, t)
-            if math.isnan(value):  # the module cannot: what its own dtype leaves of a number
-                value = printed - torch.finfo(beads.dtype).eps ** 0.5 * abs(printed)
-            if beads.dtype == torch.float64:
+            if math.isnan(value):  # something is computed in a coarser dtype whatever the module's: what that leaves
+                value = printed - torch.finfo(torch.float32).eps ** 0.5 * abs(printed)
+            elif beads.dtype == torch.float64:
                 value = max(value, printed)
             if not value <= here:
                 return [
