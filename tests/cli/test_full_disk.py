@@ -155,7 +155,8 @@ def test_a_file_that_may_not_grow(cli, workshop, tmp_path, name, strategy):
     """For real: a file reaches the largest size that the system allows, in the middle of its last line."""
     run, other = tmp_path / "run", tmp_path / "other"
     # What is written before, its manifest among it, is smaller than what grows.
-    command = ("connect", workshop.task, workshop.a, workshop.b, "--threshold", "0.051", "--strategy", strategy)
+    ends = (workshop.a, workshop.b, "--threshold", "0.051", "--sampling", "dense")
+    command = ("connect", workshop.task, *ends, "--strategy", strategy)
     assert cli(*command, "--out", other).code == 0
     whole = (other / name).read_bytes()
     limit = len(whole) - len(whole.splitlines()[-1]) // 2

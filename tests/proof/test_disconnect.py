@@ -245,7 +245,7 @@ class TestConnect:
         problem = swapped_triangle()
         sizes = (0.5 + torch.rand(3, generator=torch.Generator().manual_seed(3))).tolist()
         ends = swapped_ends(problem, sizes=sizes)
-        result = ws.connect(problem, *ends, 0.25, strategy=ws.Bezier(bends=2), progress=False)
+        result = ws.connect(problem, *ends, 0.25, strategy=ws.Bezier(bends=2, steps=400, patience=4), progress=False)
         assert result.connected
         assert 1 / 6 <= ws.certify(problem, result.string).upper_bound < 0.26
 

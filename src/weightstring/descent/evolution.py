@@ -196,8 +196,7 @@ class Together:
 
     def look(self, phase: int) -> bool:
         """Whether rows move in a phase; the motion then says where it looks."""
-        one = self.phases == 1
-        self._turn = self._moving if one else [row for row in self._moving if _phase(row, self.phases) == phase]
+        self._turn = [row for row in self._moving if _phase(row, self.phases) == phase]
         if self._turn:
             self._look: Look = self.evolution.motion.look(self._models, self._turn, self._random)
         return bool(self._turn)
@@ -238,8 +237,6 @@ class Together:
     @property
     def _moved(self) -> list[tuple[Tensor, list[int]]]:
         """The leaves whose turn it is."""
-        if self.phases == 1:
-            return self._leaves
         return [(leaf, rows) for leaf, rows in self._leaves if rows[0] in self._turn]
 
     def _shared(self, rows: Tensor) -> Iterable[tuple[Tensor, Tensor]]:

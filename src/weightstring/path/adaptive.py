@@ -24,6 +24,7 @@ from weightstring.path.maximum import (
     accept,
     levels_of,
     measure_at,
+    sharpen,
     vertex,
 )
 from weightstring.path.segment import Height, grid, no_worse
@@ -77,7 +78,9 @@ def accept_adaptively(
 def locate_adaptively(
     height: Height, samples: Sequence[Samples], on_chunk: Hook = lambda: None, intervals: int = FIRST
 ) -> list[Maximum]:
-    """The largest height on each segment and its position t*, to :data:`GAIN` of the curve's range if bends are seen.
+    """The largest height on each segment and its position t*: to :data:`GAIN` of the curve's range if bends are seen.
+
+    Beside the peaks that were found it is then looked as closely as :func:`~weightstring.path.maximum.locate` does.
 
     Args:
         height: (B, P) → (B,) float64.
@@ -91,6 +94,7 @@ def locate_adaptively(
 
     measure_at(height, [(s, grid(intervals)) for s in samples], on_chunk)
     _refine(height, samples, level, on_chunk, until=lambda s: not math.isfinite(s.top.value), place=_at_top)
+    sharpen(height, samples, on_chunk)
     return [s.top for s in samples]
 
 

@@ -163,9 +163,14 @@ def locate(
         grid_intervals: of the grid.
     """
     measure_at(height, [(s, grid(grid_intervals)) for s in samples], on_chunk)
+    sharpen(height, samples, on_chunk)
+    return [s.top for s in samples]
+
+
+def sharpen(height: Height, samples: Sequence[Samples], on_chunk: Hook = lambda: None) -> None:
+    """Look beside the highest peaks that samples show, until a parabola promises less than :data:`PRECISION`."""
     for _ in range(REFINEMENTS):
         measure_at(height, [(s, _refinements(s)) for s in samples], on_chunk)
-    return [s.top for s in samples]
 
 
 def measure_at(height: Height, wanted: Sequence[tuple[Samples, Sequence[float]]], on_chunk: Hook) -> None:

@@ -97,6 +97,7 @@ class AutoNEB(PolyChain):
     """
 
     bends: int = 3
+    patience: int = 8
     excess: float = 0.2
 
     def __post_init__(self) -> None:

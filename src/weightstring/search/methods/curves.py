@@ -125,7 +125,7 @@ class PolyChain(Strategy[Curve]):
     bends: int = 1
     samples: int = 1
     steps: int = 100
-    patience: int = 8
+    patience: int = 16
     fall: float = 0.01
     rounds: int = 200
 

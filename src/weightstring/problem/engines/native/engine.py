@@ -132,7 +132,8 @@ class Native(OfStack):
 
     def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
         """Take k steps with each of B models, in place."""
-        examples, rows = brought(self.work.train, rows)
+        examples, places = brought(self.work.train, None if rows is None else rows.flatten(1))
+        rows = None if places is None or rows is None else places.view_as(rows)
         self.program.stride(thetas, rows, examples.held(), update)
 
     def _part(self, thetas: Thetas, rows: Rows | None, examples: DataSet) -> tuple[Gradient, Number]:
