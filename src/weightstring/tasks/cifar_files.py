@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,8 @@ from torch import Tensor
 from weightstring.errors import InvalidData
 from weightstring.tasks.cifar_published import CHANNELS, PIXELS, SIDE, CifarSet, Records
 from weightstring.tasks.download import Fetch
-from weightstring.tasks.files import data_directory
+from weightstring.tasks.files import data_directory, fetching
+from weightstring.tasks.idx import require_size
 from weightstring.tasks.pickled import numbers_and_bytes
 
 SPARE = 1 << 20
@@ -71,33 +71,33 @@ def read_cifar(images: CifarSet, data: Path | None = None) -> tuple[Coloured, Co
     Raises:
         InvalidData: no directory is named, or the files are missing, damaged, or not those of this set.
     """
-    root = data_directory(images.name, data, _command(images, Path("DIR")))
+    root = data_directory(images.name, data)
     try:
         with _source(images, root) as (where, form, opened):
-            records = {name: _records(images, name, where, form, opened) for name in images.files}
+            records = _all(images, where, form, opened)
     except InvalidData as refusal:
-        raise InvalidData(f"{refusal}; fetch the right one with: {_command(images, root)}") from None
+        raise InvalidData(f"{refusal}; fetch the right one with: {fetching(images.name, root)}") from None
     return _part(images, records, images.train), _part(images, records, images.test)
 
 
 def fetches(images: CifarSet, data: Path | None = None) -> Iterator[Fetch]:
     """What is to be downloaded: the archive of the binary form; nothing where all files are there and right."""
-    root = data_directory(images.name, data, _command(images, Path("DIR")))
+    root = data_directory(images.name, data)
     archive = images.archive("binary")
     present = None
     try:
         with _source(images, root) as (where, form, opened):
-            for name in images.files:
-                _records(images, name, where, form, opened)
+            _all(images, where, form, opened)
             present = where
     except InvalidData:
         pass
     urls = tuple(f"{mirror}/{archive}" for mirror in images.mirrors)
 
+    binary, _ = forms(images)
+
     def check(stream: BufferedIOBase, where: str) -> None:
-        with _archived(stream, where, forms(images)[0].folder) as opened:
-            for name in images.files:
-                _records(images, name, Path(where), forms(images)[0], opened)
+        with _archived(stream, where, binary.folder) as opened:
+            _all(images, Path(where), binary, opened)
 
     yield Fetch(root / images.name / archive, present, urls, ARCHIVE_BYTES, check)
 
@@ -151,6 +151,11 @@ def _archived(stream: BufferedIOBase, where: str, folder: str) -> Iterator[Opene
         raise InvalidData(f"{where}: a truncated or damaged archive ({problem})") from None
 
 
+def _all(images: CifarSet, where: Path, form: Form, opened: Opened) -> dict[str, bytes]:
+    """The records of all files, by name."""
+    return {name: _records(images, name, where, form, opened) for name in images.files}
+
+
 def _records(images: CifarSet, name: str, where: Path, form: Form, opened: Opened) -> bytes:
     """A file's records, compared with what was published."""
     place, published = where / f"{name}{form.ending}", images.files[name]
@@ -168,9 +173,7 @@ def _records(images: CifarSet, name: str, where: Path, form: Form, opened: Opene
 def _binary(file: BufferedIOBase, where: str, images: CifarSet, published: Records) -> bytes:
     size = published.count * images.record
     content = file.read(size + 1)
-    if len(content) != size:
-        flaw = f"ends after {len(content)} of" if len(content) < size else "goes on after"
-        raise InvalidData(f"{where}: truncated or damaged: it {flaw} {size} bytes")
+    require_size(content, where, size)
     return content
 
 
@@ -191,7 +194,3 @@ def _part(images: CifarSet, records: Mapping[str, bytes], names: Mapping[str, Re
     table = torch.frombuffer(content, dtype=torch.uint8).view(-1, images.record)
     labels = len(images.labels)
     return Coloured(table[:, labels:].reshape(-1, CHANNELS, SIDE, SIDE), table[:, labels - 1].clone())
-
-
-def _command(images: CifarSet, root: Path) -> str:
-    return f"weightstring download {images.name} --data {shlex.quote(str(root))}"

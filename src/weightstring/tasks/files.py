@@ -52,7 +52,7 @@ def read_images(images: ImageSet, data: Path | None = None) -> Images:
     Raises:
         InvalidData: no directory is named, or a file is missing, damaged, or not that of this set.
     """
-    root = data_directory(images.name, data, _command(images, Path("DIR")))
+    root = data_directory(images.name, data)
     train_pixels, train_labels, test_pixels, test_labels = (_read(images, name, root) for name in images.files)
     return Images(Labelled(train_pixels, train_labels), Labelled(test_pixels, test_labels))
 
@@ -63,7 +63,7 @@ def fetches(images: ImageSet, data: Path | None = None) -> Iterator[Fetch]:
     Raises:
         InvalidData: no directory is named.
     """
-    root = data_directory(images.name, data, _command(images, Path("DIR")))
+    root = data_directory(images.name, data)
     for name, published in images.files.items():
         file = find(images, name, root)
         present = file is not None and _is_right(file, images, name)
@@ -76,25 +76,24 @@ def fetches(images: ImageSet, data: Path | None = None) -> Iterator[Fetch]:
         )
 
 
-def data_directory(name: str, data: Path | None, command: str) -> Path:
+def data_directory(name: str, data: Path | None = None) -> Path:
     """The data directory: the one given, or else that of the environment.
 
     Args:
         name: of the set, for messages.
         data: the one given.
-        command: which fetches the files.
 
     Raises:
         InvalidData: neither names one.
 
-    >>> data_directory("mnist", Path("here"), "weightstring download mnist").name
+    >>> data_directory("mnist", Path("here")).name
     'here'
     """
     chosen = data or os.environ.get(VARIABLE)
     if not chosen:
         raise InvalidData(
             f"{name}: no directory of data is named: give --data DIR (from Python the option data), or set "
-            f"{VARIABLE}; {command} fetches the files"
+            f"{VARIABLE}; {fetching(name, Path('DIR'))} fetches the files"
         )
     return Path(chosen)
 
@@ -150,7 +149,9 @@ def _read(images: ImageSet, name: str, root: Path) -> UInt8[Tensor, "*axes"]:
     path = find(images, name, root)
     if path is None:
         folders = ", ".join(dict.fromkeys(str(place.parent) for place in places(images, name, root)))
-        raise InvalidData(f"{images.name}: there is no {name}.gz in {folders}; fetch it with: {_command(images, root)}")
+        raise InvalidData(
+            f"{images.name}: there is no {name}.gz in {folders}; fetch it with: {fetching(images.name, root)}"
+        )
     try:
         with path.open("rb") as file:
             return check(file, str(path), images, name)
@@ -158,8 +159,13 @@ def _read(images: ImageSet, name: str, root: Path) -> UInt8[Tensor, "*axes"]:
         flaw = f"{path}: cannot be read: {problem.strerror}"
     except InvalidData as refusal:
         flaw = str(refusal)
-    raise InvalidData(f"{flaw}; fetch the right one with: {_command(images, root)}")
+    raise InvalidData(f"{flaw}; fetch the right one with: {fetching(images.name, root)}")
 
 
-def _command(images: ImageSet, root: Path) -> str:
-    return f"weightstring download {images.name} --data {shlex.quote(str(root))}"
+def fetching(name: str, root: Path) -> str:
+    """The command that fetches the files of a set.
+
+    >>> fetching("mnist", Path("my data"))
+    "weightstring download mnist --data 'my data'"
+    """
+    return f"weightstring download {name} --data {shlex.quote(str(root))}"

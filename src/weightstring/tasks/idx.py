@@ -74,11 +74,19 @@ def parse(content: bytes, where: str, shape: tuple[int, ...]) -> UInt8[Tensor, "
         sizes = struct.unpack_from(f">{len(shape)}I", content, len(magic))
         if sizes != shape:
             raise InvalidData(f"{where}: its header counts {_by(sizes)}, not {_by(shape)}")
-    size = begin + math.prod(shape)
+    require_size(content, where, begin + math.prod(shape))
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=begin).view(shape)
+
+
+def require_size(content: bytes, where: str, size: int) -> None:
+    """Refuse a content of another size.
+
+    Raises:
+        InvalidData: too few or too many bytes.
+    """
     if len(content) != size:
         flaw = f"ends after {len(content)} of" if len(content) < size else "goes on after"
         raise InvalidData(f"{where}: truncated or damaged: it {flaw} {size} bytes")
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=begin).view(shape)
 
 
 def header_size(shape: tuple[int, ...]) -> int:
