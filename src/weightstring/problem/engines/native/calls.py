@@ -19,8 +19,6 @@ from weightstring.problem.engines.stack import Stack
 from weightstring.problem.losses.means import Mean
 from weightstring.protocol import Gradient
 
-BLOCK = 256
-"""Examples whose losses are summed before they are added to the others': that of network.h."""
 REFUSED = {1: "a row of the training set that it does not have", 2: "a target that is none of the classes"}
 
 
@@ -99,6 +97,11 @@ class Program:
         return self.stack.layout.dtype
 
     @property
+    def block(self) -> int:
+        """Examples whose losses are summed before they are added to the others'."""
+        return c_int64.in_dll(self._code, "block").value
+
+    @property
     def width(self) -> int:
         """Numbers in an output."""
         return self.stack.affine[-1].outputs
@@ -164,7 +167,7 @@ class Program:
 
         Args:
             thetas: the models; with ``between`` those of a segment.
-            examples: in memory; a part of a set that ends with a whole block, :data:`BLOCK`, adds up to the same bits.
+            examples: in memory; a part of a set that ends with a whole :attr:`block` adds up to the same bits.
             losses: what is added to.
             total: how many examples the set has; None: these.
             outputs: whether they are wanted.

@@ -20,6 +20,8 @@ struct Between {
 
 extern "C" {
 
+extern const int64_t block = BLOCK;
+
 // Mean losses (B,) and gradients (B, P) on rows (B, samples), or, without rows, on the first `samples` of the data.
 int64_t gradients(const Call* call, const int64_t* rows, int64_t samples, double* losses, real* slopes, int64_t line) {
   Model model(call->network, std::min(samples, BLOCK), true);

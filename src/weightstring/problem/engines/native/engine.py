@@ -19,7 +19,7 @@ from weightstring.problem.engines.base import ENGINES, Workload, brought, slopes
 from weightstring.problem.engines.criteria import amounts
 from weightstring.problem.engines.first_layer import SharedFirstLayer
 from weightstring.problem.engines.loop import Loop
-from weightstring.problem.engines.native.calls import BLOCK, Between, Program
+from weightstring.problem.engines.native.calls import Between, Program
 from weightstring.problem.engines.of_stack import OfStack
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.losses.means import Mean, Number, Tally, Wanted
@@ -76,7 +76,7 @@ class Native(OfStack):
 
         What is stored elsewhere comes in parts of whole blocks, and gives the same bits as in memory.
         """
-        block = BLOCK * max(1, self.work.computation.block // BLOCK)
+        block = self.program.block * max(1, self.work.computation.block // self.program.block)
         own = [mean is self.work.computation.loss_fn for mean in means]
         others = [mean for mean, is_loss in zip(means, own, strict=True) if not is_loss]
 
