@@ -13,7 +13,7 @@ from weightstring.proof.certificate import Certificate
 from weightstring.store import RoundRecord
 from weightstring.store.alignment_record import AlignmentRecord
 from weightstring.store.attempts import Attempt, attempts, told
-from weightstring.store.records import AsSaved, by_depth
+from weightstring.store.records import AsSaved, by_depth, step_found
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Result:
     @property
     def step(self) -> Step | None:
         """The step that the search found last, where its recipe has beads find theirs."""
-        return next((record.step for record in reversed(self.history) if record.step is not None), None)
+        return step_found(self.history)
 
     @property
     def evaluations(self) -> int:

@@ -7,6 +7,7 @@ pass for a run. JSON has no infinity: a loss that is not finite is stored as nul
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -211,6 +212,11 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     """What its descents found to be a good step, where the recipe has them find it; those after it begin with it."""
     ended: Reason | None = None
     """Why the attempt before ended, in a round in which nothing was done but to begin another."""
+
+
+def step_found(history: Sequence[RoundRecord]) -> Step | None:
+    """The step that the beads of a search found last; None where its recipe has them find none."""
+    return next((record.step for record in reversed(history) if record.step is not None), None)
 
 
 def by_depth(history: tuple[RoundRecord, ...]) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from weightstring.search.stopping import Progress, StopRule
 from weightstring.search.strategy import State, Strategy
 from weightstring.search.string import Query
 from weightstring.store import Journal, Round, RoundRecord
+from weightstring.store.records import step_found
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class RunningSearch(Generic[State]):
         self._progress = _progress(self._chain, jobs, self._rounds)
         if reason := self._request.stop.reason(self._progress):
             return self._stopped(reason)
-        step = next((record.step for record in reversed(self._rounds) if record.step is not None), None)
+        step = step_found(self._rounds)
         self.jobs, self._started = tuple(knowing(job, step) for job in jobs), time.monotonic()
         return None
 

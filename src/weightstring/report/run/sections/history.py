@@ -8,6 +8,7 @@ from weightstring.report.html import template
 from weightstring.report.run.data import RunData
 from weightstring.report.section import Drawing, Section
 from weightstring.store.attempts import attempts, told
+from weightstring.store.records import step_found
 
 
 def history(run: RunData) -> Section:
@@ -17,4 +18,8 @@ def history(run: RunData) -> Section:
     if run.evolution is not None and run.evolution.branches:
         figures["branching"] = [Drawing("branching", branching_figure(run.evolution.branches, run.held))]
     tried = told(attempts(result.rounds), result.outcome.kind == "connected")
-    return Section("Search history", template("run/sections/history.html", run=run, tried=tried), figures)
+    return Section(
+        "Search history",
+        template("run/sections/history.html", run=run, tried=tried, step=step_found(result.rounds)),
+        figures,
+    )
