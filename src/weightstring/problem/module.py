@@ -70,8 +70,8 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
             the training inputs for each θ, ``"frozen"`` keeps net's, and refuses ends that have others; None:
             recalibrate where there are any.
         recipe: how to descend this loss unless told otherwise.
-        engine: how several models are computed: ``"loop"``, ``"vmap"``, ``"stack"`` or ``"native"``;
-            ``"auto"`` tries them.
+        engine: how several models are computed: ``"loop"``, ``"channels-last"``, ``"vmap"``, ``"stack"`` or
+            ``"native"``; ``"auto"`` tries them.
         initialise: draws a random model in place; None: each module's own ``reset_parameters``, and
             ``_init_weights`` of the model around it.
         training_step: ``training_step(net, inputs, targets)`` returns the mean loss of a minibatch, or (sum,

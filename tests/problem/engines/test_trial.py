@@ -151,7 +151,10 @@ def test_an_engine_for_a_while(refused, problem_of, plain):
             assert problem.engine_choice().name == "loop"
         assert problem.engine_choice().name == "stack"
     assert problem.engine_choice() is before
-    with refused(InvalidSetting, r"^engine='quick': pass one of 'loop', 'native', 'stack', 'vmap' \(a problem also"):
+    with refused(
+        InvalidSetting,
+        r"^engine='quick': pass one of 'loop', 'native', 'channels-last', 'stack', 'vmap' \(a problem also",
+    ):
         problem.use_engine("quick")
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.agreement import near, relative, tolerance_of
 from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Unavailable, Workload
+from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.operations import Operations
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
 from weightstring.problem.flat import Own
@@ -29,7 +30,7 @@ from weightstring.randomness import some_of
 TRIAL_MODELS = 8
 
 FEW_MODELS = 2
-"""Models tried where each takes long, or much memory."""
+"""Models tried where each takes long, or much memory, or is computed by itself like the loop's."""
 
 LARGE_THETA = 10**6
 """Parameters from which few models are tried."""
@@ -188,10 +189,10 @@ class Trial:
             alone = _best_time(run, self.own.device)
         return 1 if alone < GAIN * _best_time(run, self.own.device) else None
 
-    @property
-    def _few(self) -> int:
-        """How many models to try."""
-        return TRIAL_MODELS if self.own.layout.size < LARGE_THETA else FEW_MODELS
+    def _few(self, name: str) -> int:
+        """How many models to try an engine on."""
+        alone = isinstance(self.engine(name), Loop)
+        return FEW_MODELS if alone or self.own.layout.size >= LARGE_THETA else TRIAL_MODELS
 
     @property
     def tolerance(self) -> float:
@@ -204,21 +205,22 @@ class Trial:
 
     def _compared(self, name: str) -> tuple[float, float]:
         """That, and how many times as fast the engine's first call was as the loop, whose second model is timed."""
-        self.engine(name)  # what it refuses it refuses before any models are drawn
-        thetas, rows = self._models(self._few)
-        start = perf_counter()
+        thetas, rows = self._models(self._few(name))  # what the engine refuses it refuses before any are drawn
+        now = _clock(self.own.device)
+        start = now()
         found = self._found(name, thetas, rows)
-        fast, differences = perf_counter() - start, list[float]()
+        fast, differences = now() - start, list[float]()
         for alone in (slice(0, 1), slice(1, 2)):
-            start = perf_counter()
+            start = now()
             expected = self._found(REFERENCE, thetas[alone], rows[alone])
-            slow = (perf_counter() - start) * len(thetas)
+            slow = (now() - start) * len(thetas)
             differences += [relative(some[alone], other) for some, other in zip(found, expected, strict=True)]
         return max(differences, key=lambda share: (math.isnan(share), share)), slow / fast
 
     def speedup(self, name: str, over: str, run: Callable[[str], object] | None = None) -> float:
         """How many times as fast an engine is as another; one run each if that already shows it to be slower."""
-        slow, fast = (partial(run or self._run, engine) for engine in (over, name))
+        run = run or partial(self._run, models=self._few(name))
+        slow, fast = (partial(run, engine) for engine in (over, name))
         device = self.own.device
         rough = _best_time(slow, device, repeats=1) / _best_time(fast, device, repeats=1)
         return rough if rough < 1 / (2 * GAIN) else _best_time(slow, device) / _best_time(fast, device)
@@ -237,7 +239,7 @@ class Trial:
         """
         if (known := ENGINES[name].steady) is not None:
             return known
-        thetas, rows = self._models(self._few)
+        thetas, rows = self._models(self._few(name))
         count = len(thetas)
         with on_threads(None if self.own.on_gpu else 1):
             whole = self._found(name, thetas, rows)
@@ -247,8 +249,8 @@ class Trial:
                     return False
         return True
 
-    def _run(self, name: str, models: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        return self._found(name, *self._models(models or self._few))
+    def _run(self, name: str, models: int) -> tuple[Tensor, Tensor, Tensor]:
+        return self._found(name, *self._models(models))
 
     def _found(self, name: str, thetas: Thetas, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Losses, gradients and measured losses of models."""
@@ -266,14 +268,19 @@ class Trial:
         return thetas, rows.to(self.own.device)
 
 
+def _clock(device: torch.device) -> Callable[[], float]:
+    """Seconds of this thread where it alone computes: a busy machine stretches all others."""
+    return thread_time if device.type == "cpu" and torch.get_num_threads() == 1 else perf_counter
+
+
 def _best_time(run: Callable[[], object], device: torch.device, repeats: int = 5, budget: float = 0.2) -> float:
-    best = float("inf")
-    begin = perf_counter()
+    best, now = float("inf"), _clock(device)
+    begin = now()
     for _ in range(repeats):
-        start = perf_counter()
+        start = now()
         run()
         wait_for(device)
-        best = min(best, perf_counter() - start)
-        if perf_counter() - begin > budget:
+        best = min(best, now() - start)
+        if now() - begin > budget:
             break
     return best
