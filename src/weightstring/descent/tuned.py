@@ -21,14 +21,15 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from weightstring.arrays import Thetas
 from weightstring.descent.bead import Beads, Descended
-from weightstring.descent.group import Entry, Scene
+from weightstring.descent.group import Entry, Scene, clipped
 from weightstring.descent.minibatches import Minibatches
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor
-from weightstring.descent.stepping import Stepping
+from weightstring.descent.stepping import Stepping, Update
 from weightstring.descent.stride import STALE, Step, Stride
 from weightstring.protocol import Gradient
 
@@ -82,29 +83,88 @@ class Tuned(Beads):
         return bool(self._due)
 
     def leap(self, steps: int, problem: Stepping, optimizers: Optimizers) -> bool:
-        """Its steps are its own, and taken one by one."""
-        return False
+        """Take so many steps with each, in one call once its rate is found; tied ones go step by step."""
+        if self._tethers:
+            return False
+        for i, stride in enumerate(self.strides):
+            left = steps
+            while left and stride.trials is not None:
+                self._try(i, problem)
+                left -= 1
+            if left:
+                self._run(i, left, problem)
+        self.steps += steps
+        return True
 
     def follow(self, gradient: Gradient) -> None:
         """A step of each bead along its gradient."""
         wide = self._directed(gradient)
         if any(stride.trials is not None for stride in self.strides):
-            wide = self._feel(gradient.losses, wide.clone())
-        self.momentum.mul_(MOMENTUM).add_(wide)
-        way = self._scaled(wide) if any(stride.adam for stride in self.strides) else self.momentum
-        self._leaf_rows.addcmul_(way, self.rates, value=-1)
+            wide = wide.clone()
+            for i, loss in enumerate(gradient.losses.tolist()):
+                self._feel(i, loss, wide[i])
+        self._move(slice(None), wide)
 
     def place(self) -> None:
         """Where the constraint allows them; there they enter the averages, once their rates are found."""
         self._tie()
+        self._enter(slice(None))
+
+    def _try(self, i: int, problem: Stepping) -> None:
+        """A step of one bead that looks for its rate."""
+        part, rows = slice(i, i + 1), self._leaf_rows
+        drawn = self._minibatches[i].draw()[None] if self._minibatches else None
+        found = problem.gradient(rows[part, : self._size], drawn)
+        gradients = clipped(found.gradients, self._recipe.clip)
+        wide = functional.pad(gradients, (0, rows.shape[1] - self._size))
+        self._feel(i, float(found.losses[0]), wide[0])
+        self._move(part, wide)
+        self._enter(part)
+
+    def _run(self, i: int, steps: int, problem: Stepping) -> None:
+        """Steps of one bead whose rate is found, all in one call."""
+        part, stride, before = slice(i, i + 1), self.strides[i], self.strides[i].averaged
+        average = None if self._average is None else self._average.view_as(self._leaf_rows)[part]
+        if stride.adam and self.square is None:
+            self.square = torch.zeros_like(self._leaf_rows)
+        update = Update(
+            "adam" if stride.adam else "sgd",
+            self._size,
+            taken=before,
+            rates=[stride.rate] * steps,
+            momentum=MOMENTUM,
+            second=SECOND,
+            epsilon=TINY,
+            clip=self._recipe.clip,
+            moments=self.momentum[part],
+            squares=self.square[part] if stride.adam and self.square is not None else None,
+            average=average,
+            weights=[] if average is None else [self._recipe.weight(before + k + 1) for k in range(steps)],
+        )
+        drawn = self._minibatches[i].draws(steps)[None] if self._minibatches else None
+        problem.stride(self._leaf_rows[part], drawn, update)
+        stride.averaged += steps
+
+    def _move(self, part: slice, wide: Tensor) -> None:
+        """A step of some beads along these gradients, by their rates."""
+        momentum, rows = self.momentum[part], self._leaf_rows[part]
+        way = momentum
+        if any(stride.adam for stride in self.strides[part]):
+            way = self._scaled(part, wide)
+        else:
+            momentum.mul_(MOMENTUM).add_(wide)
+        rows.addcmul_(way, self.rates[part], value=-1)
+
+    def _enter(self, part: slice) -> None:
+        """Some beads enter their averages."""
+        strides = self.strides[part]
+        for stride in strides:
+            stride.averaged += stride.trials is None
         if self._average is None:
             return
-        for stride in self.strides:
-            stride.averaged += stride.trials is None
-        weights = [self._recipe.weight(max(1, stride.averaged)) for stride in self.strides]
-        column = self.rates.new_tensor(weights)[:, None]
-        rows = self._leaf_rows
-        self._average.view_as(rows).lerp_(rows, column.expand_as(rows))
+        weights = [self._recipe.weight(max(1, stride.averaged)) for stride in strides]
+        column, rows = self.rates.new_tensor(weights)[:, None], self._leaf_rows
+        self._average.view_as(rows)[part].lerp_(rows[part], column.expand_as(rows[part]))
 
     def finish(self, optimizers: Optimizers, height: Height) -> Mapping[Hashable, Descended]:
         """Those that are over leave; those that failed go on by shorter steps, as long as that may help."""
@@ -119,44 +179,44 @@ class Tuned(Beads):
                 self._again(i)
         return super().finish(optimizers, height)
 
-    def _feel(self, losses: Tensor, wide: Tensor) -> Tensor:
-        """Take a step of the beads that look for their rates; the gradients by which all go on."""
-        rows = self._leaf_rows
+    def _feel(self, i: int, loss: float, wide: Tensor) -> None:
+        """Take in a bead's loss and gradient, while it looks for its rate; both become those by which it goes on."""
+        stride, rows = self.strides[i], self._leaf_rows
+        if stride.trials is None:
+            return
         if not len(self._start):
             self._start, self._first = torch.empty_like(rows), torch.empty_like(rows)
-        for i, stride in enumerate(self.strides):
-            if stride.trials is None:
-                continue
-            loss = float(losses[i])
-            if stride.adam:
-                row = wide[i].double()
-                stride.begin_adam(loss, float(row.abs().sum()), float(rows[i].double().norm()) / self._size**0.5)
-            elif stride.trials == 0:
-                self._start[i], self._first[i] = rows[i], wide[i]
-                stride.begin(loss, _inner(wide[i], wide[i]))
-            else:
-                self.momentum[i] = 0
-                found = stride.tried(loss, _inner(self._first[i], wide[i]))
-                if not found or not loss < stride.loss:
-                    rows[i], wide[i] = self._start[i], self._first[i]
-                    self._seen_at(i, self._start[i], self._first[i])
-            self._repeat(i, stride.trials is not None)
-            self.rates[i] = stride.rate
+        if stride.adam:
+            row = wide.double()
+            stride.begin_adam(loss, float(row.abs().sum()), float(rows[i].double().norm()) / self._size**0.5)
+        elif stride.trials == 0:
+            self._start[i], self._first[i] = rows[i], wide
+            stride.begin(loss, _inner(wide, wide))
+        else:
+            self.momentum[i] = 0
+            found = stride.tried(loss, _inner(self._first[i], wide))
+            if not found or not loss < stride.loss:
+                rows[i] = self._start[i]
+                wide.copy_(self._first[i])
+                self._seen_at(i, self._start[i], self._first[i])
+        self._repeat(i, stride.trials is not None)
+        self.rates[i] = stride.rate
         if all(stride.trials is None for stride in self.strides):
             self._start = self._first = rows[:0]
-        return wide
 
-    def _scaled(self, wide: Tensor) -> Tensor:
-        """Which way each bead goes, where some go by Adam, along m̂ / (√v̂ + ε) with m̂ from m = Σ μ^(k−i) g_i."""
+    def _scaled(self, part: slice, wide: Tensor) -> Tensor:
+        """Which way beads go of which some go by Adam: along m̂ / (√v̂ + ε) with m ← μ m + (1 − μ) g."""
         if self.square is None:
-            self.square = torch.zeros_like(wide)
-        self.square.mul_(SECOND).addcmul_(wide, wide, value=1 - SECOND)
-        steps = [stride.averaged + 1 for stride in self.strides]
+            self.square = torch.zeros_like(self._leaf_rows)
+        momentum, square, strides = self.momentum[part], self.square[part], self.strides[part]
+        adam = torch.tensor([stride.adam for stride in strides], device=wide.device)[:, None]
+        momentum.mul_(MOMENTUM).addcmul_(wide, torch.where(adam, 1 - MOMENTUM, 1.0).to(wide))
+        square.mul_(SECOND).addcmul_(wide, wide, value=1 - SECOND)
+        steps = [stride.averaged + 1 for stride in strides]
         second = self.rates.new_tensor([1 - SECOND**k for k in steps])[:, None]
-        first = self.rates.new_tensor([(1 - MOMENTUM) / (1 - MOMENTUM**k) for k in steps])[:, None]
-        adam = torch.tensor([stride.adam for stride in self.strides], device=wide.device)[:, None]
-        scale = torch.where(adam, first / ((self.square / second).sqrt_() + TINY), 1.0)
-        return scale.mul_(self.momentum)
+        first = self.rates.new_tensor([1 / (1 - MOMENTUM**k) for k in steps])[:, None]
+        scale = torch.where(adam, first / ((square / second).sqrt_() + TINY), 1.0)
+        return scale.mul_(momentum)
 
     def _again(self, i: int) -> None:
         """Let a bead go on from its best state, or from its start."""
@@ -210,6 +270,10 @@ class Again(Minibatches):
         if not self.again:
             self._last = self._source.draw()
         return self._last
+
+    def draws(self, count: int) -> Tensor:
+        """Row numbers (count, n) of the next minibatches, none of which is wanted again."""
+        return self._source.draws(count)
 
 
 def _inner(a: Tensor, b: Tensor) -> float:

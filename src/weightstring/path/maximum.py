@@ -176,6 +176,8 @@ def sharpen(height: Height, samples: Sequence[Samples], on_chunk: Hook = lambda:
 def measure_at(height: Height, wanted: Sequence[tuple[Samples, Sequence[float]]], on_chunk: Hook) -> None:
     """Measure segments at the given positions, those left out that are known already."""
     points = [(s, t) for s, ts in wanted for t in s.missing(ts)]
+    if not points:
+        return
     heights = measure_points(height, [(s.segment, t) for s, t in points], on_chunk)
     for (s, t), value in zip(points, heights, strict=True):
         s.heights[t] = value

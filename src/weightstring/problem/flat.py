@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from math import prod
 
 import torch
@@ -106,7 +106,7 @@ class Layout:
             offset += parameter.numel()
         return cls(tuple(entries), dtype)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """P, the numbers in θ."""
         return sum(entry.size for entry in self.entries)
@@ -222,9 +222,9 @@ class Own:
         """θ (P,), a copy."""
         return self.layout.flatten(named_tensors(self.net))
 
-    @property
+    @cached_property
     def device(self) -> torch.device:
-        """Where the module lies."""
+        """Where the module lies, and stays."""
         return next(self.net.parameters()).device
 
     @property

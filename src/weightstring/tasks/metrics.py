@@ -5,6 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from weightstring.problem.engines.criteria import EACH
+
 
 def error_rate(output: Float[Tensor, "N classes"], target: Int64[Tensor, " N"]) -> Float64[Tensor, ""]:
     """Share of examples whose largest output is not their class.
@@ -14,3 +16,10 @@ def error_rate(output: Float[Tensor, "N classes"], target: Int64[Tensor, " N"]) 
     0.5
     """
     return (output.argmax(-1) != target).double().mean()
+
+
+def _errors(outputs: Float[Tensor, "B N classes"], targets: Int64[Tensor, "*B N"]) -> Float64[Tensor, "B N"]:
+    return (outputs.argmax(-1) != targets).double()
+
+
+EACH[error_rate] = _errors

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 import weightstring as ws
-from weightstring.descent import Descended, Descents, Start
+from weightstring.descent import Descended, Descents, Start, Step, descend
 from weightstring.errors import InvalidModel
 from weightstring.path import Objective
 from weightstring.problem import ModuleProblem
@@ -18,6 +18,7 @@ from weightstring.problem.engines.base import Unavailable
 from weightstring.problem.engines.native import build
 from weightstring.problem.engines.native.build import library
 from weightstring.problem.engines.native.engine import Native
+from weightstring.protocol import Recipe
 from weightstring.testing.engines import check_engine
 
 
@@ -175,3 +176,27 @@ def test_models_of_a_segment_share_the_first_layer_of_its_ends():
         torch.testing.assert_close(values, apart[name], rtol=1e-12, atol=0)
         assert torch.equal(values[[0, 3]], apart[name][[0, 3]])
         assert torch.equal(problem.measure_along(a, b, ts[1:2], (name,))[name], values[1:2])
+
+
+@needs_compiler
+def test_beads_that_find_their_steps_stride_as_if_they_were_alone():
+    def problem(engine: str) -> ModuleProblem:
+        net = network(nn.Tanh())
+        return ModuleProblem(net, functional.cross_entropy, (X, CLASSES), batch_size=64, dtype=X.dtype, engine=engine)
+
+    native, stack = problem("native"), problem("stack")
+    steps = [None, Step("sgd", 0.05), Step("adam", 0.003)]
+    starts = [
+        Start(native.initial(seed), 0.9 - 0.1 * seed, 0.9, f"bead {seed}", step=step) for seed, step in enumerate(steps)
+    ]
+    tuned = replace(Recipe.tuned(), max_steps=60)
+
+    def reached(where: ModuleProblem, some: list[Start]) -> list[Descended]:
+        return descend(where, Objective(where), some, seed=0, recipe=tuned)
+
+    for start, beside, other in zip(starts, reached(native, starts), reached(stack, starts), strict=True):
+        (alone,) = reached(native, [start])
+        assert torch.equal(alone.theta, beside.theta)
+        assert (alone.steps, alone.value, alone.step) == (beside.steps, beside.value, beside.step)
+        assert (beside.status, beside.steps) == (other.status, other.steps)
+        torch.testing.assert_close(beside.theta, other.theta, rtol=1e-6, atol=1e-9)

@@ -6,6 +6,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ class Template:
     layout: Layout
     original: Mapping[str, torch.dtype]
 
-    @property
+    @cached_property
     def own(self) -> Own:
         """The module's θ."""
         return Own(self.net, self.layout)

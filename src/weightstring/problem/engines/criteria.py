@@ -6,7 +6,7 @@ the usual means over examples, the kernel computes each example's share of all m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TypeAlias
 
 import torch
@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from weightstring.problem.losses.known import ELEMENTWISE, costs, recognised, reduced
-from weightstring.problem.losses.means import Mean, Number, Weighed, ratio
+from weightstring.problem.losses.means import Given, Mean, Number, Weighed, ratio
+
+EACH: dict[Given, Callable[[Tensor, Tensor], Tensor]] = {}
+"""Metrics that are means over examples, and what each example adds: of B models' outputs (B, n, …), (B, n) numbers."""
 
 Together: TypeAlias = Callable[[Tensor, Tensor, bool], Weighed]
 """Outputs (B, n, …), targets, and whether each model has its own, (B, n, …), or all the same, (n, …): to B values
@@ -34,6 +37,8 @@ def together(mean: Mean) -> Together:
             return _mean_over_numbers(mean, loss)
         if type(loss) is nn.CrossEntropyLoss:
             return _mean_over_examples(mean, loss)
+    if mean.kind == "mean" and isinstance(mean.given, Hashable) and mean.given in EACH:
+        return _mean_of_each(mean, EACH[mean.given])
     return mapped(mean)
 
 
@@ -68,6 +73,17 @@ def mapped(mean: Mean) -> Together:
 def _counted(values: Tensor) -> Weighed:
     """Means (B,) of values (B, n, …), each of n examples."""
     return Weighed(values.flatten(1).mean(1), values.shape[1])
+
+
+def _mean_of_each(mean: Mean, each: Callable[[Tensor, Tensor], Tensor]) -> Together:
+    other = mapped(mean)
+
+    def of_all(outputs: Tensor, targets: Tensor, separate: bool) -> Weighed:
+        if targets.shape != outputs.shape[0 if separate else 1 : -1]:
+            return other(outputs, targets, separate)
+        return _counted(each(outputs, targets))
+
+    return of_all
 
 
 def _mean_over_numbers(mean: Mean, loss: nn.Module) -> Together:

@@ -7,6 +7,7 @@ With θ_t = (1 − t) θ_1 + t θ_2 the pre-activations of the first layer are W
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -45,7 +46,7 @@ class SharedFirstLayer:
         self._stack = stack
         self._kept: list[_Kept] = []
 
-    @property
+    @cached_property
     def pays(self) -> bool:
         """Whether the first layer is trainable and most of the work."""
         sizes = [layer.inputs * layer.outputs for layer in self._stack.affine]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -115,7 +116,7 @@ class Stack:
                 return None
         return cls(functional.layout, tuple(layers)) if layers else None
 
-    @property
+    @cached_property
     def affine(self) -> tuple[Affine, ...]:
         """Its linear layers."""
         return tuple(layer for layer in self.layers if isinstance(layer, Affine))
