@@ -45,27 +45,41 @@ def swept(
     thresholds: Sequence[float],
     given: argparse.Namespace,
     setting: Mapping[str, Any],
+    in_pieces: bool = False,
     **how: Any,
 ) -> ws.Sweep:
-    """Sweep, print the summary, and keep it as ``results/<name>.json``."""
+    """Sweep, print the summary, and keep it as ``results/<name>.json``; in pieces: after each threshold, falling."""
     several = problems if isinstance(problems, Mapping) else {"all": problems}
     for problem in several.values() if given.engine != "auto" else ():
         problem.use_engine(given.engine)
     resumed = given.store is not None and given.store.exists()
     started = time.perf_counter()
     pairs = min(given.pairs, 3) if given.quick else given.pairs
-    found = ws.sweep(problems, thresholds, pairs=pairs, store=given.store, **how)
-    seconds = time.perf_counter() - started
+    falling = sorted(thresholds, reverse=True)
+    pieces = [falling[: i + 1] for i in range(len(falling))] if in_pieces and given.store else [falling]
+    for piece in pieces:
+        found = ws.sweep(problems, piece, pairs=pairs, store=given.store, **how)
+        kept = _kept(found, several, setting, None if resumed else time.perf_counter() - started)
+        if not given.quick:
+            keep(name, kept)
+    return found
+
+
+def _kept(
+    found: ws.Sweep, several: Mapping[str, ModuleProblem], setting: Mapping[str, Any], seconds: float | None
+) -> dict[str, Any]:
+    """What is kept of a sweep; its summary is printed."""
     laws = {name: beads_law([row for row in found.rows if row.variant == name]) for name in several}
     for own in found.summary:
         length, beads = own.means["normalized_length"], own.means["beads"]
         print(
             f"{own.variant:>16} {own.threshold:8g} {own.pairs:4d} pairs, connected {own.connected.value:.2f}, "
-            f"length {length.value:.3f}, beads {beads.value:.1f}"
+            f"length {length.value:.3f}, beads {beads.value:.1f}",
+            flush=True,
         )
-    kept = {
+    return {
         "setting": dict(setting),
-        "seconds": None if resumed else round(seconds, 1),
+        "seconds": None if seconds is None else round(seconds, 1),
         "cpu threads": torch.get_num_threads(),
         "engine": next(iter(several.values())).engine_choice().name,
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
@@ -73,9 +87,6 @@ def swept(
         "beads laws": {name: None if law is None else law._asdict() for name, law in laws.items()},
         "summary": [asdict(own) | {"distance": _distance(found, own)} for own in found.summary],
     }
-    if not given.quick:
-        keep(name, kept)
-    return found
 
 
 def _distance(found: ws.Sweep, own: Summary) -> Interval:
