@@ -83,7 +83,7 @@ def _kept(
         "cpu threads": torch.get_num_threads(),
         "engine": next(iter(several.values())).engine_choice().name,
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "trivial": {form: trivial_levels(own, found.plan.quantity) for form, own in several.items()},
+        "trivial": {form: trivial_levels(own, found.plan.bind) for form, own in several.items()},
         "beads laws": {name: None if law is None else law._asdict() for name, law in laws.items()},
         "summary": [asdict(own) | {"distance": _distance(found, own)} for own in found.summary],
     }

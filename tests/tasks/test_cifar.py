@@ -177,9 +177,21 @@ def test_the_networks(small, tmp_path, net, size):
 
 def test_options_out_of_range_are_refused(small, tmp_path):
     put(small, "binary", tmp_path, False)
-    for options, says in [({"width": "0"}, "width=0"), ({"label_smoothing": "1"}, "label_smoothing=1")]:
+    refused = [
+        ({"width": "0"}, "width=0"),
+        ({"label_smoothing": "1"}, "label_smoothing=1"),
+        ({"net": "resnet8", "first_weights": "0.04"}, "first_weights=0.04"),
+    ]
+    for options, says in refused:
         with pytest.raises(InvalidSetting, match=says):
             load_task(small[0].name, {"data": str(tmp_path), **options})
+
+
+def test_first_weights_are_drawn_as_large_as_asked(small, tmp_path):
+    put(small, "binary", tmp_path, False)
+    problem = load_task(small[0].name, {"data": str(tmp_path), "width": "0.25", "first_weights": "0.04"})
+    layers = problem.unflatten(problem.initial(0))
+    assert all(0.03 < float(each.std()) <= 0.04 for name, each in layers.items() if name.endswith("weight"))
 
 
 def test_augmentation_shifts_and_mirrors_each_image_by_itself():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from weightstring.tasks.cifar_networks import VisionTransformer, cnn, resnet, vg
 from weightstring.tasks.cifar_published import CIFAR_SETS, CifarSet
 from weightstring.tasks.images import drawn_rows
 from weightstring.tasks.metrics import error_rate
+from weightstring.tasks.networks import draw_normal
 from weightstring.tasks.options import choose
 
 NETWORKS: dict[str, Callable[[int, float], nn.Module]] = {
@@ -27,6 +29,8 @@ NETWORKS: dict[str, Callable[[int, float], nn.Module]] = {
     "vgg11": vgg,
     "vit": VisionTransformer,
 }
+PLAIN = ("cnn", "vgg11")
+"""Those without normalisation, where the size of the first weights tells."""
 
 
 def task_of(name: str) -> Callable[..., ModuleProblem]:
@@ -41,6 +45,7 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
         batch_size: int = 128,
         optimizer: str = "adam",
         lr: float = 1e-3,
+        first_weights: float = 0.0,
         augment: bool = False,
         label_smoothing: float = 0.0,
         train_curves: bool = False,
@@ -62,6 +67,8 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             batch_size: images in a minibatch.
             optimizer: ``adam``, or another of torch.optim.
             lr: its learning rate.
+            first_weights: their standard deviation in a random network, for ``cnn`` and ``vgg11``; 0: as PyTorch draws
+                them.
             augment: shift training images by up to four pixels each way, and mirror them, at random.
             label_smoothing: the share of each training label that is spread over all classes.
             train_curves: measure the training images along a finished string too, unless that takes longer than the
@@ -82,6 +89,11 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             raise InvalidSetting(f"{name}: width={width:g}: give a factor > 0")
         if not 0 <= label_smoothing < 1:
             raise InvalidSetting(f"{name}: label_smoothing={label_smoothing:g}: give a share from 0 to below 1")
+        if first_weights < 0 or (first_weights and net not in PLAIN):
+            raise InvalidSetting(
+                f"{name}: first_weights={first_weights:g}: a deviation > 0 of a network without normalisation "
+                f"({', '.join(PLAIN)})"
+            )
         train, test = read_cifar(images, data)
         return ModuleProblem(
             NETWORKS[net](images.classes, width),
@@ -91,6 +103,7 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             metrics={"error": error_rate},
             batch_size=batch_size,
             recipe=Recipe(optimizer, {"lr": lr}),
+            initialise=partial(draw_normal, deviation=first_weights) if first_weights else None,
             training_step=TrainingLoss(augment, label_smoothing) if augment or label_smoothing else None,
             train_curves="auto" if train_curves else False,
         )
