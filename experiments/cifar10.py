@@ -1,8 +1,8 @@
 """Fig. 1, CIFAR-10: the authors' convolutional network, test error as the threshold.
 
-    python experiments/cifar10.py --data DIR --store runs/cifar10                             # repeat at will
-    python experiments/cifar10.py --data DIR --store runs/cifar10-.04 --first-weights 0.04    # drawn as the authors did
-    python experiments/cifar10.py --data DIR --quick                                          # a narrow network, minutes
+    python experiments/cifar10.py --data DIR --store runs/cifar10                          # repeat at will
+    python experiments/cifar10.py --data DIR --store runs/cifar10-.04 --first-weights 0.04 # drawn as the authors did
+    python experiments/cifar10.py --data DIR --quick                                       # a narrow network, minutes
 
 conv 5×5-64, pool, conv 5×5-64, pool, 384, 192, 10 classes; trained by cross-entropy until the test error is under the
 threshold, which also binds the string. Errors are measured on 2,000 of the test images, as the paper's are "on a
