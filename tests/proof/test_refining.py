@@ -81,3 +81,13 @@ def test_float32_is_not_asked_where_it_is_coarser_or_cannot_hold_the_numbers() -
         assert not single.carried(values, size, sums)
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_a_planned_proof_that_its_budget_ends_has_a_bound_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refining, "MANY", 20)
+    monkeypatch.setattr(refining, "STEP", 5)
+    problem, string = pair()
+    highest = float(problem.measure(string.beads)["loss"].max())
+    certificate = ws.certify(problem, string, 1.001 * highest, max_intervals=2)
+    assert certificate.loosest.bound < torch.inf
+    assert certificate.intervals > 8

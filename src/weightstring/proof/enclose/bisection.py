@@ -99,12 +99,11 @@ def bisect(
         on_round: told how many intervals are done, how many wait, and the largest bound.
     """
     started = time.perf_counter()
-    # Where it may end early, whole intervals are bounded first: then there is a bound of everything at any time.
-    plans = math.isinf(budget.seconds) and math.isinf(budget.intervals)
-    course = _Bisection(bound, sampled, threshold, tolerance, whole, plans)
+    # Where a clock may end it, whole intervals are bounded first: then there is a bound of everything at any time.
+    course = _Bisection(bound, sampled, threshold, tolerance, whole, math.isinf(budget.seconds))
     while len(course.waiting):
         spent = time.perf_counter() - started >= budget.seconds or course.computed >= budget.intervals
-        if course.computed and spent:
+        if spent and course.computed and not course.end():
             break
         course.advance()
         on_round(sum(len(part) for part, _ in course.done), len(course.waiting), course.largest)
@@ -127,6 +126,7 @@ class _Bisection:
         done: intervals that are not cut further, with their bounds.
         computed: how many bounds were computed.
         at_points: the largest bound at a single point.
+        left: how many of those that wait are to be bounded before it ends.
     """
 
     bound: Bounding
@@ -140,6 +140,7 @@ class _Bisection:
     done: list[tuple[Intervals, Tensor]] = field(default_factory=list)
     computed: float = 0.0
     at_points: float = -math.inf
+    left: int = 0
 
     def __post_init__(self) -> None:
         self.known = torch.full((len(self.waiting),), math.inf, dtype=torch.float64)
@@ -161,7 +162,8 @@ class _Bisection:
 
     def advance(self) -> None:
         """Bound the first intervals, and cut those whose bounds are over the target."""
-        count = self.bound.at_once
+        count = min(self.bound.at_once, self.left or len(self.waiting))
+        self.left = max(0, self.left - count)
         batch, self.waiting = self.waiting.take(slice(0, count)), self.waiting.take(slice(count, None))
         before, self.known = self.known[:count], self.known[count:]
         stalled, self.stalled = self.stalled[:count], self.stalled[count:]
@@ -178,6 +180,15 @@ class _Bisection:
         keep = self._reached(batch, bounds, narrow, stuck) | narrow | (stuck >= GIVEN_UP)
         self.done.append((batch.take(keep.to(batch.low.device)), bounds[keep]))
         self._cut(batch, bounds - self.sampled.near(batch), bounds, stuck + 1, ~keep, ROUNDED)
+
+    def end(self) -> bool:
+        """Plan no more; whether intervals are left of which no bound is known: they come next, once each."""
+        if self.plans:
+            self.plans, unknown = False, self.known.isinf()
+            order = (~unknown).int().argsort(stable=True)
+            self.waiting = self.waiting.take(order.to(self.waiting.low.device))
+            self.known, self.stalled, self.left = self.known[order], self.stalled[order], int(unknown.sum())
+        return self.left > 0
 
     def _foreseen(self, batch: Intervals) -> Tensor:
         """How far bounds will lie above the loss, where that is too far and a part is worth its price, else 0."""

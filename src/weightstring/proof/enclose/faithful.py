@@ -41,14 +41,16 @@ COARSE = torch.finfo(torch.float32).eps
 """Rounding of what a metric may cast its numbers to."""
 
 SUSPECTS = 8
-"""Samples that are computed again in float64, at most: those that are furthest above their bounds, or the highest."""
+"""Samples that are computed again in float64, at most: those that are furthest above their bounds."""
 
 Value = Callable[[Theta], float]
 Bound = Callable[[Intervals], Tensor]
 
 
 def require_reproduced(problem: Traceable, quantity: str, beads: Thetas, bound: Bound, slack: Bound) -> None:
-    """Run the module and what was traced of it at some places of a string on all examples, and bound it at one.
+    """Run the module and what was traced of it at some places of a string, and bound it at one.
+
+    Of three blocks of examples or more each place takes its share, so that all are looked at once.
 
     Args:
         problem: the module.
@@ -64,12 +66,14 @@ def require_reproduced(problem: Traceable, quantity: str, beads: Thetas, bound: 
     net, criterion, examples, block = problem.traceable(quantity)
     whole = Measured(net, criterion, examples.keys)
     fixed, places = named_tensors(whole), slot_names(whole)
+    parts = list(examples.chunks(block))
+    shares = len(PLACES) if len(parts) >= len(PLACES) else 1
     for k, t in enumerate(PLACES):
         segment = k * (len(beads) - 2) // (len(PLACES) - 1)
         theta = torch.lerp(beads[segment], beads[segment + 1], t)
         tensors = fixed | {f"net.{name}": value for name, value in problem.layout.views(theta).items()}
         held = {name: tensor for name, tensor in tensors.items() if name in places}
-        for part in examples.chunks(block):
+        for part in parts[k % shares :: shares]:
             given = (part.targets, *part.leaves)
             with torch.no_grad():
                 (again,) = run(program.traces[len(part)], tensors, given)
@@ -126,9 +130,10 @@ def held_to(
     """
     above = sampled.above(partition.intervals, partition.bounds)
     suspects = above.argsort(descending=True)[:SUSPECTS]
-    suspects = suspects[above[suspects] > 0] if bool((above > 0).any()) else sampled.values.argsort()[-1:]
-    in_float64 = value_in_float64(problem, quantity)
-    for k in suspects.tolist():
+    suspects = suspects[above[suspects] > 0].tolist()
+    in_float64 = value_in_float64(problem, quantity) if suspects else None
+    for k in suspects:
+        assert in_float64 is not None
         place, sample = float(sampled.places[k]), float(sampled.values[k])
         segment = min(int(place), len(beads) - 2)
         t, bound = place - segment, sample - float(above[k])
