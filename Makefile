@@ -15,7 +15,7 @@ demo: $(VENV)/installed  ## Connect two networks trained on real handwritten dig
 test: lint $(VENV)/installed-tests  ## Everything that CI checks
 	CHECK_ANNOTATIONS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-test-quick: $(VENV)/installed-tests  ## Without the tests that take more than a few seconds, and without checks of annotations
+test-quick: $(VENV)/installed-tests  ## Without the tests that take more than half a second, and without checks of annotations
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(VENV)/installed-tests  ## Style, types, and the direction of imports

@@ -10,10 +10,13 @@ from importlib import import_module
 import pytest
 import torch
 from beartype._check.code import codemain
+from hypothesis import settings
 
 from .annotations import Checks, install
 
 torch.set_num_threads(1)  # the workers of pytest-xdist share the cores; small operations are slower with more
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 
 # Before anything imports the package, which the hook changes: the conftest.py of a folder may be next.

@@ -35,6 +35,7 @@ def test_the_checkpoint_is_the_second_model_in_another_order(aligned, workshop):
     assert not torch.equal(copy, b)
 
 
+@pytest.mark.slow
 def test_both_sides_are_printed_in_eighty_columns(aligned):
     _, done = aligned
     lines = done.out.splitlines()
@@ -128,6 +129,7 @@ def test_resuming_goes_on_with_both_searches(cli, workshop, tmp_path):
     assert (run / "plain" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_an_aligned_run_has_a_directory_of_its_own_by_default(cli, workshop, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for options in ((), ("--align",)):

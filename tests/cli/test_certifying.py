@@ -18,6 +18,7 @@ def run(workshop, tmp_path) -> Path:
 
 
 class TestCertify:
+    @pytest.mark.slow
     def test_proves_the_runs_own_threshold_and_show_and_the_page_say_so(self, cli, run) -> None:
         done = cli("certify", run)
         assert done.code == 0, done.err
@@ -33,6 +34,7 @@ class TestCertify:
         assert "NOT within" in done.out
         assert "loosest" in done.out
 
+    @pytest.mark.slow
     def test_of_another_question_keeps_the_runs_own_certificate(self, cli, run) -> None:
         assert cli("certify", run).code == 0
         own = (run / "certificate.json").read_bytes()
@@ -59,6 +61,7 @@ class TestConnectCertify:
 
 
 class TestVerify:
+    @pytest.mark.slow
     def test_says_how_many_intervals_were_proved_again(self, cli, run) -> None:
         assert cli("certify", run).code == 0
         done = cli("verify", run)
@@ -76,6 +79,7 @@ class TestVerify:
         assert done.code == 4
         assert "NOT verified" in done.out
 
+    @pytest.mark.slow
     def test_a_lowered_bound_is_not_shown_as_certified(self, refused, cli, run) -> None:
         assert cli("certify", run).code == 0
         path = run / "certificate.json"
@@ -93,6 +97,7 @@ class TestVerify:
         path.write_text(path.read_text().replace('"threshold": 0.051', '"threshold": 0.5'))
         assert "the run's 0.051" in refused("verify", run)
 
+    @pytest.mark.slow
     def test_of_a_file_with_another_threshold_says_so(self, cli, run, tmp_path) -> None:
         assert cli("certify", run, "--threshold", 0.9, "--out", tmp_path / "other.json").code == 0
         done = cli("verify", run, "--certificate", tmp_path / "other.json")

@@ -139,6 +139,7 @@ def test_an_unforeseen_fault_is_one_line_and_a_file(cli, workshop, tmp_path, mon
     kept.unlink()
 
 
+@pytest.mark.slow
 def test_brackets_and_colons_in_a_path_are_no_markup(cli, workshop, tmp_path):
     run = tmp_path / "a [bold]run[/nonsense] :smile:"
     done = cli("connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, "--out", run)
@@ -198,6 +199,7 @@ class TestOutput:
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_no_folders_name_steers_the_terminal(cli, workshop, tmp_path):
     run = tmp_path / "run\x1b[2J"
     shutil.copytree(workshop.connected, run)

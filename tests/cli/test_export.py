@@ -120,6 +120,7 @@ class TestExport:
         assert about(out)["at"] == "best"
         assert about(out)["s"] == best_point(problem, string).s
 
+    @pytest.mark.slow
     def test_buffers_are_those_of_the_model(self, cli, classes, tmp_path):
         out = tmp_path / "middle.safetensors"
         assert cli("export", classes.run, "--at", "midpoint", "--out", out).code == 0

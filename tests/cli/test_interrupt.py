@@ -18,7 +18,7 @@ import pytest
 
 from weightstring.cli import main
 
-KILLS = 20
+KILLS = 10
 
 
 def beads(run: Path) -> bytes:
@@ -70,6 +70,7 @@ class TestSignals:
         assert err == "weightstring: interrupted; run the same command to start over\n"
         assert not (tmp_path / "run").exists()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("module", ["page", "curve"])
     def test_after_the_search_has_ended(self, cli, workshop, tmp_path, monkeypatch, module):
         """While the string is measured, or the page written, the command to go on with is the same."""

@@ -18,6 +18,7 @@ def models(workshop, tmp_path, monkeypatch):
     return ["a.safetensors", "b.safetensors", "random:3"]
 
 
+@pytest.mark.slow
 def test_a_table_in_80_columns_and_a_page(cli, workshop, models, tmp_path):
     done = cli("matrix", workshop.task, *models, "--align", "--out", "lines")
     assert done.code == 0, done.err
@@ -36,6 +37,7 @@ def test_a_table_in_80_columns_and_a_page(cli, workshop, models, tmp_path):
     assert told["lines"][0]["over_mean"] > 0
 
 
+@pytest.mark.slow
 def test_many_models_are_printed_in_blocks(cli, workshop):
     done = cli("matrix", workshop.task, "random:0-8", "--barrier", "max")
     assert done.code == 0, done.err

@@ -304,6 +304,7 @@ class TestOut:
         Path("folder").mkdir()
         assert line_names(refused("report", workshop.connected, "--out", out), out)
 
+    @pytest.mark.slow
     def test_a_demo_that_cannot_be_written(self, refused):
         Path("file").write_text("precious")
         assert line_names(refused("demo", "--out", "file"), "file")

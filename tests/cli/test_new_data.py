@@ -35,6 +35,7 @@ def finished(workshop, tmp_path):
     return shutil.copytree(workshop.connected, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_other_data_are_measured_shown_and_drawn(cli, finished, tmp_path):
     verdict = (finished / "result.json").read_bytes()
     done = cli("measure", finished, "--task", f"{tmp_path}/other.py:shifted")

@@ -54,6 +54,7 @@ def is_unresolved_everywhere(cli) -> None:
     assert "<strong>Connected</strong>" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -89,6 +90,7 @@ def test_resume_goes_on_with_the_certificate_that_was_asked_for(cli, ends, works
     assert cli("verify", "own").code == 0
 
 
+@pytest.mark.slow
 def test_a_certificate_of_another_run_is_not_shown_nor_verified_as_its_own(cli, refused, ends, workshop):
     common = ("connect", workshop.task, workshop.a, workshop.b, "--out")
     assert cli(*common, "one", "--threshold", 0.051, "--certify").code == 0

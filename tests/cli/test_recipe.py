@@ -40,6 +40,7 @@ def recipe_of(run: Path) -> dict[str, object]:
     return json.loads((run / "manifest.json").read_text())["strategy"]["recipe"]
 
 
+@pytest.mark.slow
 def test_every_field_reaches_the_search_and_resuming_goes_on_with_it(cli, workshop, tmp_path):
     run = tmp_path / "run"
     arguments = ("connect", workshop.task, workshop.a, workshop.b, "--threshold", "0.051", "--out", run)
@@ -90,6 +91,7 @@ def test_training_follows_it_and_the_checkpoint_says_so(cli, workshop, tmp_path)
     assert about["recipe"]["options"] == {"lr": 0.01}
 
 
+@pytest.mark.slow
 def test_minimax_takes_any_strategy_and_says_what_is_known_as_json(cli, workshop, tmp_path):
     run = tmp_path / "run"
     words = ("minimax", workshop.task, workshop.a, workshop.b, "--strategy", "greedy", "--retries", "1", "--out", run)

@@ -184,6 +184,7 @@ class TestTheUsersOwn:
         received.name(f"{task}:task")
         assert cli("merge", "received").code == 0
 
+    @pytest.mark.slow
     def test_a_file_that_changed_since_is_pointed_to_again(self, cli, refused, workshop, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         shutil.copy(workshop.root / "sine.py", "sine.py")

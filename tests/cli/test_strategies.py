@@ -143,6 +143,7 @@ class Patient(ws.Greedy):
 """
 
 
+@pytest.mark.slow
 def test_a_strategy_that_the_tasks_file_registers_is_chosen_by_its_name(cli, refused, workshop, tmp_path, monkeypatch):
     monkeypatch.setattr(STRATEGIES, "_entries", dict(STRATEGIES._entries))
     task = tmp_path / "patient.py"

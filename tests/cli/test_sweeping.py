@@ -94,6 +94,7 @@ def test_a_run_that_was_resumed_by_itself_is_not_drawn_as_the_tables(cli, tmp_pa
     assert "the loss along its string" not in (sweep / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_checkpoints_a_recipe_alignment_and_workers_reach_the_sweep(cli, workshop, tmp_path):
     out = tmp_path / "sweep"
     words = ("sweep", workshop.task, "--thresholds", "0.051", "--checkpoints", workshop.a, workshop.b, "--out", out)

@@ -32,6 +32,7 @@ def task(tmp_path):
     return f"{tmp_path}/linear.py:task"
 
 
+@pytest.mark.slow
 def test_bounds_are_told_and_beads_written_as_checkpoints(cli, task, tmp_path):
     out = tmp_path / "out"
     done = cli("theory", task, "random:0", "random:1", "--out", out)

@@ -110,6 +110,7 @@ def test_a_tied_bead_stays_on_the_plane():
     assert abs(float((descended.theta - (left + right) / 2) @ gap / (gap @ gap))) < 1e-12
 
 
+@pytest.mark.slow
 def test_a_search_remembers_what_its_first_bead_found_and_resumes_to_the_same_bits(tmp_path):
     x = torch.linspace(-1, 1, 40)[:, None]
     net = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 1))

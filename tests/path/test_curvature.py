@@ -162,6 +162,7 @@ def test_where_all_curves_up_the_direction_of_the_segment_is_no_eigenvalue(cloud
     assert found.smallest == pytest.approx(expected, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_the_sample_of_a_large_training_set_is_fixed_by_the_seed():
     problem = network(count=90)
     segment = Segment(problem.initial(1), problem.initial(2))
@@ -275,6 +276,7 @@ def test_a_plain_has_no_curvature(plateau):
         assert found.verdict == "none"
 
 
+@pytest.mark.slow
 def test_without_convergence_there_is_no_smallest(monkeypatch):
     problem = network()
     segment = Segment(problem.initial(1), problem.initial(2))

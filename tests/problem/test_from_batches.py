@@ -409,6 +409,7 @@ def test_what_needs_single_examples_says_so_in_a_line():
     assert problem.measure_each(problem.initial(0)).shape == (3,)
 
 
+@pytest.mark.slow
 def test_batches_of_examples_are_certified_as_the_ordinary_problem_is():
     x, _ = points(12)
     y = x[:, :1] - x[:, 1:2]

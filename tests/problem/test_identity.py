@@ -233,6 +233,7 @@ def test_a_method_counts_by_what_it_asks_of_its_object_and_no_more():
     assert lines_of(trainer.method) != before
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiling_and_modes_change_nothing():
     assert lines_of(torch.compile(plain)) == lines_of(plain)

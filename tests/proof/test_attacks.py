@@ -266,6 +266,7 @@ def test_a_sample_of_a_segment_that_was_replaced_is_not_the_largest() -> None:
     assert certificate_of(*settings, 1.0, 0.0).largest_sample == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "scale"), [(nn.ReLU, 1e110), (nn.GELU, 1e60)])
 def test_numbers_that_overflow_are_not_surely_right(activation: type[nn.Module], scale: float) -> None:
     def wrong(o: Tensor, y: Tensor) -> Tensor:

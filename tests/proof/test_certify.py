@@ -105,6 +105,7 @@ class TestBound:
         roomy, tight = (ws.certify(problem, string, max_bytes=n) for n in (1 << 30, 1 << 16))
         assert tight.upper_bound == pytest.approx(roomy.upper_bound, rel=1e-9)
 
+    @pytest.mark.slow
     def test_of_chunks_counts_a_constant_once(self) -> None:
         def shifted_down(output: Tensor, target: Tensor) -> Tensor:
             return nn.functional.cross_entropy(output, target) - 5.0

@@ -24,6 +24,7 @@ def search() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")  # its problems are traced and nothing else
 @pytest.mark.parametrize("name", ["linear, outputs", "silu"])
 def test_extreme_numbers_contradict_no_bound(search: ModuleType, name: str) -> None:

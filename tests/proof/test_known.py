@@ -43,6 +43,7 @@ def test_wide_linear_networks_have_no_barrier(dtype: torch.dtype) -> None:
     assert set(found.refused) == {"sub-networks", "exchange"}
 
 
+@pytest.mark.slow
 def test_the_barrier_of_a_narrow_one_is_exact_and_in_the_units_of_its_own_loss() -> None:
     problem = linear(2, 2, 2)  # the mean over outputs too: half of the formula's sum
     x, y = data(2, 2)

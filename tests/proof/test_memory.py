@@ -19,12 +19,12 @@ examples = int(sys.argv[1])
 images = torch.rand(examples, 784), torch.randint(10, (examples,))
 net = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
 problem = ws.ModuleProblem(net, nn.functional.cross_entropy, images)
-string = ws.WeightString(problem, torch.stack([problem.initial(seed) for seed in range(5)]))
+string = ws.WeightString(problem, torch.stack([problem.initial(seed) for seed in range(2)]))
 problem.measure(string.beads)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
 settings = {"max_bytes": int(sys.argv[2])} if len(sys.argv) > 2 else {}
-certificate = ws.certify(problem, string, max_intervals=8, **settings)
+certificate = ws.certify(problem, string, max_intervals=4, **settings)
 print(before, peak(), certificate.upper_bound)
 """
 

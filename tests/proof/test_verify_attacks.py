@@ -144,6 +144,7 @@ def test_a_bound_that_was_not_found_comes_back_from_the_file(problem: ws.ModuleP
     assert "says nothing" in ws.verify(problem, string, stopped).failures[0]
 
 
+@pytest.mark.slow
 def test_a_metric_is_compared_with_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = ws.ModuleProblem(
         Scaled(1.0), F.mse_loss, (X, Y), engine="loop", batch_size=None, metrics={"distance": F.l1_loss}

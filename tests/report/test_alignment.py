@@ -84,6 +84,7 @@ def shown(html: str) -> dict[str, list[dict[str, object]]]:
     return figures
 
 
+@pytest.mark.slow
 def test_only_the_page_of_an_aligned_run_speaks_of_alignment(runs: Runs) -> None:
     without, html = render(runs["connected"]), render(runs["connected"], record())
     for mark in ('<section id="alignment">', 'id="figure-correlation"'):
@@ -216,6 +217,7 @@ def test_hostile_names_stay_text(runs: Runs) -> None:
     assert "&lt;a href='https://example.org'&gt;x&lt;/a&gt;" in str(traces)
 
 
+@pytest.mark.slow
 def test_the_figure_draws_every_group_on_its_side(runs: Runs) -> None:
     wide = group("wide", 1000)
     figure = drawing.correlation_figure(record(group("few", 3), wide, group("unseen", 4, observed=False)))

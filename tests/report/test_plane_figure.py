@@ -32,6 +32,7 @@ def measured(run: RunDirectory, resolution: int = 6) -> PlaneRecord:
     return to_record(plane(RING, run.string(), resolution), run.result().beads_sha256)
 
 
+@pytest.mark.slow
 def test_what_was_written_is_read_back_and_drawn(run: RunDirectory) -> None:
     before = write_report(run.path).read_text()
     assert "The loss around the string" not in before

@@ -288,6 +288,7 @@ def test_all_unresolved() -> None:
     assert "would be 24: 20 are missing" in text
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # NumPy's, of a quantile between numbers and infinity
 def test_what_is_not_finite_is_named_and_not_drawn() -> None:
     rows = list(swept().rows)
@@ -325,6 +326,7 @@ def test_every_section_of_a_sweeps_page_holds(name: str) -> None:
     check_section(SWEEP_SECTIONS[name], swept(trivial={"width=4": {"best constant": 0.08}}))
 
 
+@pytest.mark.slow
 def test_trivial_predictors_are_drawn_upright_once() -> None:
     same = {"best constant": 0.0834, "best linear": 1e-12}
     own = swept(trivial={"width=4": same, "width=16": {**same, "best linear": None}})
@@ -392,6 +394,7 @@ def test_a_long_string_keeps_its_beads_its_peaks_and_its_gaps(real: Path, monkey
     assert "lower than those beside them are not drawn. 1 sample not finite: gaps." in chart.sentence
 
 
+@pytest.mark.slow
 def test_the_page_is_written_and_a_table_may_travel_alone(real: Path, tmp_path: Path) -> None:
     page = write_sweep_report(real)
     assert page == real / "report.html"

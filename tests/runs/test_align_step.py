@@ -65,6 +65,7 @@ def test_both_searches_are_made_where_both_are_asked_for(problem, ends):
     assert result.plain.threshold == result.threshold == 0.012
 
 
+@pytest.mark.slow
 def test_an_end_at_the_threshold_stays_under_it(problem, ends):
     a, b = ends
     threshold = max(loss(problem, a), loss(problem, b))

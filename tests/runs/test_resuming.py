@@ -142,6 +142,7 @@ class Rule(StopRule):
         return ({"rule": "own"},)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "where"),
     [

@@ -84,6 +84,7 @@ def test_the_unpruned_string_is_loaded_and_kept_when_the_run_goes_on(kept) -> No
     assert ws.load(run, SURFACE).unpruned.max_loss <= 0.9
 
 
+@pytest.mark.slow
 def test_it_is_the_same_after_an_interruption(kept, tmp_path, watched) -> None:
     found, _ = kept
     for calls in (1, 40, 90):

@@ -153,6 +153,7 @@ class Sampled:
         return Gradient(losses, gradients + self.pulls[rows].mean(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 7])
 def test_the_minibatches_of_a_bead_depend_on_its_place_alone(seed: int) -> None:
     pulls = 0.1 * torch.randn(11, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -203,6 +204,7 @@ def test_a_descent_that_fails_ends_its_own_branch_only(plateau: Surface) -> None
     assert sum(one.descents for one in found.history) == 1
 
 
+@pytest.mark.slow
 def test_a_bead_counts_at_alpha_l0_only() -> None:
     """Beads in the higher well get under L0 and no lower than its floor: greedy takes them, the paper does not."""
     surface = TwoWells(size=2)

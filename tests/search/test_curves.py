@@ -141,6 +141,7 @@ def test_it_goes_on_from_any_round_of_its_journal(watched, strategy, unchecked):
         assert problem.gradients == sum(record.steps for record in whole.rounds[kept:])
 
 
+@pytest.mark.slow
 def test_beads_of_an_inscribed_string_lie_on_its_curve(unchecked):
     journal = Kept()
     found = search(Bezier(bends=2, points=5, steps=60, patience=1), RING, 1e-6, journal=journal)

@@ -297,6 +297,7 @@ def one_by_one() -> list[Search]:
     return [run_all([asked], executor())[0] for asked in several()]
 
 
+@pytest.mark.slow
 def test_searches_side_by_side_find_what_each_finds_alone(whole, one_by_one):
     together = run_all(several(), executor())
     for one, other in zip(together, one_by_one, strict=True):
@@ -310,6 +311,7 @@ def test_no_searches_no_results():
     assert run_all([], executor()) == []
 
 
+@pytest.mark.slow
 def test_time_ends_the_one_search_whose_time_is_up(one_by_one):
     journals = [Kept() for _ in range(4)]
     stops = [MaxBeads(64), Ticks(count=25), MaxBeads(64), MaxBeads(4)]

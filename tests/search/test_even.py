@@ -53,6 +53,7 @@ def test_the_optimizer_of_the_recipe_does_not_matter(name):
     assert result.string.length == pytest.approx(again.string.length, rel=0.05)
 
 
+@pytest.mark.slow
 def test_no_string_below_the_pass():
     well = TwoWells()
     result = ws.connect(well, *well.ends, 0.9 * well.gamma(*well.ends), strategy=Even())

@@ -100,6 +100,7 @@ def test_a_step_over_the_threshold_is_taken_again_shorter_and_slower():
     assert short.chain == ()
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_any_round_in_the_same_bits(tmp_path):
     a, b = beside(0.2)
     strategy = LowerEnds(Greedy(), alpha=0.9)

@@ -47,6 +47,7 @@ def test_what_succeeds_at_once_is_what_it_is_without_other_attempts():
     assert "after:" not in str(persistently)
 
 
+@pytest.mark.slow
 def test_the_attempt_that_worked_is_named_with_those_before_it(tmp_path):
     found = search(Persistent(HOPELESS, {"in vain": HOPELESS, "for real": Greedy()}), store=tmp_path / "run")
     assert found.connected

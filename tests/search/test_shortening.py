@@ -87,6 +87,7 @@ def test_what_is_straight_stays(refused):
         Shortened(tolerance=0.0)
 
 
+@pytest.mark.slow
 def test_without_a_string_the_verdict_is_the_search_s_own():
     well = TwoWells()
     plain = ws.connect(well, *well.ends, 0.9, strategy=Greedy())

@@ -50,6 +50,7 @@ def test_a_search_that_fails_by_a_little_may_leave_a_lower_string():
     assert found.level <= 1.001 * maze.gamma(*maze.ends)
 
 
+@pytest.mark.slow
 def test_it_ends_connected_where_the_ends_level_is_reached():
     ring = shifted(Ring(size=3), torch.tensor([1.0, -2.0, 0.5]).double(), lift=0.25)
     found = estimate(ring, QUICK)

@@ -18,6 +18,7 @@ from weightstring.testing.stores import check_store
 RING = Ring(size=3, radii=(1.0, 1.5))
 
 
+@pytest.mark.slow
 def test_a_run_directory_keeps_to_the_contract(tmp_path: Path) -> None:
     places = itertools.count()
     check_store(lambda: tmp_path / str(next(places)))

@@ -67,6 +67,7 @@ def test_networks_that_are_connected_at_the_level_of_the_higher_end(tmp_path):
     assert ws.load(tmp_path / "run").connected
 
 
+@pytest.mark.slow
 def test_certified_it_is_a_bound_that_holds(tmp_path):
     well = TwoWells(bend=0.3)
     found = ws.minimax(well, *well.ends, strategy=ws.BreadthFirst(), certify=True, store=tmp_path / "run")

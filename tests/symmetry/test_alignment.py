@@ -91,6 +91,7 @@ def test_matched_units_correlate(digits):
         assert float(before.mean()) < 0.2 < 0.5 < float(after.mean())
 
 
+@pytest.mark.slow
 def test_the_choice_is_the_least_of_what_was_asked_for(digits):
     problem, a, b = digits
     by_distance = ws.align(problem, a, b, by="distance")
@@ -100,6 +101,7 @@ def test_the_choice_is_the_least_of_what_was_asked_for(digits):
     assert [each.method for each in by_barrier.candidates][:2] == ["none", "weights"]
 
 
+@pytest.mark.slow
 def test_of_the_same_barrier_the_lowest_middle_is_taken():
     problem = ZOO["mlp, relu"].problem()
     kept = 0
@@ -305,6 +307,7 @@ def test_it_takes_at_most_twenty_evaluations_and_says_how_many(examples):
     assert 8 * examples < sum(seen) <= examples * found.evaluations
 
 
+@pytest.mark.slow
 def test_large_outputs_are_observed_and_compared_in_parts(monkeypatch):
     name = "gpt"
     problem = ZOO[name].problem()

@@ -275,6 +275,7 @@ def test_what_a_module_computes_in_float32_is_compared_as_that():
         assert torch.equal(ws.align(problem, theta, copy).theta, theta)
 
 
+@pytest.mark.slow
 def test_norms_have_the_degree_that_they_have():
     torch.manual_seed(0)
     expected = {0: (0, 0), 1: (6, 0), 2: (6, 0), 0.5: (6, 0), -1.5: (6, 0), math.inf: (6, 0), -math.inf: (6, 0)}

@@ -120,6 +120,7 @@ def test_what_a_segment_costs_is_what_its_curvature_allows(glued: Gluing) -> Non
         assert float(curve.max()) <= float(curve[0]) + bend / 8 + 1e-12
 
 
+@pytest.mark.slow
 def test_paths_of_a_search_take_the_place_of_straight_ones(glued: Gluing) -> None:
     def round_about(a: Tensor, b: Tensor) -> Tensor:
         return torch.stack([a, a + 0.1, b])

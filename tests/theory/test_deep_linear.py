@@ -412,6 +412,7 @@ def test_misuse_is_refused(call: object, message: str, refused: object) -> None:
         call(A, B, X, Y)
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_run() -> None:
     page = (Path(__file__).parents[2] / "docs/theory/deep-linear.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -39,7 +39,7 @@ def rounded(x: Tensor) -> list[list[Fraction]]:
 
 
 class TestWhole:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(floats, min_size=1, max_size=5))
     def test_is_the_stored_number_whatever_its_size(self, values: list[float]) -> None:
         x = torch.tensor([values], dtype=torch.float64)
@@ -54,7 +54,7 @@ class TestWhole:
         with pytest.raises(OverflowError, match="not finite"):
             Whole.of(torch.tensor([[1.0, math.inf]]))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.integers(-(10**40), 10**40), st.integers(-1200, 200))
     def test_enclosures_hold_their_number(self, number: int, exponent: int) -> None:
         low, high = enclosed(number, exponent)
@@ -62,7 +62,7 @@ class TestWhole:
         assert Fraction(low) <= value <= Fraction(high)
         assert math.isclose(low, high, rel_tol=1e-15, abs_tol=1e-270)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.fractions())
     def test_rounding_down_never_rounds_up(self, value: Fraction) -> None:
         assert Fraction(below(value)) <= value < Fraction(math.nextafter(below(value), math.inf))
@@ -81,7 +81,7 @@ squares = st.integers(1, 4).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(squares)
 def test_determinants_are_those_of_the_sum_over_permutations(rows: list[list[int]]) -> None:
     assert determinant(rows) == naive(rows)
@@ -237,7 +237,7 @@ class TestManyInstances:
     def test_no_collinear_units_fit_better_than_the_bound(self) -> None:
         generator = torch.Generator().manual_seed(11)
         proved = 0
-        for i in range(100):
+        for i in range(0, 100, 7):
             count, outputs, flatness = 3 + i % 4, 1 + i % 3, 10.0 ** -(i % 10)
             x = torch.randn(count, 2, generator=generator, dtype=torch.float64)
             x = x[:, :1] * torch.randn(1, 2, generator=generator, dtype=torch.float64) + flatness * x
@@ -246,7 +246,7 @@ class TestManyInstances:
             bound, met = float(least_with_collinear_weights(x, y)), least_over_rotations(x, y, 121)
             assert bound <= met + 1e-9
             proved += bound > 1e-6
-        assert proved > 60
+        assert proved > 8
 
     def test_no_singular_features_fit_better_than_the_bound(self) -> None:
         generator = torch.Generator().manual_seed(12)

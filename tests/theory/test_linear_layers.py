@@ -59,7 +59,7 @@ class TestLeastWithRank:
         scaled = least_with_rank(size * X, size * Y, 1)
         assert float(scaled / Fraction(size) ** 2) == pytest.approx(float(least_with_rank(X, Y, 1)), rel=ROUNDED)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2))
     def test_no_product_of_that_rank_is_lower(self, seed: int, d: int, c: int, rank: int) -> None:
         X, Y = numbers(5, d, seed=seed), numbers(5, c, seed=seed + 1)  # noqa: N806
@@ -118,6 +118,7 @@ class TestReading:
     def linear(self, bias: bool = False) -> nn.Linear:
         return nn.Linear(2, 2, bias=bias)
 
+    @pytest.mark.slow
     def test_what_is_no_chain_is_not_taken_for_one(self) -> None:
         for layers in (
             (self.linear(), nn.ReLU(), self.linear(), self.linear()),
@@ -161,6 +162,7 @@ def test_connect_says_disconnected_under_lambda_star_and_searches_over_it() -> N
     assert not isinstance(over.outcome, Disconnected)
 
 
+@pytest.mark.slow
 def test_minimax_tells_lambda_star_as_its_proved_lower_bound() -> None:
     problem, a, b, lambda_star = exchanged()
     found = ws.minimax(problem, a, b, stop=ws.MaxSteps(200), progress=False)

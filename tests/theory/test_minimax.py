@@ -122,7 +122,7 @@ def test_the_outer_weights_projected_out_leave_the_barrier() -> None:
     assert found == pytest.approx(TWO_BARRIER, rel=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**31))
 def test_intervals_hold_every_value(seed: int) -> None:
     random = np.random.default_rng(seed)

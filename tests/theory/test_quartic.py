@@ -151,6 +151,7 @@ def test_the_midpoint_of_a_model_and_its_negative_is_stationary():
     assert not stuck.theta.any()
 
 
+@pytest.mark.slow
 def test_with_one_unit_the_plane_between_opposite_signs_has_no_minimiser(refused):
     toy = Quartic(target=(1.0,), width=1)
     with refused(LevelNotReached, r"^hyperplane_crossing: 5 descents came to loss 1, not to 3\.31e-24") as caught:

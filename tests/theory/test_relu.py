@@ -238,6 +238,7 @@ def test_mixtures_are_never_higher_than_sub_networks(seed):
     assert sparse.bound <= max(by_hand)
 
 
+@pytest.mark.slow
 @unchecked
 def test_more_units_lower_the_bound():
     excess = []
@@ -248,6 +249,7 @@ def test_more_units_lower_the_bound():
     assert excess[0] > 2 * excess[1] > 4 * excess[2]
 
 
+@pytest.mark.slow
 @unchecked
 def test_silent_and_doubled_units_get_no_huge_weights():
     problem = regression(m=6)
@@ -311,6 +313,7 @@ def test_losses_not_known_to_be_convex_are_refused(refused, loss):
         connect(problem, *random_ends(problem))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "shift"), [(nn.CrossEntropyLoss(), -0.3), (nn.BCEWithLogitsLoss(), 0.4)])
 def test_targets_that_are_no_probabilities_are_refused(refused, loss, shift):
     y = torch.softmax(drawn(9, 2, seed=1), 1).clamp(0.1, 0.9)

@@ -115,6 +115,7 @@ def test_searches_keep_apart_where_company_tells(monkeypatch):
         assert torch.equal(ws.connect(problem, *pair, level).string.beads, one.string.beads)
 
 
+@pytest.mark.slow
 def test_training_does_not_depend_on_a_clock(monkeypatch):
     found = []
     for faster in ("stack", "loop"):

@@ -55,6 +55,7 @@ def test_pairs_are_of_the_checkpoints_that_reach_a_threshold_in_their_order(prob
         ws.sweep(problem, [0.05], pairs=1, store=tmp_path)
 
 
+@pytest.mark.slow
 def test_another_recipe_searches_between_the_same_ends_and_is_another_sweep(problem, tmp_path):
     own = ws.sweep(problem, [0.05], pairs=1, store=tmp_path / "own")
     slow = ws.Recipe("sgd", {"lr": 0.05}, check_every=10, max_steps=600)
@@ -69,6 +70,7 @@ def test_another_recipe_searches_between_the_same_ends_and_is_another_sweep(prob
     assert ws.sweep(problem, [0.05], pairs=1, recipe=slow, store=tmp_path / "other").rows == other.rows
 
 
+@pytest.mark.slow
 def test_an_aligned_pair_of_copies_is_one_model(problem, models, tmp_path):
     copy = permuted_copy(problem, models[0], seed=1)
     pair = [models[0], copy]

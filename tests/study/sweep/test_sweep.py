@@ -46,6 +46,7 @@ def test_there_is_a_row_for_each_pair_and_threshold(swept):
     assert all(row.outcome in ("connected", "unresolved") for row in found.rows)
 
 
+@pytest.mark.slow
 def test_rows_say_what_the_runs_say(swept, problem):
     store, found = swept
     for row in found.rows:
@@ -165,6 +166,7 @@ def test_unresolved_pairs_are_counted_and_not_averaged(problem):
     assert {row.reason for row in found.rows if not row.connected} <= {"beads", "depth"}
 
 
+@pytest.mark.slow
 def test_forms_of_a_task_are_swept_side_by_side(tmp_path):
     problems = {f"hidden={width}": line(width) for width in (4, 8)}
     found = ws.sweep(problems, [0.1], pairs=2, store=tmp_path / "s")
