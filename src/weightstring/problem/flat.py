@@ -220,7 +220,13 @@ class Own:
     @property
     def theta(self) -> Theta:
         """θ (P,), a copy."""
-        return self.layout.flatten(named_tensors(self.net))
+        return self.layout.joined(self.pieces, self.device)
+
+    @property
+    def pieces(self) -> Iterator[Tensor]:
+        """The module's parameters, one for each entry."""
+        tensors = named_tensors(self.net)
+        return (tensors[entry.name].detach() for entry in self.layout.entries)
 
     @cached_property
     def device(self) -> torch.device:

@@ -8,7 +8,7 @@ parameters themselves. Here θ is written into the module's parameters and stays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from weightstring.arrays import Theta
 from weightstring.problem.compiling import Compiled
 from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import DataSet
-from weightstring.problem.flat import Layout, Own, clone_tied, named_tensors
+from weightstring.problem.flat import Layout, clone_tied, named_tensors
 from weightstring.problem.functional import Computation, Functional, OfTheta
 from weightstring.problem.outputs import widened
 
@@ -127,16 +127,19 @@ class Live:
         yield from self._standing(a)
 
     @contextmanager
-    def own(self, own: Own) -> Iterator[Theta]:
-        """Within the context the module holds another module's numbers, for all calls with the tensor yielded."""
+    def written(self, pieces: Iterable[Tensor]) -> Iterator[Theta]:
+        """Within the context the module holds these pieces of a θ, for all calls with the tensor yielded.
+
+        Each is asked for once the last is written, so that none but one need be in memory.
+        """
         if self._announces:
-            with self.holding(theta := own.theta):
+            with self.holding(theta := self.layout.joined(pieces, self.parameters[0].device)):
                 yield theta
             return
-        tensors = named_tensors(own.net)
         with torch.no_grad():
-            torch._foreach_copy_(list(self.parameters), [tensors[entry.name] for entry in self.layout.entries])
-        yield from self._standing(tensors[self.layout.entries[0].name])
+            for parameter, piece in zip(self.parameters, pieces, strict=True):
+                parameter.copy_(piece)
+        yield from self._standing(self.parameters[0])
 
     def _standing(self, like: Tensor) -> Iterator[Theta]:
         """What stands for the model that the module holds."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,11 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.fx import Interpreter, Node
 
-from weightstring.arrays import Theta
 from weightstring.problem import Modular
+from weightstring.problem.copying import announces
+from weightstring.problem.live import Live
 from weightstring.symmetry.blocks import Block, outer_dim
 from weightstring.symmetry.finding import Traced, traced
 from weightstring.symmetry.pairs import Assignments, Pair
+from weightstring.symmetry.rescaling import Scaled
 from weightstring.symmetry.spec import Spec, Symmetry
 
 SAMPLES = 4096
@@ -25,7 +28,7 @@ HELD = 1 << 24
 """Numbers of all units of a model that are kept in any case; of large models, half as many as they have parameters."""
 
 
-def recorded(problem: Modular, symmetry: Symmetry, models: Sequence[Callable[[], Theta]]) -> list[Pair]:
+def recorded(problem: Modular, symmetry: Symmetry, models: Sequence[Scaled]) -> list[Pair]:
     """Activations of two models on the same evaluation examples, before and after every layer with weights.
 
     Each unit's activations are centred and scaled to norm 1, so that ⟨A_i, B_j⟩ is a Pearson correlation; a unit that
@@ -34,10 +37,10 @@ def recorded(problem: Modular, symmetry: Symmetry, models: Sequence[Callable[[],
     Args:
         problem: whose models.
         symmetry: names the units.
-        models: make the two models (P,), one at a time.
+        models: the two.
     """
     observed = traced(problem)
-    one, other = (_run(problem, observed, symmetry.permutations, theta()) for theta in models)
+    one, other = (_run(problem, observed, symmetry.permutations, model) for model in models)
     pairs = []
     for (block, a), (_, b) in zip(one, other, strict=True):
         moving = [factor for factor in block.factors if factor.group is not None]
@@ -46,17 +49,35 @@ def recorded(problem: Modular, symmetry: Symmetry, models: Sequence[Callable[[],
     return pairs
 
 
-def correlations(pairs: Sequence[Pair], assignments: Assignments, spec: Spec) -> dict[str, Float[Tensor, " n"]]:
+def partnered(pairs: Sequence[Pair], assignments: Assignments) -> list[Pair]:
+    """How far the units of the one network correlate with their partners in the other, layer by layer.
+
+    That is one number for all samples of a unit, so that these need not be kept: as the second tensor of a pair, since
+    units of the second network may still change their signs.
+    """
+    partners = []
+    for pair in pairs:
+        matched = pair.made(assignments)
+        products = (matched.a * matched.b).sum(-1)
+        partners.append(Pair(products, products, pair.groups[:-1], pair.axes[:-1]))
+    return partners
+
+
+def correlations(partners: Sequence[Pair], signs: Assignments, spec: Spec) -> dict[str, Float[Tensor, " n"]]:
     """How far each unit of the one network correlates with its partner in the other, by group.
 
     The mean over the layers that have the group, and over the units of other groups that it meets there; a family's
     units one outer unit after the other.
+
+    Args:
+        partners: what :func:`partnered` found.
+        signs: of the second network's units.
+        spec: names the units.
     """
     sums: dict[str, list[Tensor]] = {}
-    for pair in pairs:
-        matched = pair.made(assignments)
-        products = (matched.a * matched.b).sum(-1)
-        for dim, name in enumerate(pair.groups[:-1]):
+    for pair in partners:
+        products = pair.made(signs).b
+        for dim, name in enumerate(pair.groups):
             assert name is not None
             outer = [outer_dim(pair.groups, pair.axes, dim, dims) for dims in spec.groups[name].over]
             dims = [*(index for index in outer if index is not None), dim]
@@ -101,16 +122,29 @@ class _Recorder(Interpreter):
         return some.to(torch.float64 if some.dtype == torch.float64 else torch.float32, copy=step > 1)
 
 
-def _run(problem: Modular, observed: Traced, spec: Spec, theta: Theta) -> list[tuple[Block, Tensor]]:
-    layout = problem.layout
-    state = {**layout.named(layout.computed(theta)), **problem.statistics(theta)}
-    recorder = _Recorder(observed, spec, _affordable(observed, spec, layout.size))
-    with torch.no_grad():
+def _run(problem: Modular, observed: Traced, spec: Spec, model: Scaled) -> list[tuple[Block, Tensor]]:
+    recorder = _Recorder(observed, spec, _affordable(observed, spec, problem.layout.size))
+    with torch.no_grad(), _state(problem, model) as state:
         for recorder.part, examples in enumerate(observed.parts):
             recorder.run(
                 *observed.trace.arguments({f"net.{name}": value for name, value in state.items()}, examples.leaves)
             )
     return [(block, _standardised(torch.cat(kept, -1))) for block, kept in recorder.kept.values()]
+
+
+@contextmanager
+def _state(problem: Modular, model: Scaled) -> Iterator[Mapping[str, Tensor]]:
+    """A model's parameters, and the buffers that are functions of it, by name.
+
+    Where there are none such, parameters are written into the module that computes, one after the other.
+    """
+    layout, computing = problem.layout, problem.computation.evaluating
+    if isinstance(computing, Live) and problem.computation.fixed and not announces(computing.module):
+        with computing.written(model.parameter(entry.name) for entry in layout.entries):
+            yield layout.named(computing.parameters)
+    else:
+        theta = model.rounded()
+        yield {**layout.named(layout.computed(theta)), **problem.statistics(theta)}
 
 
 def _affordable(observed: Traced, spec: Spec, parameters: int) -> int:

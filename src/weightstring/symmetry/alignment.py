@@ -21,9 +21,7 @@ from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path import check_theta
 from weightstring.problem import Modular
 from weightstring.protocol import lacking
-from weightstring.symmetry.activations import correlations
-from weightstring.symmetry.assignments import as_assignments
-from weightstring.symmetry.candidates import matched, with_factors
+from weightstring.symmetry.candidates import Matched, matched, with_factors
 from weightstring.symmetry.equivalence import check_equivalent, check_move, check_symmetry
 from weightstring.symmetry.finding import find
 from weightstring.symmetry.lines import POINTS, Heights, Lines, barrier, worse
@@ -176,23 +174,18 @@ def align(
     methods = _possible(problem, methods, symmetry)
     evaluations = 0.0 if symmetry is None else check_symmetry(problem, symmetry, b, "align")
     symmetry = symmetry or find(problem)
-    moves, activations = matched(problem, symmetry, a, b, methods, rescale, restarts, seed)
+    found = matched(problem, symmetry, a, b, methods, rescale, restarts, seed)
     lines = Lines(problem, a, b)
-    tried = list(_tried(lines, symmetry, moves, rescale))
+    tried = list(_tried(lines, symmetry, found, rescale))
     as_given = tried[0]
-    chosen, move, sketch = _taken(tried, by)
+    chosen, move, sketch, source = _taken(tried, by)
     before = after = lines.sampled(b, as_given.sketch)
     if chosen is not as_given.candidate:
         after = lines.sampled(move(b), sketch)
     if by == "barrier" and worse(after, before):  # it was lower in the middle, or on a part of the data, only
-        (chosen, move, _), after = as_given, before
-    evaluations += lines.evaluations + COMPARED + (OBSERVED if activations else 0)
-    correlated: tuple[Mapping[str, Tensor], ...] = ({}, {})
-    if activations:
-        correlated = tuple(
-            correlations(activations, own, symmetry.permutations) for own in ({}, as_assignments(symmetry, move))
-        )
-        del activations
+        (chosen, move, _, source), after = as_given, before
+    evaluations += lines.evaluations + COMPARED + (OBSERVED if source.partners else 0)
+    correlated = as_given.source.correlations(as_given.move), source.correlations(move)
     evaluations += check_move(problem, move, b, "align")  # in float64, which takes two copies of θ: the others are gone
     theta = move(b)
     difference, examples = check_equivalent(problem, b, theta)
@@ -216,17 +209,19 @@ class _Tried(NamedTuple):
     candidate: Candidate
     move: Move
     sketch: Heights
+    source: Matched
 
 
-def _tried(lines: Lines, symmetry: Symmetry, moves: Iterable[tuple[str, Move]], rescale: bool) -> Iterator[_Tried]:
+def _tried(lines: Lines, symmetry: Symmetry, found: Iterable[Matched], rescale: bool) -> Iterator[_Tried]:
     """Each permutation by itself and with factors, the model as it is first."""
-    for method, own in moves:
-        for move in with_factors(symmetry, lines.a, lines.b, own, rescale and method != "none"):
+    for source in found:
+        method = source.method
+        for move in with_factors(symmetry, lines.a, lines.b, source.move, rescale and method != "none"):
             copy = move(lines.b)
             sketch = lines.sketch(copy)
             length = distance(lines.a, copy)
             del copy
-            yield _Tried(Candidate(method, bool(move.factors), length, barrier(sketch)), move, sketch)
+            yield _Tried(Candidate(method, bool(move.factors), length, barrier(sketch)), move, sketch, source)
 
 
 def _taken(tried: Sequence[_Tried], by: str) -> _Tried:

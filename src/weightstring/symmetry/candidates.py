@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +13,8 @@ from torch import Tensor
 from weightstring.arrays import Theta, distance
 from weightstring.problem import Modular
 from weightstring.randomness import generator
-from weightstring.symmetry.activations import recorded
-from weightstring.symmetry.assignments import as_move, same_units, signed_groups
+from weightstring.symmetry.activations import correlations, partnered, recorded
+from weightstring.symmetry.assignments import as_assignments, as_move, same_units, signed_groups
 from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.matching import certain, match
 from weightstring.symmetry.moves import Move
@@ -34,8 +35,8 @@ def matched(
     rescale: bool,
     restarts: int,
     seed: int,
-) -> tuple[list[tuple[str, Move]], list[Pair]]:
-    """What each method finds, the model as it is first; and the activations, where they were observed."""
+) -> list[Matched]:
+    """What each method finds, the model as it is first."""
     signed = signed_groups(symmetry)
     groups = Groups(symmetry.permutations.groups, signed if rescale else frozenset())
     # In copies that do not depend on how units are scaled they can be compared.
@@ -47,11 +48,37 @@ def matched(
         moves.append(("weights", as_move(symmetry, _by_weights(weights, groups, restarts, seed))))
     activations: list[Pair] = []
     if "activations" in methods:
-        activations = recorded(problem, symmetry, (one.rounded, other.rounded))
+        activations = recorded(problem, symmetry, (one, other))
         # Units that no layer with weights returns, such as those between two layers of an LSTM, by their weights.
         assignments = match(weights, groups, given=match(activations, groups))
         moves.append(("activations", as_move(symmetry, assignments)))
-    return moves, activations
+    orders = (as_assignments(symmetry, replace(move, factors={})) for _, move in moves)
+    return [
+        Matched(method, move, partnered(activations, order))
+        for (method, move), order in zip(moves, orders, strict=True)
+    ]
+
+
+class Matched(NamedTuple):
+    """What a method finds.
+
+    Args:
+        method: its name.
+        move: permutations, and signs where these may change.
+        partners: how far units correlate with their partners, signs left out; nothing where they were not observed.
+    """
+
+    method: str
+    move: Move
+    partners: Sequence[Pair]
+
+    def correlations(self, move: Move) -> dict[str, Tensor]:
+        """How far each unit correlates with its partner by group, for a move of these permutations and any factors."""
+        symmetry = move.symmetry
+        still = {name: order.sort().values for name, order in move.permutations.items()}
+        return correlations(
+            self.partners, as_assignments(symmetry, replace(move, permutations=still)), symmetry.permutations
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from weightstring.problem.once import once
 from weightstring.randomness import generator
 from weightstring.symmetry.apart import Apart, floating, numbers_in, parts, ratio
 from weightstring.symmetry.moves import Move, random_factors, random_permutation
-from weightstring.symmetry.outputs import Path, Read, name_of, own_theta, what_is_read
+from weightstring.symmetry.outputs import Path, Read, as_built, name_of, what_is_read
 from weightstring.symmetry.spec import Symmetry
 from weightstring.symmetry.waking import EXAMPLES, coarsest, doubled, other_models, precise, precisely, woken
 
@@ -270,7 +270,8 @@ def rounding(problem: Modular) -> torch.dtype:
 
 
 def _coarsest(problem: Modular) -> torch.dtype:
-    dtype = coarsest(problem.computation, own_theta(problem), sample(problem.fitted()[0], 2))
+    with as_built(problem) as theta:
+        dtype = coarsest(problem.computation, theta, sample(problem.fitted()[0], 2))
     return dtype if dtype in TOLERANCES else torch.bfloat16
 
 

@@ -77,7 +77,7 @@ class _Labelling:
     def input(self, name: str) -> Labels:
         if name in self.trainable:
             return self.parameters[self.trainable[name]]
-        value = self.trace.values.get(name, self.trace.given.get(name))
+        value = self.trace.held.get(name, self.trace.given.get(name))
         if not isinstance(value, Tensor):
             return None
         ties = self.ties
@@ -85,7 +85,7 @@ class _Labelling:
             # Computed from θ, in whatever order its units are; but scaled with none of them.
             return Label(tuple(map(ties.fixed if ties.rescaling else ties.fresh, value.shape)))
         axes = [ties.fixed(size) for size in value.shape]
-        if name in self.trace.values:
+        if name in self.trace.held:
             for dim, size in enumerate(value.shape if value.numel() else ()):
                 # Equal numbers may be exchanged, and only 0 is its own multiple.
                 alike = value == 0 if ties.rescaling else value == value.narrow(dim, 0, 1)

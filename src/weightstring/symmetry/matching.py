@@ -23,6 +23,9 @@ from weightstring.symmetry.pairs import Assignment, Assignments, Groups, Pair, S
 SWEEPS = 100
 """Rounds over all groups after which coordinate ascent stops in any case; a few are usual."""
 
+ROWS = 64
+"""Of a matrix of similarities, how many are added at a time."""
+
 GAIN = 1e-6
 """Relative gain below which a new assignment is not worth another sweep."""
 
@@ -142,7 +145,7 @@ def _best(pairs: Sequence[Source], groups: Groups, name: str, assignments: Assig
             if depending(pair.groups, pair.axes, dim, families):
                 nested.append((pair, dim))
             else:
-                worth += pair.similarity(dim).cpu()
+                _add(worth, pair.similarity(dim).cpu())
     if not nested:
         return _assign(worth, name in groups.signed)
     apart = _apart(nested, inner)
@@ -159,6 +162,12 @@ def _best(pairs: Sequence[Source], groups: Groups, name: str, assignments: Assig
         worth[i, others] += torch.tensor(reached, dtype=torch.float64, device=worth.device)
     order = torch.arange(size) if fixed else _assign(worth, False).order
     return Assignment(order, None, tuple(matched[i][j] for i, j in enumerate(order.tolist())))
+
+
+def _add(sums: Float64[Tensor, "n n"], products: Float[Tensor, "n n"]) -> None:
+    """Add products, some rows at a time: PyTorch copies what is of another precision before it adds it."""
+    for own, rows in zip(sums.split(ROWS), products.split(ROWS), strict=True):
+        own += rows
 
 
 Apart: TypeAlias = dict[str, list[tuple[Tensor, Tensor]]]

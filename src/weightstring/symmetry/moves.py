@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Theta
+from weightstring.arrays import BLOCK, Theta
 from weightstring.randomness import generator
 from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.spec import Spec, Symmetry
@@ -45,8 +45,8 @@ class Move:
         """Move a model (P,) in place."""
         views = self.symmetry.layout.views(moved)
         for block in self.symmetry.permuted:
-            part = block.view(views[block.parameter])
-            part.copy_(permuted(part, block, self.symmetry.permutations, self.permutations))
+            for part in self._apart(block, block.view(views[block.parameter])):
+                part.copy_(permuted(part, block, self.symmetry.permutations, self.permutations))
         for block in self.symmetry.scaled:
             part = block.view(views[block.parameter])
             for name in sorted(block.groups & self.factors.keys()):
@@ -54,6 +54,16 @@ class Move:
                     factors = along(block, dim, self.symmetry.scales, self.factors[name]).to(part)
                     part.mul_(factors if block.factors[dim].exponent == 1 else 1 / factors)
         return moved
+
+    def _apart(self, block: Block, part: Tensor) -> Sequence[Tensor]:
+        """A block in parts of few numbers that are permuted by themselves, as far as a dimension stays as it is."""
+        spec, dims = self.symmetry.permutations, range(part.ndim)
+        moving = {dim for dim in dims if block.factors[dim].group in self.permutations}
+        still = [dim for dim in dims if dim not in moving.union(*(outers_of(block, each, spec) for each in moving))]
+        if not still or part.numel() <= BLOCK:
+            return [part]
+        longest = max(still, key=lambda dim: part.shape[dim])
+        return part.split(max(1, BLOCK * part.shape[longest] // part.numel()), longest)
 
 
 def along(block: Block, dim: int, spec: Spec, values: Tensor) -> Tensor:

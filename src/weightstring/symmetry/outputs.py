@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -21,6 +22,7 @@ from weightstring.errors import Unsupported
 from weightstring.problem import Modular
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import named_tensors
+from weightstring.problem.live import Live
 from weightstring.problem.losses.sighted import applied
 from weightstring.problem.once import once
 
@@ -107,6 +109,17 @@ def what_is_read(problem: Modular) -> Read:
 def own_theta(problem: Modular) -> Theta:
     """θ (P,) of the module that the problem was built with."""
     return problem.layout.flatten(named_tensors(problem.computation.evaluating.module))
+
+
+@contextmanager
+def as_built(problem: Modular) -> Iterator[Theta]:
+    """What stands for :func:`own_theta` in calls of the module; a copy only where buffers are a function of it."""
+    computing = problem.computation.evaluating
+    if isinstance(computing, Live) and problem.computation.fixed:
+        with computing.written(computing.parameters) as theta:
+            yield theta
+    else:
+        yield own_theta(problem)
 
 
 def tensors_in(output: object) -> dict[Path, Tensor]:

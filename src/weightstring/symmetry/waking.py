@@ -18,13 +18,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, blocks
 from weightstring.problem import Modular
 from weightstring.problem.batchwise.calls import OneCall
 from weightstring.problem.datasets.data import AnySet, DataSet, Examples, sample
 from weightstring.problem.functional import Computation, Functional, OfTheta
 from weightstring.randomness import generator
-from weightstring.symmetry.outputs import own_theta
+from weightstring.symmetry.outputs import as_built
 
 EXAMPLES = 32
 """Examples of each kind."""
@@ -92,9 +92,10 @@ def other_models(problem: Modular, theta: Theta) -> Iterator[tuple[str, Callable
         other, draw = precisely(theta), generator(0, words)
         for entry in problem.layout.entries:
             values = other[entry.offset : entry.offset + entry.size]
-            size = values.square().mean().sqrt().clamp(min=0.1)
-            noise = torch.randn(entry.size, generator=draw, dtype=torch.float64)
-            values.mul_(share).add_(noise.mul_((0.5 if share else 1.0) * size))
+            size = (values.norm() / max(1, entry.size) ** 0.5).clamp(min=0.1)
+            for part in blocks(entry.size):
+                noise = torch.randn(part.stop - part.start, generator=draw, dtype=torch.float64)
+                values[part].mul_(share).add_(noise.mul_((0.5 if share else 1.0) * size))
         return other
 
     for words, share in (("at random parameters", 0.0), ("at disturbed parameters", 1.0)):
@@ -166,10 +167,10 @@ def _tables(problem: Modular) -> dict[int, int]:
     """The number of rows of the table that each integer input indexes directly, by the input's position."""
     examples = problem.observed().take(slice(2))
     watch = _Lookups()
-    theta = own_theta(problem)
-    statistics = problem.statistics(theta)
-    with torch.no_grad(), watch:
-        problem.computation.evaluating(theta, examples, statistics)
+    with torch.no_grad(), as_built(problem) as theta:
+        statistics = problem.statistics(theta)
+        with watch:
+            problem.computation.evaluating(theta, examples, statistics)
     places = {leaf.data_ptr(): index for index, leaf in enumerate(examples.leaves)}
     return {places[pointer]: rows for pointer, rows in watch.rows.items() if pointer in places}
 

@@ -112,7 +112,8 @@ class Trace:
         inputs: names of all that it takes, in order.
         parameters: the parameters among them, with their names in the module.
         buffers: likewise.
-        values: of parameters, buffers and constants when the module was traced, by the input's name.
+        held: parameters, buffers and constants by the input's name, the very tensors of the module that was traced:
+            it may give up their memory for a while.
         given: the module's arguments, by the input's name: tensors without numbers.
         returned: names of what it returns.
         exported: what torch gave.
@@ -122,7 +123,7 @@ class Trace:
     inputs: tuple[str, ...]
     parameters: Mapping[str, str]
     buffers: Mapping[str, str]
-    values: Mapping[str, Tensor]
+    held: Mapping[str, Tensor]
     given: Mapping[str, Any]
     returned: tuple[str, ...]
     exported: ExportedProgram
@@ -141,7 +142,7 @@ class Trace:
             tuple(arguments),
             parameters,
             buffers,
-            {name: held[full].detach() for name, full in names.items()},
+            {name: held[full] for name, full in names.items()},
             {name: arguments[name] for name in map(str, signature.user_inputs)},
             tuple(name for node in nodes if node.op == "output" for name in names_in(_refs(node.args))),
             exported,
@@ -155,10 +156,15 @@ class Trace:
             leaves: the module's positional arguments.
         """
         names = {**self.parameters, **self.buffers}
-        held = {name: tensors.get(names.get(name, ""), value) for name, value in self.values.items()}
+        held = {name: tensors.get(names.get(name, ""), value) for name, value in self.held.items()}
         held |= zip(self.given, leaves, strict=True)
         writes = any(step.writes for step in self.steps)
         return [held[name].detach().clone() if writes else held[name].detach() for name in self.inputs]
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """The numbers of what it holds, apart from autograd."""
+        return {name: tensor.detach() for name, tensor in self.held.items()}
 
     def apart_from(self, moving: Collection[str]) -> dict[str, bool]:
         """The inputs and results that do not depend on some inputs, and whether nothing writes to them.

@@ -157,7 +157,7 @@ class Trial:
         try:
             evaluating = self.work.computation.evaluating
             assert isinstance(evaluating, Live)
-            with evaluating.own(self.own) as theta, torch.enable_grad(), Operations() as operations:
+            with evaluating.written(self.own.pieces) as theta, torch.enable_grad(), Operations() as operations:
                 evaluating(theta, sample)
         except RuntimeError:  # a module that differentiates in its forward pass cannot be counted in
             return 2.0 * self.own.layout.size
