@@ -1,0 +1,188 @@
+"""An atlas of minima on CIFAR-10: how small networks are connected, before and after alignment, and how sharp ways are.
+
+    python experiments/atlas.py --data DIR --store runs/atlas       # an hour on one core; interrupt and repeat at will
+    python experiments/atlas.py --data DIR --quick                  # four networks, minutes, nothing is kept
+    python experiments/atlas_page.py                                # docs/atlas.md and its figure, of what is kept
+
+Twelve networks of the paper's form, an eighth as wide, are trained on 2,000 images to one evaluation loss. All straight
+lines are measured (`ws.matrix`); along the spanning tree of their lowest maxima strings are sought that are as low as
+they get (`ws.minimax`), so that the height between any two networks is bounded by the highest string on the tree's way
+between them. The same again with the units of each network permuted to those of the first. κ is the largest
+eigenvalue of the Hessian of the training loss on 250 training images, at the networks and in the middle of each string.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import torch
+from harness import keep
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import weightstring as ws
+from weightstring.path.sharpness import sharpness
+from weightstring.problem import ModuleProblem
+from weightstring.study.lines import Matrix
+from weightstring.tasks import load_task
+
+SETTING = {"net": "cnn", "width": "0.125", "train_size": "2000", "test_size": "500"}
+NETWORKS, LEVEL = 12, 1.65
+CURVED = 250
+"""Training images of which curvature is measured."""
+STOP = ws.MaxSteps(400) | ws.MaxBeads(16)
+KINDS = ("as trained", "aligned")
+
+
+class Atlas:
+    """What is known of some networks, kept in a directory.
+
+    Args:
+        options: of the task.
+        folder: where what is found is kept.
+        count: how many networks.
+        level: the evaluation loss that they are trained to.
+    """
+
+    def __init__(self, options: dict[str, str], folder: Path, count: int, level: float) -> None:
+        self.problem: ModuleProblem = load_task("cifar10", options)
+        self.curved: ModuleProblem = load_task("cifar10", options | {"train_size": str(CURVED)})
+        self.folder, self.count, self.level = folder, count, level
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _known(self, name: str, made: Any) -> dict[str, Tensor]:
+        """Tensors of an earlier call, or those that ``made`` returns."""
+        path = self.folder / f"{name}.safetensors"
+        if not path.exists():
+            save_file(made(), path)
+        return load_file(path)
+
+    def networks(self, kind: str) -> list[Tensor]:
+        """All networks, as trained or each aligned with the first."""
+        trained = [
+            self._known(f"end-{seed}", lambda seed=seed: {"theta": self.problem.fit(seed, self.level)})["theta"]
+            for seed in range(self.count)
+        ]
+        if kind == KINDS[0]:
+            return trained
+        return trained[:1] + [
+            self._known(f"aligned-{seed}", lambda theta=theta: self._aligned(trained[0], theta))["theta"]
+            for seed, theta in enumerate(trained[1:], 1)
+        ]
+
+    def _aligned(self, first: Tensor, theta: Tensor) -> dict[str, Tensor]:
+        """Permuted only: what that leaves as it was is κ, too, which rescaling would change."""
+        return {"theta": ws.align(self.problem, first, theta, rescale=False).theta.contiguous()}
+
+    def kind(self, kind: str) -> dict[str, Any]:
+        """Lines, the spanning tree, and the heights of strings along it."""
+        thetas = self.networks(kind)
+        lines = ws.matrix(self.problem, thetas, store=self.folder / f"lines {kind}")
+        tops = lines.barriers("max")
+        edges = spanning_tree(lines)
+        strings = {edge: self._string(kind, edge, thetas) for edge in edges}
+        heights = {edge: found.level for edge, found in strings.items()}
+        losses = tops.diag()
+        above = over_the_tree(heights, losses)
+        found = ws.Components(losses, above, torch.maximum(losses[:, None], losses[None, :]))
+        return {
+            "lines": tops.tolist(),
+            "barriers": lines.barriers("over_mean").tolist(),
+            "distances": lines.lengths().tolist(),
+            "tree": [
+                {
+                    "edge": edge,
+                    "line": float(tops[edge]),
+                    "height": found_.level,
+                    "length": found_.result.string.normalized_length,
+                    "beads": len(found_.result.string),
+                    "gradients": found_.result.steps,
+                    "resolved": found_.resolved,
+                }
+                for edge, found_ in strings.items()
+            ],
+            "heights": above.tolist(),
+            "joins": [join._asdict() for join in found.joins],
+            "ends": [self._kappa(f"end {i}", theta) for i, theta in enumerate(self.networks(KINDS[0]))],
+            "middles": [
+                {"edge": edge, **self._middle(f"{kind} {edge[0]}-{edge[1]}", found_.result.string)}
+                for edge, found_ in strings.items()
+            ],
+        }
+
+    def _string(self, kind: str, edge: tuple[int, int], thetas: Sequence[Tensor]) -> ws.Minimax:
+        store = self.folder / f"strings {kind}" / f"{edge[0]}-{edge[1]}"
+        return ws.minimax(self.problem, thetas[edge[0]], thetas[edge[1]], stop=STOP, store=store, progress=False)
+
+    def _kappa(self, name: str, theta: Tensor) -> float:
+        """κ of the training loss at a model."""
+        found = self._known(
+            f"kappa {name}", lambda: {"kappa": torch.tensor(sharpness(self.curved, theta).kappa, dtype=torch.float64)}
+        )
+        print(f"κ {name}: {float(found['kappa']):.4g}", flush=True)
+        return float(found["kappa"])
+
+    def _middle(self, name: str, string: ws.WeightString) -> dict[str, float]:
+        """κ and losses half way along a string."""
+        theta = half_way(string.beads)
+        losses = self.problem.measure(theta[None])
+        return {"kappa": self._kappa(name, theta), "loss": float(losses["loss"])}
+
+
+def spanning_tree(lines: Matrix) -> list[tuple[int, int]]:
+    """The pairs by which all networks are joined with the lowest maxima of lines, lowest first."""
+    graph = nx.Graph()
+    tops = lines.barriers("max")
+    graph.add_weighted_edges_from((i, j, float(tops[i, j])) for i, j in lines.lines)
+    return sorted(
+        ((min(e), max(e)) for e in nx.minimum_spanning_edges(graph, data=False)), key=lambda e: float(tops[e])
+    )
+
+
+def over_the_tree(heights: dict[tuple[int, int], float], losses: Tensor) -> Tensor:
+    """Between every two networks the highest string on the tree's way (n, n); their own losses on the diagonal."""
+    tree = nx.Graph()
+    tree.add_weighted_edges_from((i, j, height) for (i, j), height in heights.items())
+    above = losses.diag()
+    for i, ways in nx.all_pairs_shortest_path(tree):
+        for j, way in ways.items():
+            if i != j:
+                above[i, j] = max(tree.edges[edge]["weight"] for edge in pairwise(way))
+    return above
+
+
+def half_way(beads: Tensor) -> Tensor:
+    """The model half way along a polygon (n, P), by its length."""
+    steps = (beads[1:] - beads[:-1]).norm(dim=1)
+    passed = torch.cat([steps.new_zeros(1), steps.cumsum(0)])
+    segment = min(int((passed[1:] < passed[-1] / 2).sum()), len(steps) - 1)
+    return torch.lerp(beads[segment], beads[segment + 1], float((passed[-1] / 2 - passed[segment]) / steps[segment]))
+
+
+def main() -> None:
+    """Make the atlas, and keep it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="directory of the task's data")
+    parser.add_argument("--store", type=Path, default=Path("runs/atlas"), help="keep everything here, to resume")
+    parser.add_argument("--networks", type=int, default=NETWORKS)
+    parser.add_argument("--quick", action="store_true", help="four networks, whose results are not kept")
+    given = parser.parse_args()
+    options = SETTING | ({"data": str(given.data)} if given.data else {})
+    count, level = (4, 1.8) if given.quick else (given.networks, LEVEL)
+    folder = given.store.with_name(f"{given.store.name}-quick") if given.quick else given.store
+    atlas = Atlas(options, folder, count, level)
+    kept: dict[str, Any] = {"setting": SETTING, "networks": count, "level": level, "curved": CURVED}
+    kept["parameters"] = atlas.problem.size
+    for kind in KINDS:
+        kept[kind] = atlas.kind(kind)
+        if not given.quick:
+            keep("atlas", kept)
+
+
+if __name__ == "__main__":
+    main()
