@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from itertools import pairwise
+from functools import partial
+from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import weightstring as ws
+from weightstring.errors import LevelNotReached
 from weightstring.path.sharpness import sharpness
 from weightstring.problem import ModuleProblem
 from weightstring.study.lines import Matrix
 from weightstring.tasks import load_task
 
 SETTING = {"net": "cnn", "width": "0.125", "train_size": "2000", "test_size": "500"}
-NETWORKS, LEVEL = 12, 1.65
+NETWORKS, LEVEL = 12, 1.7
 CURVED = 250
 """Training images of which curvature is measured."""
-STOP = ws.MaxSteps(400) | ws.MaxBeads(16)
+STEPS = 400
+STOP = ws.MaxSteps(STEPS) | ws.MaxBeads(16)
 KINDS = ("as trained", "aligned")
 
 
@@ -45,14 +48,14 @@ class Atlas:
     Args:
         options: of the task.
         folder: where what is found is kept.
-        count: how many networks.
+        networks: how many.
         level: the evaluation loss that they are trained to.
     """
 
-    def __init__(self, options: dict[str, str], folder: Path, count: int, level: float) -> None:
+    def __init__(self, options: dict[str, str], folder: Path, networks: int, level: float) -> None:
         self.problem: ModuleProblem = load_task("cifar10", options)
         self.curved: ModuleProblem = load_task("cifar10", options | {"train_size": str(CURVED)})
-        self.folder, self.count, self.level = folder, count, level
+        self.folder, self.count, self.level = folder, networks, level
         folder.mkdir(parents=True, exist_ok=True)
 
     def _known(self, name: str, made: Any) -> dict[str, Tensor]:
@@ -63,17 +66,23 @@ class Atlas:
         return load_file(path)
 
     def networks(self, kind: str) -> list[Tensor]:
-        """All networks, as trained or each aligned with the first."""
-        trained = [
-            self._known(f"end-{seed}", lambda seed=seed: {"theta": self.problem.fit(seed, self.level)})["theta"]
-            for seed in range(self.count)
-        ]
+        """All networks, as trained or each aligned with the first; a seed that does not get there is passed over."""
+        ends = (self._known(f"end-{seed}", partial(self._trained, seed)) for seed in count())
+        trained = [end["theta"] for end in islice((end for end in ends if end["loss"] <= self.level), self.count)]
         if kind == KINDS[0]:
             return trained
         return trained[:1] + [
-            self._known(f"aligned-{seed}", lambda theta=theta: self._aligned(trained[0], theta))["theta"]
+            self._known(f"aligned-{seed}", partial(self._aligned, trained[0], theta))["theta"]
             for seed, theta in enumerate(trained[1:], 1)
         ]
+
+    def _trained(self, seed: int) -> dict[str, Tensor]:
+        """The network of a seed, or the best state where its training does not get to the level; with its loss."""
+        try:
+            theta = self.problem.fit(seed, self.level)
+        except LevelNotReached as best:
+            theta = best.theta
+        return {"theta": theta, "loss": self.problem.measure(theta[None])["loss"]}
 
     def _aligned(self, first: Tensor, theta: Tensor) -> dict[str, Tensor]:
         """Permuted only: what that leaves as it was is κ, too, which rescaling would change."""
@@ -173,11 +182,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="four networks, whose results are not kept")
     given = parser.parse_args()
     options = SETTING | ({"data": str(given.data)} if given.data else {})
-    count, level = (4, 1.8) if given.quick else (given.networks, LEVEL)
+    networks, level = (4, 1.8) if given.quick else (given.networks, LEVEL)
     folder = given.store.with_name(f"{given.store.name}-quick") if given.quick else given.store
-    atlas = Atlas(options, folder, count, level)
-    kept: dict[str, Any] = {"setting": SETTING, "networks": count, "level": level, "curved": CURVED}
-    kept["parameters"] = atlas.problem.size
+    atlas = Atlas(options, folder, networks, level)
+    kept: dict[str, Any] = {"setting": SETTING, "networks": networks, "level": level, "curved": CURVED}
+    kept |= {"parameters": atlas.problem.size, "steps": STEPS}
     for kind in KINDS:
         kept[kind] = atlas.kind(kind)
         if not given.quick:

@@ -1,21 +1,22 @@
-"""A two-layer LSTM on any plain text, in place of the paper's Penn Treebank, connected at its best perplexity.
+"""A two-layer LSTM on any plain text, in place of the paper's Penn Treebank: at its best perplexity, and on the way.
 
-    python experiments/language.py --data FILE            # the paper's network; an hour on two cores
-    python experiments/language.py --data FILE --small    # 64 units, 2,000 words, minutes
+    python experiments/language.py --data FILE --store runs/language      # the paper's network; hours, in pieces
+    python experiments/language.py --data FILE --store runs/panel --panel # the perplexities of the paper's figure
+    python experiments/language.py --data FILE --small                    # 64 units, 2,000 words, minutes
 
 Each end is the best state of a training that goes on until the evaluation loss has long risen again, or for
-``--steps`` steps. The original's script measured a loss of 0 on some strings: here the loss is computed a second time,
-by the module itself and a plain sum, and must agree.
+``--steps`` steps; what is known is kept after each pair. The original's script measured a loss of 0 on some strings:
+here the loss is computed a second time, by the module itself and a plain sum, and must agree.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
 
 import torch
-from harness import keep
+from figure_section import PAPER as FIGURE
+from harness import described, keep, swept
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -25,7 +26,7 @@ from weightstring.problem import ModuleProblem
 from weightstring.tasks import load_task
 from weightstring.tasks.text import NextWord
 
-PAPER = {"vocabulary": "10000", "hidden": "200", "layers": "2", "length": "20"}
+PAPER = {"vocabulary": "10000", "hidden": "200", "layers": "2", "length": "20", "test_words": "20000"}
 SMALL = {
     "vocabulary": "2000",
     "hidden": "64",
@@ -80,39 +81,51 @@ def _row(search: str, own: ws.Result, threshold: float) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    """Train two ends, connect them with and without alignment."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="a plain text file")
-    parser.add_argument("--small", action="store_true", help="a small network and vocabulary")
-    parser.add_argument("--steps", type=int, default=4000, help="gradient steps for an end (default: %(default)s)")
-    parser.add_argument("--as-given", action="store_true", help="without alignment, whose barriers take longest")
-    parser.add_argument("--store", type=Path, help="keep the ends and the run here, to resume and to look at")
-    given = parser.parse_args()
-    setting = SMALL if given.small else PAPER
-    problem = load_task("text", {**setting, "data": str(given.data)})
-    ends = [trained(problem, seed, given.steps, given.store) for seed in (0, 1)]
+def pair(
+    problem: ModuleProblem, setting: dict[str, str], number: int, steps: int, store: Path | None, as_given: bool
+) -> dict[str, object]:
+    """Train the two ends of a pair, and connect them as given and aligned."""
+    ends = [trained(problem, seed, steps, store) for seed in (2 * number, 2 * number + 1)]
     losses = problem.measure(torch.stack(ends))["loss"].tolist()
     others = [apart(problem, setting, end) for end in ends]
     assert all(abs(one - two) < 1e-4 and one > 0 for one, two in zip(losses, others, strict=True)), (losses, others)
     print("perplexity of the ends", [round(math.exp(loss), 2) for loss in losses], flush=True)
     threshold = MARGIN * max(losses)
-    run = None if given.store is None else given.store / "run"
-    align = False if given.as_given else "both"
+    run = None if store is None else store / f"run-{number}"
+    align = False if as_given else "both"
     result = ws.connect(problem, *ends, threshold, strategy=STRATEGY, align=align, store=run)
-    searches = {"as given": result} if given.as_given else {"as given": result.plain, "aligned": result}
+    searches = {"as given": result} if as_given else {"as given": result.plain, "aligned": result}
     rows = [_row(name, own, threshold) for name, own in searches.items() if own is not None]
-    print(*rows, sep="\n")
-    kept = {
-        "setting": setting,
-        "parameters": problem.size,
+    print(*rows, sep="\n", flush=True)
+    return {
         "ends": [math.exp(loss) for loss in losses],
         "apart": [math.exp(loss) for loss in others],
         "barrier": None if result.alignment is None else result.alignment.barrier_before,
         "barrier aligned": None if result.alignment is None else result.alignment.barrier,
         "rows": rows,
     }
-    keep("language_small" if given.small else "language", kept)
+
+
+def main() -> None:
+    """Pairs near their best perplexity, one after the other; or a sweep over the paper's."""
+    parser = described(__doc__ or "", pairs=2)
+    parser.add_argument("--small", action="store_true", help="a small network and vocabulary")
+    parser.add_argument("--panel", action="store_true", help="sweep the perplexities of the paper's figure")
+    parser.add_argument("--steps", type=int, default=4000, help="gradient steps for an end (default: %(default)s)")
+    parser.add_argument("--as-given", action="store_true", help="without alignment, whose barriers take longest")
+    given = parser.parse_args()
+    setting = SMALL if given.small or given.quick else PAPER
+    problem = load_task("text", {**setting, "data": str(given.data)})
+    if given.panel:
+        levels = [math.log(perplexity) for perplexity in FIGURE["language"]]
+        swept("language_panel", problem, levels, given, setting, True, strategy=STRATEGY, stop=ws.MaxBeads(64))
+        return
+    pairs: list[dict[str, object]] = []
+    for number in range(given.pairs):
+        pairs.append(pair(problem, setting, number, given.steps, given.store, given.as_given))
+        if not given.quick:
+            name = "language_small" if given.small else "language"
+            keep(name, {"setting": setting, "parameters": problem.size, "pairs": pairs})
 
 
 if __name__ == "__main__":
