@@ -40,7 +40,7 @@ PHASES: dict[str, tuple[str, ...]] = {
     "optimizer": ("weightstring.descent.optimizers:Optimizers.step",),
     "measurements": (
         "weightstring.problem.dispatcher:Dispatcher.measure",
-        "weightstring.problem.dispatcher:Dispatcher.measure_along",
+        "weightstring.problem.dispatcher:Dispatcher.measure_segments",
     ),
     "final curve": ("weightstring.path.string:WeightString.measure",),
     "store": (

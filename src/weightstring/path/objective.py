@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -13,7 +13,7 @@ import torch
 from weightstring.arrays import Positions, Theta, Thetas, Values, blocks, is_finite
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.segment import Segment
-from weightstring.problem.capabilities import Accounted
+from weightstring.problem.capabilities import Accounted, AlongMany
 from weightstring.protocol import Along, LossProblem, Screened
 
 
@@ -87,10 +87,26 @@ class Objective:
         shares: bool = getattr(self.problem, "shares_along", False)  # isinstance of a protocol takes far longer
         return shares
 
-    def along(self, segment: Segment, ts: Positions) -> Values:
-        """Heights at positions ``ts`` (T,) of a segment, float64 (T,), where they are measured together."""
+    @property
+    def segments_at_once(self) -> int:
+        """Of how many segments that is done in one call."""
+        at_once: int = getattr(self.problem, "segments_at_once", 1)
+        return at_once
+
+    def along(self, stretches: Sequence[tuple[Segment, Positions]]) -> Values:
+        """Heights at positions of segments, float64 (T,), one after the other, where they are measured together."""
+        return self.height(self.measured_along(stretches, self.names))
+
+    def measured_along(
+        self, stretches: Sequence[tuple[Segment, Positions]], quantities: Sequence[str]
+    ) -> Mapping[str, Values]:
+        """Quantities there, by name."""
+        ends = [(segment.a, segment.b, ts) for segment, ts in stretches]
+        if self.segments_at_once > 1:
+            return cast(AlongMany, self.problem).measure_segments(ends, quantities)
         problem = cast(Along, self.problem)  # isinstance of a protocol takes far longer
-        return self.height(problem.measure_along(segment.a, segment.b, ts, self.names))
+        parts = [problem.measure_along(*each, quantities) for each in ends]
+        return {name: torch.cat([part[name] for part in parts]) for name in quantities}
 
     def height(self, measured: Mapping[str, Values]) -> Values:
         """Heights (B,) from the quantities (B,) that were measured, by name."""
@@ -114,10 +130,14 @@ class Noted:
         """That of the objective."""
         return self._objective.shares_along
 
-    def along(self, segment: Segment, ts: Positions) -> Values:
-        """Heights at positions of a segment."""
-        problem = cast(Along, self._objective.problem)
-        return self._kept(problem.measure_along(segment.a, segment.b, ts, self._objective.told))
+    @property
+    def segments_at_once(self) -> int:
+        """That of the objective."""
+        return self._objective.segments_at_once
+
+    def along(self, stretches: Sequence[tuple[Segment, Positions]]) -> Values:
+        """Heights at positions of segments."""
+        return self._kept(self._objective.measured_along(stretches, self._objective.told))
 
     def _kept(self, measured: Mapping[str, Values]) -> Values:
         columns = [values.tolist() for values in measured.values()]

@@ -35,8 +35,12 @@ class SegmentHeight(Protocol):
     def shares_along(self) -> bool:
         """Whether it does."""
 
-    def along(self, segment: Segment, ts: Positions) -> Values:
-        """Heights at positions ``ts`` of a segment."""
+    @property
+    def segments_at_once(self) -> int:
+        """Of how many segments in one call."""
+
+    def along(self, stretches: Sequence[tuple[Segment, Positions]]) -> Values:
+        """Heights at positions of segments, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def measure_points(
         return _measure_along(cast(SegmentHeight, height), points, on_chunk)
     heights: list[float] = []
     for chunk in _chunks(points):
-        heights.extend(height(together(list(_by_segment(chunk, Segment.at)))).tolist())
+        heights.extend(height(together([segment.at(ts) for segment, ts in _by_segment(chunk)])).tolist())
         on_chunk()
     return heights
 
@@ -90,23 +94,22 @@ def measure_points(
 def _measure_along(
     height: SegmentHeight, points: Sequence[tuple[Segment, float]], on_chunk: Callable[[], None]
 ) -> list[float]:
-    """The same, segment by segment."""
+    """The same, as many segments at once as gains something."""
     heights: list[float] = []
     at_once = max(ALONG, rows_at_once(points[0][0].a)) if points else 1
     for start in range(0, len(points), at_once):
-        for values in _by_segment(points[start : start + at_once], height.along):
-            heights.extend(values.tolist())
+        stretches = list(_by_segment(points[start : start + at_once]))
+        for first in range(0, len(stretches), height.segments_at_once):
+            heights.extend(height.along(stretches[first : first + height.segments_at_once]).tolist())
             on_chunk()
     return heights
 
 
-def _by_segment(
-    points: Sequence[tuple[Segment, float]], compute: Callable[[Segment, Positions], torch.Tensor]
-) -> Iterator[torch.Tensor]:
-    """What is computed for consecutive points of one segment together."""
+def _by_segment(points: Sequence[tuple[Segment, float]]) -> Iterator[tuple[Segment, Positions]]:
+    """Consecutive points of one segment."""
     for _, group in groupby(points, key=lambda point: id(point[0])):
         segments, ts = zip(*group, strict=True)
-        yield compute(segments[0], _as_tensor(ts))
+        yield segments[0], _as_tensor(ts)
 
 
 def _as_tensor(ts: Sequence[float]) -> Positions:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from weightstring.arrays import Theta, Thetas, Values
+from weightstring.arrays import Stretch, Theta, Thetas, Values
 from weightstring.memory import Activations
 from weightstring.problem.averaging.predictions import Averaged, Predict
 from weightstring.problem.datasets.data import DataSet, Examples
@@ -15,7 +15,7 @@ from weightstring.problem.each import Shares
 from weightstring.problem.flat import Layout
 from weightstring.problem.functional import Computation
 from weightstring.problem.losses.means import Criterion
-from weightstring.protocol import Enclosed, LossProblem
+from weightstring.protocol import Along, Enclosed, LossProblem
 
 
 class TraceInputs(NamedTuple):
@@ -49,6 +49,20 @@ class Traceable(LossProblem, Protocol):
 Certifiable = Traceable | Enclosed
 CERTIFIABLE = (Traceable, Enclosed)
 """What a certificate can be about; of a problem that is both, what is traced counts."""
+
+
+@runtime_checkable
+class AlongMany(Along, Protocol):
+    """Can measure the models of several segments in one call."""
+
+    @property
+    def segments_at_once(self) -> int:
+        """Of how many segments that gains something and fits into memory."""
+
+    def measure_segments(
+        self, stretches: Sequence[Stretch], quantities: Sequence[str] = ("loss",)
+    ) -> dict[str, Values]:
+        """What :meth:`~weightstring.protocol.Along.measure_along` gives of each stretch, one after the other."""
 
 
 @runtime_checkable

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cached_property
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Positions, Rows, Theta, Thetas, aligned
+from weightstring.arrays import Rows, Stretch, Thetas, aligned, together
 from weightstring.descent.stepping import Update
 from weightstring.devices import on_cpu, sent
 from weightstring.failures import user_code
@@ -152,22 +152,37 @@ class Dispatcher:
         layout = self.selection.trial.own.layout
         return isinstance(self.engine, Loop) and layout.size * layout.dtype.itemsize >= LARGE_BYTES
 
-    def measure_along(self, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
-        """Measure the models at positions ``ts`` between two, the first layer's products shared where that pays."""
+    @property
+    def segments_at_once(self) -> int:
+        """Of how many segments the models are measured in one call."""
+        examples = max(len(self.work.train), len(self.selection.trial.evaluation))
+        return 1 if self.first_layer is None else self.first_layer.at_once(examples)
+
+    def measure_segments(self, stretches: Sequence[Stretch], wanted: Wanted) -> Float64[Tensor, "T Q"]:
+        """Measure models between two, of one stretch after the other; the first layer's products serve several."""
         first_layer, engine = self.first_layer, self.engine
-        if isinstance(engine, Loop):
-            measured = user_code(lambda: f"what models at {len(ts)} places of a segment measure")
-            with measured, self._threads(1, self._examples(wanted)):
-                return engine.measure_along(a, b, ts, wanted)
-        if first_layer is None:
-            return self.measure(torch.lerp(a, b, ts.to(a).unsqueeze(1)), wanted)
+
+        def computing(rest: Wanted) -> AbstractContextManager[object]:
+            count = sum(len(ts) for _, _, ts in stretches)
+            where = "a segment" if len(stretches) == 1 else f"{len(stretches)} segments"
+            guards = ExitStack()
+            guards.enter_context(user_code(lambda: f"what models at {count} places of {where} measure"))
+            guards.enter_context(self._threads(1, self._examples(rest)))
+            return guards
+
+        def models() -> Thetas:
+            return together([torch.lerp(a, b, ts.to(a).unsqueeze(1)) for a, b, ts in stretches])
 
         def shared(rest: Wanted) -> Float64[Tensor, "T Q"]:
-            measured = user_code(lambda: f"what models at {len(ts)} places of a segment measure")
-            with measured, self._threads(1, self._examples(rest)):
-                return first_layer.measure(aligned(a[None])[0], aligned(b[None])[0], ts, rest)
+            with computing(rest):
+                return first_layer.measure_segments(stretches, rest)
 
-        return self._beside(wanted, shared, lambda: torch.lerp(a, b, ts.to(a).unsqueeze(1)))
+        if isinstance(engine, Loop):
+            with computing(wanted):
+                return together([engine.measure_along(*stretch, wanted) for stretch in stretches])
+        if first_layer is None:
+            return self.measure(models(), wanted)
+        return self._beside(wanted, shared, models)
 
     def _examples(self, wanted: Wanted) -> int:
         work = self.work

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from weightstring.ambient import as_made
-from weightstring.arrays import Positions, Theta, Thetas, Values
+from weightstring.arrays import Positions, Stretch, Theta, Thetas, Values
 from weightstring.errors import InvalidSetting
 from weightstring.memory import Activations
 from weightstring.problem.averaging.averaged import averaged
@@ -200,12 +200,34 @@ class Evaluator:
             InvalidSetting: an unknown quantity.
             InvalidCheckpoint: ends of another size or dtype.
         """
-        for end in (a, b):
-            self._parts.check(end, 1)
+        return self._measured_between([(a, b, ts)], quantities)
+
+    @property
+    def segments_at_once(self) -> int:
+        """Of how many segments the models are measured in one call."""
+        return self._parts.dispatcher.segments_at_once
+
+    @as_made
+    def measure_segments(
+        self, stretches: Sequence[Stretch], quantities: Sequence[str] = ("loss",)
+    ) -> dict[str, Values]:
+        """Measure models of several segments: what :meth:`measure_along` gives of each (a, b, ts), one after the other.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            InvalidCheckpoint: ends of another size or dtype.
+        """
+        return self._measured_between(stretches, quantities)
+
+    def _measured_between(self, stretches: Sequence[Stretch], quantities: Sequence[str]) -> dict[str, Values]:
+        for a, b, _ in stretches:
+            self._parts.check(a, 1)
+            self._parts.check(b, 1)
         names, wanted = self._parts.quantities.select(quantities)
-        if not names or not len(ts):
-            return {name: torch.empty(len(ts), dtype=torch.float64) for name in quantities}
-        return _columns(quantities, names, self._parts.dispatcher.measure_along(a, b, ts, wanted))
+        count = sum(len(ts) for _, _, ts in stretches)
+        if not names or not count:
+            return {name: torch.empty(count, dtype=torch.float64) for name in quantities}
+        return _columns(quantities, names, self._parts.dispatcher.measure_segments(stretches, wanted))
 
     @as_made
     def measure_average(

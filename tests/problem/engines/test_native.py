@@ -176,6 +176,8 @@ def test_models_of_a_segment_share_the_first_layer_of_its_ends():
         torch.testing.assert_close(values, apart[name], rtol=1e-12, atol=0)
         assert torch.equal(values[[0, 3]], apart[name][[0, 3]])
         assert torch.equal(problem.measure_along(a, b, ts[1:2], (name,))[name], values[1:2])
+    beside = problem.measure_segments([(b, a, ts[1:3]), (a, b, ts)], ("loss", "error"))
+    assert all(torch.equal(values, beside[name][2:]) for name, values in along.items())
 
 
 @needs_compiler

@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from weightstring.arrays import Positions, Theta, Thetas
+from weightstring.arrays import Positions, Stretch, Theta, Thetas, aligned
 from weightstring.problem.datasets.data import DataSet
+from weightstring.problem.digests.digest import tensor_bytes
 from weightstring.problem.engines.stack import Affine, Stack, flat
 from weightstring.problem.losses.means import Mean, Tally, Wanted
 
@@ -25,6 +26,11 @@ BLOCK_ELEMENTS = 2**21
 SHARE = 2 / 5
 """Share of the network's products that the first layer must have, or sharing it gains little; with .43, that of
 784-3 × 512-10, a line takes .63 of the time."""
+
+KEPT_BYTES = 2**26
+"""Memory for the products of small networks, of which many segments are measured side by side."""
+MARKS = 16
+"""Numbers of a θ by which what was kept of it is found."""
 
 
 class _Kept(NamedTuple):
@@ -38,13 +44,13 @@ class _Kept(NamedTuple):
 class SharedFirstLayer:
     """Measures the models of a segment, which share the products of their first layer.
 
-    The products of the latest models are kept, in no more memory than the inputs take, since
+    The products of the latest models are kept, in no more memory than the inputs take or :data:`KEPT_BYTES`, since
     neighbouring segments have an end in common and a bead is mostly measured before its segments.
     """
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._kept: list[_Kept] = []
+        self._kept: dict[int, dict[bytes, _Kept]] = {}  # of each data set, the latest last
 
     @cached_property
     def pays(self) -> bool:
@@ -61,6 +67,14 @@ class SharedFirstLayer:
         rest = [[piece.lerp(other, float(t)) for piece, other in pairs] for t in ts]
         with torch.no_grad():
             return torch.cat([self._means(a, b, ts, rest, examples, means) for examples, means in wanted], dim=1)
+
+    def measure_segments(self, stretches: Sequence[Stretch], wanted: Wanted) -> Float64[Tensor, "T Q"]:
+        """The same of several segments, one after the other."""
+        return torch.cat([self.measure(aligned(a[None])[0], aligned(b[None])[0], ts, wanted) for a, b, ts in stretches])
+
+    def at_once(self, examples: int) -> int:
+        """Of how many segments, on sets of so many examples, it gains something to be measured together."""
+        return 1
 
     def measure_models(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """The same of models (B, P), one after the other: the numbers that segments from or to them begin with."""
@@ -114,23 +128,18 @@ class SharedFirstLayer:
 
     def products(self, theta: Theta, examples: DataSet) -> Float[Tensor, "N h"]:
         """The first layer's pre-activations on a data set."""
-        for i, kept in enumerate(self._kept):
-            # By its numbers: whoever holds a θ may change it.
-            if kept.examples is examples and torch.equal(kept.theta, theta):
-                self._kept.append(self._kept.pop(i))
-                return kept.products
-        products = self.made(theta, examples)
-        self._kept.append(_Kept(theta.clone(), examples, products))
-        self._forget(examples)
-        return products
+        # By its numbers: whoever holds a θ may change it.
+        marks = tensor_bytes(theta[:: max(1, len(theta) // MARKS)])
+        of_set = self._kept.setdefault(id(examples), {})
+        kept = of_set.pop(marks, None)
+        if kept is None or not torch.equal(kept.theta, theta):
+            kept = _Kept(theta.clone(), examples, self.made(theta, examples))
+        of_set[marks] = kept
+        most = max(flat(examples).nbytes, KEPT_BYTES) // max(1, kept.products.nbytes)
+        while len(of_set) > max(2, most):  # a segment needs two
+            del of_set[next(iter(of_set))]
+        return kept.products
 
     def made(self, theta: Theta, examples: DataSet) -> Float[Tensor, "N h"]:
         """These products, computed."""
         return torch.cat([self._first(theta, examples.take(block)) for block in self._blocks(examples)])
-
-    def _forget(self, examples: DataSet) -> None:
-        """Drop the oldest products, down to the two that a segment needs."""
-        of_set = [kept for kept in self._kept if kept.examples is examples]
-        while len(of_set) > 2 and sum(kept.products.nbytes for kept in of_set) > flat(examples).nbytes:
-            oldest = of_set.pop(0)
-            self._kept = [kept for kept in self._kept if kept is not oldest]

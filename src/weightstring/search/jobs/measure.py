@@ -180,8 +180,9 @@ def measure(
     measure_at(height, on_grids, on_chunk)
     accepted = [known.under(job.threshold) for known, job in zip(samples, jobs, strict=True)]
     free = [i for i, job in enumerate(jobs) if not job.intervals]
-    # What the models of a segment share is made for one segment after the other.
-    for group in [[i] for i in free] if objective.shares_along or not free else [free]:
+    # What the models of segments share is kept for so many of them.
+    most = objective.segments_at_once if objective.shares_along else max(1, len(free))
+    for group in (free[first : first + most] for first in range(0, len(free), most)):
         thresholds = [jobs[i].threshold for i in group]
         found = _accepted(height, objective.screening, [samples[i] for i in group], thresholds, on_chunk)
         for i, good in zip(group, found, strict=True):

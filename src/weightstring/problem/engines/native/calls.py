@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ctypes import CDLL, POINTER, Structure, byref, c_double, c_int64, c_void_p
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Positions, Rows, Theta, Thetas
+from weightstring.arrays import Rows, Theta, Thetas
 from weightstring.descent.stepping import Update
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.native.build import library
@@ -53,15 +54,30 @@ class _Update(Structure):
 
 
 class _Between(Structure):
-    _fields_ = (("start", c_void_p), ("end", c_void_p), ("places", POINTER(c_double)))
+    _fields_ = (
+        *((name, POINTER(c_void_p)) for name in ("starts", "ends", "first", "last")),
+        ("places", POINTER(c_double)),
+        ("size", c_int64),
+    )
+
+    def __init__(self, models: Sequence[Between]) -> None:
+        starts, ends, first, last, places = zip(*models, strict=True)
+        pointers = c_void_p * len(models)
+        super().__init__(
+            *(pointers(*(each.data_ptr() for each in column)) for column in (starts, ends, first, last)),
+            (c_double * len(models))(*places),
+            len(starts[0]),
+        )
 
 
 class Between(NamedTuple):
-    """Where models lie on a segment, and what its ends' first layers give, (h, n)."""
+    """A model on a segment: its ends (P,), what their first layers give, (h, n), and its place."""
 
-    start: Tensor
-    end: Tensor
-    ts: Positions
+    start: Theta
+    end: Theta
+    first: Tensor
+    last: Tensor
+    t: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,23 +171,21 @@ class Program:
 
     def measure(
         self,
-        thetas: Thetas,
+        thetas: Thetas | Sequence[Between],
         examples: DataSet,
         *,
         losses: Float64[Tensor, " B"] | None = None,
         total: int | None = None,
         outputs: bool = False,
-        between: Between | None = None,
     ) -> Float[Tensor, "B n out"] | None:
         """Add to the mean losses of B models on ``total`` examples what these add, and give outputs, where wanted.
 
         Args:
-            thetas: the models; with ``between`` those of a segment.
+            thetas: the models, or where they lie between others, whose first layers' products are those on these examples.
             examples: in memory; a part of a set that ends with a whole :attr:`block` adds up to the same bits.
             losses: what is added to.
             total: how many examples the set has; None: these.
             outputs: whether they are wanted.
-            between: where on the segment.
 
         Raises:
             IndexError: the network has no such class.
@@ -179,11 +193,8 @@ class Program:
         count = len(thetas), len(examples), self.width
         given = torch.empty(count, dtype=self.dtype) if outputs else None
         pointers = [c_void_p(None if each is None else each.data_ptr()) for each in (losses, given)]
-        along = None
-        if between is not None:
-            places = (c_double * len(thetas))(*between.ts.tolist())
-            along = byref(_Between(between.start.data_ptr(), between.end.data_ptr(), places))
-        call, kept = self._call(thetas, examples)
+        along = None if isinstance(thetas, Tensor) else byref(_Between(thetas))
+        call, kept = self._call(thetas if isinstance(thetas, Tensor) else torch.empty(count[0], 0), examples)
         sizes = c_int64(len(examples)), c_int64(total or len(examples))
         _require(self._code.measure(byref(call), *sizes, *pointers, along))
         del kept

@@ -11,10 +11,19 @@ struct Call {
   real* thetas;
 };
 
-struct Between {
-  const real *start, *end;  // (outputs, samples) of the ends
-  const double* places;     // of each model on the segment
+struct Between {                      // of each model on a segment
+  const real *const *starts, *const *ends;  // its ends,
+  const real *const *first, *const *last;   // what their first layers give (outputs, samples),
+  const double* places;                     // and its place
+  int64_t size;                             // of θ
 };
+
+// (1 - t) a + t b, exact at both ends, as torch.lerp rounds it.
+void interpolate(const real* a, const real* b, real t, int64_t size, real* theta) {
+  const bool early = t < real(0.5);
+  const real weight = early ? t : t - 1;
+  for (int64_t i = 0; i < size; ++i) theta[i] = (early ? a[i] : b[i]) + weight * (b[i] - a[i]);
+}
 
 }  // namespace
 
@@ -50,24 +59,32 @@ int64_t steps(const Call* call, const int64_t* rows, int64_t samples, int64_t co
 }
 
 // What the first `samples` of the data add to the mean losses (B,) of `total` samples, and their outputs (B, samples,
-// width), where they are wanted; with `between` of models on a segment, from the products of its ends' first layers.
+// width), where they are wanted; with `between` of models on segments, from the products of their ends' first layers.
 int64_t measure(const Call* call, int64_t samples, int64_t total, double* losses, real* outputs, const Between* between) {
-  Model model(call->network, std::min(samples, BLOCK), false);
+  Model model(call->network, std::min(samples, BLOCK), false, between ? between->size : 0);
   const int64_t width = call->data.width;
-  for (int64_t first = 0; first < samples; first += BLOCK) {
+  const auto take = [&](int64_t b, int64_t first, int64_t count) {
+    if (losses) losses[b] += model.loss<false>(call->data, count, 0) / total;
+    if (outputs)
+      transpose(model.outputs(), model.line(), width, count, outputs + (b * samples + first) * width, width);
+  };
+  for (int64_t b = 0; between && b < call->models; ++b) {
+    real* theta = model.beside();
+    interpolate(between->starts[b], between->ends[b], between->places[b], between->size, theta);
+    for (int64_t first = 0; first < samples; first += BLOCK) {
+      const int64_t count = std::min(BLOCK, samples - first);
+      if (const Status status = model.pick(call->data, nullptr, first, count)) return status;
+      const real *start = between->first[b] + first, *end = between->last[b] + first;
+      model.forward_between(theta, start, end, samples, count, between->places[b]);
+      take(b, first, count);
+    }
+  }
+  for (int64_t first = 0; !between && first < samples; first += BLOCK) {
     const int64_t count = std::min(BLOCK, samples - first);
-    const Status status = between ? model.pick(call->data, nullptr, first, count)
-                                  : model.gather(call->data, nullptr, first, count);
-    if (status) return status;
+    if (const Status status = model.gather(call->data, nullptr, first, count)) return status;
     for (int64_t b = 0; b < call->models; ++b) {
-      const real* theta = call->thetas + b * call->line;
-      if (between)
-        model.forward_between(theta, between->start + first, between->end + first, samples, count, between->places[b]);
-      else
-        model.forward(theta);
-      if (losses) losses[b] += model.loss<false>(call->data, count, 0) / total;
-      if (outputs)
-        transpose(model.outputs(), model.line(), width, count, outputs + (b * samples + first) * width, width);
+      model.forward(call->thetas + b * call->line);
+      take(b, first, count);
     }
   }
   return GOOD;

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.arrays import Positions, Rows, Theta, Thetas
+from weightstring.arrays import Positions, Rows, Stretch, Theta, Thetas
 from weightstring.descent.stepping import Update
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet, Examples
 from weightstring.problem.engines.base import ENGINES, Workload, brought, slopes
 from weightstring.problem.engines.criteria import amounts
-from weightstring.problem.engines.first_layer import SharedFirstLayer
+from weightstring.problem.engines.first_layer import KEPT_BYTES, SharedFirstLayer
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.native.calls import Between, Program
 from weightstring.problem.engines.of_stack import OfStack
@@ -58,7 +58,9 @@ class Native(OfStack):
 
     def means(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
         """Means over a data set; the loss in the same pass as the outputs."""
-        return self.columns(thetas, examples, means) if self.reads(examples) else super().means(thetas, examples, means)
+        if not self.reads(examples):
+            return super().means(thetas, examples, means)
+        return self.columns(len(thetas), lambda part, _: thetas[part], examples, means)
 
     def reads(self, examples: DataSet) -> bool:
         """Whether the loss of examples was written for them."""
@@ -67,12 +69,12 @@ class Native(OfStack):
 
     def columns(
         self,
-        thetas: Thetas,
+        count: int,
+        models: Callable[[slice, DataSet], Thetas | Sequence[Between]],
         examples: DataSet,
         means: Sequence[Mean],
-        between: Callable[[DataSet], Between] | None = None,
     ) -> Float64[Tensor, "B Q"]:
-        """Means over examples: the loss by the code, others from the outputs; see :meth:`Program.measure`.
+        """Means over examples of ``models``: the loss by the code, others from the outputs; see :meth:`Program.measure`.
 
         What is stored elsewhere comes in parts of whole blocks, and gives the same bits as in memory.
         """
@@ -81,14 +83,12 @@ class Native(OfStack):
         others = [mean for mean, is_loss in zip(means, own, strict=True) if not is_loss]
 
         def compute(part: slice) -> Float64[Tensor, "B Q"]:
-            losses = torch.zeros(len(thetas[part]), dtype=torch.float64) if any(own) else None
-            tally = Tally(others, len(examples), thetas, amounts, axis=1) if others else None
+            losses = torch.zeros(part.stop - part.start, dtype=torch.float64) if any(own) else None
+            tally = Tally(others, len(examples), torch.empty(0), amounts, axis=1) if others else None
             parts = [examples] if examples.in_memory else (examples.take(rows).held() for rows in blocks(len(examples)))
             for piece in parts:
-                whole = None if between is None else between(piece)
-                along = None if whole is None else whole._replace(ts=whole.ts[part])
                 outputs = self.program.measure(
-                    thetas[part], piece, losses=losses, total=len(examples), outputs=bool(others), between=along
+                    models(part, piece), piece, losses=losses, total=len(examples), outputs=bool(others)
                 )
                 if outputs is not None and tally is not None:
                     for rows in blocks(len(piece)):
@@ -103,7 +103,7 @@ class Native(OfStack):
             return [slice(first, min(first + block, count)) for first in range(0, count, block)]
 
         once = len(examples) if examples.in_memory else min(block, len(examples))
-        return torch.cat(in_parts(len(thetas), width(once, self.program.width), compute))
+        return torch.cat(in_parts(count, width(once, self.program.width), compute))
 
     def outputs(self, thetas: Thetas, examples: DataSet) -> Float[Tensor, "B n out"]:
         """Outputs of all."""
@@ -149,24 +149,35 @@ class NativeFirstLayer(SharedFirstLayer):
 
     def measure(self, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
         """Means over whole data sets of the models at positions ``ts``, in the order wanted."""
-        if not all(self._engine.reads(examples) for examples, _ in wanted):
-            return super().measure(a, b, ts, wanted)
-        weights = ts.to(a).unsqueeze(1)
-        thetas = a.new_empty(len(ts), len(a))
-        for entry, (one, other) in zip(self._stack.layout.entries, self.pairs(a, b), strict=True):
-            if len(one):  # the first layer's weights stay what they are: nobody reads them
-                part = slice(entry.offset, entry.offset + entry.size)
-                torch.lerp(one.flatten(), other.flatten(), weights, out=thetas[:, part])
+        return self.measure_segments([(a, b, ts)], wanted)
 
-        def between(examples: DataSet, kept: bool) -> Between:
-            products = self.products if kept else self.made
-            return Between(products(a, examples), products(b, examples), ts)
+    def measure_segments(self, stretches: Sequence[Stretch], wanted: Wanted) -> Float64[Tensor, "T Q"]:
+        """The same of several segments in one call."""
+        if not all(self._engine.reads(examples) for examples, _ in wanted):
+            return torch.cat([super(NativeFirstLayer, self).measure(*stretch, wanted) for stretch in stretches])
+        stretches = [(a.contiguous(), b.contiguous(), ts) for a, b, ts in stretches]
+        places = [(i, t) for i, (_, _, ts) in enumerate(stretches) for t in ts.tolist()]
+
+        def between(part: slice, examples: DataSet, kept: bool) -> list[Between]:
+            products, of_ends = self.products if kept else self.made, dict[int, tuple[Tensor, Tensor]]()
+            models = list[Between]()
+            for i, t in places[part]:
+                a, b, _ = stretches[i]
+                if i not in of_ends:
+                    of_ends[i] = products(a, examples), products(b, examples)
+                models.append(Between(a, b, *of_ends[i], t))
+            return models
 
         columns = (
-            self._engine.columns(thetas, examples, means, partial(between, kept=examples.in_memory))
+            self._engine.columns(len(places), partial(between, kept=examples.in_memory), examples, means)
             for examples, means in wanted
         )
         return torch.cat(list(columns), dim=1)
+
+    def at_once(self, examples: int) -> int:
+        """As many as have their ends' products kept."""
+        first = self._stack.affine[0].outputs * examples * self._stack.layout.dtype.itemsize
+        return max(1, KEPT_BYTES // (2 * first))
 
     def made(self, theta: Theta, examples: DataSet) -> Float[Tensor, "h n"]:
         """The first layer's products, (h, n)."""
