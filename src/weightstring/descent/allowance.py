@@ -31,6 +31,10 @@ class Allowances:
         if steps is not None:
             self._left[who], self._taken[who] = steps, 0
 
+    def limit(self, each: Mapping[Hashable, int]) -> bool:
+        """Whether one of these is limited."""
+        return not self._left.keys().isdisjoint(each)
+
     def steps(self, each: Mapping[Hashable, int], at_most: int) -> int:
         """Steps that all can take together, of which one costs each so many; 0 where somebody has spent all."""
         for who in self._left.keys() & each.keys():

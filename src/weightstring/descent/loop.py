@@ -175,15 +175,22 @@ class Descents(Generic[Key, Reached]):
         """
         finished = self._refill()
         if self._groups and not finished:
-            costs: Counter[Hashable] = sum((group.costs() for group in self._groups), Counter())
-            until = min(group.ahead() for group in self._groups)
-            steps = self._allowed.steps(costs, until)
-            self._steps.move(self._groups, steps)
-            self._allowed.take(costs, steps)
-            if steps == until:
-                # Each at its own steps, or what a descent finds would depend on who is beside it.
-                finished = self._check([group for group in self._groups if group.due])
+            free = [group for group in self._groups if not self._allowed.limit(group.costs())]
+            arrived = self._steps.leap(free)
+            behind = [group for group in self._groups if not any(group is other for other in arrived)]
+            arrived += self._walk(behind) if behind else []
+            # Each at its own steps, or what a descent finds would depend on who is beside it.
+            finished = self._check(arrived) if arrived else {}
         return finished
+
+    def _walk(self, groups: Sequence[Group]) -> list[Group]:
+        """Take all to the next measurement of one of them, as far as is allowed; those that are due."""
+        costs: Counter[Hashable] = sum((group.costs() for group in groups), Counter())
+        until = min(group.ahead() for group in groups)
+        steps = self._allowed.steps(costs, until)
+        self._steps.move(groups, steps)
+        self._allowed.take(costs, steps)
+        return [group for group in groups if group.due] if steps == until else []
 
     def _refill(self) -> dict[Key, Reached]:
         """Begin those that need not wait, and the next in the queue where there is room."""
@@ -206,10 +213,15 @@ class Descents(Generic[Key, Reached]):
                 waiting.append(entry)
                 continue
             room -= entry.descent.waits
-            alike = entry.descent.alike if stacks else None
+            alike = entry.descent.alike if stacks and not self._strides(entry.descent) else None
             groups.setdefault(entry.key if alike is None else alike, []).append(entry)
         self._queue = deque(waiting)
         return [self._begin(entries, stacks) for entries in groups.values()]
+
+    def _strides(self, descent: Descent) -> bool:
+        """Whether it goes to its own looks by calls of its own: there it gains nothing from a leaf with others."""
+        tuned = isinstance(descent, Start) and descent.tether is None and self._scene.recipe.tunes
+        return tuned and self._steps.several
 
     def _begin(self, entries: Sequence[Entry], stacks: bool) -> Group:
         descent = entries[0].descent

@@ -33,6 +33,18 @@ class Steps:
         """Models have joined or left."""
         self._gathered = None
 
+    @property
+    def several(self) -> bool:
+        """Whether several are taken in one call."""
+        return self._stepping is not None and self._stepping.strides
+
+    def leap(self, groups: Sequence[Group]) -> list[Group]:
+        """Take each to its own next measurement, in one call; those that can go so."""
+        problem = self._stepping
+        if problem is None or not problem.strides:
+            return []
+        return [group for group in groups if group.leap(group.ahead(), problem, self._optimizers)]
+
     def move(self, groups: Sequence[Group], steps: int) -> None:
         """Take steps with all, at once with those groups for which the problem can."""
         problem, walking = self._stepping, groups

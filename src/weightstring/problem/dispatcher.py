@@ -173,15 +173,16 @@ class Dispatcher:
         def models() -> Thetas:
             return together([torch.lerp(a, b, ts.to(a).unsqueeze(1)) for a, b, ts in stretches])
 
-        def shared(rest: Wanted) -> Float64[Tensor, "T Q"]:
-            with computing(rest):
-                return first_layer.measure_segments(stretches, rest)
-
         if isinstance(engine, Loop):
             with computing(wanted):
                 return together([engine.measure_along(*stretch, wanted) for stretch in stretches])
         if first_layer is None:
             return self.measure(models(), wanted)
+
+        def shared(rest: Wanted) -> Float64[Tensor, "T Q"]:
+            with computing(rest):
+                return first_layer.measure_segments(stretches, rest)
+
         return self._beside(wanted, shared, models)
 
     def _examples(self, wanted: Wanted) -> int:

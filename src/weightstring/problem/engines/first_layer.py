@@ -16,7 +16,6 @@ from torch import Tensor
 
 from weightstring.arrays import Positions, Stretch, Theta, Thetas, aligned
 from weightstring.problem.datasets.data import DataSet
-from weightstring.problem.digests.digest import tensor_bytes
 from weightstring.problem.engines.stack import Affine, Stack, flat
 from weightstring.problem.losses.means import Mean, Tally, Wanted
 
@@ -129,7 +128,7 @@ class SharedFirstLayer:
     def products(self, theta: Theta, examples: DataSet) -> Float[Tensor, "N h"]:
         """The first layer's pre-activations on a data set."""
         # By its numbers: whoever holds a θ may change it.
-        marks = tensor_bytes(theta[:: max(1, len(theta) // MARKS)])
+        marks = theta[:: max(1, len(theta) // MARKS)].cpu().numpy().tobytes()
         of_set = self._kept.setdefault(id(examples), {})
         kept = of_set.pop(marks, None)
         if kept is None or not torch.equal(kept.theta, theta):
