@@ -8,7 +8,7 @@ Twelve networks of the paper's form, an eighth as wide, are trained on 2,000 ima
 lines are measured (`ws.matrix`); along the spanning tree of their lowest maxima strings are sought that are as low as
 they get (`ws.minimax`), so that the height between any two networks is bounded by the highest string on the tree's way
 between them. The same again with the units of each network permuted to those of the first. κ is the largest
-eigenvalue of the Hessian of the training loss on 250 training images, at the networks and in the middle of each string.
+eigenvalue of the Hessian of the training loss on 100 training images, at the networks and in the middle of each string.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from weightstring.tasks import load_task
 
 SETTING = {"net": "cnn", "width": "0.125", "train_size": "2000", "test_size": "500"}
 NETWORKS, LEVEL = 12, 1.7
-CURVED = 250
+CURVED = 100
 """Training images of which curvature is measured."""
-STEPS = 400
+STEPS = 300
 STOP = ws.MaxSteps(STEPS) | ws.MaxBeads(16)
 KINDS = ("as trained", "aligned")
 
@@ -93,12 +93,10 @@ class Atlas:
         thetas = self.networks(kind)
         lines = ws.matrix(self.problem, thetas, store=self.folder / f"lines {kind}")
         tops = lines.barriers("max")
-        edges = spanning_tree(lines)
-        strings = {edge: self._string(kind, edge, thetas) for edge in edges}
-        heights = {edge: found.level for edge, found in strings.items()}
+        strings = {edge: self._string(kind, edge, thetas) for edge in spanning_tree(lines)}
         losses = tops.diag()
-        above = over_the_tree(heights, losses)
-        found = ws.Components(losses, above, torch.maximum(losses[:, None], losses[None, :]))
+        above = over_the_tree({edge: found.level for edge, found in strings.items()}, losses)
+        bounds = ws.Components(losses, above, torch.maximum(losses[:, None], losses[None, :]))
         return {
             "lines": tops.tolist(),
             "barriers": lines.barriers("over_mean").tolist(),
@@ -107,21 +105,24 @@ class Atlas:
                 {
                     "edge": edge,
                     "line": float(tops[edge]),
-                    "height": found_.level,
-                    "length": found_.result.string.normalized_length,
-                    "beads": len(found_.result.string),
-                    "gradients": found_.result.steps,
-                    "resolved": found_.resolved,
+                    "height": found.level,
+                    "length": found.result.string.normalized_length,
+                    "beads": len(found.result.string),
+                    "gradients": found.result.steps,
+                    "resolved": found.resolved,
                 }
-                for edge, found_ in strings.items()
+                for edge, found in strings.items()
             ],
             "heights": above.tolist(),
-            "joins": [join._asdict() for join in found.joins],
+            "joins": [join._asdict() for join in bounds.joins],
+        }
+
+    def curvature(self, kind: str, edges: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        """κ at the networks, which permuting leaves as it is, and half way along each string."""
+        thetas = self.networks(kind)
+        return {
             "ends": [self._kappa(f"end {i}", theta) for i, theta in enumerate(self.networks(KINDS[0]))],
-            "middles": [
-                {"edge": edge, **self._middle(f"{kind} {edge[0]}-{edge[1]}", found_.result.string)}
-                for edge, found_ in strings.items()
-            ],
+            "middles": [self._middle(kind, edge, thetas) for edge in edges],
         }
 
     def _string(self, kind: str, edge: tuple[int, int], thetas: Sequence[Tensor]) -> ws.Minimax:
@@ -131,16 +132,17 @@ class Atlas:
     def _kappa(self, name: str, theta: Tensor) -> float:
         """κ of the training loss at a model."""
         found = self._known(
-            f"kappa {name}", lambda: {"kappa": torch.tensor(sharpness(self.curved, theta).kappa, dtype=torch.float64)}
+            f"kappa-{CURVED} {name}",
+            lambda: {"kappa": torch.tensor(sharpness(self.curved, theta).kappa, dtype=torch.float64)},
         )
         print(f"κ {name}: {float(found['kappa']):.4g}", flush=True)
         return float(found["kappa"])
 
-    def _middle(self, name: str, string: ws.WeightString) -> dict[str, float]:
-        """κ and losses half way along a string."""
-        theta = half_way(string.beads)
-        losses = self.problem.measure(theta[None])
-        return {"kappa": self._kappa(name, theta), "loss": float(losses["loss"])}
+    def _middle(self, kind: str, edge: tuple[int, int], thetas: Sequence[Tensor]) -> dict[str, Any]:
+        """κ and the evaluation loss half way along a string."""
+        theta = half_way(self._string(kind, edge, thetas).result.string.beads)
+        loss = float(self.problem.measure(theta[None])["loss"])
+        return {"edge": edge, "kappa": self._kappa(f"{kind} {edge[0]}-{edge[1]}", theta), "loss": loss}
 
 
 def spanning_tree(lines: Matrix) -> list[tuple[int, int]]:
@@ -189,6 +191,10 @@ def main() -> None:
     kept |= {"parameters": atlas.problem.size, "steps": STEPS}
     for kind in KINDS:
         kept[kind] = atlas.kind(kind)
+        if not given.quick:
+            keep("atlas", kept)
+    for kind in KINDS:
+        kept[kind] |= atlas.curvature(kind, [own["edge"] for own in kept[kind]["tree"]])
         if not given.quick:
             keep("atlas", kept)
 

@@ -5,8 +5,9 @@ python experiments/atlas_page.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, zip_longest
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,7 +62,8 @@ def main() -> None:
         **{key: result[key] for key in ("networks", "parameters", "level", "curved", "steps")},
         **{key: result["setting"][key] for key in ("train_size", "test_size")},
         barriers=" ".join(barrier_words(kind, found) for kind, found in kinds.items()),
-        curvature=" ".join(curvature_words(kind, found) for kind, found in kinds.items()),
+        curvature=" ".join(curvature_words(kind, found) for kind, found in kinds.items() if "middles" in found)
+        or "(Not measured yet.)",
     )
     parts = [words, *(tree_table(kind, found) for kind, found in kinds.items())]
     (DOCS / "atlas.md").write_text("\n".join(parts).rstrip() + "\n")
@@ -94,7 +96,7 @@ def curvature_words(kind: str, found: Found) -> str:
 def curvatures(found: Found) -> list[tuple[float, float]]:
     """For each string: κ half way over the mean of its ends', and the loss there over the mean of theirs."""
     own = []
-    for middle in found["middles"]:
+    for middle in found.get("middles", ()):
         i, j = middle["edge"]
         kappa = (found["ends"][i] + found["ends"][j]) / 2
         loss = (found["lines"][i][i] + found["lines"][j][j]) / 2
@@ -117,10 +119,10 @@ def tree_table(kind: str, found: Found) -> str:
             f"{own['length']:.3f}",
             own["beads"],
             own["gradients"],
-            f"{ratio:.2f}",
-            f"{rise:+.4f}",
+            "–" if math.isnan(ratio) else f"{ratio:.2f}",
+            "–" if math.isnan(rise) else f"{rise:+.4f}",
         )
-        for own, (ratio, rise) in zip(found["tree"], curvatures(found), strict=True)
+        for own, (ratio, rise) in zip_longest(found["tree"], curvatures(found), fillvalue=(math.nan, math.nan))
     ]
     headings = ("networks", "line: largest loss", "string: largest loss", "length", "beads", "gradients")
     headings += ("κ half way / at the ends", "loss half way − at the ends")

@@ -39,7 +39,9 @@ Row = Mapping[str, Any]
 FIGURE = """## The figure: the paper's five panels beside ours
 
 Every threshold of the paper's curves, and ours where it has been measured. *Length* is over all parameters, *weights*
-leaves biases out, as the authors' scripts do.
+leaves biases out, as the authors' scripts do. `python experiments/panels.py` draws it:
+
+![The paper's five panels beside ours](docs/figures/panels.svg)
 """
 
 CAUSES = """**Where they differ, and why.**
