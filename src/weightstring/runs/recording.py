@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from weightstring.ambient import undisturbed
-from weightstring.arrays import Thetas
+from weightstring.arrays import Theta, Thetas
 from weightstring.codec import finite_or_none, none_as_infinity
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS, StringCurve, WeightString
@@ -113,8 +114,10 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
 
     parameters = [Entry(each.name, each.shape, each.offset, each.aliases) for each in manifest.parameters]
 
-    def string_of(beads: Thetas, curve: StringCurve | None = None) -> WeightString:
-        placed = beads if problem is None else beads.to(problem.device)
+    def string_of(beads: Sequence[Theta] | Thetas, curve: StringCurve | None = None) -> WeightString:
+        placed = beads
+        if problem is not None:
+            placed = beads.to(problem.device) if isinstance(beads, Tensor) else [x.to(problem.device) for x in beads]
         return WeightString(problem, placed, curve, parameters=parameters)
 
     string = string_of(directory.string(), curve_of(record.string.curve))
@@ -133,7 +136,7 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
         beads_before_pruning=record.string.beads_before_pruning,
         unpruned=unpruned,
         length_before=record.string.length_before,
-        certificate=certificate_in(directory, string.beads) if proof else None,
+        certificate=certificate_in(directory, string) if proof else None,
         alignment=alignment,
         plain=from_run(directory.plain, problem, proof=False) if beside else None,
         as_saved=manifest.as_saved,
@@ -141,7 +144,7 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
     )
 
 
-def certificate_in(directory: Store, beads: Thetas) -> Certificate | None:
+def certificate_in(directory: Store, beads: Sequence[Theta] | Thetas | WeightString) -> Certificate | None:
     """The certificate that answers the run's question of its string (n, P); None where there is none, or another's."""
     content, place = directory.read(CERTIFICATE), f"{directory}/{CERTIFICATE}"
     if content is None:
@@ -149,7 +152,8 @@ def certificate_in(directory: Store, beads: Thetas) -> Certificate | None:
     certificate = Certificate.from_json(content, place)
     if certificate.flaw:
         raise InvalidRun(f"{place}: {certificate.flaw}: the file was changed; make a new one with weightstring certify")
-    differs = answers(certificate, directory.manifest(), directory.result().names, beads)
+    models = beads if isinstance(beads, Tensor) else torch.stack(list(beads))
+    differs = answers(certificate, directory.manifest(), directory.result().names, models)
     return certificate if differs is None else None
 
 

@@ -261,5 +261,7 @@ class ResultRecord(Record, frozen=True, kw_only=True):
     """Of the string's bead file; filled in when both are written."""
     unpruned_sha256: str = ""
     """Of that of the first string under the threshold; empty where that is the string, or was not kept."""
+    between: tuple[str, ...] = ()
+    """Which of ``string`` and ``unpruned`` hold only the beads between the run's ends: those of large models."""
     by_depth: tuple[float | None, ...] = ()
     """Γ̃ (4) for d = 0, 1, …, computed from the rounds; null where it is not finite."""

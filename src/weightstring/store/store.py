@@ -9,8 +9,8 @@
     beads/round-NNNN.safetensors
     measured-NAME.json           the finished string on other data, where it was measured
     result.json                  the verdict and its numbers, written last
-    beads/string.safetensors
-    beads/unpruned.safetensors   the first string under the threshold, where it is another
+    beads/string.safetensors     its models; of large ones those between the ends, which are written once
+    beads/unpruned.safetensors   the first string under the threshold, where it is another; likewise
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from weightstring.store.measured import MeasuredRecord
 from weightstring.store.names import beads_name
 from weightstring.store.plane_record import PlaneRecord
 from weightstring.store.records import FORMAT, AnyManifest, Manifest, ResultRecord
+from weightstring.store.strings import Kept, keep_string, read_string
 
 
 class Store(Rounds):
@@ -167,9 +168,14 @@ class Store(Rounds):
             StoreFailed: the disk refuses; the run is not finished.
         """
         self.remove("result.json")  # An earlier verdict is not that of the string that is written now.
-        string = self.keep("string", beads)
-        first = "" if unpruned is None else self.keep("unpruned", unpruned)
-        whole = msgspec.structs.replace(result, beads_sha256=string, unpruned_sha256=first)
+        strings = {"string": beads} | ({} if unpruned is None else {"unpruned": unpruned})
+        kept = {name: keep_string(self, name, string) for name, string in strings.items()}
+        whole = msgspec.structs.replace(
+            result,
+            beads_sha256=kept["string"].sha256,
+            unpruned_sha256=kept["unpruned"].sha256 if "unpruned" in kept else "",
+            between=tuple(name for name, each in kept.items() if each.between),
+        )
         self.write("result.json", msgspec.json.encode(whole))
 
     def revise(self, outcome: Outcome) -> None:
@@ -195,20 +201,17 @@ class Store(Rounds):
             raise InvalidRun(f"{self}/result.json: {says}; the file was changed")
         return result
 
-    def string(self) -> Thetas:
-        """The models of the result's string (n, P).
+    def string(self) -> Sequence[Theta] | Thetas:
+        """The models of the result's string (n, P), large ones in a list.
 
         Raises:
             InvalidRun: the run is not finished, or they are damaged or of another string.
         """
         result = self.result()
-        beads = self.models("string", result.beads_sha256)
-        if beads.shape != (result.string.beads, self.manifest().size):
-            raise InvalidRun(f"{self}/{beads_name('string')}: not the string of result.json")
-        return beads
+        return self._string("string", result.beads_sha256, result.string.beads)
 
-    def unpruned(self) -> Thetas | None:
-        """The models of the first string under the threshold (n, P); None where it is the string, or not kept.
+    def unpruned(self) -> Sequence[Theta] | Thetas | None:
+        """The models of the first string under the threshold; None where it is the string, or not kept.
 
         Raises:
             InvalidRun: the run is not finished, or they are damaged or of another string.
@@ -216,10 +219,12 @@ class Store(Rounds):
         result = self.result()
         if not result.unpruned_sha256:
             return None
-        beads = self.models("unpruned", result.unpruned_sha256)
-        if beads.shape != (result.string.beads_before_pruning, self.manifest().size):
-            raise InvalidRun(f"{self}/{beads_name('unpruned')}: not the unpruned string of result.json")
-        return beads
+        return self._string("unpruned", result.unpruned_sha256, result.string.beads_before_pruning)
+
+    def _string(self, name: str, sha256: str, count: int) -> Sequence[Theta] | Thetas:
+        between = name in self.result().between
+        shape = count, self.manifest().size
+        return read_string(self, name, Kept(sha256, between), shape, self.ends() if between else ())
 
     # -- the string on other data
 

@@ -166,7 +166,7 @@ def _best(pairs: Sequence[Source], groups: Groups, name: str, assignments: Assig
 
 def _add(sums: Float64[Tensor, "n n"], products: Float[Tensor, "n n"]) -> None:
     """Add products, some rows at a time: PyTorch copies what is of another precision before it adds it."""
-    for own, rows in zip(sums.split(ROWS), products.split(ROWS), strict=True):
+    for own, rows in zip(torch.split(sums, ROWS), torch.split(products, ROWS), strict=True):
         own += rows
 
 

@@ -63,7 +63,7 @@ class Move:
         if not still or part.numel() <= BLOCK:
             return [part]
         longest = max(still, key=lambda dim: part.shape[dim])
-        return part.split(max(1, BLOCK * part.shape[longest] // part.numel()), longest)
+        return torch.split(part, max(1, BLOCK * part.shape[longest] // part.numel()), longest)
 
 
 def along(block: Block, dim: int, spec: Spec, values: Tensor) -> Tensor:

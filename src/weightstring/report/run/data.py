@@ -71,7 +71,7 @@ class RunData(NamedTuple):
 
     manifest: Manifest
     result: ResultRecord
-    beads: Thetas
+    beads: Sequence[Theta] | Thetas
     certificate: Certificate | None = None
     alignment: AlignmentRecord | None = None
     unaligned: ResultRecord | None = None
@@ -177,10 +177,11 @@ def check(run: RunData) -> None:
     """Refuse a run whose parts do not belong together."""
     result = run.result
     expected = (result.string.beads, run.manifest.size)
-    if tuple(run.beads.shape) != expected:
+    found = (len(run.beads), *run.beads[0].shape) if len(run.beads) else (0,)
+    if found != expected:
         raise InvalidRun(
             f"the string has {expected[0]} beads of {expected[1]} parameters, but the beads given have shape "
-            f"{tuple(run.beads.shape)}; pass the beads of the same run"
+            f"{found}; pass the beads of the same run"
         )
     if "loss" not in result.string.curve.values:
         raise InvalidRun("the curve holds no loss; measure the string again")

@@ -25,7 +25,9 @@ MOST, BEADS = 60, 1500
 """Steps that are drawn at most, the first and the last among them, and beads in all of them: a page must stay small."""
 
 
-def read_evolution(store: Store, manifest: Manifest, result: ResultRecord, beads: Thetas) -> Evolution | None:
+def read_evolution(
+    store: Store, manifest: Manifest, result: ResultRecord, beads: Sequence[Theta] | Thetas
+) -> Evolution | None:
     """Rebuild a search from its journal, as resuming does.
 
     Args:
@@ -60,7 +62,11 @@ def read_evolution(store: Store, manifest: Manifest, result: ResultRecord, beads
 
 
 def _projected(
-    chains: Sequence[tuple[int, Chain]], rounds: int, result: ResultRecord, beads: Thetas, branches: tuple[Branch, ...]
+    chains: Sequence[tuple[int, Chain]],
+    rounds: int,
+    result: ResultRecord,
+    beads: Sequence[Theta] | Thetas,
+    branches: tuple[Branch, ...],
 ) -> Evolution:
     rows: dict[int, int] = {}
     models: list[Theta] = []
