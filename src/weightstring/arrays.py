@@ -29,7 +29,7 @@ Values = Float64[Tensor, " B"]
 Positions = Float64[Tensor, " T"]
 """Positions t on a segment, float64: float32 can place a point outside [0, 1]."""
 
-Stretch = tuple[Theta, Theta, Float64[Tensor, "_"]]
+Stretch = tuple[Theta, Theta, Float64[Tensor, " _"]]
 """Two models, and positions of others between them."""
 
 Rows = Int64[Tensor, "B n"]

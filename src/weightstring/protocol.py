@@ -106,7 +106,7 @@ class Recipe:
         >>> Recipe.tuned().optimizer
         'auto'
         """
-        return cls("auto", {}, check_every=5, average=0.9)
+        return cls("auto", {}, check_every=5, average=0.95)
 
     @property
     def tunes(self) -> bool:

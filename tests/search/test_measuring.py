@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 import torch
 
+import weightstring as ws
 from weightstring.path import Objective, Segment
 from weightstring.problem.surfaces import Ring
 from weightstring.search.jobs import Measure
@@ -44,6 +47,28 @@ def test_thresholds_differ_and_segments_share_their_calls():
     assert {each.accepted for each in together} == {True, False}
     for one, other in zip(together, alone, strict=True):
         assert one.top.value == pytest.approx(other.top.value, rel=1e-12)
+
+
+def test_a_hasty_search_looks_at_open_segments_no_further_than_it_is_asked():
+    ring = Ring()
+    close = job(ring, 0.4, 1e-3)
+    asked = [close, replace(close, looks="roughly"), replace(close, looks="verdict")]
+    closely, roughly, verdict = measure(Objective(ring), asked, lambda: None, adaptive=True, hasty=True)
+    assert not closely.accepted | roughly.accepted | verdict.accepted
+    assert (closely.rough, roughly.rough, verdict.rough) == (False, True, True)
+    assert closely.evaluations > roughly.evaluations > verdict.evaluations
+    assert roughly.top.value == pytest.approx(closely.top.value, rel=0.01)
+    patient = measure(Objective(ring), asked, lambda: None, adaptive=True)
+    assert [each.top for each in patient] == 3 * [closely.top]
+
+
+def test_before_a_search_gives_up_its_open_segments_are_looked_at_closely():
+    ring = Ring()
+    rough = ws.connect(ring, *ring.ends, 0.02, strategy=ws.Greedy(max_depth=0), recipe=ws.Recipe.tuned())
+    close = ws.connect(ring, *ring.ends, 0.02, strategy=ws.Greedy(max_depth=0))
+    assert (len(rough.history), len(close.history)) == (2, 1)
+    assert rough.largest == close.largest
+    assert rough.outcome.evidence == close.outcome.evidence
 
 
 class Sketched(Ring):

@@ -15,8 +15,9 @@ import msgspec
 
 from weightstring.codec import Record
 
-SHARE = 0.5
-"""The step over the distance of the parabola's least: with momentum, ten steps follow each gradient."""
+SHARE = 1.0
+"""The step over the distance of the parabola's least. With momentum, ten such steps follow each gradient; what wanders
+so is evened out by the average."""
 TRIALS = 4
 """Trial points at most; each further one is an eighth as far."""
 CUT = 0.25
@@ -123,7 +124,7 @@ class Stride:
         >>> stride = Stride(aim=1.0, every=5)
         >>> stride.begin(loss=2.0, slope=4.0)
         >>> stride.tried(loss=1.5, slope=2.0), stride.rate  # half the slope is left: the least is twice as far
-        (True, 0.25)
+        (True, 0.5)
         """
         assert self.trials is not None
         gain = 1 - slope / self.slope if self.slope > 0 else 0.0

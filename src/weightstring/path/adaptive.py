@@ -98,6 +98,20 @@ def locate_adaptively(
     return [s.top for s in samples]
 
 
+def look_roughly(height: Height, samples: Sequence[Samples], on_chunk: Hook = lambda: None) -> None:
+    """Once more where a parabola through the highest samples on :data:`COARSE` intervals has its top."""
+    measure_at(height, [(s, grid(COARSE)) for s in samples], on_chunk)
+    finite = [s for s in samples if math.isfinite(s.top.value)]
+    measure_at(height, [(s, _near_top(s)) for s in finite], on_chunk)
+
+
+def _near_top(samples: Samples) -> list[float]:
+    ts = sorted(samples.heights)
+    i = min(max(ts.index(samples.top.t), 1), len(ts) - 2)
+    top = vertex(*(Maximum(t, samples.heights[t]) for t in ts[i - 1 : i + 2])).t
+    return [top] if min(abs(top - t) for t in ts) > 1 / (8 * COARSE) else []
+
+
 class Between(NamedTuple):
     """What the samples of a segment say of the curve between them.
 

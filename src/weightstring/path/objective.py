@@ -110,8 +110,9 @@ class Objective:
 
     def height(self, measured: Mapping[str, Values]) -> Values:
         """Heights (B,) from the quantities (B,) that were measured, by name."""
-        heights = torch.stack([measured[name] for name in self.names]).amax(0)
-        return torch.where(heights.isfinite(), heights, math.inf)
+        first, *others = (measured[name] for name in self.names)
+        heights = torch.stack([first, *others]).amax(0) if others else first
+        return heights.nan_to_num(math.inf, math.inf, math.inf)
 
 
 class Noted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from weightstring.path.adaptive import locate_adaptively
+from weightstring.path.adaptive import locate_adaptively, look_roughly
 from weightstring.path.maximum import ACCEPT_GRID, MAX_PEAKS, Samples, Sampling, locate, measure_at
 from weightstring.path.segment import Height
 
@@ -24,6 +24,7 @@ def reject(
     thresholds: Sequence[float],
     on_chunk: Callable[[], None] = lambda: None,
     adaptive: bool = False,
+    hasty: bool = False,
 ) -> list[bool]:
     """Whether a segment is over its threshold at one of the peaks that its screened curve shows.
 
@@ -34,12 +35,15 @@ def reject(
         thresholds: L0, one a segment.
         on_chunk: called after every batch of measurements; it may raise.
         adaptive: look at the part only as densely as its curve bends.
+        hasty: look at it roughly, and at its highest peak alone.
     """
     sketches = [Samples(s.segment) for s in samples]
-    if adaptive:
+    if hasty:
+        look_roughly(screening, sketches, on_chunk)
+    elif adaptive:
         locate_adaptively(screening, sketches, on_chunk)
     else:
         locate(screening, sketches, on_chunk, ACCEPT_GRID)
-    peaks = [[peak.t for peak in sketch.peaks()[:MAX_PEAKS]] for sketch in sketches]
+    peaks = [[peak.t for peak in sketch.peaks()[: 1 if hasty else MAX_PEAKS]] for sketch in sketches]
     measure_at(height, list(zip(samples, peaks, strict=True)), on_chunk)
     return [not s.under(threshold) for s, threshold in zip(samples, thresholds, strict=True)]

@@ -37,6 +37,13 @@ class Account:
             opened[link.depth] += link.open
         return replace(self, maxima=tuple(maxima), opened=tuple(opened))
 
+    def looked_at(self, links: Iterable[Link]) -> Account:
+        """With links that were measured before, and more closely since."""
+        maxima = list(self.maxima)
+        for link in links:
+            maxima[link.depth] = max(maxima[link.depth], link.height)
+        return replace(self, maxima=tuple(maxima))
+
     def failed(self, value: float, *, again: bool) -> Account:
         """With a descent that failed, and whether it is tried again."""
         return replace(self, failures=(*self.failures, value), retries=self.retries + again)

@@ -12,7 +12,7 @@ import msgspec
 
 from weightstring.arrays import Theta
 from weightstring.path import Segment, no_worse
-from weightstring.search.jobs import JobResult, Measure, Measured
+from weightstring.search.jobs import JobResult, Looks, Measure, Measured
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class Link:
         then, now = self.before[-depths] - threshold, self.height - threshold
         return math.isfinite(then) and now > (1 - fall) * then
 
-    def measure(self, threshold: float, intervals: int | None = None) -> Measure:
+    def measure(self, threshold: float, intervals: int | None = None, looks: Looks = "closely") -> Measure:
         """The job that measures it; on a grid of so many intervals and nowhere else, where that is asked for."""
-        return Measure(self.name, self.segment, (self.left.value, self.right.value), threshold, intervals)
+        return Measure(self.name, self.segment, (self.left.value, self.right.value), threshold, intervals, looks)
 
 
 Chain = tuple[Link, ...]
@@ -136,10 +136,10 @@ def length(chain: Sequence[Link]) -> float:
 
 
 def with_measured(chain: Chain, results: Mapping[str, JobResult]) -> Chain:
-    """The chain with those of its links that were measured."""
+    """The chain with those of its links that were measured, for the first time or more closely than before."""
     return tuple(
         replace(link, measured=result)
-        if link.measured is None and isinstance(result := results.get(link.name), Measured)
+        if (link.measured is None or link.measured.rough) and isinstance(result := results.get(link.name), Measured)
         else link
         for link in chain
     )

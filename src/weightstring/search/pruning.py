@@ -32,7 +32,7 @@ class Pruning:
 def propose(state: Pruning) -> tuple[Measure, ...]:
     """Measure the shortcut past every bead that has none yet."""
     fresh = [link for link in _shortcuts(state.chain) if link.name not in state.shortcuts]
-    return tuple(link.measure(state.threshold) for link in fresh)
+    return tuple(link.measure(state.threshold, looks="verdict") for link in fresh)
 
 
 def absorb(state: Pruning, results: Mapping[str, JobResult]) -> Pruning:

@@ -1,6 +1,7 @@
 """A round of any strategy: what the driver does by itself before it asks the strategy.
 
-New links are measured; a string that is closed loses its superfluous beads. All else is the strategy's.
+New links are measured, and open ones once more, closely, before a strategy gives up; a string that is closed loses its
+superfluous beads. All else is the strategy's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, cast
 
 from weightstring.path import Reason
 from weightstring.search import pruning
-from weightstring.search.jobs import Job, JobResult
+from weightstring.search.jobs import Job, JobResult, Measured
 from weightstring.search.pruning import Pruning
 from weightstring.search.strategy import State, Strategy
 from weightstring.search.string import String
@@ -19,7 +20,9 @@ from weightstring.search.string import String
 
 def failure(strategy: Strategy[State], state: State) -> Reason | None:
     """Why the strategy gives up here, if it does; it is not asked about a string that is closed."""
-    return None if isinstance(state, String) and state.closed else strategy.give_up(state)
+    if isinstance(state, String) and (state.closed or state.rough):
+        return None
+    return strategy.give_up(state)
 
 
 def due(strategy: Strategy[State], state: State) -> tuple[Job, ...]:
@@ -28,7 +31,9 @@ def due(strategy: Strategy[State], state: State) -> tuple[Job, ...]:
         if state.closed:
             return pruning.propose(Pruning(state.chain, state.level, state.known))
         if unmeasured := state.unmeasured:
-            return tuple(link.measure(state.level, state.intervals) for link in unmeasured)
+            return tuple(link.measure(state.level, state.intervals, state.looks) for link in unmeasured)
+        if state.rough and strategy.give_up(state):
+            return tuple(link.measure(state.level, state.intervals) for link in state.rough)
     return tuple(strategy.propose(state))
 
 
@@ -39,6 +44,6 @@ def absorbed(strategy: Strategy[State], state: State, results: Mapping[str, JobR
         if string.closed:
             thinner = pruning.absorb(Pruning(string.chain, string.level, string.known), results)
             return cast("State", replace(string, chain=thinner.chain, known=thinner.shortcuts))
-        if string.unmeasured:
+        if string.unmeasured or any(isinstance(results.get(link.name), Measured) for link in string.rough):
             return strategy.measured(string.with_measured(results))
     return strategy.absorb(state, results)

@@ -11,7 +11,7 @@ from weightstring.descent import Descended
 from weightstring.path import Evidence
 from weightstring.search.account import Account
 from weightstring.search.chain import Bead, Chain, Link, afresh, held_to, is_string, with_measured
-from weightstring.search.jobs import JobResult
+from weightstring.search.jobs import JobResult, Looks
 
 Kind = TypeVar("Kind", bound="String")
 
@@ -54,6 +54,7 @@ class String:
         intervals: of the grid on which alone links are measured; None: wherever their maximum is found best.
         prunes: whether it is done once all its links are at most the level, but for superfluous beads, which are
             dropped; if not, the strategy itself says when it is done.
+        hasty: whether open links may be looked at roughly, and closely only before the strategy gives up.
         known: measured segments that are not on it: those that were split, and shortcuts past a bead.
         created: beads inserted so far; names the next one.
         neighboured: ends beside which a bead was sought (:mod:`weightstring.search.crowding`).
@@ -68,6 +69,7 @@ class String:
     level: float
     intervals: int | None = None
     prunes: bool = True
+    hasty: bool = False
     known: Mapping[str, Link] = field(default_factory=dict)
     created: int = 0
     neighboured: tuple[str, ...] = ()
@@ -82,16 +84,17 @@ class String:
         return cls(query, (Link(*query.ends),), query.threshold, intervals, prunes)
 
     @classmethod
-    def first(cls: type[Kind], query: Query, *, prunes: bool = True) -> Kind:
+    def first(cls: type[Kind], query: Query, *, prunes: bool = True, hasty: bool = False) -> Kind:
         """The string through the models that were given."""
-        return cls(query, query.first, query.threshold, prunes=prunes)
+        return cls(query, query.first, query.threshold, prunes=prunes, hasty=hasty)
 
     @classmethod
-    def through(cls: type[Kind], query: Query, chain: Chain) -> Kind:
+    def through(cls: type[Kind], query: Query, chain: Chain, *, hasty: bool = False) -> Kind:
         """A string that another search has left, to be split on from there."""
         links = afresh(chain, query.threshold)
         account = Account().measured(link for link in links if link.measured is not None)
-        return cls(query, links, query.threshold, base=max(link.depth for link in links), account=account)
+        base = max(link.depth for link in links)
+        return cls(query, links, query.threshold, hasty=hasty, base=base, account=account)
 
     def passed_on(self, query: Query, chain: Chain) -> String:
         """The string that a search passes on with what it has learnt, held to the threshold of a query."""
@@ -114,6 +117,16 @@ class String:
         return tuple(link for link in self.chain if link.open)
 
     @property
+    def looks(self) -> Looks:
+        """How far its open links are looked at."""
+        return "roughly" if self.hasty else "closely"
+
+    @property
+    def rough(self) -> tuple[Link, ...]:
+        """The open links that were not looked at closely."""
+        return tuple(link for link in self.open if link.measured is not None and link.measured.rough)
+
+    @property
     def closed(self) -> bool:
         """Whether it is done but for superfluous beads."""
         return self.prunes and is_string(self.chain)
@@ -131,8 +144,9 @@ class String:
     def with_measured(self: Kind, results: Mapping[str, JobResult]) -> Kind:
         """The string with the links that were measured."""
         chain = with_measured(self.chain, results)
-        fresh = [link for link, old in zip(chain, self.chain, strict=True) if link is not old]
-        return replace(self, chain=chain, account=self.account.measured(fresh))
+        fresh = [(link, old.measured is None) for link, old in zip(chain, self.chain, strict=True) if link is not old]
+        account = self.account.measured(link for link, first in fresh if first)
+        return replace(self, chain=chain, account=account.looked_at(link for link, first in fresh if not first))
 
     def with_descents(
         self: Kind, results: Mapping[str, JobResult], retries: int = 0, name: Callable[[Link], str] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from weightstring.problem.engines.criteria import EACH
+from weightstring.problem.engines.criteria import EACH, misclassified
 
 
 def error_rate(output: Float[Tensor, "N classes"], target: Int64[Tensor, " N"]) -> Float64[Tensor, ""]:
@@ -18,8 +18,4 @@ def error_rate(output: Float[Tensor, "N classes"], target: Int64[Tensor, " N"]) 
     return (output.argmax(-1) != target).double().mean()
 
 
-def _errors(outputs: Float[Tensor, "B N classes"], targets: Int64[Tensor, "*B N"]) -> Float64[Tensor, "B N"]:
-    return (outputs.argmax(-1) != targets).double()
-
-
-EACH[error_rate] = _errors
+EACH[error_rate] = misclassified

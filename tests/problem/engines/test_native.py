@@ -19,6 +19,7 @@ from weightstring.problem.engines.native import build
 from weightstring.problem.engines.native.build import library
 from weightstring.problem.engines.native.engine import Native
 from weightstring.protocol import Recipe
+from weightstring.tasks.metrics import error_rate
 from weightstring.testing.engines import check_engine
 
 
@@ -202,3 +203,23 @@ def test_beads_that_find_their_steps_stride_as_if_they_were_alone():
         assert (alone.steps, alone.value, alone.step) == (beside.steps, beside.value, beside.step)
         assert (beside.status, beside.steps) == (other.status, other.steps)
         torch.testing.assert_close(beside.theta, other.theta, rtol=1e-6, atol=1e-9)
+
+
+@needs_compiler
+def test_it_counts_the_same_errors_as_argmax_among_equal_outputs_and_nan():
+    nan = float("nan")
+    biases = [(1, 1, 0), (0, 1, 1), (2, 1, 0), (0, 0, 0), (1, nan, 2), (nan, nan, 0), (nan, 3, nan), (0, 1, nan)]
+    thetas = torch.tensor([(0.0, 0.0, 0.0, *bias) for bias in biases], dtype=torch.float64)
+    data = (torch.ones(300, 1, dtype=torch.float64), torch.tensor([0, 0, 1, 2, 2, 2]).repeat(50))
+    found = [
+        ModuleProblem(
+            nn.Sequential(nn.Linear(1, 3)),
+            functional.cross_entropy,
+            data,
+            engine=engine,
+            dtype=torch.float64,
+            metrics={"error": error_rate},
+        ).measure(thetas, ("error",))["error"]
+        for engine in ("native", "loop")
+    ]
+    torch.testing.assert_close(*found, rtol=1e-15, atol=0)

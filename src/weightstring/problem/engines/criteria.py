@@ -16,8 +16,11 @@ from torch.func import vmap
 from weightstring.problem.losses.known import ELEMENTWISE, costs, recognised, reduced
 from weightstring.problem.losses.means import Given, Mean, Number, Weighed, ratio
 
-EACH: dict[Given, Callable[[Tensor, Tensor], Tensor]] = {}
-"""Metrics that are means over examples, and what each example adds: of B models' outputs (B, n, …), (B, n) numbers."""
+Each: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Outputs of B models (B, n, …) and targets, to a number for each example (B, n)."""
+
+EACH: dict[Given, Each] = {}
+"""Metrics that are means over examples, and the numbers of which."""
 
 Together: TypeAlias = Callable[[Tensor, Tensor, bool], Weighed]
 """Outputs (B, n, …), targets, and whether each model has its own, (B, n, …), or all the same, (n, …): to B values
@@ -37,9 +40,18 @@ def together(mean: Mean) -> Together:
             return _mean_over_numbers(mean, loss)
         if type(loss) is nn.CrossEntropyLoss:
             return _mean_over_examples(mean, loss)
-    if mean.kind == "mean" and isinstance(mean.given, Hashable) and mean.given in EACH:
-        return _mean_of_each(mean, EACH[mean.given])
-    return mapped(mean)
+    each = of_each(mean)
+    return mapped(mean) if each is None else _mean_of_each(mean, each)
+
+
+def misclassified(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 for each example whose largest output is not its class, else 0."""
+    return (outputs.argmax(-1) != targets).double()
+
+
+def of_each(mean: Mean) -> Each | None:
+    """Of which numbers a metric is known to be the mean; None: of none that are known."""
+    return EACH.get(mean.given) if mean.kind == "mean" and isinstance(mean.given, Hashable) else None
 
 
 def amounts(mean: Mean, output: object, targets: Tensor) -> tuple[Tensor, Number]:
@@ -75,7 +87,7 @@ def _counted(values: Tensor) -> Weighed:
     return Weighed(values.flatten(1).mean(1), values.shape[1])
 
 
-def _mean_of_each(mean: Mean, each: Callable[[Tensor, Tensor], Tensor]) -> Together:
+def _mean_of_each(mean: Mean, each: Each) -> Together:
     other = mapped(mean)
 
     def of_all(outputs: Tensor, targets: Tensor, separate: bool) -> Weighed:

@@ -2,7 +2,7 @@
 
 from weightstring.search.jobs.descend import Descend, knowing
 from weightstring.search.jobs.job import Batch, Job, JobContext, JobResult, Key, Spent, Tick, read_round, round_of
-from weightstring.search.jobs.measure import Measure, Measured
+from weightstring.search.jobs.measure import Looks, Measure, Measured
 
 __all__ = [
     "Batch",
@@ -11,6 +11,7 @@ __all__ = [
     "JobContext",
     "JobResult",
     "Key",
+    "Looks",
     "Measure",
     "Measured",
     "Spent",

@@ -59,11 +59,11 @@ class Greedy(Strategy[String]):
 
     def start(self, query: Query) -> String:
         """Step 1: the string is the segment between the ends, or leads through the waypoints."""
-        return String.first(query)
+        return String.first(query, hasty=True)
 
     def onward(self, query: Query, chain: Chain) -> String:
         """The string is one that another search has left: its segments are split on from there."""
-        return String.through(query, chain)
+        return String.through(query, chain, hasty=True)
 
     def propose(self, string: String) -> list[Descend]:
         """Step 3, for every segment that is open after steps 2 and 4; two beside one waypoint may need the same."""

@@ -110,7 +110,7 @@ class Shortening(Strategy[Work]):
         if work.relaxed is None:
             return tuple(self._descent(work, row) for row in _turn(work))
         links = [link for row, bead in work.relaxed.items() for link in _around(work.chain, row, bead)]
-        return tuple(link.measure(work.level) for link in links)
+        return tuple(link.measure(work.level, looks="verdict") for link in links)
 
     def _corners(self, work: Work) -> list[int]:
         """The beads of this turn whose corners may still be cut, and are worth it."""
@@ -212,7 +212,7 @@ def _cut_segments(work: Work, row: int) -> list[Segment]:
 def _cut_jobs(work: Work, row: int, threshold: float) -> list[Measure]:
     name = f"cut/{work.phase}/{beads_of(work.chain)[row].name}"
     segments = _cut_segments(work, row)
-    return [Measure(f"{name}/{k}", segment, None, threshold) for k, segment in enumerate(segments)]
+    return [Measure(f"{name}/{k}", segment, None, threshold, looks="verdict") for k, segment in enumerate(segments)]
 
 
 def _cut_links(work: Work, row: int, measured: list[Measured]) -> list[Link]:

@@ -118,6 +118,11 @@ class Program:
         return c_int64.in_dll(self._code, "block").value
 
     @property
+    def has_classes(self) -> bool:
+        """Whether targets are classes."""
+        return bool(self._network.loss == CROSS_ENTROPY)
+
+    @property
     def width(self) -> int:
         """Numbers in an output."""
         return self.stack.affine[-1].outputs
@@ -127,7 +132,7 @@ class Program:
         inputs, targets = examples.inputs, examples.targets
         if not isinstance(inputs, Tensor) or inputs.dtype != self.dtype or len(targets) != len(inputs):
             return False
-        if self._network.loss == CROSS_ENTROPY:
+        if self.has_classes:
             return targets.dtype == torch.int64 and targets.ndim == 1
         outputs = (*inputs.shape[:1], self.width)
         return targets.dtype == self.dtype and tuple(targets.shape) == outputs
@@ -175,6 +180,7 @@ class Program:
         examples: DataSet,
         *,
         losses: Float64[Tensor, " B"] | None = None,
+        wrong: Float64[Tensor, " B"] | None = None,
         total: int | None = None,
         outputs: bool = False,
     ) -> Float[Tensor, "B n out"] | None:
@@ -184,6 +190,7 @@ class Program:
             thetas: the models, or where they lie between others, whose first layers' products are those on these examples.
             examples: in memory; a part of a set that ends with a whole :attr:`block` adds up to the same bits.
             losses: what is added to.
+            wrong: the same, of how many examples have their largest output elsewhere than at their class.
             total: how many examples the set has; None: these.
             outputs: whether they are wanted.
 
@@ -192,7 +199,7 @@ class Program:
         """
         count = len(thetas), len(examples), self.width
         given = torch.empty(count, dtype=self.dtype) if outputs else None
-        pointers = [c_void_p(None if each is None else each.data_ptr()) for each in (losses, given)]
+        pointers = [c_void_p(None if each is None else each.data_ptr()) for each in (losses, wrong, given)]
         along = None if isinstance(thetas, Tensor) else byref(_Between(thetas))
         call, kept = self._call(thetas if isinstance(thetas, Tensor) else torch.empty(count[0], 0), examples)
         sizes = c_int64(len(examples)), c_int64(total or len(examples))

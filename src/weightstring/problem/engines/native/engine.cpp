@@ -58,13 +58,16 @@ int64_t steps(const Call* call, const int64_t* rows, int64_t samples, int64_t co
   return GOOD;
 }
 
-// What the first `samples` of the data add to the mean losses (B,) of `total` samples, and their outputs (B, samples,
-// width), where they are wanted; with `between` of models on segments, from the products of their ends' first layers.
-int64_t measure(const Call* call, int64_t samples, int64_t total, double* losses, real* outputs, const Between* between) {
+// What the first `samples` of the data add to the mean losses (B,) of `total` samples, and to how many are wrong (B,),
+// and their outputs (B, samples, width), where they are wanted; with `between` of models on segments, from the products
+// of their ends' first layers.
+int64_t measure(const Call* call, int64_t samples, int64_t total, double* losses, double* wrong, real* outputs,
+                const Between* between) {
   Model model(call->network, std::min(samples, BLOCK), false, between ? between->size : 0);
   const int64_t width = call->data.width;
   const auto take = [&](int64_t b, int64_t first, int64_t count) {
     if (losses) losses[b] += model.loss<false>(call->data, count, 0) / total;
+    if (wrong) wrong[b] += model.wrong(call->data, count);
     if (outputs)
       transpose(model.outputs(), model.line(), width, count, outputs + (b * samples + first) * width, width);
   };

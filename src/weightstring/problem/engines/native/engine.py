@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -15,8 +17,8 @@ from weightstring.descent.stepping import Update
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet, Examples
-from weightstring.problem.engines.base import ENGINES, Workload, brought, slopes
-from weightstring.problem.engines.criteria import amounts
+from weightstring.problem.engines.base import ENGINES, Workload, brought, slopes, without_fallback_warnings
+from weightstring.problem.engines.criteria import amounts, misclassified, of_each
 from weightstring.problem.engines.first_layer import KEPT_BYTES, SharedFirstLayer
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.native.calls import Between, Program
@@ -56,8 +58,14 @@ class Native(OfStack):
     def __reduce__(self) -> tuple[type[Native], tuple[Workload]]:
         return Native, (self.work,)  # code does not travel; another process loads its own
 
+    def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
+        """What is wanted of all; the loss and the error rate in the pass that makes the outputs."""
+        if all(self.reads(examples) for examples, _ in wanted):
+            return beside([self.means(thetas, examples, means) for examples, means in wanted])
+        return super().measure(thetas, wanted)
+
     def means(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
-        """Means over a data set; the loss in the same pass as the outputs."""
+        """Means over one data set."""
         if not self.reads(examples):
             return super().means(thetas, examples, means)
         return self.columns(len(thetas), lambda part, _: thetas[part], examples, means)
@@ -79,31 +87,40 @@ class Native(OfStack):
         What is stored elsewhere comes in parts of whole blocks, and gives the same bits as in memory.
         """
         block = self.program.block * max(1, self.work.computation.block // self.program.block)
-        own = [mean is self.work.computation.loss_fn for mean in means]
-        others = [mean for mean, is_loss in zip(means, own, strict=True) if not is_loss]
+        kinds = [self._kind(mean) for mean in means]
+        others = [mean for mean, kind in zip(means, kinds, strict=True) if kind is None]
 
         def compute(part: slice) -> Float64[Tensor, "B Q"]:
-            losses = torch.zeros(part.stop - part.start, dtype=torch.float64) if any(own) else None
+            size = part.stop - part.start
+            own = {kind: torch.zeros(size, dtype=torch.float64) for kind in kinds if kind is not None}
             tally = Tally(others, len(examples), torch.empty(0), amounts, axis=1) if others else None
             parts = [examples] if examples.in_memory else (examples.take(rows).held() for rows in blocks(len(examples)))
             for piece in parts:
                 outputs = self.program.measure(
-                    models(part, piece), piece, losses=losses, total=len(examples), outputs=bool(others)
+                    models(part, piece), piece, **own, total=len(examples), outputs=bool(others)
                 )
                 if outputs is not None and tally is not None:
                     for rows in blocks(len(piece)):
                         tally.add(outputs[:, rows], piece.targets[rows])
-            columns = [] if tally is None else list(tally.values().unbind(1))
-            for place, is_loss in enumerate(own):
-                if is_loss and losses is not None:
-                    columns.insert(place, losses)
-            return torch.stack(columns, dim=1)
+            if "wrong" in own:
+                own["wrong"] /= len(examples)
+            if tally is None and len(kinds) == 1:
+                return own[kinds[0]][:, None]
+            rest = iter(() if tally is None else tally.values().unbind(1))
+            return torch.stack([next(rest) if kind is None else own[kind] for kind in kinds], dim=1)
 
         def blocks(count: int) -> list[slice]:
             return [slice(first, min(first + block, count)) for first in range(0, count, block)]
 
         once = len(examples) if examples.in_memory else min(block, len(examples))
-        return torch.cat(in_parts(count, width(once, self.program.width), compute))
+        with torch.no_grad(), without_fallback_warnings() if others else nullcontext():
+            return torch.cat(in_parts(count, width(once, self.program.width), compute))
+
+    def _kind(self, mean: Mean) -> Literal["losses", "wrong"] | None:
+        """What of the program's sums a mean is; None: it is taken from outputs."""
+        if mean is self.work.computation.loss_fn:
+            return "losses"
+        return "wrong" if self.program.has_classes and of_each(mean) is misclassified else None
 
     def outputs(self, thetas: Thetas, examples: DataSet) -> Float[Tensor, "B n out"]:
         """Outputs of all."""
@@ -172,7 +189,7 @@ class NativeFirstLayer(SharedFirstLayer):
             self._engine.columns(len(places), partial(between, kept=examples.in_memory), examples, means)
             for examples, means in wanted
         )
-        return torch.cat(list(columns), dim=1)
+        return beside(list(columns))
 
     def at_once(self, examples: int) -> int:
         """As many as have their ends' products kept."""
@@ -182,3 +199,8 @@ class NativeFirstLayer(SharedFirstLayer):
     def made(self, theta: Theta, examples: DataSet) -> Float[Tensor, "h n"]:
         """The first layer's products, (h, n)."""
         return self._engine.program.first_layer(theta, examples)
+
+
+def beside(columns: Sequence[Float64[Tensor, "B _"]]) -> Float64[Tensor, "B Q"]:
+    """Columns of several data sets."""
+    return columns[0] if len(columns) == 1 else torch.cat(list(columns), dim=1)

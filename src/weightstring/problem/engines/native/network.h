@@ -165,6 +165,23 @@ class Model {
                                      : errors<SLOPES>(data, samples, share);
   }
 
+  // How many samples have their largest output, of equal ones the first, elsewhere than at their class; NaN is largest.
+  int64_t wrong(const Data& data, int64_t samples) const {
+    const int64_t* classes = static_cast<const int64_t*>(data.targets);
+    const auto above = [](real one, real other) { return one > other || (one != one && other == other); };
+    int64_t total = 0;
+    for (int64_t k = 0; k < samples; ++k) {
+      const int64_t own = classes[picked[k]];
+      const real* outputs = states[net.count] + k;
+      const real top = outputs[own * used];
+      bool missed = false;
+      for (int64_t c = 0; c < data.width; ++c)
+        missed |= c < own ? !above(top, outputs[c * used]) : above(outputs[c * used], top);
+      total += missed;
+    }
+    return total;
+  }
+
   // Write, or add, the gradient; see loss().
   void backward(const real* theta, real* gradient, bool add) {
     int64_t lowest = 0;  // no layer below this one has trainable parameters
