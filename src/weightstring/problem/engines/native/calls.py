@@ -187,7 +187,7 @@ class Program:
         """Add to the mean losses of B models on ``total`` examples what these add, and give outputs, where wanted.
 
         Args:
-            thetas: the models, or where they lie between others, whose first layers' products are those on these examples.
+            thetas: the models, or where they lie between others, whose first layers' products are of these examples.
             examples: in memory; a part of a set that ends with a whole :attr:`block` adds up to the same bits.
             losses: what is added to.
             wrong: the same, of how many examples have their largest output elsewhere than at their class.

@@ -82,7 +82,7 @@ class Native(OfStack):
         examples: DataSet,
         means: Sequence[Mean],
     ) -> Float64[Tensor, "B Q"]:
-        """Means over examples of ``models``: the loss by the code, others from the outputs; see :meth:`Program.measure`.
+        """Means over examples of ``models``: the loss by the code, others from outputs; see :meth:`Program.measure`.
 
         What is stored elsewhere comes in parts of whole blocks, and gives the same bits as in memory.
         """
