@@ -79,7 +79,8 @@ def main(arguments: Sequence[str]) -> None:
                 for side in turned([side for side in bench.sides() if side not in done], number + seed):
                     rows.append(measured(bench, way, side))
                     keep(KEPT, {"rows": rows}, chosen.quick, silent=True)
-    keep("repeats", {"notes": NOTES, **{task: table(rows, task) for task in tasks_of(rows)}}, chosen.quick)
+    found: Row = {"notes": [*NOTES, *(verdict(rows, task) for task in tasks_of(rows))]}
+    keep("repeats", found | {task: table(rows, task) for task in tasks_of(rows)}, chosen.quick)
     if not chosen.quick:
         draw(rows)
 
@@ -117,7 +118,31 @@ def tasks_of(rows: Sequence[Row]) -> list[str]:
 def table(rows: Sequence[Row], task: str) -> list[Row]:
     """A row a side, of one task."""
     own = [row for row in rows if row["task"] == task]
-    return [summary(side, [row for row in own if row["side"] == side]) for side in sides_of(own)]
+    return [summary(side, mine) for side, mine in by_side(own).items()]
+
+
+def verdict(rows: Sequence[Row], task: str) -> str:
+    """In which of success and seconds a rival is ahead, in a sentence; seconds are medians over what succeeded."""
+    own = [row for row in rows if row["task"] == task]
+    shares = {side: sum(bool(row["holds"]) for row in mine) / len(mine) for side, mine in by_side(own).items()}
+    took = {
+        side: statistics.median(held)
+        for side, mine in by_side(own).items()
+        if (held := [float(row["CPU seconds"]) for row in mine if row["holds"]])
+    }
+    rivals = [side for side in shares if side != OURS]
+    more = [side for side in rivals if shares[side] > shares[OURS]]
+    faster = [f"{side} ({took[side] / took[OURS]:.2f} of ours)" for side in rivals if side in took and OURS in took
+              and took[side] < took[OURS]]  # fmt: skip
+    return (
+        f"{task}: a larger share connected than ours: {', '.join(more) or 'no rival'}; fewer CPU seconds: "
+        f"{', '.join(faster) or 'no rival'}."
+    )
+
+
+def by_side(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by their side."""
+    return {side: [row for row in rows if row["side"] == side] for side in sides_of(rows)}
 
 
 def sides_of(rows: Sequence[Row]) -> list[str]:

@@ -6,7 +6,7 @@
 
 conv 5×5-64, pool, conv 5×5-64, pool, 384, 192, 10 classes; trained by cross-entropy until the test error is under the
 threshold, which also binds the string. Errors are measured on 2,000 of the test images, as the paper's are "on a
-restricted test set". The easiest threshold comes first, and what is known is kept after each.
+restricted test set". The easiest threshold comes first, and what is known is kept after each pair.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import torch
 import weightstring as ws
 from weightstring.codec import for_json
 from weightstring.problem import ModuleProblem
+from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.statistics import Interval, mean_of
 from weightstring.study.sweep.summary import Summary, beads_law
 from weightstring.study.sweep.trivial import trivial_levels
@@ -48,7 +49,7 @@ def swept(
     in_pieces: bool = False,
     **how: Any,
 ) -> ws.Sweep:
-    """Sweep, print the summary, and keep it as ``results/<name>.json``; in pieces: after each threshold, falling."""
+    """Sweep, print the summary, and keep it as ``results/<name>.json``; in pieces: after each pair."""
     several = problems if isinstance(problems, Mapping) else {"all": problems}
     for problem in several.values() if given.engine != "auto" else ():
         problem.use_engine(given.engine)
@@ -56,17 +57,24 @@ def swept(
     started = time.perf_counter()
     pairs = min(given.pairs, 3) if given.quick else given.pairs
     falling = sorted(thresholds, reverse=True)
-    pieces = [falling[: i + 1] for i in range(len(falling))] if in_pieces and given.store else [falling]
-    for piece in pieces:
-        found = ws.sweep(problems, piece, pairs=pairs, store=given.store, **how)
-        kept = _kept(found, several, setting, None if resumed else time.perf_counter() - started)
+    pieces = [(falling, pairs)]
+    if in_pieces and given.store:  # which holds what earlier pieces found
+        pieces = [(falling[: i + 1], n) for i in range(len(falling)) for n in range(1, pairs + 1)]
+    for levels, count in pieces:
+        found = ws.sweep(problems, levels, pairs=count, store=given.store, **how)
+        trivial = SweepDirectory(given.store).trivial() if given.store else {}
+        kept = _kept(found, several, setting, trivial, None if resumed else time.perf_counter() - started)
         if not given.quick:
             keep(name, kept)
     return found
 
 
 def _kept(
-    found: ws.Sweep, several: Mapping[str, ModuleProblem], setting: Mapping[str, Any], seconds: float | None
+    found: ws.Sweep,
+    several: Mapping[str, ModuleProblem],
+    setting: Mapping[str, Any],
+    trivial: Mapping[str, Any],
+    seconds: float | None,
 ) -> dict[str, Any]:
     """What is kept of a sweep; its summary is printed."""
     laws = {name: beads_law([row for row in found.rows if row.variant == name]) for name in several}
@@ -83,7 +91,9 @@ def _kept(
         "cpu threads": torch.get_num_threads(),
         "engine": next(iter(several.values())).engine_choice().name,
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "trivial": {form: trivial_levels(own, found.plan.bind) for form, own in several.items()},
+        "trivial": trivial
+        if trivial
+        else {form: trivial_levels(own, found.plan.bind) for form, own in several.items()},
         "beads laws": {name: None if law is None else law._asdict() for name, law in laws.items()},
         "summary": [asdict(own) | {"distance": _distance(found, own)} for own in found.summary],
     }

@@ -7,7 +7,7 @@
 
 conv 5×5-32, pool, conv 5×5-64, pool, 1024 units, dropout .5, 10 classes; trained by cross-entropy until the test error
 is under the threshold, which also binds the string. Errors are measured on 2,000 of the test images, as the paper's are
-"on a restricted test set". The easiest threshold comes first, and what is known is kept after each.
+"on a restricted test set". The easiest threshold comes first, and what is known is kept after each pair.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class _Session:
         engine, threads = ("", None) if self.directory is None else self.directory.arithmetic(form.name)
         with by_engine(form.problem, engine or None, threads):
             finished = self._connect(form)
-            if self.directory is not None:
+            if self.directory is not None and form.name not in self.trivial:
                 self.trivial[form.name] = trivial_levels(form.problem, self.plan.bind)
         if self.directory is not None:
             self.directory.write_trivial(self.trivial)
