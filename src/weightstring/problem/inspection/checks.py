@@ -121,17 +121,16 @@ def check_all(subject: Subject, data: Mapping[str, DataSet], metrics: Mapping[st
             subject = replace(subject, computation=with_fresh_inputs(subject.computation))
         outputs[name] = output.returned
         elements = max(elements, output.size, sum(leaf[0].numel() for leaf in probe.leaves))
-    first = check_deterministic(subject, theta, subject.numbers(outputs["train"], subject.probe))
+    few = fewer_rows(subject.rows, len(data.get("evaluate", train)), len(theta))
+    tried = subject if len(few) == len(subject.rows) else replace(subject, rows=few)
+    seen = subject.numbers(outputs["train"], subject.probe) if tried is subject else tried.values(theta)
+    first = check_deterministic(tried, theta, seen)
     kinds, activations = check_means(subject, theta, outputs["train"], data, metrics)
     step = check_step(subject.computation, theta, train, kinds.means["loss"])
     computation = replace(subject.computation, loss_fn=kinds.means["loss"], step=step)
     check_estimates(computation, theta, train)
     del theta
-    few = fewer_rows(subject.rows, len(data.get("evaluate", train)), subject.own.layout.size)
-    if len(few) < len(subject.rows):
-        subject = replace(subject, rows=few)
-        first = subject.values(subject.theta)
-    computation = check_pure(replace(subject, computation=computation), first)
+    computation = check_pure(replace(tried, computation=computation), first)
     return Findings(elements, activations, kinds, computation)
 
 
@@ -248,18 +247,19 @@ def check_means(
 
 
 def probe_rows(data: DataSet, parameters: int) -> Tensor:
-    """The rows of a set to try: spread over its targets, and those with extreme integers.
+    """The rows of a set to try, each once: spread over its targets, and those with extreme integers.
 
     Args:
         data: the set.
-        parameters: of the module; each of some twenty passes over the rows of a large one takes seconds.
+        parameters: of the module; each pass over the rows of a large one takes seconds.
     """
     most = max(FEWEST, min(PROBE, PROBE * LIGHT // parameters))
-    return torch.cat([data.spread(most), *data.extremes()])
+    rows = torch.cat([data.spread(most), *data.extremes()])
+    return rows.new_tensor(list(dict.fromkeys(rows.tolist())))
 
 
 def fewer_rows(rows: Tensor, examples: int, parameters: int) -> Tensor:
-    """Those of the rows tried on which a large module's purity is, so that it takes no longer than one evaluation.
+    """Those of the rows tried on which a large module is called again and again: all that takes about an evaluation.
 
     Args:
         rows: on which all else is tried.
