@@ -7,7 +7,7 @@ computed by a module that holds it (:class:`weightstring.problem.live.Live`), as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -17,7 +17,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from weightstring.arrays import Theta
+from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import fresh_statistics
 from weightstring.problem.datasets.data import DataSet, Examples
@@ -175,6 +175,26 @@ class Functional:
         return widened(output, self.layout.dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class OnSegments(Sequence[Theta]):
+    """Models (1 − t) a + t b, each made when it is asked for.
+
+    Args:
+        places: (a, b, t) of each, t as θ's dtype has it.
+
+    >>> list(OnSegments([(torch.zeros(1), torch.ones(1), 0.25)]))
+    [tensor([0.2500])]
+    """
+
+    places: Sequence[tuple[Theta, Theta, float]]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Theta:  # type: ignore[override]
+        return torch.lerp(*self.places[index])
+
+
 EMPTY: Mapping[str, Tensor] = {}
 
 
@@ -251,6 +271,12 @@ class Computation:
         """:meth:`measure` of (1 − t) a + t b, of which no copy is made where nothing is a function of θ beside it."""
         with self.evaluating.between(a, b, t) if self.fixed else nullcontext(torch.lerp(a, b, t)) as theta:
             return self._values(theta, EMPTY, wanted) if self.fixed else self.measure(theta, train, wanted)
+
+    def at(self, thetas: Sequence[Theta] | Thetas, index: int) -> AbstractContextManager[Theta]:
+        """Within the context what it yields stands for one of some models; of those on segments no copy is made."""
+        if isinstance(thetas, OnSegments) and self.fixed:
+            return self.evaluating.between(*thetas.places[index])
+        return nullcontext(thetas[index])
 
     def _values(self, theta: Theta, statistics: Mapping[str, Tensor], wanted: Wanted) -> Float64[Tensor, " Q"]:
         values = []

@@ -19,6 +19,7 @@ from weightstring.path.segment import rows_at_once
 from weightstring.path.string_curve import measured_in_parts
 from weightstring.problem import Predicting
 from weightstring.problem.averaging.predictions import Predict
+from weightstring.problem.functional import OnSegments
 from weightstring.protocol import LossProblem, lacking
 from weightstring.study.merging import Ensemble, Merging, Point
 
@@ -53,8 +54,8 @@ def merge(
             tensor of the output that the loss depends on.
         train: measure the average on the training set too, not only on evaluation and hold-out data.
 
-    Memory: ``points`` models where they are small, else one at a time, the outputs of a chunk of examples, and what
-    ``problem.measure`` takes.
+    Memory: ``points`` models where they are small, else none beside the module; the outputs of a chunk of examples,
+    and what ``problem.measure`` takes.
 
     Raises:
         InvalidSetting: fewer than 2 points, an unknown average, or a string of another problem or of none.
@@ -148,7 +149,7 @@ def _ensemble(
     names = [name for name in problem.quantities if train or not name.startswith("train_")]
     where = [i / (points - 1) for i in range(points)]
     try:
-        made = _Made(string, where)
+        made = OnSegments([_on_segment(string, s) for s in where])
         few = rows_at_once(string[0]) >= points
         averaged = problem.measure_average(torch.stack(list(made)) if few else made, names, average, predict)
     except (InvalidModel, Unsupported) as refusal:
@@ -160,17 +161,11 @@ def _ensemble(
     return Ensemble(averaged.by.name, averaged.by.words, averaged.values, models), None
 
 
-class _Made(Sequence[Theta]):
-    """Models at places of a string, each made when it is asked for."""
-
-    def __init__(self, string: WeightString, where: Sequence[float]) -> None:
-        self._string, self._where = string, where
-
-    def __len__(self) -> int:
-        return len(self._where)
-
-    def __getitem__(self, index: int) -> Theta:  # type: ignore[override]
-        return self._string.at(self._where[index])
+def _on_segment(string: WeightString, s: float) -> tuple[Theta, Theta, float]:
+    """The segment at a share of the arc length, and t on it, as θ's dtype has it."""
+    index, t = string.place(s)
+    a, b = string.segments[index].a, string.segments[index].b
+    return a, b, float(torch.tensor(t, dtype=torch.float64).to(a.dtype))
 
 
 def _warning(problem: LossProblem, samples: int) -> str | None:

@@ -20,6 +20,7 @@ from weightstring.problem.averaging.predictions import (
     measure_mixture,
 )
 from weightstring.problem.datasets.data import Examples
+from weightstring.problem.functional import OnSegments
 from weightstring.problem.parts import Parts
 
 TRIED = 2
@@ -43,7 +44,7 @@ def averaged(
     losses = [name for name in names if name in {f"{prefix}loss" for prefix in parts.quantities.sets}]
     sets = [examples for examples, means in wanted if loss in means]
     try:
-        predictions = _predictions(parts, thetas[0], average, predict)
+        predictions = _predictions(parts, thetas, average, predict)
     except NotShownError as why:
         if average is not None or predict is not None or not losses:
             raise
@@ -62,13 +63,15 @@ def averaged(
     return Averaged(dict(zip(names, measured.tolist(), strict=True)), predictions.by)
 
 
-def _predictions(parts: Parts, theta: Theta, average: str | None, predict: Predict | None) -> Predictions:
-    """Where the predictions are in an output, tried on a few examples."""
-    parts.check(theta, 1)
+def _predictions(
+    parts: Parts, thetas: Thetas | Sequence[Theta], average: str | None, predict: Predict | None
+) -> Predictions:
+    """Where the predictions are in an output of the first model, tried on a few examples."""
     few = parts.evaluation.take(parts.evaluation.spread(TRIED))
     if not isinstance(few, Examples):
         raise NotShownError("the loss calls the module itself with a batch, and has no output")
-    with torch.no_grad():
+    parts.check(thetas.places[0][0] if isinstance(thetas, OnSegments) else thetas[0], 1)
+    with torch.no_grad(), parts.computation.at(thetas, 0) as theta:
         output = parts.computation.evaluating(theta, few, parts.computation.estimate(theta, parts.train))
     metrics = {name: given for name, given in parts.criteria.items() if name != "loss"}
     return predictions_of(output, few, parts.quantities.means["loss"], metrics, average, predict)

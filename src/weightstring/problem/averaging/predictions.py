@@ -197,12 +197,18 @@ def measure_average(
         for examples, means in wanted:
             tally = Tally(means, len(examples), like)
             for part in examples.chunks(at_once):
-                # By number: a name for a model would hold it while the next one is made.
-                outputs = (computation.evaluating(thetas[i], part, buffers) for i, buffers in enumerate(statistics))
-                output = predictions.mean(outputs)
-                tally.take(output, part)
+                outputs = (_output(computation, thetas, i, part, each) for i, each in enumerate(statistics))
+                tally.take(predictions.mean(outputs), part)
             values.append(tally.values())
         return torch.cat(values)
+
+
+def _output(
+    computation: Computation, thetas: Thetas | Sequence[Theta], index: int, part: DataSet, buffers: Mapping[str, Tensor]
+) -> object:
+    """One model's output, of which alone it is left: a name for the model would hold it while the next is made."""
+    with computation.at(thetas, index) as theta:
+        return computation.evaluating(theta, part, buffers)
 
 
 def estimates(
