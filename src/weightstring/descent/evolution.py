@@ -18,10 +18,10 @@ from weightstring.arrays import Thetas, together
 from weightstring.codec import Loss, Record
 from weightstring.descent.group import Entry, Scene, clipped, is_due, steps_to_check
 from weightstring.descent.minibatches import Minibatches, minibatches
-from weightstring.descent.motion import Look, Motion
+from weightstring.descent.motion import Look, Motion, Tied
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor, Status
-from weightstring.descent.stepping import Stepping
+from weightstring.descent.stepping import Stepping, Tie
 from weightstring.protocol import Gradient
 from weightstring.randomness import generator
 
@@ -203,7 +203,9 @@ class Together:
 
     def minibatches(self) -> Sequence[Minibatches]:
         """One for each row, or for each model looked at where these are not the rows themselves."""
-        names = self._turn if self._look.shares is None else range(len(self._look.models))
+        return self._of_models(self._turn if self._look.shares is None else range(len(self._look.models)))
+
+    def _of_models(self, names: Sequence[int]) -> list[Minibatches]:
         for name in names:
             if name not in self._drawn:
                 drawn = minibatches(self._scene.problem, self._scene.seed, f"{self.evolution.place}/{name}")
@@ -231,8 +233,22 @@ class Together:
             leaf.data.copy_(part.view_as(leaf))
 
     def leap(self, steps: int, problem: Stepping, optimizers: Optimizers) -> bool:
-        """Never: neighbours act on each other at every step."""
-        return False
+        """Take so many steps in one call where its motion is one that the problem knows; whether they were taken."""
+        motion = self.evolution.motion
+        held = isinstance(motion, Tied) and motion.holds(self._models, self._moving)
+        if not held or not self._stacks or not getattr(problem, "ties", False):
+            return False
+        ((leaf, rows),) = self._leaves
+        update = optimizers.update(leaf, self._models.shape[1], steps)
+        if update is None:
+            return False
+        drawn = [each.draws(steps) for each in self._of_models(rows)]
+        problem.stride(
+            leaf.detach(), torch.stack(drawn) if drawn else None, replace(update, tie=Tie(self._models, rows))
+        )
+        self._gradients += steps * len(rows)
+        self.steps += steps
+        return True
 
     @property
     def _moved(self) -> list[tuple[Tensor, list[int]]]:

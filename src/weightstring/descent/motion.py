@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from weightstring.arrays import Moving, Thetas
-from weightstring.descent.constraint import Constraint
+from weightstring.descent.constraint import Constraint, Hyperplane
 from weightstring.errors import InvalidSetting
 from weightstring.protocol import Gradient
 
@@ -124,6 +124,11 @@ class Tied:
     def probes(self, thetas: Thetas) -> Tensor:
         """None: the beads are what is wanted."""
         return thetas[:0]
+
+    def holds(self, thetas: Thetas, moving: Sequence[int]) -> bool:
+        """Whether the rows ``moving`` move as :class:`~weightstring.descent.stepping.Tie` says."""
+        inner = bool(moving) and min(moving) > 0 and max(moving) < len(thetas) - 1
+        return inner and self.constraint == Hyperplane() and self.updates == "jacobi"
 
 
 def require_updates(updates: str) -> None:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from weightstring.arrays import Thetas
 from weightstring.protocol import LossProblem
+
+
+class Tie(NamedTuple):
+    """Where models that move stand among those of a string: each is kept on the hyperplane between its neighbours.
+
+    As :class:`~weightstring.descent.constraint.Hyperplane` does it, all models seeing where the others were before the
+    step.
+
+    Args:
+        string: all models (n, P), line by line; where those go that move is written into it.
+        places: the row of each model that moves, neither the first nor the last.
+    """
+
+    string: Thetas
+    places: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +48,7 @@ class Update:
         squares: Adam's second moment.
         average: the average of the iterates; None: there is none.
         weights: of each new iterate in it.
+        tie: what holds the models; None: nothing. Only for a problem that :class:`Tying` says it of.
     """
 
     kind: Literal["sgd", "adam"]
@@ -49,6 +66,7 @@ class Update:
     squares: Tensor | None = None
     average: Tensor | None = None
     weights: Sequence[float] = ()
+    tie: Tie | None = None
 
 
 @runtime_checkable
@@ -67,3 +85,12 @@ class Stepping(LossProblem, Protocol):
             rows: training examples of each model at each step; None: all.
             update: what becomes of a gradient.
         """
+
+
+@runtime_checkable
+class Tying(Stepping, Protocol):
+    """Takes several steps of models that are tied to each other, too."""
+
+    @property
+    def ties(self) -> bool:
+        """Whether its engine does as :class:`Tie` says, where it strides."""

@@ -47,6 +47,11 @@ class Differentiator:
         # A gradient of more than a chunk is that of its chunks, wherever they are.
         return not overridden and (drawn or len(train) <= parts.computation.chunk) and parts.dispatcher.strides
 
+    @property
+    def ties(self) -> bool:
+        """Whether it does so with models that are tied to each other, too."""
+        return self._parts.dispatcher.engine.ties
+
     @as_made
     def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
         """Take k steps with each of B models in place: see :class:`weightstring.descent.stepping.Stepping`."""

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 import weightstring as ws
-from weightstring.descent import Descended, Descents, Start, Step, descend
+from weightstring.descent import Descended, Descents, Evolution, Evolved, Start, Step, Tied, constraint, descend
 from weightstring.errors import InvalidModel
 from weightstring.path import Objective
 from weightstring.problem import ModuleProblem
@@ -223,3 +223,25 @@ def test_it_counts_the_same_errors_as_argmax_among_equal_outputs_and_nan():
         for engine in ("native", "loop")
     ]
     torch.testing.assert_close(*found, rtol=1e-15, atol=0)
+
+
+@needs_compiler
+def test_a_string_that_descends_in_native_code_is_that_of_torch_and_its_own():
+    def evolved(engine: str, strings: int = 1) -> dict[int, Evolved]:
+        net, loss = network(nn.Tanh()), nn.CrossEntropyLoss()
+        problem = ModuleProblem(net, loss, (X, CLASSES), batch_size=13, dtype=X.dtype, engine=engine)
+        recipe = Recipe("adam", {"lr": 0.01}, check_every=5)
+        batch = Descents[int, Evolved](problem, Objective(problem), seed=0, recipe=recipe, width=8)
+        thetas = torch.stack([problem.initial(seed) for seed in range(6)])
+        for i in range(strings):
+            batch.add(Evolution(f"string {i}", thetas, (1, 2, 4), Tied(constraint("hyperplane")), 0.0, 0.1, 20), i)
+        found: dict[int, Evolved] = {}
+        while not batch.idle:
+            found |= batch.advance()
+        return found
+
+    alone, beside, other = evolved("native")[0], evolved("native", 3)[0], evolved("stack")[0]
+    assert torch.equal(alone.thetas, beside.thetas)
+    assert alone.trace == beside.trace
+    torch.testing.assert_close(alone.thetas, other.thetas, rtol=1e-11, atol=1e-12)
+    assert alone.steps == other.steps == 60

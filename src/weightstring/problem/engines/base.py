@@ -100,6 +100,11 @@ class Engine(ABC):
         """Whether it takes several steps of a descent in one call; see :mod:`weightstring.descent.stepping`."""
         return False
 
+    @property
+    def ties(self) -> bool:
+        """Whether models that are tied to each other, too."""
+        return False
+
     def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
         """Take k steps with each of B models, in place; without rows on all examples."""
         raise NotImplementedError

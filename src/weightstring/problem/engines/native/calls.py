@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Theta, Thetas
-from weightstring.descent.stepping import Update
+from weightstring.descent.stepping import Tie, Update
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.native.build import library
 from weightstring.problem.engines.native.network import CROSS_ENTROPY, Network, described, loss_of
@@ -51,6 +51,13 @@ class _Update(Structure):
             *(rates, weights),
             *(None if each is None else each.data_ptr() for each in beside),
         )
+
+
+class _Tie(Structure):
+    _fields_ = (("string", c_void_p), ("line", c_int64), ("places", POINTER(c_int64)))
+
+    def __init__(self, tie: Tie) -> None:
+        super().__init__(tie.string.data_ptr(), tie.string.stride(0), (c_int64 * len(tie.places))(*tie.places))
 
 
 class _Between(Structure):
@@ -102,7 +109,7 @@ class Program:
     def __post_init__(self) -> None:
         network, constants = described(self.stack, loss_of(self.mean))
         code = library(self.dtype)
-        for function in (code.gradients, code.steps, code.measure, code.first_layer):
+        for function in (code.gradients, code.steps, code.tied_steps, code.measure, code.first_layer):
             function.restype = c_int64
         for name, value in {"_code": code, "_network": network, "_constants": constants}.items():
             object.__setattr__(self, name, value)
@@ -171,7 +178,10 @@ class Program:
         steps = len(update.rates)
         given = _Update(update)
         arguments = (c_void_p(where), c_int64(each), c_int64(steps), c_int64(update.size))
-        _require(self._code.steps(byref(call), *arguments, byref(given)))
+        if update.tie is None:
+            _require(self._code.steps(byref(call), *arguments, byref(given)))
+        else:
+            _require(self._code.tied_steps(byref(call), *arguments, byref(given), byref(_Tie(update.tie))))
         del kept
 
     def measure(

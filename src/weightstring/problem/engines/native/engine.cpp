@@ -1,6 +1,6 @@
 // What Python calls: gradients, steps and outputs of many models, each by itself.
 #include <type_traits>
-#include "steps.h"
+#include "ties.h"
 
 namespace {
 
@@ -54,6 +54,31 @@ int64_t steps(const Call* call, const int64_t* rows, int64_t samples, int64_t co
       if (const Status status = model.gradient(call->data, theta, own, samples, &loss, model.beside())) return status;
       follow(*how, step, model.beside(), size, theta, b * call->line);
     }
+  }
+  return GOOD;
+}
+
+// The same of models that stand on a string, each held by its neighbours, which are where they were before the step.
+int64_t tied_steps(const Call* call, const int64_t* rows, int64_t samples, int64_t count, int64_t size,
+                   const Update* how, const Tie* tie) {
+  const int64_t moving = call->models;
+  Model model(call->network, std::min(samples, BLOCK), true, moving * size);
+  std::vector<double> normal(size);
+  for (int64_t step = 0; step < count; ++step) {
+    for (int64_t b = 0; b < moving; ++b) {
+      const int64_t* own = rows ? rows + (b * count + step) * samples : nullptr;
+      double loss;
+      real* slopes = model.beside() + b * size;
+      if (const Status status = model.gradient(call->data, call->thetas + b * call->line, own, samples, &loss, slopes))
+        return status;
+    }
+    for (int64_t b = 0; b < moving; ++b) {
+      real *theta = call->thetas + b * call->line, *slopes = model.beside() + b * size;
+      follow(*how, step, slopes, size, theta, b * call->line);
+      hold(tie->string + tie->places[b] * tie->line, tie->line, slopes, size, theta, normal.data());
+    }
+    for (int64_t b = 0; b < moving; ++b)
+      std::copy_n(call->thetas + b * call->line, size, tie->string + tie->places[b] * tie->line);
   }
   return GOOD;
 }

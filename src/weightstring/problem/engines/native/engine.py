@@ -147,6 +147,11 @@ class Native(OfStack):
         """Whether nothing is drawn."""
         return not self.work.computation.draws
 
+    @property
+    def ties(self) -> bool:
+        """Yes."""
+        return True
+
     def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
         """Take k steps with each of B models, in place."""
         examples, places = brought(self.work.train, None if rows is None else rows.flatten(1))
