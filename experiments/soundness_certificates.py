@@ -5,7 +5,7 @@ python experiments/soundness_certificates.py [--checks 1000000] [--seconds 2400]
 Each draw is a network, a loss, data and two models, of ordinary or extreme scale (1e±150, subnormal numbers, zeros,
 powers of two, near ties) and dtype. On some intervals of the segment between the models, every output at some places
 must lie in its enclosure, and the mean loss must not exceed the bounds that ``proof.enclose`` and ``proof.verify``
-give. The values are computed in 80-bit floating point, whose rounding is 2048 times smaller than float64's, which
+give, nor those of compiled code in float32 and float64 where the network is plain. The values are computed in 80-bit floating point, whose rounding is 2048 times smaller than float64's, which
 bounds allow for several times over, and whose exponents reach 1e±4932; so nothing is allowed for the comparison. Of
 fully connected networks some outputs are computed with 60 digits as well. A draw is a function of (seed, number), one
 JSON line each; what is there is not drawn again. The summary is kept as ``results/soundness_certificates.json``.
@@ -32,6 +32,8 @@ from weightstring.problem.losses.means import Criterion
 from weightstring.problem.module import ModuleProblem
 from weightstring.proof.enclose.enclosing import Enclosing
 from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.native.compiled import Compiled
+from weightstring.proof.enclose.native.plain import plain
 from weightstring.proof.enclose.rules import SMOOTH
 from weightstring.proof.verify.replay import Replay
 from weightstring.tracing.program import trace_mean
@@ -311,6 +313,10 @@ CASES: dict[str, Case] = {
     **{f"{kind}, outputs": Case(_stack(Layer(kind)), "outputs") for kind in ("relu", "tanh", "silu", "square")},
     "linear, outputs": Case((Layer("linear", (3, 2)), Layer("linear", (2, 1))), "outputs"),
     "linear": Case((Layer("linear", (3, 3)), Layer("linear", (3, 3))), "squared"),
+    "wide": Case(
+        (Layer("linear", (3, 40)), Layer("relu"), Layer("linear", (40, 35)), Layer("relu"), Layer("linear", (35, 3))),
+        "entropy"),
+    "one hidden": Case((Layer("linear", (3, 20)), Layer("relu"), Layer("linear", (20, 3))), "entropy"),
     "one layer": Case((Layer("linear", (3, 3)),), "entropy"),
     "one unit": Case((Layer("linear", (3, 1)), Layer("relu"), Layer("linear", (1, 1))), "squared"),
     "binary": Case(_stack(Layer("relu"), 1), "binary"),
@@ -465,7 +471,14 @@ def check(traced: Traced, draw: Draw, generator: np.random.Generator) -> dict[st
     excess = np.abs(outputs - centre) > found.radius.numpy().astype(Long)[:, None]
     with mpmath.workdps(60):
         exact = list(_held_to_digits(case, draw, found, generator))
-    bounds = traced.enclosing(traced.program, draw, examples).bounds(intervals).numpy()
+    enclosing = traced.enclosing(traced.program, draw, examples)
+    bounds = enclosing.bounds(intervals).numpy()
+    network = plain(enclosing)
+    compiled = [
+        Compiled(enclosing, network, dtype).bounds(intervals).numpy()
+        for dtype in (torch.float32, torch.float64)
+        if network is not None
+    ]
     traced.replay._examples = examples
     a, b = draw.beads.numpy()
     again = np.array(
@@ -476,8 +489,10 @@ def check(traced: Traced, draw: Draw, generator: np.random.Generator) -> dict[st
         "wrong outputs": int(excess.any(-1).sum()),
         "outputs with 60 digits": len(exact),
         "wrong with 60 digits": exact.count(False),
-        "losses": 2 * INTERVALS * PLACES,
+        "losses": (2 + len(compiled)) * INTERVALS * PLACES,
         "wrong certified": int((losses > bounds.astype(Long)[:, None]).sum()),
+        "wrong compiled": sum(int((losses > each.astype(Long)[:, None]).sum()) for each in compiled),
+        "finite compiled": sum(int(np.isfinite(each).sum()) for each in compiled),
         "wrong verified": int((losses > again.astype(Long)[:, None]).sum()),
         "finite certified": int(np.isfinite(bounds).sum()),
         "finite verified": int(np.isfinite(again).sum()),
@@ -504,10 +519,9 @@ def _held_to_digits(case: Case, draw: Draw, found: Any, generator: np.random.Gen
             yield bool(abs(value - centre) <= mpmath.mpf(float(found.radius[i, row, k])))
 
 
-def campaign(seed: int, done: set[int]) -> Iterator[dict[str, Any]]:
-    """Draws, each a function of (seed, number), that are not done yet."""
+def campaign(seed: int, done: set[int], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Draws of some cases, each a function of (seed, number), that are not done yet."""
     traced: dict[str, Traced] = {}
-    names = list(CASES)
     number = 0
     while True:
         if number not in done:
@@ -528,6 +542,7 @@ def main() -> None:
     parser.add_argument("--checks", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=2400.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--out", type=Path, default=Path("soundness_certificates.jsonl"))
     parser.add_argument("--summary", type=Path, help=f"such as {RESULTS}")
     options = parser.parse_args()
@@ -535,7 +550,7 @@ def main() -> None:
     rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     started, checks = time.process_time(), sum(row["outputs"] + row["losses"] for row in rows)
     with options.out.open("a") as file:
-        for row in campaign(options.seed, {row["number"] for row in rows}):
+        for row in campaign(options.seed, {row["number"] for row in rows}, options.cases):
             rows.append(row)
             file.write(json.dumps(row) + "\n")
             checks += row["outputs"] + row["losses"]

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from weightstring.arrays import Thetas
 from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.values import Bounds
 
 BATCH = 16
 """Intervals whose bounds are computed at once, at most."""
+
+
+class Examining(Protocol):
+    """Bounds of each example by itself."""
+
+    @property
+    def order(self) -> Int64[Tensor, " N"]:
+        """The examples, those that are bounded alike side by side."""
+
+    @property
+    def beads(self) -> Thetas:
+        """(n, P) of the string."""
+
+    @property
+    def max_bytes(self) -> int:
+        """What one pass may use."""
+
+    def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        """Of the mean over all of them."""
+
+    def examined(self, intervals: Intervals, order: Int64[Tensor, " n"]) -> Iterator[tuple[Intervals, Bounds]]:
+        """What some examples, in a part of :attr:`order`, have in the bounds: intervals that fit into memory."""
 
 
 class Bounding(Protocol):

@@ -106,10 +106,10 @@ class Enclosing:
 
     def examined(self, intervals: Intervals, order: Int64[Tensor, " n"]) -> Iterator[tuple[Intervals, Bounds]]:
         """What some examples, in a part of :attr:`order`, have in the bounds: intervals that fit into memory."""
-        for part in self._parts(intervals, len(order)):
+        for part in self.parts(intervals, len(order)):
             yield part, Bounds.joined([_bounded(result) for result in self._results(part, order)])
 
-    def _parts(self, intervals: Intervals, examples: int) -> list[Intervals]:
+    def parts(self, intervals: Intervals, examples: int) -> list[Intervals]:
         """Intervals few enough for memory: their weights, one example's activations each, and all examples' losses."""
         weights = 8 * self.layout.size * (self.degree + 6)
         each = 4 * (weights + 8 * ARRAYS * self.width + 8 * LOSSES * examples)
@@ -139,14 +139,14 @@ class Enclosing:
         interval = Intervals(zero.long(), zero, zero + 1)
         products = Products(Kept(0), [0, 1])
         rows = Rows(self.population, self.order[:1])
-        _bounded(self._run(interval, self._weights(self.beads[:2]), rows, {}, products))
+        _bounded(self._run(interval, self.weights(self.beads[:2]), rows, {}, products))
 
     def _results(self, intervals: Intervals, order: Tensor) -> Iterator[Any]:
         """What the program returns, for one block of examples after another."""
         # The beads in play, each once and in order; between two of them there may be beads that are not.
         used, local = torch.unique(torch.cat([intervals.segments, intervals.segments + 1]), return_inverse=True)
         inner = Intervals(local[: len(intervals)], intervals.low, intervals.high)
-        parameters = self._weights(self.beads[used])
+        parameters = self.weights(self.beads[used])
         kept: dict[str, Any] = {}
         products = Products(self.kept, used.tolist())
         for rows in self._rows(len(intervals), order):
@@ -159,7 +159,8 @@ class Enclosing:
         size = max(1, min(max(by_cache, 32), by_memory))
         return [Rows(self.population, part) for part in torch.split(order, size)]
 
-    def _weights(self, beads: Thetas) -> dict[str, Weights]:
+    def weights(self, beads: Thetas) -> dict[str, Weights]:
+        """The parameters at beads (K, P), by the name of the program's input."""
         pieces = torch.split(beads, [entry.size for entry in self.layout.entries], dim=1)
         named = {
             name: Weights(piece.reshape(len(beads), *entry.shape))

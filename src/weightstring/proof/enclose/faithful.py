@@ -129,8 +129,7 @@ def held_to(
         Unsupported: a bound is wrong.
     """
     above = sampled.above(partition.intervals, partition.bounds)
-    suspects = above.argsort(descending=True)[:SUSPECTS]
-    suspects = suspects[above[suspects] > 0].tolist()
+    suspects = [int(k) for k in above.argsort(descending=True)[:SUSPECTS] if above[k] > 0]
     in_float64 = value_in_float64(problem, quantity) if suspects else None
     for k in suspects:
         assert in_float64 is not None

@@ -33,9 +33,9 @@ class Kept:
     def reach(self, data: Data) -> float:
         """The size of an enclosure of data: no less than any absolute value."""
         if data.whole is None:
-            return _reach(data.values)
+            return reach(data.values)
         if data.origin not in self._reached:
-            self._reached[data.origin] = max(map(_reach, in_chunks(data.whole())))
+            self._reached[data.origin] = reach(data.whole())
         return self._reached[data.origin]
 
     def of(self, step: str, data: Data, apply: Apply, weight: Tensor, bead: int) -> Tensor | None:
@@ -61,8 +61,9 @@ def in_chunks(values: Tensor) -> Sequence[Tensor]:
     return torch.split(values, max(1, CHUNK // max(1, prod(values.shape[1:]))))
 
 
-def _reach(values: Tensor) -> float:
-    return float(values.double().abs().amax()) + FLOOR if values.numel() else FLOOR
+def reach(values: Tensor) -> float:
+    """No less than any absolute value, and more than 0."""
+    return max((float(part.double().abs().amax()) for part in in_chunks(values) if part.numel()), default=0.0) + FLOOR
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from weightstring.proof.enclose.bounding import Bounding, Plain
 from weightstring.proof.enclose.enclosing import enclosing
 from weightstring.proof.enclose.faithful import Bound, held_to, require_reproduced
 from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.native.choosing import fastest
 from weightstring.proof.enclose.refining import Refining
 from weightstring.proof.enclose.samples import Sampled
 from weightstring.protocol import Along, Enclosed, LossProblem, lacking
@@ -110,16 +111,18 @@ def partition_of(
     """
     segments = range(len(beads) - 1) if segments is None else segments
     bounding: Bounding
-    bound: Bound
     slack: Bound
     if isinstance(problem, Traceable):
         enclosed = enclosing(problem, beads, quantity, max_bytes)
-        bound, slack, bounding = enclosed.bounds, enclosed.slack, Refining(enclosed)
-        require_reproduced(problem, quantity, beads, bound, slack)
+        sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
+        room = max(tol * abs(sampled.highest), -math.inf if threshold is None else threshold - sampled.highest)
+        examining = fastest(enclosed, room, sampled.top)
+        slack, bounding = enclosed.slack, Refining(examining)
+        require_reproduced(problem, quantity, beads, examining.bounds, slack)
     else:
         bound, slack = bounds_of(problem, beads, quantity, max_bytes)
         bounding = Plain(bound)
-    sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
+        sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
     partition = bisect(bounding, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
     if len(sampled.places) and isinstance(problem, Certifiable):
         partition = held_to(problem, quantity, beads, sampled, partition, slack)

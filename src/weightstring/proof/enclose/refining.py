@@ -20,8 +20,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from weightstring.proof.enclose.bounding import BATCH
-from weightstring.proof.enclose.enclosing import Enclosing
+from weightstring.proof.enclose.bounding import BATCH, Examining
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR
 from weightstring.proof.enclose.values import Bounds
@@ -68,7 +67,7 @@ class Refining:
         enclosing: the loss, enclosed.
     """
 
-    enclosing: Enclosing
+    enclosing: Examining
     _waiting: dict[Place, Staying] = field(default_factory=dict)
     _seen: dict[Place, tuple[Staying, Bounds]] = field(default_factory=dict)
 

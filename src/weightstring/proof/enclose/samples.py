@@ -53,6 +53,13 @@ class Sampled:
         return float(self.values.max())
 
     @property
+    def top(self) -> tuple[int, float]:
+        """Where it lies: segment and t."""
+        place = float(self.places[self.values.argmax()])
+        segment = min(int(place), max(self.segments))
+        return segment, place - segment
+
+    @property
     def tops(self) -> dict[int, tuple[float, float]]:
         """Of each segment the largest sample between its beads: t and value."""
         tops: dict[int, tuple[float, float]] = {}

@@ -18,6 +18,7 @@ from weightstring.problem.caching import cache_folder
 from weightstring.problem.engines.base import Unavailable
 
 SOURCES = Path(__file__).parent
+ENGINE = SOURCES / "engine.cpp"
 REALS = {torch.float32: "float", torch.float64: "double"}
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 COMPILERS = ("c++", "g++", "clang++")
@@ -26,14 +27,14 @@ SECONDS = 120
 
 
 @lru_cache
-def library(dtype: torch.dtype) -> ctypes.CDLL:
-    """The compiled code for numbers of a dtype; made where this processor and compiler have none in the cache.
+def library(dtype: torch.dtype, source: Path = ENGINE) -> ctypes.CDLL:
+    """A source's compiled code for numbers of a dtype; made where this processor and compiler have none in the cache.
 
     Raises:
         Unavailable: the dtype has none, or there is no compiler, or it fails.
     """
     compiler = _compiler()
-    command = [compiler, *FLAGS, f"-DREAL={REALS[dtype]}"]
+    command = [compiler, *FLAGS, f"-DREAL={REALS[dtype]}", f"-I{SOURCES}", str(source)]
     made = cache_folder("native") / f"{_key(command)}.so"
     try:
         if not made.exists():
@@ -58,7 +59,7 @@ def _key(command: list[str]) -> str:
     told = compiler.stat()
     for part in (*command, compiler, told.st_size, told.st_mtime_ns, _processor()):
         digest.update(f"{part}\n".encode())
-    for source in sorted(SOURCES.glob("*.h")) + sorted(SOURCES.glob("*.cpp")):
+    for source in (*sorted(SOURCES.glob("*.h")), Path(command[-1])):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:32]
 
@@ -80,7 +81,7 @@ def _compile(command: list[str], made: Path) -> None:
         draft = Path(folder) / made.name
         try:
             done = subprocess.run(
-                [*command, "-o", str(draft), str(SOURCES / "engine.cpp")],
+                [*command, "-o", str(draft)],
                 capture_output=True,
                 text=True,
                 timeout=SECONDS,

@@ -1,0 +1,1 @@
+"""Bounds of plain networks by compiled code."""

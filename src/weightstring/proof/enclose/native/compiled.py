@@ -1,0 +1,172 @@
+"""Bounds of linear layers and ReLU under cross-entropy by code that the system's compiler makes; see ``enclose.cpp``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ctypes import CDLL, POINTER, Structure, byref, c_double, c_int64, c_void_p
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from weightstring.problem.engines.native.build import library
+from weightstring.proof.enclose.enclosing import Enclosing
+from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.losses import averaged
+from weightstring.proof.enclose.native.plain import Plain
+from weightstring.proof.enclose.products import in_chunks, reach
+from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR, ROOM, gamma
+from weightstring.proof.enclose.values import Bounds, Rows
+
+SOURCE = Path(__file__).parent / "enclose.cpp"
+
+UNITS = {torch.float32: 2.0**-24, torch.float64: ROOM * 2.0**-53}
+"""u, of float64 with room for another arithmetic."""
+
+FARTHEST = {torch.float32: 128, torch.float64: 1024}
+"""Units that exp's argument may have lost before exp vanishes, with exp's own."""
+
+SIDE = 64
+"""Samples that the code takes at a time."""
+
+
+class _Layer(Structure):
+    _fields_ = (("inputs", c_int64), ("outputs", c_int64), ("weight", c_void_p), ("bias", c_void_p))
+
+
+class _Call(Structure):
+    _fields_ = (
+        ("layers", POINTER(_Layer)),
+        *((name, c_int64) for name in ("count", "width")),
+        ("products", POINTER(c_void_p)),
+        *((name, c_void_p) for name in ("bias", "lost", "classes")),
+        ("unit", c_double),
+    )
+
+
+class _Places(Structure):
+    _fields_ = (*((name, c_void_p) for name in ("segments", "low", "high")), ("count", c_int64))
+
+
+Sums = tuple[Tensor, Tensor]
+"""(5, I, n) of each: the largest difference from the right class's output, and what the others add to e^0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """The loss of a plain network, enclosed in float32 or float64.
+
+    Args:
+        enclosing: the loss, enclosed operation by operation.
+        plain: what the network is.
+        dtype: of the arithmetic.
+
+    Raises:
+        Unavailable: nothing can be compiled here.
+    """
+
+    enclosing: Enclosing
+    plain: Plain
+    dtype: torch.dtype
+    _code: CDLL = field(init=False)
+    _products: dict[int, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        code = library(self.dtype, SOURCE)
+        code.enclose.restype = None
+        object.__setattr__(self, "_code", code)
+
+    @property
+    def order(self) -> Int64[Tensor, " N"]:
+        """The examples, class by class."""
+        return self.enclosing.order
+
+    @property
+    def beads(self) -> Tensor:
+        """(n, P) of the string."""
+        return self.enclosing.beads
+
+    @property
+    def max_bytes(self) -> int:
+        """What one pass may use."""
+        return self.enclosing.max_bytes
+
+    @cached_property
+    def reach(self) -> float:
+        """No less than any input's absolute value."""
+        return reach(self.plain.inputs)
+
+    def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
+        """An upper bound of the loss over each interval."""
+        return torch.cat([bounds.ends.amax(0) for _, bounds in self.examined(intervals, self.order)])
+
+    def examined(self, intervals: Intervals, order: Int64[Tensor, " n"]) -> Iterator[tuple[Intervals, Bounds]]:
+        """What some examples, in a part of :attr:`order`, have in the bounds: intervals that fit into memory."""
+        for part in self.enclosing.parts(intervals, len(order)):
+            yield part, self._bounds(*self._sums(part, order), order)
+
+    def _bounds(self, tops: Tensor, rests: Tensor, order: Tensor) -> Bounds:
+        """Of (5, I, n) each: log Σ exp at both ends from above, and of the lines themselves."""
+        tops, rests = tops.double(), rests.double()
+        lost = (FARTHEST[self.dtype] + 4 * self.plain.classes) * UNITS[self.dtype]
+        losses = tops[:2] + (rests[:2] * (1 + lost)).log1p()
+        losses += ELEMENTWISE * losses
+        found = averaged(losses, Rows(self.enclosing.population, order), centre=tops[2:] + rests[2:].log1p())
+        found.each.masked_fill_(~found.each.isfinite(), torch.inf)
+        return found
+
+    def _sums(self, intervals: Intervals, order: Tensor) -> Sums:
+        """What the code makes of upper lines at both ends, and of the lines themselves there and halfway."""
+        used, local = torch.unique(torch.cat([intervals.segments, intervals.segments + 1]), return_inverse=True)
+        beads = used.tolist()
+        (first, shift), *later = self.plain.layers(self.beads[used])
+        products = [self._product(bead, weight) for bead, weight in zip(beads, first, strict=True)]
+        lost = self._lost(first, shift)
+        layers = (_Layer * len(later))(
+            *(_Layer(w.shape[2], w.shape[1], w.data_ptr(), None if b is None else b.data_ptr()) for w, b in later)
+        )
+        pointers = (c_void_p * len(products))(*(each.data_ptr() for each in products))
+        classes = self.enclosing.examples.targets.contiguous()
+        data = (None if shift is None else shift.data_ptr(), lost.data_ptr(), classes.data_ptr())
+        call = _Call(layers, len(later), first.shape[1], pointers, *data, UNITS[self.dtype])
+        segments = local[: len(intervals)].contiguous()
+        low, high = intervals.low.contiguous(), intervals.high.contiguous()
+        places = _Places(segments.data_ptr(), low.data_ptr(), high.data_ptr(), len(intervals))
+
+        def of(rows: Tensor) -> Sums:
+            tops, rests = (torch.empty(5, len(intervals), len(rows), dtype=self.dtype) for _ in range(2))
+            at, *results = (c_void_p(tensor.data_ptr()) for tensor in (rows, tops, rests))
+            self._code.enclose(byref(call), byref(places), at, c_int64(len(rows)), *results)
+            return tops, rests
+
+        tops, rests = zip(*_spread(of, order.contiguous()), strict=True)
+        return torch.cat(tops, 2), torch.cat(rests, 2)
+
+    def _product(self, bead: int, weight: Tensor) -> Float[Tensor, "N h"]:
+        """Of all inputs with a bead's first layer; those of earlier beads go where there is no room for them."""
+        if bead not in self._products:
+            size = self.dtype.itemsize * len(self.order) * len(weight)
+            while self._products and size * (len(self._products) + 1) > self.max_bytes // 3:
+                del self._products[min(self._products)]
+            parts = in_chunks(self.plain.inputs)
+            self._products[bead] = torch.cat([(part.double() @ weight.mT).to(self.dtype) for part in parts])
+        return self._products[bead]
+
+    def _lost(self, weight: Tensor, bias: Tensor | None) -> Float64[Tensor, " h"]:
+        """What rounding may have taken from the first layer's products in float64."""
+        sums = 2 * weight.abs().sum(2).amax(0)
+        shift = torch.zeros_like(sums) if bias is None else 2 * bias.abs().amax(0)
+        return gamma(weight.shape[2]) * ((sums + FLOOR) * self.reach + shift + FLOOR)
+
+
+def _spread(of: Callable[[Tensor], Sums], rows: Tensor) -> list[Sums]:
+    """A function of rows by as many threads as torch has; what it gives of one row does not depend on the others."""
+    threads = min(torch.get_num_threads(), -(-len(rows) // (4 * SIDE)))
+    if threads <= 1:
+        return [of(rows)]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(of, torch.split(rows, SIDE * -(-len(rows) // (SIDE * threads)))))

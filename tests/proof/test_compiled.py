@@ -1,0 +1,136 @@
+"""Bounds by compiled code: never below the loss, near those by operations, and asked of what it was written for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import weightstring as ws
+from weightstring.proof.enclose.enclosing import Enclosing, enclosing
+from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.native import choosing
+from weightstring.proof.enclose.native.compiled import Compiled
+from weightstring.proof.enclose.native.plain import plain
+
+N, CLASSES, INPUTS = 70, 4, 5
+DTYPES = [torch.float32, torch.float64]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def network(*sizes: int) -> nn.Sequential:
+    layers = [part for a, b in zip(sizes[:-2], sizes[1:-1], strict=True) for part in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+def data(scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(4)
+    inputs = scale * torch.randn(N, INPUTS, generator=draw)
+    inputs[3:6] = inputs[2]  # the same example several times
+    return inputs, torch.randint(CLASSES, (N,), generator=draw)
+
+
+def enclosed(net: nn.Module, scale: float = 1.0, loss: Loss = nn.functional.cross_entropy) -> Enclosing:
+    problem = ws.ModuleProblem(net, loss, data(), dtype=torch.float64, batch_size=None)
+    beads = scale * torch.randn(3, problem.size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    beads[1, ::7] = 0.0
+    beads[2, ::3] = beads[1, ::3]
+    return enclosing(problem, beads, "loss", 1 << 28)
+
+
+def intervals() -> Intervals:
+    low = torch.tensor([0.0, 0.25, 0.5, 0.75, 0.5, 0.0], dtype=torch.float64)
+    width = torch.tensor([1.0, 2.0**-3, 0.0, 2.0**-30, 2.0**-9, 2.0**-5], dtype=torch.float64)
+    return Intervals(torch.tensor([0, 1, 0, 1, 1, 0]), low, low + width)
+
+
+def compiled(of: Enclosing, dtype: torch.dtype) -> Compiled:
+    network = plain(of)
+    assert network is not None
+    try:
+        return Compiled(of, network, dtype)
+    except choosing.Unavailable:
+        pytest.skip("nothing can be compiled here")
+
+
+def highest(of: Enclosing, at: Intervals, net: nn.Module, places: int = 65) -> Tensor:
+    """(I,) the largest loss met on each interval, in float64."""
+    inputs, targets = (part.double() if part.is_floating_point() else part for part in data())
+
+    def loss(theta: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(torch.func.functional_call(net, of.layout.views(theta), inputs), targets)
+
+    shares = torch.linspace(0, 1, places, dtype=torch.float64)
+    ts = (at.low.unsqueeze(1) + (at.high - at.low).unsqueeze(1) * shares).flatten().unsqueeze(1)
+    first = at.segments.repeat_interleave(places)
+    thetas = (1 - ts) * of.beads[first] + ts * of.beads[first + 1]
+    return torch.func.vmap(loss)(thetas).view(-1, places).amax(1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-3, 0.5, 3.0])
+@pytest.mark.parametrize("hidden", [(3,), (40,), (33, 17), (6, 5, 6, 5)])
+def test_no_bound_lies_below_the_loss(hidden: tuple[int, ...], scale: float, dtype: torch.dtype) -> None:
+    net = network(INPUTS, *hidden, CLASSES).double()
+    of = enclosed(net, scale)
+    assert bool((compiled(of, dtype).bounds(intervals()) >= highest(of, intervals(), net) * (1 - 1e-14)).all())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bounds_are_near_those_by_operations(dtype: torch.dtype) -> None:
+    of = enclosed(network(INPUTS, 33, 17, CLASSES), 0.4)
+    bounds, by_operations = compiled(of, dtype).bounds(intervals()), of.bounds(intervals())
+    torch.testing.assert_close(bounds, by_operations, rtol=2e-3, atol=0)
+    torch.testing.assert_close(bounds[2:], by_operations[2:], rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("power", [20, 60, 130, 300, 600])
+def test_numbers_that_overflow_are_not_bounded(power: int, dtype: torch.dtype) -> None:
+    net = network(INPUTS, 9, 9, CLASSES).double()
+    of = enclosed(net, 2.0**power)
+    bounds, loss = compiled(of, dtype).bounds(intervals()), highest(of, intervals(), net)
+    assert not bool(bounds.isnan().any())
+    assert bool((bounds >= loss.nan_to_num(torch.inf) * (1 - 1e-14)).all())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_example_s_bound_does_not_depend_on_those_beside_it(dtype: torch.dtype) -> None:
+    of = compiled(enclosed(network(INPUTS, 9, 9, CLASSES)), dtype)
+    ((_, everyone),) = of.examined(intervals(), of.order)
+    ((_, some),) = of.examined(intervals(), of.order[5::3])
+    assert torch.equal(everyone.each[..., 5::3], some.each)
+
+
+def smoothed(output: Tensor, target: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(output, target, label_smoothing=0.1)
+
+
+OTHERS: dict[str, tuple[nn.Module, Loss]] = {
+    "label smoothing": (network(INPUTS, 6, CLASSES), smoothed),
+    "class weights": (network(INPUTS, 6, CLASSES), nn.CrossEntropyLoss(torch.ones(CLASSES))),
+    "another activation": (nn.Sequential(nn.Linear(INPUTS, 6), nn.Tanh(), nn.Linear(6, CLASSES)), nn.CrossEntropyLoss()),
+    "inputs that are changed": (nn.Sequential(nn.ReLU(), *network(INPUTS, 6, CLASSES)), nn.CrossEntropyLoss()),
+    "one layer": (nn.Sequential(nn.Linear(INPUTS, CLASSES)), nn.CrossEntropyLoss()),
+    "two layers in a row": (nn.Sequential(nn.Linear(INPUTS, 6), *network(6, 6, CLASSES)), nn.CrossEntropyLoss()),
+    "many classes": (network(INPUTS, 6, 40), nn.CrossEntropyLoss()),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_it_was_not_written_for_is_bounded_by_operations(name: str) -> None:
+    net, loss = OTHERS[name]
+    of = enclosed(net, loss=loss)
+    assert plain(of) is None
+    assert choosing.fastest(of, 1.0, (0, 0.5)) is of
+
+
+def test_float32_is_taken_where_it_leaves_room() -> None:
+    of = enclosed(network(INPUTS, 9, 9, CLASSES), 0.3)
+    found = [choosing.fastest(of, room, (0, 0.5)) for room in (1e-2, 1e-9)]
+    if found[0] is of:
+        pytest.skip("nothing can be compiled here")
+    assert [way.dtype for way in found if isinstance(way, Compiled)] == DTYPES
