@@ -5,10 +5,11 @@ python experiments/soundness_certificates.py [--checks 1000000] [--seconds 2400]
 Each draw is a network, a loss, data and two models, of ordinary or extreme scale (1e±150, subnormal numbers, zeros,
 powers of two, near ties) and dtype. On some intervals of the segment between the models, every output at some places
 must lie in its enclosure, and the mean loss must not exceed the bounds that ``proof.enclose`` and ``proof.verify``
-give, nor those of compiled code in float32 and float64 where the network is plain. The values are computed in 80-bit floating point, whose rounding is 2048 times smaller than float64's, which
-bounds allow for several times over, and whose exponents reach 1e±4932; so nothing is allowed for the comparison. Of
-fully connected networks some outputs are computed with 60 digits as well. A draw is a function of (seed, number), one
-JSON line each; what is there is not drawn again. The summary is kept as ``results/soundness_certificates.json``.
+give, nor, where the network is plain, those of compiled code in float32 and in float64. The values are computed in
+80-bit floating point, whose rounding is 2048 times smaller than float64's, which bounds allow for several times over,
+and whose exponents reach 1e±4932; so nothing is allowed for the comparison. Of fully connected networks some outputs
+are computed with 60 digits as well. A draw is a function of (seed, number), one JSON line each; what is there is not
+drawn again. The summary is kept as ``results/soundness_certificates.json``.
 """
 
 from __future__ import annotations

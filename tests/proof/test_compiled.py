@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def network(*sizes: int) -> nn.Sequential:
-    layers = [part for a, b in zip(sizes[:-2], sizes[1:-1], strict=True) for part in (nn.Linear(a, b), nn.ReLU())]
+    layers = [part for a, b in pairwise(sizes[:-1]) for part in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
@@ -112,7 +113,10 @@ def smoothed(output: Tensor, target: Tensor) -> Tensor:
 OTHERS: dict[str, tuple[nn.Module, Loss]] = {
     "label smoothing": (network(INPUTS, 6, CLASSES), smoothed),
     "class weights": (network(INPUTS, 6, CLASSES), nn.CrossEntropyLoss(torch.ones(CLASSES))),
-    "another activation": (nn.Sequential(nn.Linear(INPUTS, 6), nn.Tanh(), nn.Linear(6, CLASSES)), nn.CrossEntropyLoss()),
+    "another activation": (
+        nn.Sequential(nn.Linear(INPUTS, 6), nn.Tanh(), nn.Linear(6, CLASSES)),
+        nn.CrossEntropyLoss(),
+    ),
     "inputs that are changed": (nn.Sequential(nn.ReLU(), *network(INPUTS, 6, CLASSES)), nn.CrossEntropyLoss()),
     "one layer": (nn.Sequential(nn.Linear(INPUTS, CLASSES)), nn.CrossEntropyLoss()),
     "two layers in a row": (nn.Sequential(nn.Linear(INPUTS, 6), *network(6, 6, CLASSES)), nn.CrossEntropyLoss()),

@@ -59,7 +59,8 @@ def _key(command: list[str]) -> str:
     told = compiler.stat()
     for part in (*command, compiler, told.st_size, told.st_mtime_ns, _processor()):
         digest.update(f"{part}\n".encode())
-    for source in (*sorted(SOURCES.glob("*.h")), Path(command[-1])):
+    main = Path(command[-1])
+    for source in (main, *sorted({*SOURCES.glob("*.h"), *main.parent.glob("*.h")})):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:32]
 

@@ -1,4 +1,4 @@
-"""Bounds of linear layers and ReLU under cross-entropy by code that the system's compiler makes; see ``enclose.cpp``."""
+"""Bounds of linear layers and ReLU under cross-entropy by code that the system's compiler makes, ``enclose.cpp``."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ def plain(enclosing: Enclosing) -> Plain | None:
         return None
     if not (all(_is(step, "relu.default") for step in between[:-1]) and _is(between[-1], "cross_entropy_loss.default")):
         return None
-    chained = all(step.args[0] == Ref(before.name) for before, step in zip(steps, steps[1:], strict=False))
+    chained = all(step.args[0] == Ref(before.name) for before, step in pairwise(steps))
     given = [part for step in layers for part in _filled(step)[1:] if part is not None]
     numbers = {*program.constants, *program.parameters}
     if not chained or not all(isinstance(part, Ref) and part.name in numbers for part in given):
