@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from weightstring.errors import InvalidSetting
@@ -52,17 +53,17 @@ class Attempt(Stage):
     lowest: String | None = None
     ended: Reason | None = None
 
-    @property
+    @cached_property
     def lower(self) -> String | None:
         """The string of an earlier attempt, where none since came lower."""
-        if self.lowest is None or maximum(self.lowest.shown) >= maximum(super().string.shown):
+        if self.lowest is None or maximum(self.lowest.shown) >= maximum(self.search.string.shown):
             return None
         return self.lowest
 
-    @property
-    def string(self) -> String:
+    @cached_property
+    def string(self) -> String:  # asked for several times a round
         """The attempt's string; to show the best of all attempts, with its evidence."""
-        string, lower = super().string, self.lower
+        string, lower = self.search.string, self.lower
         return replace(lower, chain=string.chain, level=string.level, best=lower.shown) if lower else string
 
 

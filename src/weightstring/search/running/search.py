@@ -89,7 +89,7 @@ class RunningSearch(Generic[State]):
         with users_part(lambda: "the strategy before round 1"):
             self._state = request.strategy.start(request.query)
         self._started = time.monotonic()
-        self._progress = Progress()
+        self._progress, self._open = Progress(), 0
         self._unpruned: Chain | None = None
         self.jobs: tuple[Job, ...] = ()
         self.results: dict[str, JobResult] = {}
@@ -121,6 +121,7 @@ class RunningSearch(Generic[State]):
             return self._over(self._chain, Connected())
         _require_names(strategy, jobs)
         self._progress = _progress(self._chain, jobs, self._rounds)
+        self._open = sum(link.open for link in self._chain)
         if reason := self._request.stop.reason(self._progress):
             return self._stopped(reason)
         step = step_found(self._rounds)
@@ -198,14 +199,13 @@ class RunningSearch(Generic[State]):
 
     def event(self, descents: Check | None, searches: int, finished: int) -> Event:
         """How far it is."""
-        still_open = sum(link.open for link in self._chain)
         done = len(self.results) + (descents.finished if descents and not self.results else 0)
         return Event(
             len(self._rounds),
             len(self.jobs),
             min(done, len(self.jobs)),
-            len(self._chain) + 1,
-            still_open,
+            self._progress.beads,
+            self._open,
             descents,
             searches,
             finished,
