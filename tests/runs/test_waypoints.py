@@ -161,3 +161,27 @@ class TestAligned:
         assert RunDirectory(tmp_path / "both").plain.manifest().through[0].sha256 == digest(middle)
         with pytest.raises(InvalidRun, match="the waypoints differs"):
             ws.connect(problem, a, b, level, through=[problem.initial(7)], align=True, store=tmp_path / "run")
+
+
+def test_minimax_goes_round_the_side_that_its_waypoints_are_on():
+    side = on_the_ring(-120, -60)
+    found = ws.minimax(RING, A, B, strategy=ws.BreadthFirst(), stop=ws.MaxBeads(8), through=side, progress=False)
+    assert all(float(bead[1]) <= 1e-9 for bead in found.result.string)
+
+
+def test_of_many_pairs_each_has_waypoints_of_its_own():
+    sides = [on_the_ring(side * 120, side * 60) for side in (1, -1)]
+    for side, result in zip(
+        (1, -1), ws.connect_many(RING, [(A, B)] * 2, 0.1, through=sides, progress=False), strict=True
+    ):
+        assert result.connected
+        assert all(side * float(bead[1]) >= -1e-9 for bead in result.string)
+    with pytest.raises(InvalidSetting, match="through: waypoints of 1 for 2 pairs"):
+        ws.connect_many(RING, [(A, B)] * 2, 0.1, through=sides[:1])
+
+
+def test_an_estimate_counts_the_string_through_waypoints():
+    straight, through = (ws.estimate(RING, A, B, 1e6, through=each) for each in ([], on_the_ring(120, 60)))
+    assert through.line.evaluations == 4 + 3 * (straight.line.evaluations - 2)
+    assert str(through).startswith("3 segments")
+    assert through.segment == pytest.approx(through.evaluation / straight.evaluation * straight.segment)

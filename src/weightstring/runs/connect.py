@@ -174,6 +174,7 @@ def connect_many(
     task: TaskRef | None = None,
     disprove: bool = True,
     sampling: str = "auto",
+    through: Sequence[Sequence[Theta]] | None = None,
 ) -> list[Result]:
     """:func:`connect` for many pairs of one problem at once: their jobs share batches.
 
@@ -195,6 +196,7 @@ def connect_many(
         task: recorded in the manifests.
         disprove: look for proofs of disconnection first.
         sampling: how densely segments are sampled.
+        through: waypoints of each pair, none or some.
 
     Raises:
         EndAboveThreshold, InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked: see :func:`connect`; a
@@ -220,9 +222,16 @@ def connect_many(
     thresholds = [threshold] * len(pairs) if threshold is None or isinstance(threshold, float | int) else threshold
     if len(thresholds) != len(pairs):
         raise InvalidSetting(f"threshold: {len(thresholds)} for {len(pairs)} pairs; give one, or one a pair")
+    waypoints = [()] * len(pairs) if through is None else [tuple(models) for models in through]
+    if len(waypoints) != len(pairs):
+        raise InvalidSetting(
+            f"through: waypoints of {len(waypoints)} for {len(pairs)} pairs; give () where one has none"
+        )
     numbered = [numbered_pair(number, pair, store) for number, pair in enumerate(pairs)]
-    levelled = [replace(pair, threshold=level) for pair, level in zip(numbered, thresholds, strict=True)]
-    return connect_all(problem, levelled, settings)
+    each = zip(numbered, thresholds, waypoints, strict=True)
+    return connect_all(
+        problem, [replace(pair, threshold=level, through=models) for pair, level, models in each], settings
+    )
 
 
 def numbered_pair(number: int, ends: tuple[Theta, Theta], store: str | os.PathLike[str] | None) -> Pair:

@@ -50,10 +50,11 @@ class Estimate:
         adaptive: whether segments are sampled only where their bends ask for it.
         evaluation: seconds of one.
         step: seconds of one gradient step of one model.
-        line: where the straight segment is under the threshold, all in all.
+        line: where the first string is under the threshold, all in all: a straight line, or that through waypoints.
         bead: what each bead that is needed adds, if it reaches its level after :data:`CHECKS` measurements.
-        training: what the training set along a straight line takes, where it is left out for that.
+        training: what the training set along the first string takes, where it is left out for that.
         memory: what is needed and what there is.
+        segments: of the first string.
     """
 
     adaptive: bool
@@ -63,11 +64,12 @@ class Estimate:
     bead: Cost
     training: Cost | None
     memory: Memory
+    segments: int = 1
 
     @property
     def segment(self) -> float:
         """Seconds that accepting a segment takes."""
-        return (self.line.evaluations - ENDS) * self.evaluation
+        return (self.line.evaluations - ENDS - (self.segments - 1)) / self.segments * self.evaluation
 
     def __str__(self) -> str:
         line, bead, memory = self.line, self.bead, self.memory
@@ -76,7 +78,7 @@ class Estimate:
             gigabytes, (memory.used, memory.measuring, memory.descending, memory.allowed)
         )
         lines = [
-            f"straight line  {line.evaluations} evaluations, {seconds_in_words(line.seconds)} "
+            f"{'straight line' if self.segments == 1 else f'{self.segments} segments':<15}{line.evaluations} evaluations, {seconds_in_words(line.seconds)} "
             f"({each} each, sampled {manner})",
             f"each bead      {bead.evaluations} more and some {bead.steps} steps, {seconds_in_words(bead.seconds)}",
             f"memory         {used} in use, measuring +{measuring}, descending +{descending}, of {allowed}",

@@ -43,8 +43,9 @@ def estimate(
     recipe: Recipe | None = None,
     executor: Workers = None,
     sampling: str = "auto",
+    through: Sequence[Theta] = (),
 ) -> Estimate:
-    """What :func:`connect` with these arguments takes: its two ends are measured, and nothing else.
+    """What :func:`connect` with these arguments takes: its ends and waypoints are measured, and nothing else.
 
     Args:
         problem: the loss.
@@ -56,6 +57,7 @@ def estimate(
         recipe: how beads descend.
         executor: what runs the jobs.
         sampling: how densely segments are sampled.
+        through: waypoints, which the first string leads through in place of the straight line.
 
     Raises:
         EndAboveThreshold, InvalidCheckpoint, InvalidSetting: as :func:`connect`.
@@ -67,7 +69,7 @@ def estimate(
     (9, 25)
     """
     settings = Settings(strategy=strategy, bind=bind, recipe=recipe, executor=executor, sampling=sampling)
-    pairs = [Pair(a=a, b=b, threshold=threshold)]
+    pairs = [Pair(a=a, b=b, threshold=threshold, through=tuple(through))]
     check(problem, pairs, settings)
     with arithmetic(problem, pairs):
         (run,) = prepare(problem, pairs, settings)
@@ -81,8 +83,9 @@ def estimated(run: Run) -> Estimate:
     step = second * of_step(objective)
     accepted, located, curve = _per_segment(objective, computing.adaptive, computing.sparing)
     steps = CHECKS * computing.recipe.check_every
-    training = _training(objective, accepted + ENDS, second) if computing.sparing else None
-    line = round(ENDS + accepted + curve)
+    segments = len(run.through) + 1
+    training = _training(objective, segments, accepted + ENDS, second) if computing.sparing else None
+    line = round(ENDS + len(run.through) + segments * (accepted + curve))
     bead = round(located + accepted + curve + CHECKS + computing.adaptive)
     memory = Memory(
         used=bytes_in_use(problem.device),
@@ -98,6 +101,7 @@ def estimated(run: Run) -> Estimate:
         bead=Cost(bead, steps, bead * second + steps * step),
         training=training,
         memory=memory,
+        segments=segments,
     )
 
 
@@ -125,12 +129,12 @@ def _per_segment(objective: Objective, adaptive: bool, sparing: bool) -> tuple[f
     return sketch + SCREENED.intervals - 1 + AT_PEAKS, sketch + AT_PEAKS, curve
 
 
-def _training(objective: Objective, search: float, second: float) -> Cost | None:
-    """What is left out along a straight line, where it would take longer than the search of it."""
+def _training(objective: Objective, segments: int, search: float, second: float) -> Cost | None:
+    """What is left out along the first string, where it would take longer than the search of it."""
     problem = objective.problem
     spared = problem.spared if isinstance(problem, Accounted) else ()
     count = _others(objective, [name for name in spared if name not in objective.told], FIRST + 1)
-    return Cost(round(count), 0, count * second) if count > search else None
+    return Cost(round(segments * count), 0, segments * count * second) if count > search else None
 
 
 def _others(objective: Objective, names: Sequence[str], places: int) -> float:

@@ -8,6 +8,7 @@ from above, as far as samples can tell.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,7 @@ def minimax(
     progress: bool | Display | None = None,
     task: TaskRef | None = None,
     certify: bool = False,
+    through: Sequence[Theta] = (),
     provenance: Provenance | None = None,
 ) -> Minimax:
     """Search for the lowest level at which ``a`` and ``b`` are connected.
@@ -106,7 +108,8 @@ def minimax(
         progress: True or False; by default only on a terminal.
         task: recorded in the manifest.
         certify: prove how high the loss on the string is at most, which bounds Γ from above for certain.
-        provenance: where the models come from, see :func:`weightstring.connect`.
+        through: waypoints that the first string leads through, see :func:`weightstring.connect`.
+        provenance: where the models come from, likewise.
 
     Raises:
         Unsupported: an operation of the module has no rule for certificates; before any search.
@@ -134,7 +137,8 @@ def minimax(
         command="minimax",
     )
     directory = None if store is None else opened(store)
-    (result,) = connect_all(problem, [Pair(a=a, b=b, directory=directory, provenance=provenance)], settings)
+    pair = Pair(a=a, b=b, directory=directory, through=tuple(through), provenance=provenance)
+    (result,) = connect_all(problem, [pair], settings)
     bound = proved_bound(problem, result, a, b, held=not strategy.frees_ends)
     ends = [max(end[name] for name in result.names) for end in result.ends]
     if certify and not interrupted(result):

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.recipe import changed_recipe
-from weightstring.cli.options.search import add_search, add_threshold, compute_by, stop_rule, workers
+from weightstring.cli.options.search import add_search, add_threshold, add_through, compute_by, stop_rule, workers
 from weightstring.cli.options.strategy import add_strategy, chosen_strategy
 
 HELP = "search for a path between two models"
@@ -31,13 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="both",
         help="permute and rescale B's units to match A's first; with both, also search without this, side by side",
     )
-    parser.add_argument(
-        "--through",
-        nargs="+",
-        default=[],
-        metavar="MODEL",
-        help="begin with the string through these models, in order from A to B: checkpoints, or folders of checkpoints",
-    )
+    add_through(parser)
     parser.add_argument(
         "--sampling",
         choices=["auto", "dense", "adaptive"],
@@ -85,6 +79,7 @@ def run(options: Namespace) -> int:
             bind=options.bind,
             recipe=recipe,
             sampling=options.sampling,
+            through=list(through.values()),
         )
         print(json.dumps(asdict(told)) if options.json else told)
         if options.align and not options.json:

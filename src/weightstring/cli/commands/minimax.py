@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.recipe import changed_recipe
-from weightstring.cli.options.search import add_search, compute_by, stop_rule, workers
+from weightstring.cli.options.search import add_search, add_through, compute_by, stop_rule, workers
 from weightstring.cli.options.strategy import add_strategy, chosen_strategy
 
 HELP = "search for the lowest threshold that connects two models"
@@ -16,12 +16,13 @@ HELP = "search for the lowest threshold that connects two models"
 def add_arguments(parser: ArgumentParser) -> None:
     add_search(parser)
     parser.add_argument("--certify", action="store_true", help="prove the upper bound over the whole string found")
+    add_through(parser)
     add_strategy(parser, default="sinking")
 
 
 def run(options: Namespace) -> int:
     """Search for the lowest threshold at which a path between two models is found."""
-    from weightstring.cli.models import end_of, origins
+    from weightstring.cli.models import end_of, models_of, origins
     from weightstring.cli.opening import named
     from weightstring.cli.running import conclude, resumable, run_directory
     from weightstring.codec import finite_or_none
@@ -32,7 +33,8 @@ def run(options: Namespace) -> int:
     task, problem = named(options)
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
     a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
-    settings = [[digest(a), digest(b)], "minimax", options.bind, options.seed]
+    through = models_of(problem, options.through, options.allowed)
+    settings = [[digest(theta) for theta in (a, b, *through.values())], "minimax", options.bind, options.seed]
     settings += [] if strategy == DEFAULT_STRATEGY else [plain(strategy)]
     settings += [] if recipe is None else [recipe]
     out = run_directory(options.out, task, settings)
@@ -51,7 +53,8 @@ def run(options: Namespace) -> int:
             seed=options.seed,
             task=task,
             certify=options.certify,
-            provenance=origins(options),
+            through=list(through.values()),
+            provenance=origins(options, list(through)),
         )
         if not options.json:
             print(bounds)

@@ -52,6 +52,16 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=number, metavar="L0", help="(default: the value of the higher end)")
 
 
+def add_through(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--through",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="begin with the string through these models, in order from A to B: checkpoints, or folders of checkpoints",
+    )
+
+
 def add_seed(parser: argparse.ArgumentParser, what: str = "") -> None:
     """The seed."""
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help=f"{what}(default: %(default)s)")
