@@ -147,6 +147,48 @@ class TestExport:
         assert cli("export", workshop.unresolved, "--at", 0.5, "--out", tmp_path / "net.safetensors").code == 0
 
 
+SAVING = '''
+import json
+
+import torch
+from torch import nn
+
+import weightstring as ws
+
+
+class Saving(nn.Linear):
+    """A module that writes a folder of itself, as those of Hugging Face do."""
+
+    def save_pretrained(self, folder):
+        torch.save(self.state_dict(), folder / "weights.pt")
+        (folder / "config.json").write_text(json.dumps({"features": self.in_features}))
+
+
+def task():
+    inputs = torch.linspace(-1, 1, 12).view(6, 2)
+    return ws.ModuleProblem(Saving(2, 1), nn.MSELoss(), (inputs, inputs.sum(1, keepdim=True)), engine="loop")
+'''
+
+
+class TestFolder:
+    def test_a_model_that_writes_folders_is_exported_as_one(self, cli, tmp_path):
+        (tmp_path / "task.py").write_text(SAVING)
+        task, run, out = f"{tmp_path}/task.py:task", tmp_path / "run", tmp_path / "merged"
+        assert cli("connect", task, "random:0", "random:1", "--threshold", 100, "--out", run).code == 0
+        assert cli("export", run, "--at", 0.3, "--out", out).code == 0
+        problem = load_task(task)
+        held = torch.load(out / "weights.pt", weights_only=True)
+        assert torch.equal(problem.flatten(held), ws.load(run, problem).string.at(0.3))
+        assert json.loads((out / "config.json").read_text()) == {"features": 2}
+        assert json.loads((out / "weightstring.json").read_text())["s"] == 0.3
+        again = cli("export", run, "--at", 0.3, "--out", out)
+        assert (again.code, "there is something already" in again.err) == (2, True)
+
+    def test_any_other_model_is_a_file(self, cli, workshop, tmp_path):
+        refused = cli("export", workshop.connected, "--at", 0.3, "--out", tmp_path / "merged")
+        assert (refused.code, "has no save_pretrained() to write a folder" in refused.err) == (2, True)
+
+
 class TestMerge:
     def test_the_table_fits_80_columns(self, cli, classes, tmp_path, monkeypatch):
         monkeypatch.setenv("COLUMNS", "80")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import warnings
 from argparse import Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from weightstring.arrays import Theta
 from weightstring.codec import finite_or_none
 from weightstring.errors import Converted, InvalidCheckpoint, InvalidSetting
 from weightstring.problem import ModuleProblem
+from weightstring.problem.copying import copied
 from weightstring.store import checkpoints_in, read_checkpoint
 from weightstring.store.origins import provenance
 from weightstring.store.provenance import Provenance
@@ -91,6 +93,30 @@ def check_destination(checkpoint: Path) -> None:
         possible = False
     if not possible:
         raise InvalidCheckpoint(f"{checkpoint}: cannot be written; give --out a file in a directory of your own")
+
+
+def check_folder(folder: Path, problem: ModuleProblem) -> None:
+    """Refuse a folder that no model could be written to, or that a model cannot write by itself."""
+    net = problem.computation.evaluating.module
+    if not callable(getattr(net, "save_pretrained", None)):
+        raise InvalidCheckpoint(
+            f"{folder}: a {type(net).__name__} has no save_pretrained() to write a folder; name a file, "
+            f"{folder.name}.safetensors"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidCheckpoint(f"{folder}: there is something already; give --out a new folder")
+
+
+def save_pretrained(folder: Path, problem: ModuleProblem, theta: Theta, about: Mapping[str, object]) -> None:
+    """Write a model as its own ``save_pretrained`` does, and beside it what is told about it."""
+    net = copied(problem.computation.evaluating.module)
+    net.load_state_dict(problem.unflatten(theta))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        net.save_pretrained(folder)  # type: ignore[operator]
+        (folder / "weightstring.json").write_text(json.dumps(dict(about), sort_keys=True) + "\n")
+    except OSError as problem_of_disk:
+        raise InvalidCheckpoint(f"{folder}: cannot be written: {problem_of_disk.strerror}") from None
 
 
 def end_of(problem: ModuleProblem, path: str, allowed: Collection[str] = (), told: set[str] | None = None) -> Theta:

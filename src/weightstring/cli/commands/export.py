@@ -25,21 +25,30 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="S",
         help="where: 0 to 1 along the arc length, midpoint, or best (least sampled evaluation loss)",
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write, .safetensors")
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="checkpoint to write, .safetensors; or a new folder, if the model has a save_pretrained() to write one",
+    )
     add_json(parser, "what was measured")
     add_problem(parser)
 
 
 def run(options: Namespace) -> int:
     """Write the model, with where it is from and what was measured there."""
-    from weightstring.cli.models import check_destination
+    from weightstring.cli.models import check_destination, check_folder, save_pretrained
     from weightstring.cli.opening import learn_points, opened
     from weightstring.codec import for_json
     from weightstring.store import write_checkpoint
     from weightstring.study.merging import Point
 
-    check_destination(Path(options.out))
+    out = Path(options.out)
+    if out.suffix:
+        check_destination(out)
     problem, result, task = opened(options)
+    if not out.suffix:
+        check_folder(out, problem)
     string = result.string
     s = _share(problem, string, options.at)
     theta = string.at(s)
@@ -53,7 +62,10 @@ def run(options: Namespace) -> int:
         "measured": for_json(measured),
     }
     learn_points(options, result, [Point(s, measured)])
-    write_checkpoint(options.out, problem.unflatten(theta), about)
+    if out.suffix:
+        write_checkpoint(out, problem.unflatten(theta), about)
+    else:
+        save_pretrained(out, problem, theta, about)
     if options.json:
         print(json.dumps({"out": options.out, **about}))
     else:
