@@ -31,7 +31,7 @@ from benchmarks.rivals_table import tables
 from benchmarks.setting import normalized_length
 from weightstring.problem.engines.threads import BACKWARD
 
-SHORTEN = ws.Shortened(ws.Greedy())
+SHORTEN = ws.Shortened(ws.Greedy(), quick=True)
 OURS: dict[str, dict[str, object]] = {
     "weightstring": {},
     "weightstring, shortened": {"strategy": SHORTEN},

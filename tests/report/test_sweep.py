@@ -489,7 +489,7 @@ def test_the_command_that_repeats_a_sweep_asks_for_the_same() -> None:
     assert options.over == [("width", ["4", "8"]), ("depth", ["1", "2"])]
     assert (options.thresholds, options.pairs, options.bind) == (list(LEVELS), 4, "loss")
     assert (options.train_ends, options.tries, options.seed) == ("carried", 20, 5)
-    assert (options.strategy, options.alpha, options.shorten) == ("greedy", 0.9, True)
+    assert (options.strategy, options.alpha, options.shorten) == ("greedy", 0.9, "thoroughly")
     assert (options.max_beads, options.max_steps, options.seconds) == (99, 7, None)
     ragged = asked()
     ragged = msgspec.structs.replace(ragged, variants=ragged.variants[:3])

@@ -49,6 +49,18 @@ def test_on_the_ring_it_comes_near_the_shortest_path(threshold, strategy, size):
     assert densest(ring, result.string) <= threshold * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("size", [2, 10])
+def test_drawn_tight_it_is_shorter_under_the_same_threshold_for_no_gradient(size):
+    ring = Ring(size=size, radii=(1.0, 1.0), angles=(1.8, -0.9))
+    plain = ws.connect(ring, *ring.ends, 0.1)
+    result = ws.connect(ring, *ring.ends, 0.1, strategy=Shortened(quick=True))
+    assert result.connected
+    assert result.steps == plain.steps
+    assert len(result.string) == len(plain.string)
+    assert result.string.length < plain.string.length == result.length_before
+    assert densest(ring, result.string) <= 0.1 * (1 + 1e-9)
+
+
 @pytest.mark.many(quick=1)
 @pytest.mark.parametrize("problem", [Ring(ridge=0.25), Maze(), TwoWells(bend=0.9)], ids=lambda p: type(p).__name__)
 def test_it_never_lengthens_and_never_breaks_the_threshold(problem):

@@ -67,7 +67,14 @@ def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> No
     group.add_argument("--respace", action="store_true", default=None, help="spread beads evenly after each level")
     group.add_argument("--bends", type=int, metavar="N", help="control points of a curve (default: 1, of autoneb 3)")
     group.add_argument("--points", type=int, metavar="N", help="beads on a Bézier curve (default: 9)")
-    group.add_argument("--shorten", action="store_true", help="shorten the string found")
+    group.add_argument(
+        "--shorten",
+        nargs="?",
+        const="quickly",
+        choices=["quickly", "thoroughly"],
+        help="shorten the string found: draw it tight, or also move its beads, which takes many times as long as the "
+        "search (default: quickly)",
+    )
 
 
 def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
@@ -91,7 +98,7 @@ def chosen_strategy(options: argparse.Namespace) -> Strategy[Any]:
         strategy = ws.Persistent(strategy)
     elif options.strategy == "sinking":
         strategy = Relay(strategy, Sinking())
-    return ws.Shortened(strategy) if options.shorten else strategy
+    return ws.Shortened(strategy, quick=options.shorten == "quickly") if options.shorten else strategy
 
 
 def _taken(name: str) -> tuple[str, ...]:

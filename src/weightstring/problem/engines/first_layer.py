@@ -26,7 +26,7 @@ SHARE = 2 / 5
 """Share of the network's products that the first layer must have, or sharing it gains little; with .43, that of
 784-3 × 512-10, a line takes .63 of the time."""
 
-KEPT_BYTES = 2**26
+KEPT_BYTES = 2**27
 """Memory for the products of small networks, of which many segments are measured side by side."""
 MARKS = 16
 """Numbers of a θ by which what was kept of it is found."""

@@ -91,9 +91,9 @@ def _strategy_flags(settings: Mapping[str, Any]) -> list[str] | None:
         return _persistent_flags(settings)
     if name == "shortened":
         inner = [key for key, value in settings.items() if isinstance(value, Mapping)]
-        same = all(settings[key] == usual.get(key) for key in settings if key not in inner)
+        same = all(settings[key] == usual.get(key) for key in settings if key not in (*inner, "quick"))
         flags = _strategy_flags(settings[inner[0]]) if len(inner) == 1 and same else None
-        return None if flags is None else [*flags, "--shorten"]
+        return None if flags is None else [*flags, "--shorten", "quickly" if settings.get("quick") else "thoroughly"]
     flags = ["--strategy", str(name)]
     for key, value in settings.items():
         if key == "name" or value == usual.get(key):

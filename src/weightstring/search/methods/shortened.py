@@ -2,7 +2,9 @@
 
 A search bounds the length of the shortest path, the paper's central measure, only from above. Once a string is
 there, another is looked for between the same ends by even steps (:mod:`weightstring.search.methods.even`), and the
-shorter of the two is taken and made shorter still (:mod:`weightstring.search.methods.shortening`).
+shorter of the two is taken and made shorter still (:mod:`weightstring.search.methods.shortening`). That takes many
+times as long as the search; quickly, the string that was found is drawn tight alone
+(:mod:`weightstring.search.methods.tightening`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from weightstring.search.composite import Around, Stage
 from weightstring.search.methods.even import Even
 from weightstring.search.methods.greedy import Greedy
 from weightstring.search.methods.shortening import Shortening
+from weightstring.search.methods.tightening import Tightening
 from weightstring.search.strategy import Strategy, require_numbers
 from weightstring.search.string import Query, String
 
@@ -53,6 +56,7 @@ class Shortened(Around[Shorter]):
         cycles: cycles at most.
         most: no corner is cut on a string of so many beads.
         alpha: relaxed beads aim at α L0.
+        quick: whether the string is drawn tight and nothing else is done; the other settings count for nothing then.
 
     Raises:
         InvalidSetting: a setting is out of range.
@@ -67,6 +71,7 @@ class Shortened(Around[Shorter]):
     cycles: int = 20
     most: int = 64
     alpha: float = 0.95
+    quick: bool = False
 
     def __post_init__(self) -> None:
         require_numbers(self, ("tolerance", "cycles", "most", "alpha"))
@@ -89,6 +94,9 @@ class Shortened(Around[Shorter]):
             kept = stage.found.chain
             return self._worked(stage, kept if reason else min(kept, chain, key=length))
         stage = replace(stage, found=stage.string)
+        if self.quick:
+            tight = Tightening()
+            return replace(stage, strategy=tight, search=tight.begun(stage.query, chain), number=2)
         if len(chain) == 1 or not self.again:
             return self._worked(stage, chain)
         ends = (chain[0].left, chain[-1].right)  # where free ones have come to

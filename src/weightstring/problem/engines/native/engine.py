@@ -105,7 +105,7 @@ class Native(OfStack):
             if "wrong" in own:
                 own["wrong"] /= len(examples)
             if tally is None and len(kinds) == 1:
-                return own[kinds[0]][:, None]
+                return next(iter(own.values()))[:, None]
             rest = iter(() if tally is None else tally.values().unbind(1))
             return torch.stack([next(rest) if kind is None else own[kind] for kind in kinds], dim=1)
 
