@@ -188,7 +188,7 @@ class Live:
 
 def with_fresh_inputs(computation: Computation) -> Computation:
     """The same computation by a module that gets its own copy of the inputs at every call."""
-    return _each(computation, lambda function: Live(replace(function.functional, fresh=True)))
+    return with_functions(computation, lambda function: Live(replace(function.functional, fresh=True)))
 
 
 def compiled(computation: Computation) -> Computation:
@@ -202,11 +202,11 @@ def compiled(computation: Computation) -> Computation:
 
 def pure(computation: Computation) -> Computation:
     """The same computation by pure functions, which can be mapped over many models."""
-    return _each(computation, lambda function: function.functional)
+    return with_functions(computation, lambda function: function.functional)
 
 
-def _each(computation: Computation, of: Callable[[OfTheta], OfTheta]) -> Computation:
-    """The same computation by other functions."""
+def with_functions(computation: Computation, of: Callable[[OfTheta], OfTheta]) -> Computation:
+    """The same computation by other functions of θ."""
     calibrating = computation.calibrating
     return replace(
         computation,

@@ -164,3 +164,21 @@ def test_a_module_that_is_no_stack_is_refused_by_what_needs_one(refused, problem
     message = rf"^engine='{engine}' runs only nn.Sequential of Linear, .* floating input.*: pass engine='auto'$"
     with refused(InvalidModel, message):
         problem.use_engine(engine)
+
+
+def test_of_engines_that_pay_a_rival_is_taken_where_it_is_faster_still(monkeypatch, problem_of):
+    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
+    monkeypatch.setattr(Trial, "_compared", lambda self, name: (0.0, faster[name]))
+    for faster in ({"native": 2.0, "channels-last": 3.0}, {"native": 3.0, "channels-last": 2.0}):
+        assert problem_of(net, 1, 4, 4).engine_choice().name == max(faster, key=faster.get)
+
+
+def test_numbers_that_differ_once_are_compared_again(monkeypatch, problem_of, norm_mlp):
+    seen, once = [], Trial._once
+    monkeypatch.setattr(
+        Trial,
+        "_once",
+        lambda self, name, seed: seen.append(seed) or (1.0 if seed == 0 else 0.0, once(self, name, seed)[1]),
+    )
+    assert problem_of(norm_mlp(), 2, engine="vmap").engine_choice().agreement == 0
+    assert seen == [0, 1]

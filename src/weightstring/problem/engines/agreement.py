@@ -20,9 +20,9 @@ def tolerance_of(dtype: torch.dtype) -> float:
     return TOLERANCE[dtype]
 
 
-def near(theta: Theta, count: int, share: float = 0.1) -> Thetas:
-    """Models (count, P) near θ: θ plus noise of a share of its size, always the same."""
-    draw = torch.Generator().manual_seed(0)
+def near(theta: Theta, count: int, share: float = 0.1, seed: int = 0) -> Thetas:
+    """Models (count, P) near θ: θ plus noise of a share of its size, always the same for a seed."""
+    draw = torch.Generator().manual_seed(seed)
     noise = torch.empty(count, len(theta), dtype=torch.float32, device="cpu")
     # A large θ takes longer to allocate than to fill: what is squared takes the place of what is drawn afterwards.
     squares = noise[0] if theta.dtype == noise.dtype and theta.device == noise.device else torch.empty_like(theta)

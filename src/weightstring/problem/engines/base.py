@@ -75,6 +75,8 @@ class Engine(ABC):
 
     gain: ClassVar[float | None] = None
     """How many times as fast as the loop it must be for ``engine="auto"`` to take it; None: never unnamed."""
+    rival: ClassVar[bool] = False
+    """Whether ``engine="auto"`` tries it beside the first that pays, and takes it where it is faster still."""
     joint: ClassVar[bool] = True
     """Whether torch computes several models in one call, whose threads then divide them: rounding may depend on how."""
     steady: ClassVar[bool | None] = None

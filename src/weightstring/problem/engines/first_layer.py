@@ -54,8 +54,11 @@ class SharedFirstLayer:
     @cached_property
     def pays(self) -> bool:
         """Whether the first layer is trainable and most of the work."""
+        first = self._stack.layers[0]
+        if not isinstance(first, Affine) or self._stack.shape is not None:
+            return False
         sizes = [layer.inputs * layer.outputs for layer in self._stack.affine]
-        return isinstance(self._stack.affine[0].weight, int) and sizes[0] >= SHARE * sum(sizes)
+        return isinstance(first.weight, int) and sizes[0] >= SHARE * sum(sizes)
 
     def measure(self, a: Theta, b: Theta, ts: Positions, wanted: Wanted) -> Float64[Tensor, "T Q"]:
         """Means over whole data sets of the models at positions ``ts``, in the order wanted.

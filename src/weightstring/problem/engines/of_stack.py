@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -21,6 +22,7 @@ from weightstring.problem.engines.stack import Stack
 from weightstring.problem.functional import forward
 from weightstring.problem.losses.means import Mean, Tally, Wanted
 
+PLANES = ", and of plain Conv2d, MaxPool2d, AvgPool2d and AdaptiveAvgPool2d(1)"
 CACHED_ELEMENTS = 2**18
 """Numbers in the widest layer of one call: about a processor's second-level cache."""
 
@@ -34,17 +36,20 @@ class OfStack(Engine):
     """
 
     joint = False
+    planes: ClassVar[bool] = False
+    """Whether it computes convolutions and pooling."""
 
     stack: Stack = field(init=False)
 
     def __post_init__(self) -> None:
         computation = self.work.computation
-        stack = Stack.of(computation.evaluating, self.work.train)
+        stack = Stack.of(computation.evaluating, self.work.train, self.planes)
         plain = computation.training.functional.call is forward and not computation.own_step
         if stack is None or computation.calibrating is not None or not plain:
             raise InvalidModel(
                 f"engine={ENGINES.name_of(type(self))!r} runs only nn.Sequential of Linear, elementwise functions, "
-                "Dropout and Flatten on one floating input, without training_step and autocast: pass engine='auto'"
+                f"Dropout and Flatten{PLANES if self.planes else ''} on one floating input, without training_step and "
+                "autocast: pass engine='auto'"
             )
         object.__setattr__(self, "stack", stack)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from weightstring.arrays import Thetas
 from weightstring.problem.datasets.data import DataSet, Examples
+from weightstring.problem.engines.planes import Planar, Plane, Source, planar, turned
 from weightstring.problem.flat import Layout
 from weightstring.problem.functional import OfTheta
 from weightstring.problem.losses.known import altered
@@ -50,9 +51,6 @@ ELEMENTWISE: tuple[type[nn.Module], ...] = (
 IDENTITIES: tuple[type[nn.Module], ...] = (nn.AlphaDropout, nn.Dropout, nn.FeatureAlphaDropout, nn.Identity)
 """Modules that change nothing in evaluation mode; where training draws, the stack is not used."""
 
-Source: TypeAlias = int | Tensor | None
-"""Where a layer's weight or bias comes from: a place in the layout, a constant, or nowhere."""
-
 
 class Affine(NamedTuple):
     """A linear layer.
@@ -70,21 +68,33 @@ class Affine(NamedTuple):
     bias: Source
 
 
-Layer: TypeAlias = Affine | nn.Module
+Layer: TypeAlias = Affine | Planar | nn.Module
 Pieces: TypeAlias = Sequence[Tensor]
 """Parameters of B models in the layout's order, each (B, …)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A plain sequential network: linear layers and elementwise functions."""
+    """A plain sequential network: linear layers and elementwise functions, and layers over planes where wanted.
+
+    Args:
+        layout: where its parameters lie in θ.
+        layers: one after the other.
+        shape: of one example, where it begins with planes.
+    """
 
     layout: Layout
     layers: tuple[Layer, ...]
+    shape: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, functional: OfTheta, examples: DataSet) -> Stack | None:
+    def of(cls, functional: OfTheta, examples: DataSet, planes: bool = False) -> Stack | None:
         """The stack of a module; None where the module or its inputs are of another kind.
+
+        Args:
+            functional: the module.
+            examples: what it is given.
+            planes: whether layers over planes are wanted.
 
         >>> from weightstring.problem.functional import Functional
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -103,23 +113,41 @@ class Stack:
         places = {name: i for i, entry in enumerate(functional.layout.entries) for name in entry.names}
         layers: list[Layer] = []
         flat = leaf.ndim == 2
+        plane = Plane(*leaf.shape[1:]) if planes and leaf.ndim == 4 else None
         names = {module: name for name, module in net.named_modules()}  # a shared module has one name
         for module in _steps(net):
+            source = partial(_source, module, names[module], places=places, functional=functional)
             if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
-                flat = True
+                layers += turned(plane.height * plane.width, plane.channels) if plane and layers else []
+                flat, plane = True, None
             elif type(module) is nn.Linear and flat:
-                weight, bias = (_source(module, names[module], kind, places, functional) for kind in ("weight", "bias"))
-                layers.append(Affine(module.in_features, module.out_features, weight, bias))
+                layers.append(Affine(module.in_features, module.out_features, source("weight"), source("bias")))
             elif type(module) in ELEMENTWISE and layers:
                 layers.append(module)
+            elif plane and (layer := planar(module, plane, source)):
+                layers += [] if layers else turned(plane.channels, plane.height * plane.width)
+                layers.append(layer)
+                plane = layer.leaving
             elif type(module) not in IDENTITIES:
                 return None
-        return cls(functional.layout, tuple(layers)) if layers else None
+        over_planes = any(isinstance(layer, Planar) for layer in layers)
+        return (
+            cls(functional.layout, tuple(layers), leaf.shape[1:] if over_planes else None) if layers and flat else None
+        )
 
     @cached_property
     def affine(self) -> tuple[Affine, ...]:
         """Its linear layers."""
         return tuple(layer for layer in self.layers if isinstance(layer, Affine))
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that one example has in the end."""
+        return next(layer.outputs for layer in reversed(self.layers) if isinstance(layer, Affine | Planar))
+
+    def takes(self, examples: DataSet) -> bool:
+        """Whether examples have the shape for which it was made; one that begins with no planes takes any."""
+        return self.shape is None or examples.take(slice(1)).inputs.shape[1:] == self.shape
 
     @property
     def flops(self) -> float:
@@ -129,7 +157,7 @@ class Stack:
     @property
     def widest(self) -> int:
         """Outputs of its widest layer."""
-        return max(layer.outputs for layer in self.affine)
+        return max(layer.outputs for layer in self.layers if isinstance(layer, Affine | Planar))
 
     def pieces(self, thetas: Thetas) -> list[Tensor]:
         """Parameters of B models, each (B, …) in its shape.
@@ -157,6 +185,7 @@ class Stack:
                 assert weight is not None
                 hidden = _product(weight, bias, hidden)
             else:
+                assert isinstance(layer, nn.Module)
                 hidden = layer(hidden)
         outputs = hidden.mT
         return outputs if outputs.ndim == 3 else outputs.expand(len(pieces[0]), -1, -1)
@@ -177,6 +206,7 @@ class Stack:
                 assert weight is not None
                 hidden = functional.linear(hidden, weight, bias)
             else:
+                assert isinstance(layer, nn.Module)
                 hidden = layer(hidden)
         return hidden
 
@@ -190,7 +220,7 @@ def _steps(module: nn.Module) -> Iterator[nn.Module]:
         yield from _steps(child)
 
 
-def _source(module: nn.Linear, name: str, kind: str, places: Mapping[str, int], functional: OfTheta) -> Source:
+def _source(module: nn.Module, name: str, kind: str, places: Mapping[str, int], functional: OfTheta) -> Source:
     if getattr(module, kind) is None:
         return None
     full = f"{name}.{kind}".lstrip(".")

@@ -1,1 +1,1 @@
-"""Plain networks by code of ours that the system's compiler makes for this processor at first use."""
+"""Plain and convolutional networks by code of ours that the system's compiler makes at first use."""

@@ -109,7 +109,7 @@ class Program:
     def __post_init__(self) -> None:
         network, constants = described(self.stack, loss_of(self.mean))
         code = library(self.dtype)
-        for function in (code.gradients, code.steps, code.tied_steps, code.measure, code.first_layer):
+        for function in (code.gradients, code.steps, code.tied_steps, code.measure, code.first_layer, code.block):
             function.restype = c_int64
         for name, value in {"_code": code, "_network": network, "_constants": constants}.items():
             object.__setattr__(self, name, value)
@@ -122,7 +122,7 @@ class Program:
     @property
     def block(self) -> int:
         """Examples whose losses are summed before they are added to the others'."""
-        return c_int64.in_dll(self._code, "block").value
+        return int(self._code.block(byref(self._network)))
 
     @property
     def has_classes(self) -> bool:
@@ -132,12 +132,14 @@ class Program:
     @property
     def width(self) -> int:
         """Numbers in an output."""
-        return self.stack.affine[-1].outputs
+        return self.stack.outputs
 
     def reads(self, examples: DataSet) -> bool:
         """Whether inputs and targets are such as the loss was written for."""
         inputs, targets = examples.inputs, examples.targets
         if not isinstance(inputs, Tensor) or inputs.dtype != self.dtype or len(targets) != len(inputs):
+            return False
+        if not self.stack.takes(examples):
             return False
         if self.has_classes:
             return targets.dtype == torch.int64 and targets.ndim == 1

@@ -29,11 +29,12 @@ void interpolate(const real* a, const real* b, real t, int64_t size, real* theta
 
 extern "C" {
 
-extern const int64_t block = BLOCK;
+// Samples whose losses are summed before they are added to the others'.
+int64_t block(const Network* network) { return network->block(); }
 
 // Mean losses (B,) and gradients (B, P) on rows (B, samples), or, without rows, on the first `samples` of the data.
 int64_t gradients(const Call* call, const int64_t* rows, int64_t samples, double* losses, real* slopes, int64_t line) {
-  Model model(call->network, std::min(samples, BLOCK), true);
+  Model model(call->network, std::min(samples, call->network.block()), true);
   for (int64_t b = 0; b < call->models; ++b) {
     const int64_t* own = rows ? rows + b * samples : nullptr;
     const real* theta = call->thetas + b * call->line;
@@ -45,7 +46,7 @@ int64_t gradients(const Call* call, const int64_t* rows, int64_t samples, double
 
 // Steps of all models, of `size` numbers each, on rows (B, steps, samples), or on the first `samples` of the data.
 int64_t steps(const Call* call, const int64_t* rows, int64_t samples, int64_t count, int64_t size, const Update* how) {
-  Model model(call->network, std::min(samples, BLOCK), true, size);
+  Model model(call->network, std::min(samples, call->network.block()), true, size);
   for (int64_t b = 0; b < call->models; ++b) {
     real* theta = call->thetas + b * call->line;
     for (int64_t step = 0; step < count; ++step) {
@@ -62,7 +63,7 @@ int64_t steps(const Call* call, const int64_t* rows, int64_t samples, int64_t co
 int64_t tied_steps(const Call* call, const int64_t* rows, int64_t samples, int64_t count, int64_t size,
                    const Update* how, const Tie* tie) {
   const int64_t moving = call->models;
-  Model model(call->network, std::min(samples, BLOCK), true, moving * size);
+  Model model(call->network, std::min(samples, call->network.block()), true, moving * size);
   std::vector<double> normal(size);
   for (int64_t step = 0; step < count; ++step) {
     for (int64_t b = 0; b < moving; ++b) {
@@ -88,8 +89,8 @@ int64_t tied_steps(const Call* call, const int64_t* rows, int64_t samples, int64
 // of their ends' first layers.
 int64_t measure(const Call* call, int64_t samples, int64_t total, double* losses, double* wrong, real* outputs,
                 const Between* between) {
-  Model model(call->network, std::min(samples, BLOCK), false, between ? between->size : 0);
-  const int64_t width = call->data.width;
+  Model model(call->network, std::min(samples, call->network.block()), false, between ? between->size : 0);
+  const int64_t width = call->data.width, block = call->network.block();
   const auto take = [&](int64_t b, int64_t first, int64_t count) {
     if (losses) losses[b] += model.loss<false>(call->data, count, 0) / total;
     if (wrong) wrong[b] += model.wrong(call->data, count);
@@ -99,16 +100,16 @@ int64_t measure(const Call* call, int64_t samples, int64_t total, double* losses
   for (int64_t b = 0; between && b < call->models; ++b) {
     real* theta = model.beside();
     interpolate(between->starts[b], between->ends[b], between->places[b], between->size, theta);
-    for (int64_t first = 0; first < samples; first += BLOCK) {
-      const int64_t count = std::min(BLOCK, samples - first);
+    for (int64_t first = 0; first < samples; first += block) {
+      const int64_t count = std::min(block, samples - first);
       if (const Status status = model.pick(call->data, nullptr, first, count)) return status;
       const real *start = between->first[b] + first, *end = between->last[b] + first;
       model.forward_between(theta, start, end, samples, count, between->places[b]);
       take(b, first, count);
     }
   }
-  for (int64_t first = 0; !between && first < samples; first += BLOCK) {
-    const int64_t count = std::min(BLOCK, samples - first);
+  for (int64_t first = 0; !between && first < samples; first += block) {
+    const int64_t count = std::min(block, samples - first);
     if (const Status status = model.gather(call->data, nullptr, first, count)) return status;
     for (int64_t b = 0; b < call->models; ++b) {
       model.forward(call->thetas + b * call->line);
@@ -120,7 +121,7 @@ int64_t measure(const Call* call, int64_t samples, int64_t total, double* losses
 
 // What the first layer of one model gives on the first `samples` of the data, before its activation (outputs, samples).
 int64_t first_layer(const Call* call, int64_t samples, real* products) {
-  Model model(call->network, std::min(samples, BLOCK), false);
+  Model model(call->network, std::min(samples, call->network.block()), false);
   for (int64_t first = 0; first < samples; first += BLOCK) {
     const int64_t count = std::min(BLOCK, samples - first);
     if (const Status status = model.gather(call->data, nullptr, first, count)) return status;

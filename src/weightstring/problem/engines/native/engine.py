@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -25,6 +25,7 @@ from weightstring.problem.engines.native.calls import Between, Program
 from weightstring.problem.engines.of_stack import OfStack
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.losses.means import Mean, Number, Tally, Wanted
+from weightstring.problem.rearranging import channels_last
 from weightstring.protocol import Gradient
 
 
@@ -38,7 +39,7 @@ class Native(OfStack):
             there is no compiler here.
     """
 
-    gain, steady = 1.0, True
+    gain, steady, planes = 1.0, True, True
 
     program: Program = field(init=False)
 
@@ -66,6 +67,8 @@ class Native(OfStack):
 
     def means(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
         """Means over one data set."""
+        if not self.stack.takes(examples):  # images of another size
+            return Loop(self.work).measure(thetas, [(examples, means)])
         if not self.reads(examples):
             return super().means(thetas, examples, means)
         return self.columns(len(thetas), lambda part, _: thetas[part], examples, means)
@@ -136,7 +139,8 @@ class Native(OfStack):
         """Losses and gradients of all; one at a time in torch where training draws at random."""
         computation, train = self.work.computation, self.work.train
         if computation.draws:
-            return Loop(self.work).gradient(thetas, rows)
+            work = self.work if self.stack.shape is None else replace(self.work, computation=channels_last(computation))
+            return Loop(work).gradient(thetas, rows)
         if rows is None:
             return slopes(self._part, thetas, None, train, computation.chunk)
         examples, rows = brought(train, rows)

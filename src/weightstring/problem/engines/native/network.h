@@ -1,63 +1,10 @@
 // A plain sequential network of one model: outputs, loss and gradient of a block of samples, samples as vector lanes.
 #pragma once
-#include <cstdlib>
-#include <memory>
 #include <vector>
 #include "activations.h"
-#include "product.h"
+#include "layers.h"
 
-namespace {  // the code for float and that for double are loaded side by side, and must not share a symbol
-
-constexpr int64_t BLOCK = 256;  // samples at a time: what their layers hold stays in the second-level cache
-constexpr int64_t FEW = 8;      // inputs up to which a weight's gradient is summed over lanes
-constexpr int64_t NONE = INT64_MIN;
-
-enum Status : int64_t { GOOD, NO_SUCH_ROW, NO_SUCH_CLASS };
-
-enum Loss : int64_t { CROSS_ENTROPY, SQUARES, DISTANCES };
-
-struct Layer {
-  int64_t inputs, outputs;
-  int64_t weight, bias;  // places in θ; -1 - place among the constants; NONE
-  int64_t activation;
-  double slope;
-};
-
-struct Network {
-  const Layer* layers;
-  int64_t count;
-  const real* constants;
-  int64_t loss;
-};
-
-struct Data {
-  const real* inputs;   // (N, inputs)
-  const void* targets;  // classes (N,), or numbers (N, outputs)
-  int64_t count, width;
-};
-
-// Memory that a thread keeps for its next call.
-class Room {
- public:
-  real* take(int64_t count) {
-    const int64_t first = used;
-    used += (count + 31) / 32 * 32;
-    return memory.get() + first;
-  }
-  void reset(int64_t count) {
-    used = 0;
-    if (count <= size) return;
-    memory.reset(static_cast<real*>(std::aligned_alloc(128, (count * sizeof(real) + 127) / 128 * 128)));
-    size = count;
-  }
-
- private:
-  struct Free {
-    void operator()(real* pointer) const { std::free(pointer); }
-  };
-  std::unique_ptr<real, Free> memory;
-  int64_t size = 0, used = 0;
-};
+namespace {
 
 class Model {
  public:
@@ -65,21 +12,27 @@ class Model {
   Model(const Network& network, int64_t samples, bool slopes, int64_t beside = 0)
       : net(network), lanes(filled(samples)) {
     static thread_local Room room;
-    int64_t widest = 0, total = 0;
+    int64_t widest = 0, total = 0, kernel = 0, taps = 0;
     for (int64_t i = 0; i < net.count; ++i) {
-      widest = std::max({widest, net.layers[i].inputs, net.layers[i].outputs});
-      total += lanes * net.layers[i].outputs + 32;
+      const Layer& layer = net.layers[i];
+      widest = std::max({widest, layer.inputs, layer.outputs});
+      total += lanes * layer.outputs + 32;
+      if (layer.kind != CONVOLUTION) continue;
+      kernel = std::max(kernel, layer.weights());
+      taps = std::max(taps, layer.planes.window.size());
     }
     const int64_t inputs = net.layers[0].inputs;
     total += lanes * (inputs + filled(inputs)) + 96;
-    if (slopes) total += 3 * lanes * filled(widest) + 96;
-    room.reset(total + beside + 32);
+    if (slopes) total += 3 * lanes * filled(widest) + taps * SUMS + 128;
+    room.reset(total + kernel + beside + 64);
     spare = room.take(beside);
+    packed = room.take(kernel);
     rows = room.take(lanes * filled(inputs));
     states.push_back(room.take(lanes * inputs));
     for (int64_t i = 0; i < net.count; ++i) states.push_back(room.take(lanes * net.layers[i].outputs));
     if (!slopes) return;
     for (real*& each : turned) each = room.take(lanes * filled(widest));
+    sums = room.take(taps * SUMS);
   }
 
   // Turn to samples of the data: those at `places`, or from `first` on; lanes that are left repeat one of them.
@@ -111,8 +64,18 @@ class Model {
 
   void forward(const real* theta, int64_t from = 0) {
     for (int64_t i = from; i < net.count; ++i) {
-      linear(theta, i);
-      activate(net.layers[i].activation, net.layers[i].slope, states[i + 1], used * net.layers[i].outputs);
+      const Layer& layer = net.layers[i];
+      switch (layer.kind) {
+        case CONVOLUTION:
+          pack(layer.planes, at(theta, layer.weight), packed);
+          convolve(layer.planes, packed, bias_of(theta, layer), states[i], states[i + 1], used);
+          break;
+        case LARGEST: pool<true>(layer.planes, states[i], states[i + 1], used); break;
+        case MEAN: pool<false>(layer.planes, states[i], states[i + 1], used); break;
+        case TURN: turn(states[i], layer.planes.from.height, layer.planes.from.width, states[i + 1], used); break;
+        default: linear(theta, i);
+      }
+      activate(layer.activation, layer.slope, states[i + 1], used * layer.outputs);
     }
   }
 
@@ -142,8 +105,9 @@ class Model {
   // The mean loss and its gradient on rows of the data (none: on the first `samples`).
   Status gradient(const Data& data, const real* theta, const int64_t* rows, int64_t samples, double* mean, real* slopes) {
     double total = 0;
-    for (int64_t first = 0; first < samples; first += BLOCK) {
-      const int64_t count = std::min(BLOCK, samples - first);
+    const int64_t block = net.block();
+    for (int64_t first = 0; first < samples; first += block) {
+      const int64_t count = std::min(block, samples - first);
       const int64_t* places = rows ? rows + first : nullptr;
       if (const Status status = gather(data, places, first, count)) return status;
       forward(theta);
@@ -191,17 +155,17 @@ class Model {
       real* slopes = turned[0];
       multiply_slope(layer.activation, layer.slope, states[i + 1], slopes, used * layer.outputs);
       if (layer.bias >= 0) {
-        for (int64_t m = 0; m < layer.outputs; ++m) {
+        for (int64_t m = 0; m < layer.units(); ++m) {
           vec total = {};
-          for (int64_t k = 0; k < used; k += LANES) total += load(slopes + m * used + k);
+          for (int64_t n = m; n < layer.outputs; n += layer.units())
+            for (int64_t k = 0; k < used; k += LANES) total += load(slopes + n * used + k);
           real& place = gradient[layer.bias + m];
           place = sum(total) + (add ? place : 0);
         }
       }
       if (layer.weight >= 0) weight_gradient(i, slopes, gradient + layer.weight, add);
       if (i == lowest) break;
-      multiply({at(theta, layer.weight), 1, layer.inputs, slopes, used, turned[1], used, layer.inputs, used,
-                layer.outputs});
+      before(theta, i, slopes, turned[1]);
       std::swap(turned[0], turned[1]);
     }
   }
@@ -210,7 +174,7 @@ class Model {
   const Network& net;
   int64_t lanes, used = 0;
   int64_t picked[BLOCK];  // the places of the samples; BLOCK is a whole number of vectors
-  real *rows = nullptr, *spare = nullptr;
+  real *rows = nullptr, *spare = nullptr, *packed = nullptr, *sums = nullptr;
   std::vector<real*> states;  // the inputs and what each layer makes of them, (width, used)
   real* turned[3] = {};
 
@@ -218,24 +182,44 @@ class Model {
     return place >= 0 ? theta + place : net.constants + (-1 - place);
   }
 
+  const real* bias_of(const real* theta, const Layer& layer) const {
+    return layer.bias == NONE ? nullptr : at(theta, layer.bias);
+  }
+
   void linear(const real* theta, int64_t i) {
     const Layer& layer = net.layers[i];
-    const real* bias = layer.bias == NONE ? nullptr : at(theta, layer.bias);
+    const real* bias = bias_of(theta, layer);
     multiply({at(theta, layer.weight), layer.inputs, 1, states[i], used, states[i + 1], used, layer.outputs, used,
               layer.inputs, bias ? Begin::bias : Begin::nothing, bias});
   }
 
+  // The slopes with respect to what enters a layer, from those of what leaves it.
+  void before(const real* theta, int64_t i, const real* slopes, real* to) {
+    const Layer& layer = net.layers[i];
+    switch (layer.kind) {
+      case CONVOLUTION:
+        pack(layer.planes, at(theta, layer.weight), packed);
+        return convolve_back(layer.planes, packed, slopes, to, used);
+      case LARGEST: return pool_back<true>(layer.planes, states[i], slopes, to, used);
+      case MEAN: return pool_back<false>(layer.planes, states[i], slopes, to, used);
+      case TURN: return turn(slopes, layer.planes.from.width, layer.planes.from.height, to, used);
+      default:
+        multiply({at(theta, layer.weight), 1, layer.inputs, slopes, used, to, used, layer.inputs, used, layer.outputs});
+    }
+  }
+
   void weight_gradient(int64_t i, const real* slopes, real* gradient, bool add) {
     const Layer& layer = net.layers[i];
+    if (layer.kind == CONVOLUTION) return correlate(layer.planes, slopes, states[i], used, sums, gradient, add);
     if (layer.inputs <= FEW)
       return multiply_rows(slopes, states[i], used, gradient, layer.outputs, layer.inputs, add);
     const int64_t line = filled(layer.inputs);
-    const real* before = rows;
+    const real* entered = rows;
     if (i > 0) {
       transpose(states[i], used, layer.inputs, used, turned[2], line);
-      before = turned[2];
+      entered = turned[2];
     }
-    multiply({slopes, used, 1, before, line, gradient, layer.inputs, layer.outputs, layer.inputs, used,
+    multiply({slopes, used, 1, entered, line, gradient, layer.inputs, layer.outputs, layer.inputs, used,
               add ? Begin::sum : Begin::nothing});
   }
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidModel
-from weightstring.problem.engines.stack import Affine, Source, Stack
+from weightstring.problem.engines.planes import Planar, Plane, Source, Window
+from weightstring.problem.engines.stack import Affine, Stack
 from weightstring.problem.losses.known import recognised
 from weightstring.problem.losses.means import Mean
 
@@ -18,12 +19,17 @@ CROSS_ENTROPY = 0
 LOSSES: dict[type[nn.Module], int] = {nn.CrossEntropyLoss: CROSS_ENTROPY, nn.MSELoss: 1, nn.L1Loss: 2}
 
 
+KINDS = {"linear": 0, "convolution": 1, "largest": 2, "mean": 3, "turn": 4}
+SIZES = (*Plane._fields, *(f"leaving_{name}" for name in Plane._fields), *(f"window_{name}" for name in Window._fields))
+
+
 class Layer(Structure):
-    """A linear layer and the activation that follows it."""
+    """A layer and the activation that follows it."""
 
     _fields_ = (
-        *((name, c_int64) for name in ("inputs", "outputs", "weight", "bias", "activation")),
+        *((name, c_int64) for name in ("kind", "inputs", "outputs", "weight", "bias", "activation")),
         ("slope", c_double),
+        *((name, c_int64) for name in SIZES),
     )
 
 
@@ -42,9 +48,12 @@ def described(stack: Stack, loss: int) -> tuple[Network, Tensor]:
     layers: list[Layer] = []
     constants: list[Tensor] = []
     for layer in stack.layers:
-        if isinstance(layer, Affine):
+        if isinstance(layer, Affine | Planar):
             places = [_place(stack, source, constants) for source in (layer.weight, layer.bias)]
-            layers.append(Layer(layer.inputs, layer.outputs, *places, 0, 0.0))
+            kind, sizes = "linear", tuple[int, ...]()
+            if isinstance(layer, Planar):
+                kind, sizes = layer.kind, (*layer.entering, *layer.leaving, *layer.window)
+            layers.append(Layer(KINDS[kind], layer.inputs, layer.outputs, *places, 0, 0.0, *sizes))
         elif type(layer) in ACTIVATIONS and not layers[-1].activation:
             slope = float(getattr(layer, "negative_slope", getattr(layer, "alpha", 0.0)))
             if slope < 0:

@@ -8,7 +8,12 @@
 
 enum class Begin { nothing, bias, sum };  // what a sum begins with: 0, its row's bias, or what is there
 
-// C (rows, columns) = A B with A at [row * down + step * along], B (depth, columns), lines of B and C contiguous.
+struct Factors {
+  const real *a, *b;
+};
+
+// C (rows, columns) = A B with A at [row * down + step * along], B (depth, columns), lines of B and C contiguous; with
+// `parts` the sum of several such products.
 struct Product {
   const real* a;
   int64_t down, along;
@@ -19,6 +24,8 @@ struct Product {
   int64_t rows, columns, depth;
   Begin begin = Begin::nothing;
   const real* bias = nullptr;
+  const Factors* parts = nullptr;
+  int64_t count = 1;
 };
 
 template <int M, int N>
@@ -29,13 +36,15 @@ static void tile(const Product& p, int64_t row, int64_t column, real* c, int64_t
       sums[m][n] = p.begin == Begin::sum    ? load(c + m * c_line + n * LANES)
                    : p.begin == Begin::bias ? all(p.bias[row + m])
                                             : vec{};
-  const real* a = p.a + row * p.down;
-  const real* b = p.b + column;
-  for (int64_t k = 0; k < p.depth; ++k, a += p.along, b += p.b_line) {
-    vec line[N];
-    for (int n = 0; n < N; ++n) line[n] = load(b + n * LANES);
-    for (int m = 0; m < M; ++m)
-      for (int n = 0; n < N; ++n) sums[m][n] += a[m * p.down] * line[n];
+  for (int64_t i = 0; i < p.count; ++i) {
+    const real* a = (p.parts ? p.parts[i].a : p.a) + row * p.down;
+    const real* b = (p.parts ? p.parts[i].b : p.b) + column;
+    for (int64_t k = 0; k < p.depth; ++k, a += p.along, b += p.b_line) {
+      vec line[N];
+      for (int n = 0; n < N; ++n) line[n] = load(b + n * LANES);
+      for (int m = 0; m < M; ++m)
+        for (int n = 0; n < N; ++n) sums[m][n] += a[m * p.down] * line[n];
+    }
   }
   for (int m = 0; m < M; ++m)
     for (int n = 0; n < N; ++n) store(c + m * c_line + n * LANES, sums[m][n]);

@@ -4,7 +4,7 @@
 
 namespace {
 
-enum Kind : int64_t { SGD, ADAM };
+enum Optimizer : int64_t { SGD, ADAM };
 
 struct Update {
   int64_t kind, nesterov, decoupled, taken;  // taken: Adam's steps before these
