@@ -138,3 +138,14 @@ def test_float32_is_taken_where_it_leaves_room() -> None:
     if found[0] is of:
         pytest.skip("nothing can be compiled here")
     assert [way.dtype for way in found if isinstance(way, Compiled)] == DTYPES
+
+
+def test_a_first_layer_of_inputs_most_of_which_are_usual_is_computed_from_the_others() -> None:
+    draw = torch.Generator().manual_seed(2)
+    inputs = torch.where(torch.rand(N, 30, generator=draw) < 0.8, -0.4, torch.randn(N, 30, generator=draw))
+    problem = ws.ModuleProblem(network(30, 70, CLASSES), nn.functional.cross_entropy, (inputs, data()[1]))
+    of = enclosing(problem, torch.randn(2, problem.size, generator=draw), "loss", 1 << 28)
+    way = compiled(of, torch.float64)
+    ((weight, _), _) = way.plain.layers(of.beads)
+    assert way.plain.usual is not None
+    torch.testing.assert_close(way._of_inputs(weight[0]), inputs.double() @ weight[0].mT, rtol=0, atol=1e-13)

@@ -26,7 +26,7 @@ ROUNDED = 2**0.5
 FORESEEN = 1 / 24
 """What it costs to foresee a bound, in bounds."""
 
-STAGES = 4.0
+STAGES = 8.0
 """By how much a bound may be foreseen too high where many examples will leave then, and few need half the width."""
 
 FINE = 2.0**-12

@@ -30,8 +30,8 @@ UNITS = {torch.float32: 2.0**-24, torch.float64: ROOM * 2.0**-53}
 FARTHEST = {torch.float32: 128, torch.float64: 1024}
 """Units that exp's argument may have lost before exp vanishes, with exp's own."""
 
-SIDE = 64
-"""Samples that the code takes at a time."""
+SIDE, TILE = 64, 64
+"""Samples that the code takes at a time, and outputs of a first layer."""
 
 
 class _Layer(Structure):
@@ -56,6 +56,13 @@ Sums = tuple[Tensor, Tensor]
 """(5, I, n) of each: the largest difference from the right class's output, and what the others add to e^0."""
 
 
+class _Differing(Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("inputs", "usual", "weight", "whole")),
+        *((name, c_int64) for name in ("count", "depth", "outputs")),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Compiled:
     """The loss of a plain network, enclosed in float32 or float64.
@@ -77,7 +84,7 @@ class Compiled:
 
     def __post_init__(self) -> None:
         code = library(self.dtype, SOURCE)
-        code.enclose.restype = None
+        code.enclose.restype = code.products.restype = None
         object.__setattr__(self, "_code", code)
 
     @property
@@ -152,15 +159,27 @@ class Compiled:
             size = self.dtype.itemsize * len(self.order) * len(weight)
             while self._products and size * (len(self._products) + 1) > self.max_bytes // 3:
                 del self._products[min(self._products)]
-            parts = in_chunks(self.plain.inputs)
-            self._products[bead] = torch.cat([(part.double() @ weight.mT).to(self.dtype) for part in parts])
+            self._products[bead] = self._of_inputs(weight)
         return self._products[bead]
+
+    def _of_inputs(self, weight: Tensor) -> Tensor:
+        inputs, usual = self.plain.inputs, self.plain.usual
+        if usual is None:
+            return torch.cat([(part.double() @ weight.mT).to(self.dtype) for part in in_chunks(inputs)])
+        found = torch.empty(len(inputs), len(weight), dtype=self.dtype)
+        columns = torch.nn.functional.pad(weight.mT, (0, -len(weight) % TILE)).contiguous()
+        whole = usual @ columns
+        pointers = (tensor.data_ptr() for tensor in (inputs, usual, columns, whole))
+        given = _Differing(*pointers, *inputs.shape, columns.shape[1])
+        self._code.products(byref(given), c_void_p(found.data_ptr()), c_int64(len(weight)))
+        return found
 
     def _lost(self, weight: Tensor, bias: Tensor | None) -> Float64[Tensor, " h"]:
         """What rounding may have taken from the first layer's products in float64."""
         sums = 2 * weight.abs().sum(2).amax(0)
         shift = torch.zeros_like(sums) if bias is None else 2 * bias.abs().amax(0)
-        return gamma(weight.shape[2]) * ((sums + FLOOR) * self.reach + shift + FLOOR)
+        # Inputs less the usual ones are up to twice as large, and the usual ones' product is added.
+        return gamma(weight.shape[2] + 2) * (3 * (sums + FLOOR) * self.reach + shift + FLOOR)
 
 
 def _spread(of: Callable[[Tensor], Sums], rows: Tensor) -> list[Sums]:

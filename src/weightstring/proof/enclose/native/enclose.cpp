@@ -10,6 +10,7 @@
 // κ max |p| before it is multiplied by |W|. For the product of the slopes of W and p it is at most that of their norms
 // (Cauchy and Schwarz). Numbers beyond LARGE are not bounded; LOST is more than what underflow takes from one product of
 // numbers up to there.
+#include "differing.h"
 #include "moving.h"
 
 namespace {
@@ -256,4 +257,7 @@ void enclose(const Call* call, const Places* places, const int64_t* rows, int64_
     enclosure.run(places->segments[i], places->low[i], places->high[i], rows, count, tops + i * count, rests + i * count,
                   places->count * count);
 }
+
+// (N, line) what a first layer of so many outputs makes of samples, without its bias.
+void products(const Differing* of, real* to, int64_t line) { of_differing(*of, to, line); }
 }

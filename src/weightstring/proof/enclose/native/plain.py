@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -11,11 +12,18 @@ import torch
 from torch import Tensor
 
 from weightstring.proof.enclose.enclosing import Enclosing
+from weightstring.proof.enclose.products import in_chunks
 from weightstring.tracing.program import Program
 from weightstring.tracing.steps import Ref, Step
 
 MOST_CLASSES = 32
 """Classes up to which differences of outputs are cheap beside the layers before them."""
+
+FEW = 0.4
+"""Share of inputs up to which it pays to compute what differs from the usual ones alone."""
+
+SOME = 256
+"""Examples, about, that tell what is usual."""
 
 RESHAPES = {"flatten.using_ints", "view.default", "reshape.default"}
 """What may stand between the data and the first layer."""
@@ -36,6 +44,15 @@ class Plain:
     steps: Sequence[Step]
     inputs: Tensor
     classes: int
+
+    @cached_property
+    def usual(self) -> Tensor | None:
+        """(in,) the commonest value of each input in float64, where few of the inputs differ from it; else None."""
+        if self.inputs.dtype != torch.float32 or not self.inputs.is_contiguous():
+            return None
+        usual = self.inputs[:: max(1, len(self.inputs) // SOME)].mode(0).values
+        differing = sum(int((part != usual).sum()) for part in in_chunks(self.inputs))
+        return usual.double() if differing <= FEW * self.inputs.numel() else None
 
     def layers(self, beads: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Weight (K, out, in) and bias (K, out) of each layer at beads (K, P), in float64."""
