@@ -113,6 +113,57 @@ def test_what_data_alone_determine_ties_nothing_and_needs_no_rule():
     assert find(problem).log10_permutations == pytest.approx(count(6, 6), abs=1e-9)
 
 
+def pooled(self: Net, h: Tensor, graph: Tensor) -> Tensor:
+    return h.new_zeros(int(graph.max()) + 1, h.shape[1]).index_add(0, graph, h)
+
+
+def apart(self: Net, h: Tensor, graph: Tensor) -> Tensor:
+    return torch.stack([part.mean(0) for part in h.split(torch.bincount(graph).tolist())])
+
+
+def beside_their_graph(self: Net, h: Tensor, graph: Tensor) -> Tensor:
+    h = h + pooled(self, h, graph).repeat_interleave(torch.bincount(graph), 0)
+    first = graph.diff(prepend=graph.new_tensor([-1])) > 0
+    return h[first] + h[first.nonzero().squeeze(1)]
+
+
+@pytest.mark.parametrize("pool", [pooled, apart, beside_their_graph])
+def test_numbers_read_off_a_batch_of_graphs_are_those_of_its_data(pool):
+    def forward(self: Net, nodes: Tensor, graph: Tensor) -> Tensor:
+        return self.last(pool(self, torch.relu(self.first(nodes)), graph))
+
+    torch.manual_seed(0)
+    problem = of_flat_graphs(forward)
+    theta = problem.initial(0)
+    assert ws.align(problem, theta, ws.permuted_copy(problem, theta, 1)).distance == 0
+    assert find(problem).log10_permutations == pytest.approx(count(6), abs=1e-9)
+
+
+def written(h: Tensor) -> Tensor:
+    held = torch.zeros_like(h)
+    held[0] = h[0]
+    return held
+
+
+@pytest.mark.parametrize("read", [lambda h: int((h > 1).sum()), lambda h: float(written(h).max()), lambda h: h[h > 9]])
+def test_numbers_read_off_activations_are_refused(read):
+    def forward(self: Net, nodes: Tensor, graph: Tensor) -> Tensor:
+        h = torch.relu(self.first(nodes))
+        return self.last(pooled(self, h, graph)) + torch.as_tensor(read(h)).sum()
+
+    with pytest.raises(ws.Unsupported, match=r"Net cannot be traced .* \(it reads numbers off its activations\)"):
+        find(of_flat_graphs(forward))
+
+
+def of_flat_graphs(forward) -> ws.ModuleProblem:
+    def loss(net, batch):
+        nodes, graph, y = batch
+        return (net(nodes, graph) - y).square().sum(), len(y)
+
+    batches = [(torch.randn(7, 3), torch.tensor([0, 0, 0, 1, 1, 2, 2]), torch.randn(3, 2)) for _ in range(2)]
+    return ws.ModuleProblem.from_batches(Net(forward, first=nn.Linear(3, 6), last=nn.Linear(6, 2)), batches, loss=loss)
+
+
 def test_data_to_which_activations_are_written_are_data_no_more():
     def forward(self: Net, x: Tensor) -> Tensor:
         held = torch.zeros(len(x), 12, dtype=x.dtype)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from weightstring.errors import Unsupported
 from weightstring.problem import Modular
@@ -17,6 +18,7 @@ from weightstring.symmetry.rules.base import REMEDY
 from weightstring.symmetry.spec import Symmetry, Term
 from weightstring.symmetry.ties import Ties
 from weightstring.tracing.faithful import check_faithful
+from weightstring.tracing.readings import Reader, readings, same
 from weightstring.tracing.steps import Trace, export
 
 OBSERVED = 256
@@ -24,6 +26,10 @@ OBSERVED = 256
 
 AT_ONCE = 1 << 24
 """Numbers of the largest tensor of a pass in which they are observed, unless two examples have more."""
+
+
+SUBJECT = "symmetry: "
+"""Of a refusal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +80,11 @@ def traced(problem: Modular) -> Traced:
     # A trace is of a fixed number of examples; of a single one, operations may do something else.
     count = min(len(examples), max(2, AT_ONCE // max(1, what_is_read(problem).largest)))
     parts = [examples.take(slice(start, start + count)) for start in range(0, len(examples) - count + 1, count)]
-    trace = _trace(problem, parts[0])
+    trace, kept = _trace(problem, parts)
     permutations, activations = labelled(problem, trace, Ties())
     scales, _ = labelled(problem, trace, Ties(rescaling=True))
     symmetry = Symmetry(problem.layout, permutations, scales)
-    return Traced(trace, parts, symmetry, activations)
+    return Traced(trace, kept, symmetry, activations)
 
 
 class _Reading(nn.Module):
@@ -96,15 +102,35 @@ class _Reading(nn.Module):
         return self._read(self.net(*args, **kwargs))
 
 
-def _trace(problem: Modular, examples: Examples) -> Trace:
+def _trace(problem: Modular, parts: Sequence[Examples]) -> tuple[Trace, Sequence[Examples]]:
+    """The operations on the first part, and the parts on which they are the same."""
     net, read = problem.computation.evaluating.module, what_is_read(problem)
     if read.elsewhere:
         raise Unsupported(
             f"symmetry: the loss reads numbers that {type(net).__name__} does not return, such as those of a hook: "
             f"return them, or {REMEDY}"
         )
-    reading = _Reading(net, read, examples)
-    exported = export(reading, examples.leaves, "symmetry: ", REMEDY)
-    check_faithful(Trace.of(exported), reading, examples.leaves, "symmetry")
+    leaves = parts[0].leaves
+    reading = _Reading(net, read, parts[0])
+    exported, told = _exported(reading, leaves)
+    check_faithful(Trace.of(exported), reading, leaves, "symmetry")
     exported.graph.eliminate_dead_code()
-    return Trace.of(exported)
+    if told:
+        parts = [part for part in parts if same(told, readings(reading, part.leaves, SUBJECT, REMEDY))]
+    return Trace.of(exported), parts
+
+
+def _exported(reading: _Reading, leaves: Sequence[Tensor]) -> tuple[ExportedProgram, Sequence[object]]:
+    """A module traced, if need be for what it reads off these data, which is returned too."""
+    refused = None
+    try:
+        exported = export(reading, leaves, SUBJECT, REMEDY)
+        if all(step.settled for step in Trace.of(exported).steps):
+            return exported, ()
+    except Unsupported as error:
+        refused = error
+    told = readings(reading, leaves, SUBJECT, REMEDY)
+    if not told and refused:
+        raise refused
+    with Reader(told):
+        return export(reading, leaves, SUBJECT, REMEDY), told

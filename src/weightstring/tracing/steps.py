@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import operator
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import SymBool, SymFloat, SymInt, Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
@@ -62,6 +65,12 @@ class Step:
     def dtype(self) -> torch.dtype | None:
         """Of its result; None: it is no tensor."""
         return getattr(self.result, "dtype", None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether its result is known without what numbers say, and its shape too."""
+        found = (number for part in tree_leaves(self.result) for number in (part, *getattr(part, "shape", ())))
+        return not any(isinstance(number, SymInt | SymBool | SymFloat) for number in found)
 
     @property
     def schema(self) -> Any:
@@ -213,8 +222,7 @@ def export(
         Unsupported: torch cannot trace it.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # recurrent layers keep lists of their weights, which tracing remarks on
+        with _quietly():
             exported = torch.export.export(module, tuple(leaves), strict=False)
             if functional and any(step.writes for step in Trace.of(exported).steps):
                 exported = exported.run_decompositions({})
@@ -224,6 +232,20 @@ def export(
             f"{remedy}"
         ) from error
     return exported
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without torch's remarks: on lists of weights in recurrent layers, and half a graph where tracing fails."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        level = log.level
+        log.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 def name_of(module: nn.Module) -> str:
