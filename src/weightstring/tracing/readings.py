@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from weightstring.errors import Unsupported
+from weightstring.problem.functional import first_line
 from weightstring.tracing.steps import name_of
 
 Reading: TypeAlias = Any
@@ -50,10 +51,10 @@ def readings(module: nn.Module, leaves: Sequence[Tensor], subject: str, remedy: 
         reader = Reader()
         with torch.no_grad(), reader:
             functional_call(module, held, tuple(leaves), tie_weights=False, strict=False)
-    except _ReadsActivations as error:
+    except Exception as error:  # whatever a stranger's code raises for tensors of another class
+        reason = "it reads numbers off its activations" if isinstance(error, _ReadsActivations) else first_line(error)
         raise Unsupported(
-            f"{subject}{name_of(module)} cannot be traced as a fixed course of operations (it reads numbers off its "
-            f"activations): {remedy}"
+            f"{subject}{name_of(module)} cannot be traced as a fixed course of operations ({reason}): {remedy}"
         ) from error
     return reader.noted
 
