@@ -34,9 +34,14 @@ def draw(rows: Sequence[Row]) -> None:
                 length.plot([seconds(row) for row in held], lengths, "o", color=colour, markersize=3, alpha=0.6)
             share.set(xscale="log", ylim=(0, 1.03), ylabel="share connected", title=task)
             length.set(xscale="log", ylabel="normalized length", title=task)
-            share.legend(frameon=False)
             for axes in (share, length):
                 axes.set_xlabel("CPU seconds")
+                low, high = axes.get_xlim()
+                ticks = [d * 10.0**k for k in range(-3, 5) for d in (1, 2, 5) if low <= d * 10.0**k <= high]
+                axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+                axes.minorticks_off()
+        handles = {line.get_label(): line for axes in panels[:, 0] for line in axes.get_lines()}
+        figure.legend(handles.values(), handles, loc="outside upper center", frameon=False, ncols=len(handles))
         FIGURE.parent.mkdir(exist_ok=True)
         figure.savefig(FIGURE, metadata={"Date": None})
         plt.close(figure)
