@@ -14,7 +14,7 @@ from weightstring.arrays import Positions, Theta, Thetas, Values, blocks, is_fin
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.segment import Segment
 from weightstring.problem.capabilities import Accounted, AlongMany
-from weightstring.protocol import Along, LossProblem, Screened
+from weightstring.protocol import Along, LossProblem
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Objective:
     @property
     def screening(self) -> Objective | None:
         """A cheap estimate of the height, where the problem offers one."""
-        problem = self.problem.screening if isinstance(self.problem, Screened) else None
+        problem = getattr(self.problem, "screening", None)  # isinstance of a protocol takes far longer
         return None if problem is None else Objective(problem, self.bind)
 
     def __call__(self, thetas: Thetas) -> Values:

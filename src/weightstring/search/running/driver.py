@@ -58,6 +58,7 @@ class _Driver(Generic[State]):
         self, requests: Sequence[SearchRequest[State]], executor: Executor, on_event: Callable[[Event], None]
     ) -> None:
         self._executor = executor
+        self._limited = executor if isinstance(executor, Limited) else None
         self._on_event = on_event
         self._count = len(requests)
         # The clock is asked for very often; mostly nobody wants to know.
@@ -91,7 +92,7 @@ class _Driver(Generic[State]):
         for i in dict.fromkeys(i for (i, _), _ in collected):
             if self._running[i].absorb():
                 self._propose(i)
-        for i, steps in self._executor.spent().items() if isinstance(self._executor, Limited) else ():
+        for i, steps in self._limited.spent().items() if self._limited else ():
             if i in self._running:
                 self._give_up(i, "steps", steps)
 
@@ -102,8 +103,8 @@ class _Driver(Generic[State]):
             self._over[i] = verdict
             del self._running[i]
             return
-        if isinstance(self._executor, Limited):
-            self._executor.allow(i, search.steps_left, search.descending)
+        if self._limited:
+            self._limited.allow(i, search.steps_left, search.descending)
         for job in search.jobs:
             self._executor.submit((i, job.name), job)
 
