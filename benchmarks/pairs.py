@@ -59,14 +59,8 @@ class Task:
         return load_task(self.name, {key: str(value) for key, value in self.options.items()})
 
     def plain(self, problem: ws.ModuleProblem, bind: str) -> Plain:
-        """Its network and data for plain methods; the set on which the threshold holds is the one that is bound."""
-        net, *_ = problem.traceable("loss")
-        train, evaluate = problem.fitted()[0], problem.observed()
-        data = train if bind == "train" else evaluate
-        return Plain(
-            net, nn.CrossEntropyLoss(), (train.leaves[0], train.targets), (data.leaves[0], data.targets),
-            batch_size=problem.batch_size,
-        )  # fmt: skip
+        """Its network and data for plain methods."""
+        return Plain.of(problem, nn.CrossEntropyLoss(), bind)
 
     def way(self, problem: ws.ModuleProblem, plain: Plain, number: int) -> Way:
         """A pair with its threshold on the set that ``plain`` measures."""

@@ -11,8 +11,10 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+import weightstring as ws
 from benchmarks.setting import GRID, Setting
 
 
@@ -26,6 +28,15 @@ class Plain(Setting):
     max_steps: int = 10_000
     alpha: float = 0.95
     max_depth: int = 10
+
+    @classmethod
+    def of(cls, problem: ws.ModuleProblem, loss_fn: nn.Module, bind: str = "evaluate") -> Plain:
+        """The network and data of a problem; the set on which the threshold holds is the one that is bound."""
+        net, *_ = problem.traceable("loss")
+        train, evaluate = problem.fitted()[0], problem.observed()
+        data = train if bind == "train" else evaluate
+        sets = ((each.leaves[0], each.targets) for each in (train, data))
+        return cls(net, loss_fn, *sets, batch_size=problem.batch_size or problem.train_size)
 
     def descend(self, theta: torch.Tensor, threshold: float) -> torch.Tensor | None:
         """Adam from ``theta`` until the evaluation loss is at most α·L0; the best state if that is at most L0."""
