@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -14,7 +15,7 @@ from weightstring.arrays import Rows, Thetas
 from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.agreement import near, relative, tolerance_of
-from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Unavailable, Workload
+from weightstring.problem.engines.base import ENGINES, REFERENCE, Engine, Unavailable, Workload, seeded_by
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.operations import Operations
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
@@ -169,7 +170,10 @@ class Trial:
         return float(operations.total / len(sample))
 
     def saved_bytes(self) -> float:
-        """Bytes of activations that the gradient of one model keeps for an example, seen on two of the training set."""
+        """Bytes of activations that the gradient of one model keeps for an example, seen on two of the training set.
+
+        They are what a forward pass keeps: of a large model nothing else is made for it.
+        """
         found: dict[int, int] = {}
 
         def note(tensor: Tensor) -> Tensor:
@@ -178,10 +182,16 @@ class Trial:
                 found[tensor.data_ptr()] = max(tensor.nbytes, found.get(tensor.data_ptr(), 0))
             return tensor
 
-        rows = torch.arange(min(2, len(self.work.train)), device=self.own.device)[None]
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            self.engine(REFERENCE).gradient(self.own.theta[None], rows)
-        return sum(found.values()) / rows.numel()
+        rows = torch.arange(min(2, len(self.work.train)), device=self.own.device)
+        computation, few = self.work.computation, self.work.train.take(rows)
+        assert isinstance(computation.training, Live)
+        plain = computation.structure is None
+        model = computation.training.written(self.own.pieces) if plain else nullcontext(self.own.theta)
+        with model as theta, seeded_by(rows[None], self.own.device), torch.enable_grad():
+            with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+                loss = computation.loss(theta, None, few)
+            del loss
+        return sum(found.values()) / len(rows)
 
     def _threads(self, name: str, flops: float) -> int | None:
         """1 if all threads are not faster than one on this trial's largest call; None: all."""
