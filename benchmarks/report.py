@@ -15,6 +15,7 @@ TITLES = {
     "repeats": ("The same pairs by ten seeds each: ours and the rivals", "repeats.py"),
     "profile": ("Where the time of one connect goes", "profile.py"),
     "steps": ("Gradient steps of a 1-4-4-1 network on 256 samples", "steps.py"),
+    "convolutions": ("Convolutional networks: measured, and a gradient, by each engine", "convolutions.py"),
     "connect-small-cnn": ("A small CNN on MNIST, of all 10,000 test images, before `rivals` measured it", "rivals.py"),
     "many-digits": ("Pairs of digits networks 64-64-64-10 in one call", "many.py"),
     "many-polynomial": ("Pairs of polynomial networks 1-4-4-1 in one call", "many.py"),
