@@ -72,7 +72,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="how several models are evaluated at once: auto, loop, vmap, stack, native, or one "
+        help="how several models are evaluated at once: auto, loop, channels-last, vmap, stack, native, or one "
         "that the task's file or a package registers (default: the task's own, usually auto)",
     )
 
