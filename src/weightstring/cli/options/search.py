@@ -53,6 +53,7 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
 
 
 def add_through(parser: argparse.ArgumentParser) -> None:
+    """Waypoints."""
     parser.add_argument(
         "--through",
         nargs="+",
