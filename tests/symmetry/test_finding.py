@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import weightstring as ws
 from weightstring.errors import InvalidCheckpoint, Unsupported
 from weightstring.symmetry.copies import permuted_copy, rescaled_copy
-from weightstring.symmetry.finding import find
+from weightstring.symmetry.finding import find, traced
 from weightstring.symmetry.spec import Symmetry
 from weightstring.testing.rules import check_symmetry_rule
 
@@ -306,3 +306,11 @@ def test_copies_of_random_networks_compute_the_same(seed):
     theta = scattered(problem, seed)
     copies = [copied(problem, theta, other) for copied in (permuted_copy, rescaled_copy) for other in SEEDS]
     assert max(change(problem, theta, copy) for copy in copies) < 1e-11
+
+
+def test_what_was_traced_keeps_no_parameters_that_the_module_gives_up():
+    problem = problem_of(
+        nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), torch.ones(5, 3, dtype=torch.float64)
+    )
+    held = {id(tensor) for tensor in traced(problem).trace.held.values()}
+    assert held >= {id(parameter) for parameter in problem.computation.evaluating.parameters}
