@@ -110,3 +110,38 @@ TARGETS = (
 def rows() -> list[Row]:
     """All of them, in order."""
     return [target.row() for target in TARGETS]
+
+
+EXAMPLES = {"digits": (128, 500), "mnist-mlp": (128, 10_000)}
+"""In a minibatch, and in the evaluation set."""
+BACKWARD = 3
+"""Passes of an example that its gradient costs."""
+
+
+def limits() -> list[str]:
+    """What limits a pair's ratio: a line a task, from the results."""
+    return [
+        line for target, task in ((TARGETS[0], "digits"), (TARGETS[2], "mnist-mlp")) for line in limit(target, task)
+    ]
+
+
+def limit(target: Target, task: str) -> list[str]:
+    """The seconds that the target leaves, those that arithmetic takes, and where the others go."""
+    own, value = _sides(task, "evaluation").get(OURS), target.measured()
+    if own is None or value is None:
+        return []
+    seconds, arithmetic = float(own["CPU seconds"]), float(own["arithmetic, CPU seconds"])
+    batch, examples = EXAMPLES[task]
+    gradients, evaluations = float(own["gradients"]) * batch * BACKWARD, float(own["evaluations"]) * examples
+    of_gradients = arithmetic * gradients / (gradients + evaluations)
+    phases: Sequence[Row] = kept("profile").get(task, [])  # type: ignore[assignment]
+    spent = ", ".join(
+        f"{row['phase']} {row['percent']} %" for row in phases if row["phase"] != "whole" and row["percent"]
+    )
+    leaves = seconds * target.limit / value
+    return [
+        f"- {target.work}: {seconds:.3g} CPU seconds; the target leaves {leaves:.3g}. At the rate of a large matrix "
+        f"product its {own['gradients']:g} gradients take {of_gradients:.3g}, its {own['evaluations']:g} evaluations, "
+        f"were each of them a whole pass, {arithmetic - of_gradients:.3g} (along a segment the first layer is computed "
+        f"at the ends alone). Where a user's first connect goes: {spent}."
+    ]

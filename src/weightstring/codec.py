@@ -95,6 +95,8 @@ def _restored(value: Any, shape: inspect.Type) -> Any:
             case inspect.DictType(value_type=inner):
                 return {key: _restored(each, inner) for key, each in value.items()}
     if isinstance(value, list | tuple):
+        if None not in value and not any(isinstance(each, dict | list | tuple) for each in value):
+            return list(value)
         match shape:
             case inspect.VarTupleType(item_type=inner) | inspect.ListType(item_type=inner):
                 return [_restored(each, inner) for each in value]

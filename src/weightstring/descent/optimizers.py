@@ -8,7 +8,8 @@ the state with it. The fused and foreach implementations update all leaves in on
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -176,7 +177,7 @@ def _rate(recipe: Recipe) -> float:
 
 def _build(recipe: Recipe, device: torch.device) -> Optimizer:
     kind = kind_of(recipe.optimizer)
-    accepted = inspect.signature(kind).parameters
+    accepted = _parameters(kind)  # type: ignore[arg-type]  # a class has the hash of every object
     options: dict[str, Any] = dict(recipe.options)
     unknown = [name for name in options if name not in accepted]
     if unknown:
@@ -191,11 +192,18 @@ def _build(recipe: Recipe, device: torch.device) -> Optimizer:
             options["foreach"] = True
     # torch.optim refuses an empty list, so the first parameter is a placeholder that is dropped at once.
     try:
-        return _uncompiled(kind)([torch.zeros(1, requires_grad=True, device=device)], **options)
+        made = _uncompiled(kind)  # type: ignore[arg-type]
+        return made([torch.zeros(1, requires_grad=True, device=device)], **options)
     except (TypeError, ValueError, RuntimeError) as problem:
         raise InvalidSetting(f"optimizer {recipe.optimizer!r} refuses its options: {problem}") from None
 
 
+@cache
+def _parameters(kind: type[Optimizer]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(kind).parameters
+
+
+@cache
 def _uncompiled(kind: type[Optimizer]) -> type[Optimizer]:
     """The optimizer without what torch.compile needs around its methods: torch._dynamo, 1.5 seconds of importing."""
     return type(kind.__name__, (kind,), {"add_param_group": inspect.unwrap(Optimizer.add_param_group)})
