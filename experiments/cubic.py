@@ -1,6 +1,6 @@
 """Fig. 1, cubic: 8x³ − 10x² + 3x by the authors' 1-4-4-1 network, mean absolute error.
 
-    python experiments/cubic.py --pairs 32 --engine fastest
+    python experiments/cubic.py --pairs 32
 
 Sigmoid units, a linear output. At the best constant's error, .1582, the paper has a spike.
 """

@@ -1,6 +1,6 @@
 """Fig. 1, quadratic: .5x² + .25x + .1 by the authors' 1-4-4-1 network, mean absolute error, ten thresholds.
 
-    python experiments/quadratic.py --pairs 32 --engine fastest
+    python experiments/quadratic.py --pairs 32
 
 The authors' network has sigmoid units, also at the output, 10,000 points on [0, 1] and Adam with rate 1e-3. Ours trains
 on 256 points and measures on as many between them.

@@ -4,6 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__FAST_MATH__) || defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "this compiler was told to take liberties with arithmetic; bounds of rounding need IEEE 754 as it is"
+#endif
+
 using real = REAL;
 
 #if defined(__AVX512F__)
