@@ -123,6 +123,19 @@ def test_without_a_compiler_another_engine_is_taken_and_the_reason_given(monkeyp
     build.library.cache_clear()
 
 
+@needs_compiler
+def test_a_compiler_that_takes_liberties_with_arithmetic_is_refused(monkeypatch, refused, tmp_path):
+    hasty = tmp_path / "hasty"
+    hasty.write_text('#!/bin/sh\nexec c++ -ffast-math "$@"\n')
+    hasty.chmod(0o700)
+    for name, value in {"XDG_CACHE_HOME": tmp_path, "CXX": hasty}.items():
+        monkeypatch.setenv(name, str(value))
+    build.library.cache_clear()
+    with refused(Unavailable, "bounds of rounding need IEEE 754 as it is"):
+        build.library(torch.float32)
+    build.library.cache_clear()
+
+
 def reached(recipe: ws.Recipe, batch_size: int | None, models: list[int], width: int = 16) -> torch.Tensor:
     """Where descents end, without a level to reach."""
     data = (X[:, :9], CLASSES)
