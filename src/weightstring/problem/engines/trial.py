@@ -85,9 +85,8 @@ class Trial:
     def choose(self) -> EngineChoice:
         """The first engine that runs, agrees with the loop and pays."""
         flops = self.flops()
-        large = not self.own.on_gpu and BACKWARD * flops * self.batch_size > LARGE_FLOPS
         with on_threads(None if self.own.on_gpu else 1):
-            choice = self._first(large)
+            choice = self._first(self._fills(flops))
         return replace(choice, threads=self._threads(choice.name, flops), flops=flops)
 
     def require(self, name: str) -> EngineChoice:
@@ -204,9 +203,13 @@ class Trial:
             alone = best_time(run, self.own.device)
         return 1 if alone < GAIN * best_time(run, self.own.device) else None
 
+    def _fills(self, flops: float) -> bool:
+        """Whether one gradient is so much work that a CPU gains nothing by several side by side."""
+        return not self.own.on_gpu and BACKWARD * flops * self.batch_size > LARGE_FLOPS
+
     def _few(self, name: str) -> int:
         """How many models to try an engine on."""
-        alone = isinstance(self.engine(name), Loop)
+        alone = isinstance(self.engine(name), Loop) or (not ENGINES[name].joint and self._fills(self.flops()))
         return FEW_MODELS if alone or self.own.layout.size >= LARGE_THETA else TRIAL_MODELS
 
     @property
