@@ -2,10 +2,10 @@
 
     python -m benchmarks convolutions [--net small-cnn|mnist-cnn|cifar-cnn|resnet8|vgg11]
 
-One model, random images; `limit` are the operations, windows that reach over the border counted whole, at the rate
-that a large product had just before: of `native`, which leaves the border out, it is no lower bound. `loop` is PyTorch as it is,
-`channels-last` PyTorch with weights in that memory format, `native` our code, which knows no BatchNorm. The paper's
-network for MNIST goes without its dropout.
+One model, random images. `limit` are the operations, windows that reach over the border counted whole, at the rate
+that a large product had just before: `native` leaves the border out, so that it is no lower bound. `loop` is PyTorch as
+it is, `channels-last` PyTorch with weights in that memory format, `native` our code, which knows no BatchNorm. The
+paper's network for MNIST goes without its dropout.
 """
 
 from __future__ import annotations
