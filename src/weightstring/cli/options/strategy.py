@@ -67,13 +67,13 @@ def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> No
     group.add_argument("--respace", action="store_true", default=None, help="spread beads evenly after each level")
     group.add_argument("--bends", type=int, metavar="N", help="control points of a curve (default: 1, of autoneb 3)")
     group.add_argument("--points", type=int, metavar="N", help="beads on a Bézier curve (default: 9)")
+    group.add_argument("--shorten", action="store_const", const="quickly", help="draw the string found tight")
     group.add_argument(
-        "--shorten",
-        nargs="?",
-        const="quickly",
-        choices=["quickly", "thoroughly"],
-        help="shorten the string found: draw it tight, or also move its beads, which takes many times as long as the "
-        "search (default: quickly)",
+        "--shorten-thoroughly",
+        dest="shorten",
+        action="store_const",
+        const="thoroughly",
+        help="move its beads too, which takes many times as long as the search",
     )
 
 

@@ -93,7 +93,7 @@ def _strategy_flags(settings: Mapping[str, Any]) -> list[str] | None:
         inner = [key for key, value in settings.items() if isinstance(value, Mapping)]
         same = all(settings[key] == usual.get(key) for key in settings if key not in (*inner, "quick"))
         flags = _strategy_flags(settings[inner[0]]) if len(inner) == 1 and same else None
-        return None if flags is None else [*flags, "--shorten", "quickly" if settings.get("quick") else "thoroughly"]
+        return None if flags is None else [*flags, "--shorten" if settings.get("quick") else "--shorten-thoroughly"]
     flags = ["--strategy", str(name)]
     for key, value in settings.items():
         if key == "name" or value == usual.get(key):
