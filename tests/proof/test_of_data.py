@@ -46,6 +46,36 @@ def test_it_is_proved_and_proved_again(form):
     check_verification_rule(problem)
 
 
+def test_whole_numbers_of_the_inputs_are_computed_with():
+    torch.manual_seed(0)
+    net = Formed(lambda x: ((2 * x + 1) % 5).double()).double()
+    data = torch.randint(9, (12, 3)), torch.randn(12, 2, dtype=torch.float64)
+    problem = ws.ModuleProblem(net, nn.functional.mse_loss, data, engine="loop")
+    check_certificate_rule(problem)
+    check_verification_rule(problem)
+
+
+class Mixed(Formed):
+    """Products with matrices that are no layers: constant, and parameters on either side."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda x: x)
+        self.mix = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.first(x @ torch.eye(3).flip(0).to(x)))
+        left = torch.relu(self.mix @ h.unsqueeze(2)).squeeze(2)
+        return self.last(left @ self.mix + h @ torch.linspace(-1, 1, 16).view(4, 4).to(h))
+
+
+def test_matrices_that_are_the_same_for_all_examples_are_layers():
+    torch.manual_seed(0)
+    data = torch.randn(12, 3, dtype=torch.float64), torch.randn(12, 2, dtype=torch.float64)
+    problem = ws.ModuleProblem(Mixed().double(), nn.functional.mse_loss, data, engine="loop")
+    check_certificate_rule(problem)
+    check_verification_rule(problem)
+
+
 def test_single_precision_is_proved_too():
     problem = problem_of(FORMS["differences"], torch.float32)
     string = ws.WeightString(problem, [problem.initial(0), problem.initial(1)])

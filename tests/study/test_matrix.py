@@ -183,6 +183,8 @@ def test_what_is_no_matrix_is_refused(problem, models):
         ws.matrix(problem, models, bind="both")
     with pytest.raises(InvalidCheckpoint, match="model '1' has shape"):
         ws.matrix(problem, [models["one"], models["one"][:-1]])
+    with pytest.raises(InvalidCheckpoint, match=r"'1' is a Linear: pass problem.flatten\(...\)"):
+        ws.matrix(problem, [models["one"], torch.nn.Linear(1, 1)])
     with pytest.raises(InvalidSetting, match="no module to align"):
         ws.matrix(Ring(), Ring().ends, align=True)
     with pytest.raises(InvalidSetting, match="no aligned lines"):

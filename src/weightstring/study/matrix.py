@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any, TypeAlias
 
 import msgspec
+from torch import nn
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
@@ -189,8 +190,9 @@ def _asked(
 
 
 def _loaded(problem: LossProblem, name: str, model: Model) -> Theta:
-    theta = model() if callable(model) else model
-    check_theta(problem, theta, f"model {name!r:.80}")
+    given: Any = model() if callable(model) and not isinstance(model, nn.Module) else model  # which can be called too
+    check_theta(problem, given, f"model {name!r:.80}")
+    theta: Theta = given
     return theta
 
 

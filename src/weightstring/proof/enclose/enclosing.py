@@ -25,7 +25,7 @@ from weightstring.proof.enclose.products import Kept, Products
 from weightstring.proof.enclose.rules import RULES, SMOOTH, Call, require_rule
 from weightstring.proof.enclose.values import Bounds, Data, Logits, Population, Rows
 from weightstring.tracing.program import Program, program_of
-from weightstring.tracing.steps import filled
+from weightstring.tracing.steps import Step, filled
 
 DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
 """What may read a last layer that is not computed yet."""
@@ -196,7 +196,7 @@ class Enclosing:
                 self.program.dtype,
             )
             value = self._of_data(call, values) if step.name in self.program.of_data else self._result(call, values)
-            if isinstance(value, Enclosure) and step.dtype is not None and not step.dtype.is_floating_point:
+            if isinstance(value, Enclosure) and _is_whole(step):
                 raise call.refuse("it computes in integers, which may overflow")
             if isinstance(value, Enclosure):
                 bounded &= value.size.isfinite()
@@ -225,9 +225,14 @@ class Enclosing:
             return Derived()
         try:
             require_rule(step)
-            return self._result(call, values)
+            result = self._result(call, values)
+            return Derived() if isinstance(result, Enclosure) and _is_whole(step) else result
         except Exception:  # whatever a rule makes of it: the numbers themselves are at hand
             return Derived()
+
+
+def _is_whole(step: Step) -> bool:
+    return step.dtype is not None and not step.dtype.is_floating_point
 
 
 def _itself(values: Tensor) -> Tensor:

@@ -123,6 +123,25 @@ def linear(at: At, x: Any, weight: Any, bias: Any = None) -> Line:
     return _layer(line_of(x), weight, bias, lambda v, w: v @ w.T, lambda b: b)
 
 
+@OPERATIONS.register("matmul.default", "mm.default")
+def product(at: At, x: Any, y: Any) -> Line:
+    """A matrix that is the same for all examples, on the right of each or on its left."""
+    if _is_matrix(y):
+        turned = Path(*(part.T for part in path_of(y)))
+        return _layer(line_of(x), turned, None, lambda v, w: v @ w.T, lambda b: b)
+    if not _is_matrix(x) or line_of(y).value.ndim < 3:
+        raise NotVerifiable("neither factor is a matrix that is the same for all examples")
+    return _layer(line_of(y).moved(_turned), x, None, lambda v, w: v @ w.T, lambda b: b).moved(_turned)
+
+
+def _is_matrix(x: Any) -> bool:
+    return (isinstance(x, Path) and x.middle.ndim == 2) or (isinstance(x, np.ndarray) and x.ndim == 2)
+
+
+def _turned(v: Array) -> Array:
+    return v.swapaxes(-1, -2)
+
+
 @OPERATIONS.register("conv1d.default", "conv2d.default", "conv1d.padding", "conv2d.padding")
 def convolution(
     at: At, x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1

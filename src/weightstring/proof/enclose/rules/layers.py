@@ -11,6 +11,7 @@ from torch import Tensor
 
 from weightstring.proof.enclose import pooling
 from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.intervals import Weights
 from weightstring.proof.enclose.linear import Apply, LinearMap, convolution, fully_connected
 from weightstring.proof.enclose.rounding import ELEMENTWISE
 from weightstring.proof.enclose.rules.call import Call, rule
@@ -55,6 +56,27 @@ def _layer(call: Call, x: object, weight: object, bias: object, apply: Apply, ax
     if call.deferred and axis == -1 and len(hidden.shape) == 3:
         return Logits(hidden, layer, call.kept.setdefault(f"{call.step.name} relative", {}))
     return layer.of(hidden)
+
+
+@rule("matmul.default", "mm.default")
+def matmul(call: Call, x: object, y: object) -> Enclosure | Logits:
+    """X W, or W x in the last two axes of each example, with a matrix that is the same for all."""
+    if _is_matrix(y):
+        return _layer(call, x, Weights(call.weights(y).beads.mT), None, fully_connected, axis=-1)
+    if _is_matrix(x) and len(call.step.shape) > 2:
+        turned = call.enclosed(y).each(_turned)
+        product = _layer(call, turned, x, None, fully_connected, axis=-1)
+        return call.enclosed(product).each(_turned)
+    raise call.refuse("neither factor is a matrix that is the same for all examples")
+
+
+def _is_matrix(value: object) -> bool:
+    beads = value.beads[0] if isinstance(value, Weights) else value
+    return isinstance(beads, Tensor) and beads.ndim == 2
+
+
+def _turned(x: Tensor) -> Tensor:
+    return x.mT
 
 
 @rule("batch_norm.default")
