@@ -363,6 +363,7 @@ def test_a_streamed_loader_is_read_anew_and_keeps_nothing():
         (3, "train is a int: pass a list of batches, or a DataLoader"),
         ([], "train has no batches"),
         ([["a"]], "train: a batch is a list without tensors"),
+        ([torch.nested.nested_tensor([torch.ones(1, 1)], layout=torch.jagged)], "train: a batch holds a nested tensor"),
         (iter([torch.ones(2, 1)]), "train changes from one pass to the next"),
         ([torch.ones(2, 3)], r"the loss fails on a train batch, \(2, 3\) float32: RuntimeError"),
     ],

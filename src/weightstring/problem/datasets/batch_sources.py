@@ -76,6 +76,11 @@ def _digests(
     for batch in told(batches, name):
         if not tensors_of(batch):
             raise InvalidData(f"{name}: a batch is a {type(batch).__name__} without tensors: {CONVERT}")
+        if any(tensor.is_nested for tensor in tensors_of(batch)):
+            raise InvalidData(
+                f"{name}: a batch holds a nested tensor, which torch compares with no other: pass its parts, or its "
+                "values() and offsets(), and nest them in the loss"
+            )
         yield batch_digest(batch)
         if isinstance(kept, list):
             kept.append(mapped(batch, lambda tensor: in_precision(tensor.detach().to(device, copy=True), dtype)))
