@@ -44,7 +44,7 @@ evaluation losses.
   as they were trained, and with the units of each permuted to those of the first. {barriers}
 - **Right, and lower left.** Each network hangs at its own loss; where branches meet, a string of that height joins
   them. Strings are sought along the spanning tree of the lowest lines, with {steps} gradient steps for each, so that
-  every join is an upper bound of the lowest one.
+  every join is an upper bound of the lowest one. {joins}
 - **Lower middle and right.** κ, the largest eigenvalue of the Hessian of the training loss (on {curved} training
   images), half way along each of these strings, over the mean κ of its two ends; and the loss there over the mean of
   theirs. {curvature}
@@ -62,6 +62,7 @@ def main() -> None:
         **{key: result[key] for key in ("networks", "parameters", "level", "curved", "steps")},
         **{key: result["setting"][key] for key in ("train_size", "test_size")},
         barriers=" ".join(barrier_words(kind, found) for kind, found in kinds.items()),
+        joins=" ".join(join_words(kind, found) for kind, found in kinds.items()),
         curvature=" ".join(curvature_words(kind, found) for kind, found in kinds.items() if "middles" in found)
         or "(Not measured yet.)",
     )
@@ -78,6 +79,17 @@ def barrier_words(kind: str, found: Found) -> str:
     return (
         f"{kind.capitalize()}: median {median(values):.3f} nats, from {min(values):.3f} to {max(values):.3f}, of "
         f"{len(values)} lines; distances {min(distances):.1f} to {max(distances):.1f}."
+    )
+
+
+def join_words(kind: str, found: Found) -> str:
+    """How far strings sank, in a sentence."""
+    tree = found["tree"]
+    resolved = sum(own["resolved"] for own in tree)
+    gradients, length = (median(own[name] for own in tree) for name in ("gradients", "length"))
+    return (
+        f"{kind.capitalize()}: {resolved} of {len(tree)} strings are no higher than their higher end; the highest is "
+        f"at {max(own['height'] for own in tree):.3f}; medians: {gradients:g} gradients, length {length:.3f}."
     )
 
 
