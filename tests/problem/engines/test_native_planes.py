@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import weightstring as ws
 from tests.problem.engines.test_native import CLASSES, needs_compiler
 from weightstring.errors import InvalidModel
 from weightstring.problem import ModuleProblem
@@ -77,3 +78,25 @@ def test_other_layers_are_refused(refused, layer):
     problem = problem_of([nn.Conv2d(3, 3, 1), layer, nn.AdaptiveAvgPool2d(1), nn.Flatten()])
     with refused(InvalidModel, r"^engine='native' runs only nn.Sequential of .*, and of plain Conv2d, MaxPool2d, "):
         problem.use_engine("native")
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["native", "channels-last"])
+def test_a_run_that_was_cut_off_goes_on_by_its_engine_bit_for_bit(engine, tmp_path):
+    def problem(engine: str = "auto") -> ModuleProblem:
+        layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 2)]
+        return ModuleProblem(nn.Sequential(*layers), nn.CrossEntropyLoss(), data, batch_size=32, engine=engine)
+
+    images = torch.randn(120, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    data = images, (images[:, 0, :4].sum((1, 2)) > images[:, 0, 4:].sum((1, 2))).long()
+    a, b = (problem().fit(seed=seed, until=0.3) for seed in range(2))
+    whole = ws.connect(problem(engine), a, b, threshold=0.31, store=tmp_path, progress=False)
+    assert whole.connected
+    journal = tmp_path / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[: len(lines) // 2]))
+    (tmp_path / "result.json").unlink()
+    again = ws.connect(problem(), a, b, threshold=0.31, store=tmp_path, progress=False)
+    assert torch.equal(again.string.beads, whole.string.beads)
+    assert again.largest == whole.largest
