@@ -47,7 +47,7 @@ evaluation losses.
   every join is an upper bound of the lowest one. {joins}
 - **Lower middle and right.** κ, the largest eigenvalue of the Hessian of the training loss (on {curved} training
   images), half way along each of these strings, over the mean κ of its two ends; and the loss there over the mean of
-  theirs. {curvature}
+  theirs. {curvature} Strings that share a network are not independent, which these intervals take them to be.
 
 """
 
