@@ -77,9 +77,9 @@ class Estimate:
         used, measuring, descending, allowed = map(
             gigabytes, (memory.used, memory.measuring, memory.descending, memory.allowed)
         )
+        first = "straight line" if self.segments == 1 else f"{self.segments} segments"
         lines = [
-            f"{'straight line' if self.segments == 1 else f'{self.segments} segments':<15}{line.evaluations} evaluations, {seconds_in_words(line.seconds)} "
-            f"({each} each, sampled {manner})",
+            f"{first:<15}{line.evaluations} evaluations, {seconds_in_words(line.seconds)} ({each} each, sampled {manner})",
             f"each bead      {bead.evaluations} more and some {bead.steps} steps, {seconds_in_words(bead.seconds)}",
             f"memory         {used} in use, measuring +{measuring}, descending +{descending}, of {allowed}",
         ]
