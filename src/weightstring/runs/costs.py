@@ -79,7 +79,8 @@ class Estimate:
         )
         first = "straight line" if self.segments == 1 else f"{self.segments} segments"
         lines = [
-            f"{first:<15}{line.evaluations} evaluations, {seconds_in_words(line.seconds)} ({each} each, sampled {manner})",
+            f"{first:<15}{line.evaluations} evaluations, {seconds_in_words(line.seconds)} "
+            f"({each} each, sampled {manner})",
             f"each bead      {bead.evaluations} more and some {bead.steps} steps, {seconds_in_words(bead.seconds)}",
             f"memory         {used} in use, measuring +{measuring}, descending +{descending}, of {allowed}",
         ]
