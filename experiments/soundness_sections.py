@@ -120,6 +120,15 @@ def certificates() -> str:
         ("mean losses under bounds of `certify`", f"{found['losses'] // 2:,}", found["wrong certified"]),
         ("mean losses under bounds of `verify`", f"{found['losses'] // 2:,}", found["wrong verified"]),
     ]
+    compiled, whole = read("soundness_compiled"), read("soundness_refining")
+    if compiled is not None:
+        of = (
+            f"mean losses under bounds of compiled code, {compiled['draws']:,} draws (`--cases relu wide 'one hidden'`)"
+        )
+        rows.append((of, f"{compiled['losses under compiled bounds']:,}", compiled["wrong compiled"]))
+    if whole is not None:
+        of = f"samples in intervals of {whole['certificates']:,} whole proofs (`soundness_refining.py`)"
+        rows.append((of, f"{whole['samples']:,}", whole["false"]))
     return (
         "## Certificates beside values in extended precision\n\n"
         f"`python experiments/soundness_certificates.py`; {found['draws']:,} draws of networks, losses, models and\n"

@@ -92,3 +92,10 @@ def test_a_planned_proof_that_its_budget_ends_has_a_bound_of_everything(monkeypa
     certificate = ws.certify(problem, string, 1.001 * highest, max_intervals=2)
     assert certificate.loosest.bound < torch.inf
     assert certificate.intervals > 8
+
+
+def test_a_budget_is_kept_however_narrow_intervals_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    hopeless = lambda self, intervals: torch.full((len(intervals),), 1e6, dtype=torch.float64)  # noqa: E731
+    monkeypatch.setattr(refining.Refining, "foreseen", hopeless)
+    problem, string = pair()
+    assert len(ws.certify(problem, string, tol=1e-4, max_intervals=40).partition) <= 60

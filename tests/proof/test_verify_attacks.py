@@ -137,7 +137,7 @@ def test_a_number_outside_the_state_is_part_of_the_module(true: ws.ModuleProblem
 
 def test_a_bound_that_was_not_found_comes_back_from_the_file(problem: ws.ModuleProblem, tmp_path: Path) -> None:
     string = string_of(problem, 40)
-    stopped = ws.certify(problem, string, max_intervals=1)
+    stopped = ws.certify(problem, string, seconds=1e-9, max_bytes=10_000)
     assert stopped.upper_bound == math.inf
     stopped.save(tmp_path / "certificate.json")
     assert ws.Certificate.load(tmp_path / "certificate.json") == stopped

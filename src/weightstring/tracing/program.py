@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -16,6 +16,7 @@ from weightstring.problem.datasets.data import Examples
 from weightstring.problem.digests.digest import tensors_digest, text_digest
 from weightstring.problem.losses.means import Criterion
 from weightstring.problem.once import once
+from weightstring.tracing.batch_first import axis_of, batch_first
 from weightstring.tracing.steps import Step, Trace, export, name_of
 
 TRACED = 7
@@ -35,6 +36,7 @@ class Program:
     Args:
         steps: in order, of :data:`TRACED` examples.
         per_example: names of the results whose axis 0 is the examples'.
+        axes: where the traces' results have the examples, of those that have them elsewhere than along axis 0.
         parameters: names of inputs and the parameters that they are, frozen ones among them.
         constants: buffers, tensors and parameters of the module, by name: what is not replaced stays as it is.
         leaves: names of the module's arguments, in order.
@@ -53,6 +55,7 @@ class Program:
     targets: str
     result: str
     traces: Mapping[int, Trace]
+    axes: Mapping[str, int] = field(default_factory=dict)
     of_data: frozenset[str] = frozenset()
     varying: frozenset[str] = frozenset()
 
@@ -128,18 +131,19 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
             is given, or torch cannot trace it.
     """
     whole = Measured(net, criterion, examples.keys)
-    trace = _traced(whole, examples, TRACED)
-    traces = {TRACED: trace}
+    traces = {size: _traced(whole, examples, size) for size in sorted({TRACED, ANOTHER, *sizes})}
+    trace = traces[TRACED]
     of_data = trace.apart_from(trace.parameters).keys()
-    varying: set[str] = set()
-    for size in sorted({ANOTHER, *sizes} - {TRACED}):
-        traces[size] = _traced(whole, examples, size)
-        varying |= _require_same(trace, traces[size], size, net, of_data)
-    pairs = zip(trace.steps, traces[ANOTHER].steps, strict=True)
+    axes = _axes(trace, traces[ANOTHER])
+    courses = {size: Course.of(each, axes) for size, each in traces.items()}
+    course = courses.pop(TRACED)
+    varying = set(course.stuck)
+    for size, other in courses.items():
+        varying |= _require_same(course, other, size, net, of_data)
     targets, *leaves = trace.given
     return Program(
-        trace.steps,
-        frozenset(one.name for one, other in pairs if one.shape[:1] != other.shape[:1]),
+        course.steps,
+        frozenset(axes).difference(trace.given),
         {
             name: full.removeprefix("net.")
             for name, full in trace.parameters.items()
@@ -150,6 +154,7 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
         targets,
         trace.returned[-1],
         {size: traces[size] for size in sizes},
+        {name: axis for name, axis in axes.items() if axis},
         frozenset(of_data),
         frozenset(varying),
     )
@@ -172,19 +177,51 @@ def _traced(whole: Measured, examples: Examples, size: int) -> Trace:
     return trace
 
 
-def _require_same(trace: Trace, other: Trace, size: int, net: nn.Module, of_data: Collection[str]) -> set[str]:
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The operations on a number of examples.
+
+    Args:
+        trace: as torch gives them.
+        steps: with the examples along axis 0.
+        stuck: names of those that cannot be said so.
+    """
+
+    trace: Trace
+    steps: tuple[Step, ...]
+    stuck: frozenset[str]
+
+    @classmethod
+    def of(cls, trace: Trace, axes: Mapping[str, int]) -> Course:
+        """Say a trace's operations so."""
+        return cls(trace, *batch_first(trace, axes))
+
+
+def _axes(few: Trace, more: Trace) -> dict[str, int]:
+    """Along which axis each argument and result has the examples, if it has."""
+    pairs = zip(few.steps, more.steps, strict=False)
+    found = {one.name: axis_of(one.shape, other.shape) for one, other in pairs}
+    return dict.fromkeys(few.given, 0) | {name: axis for name, axis in found.items() if axis is not None}
+
+
+def _require_same(one: Course, two: Course, size: int, net: nn.Module, of_data: Collection[str]) -> set[str]:
     """Refuse a course of operations that depends on how many examples there are.
 
     Returns:
         The names of results of data alone that do: of these nothing needs to be enclosed.
     """
-    pairs = zip(trace.steps, other.steps, strict=False)
-    different = [one for one, two in pairs if not _same_call(one, two, size)]
+    pairs = list(zip(one.steps, two.steps, strict=False))
+    stuck = one.stuck | two.stuck
+    different = [step for step, other in pairs if step.name in stuck or not _same_call(step, other, size)]
     strange = next((step for step in different if step.name not in of_data), None)
-    named = [step.name for step in trace.steps] == [step.name for step in other.steps]
-    held = trace.values.keys() == other.values.keys() and all(
-        torch.equal(value, other.values[name]) for name, value in trace.values.items()
-    )
+    named = [step.name for step in one.steps] == [step.name for step in two.steps]
+    mine, others = one.trace.values, two.trace.values
+    held = mine.keys() == others.keys() and all(torch.equal(value, others[name]) for name, value in mine.items())
+    if strange and strange.name in stuck:
+        raise Unsupported(
+            f"{strange.where}: it has the examples along another axis than the first, or mixes them, for which "
+            "certificates have no rule: keep them along axis 0"
+        )
     if strange or not named or not held:
         raise Unsupported(
             f"{f'{strange.where}: ' if strange else ''}what {type(net).__name__} or its loss computes depends on the "

@@ -102,7 +102,7 @@ def bisect(
     # Where a clock may end it, whole intervals are bounded first: then there is a bound of everything at any time.
     course = _Bisection(bound, sampled, threshold, tolerance, whole, math.isinf(budget.seconds))
     while len(course.waiting):
-        spent = time.perf_counter() - started >= budget.seconds or course.computed >= budget.intervals
+        spent = time.perf_counter() - started >= budget.seconds or course.computed + course.owed >= budget.intervals
         if spent and course.computed and not course.end():
             break
         course.advance()
@@ -153,6 +153,11 @@ class _Bisection:
             return self.threshold
         wanted = self.sampled.highest + self.tolerance * abs(self.sampled.highest)
         return wanted if self.at_points <= wanted else self.at_points + self.tolerance * abs(self.at_points)
+
+    @property
+    def owed(self) -> int:
+        """Intervals that may be there after the next cut without a bound, each of which needs one before the end."""
+        return 2**HALVINGS * int(self.known.isinf().sum()) if self.plans else 0
 
     @property
     def largest(self) -> float:

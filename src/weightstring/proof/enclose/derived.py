@@ -63,7 +63,8 @@ class FromData:
     def _joined(self, name: str, parts: Sequence[object]) -> Tensor:
         where = next(step.where for step in self.program.steps if step.name == name)
         sizes = [high - low for low, high in zip(self.blocks, self.blocks[1:], strict=False)]
-        tensors = [part for part in parts if isinstance(part, Tensor)]
+        axis = self.program.axes.get(name, 0)
+        tensors = [part.movedim(axis, 0) if axis else part for part in parts if isinstance(part, Tensor)]
         each = len(tensors) == len(parts) and name in self.program.per_example
         if each and [len(part) for part in tensors] == sizes:
             return _numbers(torch.cat(tensors), where)

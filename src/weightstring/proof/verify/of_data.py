@@ -41,7 +41,7 @@ class Made:
         courses: the operations by the number of examples.
         blocks: how many examples the problem takes at a time, in order.
         examples: all of them.
-        counted: names of the results that have a row for each example.
+        along: the axis of the results that have a row for each example.
         dtype: of the parameters, in place of which float64 is computed in.
     """
 
@@ -50,10 +50,10 @@ class Made:
         courses: Mapping[int, ExportedProgram],
         blocks: Sequence[int],
         examples: Examples,
-        counted: frozenset[str],
+        along: Mapping[str, int],
         dtype: torch.dtype,
     ) -> None:
-        self._courses, self._blocks, self._examples, self._counted = courses, blocks, examples, counted
+        self._courses, self._blocks, self._examples, self._along = courses, blocks, examples, along
         self._dtype = dtype
         self._known: dict[str, Array] = {}
 
@@ -66,7 +66,7 @@ class Made:
         if name not in self._known:
             self._known[name] = self._all(name)
         known = self._known[name]
-        return Given(known[rows], lambda: known) if name in self._counted else known
+        return Given(known[rows], lambda: known) if name in self._along else known
 
     def _all(self, name: str) -> Array:
         starts = [0, *accumulate(self._blocks)]
@@ -74,9 +74,10 @@ class Made:
             self._block(name, self._courses[size], self._examples.take(slice(start, start + size)))
             for start, size in zip(starts, self._blocks, strict=False)
         ]
-        if name in self._counted and [len(part) for part in parts] == list(self._blocks):
-            whole = torch.cat(parts)
-        elif name not in self._counted and all(torch.equal(part, parts[0]) for part in parts):
+        axis = self._along.get(name, 0)
+        if name in self._along and [part.shape[axis] for part in parts] == list(self._blocks):
+            whole = torch.cat([part.movedim(axis, 0) for part in parts])
+        elif name not in self._along and all(torch.equal(part, parts[0]) for part in parts):
             whole = parts[0]
         else:
             raise NotVerifiable(f"{name}, made of the data, has no row for each example and is not the same for all")

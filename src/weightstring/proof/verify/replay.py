@@ -18,6 +18,7 @@ from torch.fx import Interpreter, Node
 from weightstring.problem.capabilities import Traceable
 from weightstring.problem.datasets.data import Examples
 from weightstring.proof.verify import activations, arithmetic, losses, shapes  # noqa: F401 - enter their operations
+from weightstring.proof.verify.elsewhere import EXCHANGES, elsewhere
 from weightstring.proof.verify.lines import Array, Given, Line, Path, gamma
 from weightstring.proof.verify.of_data import LATER, Made, of_data
 from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, array
@@ -65,20 +66,22 @@ class Replay:
         self._courses = {EXAMPLES: program}
         self._nodes = _calls(program)
         self._of_data, self._later = of_data(program), set()
-        for size in {MORE, *self._blocks} - {EXAMPLES}:
-            other = self._courses[size] = _exported(whole, examples, size)
+        self._given = [str(name) for name in program.graph_signature.user_inputs]
+        self._courses |= {size: _exported(whole, examples, size) for size in {MORE, *self._blocks} - {EXAMPLES}}
+        more = _calls(self._courses[MORE])
+        self._axes = dict.fromkeys(self._given, 0) | _along(self._nodes, more)
+        for size in self._courses.keys() - {EXAMPLES}:
+            other = self._courses[size]
             others = _calls(other)
             pairs = zip(self._nodes, others, strict=False)
-            varying = {one.name for one, two in pairs if not _same(one, two, size)}
+            varying = {one.name for one, two in pairs if not _same(one, two, size, self._axes.get(one.name, 0))}
             self._later |= varying  # what is made of data alone need not be the same, and is then computed
             same = [one.name for one in self._nodes] == [two.name for two in others] and varying <= self._of_data
             if not same or not _same_constants(program.constants, other.constants):
                 raise NotVerifiable(f"what is computed depends on the number of examples, here {EXAMPLES} and {size}")
-            if size == MORE:
-                pairs = zip(self._nodes, others, strict=True)
-                self._counted = {one.name for one, two in pairs if _shape(one) != _shape(two)}
+        self._counted = {one.name for one, two in zip(self._nodes, more, strict=True) if _shape(one) != _shape(two)}
         for node in self._nodes:
-            if _name(node) not in OPERATIONS and node.name not in self._of_data:
+            if _name(node) not in {*OPERATIONS, *EXCHANGES} and node.name not in self._of_data:
                 raise NotVerifiable(f"{_name(node)} is not an operation that verification knows: add it ({PAGE})")
         signature = program.graph_signature
         held: Mapping[str, Any] = {**program.state_dict, **program.constants}
@@ -92,13 +95,13 @@ class Replay:
             **signature.inputs_to_lifted_tensor_constants,
         }
         self._constants = {name: array(held[full]) for name, full in fixed.items()}
-        self._given = [str(name) for name in signature.user_inputs]
         (self._result,) = next(node for node in program.graph.nodes if node.op == "output").args[0][-1:]
         if not isinstance(self._result, Node):
             raise NotVerifiable("the loss returns a number that depends on nothing")
         self._examples = Examples(tuple(leaf.cpu() for leaf in examples.leaves), examples.targets.cpu(), examples.keys)
         counted = [math.prod(_shape(node)[1:]) for node in self._nodes if node.name in self._counted]
-        self._made = Made(self._courses, self._blocks, self._examples, frozenset(self._counted), self._dtype)
+        along = {name: self._axes.get(name, 0) for name in self._counted}
+        self._made = Made(self._courses, self._blocks, self._examples, along, self._dtype)
         self._chunk = max(1, CHUNK_BYTES // (8 * max(counted, default=1)))
 
     def bound(self, a: Array, b: Array, low: float, high: float) -> float:
@@ -143,9 +146,13 @@ class Replay:
                 )
         return by_trace / start, by_itself / start
 
+    def _elsewhere(self, node: Node) -> bool:
+        """Whether the module has the examples along another axis than the first in a result or what it is made of."""
+        return any(self._axes.get(part.name) for part in (node, *node.all_input_nodes))
+
     def _waits(self, node: Node, values: Mapping[str, Any]) -> bool:
         """Whether a result of data alone is computed only where it is needed."""
-        unknown = node.name in self._later or _name(node) not in OPERATIONS
+        unknown = node.name in self._later or _name(node) not in {*OPERATIONS, *EXCHANGES}
         return node.name in self._of_data and (
             unknown or any(values.get(used.name) is LATER for used in node.all_input_nodes)
         )
@@ -174,9 +181,11 @@ class Replay:
             return given
 
         for node in self._nodes:
-            at = At(
-                _name(node), _shape(node), node.name in self._counted, len(part) / count, count, self._dtype, scales
-            )
+            shape = list(_shape(node))
+            if along := self._axes.get(node.name):
+                shape.insert(0, shape.pop(along))
+            counted = node.name in self._counted
+            at = At(_name(node), tuple(shape), counted, len(part) / count, count, self._dtype, scales)
             if self._waits(node, values):
                 values[node.name] = LATER
                 continue
@@ -185,7 +194,11 @@ class Replay:
                     values[used.name] = self._made.value(used.name, rows)
             named = {key: filled(value) for key, value in node.kwargs.items()}
             try:
-                values[node.name] = OPERATIONS[at.name](at, *map(filled, node.args), **named)
+                args = [filled(one) for one in node.args]
+                if at.name not in OPERATIONS or self._elsewhere(node):
+                    values[node.name] = elsewhere(at, node, self._axes, args, named)
+                else:
+                    values[node.name] = OPERATIONS[at.name](at, *args, **named)
             except Exception as error:
                 if node.name in self._of_data:  # whatever is wrong with it: its numbers themselves are at hand
                     values[node.name] = LATER
@@ -243,11 +256,22 @@ def _calls(program: ExportedProgram) -> list[Node]:
     return [node for node in program.graph.nodes if node.op == "call_function"]
 
 
-def _same(one: Node, two: Node, size: int) -> bool:
-    """Whether two calls are the same but for axis 0 of their results, :data:`EXAMPLES` and ``size`` long."""
-    first, second = _shape(one), _shape(two)
-    counted = (first[:1], second[:1]) == ((EXAMPLES,), (size,))
-    return _text(one) == _text(two) and first[counted:] == second[counted:]
+def _along(few: list[Node], more: list[Node]) -> dict[str, int]:
+    """The axis along which a result grows with the number of examples, of those that grow along one or along the first."""
+    found = {}
+    for one, two in zip(few, more, strict=False):
+        grown = [axis for axis, (n, m) in enumerate(zip(_shape(one), _shape(two), strict=False)) if n != m]
+        if len(grown) == 1 or 0 in grown:
+            found[one.name] = grown[0]
+    return found
+
+
+def _same(one: Node, two: Node, size: int, axis: int) -> bool:
+    """Whether two calls are the same but for an axis of their results, :data:`EXAMPLES` and ``size`` long."""
+    first, second = list(_shape(one)), list(_shape(two))
+    if (first[axis : axis + 1], second[axis : axis + 1]) == ([EXAMPLES], [size]):
+        del first[axis], second[axis]
+    return _text(one) == _text(two) and first == second
 
 
 def _same_constants(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:

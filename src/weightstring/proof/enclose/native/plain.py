@@ -106,7 +106,8 @@ def _inputs(program: Program, enclosing: Enclosing, given: Ref) -> Tensor | None
         return None
     leaf = enclosing.examples.leaves[program.leaves.index(name)]
     shape = steps[given.name].shape if given.name in steps else leaf.shape
-    return leaf.flatten(1) if len(shape) == 2 and leaf.ndim > 1 else None
+    flat = leaf.flatten(1) if leaf.ndim > 1 else leaf
+    return flat if len(shape) == flat.ndim == 2 and shape[1] == flat.shape[1] else None
 
 
 def _filled(step: Step) -> tuple[Any, Any, Any]:
