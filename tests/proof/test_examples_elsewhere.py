@@ -49,7 +49,9 @@ SAID = {
     "permuted and back": (lambda x: x.permute(2, 0, 1).permute(2, 1, 0), lambda x: x.transpose(0, 1).mean(1)),
     "by other names": (lambda x: x.movedim(0, 1), lambda x: x.swapaxes(0, 1).mT.mean(2)),
     "an axis more": (lambda x: x.transpose(0, 1)[:, :, None], lambda x: x.squeeze(2).mean(0)),
-    "reshaped behind": (lambda x: x.transpose(0, 1).unflatten(2, (1, 3)).flatten(2), lambda x: x.sum(0, keepdim=True)[0] / 7),
+    "reshaped behind": (
+        lambda x: x.transpose(0, 1).unflatten(2, (1, 3)).flatten(2), lambda x: x.sum(0, keepdim=True)[0] / 7
+    ),
 }  # fmt: skip
 
 

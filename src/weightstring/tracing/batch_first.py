@@ -1,7 +1,7 @@
 """Operations on results that hold the examples along another axis, as operations on the same numbers, examples first.
 
-A network that takes sequences first moves the examples to axis 1 and back. With x' = x.movedim(k, 0) for a result x that
-has them along axis k, each operation that leaves examples apart is one on x'.
+A network that takes sequences first moves the examples to axis 1 and back. With x' = x.movedim(k, 0) for a result x
+that has them along axis k, each operation that leaves examples apart is one on x'.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _rewritten(moved: Moved) -> Step | None:
 
 
 def _broadcasts(moved: Moved) -> bool:
-    """Whether all arguments have the examples where the result has them, or are the same for all and end behind them."""
+    """Whether all arguments have the examples where the result has them, or none and only axes behind those."""
     step, rank = moved.step, len(moved.step.shape)
     return all(
         (moved.axes[name] == moved.to and len(moved.shapes[name]) == rank)

@@ -1,7 +1,7 @@
 """Operations of a module that has the examples along another axis than the first, as a sequence-first network does.
 
-Lines have them along axis 0 always. What only moves numbers is done in the module's own layout, and brought back; of the
-rest it is seen that it leaves examples apart.
+Lines have them along axis 0 always. What only moves numbers is done in the module's own layout, and brought back; of
+the rest it is seen that it leaves examples apart.
 """
 
 from __future__ import annotations

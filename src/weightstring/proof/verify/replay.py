@@ -257,7 +257,7 @@ def _calls(program: ExportedProgram) -> list[Node]:
 
 
 def _along(few: list[Node], more: list[Node]) -> dict[str, int]:
-    """The axis along which a result grows with the number of examples, of those that grow along one or along the first."""
+    """The axis along which a result grows with the number of examples, of those that grow along one, or the first."""
     found = {}
     for one, two in zip(few, more, strict=False):
         grown = [axis for axis, (n, m) in enumerate(zip(_shape(one), _shape(two), strict=False)) if n != m]
