@@ -119,7 +119,7 @@ REFUSED: dict[str, tuple[nn.Module, Loss, Tensor, Tensor, str]] = {
     "ten": (Net(), lambda o, y: F.mse_loss(o[:10], y[:10]), X, Y, "number of examples"),
     "seven": (Net(), lambda o, y: F.mse_loss(o[:7], y[:7]), X, Y, "chooses examples"),
     "many": (Net(), lambda o, y: F.mse_loss(o[:9223], y[:9223]), X, Y, "chooses examples"),
-    "view": (Net(outputs=7), of_rows, X[:14], torch.ones(14, 7).double(), "number of examples"),
+    "view": (Net(outputs=7), of_rows, X[:14], torch.ones(14, 7).double(), "mixes them"),
     "outer": (Net(outputs=1), lambda o, y: (o - y).pow(2).mean(), X, Y[:, 0], "examples"),
     "outer product": (Net(outputs=1), lambda o, y: (o * y).pow(2).mean(), X, Y[:, 0], "examples"),
     "part of a view": (Net(in_place(lambda h: h[:, 0].mul_(100))), F.mse_loss, X, Y, "select_scatter"),
@@ -138,8 +138,6 @@ REFUSED: dict[str, tuple[nn.Module, Loss, Tensor, Tensor, str]] = {
         "targets are computed"),
     "overflow": (Net(), F.mse_loss, X * 1e160, Y, "the loss is inf"),
     "division": (Net(), lambda o, y: F.mse_loss(o, y) / torch.tensor(0.0), X, Y, "divides by 0"),
-    "whole numbers": (Net(lambda s, x: s.l((x * x).double())), F.mse_loss, (X * 30).to(torch.int8), Y,
-        "computes in integers, which may overflow"),
 }  # fmt: skip
 
 
@@ -155,6 +153,7 @@ def test_is_refused_in_one_line_before_anything_is_measured(name: str, max_bytes
 
 
 SOUND: dict[str, tuple[nn.Module, Loss, Tensor, Tensor]] = {
+    "whole numbers that overflow": (Net(lambda s, x: s.l((x * x).double())), F.mse_loss, (X * 30).to(torch.int8), Y),
     "added to a view": (Net(in_place(lambda h: h.add_(5.0), lambda h: h[:, :3])), F.mse_loss, X, Y),
     "multiplied as a view": (Net(in_place(lambda h: h.view(-1, 3).mul_(5.0))), F.mse_loss, X, Y),
     "detached": (Net(lambda s, x: in_place(lambda h: h.mul_(7), Tensor.detach)(s, x) + 0 * s.l(x)), F.mse_loss, X, Y),

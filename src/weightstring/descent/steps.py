@@ -48,7 +48,7 @@ class Steps:
     def move(self, groups: Sequence[Group], steps: int) -> None:
         """Take steps with all, at once with those groups for which the problem can."""
         problem, walking = self._stepping, groups
-        if problem is not None and problem.strides:
+        if problem is not None and problem.strides and steps:
             walking = [group for group in groups if not group.leap(steps, problem, self._optimizers)]
         for _ in range(steps if walking else 0):
             self._step(walking)

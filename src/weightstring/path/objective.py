@@ -10,9 +10,9 @@ from typing import cast
 
 import torch
 
-from weightstring.arrays import Positions, Theta, Thetas, Values, blocks, is_finite
+from weightstring.arrays import Theta, Thetas, Values, blocks, is_finite
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
-from weightstring.path.segment import Segment
+from weightstring.path.segment import Places
 from weightstring.problem.capabilities import Accounted, AlongMany
 from weightstring.protocol import Along, LossProblem
 
@@ -93,13 +93,11 @@ class Objective:
         at_once: int = getattr(self.problem, "segments_at_once", 1)
         return at_once
 
-    def along(self, stretches: Sequence[tuple[Segment, Positions]]) -> Values:
+    def along(self, stretches: Sequence[Places]) -> Values:
         """Heights at positions of segments, float64 (T,), one after the other, where they are measured together."""
         return self.height(self.measured_along(stretches, self.names))
 
-    def measured_along(
-        self, stretches: Sequence[tuple[Segment, Positions]], quantities: Sequence[str]
-    ) -> Mapping[str, Values]:
+    def measured_along(self, stretches: Sequence[Places], quantities: Sequence[str]) -> Mapping[str, Values]:
         """Quantities there, by name."""
         ends = [(segment.a, segment.b, ts) for segment, ts in stretches]
         if self.segments_at_once > 1:
@@ -136,7 +134,7 @@ class Noted:
         """That of the objective."""
         return self._objective.segments_at_once
 
-    def along(self, stretches: Sequence[tuple[Segment, Positions]]) -> Values:
+    def along(self, stretches: Sequence[Places]) -> Values:
         """Heights at positions of segments."""
         return self._kept(self._objective.measured_along(stretches, self._objective.told))
 

@@ -10,6 +10,8 @@ from itertools import groupby
 from typing import Protocol, cast, runtime_checkable
 
 import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 from weightstring.arrays import Positions, Theta, Thetas, Values, distance, together
 
@@ -39,7 +41,7 @@ class SegmentHeight(Protocol):
     def segments_at_once(self) -> int:
         """Of how many segments in one call."""
 
-    def along(self, stretches: Sequence[tuple[Segment, Positions]]) -> Values:
+    def along(self, stretches: Sequence[Places]) -> Values:
         """Heights at positions of segments, one after the other."""
 
 
@@ -70,6 +72,10 @@ class Segment:
     def length(self) -> float:
         """Euclidean length over all parameters, summed in float64."""
         return distance(self.a, self.b)
+
+
+Places = tuple[Segment, Float64[Tensor, " _"]]
+"""Positions on a segment, of which each may have its own number."""
 
 
 def measure_points(

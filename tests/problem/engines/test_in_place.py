@@ -62,6 +62,6 @@ def test_numbers_of_another_module_stand_for_a_model_without_a_copy() -> None:
     problem = problem_of(net)
     computing, examples = problem.evaluating, problem.observed()
     assert isinstance(computing, Live)
-    with computing.own(Own(net, computing.layout)) as theta, torch.no_grad():
+    with computing.written(Own(net, computing.layout).pieces) as theta, torch.no_grad():
         assert not theta.numel()
         assert torch.equal(computing(theta, examples), net(*examples.leaves))
