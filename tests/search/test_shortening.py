@@ -117,7 +117,7 @@ def test_digits_strings_get_shorter_and_are_resumed_bit_for_bit(tmp_path):
     assert result.connected
     assert result.string.length < result.length_before
     assert densest(problem, result.string, 101) <= threshold
-    ws.connect(problem, a, b, threshold, strategy=Shortened(), store=tmp_path / "cut", stop=ws.MaxSteps(100))
+    ws.connect(problem, a, b, threshold, strategy=Shortened(), store=tmp_path / "cut", stop=ws.MaxSteps(60))
     again = ws.connect(problem, a, b, threshold, strategy=Shortened(), store=tmp_path / "cut")
     assert torch.equal(again.string.beads, result.string.beads)
     assert again.length_before == result.length_before
