@@ -93,7 +93,7 @@ TARGETS = (
     Target("MNIST MLP, on the train loss", "", 0.5, False, rival("mnist-mlp", "train", OURS, EARLY)),
     Target("small CNN, on the train loss", "", 0.5, False, rival("small-cnn", "train", OURS, EARLY)),
     Target("256 digits pairs in one call, times faster", "3.3", 8, True, figure("many-digits", "times faster")),
-    Target("256 polynomial pairs in one call (measured: 64)", "7.3", 30, True, figure("many-polynomial", "times faster")),
+    Target("256 polynomial pairs (measured: 64)", "7.3", 30, True, figure("many-polynomial", "times faster")),
     Target("quadratic sweep, 320 pairs, no compiler, of plain", "12", 25, True, figure("sweep", "times faster, stack")),
     Target("the same with a compiler", "22", 50, True, figure("sweep", "times faster, native")),
     Target("certificate of an MNIST pair, of a float64 grid", "1.6", 1, False, certificate(PAIR, GRID64)),
