@@ -177,7 +177,8 @@ class Descents(Generic[Key, Reached]):
         if self._groups and not finished:
             free = [group for group in self._groups if not self._allowed.limit(group.costs())]
             arrived = self._steps.leap(free)
-            behind = [group for group in self._groups if not any(group is other for other in arrived)]
+            there = set(map(id, arrived))
+            behind = [group for group in self._groups if id(group) not in there]
             arrived += self._walk(behind) if behind else []
             # Each at its own steps, or what a descent finds would depend on who is beside it.
             finished = self._check(arrived) if arrived else {}

@@ -208,7 +208,7 @@ class Store(Rounds):
             InvalidRun: the run is not finished, or they are damaged or of another string.
         """
         result = self.result()
-        return self._string("string", result.beads_sha256, result.string.beads)
+        return self._string("string", result.beads_sha256, result.string.beads, result.between)
 
     def unpruned(self) -> Sequence[Theta] | Thetas | None:
         """The models of the first string under the threshold; None where it is the string, or not kept.
@@ -219,12 +219,11 @@ class Store(Rounds):
         result = self.result()
         if not result.unpruned_sha256:
             return None
-        return self._string("unpruned", result.unpruned_sha256, result.string.beads_before_pruning)
+        return self._string("unpruned", result.unpruned_sha256, result.string.beads_before_pruning, result.between)
 
-    def _string(self, name: str, sha256: str, count: int) -> Sequence[Theta] | Thetas:
-        between = name in self.result().between
-        shape = count, self.manifest().size
-        return read_string(self, name, Kept(sha256, between), shape, self.ends() if between else ())
+    def _string(self, name: str, sha256: str, count: int, between: Sequence[str]) -> Sequence[Theta] | Thetas:
+        kept, shape = Kept(sha256, name in between), (count, self.manifest().size)
+        return read_string(self, name, kept, shape, self.ends() if kept.between else ())
 
     # -- the string on other data
 

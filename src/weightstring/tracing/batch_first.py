@@ -83,15 +83,27 @@ Rewriting = Callable[[Moved], Step | None]
 REWRITINGS: Registry[Rewriting] = Registry("operation on examples along another axis")
 
 
-def batch_first(trace: Trace, axes: Mapping[str, int]) -> tuple[tuple[Step, ...], frozenset[str]]:
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The operations on a number of examples.
+
+    Args:
+        trace: as torch gives them.
+        steps: with the examples along axis 0.
+        stuck: names of those that cannot be said so, and are as they were.
+    """
+
+    trace: Trace
+    steps: tuple[Step, ...]
+    stuck: frozenset[str]
+
+
+def batch_first(trace: Trace, axes: Mapping[str, int]) -> Course:
     """Steps whose results have the examples along axis 0 wherever a trace's results have them along one axis.
 
     Args:
         trace: whose steps.
         axes: along which axis each result and argument has the examples; those without are left out.
-
-    Returns:
-        The steps, and the names of those that cannot be said so, and are as they were.
     """
     shapes = {name: tuple(value.shape) for name, value in {**trace.held, **trace.given}.items()}
     found, stuck = list[Step](), set[str]()
@@ -105,7 +117,7 @@ def batch_first(trace: Trace, axes: Mapping[str, int]) -> tuple[tuple[Step, ...]
             else:
                 step = replace(new, result=step.result.movedim(axes[step.name], 0))
         found.append(step)
-    return tuple(found), frozenset(stuck)
+    return Course(trace, tuple(found), frozenset(stuck))
 
 
 def _rewritten(moved: Moved) -> Step | None:

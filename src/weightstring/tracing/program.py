@@ -16,7 +16,7 @@ from weightstring.problem.datasets.data import Examples
 from weightstring.problem.digests.digest import tensors_digest, text_digest
 from weightstring.problem.losses.means import Criterion
 from weightstring.problem.once import once
-from weightstring.tracing.batch_first import axis_of, batch_first
+from weightstring.tracing.batch_first import Course, axis_of, batch_first
 from weightstring.tracing.steps import Step, Trace, export, name_of
 
 TRACED = 7
@@ -135,9 +135,9 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
     trace = traces[TRACED]
     of_data = trace.apart_from(trace.parameters).keys()
     axes = _axes(trace, traces[ANOTHER])
-    courses = {size: Course.of(each, axes) for size, each in traces.items()}
+    courses = {size: batch_first(each, axes) for size, each in traces.items()}
     course = courses.pop(TRACED)
-    varying = set(course.stuck)
+    varying: set[str] = set()
     for size, other in courses.items():
         varying |= _require_same(course, other, size, net, of_data)
     targets, *leaves = trace.given
@@ -175,26 +175,6 @@ def _traced(whole: Measured, examples: Examples, size: int) -> Trace:
     if not trace.returned:
         raise Unsupported("the loss returns a number that does not depend on the outputs: there is nothing to bound")
     return trace
-
-
-@dataclass(frozen=True, eq=False)
-class Course:
-    """The operations on a number of examples.
-
-    Args:
-        trace: as torch gives them.
-        steps: with the examples along axis 0.
-        stuck: names of those that cannot be said so.
-    """
-
-    trace: Trace
-    steps: tuple[Step, ...]
-    stuck: frozenset[str]
-
-    @classmethod
-    def of(cls, trace: Trace, axes: Mapping[str, int]) -> Course:
-        """Say a trace's operations so."""
-        return cls(trace, *batch_first(trace, axes))
 
 
 def _axes(few: Trace, more: Trace) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ class Replay:
                 raise NotVerifiable(f"what is computed depends on the number of examples, here {EXAMPLES} and {size}")
         self._counted = {one.name for one, two in zip(self._nodes, more, strict=True) if _shape(one) != _shape(two)}
         for node in self._nodes:
-            if _name(node) not in {*OPERATIONS, *EXCHANGES} and node.name not in self._of_data:
+            if not _is_known(node) and node.name not in self._of_data:
                 raise NotVerifiable(f"{_name(node)} is not an operation that verification knows: add it ({PAGE})")
         signature = program.graph_signature
         held: Mapping[str, Any] = {**program.state_dict, **program.constants}
@@ -146,13 +146,23 @@ class Replay:
                 )
         return by_trace / start, by_itself / start
 
-    def _elsewhere(self, node: Node) -> bool:
-        """Whether the module has the examples along another axis than the first in a result or what it is made of."""
-        return any(self._axes.get(part.name) for part in (node, *node.all_input_nodes))
+    def _shape(self, node: Node) -> tuple[int, ...]:
+        """Of a result as traced, its examples first."""
+        shape = list(_shape(node))
+        if along := self._axes.get(node.name):
+            shape.insert(0, shape.pop(along))
+        return tuple(shape)
+
+    def _made_of(self, node: Node, at: At, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """What an operation makes of lines, wherever the module has the examples in them."""
+        moved = any(self._axes.get(part.name) for part in (node, *node.all_input_nodes))
+        if moved or at.name not in OPERATIONS:
+            return elsewhere(at, node, self._axes, args, named)
+        return OPERATIONS[at.name](at, *args, **named)
 
     def _waits(self, node: Node, values: Mapping[str, Any]) -> bool:
         """Whether a result of data alone is computed only where it is needed."""
-        unknown = node.name in self._later or _name(node) not in {*OPERATIONS, *EXCHANGES}
+        unknown = node.name in self._later or not _is_known(node)
         return node.name in self._of_data and (
             unknown or any(values.get(used.name) is LATER for used in node.all_input_nodes)
         )
@@ -181,11 +191,8 @@ class Replay:
             return given
 
         for node in self._nodes:
-            shape = list(_shape(node))
-            if along := self._axes.get(node.name):
-                shape.insert(0, shape.pop(along))
             counted = node.name in self._counted
-            at = At(_name(node), tuple(shape), counted, len(part) / count, count, self._dtype, scales)
+            at = At(_name(node), self._shape(node), counted, len(part) / count, count, self._dtype, scales)
             if self._waits(node, values):
                 values[node.name] = LATER
                 continue
@@ -194,11 +201,7 @@ class Replay:
                     values[used.name] = self._made.value(used.name, rows)
             named = {key: filled(value) for key, value in node.kwargs.items()}
             try:
-                args = [filled(one) for one in node.args]
-                if at.name not in OPERATIONS or self._elsewhere(node):
-                    values[node.name] = elsewhere(at, node, self._axes, args, named)
-                else:
-                    values[node.name] = OPERATIONS[at.name](at, *args, **named)
+                values[node.name] = self._made_of(node, at, [filled(one) for one in node.args], named)
             except Exception as error:
                 if node.name in self._of_data:  # whatever is wrong with it: its numbers themselves are at hand
                     values[node.name] = LATER
@@ -282,6 +285,10 @@ def _text(node: Node) -> str:
     """A call in words; what a view is told is left out, as its result's shape says it all."""
     args = [node.args[0]] if _name(node) in ("view.default", "reshape.default", "_unsafe_view.default") else node.args
     return f"{node.name} {_name(node)} {list(args)} {node.kwargs}"
+
+
+def _is_known(node: Node) -> bool:
+    return _name(node) in OPERATIONS or _name(node) in EXCHANGES
 
 
 def _name(node: Node) -> str:
