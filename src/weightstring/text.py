@@ -49,5 +49,15 @@ def from_cell(text: str) -> str:
     return text[1:] if text[:1] == "'" and text[1:2] and text[1] in f"'{FORMULA}" else text
 
 
+def first_line(error: BaseException) -> str:
+    r"""What an exception says, in one line.
+
+    >>> first_line(ValueError("\n mat1 and mat2 \n shapes")), first_line(KeyError())
+    ('mat1 and mat2', 'KeyError')
+    """
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
 def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")

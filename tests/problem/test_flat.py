@@ -5,8 +5,9 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from weightstring.errors import InvalidCheckpoint, InvalidModel
 from weightstring.problem.datasets.data import Examples
-from weightstring.problem.flat import Layout, clone_tied, identical, named_tensors, slot_names
+from weightstring.problem.flat import Layout
 from weightstring.problem.functional import Functional
+from weightstring.problem.tensors import clone_tied, identical, named_tensors, slot_names
 
 
 class Tied(nn.Module):

@@ -17,9 +17,9 @@ from weightstring.errors import InvalidData, InvalidSetting, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem, module
 from weightstring.problem.engines import first_layer
-from weightstring.problem.flat import named_tensors
 from weightstring.problem.losses import means
 from weightstring.problem.losses.known import recognised
+from weightstring.problem.tensors import named_tensors
 from weightstring.proof.enclose.proving import certify
 
 COUNT = 53

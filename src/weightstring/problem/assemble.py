@@ -13,14 +13,17 @@ from torch import Tensor, nn
 
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.problem import buffers as modes
+from weightstring.problem.computation import Computation
 from weightstring.problem.copying import announces, copied
 from weightstring.problem.datasets.data import DataSet, Inputs
-from weightstring.problem.flat import DTYPES, Layout, named_tensors
-from weightstring.problem.functional import Call, Computation, Functional, first_line, forward
+from weightstring.problem.flat import DTYPES, Layout
+from weightstring.problem.functional import Call, Functional, forward
 from weightstring.problem.live import Live
 from weightstring.problem.losses.means import Given, Mean, Number
 from weightstring.problem.precision import in_precision
 from weightstring.problem.spectral import is_spectral
+from weightstring.problem.tensors import named_tensors
+from weightstring.text import first_line
 
 WRAPPED = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
 

@@ -18,8 +18,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.problem.copying import announces, copied
-from weightstring.problem.flat import named_tensors
 from weightstring.problem.spectral import hold_still
+from weightstring.problem.tensors import named_tensors
 
 Buffers = Literal["recalibrate", "frozen"]
 

@@ -14,14 +14,15 @@ from weightstring.problem.assemble import Stepping, TrainingStep, adopt, adopt_l
 from weightstring.problem.batchwise.per_batch import BatchLoss, PerBatch, Picked
 from weightstring.problem.buffers import Buffers, normalises_batches, resolve
 from weightstring.problem.checkpoints.checkpoint import Template
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.batch_sources import read_batches
 from weightstring.problem.datasets.batches import Batches
 from weightstring.problem.datasets.data import DataSet, Examples, by_prefix
 from weightstring.problem.datasets.sources import holdouts, read
 from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.digests.identity import identities, kept
-from weightstring.problem.flat import HALF, Layout, Own, common_dtype, named_tensors
-from weightstring.problem.functional import Autocast, Call, Computation, forward
+from weightstring.problem.flat import HALF, Layout, Own, common_dtype
+from weightstring.problem.functional import Autocast, Call, forward
 from weightstring.problem.inspection.batch_checks import check_batched, names_of
 from weightstring.problem.inspection.checks import Findings, check_all, probe_rows
 from weightstring.problem.inspection.own_loss import own_loss
@@ -32,6 +33,7 @@ from weightstring.problem.losses.sighted import sighted
 from weightstring.problem.parts import Parts, dispatcher_of
 from weightstring.problem.quantities import Quantities
 from weightstring.problem.settings import check_batches, check_metrics, check_recipe, check_sizes
+from weightstring.problem.tensors import named_tensors
 from weightstring.protocol import Recipe
 
 

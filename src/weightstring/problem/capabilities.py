@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from weightstring.arrays import Stretch, Theta, Thetas, Values
 from weightstring.memory import Activations
 from weightstring.problem.averaging.predictions import Averaged, Predict
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet, Examples
 from weightstring.problem.each import Shares
 from weightstring.problem.flat import Layout
-from weightstring.problem.functional import Computation
 from weightstring.problem.losses.means import Criterion
 from weightstring.protocol import Along, Enclosed, LossProblem
 

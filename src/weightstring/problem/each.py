@@ -10,8 +10,8 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet
-from weightstring.problem.functional import Computation
 from weightstring.problem.losses.means import Mean, number
 from weightstring.problem.outputs import leaves_of, rebuilt
 

@@ -19,12 +19,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from weightstring.arrays import Theta, Thetas, zeros
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines import on_threads
 from weightstring.problem.engines.base import seeded_by
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.engines.threads import BACKWARD, threads_for
-from weightstring.problem.functional import Computation
 from weightstring.problem.graphs import nodes_of
 from weightstring.problem.live import Live, pure
 from weightstring.protocol import EngineChoice

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.problem.compiling import Compiled
+from weightstring.problem.computation import Computation
 from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import DataSet
-from weightstring.problem.flat import Layout, clone_tied, named_tensors
-from weightstring.problem.functional import Computation, Functional, OfTheta
+from weightstring.problem.flat import Layout
+from weightstring.problem.functional import Functional, OfTheta
 from weightstring.problem.outputs import widened
+from weightstring.problem.tensors import clone_tied, named_tensors
 
 
 class Live:

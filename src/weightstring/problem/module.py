@@ -15,18 +15,20 @@ from weightstring.arrays import Theta
 from weightstring.descent import Check
 from weightstring.problem.assemble import TrainingStep
 from weightstring.problem.building import OfExamples, Settings, build
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.sources import Source
 from weightstring.problem.differentiator import Differentiator
 from weightstring.problem.engined import ByEngine
 from weightstring.problem.evaluator import Evaluator
 from weightstring.problem.fit import fit_from
-from weightstring.problem.flat import Layout, named_tensors
+from weightstring.problem.flat import Layout
 from weightstring.problem.from_batches import FromBatches
-from weightstring.problem.functional import Computation, OfTheta
+from weightstring.problem.functional import OfTheta
 from weightstring.problem.initialise import check_draws, random_copy
 from weightstring.problem.losses.means import Given
 from weightstring.problem.settings import check_recipe
 from weightstring.problem.state_dicts import StateDicts
+from weightstring.problem.tensors import named_tensors
 from weightstring.protocol import Recipe
 from weightstring.randomness import check_seed
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from weightstring.errors import InvalidModel
+from weightstring.problem.computation import Computation
 from weightstring.problem.copying import announces, copied
-from weightstring.problem.functional import Computation
 from weightstring.problem.live import Live, with_functions
 
 PLANAR = (nn.Conv2d, nn.ConvTranspose2d)

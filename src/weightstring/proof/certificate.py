@@ -17,7 +17,7 @@ from weightstring.errors import InvalidRun
 from weightstring.problem.capabilities import Certifiable, Traceable
 from weightstring.problem.digests.digest import tensor_digest, tensors_digest, text_digest, without_addresses
 from weightstring.problem.digests.identity import lines_of
-from weightstring.problem.flat import named_tensors
+from weightstring.problem.tensors import named_tensors
 from weightstring.store.files import UNREADABLE, one_line, replace_file, writing
 from weightstring.store.members import read_whole
 from weightstring.store.refusals import reason

@@ -19,7 +19,7 @@ from weightstring.path.segment import rows_at_once
 from weightstring.path.string_curve import measured_in_parts
 from weightstring.problem import Predicting
 from weightstring.problem.averaging.predictions import Predict
-from weightstring.problem.functional import OnSegments
+from weightstring.problem.on_segments import OnSegments
 from weightstring.protocol import LossProblem, lacking
 from weightstring.study.merging import Ensemble, Merging, Point
 

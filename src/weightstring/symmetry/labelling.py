@@ -11,7 +11,6 @@ from torch import Tensor
 
 from weightstring.errors import Unsupported
 from weightstring.problem import Modular
-from weightstring.problem.functional import first_line
 from weightstring.symmetry.axes import Label, renewed
 from weightstring.symmetry.resolution import Mixed, resolve
 from weightstring.symmetry.rules import RULES, Call, Labels, Rule
@@ -19,6 +18,7 @@ from weightstring.symmetry.rules.base import PAGE, REMEDY, labels_in
 from weightstring.symmetry.rules.pointwise import pointwise
 from weightstring.symmetry.spec import Spec, Term
 from weightstring.symmetry.ties import Ties
+from weightstring.text import first_line
 from weightstring.tracing.steps import Step, Trace, filled
 
 MADE = ("zeros", "ones", "full")

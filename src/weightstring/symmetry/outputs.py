@@ -21,10 +21,10 @@ from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
 from weightstring.problem import Modular
 from weightstring.problem.datasets.data import Examples
-from weightstring.problem.flat import named_tensors
 from weightstring.problem.live import Live
 from weightstring.problem.losses.sighted import applied
 from weightstring.problem.once import once
+from weightstring.problem.tensors import named_tensors
 
 Path: TypeAlias = tuple[str, ...]
 """Keys, indices and attributes that lead from an output to one of its tensors."""

@@ -21,8 +21,9 @@ from torch.utils._pytree import tree_leaves
 from weightstring.arrays import Theta, blocks
 from weightstring.problem import Modular
 from weightstring.problem.batchwise.calls import OneCall
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import AnySet, DataSet, Examples, sample
-from weightstring.problem.functional import Computation, Functional, OfTheta
+from weightstring.problem.functional import Functional, OfTheta
 from weightstring.randomness import generator
 from weightstring.symmetry.outputs import as_built
 

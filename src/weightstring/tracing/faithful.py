@@ -16,7 +16,7 @@ from torch.fx import Interpreter
 from torch.utils._pytree import tree_leaves
 
 from weightstring.errors import Unsupported
-from weightstring.problem.flat import named_tensors, slot_names
+from weightstring.problem.tensors import named_tensors, slot_names
 from weightstring.randomness import generator
 from weightstring.tracing.steps import Trace, name_of
 

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from weightstring.errors import Unsupported
-from weightstring.problem.functional import first_line
+from weightstring.text import first_line
 from weightstring.tracing.steps import name_of
 
 Reading: TypeAlias = Any

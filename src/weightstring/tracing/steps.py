@@ -19,7 +19,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
 from weightstring.errors import Unsupported
-from weightstring.problem.functional import first_line
+from weightstring.text import first_line
 
 OUTSIDE = "the loss or the outermost module"
 

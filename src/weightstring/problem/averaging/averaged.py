@@ -20,7 +20,7 @@ from weightstring.problem.averaging.predictions import (
     measure_mixture,
 )
 from weightstring.problem.datasets.data import Examples
-from weightstring.problem.functional import OnSegments
+from weightstring.problem.on_segments import OnSegments
 from weightstring.problem.parts import Parts
 
 TRIED = 2

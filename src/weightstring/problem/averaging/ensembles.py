@@ -24,11 +24,11 @@ from weightstring.problem.averaging.predictions import (
 )
 from weightstring.problem.averaging.watching import Watch
 from weightstring.problem.datasets.data import Examples, form
-from weightstring.problem.functional import first_line
 from weightstring.problem.losses.means import Given, Mean
 from weightstring.problem.losses.sighted import applied
 from weightstring.problem.outputs import leaves_of, paths_of, rebuilt
 from weightstring.randomness import generator
+from weightstring.text import first_line
 
 SAY = f"say what: average= one of {', '.join(AVERAGES)}"
 

@@ -21,8 +21,8 @@ from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidModel
 from weightstring.problem.averaging.predictions import BY_MEANING, OUTPUTS, Averaging, classes_on, estimates
 from weightstring.problem.averaging.watching import LOSSES, As
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet, form
-from weightstring.problem.functional import Computation
 from weightstring.problem.losses.means import Mean, Number
 
 ROUNDING = 1e-5

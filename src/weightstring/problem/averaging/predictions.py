@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidModel, Unsupported
+from weightstring.problem.computation import EMPTY, Computation
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.each import measure_each
-from weightstring.problem.functional import EMPTY, Computation
 from weightstring.problem.losses.means import Mean, Tally, Wanted
 from weightstring.problem.outputs import leaves_of, rebuilt
 

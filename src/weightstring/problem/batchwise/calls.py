@@ -17,9 +17,10 @@ from weightstring.errors import Unsupported, WeightstringError
 from weightstring.problem.batchwise.per_batch import PerBatch, Sums
 from weightstring.problem.datasets.batches import batch_digest
 from weightstring.problem.datasets.data import Examples
-from weightstring.problem.functional import Functional, first_line
+from weightstring.problem.functional import Functional
 from weightstring.problem.losses.means import number
 from weightstring.problem.outputs import leaves_of, rebuilt, tensors_of
+from weightstring.text import first_line
 
 ONE_CALL = "only a loss that takes what one net(...) returns, and nothing else of net, can be read as one of its output"
 

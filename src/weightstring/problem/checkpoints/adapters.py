@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from weightstring.errors import InvalidCheckpoint
 from weightstring.problem.checkpoints.misfits import are, named
 from weightstring.problem.copying import copied
-from weightstring.problem.functional import first_line
 from weightstring.problem.initialise import seeded
+from weightstring.text import first_line
 
 CONFIG = "peft_config"
 """Under which name a saved adapter has its configuration, and"""

@@ -18,7 +18,8 @@ from weightstring.problem.checkpoints.conversion import Conversion, conversion
 from weightstring.problem.checkpoints.loading import Loaded, load, state_of
 from weightstring.problem.checkpoints.readings import Reading
 from weightstring.problem.copying import copied
-from weightstring.problem.flat import Layout, Own, identical, named_tensors
+from weightstring.problem.flat import Layout, Own
+from weightstring.problem.tensors import identical, named_tensors
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,8 @@ from weightstring.problem.checkpoints.readings import (
     replaceable,
 )
 from weightstring.problem.copying import announces, copied
-from weightstring.problem.flat import Layout, identical, named_tensors
+from weightstring.problem.flat import Layout
+from weightstring.problem.tensors import identical, named_tensors
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from weightstring.problem.datasets.data import form
-from weightstring.problem.functional import first_line
+from weightstring.text import first_line
 
 NAMED = 3
 """How many keys a message names."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidCheckpoint
-from weightstring.problem.functional import first_line
+from weightstring.text import first_line
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "model", "net", "network", "_forward_module")
 """What DataParallel, AveragedModel, torch.compile, Lightning and the like call the module that they hold; beside it

@@ -18,10 +18,10 @@ from weightstring.arrays import Rows, Thetas, aligned
 from weightstring.descent.stepping import Update
 from weightstring.errors import InvalidModel, InvalidSetting
 from weightstring.memory import DoesNotFit, is_out_of_memory
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.digests.digest import tensor_bytes
 from weightstring.problem.engines.parts import in_parts
-from weightstring.problem.functional import Computation
 from weightstring.problem.initialise import seeded
 from weightstring.problem.live import pure
 from weightstring.problem.losses.means import REMEDY, Kind, Number, Wanted, Weighed

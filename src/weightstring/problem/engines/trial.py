@@ -21,11 +21,11 @@ from weightstring.problem.engines.operations import Operations
 from weightstring.problem.engines.threads import BACKWARD, ONE_THREAD_FLOPS, on_threads
 from weightstring.problem.engines.timing import best_time, clock
 from weightstring.problem.flat import Own
-from weightstring.problem.functional import first_line
 from weightstring.problem.live import Live
 from weightstring.problem.losses.means import Mean
 from weightstring.protocol import EngineChoice
 from weightstring.randomness import some_of
+from weightstring.text import first_line
 
 TRIAL_MODELS = 8
 

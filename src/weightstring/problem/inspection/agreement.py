@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from weightstring.arrays import blocks
-from weightstring.problem.flat import identical
+from weightstring.problem.tensors import identical
 
 
 def close(first: Tensor, second: Tensor, tolerance: float) -> bool:

@@ -14,9 +14,9 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidSetting, WeightstringError
 from weightstring.memory import is_out_of_memory
 from weightstring.problem.batchwise.per_batch import Outcome
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.batches import Batches, form_of_batch, mapped
 from weightstring.problem.engines.agreement import tolerance_of
-from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.inspection.additive import Study
 from weightstring.problem.inspection.checks import Findings, check_deterministic, check_estimates
@@ -26,6 +26,7 @@ from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import with_fresh_inputs
 from weightstring.problem.losses.means import Mean, number
 from weightstring.problem.outputs import leaves_of, tensors_of
+from weightstring.text import first_line
 
 APART = 1e-3
 """How far, relatively, a batch's value may be from that of its two parts, as rounding and kernels go."""

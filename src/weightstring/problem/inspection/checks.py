@@ -14,10 +14,9 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, NotDeterministic
 from weightstring.memory import is_out_of_memory
 from weightstring.problem.buffers import has_own_passes
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet, Examples, stacked
 from weightstring.problem.engines.agreement import tolerance_of
-from weightstring.problem.flat import identical
-from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.inspection.additive import Study, study
 from weightstring.problem.inspection.agreement import close
@@ -29,6 +28,8 @@ from weightstring.problem.live import with_fresh_inputs
 from weightstring.problem.losses.means import Given
 from weightstring.problem.losses.sighted import sees
 from weightstring.problem.precision import named
+from weightstring.problem.tensors import identical
+from weightstring.text import first_line
 
 LIGHT = 4_000_000
 """Parameters up to which a module is tried on as many examples as :data:`PROBE`."""

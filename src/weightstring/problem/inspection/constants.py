@@ -17,13 +17,13 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidCheckpoint
 from weightstring.problem.buffers import evaluating
 from weightstring.problem.checkpoints.checkpoint import Saved
+from weightstring.problem.computation import Computation
 from weightstring.problem.copying import copied
 from weightstring.problem.datasets.data import DataSet, form
-from weightstring.problem.flat import identical, named_tensors
-from weightstring.problem.functional import Computation
 from weightstring.problem.inspection.originals import untouched
 from weightstring.problem.losses.means import Mean, Tally
 from weightstring.problem.outputs import widened
+from weightstring.problem.tensors import identical, named_tensors
 
 ROUNDING = 16
 """Units in the last place by which a loss may move on account of a constant that was computed elsewhere."""

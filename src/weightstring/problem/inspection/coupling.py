@@ -12,11 +12,11 @@ from dataclasses import replace
 import torch
 
 from weightstring.arrays import Theta
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.agreement import near, tolerance_of
 from weightstring.problem.engines.base import Workload
 from weightstring.problem.engines.loop import Loop
-from weightstring.problem.functional import Computation
 from weightstring.protocol import Gradient
 
 TRIED = 16

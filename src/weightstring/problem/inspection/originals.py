@@ -14,8 +14,9 @@ from weightstring.errors import InvalidModel
 from weightstring.problem.buffers import Buffers, still, tracking
 from weightstring.problem.checkpoints.checkpoint import state_at
 from weightstring.problem.copying import copied
-from weightstring.problem.flat import Layout, identical, named_tensors
-from weightstring.problem.functional import first_line
+from weightstring.problem.flat import Layout
+from weightstring.problem.tensors import identical, named_tensors
+from weightstring.text import first_line
 
 
 @contextmanager

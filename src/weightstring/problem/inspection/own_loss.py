@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting
 from weightstring.problem.batchwise.per_batch import MeanOf
 from weightstring.problem.datasets.batches import Batches, form_of_batch
-from weightstring.problem.functional import first_line
 from weightstring.problem.inspection.originals import evaluating
+from weightstring.text import first_line
 
 LABELS = "labels"
 

@@ -20,13 +20,14 @@ from weightstring.arrays import Theta, is_finite
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel, InvalidSetting, NotDeterministic, WeightstringError
 from weightstring.memory import is_out_of_memory
+from weightstring.problem.computation import Computation
 from weightstring.problem.copying import announces
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.agreement import near, tolerance_of
 from weightstring.problem.engines.base import Workload, require_slope, seeded_by
 from weightstring.problem.engines.loop import Loop
-from weightstring.problem.flat import Layout, common_dtype, identical, named_tensors
-from weightstring.problem.functional import Computation, OfTheta, first_line
+from weightstring.problem.flat import Layout, common_dtype
+from weightstring.problem.functional import OfTheta
 from weightstring.problem.graphs import leaves_of
 from weightstring.problem.initialise import generator_states, seeded
 from weightstring.problem.inspection.agreement import close
@@ -34,6 +35,8 @@ from weightstring.problem.inspection.originals import evaluating, poisoned
 from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import Live, scaled_backward, taken_gradient, with_fresh_inputs
 from weightstring.problem.outputs import widened
+from weightstring.problem.tensors import identical, named_tensors
+from weightstring.text import first_line
 
 ASIDE = (0.1, 1e-3)
 """How far another θ lies from net's own, relative to its size; the second where a plain copy cannot take the first."""

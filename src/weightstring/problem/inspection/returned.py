@@ -10,11 +10,12 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, WeightstringError
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet, form
-from weightstring.problem.functional import Computation, first_line
 from weightstring.problem.initialise import seeded
 from weightstring.problem.losses.means import Given, Mean
 from weightstring.problem.losses.sighted import applied
+from weightstring.text import first_line
 
 STEP_EXAMPLES = 8
 """DataSet on which the user's own training step is tried."""

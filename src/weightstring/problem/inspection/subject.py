@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from weightstring.arrays import Theta
 from weightstring.problem.buffers import Buffers
+from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.flat import Own
-from weightstring.problem.functional import Computation
 from weightstring.problem.inspection.originals import in_mode, loaded
 from weightstring.problem.losses.means import Given, number
 from weightstring.problem.losses.sighted import applied

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import Unsupported
 from weightstring.problem.capabilities import Certifiable, Traceable
-from weightstring.problem.flat import named_tensors, slot_names
+from weightstring.problem.tensors import named_tensors, slot_names
 from weightstring.proof.enclose.bisection import Partition
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.proof.enclose.samples import Sampled

@@ -19,12 +19,12 @@ from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
 from weightstring.path import WeightString
 from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
-from weightstring.problem.functional import first_line
 from weightstring.proof.certificate import FORMAT, Certificate, Piece, digests_of
 from weightstring.proof.verify.lines import Array
 from weightstring.proof.verify.operations import NotVerifiable
 from weightstring.proof.verify.replay import Replay
 from weightstring.protocol import LossProblem, lacking
+from weightstring.text import first_line
 
 MOST_PARTS = 1 << 14
 """Parts into which an interval is cut, at most."""
