@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.measuring import alternating, asked, keep, parser, peak
 from weightstring.descent import Descents, Start
 from weightstring.problem import ModuleProblem
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.tasks.networks import mlp
 
 WIDTHS = {"polynomial": [1, 4, 4, 1], "digits": [64, 64, 64, 10], "mnist": [784, 256, 128, 10]}

@@ -23,7 +23,8 @@ from torch import Tensor
 
 import weightstring as ws
 from weightstring.problem.surfaces import Maze, Ring, Spike, TwoWells, shifted, stretched
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.tasks import load_task
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier

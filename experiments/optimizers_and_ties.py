@@ -22,7 +22,7 @@ from harness import RESULTS
 
 import weightstring as ws
 from weightstring.problem import ModuleProblem
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.search import BreadthFirst, Constrained, Even, Greedy, Shortened
 from weightstring.tasks import load_task
 

@@ -24,7 +24,8 @@ import weightstring as ws
 from weightstring.arrays import Theta
 from weightstring.problem.surfaces import Maze, Ring, TwoWells
 from weightstring.proof.disconnect import prove
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier
 from weightstring.theory.triangle import swapped_ends, swapped_triangle

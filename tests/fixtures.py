@@ -13,7 +13,8 @@ from torch import Tensor
 
 from weightstring.errors import WeightstringError
 from weightstring.problem.surfaces import Surface
-from weightstring.protocol import Gradient, LossProblem, Recipe
+from weightstring.protocol import Gradient, LossProblem
+from weightstring.recipe import Recipe
 
 Refused = Callable[[type[WeightstringError], str], AbstractContextManager[pytest.ExceptionInfo[WeightstringError]]]
 

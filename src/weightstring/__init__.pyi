@@ -26,7 +26,8 @@ from .problem.random_pair import random_pair
 from .proof.certificate import Certificate
 from .proof.enclose.proving import certify
 from .proof.verify import Verification, verify
-from .protocol import LossProblem, Recipe
+from .protocol import LossProblem
+from .recipe import Recipe
 from .report import write_report
 from .runs.connect import connect, connect_many
 from .runs.costs import Estimate

@@ -12,7 +12,7 @@ from weightstring.descent.constraint import Hyperplane
 from weightstring.errors import InvalidSetting
 from weightstring.path import Objective
 from weightstring.problem.surfaces import Ring
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 RING = Ring(dtype=torch.float64, size=12)
 RECIPE = Recipe("sgd", {"lr": 0.04, "momentum": 0.5}, check_every=4, patience=100, max_steps=10, average=0.8)

@@ -12,7 +12,7 @@ from weightstring.descent import Start, Tether, across, constraint, descend, on_
 from weightstring.descent.constraint import Both, Free, Hyperplane, Soft, Spring
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Ring
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 
 def rows(seed, *shape, dtype=torch.float64):

@@ -15,7 +15,7 @@ from weightstring.descent.loop import MOST, WIDTH
 from weightstring.descent.plateau import MIN_IMPROVEMENT
 from weightstring.path import Objective
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 SGD = Recipe("sgd", {"lr": 0.02, "momentum": 0.9}, check_every=7, patience=6, max_steps=70)
 RMSPROP = Recipe("rmsprop", {"lr": 0.05}, check_every=4, patience=5, max_steps=90)

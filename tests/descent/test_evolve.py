@@ -12,7 +12,7 @@ from msgspec.structs import astuple
 from weightstring.descent import Descents, Evolution, Free, Hyperplane, Spring, Start, Tied
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Ring, TwoWells
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.tasks import load_task
 
 

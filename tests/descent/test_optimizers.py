@@ -8,7 +8,7 @@ import torch
 from weightstring.descent import OPTIMIZERS
 from weightstring.descent.optimizers import Optimizers
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 SIZES = (5, 3, 8)
 JOINS = (0, 4, 4)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from weightstring.descent import Optimizers, changed
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 OWN = Recipe("rmsprop", {"lr": 0.003, "momentum": 0.5}, check_every=7, patience=9, max_steps=900, clip=2.0, warmup=3)
 

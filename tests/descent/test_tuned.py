@@ -15,7 +15,7 @@ from weightstring.descent.stride import Stride
 from weightstring.errors import InvalidSetting
 from weightstring.path import Objective
 from weightstring.problem.surfaces import Ring, TwoWells
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 TUNED = Recipe.tuned()
 WELLS = TwoWells(size=5)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from weightstring.descent import Start, descend
 from weightstring.path import Objective
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 RECIPE = Recipe("adam", {"lr": 0.05}, check_every=5, patience=6, max_steps=120)
 ESTIMATES = {

@@ -15,7 +15,8 @@ from torch import Tensor
 
 import weightstring as ws
 from weightstring.problem.surfaces import Maze, Ring, Spike, TwoWells, shifted
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.search import Strategy
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier

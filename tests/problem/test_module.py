@@ -8,7 +8,8 @@ from torch.nn.utils import vector_to_parameters
 
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 
 
 class Residual(nn.Module):

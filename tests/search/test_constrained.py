@@ -10,7 +10,7 @@ import weightstring as ws
 from weightstring.descent import Free, Hyperplane, Spring, Start, Tether, descend
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Ring
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.search import Constrained, Greedy
 
 

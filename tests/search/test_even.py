@@ -12,7 +12,7 @@ import weightstring as ws
 from weightstring.descent import Descents, Start
 from weightstring.path import Objective
 from weightstring.problem.surfaces import Ring, TwoWells, shifted
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.search import Even, Greedy
 from weightstring.search.methods.even import STRIDE, evenly
 

@@ -12,7 +12,7 @@ import torch
 
 import weightstring as ws
 from weightstring.problem.surfaces import Ring
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.search import AutoNEB, BreadthFirst, Constrained, Greedy, Shortened
 from weightstring.tasks import load_task
 

@@ -10,7 +10,8 @@ import torch
 import weightstring as ws
 from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.problem.surfaces import Maze, Ring, TwoWells, shifted
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.search import Greedy, JobContext, Persistent
 from weightstring.search.chain import Bead, Link, afresh, held_to, maximum
 from weightstring.search.jobs import Measured

@@ -20,7 +20,7 @@ from weightstring.errors import InvalidSetting, WorkerFailed
 from weightstring.path import Objective
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Ring
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.runs.connect import connect
 from weightstring.search import Descend, Job, JobContext, Processes, Remote
 from weightstring.tasks import load_task

@@ -19,7 +19,7 @@ from weightstring.errors import InvalidSetting, WorkerFailed
 from weightstring.path import Objective, Segment
 from weightstring.problem import ModuleProblem
 from weightstring.problem.surfaces import Maze, shifted
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.search import Batched, Descend, Job, JobContext, JobResult, Measure, Measured, Remote
 from weightstring.search.running.remote import REPEATS, content_name, run_job
 

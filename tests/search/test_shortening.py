@@ -10,7 +10,7 @@ import torch
 import weightstring as ws
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Maze, Ring, TwoWells
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.search import BreadthFirst, Greedy
 from weightstring.search.methods.shortened import Shortened
 from weightstring.tasks import load_task

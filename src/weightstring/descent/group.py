@@ -13,7 +13,8 @@ from weightstring.descent.minibatches import Minibatches
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor
 from weightstring.descent.stepping import Stepping
-from weightstring.protocol import Gradient, LossProblem, Recipe
+from weightstring.protocol import Gradient, LossProblem
+from weightstring.recipe import Recipe
 
 
 class Entry(NamedTuple):

@@ -18,7 +18,8 @@ from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, measure
 from weightstring.descent.steps import Steps
 from weightstring.descent.tuned import Tuned
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 
 Key = TypeVar("Key", bound=Hashable)
 """By what a caller knows a descent."""

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from weightstring.descent.stepping import Update
 from weightstring.devices import sent
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 CPU = torch.device("cpu")
 

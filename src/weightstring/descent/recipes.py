@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from weightstring.descent.optimizers import kind_of
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 
 def changed(recipe: Recipe, fields: Mapping[str, object]) -> Recipe:

@@ -34,7 +34,7 @@ from weightstring.problem.parts import Parts, dispatcher_of
 from weightstring.problem.quantities import Quantities
 from weightstring.problem.settings import check_batches, check_metrics, check_recipe, check_sizes
 from weightstring.problem.tensors import named_tensors
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 
 class Adopted(NamedTuple):

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from weightstring.arrays import Theta, Thetas, Values
 from weightstring.descent import Check, Start, descend
 from weightstring.errors import LevelNotReached
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 
 
 def fit_from(

@@ -14,7 +14,7 @@ from weightstring.problem.building import OfBatches, Settings, build
 from weightstring.problem.datasets.streaming import Streamed
 from weightstring.problem.engined import ByEngine
 from weightstring.problem.parts import Parts
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 BatchSource: TypeAlias = Iterable[object] | Streamed
 """Batches as a user has them."""

@@ -29,8 +29,8 @@ from weightstring.problem.losses.means import Given
 from weightstring.problem.settings import check_recipe
 from weightstring.problem.state_dicts import StateDicts
 from weightstring.problem.tensors import named_tensors
-from weightstring.protocol import Recipe
 from weightstring.randomness import check_seed
+from weightstring.recipe import Recipe
 
 SCREENING_EXAMPLES = 1000
 

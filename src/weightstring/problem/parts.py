@@ -25,7 +25,7 @@ from weightstring.problem.losses.means import Given
 from weightstring.problem.quantities import Quantities
 from weightstring.problem.spectral import vector_names
 from weightstring.problem.tensors import named_tensors
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)

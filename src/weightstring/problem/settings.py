@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 TAKEN = ("loss", "train", "evaluate", "both", "holdout")
 """Names of the loss and of the sets, by which a threshold says what it binds."""

@@ -13,7 +13,8 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.codec import finite_or_none
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, require_certifiable
 from weightstring.runs.progress import Display
 from weightstring.runs.result import Result

@@ -15,7 +15,8 @@ from weightstring.path.screening import SCREENED
 from weightstring.path.string_curve import shown
 from weightstring.problem.capabilities import Accounted
 from weightstring.problem.room import descending_bytes, measuring_bytes
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.runs.computing import arithmetic
 from weightstring.runs.costs import CHECKS, ENDS, Cost, Estimate, Memory
 from weightstring.runs.passes import examples, of_step

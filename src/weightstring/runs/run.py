@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from weightstring.path import Objective, Unresolved
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.runs.result import Result
 from weightstring.runs.settings import Pair, Settings
 from weightstring.search import Bead, Query, Search

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import Recipe
 from weightstring.randomness import check_seed
+from weightstring.recipe import Recipe
 from weightstring.runs.progress import Display
 from weightstring.search import Executor, Greedy, Persistent, Processes, StopRule, Strategy
 from weightstring.search.stopping import default_stop

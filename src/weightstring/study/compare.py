@@ -12,7 +12,8 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path import Unresolved
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.runs.computing import arithmetic
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted

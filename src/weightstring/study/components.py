@@ -23,7 +23,8 @@ from scipy.spatial.distance import squareform
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.runs.computing import arithmetic
 from weightstring.runs.connect import numbered_pair
 from weightstring.runs.progress import Display

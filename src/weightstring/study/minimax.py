@@ -17,7 +17,8 @@ from weightstring.arrays import Theta
 from weightstring.path import Objective
 from weightstring.proof.certificate import Certificate
 from weightstring.proof.disconnect import prove, stands
-from weightstring.protocol import LossProblem, Recipe
+from weightstring.protocol import LossProblem
+from weightstring.recipe import Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
 from weightstring.runs.progress import Display
 from weightstring.runs.result import Result

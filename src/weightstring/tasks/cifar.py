@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.tasks.augmentation import TrainingLoss
 from weightstring.tasks.cifar_files import Coloured, read_cifar
 from weightstring.tasks.cifar_networks import VisionTransformer, cnn, resnet, vgg

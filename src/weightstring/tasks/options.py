@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from weightstring.errors import InvalidSetting
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 
 def choose(task: str, option: str, value: str, known: Iterable[str]) -> None:

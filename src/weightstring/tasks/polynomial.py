@@ -11,8 +11,8 @@ from torch import nn
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.protocol import Recipe
 from weightstring.randomness import generator
+from weightstring.recipe import Recipe
 from weightstring.tasks.options import choose
 
 TARGETS = {"quadratic": (0.1, 0.25, 0.5), "cubic": (0.0, 3.0, -10.0, 8.0)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from weightstring.errors import InvalidData, InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 
 WORD = re.compile(r"[a-z']+|[.,;:?!]")
 UNKNOWN = "<unk>"

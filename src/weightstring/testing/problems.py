@@ -10,18 +10,9 @@ from torch import Tensor
 from weightstring.arrays import Rows, Thetas
 from weightstring.problem.capabilities import PerExample, Traceable
 from weightstring.problem.engines.agreement import relative, tolerance_of
-from weightstring.protocol import (
-    Along,
-    Curved,
-    Enclosed,
-    Engined,
-    Independent,
-    LossProblem,
-    Recipe,
-    Screened,
-    lacking,
-)
+from weightstring.protocol import Along, Curved, Enclosed, Engined, Independent, LossProblem, Screened, lacking
 from weightstring.randomness import generator
+from weightstring.recipe import Recipe
 
 MODELS = 4
 PLACES = 33

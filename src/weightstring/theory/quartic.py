@@ -18,8 +18,8 @@ from weightstring.arrays import Theta
 from weightstring.descent import Descended, Hyperplane, Start, Tether, descend
 from weightstring.errors import InvalidSetting, LevelNotReached
 from weightstring.path import WeightString
-from weightstring.protocol import Recipe
 from weightstring.randomness import generator
+from weightstring.recipe import Recipe
 from weightstring.theory.curve import Curve, chain, straight
 from weightstring.theory.quartic_surfaces import Quartic, ReluQuartic, join, minimiser
 

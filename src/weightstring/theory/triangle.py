@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.theory.one_hidden import OneHidden
 from weightstring.theory.squares import squared_distance
 

@@ -18,7 +18,7 @@ from weightstring.problem.engines.base import Unavailable
 from weightstring.problem.engines.native import build
 from weightstring.problem.engines.native.build import library
 from weightstring.problem.engines.native.engine import Native
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.tasks.metrics import error_rate
 from weightstring.testing.engines import check_engine
 

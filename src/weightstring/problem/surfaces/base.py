@@ -17,7 +17,8 @@ from weightstring.arrays import Rows, Theta, Thetas, Values
 from weightstring.errors import InvalidCheckpoint, InvalidSetting, Unsupported
 from weightstring.problem.bernstein import upper_bound
 from weightstring.problem.hessian import products
-from weightstring.protocol import Gradient, Recipe
+from weightstring.protocol import Gradient
+from weightstring.recipe import Recipe
 
 NO_PASS = -math.inf
 """Height of the pass between two points that nothing separates."""

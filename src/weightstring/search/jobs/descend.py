@@ -12,7 +12,7 @@ from weightstring.codec import Take, decode
 from weightstring.descent import Check, Descended, Descent, Descents, Evolved, Start, Step
 from weightstring.descent.allowance import Allowances
 from weightstring.problem.room import require_room
-from weightstring.protocol import Manner
+from weightstring.recipe import Manner
 from weightstring.search.jobs.job import Job, JobContext, Key
 
 

@@ -21,7 +21,7 @@ from weightstring.descent.allowance import Allowances
 from weightstring.errors import InvalidRun
 from weightstring.path import Objective
 from weightstring.problem import on_threads
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.store import Round
 from weightstring.store.files import one_line
 

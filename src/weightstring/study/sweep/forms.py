@@ -12,7 +12,8 @@ from weightstring.descent import Optimizers
 from weightstring.errors import InvalidSetting
 from weightstring.path import check_theta
 from weightstring.problem import Modular, PerExample
-from weightstring.protocol import Engined, Recipe, lacking
+from weightstring.protocol import Engined, lacking
+from weightstring.recipe import Recipe
 from weightstring.study.sweep.plan import Variant, shown
 
 

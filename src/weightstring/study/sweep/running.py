@@ -13,7 +13,7 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.path import Objective
-from weightstring.protocol import Recipe
+from weightstring.recipe import Recipe
 from weightstring.runs.align_step import align_pair
 from weightstring.runs.computing import by_engine
 from weightstring.runs.progress import Display
