@@ -4,7 +4,7 @@ It stands below :mod:`weightstring.problem` because training an end from scratch
 (``ModuleProblem.fit``) and step 3 of the greedy algorithm are the same thing.
 """
 
-from weightstring.descent.bead import Descended, Start, Tether
+from weightstring.descent.bead import Descended, Start
 from weightstring.descent.constraint import Both, Constraint, Free, Hyperplane, Soft, Spring, across
 from weightstring.descent.constraints import constraint, on_planes
 from weightstring.descent.evolution import Evolution, Evolved
@@ -15,6 +15,7 @@ from weightstring.descent.optimizers import OPTIMIZERS, Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor
 from weightstring.descent.recipes import changed
 from weightstring.descent.stride import Step
+from weightstring.descent.tether import Tether
 
 __all__ = [
     "OPTIMIZERS",

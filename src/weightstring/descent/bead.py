@@ -18,13 +18,13 @@ from torch.nn import functional
 
 from weightstring.arrays import Theta, Thetas, room
 from weightstring.codec import Loss, Record
-from weightstring.descent.constraint import Constraint
 from weightstring.descent.group import Entry, Scene, clipped, is_due, steps_to_check
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor, Status
 from weightstring.descent.stepping import Stepping
 from weightstring.descent.stride import Step
+from weightstring.descent.tether import Tether, Tethers
 from weightstring.protocol import Gradient
 
 
@@ -92,25 +92,7 @@ class Start:
     def point(self) -> Theta:
         """θ itself."""
         theta = self.theta() if callable(self.theta) else self.theta
-        if self.tether is None:
-            return theta
-        left, right = self.tether.left[None], self.tether.right[None]
-        return self.tether.constraint.place(theta[None], left, right)[0]
-
-
-@dataclass(frozen=True)
-class Tether:
-    """A constraint to two neighbours.
-
-    Args:
-        constraint: how they act on the descent.
-        left: one neighbour (P,).
-        right: the other.
-    """
-
-    constraint: Constraint
-    left: Theta
-    right: Theta
+        return theta if self.tether is None else self.tether.place(theta)
 
 
 class Descended(Record, frozen=True, eq=False, tag="descended"):
@@ -163,9 +145,7 @@ class Beads:
         self._size = problem.size
         drawn = [minibatches(problem, scene.seed, start.place) for start in starts]
         self._minibatches: list[Minibatches] = [each for each in drawn if each is not None]
-        self._tethers = [start.tether for start in starts if start.tether is not None]
-        self._before: Thetas | None = None
-        self._seen: Thetas | None = None
+        self._tethers = Tethers([start.tether for start in starts if start.tether is not None])
 
     @property
     def leaves(self) -> list[Tensor]:
@@ -196,8 +176,7 @@ class Beads:
         """What is measured and kept (k, P): the beads, or the averages of their iterates; both where they may be."""
         if self._average is None:
             return self.models
-        averages = self._rows(self._average)
-        return self._tethers[0].constraint.place(averages, *self._neighbours()) if self._tethers else averages
+        return self._tethers.place(self._rows(self._average))
 
     def costs(self) -> Counter[Hashable]:
         """One gradient for each bead."""
@@ -241,8 +220,7 @@ class Beads:
         if self._tethers or self._recipe.clip is not None:
             directed = wide[:, : self._size]
             if self._tethers:
-                directed = self._tethers[0].constraint.direct(self.models, *self._neighbours(), directed)
-                self._before, self._seen = self.models.clone(), directed
+                directed = self._tethers.direct(self.models, directed)
             wide = functional.pad(clipped(directed, self._recipe.clip), (0, wide.shape[1] - self._size))
         return wide
 
@@ -255,17 +233,7 @@ class Beads:
     def _tie(self) -> None:
         """Put beads where the constraint allows them."""
         if self._tethers:
-            tie, neighbours = self._tethers[0].constraint, self._neighbours()
-            assert self._before is not None
-            assert self._seen is not None
-            stepped = tie.step(self._before, self.models, *neighbours, self._seen)
-            self.models.copy_(tie.place(stepped, *neighbours))
-            self._before = self._seen = None
-
-    def _seen_at(self, i: int, theta: Tensor, gradient: Tensor) -> None:
-        """Have the constraint take a bead's step for one from elsewhere."""
-        if self._before is not None and self._seen is not None:
-            self._before[i], self._seen[i] = theta[: self._size], gradient[: self._size]
+            self.models.copy_(self._tethers.step(self.models))
 
     def finish(self, optimizers: Optimizers, height: Height) -> Mapping[Hashable, Descended]:
         """Those that are over leave."""
@@ -301,7 +269,7 @@ class Beads:
         self._monitors = [self._monitors[i] for i in rows]
         self._entries = [self._entries[i] for i in rows]
         self._minibatches = [self._minibatches[i] for i in rows] if self._minibatches else []
-        self._tethers = [self._tethers[i] for i in rows] if self._tethers else []
+        self._tethers.keep(rows)
 
     @property
     def _leaf_rows(self) -> Tensor:
@@ -312,7 +280,3 @@ class Beads:
     def _rows(self, leaf: Tensor) -> Thetas:
         """The models (k, P) in a tensor that is laid out as the leaf is."""
         return leaf.view(len(self._entries), -1)[:, : self._size]
-
-    def _neighbours(self) -> tuple[Thetas, Thetas]:
-        left, right = zip(*((tether.left, tether.right) for tether in self._tethers), strict=True)
-        return torch.stack(left), torch.stack(right)

@@ -14,9 +14,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from weightstring.arrays import Thetas, together
+from weightstring.arrays import Thetas
 from weightstring.codec import Loss, Record
 from weightstring.descent.group import Entry, Scene, clipped, is_due, steps_to_check
+from weightstring.descent.leaves import Leaves, phase_of
 from weightstring.descent.minibatches import Minibatches, minibatches
 from weightstring.descent.motion import Look, Motion, Tied
 from weightstring.descent.optimizers import Optimizers
@@ -143,23 +144,12 @@ class Together:
             row: PlateauMonitor(evolution.aim, evolution.limit, placed[k].clone(), patience, evolution.steps, known[k])
             for k, row in enumerate(evolution.moving)
         }
-        self._leaves = self._leaves_of(self._moving)
-
-    def _leaves_of(self, moving: Sequence[int]) -> list[tuple[Tensor, list[int]]]:
-        """Leaves of the optimizer, each with the rows that it stands for: rows of one leaf move at once."""
-        groups = [[row for row in moving if _phase(row, self.phases) == phase] for phase in range(self.phases)]
-        if not self._stacks:
-            groups = [[row] for row in moving]
-        made = []
-        for group in filter(None, groups):
-            rows = self._models[group] if self._stacks else self._models[group[0]].clone()
-            made.append((rows.requires_grad_(), group))
-        return made
+        self._leaves = Leaves.of(self._models, self._moving, self.phases, stacks)
 
     @property
     def leaves(self) -> list[Tensor]:
         """Those of the rows that move."""
-        return [leaf for leaf, _ in self._leaves]
+        return self._leaves.tensors
 
     @property
     def monitors(self) -> list[PlateauMonitor]:
@@ -196,7 +186,7 @@ class Together:
 
     def look(self, phase: int) -> bool:
         """Whether rows move in a phase; the motion then says where it looks."""
-        self._turn = [row for row in self._moving if _phase(row, self.phases) == phase]
+        self._turn = [row for row in self._moving if phase_of(row, self.phases) == phase]
         if self._turn:
             self._look: Look = self.evolution.motion.look(self._models, self._turn, self._random)
         return bool(self._turn)
@@ -217,20 +207,21 @@ class Together:
     def follow(self, gradient: Gradient) -> None:
         """What its motion makes of the gradients."""
         self._gradients += len(self._look.models)
-        directed = self.evolution.motion.direct(self._models, self._turn, self._look, gradient)
+        turn = self._turn
+        directed = self.evolution.motion.direct(self._models, turn, self._look, gradient)
         self._seen = Gradient(gradient.losses, directed)
         directed = clipped(directed, self._scene.recipe.clip)
-        for leaf, part in self._shared(directed):
-            leaf.grad = part.clone(memory_format=torch.contiguous_format).view_as(leaf)  # what is seen must stay
+        for leaf, part in self._leaves.shared(turn, directed):
+            leaf.grad = part.clone(memory_format=torch.contiguous_format)  # what is seen must stay
 
     def place(self) -> None:
         """Where its motion puts them."""
         motion, turn = self.evolution.motion, self._turn
-        after = together([leaf.detach().view(len(rows), -1) for leaf, rows in self._moved])
-        placed = motion.place(self._models, motion.step(self._models, after, turn, self._seen), turn)
+        after = motion.step(self._models, self._leaves.rows(turn), turn, self._seen)
+        placed = motion.place(self._models, after, turn)
         self._models[turn] = placed
-        for leaf, part in self._shared(placed):
-            leaf.data.copy_(part.view_as(leaf))
+        for leaf, part in self._leaves.shared(turn, placed):
+            leaf.data.copy_(part)
 
     def leap(self, steps: int, problem: Stepping, optimizers: Optimizers) -> bool:
         """Take so many steps in one call where its motion is one that the problem knows; whether they were taken."""
@@ -238,7 +229,7 @@ class Together:
         held = isinstance(motion, Tied) and motion.holds(self._models, self._moving)
         if not held or not self._stacks or not getattr(problem, "ties", False):
             return False
-        ((leaf, rows),) = self._leaves
+        ((leaf, rows),) = self._leaves.parts
         update = optimizers.update(leaf, self._models.shape[1], steps)
         if update is None:
             return False
@@ -249,18 +240,6 @@ class Together:
         self._gradients += steps * len(rows)
         self.steps += steps
         return True
-
-    @property
-    def _moved(self) -> list[tuple[Tensor, list[int]]]:
-        """The leaves whose turn it is."""
-        return [(leaf, rows) for leaf, rows in self._leaves if rows[0] in self._turn]
-
-    def _shared(self, rows: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-        """The leaves whose turn it is, each with its own of the rows that move."""
-        moved = self._moved
-        assert [row for _, own in moved for row in own] == self._turn
-        parts = [rows] if len(moved) == 1 else torch.split(rows, [len(own) for _, own in moved])
-        return zip((leaf for leaf, _ in moved), parts, strict=True)
 
     def finish(self, optimizers: Optimizers, height: Height) -> Mapping[Hashable, Evolved]:
         """Rows wait that are at the level, or beyond hope; the result, once all do or the steps are over."""
@@ -286,16 +265,7 @@ class Together:
         for row in waiting:
             self._models[row] = self._monitors[row].best
         self._moving = [row for row in self._moving if row not in waiting]
-        left: list[tuple[Tensor, list[int]]] = []
-        for leaf, rows in self._leaves:
-            kept = [k for k, row in enumerate(rows) if row not in waiting]
-            if len(kept) == len(rows):
-                left.append((leaf, rows))
-            elif kept:
-                left.append((optimizers.keep(leaf, kept), [rows[k] for k in kept]))
-            else:
-                optimizers.remove(leaf)
-        self._leaves = left
+        self._leaves.release(waiting, optimizers)
 
     def _result(self, height: Height) -> Evolved:
         """What the rows reached: at best where there is a level, in the end where there is none."""
@@ -311,12 +281,3 @@ class Together:
         evaluations = sum(each.evaluations for each in monitors) + len(unknown)
         values = (*known, *measured)
         return Evolved(thetas, values, tuple(statuses), self._gradients, evaluations, tuple(self._trace))
-
-
-def _phase(row: int, phases: int) -> int:
-    """In which part of a step a row moves: of two, the odd rows in the first.
-
-    >>> [_phase(row, 2) for row in range(4)]
-    [1, 0, 1, 0]
-    """
-    return (row + phases - 1) % phases

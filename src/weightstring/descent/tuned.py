@@ -198,7 +198,7 @@ class Tuned(Beads):
             if not found or not loss < stride.loss:
                 rows[i] = self._start[i]
                 wide.copy_(self._first[i])
-                self._seen_at(i, self._start[i], self._first[i])
+                self._tethers.replace(i, self._start[i, : self._size], self._first[i, : self._size])
         self._repeat(i, stride.trials is not None)
         self.rates[i] = stride.rate
         if all(stride.trials is None for stride in self.strides):
