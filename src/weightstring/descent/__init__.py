@@ -4,7 +4,7 @@ It stands below :mod:`weightstring.problem` because training an end from scratch
 (``ModuleProblem.fit``) and step 3 of the greedy algorithm are the same thing.
 """
 
-from weightstring.descent.bead import Descended, Start
+from weightstring.descent.bead import Descended
 from weightstring.descent.constraint import Both, Constraint, Free, Hyperplane, Soft, Spring, across
 from weightstring.descent.constraints import constraint, on_planes
 from weightstring.descent.evolution import Evolution, Evolved
@@ -14,6 +14,7 @@ from weightstring.descent.motion import Look, Motion, Tied, Updates, require_upd
 from weightstring.descent.optimizers import OPTIMIZERS, Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor
 from weightstring.descent.recipes import changed
+from weightstring.descent.start import Start
 from weightstring.descent.stride import Step
 from weightstring.descent.tether import Tether
 

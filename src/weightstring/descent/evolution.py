@@ -25,6 +25,7 @@ from weightstring.descent.plateau import Height, PlateauMonitor, Status
 from weightstring.descent.stepping import Stepping, Tie
 from weightstring.protocol import Gradient
 from weightstring.randomness import generator
+from weightstring.recipe import Recipe
 
 SHORTER = 4
 """By how much patience is shorter than with a single descent: the levels follow each other closely."""
@@ -83,6 +84,10 @@ class Evolution:
     @property
     def alike(self) -> None:
         """It shares a leaf with no other."""
+
+    def strides(self, recipe: Recipe) -> bool:
+        """Never: its rows see each other."""
+        return False
 
     @classmethod
     def begin(cls, entries: Sequence[Entry], scene: Scene, stacks: bool) -> Together:

@@ -70,6 +70,9 @@ class Descent(Protocol):
     def alike(self) -> Hashable | None:
         """What descents have in common that can be the rows of one leaf; None: it shares a leaf with no other."""
 
+    def strides(self, recipe: Recipe) -> bool:
+        """Whether it goes to its own looks by calls of its own, where the problem takes several steps in one."""
+
     @classmethod
     def begin(cls, entries: Sequence[Entry], scene: Scene, stacks: bool) -> Group:
         """The group of descents that are alike.

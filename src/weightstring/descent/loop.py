@@ -12,12 +12,12 @@ from typing import Generic, NamedTuple, TypeVar
 
 from weightstring.arrays import together
 from weightstring.descent.allowance import Allowances
-from weightstring.descent.bead import Descended, Start
+from weightstring.descent.bead import Descended
 from weightstring.descent.group import Descent, Entry, Group, Scene
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, measure
+from weightstring.descent.start import Start
 from weightstring.descent.steps import Steps
-from weightstring.descent.tuned import Tuned
 from weightstring.protocol import LossProblem
 from weightstring.recipe import Recipe
 
@@ -210,27 +210,17 @@ class Descents(Generic[Key, Reached]):
         """Those of the queue that begin now, in groups."""
         room = self._width - sum(group.running for group in self._groups if group.in_place)
         stacks, groups, waiting = self._optimizers.stacks, dict[object, list[Entry]](), list[Entry]()
+        alone = self._steps.several  # a bead that takes many steps in one call gains nothing from a leaf with others
         for entry in self._queue:
             if entry.descent.waits and room <= 0:
                 waiting.append(entry)
                 continue
             room -= entry.descent.waits
-            alike = entry.descent.alike if stacks and not self._strides(entry.descent) else None
+            strides = alone and entry.descent.strides(self._scene.recipe)
+            alike = entry.descent.alike if stacks and not strides else None
             groups.setdefault(entry.key if alike is None else alike, []).append(entry)
         self._queue = deque(waiting)
-        return [self._begin(entries, stacks) for entries in groups.values()]
-
-    def _strides(self, descent: Descent) -> bool:
-        """Whether it goes to its own looks by calls of its own: there it gains nothing from a leaf with others."""
-        tuned = isinstance(descent, Start) and descent.tether is None and self._scene.recipe.tunes
-        return tuned and self._steps.several
-
-    def _begin(self, entries: Sequence[Entry], stacks: bool) -> Group:
-        descent = entries[0].descent
-        if isinstance(descent, Start) and self._scene.recipe.tunes:
-            return Tuned(entries, self._scene, stacks)
-        group: Group = descent.begin(entries, self._scene, stacks)
-        return group
+        return [entries[0].descent.begin(entries, self._scene, stacks) for entries in groups.values()]
 
     def _check(self, groups: Sequence[Group]) -> dict[Key, Reached]:
         """Measure, and let those go that are over."""

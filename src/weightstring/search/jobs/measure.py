@@ -200,7 +200,7 @@ def measure(
     for group in (part[first : first + most] for part in _alike(free, looks) for first in range(0, len(part), most)):
         thresholds = [jobs[i].threshold for i in group]
         segments = [samples[i] for i in group]
-        found = _accepted(height, objective.screening, segments, thresholds, on_chunk, looks[group[0]])
+        found = _accepted(height, objective.screening, segments, thresholds, on_chunk, adaptive, looks[group[0]])
         for i, good in zip(group, found, strict=True):
             accepted[i] = good
     return [
@@ -220,11 +220,11 @@ def _accepted(
     samples: Sequence[Samples],
     thresholds: Sequence[float],
     on_chunk: Callable[[], None],
+    adaptive: bool,
     looks: Looks,
 ) -> list[bool]:
     """Which segments are under their thresholds; the maximum of the others is located."""
-    adaptive, hasty = isinstance(height, Noted), looks != "closely"
-    rejected = [False] * len(samples)
+    hasty, rejected = looks != "closely", [False] * len(samples)
     if screening is not None:
         rejected = reject(height, screening, samples, thresholds, on_chunk, adaptive, hasty)
     left = [i for i, bad in enumerate(rejected) if not bad]

@@ -30,9 +30,6 @@ UNITS = {torch.float32: 2.0**-24, torch.float64: ROOM * 2.0**-53}
 FARTHEST = {torch.float32: 128, torch.float64: 1024}
 """Units that exp's argument may have lost before exp vanishes, with exp's own."""
 
-SIDE, TILE = 64, 64
-"""Samples that the code takes at a time, and outputs of a first layer."""
-
 
 class _Layer(Structure):
     _fields_ = (("inputs", c_int64), ("outputs", c_int64), ("weight", c_void_p), ("bias", c_void_p))
@@ -85,6 +82,7 @@ class Compiled:
     def __post_init__(self) -> None:
         code = library(self.dtype, SOURCE)
         code.enclose.restype = code.products.restype = None
+        code.side.restype = code.tile.restype = c_int64
         object.__setattr__(self, "_code", code)
 
     @property
@@ -150,7 +148,7 @@ class Compiled:
             self._code.enclose(byref(call), byref(places), at, c_int64(len(rows)), *results)
             return tops, rests
 
-        tops, rests = zip(*_spread(of, order.contiguous()), strict=True)
+        tops, rests = zip(*_spread(of, order.contiguous(), self._code.side()), strict=True)
         return torch.cat(tops, 2), torch.cat(rests, 2)
 
     def _product(self, bead: int, weight: Tensor) -> Float[Tensor, "N h"]:
@@ -167,7 +165,7 @@ class Compiled:
         if usual is None:
             return torch.cat([(part.double() @ weight.mT).to(self.dtype) for part in in_chunks(inputs)])
         found = torch.empty(len(inputs), len(weight), dtype=self.dtype)
-        columns = torch.nn.functional.pad(weight.mT, (0, -len(weight) % TILE)).contiguous()
+        columns = torch.nn.functional.pad(weight.mT, (0, -len(weight) % self._code.tile())).contiguous()
         whole = usual @ columns
         pointers = (tensor.data_ptr() for tensor in (inputs, usual, columns, whole))
         given = _Differing(*pointers, *inputs.shape, columns.shape[1])
@@ -182,10 +180,10 @@ class Compiled:
         return gamma(weight.shape[2] + 2) * (3 * (sums + FLOOR) * self.reach + shift + FLOOR)
 
 
-def _spread(of: Callable[[Tensor], Sums], rows: Tensor) -> list[Sums]:
-    """A function of rows by as many threads as torch has; what it gives of one row does not depend on the others."""
-    threads = min(torch.get_num_threads(), -(-len(rows) // (4 * SIDE)))
+def _spread(of: Callable[[Tensor], Sums], rows: Tensor, side: int) -> list[Sums]:
+    """A function of rows, so many at a time, by as many threads as torch has; each row's result is its own."""
+    threads = min(torch.get_num_threads(), -(-len(rows) // (4 * side)))
     if threads <= 1:
         return [of(rows)]
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(of, torch.split(rows, SIDE * -(-len(rows) // (SIDE * threads)))))
+        return list(pool.map(of, torch.split(rows, side * -(-len(rows) // (side * threads)))))

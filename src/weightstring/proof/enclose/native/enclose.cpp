@@ -250,6 +250,10 @@ class Enclosure {
 
 extern "C" {
 
+// Samples that are taken at a time, and outputs of a first layer.
+int64_t side() { return SIDE; }
+int64_t tile() { return TILE; }
+
 // Tops and rests (5, I, n) of n samples on I intervals.
 void enclose(const Call* call, const Places* places, const int64_t* rows, int64_t count, real* tops, real* rests) {
   Enclosure enclosure(*call);
