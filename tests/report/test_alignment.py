@@ -200,7 +200,7 @@ def test_a_barrier_that_is_not_finite_is_named_so(runs: Runs) -> None:
 def test_without_correlations_a_sentence_stands_for_the_figure(groups: tuple[AlignedGroup, ...], runs: Runs) -> None:
     alignment = record(groups=groups, factors={})
     html = render(runs["connected"], alignment)
-    assert drawing.correlation_figure(alignment) is None
+    assert drawing.correlation_figure(alignment.groups) is None
     assert "correlation" not in shown(html)
     assert 'id="figure-correlation"' not in html
     assert "No figure: the activations of units were not observed" in words(html)
@@ -220,7 +220,7 @@ def test_hostile_names_stay_text(runs: Runs) -> None:
 @pytest.mark.slow
 def test_the_figure_draws_every_group_on_its_side(runs: Runs) -> None:
     wide = group("wide", 1000)
-    figure = drawing.correlation_figure(record(group("few", 3), wide, group("unseen", 4, observed=False)))
+    figure = drawing.correlation_figure(record(group("few", 3), wide, group("unseen", 4, observed=False)).groups)
     assert figure is not None
     assert figure.layout.yaxis.ticktext == ("few", "wide")
     halves = [trace for trace in figure.data if trace.type == "violin"]
@@ -235,7 +235,7 @@ def test_the_figure_draws_every_group_on_its_side(runs: Runs) -> None:
     means = {trace.name: trace.x for trace in figure.data if trace.name.endswith("mean")}
     assert means["aligned: mean"] == pytest.approx([sum(own) / len(own) for own in (strokes[1].x, wide.correlation)])
     many = record(*(group(str(i), 2) for i in range(drawing.MOST + 7)))
-    drawn = drawing.correlation_figure(many)
+    drawn = drawing.correlation_figure(many.groups)
     assert drawn is not None
     assert len(drawn.layout.yaxis.ticktext) == drawing.MOST
     assert f"only the first {drawing.MOST} groups are drawn" in words(render(runs["connected"], many))
@@ -244,17 +244,17 @@ def test_the_figure_draws_every_group_on_its_side(runs: Runs) -> None:
 
 def test_long_names_keep_the_numbers_that_tell_them_apart() -> None:
     names = [f"encoder.layers.{i}.self_attention.{end}" for i in range(30) for end in ("heads", "out_projection")]
-    figure = drawing.correlation_figure(record(*(group(name, 2) for name in names)))
+    figure = drawing.correlation_figure(record(*(group(name, 2) for name in names)).groups)
     assert figure is not None
     labels = figure.layout.yaxis.ticktext
     assert len(set(labels)) == len(names)
     assert max(map(len, labels)) <= drawing.NAME
     ends = ("attention.query_key_value", "attention.query_key_value#2", "attention.query_key_value#3")
     several = [f"gpt_neox.layers.{i}.{end}" for i in range(12) for end in ends]
-    figure = drawing.correlation_figure(record(*(group(name, 2) for name in several)))
+    figure = drawing.correlation_figure(record(*(group(name, 2) for name in several)).groups)
     assert figure is not None
     assert len(set(figure.layout.yaxis.ticktext)) == len(several)
-    endless = drawing.correlation_figure(record(group(".".join(["part"] * 20 + ["7"]), 2)))
+    endless = drawing.correlation_figure(record(group(".".join(["part"] * 20 + ["7"]), 2)).groups)
     assert endless is not None
     assert endless.layout.yaxis.ticktext[0].endswith(".7")
     assert len(endless.layout.yaxis.ticktext[0]) == drawing.NAME

@@ -160,7 +160,7 @@ class TestDrawn:
 
     def test_groups_of_units_are_halves_of_violins_and_few_units_marks(self) -> None:
         many = tuple(0.01 * k for k in range(20))
-        page = correlation_figure(alignment([("wide", many, many[::-1]), ("few", (0.1, -0.3), (0.9, 1.0))]))
+        page = correlation_figure(alignment([("wide", many, many[::-1]), ("few", (0.1, -0.3), (0.9, 1.0))]).groups)
         assert page is not None
         figure = saved(drawn(page))
         (axes,) = figure.axes

@@ -11,6 +11,7 @@ import torch
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
+from weightstring.notebook import Viewable
 from weightstring.path.adaptive import FIRST
 from weightstring.path.maximum import GRID, MAX_PEAKS, Samples, locate
 from weightstring.path.objective import Objective, check_theta
@@ -20,7 +21,7 @@ from weightstring.problem import Entry, Traceable
 from weightstring.protocol import LossProblem
 
 
-class WeightString:
+class WeightString(Viewable):
     """A path of straight segments through beads θ_1 … θ_n, its ends included.
 
     Args:
@@ -60,6 +61,10 @@ class WeightString:
         self._curve = curve
         self._seen = seen
         self._parameters = problem.layout.entries if isinstance(problem, Traceable) else tuple(parameters)
+
+    def __str__(self) -> str:
+        beads, size = len(self), self[0].numel()
+        return f"a string of {beads} beads of {size} parameters, normalized length {self.normalized_length:.4f}"
 
     @property
     def beads(self) -> Thetas:

@@ -14,6 +14,7 @@ import torch
 from weightstring.arrays import Thetas
 from weightstring.codec import Loss, decode
 from weightstring.errors import InvalidRun
+from weightstring.notebook import Viewable
 from weightstring.problem.capabilities import Certifiable, Traceable
 from weightstring.problem.digests.digest import tensor_digest, tensors_digest, text_digest, without_addresses
 from weightstring.problem.digests.identity import lines_of
@@ -42,7 +43,7 @@ class Piece(NamedTuple):
     bound: Loss
 
 
-class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Certificate(Viewable, msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A proof that the loss is at most ``upper_bound`` on every point of a string.
 
     The loss is that of the stored parameters in real arithmetic, on the data as stored: rounding is accounted

@@ -77,7 +77,6 @@ def _rounded(threshold: float | None, raised: float) -> bool:
 
 def alignment_record(problem: Modular, aligned: Aligned, b: Theta, by: str) -> AlignmentRecord:
     """An alignment's form on disk."""
-    groups = aligned.move.symmetry.permutations.groups
     return AlignmentRecord(
         method=aligned.chosen.method,
         by=by,
@@ -100,13 +99,19 @@ def alignment_record(problem: Modular, aligned: Aligned, b: Theta, by: str) -> A
             )
             for each in aligned.candidates
         ),
-        groups=tuple(_group(aligned, name) for name, group in groups.items() if not group.fixed),
+        groups=groups_of(aligned),
         factors={name: tuple(scales.reshape(-1).tolist()) for name, scales in aligned.move.factors.items()},
         original=digest(b),
         evaluations=aligned.evaluations,
         points=POINTS,
         rounding=named(rounding(problem)),
     )
+
+
+def groups_of(aligned: Aligned) -> tuple[AlignedGroup, ...]:
+    """What became of each group of units that may move."""
+    groups = aligned.move.symmetry.permutations.groups
+    return tuple(_group(aligned, name) for name, group in groups.items() if not group.fixed)
 
 
 def _group(aligned: Aligned, name: str) -> AlignedGroup:

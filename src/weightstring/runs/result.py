@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from weightstring.descent import Step
-from weightstring.path import Connected, Maximum, Outcome, StringCurve, WeightString
+from weightstring.notebook import Viewable
+from weightstring.path import Connected, Maximum, Outcome, StringCurve, Unresolved, WeightString
 from weightstring.path.adaptive import Between, between
+from weightstring.path.outcome import ADVICE
 from weightstring.proof.certificate import Certificate
 from weightstring.store import RoundRecord
 from weightstring.store.alignment_record import AlignmentRecord
@@ -16,8 +18,8 @@ from weightstring.store.attempts import Attempt, attempts, told
 from weightstring.store.records import AsSaved, by_depth, step_found
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Viewable):
     """A string between two models and what was found out about it.
 
     Args:
@@ -124,12 +126,20 @@ class Result:
         """Time spent searching, over all sessions of the run, rounds that were given up included."""
         return math.fsum(r.seconds for r in self.history)
 
+    @property
+    def remedy(self) -> str | None:
+        """What to try where the search ended without a string; None where there is a verdict."""
+        if not isinstance(self.outcome, Unresolved):
+            return None
+        return ADVICE[self.outcome.reason].words(aligned=self.alignment is not None)
+
     def __str__(self) -> str:
         string = self.string
+        remedy = f"\nwhat to try: {self.remedy}" if self.remedy else ""
         proved = f"\n{self.certificate}" if self.certificate else ""
         tried = told(self.attempts, self.connected)
         return (
             f"{self.outcome}\n{f'{tried}{chr(10)}' if tried else ''}"
             f"threshold {self.threshold:.6g} on the {self.bound}, its largest sample {self.largest:.6g}; "
-            f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}{proved}"
+            f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}{proved}{remedy}"
         )

@@ -23,6 +23,7 @@ from scipy.spatial.distance import squareform
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
+from weightstring.notebook import Viewable
 from weightstring.protocol import LossProblem
 from weightstring.recipe import Recipe
 from weightstring.runs.computing import arithmetic
@@ -35,6 +36,9 @@ from weightstring.runs.stages import connect_all
 from weightstring.search import StopRule, Strategy
 from weightstring.store.records import TaskRef
 from weightstring.study.minimax import DEFAULT_STRATEGY, proved_bound
+
+SHOWN = 20
+"""Joins that are printed at most."""
 
 
 class Join(NamedTuple):
@@ -65,8 +69,8 @@ class Count(NamedTuple):
     at_most: int
 
 
-@dataclass(frozen=True, eq=False)
-class Components:
+@dataclass(frozen=True, eq=False, repr=False)
+class Components(Viewable):
     """Bounds of Γ between every two of k models.
 
     Args:
@@ -103,6 +107,13 @@ class Components:
                 "one of the bounds is wrong"
             )
 
+    def __str__(self) -> str:
+        listed = [
+            f"under {j.level:.6g}: {' '.join(map(str, j.one))} with {' '.join(map(str, j.other))}" for j in self.joins
+        ]
+        more = [f"… {len(listed) - SHOWN} more"] if len(listed) > SHOWN else []
+        return "\n".join([f"{len(self.losses)} models, heights {self.evidence}", *listed[:SHOWN], *more])
+
     @property
     def tree(self) -> Float64[np.ndarray, "joins 4"]:
         """Single linkage of Γ̃, SciPy's form: at which level which groups of models join."""
@@ -136,6 +147,12 @@ class Components:
         apart.add_edges_from((i, j) for i, j in combinations(low, 2) if self.below[i, j] > level)
         clique, _ = nx.max_weight_clique(apart, weight=None)
         return Count(len(low), len(clique), nx.number_connected_components(joined) if low else 0)
+
+
+def _numbers(models: Sequence[int]) -> str:
+    """Of a group's models; of many the first few."""
+    few = " ".join(map(str, models[:SHOWN]))
+    return few if len(models) <= SHOWN else f"{few} … ({len(models)})"
 
 
 @undisturbed

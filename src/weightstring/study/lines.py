@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from weightstring.codec import Loss, Record
 from weightstring.errors import InvalidSetting
+from weightstring.notebook import Viewable
 from weightstring.path import BARRIERS
 from weightstring.path.quantities import quantity_label
 from weightstring.path.string_curve import StringCurve
@@ -38,7 +39,7 @@ class Lines(Record, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, eq=False)
-class Matrix:
+class Matrix(Viewable):
     """Straight lines between every two of n models; every maximum is *sampled*.
 
     Args:

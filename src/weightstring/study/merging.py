@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from weightstring.notebook import Viewable
 from weightstring.path.quantities import holdout_prefixes
 
 TIE = 1e-6
@@ -65,8 +66,8 @@ class Ensemble:
         return f"{what} does not help: {loss:.4g}, and one of them alone has {best:.4g}"
 
 
-@dataclass(frozen=True)
-class Merging:
+@dataclass(frozen=True, repr=False)
+class Merging(Viewable):
     """What can be made of two models that a string joins.
 
     Args:

@@ -14,6 +14,7 @@ from typing import Any
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
+from weightstring.notebook import Viewable
 from weightstring.path import Objective
 from weightstring.proof.certificate import Certificate
 from weightstring.proof.disconnect import prove, stands
@@ -33,8 +34,8 @@ from weightstring.store.records import CertifyRecord, TaskRef, by_depth
 DEFAULT_STRATEGY = Relay(BreadthFirst(), Sinking())
 
 
-@dataclass(frozen=True)
-class Minimax:
+@dataclass(frozen=True, repr=False)
+class Minimax(Viewable):
     """What is known of Γ(a, b).
 
     Args:

@@ -18,6 +18,7 @@ from torch import Tensor
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta, distance
 from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.notebook import Viewable
 from weightstring.path import check_theta
 from weightstring.problem import Modular
 from weightstring.protocol import lacking
@@ -56,7 +57,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Aligned:
+class Aligned(Viewable):
     """The second model, its function unchanged, with its units where the first has them.
 
     Args:

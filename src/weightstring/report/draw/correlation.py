@@ -11,7 +11,7 @@ from itertools import takewhile
 import plotly.graph_objects as go
 
 from weightstring.report.draw.theme import NOT_FINITE, SETS, theme
-from weightstring.store.alignment_record import AlignmentRecord
+from weightstring.store.alignment_record import AlignedGroup
 
 # Grey and blue differ in lightness too, and lie on different sides of each group's line.
 GIVEN, ALIGNED = NOT_FINITE, SETS[""][0]
@@ -25,30 +25,24 @@ NAME = 18
 """Letters of a group's name beside the figure: more leave it no room on a phone."""
 
 
-def correlation_figure(alignment: AlignmentRecord) -> go.Figure | None:
+def correlation_figure(groups: Sequence[AlignedGroup]) -> go.Figure | None:
     """Draw how far matched units correlate: for each group two halves of a violin, above as given, below aligned.
 
     Dots are the means; of a group of fewer than :data:`FEW` units each is drawn by itself.
 
     Args:
-        alignment: with the correlations of its groups.
+        groups: with the correlations of their units.
 
     Returns:
         The figure, whose height grows with the groups; None where no activations were observed.
 
-    >>> from weightstring.store.alignment_record import AlignedGroup
     >>> group = AlignedGroup(
     ...     name="0", size=2, permutation=(1, 0), moved=2, correlation_before=(0.1, -0.3), correlation=(0.9, 1.0)
     ... )
-    >>> record = AlignmentRecord(
-    ...     method="weights", by="barrier", rescaled=False, distance_before=2.0, distance=1.0, barrier_before=0.5,
-    ...     barrier=0.1, difference=0.0, examples=9, log10_permutations=0.3, seconds=0.1, candidates=(),
-    ...     groups=(group,), original="",
-    ... )
-    >>> [trace.name for trace in correlation_figure(record).data]
+    >>> [trace.name for trace in correlation_figure([group]).data]
     ['units', 'as given: mean', 'units', 'aligned: mean']
     """
-    seen = [group for group in alignment.groups if group.correlation and group.correlation_before]
+    seen = [group for group in groups if group.correlation and group.correlation_before]
     if not seen:
         return None
     seen = seen[:MOST]
@@ -57,20 +51,20 @@ def correlation_figure(alignment: AlignmentRecord) -> go.Figure | None:
         "aligned": (ALIGNED, "positive", 0.16, [group.correlation for group in seen]),
     }
     figure = go.Figure(layout={"template": theme(dark=False)})
-    for name, (colour, side, offset, groups) in columns.items():
-        for row, values in enumerate(groups):
+    for name, (colour, side, offset, halves) in columns.items():
+        for row, values in enumerate(halves):
             if len(values) < FEW:
                 _add_points(figure, values, row + offset, colour)
             else:
                 # A trace each: those of one trace share a scale, and one group of equal units flattens all others.
                 _add_half(figure, values, row, colour, side)
-        texts = [_text(group.name, name, values) for group, values in zip(seen, groups, strict=True)]
+        texts = [_text(group.name, name, values) for group, values in zip(seen, halves, strict=True)]
         figure.add_scatter(
-            x=[mean(values) for values in groups], y=[row + offset for row in range(len(seen))], name=f"{name}: mean",
+            x=[mean(values) for values in halves], y=[row + offset for row in range(len(seen))], name=f"{name}: mean",
             mode="markers", marker={"color": colour, "size": 9, "line": {"width": 1.5}},
             text=texts, hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
-    lowest = min(min(values) for *_, groups in columns.values() for values in groups)
+    lowest = min(min(values) for *_, halves in columns.values() for values in halves)
     figure.update_layout(
         height=180 + 34 * len(seen),
         hovermode="closest",

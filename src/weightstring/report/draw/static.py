@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -23,17 +24,38 @@ ROOM = 0.11
 """Share of a figure's width that a text in a bar needs."""
 
 
-def drawn(figure: go.Figure) -> Figure:
+def drawn(figure: go.Figure, size: tuple[float, float] = SIZE) -> Figure:
     """A figure of Plotly's as one of matplotlib's; what only a pointer or a slider shows is left out.
+
+    Args:
+        figure: what is drawn.
+        size: in inches.
 
     Raises:
         InvalidSetting: it has a kind of trace that is not known here.
     """
     from matplotlib.figure import Figure
 
-    spatial = any(trace.type == "scatter3d" for trace in figure.data)
-    page = Figure(figsize=SIZE, layout="constrained")
-    axes: Any = page.add_subplot(projection="3d" if spatial else None)
+    page = Figure(figsize=size, layout="constrained")
+    # Above the axes: inside there are points everywhere.
+    draw_on(page.add_subplot(projection="3d" if in_space(figure) else None), figure, legend="outside upper center")
+    return page
+
+
+def draw_on(axes: Any, figure: go.Figure, *, legend: str = "best") -> None:
+    """Draw a figure of Plotly's on axes of matplotlib's; a figure in space needs those of three dimensions.
+
+    Args:
+        axes: to draw on; what they hold stays.
+        figure: what is drawn.
+        legend: where, in matplotlib's words; outside is of the whole page.
+
+    Raises:
+        InvalidSetting: it has a kind of trace that is not known here, or the axes are flat and it is not.
+    """
+    page, spatial = axes.figure, in_space(figure)
+    if spatial and axes.name != "3d":
+        raise InvalidSetting("this figure is in space: give axes made by add_subplot(projection='3d')")
     colours = _colours(figure)
     for index, trace in enumerate(figure.data):
         if trace.visible == "legendonly":
@@ -56,9 +78,18 @@ def drawn(figure: go.Figure) -> Figure:
     handles, labels = axes.get_legend_handles_labels()
     if labels and figure.layout.showlegend is not False:
         once = dict(zip(labels, handles, strict=True))
-        # Above the axes: inside there are points everywhere.
-        page.legend(once.values(), once, loc="outside upper center", frameon=False, fontsize=8, ncols=min(4, len(once)))
-    return page
+        where = page if legend.startswith("outside") else axes
+        where.legend(once.values(), once, loc=legend, frameon=False, fontsize=8, ncols=_columns(page, once))
+
+
+def _columns(page: Any, names: Mapping[str, Any]) -> int:
+    """Names of a legend side by side: as many as the page's width takes."""
+    return min(4 if page.get_figwidth() >= SIZE[0] else 3, len(names))
+
+
+def in_space(figure: go.Figure) -> bool:
+    """Whether it has three dimensions."""
+    return any(trace.type == "scatter3d" for trace in figure.data)
 
 
 def _colours(figure: go.Figure) -> ScalarMappable | None:

@@ -30,6 +30,9 @@ class StringData:
         beads: its models (P,), the ends included, in order.
         evaluation: what ``loss`` is measured on, ``"evaluate"`` or ``"train"``; empty: not known, or no data.
         about: digests and versions, by what they are of.
+        threshold: what it was held to; None: nothing.
+        certificate: the proof of a bound over it, if there is one.
+        bound: the measured quantities whose largest is the height of a segment.
     """
 
     string: StringRecord
@@ -38,6 +41,7 @@ class StringData:
     about: Mapping[str, str]
     threshold: float | None = None
     certificate: Certificate | None = None
+    bound: tuple[str, ...] = ("loss",)
     alignment: None = None
 
     @property
@@ -45,11 +49,6 @@ class StringData:
         """Every quantity at the two ends."""
         values = self.string.curve.values
         return {name: v[0] for name, v in values.items()}, {name: v[-1] for name, v in values.items()}
-
-    @property
-    def bound(self) -> tuple[str, ...]:
-        """The loss, of which the segments' maxima are: nothing is held to anything."""
-        return ("loss",)
 
     @property
     def measured_on(self) -> str:
@@ -82,21 +81,24 @@ for _name, _place in {
     STRING_SECTIONS.add(_name, f"weightstring.report.{_place}")
 
 
+def in_numbers(string: WeightString) -> StringRecord:
+    """A string as a run's record has it: what is not finite has no place in JSON, nor on a page, and is None."""
+    return msgspec.json.decode(msgspec.json.encode(string_record(string)), type=StringRecord)
+
+
 def data_of(string: WeightString) -> StringData:
     """What the page of a string shows; its curve is measured where it was not.
 
     Raises:
         InvalidSetting: it has neither a problem nor a curve.
     """
-    # What is not finite has no place in JSON, nor on the page: it is null, and None, as in a run's record.
-    record = msgspec.json.decode(msgspec.json.encode(string_record(string)), type=StringRecord)
     problem = string.problem
     about = {} if problem is None else {"problem": problem.fingerprint(), **digests_of(problem)}
     ends = {"end A": digest(string[0]), "end B": digest(string[-1])}
     on_data = problem is not None and bool(digests_of(problem))
     evaluation = problem.evaluation if problem is not None and on_data else ""
     told = {f"version: {name}": value for name, value in versions().items()}
-    return StringData(record, list(string), evaluation, {**about, **ends, **told})
+    return StringData(in_numbers(string), list(string), evaluation, {**about, **ends, **told})
 
 
 def write_string_report(string: WeightString, out: Path) -> Path:

@@ -74,7 +74,7 @@ class SweepDirectory:
     def begin(self, plan: Plan, forms: Sequence[Form]) -> None:
         """Write what is asked, or add it to what was asked before. Only for who holds the lock."""
         begun = self.record() if self.exists else None
-        wanted = self._record(plan, forms, () if begun is None else begun.variants)
+        wanted = record_of(plan, forms, () if begun is None else begun.variants)
         if begun is not None:
             for name in SAME:
                 if getattr(begun, name) != getattr(wanted, name):
@@ -193,27 +193,6 @@ class SweepDirectory:
         record = next(record for record in self.record().variants if record.name == variant)
         return record.engine, record.threads
 
-    def _record(
-        self,
-        plan: Plan,
-        forms: Sequence[Form],
-        known: Sequence[VariantRecord],
-    ) -> SweepRecord:
-        return SweepRecord(
-            format=FORMAT,
-            versions={"weightstring": version("weightstring"), "torch": str(torch.__version__)},
-            thresholds=plan.levels,
-            pairs=plan.pairs,
-            bind=plan.bind,
-            ends=plan.ends,
-            seed=plan.seed,
-            tries=plan.tries,
-            strategy=as_read_back(plain(plan.strategy)),
-            stop=[as_read_back(rule) for rule in plan.limits.plain()],
-            align=plan.align,
-            variants=tuple(_variant_record(form, any(form.name == other.name for other in known)) for form in forms),
-        )
-
     def _has(self, name: str) -> bool:
         try:
             return member(self.path, name).exists()
@@ -223,6 +202,30 @@ class SweepDirectory:
     def _write(self, name: str, content: object, indent: int) -> None:
         with writing(self.path / name, GO_ON):
             replace_file(self.path / name, msgspec.json.format(msgspec.json.encode(content), indent=indent))
+
+
+def record_of(plan: Plan, forms: Sequence[Form], known: Sequence[VariantRecord] = ()) -> SweepRecord:
+    """What determines a sweep, as it is written.
+
+    Args:
+        plan: what was asked.
+        forms: the problems.
+        known: variants that are written already.
+    """
+    return SweepRecord(
+        format=FORMAT,
+        versions={"weightstring": version("weightstring"), "torch": str(torch.__version__)},
+        thresholds=plan.levels,
+        pairs=plan.pairs,
+        bind=plan.bind,
+        ends=plan.ends,
+        seed=plan.seed,
+        tries=plan.tries,
+        strategy=as_read_back(plain(plan.strategy)),
+        stop=[as_read_back(rule) for rule in plan.limits.plain()],
+        align=plan.align,
+        variants=tuple(_variant_record(form, any(form.name == other.name for other in known)) for form in forms),
+    )
 
 
 def _variant_record(form: Form, known: bool) -> VariantRecord:

@@ -12,6 +12,7 @@ from typing import Any
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
+from weightstring.notebook import Viewable
 from weightstring.path import Objective
 from weightstring.recipe import Recipe
 from weightstring.runs.align_step import align_pair
@@ -35,8 +36,8 @@ DEFAULT_STRATEGY = Greedy()
 DEFAULT_STOP = MaxBeads(MAX_BEADS)
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False)
+class Sweep(Viewable):
     """What a sweep found.
 
     Args:
@@ -48,6 +49,11 @@ class Sweep:
     plan: Plan
     rows: tuple[Row, ...]
     failed: Mapping[tuple[str, float], tuple[int, ...]]
+
+    def __str__(self) -> str:
+        connected = sum(row.connected for row in self.rows)
+        levels = ", ".join(f"{level:g}" for level in self.plan.levels)
+        return f"a sweep over thresholds {levels}: {connected} of {len(self.rows)} pairs connected"
 
     @property
     def summary(self) -> tuple[Summary, ...]:

@@ -18,7 +18,7 @@ def alignment(run: RunData) -> Section | None:
     figures = {}
     if run.unaligned is not None:
         figures["both"] = [Drawing("both", two_strings_figure(run.result, run.unaligned, run.held))]
-    correlation = correlation_figure(run.alignment)
+    correlation = correlation_figure(run.alignment.groups)
     if correlation is not None:
         figures["correlation"] = [Drawing("correlation", correlation)]
     html = template(

@@ -18,11 +18,12 @@ def along(run: Shown) -> Section:
     return Section(
         "Loss along the string",
         template("run/sections/along.html", samples=samples, metrics=names, held=run.threshold is not None),
-        {"along": [Drawing(f"along-{name}", _figure(run, name), label=name) for name in names]},
+        {"along": [Drawing(f"along-{name}", along_figure(run, name), label=name) for name in names]},
     )
 
 
-def _figure(run: Shown, metric: str) -> go.Figure:
+def along_figure(run: Shown, metric: str) -> go.Figure:
+    """One metric along the string, with what is proved of it."""
     curve, certificate = run.string.curve, run.certificate
     figure = loss_figure(curve, metric, threshold=run.threshold, bound=run.bound, measured_on=run.measured_on)
     if certificate is not None and split_quantity(certificate.quantity, curve.values)[1] == metric:

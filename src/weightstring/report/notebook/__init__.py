@@ -1,0 +1,1 @@
+"""How results look in a notebook, one function a kind: the same figures as on their pages."""

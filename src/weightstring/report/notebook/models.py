@@ -1,0 +1,141 @@
+"""What is found about many models, in a notebook: lines between them, components, copies, merges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import plotly.graph_objects as go
+
+from weightstring.codec import finite_or_none
+from weightstring.report.draw.correlation import correlation_figure
+from weightstring.report.draw.heat import heat_figure
+from weightstring.report.draw.theme import theme
+from weightstring.report.draw.tree import disconnectivity_tree
+from weightstring.report.notebook.view import View
+from weightstring.runs.align_step import groups_of
+from weightstring.study.components import Components
+from weightstring.study.lines import Matrix, Square
+from weightstring.study.merging import Merging
+from weightstring.symmetry.alignment import Aligned
+from weightstring.symmetry.lines import POINTS
+
+
+def matrix_view(matrix: Matrix) -> View:
+    """Barriers over the mean of the ends, of every line."""
+    kinds = {"barriers": False, **({"aligned": True} if matrix.aligned else {})}
+    facts = []
+    for aligned in kinds.values():
+        tops = [line.curve.barrier("over_mean", matrix.quantity) for line in _lines(matrix, aligned)]
+        what = "over the mean of the ends, aligned" if aligned else "over the mean of the ends"
+        facts.append((f"{what}, sampled", f"{min(tops):.4g} to {max(tops):.4g}, of {len(tops)} lines"))
+    return View(
+        heading=matrix.title,
+        facts=facts,
+        figures={
+            name: partial(_heat, matrix.names, matrix.barriers("over_mean", aligned=aligned), "over_mean")
+            for name, aligned in kinds.items()
+        },
+        rows=matrix.to_rows,
+    )
+
+
+def components_view(components: Components) -> View:
+    """At which level which models join."""
+    names = [str(number) for number in range(len(components.losses))]
+    return View(
+        heading=f"{len(names)} models: all joined under {components.joins[-1].level:.6g}, {components.evidence}",
+        facts=[
+            (f"under {join.level:.6g}", f"{' '.join(map(str, join.one))} with {' '.join(map(str, join.other))}")
+            for join in components.joins
+        ],
+        figures={
+            "tree": partial(disconnectivity_tree, components),
+            "heights": partial(_heat, names, components.above, "height of the lowest string"),
+        },
+        rows=lambda: [join._asdict() for join in components.joins],
+    )
+
+
+def aligned_view(aligned: Aligned) -> View:
+    """How much nearer the copy lies, how much lower the line to it, and how well units match."""
+    groups = groups_of(aligned)
+    drawn = {"correlation": partial(_correlation, groups)} if any(group.correlation for group in groups) else {}
+    return View(
+        heading=f"aligned by {aligned.chosen.method}{', units rescaled' if aligned.chosen.rescaled else ''}",
+        facts=[
+            ("distance", f"{aligned.distance_before:.6g} → {aligned.distance:.6g}"),
+            (
+                f"barrier of the line, at {POINTS} points",
+                f"{aligned.barrier_before:.6g} → {aligned.barrier_after:.6g}",
+            ),
+            ("units moved", f"{sum(g.moved for g in groups)} of {sum(g.size for g in groups)}"),
+            ("difference of outputs", f"{aligned.difference:.2g} of the largest, on {aligned.examples} inputs"),
+            ("cost", f"{aligned.evaluations:.3g} evaluations, {aligned.seconds:.1f} s"),
+        ],
+        figures=drawn,
+        rows=lambda: [
+            {
+                "group": group.name,
+                "size": group.size,
+                "moved": group.moved,
+                "correlation_before": _mean(group.correlation_before),
+                "correlation": _mean(group.correlation),
+            }
+            for group in groups
+        ],
+    )
+
+
+def merging_view(merging: Merging) -> View:
+    """What the midpoint, the best point and the ensemble are worth beside the ends."""
+    rows = [
+        {"model": "end A", "s": 0.0, **merging.ends[0].values},
+        {"model": "end B", "s": 1.0, **merging.ends[1].values},
+        {"model": "midpoint", "s": merging.midpoint.s, **merging.midpoint.values},
+        {"model": "best sampled", "s": merging.best.s, **merging.best.values},
+    ]
+    if merging.ensemble is not None:
+        rows.append({"model": f"ensemble of {len(merging.ensemble.models)}", **merging.ensemble.values})
+    first, *others = str(merging).splitlines()
+    return View(
+        heading=first,
+        facts=[("", line) for line in others],
+        figures={"losses": partial(_bars, rows)},
+        rows=lambda: rows,
+    )
+
+
+def _lines(matrix: Matrix, aligned: bool) -> list[Any]:
+    return [lines.aligned if aligned else lines.given for lines in matrix.lines.values()]
+
+
+def _heat(names: Sequence[str], table: Square, label: str) -> go.Figure:
+    return heat_figure(names, [[finite_or_none(value) for value in row] for row in table.tolist()], label)
+
+
+def _correlation(groups: Sequence[Any]) -> go.Figure:
+    figure = correlation_figure(groups)
+    assert figure is not None
+    return figure
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _bars(rows: Sequence[dict[str, Any]]) -> go.Figure:
+    figure = go.Figure(layout={"template": theme(dark=False)})
+    figure.add_scatter(
+        x=list(range(len(rows))), y=[row["loss"] for row in rows], mode="markers", showlegend=False,
+        marker={"size": 12, "color": "#2c7fd1"}, name="loss",
+    )  # fmt: skip
+    figure.update_layout(
+        xaxis={
+            "tickvals": list(range(len(rows))), "ticktext": [row["model"] for row in rows],
+            "range": [-0.5, len(rows) - 0.5],
+        },
+        yaxis={"title": {"text": "loss"}},
+    )  # fmt: skip
+    return figure
