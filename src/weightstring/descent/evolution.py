@@ -19,10 +19,10 @@ from weightstring.codec import Loss, Record
 from weightstring.descent.group import Entry, Scene, clipped, is_due, steps_to_check
 from weightstring.descent.leaves import Leaves, phase_of
 from weightstring.descent.minibatches import Minibatches, minibatches
-from weightstring.descent.motion import Look, Motion, Tied
+from weightstring.descent.motion import Foretold, Look, Motion
 from weightstring.descent.optimizers import Optimizers
 from weightstring.descent.plateau import Height, PlateauMonitor, Status
-from weightstring.descent.stepping import Stepping, Tie
+from weightstring.descent.stepping import Blend, Stepping
 from weightstring.protocol import Gradient
 from weightstring.randomness import generator
 from weightstring.recipe import Recipe
@@ -231,18 +231,19 @@ class Together:
     def leap(self, steps: int, problem: Stepping, optimizers: Optimizers) -> bool:
         """Take so many steps in one call where its motion is one that the problem knows; whether they were taken."""
         motion = self.evolution.motion
-        held = isinstance(motion, Tied) and motion.holds(self._models, self._moving)
-        if not held or not self._stacks or not getattr(problem, "ties", False):
+        if not self._stacks or not getattr(problem, "ties", False) or not isinstance(motion, Foretold):
+            return False
+        if not motion.holds(self._models, self._moving):
             return False
         ((leaf, rows),) = self._leaves.parts
         update = optimizers.update(leaf, self._models.shape[1], steps)
         if update is None:
             return False
-        drawn = [each.draws(steps) for each in self._of_models(rows)]
-        problem.stride(
-            leaf.detach(), torch.stack(drawn) if drawn else None, replace(update, tie=Tie(self._models, rows))
-        )
-        self._gradients += steps * len(rows)
+        tie = motion.tie(self._models, rows, steps, self._random)
+        points = range(tie.weights.shape[1]) if isinstance(tie, Blend) else rows
+        drawn = [each.draws(steps) for each in self._of_models(points)]
+        problem.stride(leaf.detach(), torch.stack(drawn) if drawn else None, replace(update, tie=tie))
+        self._gradients += steps * len(points)
         self.steps += steps
         return True
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from weightstring.arrays import Moving, Thetas
 from weightstring.descent.constraint import Constraint, Hyperplane
+from weightstring.descent.stepping import Blend, Tie
 from weightstring.errors import InvalidSetting
 from weightstring.protocol import Gradient
 
@@ -64,6 +65,17 @@ class Motion(Protocol):
 
     def probes(self, thetas: Thetas) -> Tensor:
         """Further models (r, P) to be measured and returned at the end."""
+
+
+@runtime_checkable
+class Foretold(Motion, Protocol):
+    """A motion whose next steps can be told beforehand, so that a problem may take several at once."""
+
+    def holds(self, thetas: Thetas, moving: Sequence[int]) -> bool:
+        """Whether those of the rows ``moving`` can be."""
+
+    def tie(self, thetas: Thetas, moving: Sequence[int], steps: int, random: torch.Generator) -> Tie | Blend:
+        """What they are; what the next ``look`` would draw comes after what these draw."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,10 @@ class Tied:
         """Whether the rows ``moving`` move as :class:`~weightstring.descent.stepping.Tie` says."""
         inner = bool(moving) and min(moving) > 0 and max(moving) < len(thetas) - 1
         return inner and self.constraint == Hyperplane() and self.updates == "jacobi"
+
+    def tie(self, thetas: Thetas, moving: Sequence[int], steps: int, random: torch.Generator) -> Tie:
+        """Where they stand."""
+        return Tie(thetas, moving)
 
 
 def require_updates(updates: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from weightstring.arrays import Thetas
@@ -26,6 +26,23 @@ class Tie(NamedTuple):
 
     string: Thetas
     places: Sequence[int]
+
+
+class Blend(NamedTuple):
+    """Where the gradients of models that move are taken: at points of their curve, each owing them its share.
+
+    A point is the sum of its weights times the models; a model that moves follows the mean over the points of its weight
+    times their gradients. Minibatches are the points'.
+
+    Args:
+        string: all models (n, P), line by line; where those go that move is written into it.
+        places: the row of each model that moves.
+        weights: of each model in each point of each step, (k, m, n), float64.
+    """
+
+    string: Thetas
+    places: Sequence[int]
+    weights: Float64[Tensor, "k m n"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +65,8 @@ class Update:
         squares: Adam's second moment.
         average: the average of the iterates; None: there is none.
         weights: of each new iterate in it.
-        tie: what holds the models; None: nothing. Only for a problem that :class:`Tying` says it of.
+        tie: what the models have to do with each other; None: nothing. Only for a problem that :class:`Tying` says
+            it of.
     """
 
     kind: Literal["sgd", "adam"]
@@ -66,7 +84,7 @@ class Update:
     squares: Tensor | None = None
     average: Tensor | None = None
     weights: Sequence[float] = ()
-    tie: Tie | None = None
+    tie: Tie | Blend | None = None
 
 
 @runtime_checkable
@@ -77,12 +95,12 @@ class Stepping(LossProblem, Protocol):
     def strides(self) -> bool:
         """Whether its engine can."""
 
-    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "M k n"] | None, update: Update) -> None:
         """Take k steps with each of B models, the first P numbers of the lines of ``thetas``, in place.
 
         Args:
             thetas: the models; they are changed, and so is what ``update`` holds.
-            rows: training examples of each model at each step; None: all.
+            rows: training examples of each model, or of each point of a :class:`Blend`, at each step; None: all.
             update: what becomes of a gradient.
         """
 
@@ -93,4 +111,4 @@ class Tying(Stepping, Protocol):
 
     @property
     def ties(self) -> bool:
-        """Whether its engine does as :class:`Tie` says, where it strides."""
+        """Whether its engine does as :class:`Tie` and :class:`Blend` say, where it strides."""

@@ -53,7 +53,7 @@ class Differentiator:
         return self._parts.dispatcher.engine.ties
 
     @as_made
-    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "M k n"] | None, update: Update) -> None:
         """Take k steps with each of B models in place: see :class:`weightstring.descent.stepping.Stepping`."""
         self._parts.dispatcher.stride(thetas, rows, update)
 

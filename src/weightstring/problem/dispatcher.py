@@ -108,7 +108,7 @@ class Dispatcher:
         """Whether the engine takes several steps at once."""
         return self.engine.strides
 
-    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "M k n"] | None, update: Update) -> None:
         """Take k steps with each of B models, in place."""
         examples = len(self.work.train) if rows is None else rows.shape[2]
         with user_code(lambda: f"the gradient of {_models(thetas)}"), self._threads(len(thetas), BACKWARD * examples):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from weightstring.problem.engines.native import build
 from weightstring.problem.engines.native.build import library
 from weightstring.problem.engines.native.engine import Native
 from weightstring.recipe import Recipe
+from weightstring.search.methods.curves import Fitted
 from weightstring.tasks.metrics import error_rate
 from weightstring.testing.engines import check_engine
 
@@ -239,7 +241,12 @@ def test_it_counts_the_same_errors_as_argmax_among_equal_outputs_and_nan():
 
 
 @needs_compiler
-def test_a_string_that_descends_in_native_code_is_that_of_torch_and_its_own():
+@pytest.mark.parametrize(
+    ("motion", "aim", "cost"),
+    [(Tied(constraint("hyperplane")), 0.0, 3), (Fitted(5, 2, bezier=True), -math.inf, 2)],
+    ids=["string", "curve"],
+)
+def test_models_that_descend_together_in_native_code_are_those_of_torch_and_their_own(motion, aim, cost):
     def evolved(engine: str, strings: int = 1) -> dict[int, Evolved]:
         net, loss = network(nn.Tanh()), nn.CrossEntropyLoss()
         problem = ModuleProblem(net, loss, (X, CLASSES), batch_size=13, dtype=X.dtype, engine=engine)
@@ -247,7 +254,7 @@ def test_a_string_that_descends_in_native_code_is_that_of_torch_and_its_own():
         batch = Descents[int, Evolved](problem, Objective(problem), seed=0, recipe=recipe, width=8)
         thetas = torch.stack([problem.initial(seed) for seed in range(6)])
         for i in range(strings):
-            batch.add(Evolution(f"string {i}", thetas, (1, 2, 4), Tied(constraint("hyperplane")), 0.0, 0.1, 20), i)
+            batch.add(Evolution(f"string {i}", thetas, (1, 2, 4), motion, aim, 0.1, 20), i)
         found: dict[int, Evolved] = {}
         while not batch.idle:
             found |= batch.advance()
@@ -257,4 +264,4 @@ def test_a_string_that_descends_in_native_code_is_that_of_torch_and_its_own():
     assert torch.equal(alone.thetas, beside.thetas)
     assert alone.trace == beside.trace
     torch.testing.assert_close(alone.thetas, other.thetas, rtol=1e-11, atol=1e-12)
-    assert alone.steps == other.steps == 60
+    assert alone.steps == other.steps == 20 * cost

@@ -107,7 +107,7 @@ class Engine(ABC):
         """Whether models that are tied to each other, too."""
         return False
 
-    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "M k n"] | None, update: Update) -> None:
         """Take k steps with each of B models, in place; without rows on all examples."""
         raise NotImplementedError
 

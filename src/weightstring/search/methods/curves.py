@@ -19,6 +19,7 @@ from torch import Tensor
 
 from weightstring.arrays import Moving, Thetas
 from weightstring.descent import Evolution, Evolved, Look, Motion
+from weightstring.descent.stepping import Blend
 from weightstring.errors import InvalidSetting
 from weightstring.path import Reason, Segment
 from weightstring.protocol import Gradient
@@ -60,8 +61,7 @@ class Fitted:
 
     def look(self, thetas: Thetas, moving: Sequence[int], random: torch.Generator) -> Look:
         """At random points of the curve."""
-        weights = self.weights(len(thetas), torch.rand(self.samples, generator=random, dtype=torch.float64))
-        weights = weights.to(thetas)
+        weights = self._drawn(len(thetas), self.samples, random).to(thetas)
         return Look(weights @ thetas, weights[:, list(moving)])
 
     def direct(self, thetas: Thetas, moving: Sequence[int], look: Look, gradient: Gradient) -> Moving:
@@ -76,6 +76,19 @@ class Fitted:
     def place(self, before: Thetas, after: Moving, moving: Sequence[int]) -> Moving:
         """Where they are."""
         return after
+
+    def holds(self, thetas: Thetas, moving: Sequence[int]) -> bool:
+        """Always: the points depend on chance alone."""
+        return True
+
+    def tie(self, thetas: Thetas, moving: Sequence[int], steps: int, random: torch.Generator) -> Blend:
+        """The points of all steps."""
+        weights = self._drawn(len(thetas), steps * self.samples, random)
+        return Blend(thetas, moving, weights.view(steps, self.samples, -1))
+
+    def _drawn(self, controls: int, points: int, random: torch.Generator) -> Tensor:
+        """The weights of so many random points of the curve."""
+        return self.weights(controls, torch.rand(points, generator=random, dtype=torch.float64))
 
     def probes(self, thetas: Thetas) -> Tensor:
         """The beads that the curve is inscribed with, the ends left out."""

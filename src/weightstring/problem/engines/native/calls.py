@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from weightstring.arrays import Rows, Theta, Thetas
-from weightstring.descent.stepping import Tie, Update
+from weightstring.descent.stepping import Blend, Tie, Update
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.native.build import library
 from weightstring.problem.engines.native.network import CROSS_ENTROPY, Network, described, loss_of
@@ -56,8 +56,20 @@ class _Update(Structure):
 class _Tie(Structure):
     _fields_ = (("string", c_void_p), ("line", c_int64), ("places", POINTER(c_int64)))
 
-    def __init__(self, tie: Tie) -> None:
+    def __init__(self, tie: Tie | Blend) -> None:
         super().__init__(tie.string.data_ptr(), tie.string.stride(0), (c_int64 * len(tie.places))(*tie.places))
+
+
+class _Blend(Structure):
+    _fields_ = (
+        ("tie", _Tie),
+        *((name, c_int64) for name in ("models", "points")),
+        ("weights", c_void_p),
+    )
+
+    def __init__(self, blend: Blend) -> None:
+        _, points, models = blend.weights.shape
+        super().__init__(_Tie(blend), models, points, blend.weights.data_ptr())
 
 
 class _Between(Structure):
@@ -109,7 +121,15 @@ class Program:
     def __post_init__(self) -> None:
         network, constants = described(self.stack, loss_of(self.mean))
         code = library(self.dtype)
-        for function in (code.gradients, code.steps, code.tied_steps, code.measure, code.first_layer, code.block):
+        for function in (
+            code.gradients,
+            code.steps,
+            code.tied_steps,
+            code.blended_steps,
+            code.measure,
+            code.first_layer,
+            code.block,
+        ):
             function.restype = c_int64
         for name, value in {"_code": code, "_network": network, "_constants": constants}.items():
             object.__setattr__(self, name, value)
@@ -164,7 +184,7 @@ class Program:
         return Gradient(found.losses.to(thetas.dtype), slopes)
 
     def stride(
-        self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, examples: DataSet, update: Update
+        self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "M k n"] | None, examples: DataSet, update: Update
     ) -> None:
         """Take k steps with each of B models, in place.
 
@@ -180,10 +200,15 @@ class Program:
         steps = len(update.rates)
         given = _Update(update)
         arguments = (c_void_p(where), c_int64(each), c_int64(steps), c_int64(update.size))
-        if update.tie is None:
-            _require(self._code.steps(byref(call), *arguments, byref(given)))
-        else:
-            _require(self._code.tied_steps(byref(call), *arguments, byref(given), byref(_Tie(update.tie))))
+        match update.tie:
+            case None:
+                status = self._code.steps(byref(call), *arguments, byref(given))
+            case Tie() as tie:
+                status = self._code.tied_steps(byref(call), *arguments, byref(given), byref(_Tie(tie)))
+            case Blend() as blend:
+                blend = blend._replace(weights=blend.weights.contiguous())
+                status = self._code.blended_steps(byref(call), *arguments, byref(given), byref(_Blend(blend)))
+        _require(status)
         del kept
 
     def measure(

@@ -84,6 +84,34 @@ int64_t tied_steps(const Call* call, const int64_t* rows, int64_t samples, int64
   return GOOD;
 }
 
+// Steps of control points, along what gradients at `points` of their curve, on rows (points, steps, samples), tell them.
+int64_t blended_steps(const Call* call, const int64_t* rows, int64_t samples, int64_t count, int64_t size,
+                      const Update* how, const Blend* curve) {
+  const int64_t moving = call->models, points = curve->points;
+  Model model(call->network, std::min(samples, call->network.block()), true, (moving + 2) * size);
+  real *point = model.beside(), *slopes = point + size, *sums = slopes + size;
+  for (int64_t step = 0; step < count; ++step) {
+    std::fill_n(sums, moving * size, real(0));
+    for (int64_t p = 0; p < points; ++p) {
+      const int64_t* own = rows ? rows + (p * count + step) * samples : nullptr;
+      const double* weights = curve->weights + (step * points + p) * curve->models;
+      double loss;
+      blend(*curve, weights, size, point);
+      if (const Status status = model.gradient(call->data, point, own, samples, &loss, slopes)) return status;
+      for (int64_t b = 0; b < moving; ++b) {
+        const real share = weights[curve->tie.places[b]] / points;
+        for (int64_t i = 0; i < size; ++i) sums[b * size + i] += share * slopes[i];
+      }
+    }
+    for (int64_t b = 0; b < moving; ++b) {
+      real* theta = call->thetas + b * call->line;
+      follow(*how, step, sums + b * size, size, theta, b * call->line);
+      std::copy_n(theta, size, curve->tie.string + curve->tie.places[b] * curve->tie.line);
+    }
+  }
+  return GOOD;
+}
+
 // What the first `samples` of the data add to the mean losses (B,) of `total` samples, and to how many are wrong (B,),
 // and their outputs (B, samples, width), where they are wanted; with `between` of models on segments, from the products
 // of their ends' first layers.

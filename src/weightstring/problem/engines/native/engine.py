@@ -156,7 +156,7 @@ class Native(OfStack):
         """Yes."""
         return True
 
-    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "B k n"] | None, update: Update) -> None:
+    def stride(self, thetas: Float[Tensor, "B W"], rows: Int64[Tensor, "M k n"] | None, update: Update) -> None:
         """Take k steps with each of B models, in place."""
         examples, places = brought(self.work.train, None if rows is None else rows.flatten(1))
         rows = None if places is None or rows is None else places.view_as(rows)

@@ -1,4 +1,5 @@
-// Models of a string that are held on the hyperplanes between their neighbours, as descent/constraint.py has it.
+// Models that have to do with each other: of a string, held on the hyperplanes between their neighbours, as
+// descent/constraint.py has it; or control points of a curve that follow the gradients at points of it.
 #pragma once
 #include "steps.h"
 
@@ -8,6 +9,12 @@ struct Tie {
   real* string;  // all models, a line each
   int64_t line;
   const int64_t* places;  // of those that move
+};
+
+struct Blend {
+  Tie tie;                 // the control points; those that move
+  int64_t models, points;  // control points, and points of each step
+  const double* weights;   // of each control point in each point of each step
 };
 
 // The sum of part(i), in float64.
@@ -49,6 +56,15 @@ void hold(const real* before, int64_t line, const real* seen, int64_t size, real
   for (int again = 0; again < 2; ++again) {
     const double off = total(size, [&](int64_t i) { return (theta[i] - middle(i)) * normal[i]; });
     for (int64_t i = 0; i < size; ++i) theta[i] = theta[i] - off * normal[i];
+  }
+}
+
+// The point of a curve that has these weights.
+void blend(const Blend& how, const double* weights, int64_t size, real* point) {
+  std::fill_n(point, size, real(0));
+  for (int64_t c = 0; c < how.models; ++c) {
+    const real weight = weights[c], *control = how.tie.string + c * how.tie.line;
+    for (int64_t i = 0; i < size; ++i) point[i] += weight * control[i];
   }
 }
 
