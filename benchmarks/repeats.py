@@ -102,7 +102,8 @@ def turned(sides: Sequence[str], by: int) -> list[str]:
 
 def measured(bench: Repeated, way: Way, side: str) -> Row:
     """A row of one side, pair and seed."""
-    found, cost = timed(lambda: bench.run(side, way))
+    ready = bench.ready(side)
+    found, cost = timed(lambda: ready.run(side, way))
     row = row_of(bench, way, side, found, Cost(*cost), rate=1.0)
     del row["arithmetic, CPU seconds"]  # of a rate that is not measured here
     row |= {"seed": bench.seed, "machine": machine(), "commit": commit()}

@@ -7,7 +7,8 @@ Pair s are the networks of seeds 2s and 2s + 1, trained by plain Adam (pairs.py)
 end, of the evaluation loss or of the train loss. Rivals are written as in their papers (curves.py, band.py), each at
 its own best learning rate and spacing of looks (rates.py, on other pairs), and end when their grid of 25 points is
 under the threshold; all strings and curves are then checked densely. A row is kept as soon as it is measured, and is
-not measured again. Our time is of `connect`, of a problem that has chosen its engine before; `profile` shows the rest.
+not measured again. Our time is of `connect`, of a problem that has chosen its engine before but has measured nothing;
+`profile` shows the rest.
 """
 
 from __future__ import annotations
@@ -90,6 +91,15 @@ class Bench:
             if name not in self.task.without
             and (name not in RIVALS or best(self.name, self.bind, name.removesuffix(WHOLE)) is not None)
         ]
+
+    def ready(self, side: str) -> Bench:
+        """What a side is run by: ours by a new problem, which has nothing of the same pair from another side."""
+        if side not in OURS:
+            return self
+        problem = self.task.problem()
+        problem.use_engine(self.problem.engine_choice().name)
+        assert problem.independent == self.problem.independent  # tried out before the time that counts
+        return replace(self, problem=problem)
 
     def run(self, side: str, way: Way) -> Found:
         """One side on one pair, always the same way."""
@@ -177,7 +187,7 @@ def measured(bench: Bench, way: Way, sides: Sequence[str]) -> list[dict[str, obj
         for name in names[first:] + names[:first]:
             if turn and costs[name][0].cpu > SHORT:
                 continue
-            found[name], cost = timed(partial(bench.run, name, way))
+            found[name], cost = timed(partial(bench.ready(name).run, name, way))
             costs[name].append(cost)
     calibration, rate = middle(costs[CALIBRATION]).cpu, peak()
     new = []
