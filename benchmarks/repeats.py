@@ -104,7 +104,7 @@ def measured(bench: Repeated, way: Way, side: str) -> Row:
     """A row of one side, pair and seed."""
     ready = bench.ready(side)
     found, cost = timed(lambda: ready.run(side, way))
-    row = row_of(bench, way, side, found, Cost(*cost), rate=1.0)
+    row = row_of(bench, way, side, found, Cost(*cost), rate=1.0, sets=("evaluate", "train"))
     del row["arithmetic, CPU seconds"]  # of a rate that is not measured here
     row |= {"seed": bench.seed, "machine": machine(), "commit": commit()}
     print({key: row[key] for key in ("task", "pair", "seed", "side", "CPU seconds", "holds")}, flush=True)

@@ -28,7 +28,7 @@ from benchmarks.measuring import Cost, asked, commit, keep, kept, machine, middl
 from benchmarks.pairs import OTHERS, TASKS, Task, Way
 from benchmarks.rates import METHODS, best
 from benchmarks.reference import Plain
-from benchmarks.rivals_table import tables
+from benchmarks.rivals_table import WORDS, tables
 from benchmarks.setting import normalized_length
 from weightstring.problem.engines.threads import BACKWARD
 
@@ -197,8 +197,10 @@ def measured(bench: Bench, way: Way, sides: Sequence[str]) -> list[dict[str, obj
     return new
 
 
-def row_of(bench: Bench, way: Way, side: str, found: Found, cost: Cost, rate: float) -> dict[str, object]:
-    """All that is known of one side on one pair."""
+def row_of(
+    bench: Bench, way: Way, side: str, found: Found, cost: Cost, rate: float, sets: Sequence[str] = ()
+) -> dict[str, object]:
+    """All that is known of one side on one pair; how high it is on the set that is bound, and on these."""
     one = bench.problem.engine_choice().flops
     passes = found.gradients * bench.plain.batch_size * BACKWARD + found.evaluations * len(bench.plain.evaluate[0])
     row: dict[str, object] = {
@@ -221,14 +223,13 @@ def row_of(bench: Bench, way: Way, side: str, found: Found, cost: Cost, rate: fl
         return row
     task, problem = bench.task, bench.problem
     dense = task.points if side in OURS else task.rival_points
+    points = {"evaluate": dense, "train": task.train_points}
     heights = {
-        words: highest(bench.plain.net, found.controls, found.weights, task.plain(problem, bind).evaluate, points)
-        for words, bind, points in (("evaluation", "evaluate", dense), ("train", "train", task.train_points))
+        bind: highest(bench.plain.net, found.controls, found.weights, task.plain(problem, bind).evaluate, points[bind])
+        for bind in {bench.bind, *sets}
     }
-    bound = heights["train" if bench.bind == "train" else "evaluation"]
     return row | {
-        "holds": bound <= way.threshold,
+        "holds": heights[bench.bind] <= way.threshold,
         "normalized length": found.length(dense),
-        "largest evaluation loss": heights["evaluation"],
-        "largest train loss": heights["train"],
+        **{f"largest {WORDS[bind]}": height for bind, height in heights.items()},
     }

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 Row = dict[str, object]
+WORDS = {"evaluate": "evaluation loss", "train": "train loss"}
 NOTES = [
     "One process, one thread, sides in turns; CPU seconds of the whole process. Ends: plain Adam until an "
     "evaluation loss of .3 (digits), .15 (MNIST MLP) and .08 (CNN, 2,000 test images); the threshold is 1.02 × the "
@@ -29,8 +30,7 @@ def tables(rows: Sequence[Row]) -> dict[str, object]:
         for row in rows:
             if (row["task"], row["bind"]) == (task, bind):
                 own.setdefault(str(row["side"]), []).append(row)
-        words = "evaluation loss" if bind == "evaluate" else "train loss"
-        found[f"{task}, threshold on the {words}"] = table(own)
+        found[f"{task}, threshold on the {WORDS[bind]}"] = table(own)
     return found
 
 
@@ -97,5 +97,5 @@ def median(own: list[Row], column: str) -> float | None:
 
 def largest(own: list[Row]) -> float | None:
     """How high the highest curve is, in thresholds."""
-    column = "largest evaluation loss" if own[0]["bind"] == "evaluate" else "largest train loss"
+    column = f"largest {WORDS[str(own[0]['bind'])]}"
     return max((float(row[column]) / float(row["threshold"]) for row in own if column in row), default=None)
