@@ -8,7 +8,7 @@ end, of the evaluation loss or of the train loss. Rivals are written as in their
 its own best learning rate and spacing of looks (rates.py, on other pairs), and end when their grid of 25 points is
 under the threshold; all strings and curves are then checked densely. A row is kept as soon as it is measured, and is
 not measured again. Our time is of `connect`, of a problem that has chosen its engine before but has measured nothing;
-`profile` shows the rest.
+`breakdown` shows the rest.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def limit(target: Target, task: str) -> list[str]:
     batch, examples = EXAMPLES[task]
     gradients, evaluations = float(own["gradients"]) * batch * BACKWARD, float(own["evaluations"]) * examples
     of_gradients = arithmetic * gradients / (gradients + evaluations)
-    phases: Sequence[Row] = kept("profile").get(task, [])  # type: ignore[assignment]
+    phases: Sequence[Row] = kept("breakdown").get(task, [])  # type: ignore[assignment]
     spent = ", ".join(
         f"{row['phase']} {row['percent']} %" for row in phases if row["phase"] != "whole" and row["percent"]
     )

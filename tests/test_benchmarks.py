@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import json
 from pathlib import Path
 
@@ -25,8 +26,9 @@ def test_every_benchmark_is_listed_with_a_line_of_its_own(entry, capsys):
     assert entry.main(["--list"]) == 0
     listed = capsys.readouterr().out
     names = entry.benchmarks()
-    assert {"rivals", "rates", "profile", "report"} <= names.keys()
+    assert {"rivals", "rates", "breakdown", "report"} <= names.keys()
     assert "measuring" not in names
+    assert not sys.stdlib_module_names & {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     assert all(line and f"{name:14} {line}" in listed for name, line in names.items())
 
 
@@ -92,9 +94,21 @@ def test_the_dense_check_is_what_the_models_have_one_by_one(entry):
         assert dense.highest(net, controls, weights, data, 17) == pytest.approx(one_by_one, rel=1e-5)
 
 
+def test_our_sides_have_no_products_that_another_call_has_computed(entry):
+    rivals, pairs = (importlib.import_module(f"benchmarks.{name}") for name in ("rivals", "pairs"))
+    small = pairs.Task("digits", {"width": 16, "depth": 1}, 1.0)
+    problem = small.problem()
+    problem.use_engine("stack")
+    bench = rivals.Bench("digits", "evaluate", small, problem, small.plain(problem, "evaluate"))
+    first, second = bench.ready("weightstring").problem, bench.ready("weightstring").problem
+    assert problem is not first is not second
+    assert first.engine_choice().name == "stack"
+    assert bench.ready("AutoNEB") is bench
+
+
 @pytest.mark.slow
 def test_a_profile_says_which_phases_took_the_time_and_leaves_the_package_as_it_was(entry):
-    profile = importlib.import_module("benchmarks.profile")
+    profile = importlib.import_module("benchmarks.breakdown")
     before = ws.ModuleProblem.fingerprint
     small = importlib.import_module("benchmarks.pairs").Task("digits", {"width": 16, "depth": 1}, 1.0)
     rows = profile.profiled(small, 0)

@@ -1,6 +1,6 @@
 """Where the time of one connect goes, in percent: from building the problem to the page, of a real run.
 
-    python -m benchmarks profile [digits|mnist-mlp|small-cnn]
+    python -m benchmarks breakdown [digits|mnist-mlp|small-cnn]
 
 The run is a user's: a new problem, a run directory, all defaults, and the page at the end. Functions of the package are
 wrapped for the time of the run, and CPU seconds belong to the outermost phase: gradients of the trial are the trial's.
@@ -127,8 +127,8 @@ def main(arguments: Sequence[str]) -> None:
         print(f"\n{name}")
         for row in rows:
             print(f"  {row['phase']:16} {row['percent']:5.1f} %  {row['CPU seconds']:8.3f} CPU s  {row['calls']} calls")
-    before = {key: rows for key, rows in kept("profile").items() if key in TASKS}
-    keep("profile", {**before, **found}, chosen.quick, silent=True)
+    before = {key: rows for key, rows in kept("breakdown").items() if key in TASKS}
+    keep("breakdown", {**before, **found}, chosen.quick, silent=True)
 
 
 def profiled(task: Task, number: int) -> list[dict[str, object]]:
