@@ -20,6 +20,8 @@ PAGES = [
     FOLDER / "many-models.md",
     FOLDER / "sweeps.md",
     FOLDER / "batches.md",
+    FOLDER / "choosing-a-threshold.md",
+    FOLDER / "notebooks.md",
     pytest.param(FOLDER / "hugging-face.md", marks=pytest.mark.slow),
 ]
 TEXTS = [*sorted(FOLDER.parent.glob("*.md")), *sorted(FOLDER.rglob("*.md"))]

@@ -59,6 +59,7 @@ from .study.merge import merge
 from .study.merging import Merging
 from .study.minimax import Minimax, minimax
 from .study.sweep.running import Sweep, sweep
+from .study.threshold import Suggestion, suggest_threshold
 from .symmetry.alignment import Aligned, align
 from .symmetry.copies import permuted_copy, rescaled_copy
 from .symmetry.spec import Group, Symmetry
@@ -106,6 +107,7 @@ __all__ = [
     "RunLocked",
     "Shortened",
     "StoreFailed",
+    "Suggestion",
     "Sweep",
     "Symmetry",
     "TaskError",
@@ -136,6 +138,7 @@ __all__ = [
     "read_checkpoint",
     "rescaled_copy",
     "streamed",
+    "suggest_threshold",
     "sweep",
     "verify",
     "write_report",

@@ -41,6 +41,7 @@ for _name, _place in {
     "Merging": "models:merging_view",
     "Matrix": "models:matrix_view",
     "Components": "models:components_view",
+    "Suggestion": "models:suggestion_view",
     "Sweep": "sweep:sweep_view",
 }.items():
     VIEWS.add(_name, f"weightstring.report.notebook.{_place}")

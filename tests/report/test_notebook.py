@@ -39,6 +39,7 @@ def shown() -> dict[str, object]:
         "Merging": Merging((first, last), middle, middle, mean, None, "evaluate", None),
         "Matrix": ws.matrix(problem, models, align=True),
         "Components": ws.Components(torch.zeros(3, dtype=torch.float64), rise, rise, "exact"),
+        "Suggestion": ws.suggest_threshold(problem, *models[:2]),
         "Sweep": ws.sweep(load_task("polynomial"), [0.1], pairs=2, progress=False),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 ALWAYS = ("train_", "holdout_")
 """Prefixes that no metric's name can have."""
@@ -51,6 +51,22 @@ def quantity_label(name: str, known: Iterable[str], measured_on: str = "evaluati
     prefix, metric = split_quantity(name, known)
     names = {"": measured_on, "train_": "training"}
     return f"{names.get(prefix, prefix.removesuffix('_'))} {metric}".strip()
+
+
+def bound_words(names: Sequence[str], evaluation: str) -> str:
+    """What a threshold binds, in words.
+
+    Args:
+        names: the quantities whose largest that is.
+        evaluation: ``"evaluate"``, or ``"train"`` where no evaluation set was given.
+
+    >>> bound_words(("loss", "train_loss"), "evaluate")
+    'larger of evaluation loss and train loss'
+    """
+    train = "train loss"
+    loss = f"{train} (no evaluation set was given)" if evaluation == "train" else "evaluation loss"
+    words = [{"loss": loss, "train_loss": train}.get(name, name) for name in names]
+    return words[0] if len(words) == 1 else f"larger of {' and '.join(words)}"
 
 
 def holdout_prefixes(known: Iterable[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from weightstring.notebook import Viewable
 from weightstring.path import Connected, Maximum, Outcome, StringCurve, Unresolved, WeightString
 from weightstring.path.adaptive import Between, between
 from weightstring.path.outcome import ADVICE
+from weightstring.path.quantities import bound_words
 from weightstring.proof.certificate import Certificate
 from weightstring.store import RoundRecord
 from weightstring.store.alignment_record import AlignmentRecord
@@ -86,10 +87,7 @@ class Result(Viewable):
     @property
     def bound(self) -> str:
         """What the threshold binds, in words."""
-        train = "train loss"
-        loss = f"{train} (no evaluation set was given)" if self.evaluation == "train" else "evaluation loss"
-        words = [{"loss": loss, "train_loss": train}.get(name, name) for name in self.names]
-        return words[0] if len(words) == 1 else f"larger of {' and '.join(words)}"
+        return bound_words(self.names, self.evaluation)
 
     @property
     def largest(self) -> float:

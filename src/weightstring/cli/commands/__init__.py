@@ -28,6 +28,7 @@ from weightstring.cli.commands import (
     show,
     sweep,
     theory,
+    threshold,
     train,
     verify,
 )
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "demo": demo,
     "train": train,
     "random-pair": random_pair,
+    "threshold": threshold,
     "connect": connect,
     "align": align,
     "minimax": minimax,

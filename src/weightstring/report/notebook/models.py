@@ -18,6 +18,7 @@ from weightstring.runs.align_step import groups_of
 from weightstring.study.components import Components
 from weightstring.study.lines import Matrix, Square
 from weightstring.study.merging import Merging
+from weightstring.study.threshold import Suggestion
 from weightstring.symmetry.alignment import Aligned
 from weightstring.symmetry.lines import POINTS
 
@@ -102,7 +103,26 @@ def merging_view(merging: Merging) -> View:
     return View(
         heading=first,
         facts=[("", line) for line in others],
-        figures={"losses": partial(_bars, rows)},
+        figures={"losses": partial(_bars, rows, "loss", "loss")},
+        rows=lambda: rows,
+    )
+
+
+def suggestion_view(suggestion: Suggestion) -> View:
+    """A threshold on the scale of what is reached beside it."""
+    first, *others = str(suggestion).splitlines()
+    known = {
+        "end A": suggestion.ends[0],
+        "end B": suggestion.ends[1],
+        "threshold": suggestion.value,
+        "straight line": suggestion.line.value,
+        **({} if suggestion.constant is None else {"best constant": suggestion.constant}),
+    }
+    rows: list[dict[str, Any]] = [{"model": name, "value": value} for name, value in known.items()]
+    return View(
+        heading=first,
+        facts=[("", line) for line in others],
+        figures={"scale": partial(_bars, rows, "value", suggestion.bound)},
         rows=lambda: rows,
     )
 
@@ -125,17 +145,18 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _bars(rows: Sequence[dict[str, Any]]) -> go.Figure:
+def _bars(rows: Sequence[dict[str, Any]], column: str, label: str) -> go.Figure:
+    """One number of each of a few models, side by side."""
     figure = go.Figure(layout={"template": theme(dark=False)})
     figure.add_scatter(
-        x=list(range(len(rows))), y=[row["loss"] for row in rows], mode="markers", showlegend=False,
-        marker={"size": 12, "color": "#2c7fd1"}, name="loss",
+        x=list(range(len(rows))), y=[row[column] for row in rows], mode="markers", showlegend=False,
+        marker={"size": 12, "color": "#2c7fd1"}, name=label,
     )  # fmt: skip
     figure.update_layout(
         xaxis={
             "tickvals": list(range(len(rows))), "ticktext": [row["model"] for row in rows],
             "range": [-0.5, len(rows) - 0.5],
         },
-        yaxis={"title": {"text": "loss"}},
+        yaxis={"title": {"text": label}},
     )  # fmt: skip
     return figure

@@ -20,6 +20,8 @@ from weightstring.problem.losses.sighted import applied
 EXAMPLES = 10_000
 """Training examples that a trivial predictor is fitted to, at most."""
 ITERATIONS = 200
+LARGEST = 10_000
+"""Numbers of an output that a constant is fitted to at most: a table of all tokens at all places is no predictor."""
 
 
 def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float | None]:
@@ -33,7 +35,7 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
 
     Returns:
         ``{"best constant": value, "best linear": value}``; None where there is none: outputs that are no single
-        floating tensor, or for the linear one inputs that are not.
+        floating tensor or very large, or for the linear one inputs that are not.
 
     >>> x = torch.linspace(-1, 1, 9).unsqueeze(1)
     >>> from weightstring.problem import ModuleProblem
@@ -47,7 +49,7 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
     data, criterion = problem.measured(quantity)
     examples = stacked(data, "what is measured of a constant")
     shape = _output_shape(problem, train)
-    if shape is None or not isinstance(train, Examples):
+    if shape is None or math.prod(shape) > LARGEST or not isinstance(train, Examples):
         return {"best constant": None, "best linear": None}
     theta = torch.zeros(math.prod(shape), dtype=problem.dtype, device=problem.device)
 

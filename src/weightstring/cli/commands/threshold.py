@@ -1,0 +1,45 @@
+"""``weightstring threshold``: a level for the search between two models, and what it is to be seen beside."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+
+import weightstring as ws
+from weightstring.cli.ending import DONE
+from weightstring.cli.options.problem import add_json, add_models, add_task
+from weightstring.cli.options.search import add_engine, compute_by
+
+HELP = "suggest a threshold for two models"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_task(parser)
+    add_models(parser)
+    parser.add_argument(
+        "--bind",
+        default="evaluate",
+        metavar="WHAT",
+        help="what it is to bind: evaluate, train, both, or a metric such as error (default: %(default)s)",
+    )
+    add_engine(parser)
+    add_json(parser)
+
+
+def run(options: Namespace) -> int:
+    """Measure the two models and the line between them; suggest."""
+    from weightstring.cli.models import end_of
+    from weightstring.cli.opening import named
+    from weightstring.codec import for_json
+
+    _, problem = named(options)
+    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
+    compute_by(options.engine, problem)
+    suggestion = ws.suggest_threshold(problem, a, b, bind=options.bind)
+    if options.json:
+        told = {**asdict(suggestion), "straight": suggestion.straight, "trivial": suggestion.trivial}
+        print(json.dumps(for_json(told)))
+    else:
+        print(suggestion)
+    return DONE
