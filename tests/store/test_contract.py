@@ -102,7 +102,9 @@ def test_another_search_in_a_store_is_refused(refused) -> None:
 
 
 def test_what_is_no_store_is_refused(refused) -> None:
-    with refused(InvalidSetting, r"^store=3: give a directory, a mapping of names to bytes, or a weightstring Store$"):
+    with refused(
+        InvalidSetting, r"^store=3: give a directory, a URL, a mapping of names to bytes, or a weightstring Store$"
+    ):
         opened(3)  # type: ignore[arg-type]
 
 

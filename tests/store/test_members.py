@@ -71,7 +71,11 @@ class TestLinks:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / name).symlink_to(tmp_path / "away")
         run = RunDirectory(tmp_path / "run")
-        use = {"plain": lambda: run.plain, "certificate.json": lambda: run.certificate, "journal.jsonl": run.replay}
+        use = {
+            "plain": lambda: run.plain,
+            "certificate.json": lambda: run.read("certificate.json"),
+            "journal.jsonl": run.replay,
+        }
         with refused(InvalidRun, f"{name}: a link"):
             use.get(name, lambda: run._beads("ends"))()
 

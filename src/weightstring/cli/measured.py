@@ -10,7 +10,7 @@ import msgspec
 from weightstring.cli.console import console_for_text, table
 from weightstring.path import BARRIERS
 from weightstring.runs.recording import curve_of
-from weightstring.store import RunDirectory
+from weightstring.store import Store
 from weightstring.store.measured import MeasuredRecord
 
 
@@ -22,11 +22,11 @@ def as_json(records: Sequence[MeasuredRecord]) -> list[Mapping[str, object]]:
     ]
 
 
-def print_measured(directory: RunDirectory, *, in_json: bool = False) -> None:
+def print_measured(store: Store, *, in_json: bool = False) -> None:
     """Print them as a table in 80 columns, or as JSON; nothing in words where there are none."""
-    records = directory.measured()
+    records = store.measured()
     if in_json:
-        print(json.dumps({"run": str(directory.path), "measured": as_json(records)}))
+        print(json.dumps({"run": str(store), "measured": as_json(records)}))
         return
     if not records:
         return

@@ -7,17 +7,17 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
 from weightstring.problem.engines import ENGINES, Unavailable
-from weightstring.report import write_report
+from weightstring.report.run.page import PAGE, keep_page
 from weightstring.runs.certify_step import learned
 from weightstring.runs.recording import from_run
 from weightstring.runs.result import Result
 from weightstring.runs.verdict import with_samples
-from weightstring.store import RunDirectory
+from weightstring.store import Store
+from weightstring.store import opened as store_at
 from weightstring.store.records import TaskRef
 from weightstring.study.merging import Point
 from weightstring.tasks import TASKS, resolve
@@ -40,13 +40,11 @@ def named(options: Namespace) -> tuple[TaskRef, ModuleProblem]:
     return task, load_named(task.name, task.options)
 
 
-def problem_of(
-    run: Path, recorded: TaskRef | None, options: Namespace, otherwise: str
-) -> tuple[TaskRef, ModuleProblem]:
+def problem_of(run: str, recorded: TaskRef | None, options: Namespace, otherwise: str) -> tuple[TaskRef, ModuleProblem]:
     """The task of a run and its problem: the one that the command line points to, else that of the manifest.
 
     Args:
-        run: the run directory, the outermost one: nothing inside it is executed.
+        run: where the run is kept, the outermost one: nothing inside it is executed.
         recorded: the task that the manifest names.
         options: of the command; ``task`` and ``options`` are what it points to.
         otherwise: what to do from Python with a run that names none.
@@ -80,11 +78,11 @@ def problem_of(
 
 def opened(options: Namespace) -> tuple[ModuleProblem, Result, TaskRef]:
     """A finished run's problem, built from its task, its result without a certificate, and the task."""
-    directory = RunDirectory(options.run)
+    directory = store_at(options.run)
     directory.result()  # An unfinished run has no string: say so before a task's data are read.
     manifest = directory.manifest()
     otherwise = f"call ws.merge, ws.plane, ws.certify or ws.verify with ws.load({options.run!r}, problem).string"
-    task, problem = problem_of(directory.path, manifest.task, options, otherwise)
+    task, problem = problem_of(options.run, manifest.task, options, otherwise)
     result = from_run(directory, problem, proof=False)
     # The run's own engine rounds as the recorded curve was rounded.
     try:
@@ -94,9 +92,9 @@ def opened(options: Namespace) -> tuple[ModuleProblem, Result, TaskRef]:
     return problem, result, task
 
 
-def pointing(run: Path, options: Namespace) -> list[str]:
+def pointing(run: str, options: Namespace) -> list[str]:
     """The words that a command needs to build a run's problem again, where the run's own would not do."""
-    recorded = RunDirectory(run).manifest().task
+    recorded = store_at(run).manifest().task
     if recorded is not None and is_named(run, recorded.name, recorded.options):
         return []
     name = resolve(options.task) if options.task is not None else recorded.name if recorded is not None else None
@@ -104,13 +102,13 @@ def pointing(run: Path, options: Namespace) -> list[str]:
     return ([] if name is None else ["--task", shlex.quote(name)]) + settings
 
 
-def learn(directory: RunDirectory, before: Result, after: Result, keep: bool = False) -> Result:
+def learn(store: Store, before: Result, after: Result, keep: bool = False) -> Result:
     """What a run has become by what was learned of its string; where that takes its verdict back, say so."""
-    result = learned(directory, before, after, keep)
+    result = learned(store, before, after, keep)
     if result.outcome != before.outcome:
-        if (directory.path / "report.html").exists():
-            write_report(directory.path)
-        verdict, run = type(before.outcome).__name__.lower(), shown(str(directory.path))
+        if store.has(PAGE):
+            keep_page(store)
+        verdict, run = type(before.outcome).__name__.lower(), shown(str(store))
         why = f"a sample of {result.largest:.6g} was met on its string, over the threshold {result.threshold:.6g}"
         print(f"weightstring: {run}: no longer {verdict}: {why}", file=sys.stderr)
     return result
@@ -121,7 +119,7 @@ def learn_points(options: Namespace, result: Result, points: Sequence[Point]) ->
     known = [point for point in points if all(name in point.values for name in result.names)]
     heights = {result.string.place(point.s): max(point.values[name] for name in result.names) for point in known}
     finite = {place: height if math.isfinite(height) else math.inf for place, height in heights.items()}
-    learn(RunDirectory(options.run), result, with_samples(result, finite))
+    learn(store_at(options.run), result, with_samples(result, finite))
 
 
 def _tell(source: Source | None, task: TaskRef) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.table import Table
 
 from weightstring.cli.alignment import compared, remarks
@@ -11,11 +9,11 @@ from weightstring.cli.console import console_for_text, table
 from weightstring.path import Connected, Disconnected, Unresolved
 from weightstring.runs.facts import facts
 from weightstring.runs.result import Result
-from weightstring.store import RunDirectory
+from weightstring.store import Store
 from weightstring.text import shown
 
 
-def print_result(result: Result, run: Path) -> None:
+def print_result(result: Result, store: Store) -> None:
     """Print the verdict and the numbers behind it."""
     console = console_for_text()
     string, names = result.string, list(result.string.curve.values)
@@ -35,15 +33,15 @@ def print_result(result: Result, run: Path) -> None:
         first, last = (end[name] for end in result.ends)
         ends.add_row(name, f"{first:.6g}", f"{last:.6g}", f"{largest:.6g}")
     console.print(ends)
-    page = run / "report.html"
-    console.print(f"run   {run}\npage  {page}" if page.exists() else f"run   {run}")
+    page = f"\npage  {store}/report.html" if store.has("report.html") else ""
+    console.print(f"run   {store}{page}")
 
 
-def describe_unfinished(directory: RunDirectory) -> str:
+def describe_unfinished(store: Store) -> str:
     """One line on a run without a verdict: how far it is and how to go on."""
-    manifest, rounds = directory.manifest(), directory.replay()
+    manifest, rounds = store.manifest(), store.replay()
     seconds = sum(r.seconds for r in rounds)
     return (
-        f"{directory.path}: not finished; {len(rounds)} rounds in {seconds:.1f} s towards {manifest.threshold:.6g} "
-        f"on {manifest.bind}. Resume with: weightstring resume {directory.path}"
+        f"{store}: not finished; {len(rounds)} rounds in {seconds:.1f} s towards {manifest.threshold:.6g} "
+        f"on {manifest.bind}. Resume with: weightstring resume {store}"
     )

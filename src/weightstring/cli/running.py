@@ -9,7 +9,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
@@ -19,30 +18,30 @@ from weightstring.cli.measured import print_measured
 from weightstring.cli.opening import pointing
 from weightstring.cli.output import print_result
 from weightstring.path import Disconnected, Unresolved
-from weightstring.report import write_report
+from weightstring.report.run.page import keep_page
 from weightstring.runs.result import Result
-from weightstring.store import RunDirectory
+from weightstring.store import Store, opened
 from weightstring.store.records import TaskRef
 from weightstring.text import shown
 
 
-def run_directory(out: str | None, task: TaskRef, settings: Sequence[object]) -> Path:
+def run_directory(out: str | None, task: TaskRef, settings: Sequence[object]) -> str:
     """Where a run is kept: as the command line says, else by the task and a digest of the settings."""
     digest = hashlib.sha256(msgspec.json.encode([task, *settings])).hexdigest()[:10]
-    return Path(out or f"runs/{task.name.rpartition(':')[2]}-{digest}")
+    return out or f"runs/{task.name.rpartition(':')[2]}-{digest}"
 
 
 @contextmanager
-def resumable(run: Path, options: Namespace) -> Iterator[None]:
+def resumable(run: str, options: Namespace) -> Iterator[None]:
     """After Ctrl-C, wherever it struck, say how to go on with a run that has begun."""
     try:
         yield
     except KeyboardInterrupt:
-        if not RunDirectory(run).exists:
+        if not opened(run).exists:
             raise
         limits = {name: vars(options).get(name) for name in ("max_beads", "max_steps", "seconds")}
         flags = [f"--{name.replace('_', '-')} {value}" for name, value in limits.items() if value is not None]
-        go_on = " ".join(["weightstring resume", shlex.quote(shown(str(run))), *pointing(run, options), *flags])
+        go_on = " ".join(["weightstring resume", shlex.quote(shown(str(opened(run)))), *pointing(run, options), *flags])
         print(f"weightstring: interrupted; nothing is lost. Resume with: {go_on}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
@@ -54,20 +53,21 @@ def require_uninterrupted(result: Result) -> None:
 
 
 def conclude(
-    result: Result, out: Path, as_json: bool, certified: bool = False, more: Mapping[str, object] | None = None
+    result: Result, out: str, as_json: bool, certified: bool = False, more: Mapping[str, object] | None = None
 ) -> int:
     """Write the page and print the result; where it was to be certified, say by the exit code whether it is."""
     require_uninterrupted(result)
-    write_report(out)
-    code = tell(result, RunDirectory(out), as_json, more)
+    store = opened(out)
+    keep_page(store)
+    code = tell(result, store, as_json, more)
     proved = result.certificate is not None and result.certificate.holds
     return NOT_CERTIFIED if certified and result.connected and not proved else code
 
 
-def tell(result: Result, directory: RunDirectory, as_json: bool, more: Mapping[str, object] | None = None) -> int:
+def tell(result: Result, directory: Store, as_json: bool, more: Mapping[str, object] | None = None) -> int:
     """Print a result, as JSON or in words; the exit code of its outcome."""
     if as_json:
-        fields = {"run": str(directory.path), **msgspec.to_builtins(directory.result()), **(more or {})}
+        fields = {"run": str(directory), **msgspec.to_builtins(directory.result()), **(more or {})}
         if any(loss is not None for loss in result.as_saved):
             fields["as_saved"] = result.as_saved
         if result.alignment is not None:
@@ -80,7 +80,7 @@ def tell(result: Result, directory: RunDirectory, as_json: bool, more: Mapping[s
             fields["measured"] = measured_as_json(directory.measured())
         print(json.dumps(fields))
     else:
-        print_result(result, directory.path)
+        print_result(result, directory)
         print_measured(directory)
     if isinstance(result.outcome, Disconnected):
         return DISCONNECTED

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from weightstring.ambient import undisturbed
@@ -21,7 +19,7 @@ from weightstring.runs.result import Result
 from weightstring.runs.settings import DEFAULT_STRATEGY, Pair, Settings, Workers
 from weightstring.runs.stages import connect_all
 from weightstring.search import StopRule, Strategy
-from weightstring.store import RunDirectory, StoreLike, opened
+from weightstring.store import StoreLike, opened
 from weightstring.store.provenance import Provenance
 from weightstring.store.records import AsSaved, CertifyRecord, TaskRef
 from weightstring.symmetry.spec import Symmetry
@@ -69,8 +67,9 @@ def connect(
         recipe: how beads descend; the problem's own by default.
         executor: what runs the jobs: None for all of a round side by side in this process,
             :class:`weightstring.Processes`, or any ``concurrent.futures.Executor``, also one of a cluster.
-        store: a run directory, or any mapping of names to bytes, or a :class:`weightstring.store.Store`. If it holds
-            this very search, that is resumed; if it is finished, it is read back.
+        store: a run directory, a URL such as ``s3://bucket/run``, any mapping of names to bytes, or a
+            :class:`weightstring.store.Store`. If it holds this very search, that is resumed; if it is finished, it is
+            read back.
         seed: of the minibatches and everything else drawn at random.
         progress: True or False; by default only on a terminal. Or a display of your own.
         task: recorded in the manifest, for the command line to resume by.
@@ -169,7 +168,7 @@ def connect_many(
     bind: str = "evaluate",
     recipe: Recipe | None = None,
     executor: Workers = None,
-    store: str | os.PathLike[str] | None = None,
+    store: StoreLike | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
     task: TaskRef | None = None,
@@ -191,7 +190,7 @@ def connect_many(
         bind: what the threshold binds.
         recipe: how beads descend.
         executor: what runs the jobs.
-        store: a directory that gets a run directory for each pair, ``pair-0000`` and so on.
+        store: a directory or another store, where each pair gets a run of its own, ``pair-0000`` and so on.
         seed: of everything drawn at random; the same for all pairs.
         progress: see :func:`connect`.
         task: recorded in the manifests.
@@ -235,7 +234,7 @@ def connect_many(
     )
 
 
-def numbered_pair(number: int, ends: tuple[Theta, Theta], store: str | os.PathLike[str] | None) -> Pair:
+def numbered_pair(number: int, ends: tuple[Theta, Theta], store: StoreLike | None) -> Pair:
     """One of many pairs, in a run directory of its number.
 
     Raises:
@@ -246,5 +245,5 @@ def numbered_pair(number: int, ends: tuple[Theta, Theta], store: str | os.PathLi
             f"pair {number}: a {type(ends).__name__}: give two ends, each problem.flatten(...) of a model"
         )
     a, b = ends
-    directory = None if store is None else RunDirectory(Path(store) / f"pair-{number:04d}")
+    directory = None if store is None else opened(store).inside(f"pair-{number:04d}")
     return Pair(a=a, b=b, directory=directory, name=f"pair {number}: ")

@@ -144,6 +144,15 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
     )
 
 
+def certificate_name(quantity: str) -> str:
+    """Under which name that of another question than the run's own is kept.
+
+    >>> certificate_name("error")
+    'certificate-error.json'
+    """
+    return f"certificate-{quantity}.json"
+
+
 def certificate_in(directory: Store, beads: Sequence[Theta] | Thetas | WeightString) -> Certificate | None:
     """The certificate that answers the run's question of its string (n, P); None where there is none, or another's."""
     content, place = directory.read(CERTIFICATE), f"{directory}/{CERTIFICATE}"

@@ -6,6 +6,7 @@ from weightstring.store.directory import RunDirectory
 from weightstring.store.files import replace_file
 from weightstring.store.journal import Journal, Round, Unkept
 from weightstring.store.mapped import Mapped, StoreLike, opened
+from weightstring.store.objects import ObjectStore
 from weightstring.store.records import Manifest, ResultRecord, RoundRecord
 from weightstring.store.store import Store
 
@@ -13,6 +14,7 @@ __all__ = [
     "Journal",
     "Manifest",
     "Mapped",
+    "ObjectStore",
     "ResultRecord",
     "Round",
     "RoundRecord",

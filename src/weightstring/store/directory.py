@@ -60,15 +60,6 @@ class RunDirectory(Store):
         """How a run is resumed, in words."""
         return f"`weightstring resume {self.path}` goes on with it"
 
-    @property
-    def certificate(self) -> Path:
-        """Where the proof of a bound over the whole string lies, if there is one."""
-        return self.certificate_of("")
-
-    def certificate_of(self, quantity: str) -> Path:
-        """Where that of another question than the run's own lies; the quantity names it."""
-        return member(self.path, f"certificate-{quantity}.json" if quantity else "certificate.json")
-
     def inside(self, name: str) -> RunDirectory:
         """The directory of another run within this one."""
         return RunDirectory(member(self.path, name))

@@ -113,6 +113,11 @@ class Rounds(Names):
             InvalidRun: something of an earlier round was damaged or removed meanwhile; the round does not count.
             StoreFailed: the disk refuses; the round does not count, or it was written whole.
         """
+        name, beads = self._write_round(finished)
+        return None if beads is None else self.models(name, beads)
+
+    def _write_round(self, finished: Round) -> tuple[str, str | None]:
+        """The same; under which name its models are kept, and their digest."""
         for name in ("result.json", "report.html"):
             self.remove(name)
         number = self._begin_line()
@@ -128,7 +133,7 @@ class Rounds(Names):
             ended=finished.ended,
         )
         self._write_line(number, msgspec.json.encode(line))
-        return None if beads is None else self.models(name, beads)
+        return name, beads
 
     def _lines(self) -> Iterable[tuple[str, bytes]]:
         """The rounds as they were written, each with its place in words."""

@@ -85,7 +85,7 @@ def _acquire(folder: Path, busy: str) -> Callable[[], object]:
 
 def _marked(folder: Path, busy: str) -> Callable[[], object]:
     """Take the directory by a file that names this process, unless its owner lives."""
-    marker, mine = folder / "lock.owner", _Owner(socket.gethostname(), os.getpid(), _begun(os.getpid()))
+    marker, mine = folder / "lock.owner", _Owner(socket.gethostname(), os.getpid(), begun(os.getpid()))
     for _ in range(2):
         try:
             descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -95,7 +95,7 @@ def _marked(folder: Path, busy: str) -> Callable[[], object]:
                 raise RunLocked(
                     f"{folder}: {busy}: process {owner.pid} on {owner.host}; if it has ended, delete {marker}"
                 ) from None
-            if owner is not None and _begun(owner.pid) == owner.begun != "":
+            if owner is not None and begun(owner.pid) == owner.begun != "":
                 raise RunLocked(f"{folder}: {busy}") from None
             marker.unlink(missing_ok=True)
             continue
@@ -112,10 +112,10 @@ def _owner_in(marker: Path) -> _Owner | None:
     return None
 
 
-def _begun(pid: int) -> str:
+def begun(pid: int) -> str:
     """When a process began, in the system's own units; empty where there is none of that number.
 
-    >>> _begun(os.getpid()) != "", _begun(2**22 + 1)
+    >>> begun(os.getpid()) != "", begun(2**22 + 1)
     (True, '')
     """
     with suppress(OSError, IndexError):  # its name, which stands in brackets, may hold anything

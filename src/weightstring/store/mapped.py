@@ -1,4 +1,4 @@
-"""Which store a caller means: a run directory, a mapping, or one of his own."""
+"""Which store a caller means: a run directory, an object store, a mapping, or one of his own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TypeAlias
 
 from weightstring.errors import InvalidSetting
 from weightstring.store.directory import RunDirectory
+from weightstring.store.objects import ObjectStore, at_url, is_url
 from weightstring.store.store import Store
 
 StoreLike: TypeAlias = str | os.PathLike[str] | MutableMapping[str, bytes] | Store
-"""Where a run may be kept: a directory of its own, a mapping of names to bytes, or any :class:`Store`."""
+"""Where a run may be kept: a directory of its own, a URL such as ``s3://bucket/run``, a mapping of names to bytes, or
+any :class:`Store`."""
 
 
 class Mapped(Store):
@@ -41,10 +43,10 @@ class Mapped(Store):
 
 
 def opened(store: StoreLike) -> Store:
-    """The store that a caller names: a run directory, a mapping of names to bytes, or a store of his own.
+    """The store that a caller names: a run directory, a URL, a mapping of names to bytes, or a store of his own.
 
     Raises:
-        InvalidSetting: it is none of these.
+        InvalidSetting: it is none of these, or the package that speaks to an object store is missing.
 
     >>> print(opened({}))
     the dict given as store
@@ -52,7 +54,10 @@ def opened(store: StoreLike) -> Store:
     if isinstance(store, Store):
         return store
     if isinstance(store, str | os.PathLike):
-        return RunDirectory(store)
+        place = at_url(store) if is_url(store) else store
+        return place if isinstance(place, ObjectStore) else RunDirectory(place)
     if isinstance(store, MutableMapping):
         return Mapped(store)
-    raise InvalidSetting(f"store={store!r:.80}: give a directory, a mapping of names to bytes, or a weightstring Store")
+    raise InvalidSetting(
+        f"store={store!r:.80}: give a directory, a URL, a mapping of names to bytes, or a weightstring Store"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from weightstring.runs.settings import Pair, Settings, Workers
 from weightstring.runs.stages import connect_all
 from weightstring.search import MaxBeads, Shortened, StopRule, Strategy
 from weightstring.search.strategies import compared as registered
-from weightstring.store import RunDirectory
+from weightstring.store import Store, StoreLike, opened
 from weightstring.store.records import TaskRef
 
 DEFAULT_STOP = MaxBeads(64)
@@ -78,7 +77,7 @@ def compare(
     bind: str = "evaluate",
     recipe: Recipe | None = None,
     executor: Workers = None,
-    store: str | os.PathLike[str] | None = None,
+    store: StoreLike | None = None,
     seed: int = 0,
     task: TaskRef | None = None,
 ) -> list[Compared]:
@@ -95,7 +94,8 @@ def compare(
         bind: what the threshold binds; see :func:`weightstring.connect`, as for all that follows.
         recipe: how beads descend.
         executor: what runs the jobs.
-        store: a directory that gets a run directory for each strategy, by its name; the same call goes on there.
+        store: a directory or another store, where each strategy gets a run of its own, by its name; the same
+            call goes on there.
         seed: of everything drawn at random.
         task: recorded in the manifests.
 
@@ -111,7 +111,7 @@ def compare(
     ['connected']
     """
     chosen = registered() if strategies is None else strategies
-    runs = {name: None if store is None else RunDirectory(_inside(Path(store), name)) for name in chosen}
+    runs = {name: None if store is None else _inside(opened(store), name) for name in chosen}
     pairs = {name: Pair(a=a, b=b, threshold=threshold, directory=run) for name, run in runs.items()}
     compared = []
     # All by one engine, and on going on by the same.
@@ -138,7 +138,7 @@ def compare(
     return compared
 
 
-def _inside(store: Path, name: str) -> Path:
+def _inside(store: Store, name: str) -> Store:
     if name in ("", ".", "..") or Path(name).name != name:
         raise InvalidSetting(f"strategies: {name!r:.80} names no folder in {store}: choose a plain name")
-    return store / name
+    return store.inside(name)

@@ -7,7 +7,6 @@ components that hold a model: an upper bound. Models of which no two can be join
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -34,6 +33,7 @@ from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Settings, Workers
 from weightstring.runs.stages import connect_all
 from weightstring.search import StopRule, Strategy
+from weightstring.store import StoreLike
 from weightstring.store.records import TaskRef
 from weightstring.study.minimax import DEFAULT_STRATEGY, proved_bound
 
@@ -165,7 +165,7 @@ def components(
     bind: str = "evaluate",
     recipe: Recipe | None = None,
     executor: Workers = None,
-    store: str | os.PathLike[str] | None = None,
+    store: StoreLike | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
     task: TaskRef | None = None,
@@ -180,8 +180,8 @@ def components(
         bind: what λ bounds; see :func:`weightstring.connect`, as for all that follows.
         recipe: how beads descend.
         executor: what runs the jobs.
-        store: a directory that gets a run directory for each pair; the same call goes on there, also with further
-            models after these.
+        store: a directory or another store, where each pair gets a run of its own; the same call goes on there,
+            also with further models after these.
         seed: of everything drawn at random.
         progress: True or False; by default only on a terminal.
         task: recorded in the manifests.

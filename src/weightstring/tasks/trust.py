@@ -39,7 +39,9 @@ def load_named(name: str, options: Mapping[str, str]) -> ModuleProblem:
     return build(name, source, options)
 
 
-def recorded_source(run: Path, name: str, options: Mapping[str, str], given: Collection[str] = ()) -> Source | None:
+def recorded_source(
+    run: str | Path, name: str, options: Mapping[str, str], given: Collection[str] = ()
+) -> Source | None:
     """The task file that a run's manifest names, if the user has named it before; None for a registered task.
 
     Args:
@@ -67,7 +69,7 @@ def recorded_source(run: Path, name: str, options: Mapping[str, str], given: Col
     return source
 
 
-def require_own_paths(run: Path, name: str, options: Mapping[str, str], given: Collection[str] = ()) -> None:
+def require_own_paths(run: str | Path, name: str, options: Mapping[str, str], given: Collection[str] = ()) -> None:
     """Refuse paths in a registered task's options that come from the manifest and not from the user.
 
     Raises:
@@ -82,20 +84,20 @@ def require_own_paths(run: Path, name: str, options: Mapping[str, str], given: C
         )
 
 
-def require_outside(run: Path, source: Source | None) -> None:
+def require_outside(run: str | Path, source: Source | None) -> None:
     """Refuse a task file that lies in the run directory itself, whoever names it.
 
     Raises:
         TaskError: it does.
     """
-    if source is not None and source.path.is_relative_to(run.resolve()):
+    if source is not None and source.path.is_relative_to(Path(run).resolve()):
         raise TaskError(
             f"{run}: the task file {source.path} lies inside the run, and nothing in a run is executed: read it, and "
             f"if you trust it, copy it elsewhere and point to the copy by {POINT}"
         )
 
 
-def is_named(run: Path, name: str, options: Mapping[str, str]) -> bool:
+def is_named(run: str | Path, name: str, options: Mapping[str, str]) -> bool:
     """Whether the task of a run would be built without being pointed to again.
 
     >>> is_named(Path("run"), "digits", {"width": "8"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 import weightstring as ws
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
@@ -52,9 +51,10 @@ def run(options: Namespace) -> int:
     from weightstring.cli.progress import telling
     from weightstring.path import Objective
     from weightstring.runs.certify_step import bounded
-    from weightstring.store import RunDirectory
+    from weightstring.runs.recording import CERTIFICATE, certificate_name
+    from weightstring.store import opened as store_at
 
-    directory = RunDirectory(options.run)
+    directory = store_at(options.run)
     problem, before, _ = opened(options)
     manifest = directory.manifest()
     objective = Objective(problem, manifest.bind)
@@ -64,7 +64,7 @@ def run(options: Namespace) -> int:
         threshold = manifest.threshold
     # What answers another question than the run's own does not take the place of its certificate.
     answers_run = quantity in objective.names and threshold in (None, manifest.threshold)
-    out = Path(options.out) if options.out else directory.certificate_of("" if answers_run else quantity)
+    name = CERTIFICATE if answers_run else certificate_name(quantity)
     with telling() as tell:
         after = bounded(
             problem,
@@ -78,18 +78,21 @@ def run(options: Namespace) -> int:
         )
     certificate = after.certificate
     assert certificate is not None
-    certificate.save(out)
+    if options.out is None:
+        directory.write(name, certificate.to_json())
+    else:
+        certificate.save(options.out)
     learn(directory, before, after, keep=answers_run)
     if options.json:
-        print(json.dumps({"run": str(directory.path), **msgspec.to_builtins(certificate)}))
+        print(json.dumps({"run": str(directory), **msgspec.to_builtins(certificate)}))
     else:
-        _print(certificate, out)
+        _print(certificate, options.out or f"{directory}/{name}")
     return NOT_CERTIFIED if certificate.holds is False else DONE
 
 
-def _print(certificate: ws.Certificate, out: Path) -> None:
+def _print(certificate: ws.Certificate, out: str) -> None:
     print(shown(str(certificate)))
     if certificate.holds is False:
         segment, low, high, top = certificate.loosest
         print(f"loosest: {top:.6g} between beads {segment} and {segment + 1}, t from {low:.6g} to {high:.6g}")
-    print(f"kept in {shown(str(out))}, {certificate.seconds:.1f} s")
+    print(f"kept in {shown(out)}, {certificate.seconds:.1f} s")

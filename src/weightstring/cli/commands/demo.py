@@ -43,8 +43,9 @@ def run(options: Namespace) -> int:
         ends.append(theta)
     a, b = ends
     threshold = MARGIN * max(float(problem.measure(end.unsqueeze(0))["loss"]) for end in ends)
-    with resumable(out / "run", options):
+    run = str(out / "run")
+    with resumable(run, options):
         result = ws.connect(
-            problem, a, b, threshold, store=out / "run", seed=options.seed, task=TaskRef(name="digits"), certify=True
+            problem, a, b, threshold, store=run, seed=options.seed, task=TaskRef(name="digits"), certify=True
         )
-        return conclude(result, out / "run", options.json, certified=True)
+        return conclude(result, run, options.json, certified=True)

@@ -25,12 +25,12 @@ def run(options: Namespace) -> int:
     from weightstring.cli.measured import print_measured
     from weightstring.cli.opening import problem_of
     from weightstring.report import write_report
-    from weightstring.store import RunDirectory
+    from weightstring.store import opened
 
-    directory = RunDirectory(options.run)
+    directory = opened(options.run)
     directory.result()  # An unfinished run has no string: say so before a task's data are read.
     otherwise = f"call ws.measure({options.run!r}, problem, name=...)"
-    task, problem = problem_of(directory.path, directory.manifest().task, options, otherwise)
+    task, problem = problem_of(options.run, directory.manifest().task, options, otherwise)
     name = options.name or re.sub(r"[^A-Za-z0-9]+", "-", Path(task.name).name.replace(".py:", "-")).strip("-")[:60]
     ws.measure(directory, problem, name=name, task=task, command=options.words)
     write_report(directory)

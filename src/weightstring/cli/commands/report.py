@@ -32,17 +32,23 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Write the page, and the figures where that is asked for."""
-    from weightstring.report.run.page import export_run_figures
+    from weightstring.report.run.page import export_run_figures, keep_page
     from weightstring.report.sweep.page import export_figures, write_sweep_report
+    from weightstring.store import opened
+    from weightstring.store.objects import is_url
     from weightstring.study.sweep.directory import SweepDirectory
 
-    is_sweep = SweepDirectory(Path(options.run)).exists
-    write, export = (write_sweep_report, export_figures) if is_sweep else (ws.write_report, export_run_figures)
+    is_sweep = not is_url(options.run) and SweepDirectory(Path(options.run)).exists
+    export = export_figures if is_sweep else export_run_figures
     if options.plane is not None:
         if is_sweep:
             raise InvalidSetting(f"--plane: {options.run} is a sweep, which has no string; give one of its runs")
         _measure_plane(options)
-    print(shown(str(write(options.run, options.out))))
+    if is_sweep:
+        page = str(write_sweep_report(options.run, options.out))
+    else:
+        page = keep_page(opened(options.run)) if options.out is None else str(ws.write_report(options.run, options.out))
+    print(shown(page))
     if options.figures is not None:
         print(*map(shown, map(str, export(options.run, options.figures))), sep="\n")
     return DONE
@@ -52,9 +58,9 @@ def _measure_plane(options: Namespace) -> None:
     """Measure the plane through the run's ends and its farthest bead, and keep it in the run's directory."""
     from weightstring.cli.opening import opened
     from weightstring.report.draw.plane import to_record
-    from weightstring.store import RunDirectory
+    from weightstring.store import opened as store_at
 
-    directory = RunDirectory(options.run)
+    directory = store_at(options.run)
     problem, result, _ = opened(options)
     measured = ws.plane(problem, result.string, options.plane, bind=directory.manifest().bind)
     with directory.locked():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import weightstring as ws
@@ -13,7 +12,7 @@ from weightstring.cli.options.search import add_computing, add_limits, given_lim
 
 if TYPE_CHECKING:
     from weightstring.search import Strategy
-    from weightstring.store import RunDirectory
+    from weightstring.store import Store
     from weightstring.store.records import Manifest
 
 HELP = "resume an interrupted or unresolved run"
@@ -30,20 +29,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Go on with the run, and with the one beside it without alignment."""
     from weightstring.cli.running import conclude, resumable
-    from weightstring.store import RunDirectory
+    from weightstring.store import opened
 
-    directory = RunDirectory(options.run)
-    with resumable(directory.path, options):
+    directory = opened(options.run)
+    with resumable(options.run, options):
         result = _resumed(directory, options)
         if directory.plain.exists:
             _resumed(directory.plain, options)
-            result = ws.load(directory.path)
+            result = ws.load(directory)
         manifest = directory.manifest()
         certified = manifest.command == "connect" and manifest.certify is not None
-        return conclude(result, directory.path, options.json, certified=certified)
+        return conclude(result, options.run, options.json, certified=certified)
 
 
-def _resumed(directory: RunDirectory, options: Namespace) -> ws.Result:
+def _resumed(directory: Store, options: Namespace) -> ws.Result:
     from weightstring.cli.opening import problem_of
     from weightstring.cli.running import require_uninterrupted
     from weightstring.codec import none_as_infinity
@@ -51,9 +50,9 @@ def _resumed(directory: RunDirectory, options: Namespace) -> ws.Result:
     from weightstring.search.stopping import stop_from_plain
 
     manifest = directory.manifest()
-    otherwise = f"call ws.connect(..., store={str(directory.path)!r}) again with the same arguments"
-    _, problem = problem_of(Path(options.run), manifest.task, options, otherwise)
-    strategy, recipe = _strategy(manifest, str(directory.path))
+    otherwise = f"call ws.connect(..., store={str(directory)!r}) again with the same arguments"
+    _, problem = problem_of(options.run, manifest.task, options, otherwise)
+    strategy, recipe = _strategy(manifest, str(directory))
     a, b = directory.ends().to(problem.device)
     certify = manifest.certify
     with workers(options) as executor:
@@ -63,7 +62,7 @@ def _resumed(directory: RunDirectory, options: Namespace) -> ws.Result:
             "bind": manifest.bind,
             "recipe": recipe,
             "executor": executor,
-            "store": directory.path,
+            "store": directory,
             "seed": manifest.seed,
             "task": manifest.task,
             "certify": certify is not None,

@@ -31,11 +31,12 @@ def run(options: Namespace) -> int:
     """Measure κ at the beads of a run's string and between them."""
     from weightstring.cli.opening import opened
     from weightstring.path.sharpness import along
-    from weightstring.store import RunDirectory, replace_file
+    from weightstring.store import opened as store_at
+    from weightstring.store import replace_file
     from weightstring.store.files import writing
 
     problem, result, _ = opened(options)
-    places = list(along(problem, result.string, options.between, RunDirectory(options.run).manifest().seed))
+    places = list(along(problem, result.string, options.between, store_at(options.run).manifest().seed))
     told = {
         "run": options.run,
         "places": [{"s": place.s, "bead": place.bead, **place.sharpness._asdict()} for place in places],

@@ -22,11 +22,11 @@ def run(options: Namespace) -> int:
     """Print what the run found, or how far it is."""
     from weightstring.cli.output import describe_unfinished
     from weightstring.cli.running import tell
-    from weightstring.store import RunDirectory
+    from weightstring.store import opened
 
-    directory = RunDirectory(options.run)
+    directory = opened(options.run)
     directory.manifest()  # a result without a sound manifest belongs to no run
     if not directory.finished:
         print(shown(describe_unfinished(directory)), file=sys.stderr)
         return UNRESOLVED
-    return tell(ws.load(options.run), directory, options.json)
+    return tell(ws.load(directory), directory, options.json)

@@ -17,7 +17,7 @@ from weightstring.errors import InvalidRun
 from weightstring.text import shown
 
 if TYPE_CHECKING:
-    from weightstring.store import RunDirectory
+    from weightstring.store import Store
 
 HELP = "check a run's certificate or proof by independent means"
 
@@ -35,18 +35,18 @@ def run(options: Namespace) -> int:
     from weightstring.cli.opening import opened
     from weightstring.cli.progress import telling
     from weightstring.path import Objective
-    from weightstring.runs.recording import answers
-    from weightstring.store import RunDirectory
+    from weightstring.runs.recording import CERTIFICATE, answers
+    from weightstring.store import opened as store_at
 
-    directory = RunDirectory(options.run)
+    directory = store_at(options.run)
     problem, result, _ = opened(options)
     if isinstance(result.outcome, ws.Disconnected) and options.certificate is None:
         return _prove_again(problem, result, result.outcome.proof, directory, options.json)
-    certificate, manifest = ws.Certificate.load(options.certificate or directory.certificate), directory.manifest()
+    certificate, manifest = _certificate(directory, options.certificate), directory.manifest()
     string = result.string
     if options.certificate is None and (differs := answers(certificate, manifest, result.names, string.beads)):
         raise InvalidRun(
-            f"{directory.certificate}: {differs}: the file was changed, or is another run's; "
+            f"{directory}/{CERTIFICATE}: {differs}: the file was changed, or is another run's; "
             f"weightstring certify {options.run} makes a new one"
         )
     other_threshold = certificate.threshold not in (None, manifest.threshold)
@@ -62,7 +62,7 @@ def run(options: Namespace) -> int:
             problem, string, certificate, seconds=seconds, on_interval=lambda done, n: tell(done, n - done, math.nan)
         )
     if options.json:
-        print(json.dumps({"run": str(directory.path), **asdict(verification)}))
+        print(json.dumps({"run": str(directory), **asdict(verification)}))
     else:
         if verification.ok:
             print(shown(str(certificate)))
@@ -70,9 +70,19 @@ def run(options: Namespace) -> int:
     return DONE if verification.ok else NOT_CERTIFIED
 
 
-def _prove_again(
-    problem: ws.LossProblem, result: ws.Result, kept: ws.Proof, directory: RunDirectory, as_json: bool
-) -> int:
+def _certificate(store: Store, file: str | None) -> ws.Certificate:
+    """That of a file, or the run's own."""
+    from weightstring.runs.recording import CERTIFICATE
+
+    if file is not None:
+        return ws.Certificate.load(file)
+    content, place = store.read(CERTIFICATE), f"{store}/{CERTIFICATE}"
+    if content is None:
+        raise InvalidRun(f"{place}: no certificate here; make one with weightstring certify")
+    return ws.Certificate.from_json(content, place)
+
+
+def _prove_again(problem: ws.LossProblem, result: ws.Result, kept: ws.Proof, directory: Store, as_json: bool) -> int:
     """From the problem and the two ends alone; what the run says must not be more."""
     from weightstring.proof.disconnect import prove
 
@@ -80,7 +90,7 @@ def _prove_again(
     bound = None if proof is None else proof.bound
     ok = bound is not None and kept.bound <= bound and result.threshold < bound
     if as_json:
-        print(json.dumps({"run": str(directory.path), "ok": ok, "bound": bound, "claimed": kept.bound}))
+        print(json.dumps({"run": str(directory), "ok": ok, "bound": bound, "claimed": kept.bound}))
     elif proof is not None and ok:
         print(f"proved again: every path climbs to at least {proof.bound!r}, over the threshold {result.threshold!r}")
         print(shown(proof.argument))

@@ -18,7 +18,10 @@ from weightstring.report.draw.static import drawn
 from weightstring.report.html import number, write_page
 from weightstring.report.run.data import RunData, check, read_run
 from weightstring.report.section import Page, Sections, drawings, render_page
-from weightstring.store import RunDirectory, StoreLike, opened
+from weightstring.store import RunDirectory, Store, StoreLike, opened
+
+PAGE = "report.html"
+"""Under which name a run's page is kept."""
 
 RUN_SECTIONS: Sections[RunData] = Registry("section of a run's page", group="weightstring.run_sections")
 """The sections of a run's page, in its order."""
@@ -80,8 +83,19 @@ def write_run_report(run: StoreLike, out: str | os.PathLike[str] | None = None) 
     if out is None:
         if not isinstance(store, RunDirectory):
             raise InvalidSetting(f"write_report of {store}: give out=, the file to write; the run is in no directory")
-        out = store.path / "report.html"
+        out = store.path / PAGE
     return write_page(Path(out), render(read_run(store)))
+
+
+def keep_page(store: Store) -> str:
+    """Write the page of a finished run beside the run, wherever that is kept; where the page is now.
+
+    Raises:
+        InvalidRun: there is no finished run, or it is damaged.
+        StoreFailed: the place refuses.
+    """
+    store.write(PAGE, render(read_run(store)).encode())
+    return f"{store}/{PAGE}"
 
 
 def export_run_figures(run: StoreLike, folder: str | os.PathLike[str]) -> list[Path]:
