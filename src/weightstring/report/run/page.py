@@ -94,6 +94,8 @@ def keep_page(store: Store) -> str:
         InvalidRun: there is no finished run, or it is damaged.
         StoreFailed: the place refuses.
     """
+    if isinstance(store, RunDirectory):
+        return str(write_run_report(store))
     store.write(PAGE, render(read_run(store)).encode())
     return f"{store}/{PAGE}"
 
