@@ -26,7 +26,9 @@ class TestArguments:
         ("arguments", "says"),
         [
             ("", "COMMAND"),
-            ("conect digits a b", "'conect'.*choose from"),
+            ("conect digits a b", "unknown command 'conect': did you mean connect"),
+            ("connect digits a b --treshold 1", "weightstring connect: .*'--treshold': did you mean --threshold"),
+            ("show run other", "weightstring show: unknown argument 'other'"),
             ("train digits --out a.safetensors", "--until"),
             ("train digits --until low --out a.safetensors", "--until.*'low'"),
             ("train digits --seed -1 --until 1 --out a.safetensors", "-1 is less than 0"),

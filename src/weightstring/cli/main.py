@@ -12,23 +12,14 @@ from types import FrameType
 from typing import NoReturn
 
 from weightstring.cli.commands import COMMANDS
-from weightstring.cli.ending import MISUSE, code_of, plain_output
-from weightstring.text import shown
+from weightstring.cli.ending import code_of, plain_output
+from weightstring.cli.parser import CommandParser
 
 EXIT_CODES = """\
 exit codes: 0 connected or done; 1 a bug in weightstring; 2 misuse, with one
 line on what to do; 3 unresolved, or no theorem applies; 4 certificate not
 reached or not verified; 5 disconnected, by proof; 130 interrupted, with the
 command that resumes."""
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without repeating the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the line and exit with 2."""
-        print(f"{self.prog}: {shown(message)} (see {self.prog} --help)", file=sys.stderr)
-        sys.exit(MISUSE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,14 +61,13 @@ def _as_interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    parser = OneLineParser(
+    parser = CommandParser(
         prog="weightstring",
         description="Find, measure and show low-loss paths between trained PyTorch models.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        command.add_arguments(subparsers.add_parser(name, help=command.HELP))
+        command.add_arguments(parser.commands.add_parser(name, help=command.HELP))
     return parser

@@ -31,8 +31,8 @@ class Tie(NamedTuple):
 class Blend(NamedTuple):
     """Where the gradients of models that move are taken: at points of their curve, each owing them its share.
 
-    A point is the sum of its weights times the models; a model that moves follows the mean over the points of its weight
-    times their gradients. Minibatches are the points'.
+    A point is the sum of its weights times the models; a model that moves follows the mean over the points of its
+    weight times their gradients. Minibatches are the points'.
 
     Args:
         string: all models (n, P), line by line; where those go that move is written into it.
