@@ -10,11 +10,13 @@ from typing import Any, Literal, get_args
 
 from weightstring.errors import InvalidSetting
 
-Schedule = Literal["constant", "linear", "cosine"]
+Schedule = Literal["constant", "linear", "cosine", "one-cycle"]
 Manner = Literal["given", "alternative", "even", "fitted"]
 """By which form of a recipe a model descends."""
 _FLAT = 1e-6
 """Norm of a gradient from which on even steps get shorter."""
+_RISE, _FIRST, _LAST = 0.3, 1 / 25, 1 / 25e4
+"""Of one cycle: the share of steps in which the rate rises, where it begins and ends; as torch.optim has it."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,11 @@ class Recipe:
         max_steps: gradient steps after which a model stops whatever it has reached.
         clip: the largest norm of one model's gradient, by which longer ones are cut; None: any.
         schedule: how the learning rate falls from its full value to 0 over ``max_steps``: not at all
-            (``"constant"``), ``"linear"``, or along half a ``"cosine"``.
-        warmup: steps over which it first rises from 0, linearly.
+            (``"constant"``), ``"linear"``, along half a ``"cosine"``, or in ``"one-cycle"``, as
+            ``torch.optim.lr_scheduler.OneCycleLR`` has it without cycled momentum: it first rises along half a cosine
+            from 1/25 of its full value.
+        warmup: steps over which it first rises, from 0 and linearly, or in the one cycle, where 0 means three tenths
+            of all.
         average: β of the average of the iterates that is measured and kept in place of the last one; None: the last
             one. After k steps it is Σ (1 − β) β^(k−i) θ_i / (1 − β^k), i from 1 to k: of the iterates where they were
             put, without the start. The steps themselves are those that they would be without it. Models that move
@@ -96,6 +101,28 @@ class Recipe:
         'auto'
         """
         return cls("auto", {}, check_every=5, average=0.95)
+
+    @classmethod
+    def one_cycle(cls, steps: int, optimizer: str = "adam", average: float | None = 0.98, **options: Any) -> Recipe:
+        """The recipe that trains a random network in so many steps: one cycle of a large learning rate, averaged.
+
+        L. N. Smith and N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
+        Rates", 2017, arXiv:1708.07120. The average of the iterates, which is what is measured, is low long before the
+        rate has fallen, so that training to a level can end early. It never gives up before the cycle's end.
+
+        Args:
+            steps: gradient steps of the cycle.
+            optimizer: of torch.optim.
+            average: β of the average; None: the last iterate.
+            options: of the optimizer, ``lr`` the largest learning rate.
+
+        >>> recipe = Recipe.one_cycle(100, lr=0.01)
+        >>> [round(recipe.rate(step), 2) for step in (0, 29, 99)]
+        [0.04, 1.0, 0.0]
+        """
+        often = max(1, steps // 25)
+        options = {"lr": 1e-2} | options
+        return cls(optimizer, options, often, steps, max_steps=steps, schedule="one-cycle", average=average)
 
     @property
     def tunes(self) -> bool:
@@ -166,9 +193,19 @@ class Recipe:
         >>> [Recipe(max_steps=4, schedule="linear").rate(step) for step in range(4)]
         [1.0, 0.75, 0.5, 0.25]
         """
+        if self.schedule == "one-cycle":
+            return self._cycled(step)
         done = step / self.max_steps
         falling = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
         return falling[self.schedule] * min(1.0, (step + 1) / (self.warmup + 1))
+
+    def _cycled(self, step: int) -> float:
+        """OneCycleLR's, which counts places in either phase from its first step to its last."""
+        top = (self.warmup or _RISE * self.max_steps) - 1
+        if step <= top:
+            return 1 + (_FIRST - 1) * (1 + math.cos(math.pi * step / top)) / 2 if top > 0 else 1.0
+        done = min(1.0, (step - top) / max(self.max_steps - 1 - top, 1.0))
+        return _LAST + (1 - _LAST) * (1 + math.cos(math.pi * done)) / 2
 
     def weight(self, step: int) -> float:
         """What the iterate after a step, counted from 1, weighs in the average: a ← a + weight (θ − a), from a = θ_1.

@@ -107,6 +107,28 @@ def test_schedule_warmup_and_clipping_are_those_of_a_plain_loop(cloud, schedule,
         torch.testing.assert_close(result.theta, best, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize(("steps", "rise"), [(33, 0), (250, 100), (4, 0)])
+def test_one_cycle_has_the_rates_that_torch_gives_it(cloud, steps, rise):
+    problem = cloud()
+    recipe = replace(Recipe.one_cycle(steps, "sgd", average=None, lr=0.2), warmup=rise)
+    theta = torch.zeros(problem.size, dtype=problem.dtype, requires_grad=True)
+    plain = torch.optim.SGD([theta], lr=1.0)
+    share = rise / steps if rise else 0.3
+    cycle = torch.optim.lr_scheduler.OneCycleLR(plain, 0.2, total_steps=steps, pct_start=share, cycle_momentum=False)
+    (start,) = starts(1)
+    theta.data.copy_(start.theta)
+    for step in range(steps):
+        assert 0.2 * recipe.rate(step) == pytest.approx(plain.param_groups[0]["lr"], abs=1e-15)
+        theta.grad = problem.gradient(theta.detach()[None], None).gradients[0]
+        plain.step()
+        if step + 1 < steps:
+            cycle.step()
+    whole = replace(recipe, check_every=steps)
+    (found,) = descend(problem, Objective(problem), [start], seed=0, recipe=whole)
+    assert found.steps == steps
+    torch.testing.assert_close(found.theta, theta.detach(), rtol=1e-11, atol=1e-12)
+
+
 def test_minibatches_depend_on_seed_and_place_only(cloud):
     problem = cloud(batch_size=5)
     recipe = replace(PLAIN, patience=100)

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from weightstring.errors import InvalidData, InvalidSetting
+from weightstring.recipe import Recipe
 from weightstring.tasks import load_task
 from weightstring.tasks.augmentation import TrainingLoss, augmented
 from weightstring.tasks.cifar_files import fetches, read_cifar
@@ -193,6 +194,15 @@ def test_first_weights_are_drawn_as_large_as_asked(small, tmp_path):
     problem = load_task(small[0].name, options)
     layers = problem.unflatten(problem.initial(0))
     assert all(0.04 < float(each.abs().max()) <= 0.08 for name, each in layers.items() if name.endswith("weight"))
+
+
+def test_one_cycle_trains_networks_while_beads_descend_as_before(small, tmp_path):
+    put(small, "binary", tmp_path, False)
+    options = {"data": str(tmp_path), "train_size": "6", "test_size": "6", "width": "0.05"}
+    plain, cycled = (load_task(small[0].name, {**options, "one_cycle": steps}) for steps in ("0", "50"))
+    assert cycled.recipe == plain.recipe == plain.training_recipe
+    assert cycled.training_recipe == Recipe.one_cycle(50)
+    assert cycled.fingerprint() != plain.fingerprint()
 
 
 def test_augmentation_shifts_and_mirrors_each_image_by_itself():

@@ -113,6 +113,7 @@ class Settings:
     batch_size: int | None
     buffers: str | None
     recipe: Recipe | None
+    training_recipe: Recipe | None
     initialise: Callable[[nn.Module], None] | None
     train_curves: bool | Literal["auto"]
     autocast: torch.dtype | None = None
@@ -143,7 +144,8 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
             :class:`weightstring.problem.module.ModuleProblem`.
     """
     recipe = Recipe.tuned() if settings.recipe is None else settings.recipe
-    check_recipe(recipe)
+    for each in (recipe, settings.training_recipe or recipe):
+        check_recipe(each)
     check_sizes(settings.batch_size, kind.chunk)
     others = holdouts(sources["holdout"])
     check_metrics(kind.metrics, list(others))
@@ -167,6 +169,7 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
         buffers=mode,
         batch_size=batch_size,
         recipe=recipe,
+        training_recipe=settings.training_recipe,
         initialise=settings.initialise,
         training_step=kind.step,
         train_curves=settings.train_curves,

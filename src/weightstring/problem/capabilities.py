@@ -16,6 +16,7 @@ from weightstring.problem.each import Shares
 from weightstring.problem.flat import Layout
 from weightstring.problem.losses.means import Criterion
 from weightstring.protocol import Along, Enclosed, LossProblem
+from weightstring.recipe import Recipe
 
 
 class TraceInputs(NamedTuple):
@@ -95,6 +96,10 @@ class Modular(Traceable, Protocol):
 
     def initial(self, seed: int) -> Theta:
         """A random model (P,)."""
+
+    @property
+    def training_recipe(self) -> Recipe:
+        """How random models are trained."""
 
 
 @runtime_checkable

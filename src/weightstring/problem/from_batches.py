@@ -43,6 +43,7 @@ class FromBatches(ByEngine):
         batch_size: int | None = 1,
         buffers: str | None = None,
         recipe: Recipe | None = None,
+        training_recipe: Recipe | None = None,
         initialise: Callable[[nn.Module], None] | None = None,
         training_step: BatchLoss | None = None,
         train_curves: bool | Literal["auto"] = "auto",
@@ -70,6 +71,7 @@ class FromBatches(ByEngine):
             batch_size: batches in a minibatch; None: the whole training set.
             buffers: ``"recalibrate"`` or ``"frozen"`` running statistics; those are the average over training batches.
             recipe: how to descend this loss unless told otherwise.
+            training_recipe: how random models are trained; as of :class:`ModuleProblem`.
             initialise: draws a random model in place; None: as of :class:`ModuleProblem`.
             training_step: what is differentiated in place of ``loss``; of the same form.
             train_curves: as of :class:`ModuleProblem`.
@@ -96,7 +98,9 @@ class FromBatches(ByEngine):
             net,
             OfBatches(loss, {} if metrics is None else metrics, training_step, divisible),
             {"train": train, "evaluate": evaluate, "holdout": holdout},
-            Settings(device, dtype, batch_size, buffers, recipe, initialise, train_curves, autocast, compile),
+            Settings(
+                device, dtype, batch_size, buffers, recipe, training_recipe, initialise, train_curves, autocast, compile
+            ),
         )
         problem.use_engine("auto")
         return problem

@@ -72,6 +72,9 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
             the training inputs for each θ, ``"frozen"`` keeps net's, and refuses ends that have others; None:
             recalibrate where there are any.
         recipe: how to descend this loss unless told otherwise.
+        training_recipe: how random models are trained (:meth:`fit`, ends of sweeps), such as
+            :meth:`weightstring.Recipe.one_cycle`; None: by ``recipe``, :attr:`weightstring.Recipe.untuned` where that
+            finds its own step.
         engine: how several models are computed: ``"loop"``, ``"channels-last"``, ``"vmap"``, ``"stack"`` or
             ``"native"``; ``"auto"`` tries them.
         initialise: draws a random model in place; None: each module's own ``reset_parameters``, and
@@ -127,6 +130,7 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
         chunk: int = 2048,
         buffers: str | None = None,
         recipe: Recipe | None = None,
+        training_recipe: Recipe | None = None,
         engine: str = "auto",
         initialise: Callable[[nn.Module], None] | None = None,
         training_step: TrainingStep | None = None,
@@ -139,7 +143,9 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
             net,
             OfExamples(loss_fn, {} if metrics is None else metrics, training_step, chunk),
             {"train": train, "evaluate": evaluate, "holdout": holdout},
-            Settings(device, dtype, batch_size, buffers, recipe, initialise, train_curves, autocast, compile),
+            Settings(
+                device, dtype, batch_size, buffers, recipe, training_recipe, initialise, train_curves, autocast, compile
+            ),
         )
         self.use_engine(engine)
 
@@ -170,6 +176,11 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
     def recipe(self) -> Recipe:
         """How to descend this loss unless told otherwise."""
         return self._parts.recipe
+
+    @property
+    def training_recipe(self) -> Recipe:
+        """How random models are trained; it never finds its own step."""
+        return (self._parts.training_recipe or self.recipe).untuned
 
     @property
     def train_size(self) -> int:
@@ -235,8 +246,8 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
             until: the level to reach.
             max_steps: gradient steps at most; the recipe's limit by default.
             quantity: whose level it is: the evaluation loss, or another of ``quantities``.
-            recipe: how to descend; the problem's own by default. Where that finds its own step, which suits beads,
-                it is :attr:`weightstring.Recipe.untuned`: curvature at a random network says little of what follows.
+            recipe: how to descend; :attr:`training_recipe` by default. One that finds its own step, which suits beads,
+                becomes :attr:`weightstring.Recipe.untuned`: curvature at a random network says little of what follows.
             on_check: told after each measurement how far training is; it may raise.
 
         Raises:
@@ -249,7 +260,7 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
         >>> problem.measure(theta.unsqueeze(0))["loss"].item() <= 0.01
         True
         """
-        check_recipe(recipe := self._parts.recipe if recipe is None else recipe)
+        check_recipe(recipe := self.training_recipe if recipe is None else recipe)
         start = self.initial(seed)
         with self._parts.dispatcher.selection.untimed():
             return fit_from(

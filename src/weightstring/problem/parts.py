@@ -42,6 +42,7 @@ class Parts:
         buffers: the mode of running statistics.
         batch_size: examples in a minibatch; None: the whole training set.
         recipe: how to descend.
+        training_recipe: how random models are trained; None: by the recipe.
         initialise: draws a random model in place; None: each module's own ``reset_parameters``.
         training_step: the user's own; None: the loss of the output.
         train_curves: whether the training set is measured along finished strings too.
@@ -56,6 +57,7 @@ class Parts:
     buffers: Buffers
     batch_size: int | None
     recipe: Recipe
+    training_recipe: Recipe | None
     initialise: Callable[[nn.Module], None] | None
     training_step: Callable[..., object] | None
     train_curves: bool | Literal["auto"]
@@ -128,7 +130,11 @@ class Parts:
             *(f"{name} {self.digests[f'data: {name}']}" for name in self.data),
             *self.identities,
             f"{self.buffers} {self.batch_size} {self.computation.chunk}",
-            f"{replace(self.recipe, options={})} {sorted(self.recipe.options.items())}",
+            *(
+                f"{replace(recipe, options={})} {sorted(recipe.options.items())}"
+                for recipe in (self.recipe, self.training_recipe)
+                if recipe is not None
+            ),
         )
 
     def check(self, thetas: Tensor, ndim: int) -> None:

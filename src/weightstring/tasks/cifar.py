@@ -19,7 +19,7 @@ from weightstring.tasks.cifar_networks import VisionTransformer, cnn, resnet, vg
 from weightstring.tasks.cifar_published import CIFAR_SETS, CifarSet
 from weightstring.tasks.images import drawn_rows
 from weightstring.tasks.metrics import error_rate
-from weightstring.tasks.networks import draw_normal
+from weightstring.tasks.networks import STATISTICS_CHUNK, draw_normal
 from weightstring.tasks.options import choose
 
 NETWORKS: dict[str, Callable[[int, float], nn.Module]] = {
@@ -45,6 +45,7 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
         batch_size: int = 128,
         optimizer: str = "adam",
         lr: float = 1e-3,
+        one_cycle: int = 0,
         first_weights: float = 0.0,
         augment: bool = False,
         label_smoothing: float = 0.0,
@@ -67,6 +68,8 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             batch_size: images in a minibatch.
             optimizer: ``adam``, or another of torch.optim.
             lr: its learning rate.
+            one_cycle: steps in which networks are trained by :meth:`weightstring.Recipe.one_cycle`; 0: by ``optimizer``
+                and ``lr``, as beads always descend.
             first_weights: their standard deviation in a random network, for ``cnn`` and ``vgg11``; 0: as PyTorch draws
                 them.
             augment: shift training images by up to four pixels each way, and mirror them, at random.
@@ -103,7 +106,9 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             metrics={"error": error_rate},
             batch_size=batch_size,
             recipe=Recipe(optimizer, {"lr": lr}),
+            training_recipe=Recipe.one_cycle(one_cycle) if one_cycle else None,
             initialise=partial(draw_normal, deviation=first_weights) if first_weights else None,
+            chunk=STATISTICS_CHUNK if net.startswith("resnet") else 2048,
             training_step=TrainingLoss(augment, label_smoothing) if augment or label_smoothing else None,
             train_curves="auto" if train_curves else False,
         )

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from weightstring.errors import InvalidSetting
 from weightstring.problem import ModuleProblem
 from weightstring.randomness import generator
+from weightstring.recipe import Recipe
 from weightstring.tasks.files import Labelled, read_images
 from weightstring.tasks.metrics import error_rate
-from weightstring.tasks.networks import CLASSES, cnn, draw_normal, mlp, resnet, small_cnn
+from weightstring.tasks.networks import CLASSES, STATISTICS_CHUNK, cnn, draw_normal, mlp, resnet, small_cnn
 from weightstring.tasks.options import choose, recipe_of
 from weightstring.tasks.published import IMAGE_SETS, ImageSet
 
@@ -34,6 +35,7 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
         batch_size: int = 128,
         optimizer: str = "auto",
         lr: float = 0.0,
+        one_cycle: int = 0,
         first_weights: float = 0.0,
         train_curves: bool = True,
         data: Path | None = None,
@@ -53,6 +55,8 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             batch_size: images in a minibatch.
             optimizer: ``auto``, which finds its own step, or one of torch.optim, such as ``adam``.
             lr: its learning rate, of ``auto`` Adam's; 0: .001, or what ``auto`` finds.
+            one_cycle: steps in which networks are trained by :meth:`weightstring.Recipe.one_cycle`; 0: by ``optimizer``
+                and ``lr``, as beads always descend.
             first_weights: their standard deviation in a random network, for ``mlp``, ``small-cnn`` and ``cnn``; 0: as
                 PyTorch draws them.
             train_curves: measure the training images along a finished string too, unless that takes longer than the
@@ -88,8 +92,10 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             train=train,
             evaluate=evaluate,
             metrics={"error": error_rate},
+            chunk=STATISTICS_CHUNK if net == "resnet" else 2048,
             batch_size=batch_size,
             recipe=recipe_of(optimizer, lr),
+            training_recipe=Recipe.one_cycle(one_cycle) if one_cycle else None,
             initialise=partial(draw_normal, deviation=first_weights) if first_weights else None,
             train_curves="auto" if train_curves else False,
         )

@@ -8,6 +8,9 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+STATISTICS_CHUNK = 256
+"""Images in a forward pass of a network with BatchNorm, over which its statistics are averaged: larger passes leave the
+caches, and take twice the time."""
 CLASSES = 10
 
 

@@ -185,6 +185,19 @@ def test_carried_networks_go_on_and_fresh_ones_begin_again(problem):
         assert float(problem.measure(low.thetas)["loss"][0]) <= 0.03
 
 
+def test_ends_and_fit_train_by_the_training_recipe_and_beads_by_the_other():
+    x = torch.linspace(0, 1, 8).unsqueeze(1)
+    cycle = ws.Recipe.one_cycle(200, lr=0.1)
+    problem = ws.ModuleProblem(
+        nn.Linear(1, 1), nn.functional.mse_loss, (x, 2 * x), batch_size=None, training_recipe=cycle
+    )
+    assert problem.recipe == ws.Recipe.tuned()
+    assert torch.equal(problem.fit(0, 0.01), problem.fit(0, 0.01, recipe=cycle))
+    slow = ws.Recipe("sgd", {"lr": 1e-6}, max_steps=1)
+    stuck = ws.ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (x, 2 * x), batch_size=None, training_recipe=slow)
+    assert not EndTrainer(stuck, Plan((1e-3,), pairs=1, tries=2), None).at(1e-3, 2).seeds
+
+
 @pytest.mark.parametrize(
     "setting",
     [{"thresholds": []}, {"thresholds": [0.0]}, {"thresholds": [math.inf]}, {"pairs": 0}, {"tries": 0}, {"ends": "x"}],

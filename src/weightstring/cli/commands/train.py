@@ -43,7 +43,7 @@ def run(options: Namespace) -> int:
 
     check_destination(Path(options.out))
     _, problem = named(options)
-    recipe = changed_recipe(options, problem.recipe)
+    recipe = changed_recipe(options, problem.training_recipe)
     quantity = Objective(problem, options.bind).quantity("a network is trained to")
     with training(f"training to {options.until:g}") as on_check:
         theta = problem.fit(

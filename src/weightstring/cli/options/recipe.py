@@ -52,7 +52,9 @@ def add_recipe(parser: argparse.ArgumentParser, *, steps: bool = True, whose: st
         "--average", type=_norm, metavar="B", help="measure the average of the iterates, which decays by B a step"
     )
     group.add_argument(
-        "--schedule", choices=["constant", "linear", "cosine"], help="how the learning rate falls over a descent"
+        "--schedule",
+        choices=["constant", "linear", "cosine", "one-cycle"],
+        help="how the learning rate falls over a descent",
     )
     group.add_argument("--warmup", type=whole, metavar="N", help="steps over which it first rises")
 

@@ -95,7 +95,7 @@ class EndTrainer:
             self.problem,
             Objective(self.problem, self.plan.bind),
             seed=derive_seed(self.plan.seed, "ends", repr(level)),
-            recipe=self.problem.recipe.untuned,
+            recipe=self.problem.training_recipe,
             # After an interruption others are beside a network than before: that must not tell in its bits.
             width=batch_width(self.problem, len(seeds)) if independent else 1,
             on_check=self.on_check,
