@@ -41,8 +41,9 @@ def main(arguments: Sequence[str]) -> None:
     for engine in chosen.engines:
         problem.use_engine(engine)
         problem.engine_choice()
-        trainer = EndTrainer(problem, plan, None)
-        ends, training = timed(lambda of=trainer: {level: of.at(level, 2 * chosen.pairs) for level in plan.levels})
+        trainer = EndTrainer(problem, plan)
+        _, training = timed(trainer.train)
+        ends = {level: trainer.at(level) for level in plan.levels}
         found, whole = timed(lambda: ws.sweep(problem, thresholds, pairs=chosen.pairs, stop=stop, strategy=ws.Greedy()))
         own[engine] = whole.cpu - training.cpu  # the sweep trains the same ends again
         print(f"{engine}: {own[engine]:.1f} CPU s, and {training.cpu:.1f} to train the ends", flush=True)

@@ -40,11 +40,12 @@ def main() -> None:
     for task, (setting, thresholds) in TASKS.items():
         problem = load_task("polynomial", setting)
         levels = thresholds[: 2 if given.quick else None]
-        trainer = EndTrainer(problem, Plan(levels, given.pairs), None)
+        trainer = EndTrainer(problem, Plan(levels, given.pairs))
+        trainer.train()
         for level in levels:
             if any((row["task"], row["level"]) == (task, level) for row in rows):
                 continue
-            ends = list(trainer.at(level, 2 * given.pairs).thetas)
+            ends = list(trainer.at(level).thetas)
             rows += [row for accepted in ACCEPTED for row in held(problem, task, level, accepted, ends)]
             if not given.quick:
                 keep("accepted", {"pairs": given.pairs, "aim": AIM, "rows": rows})

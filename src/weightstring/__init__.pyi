@@ -58,6 +58,7 @@ from .study.matrix import matrix
 from .study.merge import merge
 from .study.merging import Merging
 from .study.minimax import Minimax, minimax
+from .study.sweep.collecting import collect
 from .study.sweep.running import Sweep, sweep
 from .study.threshold import Suggestion, suggest_threshold
 from .symmetry.alignment import Aligned, align
@@ -119,6 +120,7 @@ __all__ = [
     "WorkerFailed",
     "align",
     "certify",
+    "collect",
     "compare",
     "components",
     "connect",

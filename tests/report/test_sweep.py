@@ -527,7 +527,7 @@ def test_labels_of_logarithmic_axes_lie_on_them() -> None:
 def test_a_damaged_run_is_named(real: Path, tmp_path: Path) -> None:
     for name in ("sweep.json", "table.csv"):
         (tmp_path / name).write_bytes((real / name).read_bytes())
-    for each in SweepDirectory(tmp_path).table():
+    for each in SweepDirectory(tmp_path).known():
         (tmp_path / each.run).mkdir(parents=True)
         (tmp_path / each.run / "result.json").write_text("{")
     with pytest.raises(InvalidRun, match=r"result\.json"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,7 +32,7 @@ class _Owner(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str) -> Iterator[None]:
+def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str, wait: float = 0.0) -> Iterator[None]:
     """Keep every other process from writing in a directory. The lock dies with its owner, however that ends.
 
     Where the file system knows no locks, a file that names its owner stands in for one.
@@ -42,6 +43,7 @@ def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str) -> Ite
         begun: whether it holds one; if not, it must hold nothing else, which would be mixed up with it.
         busy: what is said where another process holds the lock.
         then: how it goes on when a disk that refused is mended.
+        wait: seconds for which another process may hold it before that is an error.
 
     Raises:
         RunLocked: another process holds it.
@@ -54,7 +56,7 @@ def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str) -> Ite
             _refuse_strangers(folder, kind)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            release = _acquire(folder, busy)
+            release = _acquire(folder / "lock", busy, wait)
         except (FileExistsError, NotADirectoryError) as problem:
             raise InvalidRun(
                 f"{folder}: cannot be used as a {kind} directory: {problem.strerror}; choose another"
@@ -65,27 +67,60 @@ def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str) -> Ite
         release()
 
 
-def _acquire(folder: Path, busy: str) -> Callable[[], object]:
+@contextmanager
+def held(lock: Path, busy: str, then: str) -> Iterator[None]:
+    """Hold a file as a lock of its own, for a part of what a directory keeps; it dies with its owner.
+
+    Args:
+        lock: the file, whose folder is made if it is not there.
+        busy: what is said where another process holds it.
+        then: how it goes on when a disk that refused is mended.
+
+    Raises:
+        RunLocked: another process holds it.
+        StoreFailed: the disk refuses it.
+    """
+    with writing(lock, then):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        release = _acquire(lock, busy, 0.0)
+    try:
+        yield
+    finally:
+        release()
+
+
+def _acquire(lock: Path, busy: str, wait: float) -> Callable[[], object]:
     """Take the lock; what gives it back."""
-    lock = filelock.FileLock(folder / "lock", timeout=0)
+    file = filelock.FileLock(lock, timeout=wait)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # filelock tells when it does without flock, as is done here too
-            lock.acquire()
+            file.acquire()
     except filelock.Timeout:
-        raise RunLocked(f"{folder}: {busy}") from None
+        raise RunLocked(f"{lock.parent}: {busy}") from None
     except NotImplementedError:  # what earlier versions of filelock make of ENOSYS
-        return _marked(folder, busy)
+        return _marked(lock, busy, wait)
     except OSError as problem:
         if unlike(problem, NO_LOCKS):
             raise
-        return _marked(folder, busy)
-    return lock.release
+        return _marked(lock, busy, wait)
+    return file.release
 
 
-def _marked(folder: Path, busy: str) -> Callable[[], object]:
-    """Take the directory by a file that names this process, unless its owner lives."""
-    marker, mine = folder / "lock.owner", _Owner(socket.gethostname(), os.getpid(), begun(os.getpid()))
+def _marked(lock: Path, busy: str, wait: float) -> Callable[[], object]:
+    """Take the lock by a file that names this process, once its owner does not live."""
+    until = time.monotonic() + wait
+    while True:
+        try:
+            return _mark(lock, busy)
+        except RunLocked:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def _mark(lock: Path, busy: str) -> Callable[[], object]:
+    marker, mine = lock.with_name(f"{lock.name}.owner"), _Owner(socket.gethostname(), os.getpid(), begun(os.getpid()))
     for _ in range(2):
         try:
             descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -93,16 +128,16 @@ def _marked(folder: Path, busy: str) -> Callable[[], object]:
             owner = _owner_in(marker)
             if owner is not None and owner.host != mine.host:
                 raise RunLocked(
-                    f"{folder}: {busy}: process {owner.pid} on {owner.host}; if it has ended, delete {marker}"
+                    f"{lock.parent}: {busy}: process {owner.pid} on {owner.host}; if it has ended, delete {marker}"
                 ) from None
             if owner is not None and begun(owner.pid) == owner.begun != "":
-                raise RunLocked(f"{folder}: {busy}") from None
+                raise RunLocked(f"{lock.parent}: {busy}") from None
             marker.unlink(missing_ok=True)
             continue
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(mine))
         return lambda: marker.unlink(missing_ok=True)
-    raise RunLocked(f"{folder}: {busy}")
+    raise RunLocked(f"{lock.parent}: {busy}")
 
 
 def _owner_in(marker: Path) -> _Owner | None:

@@ -13,14 +13,17 @@ import pytest
 import torch
 
 import weightstring as ws
-from weightstring.descent import Check, Descended, Descents, Start
+from weightstring.descent import Check, Descents, Start
 from weightstring.errors import InvalidRun, RunLocked, StoreFailed
 from weightstring.store import RunDirectory
+from weightstring.study.sweep.collecting import gather
 from weightstring.study.sweep.directory import SweepDirectory
-from weightstring.study.sweep.ends import EndTrainer, _with
+from weightstring.study.sweep.ends import EndTrainer
 from weightstring.study.sweep.networks import Networks
 from weightstring.study.sweep.plan import Plan
 from weightstring.study.sweep.table import read_table
+
+SEEDS = "ends/all/seeds-0000"
 
 
 @pytest.fixture(scope="module")
@@ -37,30 +40,36 @@ def contents(folder: Path) -> dict[str, bytes]:
 # Two sweeps at once
 
 
-def test_a_second_sweep_is_refused_before_it_writes(problem, store, refused):
+def test_a_sweep_that_cannot_begin_is_refused_before_it_writes(problem, store, monkeypatch, refused):
+    monkeypatch.setattr("weightstring.study.sweep.directory.WAIT", 0.0)
     before = contents(store)
-    with SweepDirectory(store).locked(), refused(RunLocked, "another sweep is writing here; wait for it"):
+    with SweepDirectory(store).locked(), refused(RunLocked, "another sweep is beginning or writing here; wait for it"):
         ws.sweep(problem, [0.05], pairs=1, store=store)
     assert contents(store) == before
 
 
-def test_a_sweep_holds_its_directory_while_it_trains_and_lets_it_go(problem, tmp_path, monkeypatch):
+def test_a_block_is_held_while_it_is_trained_and_let_go(problem, tmp_path, monkeypatch):
     held = []
 
-    def trained(trainer: EndTrainer, level: float, count: int) -> Networks:
-        with pytest.raises(RunLocked):
-            ws.sweep(problem, [0.1], pairs=1, store=tmp_path)
-        held.append(level)
+    def trained(trainer: EndTrainer, blocks: Sequence[int]) -> None:
+        with pytest.raises(RunLocked, match="another process trains these networks"):
+            SweepDirectory(tmp_path).ends_lock("all", 0).__enter__()
+        held.append(blocks)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(EndTrainer, "at", trained)
+    monkeypatch.setattr(EndTrainer, "train", trained)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             ws.sweep(problem, [0.1], pairs=1, store=tmp_path)
-    assert held == [0.1, 0.1]
+    assert held == [[0], [0]]
 
 
 # Interrupted training
+
+
+def trained(trainer: EndTrainer) -> Networks:
+    trainer.train()
+    return trainer.at(trainer.plan.levels[-1])
 
 
 def interrupting(finished: int) -> Callable[[Check], None]:
@@ -89,24 +98,24 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_networks_that_were_done_when_training_was_interrupted_are_kept(problem, tmp_path, begun):
     plan = Plan((0.3,), pairs=3)
-    whole = EndTrainer(problem, plan, None).at(0.3, 6)
+    whole = trained(EndTrainer(problem, plan))
     with pytest.raises(KeyboardInterrupt):
-        EndTrainer(problem, plan, tmp_path / "n", interrupting(4)).at(0.3, 6)
-    kept = json.loads((tmp_path / "n" / "0.3.json").read_text())
+        trained(EndTrainer(problem, plan, tmp_path / "n", on_check=interrupting(4)))
+    kept = json.loads((tmp_path / "n" / "seeds-0000" / "0.3.json").read_text())
     done = {*kept["seeds"], *kept["failed"]}
     assert 0 < len(done) < 6
     begun.clear()
-    again = EndTrainer(problem, plan, tmp_path / "n").at(0.3, 6)
+    again = trained(EndTrainer(problem, plan, tmp_path / "n"))
     assert not {f"end-{seed}" for seed in done} & set(begun)
     assert (again.seeds, again.failed) == (whole.seeds, whole.failed)
     assert torch.equal(again.thetas, whole.thetas)
 
 
 def test_fewer_networks_after_an_interruption_are_the_first_ones(problem, tmp_path):
-    plan = Plan((0.3,), pairs=1)
     with pytest.raises(KeyboardInterrupt):
-        EndTrainer(problem, plan, tmp_path / "n", interrupting(4)).at(0.3, 6)
-    found, whole = (EndTrainer(problem, plan, folder).at(0.3, 2) for folder in (tmp_path / "n", None))
+        trained(EndTrainer(problem, Plan((0.3,), pairs=3), tmp_path / "n", on_check=interrupting(4)))
+    plan = Plan((0.3,), pairs=1)
+    found, whole = (trained(EndTrainer(problem, plan, folder)) for folder in (tmp_path / "n", None))
     assert found.seeds == whole.seeds
     assert torch.equal(found.thetas, whole.thetas)
 
@@ -116,18 +125,19 @@ def test_what_was_done_before_does_not_change_which_networks_are_used(problem, m
     """Of all descents of a round only some are done, in any order, as by interruptions; every third seed fails."""
     draw = random.Random(count)
 
-    def train(trainer: EndTrainer, level: float, seeds: Sequence[int], known: Networks) -> None:
+    def train(trainer: EndTrainer, level: float, seeds: Sequence[int]) -> None:
         done = draw.sample(seeds, draw.randint(1, len(seeds)))
         theta = problem.initial(0)
-        found = {s: Descended(theta * 0 + s, level, "exhausted" if s % 3 == 1 else "reached", 1, 1) for s in done}
-        trainer._keep(level, _with(known, found))
+        trainer.kept.keep(level, {s: theta * 0 + s for s in done if s % 3 != 1}, {s for s in done if s % 3 == 1})
 
     monkeypatch.setattr(EndTrainer, "_train", train)
-    trainer = EndTrainer(problem, Plan((0.1,)), None)
+    trainer = EndTrainer(problem, Plan((0.1,)), block=7)
     for asked in (count, 20, count):
-        found = trainer.at(0.1, asked)
-        assert found.seeds == tuple(seed for seed in range(100) if seed % 3 != 1)[:asked]
+        trainer.plan = Plan((0.1,), pairs=asked)
+        found = trained(trainer)
+        assert found.seeds == tuple(seed for seed in range(100) if seed % 3 != 1)[: 2 * asked]
         assert found.thetas[:, 0].tolist() == list(found.seeds)
+        assert found.failed == tuple(seed for seed in range(found.seeds[-1]) if seed % 3 == 1)
 
 
 # Runs that were resumed
@@ -151,7 +161,7 @@ def test_the_row_of_a_resumed_run_is_made_again(problem, tmp_path):
 def test_a_row_outlives_its_run(problem, store, monkeypatch):
     before = read_table(store / "table.csv")
     shutil.rmtree(store / "runs")
-    monkeypatch.setattr("weightstring.study.sweep.running.connect_all", None)
+    monkeypatch.setattr("weightstring.study.sweep.part.connect_all", None)
     assert list(ws.sweep(problem, [0.1], pairs=2, store=store).rows) == before
 
 
@@ -159,7 +169,15 @@ def test_a_row_outlives_its_run(problem, store, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["sweep.json", "table.csv", "failed.json", "trivial.json", "ends/all/0.05.json", "ends/all/0.1.json"]
+    "name",
+    [
+        "sweep.json",
+        "table.csv",
+        "failed.json",
+        "trivial.json",
+        f"{SEEDS}/0.05.json",
+        f"{SEEDS}/0.1.json",
+    ],
 )
 def test_a_disk_that_takes_no_file_is_told_in_one_line(problem, store, name, refused):
     path = store / name
@@ -173,7 +191,7 @@ def test_a_disk_that_takes_no_file_is_told_in_one_line(problem, store, name, ref
         ws.sweep(problem, [0.1, 0.05], pairs=1, store=store)
 
 
-@pytest.mark.parametrize("name", ["sweep.json", "table.csv", "failed.json", "trivial.json", "ends/all/0.1.json"])
+@pytest.mark.parametrize("name", ["sweep.json", "table.csv", "failed.json", "trivial.json", f"{SEEDS}/0.1.json"])
 def test_a_folder_in_place_of_a_file_is_told_in_one_line(problem, store, name, refused):
     (store / name).unlink()
     (store / name).mkdir()
@@ -215,7 +233,7 @@ def recovers(problem: ws.ModuleProblem, store: Path, before: dict[str, bytes]) -
 
 @pytest.mark.many(quick=6)
 @pytest.mark.parametrize("damaged", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000])
-@pytest.mark.parametrize("name", ["failed.json", "trivial.json", "ends/all/0.1.json"])
+@pytest.mark.parametrize("name", ["failed.json", "trivial.json", f"{SEEDS}/0.1.json"])
 def test_a_damaged_file_is_told_and_deleting_it_helps(problem, store, name, damaged, refused):
     before = contents(store)
     (store / name).write_bytes(damaged)
@@ -227,9 +245,9 @@ def test_a_damaged_file_is_told_and_deleting_it_helps(problem, store, name, dama
 
 def test_seeds_of_failures_are_found_again_beside_the_networks(store):
     (store / "failed.json").unlink()
-    path = store / "ends" / "all" / "0.1.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "failed": [7, 8]}))
-    assert SweepDirectory(store).failed() == {("all", 0.1): (7, 8)}
+    path = store / SEEDS / "0.1.json"
+    path.write_text(json.dumps({"seeds": [1, 3, 4, 5], "failed": [0, 2, 7], "networks": "", "sha256": ""}))
+    assert gather(SweepDirectory(store)).failed == {("all", 0.1): (0, 2)}  # 7 was not needed
 
 
 @pytest.mark.parametrize("cut", [1, 3, 12, 200, math.inf])
@@ -257,7 +275,7 @@ def test_a_changed_table_is_told(store, old, new, words, refused):
     path = store / "table.csv"
     path.write_bytes(path.read_bytes().replace(old, new))
     with refused(InvalidRun, words):
-        SweepDirectory(store).table()
+        gather(SweepDirectory(store))
 
 
 def test_a_table_with_line_ends_of_windows_is_read(store):
@@ -279,8 +297,8 @@ def test_other_files_beside_the_networks_are_left_alone(problem, store):
 @pytest.mark.parametrize("damage", ["deleted", "cut", "of other networks"])
 def test_damaged_networks_are_told_with_what_helps(problem, store, damage, refused):
     before = contents(store)
-    (path,) = (store / "ends" / "all").glob("*.safetensors")
-    told = store / "ends" / "all" / "0.1.json"
+    (path,) = (store / SEEDS).glob("*.safetensors")
+    told = store / SEEDS / "0.1.json"
     if damage == "deleted":
         path.unlink()
     elif damage == "cut":
@@ -289,6 +307,6 @@ def test_damaged_networks_are_told_with_what_helps(problem, store, damage, refus
         record = json.loads(told.read_text())
         told.write_text(json.dumps({**record, "seeds": record["seeds"][:-1]}))
     with refused(InvalidRun, r"safetensors: .*; delete 0\.1\.json beside it, and its networks are trained again"):
-        ws.sweep(problem, [0.1], pairs=2, store=store)
+        ws.sweep(problem, [0.1], pairs=3, store=store)
     told.unlink()
     recovers(problem, store, before)

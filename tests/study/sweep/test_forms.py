@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -16,6 +17,7 @@ from weightstring.errors import InvalidCheckpoint, InvalidRun, InvalidSetting
 from weightstring.report.sweep.command import repeating
 from weightstring.store.records import TaskRef
 from weightstring.study.sweep.directory import SweepDirectory
+from weightstring.study.sweep.ends import EndTrainer
 from weightstring.study.sweep.plan import variants
 from weightstring.symmetry.copies import permuted_copy
 
@@ -131,10 +133,17 @@ def test_a_model_of_another_problem_is_refused_by_its_number(problem, models):
         ws.sweep(problem, [0.05], checkpoints=[models[0], models[1][:-1]])
 
 
-def test_a_sweep_begun_before_there_were_recipes_alignment_and_checkpoints_goes_on(problem, tmp_path, monkeypatch):
+def test_a_sweep_begun_before_there_were_recipes_checkpoints_and_blocks_goes_on(problem, tmp_path, monkeypatch):
     before = ws.sweep(problem, [0.05], pairs=1, store=tmp_path)
     record = json.loads((tmp_path / "sweep.json").read_text())
-    del record["align"], record["variants"][0]["recipe"], record["variants"][0]["checkpoints"]
+    del record["align"], record["block"]
+    for name in ("recipe", "checkpoints", "asked"):
+        del record["variants"][0][name]
     (tmp_path / "sweep.json").write_text(json.dumps(record))
-    monkeypatch.setattr("weightstring.study.sweep.running.connect_all", None)  # nothing is searched for again
+    for path in (tmp_path / "ends" / "all" / "seeds-0000").iterdir():
+        path.rename(tmp_path / "ends" / "all" / path.name)
+    shutil.rmtree(tmp_path / "rows")
+    for name in ("connect_all", "trivial_levels"):
+        monkeypatch.setattr(f"weightstring.study.sweep.part.{name}", None)  # nothing is computed again
+    monkeypatch.setattr(EndTrainer, "_train", None)
     assert ws.sweep(problem, [0.05], pairs=1, store=tmp_path).rows == before.rows

@@ -62,7 +62,7 @@ class TestNames:
 
 @pytest.mark.parametrize("name", ["../0.1-1.safetensors", "/etc/passwd", "0.1-.safetensors", "0.2-1.safetensors", ""])
 def test_networks_lie_beside_the_list_that_names_them(problem, store, name, refused):
-    told = store / "ends" / "all" / "0.1.json"
+    told = store / "ends" / "all" / "seeds-0000" / "0.1.json"
     told.write_text(json.dumps({**json.loads(told.read_text()), "networks": name}))
     with refused(InvalidRun, r"0\.1\.json: names the networks .*, not its own; delete 0\.1\.json"):
         ws.sweep(problem, [0.1], pairs=2, store=store)

@@ -75,7 +75,7 @@ def test_the_table_is_read_by_any_reader_of_csv(swept):
 
 def test_the_same_sweep_again_computes_nothing(swept, problem, monkeypatch):
     store, found = swept
-    monkeypatch.setattr("weightstring.study.sweep.running.connect_all", None)
+    monkeypatch.setattr("weightstring.study.sweep.part.connect_all", None)
     again = ws.sweep(problem, [0.03, 0.1], pairs=3, store=store)
     assert again.rows == found.rows
 
@@ -178,10 +178,12 @@ def test_forms_of_a_task_are_swept_side_by_side(tmp_path):
 def test_carried_networks_go_on_and_fresh_ones_begin_again(problem):
     for ends, expected in (("carried", True), ("afresh", False)):
         plan = Plan((0.1, 0.03), pairs=1, ends=ends)
-        trainer = EndTrainer(problem, plan, None)
-        high, low = trainer.at(0.1, 1), trainer.at(0.03, 1)
-        start = trainer._start(0, 0.03)
-        assert torch.equal(start, high.thetas[0]) == expected
+        trainer = EndTrainer(problem, plan)
+        trainer.train()
+        high, low = trainer.at(0.1), trainer.at(0.03)
+        starts = trainer._above(0.03)
+        assert starts == ({0: 0.1, 1: 0.1} if expected else {})
+        assert torch.equal(trainer.thetas_of(0.1, [0])[0], high.thetas[0])
         assert float(problem.measure(low.thetas)["loss"][0]) <= 0.03
 
 

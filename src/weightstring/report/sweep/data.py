@@ -14,6 +14,7 @@ from pathlib import Path
 from weightstring.errors import InvalidRun
 from weightstring.store import RunDirectory
 from weightstring.store.records import ResultRecord
+from weightstring.study.sweep.collecting import shown
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.records import SweepRecord
 from weightstring.study.sweep.rows import tells_of
@@ -70,8 +71,9 @@ def read_sweep(sweep_dir: str | os.PathLike[str]) -> SweepData:
         InvalidRun: there is no sweep, not one pair is finished, or a file is damaged.
     """
     directory = SweepDirectory(Path(sweep_dir))
-    record, rows = directory.record(), tuple(directory.table())
-    sweep = SweepData(record, rows, directory.failed(), directory.trivial())
+    found = shown(directory.path)
+    record, rows = found.record, found.rows
+    sweep = SweepData(record, rows, found.failed, found.trivial)
     if not rows:
         failed = sum(map(len, sweep.failed.values()))
         raise InvalidRun(

@@ -1,12 +1,14 @@
-"""A sweep's directory: its settings, its networks, one run directory a pair, and its table.
+"""A sweep's directory: its settings, its networks, one run directory a pair, rows in blocks, and the table of them all.
 
-Only one sweep at a time writes there; every file is replaced whole.
+Any number of processes work there at once, each on blocks of its own, which a lock keeps from the others; what belongs
+to no block is written under the sweep's lock. Every file is replaced whole.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,12 +20,12 @@ from weightstring.runs.manifest import as_read_back
 from weightstring.search.strategies import plain
 from weightstring.store import digest, replace_file
 from weightstring.store.files import writing
-from weightstring.store.locks import locked
+from weightstring.store.locks import held, locked
 from weightstring.store.members import member
 from weightstring.store.refusals import reason, remedy
 from weightstring.study.sweep.forms import Form
-from weightstring.study.sweep.networks import levels_kept, read_ends
-from weightstring.study.sweep.plan import Plan, flaw
+from weightstring.study.sweep.networks import block_name
+from weightstring.study.sweep.plan import PAIRS, Plan, flaw
 from weightstring.study.sweep.records import (
     FAILED,
     GO_ON,
@@ -37,6 +39,8 @@ from weightstring.study.sweep.records import (
 from weightstring.study.sweep.table import AGAIN, Row, read_table, write_table
 
 FORMAT = 1
+WAIT = 600.0
+"""Seconds that the sweep's own files may be in another process's hands; the first one chooses the engine meanwhile."""
 SAME = ("bind", "ends", "seed", "strategy", "stop", "align")
 """What an earlier sweep in the directory must share; thresholds, pairs and variants may be added."""
 
@@ -60,21 +64,31 @@ class SweepDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other sweep from writing here. The lock dies with its owner, however that ends.
+        """Keep others from writing what belongs to no block. The lock dies with its owner, however that ends.
 
         Raises:
-            RunLocked: another sweep holds it.
+            RunLocked: another process does not let it go.
             InvalidRun: the directory cannot be made, or holds files but no sweep.
             StoreFailed: the disk refuses it.
         """
-        busy = "another sweep is writing here; wait for it or choose another directory"
-        with locked(self.path, "sweep", begun=self.exists, busy=busy, then=GO_ON):
+        busy = "another sweep is beginning or writing here; wait for it or choose another directory"
+        with locked(self.path, "sweep", begun=self.exists, busy=busy, then=GO_ON, wait=WAIT):
             yield
 
-    def begin(self, plan: Plan, forms: Sequence[Form]) -> None:
+    def ends_lock(self, variant: str, number: int) -> AbstractContextManager[None]:
+        """Take a block of seeds; RunLocked where another process trains them."""
+        place = member(self.path, "ends", variant, block_name(number))
+        return held(place / "lock", "another process trains these networks", GO_ON)
+
+    def pairs_lock(self, variant: str, number: int) -> AbstractContextManager[None]:
+        """Take a block of pairs; RunLocked where another process connects them."""
+        place = member(self.path, "rows", variant, f"{number:04d}.lock")
+        return held(place, f"another process connects the pairs of block {number}", GO_ON)
+
+    def begin(self, plan: Plan, forms: Sequence[Form], block: int | None = None) -> SweepRecord:
         """Write what is asked, or add it to what was asked before. Only for who holds the lock."""
         begun = self.record() if self.exists else None
-        wanted = record_of(plan, forms, () if begun is None else begun.variants)
+        wanted = record_of(plan, forms, () if begun is None else begun.variants, block or PAIRS)
         if begun is not None:
             for name in SAME:
                 if getattr(begun, name) != getattr(wanted, name):
@@ -93,13 +107,18 @@ class SweepDirectory:
             for variant in wanted.variants:
                 if variant.name in known:
                     known[variant.name] = self._same(known[variant.name], variant)
+            if block not in (None, begun.block):
+                raise InvalidRun(f"{self.path}: has blocks of {begun.block} pairs, not {block}; leave block out")
             wanted = msgspec.structs.replace(
                 wanted,
+                block=begun.block,
                 thresholds=tuple(sorted({*begun.thresholds, *wanted.thresholds}, reverse=True)),
                 pairs=max(begun.pairs, wanted.pairs),
                 variants=(*known.values(), *(variant for variant in wanted.variants if variant.name not in known)),
             )
-        self._write("sweep.json", wanted, indent=2)
+        if wanted != begun:
+            self._write("sweep.json", wanted, indent=2)
+        return wanted
 
     def _same(self, begun: VariantRecord, wanted: VariantRecord) -> VariantRecord:
         """A variant as it is known, with the checkpoints that were given after those known."""
@@ -111,7 +130,8 @@ class SweepDirectory:
             if there != here:
                 raise InvalidRun(f"{self.path}: {begun.name} has another {what} there; choose another directory")
         longer = max(begun.checkpoints, wanted.checkpoints, key=len)
-        return msgspec.structs.replace(begun, checkpoints=longer)
+        asked = {level: max(begun.asked.get(level, 0), count) for level, count in wanted.asked.items()}
+        return msgspec.structs.replace(begun, checkpoints=longer, asked={**begun.asked, **asked})
 
     def record(self) -> SweepRecord:
         """What was asked."""
@@ -137,12 +157,16 @@ class SweepDirectory:
         """Write the table, in one piece."""
         write_table(self.path / "table.csv", rows)
 
-    def table(self) -> list[Row]:
-        """The rows so far."""
-        path = self.path / "table.csv"
-        if not self._has(path.name):
-            self.record()
-            raise InvalidRun(f"{self.path}: not one pair is finished yet; the same command goes on with it")
+    def write_block(self, variant: str, number: int, rows: Sequence[Row]) -> None:
+        """Write the rows of a block of pairs. Only for who holds it."""
+        write_table(member(self.path, "rows", variant, f"{number:04d}.csv"), rows)
+
+    def block(self, variant: str, number: int) -> list[Row]:
+        """The rows of a block of pairs; none where it was not begun."""
+        path = member(self.path, "rows", variant, f"{number:04d}.csv")
+        return self._rows(path) if path.exists() else []
+
+    def _rows(self, path: Path) -> list[Row]:
         rows = read_table(path)
         for number, row in enumerate(rows, 1):
             if damage := flaw(row.variant):
@@ -152,8 +176,13 @@ class SweepDirectory:
         return rows
 
     def known(self) -> list[Row]:
-        """The rows so far; none where not one pair is finished."""
-        return self.table() if self._has("table.csv") else []
+        """The rows in the table; none where it was not made."""
+        return self._rows(self.path / "table.csv") if self._has("table.csv") else []
+
+    def blocks(self, variant: str) -> list[int]:
+        """Numbers of the blocks of pairs that have rows."""
+        names = self._names("rows", variant)
+        return sorted(int(name[:-4]) for name in names if name.endswith(".csv") and name[:-4].isdecimal())
 
     def write_failed(self, failed: Mapping[tuple[str, float], Sequence[int]]) -> None:
         """Write which networks never reached their threshold."""
@@ -162,36 +191,34 @@ class SweepDirectory:
         ]
         self._write("failed.json", records, indent=1)
 
-    def write_trivial(self, levels: Mapping[str, Mapping[str, float | None]]) -> None:
-        """Write what trivial predictors reach, by variant and predictor."""
-        self._write("trivial.json", levels, indent=1)
+    def write_trivial(self, levels: Mapping[str, Mapping[str, float | None]], variant: str = "") -> None:
+        """Write what trivial predictors reach, by variant and predictor; of one variant, beside its rows."""
+        self._write(Path("rows", variant, "trivial.json") if variant else "trivial.json", levels, indent=1)
 
-    def trivial(self) -> dict[str, dict[str, float | None]]:
+    def trivial(self, variant: str = "") -> dict[str, dict[str, float | None]]:
         """What trivial predictors reach, by variant and predictor; None where there is no such predictor."""
         again = "delete it, and the sweep of its variants makes it again"
-        return read_record(member(self.path, "trivial.json"), TRIVIAL.decode, again) or {}
+        place = ("rows", variant) if variant else ()
+        return read_record(member(self.path, *place, "trivial.json"), TRIVIAL.decode, again) or {}
 
     def failed(self) -> dict[tuple[str, float], tuple[int, ...]]:
-        """For each variant and threshold, seeds of networks that never reached it."""
+        """For each variant and threshold, seeds of networks that never reached it, as they were last written."""
         again = "delete it, and it is made again from what is kept of the networks"
-        records = read_record(member(self.path, "failed.json"), FAILED.decode, again)
-        if records is None:
-            return self._failed_of_ends()
+        records = read_record(member(self.path, "failed.json"), FAILED.decode, again) or []
         return {(each.variant, each.threshold): each.seeds for each in records}
-
-    def _failed_of_ends(self) -> dict[tuple[str, float], tuple[int, ...]]:
-        """The same, as it stands beside the networks themselves."""
-        return {
-            (variant.name, level): ends.failed
-            for variant in self.record().variants
-            for level in levels_kept(self.ends(variant.name))
-            if (ends := read_ends(self.ends(variant.name), level)) is not None and ends.failed
-        }
 
     def arithmetic(self, variant: str) -> tuple[str, int]:
         """By which engine and on how many threads all of a variant is computed."""
         record = next(record for record in self.record().variants if record.name == variant)
         return record.engine, record.threads
+
+    def _names(self, *place: str) -> list[str]:
+        try:
+            return os.listdir(member(self.path, *place))
+        except FileNotFoundError:
+            return []
+        except OSError as problem:
+            raise InvalidRun(f"{self.path}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
 
     def _has(self, name: str) -> bool:
         try:
@@ -199,18 +226,21 @@ class SweepDirectory:
         except OSError as problem:
             raise InvalidRun(f"{self.path}: cannot be looked into: {reason(problem)}; {remedy(problem)}") from None
 
-    def _write(self, name: str, content: object, indent: int) -> None:
+    def _write(self, name: str | Path, content: object, indent: int) -> None:
         with writing(self.path / name, GO_ON):
             replace_file(self.path / name, msgspec.json.format(msgspec.json.encode(content), indent=indent))
 
 
-def record_of(plan: Plan, forms: Sequence[Form], known: Sequence[VariantRecord] = ()) -> SweepRecord:
+def record_of(
+    plan: Plan, forms: Sequence[Form], known: Sequence[VariantRecord] = (), block: int = PAIRS
+) -> SweepRecord:
     """What determines a sweep, as it is written.
 
     Args:
         plan: what was asked.
         forms: the problems.
         known: variants that are written already.
+        block: pairs in a block of work.
     """
     return SweepRecord(
         format=FORMAT,
@@ -224,11 +254,12 @@ def record_of(plan: Plan, forms: Sequence[Form], known: Sequence[VariantRecord] 
         strategy=as_read_back(plain(plan.strategy)),
         stop=[as_read_back(rule) for rule in plan.limits.plain()],
         align=plan.align,
-        variants=tuple(_variant_record(form, any(form.name == other.name for other in known)) for form in forms),
+        block=block,
+        variants=tuple(_variant_record(form, plan, any(form.name == other.name for other in known)) for form in forms),
     )
 
 
-def _variant_record(form: Form, known: bool) -> VariantRecord:
+def _variant_record(form: Form, plan: Plan, known: bool) -> VariantRecord:
     """A variant's record; what computes it is chosen where it is not known yet."""
     problem = form.problem
     engine = "" if known else problem.engine_choice().name
@@ -240,6 +271,7 @@ def _variant_record(form: Form, known: bool) -> VariantRecord:
         threads=threads,
         recipe=None if form.recipe is None else as_read_back(form.recipe.plain()),
         checkpoints=tuple(map(digest, form.checkpoints or ())),
+        asked=dict.fromkeys(map(repr, plan.levels), plan.pairs),
     )
 
 

@@ -66,7 +66,7 @@ class Plan(Settings):
         if not self.thresholds or not all(math.isfinite(level) and level > 0 for level in self.thresholds):
             raise InvalidSetting(f"sweep(thresholds={shown(self.thresholds)}): give positive numbers")
         for name, least in (("pairs", 1), ("tries", 1), ("seed", 0)):
-            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
+            object.__setattr__(self, name, whole(name, getattr(self, name), least))
         if not isinstance(self.bind, str):
             raise InvalidSetting(f"sweep(bind={shown(self.bind)}): give a name, such as 'loss'")
         if not isinstance(self.align, bool):
@@ -90,7 +90,7 @@ def shown(value: object) -> str:
     return " ".join(repr(value).split())[:80]
 
 
-def _whole(name: str, value: object, least: int) -> int:
+def whole(name: str, value: object, least: int) -> int:
     """A whole number of any type, such as NumPy's."""
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
@@ -99,6 +99,39 @@ def _whole(name: str, value: object, least: int) -> int:
     if not least <= number < 2**63:
         raise InvalidSetting(f"sweep({name}={shown(value)}): give a whole number, at least {least} and below 2^63")
     return number
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which of several processes that do a sweep together.
+
+    Args:
+        number: this one, from 0.
+        of_all: how many there are.
+
+    >>> Shard.of("3/8")
+    Shard(number=2, of_all=8)
+    """
+
+    number: int
+    of_all: int
+
+    @classmethod
+    def of(cls, text: str | None) -> Shard | None:
+        """As it is written, counted from 1; None: one process does all.
+
+        Raises:
+            InvalidSetting: it is no K/N.
+        """
+        if text is None:
+            return None
+        number, slash, of_all = text.partition("/") if isinstance(text, str) else ("", "", "")
+        if not (slash and number.isdecimal() and of_all.isdecimal() and 1 <= int(number) <= int(of_all)):
+            raise InvalidSetting(
+                f"shard {shown(text)}: give K/N, the K-th of N from 1, such as 3/8; with `#SBATCH --array=1-8`, "
+                "$SLURM_ARRAY_TASK_ID/8"
+            )
+        return cls(int(number) - 1, int(of_all))
 
 
 class Variant(Record, frozen=True):

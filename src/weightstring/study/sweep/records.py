@@ -13,7 +13,7 @@ from weightstring.errors import InvalidRun
 from weightstring.store.files import UNREADABLE, one_line
 from weightstring.store.members import read_whole
 from weightstring.store.records import Threads
-from weightstring.study.sweep.plan import Variant
+from weightstring.study.sweep.plan import PAIRS, Variant
 
 Content = TypeVar("Content")
 
@@ -33,6 +33,12 @@ class VariantRecord(Variant, frozen=True, kw_only=True):
     """How beads descend, where that is not as the problem has it."""
     checkpoints: tuple[str, ...] = ()
     """Digests of the models that were given in place of trained ends."""
+    asked: dict[str, int] = msgspec.field(default_factory=dict)
+    """How many pairs were asked for at each threshold."""
+
+    def pairs_at(self, threshold: float, otherwise: int) -> int:
+        """The same; ``otherwise`` where that was not yet written down."""
+        return self.asked.get(repr(threshold), 0) if self.asked else otherwise
 
 
 class SweepRecord(Record, frozen=True, kw_only=True):
@@ -50,6 +56,13 @@ class SweepRecord(Record, frozen=True, kw_only=True):
     stop: list[dict[str, Any]]
     variants: tuple[VariantRecord, ...]
     align: bool = False
+    block: int = PAIRS
+    """Pairs in a block of work, of which each is done by one process."""
+
+    @property
+    def seeds(self) -> int:
+        """Networks in a block of work."""
+        return 2 * self.block
 
 
 class FailedRecord(Record, frozen=True, kw_only=True):

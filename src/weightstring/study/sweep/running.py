@@ -1,10 +1,10 @@
-"""``sweep``: train the ends, connect all pairs in one batch, keep a table (Section V)."""
+"""``sweep``: train the ends, connect all pairs, keep a table (Section V); the simplest driver of its blocks."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,24 @@ from weightstring.errors import InvalidSetting
 from weightstring.notebook import Viewable
 from weightstring.path import Objective
 from weightstring.recipe import Recipe
-from weightstring.runs.align_step import align_pair
-from weightstring.runs.computing import by_engine
 from weightstring.runs.progress import Display
-from weightstring.runs.run import interrupted
-from weightstring.runs.settings import Pair, Workers
-from weightstring.runs.stages import connect_all
+from weightstring.runs.settings import Workers
 from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
-from weightstring.store import RunDirectory
+from weightstring.study.sweep.collecting import collect, gather, in_order
 from weightstring.study.sweep.directory import SweepDirectory
-from weightstring.study.sweep.ends import EndTrainer, GivenEnds
 from weightstring.study.sweep.forms import Form, Sweepable, forms_of
-from weightstring.study.sweep.plan import MAX_BEADS, PAIRS, Ends, Plan, Variant, shown
-from weightstring.study.sweep.rows import Place, SweepPair, line_barriers, row_of, stands
+from weightstring.study.sweep.part import Block, Part
+from weightstring.study.sweep.plan import MAX_BEADS, PAIRS, Ends, Plan, Shard, Variant, shown, whole
+from weightstring.study.sweep.rows import Place
 from weightstring.study.sweep.summary import Summary, summarised
 from weightstring.study.sweep.table import Row
-from weightstring.study.sweep.trivial import trivial_levels
 
 DEFAULT_STRATEGY = Greedy()
 DEFAULT_STOP = MaxBeads(MAX_BEADS)
+AT_ONCE = 8
+"""Blocks that a process takes side by side where it need not leave any to others."""
+LOOK_AGAIN = 1.0
+"""Seconds until a process looks again for what others are at."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,8 +79,12 @@ def sweep(
     store: str | os.PathLike[str] | None = None,
     progress: bool | Display | None = None,
     variants: Sequence[Variant] | None = None,
+    shard: str | None = None,
+    block: int | None = None,
 ) -> Sweep:
-    """Connect many pairs of networks at several thresholds, all in shared batches.
+    """Connect many pairs of networks at several thresholds, in shared batches.
+
+    Any number of processes may do one sweep together: the same call with the same ``store``, at any time.
 
     Args:
         problem: the loss, or several by name, such as networks of different widths.
@@ -107,13 +110,17 @@ def sweep(
             resumed is made again.
         progress: True or False; by default only on a terminal.
         variants: what the problems are called and how to build them again; by default by their names alone.
+        shard: ``"K/N"``, from 1: this process is one of N that do the sweep; it begins with its own blocks, goes on
+            with what the others have not begun, and returns without waiting for them, with the rows so far. The table
+            is then :func:`weightstring.collect`'s to write. None: all that is missing, and the table.
+        block: pairs in a block of work, which one process does; a sweep keeps that of its first call (default: 32).
 
     Raises:
         InvalidSetting: a setting is unknown or out of range; nothing was written.
         InvalidCheckpoint: a checkpoint is not its problem's.
         Unsupported: ``align``, and the symmetry of a module cannot be found.
         InvalidRun: ``store`` holds another sweep, or a damaged one.
-        RunLocked: another process sweeps there.
+        RunLocked: another process does not let the sweep's own files go.
         StoreFailed: the disk refuses.
 
     >>> from weightstring.tasks import load_task
@@ -121,6 +128,9 @@ def sweep(
     >>> [row.outcome for row in swept.rows], swept.summary[0].connected.value
     (['connected', 'connected'], 1.0)
     """
+    given = Shard.of(shard)
+    if given is not None and store is None:
+        raise InvalidSetting("sweep(shard=...): give store=, a directory that all shards see")
     if ends == "given" and checkpoints is None:
         raise InvalidSetting("sweep(ends='given'): give the models, checkpoints=[...]")
     how = ends if checkpoints is None else "given"
@@ -131,14 +141,93 @@ def sweep(
     if made and (pairs is None or made < plan.pairs):
         plan = replace(plan, pairs=made)
     plan = replace(plan, bind=_quantity(forms, plan.bind))
+    block = None if block is None else whole("block", block, 1)
     directory = None if store is None else SweepDirectory(Path(store))
-    with nullcontext() if directory is None else directory.locked():
-        if directory is not None:
-            directory.begin(plan, forms)
-        session = _Session.of(plan, directory, executor, progress)
-        for form in forms:
-            session.sweep(form)
-    return Sweep(plan, session.rows_in_order, session.failed)
+    parts = [replace(part, executor=executor, progress=progress) for part in parts_of(plan, forms, directory, block)]
+    try:
+        do(parts, given)
+    except KeyboardInterrupt:
+        if directory is not None and given is None:
+            collect(directory.path)
+        raise
+    if directory is None:
+        rows = in_order((row for part in parts for row in part.known.values()), [form.name for form in forms])
+        failed = {(part.form.name, level): part.networks.failed(level) for part in parts for level in plan.levels}
+        return Sweep(plan, rows, failed)
+    found = collect(directory.path) if given is None else gather(directory)
+    return Sweep(plan, found.rows, found.failed)
+
+
+def parts_of(
+    plan: Plan, forms: Sequence[Form], directory: SweepDirectory | None, block: int | None = None
+) -> list[Part]:
+    """The forms of a sweep as blocks of work, once what is asked is written down.
+
+    Raises:
+        InvalidRun: the directory holds another sweep, or a damaged one.
+        RunLocked: another process does not let the sweep's own files go.
+        StoreFailed: the disk refuses.
+    """
+    if directory is None:
+        return [Part(form, plan, None, block=block or PAIRS) for form in forms]
+    with directory.locked():
+        record = directory.begin(plan, forms, block)
+    known = {Place.of(row): row for row in gather(directory).rows}
+    variants = {variant.name: variant for variant in record.variants}
+    return [
+        Part(
+            form,
+            plan,
+            directory,
+            {place: row for place, row in known.items() if place.variant == form.name},
+            record.block,
+            record.thresholds,
+            variants[form.name].engine,
+            variants[form.name].threads,
+        )
+        for form in forms
+    ]
+
+
+def do(parts: Sequence[Part], shard: Shard | None = None) -> None:
+    """Do all blocks that no other process is at, and wait for those that others are at where anything needs them.
+
+    Args:
+        parts: of the sweep.
+        shard: which blocks come first; this process leaves what others are at to them, but for ends, which its own
+            pairs may need. None: it leaves nothing.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended a search; what was finished is kept.
+    """
+    looks = 0
+    while True:
+        left: list[Block] = []
+        for part in parts:
+            while blocks := part.open():
+                if not _took(part, blocks, shard):
+                    left += blocks
+                    break
+                looks = 0
+        if not left or (shard is not None and looks and all(block.kind == "pairs" for block in left)):
+            return
+        looks += 1
+        time.sleep(LOOK_AGAIN)
+
+
+def _took(part: Part, blocks: Sequence[Block], shard: Shard | None) -> bool:
+    """Whether there was a block to take; ends before pairs, one's own before others'."""
+    for kind in ("ends", "pairs"):
+        of_kind = [block for block in blocks if block.kind == kind]
+        if shard is None:
+            if of_kind and part.take(of_kind[:AT_ONCE]):
+                return True
+            of_kind = of_kind[AT_ONCE:]
+        elif shard.of_all > 1:
+            of_kind.sort(key=lambda block: (block.number - shard.number) % shard.of_all)
+        if any(part.take([block]) for block in of_kind):
+            return True
+    return False
 
 
 def _numbers(thresholds: Any) -> tuple[float, ...]:
@@ -160,92 +249,3 @@ def _quantity(forms: Sequence[Form], bind: str) -> str:
         listed = ", ".join(f"{quantity} of {name}" for name, quantity in names.items())
         raise InvalidSetting(f"sweep(bind={bind!r}): binds {listed:.200}; give the name of a quantity that all measure")
     return next(iter(names.values()))
-
-
-@dataclass
-class _Session:
-    """One call of a sweep: what it works with, and what is known so far."""
-
-    plan: Plan
-    directory: SweepDirectory | None
-    executor: Workers
-    progress: bool | Display | None
-    rows: dict[Place, Row]
-    failed: dict[tuple[str, float], tuple[int, ...]]
-    trivial: dict[str, dict[str, float | None]]
-
-    @classmethod
-    def of(
-        cls, plan: Plan, directory: SweepDirectory | None, executor: Workers, progress: bool | Display | None
-    ) -> _Session:
-        """With what earlier sweeps in the directory found."""
-        if directory is None:
-            return cls(plan, None, executor, progress, {}, {}, {})
-        rows = {Place.of(row): row for row in directory.known()}
-        return cls(plan, directory, executor, progress, rows, directory.failed(), directory.trivial())
-
-    def sweep(self, form: Form) -> None:
-        """Connect all pairs of one problem; what that gives is kept, also where it is interrupted.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C ended a search.
-        """
-        engine, threads = ("", None) if self.directory is None else self.directory.arithmetic(form.name)
-        with by_engine(form.problem, engine or None, threads):
-            finished = self._connect(form)
-            if self.directory is not None and form.name not in self.trivial:
-                self.trivial[form.name] = trivial_levels(form.problem, self.plan.bind)
-        if self.directory is not None:
-            self.directory.write_trivial(self.trivial)
-            self.directory.write_failed(self.failed)
-            self.directory.write_table(self.rows_in_order)
-        if not finished:
-            raise KeyboardInterrupt
-
-    @property
-    def rows_in_order(self) -> tuple[Row, ...]:
-        """By variant as these came, thresholds falling, pairs rising."""
-        order = {name: i for i, name in enumerate(dict.fromkeys(place.variant for place in self.rows))}
-        places = sorted(self.rows, key=lambda place: (order[place.variant], -place.threshold, place.pair))
-        return tuple(self.rows[place] for place in places)
-
-    def _connect(self, form: Form) -> bool:
-        """All pairs at all thresholds in one batch, but those whose rows stand; whether none was interrupted."""
-        settings = replace(
-            self.plan, recipe=form.recipe, executor=self.executor, progress=self.progress, task=form.variant.task
-        )
-        pairs = [
-            replace(each, pair=align_pair(form.problem, each.pair, settings))
-            for each in self._pairs(form)
-            if not stands(self.rows.get(each.place), each.pair.directory)
-        ]
-        results = connect_all(form.problem, [each.pair for each in pairs], settings) if pairs else []
-        over = [(each, result) for each, result in zip(pairs, results, strict=True) if not interrupted(result)]
-        lines = line_barriers(form.problem, [each.pair for each, _ in over])
-        for (each, result), line in zip(over, lines, strict=True):
-            self.rows[each.place] = row_of(form.problem, self.plan, each, result, line)
-        return len(over) == len(results)
-
-    def _pairs(self, form: Form) -> Iterator[SweepPair]:
-        """All pairs of networks of a problem, given or trained."""
-        networks: GivenEnds | EndTrainer
-        if form.checkpoints is not None:
-            networks = GivenEnds(form.problem, self.plan, form.checkpoints)
-        else:
-            folder = None if self.directory is None else self.directory.ends(form.name)
-            networks = EndTrainer(form.problem, self.plan, folder)
-        for level in self.plan.levels:
-            reached = networks.at(level, 2 * self.plan.pairs)
-            self.failed[form.name, level] = reached.failed
-            for number in range(len(reached.seeds) // 2):
-                first, last = 2 * number, 2 * number + 1
-                place = Place(form.name, level, number)
-                pair = Pair(
-                    a=reached.thetas[first],
-                    b=reached.thetas[last],
-                    threshold=level,
-                    directory=None if self.directory is None else RunDirectory(self.directory.run(*place)),
-                    name=f"{form.name}, threshold {level:g}, pair {number}: ",
-                    align=self.plan.align,
-                )
-                yield SweepPair(place, pair, (reached.seeds[first], reached.seeds[last]))
