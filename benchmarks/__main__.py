@@ -59,7 +59,7 @@ def run(names: list[str], options: list[str]) -> int:
         print(f"=== {name}", flush=True)
         try:
             importlib.import_module(f"benchmarks.{name}").main(options)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed.append(f"{name}: {type(error).__name__}: {error}")
             print(failed[-1], file=sys.stderr)
         wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]

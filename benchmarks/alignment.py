@@ -21,7 +21,7 @@ import cProfile
 import pstats
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,11 +66,12 @@ class Size(NamedTuple):
     until: float
     line_pairs: int
     string_pairs: int
+    string_tasks: tuple[str, ...]
     widths: tuple[int, ...]
 
 
-FULL = Size("512-512-512", 0.08, 3, 5, (128, 256, 512, 1024))
-QUICK = Size("64-64-64", 0.25, 1, 2, (64, 128))
+FULL = Size("512-512-512", 0.08, 3, 5, ("digits", "MNIST"), (128, 256, 512, 1024))
+QUICK = Size("64-64-64", 0.25, 1, 2, ("digits",), (64, 128))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -98,7 +99,7 @@ def trained(problem: ws.ModuleProblem, seed: int, until: float) -> Descended:
     start = Start(problem.initial(seed), until, until, "fit")
     (found,) = descend(problem, Objective(problem), [start], seed=seed)
     if found.status != "reached":
-        raise SystemExit(f"seed {seed} does not reach {until}: best {found.value:.4g}")
+        raise RuntimeError(f"seed {seed} does not reach {until}: best {found.value:.4g}")
     return found
 
 
@@ -165,10 +166,11 @@ def line(size: Size, data: dict[str, str]) -> dict[str, object]:
 
 def strings(size: Size, data: dict[str, str]) -> dict[str, object]:
     """Strings with alignment and without, on the same pairs."""
-    tasks = {
-        "digits": (load_task("digits"), 0.2),
-        "MNIST": (load_task("mnist", {"train_size": "10000", **data}), 0.15),
+    made: dict[str, Callable[[], tuple[ws.ModuleProblem, float]]] = {
+        "digits": lambda: (load_task("digits"), 0.3),
+        "MNIST": lambda: (load_task("mnist", {"train_size": "10000", **data}), 0.15),
     }
+    tasks = {task: made[task]() for task in size.string_tasks}
     counts: list[dict[str, object]] = []
     tables: dict[str, object] = {}
     for task, (problem, until) in tasks.items():
@@ -316,15 +318,15 @@ def parts_of(profile: cProfile.Profile, whole: float) -> dict[str, float]:
     def spent(file: str, name: str) -> float:
         return found[file, name][3]
 
-    # Matching is called for the weights through _by_weights, for the activations by align itself.
+    # Matching is called for the weights through _by_weights, for the activations by `matched` itself.
     of_match = found["matching.py", "match"][4]
-    matching = sum(entry[3] for (_, _, caller), entry in of_match.items() if caller == "align")
+    matching = sum(entry[3] for (_, _, caller), entry in of_match.items() if caller == "matched")
     parts = {
         "tracing": spent("finding.py", "find"),
-        "matching weights, 3 starts": spent("alignment.py", "_by_weights"),
+        "matching weights, 3 starts": spent("candidates.py", "_by_weights"),
         "of these assignments": sum(e[3] for (_, name), e in found.items() if "linear_sum_assignment" in name),
         "matching activations": matching + spent("activations.py", "recorded"),
         "rescaling": spent("rescaling.py", "canonical") + spent("rescaling.py", "nearest"),
-        "barriers": spent("alignment.py", "_barrier"),
+        "barriers": spent("lines.py", "sketch") + spent("lines.py", "sampled"),
     }
     return {**parts, "rest": whole - sum(value for name, value in parts.items() if not name.startswith("of "))}

@@ -101,7 +101,7 @@ class Setting:
                 return theta
             theta.grad = self.gradient(theta)[1]
             optimizer.step()
-        raise SystemExit(f"no network of an evaluation loss of {until} after {most} steps of Adam")
+        raise RuntimeError(f"no network of an evaluation loss of {until} after {most} steps of Adam")
 
 
 def normalized_length(points: Iterable[Tensor]) -> float:
