@@ -21,7 +21,7 @@ import torch
 from benchmarks.band import auto_neb
 from benchmarks.curves import bezier, chain, fitted
 from benchmarks.measuring import asked, keep, kept, parser, timed
-from benchmarks.pairs import OTHERS, TASKS, Task, Way
+from benchmarks.pairs import EVERY, OTHERS, TASKS, Task, Way
 from benchmarks.reference import Plain
 from benchmarks.setting import GRID
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     if chosen.quick:
         chosen.tasks, chosen.bind, chosen.pairs, chosen.again = "digits", "evaluate", 1, True
     for name in chosen.tasks.split(","):
-        task = TASKS[name]
+        task = EVERY[name]
         problem = task.problem()
         for bind in chosen.bind.split(","):
             plain = task.plain(problem, bind)

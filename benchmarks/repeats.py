@@ -18,7 +18,7 @@ import torch
 
 import weightstring as ws
 from benchmarks.measuring import Cost, asked, commit, keep, kept, machine, parser, timed
-from benchmarks.pairs import TASKS, Way
+from benchmarks.pairs import EVERY, Way
 from benchmarks.rates import METHODS, best
 from benchmarks.repeats_figure import draw
 from benchmarks.rivals import Bench, Found, row_of, warm_up
@@ -68,12 +68,12 @@ def main(arguments: Sequence[str]) -> None:
         chosen.tasks, chosen.pairs, chosen.seeds = "digits", 1, 2
     rows: list[Row] = [] if chosen.quick else kept(KEPT).get("rows", [])
     for name in chosen.tasks.split(",") if chosen.seeds else ():
-        problem = TASKS[name].problem()
+        problem = EVERY[name].problem()
         problem.engine_choice()
         warm_up()
         for number in range(chosen.pairs):
             for seed in range(chosen.seeds):
-                bench = Repeated(name, BIND, TASKS[name], problem, TASKS[name].plain(problem, BIND), seed)
+                bench = Repeated(name, BIND, EVERY[name], problem, EVERY[name].plain(problem, BIND), seed)
                 way = bench.task.way(problem, bench.plain, number)
                 done = {row["side"] for row in rows if (row["task"], row["pair"], row["seed"]) == (name, number, seed)}
                 for side in turned([side for side in bench.sides() if side not in done], number + seed):

@@ -33,7 +33,9 @@ from weightstring.problem import ModuleProblem
 from weightstring.study.lines import Matrix
 from weightstring.tasks import load_task
 
-SETTING = {"net": "cnn", "width": "0.125", "train_size": "2000", "test_size": "500"}
+SETTING = {
+    "net": "cnn", "width": "0.125", "train_size": "2000", "test_size": "500", "optimizer": "adam", "lr": "0.001",
+}  # fmt: skip
 NETWORKS, LEVEL = 12, 1.7
 CURVED = 100
 """Training images of which curvature is measured."""

@@ -200,7 +200,8 @@ def test_one_cycle_trains_networks_while_beads_descend_as_before(small, tmp_path
     put(small, "binary", tmp_path, False)
     options = {"data": str(tmp_path), "train_size": "6", "test_size": "6", "width": "0.05"}
     plain, cycled = (load_task(small[0].name, {**options, "one_cycle": steps}) for steps in ("0", "50"))
-    assert cycled.recipe == plain.recipe == plain.training_recipe
+    assert cycled.recipe == plain.recipe == Recipe.tuned()
+    assert plain.training_recipe == Recipe.tuned().untuned
     assert cycled.training_recipe == Recipe.one_cycle(50)
     assert cycled.fingerprint() != plain.fingerprint()
 

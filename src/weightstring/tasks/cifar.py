@@ -20,7 +20,7 @@ from weightstring.tasks.cifar_published import CIFAR_SETS, CifarSet
 from weightstring.tasks.images import drawn_rows
 from weightstring.tasks.metrics import error_rate
 from weightstring.tasks.networks import STATISTICS_CHUNK, draw_normal
-from weightstring.tasks.options import choose
+from weightstring.tasks.options import choose, recipe_of
 
 NETWORKS: dict[str, Callable[[int, float], nn.Module]] = {
     "cnn": cnn,
@@ -43,8 +43,8 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
         test_size: int = 10_000,
         data_seed: int = 0,
         batch_size: int = 128,
-        optimizer: str = "adam",
-        lr: float = 1e-3,
+        optimizer: str = "auto",
+        lr: float = 0.0,
         one_cycle: int = 0,
         first_weights: float = 0.0,
         augment: bool = False,
@@ -66,8 +66,8 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             test_size: evaluation images.
             data_seed: draws the images, where not all are wanted, without replacement.
             batch_size: images in a minibatch.
-            optimizer: ``adam``, or another of torch.optim.
-            lr: its learning rate.
+            optimizer: ``auto``, which finds its own step, or one of torch.optim, such as ``adam``.
+            lr: its learning rate, of ``auto`` Adam's; 0: .001, or what ``auto`` finds.
             one_cycle: steps in which networks are trained by :meth:`weightstring.Recipe.one_cycle`; 0: by ``optimizer``
                 and ``lr``, as beads always descend.
             first_weights: their standard deviation in a random network, for ``cnn`` and ``vgg11``; 0: as PyTorch draws
@@ -105,7 +105,7 @@ def task_of(name: str) -> Callable[..., ModuleProblem]:
             evaluate=_examples(images, test, "test_size", test_size, data_seed),
             metrics={"error": error_rate},
             batch_size=batch_size,
-            recipe=Recipe(optimizer, {"lr": lr}),
+            recipe=recipe_of(optimizer, lr),
             training_recipe=Recipe.one_cycle(one_cycle) if one_cycle else None,
             initialise=partial(draw_normal, deviation=first_weights) if first_weights else None,
             chunk=STATISTICS_CHUNK if net.startswith("resnet") else 2048,
