@@ -23,6 +23,7 @@ from .problem.batchwise.per_batch import MeanOf
 from .problem.datasets.batch_sources import epoch
 from .problem.datasets.streaming import streamed
 from .problem.random_pair import random_pair
+from .problem.ranks.joining import sharded
 from .proof.certificate import Certificate
 from .proof.enclose.proving import certify
 from .proof.verify import Verification, verify
@@ -139,6 +140,7 @@ __all__ = [
     "random_pair",
     "read_checkpoint",
     "rescaled_copy",
+    "sharded",
     "streamed",
     "suggest_threshold",
     "sweep",

@@ -14,6 +14,7 @@ from typing import NoReturn
 from weightstring.cli.commands import COMMANDS
 from weightstring.cli.ending import code_of, plain_output
 from weightstring.cli.parser import CommandParser
+from weightstring.cli.ranks import check_ranks, follow, follows
 
 EXIT_CODES = """\
 exit codes: 0 connected or done; 1 a bug in weightstring; 2 misuse, with one
@@ -25,6 +26,8 @@ command that resumes."""
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     plain_output()
+    if follows():
+        sys.exit(follow())
     options = build_parser().parse_args(arguments)
     options.words = ["weightstring", *(sys.argv[1:] if arguments is None else arguments)]
     # A scheduler that takes the machine back sends SIGTERM: leave as after Ctrl-C, resumable.
@@ -32,7 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log = logging.getLogger("weightstring")
     log.handlers = log.handlers or [_ToStandardError()]
     log.setLevel(logging.INFO)
-    sys.exit(code_of(COMMANDS[options.command].run, options))
+    sys.exit(code_of(_run, options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    check_ranks(options)
+    return COMMANDS[options.command].run(options)
 
 
 class _Version(argparse.Action):

@@ -17,6 +17,7 @@ from weightstring.cli.measured import as_json as measured_as_json
 from weightstring.cli.measured import print_measured
 from weightstring.cli.opening import pointing
 from weightstring.cli.output import print_result
+from weightstring.cli.ranks import launcher
 from weightstring.path import Disconnected, Unresolved
 from weightstring.report.run.page import keep_page
 from weightstring.runs.result import Result
@@ -41,7 +42,8 @@ def resumable(run: str, options: Namespace) -> Iterator[None]:
             raise
         limits = {name: vars(options).get(name) for name in ("max_beads", "max_steps", "seconds")}
         flags = [f"--{name.replace('_', '-')} {value}" for name, value in limits.items() if value is not None]
-        go_on = " ".join(["weightstring resume", shlex.quote(shown(str(opened(run)))), *pointing(run, options), *flags])
+        resume = [f"{launcher()}weightstring resume", shlex.quote(shown(str(opened(run))))]
+        go_on = " ".join([*resume, *pointing(run, options), *flags])
         print(f"weightstring: interrupted; nothing is lost. Resume with: {go_on}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 

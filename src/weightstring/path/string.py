@@ -17,7 +17,7 @@ from weightstring.path.maximum import GRID, MAX_PEAKS, Samples, locate
 from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, grid
 from weightstring.path.string_curve import Heights, Point, SearchSamples, StringCurve, measure_curve
-from weightstring.problem import Entry, Traceable
+from weightstring.problem import Entry, Laid
 from weightstring.protocol import LossProblem
 
 
@@ -60,7 +60,7 @@ class WeightString(Viewable):
         self._beads = beads
         self._curve = curve
         self._seen = seen
-        self._parameters = problem.layout.entries if isinstance(problem, Traceable) else tuple(parameters)
+        self._parameters = problem.layout.entries if isinstance(problem, Laid) else tuple(parameters)
 
     def __str__(self) -> str:
         beads, size = len(self), self[0].numel()
@@ -256,7 +256,7 @@ def check_same_parameters(parameters: Sequence[Entry], problem: LossProblem) -> 
     >>> from weightstring.problem.surfaces import Ring
     >>> check_same_parameters((Entry("weight", (2,), 0),), Ring())  # a formula has no parameters by name
     """
-    others = problem.layout.entries if isinstance(problem, Traceable) else ()
+    others = problem.layout.entries if isinstance(problem, Laid) else ()
     if not parameters or not others:
         return
     for number in range(max(len(parameters), len(others))):

@@ -1,6 +1,6 @@
 """The loss as a function of a flat θ: any module on any data."""
 
-from weightstring.problem.capabilities import Digested, Modular, PerExample, Predicting, Traceable, TraceInputs
+from weightstring.problem.capabilities import Digested, Laid, Modular, PerExample, Predicting, Traceable, TraceInputs
 from weightstring.problem.engines import on_threads
 from weightstring.problem.flat import Entry, Layout
 from weightstring.problem.module import ModuleProblem
@@ -10,6 +10,7 @@ __all__ = [
     "Digested",
     "EngineChoice",
     "Entry",
+    "Laid",
     "Layout",
     "Modular",
     "ModuleProblem",

@@ -173,6 +173,7 @@ def build(net: nn.Module, kind: Kind, sources: Mapping[str, object], settings: S
         initialise=settings.initialise,
         training_step=kind.step,
         train_curves=settings.train_curves,
+        one_piece=findings.study.one_piece,
     )
 
 

@@ -36,12 +36,17 @@ class TraceInputs(NamedTuple):
 
 
 @runtime_checkable
-class Traceable(LossProblem, Protocol):
-    """Shows the module behind a quantity: what certificates and theorems read."""
+class Laid(LossProblem, Protocol):
+    """Knows its θ as the parameters of a module."""
 
     @property
     def layout(self) -> Layout:
         """Where each parameter lies in θ."""
+
+
+@runtime_checkable
+class Traceable(Laid, Protocol):
+    """Shows the module behind a quantity: what certificates and theorems read."""
 
     def traceable(self, quantity: str) -> TraceInputs:
         """What a quantity is computed from; raises Unsupported if more than that enters."""

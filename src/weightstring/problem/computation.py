@@ -86,14 +86,18 @@ class Computation:
         self, theta: Theta, train: DataSet, wanted: Wanted, given: Mapping[str, Tensor] = EMPTY
     ) -> Float64[Tensor, " Q"]:
         """Values over whole data sets, in the order wanted, one forward pass for each; see :meth:`estimate`."""
+        return torch.cat([tally.values() for tally in self.tallied(theta, train, wanted, given)])
+
+    def tallied(self, theta: Theta, train: DataSet, wanted: Wanted, given: Mapping[str, Tensor] = EMPTY) -> list[Tally]:
+        """What :meth:`measure` adds up, one tally for each data set."""
         estimated = self.estimate(theta, train, given)
         with self.evaluating.holding(theta):
-            return self._values(theta, estimated, wanted)
+            return self._tallied(theta, estimated, wanted)
 
-    def measure_between(self, a: Theta, b: Theta, t: float, train: DataSet, wanted: Wanted) -> Float64[Tensor, " Q"]:
-        """:meth:`measure` of (1 − t) a + t b, of which no copy is made where nothing is a function of θ beside it."""
+    def tallied_between(self, a: Theta, b: Theta, t: float, train: DataSet, wanted: Wanted) -> list[Tally]:
+        """:meth:`tallied` of (1 − t) a + t b, of which no copy is made where nothing is a function of θ beside it."""
         with self.evaluating.between(a, b, t) if self.fixed else nullcontext(torch.lerp(a, b, t)) as theta:
-            return self._values(theta, EMPTY, wanted) if self.fixed else self.measure(theta, train, wanted)
+            return self._tallied(theta, EMPTY, wanted) if self.fixed else self.tallied(theta, train, wanted)
 
     def at(self, thetas: Sequence[Theta] | Thetas, index: int) -> AbstractContextManager[Theta]:
         """Within the context what it yields stands for one of some models; of those on segments no copy is made."""
@@ -101,14 +105,14 @@ class Computation:
             return self.evaluating.between(*thetas.places[index])
         return nullcontext(thetas[index])
 
-    def _values(self, theta: Theta, statistics: Mapping[str, Tensor], wanted: Wanted) -> Float64[Tensor, " Q"]:
-        values = []
+    def _tallied(self, theta: Theta, statistics: Mapping[str, Tensor], wanted: Wanted) -> list[Tally]:
+        tallies = []
         for examples, means in wanted:
             tally = Tally(means, len(examples), theta)
             for part in examples.chunks(self.block):
                 tally.take(self.evaluating(theta, part, statistics), part)
-            values.append(tally.values())
-        return torch.cat(values)
+            tallies.append(tally)
+        return tallies
 
     def loss(self, theta: Theta, rows: Int64[Tensor, " n"] | None, examples: DataSet) -> Float[Tensor, ""]:
         """The training loss of ``rows`` of the examples (None: of all)."""

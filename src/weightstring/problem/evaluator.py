@@ -52,14 +52,12 @@ class Evaluator:
     @property
     def curve_quantities(self) -> tuple[str, ...]:
         """The quantities measured along a finished string besides the one the threshold binds."""
-        return tuple(name for name in self.quantities if self._parts.train_curves or not name.startswith("train_"))
+        return self._parts.curve_quantities
 
     @property
     def spared(self) -> tuple[str, ...]:
         """Those of them that are left out where measuring them would take longer than the search did."""
-        if self._parts.train_curves != "auto":
-            return ()
-        return tuple(name for name in self.quantities if name.startswith("train_"))
+        return self._parts.spared
 
     @property
     def evaluation(self) -> str:

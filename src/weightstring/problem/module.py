@@ -26,6 +26,7 @@ from weightstring.problem.from_batches import FromBatches
 from weightstring.problem.functional import OfTheta
 from weightstring.problem.initialise import check_draws, random_copy
 from weightstring.problem.losses.means import Given
+from weightstring.problem.ranks.shard import Shard
 from weightstring.problem.settings import check_recipe
 from weightstring.problem.state_dicts import StateDicts
 from weightstring.problem.tensors import named_tensors
@@ -213,6 +214,15 @@ class ModuleProblem(FromBatches, Evaluator, Differentiator, StateDicts, ByEngine
         part = copy.copy(self)
         part._parts = self._parts.on_samples(SCREENING_EXAMPLES)
         return part
+
+    @as_made
+    def shard(self, number: int, of: int) -> Shard:
+        """The part of the data that one of several ranks computes with: see :func:`weightstring.sharded`.
+
+        Raises:
+            Unsupported: a value over all data does not come from sums over parts of them.
+        """
+        return Shard.of(self._parts, number, of)
 
     @as_made
     def initial(self, seed: int) -> Theta:

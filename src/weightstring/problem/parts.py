@@ -17,6 +17,7 @@ from weightstring.problem.datasets.data import DataSet, by_prefix, sample
 from weightstring.problem.digests.digest import tensors_digest, text_digest, without_addresses
 from weightstring.problem.dispatcher import Dispatcher
 from weightstring.problem.engines import Trial, Workload
+from weightstring.problem.engines.base import REFERENCE
 from weightstring.problem.engines.parts import BLOCK_ELEMENTS, width
 from weightstring.problem.engines.selection import EngineSelection
 from weightstring.problem.flat import Layout, Own
@@ -46,6 +47,7 @@ class Parts:
         initialise: draws a random model in place; None: each module's own ``reset_parameters``.
         training_step: the user's own; None: the loss of the output.
         train_curves: whether the training set is measured along finished strings too.
+        one_piece: whether outputs of an example depend on those beside it, so that a set goes through in one pass.
     """
 
     template: Template
@@ -61,6 +63,7 @@ class Parts:
     initialise: Callable[[nn.Module], None] | None
     training_step: Callable[..., object] | None
     train_curves: bool | Literal["auto"]
+    one_piece: bool = False
 
     def __str__(self) -> str:
         """The module and its size, and the sets by name."""
@@ -137,6 +140,18 @@ class Parts:
             ),
         )
 
+    @property
+    def curve_quantities(self) -> tuple[str, ...]:
+        """The quantities measured along a finished string besides the one the threshold binds."""
+        return tuple(name for name in self.quantities.names if self.train_curves or not name.startswith("train_"))
+
+    @property
+    def spared(self) -> tuple[str, ...]:
+        """Those of them that are left out where measuring them would take longer than the search did."""
+        if self.train_curves != "auto":
+            return ()
+        return tuple(name for name in self.quantities.names if name.startswith("train_"))
+
     def check(self, thetas: Tensor, ndim: int) -> None:
         """Refuse models (B, P), or one (P,), that are none of this problem's.
 
@@ -148,12 +163,18 @@ class Parts:
     def on_samples(self, count: int) -> Parts:
         """The same with at most ``count`` examples of each set, always the same ones."""
         data = {name: sample(examples, count) for name, examples in self.data.items()}
-        return replace(
-            self,
-            data=data,
-            quantities=replace(self.quantities, sets=by_prefix(data)),
-            dispatcher=self.dispatcher.on(replace(self.dispatcher.work, train=data["train"])),
-        )
+        return self._on(data, self.dispatcher.on(replace(self.dispatcher.work, train=data["train"])))
+
+    def by_loop(self, data: Mapping[str, DataSet]) -> Parts:
+        """The same with other data, one model after the other; it keeps nothing of the data that there were."""
+        work, trial = replace(self.dispatcher.work, train=data["train"]), self.dispatcher.selection.trial
+        selection = EngineSelection(replace(trial, work=work, evaluation=by_prefix(data)[""], _engines={}))
+        selection.use(REFERENCE)
+        return self._on(data, Dispatcher(work, selection))
+
+    def _on(self, data: Mapping[str, DataSet], dispatcher: Dispatcher) -> Parts:
+        quantities = replace(self.quantities, sets=by_prefix(data))
+        return replace(self, data=data, quantities=quantities, dispatcher=dispatcher)
 
 
 def dispatcher_of(

@@ -13,7 +13,7 @@ import torch
 
 from weightstring.codec import finite_or_none, none_as_infinity
 from weightstring.errors import InvalidRun
-from weightstring.problem import Digested, Traceable
+from weightstring.problem import Digested, Laid
 from weightstring.protocol import Engined, LossProblem
 from weightstring.runs.run import Run
 from weightstring.runs.settings import Pair
@@ -39,7 +39,7 @@ _IDENTITY = {
 def manifest_of(run: Run) -> Manifest:
     """What is written down before a run's first round."""
     problem, settings, computing = run.problem, run.settings, run.computing
-    entries = problem.layout.entries if isinstance(problem, Traceable) else ()
+    entries = problem.layout.entries if isinstance(problem, Laid) else ()
     first, last = run.ends
     return Manifest(
         format=FORMAT,

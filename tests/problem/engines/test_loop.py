@@ -34,10 +34,10 @@ def test_what_dropout_draws_for_a_model_depends_on_nothing_beside_it(problem_of,
 def test_only_what_draws_is_seeded_and_taken_one_by_one(monkeypatch, problem_of, dropping, norm_mlp, engine):
     problems = {build: problem_of(build(), 2, engine=engine) for build in (dropping, norm_mlp)}
     seeds, widths = [], []
-    slopes = base.slopes
+    slopes = base.weighed_slopes
     monkeypatch.setattr(loop, "seeded_by", lambda own, device: seeds.append(own) or nullcontext())
     for module in (loop, base):
-        monkeypatch.setattr(module, "slopes", lambda *args: widths.append(len(args[1])) or slopes(*args))
+        monkeypatch.setattr(module, "weighed_slopes", lambda *args: widths.append(len(args[1])) or slopes(*args))
     counts = {}
     for build, problem in problems.items():
         seeds.clear(), widths.clear()

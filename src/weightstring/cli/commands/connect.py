@@ -50,6 +50,7 @@ def run(options: Namespace) -> int:
     """Search for a path between two checkpoints."""
     from weightstring.cli.models import as_saved, end_of, models_of, origins
     from weightstring.cli.opening import named
+    from weightstring.cli.ranks import by_ranks
     from weightstring.cli.running import conclude, resumable, run_directory
     from weightstring.search.strategies import plain
     from weightstring.store import digest
@@ -68,8 +69,8 @@ def run(options: Namespace) -> int:
     sampling = None if options.sampling == "auto" else options.sampling
     settings += [setting for setting in (options.align, recipe, sampling) if setting]
     out = run_directory(options.out, task, settings)
-    compute_by(options.engine, problem)
     if options.dry_run:
+        compute_by(options.engine, problem)
         told = ws.estimate(
             problem,
             a,
@@ -85,9 +86,11 @@ def run(options: Namespace) -> int:
         if options.align and not options.json:
             print("               alignment is not counted")
         return DONE
-    with resumable(out, options), workers(options) as executor:
+    saved = as_saved(problem, options.a, options.allowed), as_saved(problem, options.b, options.allowed)
+    with resumable(out, options), workers(options) as executor, by_ranks(task, problem, options.engine) as loss:
+        del problem  # of its data rank 0 keeps its part
         result = ws.connect(
-            problem,
+            loss,
             a,
             b,
             options.threshold,
@@ -102,7 +105,7 @@ def run(options: Namespace) -> int:
             sampling=options.sampling,
             certify=options.certify,
             align="both" if options.align == "both" else options.align is not None,
-            as_saved=(as_saved(problem, options.a, options.allowed), as_saved(problem, options.b, options.allowed)),
+            as_saved=saved,
             through=list(through.values()),
             provenance=origins(options, list(through)),
         )

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.recipe import changed_recipe
-from weightstring.cli.options.search import add_search, add_through, compute_by, stop_rule, workers
+from weightstring.cli.options.search import add_search, add_through, stop_rule, workers
 from weightstring.cli.options.strategy import add_strategy, chosen_strategy
 
 HELP = "search for the lowest threshold that connects two models"
@@ -24,6 +24,7 @@ def run(options: Namespace) -> int:
     """Search for the lowest threshold at which a path between two models is found."""
     from weightstring.cli.models import end_of, models_of, origins
     from weightstring.cli.opening import named
+    from weightstring.cli.ranks import by_ranks
     from weightstring.cli.running import conclude, resumable, run_directory
     from weightstring.codec import finite_or_none
     from weightstring.search.strategies import plain
@@ -38,10 +39,11 @@ def run(options: Namespace) -> int:
     settings += [] if strategy == DEFAULT_STRATEGY else [plain(strategy)]
     settings += [] if recipe is None else [recipe]
     out = run_directory(options.out, task, settings)
-    compute_by(options.engine, problem)
-    with resumable(out, options), workers(options) as executor:
+    origin = origins(options, list(through))
+    with resumable(out, options), workers(options) as executor, by_ranks(task, problem, options.engine) as loss:
+        del problem  # of its data rank 0 keeps its part
         bounds = ws.minimax(
-            problem,
+            loss,
             a,
             b,
             strategy=strategy,
@@ -54,7 +56,7 @@ def run(options: Namespace) -> int:
             task=task,
             certify=options.certify,
             through=list(through.values()),
-            provenance=origins(options, list(through)),
+            provenance=origin,
         )
         if not options.json:
             print(bounds)

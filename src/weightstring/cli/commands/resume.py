@@ -28,30 +28,34 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Go on with the run, and with the one beside it without alignment."""
+    from weightstring.cli.opening import problem_of
+    from weightstring.cli.ranks import by_ranks, check_ranks
     from weightstring.cli.running import conclude, resumable
     from weightstring.store import opened
 
     directory = opened(options.run)
+    manifest = directory.manifest()
+    check_ranks(Namespace(command="resume", certify=manifest.certify))
+    otherwise = f"call ws.connect(..., store={str(directory)!r}) again with the same arguments"
     with resumable(options.run, options):
-        result = _resumed(directory, options)
-        if directory.plain.exists:
-            _resumed(directory.plain, options)
-            result = ws.load(directory)
-        manifest = directory.manifest()
-        certified = manifest.command == "connect" and manifest.certify is not None
-        return conclude(result, options.run, options.json, certified=certified)
+        task, problem = problem_of(options.run, manifest.task, options, otherwise)
+        with by_ranks(task, problem, None) as loss:
+            del problem  # of its data rank 0 keeps its part
+            result = _resumed(directory, loss, options)
+            if directory.plain.exists:
+                _resumed(directory.plain, loss, options)
+                result = ws.load(directory)
+            certified = manifest.command == "connect" and manifest.certify is not None
+            return conclude(result, options.run, options.json, certified=certified)
 
 
-def _resumed(directory: Store, options: Namespace) -> ws.Result:
-    from weightstring.cli.opening import problem_of
+def _resumed(directory: Store, problem: ws.LossProblem, options: Namespace) -> ws.Result:
     from weightstring.cli.running import require_uninterrupted
     from weightstring.codec import none_as_infinity
     from weightstring.runs.certify_step import CERTIFY_TOL
     from weightstring.search.stopping import stop_from_plain
 
     manifest = directory.manifest()
-    otherwise = f"call ws.connect(..., store={str(directory)!r}) again with the same arguments"
-    _, problem = problem_of(options.run, manifest.task, options, otherwise)
     strategy, recipe = _strategy(manifest, str(directory))
     a, b = directory.ends().to(problem.device)
     certify = manifest.certify

@@ -112,6 +112,14 @@ class Batches(DataSet):
             return replace(self, places=self.places[rows])
         return replace(self, places=tuple(self.places[row] for row in rows.tolist()))
 
+    def only(self, place: slice) -> Batches:
+        """The batches in a slice; of a list no other is kept."""
+        part = self.take(place)
+        if not isinstance(self.source, list):
+            return part
+        kept, digests = ([of[i] for i in part.places] for of in (self.source, self.digests))
+        return replace(part, source=kept, digests=tuple(digests), places=tuple(range(len(kept))))
+
     def to(self, device: torch.device, dtype: torch.dtype | None) -> Batches:
         """The same, moved elsewhere when used."""
         return replace(self, device=device, dtype=dtype)

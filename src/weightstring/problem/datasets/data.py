@@ -79,6 +79,10 @@ class DataSet(ABC):
         """The units in the given rows; a slice gives views."""
 
     @abstractmethod
+    def only(self: AnySet, place: slice) -> AnySet:
+        """The units in a slice, by themselves: the others are not kept in memory."""
+
+    @abstractmethod
     def to(self: AnySet, device: torch.device, dtype: torch.dtype | None) -> AnySet:
         """The same elsewhere, in this precision (None: as it is); what is there already is not copied."""
 
@@ -184,6 +188,11 @@ class Examples(DataSet):
         if isinstance(rows, Tensor):
             rows = sent(rows, self.targets.device)
         return Examples(tuple(leaf[rows] for leaf in self.leaves), self.targets[rows], self.keys)
+
+    def only(self, place: slice) -> Examples:
+        """The examples in a slice, copied."""
+        part = self.take(place).cloned()
+        return replace(part, targets=part.targets.clone())
 
     def to(
         self, device: torch.device, dtype: torch.dtype | None, targets: torch.dtype | None = None, copy: bool = False

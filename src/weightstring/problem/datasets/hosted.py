@@ -37,6 +37,10 @@ class HostRows(Rows):
         """Their targets."""
         return self.read(rows, dtypes).targets
 
+    def only(self, place: slice) -> HostRows:
+        """Those in a slice, copied."""
+        return HostRows(self.examples.only(place))
+
 
 def placed(examples: Examples, name: str, dtypes: Dtypes, device: torch.device) -> Examples | Stored:
     """Examples on a device, or on the CPU for a device that has no room for them; the numbers are the same.

@@ -48,6 +48,36 @@ class Rows(ABC):
         """Consecutive examples, several times, as :meth:`read` gives them."""
         return (self.read(place, dtypes) for place in places)
 
+    def only(self, place: slice) -> Rows:
+        """Those in a slice."""
+        return _Between(self, place.start, place.stop)
+
+
+@dataclass(frozen=True, eq=False)
+class _Between(Rows):
+    """Consecutive rows of others."""
+
+    rows: Rows
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def read(self, rows: slice | Tensor, dtypes: Dtypes) -> Examples:
+        return self.rows.read(self._moved(rows), dtypes)
+
+    def targets(self, rows: slice | Tensor, dtypes: Dtypes) -> Tensor:
+        return self.rows.targets(self._moved(rows), dtypes)
+
+    def parts(self, places: Iterable[slice], dtypes: Dtypes) -> Iterator[Examples]:
+        return self.rows.parts((slice(p.start + self.start, p.stop + self.start) for p in places), dtypes)
+
+    def _moved(self, rows: slice | Tensor) -> slice | Tensor:
+        if isinstance(rows, Tensor):
+            return rows + self.start
+        return slice(rows.start + self.start, rows.stop + self.start)
+
 
 @dataclass(frozen=True, eq=False)
 class Stored(DataSet):
@@ -129,6 +159,11 @@ class Stored(DataSet):
         """A fixed part in memory."""
         rows = torch.sort(some_of(len(self), PART, generator(0, "part of what is stored"))).values
         return self.take(rows)
+
+    def only(self, place: slice) -> Stored:
+        """The examples in a slice, where they lie; of these only their number is known."""
+        count = place.stop - place.start
+        return replace(self, rows=self.rows.only(place), facts=Facts(self.facts.digest, (0, count - 1), ()))
 
     def to(self, device: torch.device, dtype: torch.dtype | None) -> Stored:
         """The same, moved elsewhere when read; what is known of it was found in the precision that it had before."""

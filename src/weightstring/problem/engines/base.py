@@ -146,10 +146,10 @@ def brought(train: DataSet, rows: Rows | None) -> tuple[DataSet, Rows | None]:
     return train.take(wanted), places
 
 
-def slopes(
+def weighed_slopes(
     differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: DataSet, chunk: int, kind: Kind = "mean"
-) -> Gradient:
-    """Losses and gradients of models whose losses are computed together; without rows, chunk by chunk.
+) -> tuple[Gradient, Number]:
+    """Losses and gradients of models whose losses are computed together, and weights; without rows, chunk by chunk.
 
     Args:
         differentiate: gives the gradients of one pass.
@@ -164,9 +164,9 @@ def slopes(
         DoesNotFit: one pass over all does not fit into memory.
     """
     if rows is not None:
-        return differentiate(thetas, rows, train)[0]
+        return differentiate(thetas, rows, train)
     if len(train) <= chunk:
-        return differentiate(thetas, None, train.held())[0]
+        return differentiate(thetas, None, train.held())
     if kind == "whole":
         return _at_once(differentiate, thetas, train)
     mean = Gradient(torch.zeros_like(thetas[:, 0]), torch.zeros_like(thetas))
@@ -179,14 +179,15 @@ def slopes(
         mean.losses.addcmul_(part.losses, shares.to(mean.losses))
         mean.gradients.addcmul_(part.gradients, shares.to(mean.gradients).reshape(-1, 1))
     if kind == "ratio":
-        mean.losses.div_(total)
-        mean.gradients.div_(total.unsqueeze(1))
-    return mean
+        divisor = torch.where(total == 0, 1.0, total)  # without any weight 0, as in one pass
+        mean.losses.div_(divisor)
+        mean.gradients.div_(divisor.unsqueeze(1))
+    return mean, total * len(train)
 
 
-def _at_once(differentiate: Differentiate, thetas: Thetas, train: DataSet) -> Gradient:
+def _at_once(differentiate: Differentiate, thetas: Thetas, train: DataSet) -> tuple[Gradient, Number]:
     try:
-        return differentiate(thetas, None, train.held())[0]
+        return differentiate(thetas, None, train.held())
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -199,7 +200,7 @@ def _at_once(differentiate: Differentiate, thetas: Thetas, train: DataSet) -> Gr
 def slopes_beside(
     differentiate: Differentiate, thetas: Thetas, rows: Rows | None, train: DataSet, chunk: int, kind: Kind
 ) -> Gradient:
-    """:func:`slopes` with at least two models in each call, since torch computes a single one differently.
+    """Gradients of :func:`weighed_slopes`, two models at least in each call: torch computes a single one differently.
 
     Raises:
         InvalidModel: the loss does not depend on θ.
@@ -207,7 +208,7 @@ def slopes_beside(
     count = len(thetas)
     if count < BESIDE and rows is not None:
         rows = rows.expand(BESIDE, -1)
-    gradient = slopes(differentiate, aligned(thetas, BESIDE), rows, train, chunk, kind)
+    gradient, _ = weighed_slopes(differentiate, aligned(thetas, BESIDE), rows, train, chunk, kind)
     return Gradient(gradient.losses[:count], gradient.gradients[:count])
 
 

@@ -17,7 +17,7 @@ from weightstring.problem.engines.base import (
     gradient_in_parts,
     require_slope,
     seeded_by,
-    slopes,
+    weighed_slopes,
 )
 from weightstring.problem.engines.parts import in_parts
 from weightstring.problem.live import Live, scaled_backward
@@ -49,18 +49,31 @@ class Loop(Engine):
         """:meth:`measure` of the models at positions of a segment, each written straight into the module."""
         computation, train = self.work.computation, self.work.train
         with torch.no_grad():
-            return torch.stack([computation.measure_between(a, b, t, train, wanted) for t in ts.to(a).tolist()])
+            tallies = (computation.tallied_between(a, b, t, train, wanted) for t in ts.to(a).tolist())
+            return torch.stack([torch.cat([tally.values() for tally in each]) for each in tallies])
 
     def gradient(self, thetas: Thetas, rows: Rows | None) -> Gradient:
         """Losses and gradients of each."""
-        return gradient_in_parts(thetas, 1, lambda part: self._one(thetas[part], None if rows is None else rows[part]))
 
-    def _one(self, theta: Thetas, rows: Rows | None) -> Gradient:
+        def compute(part: slice) -> Gradient:
+            theta, own_rows = thetas[part], None if rows is None else rows[part]
+            return self.weighed(theta, own_rows, theta if own_rows is None else own_rows)[0]
+
+        return gradient_in_parts(thetas, 1, compute)
+
+    def weighed(self, theta: Thetas, rows: Rows | None, drawn_by: Tensor) -> tuple[Gradient, Number]:
+        """Loss and gradient of one model (1, P), and the weight of its examples beside others.
+
+        Args:
+            theta: the model.
+            rows: its own (1, n); None: all.
+            drawn_by: the numbers that seed what training draws.
+        """
         computation, train = self.work.computation, self.work.train
-        with seeded_by(theta if rows is None else rows, theta.device) if computation.draws else nullcontext():
+        with seeded_by(drawn_by, theta.device) if computation.draws else nullcontext():
             if rows is not None and not train.together:
                 train, rows = train.take(rows[0]), None
-            return slopes(self._differentiate, theta, rows, train, computation.chunk, computation.kind)
+            return weighed_slopes(self._differentiate, theta, rows, train, computation.chunk, computation.kind)
 
     def _differentiate(self, thetas: Thetas, rows: Rows | None, examples: DataSet) -> tuple[Gradient, Number]:
         """By ``backward``, as a training loop would: reentrant checkpoints support nothing else."""

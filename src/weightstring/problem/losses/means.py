@@ -219,6 +219,11 @@ class Tally:
             values |= {i: self._of(self._means[i], *whole)[0] for i in self._whole}
         return torch.stack([values[i] for i in range(len(self._means))], dim=-1)
 
+    def totals(self) -> Float64[Tensor, "Q 2"]:
+        """Amounts and weights over all parts, of means that add up: what :meth:`Mean.total` makes a value of."""
+        pairs = [self._totals[i] for i in range(len(self._means))]
+        return torch.stack([torch.stack([amount, number(weight, amount)]) for amount, weight in pairs])
+
     def _of(self, mean: Mean, output: object, targets: Tensor, inputs: object) -> tuple[Tensor, Number]:
         if self._amounts is not None:
             return self._amounts(mean, output, targets)

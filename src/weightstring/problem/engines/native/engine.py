@@ -17,7 +17,7 @@ from weightstring.descent.stepping import Update
 from weightstring.devices import on_cpu
 from weightstring.errors import InvalidModel
 from weightstring.problem.datasets.data import DataSet, Examples
-from weightstring.problem.engines.base import ENGINES, Workload, brought, slopes, without_fallback_warnings
+from weightstring.problem.engines.base import ENGINES, Workload, brought, weighed_slopes, without_fallback_warnings
 from weightstring.problem.engines.criteria import amounts, misclassified, of_each
 from weightstring.problem.engines.first_layer import KEPT_BYTES, SharedFirstLayer
 from weightstring.problem.engines.loop import Loop
@@ -142,7 +142,7 @@ class Native(OfStack):
             work = self.work if self.stack.shape is None else replace(self.work, computation=channels_last(computation))
             return Loop(work).gradient(thetas, rows)
         if rows is None:
-            return slopes(self._part, thetas, None, train, computation.chunk)
+            return weighed_slopes(self._part, thetas, None, train, computation.chunk)[0]
         examples, rows = brought(train, rows)
         return self.program.gradient(thetas, rows, examples.held())
 
