@@ -173,6 +173,18 @@ def test_of_engines_that_pay_a_rival_is_taken_where_it_is_faster_still(monkeypat
         assert problem_of(net, 1, 4, 4).engine_choice().name == max(faster, key=faster.get)
 
 
+def test_a_rival_that_is_clearly_slower_than_what_pays_is_not_timed_again(monkeypatch, problem_of):
+    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
+    speeds, timed = {"native": 3.0, "channels-last": 1.3}, []
+    monkeypatch.setattr(Trial, "_compared", lambda self, name: (0.0, speeds[name]))
+    monkeypatch.setattr(Trial, "speedup", lambda self, name, over: timed.append(name) or speeds[name])
+    assert problem_of(net, 1, 4, 4).engine_choice().name == "native"
+    assert timed == []
+    speeds["native"] = 1.8
+    assert problem_of(net, 1, 4, 4).engine_choice().name == "native"
+    assert timed == ["channels-last"]
+
+
 def test_numbers_that_differ_once_are_compared_again(monkeypatch, problem_of, norm_mlp):
     seen, once = [], Trial._once
     monkeypatch.setattr(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -28,27 +28,20 @@ from weightstring.randomness import some_of
 from weightstring.text import first_line
 
 TRIAL_MODELS = 8
-
 FEW_MODELS = 2
 """Models tried where each takes long, or much memory, or is computed by itself like the loop's."""
-
 LARGE_THETA = 10**6
 """Parameters from which few models are tried."""
-
 LARGE_FLOPS = 5 * 10**8
 """Operations in one gradient from which a CPU gains nothing by several side by side."""
-
-TRIAL_EXAMPLES = 512
-"""DataSet measured in a trial, so that it stays short."""
-
+TRIAL_EXAMPLES, FEW_EXAMPLES = 512, 128
+"""Examples measured in a trial, so that it stays short; and where a gradient is much work."""
 ATTEMPTS = 3
 """How often an engine may differ from the loop, on other models each time."""
-
 GAIN = 1.1
 """How much faster an engine has to be than a simpler one."""
-
 CLEARLY = 1.5
-"""How far beyond that one call each has to put it, so that none is repeated."""
+"""How far beyond that, or behind another engine, one call each has to put it, so that none is repeated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +77,9 @@ class Trial:
 
     def choose(self) -> EngineChoice:
         """The first engine that runs, agrees with the loop and pays."""
-        flops = self.flops()
         with on_threads(None if self.own.on_gpu else 1):
-            choice = self._first(self._fills(flops))
-        return replace(choice, threads=self._threads(choice.name, flops), flops=flops)
+            choice = self._first(self._fills)
+        return replace(choice, threads=self._threads(choice.name), flops=self.flops)
 
     def require(self, name: str) -> EngineChoice:
         """Choose the engine that the caller names.
@@ -95,9 +87,8 @@ class Trial:
         Raises:
             InvalidModel: it cannot run the module, or gives other numbers.
         """
-        flops = self.flops()
         if name == "loop":
-            return EngineChoice("loop", "loop: set by the caller", flops=flops)
+            return EngineChoice("loop", "loop: set by the caller", flops=self.flops)
         try:
             agreement = self.agreement(name)
         except Unavailable as problem:
@@ -115,7 +106,7 @@ class Trial:
                 f"engine={name!r} differs from one model at a time by {agreement:.0e}, more than the "
                 f"{self.tolerance:.0e} that rounding explains: pass engine='auto' or 'loop'"
             )
-        return EngineChoice(name, f"{name}: set by the caller", None, agreement, flops=flops)
+        return EngineChoice(name, f"{name}: set by the caller", None, agreement, flops=self.flops)
 
     def _first(self, large: bool) -> EngineChoice:
         if not self.work.train.together:
@@ -130,7 +121,7 @@ class Trial:
                 choice = EngineChoice(REFERENCE, reason)
                 continue
             try:
-                found = self._try(name)
+                found = self._try(name, (choice.speedup or 0.0) if pays else 0.0)
             except Unavailable as problem:
                 missing = f"; not {name}: {first_line(problem)}"
                 continue
@@ -138,7 +129,8 @@ class Trial:
                 choice = found
         return replace(choice, reason=choice.reason + missing)
 
-    def _try(self, name: str) -> EngineChoice:
+    def _try(self, name: str, beside: float) -> EngineChoice:
+        """An engine, or the loop in its place; ``beside``: the speed of one that was chosen before, if any."""
         try:
             agreement, speedup = self._compared(name)
         except Unavailable:
@@ -148,7 +140,7 @@ class Trial:
         if not agreement <= self.tolerance:
             reason = f"loop: {name} differs from one model at a time by {agreement:.0e}, more than rounding explains"
             return EngineChoice("loop", reason, None, agreement)
-        if not speedup >= CLEARLY * (ENGINES[name].gain or GAIN):
+        if CLEARLY * speedup >= beside and not speedup >= CLEARLY * (ENGINES[name].gain or GAIN):
             speedup = self.speedup(name, "loop")
         if speedup < (ENGINES[name].gain or GAIN):
             reason = f"loop: {name} runs at {speedup:.1f}x the speed of one model at a time"
@@ -156,6 +148,7 @@ class Trial:
         reason = f"{name}: {speedup:.1f}x the speed of one model at a time, results agree to {agreement:.0e}"
         return EngineChoice(name, reason, speedup, agreement)
 
+    @cached_property
     def flops(self) -> float:
         """Operations in one forward pass of one example, of matrix products and convolutions."""
         sample = self.work.train.take(slice(2))
@@ -192,10 +185,10 @@ class Trial:
             del loss
         return sum(found.values()) / len(rows)
 
-    def _threads(self, name: str, flops: float) -> int | None:
+    def _threads(self, name: str) -> int | None:
         """1 if all threads are not faster than one on this trial's largest call; None: all."""
         most = torch.get_num_threads()
-        work = flops * FEW_MODELS * min(TRIAL_EXAMPLES, len(self.evaluation))
+        work = self.flops * FEW_MODELS * min(self._examples, len(self.evaluation))
         if self.own.on_gpu or most == 1 or work < ONE_THREAD_FLOPS:
             return None
         run = partial(self._run, name, FEW_MODELS)
@@ -203,13 +196,19 @@ class Trial:
             alone = best_time(run, self.own.device)
         return 1 if alone < GAIN * best_time(run, self.own.device) else None
 
-    def _fills(self, flops: float) -> bool:
+    @property
+    def _fills(self) -> bool:
         """Whether one gradient is so much work that a CPU gains nothing by several side by side."""
-        return not self.own.on_gpu and BACKWARD * flops * self.batch_size > LARGE_FLOPS
+        return not self.own.on_gpu and BACKWARD * self.flops * self.batch_size > LARGE_FLOPS
+
+    @property
+    def _examples(self) -> int:
+        """How many are measured."""
+        return FEW_EXAMPLES if self._fills else TRIAL_EXAMPLES
 
     def _few(self, name: str) -> int:
         """How many models to try an engine on."""
-        alone = isinstance(self.engine(name), Loop) or (not ENGINES[name].joint and self._fills(self.flops()))
+        alone = isinstance(self.engine(name), Loop) or (not ENGINES[name].joint and self._fills)
         return FEW_MODELS if alone or self.own.layout.size >= LARGE_THETA else TRIAL_MODELS
 
     @property
@@ -283,8 +282,8 @@ class Trial:
 
     def _found(self, name: str, thetas: Thetas, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Losses, gradients and measured losses of models."""
-        inputs = self.work.train.take(slice(TRIAL_EXAMPLES))
-        sample = self.evaluation.take(slice(TRIAL_EXAMPLES))
+        inputs = self.work.train.take(slice(self._examples))
+        sample = self.evaluation.take(slice(self._examples))
         gradient = self.engine(name).gradient(thetas, rows)
         values = ENGINES[name](replace(self.work, train=inputs)).measure(thetas, [(sample, self.criteria)])
         return gradient.losses[:, None].cpu(), gradient.gradients.cpu(), values[:, :1].cpu()
