@@ -14,6 +14,7 @@ TITLES = {
     "rivals": ("Connecting two networks: ours, plain greedy, and the rivals", "rivals.py"),
     "repeats": ("The same pairs by ten seeds each: ours and the rivals", "repeats.py"),
     "breakdown": ("Where the time of one connect goes", "breakdown.py"),
+    "arithmetic": ("What a connect computes, and how fast", "arithmetic.py"),
     "steps": ("Gradient steps of a 1-4-4-1 network on 256 samples", "steps.py"),
     "convolutions": ("Convolutional networks: measured, and a gradient, by each engine", "convolutions.py"),
     "connect-small-cnn": ("A small CNN on MNIST, of all 10,000 test images, before `rivals` measured it", "rivals.py"),

@@ -16,8 +16,9 @@ NOTES = [
     "digits; of MNIST MLP 101, of the CNN 101 of ours and 25 of rivals'; of the train loss 401, 25 and 25.",
     "Ratios are medians over pairs of CPU seconds over those of the fastest rival that connected every pair (one that "
     "did not spent 1,500 gradients in vain), each over the seconds that one rival took in the same visit, so that rows "
-    "measured at different times compare. `arithmetic` is what the side's own gradients and evaluations would take at "
-    "the rate of a large matrix product. A rate that was not the fastest of its search but the next, as the "
+    "measured at different times compare. Each of our calls has a problem of its own, which has chosen its engine but "
+    "measured nothing. `arithmetic` is what the side's own gradients, of three passes each, and evaluations would "
+    "take at the rate of a large matrix product. A rate that was not the fastest of its search but the next, as the "
     "fastest fails on other pairs, has a note under the rates below: that is in its rival's favour.",
 ]
 
