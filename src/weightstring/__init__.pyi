@@ -54,6 +54,7 @@ from .search import (
 from .store import read_checkpoint
 from .study.compare import compare
 from .study.components import Components, components
+from .study.diagnosis import Diagnosis, diagnose
 from .study.lines import Matrix
 from .study.matrix import matrix
 from .study.merge import merge
@@ -77,6 +78,7 @@ __all__ = [
     "Components",
     "Connected",
     "Constrained",
+    "Diagnosis",
     "Disconnected",
     "EndAboveThreshold",
     "Estimate",
@@ -126,6 +128,7 @@ __all__ = [
     "components",
     "connect",
     "connect_many",
+    "diagnose",
     "epoch",
     "estimate",
     "load",

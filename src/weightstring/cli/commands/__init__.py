@@ -15,8 +15,10 @@ from weightstring.cli.commands import (
     components,
     connect,
     demo,
+    doctor,
     download,
     export,
+    init,
     matrix,
     measure,
     merge,
@@ -48,6 +50,8 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "demo": demo,
+    "init": init,
+    "doctor": doctor,
     "train": train,
     "random-pair": random_pair,
     "threshold": threshold,
