@@ -50,8 +50,8 @@ class Defaults:
             and not torch.is_inference_mode_enabled()
             and not any(map(torch.is_autocast_enabled, KINDS))
             and torch.get_default_dtype() == self.dtype
-            and torch.get_default_device() == self.device
-        )
+            and self.device == (torch.get_default_device() if torch._C._len_torch_function_stack() else CPU)
+        )  # where no mode is entered, the device is the CPU: asking for it takes longer than all else
 
 
 USUAL = Defaults()

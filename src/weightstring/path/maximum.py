@@ -135,8 +135,10 @@ def accept(
     while intervals <= sampling.intervals:
         look(lambda _, n=intervals: grid(n))  # type: ignore[misc]
         intervals *= 2
-    for _ in range(sampling.refinements):
-        look(_refinements)
+    over = {id(s): level for s, level in zip(samples, levels, strict=True)}
+    left = [s for s, good in zip(samples, under, strict=True) if good]
+    sharpen(height, left, on_chunk, sampling.refinements, until=lambda s: not s.under(over[id(s)]))
+    under = [s.under(level) for s, level in zip(samples, levels, strict=True)]
     for _ in range(STEP_HALVINGS):
         look(_beside_steps)
     return under
@@ -167,10 +169,19 @@ def locate(
     return [s.top for s in samples]
 
 
-def sharpen(height: Height, samples: Sequence[Samples], on_chunk: Hook = lambda: None) -> None:
+def sharpen(
+    height: Height,
+    samples: Sequence[Samples],
+    on_chunk: Hook = lambda: None,
+    rounds: int = REFINEMENTS,
+    until: Callable[[Samples], bool] = lambda s: False,
+) -> None:
     """Look beside the highest peaks that samples show, until a parabola promises less than :data:`PRECISION`."""
-    for _ in range(REFINEMENTS):
-        measure_at(height, [(s, _refinements(s)) for s in samples], on_chunk)
+    for _ in range(rounds):
+        # Of samples to which nothing new is added, the next round would ask for nothing new.
+        wanted = [(s, ts) for s in samples if (ts := s.missing(_refinements(s)))]
+        measure_at(height, wanted, on_chunk)
+        samples = [s for s, _ in wanted if not until(s)]
 
 
 def measure_at(height: Height, wanted: Sequence[tuple[Samples, Sequence[float]]], on_chunk: Hook) -> None:

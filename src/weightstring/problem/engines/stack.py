@@ -140,7 +140,7 @@ class Stack:
         """Its linear layers."""
         return tuple(layer for layer in self.layers if isinstance(layer, Affine))
 
-    @property
+    @cached_property
     def outputs(self) -> int:
         """Numbers that one example has in the end."""
         return next(layer.outputs for layer in reversed(self.layers) if isinstance(layer, Affine | Planar))

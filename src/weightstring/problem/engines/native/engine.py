@@ -62,15 +62,16 @@ class Native(OfStack):
     def measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         """What is wanted of all; the loss and the error rate in the pass that makes the outputs."""
         if all(self.reads(examples) for examples, _ in wanted):
-            return beside([self.means(thetas, examples, means) for examples, means in wanted])
+            return beside([self._own(thetas, examples, means) for examples, means in wanted])
         return super().measure(thetas, wanted)
 
     def means(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
         """Means over one data set."""
         if not self.stack.takes(examples):  # images of another size
             return Loop(self.work).measure(thetas, [(examples, means)])
-        if not self.reads(examples):
-            return super().means(thetas, examples, means)
+        return self._own(thetas, examples, means) if self.reads(examples) else super().means(thetas, examples, means)
+
+    def _own(self, thetas: Thetas, examples: DataSet, means: Sequence[Mean]) -> Float64[Tensor, "B Q"]:
         return self.columns(len(thetas), lambda part, _: thetas[part], examples, means)
 
     def reads(self, examples: DataSet) -> bool:
