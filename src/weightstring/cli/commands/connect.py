@@ -52,6 +52,7 @@ def run(options: Namespace) -> int:
     from weightstring.cli.opening import named
     from weightstring.cli.ranks import by_ranks
     from weightstring.cli.running import conclude, resumable, run_directory
+    from weightstring.runs.log import logged
     from weightstring.search.strategies import plain
     from weightstring.store import digest
 
@@ -87,7 +88,12 @@ def run(options: Namespace) -> int:
             print("               alignment is not counted")
         return DONE
     saved = as_saved(problem, options.a, options.allowed), as_saved(problem, options.b, options.allowed)
-    with resumable(out, options), workers(options) as executor, by_ranks(task, problem, options.engine) as loss:
+    with (
+        resumable(out, options),
+        workers(options) as executor,
+        by_ranks(task, problem, options.engine) as loss,
+        logged(options.log, str(out), options.words) as log,
+    ):
         del problem  # of its data rank 0 keeps its part
         result = ws.connect(
             loss,
@@ -102,6 +108,7 @@ def run(options: Namespace) -> int:
             store=out,
             seed=options.seed,
             task=task,
+            progress=log,
             sampling=options.sampling,
             certify=options.certify,
             align="both" if options.align == "both" else options.align is not None,
@@ -109,4 +116,6 @@ def run(options: Namespace) -> int:
             through=list(through.values()),
             provenance=origins(options, list(through)),
         )
+        if log is not None:
+            log.result(result)
         return conclude(result, out, options.json, certified=options.certify)

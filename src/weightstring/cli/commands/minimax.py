@@ -27,6 +27,7 @@ def run(options: Namespace) -> int:
     from weightstring.cli.ranks import by_ranks
     from weightstring.cli.running import conclude, resumable, run_directory
     from weightstring.codec import finite_or_none
+    from weightstring.runs.log import logged
     from weightstring.search.strategies import plain
     from weightstring.store import digest
     from weightstring.study.minimax import DEFAULT_STRATEGY
@@ -40,7 +41,12 @@ def run(options: Namespace) -> int:
     settings += [] if recipe is None else [recipe]
     out = run_directory(options.out, task, settings)
     origin = origins(options, list(through))
-    with resumable(out, options), workers(options) as executor, by_ranks(task, problem, options.engine) as loss:
+    with (
+        resumable(out, options),
+        workers(options) as executor,
+        by_ranks(task, problem, options.engine) as loss,
+        logged(options.log, str(out), options.words) as log,
+    ):
         del problem  # of its data rank 0 keeps its part
         bounds = ws.minimax(
             loss,
@@ -54,10 +60,13 @@ def run(options: Namespace) -> int:
             store=out,
             seed=options.seed,
             task=task,
+            progress=log,
             certify=options.certify,
             through=list(through.values()),
             provenance=origin,
         )
+        if log is not None:
+            log.result(bounds.result)
         if not options.json:
             print(bounds)
             print("by depth: " + ", ".join(f"{level:.6g}" for level in bounds.by_depth))

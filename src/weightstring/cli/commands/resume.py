@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import weightstring as ws
 from weightstring.cli.options.problem import add_json, add_problem, add_run
-from weightstring.cli.options.search import add_computing, add_limits, given_limits, workers
+from weightstring.cli.options.search import add_computing, add_limits, add_log, given_limits, workers
 
 if TYPE_CHECKING:
+    from weightstring.runs.log import Logged
     from weightstring.search import Strategy
     from weightstring.store import Store
     from weightstring.store.records import Manifest
@@ -24,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_problem(parser)
     add_limits(parser)
     add_computing(parser)
+    add_log(parser)
 
 
 def run(options: Namespace) -> int:
@@ -31,6 +33,7 @@ def run(options: Namespace) -> int:
     from weightstring.cli.opening import problem_of
     from weightstring.cli.ranks import by_ranks, check_ranks
     from weightstring.cli.running import conclude, resumable
+    from weightstring.runs.log import logged
     from weightstring.store import opened
 
     directory = opened(options.run)
@@ -39,17 +42,19 @@ def run(options: Namespace) -> int:
     otherwise = f"call ws.connect(..., store={str(directory)!r}) again with the same arguments"
     with resumable(options.run, options):
         task, problem = problem_of(options.run, manifest.task, options, otherwise)
-        with by_ranks(task, problem, None) as loss:
+        with by_ranks(task, problem, None) as loss, logged(options.log, str(directory), options.words) as log:
             del problem  # of its data rank 0 keeps its part
-            result = _resumed(directory, loss, options)
+            result = _resumed(directory, loss, options, log)
             if directory.plain.exists:
-                _resumed(directory.plain, loss, options)
+                _resumed(directory.plain, loss, options, log)
                 result = ws.load(directory)
+            if log is not None:
+                log.result(result)
             certified = manifest.command == "connect" and manifest.certify is not None
             return conclude(result, options.run, options.json, certified=certified)
 
 
-def _resumed(directory: Store, problem: ws.LossProblem, options: Namespace) -> ws.Result:
+def _resumed(directory: Store, problem: ws.LossProblem, options: Namespace, log: Logged | None) -> ws.Result:
     from weightstring.cli.running import require_uninterrupted
     from weightstring.codec import none_as_infinity
     from weightstring.runs.certify_step import CERTIFY_TOL
@@ -69,6 +74,7 @@ def _resumed(directory: Store, problem: ws.LossProblem, options: Namespace) -> w
             "store": directory,
             "seed": manifest.seed,
             "task": manifest.task,
+            "progress": log,
             "certify": certify is not None,
         }
         if manifest.command == "minimax":

@@ -17,6 +17,7 @@ from weightstring.cli.options.search import (
     add_computing,
     add_engine,
     add_limits,
+    add_log,
     add_seed,
     compute_by,
     given_limits,
@@ -91,12 +92,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_limits(parser, beads=256)
     add_recipe(parser, whose="how beads descend; networks are trained as the task has it")
     add_computing(parser)
+    add_log(parser)
 
 
 def run(options: Namespace) -> int:
     """Train the ends, connect all pairs, keep the table."""
     from weightstring.cli.models import models_of
     from weightstring.codec import for_json
+    from weightstring.runs.log import logged
     from weightstring.store.records import TaskRef
     from weightstring.study.sweep.plan import MAX_BEADS, variants
     from weightstring.tasks import resolve
@@ -115,7 +118,7 @@ def run(options: Namespace) -> int:
     checkpoints = given and {
         name: list(models_of(problem, given, options.allowed).values()) for name, problem in problems.items()
     }
-    with going_on(), workers(options) as executor:
+    with going_on(), workers(options) as executor, logged(options.log, options.out, options.words) as log:
         swept = ws.sweep(
             problems,
             options.thresholds,
@@ -130,6 +133,7 @@ def run(options: Namespace) -> int:
             stop=given_limits(options, MAX_BEADS) or ws.MaxBeads(MAX_BEADS),
             recipe=recipes if any(recipes.values()) else None,
             executor=executor,
+            progress=log,
             store=options.out,
             variants=forms,
         )

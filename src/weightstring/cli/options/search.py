@@ -30,6 +30,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     add_pair(parser)
     parser.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
     add_computing(parser)
+    add_log(parser)
 
 
 def add_binding(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +117,11 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
     computing.add_argument(
         "--workers", type=positive, metavar="N", help="processes that share the work (default: one, which batches it)"
     )
+
+
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """Where to write down how it gets on."""
+    parser.add_argument("--log", metavar="FILE", help="append how it gets on to this file, as lines of JSON")
 
 
 @contextmanager

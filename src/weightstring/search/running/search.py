@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,9 @@ class Event:
         descents: how far the descents are; None while segments are measured.
         searches: how many searches are under way side by side; the rest is of the first of them.
         finished: how many are over.
+        level: the largest height of the lowest string measured so far; infinite before the first.
+        steps: gradient steps that the rounds before it took, over all sessions, and
+        seconds: their time.
     """
 
     round: int
@@ -45,6 +49,9 @@ class Event:
     descents: Check | None
     searches: int = 1
     finished: int = 0
+    level: float = math.inf
+    steps: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class RunningSearch(Generic[State]):
         with users_part(lambda: "the strategy before round 1"):
             self._state = request.strategy.start(request.query)
         self._started = time.monotonic()
-        self._progress, self._open = Progress(), 0
+        self._progress, self._open, self._level = Progress(), 0, math.inf
         self._unpruned: Chain | None = None
         self.jobs: tuple[Job, ...] = ()
         self.results: dict[str, JobResult] = {}
@@ -122,6 +129,8 @@ class RunningSearch(Generic[State]):
         _require_names(strategy, jobs)
         self._progress = _progress(self._chain, jobs, self._rounds)
         self._open = sum(link.open for link in self._chain)
+        if all(link.measured for link in self._chain):
+            self._level = min(self._level, max(link.height for link in self._chain))
         if reason := self._request.stop.reason(self._progress):
             return self._stopped(reason)
         step = step_found(self._rounds)
@@ -209,6 +218,9 @@ class RunningSearch(Generic[State]):
             descents,
             searches,
             finished,
+            self._level,
+            self._progress.steps,
+            self._progress.seconds,
         )
 
 
