@@ -120,8 +120,8 @@ class Recipe:
         >>> [round(recipe.rate(step), 2) for step in (0, 29, 99)]
         [0.04, 1.0, 0.0]
         """
-        often = max(1, steps // 25)
-        options = {"lr": 1e-2} | options
+        often = max(1, steps // 16)
+        options = {"lr": 5e-3} | options
         return cls(optimizer, options, often, steps, max_steps=steps, schedule="one-cycle", average=average)
 
     @property
