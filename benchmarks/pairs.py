@@ -99,11 +99,11 @@ TASKS = {
 SMALLER = {
     "mnist-cnn-2000": Task(
         "mnist", {"net": "small-cnn", "train_size": 2_000, "test_size": 500, "batch_size": 32}, 0.3,
-        points=101, rival_points=25, train_points=25, most=1_500,
+        points=51, rival_points=25, train_points=13, most=1_500,
     ),
     "cifar10-cnn-2000": Task(
         "cifar10", {"net": "cnn", "width": 0.125, "train_size": 2_000, "test_size": 500, "batch_size": 64}, 1.7,
-        points=101, rival_points=25, train_points=25, most=1_500,
+        points=51, rival_points=25, train_points=13, most=1_500,
     ),
 }  # fmt: skip
 """Convolutional networks and images so few that ten seeds of every side take minutes; of `repeats` alone."""

@@ -21,8 +21,8 @@ import weightstring as ws
 from weightstring.descent import Check
 from weightstring.tasks import load_task
 
-NETS = {"resnet8": {"train_size": "5000", "test_size": "500"}, "cnn": {"train_size": "50000", "test_size": "500"}}
-STEPS = 150
+NETS = {"resnet8": {"train_size": "2000", "test_size": "500"}, "cnn": {"train_size": "50000", "test_size": "500"}}
+STEPS = 100
 PLAIN = "Adam, .001"
 TASK_OPTIONS: dict[str, dict[str, str]] = {
     PLAIN: {},
