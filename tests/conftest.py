@@ -27,7 +27,8 @@ if os.environ.get("CHECK_ANNOTATIONS"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(import_module(".fixtures", __package__))
+    for name in (".fixtures", ".slurm"):
+        config.pluginmanager.register(import_module(name, __package__))
 
 
 def pytest_runtest_setup() -> None:

@@ -18,7 +18,7 @@ from weightstring.store.files import writing
 from weightstring.store.members import member, read_whole
 from weightstring.store.refusals import NO_LOCKS, unlike
 
-OURS = ("lock", "lock.owner", "beads", "plain", "alignment.json")
+OURS = ("lock", "lock.owner", "beads", "plain", "alignment.json", "slurm")
 """What a directory may hold of ours before what it holds is begun."""
 
 
@@ -87,6 +87,19 @@ def held(lock: Path, busy: str, then: str) -> Iterator[None]:
         yield
     finally:
         release()
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a lock file now, or the directory whose lock it is."""
+    if not any(path.exists() for path in (lock, lock.with_name(f"{lock.name}.owner"))):
+        return False
+    try:
+        _acquire(lock, "", 0.0)()
+    except RunLocked:
+        return True
+    except OSError:  # a directory that may only be read: nobody can tell
+        return False
+    return False
 
 
 def _acquire(lock: Path, busy: str, wait: float) -> Callable[[], object]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import weightstring as ws
 from weightstring.cli.ending import DONE, going_on
@@ -25,13 +23,9 @@ from weightstring.cli.options.search import (
 )
 from weightstring.cli.options.strategy import add_strategy, chosen_strategy
 from weightstring.cli.options.values import numbers, positive, several
+from weightstring.cli.slurm import add_slurm, write_jobs
 from weightstring.errors import InvalidSetting
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from weightstring.study.sweep.statistics import Interval
-    from weightstring.study.sweep.summary import Summary
+from weightstring.text import shown
 
 HELP = "connect many pairs over thresholds and variants of a task"
 
@@ -85,6 +79,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="networks to train at most for each one needed (default: 20)",
     )
+    parser.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="be the K-th of N processes, from 1, that do the sweep in one directory; `weightstring collect` follows",
+    )
+    parser.add_argument(
+        "--block",
+        type=positive,
+        metavar="N",
+        help="pairs in a block of work, which one process does; stays that of the first call (default: 32)",
+    )
     add_seed(parser)
     add_engine(parser)
     add_json(parser, "the summary")
@@ -93,14 +98,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_recipe(parser, whose="how beads descend; networks are trained as the task has it")
     add_computing(parser)
     add_log(parser)
+    add_slurm(parser)
 
 
 def run(options: Namespace) -> int:
     """Train the ends, connect all pairs, keep the table."""
     from weightstring.cli.models import models_of
+    from weightstring.cli.sweeps import print_sweep
     from weightstring.codec import for_json
     from weightstring.runs.log import logged
     from weightstring.store.records import TaskRef
+    from weightstring.study.sweep.collecting import gather
+    from weightstring.study.sweep.directory import SweepDirectory
     from weightstring.study.sweep.plan import MAX_BEADS, variants
     from weightstring.tasks import resolve
     from weightstring.tasks.trust import load_named
@@ -113,6 +122,9 @@ def run(options: Namespace) -> int:
     forms = variants(task, over)
     problems = {form.name: load_named(form.task.name, form.task.options) for form in forms if form.task}
     compute_by(options.engine, *problems.values())
+    if options.slurm is not None:
+        print(f"submit with: sh {shown(str(write_jobs(options)))}")
+        return DONE
     recipes = {name: changed_recipe(options, problem.recipe) for name, problem in problems.items()}
     given = options.checkpoints
     checkpoints = given and {
@@ -136,57 +148,13 @@ def run(options: Namespace) -> int:
             progress=log,
             store=options.out,
             variants=forms,
+            shard=options.shard,
+            block=options.block,
         )
-    if options.json:
+    if options.shard is not None:
+        print(f"{len(swept.rows)} pairs have rows; `weightstring collect {options.out}` makes the table of all shards")
+    elif options.json:
         print(json.dumps({"sweep": options.out, "summary": [for_json(asdict(row)) for row in swept.summary]}))
     else:
-        _print(swept, Path(options.out))
+        print_sweep(gather(SweepDirectory(Path(options.out))), Path(options.out))
     return DONE
-
-
-def _print(swept: ws.Sweep, out: Path) -> None:
-    from weightstring.cli.console import console_for_text
-    from weightstring.study.sweep.summary import beads_law
-
-    console = console_for_text()
-    console.print(_table(swept.summary))
-    console.print("length: normalized, mean of connected pairs; 95 % intervals by bootstrap, Wilson")
-    for name in dict.fromkeys(row.variant for row in swept.rows):
-        law = beads_law([row for row in swept.rows if row.variant == name], swept.plan.seed)
-        if law is not None:
-            console.print(f"{name}: beads ~ threshold^p with p = {_interval(law.exponent)}, over {law.points} pairs")
-    unresolved = sum(row.unresolved for row in swept.summary)
-    if unresolved:
-        console.print(f"{unresolved} of {len(swept.rows)} pairs unresolved: counted in the share, not in means")
-    over = "checkpoints lie over it" if swept.plan.ends == "given" else "networks never reached it"
-    for row in swept.summary:
-        if row.threshold in swept.plan.levels and row.pairs < swept.plan.pairs:
-            console.print(
-                f"{row.variant}, threshold {row.threshold:g}: only {row.pairs} of {swept.plan.pairs} pairs, "
-                f"{row.failed_ends} {over}"
-            )
-    console.print(f"sweep {out}\ntable {out / 'table.csv'}")
-
-
-def _table(summary: tuple[Summary, ...]) -> Table:
-    from weightstring.cli.console import table
-
-    headings = "variant", "L0", "pairs", "connected", "length", "beads", "grads", "failed"
-    columns = table(*headings, left=["variant"], gap=1)
-    for row in summary:
-        columns.add_row(
-            row.variant,
-            f"{row.threshold:g}",
-            str(row.pairs),
-            _interval(row.connected, 2),
-            _interval(row.means["normalized_length"]),
-            f"{row.means['beads'].value:.1f}",
-            f"{row.means['gradients'].value:.0f}",
-            str(row.failed_ends),
-        )
-    return columns
-
-
-def _interval(interval: Interval, digits: int = 3) -> str:
-    ends = f" [{interval.low:.{digits}f}, {interval.high:.{digits}f}]" if math.isfinite(interval.low) else ""
-    return f"{interval.value:.{digits}f}{ends}"
