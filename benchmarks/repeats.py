@@ -21,10 +21,10 @@ from benchmarks.measuring import Cost, asked, commit, keep, kept, machine, parse
 from benchmarks.pairs import EVERY, Way
 from benchmarks.rates import METHODS, best
 from benchmarks.repeats_figure import draw
+from benchmarks.repeats_verdict import OURS, by_side, verdict
 from benchmarks.rivals import Bench, Found, row_of, warm_up
 from weightstring.study.sweep.statistics import share_of
 
-OURS = "weightstring"
 BIND = "evaluate"
 KEPT = "repeats-rows"
 Row = dict[str, object]
@@ -88,9 +88,11 @@ def main(arguments: Sequence[str]) -> None:
 NOTES = [
     "The pairs and thresholds of `rivals`, each side by so many seeds, which draw minibatches and points of the curve; "
     "rivals at the rates that `rates` found on other pairs, with 3,000 gradients at most (digits), or 1,500 "
-    "(MNIST). *Connected*: the share whose largest loss, on a dense grid of the whole curve, is at most the threshold, "
-    "with Wilson's 95 % interval. All else: medians over those, and their quartiles. Looks of rivals end at the first "
-    "point over the threshold, which makes them faster than published.",
+    "(MNIST, CIFAR-10). *Connected*: the share whose largest loss, on a dense grid of the whole curve, is at most the "
+    "threshold, with Wilson's 95 % interval. All else: medians over those, and their quartiles. Looks of rivals end at "
+    "the first point over the threshold, which makes them faster than published. `mnist-cnn-2000` and "
+    "`cifar10-cnn-2000` are small networks on 2,000 training and 500 test images, so that ten seeds of every side take "
+    "minutes: `benchmarks/pairs.py`.",
 ]
 
 
@@ -106,6 +108,7 @@ def measured(bench: Repeated, way: Way, side: str) -> Row:
     found, cost = timed(lambda: ready.run(side, way))
     row = row_of(bench, way, side, found, Cost(*cost), rate=1.0, sets=("evaluate", "train"))
     del row["arithmetic, CPU seconds"]  # of a rate that is not measured here
+    row["epochs"] = found.gradients * bench.plain.batch_size / len(bench.plain.train[0])
     row |= {"seed": bench.seed, "machine": machine(), "commit": commit()}
     print({key: row[key] for key in ("task", "pair", "seed", "side", "CPU seconds", "holds")}, flush=True)
     return row
@@ -122,35 +125,6 @@ def table(rows: Sequence[Row], task: str) -> list[Row]:
     return [summary(side, mine) for side, mine in by_side(own).items()]
 
 
-def verdict(rows: Sequence[Row], task: str) -> str:
-    """In which of success and seconds a rival is ahead, in a sentence; seconds are medians over what succeeded."""
-    own = [row for row in rows if row["task"] == task]
-    shares = {side: sum(bool(row["holds"]) for row in mine) / len(mine) for side, mine in by_side(own).items()}
-    took = {
-        side: statistics.median(held)
-        for side, mine in by_side(own).items()
-        if (held := [float(row["CPU seconds"]) for row in mine if row["holds"]])
-    }
-    rivals = [side for side in shares if side != OURS]
-    more = [side for side in rivals if shares[side] > shares[OURS]]
-    faster = [f"{side} ({took[side] / took[OURS]:.2f} of ours)" for side in rivals if side in took and OURS in took
-              and took[side] < took[OURS]]  # fmt: skip
-    return (
-        f"{task}: a larger share connected than ours: {', '.join(more) or 'no rival'}; fewer CPU seconds: "
-        f"{', '.join(faster) or 'no rival'}."
-    )
-
-
-def by_side(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by their side."""
-    return {side: [row for row in rows if row["side"] == side] for side in sides_of(rows)}
-
-
-def sides_of(rows: Sequence[Row]) -> list[str]:
-    """Those that have rows; ours first."""
-    return sorted({str(row["side"]) for row in rows}, key=lambda side: (side != OURS, side))
-
-
 def summary(side: str, own: Sequence[Row]) -> Row:
     """Success with its interval, and what it took and gave where there was success."""
     held = [row for row in own if row["holds"]]
@@ -162,7 +136,7 @@ def summary(side: str, own: Sequence[Row]) -> Row:
         **{
             column: spread([scaled(row, column) for row in held])
             for column in (
-                "CPU seconds", "gradients", "evaluations", "normalized length",
+                "CPU seconds", "epochs", "gradients", "evaluations", "normalized length",
                 "largest evaluation loss / threshold", "largest train loss",
             )
         },

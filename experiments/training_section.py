@@ -23,8 +23,10 @@ def section() -> str:
     result = read("one_cycle")
     if result is None:
         return ""
-    sizes = "; ".join(f"{net}: {own['train_size']} training images, {own['test_size']} test images"
-                      for net, own in result["nets"].items())  # fmt: skip
+    sizes = "; ".join(
+        f"{net}: width {own['width']}, {own['train_size']} training images, {own['test_size']} test images"
+        for net, own in result["nets"].items()
+    )
     rows = [
         (own["net"], own["recipe"], f"{level:g}", *_first(own, level), f"{_lowest(own):.3f}")
         for own in sorted(result["rows"], key=lambda own: own["net"])

@@ -55,6 +55,27 @@ def test_a_quick_size_keeps_nothing_and_a_full_one_says_where_it_was_measured(en
     assert measuring.kept("tiny").keys() == {"machine", "commit", "value"}
 
 
+def test_the_repeats_say_where_a_rival_is_ahead_and_why(entry, monkeypatch):
+    words = importlib.import_module("benchmarks.repeats_verdict")
+    rates = [{"task": "t", "bind": "evaluate", "method": "C", "lr": lr, "best": False} for lr in (0.1, 0.2)]
+    monkeypatch.setattr(words, "kept", lambda name: {"rates": rates})
+
+    def row(side, seconds, holds=True, found=True, largest=0.5):
+        return {
+            "task": "t", "side": side, "CPU seconds": seconds, "gradients": 10 * seconds, "evaluations": 2,
+            "holds": holds, "found": found, "largest evaluation loss": largest, "threshold": 1.0,
+        }  # fmt: skip
+
+    ours = [row("weightstring", 4.0), row("weightstring", 4.0, holds=False, largest=1.25)]
+    assert words.verdict([*ours, row("A", 1.0), row("B", 9.0)], "t") == (
+        "t: a larger share connected than ours: A, B; fewer CPU seconds: A. Of ours 0 of 2 were not found: more steps "
+        "would help; 1 exceed the threshold between their samples, by 25.00% at most: more samples would help. A takes "
+        "10 gradients and 2 evaluations, ours 40 gradients and 2 evaluations, of which 25% would take as many seconds. "
+        "No rate connected the other pairs for C."
+    )
+    assert "no rival; fewer CPU seconds: no rival." in words.verdict([ours[0], row("B", 9.0)], "t")
+
+
 @pytest.mark.slow
 def test_a_benchmark_runs_at_a_quick_size(entry, capsys):
     assert entry.main(["table", "--quick", "--rows", "2000", "--repeats", "1"]) == 0
