@@ -65,10 +65,15 @@ def main(arguments: Sequence[str]) -> None:
                     keep("rates", {"pairs": f"{OTHERS} and on", "rates": [*others, *rows]}, chosen.quick, silent=True)
 
 
+def searched_for(task: str, bind: str) -> list[Row]:
+    """All rates that were tried, of any method."""
+    rows: list[Row] = kept("rates").get("rates", [])
+    return [row for row in rows if (row["task"], row["bind"]) == (task, bind)]
+
+
 def best(task: str, bind: str, method: str) -> Row | None:
     """The fastest row that was found, None if no rate connected; a rate in the middle before any search."""
-    rows: list[Row] = kept("rates").get("rates", [])
-    own = [row for row in rows if (row["task"], row["bind"]) == (task, bind)]
+    own = searched_for(task, bind)
     if not own:
         return {"lr": RATES[1], "steps between looks": 20, "steps between whole looks": 80}
     return next((row for row in own if row["method"] == method and row["best"]), None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from benchmarks.rates import RATES, searched_for
+
 Row = dict[str, object]
 WORDS = {"evaluate": "evaluation loss", "train": "train loss"}
 NOTES = [
@@ -25,14 +27,17 @@ NOTES = [
 
 def tables(rows: Sequence[Row]) -> dict[str, object]:
     """One table for each task and each loss that is bound."""
-    found: dict[str, object] = {"notes": NOTES}
+    found: dict[str, object] = {}
+    notes = list(NOTES)
     for task, bind in dict.fromkeys((str(row["task"]), str(row["bind"])) for row in rows):
         own: dict[str, list[Row]] = {}
         for row in rows:
             if (row["task"], row["bind"]) == (task, bind):
                 own.setdefault(str(row["side"]), []).append(row)
         found[f"{task}, threshold on the {WORDS[bind]}"] = table(own)
-    return found
+        if any(map(is_rival, own)) and not searched_for(task, bind):
+            notes.append(f"On the {WORDS[bind]} of {task} no rates were searched: rivals go at {RATES[1]:g}.")
+    return {"notes": notes, **found}
 
 
 def table(sides: dict[str, list[Row]]) -> list[Row]:
