@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import accepted_section
+import first_weights_section
 import language_section
 import training_section
 from tables import interval, plain, read, table
@@ -56,7 +57,7 @@ CAUSES = """**Where they differ, and why.**
   ends then.
 - *First weights.* The authors' scripts draw all of MNIST's with a deviation of .1 and most of CIFAR-10's with .04. The
   length is over the distance of the ends, which is mostly that of the random networks they began as:
-  [measured](#why-first-weights-tell) on MNIST.
+  [measured](#why-first-weights-tell).
 - *The optimizer.* How a bead descends makes more of the length than anything that is said of the loss:
   [measured](#length-is-largely-the-optimizers) on the same pairs.
 - *Next word.* The paper's three beads at every perplexity are what a measured loss of 0 gives, an error of the script.
@@ -67,14 +68,6 @@ DIFFERENCES = """**What differs from the paper's set-up.** Thresholds are exact:
 L0, where the authors' scripts stop at 1.1 L0. Superfluous beads are dropped, where the paper always has one in the
 middle. 256 training points in place of 10,000; ends are trained just until they reach L0, and carried down from the
 thresholds above.
-"""
-
-FIRST_WEIGHTS = """## Why first weights tell
-
-Length is normalized by the distance of the ends, and most of that is the
-distance of the random networks they began as. PyTorch draws the widest layer, of 3,136 inputs, with a deviation of .01.
-With .1 in every layer, as in the authors' scripts, the ends lie far apart, detours of the same order count little, and
-the normalized length comes most of the way to the paper's.
 """
 
 
@@ -94,9 +87,9 @@ def all_sections() -> list[str]:
         _curve("mnist_0.1_2000", f"{mnist}{drawn}0.1", "--first-weights 0.1"),
         _curve("mnist_0_10000", f"{mnist}{whole}", "--test-size 10000 --pairs 1"),
         _curve("mnist_0.1_10000", f"{mnist}{whole}{drawn}0.1", "--first-weights 0.1 --test-size 10000 --pairs 1"),
-        FIRST_WEIGHTS,
         _curve("cifar10_0_2000", cifar),
         _curve("cifar10_0.04_2000", f"{cifar}{drawn}0.04", "--first-weights 0.04"),
+        first_weights_section.section(PAPER),
         training_section.section(),
         language_section.section(),
     ]
