@@ -9,10 +9,11 @@ from tables import interval, plain, read, table
 
 FIRST_WEIGHTS = """## Why first weights tell
 
-Length is normalized by the distance of the ends, and most of that is the distance of the random networks they began as.
-PyTorch draws the widest layer of MNIST's network, of 3,136 inputs, with a deviation of .01. Where layers are drawn as in
-the authors' scripts, with .1 (MNIST) or .04 (most of CIFAR-10's), the ends lie far apart, detours of the same order count
-little, and the normalized length comes most of the way to the paper's. *Detour*: length less distance, of the means.
+Length is normalized by the distance of the ends, and most of that is the distance of the random networks they began
+as. PyTorch draws the widest layer of MNIST's network, of 3,136 inputs, with a deviation of .01. Where layers are
+drawn as in the authors' scripts, with .1 (MNIST) or .04 (most of CIFAR-10's), the ends lie far apart, detours of the
+same order count little, and the normalized length comes most of the way to the paper's. *Detour*: length less
+distance, of the means.
 """
 DRAWN = {
     "MNIST, 2,000 test images": ("mnist", {"0": "mnist_0_2000", "0.1": "mnist_0.1_2000"}),
