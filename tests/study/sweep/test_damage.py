@@ -19,7 +19,7 @@ from weightstring.store import RunDirectory
 from weightstring.study.sweep.collecting import gather
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.ends import EndTrainer
-from weightstring.study.sweep.networks import Networks
+from weightstring.study.sweep.networks import KeptNetworks, Networks
 from weightstring.study.sweep.plan import Plan
 from weightstring.study.sweep.table import read_table
 
@@ -109,6 +109,16 @@ def test_networks_that_were_done_when_training_was_interrupted_are_kept(problem,
     assert not {f"end-{seed}" for seed in done} & set(begun)
     assert (again.seeds, again.failed) == (whole.seeds, whole.failed)
     assert torch.equal(again.thetas, whole.thetas)
+
+
+def test_networks_that_are_done_are_kept_while_others_are_trained(problem, tmp_path, monkeypatch):
+    monkeypatch.setattr("weightstring.study.sweep.ends.KEEP_EVERY", 0.0)
+    kept = []
+    keep = KeptNetworks.keep
+    monkeypatch.setattr(KeptNetworks, "keep", lambda own, *given: (kept.append(given), keep(own, *given)))
+    found = trained(EndTrainer(problem, Plan((0.3,), pairs=3), tmp_path / "n"))
+    assert len(kept) > 1
+    assert torch.equal(found.thetas, trained(EndTrainer(problem, Plan((0.3,), pairs=3))).thetas)
 
 
 def test_fewer_networks_after_an_interruption_are_the_first_ones(problem, tmp_path):

@@ -7,7 +7,8 @@ process may train any block of seeds, and more thresholds or pairs later train o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,9 @@ from weightstring.study.sweep.forms import Sweepable
 from weightstring.study.sweep.networks import KeptNetworks, Networks
 from weightstring.study.sweep.plan import Plan
 from weightstring.study.sweep.selection import Selection, Settled
+
+KEEP_EVERY = 60.0
+"""Seconds after which networks that are done are written down: as much is lost where a process is killed."""
 
 
 @dataclass
@@ -169,12 +173,19 @@ class EndTrainer:
             start = self.kept.thetas(above[seed], [seed])[0] if seed in above else self.problem.initial(seed)
             descents.add(Start(start, level, level, f"end-{seed}", value=None), seed)
         descended: dict[int, Descended] = {}
+        kept = time.monotonic()
         try:
             while not descents.idle:
                 descended |= descents.advance()
+                if descended and time.monotonic() - kept > KEEP_EVERY:
+                    self._keep(level, descended)
+                    descended, kept = {}, time.monotonic()
         finally:  # Those that are done are kept, whatever stops the others.
-            reached = {seed: each.theta for seed, each in descended.items() if each.status == "reached"}
-            self.kept.keep(level, reached, descended.keys() - reached.keys())
+            self._keep(level, descended)
+
+    def _keep(self, level: float, descended: Mapping[int, Descended]) -> None:
+        reached = {seed: each.theta for seed, each in descended.items() if each.status == "reached"}
+        self.kept.keep(level, reached, descended.keys() - reached.keys())
 
     def _above(self, level: float) -> dict[int, float]:
         """By seed the lowest threshold above from whose network it goes on; none where ends are not carried."""

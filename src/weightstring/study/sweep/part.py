@@ -31,6 +31,9 @@ from weightstring.study.sweep.rows import Place, SweepPair, line_barriers, row_o
 from weightstring.study.sweep.table import Row
 from weightstring.study.sweep.trivial import trivial_levels
 
+Chosen = dict[float, tuple[list[int], bool]]
+"""At each threshold the seeds of the networks that are paired, as far as is known, and whether these are all."""
+
 
 class Block(NamedTuple):
     """A block of work of one form.
@@ -77,14 +80,14 @@ class Part:
         """What is not done and can be begun now, ends first; nothing: all is done, or waits for ends under way."""
         with self.computing():
             ends = [Block("ends", number) for number in self.networks.missing()]
-            chosen = {level: self.networks.chosen(level) for level in self.plan.levels}
+            chosen = self._chosen()
         most = max(len(seeds) for seeds, _ in chosen.values()) // 2
         pairs = []
         for number in range(-(-max(most, 1) // self.block)):
             last = min((number + 1) * self.block, self.plan.pairs)
             ready = all(whole or len(seeds) >= 2 * last for seeds, whole in chosen.values())
             if ready and number not in self._standing:
-                if self._stands(number):
+                if self._stands(number, chosen):
                     self._standing.add(number)
                 else:
                     pairs.append(Block("pairs", number))
@@ -128,9 +131,12 @@ class Part:
             return GivenEnds(self.form.problem, self.plan, self.form.checkpoints, kept)
         return EndTrainer(self.form.problem, self.plan, folder, 2 * self.block, self.above)
 
-    def _stands(self, number: int) -> bool:
+    def _chosen(self) -> Chosen:
+        return {level: self.networks.chosen(level) for level in self.plan.levels}
+
+    def _stands(self, number: int, chosen: Chosen) -> bool:
         rows = self._rows(number)
-        whole = all(stands(rows.get(place), self._run(place)) for place, _ in self._places(number))
+        whole = all(stands(rows.get(place), self._run(place)) for place, _ in self._places(number, chosen))
         return whole and (number > 0 or self.directory is None or bool(self._trivial()))
 
     def _connect(self, numbers: Sequence[int]) -> None:
@@ -143,7 +149,8 @@ class Part:
             number: {place: row for place, row in self._rows(number).items() if stands(row, self._run(place))}
             for number in numbers
         }
-        pairs = [pair for number in numbers for pair in self._pairs(number, standing[number])]
+        chosen = self._chosen()
+        pairs = [pair for number in numbers for pair in self._pairs(number, chosen, standing[number])]
         pairs = [replace(each, pair=align_pair(form.problem, each.pair, settings)) for each in pairs]
         results = connect_all(form.problem, [each.pair for each in pairs], settings) if pairs else []
         over = [(each, result) for each, result in zip(pairs, results, strict=True) if not interrupted(result)]
@@ -163,11 +170,12 @@ class Part:
         if len(over) < len(results):
             raise KeyboardInterrupt
 
-    def _pairs(self, number: int, standing: dict[Place, Row]) -> list[SweepPair]:
+    def _pairs(self, number: int, chosen: Chosen, standing: dict[Place, Row]) -> list[SweepPair]:
         """The pairs of a block that are to be connected."""
         found = []
+        places = list(self._places(number, chosen))
         for level in self.plan.levels:
-            missing = [each for each in self._places(number) if each[0].threshold == level and each[0] not in standing]
+            missing = [each for each in places if each[0].threshold == level and each[0] not in standing]
             thetas = self.networks.thetas_of(level, [seed for _, seeds in missing for seed in seeds])
             for i, (place, seeds) in enumerate(missing):
                 run = self._run(place)
@@ -177,24 +185,28 @@ class Part:
                 found.append(SweepPair(place, pair, seeds))
         return found
 
-    def _places(self, number: int) -> list[tuple[Place, tuple[int, int]]]:
+    def _places(self, number: int, chosen: Chosen) -> Iterator[tuple[Place, tuple[int, int]]]:
         """The pairs of a block, and the seeds of their networks."""
-        found = []
-        for level in self.plan.levels:
-            seeds, _ = self.networks.chosen(level)
+        for level, (seeds, _) in chosen.items():
             last = min((number + 1) * self.block, len(seeds) // 2)
-            found += [
-                (Place(self.form.name, level, pair), (seeds[2 * pair], seeds[2 * pair + 1]))
-                for pair in range(number * self.block, last)
-            ]
-        return found
+            for pair in range(number * self.block, last):
+                yield Place(self.form.name, level, pair), (seeds[2 * pair], seeds[2 * pair + 1])
 
     def _rows(self, number: int) -> dict[Place, Row]:
         """The rows of a block that are known, whichever thresholds they are of."""
-        known = {place: row for place, row in self.known.items() if place.pair // self.block == number}
         if self.directory is None:
-            return known
-        return known | {Place.of(row): row for row in self.directory.block(self.form.name, number)}
+            return {place: row for place, row in self.known.items() if place.pair // self.block == number}
+        return self._before.get(number, {}) | {
+            Place.of(row): row for row in self.directory.block(self.form.name, number)
+        }
+
+    @cached_property
+    def _before(self) -> dict[int, dict[Place, Row]]:
+        """The rows that were known when this began, by block."""
+        found: dict[int, dict[Place, Row]] = {}
+        for place, row in self.known.items():
+            found.setdefault(place.pair // self.block, {})[place] = row
+        return found
 
     def _run(self, place: Place) -> RunDirectory | None:
         return None if self.directory is None else RunDirectory(self.directory.run(*place))
