@@ -76,6 +76,22 @@ def test_the_repeats_say_where_a_rival_is_ahead_and_why(entry, monkeypatch):
     assert "no rival; fewer CPU seconds: no rival." in words.verdict([ours[0], row("B", 9.0)], "t")
 
 
+def test_a_limit_says_what_a_target_leaves_and_what_is_computed(entry, monkeypatch):
+    targets = importlib.import_module("benchmarks.targets")
+    ours = {"side": "weightstring", "CPU seconds": 0.5, targets.WHOLE: 0.2, targets.EARLY: 0.4}
+    first = {"what": "first layers", "CPU seconds": 0.25, "at the rate of a large product": 0.125}
+    results = {
+        "rivals": {"digits, threshold on the evaluation loss": [ours]},
+        "arithmetic": {"digits": [first, {"what": "all else", "CPU seconds": 0.25}]},
+        "breakdown": {"digits": [{"phase": "store", "percent": 7.0}, {"phase": "whole", "percent": 100.0}]},
+    }
+    monkeypatch.setattr(targets, "kept", lambda name: results.get(name, {}))
+    (line,) = targets.limits()
+    assert "0.5 CPU seconds; there are to be 0.75, 0.375." in line
+    assert "first layers 0.25 (0.125); all else 0.25." in line
+    assert line.endswith("(`breakdown`): store 7.0 %.")
+
+
 @pytest.mark.slow
 def test_a_benchmark_runs_at_a_quick_size(entry, capsys):
     assert entry.main(["table", "--quick", "--rows", "2000", "--repeats", "1"]) == 0
