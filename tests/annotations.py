@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace
-from typing import Any, Protocol, get_type_hints
+from typing import Any, ClassVar, Protocol, get_type_hints
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
@@ -39,14 +39,26 @@ def install() -> None:
     sys.meta_path.insert(0, _Finder())
 
 
-CALLS = 8
+CALLS = 4
 """Of each function in each test so many are checked: a loop of a hundred thousand calls tells nothing more."""
 
 
 class Checks:
-    """Which test is running: what is counted is counted anew in each."""
+    """What functions count of their calls; it is counted anew in each test."""
 
-    test = 0
+    _counted: ClassVar[list[Callable[[], None]]] = []
+
+    @classmethod
+    def count(cls, anew: Callable[[], None]) -> None:
+        """Have a function that begins to count told when the next test begins."""
+        cls._counted.append(anew)
+
+    @classmethod
+    def begin_test(cls) -> None:
+        """Let all count anew."""
+        for anew in cls._counted:
+            anew()
+        cls._counted.clear()
 
 
 def checked(promised: Any) -> Any:
@@ -58,15 +70,21 @@ def checked(promised: Any) -> Any:
     if not promised.__annotations__:
         return promised
     strict: Callable[..., Any] | None = None  # made at the first call: most functions are called by few tests
-    test, calls = -1, 0
+    left = CALLS
+
+    def anew() -> None:
+        nonlocal left
+        left = CALLS
 
     @functools.wraps(promised)
     def either(*arguments: Any, **named: Any) -> Any:
-        nonlocal strict, test, calls
-        if test != Checks.test:
-            test, calls = Checks.test, 0
-        calls += 1
-        if calls > CALLS or jaxtyping.config.jaxtyping_disable:
+        nonlocal strict, left
+        if left < 1:  # first of all: of a million calls these few lines are a tenth of a test's time
+            return promised(*arguments, **named)
+        if left == CALLS:
+            Checks.count(anew)
+        left -= 1
+        if jaxtyping.config.jaxtyping_disable:
             return promised(*arguments, **named)
         if strict is None:
             strict = _checking(promised)
@@ -106,9 +124,11 @@ def _strict(function: FunctionType) -> Callable[..., Any]:
 def _meaning(annotation: object, function: FunctionType) -> Any:
     """What an annotation stands for; anything, where that is defined later, without end, or for type checkers alone."""
     try:
-        return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), function.__globals__)["it"]
+        found = get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), function.__globals__)["it"]
     except Exception:
         return Any
+    # Of an alias that stands in itself; beartype takes a fifth of a second to find that out, of each function.
+    return Any if "ForwardRef(" in repr(found) else found
 
 
 class _Decorating(ast.NodeTransformer):

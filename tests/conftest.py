@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections import defaultdict
 from importlib import import_module
 
@@ -17,6 +18,10 @@ from .annotations import Checks, install
 torch.set_num_threads(1)  # the workers of pytest-xdist share the cores; small operations are slower with more
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+# Where Python is told to keep no compiled files, each process that a test starts would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 # Before anything imports the package, which the hook changes: the conftest.py of a folder may be next.
@@ -32,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup() -> None:
-    Checks.test += 1
+    Checks.begin_test()
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that are slow are left out

@@ -96,6 +96,6 @@ def test_the_first_calls_are_checked_in_each_test_anew(module):
     for _ in range(CALLS):
         module.twice(1.0)
     assert module.twice("1") == "11"  # no longer looked at
-    Checks.test += 1
+    Checks.begin_test()
     with pytest.raises(Exception, match="violat"):
         module.twice("1")
