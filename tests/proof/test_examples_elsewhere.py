@@ -55,6 +55,7 @@ SAID = {
 }  # fmt: skip
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("way", SAID)
 def test_it_is_the_same_proof(way):
     given, ending = SAID[way]
@@ -66,12 +67,14 @@ def test_it_is_the_same_proof(way):
     assert certified(steps_first, given) == pytest.approx(certified(steps_second), rel=1e-11)
 
 
+@pytest.mark.slow
 def test_what_is_made_of_data_alone_may_be_anything_that_keeps_them_apart():
     assert certified(lambda net, x: net.first(x).mean(0), lambda x: x.transpose(0, 1).sort(0)[0]) == pytest.approx(
         certified(lambda net, x: net.first(x).mean(1), lambda x: x.sort(1)[0]), rel=1e-12
     )
 
 
+@pytest.mark.slow
 def test_chosen_and_joined_steps():
     def first(net: Mixer, x: Tensor) -> Tensor:
         hidden = net.first(x)

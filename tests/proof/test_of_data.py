@@ -46,6 +46,7 @@ def test_it_is_proved_and_proved_again(form):
     check_verification_rule(problem)
 
 
+@pytest.mark.slow
 def test_whole_numbers_of_the_inputs_are_computed_with():
     torch.manual_seed(0)
     net = Formed(lambda x: ((2 * x + 1) % 5).double()).double()
@@ -68,6 +69,7 @@ class Mixed(Formed):
         return self.last(left @ self.mix + h @ torch.linspace(-1, 1, 16).view(4, 4).to(h))
 
 
+@pytest.mark.slow
 def test_matrices_that_are_the_same_for_all_examples_are_layers():
     torch.manual_seed(0)
     data = torch.randn(12, 3, dtype=torch.float64), torch.randn(12, 2, dtype=torch.float64)

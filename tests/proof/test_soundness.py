@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import weightstring as ws
@@ -164,11 +162,13 @@ def targets_of(case: Case, count: int, generator: torch.Generator) -> Tensor:
     return values.unsqueeze(1) if columns else values
 
 
-def build(name: str, seed: int) -> ws.ModuleProblem:
+@cache
+def build(name: str) -> ws.ModuleProblem:
+    """A case's problem, for all tests of this file: it is traced once."""
     case = CASES[name]
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(4)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(4)
         net = case.net().double()
         inputs = torch.rand(EXAMPLES, *case.inputs, generator=generator, dtype=torch.float64) * 2 - 1
         net.eval()(inputs)
@@ -177,25 +177,23 @@ def build(name: str, seed: int) -> ws.ModuleProblem:
         return ws.ModuleProblem(net, case.loss, (inputs, targets), buffers="frozen", engine="loop", metrics=metrics)
 
 
-@pytest.mark.many(quick=4)
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=1, deadline=None)
-@given(seed=st.integers(0, 2**31))
-def test_nothing_lies_outside_its_enclosure(name: str, seed: int) -> None:
+def test_nothing_lies_outside_its_enclosure(name: str) -> None:
     """Over the cases more than a million of (net, interval, place, example), each with all its outputs."""
-    check_certificate_rule(build(name, seed), quantity=CASES[name].quantity, seed=seed)
+    check_certificate_rule(build(name), quantity=CASES[name].quantity, seed=4)
 
 
-@pytest.mark.many(quick=4)
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize("name", CASES)
 def test_a_second_implementation_proves_the_same(name: str) -> None:
-    check_verification_rule(build(name, 4), quantity=CASES[name].quantity, seed=4)
+    check_verification_rule(build(name), quantity=CASES[name].quantity, seed=4)
 
 
 @pytest.mark.many(quick=6)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.quantity == "loss"])
 def test_bounds_meet_the_values_on_narrow_intervals(name: str) -> None:
-    problem = build(name, 3)
+    problem = build(name)
     first = problem.flatten(problem.evaluating.module)
     beads = torch.stack(
         [first, first + 0.01 * torch.randn(len(first), generator=torch.Generator().manual_seed(3)).double()]

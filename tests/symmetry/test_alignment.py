@@ -321,7 +321,7 @@ def test_large_outputs_are_observed_and_compared_in_parts(monkeypatch):
         (equivalence, "HELD", 100),
     ):
         monkeypatch.setattr(module, limit, value)
-    problem = ZOO[name].problem()
+    problem = ZOO[name].fresh()
     assert {len(part) for part in finding.traced(problem).parts} == {2}
     found = ws.align(problem, theta, copy, methods=["activations"])
     assert torch.equal(found.theta, theta)

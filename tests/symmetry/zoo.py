@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -105,7 +106,11 @@ class Case:
     buffers: str | None = None
 
     def problem(self, dtype: torch.dtype = torch.float64) -> ws.ModuleProblem:
-        """The problem, the same each time."""
+        """The problem; one for all tests, which is traced once."""
+        return _shared(self, dtype)
+
+    def fresh(self, dtype: torch.dtype = torch.float64) -> ws.ModuleProblem:
+        """The same, of which nothing is known yet."""
         with torch.random.fork_rng():
             torch.manual_seed(3)
             net, inputs = self.net(), self.inputs(EXAMPLES)
@@ -115,6 +120,11 @@ class Case:
                 elif name.endswith("running_var"):
                     buffer.uniform_(0.5, 2.0)
         return problem_of(net, inputs, dtype, self.buffers)
+
+
+@cache
+def _shared(case: Case, dtype: torch.dtype) -> ws.ModuleProblem:
+    return case.fresh(dtype)
 
 
 def numbers(*shape: int) -> Callable[[int], Tensor]:
