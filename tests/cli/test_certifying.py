@@ -49,6 +49,7 @@ class TestCertify:
 
 
 class TestConnectCertify:
+    @pytest.mark.slow
     def test_ends_with_a_certificate(self, cli, workshop, tmp_path) -> None:
         done = cli(
             "connect", workshop.task, workshop.a, workshop.b, "--threshold", 0.051, "--certify",

@@ -170,6 +170,7 @@ class TestConnect:
 
 
 class TestResume:
+    @pytest.mark.slow
     def test_an_unresolved_run_goes_on_with_a_larger_limit(self, cli, workshop, tmp_path):
         run = tmp_path / "run"
         shutil.copytree(workshop.unresolved, run)

@@ -73,6 +73,7 @@ def test_the_manifest_tells_files_and_command(workshop):
     assert str(workshop.root) not in " ".join(told.command)
 
 
+@pytest.mark.slow
 def test_a_search_begins_with_waypoints_and_goes_on_with_them(cli, workshop, tmp_path):
     through = tmp_path / "through"
     for place, name in ((0.3, "one"), (0.6, "two")):

@@ -7,7 +7,7 @@ stated here as a share of Γ. A certificate leaves nothing over.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from weightstring.problem.surfaces import Maze, Ring, Spike, TwoWells, shifted
 from weightstring.protocol import LossProblem
 from weightstring.recipe import Recipe
 from weightstring.search import Strategy
+from weightstring.search.stopping import StopRule
 from weightstring.theory import deep_linear
 from weightstring.theory.deep_linear_barrier import barrier
 from weightstring.theory.quartic import Quartic, ReluQuartic
@@ -35,8 +36,24 @@ STRATEGIES: dict[str, Strategy] = {
 FIXED = {"bezier", "poly-chain"}
 """Curves with a fixed number of bends, which cannot follow every valley however easy."""
 
+HARD = {
+    "maze",
+    "quartic, one unit",
+    "one ReLU unit",
+    "two ReLU units",
+    "deep linear 1-1-1",
+    "deep linear 2-2-2",
+    "triangle",
+}
+"""Losses whose pass not every search need find. In deep linear networks the gradient vanishes there."""
+
 DISCRETISATION = 1e-3
 """By what share of Γ a sampled maximum may lie under it."""
+
+
+ENOUGH = ws.MaxBeads(24) | ws.MaxSteps(20_000)
+HOPELESS = ws.MaxBeads(12) | ws.MaxSteps(6_000)
+"""How long searches go on that can only fail: into several beads' full descents, which a tunnel would need."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +63,11 @@ class Known:
     problem: LossProblem
     ends: tuple[Tensor, Tensor]
     gamma: float
-    easy: bool = True
     recipe: Recipe | None = None
 
 
-def of_surface(surface: ws.problem.surfaces.Surface, easy: bool = True) -> Known:
-    return Known(surface, surface.ends, surface.gamma(*surface.ends), easy)
+def of_surface(surface: ws.problem.surfaces.Surface) -> Known:
+    return Known(surface, surface.ends, surface.gamma(*surface.ends))
 
 
 def deep_line() -> Known:
@@ -60,9 +76,7 @@ def deep_line() -> Known:
     y = torch.tensor([[1.3, -2.4, 1.1]], dtype=torch.float64)
     a, b = ([torch.tensor([[s * 1.1]]).double(), torch.tensor([[s * 1.2]]).double()] for s in (1.0, -1.0))
     problem = deep_linear.problem((1, 1, 1), x, y)
-    gamma = barrier(a, b, x, y).gamma
-    # At the pass both weights are 0 and the gradient vanishes: no descent from there, an honest "unresolved".
-    return Known(problem, (deep_linear.flatten(a), deep_linear.flatten(b)), gamma, False, SGD)
+    return Known(problem, (deep_linear.flatten(a), deep_linear.flatten(b)), barrier(a, b, x, y).gamma, SGD)
 
 
 def deep_plane() -> Known:
@@ -74,12 +88,12 @@ def deep_plane() -> Known:
     w2 = torch.diag(torch.tensor([1.5, 0.8]).double()) @ torch.linalg.inv(w1)
     a, b = [w1, w2], [w1[[1, 0]], w2[:, [1, 0]]]
     problem = deep_linear.problem((2, 2, 2), x, y)
-    return Known(problem, (deep_linear.flatten(a), deep_linear.flatten(b)), barrier(a, b, x, y).gamma, False, SGD)
+    return Known(problem, (deep_linear.flatten(a), deep_linear.flatten(b)), barrier(a, b, x, y).gamma, SGD)
 
 
 def triangle() -> Known:
     problem = swapped_triangle()
-    return Known(problem, swapped_ends(problem), 1 / 6, False)
+    return Known(problem, swapped_ends(problem), 1 / 6)
 
 
 SGD = Recipe("sgd", {"lr": 0.02}, check_every=5, patience=20, max_steps=2_000)
@@ -89,19 +103,18 @@ KNOWN: dict[str, Callable[[], Known]] = {
     "two wells elsewhere": lambda: of_surface(shifted(TwoWells(size=3, left=1.3), torch.tensor([0.4, -2.0, 1.0]))),
     "ring": lambda: of_surface(Ring()),
     "ring with a ridge": lambda: of_surface(Ring(ridge=0.2)),
-    "maze": lambda: of_surface(Maze(), easy=False),
-    "quartic, one unit": lambda: of_surface(Quartic(target=(1.5, -0.5), width=1), easy=False),
+    "maze": lambda: of_surface(Maze()),
+    "quartic, one unit": lambda: of_surface(Quartic(target=(1.5, -0.5), width=1)),
     "quartic, three units": lambda: of_surface(Quartic(target=(1.5, -0.5), width=3)),
-    "one ReLU unit": lambda: of_surface(ReluQuartic(x=(1.0, -1.3), y=(1.0, 0.8)), easy=False),
-    "two ReLU units": lambda: of_surface(ReluQuartic(x=(1.0, -1.0), y=(2.0, 1.0), width=2), easy=False),
+    "one ReLU unit": lambda: of_surface(ReluQuartic(x=(1.0, -1.3), y=(1.0, 0.8))),
+    "two ReLU units": lambda: of_surface(ReluQuartic(x=(1.0, -1.0), y=(2.0, 1.0), width=2)),
     "deep linear 1-1-1": deep_line,
     "deep linear 2-2-2": deep_plane,
     "triangle": triangle,
 }
 
 
-def search(known: Known, strategy: str, threshold: float) -> ws.Result:
-    stop = ws.MaxBeads(24) | ws.MaxSteps(20_000)
+def search(known: Known, strategy: str, threshold: float, stop: StopRule = ENOUGH) -> ws.Result:
     return ws.connect(
         known.problem,
         *known.ends,
@@ -125,12 +138,12 @@ class TestEveryStrategy:
             found = search(known, strategy, ends + 0.05)
             assert found.largest >= known.gamma
             return
-        found = search(known, strategy, max(ends, 0.9 * known.gamma))
+        found = search(known, strategy, max(ends, 0.9 * known.gamma), HOPELESS)
         assert not found.connected
         assert found.largest >= (1 - DISCRETISATION) * known.gamma
 
     @pytest.mark.parametrize("strategy", STRATEGIES)
-    @pytest.mark.parametrize("name", [name for name, build in KNOWN.items() if build().easy])
+    @pytest.mark.parametrize("name", [name for name in KNOWN if name not in HARD])
     def test_connects_over_an_easy_pass(self, name: str, strategy: str) -> None:
         known = KNOWN[name]()
         found = search(known, strategy, 1.1 * known.gamma + 0.05)
@@ -142,7 +155,7 @@ class TestEveryStrategy:
     def test_what_no_sample_sees_no_certificate_passes(self, strategy: str) -> None:
         spike = Spike()
         threshold = 0.9 * spike.gamma(*spike.ends)
-        known = replace(of_surface(spike), easy=False)
+        known = of_surface(spike)
         found = search(known, strategy, threshold)
         certificate = ws.certify(spike, found.string, threshold=threshold)
         assert not certificate.holds

@@ -24,7 +24,7 @@ LONG = ("persistent", "sinking", "relay", "lowered")
 """Those that search several times."""
 
 
-@pytest.mark.many(quick=5)
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in STRATEGIES]
 )

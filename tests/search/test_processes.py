@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,23 @@ PATIENCE = 30.0
 """Seconds within which a process that was ended is gone."""
 
 
-def gone(wanted: set[int]) -> bool:
-    """Whether none of these children is left, after some patience."""
-    deadline = time.monotonic() + PATIENCE
-    while wanted & {child.pid for child in multiprocessing.active_children()} and time.monotonic() < deadline:
+def until(holds: Callable[[], bool], patience: float = PATIENCE) -> bool:
+    """Whether something comes to hold within some patience."""
+    deadline = time.monotonic() + patience
+    while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not wanted & {child.pid for child in multiprocessing.active_children()}
+    return holds()
+
+
+def gone(wanted: set[int]) -> bool:
+    """Whether none of these children is left."""
+    return until(lambda: not wanted & {child.pid for child in multiprocessing.active_children()})
+
+
+def ignores_interrupts(process: int) -> bool:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    ignored = next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn"))
+    return bool(ignored & 1 << signal.SIGINT - 1)
 
 
 def workers(pool: Processes) -> set[int]:
@@ -65,8 +77,8 @@ def test_a_pool_is_begun_when_it_is_needed_and_ended_as_often_as_one_likes():
 def test_a_search_goes_on_when_a_worker_is_killed():
     problem = load_task("digits")
     problem.use_engine("loop")
-    work = JobContext(Objective(problem), 0, Recipe("adam", {"lr": 1e-3}, max_steps=200))
-    jobs: list[Job] = [Descend(Start(problem.initial(i), 0.05, 0.05, f"bead {i}")) for i in range(8)]
+    work = JobContext(Objective(problem), 0, Recipe("adam", {"lr": 1e-3}, max_steps=60))
+    jobs: list[Job] = [Descend(Start(problem.initial(i), 0.05, 0.05, f"bead {i}")) for i in range(6)]
     expected = {job.name: work.run(job) for job in jobs}
     found, killed = {}, set()
     with Processes(2) as pool:
@@ -156,7 +168,7 @@ def test_ctrl_c_ends_the_search_and_all_its_workers(tmp_path):
     ) as process:
         try:
             pids = [int(pid) for pid in process.stdout.readline().split()]
-            time.sleep(5)  # a worker that is still beginning has not learnt yet to leave Ctrl-C to its parent
+            assert until(lambda: all(map(ignores_interrupts, pids)), 5 * PATIENCE)  # as soon as they have begun
             os.killpg(process.pid, signal.SIGINT)
             out, err = process.communicate(timeout=PATIENCE)
         finally:
@@ -165,7 +177,4 @@ def test_ctrl_c_ends_the_search_and_all_its_workers(tmp_path):
     assert out.splitlines()[-1] == "interrupted"
     assert err == ""
     assert process.returncode == 0
-    deadline = time.monotonic() + PATIENCE
-    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))

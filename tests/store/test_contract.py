@@ -24,6 +24,7 @@ def test_a_run_directory_keeps_to_the_contract(tmp_path: Path) -> None:
     check_store(lambda: tmp_path / str(next(places)))
 
 
+@pytest.mark.slow
 def test_a_dict_keeps_to_the_contract() -> None:
     check_store(dict)
 

@@ -80,7 +80,7 @@ def test_searches_and_proofs_bound_from_both_sides() -> None:
     triangle = swapped_triangle()
     first, swapped = swapped_ends(triangle)
     _, turned = swapped_ends(triangle, (1, 2, 0))
-    stop = ws.MaxBeads(16) | ws.MaxSteps(4_000)  # the proofs and the ends' own heights bound it all the same
+    stop = ws.MaxBeads(8) | ws.MaxSteps(1_000)  # the proofs and the ends' own heights bound it all the same
     found = components(triangle, [first, swapped, turned], stop=stop, progress=False)
     count = found.count(0.16)
     assert (count.models, count.at_least) == (3, 2)

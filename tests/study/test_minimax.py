@@ -12,6 +12,7 @@ from weightstring.tasks import load_task
 from weightstring.theory.quartic import Quartic, ReluQuartic
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("bend", [0.0, 0.3, 0.6])
 def test_between_two_wells_it_is_the_saddle(bend):
     well = shifted(TwoWells(bend=bend, saddle=2.0), torch.tensor([0.3, -0.7]).double(), lift=0.5)

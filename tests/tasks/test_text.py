@@ -53,6 +53,7 @@ def test_the_loss_is_the_mean_over_words_as_computed_apart(problem):
     assert measured == pytest.approx(math.log(8), rel=0.1)
 
 
+@pytest.mark.slow
 def test_it_learns(problem):
     theta = problem.fit(seed=0, until=1.0)
     assert float(problem.measure(theta[None])["loss"]) <= 1.0

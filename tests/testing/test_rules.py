@@ -27,6 +27,7 @@ def problem() -> ws.ModuleProblem:
     return ws.ModuleProblem(net, nn.functional.mse_loss, (x, x[:, :1] * x[:, 1:].expand(-1, 3)))
 
 
+@pytest.mark.slow
 def test_right_rules_pass(problem):
     check_certificate_rule(problem)
     check_verification_rule(problem)

@@ -190,7 +190,7 @@ def slope(lengths: list[float], rises: list[float]) -> float:
     return float(np.polyfit(np.log(lengths), np.log(rises), 1)[0])
 
 
-@pytest.mark.many(quick=1)
+@pytest.mark.slow
 @pytest.mark.parametrize("toy", TOYS[1::2])
 def test_splitting_between_minimisers_gains_the_fourth_power_of_the_length(toy):
     a, b = toy.ends

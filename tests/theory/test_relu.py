@@ -434,7 +434,7 @@ class Own(nn.Module):
         return self.last(self.drop(nn.functional.softsign(self.first(x)) * 2 + 0.5))
 
 
-@pytest.mark.many(quick=1)
+@pytest.mark.slow
 @unchecked
 @pytest.mark.parametrize(
     ("net", "loss"),

@@ -28,10 +28,13 @@ from weightstring.search import (
 )
 from weightstring.search.chain import Chain, beads_of
 from weightstring.search.rounds import absorbed, due, failure
+from weightstring.search.stopping import StopRule
 from weightstring.search.strategies import STRATEGIES, from_plain, plain
 from weightstring.store import Round
 
 STOP = MaxBeads(32) | MaxSteps(20_000)
+HOPELESS = MaxBeads(12) | MaxSteps(6_000)
+"""When a search under Γ is given up, which can only fail."""
 ROUNDS = 200
 """A search that takes more of them under :data:`STOP` goes in circles."""
 SURFACES: Mapping[str, Surface] = {
@@ -71,7 +74,7 @@ def check_strategy(strategy: Strategy[Any], *, connects: bool = True) -> None:
             f"on {name} no string was found at {over:.4g}, though Γ is {gamma:.4g}: {found.outcome}",
         )
         if under < gamma:
-            below = _search(strategy, surface, under, _Kept())
+            below = _search(strategy, surface, under, _Kept(), HOPELESS)
             _require(
                 isinstance(below.outcome, Unresolved),
                 f"on {name} a string was claimed at {under:.4g}, though Γ is {gamma:.4g}",
@@ -163,9 +166,11 @@ def _check_claim(found: Search[Any], surface: Surface, threshold: float, name: s
     )
 
 
-def _search(strategy: Strategy[Any], surface: Surface, threshold: float, journal: _Kept) -> Search[Any]:
+def _search(
+    strategy: Strategy[Any], surface: Surface, threshold: float, journal: _Kept, stop: StopRule = STOP
+) -> Search[Any]:
     executor = Batched(JobContext(Objective(surface), 0, surface.recipe, 4))
-    return run(strategy, _query(surface, threshold), executor, stop=STOP, journal=journal)
+    return run(strategy, _query(surface, threshold), executor, stop=stop, journal=journal)
 
 
 def _query(surface: Surface, threshold: float) -> Query:
