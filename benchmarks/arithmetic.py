@@ -15,9 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from torch import Tensor
+
 from benchmarks.measuring import asked, keep, parser, peak, timed
 from benchmarks.pairs import TASKS, Task
 from benchmarks.rivals import Bench, warm_up
+from weightstring.arrays import Thetas
+from weightstring.descent.stepping import Blend, Update
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.native.calls import Program
 
@@ -42,8 +46,12 @@ class Counted:
     def watching(self) -> Iterator[None]:
         """Calls are counted within the context."""
 
-        def gradient(_: object, rows: object, *rest: object) -> int:
-            return int(rows.numel()) * self._gradient  # type: ignore[attr-defined]
+        def gradient(thetas: Thetas, rows: Tensor | None, examples: DataSet, update: Update | None = None) -> int:
+            if rows is not None:
+                return rows.numel() * self._gradient
+            curve = update.tie if update is not None and isinstance(update.tie, Blend) else None
+            models = len(thetas) if curve is None else curve.weights.shape[1]
+            return models * (1 if update is None else len(update.rates)) * len(examples) * self._gradient
 
         def first_layer(_: object, examples: DataSet) -> int:
             return len(examples) * self._first
@@ -69,7 +77,7 @@ class Counted:
                 return call(program, *arguments, **named)
             finally:
                 self.seconds[kind] += time.process_time() - started
-                self.operations[kind] += count(*arguments[:2])
+                self.operations[kind] += count(*arguments)
                 self.calls[kind] += 1
 
         return run

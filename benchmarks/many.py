@@ -7,27 +7,46 @@ threshold is 1.02 × the larger end. One after the other, ``--alone`` of the pai
 their time is scaled to all; so are ``--plain`` of them by the plain reference, which tries each bead once and gives up
 where the library has other attempts. What gradients and measurements take in batches of 256, without a search, says
 how much faster a call could be at most: native code computes one model after the other, so that one call of many
-saves no arithmetic, only what a search does beside it.
+saves no arithmetic, only what a search does beside it. The rate of a large matrix product says how much native code
+could save at most. Where the seconds go is told for both ways; each belongs to the innermost of the parts named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 import weightstring as ws
-from benchmarks.measuring import alternating, asked, keep, parser, timed
+from benchmarks.arithmetic import Counted
+from benchmarks.measuring import alternating, asked, keep, parser, peak, timed
 from benchmarks.pairs import FOLDER
 from benchmarks.reference import Plain
+from benchmarks.targets import Row
 from weightstring.descent import Start, descend
 from weightstring.path import Objective
+from weightstring.problem.engines.native.calls import Program
+from weightstring.search.jobs.descend import DescentBatch
+from weightstring.search.jobs.measure import Measurements
+from weightstring.search.running.search import RunningSearch
 from weightstring.store.beads import read_beads, write_beads
 from weightstring.tasks import load_task
 
 UNTIL = {"digits": 0.2, "polynomial": 1e-3}
 MARGIN = 1.02
+PARTS: dict[str, tuple[tuple[type, str], ...]] = {
+    "steps, native": ((Program, "stride"), (Program, "gradient")),
+    "measured, native": ((Program, "measure"), (Program, "first_layer")),
+    "beside descents": ((DescentBatch, "advance"),),
+    "beside segments": ((Measurements, "advance"),),
+    "strategies and journals": ((RunningSearch, "propose"), (RunningSearch, "absorb")),
+}
+"""The functions whose seconds a part is, less those of other parts that they call."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -54,13 +73,16 @@ def main(arguments: Sequence[str]) -> None:
 
     ws.connect(problem, *pairs[0], thresholds[0])  # the first call of all
     some = range(0, chosen.pairs, chosen.pairs // chosen.alone)
-    alone, own = timed(lambda: {i: ws.connect(problem, *pairs[i], thresholds[i]) for i in some})
+    spent_alone, spent, counted = Spent(), Spent(), Counted(*products(problem))
+    with spent_alone.watching():
+        alone, own = timed(lambda: {i: ws.connect(problem, *pairs[i], thresholds[i]) for i in some})
     reference = Plain.of(problem, nn.CrossEntropyLoss() if chosen.task == "digits" else nn.MSELoss())
     torch.manual_seed(0)
     few = range(0, chosen.pairs, chosen.pairs // chosen.plain)
     plain, plainly = timed(lambda: [reference.connect(*pairs[i], thresholds[i]) for i in few])
-    together, at_once = timed(lambda: ws.connect_many(problem, pairs, thresholds))
-    scale = chosen.pairs / len(alone)
+    with spent.watching(), counted.watching():
+        together, at_once = timed(lambda: ws.connect_many(problem, pairs, thresholds))
+    scale, at_peak = chosen.pairs / len(alone), sum(counted.operations.values()) / peak()
     least = arithmetic(problem, ends, together)
     keep(
         f"many-{chosen.task}",
@@ -75,14 +97,79 @@ def main(arguments: Sequence[str]) -> None:
             "connected by the reference": sum(each is not None for each in plain),
             "wall seconds, both": f"{own.wall * scale:.4g}, {at_once.wall:.4g}",
             "CPU seconds of its gradients and measurements alone": round(least, 2),
+            "CPU seconds of its products at the rate of a large one": round(at_peak, 2),
             "times faster": round(own.cpu * scale / at_once.cpu, 1),
             "times faster, if a call were nothing else": round(own.cpu * scale / least, 1),
+            "times faster, if native code had that rate, too": round(own.cpu * scale / at_peak, 1),
             "times faster than the plain reference": round(plainly.cpu * chosen.pairs / len(plain) / at_once.cpu, 1),
             "connected in one call": sum(result.connected for result in together),
             "same verdict as alone": sum(alone[i].connected == together[i].connected for i in alone),
+            "where the CPU seconds go": table(spent_alone.of(own.cpu), spent.of(at_once.cpu), scale),
         },
         chosen.quick,
     )
+
+
+class Spent:
+    """CPU seconds and calls of each of :data:`PARTS`, less those of others within."""
+
+    def __init__(self) -> None:
+        self.seconds, self.calls = Counter[str](), Counter[str]()
+        self._within: list[float] = []
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """The functions are timed within the context."""
+        before = [(owner, name, getattr(owner, name)) for places in PARTS.values() for owner, name in places]
+        for part, places in PARTS.items():
+            for owner, name in places:
+                setattr(owner, name, self._timed(part, getattr(owner, name)))
+        try:
+            yield
+        finally:
+            for owner, name, function in before:
+                setattr(owner, name, function)
+
+    def of(self, whole: float) -> dict[str, tuple[float, int]]:
+        """Seconds and calls by part; of what no part has, too."""
+        found = {part: (self.seconds[part], self.calls[part]) for part in PARTS}
+        return found | {"all else": (whole - sum(self.seconds.values()), 0)}
+
+    def _timed(self, part: str, function: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def run(*arguments: object, **named: object) -> object:
+            started = time.process_time()
+            self._within.append(0.0)
+            try:
+                return function(*arguments, **named)
+            finally:
+                took = time.process_time() - started
+                self.seconds[part] += took - self._within.pop()
+                self.calls[part] += 1
+                if self._within:
+                    self._within[-1] += took
+
+        return run
+
+
+def table(alone: dict[str, tuple[float, int]], together: dict[str, tuple[float, int]], scale: float) -> list[Row]:
+    """A row a part, of both ways; one after the other scaled to all pairs."""
+    return [
+        {
+            "part": part,
+            "one after the other": round(alone[part][0] * scale, 2),
+            "calls": round(alone[part][1] * scale) or None,
+            "in one call": round(seconds, 2),
+            "calls of it": calls or None,
+        }
+        for part, (seconds, calls) in together.items()
+    ]
+
+
+def products(problem: ws.ModuleProblem) -> tuple[int, int]:
+    """Numbers in the first layer's weight, and in those of all others."""
+    first, *others = (entry.size for entry in problem.layout.entries if len(entry.shape) == 2)
+    return first, sum(others)
 
 
 def arithmetic(problem: ws.ModuleProblem, ends: Sequence[torch.Tensor], results: Sequence[ws.Result]) -> float:
