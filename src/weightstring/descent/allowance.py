@@ -31,6 +31,11 @@ class Allowances:
         if steps is not None:
             self._left[who], self._taken[who] = steps, 0
 
+    @property
+    def limited(self) -> bool:
+        """Whether anybody is."""
+        return bool(self._left)
+
     def limit(self, each: Mapping[Hashable, int]) -> bool:
         """Whether one of these is limited."""
         return not self._left.keys().isdisjoint(each)

@@ -176,7 +176,8 @@ class Descents(Generic[Key, Reached]):
         """
         finished = self._refill()
         if self._groups and not finished:
-            free = [group for group in self._groups if not self._allowed.limit(group.costs())]
+            limited = self._allowed.limited
+            free = [group for group in self._groups if not (limited and self._allowed.limit(group.costs()))]
             arrived = self._steps.leap(free)
             there = set(map(id, arrived))
             behind = [group for group in self._groups if id(group) not in there]
@@ -208,6 +209,8 @@ class Descents(Generic[Key, Reached]):
 
     def _next(self) -> list[Group]:
         """Those of the queue that begin now, in groups."""
+        if not self._queue:
+            return []
         room = self._width - sum(group.running for group in self._groups if group.in_place)
         stacks, groups, waiting = self._optimizers.stacks, dict[object, list[Entry]](), list[Entry]()
         alone = self._steps.several  # a bead that takes many steps in one call gains nothing from a leaf with others
@@ -224,11 +227,11 @@ class Descents(Generic[Key, Reached]):
 
     def _check(self, groups: Sequence[Group]) -> dict[Key, Reached]:
         """Measure, and let those go that are over."""
-        measured = [group for group in groups if group.monitors]
+        measured = [(group, monitors) for group in groups if (monitors := group.monitors)]
         if measured:
-            monitors = [monitor for group in measured for monitor in group.monitors]
-            steps = [group.steps for group in measured for _ in group.monitors]
-            thetas = together([group.thetas for group in measured])
+            monitors = [monitor for _, own in measured for monitor in own]
+            steps = [group.steps for group, own in measured for _ in own]
+            thetas = together([group.thetas for group, _ in measured])
             measure(monitors, thetas, steps, self._height, self._screening)
         finished: dict[Key, Reached] = {}
         for group in groups:

@@ -52,6 +52,7 @@ class Optimizers:
         self._with_graph = bool(self._optimizer.defaults.get("differentiable", False))
         self._optimizer.param_groups.clear()
         self._groups: dict[float, int] = {}
+        self._of: dict[Tensor, dict[str, Any]] = {}
 
     def add(self, theta: Tensor, rate: float = 1.0) -> None:
         """Take in a leaf: a model (P,), or several that begin together (k, P) if the optimizer :attr:`stacks`.
@@ -65,6 +66,7 @@ class Optimizers:
             self._optimizer.add_param_group({"params": [theta], "lr": rate * self._base_rate, "step": 0, "rate": rate})
         else:
             self._optimizer.param_groups[group]["params"].append(theta)
+        self._of[theta] = self._optimizer.param_groups[group]
 
     @property
     def stacks(self) -> bool:
@@ -83,14 +85,14 @@ class Optimizers:
                 name, value = state.popitem()
                 stacked = isinstance(value, Tensor) and value.shape == theta.shape
                 kept[name] = value[index] if stacked else value
-        for group in self._optimizer.param_groups:
-            group["params"] = [leaf if other is theta else other for other in group["params"]]
+        self._of[leaf] = group = self._of.pop(theta)
+        group["params"] = [leaf if other is theta else other for other in group["params"]]
         return leaf
 
     def remove(self, theta: Tensor) -> None:
         """Let a model go, and its optimizer state with it."""
-        for group in self._optimizer.param_groups:
-            group["params"] = [other for other in group["params"] if other is not theta]
+        group = self._of.pop(theta)
+        group["params"] = [other for other in group["params"] if other is not theta]
         self._optimizer.state.pop(theta, None)
         if self._scheduled:  # every leaf has a group of its own there
             self._optimizer.param_groups[:] = [group for group in self._optimizer.param_groups if group["params"]]
@@ -100,7 +102,7 @@ class Optimizers:
 
         What has a ``.grad`` moves by :meth:`step`; this one has none afterwards.
         """
-        kind, group = type(self._optimizer).__name__, self._group_of(theta)
+        kind, group = type(self._optimizer).__name__, self._of[theta]
         if kind not in _IN_NUMBERS or any(group.get(name) for name in _UNUSUAL):
             return None
         theta.grad = None
@@ -136,9 +138,6 @@ class Optimizers:
             moments=state["exp_avg"],
             squares=state["exp_avg_sq"],
         )
-
-    def _group_of(self, theta: Tensor) -> dict[str, Any]:
-        return next(group for group in self._optimizer.param_groups if any(other is theta for other in group["params"]))
 
     def step(self) -> None:
         """One step of every model along its own ``.grad``; one that has none stays."""

@@ -107,7 +107,8 @@ class DescentBatch:
         for loop in self._loops.values():
             if not loop.idle:
                 finished |= loop.advance()
-        self._keys = {key: None for key in self._keys if key not in finished}
+        for key in finished:
+            del self._keys[key]
         return finished
 
     def cancel(self, keys: Collection[Key]) -> None:
