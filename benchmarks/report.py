@@ -50,6 +50,7 @@ as their papers' code does; with looks ended early, they stop at the first point
 def main(arguments: Sequence[str]) -> None:
     asked(parser(__doc__), arguments)
     limits = ["## What limits a pair", "", *targets.limits(), ""]
+    limits += ["## What limits a large call", "", *targets.calls(), ""]
     sections = [HEAD, "\n".join([*table(targets.rows()), ""]), "\n".join(limits)]
     sections += [section(title, script, found) for name, (title, script) in TITLES.items() if (found := kept(name))]
     (HERE.parent / "BENCHMARKS.md").write_text("\n".join(sections))

@@ -93,7 +93,7 @@ TARGETS = (
     Target("MNIST MLP, on the train loss", "", 0.5, False, rival("mnist-mlp", "train", OURS, EARLY)),
     Target("small CNN, on the train loss", "", 0.5, False, rival("small-cnn", "train", OURS, EARLY)),
     Target("256 digits pairs in one call, times faster", "3.3", 8, True, figure("many-digits", "times faster")),
-    Target("256 polynomial pairs (measured: 64)", "7.3", 30, True, figure("many-polynomial", "times faster")),
+    Target("256 polynomial pairs in one call, times faster", "7.3", 30, True, figure("many-polynomial", "times faster")),
     Target("quadratic sweep, 320 pairs, no compiler, of plain", "12", 25, True, figure("sweep", "times faster, stack")),
     Target("the same with a compiler", "22", 50, True, figure("sweep", "times faster, native")),
     Target("certificate of an MNIST pair, of a float64 grid", "1.6", 1, False, certificate(PAIR, GRID64)),
@@ -154,3 +154,37 @@ def certified(target: Target, task: str) -> str:
         f"- {target.work}: {both:.3g} CPU seconds, of which the search takes {alone:.3g}; there are to be "
         f"{both * target.limit / value:.3g}. The rest are the trace of the module and the certificate{beside}."
     )
+
+
+def calls() -> list[str]:
+    """What limits large calls: a line a task, from the results."""
+    return [
+        line for task, before in CALLS.items() if (found := kept(f"many-{task}")) for line in call(task, before, found)
+    ]
+
+
+def call(task: str, before: tuple[float, float], found: Row) -> list[str]:
+    """What one call takes, what it took, and what of it could be shared."""
+    parts: Sequence[Row] = found.get("where the CPU seconds go", [])  # type: ignore[assignment]
+    if not parts:
+        return []
+    pairs, alone, own = (float(found[key]) for key in ("pairs", *(f"CPU seconds {way}" for way in WAYS)))  # type: ignore[arg-type]
+    native = sum(float(row["in one call"]) for row in parts if "native" in str(row["part"]))
+    rest = ", ".join(
+        f"{row['part']} {1000 * float(row['in one call']) / pairs:.3g}"
+        for row in parts
+        if "native" not in str(row["part"])
+    )
+    return [
+        f"- {pairs:g} {task} pairs: {alone:g} CPU seconds one after the other, {own:g} in one call. When the target was "
+        f"set, 256 took {before[0]:g} and {before[1]:g} seconds: with native code a pair by itself has become "
+        f"{before[0] / 256 / (alone / pairs):.2g} times as fast, one call {before[1] / 256 / (own / pairs):.2g} times, and "
+        f"it is {before[0] / 256 / (own / pairs):.3g} times as fast as one after the other was then. Native code, which "
+        f"computes each model by itself either way, takes {native:.3g} of the call's seconds (at the rate of a large "
+        f"matrix product {found['CPU seconds of its products at the rate of a large one']:g}), so that the ratio could "
+        f"not be over {alone / native:.2g} if all else were free. A pair's other milliseconds: {rest}; each search has "
+        "its own rounds, whose Python nothing shares with others."
+    ]
+
+
+WAYS = ("one after the other", "in one call")
