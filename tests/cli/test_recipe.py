@@ -53,6 +53,7 @@ def test_every_field_reaches_the_search_and_resuming_goes_on_with_it(cli, worksh
     assert "the strategy or its recipe differs" in other.err
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize(
     ("words", "changes"),
     [

@@ -41,6 +41,7 @@ def eigenvalues(posed: ModuleProblem, theta: Tensor) -> Tensor:
 
 
 class TestCurvature:
+    @pytest.mark.many(quick=2)
     @pytest.mark.parametrize("width", [2, 3, 4, 9, 20])  # 14 and 20 parameters densely, 26 to 122 by Lanczos
     def test_it_is_the_largest_eigenvalue_of_the_dense_hessian(self, width: int) -> None:
         posed = problem(width)

@@ -50,6 +50,7 @@ def waits_of(problem: ModuleProblem, steps: int, every: int, recipe: ws.Recipe) 
     return waits.count
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("engine", ["loop", "vmap", "stack", "dropout"])
 @pytest.mark.parametrize(
     "recipe", [ws.Recipe("adam", clip=1.0), ws.Recipe("sgd", {"lr": 0.01, "momentum": 0.9}, schedule="cosine")]

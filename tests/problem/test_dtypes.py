@@ -130,6 +130,7 @@ def test_data_keep_their_dtype_where_frozen_parameters_have_another() -> None:
     assert problem.dtype == torch.float32
 
 
+@pytest.mark.many(quick=2)
 def test_a_half_model_trains_connects_and_is_exported(net: Mixed) -> None:
     problem = problem_of(net, engine="auto")
     a, b = (problem.flatten(problem.unflatten(problem.fit(seed, 0.3))) for seed in (0, 1))

@@ -122,6 +122,7 @@ CASES = {
 }
 
 
+@pytest.mark.many(quick=8)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("chunk", [5, 2048])
 @pytest.mark.parametrize("given", [False, True])

@@ -79,6 +79,7 @@ def plain_loss(net: nn.Module, problem: ModuleProblem, theta: torch.Tensor) -> t
         return functional.mse_loss(reference.eval()(data()[0]), data()[1])
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("engine", ["loop", "vmap"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_theta_is_measured_with_its_own_largest_singular_values(kind, engine):

@@ -158,6 +158,7 @@ def greedy(surface: Surface, a: Tensor, b: Tensor, threshold: float, depth: int)
     return None if first is None or last is None else first + last[1:]
 
 
+@pytest.mark.many(quick=5)
 @pytest.mark.parametrize("size", [2, 5])
 @pytest.mark.parametrize("surface", FORMULAS, ids=ids)
 def test_greedy_descent_connects_above_gamma_and_not_below(surface: Surface, size: int) -> None:

@@ -71,6 +71,7 @@ def highest(of: Enclosing, at: Intervals, net: nn.Module, places: int = 65) -> T
     return torch.func.vmap(loss)(thetas).view(-1, places).amax(1)
 
 
+@pytest.mark.many(quick=8)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-3, 0.5, 3.0])
 @pytest.mark.parametrize("hidden", [(3,), (40,), (33, 17), (6, 5, 6, 5)])
@@ -88,6 +89,7 @@ def test_bounds_are_near_those_by_operations(dtype: torch.dtype) -> None:
     torch.testing.assert_close(bounds[2:], by_operations[2:], rtol=1e-4, atol=0)
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("power", [20, 60, 130, 300, 600])
 def test_numbers_that_overflow_are_not_bounded(power: int, dtype: torch.dtype) -> None:

@@ -86,6 +86,7 @@ def test_chosen_and_joined_steps():
     assert certified(first, lambda x: x.transpose(0, 1)) == pytest.approx(certified(second), rel=1e-9)
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize(
     "mixing",
     [

@@ -38,7 +38,7 @@ def problem_of(form, dtype: torch.dtype = torch.float64, function=torch.relu) ->
     return ws.ModuleProblem(Formed(form, function).to(dtype), nn.functional.mse_loss, data, dtype=dtype, engine="loop")
 
 
-@pytest.mark.many(quick=2)
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("form", FORMS)
 def test_it_is_proved_and_proved_again(form):
     problem = problem_of(FORMS[form])

@@ -35,6 +35,7 @@ def problem_of(net: nn.Module, targets: Tensor = 0 * ONE) -> ws.ModuleProblem:
     return ws.ModuleProblem(net.double(), lambda o, y: (o - y).mean(), (ONE, targets), engine="loop", batch_size=None)
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize(
     "factors",
     [(1e-200, 1e-200, 1e200, 1e200), (1e-310, 1e-10, 1e300), (2.0**-1000, 2.0**-80, 2.0**1000, 2.0**60), (1e-160,) * 3],

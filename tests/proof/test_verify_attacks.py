@@ -120,6 +120,7 @@ def test_of_a_surface_too(change: dict[str, str]) -> None:
     assert not ws.verify(spike, chord, resealed(certificate, **change)).ok
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize(
     ("true", "other"),
     [
@@ -183,7 +184,7 @@ def test_what_has_no_bound_is_not_verifiable(problem: ws.ModuleProblem, said: st
         Replay(problem, "loss").value(string[0].numpy(), string[1].numpy(), 0.5)
 
 
-@pytest.mark.many(quick=2)
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize(
     "problem",
     [

@@ -32,6 +32,7 @@ def test_every_section_of_a_strings_page_holds(name, curve):
     check_section(STRING_SECTIONS[name], data_of(curve))
 
 
+@pytest.mark.many(quick=2)
 @pytest.mark.parametrize("align", [False, True])
 @pytest.mark.parametrize("name", MATRIX_SECTIONS)
 def test_every_section_of_a_matrix_page_holds(name, align):

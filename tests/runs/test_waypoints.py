@@ -72,6 +72,7 @@ OF_OTHERS = {
 STRATEGIES = {name: each for name, each in {**compared(), **OF_OTHERS}.items() if name != "as-in-the-paper"}
 
 
+@pytest.mark.many(quick=5)
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_begins_with_the_waypoints(name):
     through = on_the_ring(-150, -120, -90, -60, -30)

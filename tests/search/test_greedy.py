@@ -83,6 +83,7 @@ def test_the_ring_is_connected_though_its_chord_is_not(size: int) -> None:
     assert result.string.normalized_length > 1
 
 
+@pytest.mark.many(quick=4)
 @pytest.mark.parametrize("surface", WITH_PASSES, ids=name)
 def test_just_above_the_pass_it_connects(surface: Surface) -> None:
     a, b = surface.ends

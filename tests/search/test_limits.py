@@ -72,6 +72,7 @@ class TestSteps:
 
 
 class TestBeads:
+    @pytest.mark.many(quick=9)
     @pytest.mark.parametrize("name", STRATEGIES)
     @pytest.mark.parametrize("most", [2, 3, 5])
     def test_no_string_has_more_than_allowed(self, name, most):

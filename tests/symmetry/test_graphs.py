@@ -127,6 +127,7 @@ def beside_their_graph(self: Net, h: Tensor, graph: Tensor) -> Tensor:
     return h[first] + h[first.nonzero().squeeze(1)]
 
 
+@pytest.mark.many(quick=1)
 @pytest.mark.parametrize("pool", [pooled, apart, beside_their_graph])
 def test_numbers_read_off_a_batch_of_graphs_are_those_of_its_data(pool):
     def forward(self: Net, nodes: Tensor, graph: Tensor) -> Tensor:

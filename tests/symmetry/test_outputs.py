@@ -89,6 +89,7 @@ def build(form, loss, metrics=None) -> ws.ModuleProblem:
     return ws.ModuleProblem(net, loss, (x, x[:, :2]), metrics=metrics, batch_size=None, engine="loop")
 
 
+@pytest.mark.many(quick=3)
 @pytest.mark.parametrize("form", FORMS)
 def test_units_move_whatever_else_the_module_returns(form):
     problem = build(*FORMS[form])

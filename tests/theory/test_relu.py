@@ -206,6 +206,7 @@ def test_twice_the_teachers_units_are_enough(method, m, noise):
         holds(problem, a, b, path)
 
 
+@pytest.mark.many(quick=2)
 @unchecked
 @pytest.mark.parametrize("method", METHODS)
 def test_permuted_copies(method):

@@ -139,6 +139,7 @@ def test_engines_agree_where_training_draws(drawn):
     assert_agree(drawn, torch.float64)
 
 
+@pytest.mark.many(quick=6)
 @pytest.mark.parametrize("kind", ELEMENTWISE)
 def test_every_elementwise_function_is_the_same_in_every_engine(kind):
     torch.manual_seed(4)

@@ -43,6 +43,7 @@ def runs(engine: str, kind: str) -> bool:
     return engine != "stack" or kind in STACKS
 
 
+@pytest.mark.many(quick=6)
 @pytest.mark.parametrize(
     ("engine", "problem"),
     [(engine, kind) for engine in ("loop", "vmap") for kind in (*STACKS, *OTHERS)]
