@@ -190,8 +190,8 @@ def call(task: str, before: tuple[float, float, int], found: Row) -> list[str]:
         f"{then_at_once:g} wall seconds, and {then_connected} were connected: by itself a pair has become "
         f"{then / alone / share:.2g} times as fast, in one call {then_at_once / own / share:.2g} times; one call is "
         f"{then / own / share:.3g} times as fast as one after the other was then. Native code, which computes each "
-        f"model by itself either way, takes {native:.3g} of the call's seconds, and would take {products:g} at the rate "
-        f"of a large matrix product: if all else were free, the ratio could not be over {alone / native:.2g}, at that "
-        f"rate {alone / products:.3g}. A pair's other milliseconds: {rest}; each search has its own rounds, whose "
+        f"model by itself either way, takes {native:.3g} of the call's seconds, and would take {products:g} at the "
+        f"rate of a large matrix product: if all else were free, the ratio could not be over {alone / native:.2g}, at "
+        f"that rate {alone / products:.3g}. A pair's other milliseconds: {rest}; each search has its own rounds, whose "
         "Python nothing shares with others."
     ]
