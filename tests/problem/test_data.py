@@ -3,8 +3,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SubsetRandomSampler, TensorDataset
 
 from weightstring.errors import InvalidData
-from weightstring.problem.datasets.data import Examples, by_prefix
+from weightstring.problem.datasets.data import Examples
 from weightstring.problem.datasets.sources import read
+from weightstring.problem.quantities import by_prefix
 
 CPU = torch.device("cpu")
 

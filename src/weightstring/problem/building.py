@@ -17,7 +17,7 @@ from weightstring.problem.checkpoints.checkpoint import Template
 from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.batch_sources import read_batches
 from weightstring.problem.datasets.batches import Batches
-from weightstring.problem.datasets.data import DataSet, Examples, by_prefix
+from weightstring.problem.datasets.data import DataSet, Examples
 from weightstring.problem.datasets.sources import holdouts, read
 from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.digests.identity import identities, kept
@@ -31,7 +31,7 @@ from weightstring.problem.live import compiled
 from weightstring.problem.losses.means import Given, Mean
 from weightstring.problem.losses.sighted import sighted
 from weightstring.problem.parts import Parts, dispatcher_of
-from weightstring.problem.quantities import Quantities
+from weightstring.problem.quantities import Quantities, by_prefix
 from weightstring.problem.settings import check_batches, check_metrics, check_recipe, check_sizes
 from weightstring.problem.tensors import named_tensors
 from weightstring.recipe import Recipe

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from weightstring.problem.buffers import Buffers, statistics_names
 from weightstring.problem.checkpoints.checkpoint import Template
 from weightstring.problem.computation import Computation
-from weightstring.problem.datasets.data import DataSet, by_prefix, sample
+from weightstring.problem.datasets.data import DataSet, sample
 from weightstring.problem.digests.digest import tensors_digest, text_digest, without_addresses
 from weightstring.problem.dispatcher import Dispatcher
 from weightstring.problem.engines import Trial, Workload
@@ -23,7 +23,7 @@ from weightstring.problem.engines.selection import EngineSelection
 from weightstring.problem.flat import Layout, Own
 from weightstring.problem.inspection.checks import Findings
 from weightstring.problem.losses.means import Given
-from weightstring.problem.quantities import Quantities
+from weightstring.problem.quantities import Quantities, by_prefix
 from weightstring.problem.spectral import vector_names
 from weightstring.problem.tensors import named_tensors
 from weightstring.recipe import Recipe

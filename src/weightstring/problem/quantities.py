@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weightstring.errors import InvalidSetting
-from weightstring.problem.datasets.data import DataSet
+from weightstring.problem.datasets.data import AnySet, DataSet
 from weightstring.problem.losses.means import Mean
 
 
@@ -57,3 +57,21 @@ class Quantities:
         """
         _, ((examples, (mean,)),) = self.select([quantity])
         return examples, mean
+
+
+def by_prefix(data: Mapping[str, AnySet]) -> dict[str, AnySet]:
+    """The sets on which quantities are measured, by what their names begin with; the evaluation set comes first.
+
+    Args:
+        data: ``"train"``, and where they exist ``"evaluate"`` and hold-out sets by their names.
+
+    >>> import torch
+    >>> from weightstring.problem.datasets.data import Examples
+    >>> examples = Examples((torch.zeros(2, 1),), torch.zeros(2))
+    >>> list(by_prefix({"train": examples})), list(by_prefix({"train": examples, "evaluate": examples}))
+    ([''], ['', 'train_'])
+    """
+    sets = {"": data.get("evaluate", data["train"])}
+    if "evaluate" in data:
+        sets["train_"] = data["train"]
+    return sets | {f"{name}_": examples for name, examples in data.items() if name not in ("train", "evaluate")}

@@ -288,19 +288,3 @@ def sample(examples: AnySet, count: int) -> AnySet:
         return examples.held()
     rows = some_of(len(examples), count, generator(0, "sample of the examples"))
     return examples.take(rows.sort().values)
-
-
-def by_prefix(data: Mapping[str, AnySet]) -> dict[str, AnySet]:
-    """The sets on which quantities are measured, by what their names begin with; the evaluation set comes first.
-
-    Args:
-        data: ``"train"``, and where they exist ``"evaluate"`` and hold-out sets by their names.
-
-    >>> examples = Examples((torch.zeros(2, 1),), torch.zeros(2))
-    >>> list(by_prefix({"train": examples})), list(by_prefix({"train": examples, "evaluate": examples}))
-    ([''], ['', 'train_'])
-    """
-    sets = {"": data.get("evaluate", data["train"])}
-    if "evaluate" in data:
-        sets["train_"] = data["train"]
-    return sets | {f"{name}_": examples for name, examples in data.items() if name not in ("train", "evaluate")}
