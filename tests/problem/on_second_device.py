@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,9 @@ NETS = {
 }
 
 
+@cache
 def pair_of(name: str, device: torch.device) -> tuple[ws.ModuleProblem, ws.ModuleProblem]:
+    """A problem on the CPU, and there; they are built once."""
     torch.manual_seed(0)
     net = NETS[name]()
     engine = name if name in ("stack", "vmap") else "loop"
