@@ -1,6 +1,6 @@
 """The same pairs ten times over, each with other random numbers: how much ours and its rivals vary.
 
-    python -m benchmarks repeats [--tasks digits,mnist-mlp] [--pairs 6] [--seeds 10]
+    python -m benchmarks repeats [--tasks digits,mnist-mlp,mnist-cnn-2000,cifar10-cnn-2000] [--pairs 6] [--seeds 10]
     python -m benchmarks repeats --seeds 0              # measure nothing: the table and the figure of what is known
 
 Ours, and of each rival the form that `rates` found fastest on other pairs, at the rate found there. Pairs and
@@ -18,7 +18,7 @@ import torch
 
 import weightstring as ws
 from benchmarks.measuring import Cost, asked, commit, keep, kept, machine, parser, timed
-from benchmarks.pairs import EVERY, Way
+from benchmarks.pairs import EVERY, SMALLER, Way
 from benchmarks.rates import METHODS, best
 from benchmarks.repeats_figure import draw
 from benchmarks.repeats_verdict import OURS, by_side, verdict
@@ -60,7 +60,7 @@ class Repeated(Bench):
 def main(arguments: Sequence[str]) -> None:
     """Measure what is not known yet, a pair at a time; then the table and the figure of all that is."""
     options = parser(__doc__)
-    options.add_argument("--tasks", default="digits,mnist-mlp")
+    options.add_argument("--tasks", default=",".join(["digits", "mnist-mlp", *SMALLER]))
     options.add_argument("--pairs", type=int, default=6)
     options.add_argument("--seeds", type=int, default=10)
     chosen = asked(options, arguments)

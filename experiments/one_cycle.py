@@ -3,7 +3,7 @@
     python experiments/one_cycle.py --data DIR              # minutes on one core; interrupt and repeat at will
 
 CPU seconds and steps until a network of CIFAR-10 is first seen at each test error: by the recipe that networks are
-trained by unless one is named, by one cycle whose largest rate is five times as large, with an average of the iterates,
+trained by unless one is named, by one cycle whose largest rate is ten times as large, with an average of the iterates,
 and by that with smoothed labels and augmentation. Networks are narrow, for minutes. One with BatchNorm sees fewer
 training images, as its statistics are collected on all of them at every look.
 """

@@ -103,7 +103,7 @@ class Recipe:
         return cls("auto", {}, check_every=5, average=0.95)
 
     @classmethod
-    def one_cycle(cls, steps: int, optimizer: str = "adam", average: float | None = 0.98, **options: Any) -> Recipe:
+    def one_cycle(cls, steps: int, optimizer: str = "adam", average: float | None = 0.95, **options: Any) -> Recipe:
         """The recipe that trains a random network in so many steps: one cycle of a large learning rate, averaged.
 
         L. N. Smith and N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
@@ -121,7 +121,7 @@ class Recipe:
         [0.04, 1.0, 0.0]
         """
         often = max(1, steps // 16)
-        options = {"lr": 5e-3} | options
+        options = {"lr": 1e-2} | options
         return cls(optimizer, options, often, steps, max_steps=steps, schedule="one-cycle", average=average)
 
     @property
