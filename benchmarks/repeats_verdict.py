@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.measuring import kept
+from benchmarks.rates import METHODS
 
 OURS = "weightstring"
 Row = dict[str, object]
@@ -25,7 +26,9 @@ def verdict(rows: Sequence[Row], task: str) -> str:
     ]
     words += [why_not(sides[OURS])] if more else []
     words += [why_slower(side, held) for side in faster]
-    words += [f"No rate connected the other pairs for {', '.join(unrated(task))}."] if unrated(task) else []
+    unrated, unsearched = without(task)
+    words += [f"No rate connected the other pairs for {', '.join(unrated)}."] if unrated else []
+    words += [f"No rate was searched for {', '.join(unsearched)}."] if unsearched else []
     return " ".join(words)
 
 
@@ -48,12 +51,15 @@ def why_slower(side: str, held: Mapping[str, Sequence[Row]]) -> str:
     return f"{side} takes {took[side]}, ours {took[OURS]}, of which {ratio:.0%} would take as many seconds."
 
 
-def unrated(task: str) -> list[str]:
-    """Methods of which `rates` found none that connects, at any rate."""
+def without(task: str) -> tuple[list[str], list[str]]:
+    """Methods of which `rates` found none that connects, at any rate; and kinds of which it tried no form."""
     known: list[Row] = kept("rates").get("rates", [])
     rows = [row for row in known if (row["task"], row["bind"]) == (task, "evaluate")]
+    tried = list(dict.fromkeys(str(row["method"]) for row in rows))
     rated = {row["method"] for row in rows if row["best"]}
-    return [str(method) for method in dict.fromkeys(row["method"] for row in rows) if method not in rated]
+    kinds = {method.partition(",")[0] for method in tried}
+    unsearched = dict.fromkeys(kind for method in METHODS if (kind := method.partition(",")[0]) not in kinds)
+    return [method for method in tried if method not in rated], list(unsearched)
 
 
 def by_side(rows: Sequence[Row]) -> dict[str, list[Row]]:

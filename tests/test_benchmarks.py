@@ -71,7 +71,7 @@ def test_the_repeats_say_where_a_rival_is_ahead_and_why(entry, monkeypatch):
         "t: a larger share connected than ours: A, B; fewer CPU seconds: A. Of ours 0 of 2 were not found: more steps "
         "would help; 1 exceed the threshold between their samples, by 25.00% at most: more samples would help. A takes "
         "10 gradients and 2 evaluations, ours 40 gradients and 2 evaluations, of which 25% would take as many seconds. "
-        "No rate connected the other pairs for C."
+        "No rate connected the other pairs for C. No rate was searched for Bézier, PolyChain, AutoNEB."
     )
     assert "no rival; fewer CPU seconds: no rival." in words.verdict([ours[0], row("B", 9.0)], "t")
 
