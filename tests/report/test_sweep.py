@@ -354,6 +354,9 @@ def test_a_long_table_is_shortened_in_the_page_and_whole_in_the_file(monkeypatch
     monkeypatch.setattr(means, "POINTS", 100)
     html = render_sweep(own)
     assert "The first 500 of 505 pairs; the file has all." in words(html)
+    assert "Download as CSV" in html
+    monkeypatch.setattr("weightstring.report.sweep.sections.pairs.EMBEDDED", 504)
+    assert "table.csv in the sweep's directory: too large for a page" in words(render_sweep(own))
     assert downloads(html)["table.csv"].count("\n") == 506
     assert len(charts(own)["beads"].series[0].y) == 85
     assert "Faint points: the pairs, 420 of them left out." in charts(own)["beads"].sentence

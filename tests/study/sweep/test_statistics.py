@@ -25,6 +25,13 @@ def test_intervals_of_means_cover_the_truth_about_as_often_as_they_say():
     assert 0.88 <= np.mean(covered) <= 0.99
 
 
+def test_what_is_drawn_does_not_depend_on_how_much_is_in_memory_at_once(monkeypatch):
+    values = np.random.default_rng(3).normal(size=37).tolist()
+    whole = mean_of(values)
+    monkeypatch.setattr("weightstring.study.sweep.statistics.AT_ONCE", 111)
+    assert mean_of(values) == whole
+
+
 def test_more_pairs_give_narrower_intervals():
     draw = np.random.default_rng(2)
     few, many = (mean_of(draw.normal(0, 1, count).tolist()) for count in (10, 1000))

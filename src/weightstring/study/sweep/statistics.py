@@ -18,6 +18,8 @@ from weightstring.randomness import derive_seed
 LEVEL = 0.95
 """Coverage of every interval, unless told otherwise."""
 RESAMPLES = 2000
+AT_ONCE = 1 << 20
+"""Numbers drawn at once."""
 
 
 class Interval(NamedTuple):
@@ -46,9 +48,17 @@ def mean_of(values: Sequence[float], seed: int = 0, level: float = LEVEL) -> Int
     if len(numbers) == 1 or not np.isfinite(numbers).all():
         return Interval(float(numbers.mean()), math.nan, math.nan)
     draw = np.random.default_rng(derive_seed(seed, "bootstrap"))
-    means = numbers[draw.integers(len(numbers), size=(RESAMPLES, len(numbers)))].mean(1)
+    means = np.concatenate(
+        [numbers[draw.integers(len(numbers), size=(count, len(numbers)))].mean(1) for count in _slices(len(numbers))]
+    )
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(numbers.mean()), float(low), float(high))
+
+
+def _slices(length: int) -> list[int]:
+    """How many resamples are drawn at once, so that few are in memory; it does not matter to what is drawn."""
+    most = max(1, AT_ONCE // length)
+    return [min(most, RESAMPLES - start) for start in range(0, RESAMPLES, most)]
 
 
 def share_of(count: int, total: int, level: float = LEVEL) -> Interval:

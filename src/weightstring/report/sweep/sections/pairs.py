@@ -12,6 +12,9 @@ from weightstring.study.sweep.table import as_csv
 ROWS = 500
 """Pairs that the table shows at most; the file to download has all."""
 
+EMBEDDED = 20_000
+"""Pairs up to which the page holds the file, at half a kilobyte each: of more it would be too large to be opened."""
+
 
 def pairs(sweep: SweepData) -> Section:
     html = template(
@@ -20,6 +23,6 @@ def pairs(sweep: SweepData) -> Section:
         total=len(sweep.rows),
         barriers=BARRIERS,
         bound=bound_words(sweep),
-        table_csv=data_uri(as_csv(sweep.rows)),
+        table_csv=data_uri(as_csv(sweep.rows)) if len(sweep.rows) <= EMBEDDED else None,
     )
     return Section("Every pair", html, script=source("sweep/sections/download.js"))
