@@ -10,6 +10,7 @@ import torch
 
 from weightstring.errors import InvalidRun, RunLocked
 from weightstring.store import Manifest, Round, RunDirectory, Unkept, digest
+from weightstring.store.locks import locked
 from weightstring.store.records import FORMAT
 
 ENDS = torch.tensor([[1.5, -2.0, 3.0], [4.0, 5.25, -6.0]])
@@ -255,3 +256,12 @@ def test_a_run_that_goes_on_has_no_verdict(begun: RunDirectory) -> None:
     begun.append(measured())
     assert not begun.finished
     assert not (begun.path / "report.html").exists()
+
+
+def test_a_directory_that_another_process_begins_meanwhile_holds_no_strangers(tmp_path):
+    """Two shards may begin one sweep at once: the files of the first are no others' to the second."""
+    looks = iter([False, True])
+    (tmp_path / "sweep.json").write_text("{}")
+    with locked(tmp_path, "sweep", begun=lambda: next(looks), busy="", then=""):
+        pass
+    assert list(looks) == []

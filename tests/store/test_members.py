@@ -61,7 +61,7 @@ class TestLinks:
         run = tmp_path / "run"
         run.mkdir()
         (run / name).symlink_to(victim)
-        with refused(InvalidRun, "a link"), locked(run, "run", begun=True, busy="", then=""):
+        with refused(InvalidRun, "a link"), locked(run, "run", begun=lambda: True, busy="", then=""):
             pass
         assert victim.read_text() == "mine"
 

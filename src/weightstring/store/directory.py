@@ -79,7 +79,7 @@ class RunDirectory(Store):
             StoreFailed: the disk refuses it.
         """
         busy = "another process is writing this run; wait for it or choose --out"
-        with locked(self.path, "run", begun=self.exists, busy=busy, then=self._then):
+        with locked(self.path, "run", begun=lambda: self.exists, busy=busy, then=self._then):
             yield
 
     # -- files

@@ -32,7 +32,9 @@ class _Owner(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str, wait: float = 0.0) -> Iterator[None]:
+def locked(
+    folder: Path, kind: str, *, begun: Callable[[], bool], busy: str, then: str, wait: float = 0.0
+) -> Iterator[None]:
     """Keep every other process from writing in a directory. The lock dies with its owner, however that ends.
 
     Where the file system knows no locks, a file that names its owner stands in for one.
@@ -40,7 +42,7 @@ def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str, wait: 
     Args:
         folder: the directory; made if it is not there.
         kind: of what it holds: ``run`` or ``sweep``.
-        begun: whether it holds one; if not, it must hold nothing else, which would be mixed up with it.
+        begun: whether it holds one now; if not, it must hold nothing else, which would be mixed up with it.
         busy: what is said where another process holds the lock.
         then: how it goes on when a disk that refused is mended.
         wait: seconds for which another process may hold it before that is an error.
@@ -52,8 +54,8 @@ def locked(folder: Path, kind: str, *, begun: bool, busy: str, then: str, wait: 
     """
     with writing(member(folder, "lock"), then):
         member(folder, "lock.owner")
-        if not begun:
-            _refuse_strangers(folder, kind)
+        if not begun():
+            _refuse_strangers(folder, kind, begun)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             release = _acquire(folder / "lock", busy, wait)
@@ -177,8 +179,8 @@ def begun(pid: int) -> str:
     return ""
 
 
-def _refuse_strangers(folder: Path, kind: str) -> None:
+def _refuse_strangers(folder: Path, kind: str, begun: Callable[[], bool]) -> None:
     entries = folder.iterdir() if folder.is_dir() else ()
     strangers = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.name not in OURS)
-    if strangers:
+    if strangers and not begun():  # by another process, meanwhile
         raise InvalidRun(f"{folder}: holds {strangers[0]!r} but no {kind}; choose an empty or new directory")

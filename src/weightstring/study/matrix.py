@@ -140,7 +140,7 @@ class MatrixDirectory(RunDirectory):
     def locked(self) -> AbstractContextManager[None]:  # type: ignore[override]
         """Keep every other process from writing here; see :meth:`weightstring.store.RunDirectory.locked`."""
         busy = "another process is writing this matrix; wait for it or choose another directory"
-        return locked(self.path, "matrix", begun=self.exists, busy=busy, then=self.goes_on)
+        return locked(self.path, "matrix", begun=lambda: self.exists, busy=busy, then=self.goes_on)
 
     def kept(self, name: str, kind: type[Any]) -> Any:
         """What is kept under a name; None: nothing.

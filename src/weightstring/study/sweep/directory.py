@@ -72,7 +72,7 @@ class SweepDirectory:
             StoreFailed: the disk refuses it.
         """
         busy = "another sweep is beginning or writing here; wait for it or choose another directory"
-        with locked(self.path, "sweep", begun=self.exists, busy=busy, then=GO_ON, wait=WAIT):
+        with locked(self.path, "sweep", begun=lambda: self.exists, busy=busy, then=GO_ON, wait=WAIT):
             yield
 
     def ends_lock(self, variant: str, number: int) -> AbstractContextManager[None]:
