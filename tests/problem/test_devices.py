@@ -21,6 +21,7 @@ from weightstring.devices import sent
 from weightstring.problem import ModuleProblem
 from weightstring.problem.datasets import hosted, sources
 from weightstring.problem.datasets.stored import Stored
+from weightstring.proof.enclose.intervals import Intervals, Weights
 
 INPUTS = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 CLASSES = (INPUTS[:, 0] > 0).long()
@@ -86,6 +87,29 @@ def test_data_without_room_on_the_device_stay_on_the_cpu_with_the_same_numbers(
     for chosen in (rows, None):
         assert torch.equal(here.gradient(theta, chosen).gradients, there.gradient(theta, chosen).gradients)
     assert here.fingerprint() == there.fingerprint()
+
+
+def test_a_device_without_float64_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    zeros = torch.zeros
+
+    def without_float64(*size: Any, dtype: torch.dtype | None = None, **more: Any) -> torch.Tensor:
+        if dtype == torch.float64:
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
+        return zeros(*size, dtype=dtype, **more)
+
+    monkeypatch.setattr(torch, "zeros", without_float64)
+    with pytest.raises(ws.InvalidSetting, match="device='cpu' has no float64, in which losses are summed"):
+        ModuleProblem(nn.Linear(4, 2), functional.cross_entropy, (INPUTS, CLASSES), device="cpu")
+
+
+def test_bounds_take_intervals_to_where_the_weights_lie() -> None:
+    at = torch.tensor([0.0, 0.5], dtype=torch.float64)
+    there = Intervals(torch.tensor([0, 1]), at, at).to(torch.device("meta"))
+    some = there.take(torch.tensor([1]))
+    weights = Weights(torch.ones(3, 4, dtype=torch.float64, device="meta"))
+    assert {tensor.device.type for tensor in (some.segments, some.low, weights.magnitude(some))} == {"meta"}
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from weightstring.problem.surfaces import Ring
 from weightstring.recipe import Recipe
 from weightstring.runs.connect import connect
 from weightstring.search import Descend, Job, JobContext, Processes, Remote
+from weightstring.search.running import processes
 from weightstring.tasks import load_task
 
 PATIENCE = 30.0
@@ -178,3 +180,18 @@ def test_ctrl_c_ends_the_search_and_all_its_workers(tmp_path):
     assert err == ""
     assert process.returncode == 0
     assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def test_workers_take_the_gpus_that_their_parent_sees_in_turn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv(processes.GPUS, raising=False)
+    assert processes.seen_gpus() == ["0", "1"]
+    monkeypatch.setenv(processes.GPUS, "4,7")
+    assert processes.seen_gpus() == ["4", "7"]
+    for name in ("torch.set_num_threads", "signal.signal", "threading.Thread"):
+        monkeypatch.setattr(f"weightstring.search.running.processes.{name}", Mock())
+    begun, given = multiprocessing.get_context("spawn").Value("i", 0), []
+    for _ in range(3):
+        processes._begin(os.getpid(), ["4", "7"], begun)
+        given.append(os.environ[processes.GPUS])
+    assert given == ["4", "7", "4"]

@@ -70,11 +70,17 @@ def _usable(device: torch.device | str) -> torch.device:
     place = str(device) if isinstance(device, torch.device) else device
     try:
         torch.zeros((), device=device).item()  # a device can be named that is not there, or holds no numbers (meta)
-        return torch.device(device)
     except Exception as error:  # each kind of device fails in its own way
         raise InvalidSetting(
             f"device={place!r} cannot compute here ({first_line(error)}): pass 'cpu', or a device of this machine"
         ) from error
+    try:
+        torch.zeros((), dtype=torch.float64, device=device)
+    except (TypeError, RuntimeError) as error:
+        raise InvalidSetting(
+            f"device={place!r} has no float64, in which losses are summed and weights compared: pass 'cpu' or 'cuda'"
+        ) from error
+    return torch.device(device)
 
 
 AnyLoss = TypeVar("AnyLoss", bound=Callable[..., object])

@@ -175,7 +175,7 @@ class _Bisection:
         if self.plans:
             gap = self._foreseen(batch)
             self._cut(batch, gap, before, stalled, gap > 0, STAGES)
-            batch, before, stalled = batch.take((gap <= 0).to(batch.low.device)), before[gap <= 0], stalled[gap <= 0]
+            batch, before, stalled = batch.take(gap <= 0), before[gap <= 0], stalled[gap <= 0]
         if not len(batch):
             return
         # A bound of a part cannot be worse than that of the whole.
@@ -183,7 +183,7 @@ class _Bisection:
         stuck = torch.where(_fell(bounds, before, self.target), 0.0, stalled)
         narrow = (batch.high - batch.low).cpu() <= NARROWEST
         keep = self._reached(batch, bounds, narrow, stuck) | narrow | (stuck >= GIVEN_UP)
-        self.done.append((batch.take(keep.to(batch.low.device)), bounds[keep]))
+        self.done.append((batch.take(keep), bounds[keep]))
         self._cut(batch, bounds - self.sampled.near(batch), bounds, stuck + 1, ~keep, ROUNDED)
 
     def end(self) -> bool:
@@ -191,7 +191,7 @@ class _Bisection:
         if self.plans:
             self.plans, unknown = False, self.known.isinf()
             order = (~unknown).int().argsort(stable=True)
-            self.waiting = self.waiting.take(order.to(self.waiting.low.device))
+            self.waiting = self.waiting.take(order)
             self.known, self.stalled, self.left = self.known[order], self.stalled[order], int(unknown.sum())
         return self.left > 0
 
@@ -201,7 +201,7 @@ class _Bisection:
         self.computed += FORESEEN * len(batch)
         far = (gap > STAGES * self._room(batch, self.bound.taken(batch))) & ((batch.high - batch.low).cpu() > FINE)
         if bool(far.any()):
-            self.sampled.middles(batch.take(far.to(batch.low.device)))
+            self.sampled.middles(batch.take(far))
         return gap.where(far, 0.0)
 
     def _room(self, intervals: Intervals, taken: Tensor) -> Tensor:
@@ -224,19 +224,19 @@ class _Bisection:
         """
         if not bool(which.any()):
             return
-        batch, gap, bounds, stalled = batch.take(which.to(batch.low.device)), gap[which], bounds[which], stalled[which]
+        batch, gap, bounds, stalled = batch.take(which), gap[which], bounds[which], stalled[which]
         taken, width = self.bound.taken(batch), (batch.high - batch.low).cpu()
         found = []
         parts, owners = batch.split(2), torch.arange(len(batch)).repeat_interleave(2)
         for _ in range(HALVINGS - 1):
             share = ((parts.high - parts.low).cpu() / width[owners]) ** 2
             wide = (gap - taken)[owners] * share > allowed * self._room(parts, taken[owners])
-            found.append((parts.take(~wide.to(parts.low.device)), owners[~wide]))
-            parts, owners = parts.take(wide.to(parts.low.device)).split(2), owners[wide].repeat_interleave(2)
+            found.append((parts.take(~wide), owners[~wide]))
+            parts, owners = parts.take(wide).split(2), owners[wide].repeat_interleave(2)
         found.append((parts, owners))
         parts, owners = joined([one for one, _ in found]), torch.cat([own for _, own in found])
         order = owners.argsort(stable=True)
-        parts, owners = parts.take(order.to(parts.low.device)), owners[order]
+        parts, owners = parts.take(order), owners[order]
         # Where the last cut brought nothing, it may be because too many left.
         room = self._room(batch, torch.zeros_like(taken)).where(stalled < 2, 0.0)
         self.bound.cut(batch, parts, owners, room)
@@ -249,10 +249,10 @@ class _Bisection:
         """Which bounds are at most the target, after looking whether the target itself can be reached."""
         low = bounds <= self.target
         if not bool((low | narrow).all()):
-            self.sampled.middles(batch.take((~low & ~narrow).to(batch.low.device)))
+            self.sampled.middles(batch.take(~low & ~narrow))
             low = bounds <= self.target
         if bool((doubtful := (stuck >= STALLED) & ~low & ~narrow).any()):
-            middles = batch.take(doubtful.to(batch.low.device)).middles()
+            middles = batch.take(doubtful).middles()
             self.at_points = max(self.at_points, float(self._bounds(middles).max()))
             low = bounds <= self.target
         return low

@@ -106,7 +106,7 @@ class Enclosing:
 
     def examined(self, intervals: Intervals, order: Int64[Tensor, " n"]) -> Iterator[tuple[Intervals, Bounds]]:
         """What some examples, in a part of :attr:`order`, have in the bounds: intervals that fit into memory."""
-        for part in self.parts(intervals, len(order)):
+        for part in self.parts(intervals.to(self.beads.device), len(order)):
             yield part, Bounds.joined([_bounded(result) for result in self._results(part, order)])
 
     def parts(self, intervals: Intervals, examples: int) -> list[Intervals]:

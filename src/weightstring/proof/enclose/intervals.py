@@ -32,7 +32,14 @@ class Intervals:
 
     def take(self, which: Tensor | slice) -> Intervals:
         """Some of them."""
+        which = which.to(self.low.device) if isinstance(which, Tensor) else which
         return Intervals(self.segments[which], self.low[which], self.high[which])
+
+    def to(self, device: torch.device) -> Intervals:
+        """The same on a device; themselves where they are there."""
+        if self.low.device == device:
+            return self
+        return Intervals(self.segments.to(device), self.low.to(device), self.high.to(device))
 
     def split(self, pieces: int) -> Intervals:
         """Each cut into equal pieces, a power of two, which stay side by side."""

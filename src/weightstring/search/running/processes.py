@@ -7,12 +7,17 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.sharedctypes import Synchronized
 from types import TracebackType
 
 import torch
 
 from weightstring.errors import InvalidSetting
+
+GPUS = "CUDA_VISIBLE_DEVICES"
+"""What says in the environment which GPUs a process sees."""
 
 PATIENCE = 0.5
 """Seconds between two looks at whether the parent is still there, where its pipe tells nothing."""
@@ -20,6 +25,9 @@ PATIENCE = 0.5
 
 class Processes:
     """A pool of processes, each with one thread; ``with Processes(4) as pool: connect(..., executor=pool)``.
+
+    On a machine with several GPUs each process sees one of those that its parent sees, in turn: a problem on ``"cuda"``
+    is computed by all of them.
 
     Processes are spawned, not forked: a fork would inherit PyTorch's threads half-way. When one is
     killed, as by a machine out of memory, the whole pool is replaced and its jobs run again.
@@ -46,7 +54,10 @@ class Processes:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
-                self.workers, mp_context=context, initializer=_begin, initargs=(os.getpid(),)
+                self.workers,
+                mp_context=context,
+                initializer=_begin,
+                initargs=(os.getpid(), seen_gpus(), context.Value("i", 0)),
             )
         return self._pool
 
@@ -73,8 +84,25 @@ class Processes:
         self.close()
 
 
-def _begin(parent: int) -> None:
-    """One thread each, or they would wait for each other; Ctrl-C is the parent's to handle, and ends with it."""
+def seen_gpus() -> list[str]:
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; none where there is none."""
+    named = os.environ.get(GPUS)
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
+
+
+def _begin(parent: int, gpus: Sequence[str], begun: Synchronized[int]) -> None:
+    """One thread each, or they would wait for each other; Ctrl-C is the parent's to handle, and ends with it.
+
+    Args:
+        parent: the process that began this one.
+        gpus: those that the workers share.
+        begun: how many workers have begun.
+    """
+    if gpus:
+        with begun.get_lock():
+            number, begun.value = begun.value, begun.value + 1
+        os.environ[GPUS] = gpus[number % len(gpus)]  # read when CUDA is first used, which is after this
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), name="parent watch", daemon=True).start()
