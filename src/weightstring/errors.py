@@ -47,6 +47,9 @@ class EndAboveThreshold(WeightstringError, ValueError):
         self.losses = losses
         self.threshold = threshold
 
+    def __reduce__(self) -> tuple[type[EndAboveThreshold], tuple[str, tuple[float, float], float]]:
+        return type(self), (str(self), self.losses, self.threshold)  # to come from another process
+
 
 class LevelNotReached(WeightstringError, RuntimeError):
     """Training stopped above the requested level; ``theta`` is the best model seen, ``value`` its loss."""
@@ -55,6 +58,9 @@ class LevelNotReached(WeightstringError, RuntimeError):
         super().__init__(message)
         self.theta = theta
         self.value = value
+
+    def __reduce__(self) -> tuple[type[LevelNotReached], tuple[str, Tensor, float]]:
+        return type(self), (str(self), self.theta, self.value)  # likewise
 
 
 class InvalidRun(WeightstringError, ValueError):

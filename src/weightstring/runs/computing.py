@@ -66,6 +66,7 @@ def executor_of(objective: Objective, settings: Settings, computed: Computing) -
     if isinstance(executor, Pool | Processes):
         return Remote(executor, replace(context, width=1, threads=_threads(problem, executor)))
     if executor is not None:
+        assert isinstance(executor, Executor)  # a cluster takes whole searches
         return executor
     if isinstance(problem, Independent) and problem.independent:  # all searches share batches, as wide as they gain
         return Batched(replace(context, width=batch_width(problem) if width == 1 else width))

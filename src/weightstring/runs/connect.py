@@ -17,7 +17,7 @@ from weightstring.runs.certify_step import CERTIFY_TOL, require_certifiable
 from weightstring.runs.progress import Display
 from weightstring.runs.result import Result
 from weightstring.runs.settings import DEFAULT_STRATEGY, Pair, Settings, Workers
-from weightstring.runs.stages import connect_all
+from weightstring.runs.spread import connect_all
 from weightstring.search import StopRule, Strategy
 from weightstring.store import StoreLike, opened
 from weightstring.store.provenance import Provenance
@@ -66,7 +66,8 @@ def connect(
             metric such as ``"error"``. The curves record everything in any case.
         recipe: how beads descend; the problem's own by default.
         executor: what runs the jobs: None for all of a round side by side in this process,
-            :class:`weightstring.Processes`, or any ``concurrent.futures.Executor``, also one of a cluster.
+            :class:`weightstring.Processes`, or any ``concurrent.futures.Executor``. A :class:`weightstring.Dask`, or
+            a dask ``Client``, runs whole searches: each where a worker is, into ``store``, which all must reach.
         store: a run directory, a URL such as ``s3://bucket/run``, any mapping of names to bytes, or a
             :class:`weightstring.store.Store`. If it holds this very search, that is resumed; if it is finished, it is
             read back.

@@ -11,7 +11,8 @@ from weightstring.errors import InvalidSetting
 from weightstring.randomness import check_seed
 from weightstring.recipe import Recipe
 from weightstring.runs.progress import Display
-from weightstring.search import Executor, Greedy, Persistent, Processes, StopRule, Strategy
+from weightstring.search import Dask, Executor, Greedy, Persistent, Processes, StopRule, Strategy
+from weightstring.search.running.dask import Client
 from weightstring.search.stopping import default_stop
 from weightstring.store import Store
 from weightstring.store.alignment_record import AlignmentRecord
@@ -27,8 +28,8 @@ SAMPLINGS = ("auto", "dense", "adaptive")
 ALIGN = (False, True, "both")
 """What ``connect(align=...)`` takes."""
 
-Workers: TypeAlias = Executor | Pool | Processes | None
-"""What runs the jobs of a search; None: this process."""
+Workers: TypeAlias = Executor | Pool | Processes | Dask | Client | None
+"""What runs a search: its jobs one by one, or, on a dask cluster, all of it; None: this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,11 @@ class Settings:
             raise InvalidSetting(f"recipe={self.recipe!r}: pass a ws.Recipe")
         if not isinstance(self.executor, Workers):
             raise InvalidSetting(
-                f"executor={self.executor!r:.80}: pass None, weightstring.Processes(4), or a "
-                "concurrent.futures.Executor"
+                f"executor={self.executor!r:.80}: pass None, weightstring.Processes(4), weightstring.Dask(), a dask "
+                "Client, or a concurrent.futures.Executor"
             )
+        if isinstance(self.executor, Client):
+            object.__setattr__(self, "executor", Dask(self.executor))
         if self.sampling not in SAMPLINGS:
             raise InvalidSetting(f"sampling={self.sampling!r}: give 'auto', 'dense' or 'adaptive'")
         check_seed(self.seed)

@@ -18,8 +18,8 @@ from weightstring.runs.searching import conclude, disprove, search
 from weightstring.runs.settings import Pair, Settings
 
 
-def connect_all(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> list[Result]:
-    """Search for the strings of all pairs, in their run directories where they have one.
+def connect_here(problem: LossProblem, pairs: Sequence[Pair], settings: Settings) -> list[Result]:
+    """Search for the strings of all pairs in this process, in their run directories where they have one.
 
     Nothing is written before every pair is checked; a verdict is on disk before it is certified.
 

@@ -15,6 +15,7 @@ from weightstring.search.methods.relay import Relay
 from weightstring.search.methods.shortened import Shortened
 from weightstring.search.methods.sinking import Sinking
 from weightstring.search.running.batched import Apart, Batched, Executor
+from weightstring.search.running.dask import Dask
 from weightstring.search.running.driver import run, run_all
 from weightstring.search.running.processes import Processes
 from weightstring.search.running.remote import Rebuilding, Remote
@@ -35,6 +36,7 @@ __all__ = [
     "BreadthFirst",
     "Budget",
     "Constrained",
+    "Dask",
     "Descend",
     "Even",
     "Event",

@@ -23,6 +23,8 @@ class Mapped(Store):
         content: the mapping.
     """
 
+    travels = False
+
     def __init__(self, content: MutableMapping[str, bytes]) -> None:
         self._content = content
 

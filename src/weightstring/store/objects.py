@@ -57,6 +57,7 @@ class ObjectStore(Store):
         self._files = _filesystem(url) if filesystem is None else filesystem
         self._lease: Lease | None = None
         self._known: dict[str, bytes | None] = {}
+        self.travels = not self.url.startswith("memory://")
 
     def __reduce__(self) -> tuple[type[ObjectStore], tuple[str, AbstractFileSystem]]:
         return ObjectStore, (self.url, self._files)  # without what it holds locked

@@ -45,6 +45,9 @@ class Store(Rounds):
     goes_on = "the same call goes on with it"
     """How a run is resumed, in words."""
 
+    travels = True
+    """Whether a copy of it in another process, or on another machine that shares its place, writes the same run."""
+
     def inside(self, name: str) -> Store:
         """The store of another run within this one."""
         return _Inside(self, name)
@@ -287,6 +290,7 @@ class _Inside(Store):
 
     def __init__(self, outer: Store, prefix: str) -> None:
         self._outer, self._prefix = outer, prefix
+        self.travels = outer.travels
 
     def read(self, name: str) -> bytes | None:
         return self._outer.read(f"{self._prefix}/{name}")

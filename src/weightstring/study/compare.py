@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from weightstring.runs.computing import arithmetic
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Pair, Settings, Workers
-from weightstring.runs.stages import connect_all
+from weightstring.runs.spread import connect_each
 from weightstring.search import MaxBeads, Shortened, StopRule, Strategy
 from weightstring.search.strategies import compared as registered
 from weightstring.store import Store, StoreLike, opened
@@ -81,7 +81,7 @@ def compare(
     seed: int = 0,
     task: TaskRef | None = None,
 ) -> list[Compared]:
-    """Connect one pair by several strategies, one after the other.
+    """Connect one pair by several strategies, one after the other, or side by side on a dask cluster.
 
     Args:
         problem: the loss.
@@ -116,18 +116,14 @@ def compare(
     compared = []
     # All by one engine, and on going on by the same.
     with arithmetic(problem, list(pairs.values())):
-        for name, strategy in chosen.items():
-            settings = Settings(
-                strategy=Shortened(strategy) if shorten else strategy,
-                stop=stop,
-                bind=bind,
-                recipe=recipe,
-                executor=executor,
-                seed=seed,
-                progress=False,
-                task=task,
-            )
-            (result,) = connect_all(problem, [pairs[name]], settings)
+        settings = Settings(
+            stop=stop, bind=bind, recipe=recipe, executor=executor, seed=seed, progress=False, task=task
+        )
+        asked = [
+            ([pairs[name]], replace(settings, strategy=Shortened(strategy) if shorten else strategy))
+            for name, strategy in chosen.items()
+        ]
+        for name, (result,) in zip(chosen, connect_each(problem, asked), strict=True):
             if interrupted(result):
                 raise KeyboardInterrupt
             string = result.string

@@ -31,7 +31,7 @@ from weightstring.runs.progress import Display
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Settings, Workers
-from weightstring.runs.stages import connect_all
+from weightstring.runs.spread import connect_all
 from weightstring.search import StopRule, Strategy
 from weightstring.store import StoreLike
 from weightstring.store.records import TaskRef

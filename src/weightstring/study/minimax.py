@@ -25,7 +25,7 @@ from weightstring.runs.progress import Display
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Pair, Settings, Workers
-from weightstring.runs.stages import connect_all
+from weightstring.runs.spread import connect_all
 from weightstring.search import BreadthFirst, Relay, Sinking, StopRule, Strategy
 from weightstring.store import StoreLike, opened
 from weightstring.store.provenance import Provenance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
@@ -115,7 +116,11 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
     """What computes."""
     computing = parser.add_argument_group("computing")
     computing.add_argument(
-        "--workers", type=positive, metavar="N", help="processes that share the work (default: one, which batches it)"
+        "--workers",
+        type=computers,
+        metavar="N|dask[:N|ADDRESS]",
+        help="processes that share the jobs of a search (default: one, which batches them), or a dask cluster that "
+        "whole searches are sent to: N processes here, or that of a scheduler's address or file",
     )
 
 
@@ -124,11 +129,33 @@ def add_log(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log", metavar="FILE", help="append how it gets on to this file, as lines of JSON")
 
 
+def computers(text: str) -> int | str:
+    """So many processes, or a dask cluster.
+
+    >>> computers("4"), computers("dask"), computers("dask:tcp://host:8786")
+    (4, 'dask', 'dask:tcp://host:8786')
+    """
+    kind, colon, place = text.partition(":")
+    if kind == "dask" and (place or not colon):
+        return text
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.80}: give a number of processes, dask, or dask: and a number or a scheduler's address"
+        ) from None
+
+
 @contextmanager
-def workers(options: argparse.Namespace) -> Iterator[ws.Processes | None]:
-    """The processes that share the work, where several are asked for; they end with the command."""
+def workers(options: argparse.Namespace) -> Iterator[ws.Processes | ws.Dask | None]:
+    """What shares the work, where that is asked for; what was begun here ends with the command."""
     if options.workers in (None, 1):
         yield None
-        return
-    with ws.Processes(options.workers) as pool:
-        yield pool
+    elif isinstance(options.workers, int):
+        with ws.Processes(options.workers) as pool:
+            yield pool
+    else:
+        place = options.workers.partition(":")[2]
+        with ws.Dask(workers=int(place)) if place.isdecimal() else ws.Dask(place or None) as cluster:
+            print(f"weightstring: dask at {cluster.place}, dashboard {cluster.dashboard}", file=sys.stderr)
+            yield cluster

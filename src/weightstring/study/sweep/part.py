@@ -20,7 +20,7 @@ from weightstring.runs.computing import by_engine
 from weightstring.runs.progress import Display
 from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Pair, Workers
-from weightstring.runs.stages import connect_all
+from weightstring.runs.spread import connect_all
 from weightstring.store import RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.ends import EndTrainer, GivenEnds

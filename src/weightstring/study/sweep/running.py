@@ -17,9 +17,11 @@ from weightstring.path import Objective
 from weightstring.recipe import Recipe
 from weightstring.runs.progress import Display
 from weightstring.runs.settings import Workers
-from weightstring.search import Greedy, MaxBeads, StopRule, Strategy
+from weightstring.search import Dask, Greedy, MaxBeads, StopRule, Strategy
+from weightstring.search.running.dask import Client
 from weightstring.study.sweep.collecting import collect, gather, in_order
 from weightstring.study.sweep.directory import SweepDirectory
+from weightstring.study.sweep.elsewhere import do_on
 from weightstring.study.sweep.forms import Form, Sweepable, forms_of
 from weightstring.study.sweep.part import Block, Part
 from weightstring.study.sweep.plan import MAX_BEADS, PAIRS, Ends, Plan, Shard, Variant, shown, whole
@@ -129,6 +131,9 @@ def sweep(
     (['connected', 'connected'], 1.0)
     """
     given = Shard.of(shard)
+    cluster = Dask(executor) if isinstance(executor, Client) else executor
+    if given is not None and isinstance(cluster, Dask):
+        raise InvalidSetting("sweep(shard=...): a dask cluster shares the blocks out itself; leave shard or dask out")
     if given is not None and store is None:
         raise InvalidSetting("sweep(shard=...): give store=, a directory that all shards see")
     if ends == "given" and checkpoints is None:
@@ -143,9 +148,12 @@ def sweep(
     plan = replace(plan, bind=_quantity(forms, plan.bind))
     block = None if block is None else whole("block", block, 1)
     directory = None if store is None else SweepDirectory(Path(store))
-    parts = [replace(part, executor=executor, progress=progress) for part in parts_of(plan, forms, directory, block)]
+    parts = [replace(part, executor=cluster, progress=progress) for part in parts_of(plan, forms, directory, block)]
     try:
-        do(parts, given)
+        if isinstance(cluster, Dask) and directory is not None:
+            do_on(cluster, parts, directory, progress)
+        else:
+            do(parts, given)
     except KeyboardInterrupt:
         if directory is not None and given is None:
             collect(directory.path)
