@@ -103,6 +103,13 @@ def test_what_is_no_object_store_is_refused(place: object, says: str) -> None:
         opened(place)  # type: ignore[arg-type]
 
 
+def test_a_sweep_is_not_kept_in_an_object_store(url: str) -> None:
+    with pytest.raises(InvalidSetting, match="single runs can lie there; give a directory that all machines share"):
+        ws.sweep(RING, [0.1], store=url)  # type: ignore[arg-type]
+    with pytest.raises(InvalidSetting, match="single runs can lie there"):
+        ws.matrix(RING, RING.ends, store=url)
+
+
 def test_a_bucket_that_holds_other_things_is_refused(url: str) -> None:
     opened(url).write("holiday.jpg", b"")
     with pytest.raises(InvalidRun, match=r"holds 'holiday.jpg' but no run; choose an empty or new prefix"):

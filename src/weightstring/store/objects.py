@@ -248,6 +248,23 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and "://" in place
 
 
+def local_path(store: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """Where a directory is of which several files are asked for at once, which an object store is not.
+
+    Raises:
+        InvalidSetting: a URL of an object store.
+
+    >>> local_path("sweeps/one"), local_path("file:///tmp/sweep")
+    ('sweeps/one', '/tmp/sweep')
+    """
+    place = at_url(store) if is_url(store) else store
+    if isinstance(place, ObjectStore):
+        raise InvalidSetting(
+            f"store={str(store)!r:.200}: single runs can lie there; give a directory that all machines share"
+        )
+    return place
+
+
 def _filesystem(url: str) -> AbstractFileSystem:
     protocol = url.partition("://")[0]
     if protocol not in PACKAGES:

@@ -29,6 +29,7 @@ from weightstring.runs.run import COSTLY
 from weightstring.store import RunDirectory, digest
 from weightstring.store.files import UNREADABLE, one_line
 from weightstring.store.locks import locked
+from weightstring.store.objects import local_path
 from weightstring.study.lines import Line, Lines, Matrix
 from weightstring.symmetry.alignment import align as align_models
 from weightstring.symmetry.spec import Symmetry
@@ -109,7 +110,7 @@ def matrix(
         raise InvalidSetting(f"matrix of {len(named)} models: give two or more")
     if align and not isinstance(problem, Modular):
         raise InvalidSetting(f"matrix(align=True): no module to align: {lacking(problem, Modular)}")
-    directory = None if store is None else MatrixDirectory(store)
+    directory = None if store is None else MatrixDirectory(local_path(store))
     with nullcontext() if directory is None else directory.locked():
         asked = _asked(objective, named, directory, seed, symmetry)
         work = _Work(objective, named, asked, directory, align, symmetry)

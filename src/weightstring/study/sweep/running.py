@@ -19,6 +19,7 @@ from weightstring.runs.progress import Display
 from weightstring.runs.settings import Workers
 from weightstring.search import Dask, Greedy, MaxBeads, StopRule, Strategy
 from weightstring.search.running.dask import Client
+from weightstring.store.objects import local_path
 from weightstring.study.sweep.collecting import collect, gather, in_order
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.elsewhere import do_on
@@ -131,6 +132,7 @@ def sweep(
     (['connected', 'connected'], 1.0)
     """
     given = Shard.of(shard)
+    store = None if store is None else local_path(store)
     cluster = Dask(executor) if isinstance(executor, Client) else executor
     if given is not None and isinstance(cluster, Dask):
         raise InvalidSetting("sweep(shard=...): a dask cluster shares the blocks out itself; leave shard or dask out")
