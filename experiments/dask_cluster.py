@@ -82,14 +82,19 @@ def killed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """A sweep whose workers are killed at random, again and again."""
     plain = sweep(folder / "plain", options.pairs)
     with ws.Dask(workers=2) as cluster:
-        draw, over, kills = random.Random(0), threading.Event(), [0]
+        draw, over, kills, seen = random.Random(0), threading.Event(), [0], [0]
+        cluster.client.run(os.getpid)
 
         def kill() -> None:
-            while kills[0] < options.kills and not over.wait(draw.uniform(0.5, 3.0)):
+            while kills[0] < options.kills and not over.wait(draw.uniform(0.0, 1.0)):
+                files = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                if files == seen[0]:  # since the last one nothing was written: a busy machine begins slowly
+                    continue
                 with suppress(Exception):  # a worker that is beginning just now does not answer
                     process = draw.choice(list(cluster.client.run(os.getpid).values()))
                     os.kill(process, signal.SIGKILL)
-                    kills[0] += 1
+                    kills[0], seen[0] = kills[0] + 1, files
+                    print(f"kill {kills[0]}", flush=True)
 
         threading.Thread(target=kill, daemon=True).start()
         number = 0

@@ -73,6 +73,7 @@ class Dask:
         self._given, self._workers = cluster, workers
         self._client: Any = cluster if isinstance(cluster, Client) else None
         self._local: Any = None
+        self._beginning = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Dask(workers={self._workers})" if self._given is None else f"Dask({self._given!r})"
@@ -84,18 +85,22 @@ class Dask:
         Raises:
             InvalidSetting: dask is not installed, or no scheduler answers.
         """
-        if self._client is None:
-            distributed = _distributed()
-            if self._given is None:
-                count = self._workers or os.cpu_count() or 1
-                # The system says how much memory there is, as for any process.
-                self._local = distributed.LocalCluster(
-                    count, threads_per_worker=1, dashboard_address=":0", memory_limit=None, silence_logs=CRITICAL
-                )
-                self._client = distributed.Client(self._local)
-            else:
-                self._client = _connected(distributed, str(self._given))
-        return self._client
+        with self._beginning:
+            if self._client is None:
+                distributed = _distributed()
+                if self._given is None:
+                    # The system says how much memory there is, as for any process.
+                    self._local = distributed.LocalCluster(
+                        self._wanted,
+                        threads_per_worker=1,
+                        dashboard_address=":0",
+                        memory_limit=None,
+                        silence_logs=CRITICAL,
+                    )
+                    self._client = distributed.Client(self._local)
+                else:
+                    self._client = _connected(distributed, str(self._given))
+            return self._client
 
     @property
     def dashboard(self) -> str:
@@ -112,6 +117,15 @@ class Dask:
         """Where its scheduler is, for messages."""
         scheduler = getattr(self.client, "scheduler", None)
         return str(getattr(scheduler, "address", self._given))
+
+    @property
+    def _wanted(self) -> int:
+        return self._workers or os.cpu_count() or 1
+
+    def mend(self) -> None:
+        """Begin workers on this machine anew that dask let go: of one that died it waits for another only 15 s."""
+        if self._local is not None and self.workers < self._wanted:
+            self._local.scale(self._wanted)
 
     def close(self) -> None:
         """End what was begun here; a client that was given stays open."""
@@ -211,6 +225,7 @@ class Tasks(Generic[Result]):
             WorkerFailed: a task's workers died again and again, or the scheduler is gone.
         """
         distributed = _distributed()
+        self._cluster.mend()
         futures = [sent.future for sent in self._under_way.values()]
         with suppress(distributed.TimeoutError, TimeoutError, CancelledError):  # of which is told below
             distributed.wait(futures, timeout=PATIENCE, return_when="FIRST_COMPLETED")
