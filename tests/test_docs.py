@@ -20,6 +20,7 @@ PAGES = [
     FOLDER / "many-models.md",
     FOLDER / "sweeps.md",
     FOLDER / "batches.md",
+    FOLDER / "dask.md",
     FOLDER / "choosing-a-threshold.md",
     FOLDER / "notebooks.md",
     pytest.param(FOLDER / "hugging-face.md", marks=pytest.mark.slow),

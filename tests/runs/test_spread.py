@@ -27,6 +27,8 @@ from weightstring.search.running import dask
 from weightstring.search.running.dask import Tasks, in_sight, run_task, versions
 from weightstring.tasks import load_task
 
+from ..slurm import Slurm
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 RING = Ring(size=3, radii=(1.0, 1.5))
 PAIRS = [RING.ends, RING.ends[::-1], (RING.ends[0], RING.ends[0])]
@@ -238,6 +240,21 @@ def test_the_command_line_begins_a_cluster_and_says_where(tmp_path):
     assert "weightstring: dask at tcp://127.0.0.1:" in done.stderr
     assert "/status" in done.stderr
     assert json.loads(done.stdout)["summary"][0]["pairs"] == 2
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm_are_workers(slurm: Slurm, tmp_path, monkeypatch):
+    jobqueue = pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+    monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
+    folder = {"log_directory": str(tmp_path), "local_directory": str(tmp_path), "python": sys.executable}
+    options = {"host": "127.0.0.1", "dashboard_address": None}
+    with jobqueue.SLURMCluster(
+        cores=1, processes=1, memory="1GB", walltime="00:10:00", scheduler_options=options, **folder
+    ) as cluster:
+        cluster.scale(jobs=1)
+        with cluster.get_client() as begun:
+            found = ws.connect_many(RING, PAIRS, 0.1, executor=ws.Dask(begun), store=tmp_path / "runs", progress=False)
+    assert all(map(same, found, ws.connect_many(RING, PAIRS, 0.1, progress=False)))
 
 
 def jobs(journal: Path) -> list[Any]:
