@@ -27,8 +27,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 import weightstring as ws
 from weightstring.tasks import load_task
 
@@ -57,7 +55,7 @@ def sweep(store: Path, pairs: int, **how: Any) -> ws.Sweep:
 
 def rows(swept: ws.Sweep) -> list[dict[str, Any]]:
     """All that a table says, but for the clock."""
-    return [{k: v for k, v in msgspec.structs.asdict(row).items() if k != "seconds"} for row in swept.rows]
+    return [{k: v for k, v in vars(row).items() if k != "seconds"} for row in swept.rows]
 
 
 def content(store: Path) -> dict[str, bytes]:

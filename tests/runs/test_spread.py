@@ -15,7 +15,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 import torch
 
@@ -50,7 +49,7 @@ def same(one: ws.Result, other: ws.Result) -> bool:
 
 
 def rows(swept: ws.Sweep) -> list[dict[str, Any]]:
-    return [{k: v for k, v in msgspec.structs.asdict(row).items() if k not in ("seconds", "run")} for row in swept.rows]
+    return [{k: v for k, v in vars(row).items() if k not in ("seconds", "run")} for row in swept.rows]
 
 
 class TestCalls:
