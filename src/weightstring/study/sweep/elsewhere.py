@@ -57,9 +57,10 @@ def do_on(cluster: Dask, parts: Sequence[Part], directory: SweepDirectory, progr
 def do_block(parts: Sequence[Part], place: Place) -> list[Block]:
     """Do a block in a worker, unless another process is at it; what was done."""
     number, block = place
+    part = replace(parts[number])  # which looks anew at what other workers have trained since
     for last in patiently():
         try:
-            return parts[number].take([block])
+            return part.take([block])
         except RunLocked:  # a run of it, by a worker that died just now
             if last:
                 raise
