@@ -22,8 +22,9 @@ import weightstring as ws
 from weightstring.cli.options.search import computers
 from weightstring.errors import InvalidSetting, LevelNotReached, WorkerFailed
 from weightstring.problem.surfaces import Ring
-from weightstring.search.running import dask
-from weightstring.search.running.dask import Tasks, in_sight, run_task, versions
+from weightstring.search.running import dask, worker
+from weightstring.search.running.dask import Tasks
+from weightstring.search.running.worker import in_sight, run_task, versions
 from weightstring.tasks import load_task
 
 from ..slurm import Slurm
@@ -159,7 +160,7 @@ class TestTasks:
                 finished(tasks)
 
     def test_workers_that_do_not_see_the_directory_are_refused(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(dask, "IN_SIGHT", 0.0)
+        monkeypatch.setattr(worker, "IN_SIGHT", 0.0)
         with in_sight(tmp_path / "run") as sight:
             assert call(sight=str(sight)) == 3
         assert not (tmp_path / "run").exists()

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import warnings
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from hashlib import sha256
 from importlib import import_module
-from importlib.metadata import version
 from logging import CRITICAL
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
-from uuid import uuid4
 
 import cloudpickle
 
 from weightstring.errors import InvalidSetting, WorkerFailed
 from weightstring.failures import one_line
-from weightstring.problem import on_threads
+from weightstring.search.running.worker import run_task, versions
 
 Result = TypeVar("Result")
 
@@ -35,8 +32,6 @@ PATIENCE = 1.0
 """Seconds that :meth:`Tasks.done` waits before it lets the caller show how things stand."""
 REPEATS = 3
 """How often a task is sent again of which dask says that it kills its workers; dask tries four of them each time."""
-IN_SIGHT = 10.0
-"""Seconds after which a file that a worker does not see is on no disk of its own: network shares look now and then."""
 ANSWERS = 15
 """Seconds within which a scheduler answers."""
 
@@ -280,61 +275,3 @@ def _dumped(value: object) -> bytes:
             "generators out of net, loss_fn and metrics, or leave executor out"
         ) from error
     return content
-
-
-def versions() -> dict[str, str]:
-    """What must be the same everywhere, since other versions give other numbers.
-
-    >>> sorted(versions())
-    ['torch', 'weightstring']
-    """
-    return {name: version(name) for name in ("weightstring", "torch")}
-
-
-_known = threading.local()
-
-
-def run_task(
-    wanted: dict[str, str],
-    sight: str | None,
-    shared: bytes,
-    function: Callable[[Any, Any], Result],
-    item: bytes,
-) -> Result:
-    """Run one task in a worker; what all share is read once by each thread, since none may share a module."""
-    for name, there in wanted.items():
-        if (here := versions()[name]) != there:
-            raise WorkerFailed(f"dask: a worker has {name} {here}, this process {there}: install the same on all")
-    if sight is not None:
-        _require_in_sight(Path(sight))
-    digest = sha256(shared).digest()
-    if getattr(_known, "digest", None) != digest:
-        _known.shared = cloudpickle.loads(shared)
-        _known.digest = digest
-    with on_threads(1):
-        return function(_known.shared, cloudpickle.loads(item))
-
-
-def _require_in_sight(file: Path) -> None:
-    deadline = time.monotonic() + IN_SIGHT
-    while not file.exists():
-        if time.monotonic() > deadline:
-            raise WorkerFailed(
-                f"dask: a worker does not see {file.parent}, where its results were to lie: give a directory that all "
-                "machines share, or a store that travels, such as s3://bucket/run"
-            )
-        time.sleep(0.2)
-
-
-@contextmanager
-def in_sight(folder: Path) -> Iterator[Path]:
-    """A file in a folder by which workers know that they see it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f".seen-{uuid4().hex}"
-    file.touch()
-    try:
-        yield file
-    finally:
-        file.unlink(missing_ok=True)
-        with suppress(OSError):  # nothing was written
-            folder.rmdir()
