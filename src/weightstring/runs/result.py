@@ -121,7 +121,10 @@ class Result(Viewable):
 
     @property
     def seconds(self) -> float:
-        """Time spent searching, over all sessions of the run, rounds that were given up included."""
+        """Time that its rounds took by the clock, over all sessions of the run, rounds that were given up included.
+
+        Of searches in one call, as of ``connect_many``, rounds go on side by side: their seconds overlap.
+        """
         return math.fsum(r.seconds for r in self.history)
 
     @property
