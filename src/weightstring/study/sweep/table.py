@@ -52,8 +52,8 @@ class Row:
         line_over_mean: the barrier of the straight line, over the mean of the ends.
         gradients: steps of gradient descent, summed over beads.
         evaluations: models measured.
-        seconds: of its rounds, by the clock; pairs that are searched together take theirs at the same time, so that these
-            add up to far more than the sweep took.
+        seconds: of its rounds, by the clock; pairs that are searched together take theirs at the same time, so
+            that these add up to far more than the sweep took.
         run: its run directory, from the sweep's; empty in memory.
     """
 
