@@ -33,7 +33,7 @@ from weightstring.tasks import load_task
 RESULTS = Path(__file__).parent / "results" / "dask_cluster.json"
 LEVELS = [0.02]
 BLOCK = 4
-CLOCKS = re.compile(rb'"(?:seconds|evaluation_seconds|seal|created)":\s*(?:"[^"]*"|[-\d.e+]+)')
+CLOCKS = re.compile(rb'"(?:seconds|evaluation_seconds|seal|created|begun|width)":\s*(?:"[^"]*"|[-\d.e+]+)')
 
 
 SHARD = """
@@ -59,7 +59,7 @@ def rows(swept: ws.Sweep) -> list[dict[str, Any]]:
 
 
 def content(store: Path) -> dict[str, bytes]:
-    """Every file of a sweep's runs and networks, but for clocks and locks; journals line by line as they stand."""
+    """Every file of a sweep's runs and networks, but for clocks, locks, and how many pairs shared a batch."""
     files = (path for part in ("runs", "ends") for path in sorted((store / part).rglob("*")))
     kept = {path.relative_to(store).as_posix(): path for path in files if path.is_file() and path.name != "lock"}
     return {name: CLOCKS.sub(b"", path.read_bytes()) for name, path in kept.items() if not path.name.startswith(".")}

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from importlib import import_module
 from logging import CRITICAL
@@ -100,18 +100,39 @@ class Dask:
     @property
     def dashboard(self) -> str:
         """Where dask shows what it does, for a browser."""
-        return str(self.client.dashboard_link)
+        with self.reached():
+            return str(self.client.dashboard_link)
 
     @property
     def workers(self) -> int:
         """How many there are now."""
-        return len(self.client.scheduler_info(n_workers=-1)["workers"])
+        with self.reached():
+            return len(self.client.scheduler_info(n_workers=-1)["workers"])
 
     @property
     def place(self) -> str:
         """Where its scheduler is, for messages."""
         scheduler = getattr(self.client, "scheduler", None)
         return str(getattr(scheduler, "address", self._given))
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """A call of dask's own: where it fails since the scheduler is gone, that is said.
+
+        Raises:
+            WorkerFailed: it is.
+        """
+        try:
+            yield
+        except (CancelledError, OSError, _distributed().client.ClosedClientError):
+            raise self.gone() from None
+
+    def gone(self) -> WorkerFailed:
+        """What is said where no more answers come."""
+        return WorkerFailed(
+            f"dask: the scheduler at {self.place} is gone, or gave the work up; what was found is kept, and the same "
+            "call goes on with it"
+        )
 
     @property
     def _wanted(self) -> int:
@@ -239,10 +260,7 @@ class Tasks(Generic[Result]):
                     ) from None
                 self.send(name, sent.item, sent.deaths + 1)
             except (CancelledError, distributed.comm.CommClosedError):
-                raise WorkerFailed(
-                    f"dask: the scheduler at {self._cluster.place} is gone, or gave the work up; what was found is "
-                    "kept, and the same call goes on with it"
-                ) from None
+                raise self._cluster.gone() from None
         return found
 
     def cancel(self) -> None:
@@ -261,7 +279,7 @@ class Tasks(Generic[Result]):
         self.cancel()
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, key: str) -> Any:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self._cluster.reached():
             warnings.simplefilter("ignore")  # that a task is large: what all share is sent once
             return self._cluster.client.submit(function, *arguments, key=key)
 
