@@ -78,7 +78,7 @@ class TestSignals:
         def interrupt(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        target = {"page": "weightstring.cli.running.write_report", "curve": "weightstring.path.WeightString.measure"}
+        target = {"page": "weightstring.cli.running.keep_page", "curve": "weightstring.path.WeightString.measure"}
         run = tmp_path / "run"
         with monkeypatch.context() as patch:
             patch.setattr(target[module], interrupt)

@@ -62,14 +62,14 @@ def test_what_shows_no_module_is_refused_by_the_members_it_lacks(module, refused
     plain = showing(module, "layout", "traceable")
     with refused(
         ws.InvalidSetting,
-        r"^align: no module to align: Outsider has no computation, criteria, .*, initial\(\): see .*Modular",
+        r"^align: no module to align: Outsider has no computation, criteria, .*, initial\(\), training_recipe: see .*Modular",
     ):
         ws.align(plain, a, b)
     with refused(ws.InvalidSetting, r"^align=True: no module to align: Outsider has no computation.*; leave align out"):
         ws.connect(plain, a, b, 9.0, align=True)
     string = ws.WeightString(showing(module), torch.stack([a, b]))
     with refused(
-        ws.Unsupported, r"^Outsider has no layout, traceable\(\): see .*; nor upper_bounds\(\), loss\(\): see"
+        ws.Unsupported, r"^Outsider has no traceable\(\), layout: see .*; nor upper_bounds\(\), loss\(\): see"
     ):
         ws.certify(string.problem, string)
     assert "no ensemble: this loss makes no predictions: Outsider has no measure_average()" in str(

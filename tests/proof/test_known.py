@@ -91,7 +91,7 @@ def test_frozen_and_tied_layers_are_not_moved() -> None:
 
 def test_what_theory_cannot_be_asked_is_refused() -> None:
     ring = Ring()
-    with pytest.raises(InvalidSetting, match=r"theory: Ring has no layout, traceable\(\)"):
+    with pytest.raises(InvalidSetting, match=r"theory: Ring has no traceable\(\), layout"):
         known(ring, *ring.ends)
     problem = linear(2, 3, 1)
     a = problem.initial(0)

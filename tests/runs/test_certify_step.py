@@ -244,7 +244,7 @@ class TestBind:
         monkeypatch.setattr("weightstring.runs.connect.connect_all", None)
         ends = torch.zeros(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
         with refused(
-            ws.Unsupported, r"Cloud has no layout, traceable\(\): .*Traceable; nor upper_bounds\(\), loss\(\): "
+            ws.Unsupported, r"Cloud has no traceable\(\), layout: .*Traceable; nor upper_bounds\(\), loss\(\): "
         ):
             ws.connect(cloud(), *ends, 99.0, certify=True)
         with refused(ws.Unsupported, "gives no enclosure of its own"):

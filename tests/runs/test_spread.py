@@ -247,7 +247,7 @@ def test_jobs_of_slurm_are_workers(slurm: Slurm, tmp_path, monkeypatch):
     jobqueue = pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
     monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
     folder = {"log_directory": str(tmp_path), "local_directory": str(tmp_path), "python": sys.executable}
-    options = {"host": "127.0.0.1", "dashboard_address": None}
+    options = {"host": "127.0.0.1", "dashboard_address": ":0"}
     with jobqueue.SLURMCluster(
         cores=1, processes=1, memory="1GB", walltime="00:10:00", scheduler_options=options, **folder
     ) as cluster:

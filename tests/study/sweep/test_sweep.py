@@ -197,7 +197,9 @@ def test_ends_and_fit_train_by_the_training_recipe_and_beads_by_the_other():
     assert torch.equal(problem.fit(0, 0.01), problem.fit(0, 0.01, recipe=cycle))
     slow = ws.Recipe("sgd", {"lr": 1e-6}, max_steps=1)
     stuck = ws.ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (x, 2 * x), batch_size=None, training_recipe=slow)
-    assert not EndTrainer(stuck, Plan((1e-3,), pairs=1, tries=2), None).at(1e-3, 2).seeds
+    trainer = EndTrainer(stuck, Plan((1e-3,), pairs=1, tries=2))
+    trainer.train()
+    assert not trainer.at(1e-3).seeds
 
 
 @pytest.mark.parametrize(
