@@ -33,6 +33,8 @@ from weightstring.tasks import load_task
 RESULTS = Path(__file__).parent / "results" / "dask_cluster.json"
 LEVELS = [0.02]
 BLOCK = 4
+USUAL = 32
+"""Pairs of a block unless told otherwise, by which efficiency is measured."""
 CLOCKS = re.compile(rb'"(?:seconds|evaluation_seconds|seal|created|begun|width)":\s*(?:"[^"]*"|[-\d.e+]+)')
 
 
@@ -42,15 +44,15 @@ sys.path.insert(0, {here!r})
 import dask_cluster
 dask_cluster._ready()
 cpu, wall = time.process_time(), time.time()
-dask_cluster.sweep(pathlib.Path({store!r}), {pairs}, shard="{k}/2")
+dask_cluster.sweep(pathlib.Path({store!r}), {pairs}, dask_cluster.USUAL, shard="{k}/2")
 print(time.process_time() - cpu, wall, time.time())
 """
 """A process that does one of two shards; it prints its CPU seconds, when it began and when it ended."""
 
 
-def sweep(store: Path, pairs: int, **how: Any) -> ws.Sweep:
-    """The sweep of all parts."""
-    return ws.sweep(load_task("polynomial"), LEVELS, pairs=pairs, block=BLOCK, store=store, progress=False, **how)
+def sweep(store: Path, pairs: int, block: int = BLOCK, **how: Any) -> ws.Sweep:
+    """The sweep of all parts, in small blocks: those that are killed are many."""
+    return ws.sweep(load_task("polynomial"), LEVELS, pairs=pairs, block=block, store=store, progress=False, **how)
 
 
 def rows(swept: ws.Sweep) -> list[dict[str, Any]]:
@@ -169,7 +171,7 @@ def efficiency(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     with ws.Dask(workers=2) as cluster:
         clocks = cluster.client.run(_ready)
         own, wall = time.process_time(), time.time()
-        swept = sweep(folder / "dask", options.pairs, executor=cluster)
+        swept = sweep(folder / "dask", options.pairs, USUAL, executor=cluster)
         client, wall = time.process_time() - own, time.time() - wall
         workers = {place: now - clocks[place] for place, now in cluster.client.run(time.process_time).items()}
         idle, own = cluster.client.run(time.process_time), time.process_time()

@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--half", type=int, default=512, help="pairs at each threshold of each process by itself")
     given = parser.parse_args()
     problem = load_task("polynomial")
     problem.engine_choice()
@@ -160,7 +161,7 @@ def main() -> None:
         work(problem, Path(folder, "first"), 2, {})  # what is imported and compiled at first use
         parts = {
             "killed": lambda: killed(problem, Path(folder), given.kills, given.pairs),
-            "two at once": lambda: shared(problem, Path(folder), 64, given.rounds),
+            "two at once": lambda: shared(problem, Path(folder), given.half, given.rounds),
         }
         for name in parts if given.part is None else [given.part]:
             keep("shards", {**(read("shards") or {}), name: parts[name]()})

@@ -62,7 +62,7 @@ def test_what_shows_no_module_is_refused_by_the_members_it_lacks(module, refused
     plain = showing(module, "layout", "traceable")
     with refused(
         ws.InvalidSetting,
-        r"^align: no module to align: Outsider has no computation, criteria, .*, initial\(\), training_recipe: see .*Modular",
+        r"^align: no module to align: Outsider has no computation, .*, initial\(\), training_recipe: see .*Modular",
     ):
         ws.align(plain, a, b)
     with refused(ws.InvalidSetting, r"^align=True: no module to align: Outsider has no computation.*; leave align out"):

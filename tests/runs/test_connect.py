@@ -286,7 +286,9 @@ def test_ends_and_settings_of_no_meaning_are_refused(refused, tmp_path):
         search(recipe=ws.Recipe("luck", {"lr": 0.1}))
     with refused(ws.InvalidCheckpoint, r"^the second end"):
         connect(SURFACE, A, B * math.nan, store=tmp_path / "run")
-    with refused(ws.InvalidSetting, r"^executor=4: pass None, weightstring.Processes\(4\), weightstring.Dask\(\), .* or"):
+    with refused(
+        ws.InvalidSetting, r"^executor=4: pass None, weightstring.Processes\(4\), weightstring.Dask\(\), .* or"
+    ):
         search(executor=4, store=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -12,7 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import sha256
 from importlib import import_module
 from logging import CRITICAL
@@ -84,14 +84,15 @@ class Dask:
             if self._client is None:
                 distributed = _distributed()
                 if self._given is None:
-                    # The system says how much memory there is, as for any process.
-                    self._local = distributed.LocalCluster(
-                        self._wanted,
-                        threads_per_worker=1,
-                        dashboard_address=":0",
-                        memory_limit=None,
-                        silence_logs=CRITICAL,
-                    )
+                    with _set_for_searches():
+                        # The system says how much memory there is, as for any process.
+                        self._local = distributed.LocalCluster(
+                            self._wanted,
+                            threads_per_worker=1,
+                            dashboard_address=":0",
+                            memory_limit=None,
+                            silence_logs=CRITICAL,
+                        )
                     self._client = distributed.Client(self._local)
                 else:
                     self._client = _connected(distributed, str(self._given))
@@ -141,7 +142,8 @@ class Dask:
     def mend(self) -> None:
         """Begin workers on this machine anew that dask let go: of one that died it waits for another only 15 s."""
         if self._local is not None and self.workers < self._wanted:
-            self._local.scale(self._wanted)
+            with _set_for_searches():
+                self._local.scale(self._wanted)
 
     def close(self) -> None:
         """End what was begun here; a client that was given stays open."""
@@ -160,6 +162,24 @@ class Dask:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _set_for_searches() -> AbstractContextManager[Any]:
+    """Dask's settings while workers on this machine begin.
+
+    As they are, its profiler stops a worker's thread a hundred times a second, its event loop wakes fifty times, each
+    time taking Python's lock, and malloc gives every 64 kB back, which the next call of torch asks for again: together
+    a fourth of the clock.
+    """
+    settings: AbstractContextManager[Any] = import_module("dask").config.set(
+        {
+            "distributed.worker.profile.enabled": False,
+            "distributed.admin.tick.interval": "1s",
+            "distributed.admin.system-monitor.interval": "5s",
+            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 << 20,
+        }
+    )
+    return settings
 
 
 def _distributed() -> Any:
