@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.problem import add_json
+from weightstring.errors import InvalidRun
 
 if TYPE_CHECKING:
     from weightstring.study.sweep.status import Status
@@ -75,6 +76,8 @@ def _of_run(name: str) -> dict[str, object]:
     from weightstring.store.locks import is_held
 
     store = opened(name)
+    if not store.exists:
+        raise InvalidRun(f"{store}: neither a sweep nor a run has begun here; give the directory that --out named")
     manifest, rounds = store.manifest(), store.replay()
     held = isinstance(store, RunDirectory) and is_held(store.path / "lock")
     state = store.result().outcome.kind if store.finished else "running" if held else "stopped"
