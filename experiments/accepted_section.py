@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tables import interval, plain, read, table
+from tables import beside, read, table
 
 ACCEPTED = """## Segments held to L0, and to 1.1 L0
 
@@ -29,18 +29,12 @@ def section(paper: Paper) -> str:
 
 def _row(paper: Paper, own: Row) -> tuple[object, ...]:
     length, beads = paper[own["task"]].get(own["level"], (None, None))
-    means, pairs = own["means"], round(own["connected"][0] * own["pairs"])
+    pairs = round(own["connected"][0] * own["pairs"])
     return (
         own["task"],
         f"{own['level']:g}",
         "L0" if own["accepted"] == 1 else f"{own['accepted']:g} L0",
-        plain(length),
-        interval(means["normalized_length"], 3, pairs),
-        interval(means["normalized_length_weights"], 3, pairs),
-        plain(beads),
-        interval(means["beads"], 1, pairs),
-        own["pairs"],
-        interval(own["connected"], 2),
+        *beside(length, beads, own, pairs),
     )
 
 

@@ -10,7 +10,7 @@ import accepted_section
 import first_weights_section
 import language_section
 import training_section
-from tables import interval, plain, read, table
+from tables import beside, interval, plain, read, table
 
 # Means of Fig. 1 of the final paper, read off its curves: threshold → (normalized length, beads).
 Curve = Mapping[float, tuple[float, float]]
@@ -170,16 +170,10 @@ def _curve(name: str, title: str, options: str = "") -> str:
 
 def _row(paper: Curve, own: Row) -> tuple[object, ...]:
     length, beads = paper.get(own["threshold"], (None, None))
-    means, pairs = own["means"], _linked(own)
+    pairs = _linked(own)
     return (
         f"{own['threshold']:g}",
-        plain(length),
-        interval(means["normalized_length"], 3, pairs),
-        interval(means["normalized_length_weights"], 3, pairs),
-        plain(beads),
-        interval(means["beads"], 1, pairs),
-        own["pairs"],
-        interval(own["connected"], 2),
+        *beside(length, beads, own, pairs),
         own["failed_ends"],
         interval(own["distance"], 3, pairs),
         interval(own["line_over_mean"], 4, own["pairs"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +41,17 @@ def interval(found: Sequence[float | None] | None, digits: int = 3, of: int = 0)
 def plain(value: float | None) -> str:
     """A number of the paper's."""
     return "–" if value is None else f"{value:g}"
+
+
+def beside(length: float | None, beads: float | None, own: Mapping[str, Any], pairs: int) -> tuple[object, ...]:
+    """The paper's length and beads beside ours, of so many connected pairs, and the share that was connected."""
+    means = own["means"]
+    return (
+        plain(length),
+        interval(means["normalized_length"], 3, pairs),
+        interval(means["normalized_length_weights"], 3, pairs),
+        plain(beads),
+        interval(means["beads"], 1, pairs),
+        own["pairs"],
+        interval(own["connected"], 2),
+    )

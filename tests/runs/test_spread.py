@@ -23,7 +23,7 @@ from weightstring.cli.options.search import computers
 from weightstring.errors import InvalidSetting, LevelNotReached, WorkerFailed
 from weightstring.problem.surfaces import Ring
 from weightstring.search.running import dask, worker
-from weightstring.search.running.dask import Tasks
+from weightstring.search.running.tasks import REPEATS, Tasks, _dumped
 from weightstring.search.running.worker import in_sight, run_task, versions
 from weightstring.tasks import load_task
 
@@ -150,7 +150,7 @@ class TestTasks:
         tasks.send("a", 2)
         with pytest.raises(WorkerFailed, match="its workers died again and again: is there memory"):
             finished(tasks)
-        assert len(set(sent)) == dask.REPEATS + 1
+        assert len(set(sent)) == REPEATS + 1
 
     def test_a_task_that_the_scheduler_gave_up_is_told_in_one_line(self, client):
         with Tasks(ws.Dask(client), pause, None) as tasks:
@@ -281,4 +281,4 @@ def finished(tasks: Tasks[Any]) -> list[tuple[Any, Any]]:
 
 def call(wanted: dict[str, str] | None = None, sight: str | None = None) -> int:
     """A task as a worker runs it."""
-    return run_task(wanted or versions(), sight, dask._dumped(1), add, dask._dumped(2))
+    return run_task(wanted or versions(), sight, _dumped(1), add, _dumped(2))

@@ -23,7 +23,7 @@ from weightstring.runs.result import Result
 from weightstring.runs.settings import Pair, Settings
 from weightstring.runs.stages import connect_here
 from weightstring.search import Dask
-from weightstring.search.running.dask import Tasks
+from weightstring.search.running.tasks import Tasks
 from weightstring.search.running.worker import in_sight
 from weightstring.store import Mapped, RunDirectory, Store
 from weightstring.store.leases import BEAT, STALE

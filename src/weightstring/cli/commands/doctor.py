@@ -9,19 +9,14 @@ from dataclasses import asdict
 import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.problem import add_json, add_task
-from weightstring.cli.options.search import add_engine, compute_by
+from weightstring.cli.options.search import add_bind, add_engine, compute_by
 
 HELP = "say what works with a task, what is refused and why, and what a search takes"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_task(parser)
-    parser.add_argument(
-        "--bind",
-        default="evaluate",
-        metavar="WHAT",
-        help="what a threshold would bind: evaluate, train, both, or a metric such as error (default: %(default)s)",
-    )
+    add_bind(parser, "what a threshold would bind")
     add_engine(parser)
     add_json(parser)
 

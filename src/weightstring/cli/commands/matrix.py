@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import weightstring as ws
 from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.options.problem import add_json, add_many_models
-from weightstring.cli.options.search import add_engine, add_seed, compute_by
+from weightstring.cli.options.search import add_bind, add_engine, add_seed, compute_by
 
 if TYPE_CHECKING:
     from weightstring.study.lines import Square
@@ -37,12 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", help="keep each line when it is measured, and the page; the same command goes on"
     )
-    parser.add_argument(
-        "--bind",
-        default="evaluate",
-        metavar="WHAT",
-        help="what the maxima are looked for of: evaluate, train, or a metric such as error (default: %(default)s)",
-    )
+    add_bind(parser, "what the maxima are looked for of", both=False)
     add_seed(parser, "of alignment ")
     add_engine(parser)
     add_json(parser, "every line")

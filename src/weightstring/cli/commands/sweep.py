@@ -12,6 +12,7 @@ from weightstring.cli.ending import DONE, going_on
 from weightstring.cli.options.problem import add_allowed, add_json, add_task
 from weightstring.cli.options.recipe import add_recipe, changed_recipe
 from weightstring.cli.options.search import (
+    add_bind,
     add_computing,
     add_engine,
     add_limits,
@@ -50,12 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="KEY=V,V,...",
         help="values of an option of the task to sweep too, such as width=4,8,16; may be repeated",
     )
-    parser.add_argument(
-        "--bind",
-        default="evaluate",
-        metavar="WHAT",
-        help="what thresholds bind: evaluate, train, or a metric such as error (default: %(default)s)",
-    )
+    add_bind(parser, "what thresholds bind", both=False)
     parser.add_argument(
         "--train-ends",
         choices=["carried", "afresh"],

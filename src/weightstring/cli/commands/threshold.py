@@ -9,7 +9,7 @@ from dataclasses import asdict
 import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.problem import add_json, add_models, add_task
-from weightstring.cli.options.search import add_engine, compute_by
+from weightstring.cli.options.search import add_bind, add_engine, compute_by
 
 HELP = "suggest a threshold for two models"
 
@@ -17,12 +17,7 @@ HELP = "suggest a threshold for two models"
 def add_arguments(parser: ArgumentParser) -> None:
     add_task(parser)
     add_models(parser)
-    parser.add_argument(
-        "--bind",
-        default="evaluate",
-        metavar="WHAT",
-        help="what it is to bind: evaluate, train, both, or a metric such as error (default: %(default)s)",
-    )
+    add_bind(parser, "what it is to bind")
     add_engine(parser)
     add_json(parser)
 

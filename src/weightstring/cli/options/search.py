@@ -36,17 +36,23 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 
 def add_binding(parser: argparse.ArgumentParser) -> None:
     """What is bound, and how it is searched for and computed."""
-    parser.add_argument(
-        "--bind",
-        default="evaluate",
-        metavar="WHAT",
-        help="what the threshold binds: evaluate, train, both, or a metric such as error (default: %(default)s)",
-    )
+    add_bind(parser, "what the threshold binds")
     add_seed(parser)
     add_engine(parser)
     add_json(parser)
     add_limits(parser)
     add_recipe(parser)
+
+
+def add_bind(parser: argparse.ArgumentParser, what: str, *, both: bool = True) -> None:
+    """What is measured of a model; of some commands it is one quantity, and not the larger of two."""
+    names = "evaluate, train, both, or" if both else "evaluate, train, or"
+    parser.add_argument(
+        "--bind",
+        default="evaluate",
+        metavar="WHAT",
+        help=f"{what}: {names} a metric such as error (default: %(default)s)",
+    )
 
 
 def add_threshold(parser: argparse.ArgumentParser) -> None:

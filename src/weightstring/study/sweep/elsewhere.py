@@ -12,7 +12,7 @@ from weightstring.errors import RunLocked
 from weightstring.runs.progress import Display, display
 from weightstring.runs.spread import patiently
 from weightstring.search import Dask
-from weightstring.search.running.dask import Tasks
+from weightstring.search.running.tasks import Tasks
 from weightstring.search.running.worker import in_sight
 from weightstring.study.sweep.directory import SweepDirectory
 from weightstring.study.sweep.part import Block, Part
