@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint test-quick clean
+.PHONY: demo test lint test-quick docs clean
 
 demo: $(VENV)/installed  ## Connect two networks trained on real handwritten digits
 	$(BIN)/weightstring demo
@@ -24,6 +24,9 @@ lint: $(VENV)/installed-tests  ## Style, types, and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/installed-tests  ## The site, in site/index.html; every warning is an error
+	$(BIN)/sphinx-build -q -W --keep-going -c docs/site . site
+
 # The stamps make a second call install nothing, until what is to be installed changes.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "weightstring needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -36,4 +39,4 @@ $(VENV)/installed-tests: $(VENV)/installed
 	touch $@
 
 clean:  ## Remove the environment and what the tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -12,7 +12,7 @@ from weightstring.report import RUN_SECTIONS
 from weightstring.symmetry.rules import RULES as SYMMETRY_RULES
 from weightstring.tasks import TASKS
 
-FOLDER = Path(__file__).parents[1] / "docs"
+FOLDER = Path(__file__).parents[2] / "docs"
 PAGES = [
     *sorted(page for page in FOLDER.glob("theory/*.md") if page.stem != "README"),
     *sorted(FOLDER.glob("symmetry*.md")),

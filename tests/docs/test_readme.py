@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_ten_lines_with_ones_own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

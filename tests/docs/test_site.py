@@ -1,0 +1,58 @@
+"""The site builds without a warning, nothing in it leads nowhere, and it reads without a network."""
+
+import doctest
+import re
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import weightstring as ws
+
+from .built import ROOT, build
+
+DOCS = ROOT / "docs"
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_everything_that_it_refers_to_is_there(tmp_path: Path) -> None:
+    for builder in ("sphinx", "furo", "myst_parser", "sphinx_copybutton"):
+        pytest.importorskip(builder)
+    site = build(tmp_path.resolve())
+    assert len(site.pages) > 40
+    pages = [(path.relative_to(site.folder), page) for path, page in site.pages.items()]
+    assert [(path, link) for path, page in pages for link in page.links if site.misses(page, link)] == []
+    assert [(path, link) for path, page in pages for link in page.loaded if site.misses(page, link)] == []
+    assert [(path, link) for path, page in pages for link in page.loaded if "//" in link] == []  # no network
+    assert [(path, image) for path, page in pages for image in page.without_words] == []
+    styles = "".join(path.read_text() for path in site.folder.rglob("*.css"))
+    assert re.findall(r"(?:url\(|@import )['\"]?(?:https?:)?//[^)]*", styles) == []
+    assert "Result" in (site.folder / "searchindex.js").read_text()
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    pages = [path.read_text() for path in (DOCS / "reference").glob("*.md")]
+    blocks = [re.findall(r"^```\{names\}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) for page in pages]
+    listed = Counter(name for page in blocks for block in page for name in block.split())
+    assert listed == Counter(ws.__all__)
+    assert [name for name in ws.__all__ if not getattr(ws, name).__doc__] == []
+
+
+def test_the_list_of_pages_leads_to_every_page() -> None:
+    lists = [DOCS / "README.md", *DOCS.glob("*/README.md")]
+    linked = {
+        (page.parent / link).resolve()
+        for page in lists
+        for link in re.findall(r"\]\(([^)#:]+\.md)\)", page.read_text())
+    }
+    assert {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md") if page not in linked} - {"README.md"} == set()
+
+
+@pytest.mark.parametrize("name", ["navigation", "generated"])
+def test_examples_of_what_builds_the_site(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(DOCS / "site")
+    done = doctest.testmod(import_module(name))
+    assert done.attempted > 0
+    assert done.failed == 0
