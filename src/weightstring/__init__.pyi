@@ -53,6 +53,8 @@ from .search import (
     Shortened,
 )
 from .store import read_checkpoint
+from .study.blame import blame
+from .study.blaming import Blame
 from .study.compare import compare
 from .study.components import Components, components
 from .study.diagnosis import Diagnosis, diagnose
@@ -73,6 +75,7 @@ __all__ = [
     "AsInThePaper",
     "AutoNEB",
     "Bezier",
+    "Blame",
     "BreadthFirst",
     "Budget",
     "Certificate",
@@ -124,6 +127,7 @@ __all__ = [
     "WeightstringError",
     "WorkerFailed",
     "align",
+    "blame",
     "certify",
     "collect",
     "compare",

@@ -39,6 +39,7 @@ for _name, _place in {
     "Certificate": "string:certificate_view",
     "Aligned": "models:aligned_view",
     "Merging": "models:merging_view",
+    "Blame": "models:blame_view",
     "Matrix": "models:matrix_view",
     "Components": "models:components_view",
     "Suggestion": "models:suggestion_view",

@@ -37,6 +37,7 @@ def shown() -> dict[str, object]:
         "Certificate": ws.certify(problem, line),
         "Aligned": ws.align(problem, *models[:2]),
         "Merging": Merging((first, last), middle, middle, mean, None, "evaluate", None),
+        "Blame": ws.blame(problem, *models[:2]),
         "Matrix": ws.matrix(problem, models, align=True),
         "Components": ws.Components(torch.zeros(3, dtype=torch.float64), rise, rise, "exact"),
         "Suggestion": ws.suggest_threshold(problem, *models[:2]),

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from weightstring.cli.commands import (
     align,
+    blame,
     certify,
     collect,
     compare,
@@ -59,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "threshold": threshold,
     "connect": connect,
     "align": align,
+    "blame": blame,
     "minimax": minimax,
     "theory": theory,
     "compare": compare,

@@ -11,10 +11,12 @@ import plotly.graph_objects as go
 from weightstring.codec import finite_or_none
 from weightstring.report.draw.correlation import correlation_figure
 from weightstring.report.draw.heat import heat_figure
+from weightstring.report.draw.parts import parts_figure
 from weightstring.report.draw.theme import theme
 from weightstring.report.draw.tree import disconnectivity_tree
 from weightstring.report.notebook.view import View
 from weightstring.runs.align_step import groups_of
+from weightstring.study.blaming import Blame
 from weightstring.study.components import Components
 from weightstring.study.lines import Matrix, Square
 from weightstring.study.merging import Merging
@@ -86,6 +88,17 @@ def aligned_view(aligned: Aligned) -> View:
             }
             for group in groups
         ],
+    )
+
+
+def blame_view(blame: Blame) -> View:
+    """Which part raises the line between two models."""
+    first, *others = blame.verdict.splitlines()
+    return View(
+        heading=first,
+        facts=[("", line) for line in others],
+        figures={"parts": partial(parts_figure, blame)},
+        rows=blame.to_rows,
     )
 
 
