@@ -148,7 +148,8 @@ class TestConnect:
         printed = json.loads(cli(*common, "--bind", bind, "--json", "--out", tmp_path / "run").out)
         assert printed["bind"] == bind
         shown = cli("show", tmp_path / "run").out
-        assert re.search(r"barriers, sampled +of the evaluation loss: max", shown)
+        assert re.search(r"on the string, sampled +evaluation loss up to", shown)
+        assert printed["line"]["barriers"]["over_linear"] >= 0
         assert sorted(printed["names"]) == names
         largest = max(max(printed["string"]["curve"]["values"][name]) for name in names)
         assert max(segment["max"] for segment in printed["string"]["segments"]) == largest

@@ -134,6 +134,11 @@ class WeightString(Viewable):
         """All quantities along the string, measured when first asked for."""
         return self._curve or self.measure()
 
+    @property
+    def measured(self) -> bool:
+        """Whether its curve was measured."""
+        return self._curve is not None
+
     def measure(self, on_chunk: Callable[[], None] = lambda: None, *, without: Sequence[str] = ()) -> StringCurve:
         """Measure every quantity along the string: on a grid on each segment and at its peaks.
 
@@ -150,7 +155,7 @@ class WeightString(Viewable):
         """
         problem = self._required_problem()
         places = self.places(self._looked_at(problem, on_chunk))
-        self._curve = measure_curve(problem, self.segments, places, self._known, self._seen, on_chunk, without)
+        self._curve = measure_curve(problem, self.segments, places, self.known, self._seen, on_chunk, without)
         return self._curve
 
     @undisturbed
@@ -184,17 +189,19 @@ class WeightString(Viewable):
 
     def places(self, looked_at: Sequence[Heights]) -> list[Point]:
         """Where its curve is measured, in order: where it was looked at, and on a grid where little is known of it."""
-        known = self._known
+        known = self.known
+        few = bool(known) or (self._seen is not None and bool(self._seen.told))
         wanted = [{0.0, 1.0, *heights} for heights in looked_at]
         for segment, t in known:
             wanted[segment].add(t)
         for ts in wanted:
-            if not known or len(ts) <= FIRST:  # of a segment that a look at a part of the data rejected
-                ts.update(grid(FIRST if known else GRID))
+            if not few or len(ts) <= FIRST:  # of a segment that a look at a part of the data rejected
+                ts.update(grid(FIRST if few else GRID))
         return [(i, t) for i, ts in enumerate(wanted) for t in sorted(ts) if t > 0 or i == 0]
 
     @property
-    def _known(self) -> dict[Point, Mapping[str, float]]:
+    def known(self) -> dict[Point, Mapping[str, float]]:
+        """What is known of it so far, by place and quantity; nothing is measured."""
         told = {} if self._seen is None else self._seen.rows
         return {**told, **(self._curve.points if self._curve is not None else {})}
 

@@ -17,6 +17,12 @@ from weightstring.path.segment import Segment, clearly_over, rows_at_once
 from weightstring.protocol import Along, LossProblem
 
 BARRIERS = ("max", "over_ends", "over_mean", "over_linear")
+OVER = {
+    "over_linear": "the interpolated end losses",
+    "over_ends": "the higher end",
+    "over_mean": "the mean of the ends",
+}
+"""What a barrier is over, in words; the first is the one that is meant where no other is named."""
 
 Point: TypeAlias = tuple[int, float]
 """A place on a string: the segment, and t on it."""

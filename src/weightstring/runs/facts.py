@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from weightstring.path import BARRIERS, Unresolved
+from weightstring.path import Unresolved, WeightString
+from weightstring.path.string_curve import OVER
 from weightstring.runs.as_saved import re_estimated
 from weightstring.runs.result import Result
 from weightstring.store.attempts import told
@@ -24,13 +25,13 @@ def facts(result: Result) -> list[tuple[str, str]]:
     string, between = result.string, result.between
     samples = sum(known.samples for known in between) + 2 - len(string)
     up_to = f"up to {max(known.highest for known in between):.6g}"
-    barriers = ", ".join(f"{name} {string.barrier(name):.4g}" for name in BARRIERS)
     facts = [
         ("threshold", f"{result.threshold:.6g} on the {result.bound}"),
         ("largest sample of it", f"{result.largest:.6g} of {samples}; between them {up_to} by their bends"),
         ("beads with the ends", f"{len(string)} ({result.beads_before_pruning} before pruning)"),
         ("normalized length", f"{string.normalized_length:.4f} ({string.length:.4g} / {string.distance:.4g})"),
-        ("barriers, sampled", f"of the {_measured(result)}: {barriers}"),
+        ("on the string, sampled", climb(string, result)),
+        ("on the straight line", line_in_words(result)),
         ("cost", f"{result.steps} gradient steps, {result.evaluations} evaluations, {result.seconds:.1f} s"),
     ]
     if result.step is not None:
@@ -66,6 +67,28 @@ def facts(result: Result) -> list[tuple[str, str]]:
     return facts
 
 
-def _measured(result: Result) -> str:
-    """What the four barriers are of, whatever the threshold binds."""
+def line_in_words(result: Result) -> str:
+    """How high the loss climbs on the straight line between the ends, beside which a string is seen."""
+    if len(result.string) == 2:
+        return "the string is the straight line"
+    return "not measured by the version that wrote this run" if result.line is None else climb(result.line, result)
+
+
+def climb(string: WeightString, result: Result) -> str:
+    """How high a string's loss climbs, and its barriers over its ends: all *sampled*, whatever the threshold binds.
+
+    >>> import torch
+    >>> from weightstring.problem.surfaces import Ring
+    >>> from weightstring.runs.connect import connect
+    >>> result = connect(Ring(), *Ring().ends, threshold=0.2)
+    >>> climb(result.line, result).partition(";")[0]
+    'evaluation loss up to 1 at 9 points'
+    """
+    over = ", ".join(f"{string.barrier(name):.4g} over {of} ({name})" for name, of in OVER.items())
+    samples = len(string.curve.s)
+    return f"{measured_loss(result)} up to {string.max_loss:.6g} at {samples} points; barrier {over}"
+
+
+def measured_loss(result: Result) -> str:
+    """What the barriers are of, whatever the threshold binds."""
     return "evaluation loss" if result.evaluation == "evaluate" else "training loss"

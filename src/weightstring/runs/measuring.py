@@ -9,11 +9,11 @@ from weightstring.errors import InvalidRun
 from weightstring.path import StringCurve
 from weightstring.protocol import LossProblem
 from weightstring.runs.manifest import digests_of, versions
-from weightstring.runs.recording import curve_of, from_run
+from weightstring.runs.recording import curve_of, curve_record, from_run
 from weightstring.store import Store, StoreLike, opened
 from weightstring.store.measured import MeasuredRecord, check_name
 from weightstring.store.origins import now, provenance
-from weightstring.store.records import CurveRecord, TaskRef
+from weightstring.store.records import TaskRef
 
 
 @undisturbed
@@ -70,7 +70,7 @@ def measure(
         command=provenance(command).command,
         versions=versions(),
         beads_sha256=beads,
-        curve=CurveRecord(s=curve.s, segment=curve.segment, t=curve.t, values=dict(curve.values)),
+        curve=curve_record(curve),
     )
     _keep(directory, record)
     return curve

@@ -111,9 +111,10 @@ def _begun(run: Run, locks: ExitStack) -> Run:
         run = replace(run, ends=(first, last), through=tuple(waypoints))
     kept = [theta.to(run.problem.device) for theta in (*directory.ends(), *directory.through())]
     run = _with_models(run, kept)
-    if directory.finished and _is_final(result := from_run(directory, run.problem)):
-        return run.with_result(result, read_back=True)
-    return run
+    if not directory.finished:
+        return run
+    result = from_run(directory, run.problem)
+    return run.with_result(result, read_back=True) if _is_final(result) else replace(run, line=result.line)
 
 
 def _with_models(run: Run, models: Sequence[Theta]) -> Run:

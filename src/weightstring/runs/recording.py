@@ -20,7 +20,7 @@ from weightstring.protocol import LossProblem
 from weightstring.runs.manifest import other_python
 from weightstring.runs.result import Result
 from weightstring.store import Manifest, ResultRecord, Store, StoreLike, opened
-from weightstring.store.records import CurveRecord, SegmentRecord, StringRecord
+from weightstring.store.records import CurveRecord, LineRecord, SegmentRecord, StringRecord
 
 CERTIFICATE = "certificate.json"
 """Under which name a run's certificate is kept."""
@@ -62,8 +62,24 @@ def string_record(
             )
             for segment, top, known in zip(string.segments, tops, map(between, curve.heights(names)), strict=True)
         ),
-        curve=CurveRecord(s=curve.s, segment=curve.segment, t=curve.t, values=dict(curve.values)),
+        curve=curve_record(curve),
     )
+
+
+def line_record(line: WeightString | None) -> LineRecord | None:
+    """The straight line beside a string in numbers, its curve measured where it was not."""
+    if line is None:
+        return None
+    return LineRecord(
+        max_loss=line.max_loss,
+        barriers={name: line.barrier(name) for name in BARRIERS},
+        curve=curve_record(line.curve),
+    )
+
+
+def curve_record(curve: StringCurve) -> CurveRecord:
+    """A curve as it is written down."""
+    return CurveRecord(s=curve.s, segment=curve.segment, t=curve.t, values=dict(curve.values))
 
 
 def record_of(result: Result) -> ResultRecord:
@@ -78,6 +94,7 @@ def record_of(result: Result) -> ResultRecord:
         evaluation=result.evaluation,
         ends=({**first}, {**last}),
         string=string_record(string, result.names, result.beads_before_pruning, result.length_before),
+        line=line_record(result.line),
         rounds=result.history,
         by_depth=result.by_depth,
         steps=result.steps,
@@ -124,6 +141,13 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
     unpruned = None if (beads := directory.unpruned()) is None else string_of(beads)
     if unpruned is None and record.string.beads_before_pruning == len(string):
         unpruned = string
+    line = None
+    if len(string) == 2:
+        line = string
+    elif record.line is not None:
+        line = string_of([string[0], string[-1]], curve_of(record.line.curve))
+    elif problem is not None:
+        line = string_of([string[0], string[-1]])
     beside = alignment is not None and directory.plain.finished
     return Result(
         outcome=record.outcome,
@@ -136,6 +160,7 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
         beads_before_pruning=record.string.beads_before_pruning,
         unpruned=unpruned,
         length_before=record.string.length_before,
+        line=line,
         certificate=certificate_in(directory, string) if proof else None,
         alignment=alignment,
         plain=from_run(directory.plain, problem, proof=False) if beside else None,

@@ -12,6 +12,7 @@ from weightstring.path import Connected, Maximum, Outcome, StringCurve, Unresolv
 from weightstring.path.adaptive import Between, between
 from weightstring.path.outcome import ADVICE
 from weightstring.path.quantities import bound_words
+from weightstring.path.string_curve import OVER
 from weightstring.proof.certificate import Certificate
 from weightstring.store import RoundRecord
 from weightstring.store.alignment_record import AlignmentRecord
@@ -37,6 +38,9 @@ class Result(Viewable):
             by anything else; where it had none, the string itself. With :class:`~weightstring.AsInThePaper` it is
             S(θ1, θ2, α, d). None where a run was written by a version that did not keep it.
         length_before: the string's length before it was shortened; None where it was not.
+        line: the straight line between the string's ends, sampled more coarsely than the string: ``line.max_loss`` is
+            how high the loss climbs on it, ``line.barrier("over_linear")`` its barrier. The string itself where that
+            has two beads. None where a run was read without its problem that a version wrote which did not measure it.
         certificate: the proof of a bound over the whole string; None where none was asked for.
         alignment: how the second model was aligned before the search; None where it was not.
         plain: the same search between the models as they were given, where it was made for comparison.
@@ -57,6 +61,7 @@ class Result(Viewable):
     beads_before_pruning: int
     unpruned: WeightString | None = None
     length_before: float | None = None
+    line: WeightString | None = None
     certificate: Certificate | None = None
     alignment: AlignmentRecord | None = None
     plain: Result | None = None
@@ -139,8 +144,12 @@ class Result(Viewable):
         remedy = f"\nwhat to try: {self.remedy}" if self.remedy else ""
         proved = f"\n{self.certificate}" if self.certificate else ""
         tried = told(self.attempts, self.connected)
+        line = ""
+        if self.line is not None and len(string) > 2:
+            barrier = f"a barrier of {self.line.barrier('over_linear'):.4g} over {OVER['over_linear']}"
+            line = f"\non the straight line the loss climbs to {self.line.max_loss:.6g}, {barrier}, sampled"
         return (
             f"{self.outcome}\n{f'{tried}{chr(10)}' if tried else ''}"
             f"threshold {self.threshold:.6g} on the {self.bound}, its largest sample {self.largest:.6g}; "
-            f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}{proved}{remedy}"
+            f"{len(string)} beads with the ends; normalized length {string.normalized_length:.4f}{line}{proved}{remedy}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from weightstring.path import Objective, Unresolved
+from weightstring.path import Objective, Unresolved, WeightString
 from weightstring.protocol import LossProblem
 from weightstring.recipe import Recipe
 from weightstring.runs.result import Result
@@ -54,6 +54,7 @@ class Run:
         ends: the models with their heights.
         threshold: L0.
         through: the waypoints with theirs.
+        line: the straight line of an earlier session's result, which was not final.
     """
 
     pair: Pair
@@ -64,6 +65,7 @@ class Run:
     ends: tuple[Bead, Bead]
     threshold: float
     through: tuple[Bead, ...] = ()
+    line: WeightString | None = None
 
     @property
     def problem(self) -> LossProblem:

@@ -17,6 +17,7 @@ from weightstring.runs.progress import Display
 from weightstring.runs.recording import from_run, write_result
 from weightstring.runs.result import Result
 from weightstring.runs.run import Run, SearchedRun, interrupted, taken_back
+from weightstring.runs.straight import straight_line
 from weightstring.runs.verdict import judged
 from weightstring.search import Search, SearchRequest, run_all
 from weightstring.search.chain import Chain, beads_of
@@ -65,7 +66,8 @@ def _over(run: Run, search: Search[Any]) -> SearchedRun:
     string = _string(run.objective, search.chain, level)
     unpruned = string if search.unpruned is search.chain else _string(run.objective, search.unpruned, level)
     result = _result(run, search.outcome, string, unpruned, search.rounds, search.length_before)
-    return run.with_result(result, search)
+    line = straight_line(run, string, search.lines)
+    return run.with_result(replace(result, line=line), search)
 
 
 def _result(
@@ -87,6 +89,7 @@ def _result(
         beads_before_pruning=len(unpruned),
         unpruned=unpruned,
         length_before=length_before,
+        line=string if len(string) == 2 else None,
     )
 
 
@@ -112,6 +115,10 @@ def conclude(run: SearchedRun, show: Display) -> SearchedRun:
         without = spared(run)
         show.stage("measuring the string", curve_seconds(run, without))
         result.string.measure(show.measuring, without=without)
+        if len(result.string) > 2:  # else it is the line
+            line = straight_line(run, result.string, run.search.lines if run.search else ())
+            line.measure(show.measuring, without=without)
+            result = replace(result, line=line)
         result = judged(result)
     # Else what the curve tells of the height is what the search has sampled: nothing new.
     if directory is not None and not taken_back(result):

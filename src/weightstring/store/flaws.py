@@ -20,6 +20,11 @@ def flaw(result: ResultRecord) -> str | None:
         return "the columns of its curve differ in length"
     if result.by_depth and tuple(map(none_as_infinity, result.by_depth)) != by_depth(result.rounds):
         return "its maxima by depth are not those of its rounds"
+    if (line := result.line) is not None:
+        columns = (line.curve.s, line.curve.segment, line.curve.t, *line.curve.values.values())
+        straight = {len(column) for column in columns} == {len(line.curve.t)} and {*line.curve.segment} == {0}
+        if not straight or "loss" not in line.curve.values or line.barriers.keys() != set(BARRIERS):
+            return "its straight line is not one that was measured"
     segments = sorted(set(curve.segment))
     if segments != list(range(len(segments))) or not len(segments) == len(string.segments) == string.beads - 1:
         return f"its curve is not one over {string.beads - 1} segments"

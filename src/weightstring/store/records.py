@@ -179,6 +179,16 @@ class StringRecord(Record, frozen=True, kw_only=True):
     curve: CurveRecord
 
 
+class LineRecord(Record, frozen=True, kw_only=True):
+    """The straight line between the string's ends, sampled: more coarsely than the string, which may be the line."""
+
+    max_loss: float | None
+    """Largest sampled evaluation loss."""
+    barriers: dict[str, float | None]
+    """As the string's: ``over_linear`` is max over t of L(t) - ((1 - t) L(0) + t L(1))."""
+    curve: CurveRecord
+
+
 class RoundRecord(Record, frozen=True, kw_only=True):
     """One round of the search, for its history."""
 
@@ -251,6 +261,8 @@ class ResultRecord(Record, frozen=True, kw_only=True):
     """What the evaluation set is: ``evaluate``, or ``train`` where no evaluation set was given."""
     ends: tuple[dict[str, float | None], dict[str, float | None]]
     string: StringRecord
+    line: LineRecord | None = None
+    """Null where the run was written by a version that did not measure it."""
     rounds: tuple[RoundRecord, ...]
     steps: int
     """Gradient steps, summed over all beads."""

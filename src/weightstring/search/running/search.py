@@ -59,7 +59,8 @@ class Search(Generic[State]):
     """A search that is over: its last state, its verdict, and its history round by round.
 
     ``unpruned`` is the first string under the threshold that it had, the last one where it had none;
-    ``length_before`` the length of the string before it was shortened, where it was.
+    ``length_before`` the length of the string before it was shortened, where it was; ``lines`` the straight segment
+    between its ends, as often as it was measured as the whole string.
     """
 
     state: State
@@ -68,6 +69,7 @@ class Search(Generic[State]):
     rounds: tuple[RoundRecord, ...]
     unpruned: Chain
     length_before: float | None = None
+    lines: Chain = ()
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,12 @@ class RunningSearch(Generic[State]):
         self._started = time.monotonic()
         self._progress, self._open, self._level = Progress(), 0, math.inf
         self._unpruned: Chain | None = None
+        self._lines: Chain = ()
         self.jobs: tuple[Job, ...] = ()
         self.results: dict[str, JobResult] = {}
         for old in request.journal.replay():
             self._state = replayed(request.strategy, self._state, old, self._rounds)
-            self._keep_unpruned()
+            self._keep()
 
     @property
     def round(self) -> int:
@@ -162,7 +165,7 @@ class RunningSearch(Generic[State]):
         kept = finished._replace(thetas=self._request.journal.append(finished))
         with users_part(lambda: f"the strategy after round {self.round + 1}"):
             self._state = advanced(self._request.strategy, self._state, kept, jobs, self._rounds)
-        self._keep_unpruned()
+        self._keep()
 
     def _stopped(self, reason: Reason) -> Search[State]:
         """Out of time on a string that is closed, with only beads to drop: that is connected all the same."""
@@ -174,12 +177,16 @@ class RunningSearch(Generic[State]):
 
     def _over(self, chain: Chain, outcome: Outcome) -> Search[State]:
         before = self._state.string.length_before
-        return Search(self._state, chain, outcome, tuple(self._rounds), self._unpruned or chain, before)
+        return Search(self._state, chain, outcome, tuple(self._rounds), self._unpruned or chain, before, self._lines)
 
-    def _keep_unpruned(self) -> None:
-        """Keep the first string under the threshold: what is dropped or moved afterwards is no longer on the next."""
-        if self._unpruned is None and self._closed(self._chain):
-            self._unpruned = self._chain
+    def _keep(self) -> None:
+        """Keep what is no longer on the next string: the first one under the threshold, and the straight line."""
+        chain = self._chain
+        if self._unpruned is None and self._closed(chain):
+            self._unpruned = chain
+        whole = chain[0] if len(chain) == 1 else None
+        if whole is not None and whole.measured not in (None, *(line.measured for line in self._lines)):
+            self._lines = (*self._lines, whole)
 
     def _closed(self, chain: Chain) -> bool:
         # A strategy on its way down holds its string to more than the threshold.
