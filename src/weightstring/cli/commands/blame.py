@@ -33,7 +33,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Measure the line, and each part of it."""
-    from weightstring.cli.console import console_for_text
     from weightstring.cli.models import end_of
     from weightstring.cli.opening import named
     from weightstring.cli.progress import counting
@@ -50,6 +49,5 @@ def run(options: Namespace) -> int:
         told = {"barrier": found.barrier, "ends": found.ends, "at": found.at, "bound": found.bound}
         print(json.dumps(for_json({"evidence": "sampled", **told, "parts": found.to_rows()})))
     else:
-        console_for_text().print(found.verdict)  # wrapped at the terminal's width
-        print(found.table)
+        print(found)
     return DONE
