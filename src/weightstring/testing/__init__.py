@@ -6,6 +6,7 @@ from weightstring.testing.rules import check_certificate_rule, check_symmetry_ru
 from weightstring.testing.sections import check_section
 from weightstring.testing.stores import check_store
 from weightstring.testing.strategies import check_strategy
+from weightstring.testing.trackers import check_tracker
 
 __all__ = [
     "check_certificate_rule",
@@ -15,5 +16,6 @@ __all__ = [
     "check_store",
     "check_strategy",
     "check_symmetry_rule",
+    "check_tracker",
     "check_verification_rule",
 ]
