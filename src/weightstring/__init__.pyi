@@ -22,6 +22,8 @@ from .problem import ModuleProblem
 from .problem.batchwise.per_batch import MeanOf
 from .problem.datasets.batch_sources import epoch
 from .problem.datasets.streaming import streamed
+from .problem.from_transformers import from_transformers
+from .problem.losses.folded import FromSums
 from .problem.random_pair import random_pair
 from .problem.ranks.joining import sharded
 from .proof.certificate import Certificate
@@ -88,6 +90,7 @@ __all__ = [
     "EndAboveThreshold",
     "Estimate",
     "Evidence",
+    "FromSums",
     "Greedy",
     "Group",
     "InvalidCheckpoint",
@@ -137,6 +140,7 @@ __all__ = [
     "diagnose",
     "epoch",
     "estimate",
+    "from_transformers",
     "load",
     "locate_maximum",
     "loss_curve",

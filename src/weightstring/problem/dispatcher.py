@@ -63,17 +63,17 @@ class Dispatcher:
     def _beside(
         self, wanted: Wanted, by_engine: Callable[[Wanted], Tensor], models: Callable[[], Thetas]
     ) -> Float64[Tensor, "B Q"]:
-        """Measure by the engine, but criteria that see inputs by the loop."""
-        seen = [mean.sees for _, means in wanted for mean in means]
-        if not any(seen):
+        """Measure by the engine, but by the loop what is measured model by model."""
+        apart = [mean.alone for _, means in wanted for mean in means]
+        if not any(apart) or not self.work.train.together:  # batches go through the loop anyway
             return by_engine(wanted)
         thetas = models()
-        alone, passes = _only(wanted, sees=True), self._examples(wanted)
+        alone, passes = _only(wanted, alone=True), self._examples(wanted)
         with user_code(lambda: f"what {_models(thetas)} measure"), self._threads(1, passes):
             columns = Loop(self.work).measure(aligned(thetas), alone)[: len(thetas)]
-        others = None if all(seen) else by_engine(_only(wanted, sees=False))
+        others = None if all(apart) else by_engine(_only(wanted, alone=False))
         taken = {True: iter(columns.unbind(1)), False: iter(() if others is None else others.unbind(1))}
-        return torch.stack([next(taken[sees]) for sees in seen], dim=1)
+        return torch.stack([next(taken[own]) for own in apart], dim=1)
 
     def _measure(self, thetas: Thetas, wanted: Wanted) -> Float64[Tensor, "B Q"]:
         first_layer, passes = self.first_layer, self._examples(wanted)
@@ -204,9 +204,9 @@ class Dispatcher:
         return on_threads(threads_for(beside * passes * choice.flops, most))
 
 
-def _only(wanted: Wanted, *, sees: bool) -> Wanted:
-    """The criteria that see inputs, or those that do not."""
-    kept = [(examples, [mean for mean in means if mean.sees is sees]) for examples, means in wanted]
+def _only(wanted: Wanted, *, alone: bool) -> Wanted:
+    """The criteria that are measured model by model, or the others."""
+    kept = [(examples, [mean for mean in means if mean.alone is alone]) for examples, means in wanted]
     return [(examples, means) for examples, means in kept if means]
 
 

@@ -195,7 +195,7 @@ def dispatcher_of(
         work=work,
         own=own,
         evaluation=quantities.sets[""],
-        criteria=[mean for mean in quantities.means.values() if not mean.sees],
+        criteria=[mean for mean in quantities.means.values() if not mean.alone],
         batch_size=min(batch_size or len(data["train"]), chunk),
         activations=findings.activations,
     )

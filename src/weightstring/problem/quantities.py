@@ -45,9 +45,10 @@ class Quantities:
 
     def beside(self, quantities: Sequence[str]) -> tuple[str, ...]:
         """These quantities and all others of the same sets that are measured in the same passes."""
-        passes = {(id(examples), mean.sees) for name in quantities for examples, mean in [self.single(name)]}
         found = {name: self.single(name) for name in self.names}
-        return tuple(name for name, (examples, mean) in found.items() if (id(examples), mean.sees) in passes)
+        passes = {name: (id(data), data.together and mean.alone) for name, (data, mean) in found.items()}
+        taken = {passes[name] for name in quantities}
+        return tuple(name for name, own in passes.items() if own in taken)
 
     def single(self, quantity: str) -> tuple[DataSet, Mean]:
         """The examples on which a quantity is measured, and what is measured on them.

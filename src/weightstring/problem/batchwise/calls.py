@@ -18,6 +18,7 @@ from weightstring.problem.batchwise.per_batch import PerBatch, Sums
 from weightstring.problem.datasets.batches import batch_digest
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.functional import Functional
+from weightstring.problem.losses.folded import Folded, value_of
 from weightstring.problem.losses.means import number
 from weightstring.problem.outputs import leaves_of, rebuilt, tensors_of
 from weightstring.text import first_line
@@ -148,6 +149,8 @@ class ReadCall:
 
         def of(output: object, targets: Tensor) -> Tensor:
             amount, _ = self._run(name, lambda args, kwargs: output)
+            if isinstance(amount, Folded):
+                return value_of(amount, targets)
             return amount if isinstance(amount, Tensor) else number(amount, targets)
 
         return of

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from weightstring.errors import InvalidSetting
 from weightstring.problem.datasets.data import DataSet, form
 from weightstring.problem.functional import forward
+from weightstring.problem.losses.folded import Folded
 from weightstring.problem.losses.means import Number
 
 HALF = (torch.float16, torch.bfloat16)
@@ -38,11 +39,11 @@ class MeanOf:
     weight: Number
 
 
-Sums: TypeAlias = tuple[Number, Number]
-"""A sum and its weight."""
+Sums: TypeAlias = tuple[Any, Number]
+"""A sum and its weight; or a :class:`Folded` and 0."""
 
-Returned: TypeAlias = MeanOf | Sums
-"""What a loss or metric returns of one batch."""
+Returned: TypeAlias = MeanOf | Sums | Folded
+"""What a metric returns of one batch; a loss no :class:`Folded`, which has no gradient."""
 
 BatchLoss: TypeAlias = Callable[[nn.Module, object], Returned | Mapping[str, Returned]]
 """``loss(net, batch)``: (sum, weight) or :class:`MeanOf`; or a dict of these by name, with ``"loss"`` among them."""
@@ -54,6 +55,8 @@ def sums_of(label: str, value: object) -> Sums:
     Raises:
         InvalidSetting: neither (sum, weight) nor :class:`MeanOf`, or no numbers.
     """
+    if isinstance(value, Folded):
+        return value, 0
     mean = isinstance(value, MeanOf)
     parts = [value.mean, value.weight] if isinstance(value, MeanOf) else value
     if not isinstance(parts, tuple | list) or len(parts) != 2 or not all(map(_is_number, parts)):

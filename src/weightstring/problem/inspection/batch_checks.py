@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import itemgetter
@@ -24,8 +24,10 @@ from weightstring.problem.inspection.passes import far_from
 from weightstring.problem.inspection.purity import check_pure, writes_inputs
 from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import with_fresh_inputs
-from weightstring.problem.losses.means import Mean, number
+from weightstring.problem.losses.folded import Folded, value_of
+from weightstring.problem.losses.means import Kind, Mean, number
 from weightstring.problem.outputs import leaves_of, tensors_of
+from weightstring.problem.settings import check_metrics
 from weightstring.text import first_line
 
 APART = 1e-3
@@ -38,14 +40,19 @@ LOOKED = 64
 """Batches among which these are looked for."""
 
 
-def names_of(computation: Computation, subject_theta: Tensor, train: Batches) -> list[str]:
-    """What the loss returns of the first batch, by name, ``"loss"`` first.
+def kinds_of(computation: Computation, theta: Tensor, train: Batches, metrics: Sequence[str]) -> dict[str, Kind]:
+    """How quantities add up, by name: ``"loss"``, the others that it returns of the first batch, then the metrics.
 
     Raises:
-        InvalidData, InvalidSetting: see :func:`outcome_of`.
+        InvalidData, InvalidSetting: see :func:`outcome_of`; a metric is called like what the loss returns.
     """
-    found = outcome_of(computation, subject_theta, train.take(slice(1)), "train").found
-    return ["loss", *(name for name in found if name != "loss")]
+    outcome = outcome_of(computation, theta, train.take(slice(1)), "train")
+    found = [name for name in outcome.found if name != "loss"]
+    check_metrics(dict.fromkeys(found), taken=metrics)
+    with torch.no_grad():
+        return {
+            name: "folded" if isinstance(outcome[name][0], Folded) else "ratio" for name in ("loss", *found, *metrics)
+        }
 
 
 def outcome_of(computation: Computation, theta: Tensor, batch: Batches, name: str) -> Outcome:
@@ -143,6 +150,9 @@ def _check_divisible(subject: Subject, theta: Theta, batches: Batches, name: str
         except Exception:  # such as an index of nodes that are not in its part
             continue
         for label, mean in means.items():
+            if mean.kind == "folded":
+                _check_folded(label, mean, outcomes, subject.rows, apart)
+                continue
             sums = [mean.sums(outcome, whole.targets) for outcome in outcomes]
             for place, what in enumerate(("sum", "weight")):
                 all_of_it, *some = (float(number(pair[place], subject.rows)) for pair in sums)
@@ -153,6 +163,17 @@ def _check_divisible(subject: Subject, theta: Theta, batches: Batches, name: str
                         "sums, or ws.MeanOf(mean, weight) with the number that the mean is taken over; "
                         "divisible=False if examples of one batch depend on each other, as in a contrastive loss"
                     )
+
+
+def _check_folded(label: str, mean: Mean, outcomes: Sequence[object], like: Tensor, apart: float) -> None:
+    """Refuse a state that is not what those of a batch's parts add up to."""
+    whole, first, rest = (mean.state(outcome, like) for outcome in outcomes)
+    value, added = float(value_of(whole, like)), float(value_of(first + rest, like))
+    if not abs(value - added) <= apart * max(abs(value), abs(added)) and value == value:  # 0 / 0 says nothing
+        raise InvalidSetting(
+            f"{label}: {value:.6g} of a batch, but {added:.6g} from the states of its two parts added up: return one "
+            "whose sum is that of both together, such as ws.FromSums(sums, compute)"
+        )
 
 
 def _rows(batch: Batches) -> int:

@@ -14,7 +14,8 @@ from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.flat import Own
 from weightstring.problem.inspection.originals import in_mode, loaded
-from weightstring.problem.losses.means import Given, number
+from weightstring.problem.losses.folded import Folded, value_of
+from weightstring.problem.losses.means import Given, Number, number
 from weightstring.problem.losses.sighted import applied
 
 
@@ -68,7 +69,10 @@ class Subject:
         """All numbers that loss and metrics return, in float64."""
         found = [applied(criterion, output, examples) for criterion in self.criteria]
         each = [own if isinstance(own, tuple | list) else (own,) for own in found]
-        return torch.stack([number(value, self.rows) for returned in each for value in returned])
+        return torch.stack([self._number(value) for returned in each for value in returned])
+
+    def _number(self, value: Number | Folded) -> Tensor:
+        return value_of(value, self.rows) if isinstance(value, Folded) else number(value, self.rows)
 
     def plain(self, theta: Theta, training: bool) -> nn.Module:
         """A plain copy of net that has loaded θ."""

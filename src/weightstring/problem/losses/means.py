@@ -5,6 +5,7 @@ Of parts p with n_p examples, values v_p and weights w_p, the value over all is 
 - ``mean``: Σ n_p v_p / Σ n_p, a plain mean over examples;
 - ``ratio``: Σ s_p / Σ w_p, where each part has a sum s_p and a weight w_p: class weights, ignored tokens;
 - ``sum``: Σ v_p;
+- ``folded``: a function of what parts add up to, which is no number: see :mod:`weightstring.problem.losses.folded`;
 - ``whole``: the criterion of all outputs at once, which are computed in parts and put together.
 
 Which it is, is found out once, when the problem is built: see :mod:`weightstring.problem.inspection.additive`.
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from weightstring.errors import InvalidSetting
 from weightstring.memory import DoesNotFit, is_out_of_memory, most_bytes
 from weightstring.problem.datasets.data import DataSet, joined
+from weightstring.problem.losses.folded import Folded, value_of
 from weightstring.problem.losses.known import denominator, reduced
 from weightstring.problem.losses.sighted import sees
 from weightstring.problem.outputs import gathered, tensors_of
@@ -36,7 +38,7 @@ Criterion: TypeAlias = Callable[..., Tensor]
 Given: TypeAlias = Callable[..., Number | tuple[Number, Number]]
 """What a caller may give for it: it returns a scalar, or (sum, weight)."""
 
-Kind = Literal["mean", "ratio", "sum", "whole"]
+Kind = Literal["mean", "ratio", "sum", "folded", "whole"]
 
 REMEDY = "return (sum, weight) from it if it is a ratio of two sums over examples"
 
@@ -70,6 +72,8 @@ class Mean:
 
     def __call__(self, output: object, targets: Tensor, inputs: object = None) -> Tensor:
         """The criterion of these examples alone."""
+        if self.kind == "folded":
+            return value_of(self.state(output, targets, inputs), targets)
         return self.weighed(output, targets, inputs).value
 
     @property
@@ -80,12 +84,18 @@ class Mean:
     @property
     def scalar(self) -> Criterion:
         """The criterion as a function that returns a scalar: the caller's own, unless that returns (sum, weight)."""
-        return self if self.kind == "ratio" and self.loss is None else self.given  # type: ignore[return-value]
+        own = self.kind == "folded" or (self.kind == "ratio" and self.loss is None)
+        return self if own else self.given  # type: ignore[return-value]
 
     @property
     def adds(self) -> bool:
         """Whether the values of parts determine that of the whole."""
-        return self.kind != "whole"
+        return self.kind not in ("folded", "whole")
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is measured model by model in plain PyTorch, whatever the engine."""
+        return self.sees or self.kind == "folded"
 
     def sums(self, output: object, targets: Tensor, inputs: object = None) -> tuple[Number, Number]:
         """What adds up over parts: an amount and a divisor (0: the total is not divided)."""
@@ -95,6 +105,13 @@ class Mean:
         if isinstance(returned, tuple | list):
             return returned[0], returned[1]
         return (returned, len(targets)) if self.kind == "mean" else (returned, 0)
+
+    def state(self, output: object, targets: Tensor, inputs: object = None) -> Folded:
+        """Of a ``folded`` one what these examples add."""
+        returned = self.given(output, targets, inputs) if self.sees else self.given(output, targets)
+        found = returned[0] if isinstance(returned, tuple) else returned
+        assert isinstance(found, Folded)
+        return found
 
     def amounts(self, output: object, targets: Tensor, like: Tensor, inputs: object = None) -> tuple[Tensor, Number]:
         """:meth:`sums` in float64, the amount of a mean times its number of examples."""
@@ -191,9 +208,10 @@ class Tally:
         self._amounts = amounts
         self._axis = axis
         self._totals: dict[int, tuple[Tensor, Number]] = {}
+        self._states: dict[int, Folded] = {}
         self._kept: list[tuple[object, Tensor, object]] = []
         self._sees = any(mean.sees for mean in means)
-        self._whole = [i for i, mean in enumerate(means) if not mean.adds]
+        self._whole = [i for i, mean in enumerate(means) if mean.kind == "whole"]
 
     def add(self, output: object, targets: Tensor, inputs: object = None) -> None:
         """Take in the output of the next part."""
@@ -202,6 +220,9 @@ class Tally:
                 amount, weight = self._of(mean, output, targets, inputs)
                 before = self._totals.get(i)
                 self._totals[i] = (amount, weight) if before is None else (before[0] + amount, before[1] + weight)
+            elif mean.kind == "folded":
+                state = mean.state(output, targets, inputs)
+                self._states[i] = self._states[i] + state if i in self._states else state
         if self._whole:
             self._kept.append((output, targets, inputs if self._sees else None))
             if len(self._kept) == 1:
@@ -214,6 +235,7 @@ class Tally:
     def values(self) -> Float64[Tensor, "... Q"]:
         """The values over all parts, in the order of the means."""
         values = {i: self._means[i].total(*total) for i, total in self._totals.items()}
+        values |= {i: value_of(state, self._like) for i, state in self._states.items()}
         if self._whole:
             whole = self._gathered()
             values |= {i: self._of(self._means[i], *whole)[0] for i in self._whole}

@@ -1,0 +1,1 @@
+"""Models of ``transformers``: what they are given, and what their loss is a mean over."""
