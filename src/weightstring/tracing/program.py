@@ -25,7 +25,7 @@ TRACED = 7
 ANOTHER = 11
 """Examples with which it is traced again: what changes with their number counts them."""
 
-RESIZING = {"view.default", "reshape.default", "_unsafe_view.default"}
+RESIZING = {"view.default", "reshape.default", "_unsafe_view.default", "expand.default"}
 """What may be told the number of examples."""
 
 
@@ -213,7 +213,9 @@ def _require_same(one: Course, two: Course, size: int, net: nn.Module, of_data: 
 
 def _same_call(one: Step, two: Step, size: int) -> bool:
     """Whether two calls, for :data:`TRACED` and ``size`` examples, differ at most in the length of axis 0."""
-    counted = (one.shape[:1], two.shape[:1]) == ((TRACED,), (size,))
+    # Tokens of all examples side by side are as many for each.
+    lengths = [*one.shape[:1], *two.shape[:1]]
+    counted = len(lengths) == 2 and lengths[0] % TRACED == 0 and lengths[0] // TRACED * size == lengths[1]
     # What a view is told is as it may: its result's shape says it all. Written out, 1 is not 1.0, nor True.
     args = [step.args[:1] if step.op in RESIZING else step.args for step in (one, two)]
     first, second = (

@@ -22,9 +22,10 @@ from weightstring.proof.enclose.derived import EXACT, Derived, FromData
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Kept, Products
-from weightstring.proof.enclose.rules import RULES, SMOOTH, Call, require_rule
-from weightstring.proof.enclose.values import Bounds, Data, Logits, Population, Rows
-from weightstring.tracing.program import Program, program_of
+from weightstring.proof.enclose.rules import GROUPED, RULES, SMOOTH, Call, require_rule
+from weightstring.proof.enclose.softmax import Probabilities
+from weightstring.proof.enclose.values import Bounds, Data, Logits, Population, Rows, highest
+from weightstring.tracing.program import RESIZING, TRACED, Program, program_of
 from weightstring.tracing.steps import Step, filled
 
 DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
@@ -75,9 +76,20 @@ class Enclosing:
     @cached_property
     def deferred(self) -> frozenset[str]:
         """The last layers, which the loss computes itself."""
-        steps = [step for step in self.program.steps if step.op == "linear.default"]
-        users = {step.name: self.program.users(step.name) for step in steps}
-        return frozenset(name for name, users in users.items() if users and all(u.op in DEFERRED for u in users))
+        return frozenset(
+            step.name for step in self.program.steps if step.op == "linear.default" and self._read_by_losses(step.name)
+        )
+
+    def _read_by_losses(self, name: str) -> bool:
+        users = self.program.users(name)
+        return bool(users) and all(
+            u.op in DEFERRED or (u.op in RESIZING and self._read_by_losses(u.name)) for u in users
+        )
+
+    @cached_property
+    def grouped(self) -> bool:
+        """Whether errors of groups of numbers have a length."""
+        return any(step.op in GROUPED for step in self.program.steps if step.name not in self.program.of_data)
 
     @cached_property
     def order(self) -> Int64[Tensor, " N"]:
@@ -98,11 +110,12 @@ class Enclosing:
         return self._largest(self.program.per_example)
 
     def _largest(self, names: Iterable[str]) -> int:
-        return max((prod(step.shape[1:]) for step in self.program.steps if step.name in names), default=1)
+        steps = (step for step in self.program.steps if step.name in names)
+        return max((prod(step.shape[1:]) * max(1, step.shape[0] // TRACED) for step in steps), default=1)
 
     def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """An upper bound of the loss over each interval."""
-        return torch.cat([bounds.ends.amax(0) for _, bounds in self.examined(intervals, self.order)])
+        return torch.cat([highest(bounds.nodes) for _, bounds in self.examined(intervals, self.order)])
 
     def examined(self, intervals: Intervals, order: Int64[Tensor, " n"]) -> Iterator[tuple[Intervals, Bounds]]:
         """What some examples, in a part of :attr:`order`, have in the bounds: intervals that fit into memory."""
@@ -177,20 +190,41 @@ class Enclosing:
         kept: dict[str, Any],
         products: Products,
     ) -> object:
+        bounded = torch.ones(len(intervals), dtype=torch.bool, device=self.beads.device)
+        result: object = None
+        for step, value in self._walked(intervals, parameters, rows, kept, products):
+            if isinstance(value, Enclosure):
+                bounded &= value.size.isfinite()
+            if step.name == self.program.result:
+                result = value
+        # Of numbers that overflowed on the way, nothing is known.
+        return (
+            replace(result, each=result.each.where(bounded.unsqueeze(1), torch.inf))
+            if isinstance(result, Bounds)
+            else result
+        )
+
+    def _walked(
+        self,
+        intervals: Intervals,
+        parameters: Mapping[str, Weights],
+        rows: Rows,
+        kept: dict[str, Any],
+        products: Products,
+    ) -> Iterator[tuple[Step, object]]:
+        """Each step and what it makes of enclosures."""
         values: dict[str, object] = {**self.program.constants, **parameters}
         names, data = (*self.program.leaves, self.program.targets), (*self.examples.leaves, self.examples.targets)
         for name, whole in zip(names, data, strict=True):
             values[name] = Data(partial(torch.Tensor.__getitem__, whole, rows.rows), name, partial(_itself, whole))
-        bounded = torch.ones(len(intervals), dtype=torch.bool, device=self.beads.device)
         for step in self.program.steps:
-            deferred = step.name in self.deferred
             call = Call(
                 step,
                 step.name in self.program.per_example,
                 intervals,
                 self.degree,
                 rows,
-                deferred,
+                step.name in self.deferred,
                 kept,
                 products,
                 self.program.dtype,
@@ -198,18 +232,25 @@ class Enclosing:
             value = self._of_data(call, values) if step.name in self.program.of_data else self._result(call, values)
             if isinstance(value, Enclosure) and _is_whole(step):
                 raise call.refuse("it computes in integers, which may overflow")
-            if isinstance(value, Enclosure):
-                bounded &= value.size.isfinite()
-            values[step.name] = value
+            values[step.name] = self._settled(value)
+            yield step, values[step.name]
             for name in self.program.last_used[step.name]:
                 values.pop(name, None)
-        result = values[self.program.result]
-        # Of numbers that overflowed on the way, nothing is known.
-        return (
-            replace(result, each=result.each.where(bounded.unsqueeze(1), torch.inf))
-            if isinstance(result, Bounds)
-            else result
-        )
+
+    def walked(self, intervals: Intervals) -> Iterator[tuple[Step, object]]:
+        """Each step and what it makes of the enclosures of all examples, which must fit into memory."""
+        products = Products(self.kept, list(range(len(self.beads))))
+        yield from self._walked(intervals, self.weights(self.beads), Rows(self.population, self.order), {}, products)
+
+    def _settled(self, value: object) -> object:
+        """With the length of errors, where that is worth its price."""
+        if not self.grouped:
+            return value
+        if isinstance(value, Probabilities):
+            return Probabilities(value.enclosure.grouped())
+        if isinstance(value, list):
+            return [self._settled(part) for part in value]
+        return value.grouped() if isinstance(value, Enclosure) and len(value.shape) > 2 else value
 
     def _result(self, call: Call, values: dict[str, object]) -> object:
         """What a step makes of enclosures."""

@@ -5,12 +5,16 @@ a function of σ alone, and an enclosure holds a polynomial p(σ) of degree 1 or
 
     |activation(σ) − p(σ)| ≤ E    for all σ ∈ [−1, 1].
 
+Where a network normalises or attends, groups of numbers (a token's, an image's) have a second radius L beside: no less
+than the Euclidean length of the group's errors (``groups``).
+
 p is given by its values at the nodes, (−1, 1) for degree 1 and (−1, 0, 1) for degree 2. So an exact linear map acts on
 each node alone, and what a product adds is its highest coefficient times the polynomial that vanishes at the nodes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +22,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from weightstring.proof.enclose.groups import axes_of, length, regrouped
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR
 
 NODES = {1: (-1.0, 1.0), 2: (-1.0, 0.0, 1.0)}
@@ -35,11 +40,14 @@ class Enclosure:
         nodes: the polynomials' values at each node, each (I, n, ...).
         radius: E ≥ 0, of the same shape.
         size: (I,), no less than any |p(σ)| + E of the interval, and at least FLOOR: what rounding is relative to.
+        norm: L of each group: as the radius, with axes of length 1 where it is taken over them; None: nothing is known
+            but the radius.
     """
 
     nodes: tuple[Tensor, ...]
     radius: Tensor
     size: Float64[Tensor, " I"]
+    norm: Tensor | None = None
 
     @property
     def degree(self) -> int:
@@ -58,9 +66,48 @@ class Enclosure:
             return (self.nodes[1] - self.nodes[0]) / 2
         return (self.nodes[0] + self.nodes[2]) / 2 - self.nodes[1]
 
-    def each(self, function: Callable[[Tensor], Tensor]) -> Enclosure:
-        """Move entries about, without arithmetic: reshape, select, permute."""
-        return Enclosure(tuple(map(function, self.nodes)), function(self.radius), self.size)
+    @property
+    def slope(self) -> Tensor:
+        """The coefficient of σ."""
+        return (self.nodes[-1] - self.nodes[0]) / 2
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Over which axes, counted from the last, the groups lie; those along the last where none are known."""
+        return (-1,) if self.norm is None else axes_of(self.norm, self.radius)
+
+    def over(self, axes: tuple[int, ...], shape: Sequence[int] | None = None) -> Tensor:
+        """L of the groups over other axes, kept with length 1; of the numbers broadcast to a shape."""
+        boxed = length(self.radius if shape is None else self.radius.expand(shape), axes)
+        if self.norm is None:
+            return boxed
+        if shape is not None and tuple(shape) != tuple(self.shape):
+            return boxed
+        return torch.minimum(boxed, regrouped(self.norm, self.radius, axes))
+
+    def grouped(self) -> Enclosure:
+        """With L of groups, both radii as small as the other allows."""
+        norm = self.over(self.axes)
+        return Enclosure(self.nodes, torch.minimum(self.radius, norm), self.size, norm)
+
+    @property
+    def centre(self) -> Enclosure:
+        """The polynomials alone."""
+        return Enclosure(self.nodes, torch.zeros_like(self.radius), self.size)
+
+    def spread(self, radius: Tensor, norm: Tensor | None) -> Enclosure:
+        """With more of both radii."""
+        if self.norm is not None and norm is not None:
+            norm = self.over(axes_of(norm, radius)) + norm
+        elif norm is not None:
+            norm = length(self.radius, axes_of(norm, radius)) + norm
+        size = self.size + torch.linalg.vector_norm(radius, torch.inf, dim=tuple(range(1, radius.ndim)))
+        return Enclosure(self.nodes, self.radius + radius, size, norm)
+
+    def each(self, function: Callable[[Tensor], Tensor], groups: Callable[[Tensor], Tensor] | None = None) -> Enclosure:
+        """Move entries about, without arithmetic: reshape, select, permute; ``groups`` moves L alike."""
+        norm = None if self.norm is None or groups is None else groups(self.norm)
+        return Enclosure(tuple(map(function, self.nodes)), function(self.radius), self.size, norm)
 
     def line(self) -> tuple[Tensor, Tensor, Tensor]:
         """The same set within a line: its values at −1 and 1, and a radius."""
@@ -79,12 +126,19 @@ class Enclosure:
         """With a radius larger by ``rounding`` (I,) or a number."""
         if isinstance(rounding, Tensor):
             rounding = per_interval(rounding, self.radius)
-        return Enclosure(self.nodes, self.radius + rounding, self.size)
+        norm = self.norm
+        if norm is not None:
+            norm = norm + rounding * (1.01 * math.sqrt(self.radius.numel() / max(1, norm.numel())))
+        return Enclosure(self.nodes, self.radius + rounding, self.size, norm)
 
     def __add__(self, other: Enclosure) -> Enclosure:
         nodes = tuple(x + y for x, y in zip(self.nodes, other.nodes, strict=True))
         size = self.size + other.size
-        return Enclosure(nodes, self.radius + other.radius, size).widened(ELEMENTWISE * size)
+        norm = None
+        if self.norm is not None or other.norm is not None:
+            axes, shape = (self if self.norm is not None else other).axes, nodes[0].shape
+            norm = self.over(axes, shape) + other.over(axes, shape)
+        return Enclosure(nodes, self.radius + other.radius, size, norm).widened(ELEMENTWISE * size)
 
     def scaled(self, factor: Tensor | float) -> Enclosure:
         """Times a constant that does not depend on σ: a number, or a tensor that fits (n, ...)."""
@@ -92,14 +146,18 @@ class Enclosure:
         largest = float(magnitude.amax()) if isinstance(magnitude, Tensor) else float(magnitude)
         size = self.size * largest + FLOOR
         nodes = tuple(node * factor for node in self.nodes)
-        return Enclosure(nodes, self.radius * magnitude, size).widened(ELEMENTWISE * size)
+        norm = None if self.norm is None or isinstance(factor, Tensor) else self.norm * largest
+        if self.norm is not None and isinstance(magnitude, Tensor) and nodes[0].shape == self.shape:
+            norm = self.norm * magnitude.expand(self.shape).amax(self.axes, keepdim=True)
+        return Enclosure(nodes, self.radius * magnitude, size, norm).widened(ELEMENTWISE * size)
 
     def shifted(self, constant: Tensor | float) -> Enclosure:
         """Plus a constant that does not depend on σ."""
         largest = float(constant.abs().amax()) if isinstance(constant, Tensor) else abs(constant)
         size = self.size + largest
         nodes = tuple(node + constant for node in self.nodes)
-        return Enclosure(nodes, self.radius.expand_as(nodes[0]), size).widened(ELEMENTWISE * size)
+        norm = self.norm if nodes[0].shape == self.shape else None
+        return Enclosure(nodes, self.radius.expand_as(nodes[0]), size, norm).widened(ELEMENTWISE * size)
 
     def __mul__(self, other: Enclosure) -> Enclosure:
         """The product, entry by entry; shapes broadcast."""
@@ -111,10 +169,18 @@ class Enclosure:
             nodes = tuple(node - square / 2 for node in nodes)
             return measured(nodes, errors + square.abs() / 2, rounding)
         # p·q = Σ c_k σ^k: above the parabola through the nodes stand c₃(σ³ − σ) and c₄(σ⁴ − σ²), which lies in [−¼, 0].
-        slopes = [(x.nodes[2] - x.nodes[0]) / 2 for x in (self, other)]
-        cubic = slopes[0] * other.top + slopes[1] * self.top
+        cubic = self.slope * other.top + other.slope * self.top
         quartic = self.top * other.top
-        return measured(nodes, errors + CUBIC * cubic.abs() + quartic.abs() / 4, rounding)
+        remainder = CUBIC * cubic.abs() + quartic.abs() / 4
+        return measured(nodes, errors + remainder, rounding, self._norm_of_product(other, remainder))
+
+    def _norm_of_product(self, other: Enclosure, remainder: Tensor) -> Tensor | None:
+        if self.norm is None and other.norm is None:
+            return None
+        axes, shape = (self if self.norm is not None else other).axes, remainder.shape
+        mine, its = self.largest(), other.largest() + other.radius
+        norm = length(remainder, axes) + self.over(axes, shape) * its.expand(shape).amax(axes, keepdim=True)
+        return norm + other.over(axes, shape) * mine.expand(shape).amax(axes, keepdim=True)
 
     def largest(self) -> Tensor:
         """No less than |p(σ)|, entry by entry."""
@@ -128,12 +194,16 @@ def per_interval(values: Float64[Tensor, " I"], like: Tensor) -> Tensor:
     return values.view(-1, *(1,) * (like.ndim - 1))
 
 
-def measured(nodes: Sequence[Tensor], radius: Tensor, rounding: Tensor | None = None) -> Enclosure:
+def measured(
+    nodes: Sequence[Tensor], radius: Tensor, rounding: Tensor | None = None, norm: Tensor | None = None
+) -> Enclosure:
     """An enclosure whose size is found by looking, its radius larger by ``rounding`` (I,)."""
     if rounding is not None:
         radius = radius + per_interval(rounding, radius)
+        if norm is not None:
+            norm = norm + per_interval(rounding, norm) * (1.01 * math.sqrt(radius.numel() / max(1, norm.numel())))
     dims = tuple(range(1, radius.ndim))
     largest = torch.stack([torch.linalg.vector_norm(node, torch.inf, dim=dims) for node in nodes]).amax(0)
     # Inside, a parabola through three nodes reaches at most 5/4 of the largest of them.
     size = 1.25 * largest + torch.linalg.vector_norm(radius, torch.inf, dim=dims) + FLOOR
-    return Enclosure(tuple(nodes), radius, size)
+    return Enclosure(tuple(nodes), radius, size, norm)

@@ -6,7 +6,8 @@ through its values W(node) p(node), and V·top(p) times the polynomial that vani
     d = 1:  σ² − 1 ∈ [−1, 0],  which is −½ ± ½;        d = 2:  σ³ − σ ∈ ± 2/√27.
 
 The radius becomes |W| E, with |W| ≥ |W(σ)| entry by entry from its larger end, plus that remainder, plus rounding. Both
-are found in float32 where it carries them (``single``).
+are found in float32 where it carries them (``single``). Where groups have a length L it becomes ‖W‖₂ L, and no radius
+is more than its row's length times L.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import torch
 from torch import Tensor
 
 from weightstring.proof.enclose.enclosure import CUBIC, Enclosure, measured, per_interval
+from weightstring.proof.enclose.groups import length
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.rounding import FLOOR, gamma
 from weightstring.proof.enclose.single import Single, carried
+from weightstring.proof.enclose.spectral import spectral_norm
 
 Apply = Callable[[Tensor, Tensor], Tensor]
 """(I, n, ...), (I, *weight) → (I, n, ...): the map without its bias, for each interval with its own weights."""
@@ -46,6 +49,7 @@ class LinearMap:
         axis: which axis of the output (counted without I) holds the outputs.
         row_sums: (K, out) no less than each output's sum of |weights| at each bead; None: found by looking.
         terms: how many roundings went into each weight.
+        last: whether no layer takes what it gives: of the length of errors nothing is asked.
     """
 
     apply: Apply
@@ -56,6 +60,7 @@ class LinearMap:
     axis: int = -1
     row_sums: Tensor | None = None
     terms: int = 0
+    last: bool = False
 
     @cached_property
     def nodes(self) -> tuple[Tensor, ...]:
@@ -122,12 +127,33 @@ class LinearMap:
             nodes: tuple[Tensor, ...] = (node, *(node.clone() for _ in x.nodes[1:]))
         else:
             nodes = tuple(self.apply(node, weight) for node, weight in zip(x.nodes, self.nodes, strict=True))
+        if x.norm is not None and self.apply is fully_connected:
+            return self._grouped(x, nodes)
         radius, remainder, underflow = self._radius(x)
         if x.degree == 1 and remainder is not None:
             remainder = remainder.double()
             for node in nodes:
                 node.sub_(remainder, alpha=0.5)
         return self._finished(nodes, radius, x.size, underflow)
+
+    def _grouped(self, x: Enclosure, nodes: tuple[Tensor, ...]) -> Enclosure:
+        """The map of tokens (I, n, ..., in) whose errors have a length."""
+        reach = x.over((-1,))
+        longest = per_interval(self.norms[0], nodes[0])
+        radius = torch.minimum(self.apply(x.radius, self.largest), self.along(self.norms[1], nodes[0]) * reach)
+        norm = longest * reach
+        if not self.at_points:
+            remainder = self.share * self.apply(x.top, self.slope).abs()
+            radius, norm = radius + remainder, norm + length(remainder, (-1,))
+        return self._finished(nodes, radius, x.size, norm=norm)
+
+    @cached_property
+    def norms(self) -> tuple[Tensor, Tensor]:
+        """(I,) no less than ‖W(σ)‖₂, and (I, out) than the length of each row, from the larger end of each."""
+        ends = [weight.flatten(2) for weight in (self.nodes[0], self.nodes[-1])]
+        rows = [length(end, (-1,)).squeeze(-1) for end in ends]
+        bounds = [row.amax(1) * row.shape[1] for row in rows] if self.last else list(map(spectral_norm, ends))
+        return torch.maximum(*bounds), torch.maximum(*rows)
 
     def _radius(self, x: Enclosure) -> tuple[Tensor, Tensor | None, float]:
         """The output's radius, what moves in the product of both highest coefficients, and what underflow took."""
@@ -154,7 +180,12 @@ class LinearMap:
         return self._finished(nodes, None, size)
 
     def _finished(
-        self, nodes: tuple[Tensor, ...], radius: Tensor | None, size: Tensor, underflow: float = 0.0
+        self,
+        nodes: tuple[Tensor, ...],
+        radius: Tensor | None,
+        size: Tensor,
+        underflow: float = 0.0,
+        norm: Tensor | None = None,
     ) -> Enclosure:
         for node, bias in zip(nodes, self.biases, strict=False):
             node += self.along(bias, node)
@@ -164,9 +195,12 @@ class LinearMap:
         rounding = gamma(math.prod(self.weight.beads.shape[2:]) + self.terms) * reach + underflow
         added = self.along(rounding, nodes[0])
         radius = added.expand_as(nodes[0]) if radius is None else radius.add_(added)
+        if norm is not None:
+            norm = norm + per_interval(length(rounding, (-1,)).squeeze(-1), norm)
         # 2 · |W| (|p| + E), and what float32 may have added to a radius.
         size = 2.5 * (reach + rounding).amax(1)
-        return measured(nodes, radius) if bool((size > LARGE).any()) else Enclosure(nodes, radius, size)
+        grown = norm is not None or bool((size > LARGE).any())
+        return measured(nodes, radius, norm=norm) if grown else Enclosure(nodes, radius, size)
 
 
 def fully_connected(x: Tensor, weight: Tensor) -> Tensor:

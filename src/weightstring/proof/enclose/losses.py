@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from weightstring.errors import Unsupported
-from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.enclosure import Enclosure, per_interval
 from weightstring.proof.enclose.intervals import Weights
 from weightstring.proof.enclose.linear import LinearMap
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR, gamma
+from weightstring.proof.enclose.softmax import log_sum_exp as curved_log_sum_exp
 from weightstring.proof.enclose.values import Bounds, Data, Logits, Rows
 
 LIGHTEST = 1e-60
@@ -46,16 +47,16 @@ def averaged(
     printed: Tensor | None = None,
     centre: Tensor | None = None,
 ) -> Bounds:
-    """Mean of losses (2, I, n, ...) over examples and all further axes, raised by what rounding may have taken.
+    """Mean of losses (2 or 3, I, n, ...) over examples and all further axes, raised by what rounding may have taken.
 
     Args:
-        losses: right to :data:`ELEMENTWISE`, relative to their size.
+        losses: right to :data:`ELEMENTWISE`, relative to their size; or (3, I, n, ...): parabolas.
         rows: which examples.
         scales: (n,) what each is multiplied by; None: its share of the mean.
         spare: (2, I) or a number: what underflow may have taken is far below γ of it.
         printed: like the losses: what torch's way of computing them loses, where that is more than relative.
-        centre: (3, I, n, ...) the losses of the polynomials themselves at σ = −1, 1 and 0, by which it is seen whose
-            bound is loose; None: all are as loose as they are large.
+        centre: (3, I, n, ...) the losses of the polynomials themselves at σ = −1, 1 and 0, of parabolas at −1, 0 and 1,
+            by which it is seen whose bound is loose; None: all are as loose as they are large.
     """
     scales = rows.scales() if scales is None else scales
     # The weights are sums over all examples.
@@ -65,6 +66,8 @@ def averaged(
         each += gamma(terms) * _per_example(losses.abs()) * scales
     if centre is None:
         loose = each.abs().amax(0)
+    elif len(losses) == 3:
+        loose = (each - _per_example(centre) * scales).amax(0)
     else:
         minus, plus, middle = _per_example(centre) * scales
         loose = torch.maximum((each - torch.stack([minus, plus])).amax(0), each.mean(0) - middle)
@@ -129,8 +132,13 @@ def differences(logits: Logits | Enclosure, mixtures: Tensor) -> Enclosure:
     if isinstance(logits, Enclosure):
         return _differences_of_outputs(logits, mixtures)
     runs = _runs(mixtures)
-    if len(runs) > 4 * mixtures.shape[1]:  # targets that are distributions: too many layers
-        return _differences_of_outputs(logits.settled(), mixtures)
+    if len(runs) > 4 * mixtures.shape[1]:
+        order = mixtures.argmax(1).argsort(stable=True)  # tokens: those of one class side by side
+        runs = _runs(mixtures[order])
+        if len(runs) > 4 * mixtures.shape[1]:  # targets that are distributions: too many layers
+            return _differences_of_outputs(logits.settled(), mixtures)
+        sorted_, back = replace(logits, hidden=_chosen(logits.hidden, order)), order.argsort()
+        return _chosen(differences(sorted_, mixtures[order]), back)
     parts = []
     for start, end in runs:
         mixture = mixtures[start]
@@ -138,14 +146,17 @@ def differences(logits: Logits | Enclosure, mixtures: Tensor) -> Enclosure:
         layer = logits.relative.get(key)
         if layer is None:
             layer = logits.relative[key] = _relative(logits.layer, mixture)
-        parts.append(layer.of(_examples(logits.hidden, start, end)))
+        parts.append(layer.of(_chosen(logits.hidden, slice(start, end))))
     nodes = tuple(torch.cat(column, 1) for column in zip(*(part.nodes for part in parts), strict=True))
     size = torch.stack([part.size for part in parts]).amax(0)
     return Enclosure(nodes, torch.cat([part.radius for part in parts], 1), size)
 
 
-def _examples(x: Enclosure, start: int, end: int) -> Enclosure:
-    return x.each(lambda values: values[:, start:end])
+def _chosen(x: Enclosure, rows: Tensor | slice) -> Enclosure:
+    def choose(values: Tensor) -> Tensor:
+        return values[:, rows]
+
+    return x.each(choose, choose)
 
 
 def _runs(mixtures: Tensor) -> list[tuple[int, int]]:
@@ -164,7 +175,7 @@ def _relative(layer: LinearMap, mixture: Tensor) -> LinearMap:
 
     bias = None if layer.bias is None else less(layer.bias)
     sums = 4 * (layer.sums + layer.sums.amax(1, True))
-    return replace(layer, weight=less(layer.weight), bias=bias, row_sums=sums, terms=len(mixture))
+    return replace(layer, weight=less(layer.weight), bias=bias, row_sums=sums, terms=len(mixture), last=True)
 
 
 def _differences_of_outputs(z: Enclosure, mixtures: Tensor) -> Enclosure:
@@ -185,47 +196,72 @@ def cross_entropy(
     ignored: int = -100,
     smoothing: float = 0.0,
 ) -> Bounds:
-    """Cross-entropy over axis 1 of outputs (I, n, C), with class indices (n,) or distributions (n, C)."""
-    values = target.values
+    """Cross-entropy over axis 1 of outputs (I, n, C), with class indices (n,) or distributions (n, C).
+
+    Where outputs are of tokens, all those of an example are side by side: (I, n·m, C).
+    """
     classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
-    if isinstance(logits, Enclosure) and len(logits.shape) != 3:
-        raise Unsupported("cross-entropy of outputs with more axes than (examples, classes) has no rule: flatten them")
-    costs = torch.ones(classes, dtype=torch.float64, device=values.device) if weight is None else weight.double()
+    costs = torch.ones(classes, dtype=torch.float64, device=target.values.device) if weight is None else weight.double()
     if not bool(((costs == 0) | ((costs > LIGHTEST) & (costs < 1 / LIGHTEST))).all()):
         raise Unsupported(
             "cross-entropy with negative class weights, or positive ones outside "
             f"{LIGHTEST:.0e} to {1 / LIGHTEST:.0e}, has no bound: give weights of at least 0 in that range"
         )
-    if values.is_floating_point():
-        q, scales = values.double(), rows.scales()
-        if bool((q < 0).any()):
-            raise Unsupported("cross-entropy with negative targets has no bound: give distributions over the classes")
-        # torch does not ask whether they sum to 1.
-        q = q * (1 - smoothing) + smoothing / classes
-    else:
-        used = values != ignored
-        classes_of = values.where(used, 0)
-        q = torch.nn.functional.one_hot(classes_of, classes).double() * used.unsqueeze(1)
-        # torch divides by the weights of the examples that it looks at together.
-        if (whole := target.whole) is None:
-            raise Unsupported("a weighted cross-entropy has targets computed from several data: store them as they are")
-
-        def weigh(_: Tensor) -> Tensor:
-            every = whole()
-            return torch.where(every == ignored, 0.0, costs[every.where(every != ignored, 0)])
-
-        scales = rows.scales(key, weigh)
-        q = q * (1 - smoothing) + q.sum(1, keepdim=True) * (smoothing / classes)
+    q, scales = _distributions(target, rows, key, costs, ignored, smoothing)
     q = q * costs
     total = q.sum(1)
     mixtures = q / total.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(1)
     # The difference of an output from itself is 0, without rounding.
     itself = (mixtures == 1) & (mixtures.count_nonzero(1) == 1).unsqueeze(1)
     enclosed = differences(logits, mixtures)
-    ends, centre = (part.masked_fill_(itself, 0.0) for part in (upper_ends(enclosed), places(enclosed)))
-    sizes, losses = 1 + ends.abs().amax(3), log_sum_exp(ends)
-    spare, printed = FLOOR * (sizes @ scales), gamma(classes) * sizes
-    return averaged(losses, rows, scales * total, spare, printed, centre.logsumexp(3))
+    if enclosed.norm is not None:
+        sizes, losses, centre = _curved(enclosed, itself)
+    else:
+        ends, at = (part.masked_fill_(itself, 0.0) for part in (upper_ends(enclosed), places(enclosed)))
+        sizes, losses, centre = 1 + ends.abs().amax(3), log_sum_exp(ends), at.logsumexp(3)
+    tokens = len(total) // len(scales)
+    if tokens > 1:
+        shares = (total * tokens).view(len(scales), tokens)
+        sizes, losses, centre = (part.view(*part.shape[:2], *shares.shape) * shares for part in (sizes, losses, centre))
+        total, spare = torch.ones_like(scales), FLOOR * (sizes.sum(3) @ scales)
+    else:
+        spare = FLOOR * (sizes @ scales)
+    return averaged(losses, rows, scales * total, spare, gamma(classes) * sizes, centre)
+
+
+def _curved(x: Enclosure, itself: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sizes, parabolas above the losses, and the losses of the polynomials at their nodes, each (3, I, n)."""
+    nodes = tuple(node.masked_fill(itself, 0.0) for node in x.nodes)
+    cut = Enclosure(nodes, x.radius.masked_fill(itself, 0.0), x.size)
+    found = curved_log_sum_exp(cut)
+    losses = torch.stack([(node + found.radius).squeeze(-1) for node in found.nodes])
+    centre = torch.stack(nodes).logsumexp(3)
+    return 1 + losses.abs() + per_interval(found.size, losses[0]), losses, centre
+
+
+def _distributions(
+    target: Data, rows: Rows, key: str, costs: Tensor, ignored: int, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """Targets as distributions over the classes, and what the examples' losses are multiplied by in the mean."""
+    values, classes = target.values, len(costs)
+    if values.is_floating_point():
+        q, scales = values.double(), rows.scales()
+        if bool((q < 0).any()):
+            raise Unsupported("cross-entropy with negative targets has no bound: give distributions over the classes")
+        # torch does not ask whether they sum to 1.
+        return q * (1 - smoothing) + smoothing / classes, scales / (len(q) // len(scales))
+    used = values != ignored
+    q = torch.nn.functional.one_hot(values.where(used, 0), classes).double() * used.unsqueeze(1)
+    # torch divides by the weights of the examples that it looks at together.
+    if (whole := target.whole) is None:
+        raise Unsupported("a weighted cross-entropy has targets computed from several data: store them as they are")
+
+    def weigh(examples: Tensor) -> Tensor:
+        every = whole()
+        each = torch.where(every == ignored, 0.0, costs[every.where(every != ignored, 0)])
+        return each.view(len(examples), -1).sum(1)
+
+    return q * (1 - smoothing) + q.sum(1, keepdim=True) * (smoothing / classes), rows.scales(key, weigh)
 
 
 def log_sum_exp(ends: Tensor) -> Tensor:

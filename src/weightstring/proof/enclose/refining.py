@@ -23,7 +23,7 @@ from torch import Tensor
 from weightstring.proof.enclose.bounding import BATCH, Examining
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR
-from weightstring.proof.enclose.values import Bounds
+from weightstring.proof.enclose.values import Bounds, highest
 
 SHARE = 0.4
 """Of the room between the target and the loss, what those who leave an interval may take."""
@@ -50,12 +50,13 @@ class Staying:
 
     Args:
         rows: (n,) which.
-        line: (2,) no less than what the others have in the mean, at both ends of the interval.
+        line: no less than what the others have in the mean, at both ends of the interval or at its middle too; (1,):
+            the same everywhere.
         taken: about how far that lies above their losses.
     """
 
     rows: Int64[Tensor, " n"]
-    line: Float64[Tensor, " 2"]
+    line: Float64[Tensor, " nodes"]
     taken: float = 0.0
 
 
@@ -90,7 +91,7 @@ class Refining:
             for part, found in self.enclosing.examined(intervals.take(torch.tensor(mine)), rows):
                 for k in range(len(part)):
                     i, one = mine[at + k], found.at(k)
-                    bounds[i] = _added(one.ends[:, 0], staying[i].line).max()
+                    bounds[i] = highest(_added(one.nodes[:, 0], staying[i].line))
                     if places[i][1] < places[i][2]:
                         self._seen[places[i]] = staying[i], one
                 at += len(part)
@@ -118,7 +119,7 @@ class Refining:
     @cached_property
     def everyone(self) -> Staying:
         """All examples."""
-        return Staying(self.enclosing.order, torch.zeros(2, dtype=torch.float64, device=self.enclosing.beads.device))
+        return Staying(self.enclosing.order, torch.zeros(1, dtype=torch.float64, device=self.enclosing.beads.device))
 
     def cut(self, intervals: Intervals, parts: Intervals, owners: Tensor, room: Float64[Tensor, " I"]) -> None:
         """Let examples leave intervals whose bounds were found, where they are cut into parts.
@@ -138,7 +139,7 @@ class Refining:
             _, low, high = place
             for k in (owners == i).nonzero().squeeze(1).tolist():
                 share = (torch.tensor(pieces[k][1:], dtype=torch.float64) - low) / (high - low)
-                line = torch.lerp(staying.line[:1], staying.line[1:], share.to(staying.line.device))
+                line = _between(staying.line, share.to(staying.line.device))
                 line += ELEMENTWISE * (staying.line.abs().max() + FLOOR)
                 self._waiting[pieces[k]] = replace(staying, line=line)
 
@@ -161,6 +162,17 @@ class Refining:
 
 def _places(intervals: Intervals) -> list[Place]:
     return list(zip(intervals.segments.tolist(), intervals.low.tolist(), intervals.high.tolist(), strict=True))
+
+
+def _between(line: Tensor, share: Float64[Tensor, " 2"]) -> Tensor:
+    """A line's, or a parabola's, values at the ends of a part, and at its middle."""
+    if len(line) == 1:
+        return line
+    if len(line) == 2:
+        return torch.lerp(line[:1], line[1:], share)
+    at = 2 * torch.stack([share[0], share.mean(), share[1]]) - 1
+    slope, top = (line[2] - line[0]) / 2, (line[0] + line[2]) / 2 - line[1]
+    return line[1] + at * (slope + at * top)
 
 
 def _added(one: Tensor, other: Tensor) -> Tensor:

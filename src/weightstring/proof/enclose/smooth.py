@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from weightstring.proof.enclose.enclosure import CUBIC, Enclosure, measured, per_interval
+from weightstring.proof.enclose.enclosure import CUBIC, Enclosure, measured
+from weightstring.proof.enclose.groups import length
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR
 
 Derivatives = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -53,25 +54,34 @@ class Smooth:
         rate = slope + 2 * curve  # |p'|
         if x.degree == 2:
             third = (third + self.bounds[3] * reach).clamp_(max=self.bounds[2])
-            error = (third * rate**3 + 6 * second * rate * curve) * (CUBIC / 6)
-        else:
-            error = second * rate**2 / 2
-        error += steepest * x.radius
-        # On a wide interval a constant is the better polynomial.
+        error = remainder_of(x, rate, second, third)
         flat = self.value(middle)
+        # On a wide interval a constant is the better polynomial.
         around = torch.minimum(self.bounds[0] * (reach + x.radius), flat.abs() + self.limit)
-        constant = around < error
+        constant = around < error + steepest * x.radius
         nodes = tuple(torch.where(constant, flat, self.value(node)) for node in x.nodes)
-        radius = torch.where(constant, around, error)
+        radius = torch.where(constant, around, error + steepest * x.radius)
         # |φ(z)| ≤ |φ(0)| + |z| max|φ'|, and derivatives of order 1 come with one factor of |z| at least.
         size = 4 * (self.at_zero + (1 + self.bounds[0]) * x.size)
-        radius = radius + per_interval(ELEMENTWISE * size, radius)
+        norm = None
+        if x.norm is not None:
+            remainder = torch.where(constant, self.bounds[0] * reach, error)
+            norm = steepest.amax(x.axes, keepdim=True) * x.norm + length(remainder, x.axes)
+        found = measured(nodes, radius, ELEMENTWISE * size, norm)
         if math.isfinite(self.limit):
             # Where rounding leaves nothing of φ, it is still bounded.
-            lost = radius > self.limit
-            nodes = tuple(node.where(~lost, 0.0) for node in nodes)
-            radius = radius.where(~lost, self.limit)
-        return measured(nodes, radius)
+            lost = found.radius > self.limit
+            if bool(lost.any()):
+                nodes = tuple(node.where(~lost, 0.0) for node in nodes)
+                return measured(nodes, found.radius.where(~lost, self.limit))
+        return found
+
+
+def remainder_of(x: Enclosure, rate: Tensor, second: Tensor, third: Tensor) -> Tensor:
+    """What interpolation at the nodes leaves of φ(p(σ)): |p'| is at most ``rate``, φ's derivatives as given."""
+    if x.degree == 1:
+        return second * rate**2 / 2
+    return (third * rate**3 + 6 * second * rate * x.top.abs()) * (CUBIC / 6)
 
 
 def _of_tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

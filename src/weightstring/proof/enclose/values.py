@@ -12,7 +12,7 @@ from torch import Tensor
 
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.linear import LinearMap
-from weightstring.proof.enclose.rounding import gamma
+from weightstring.proof.enclose.rounding import ELEMENTWISE, gamma
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,29 +82,32 @@ class Wrong:
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """Upper bounds of a mean over examples at σ = −1 and 1: the mean of convex functions is nowhere above both.
+    """Upper bounds of a mean over examples, by their values at σ = −1 and 1, or at −1, 0 and 1.
+
+    Those at two places are of convex functions of σ, which are nowhere above the line through both, nor is their mean;
+    those at three are of parabolas.
 
     Args:
-        each: (2, I, n) what each example has in it; convex in σ too, and so nowhere above the line through both.
+        each: (2 or 3, I, n) what each example has in it.
         terms: roundings of their sum, relative to Σ|each| + ``spare``.
-        spare: (2, I) or (); what underflow may have taken is far below γ of it.
-        slack: (2, I), how far above them rounding may put what torch computes in float64, where the bound itself is
-            found in a better way.
+        spare: (2 or 3, I) or (); what underflow may have taken is far below γ of it.
+        slack: (2 or 3, I), how far above them rounding may put what torch computes in float64, where the bound itself
+            is found in a better way.
         loose: (I, n) about how far each example's bound lies above it, at the ends and halfway.
     """
 
-    each: Float64[Tensor, "2 I n"]
+    each: Float64[Tensor, "nodes I n"]
     terms: int
     spare: Tensor
-    slack: Float64[Tensor, "2 I"]
+    slack: Float64[Tensor, "nodes I"]
     loose: Float64[Tensor, "I n"]
 
     @property
-    def ends(self) -> Float64[Tensor, "2 I"]:
-        """The bounds."""
+    def nodes(self) -> Float64[Tensor, "nodes I"]:
+        """The bounds at those places."""
         return self.summed(self.each)
 
-    def summed(self, each: Float64[Tensor, "2 I m"]) -> Float64[Tensor, "2 I"]:
+    def summed(self, each: Float64[Tensor, "nodes I m"]) -> Float64[Tensor, "nodes I"]:
         """No less than the sum of some examples' bounds."""
         return each.sum(2) + gamma(self.terms) * (each.abs().sum(2) + self.spare)
 
@@ -124,6 +127,17 @@ class Bounds:
             torch.stack([part.slack for part in parts]).sum(0),
             torch.cat([part.loose for part in parts], 1),
         )
+
+
+def highest(nodes: Float64[Tensor, "nodes ..."]) -> Float64[Tensor, ...]:
+    """No less than a line, or a parabola, anywhere between its values at both ends."""
+    ends = torch.maximum(nodes[0], nodes[-1])
+    if len(nodes) == 2:
+        return ends
+    slope, top = (nodes[2] - nodes[0]) / 2, (nodes[0] + nodes[2]) / 2 - nodes[1]
+    inside = (top < 0) & (slope.abs() < -2 * top)
+    peak = nodes[1] + (slope * slope / (-4 * top)).nan_to_num(0.0, 0.0, 0.0)
+    return torch.where(inside, torch.maximum(peak, ends), ends) + ELEMENTWISE * nodes.abs().amax(0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from weightstring.proof.enclose.losses import averaged
 from weightstring.proof.enclose.native.plain import Plain
 from weightstring.proof.enclose.products import in_chunks, reach
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR, ROOM, gamma
-from weightstring.proof.enclose.values import Bounds, Rows
+from weightstring.proof.enclose.values import Bounds, Rows, highest
 
 SOURCE = Path(__file__).parent / "enclose.cpp"
 
@@ -107,7 +107,7 @@ class Compiled:
 
     def bounds(self, intervals: Intervals) -> Float64[Tensor, " I"]:
         """An upper bound of the loss over each interval."""
-        return torch.cat([bounds.ends.amax(0) for _, bounds in self.examined(intervals, self.order)])
+        return torch.cat([highest(bounds.nodes) for _, bounds in self.examined(intervals, self.order)])
 
     def examined(self, intervals: Intervals, order: Int64[Tensor, " n"]) -> Iterator[tuple[Intervals, Bounds]]:
         """What some examples, in a part of :attr:`order`, have in the bounds: intervals that fit into memory."""

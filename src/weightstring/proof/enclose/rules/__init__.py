@@ -11,14 +11,19 @@ from weightstring.errors import Unsupported
 from weightstring.proof.enclose.rules import (  # noqa: F401 - they register their rules
     activations,
     arithmetic,
+    attention,
+    choices,
     criteria,
+    embedding,
     layers,
+    normalisation,
+    products,
     shapes,
 )
-from weightstring.proof.enclose.rules.call import RULES, SMOOTH, Call, rule
+from weightstring.proof.enclose.rules.call import GROUPED, RULES, SMOOTH, Call, rule
 from weightstring.tracing.steps import Step
 
-__all__ = ["RULES", "SMOOTH", "Call", "require_rule", "rule"]
+__all__ = ["GROUPED", "RULES", "SMOOTH", "Call", "require_rule", "rule"]
 
 PAGE = "docs/extending/certificate-rule.md"
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR
+from weightstring.proof.enclose.rules.attention import hides, under
 from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.values import Bounds, Data
 
@@ -26,6 +27,9 @@ def add(call: Call, x: object, y: object, alpha: float = 1) -> object:
         return call.enclosed(x).shifted(alpha * y)
     if isinstance(x, int | float):
         return call.enclosed(y).scaled(alpha).shifted(x)
+    for one, other in ((x, y), (y, x)):
+        if alpha == 1 and hides(one):
+            return under(call, call.operand(other), one)
     left, right = call.operands(x, y)
     return left + (right if alpha == 1 else right.scaled(alpha))
 

@@ -14,6 +14,7 @@ from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.linear import LinearMap
 from weightstring.proof.enclose.products import Products
+from weightstring.proof.enclose.softmax import Probabilities
 from weightstring.proof.enclose.values import Data, Logits, Rows
 from weightstring.registry import Registry
 from weightstring.tracing.steps import Step
@@ -62,6 +63,8 @@ class Call:
             return value
         if isinstance(value, Logits):
             return value.settled()
+        if isinstance(value, Probabilities):
+            return value.enclosure
         if isinstance(value, Data):
             numbers = value.values.double().unsqueeze(0).expand(len(self.intervals), *value.values.shape)
             size = torch.full(
@@ -69,6 +72,12 @@ class Call:
             )
             return Enclosure((numbers,) * (self.degree + 1), torch.zeros_like(numbers), size)
         raise self.refuse(f"it takes a {type(value).__name__}")
+
+    def outputs(self, value: object) -> Logits | Enclosure:
+        """A last layer that is not computed yet, where its outputs are (examples, classes), or a value enclosed."""
+        if isinstance(value, Logits) and len(value.hidden.shape) == 3:
+            return value
+        return self.enclosed(value)
 
     def weights(self, value: object) -> Weights:
         """A parameter, or a constant tensor as one that stays where it is."""
@@ -96,7 +105,7 @@ class Call:
 
     def operands(self, x: object, y: object) -> tuple[Enclosure, Enclosure]:
         """Two values of which at least one has a row for each sample."""
-        if not any(isinstance(part, Enclosure | Logits | Data) for part in (x, y)):
+        if not any(isinstance(part, Enclosure | Logits | Probabilities | Data) for part in (x, y)):
             raise self.refuse("it combines parameters among themselves")
         return self.operand(x), self.operand(y)
 
@@ -112,7 +121,11 @@ SMOOTH: set[str] = set()
 """Operators that make enclosures of degree 2 worth their price."""
 
 
-def rule(*names: str, smooth: bool = False) -> Callable[[Function], Function]:
+GROUPED: set[str] = set()
+"""Operators that make the length of errors worth its price."""
+
+
+def rule(*names: str, smooth: bool = False, grouped: bool = False) -> Callable[[Function], Function]:
     """Decorate a rule: what an operator makes of enclosures.
 
     It is called with a :class:`Call` and the operator's own arguments, with enclosures, weights, data and constants in
@@ -121,10 +134,12 @@ def rule(*names: str, smooth: bool = False) -> Callable[[Function], Function]:
     Args:
         names: the operators', such as ``linear.default`` or ``library.operator.default``.
         smooth: whether it is curved, so that enclosures of degree 2 are worth their price.
+        grouped: whether it mixes a group's numbers, so that the length of their errors is worth its price.
     """
 
     def enter(function: Function) -> Function:
         SMOOTH.update(names if smooth else ())
+        GROUPED.update(names if grouped else ())
         return RULES.register(*names)(function)
 
     return enter

@@ -26,7 +26,7 @@ def cross_entropy(
     """Mean cross-entropy."""
     losses.require_mean(reduction)
     _require_known(call, target, weight)
-    given = logits if isinstance(logits, Logits) else call.enclosed(logits)
+    given = call.outputs(logits)
     return losses.cross_entropy(given, target, call.rows, call.step.name, weight, int(ignored), smoothing)
 
 
@@ -40,7 +40,7 @@ def _require_known(call: Call, target: object, *weights: object) -> None:
 @rule("log_softmax.int")
 def log_softmax(call: Call, logits: object, axis: int, dtype: object = None) -> LogProbabilities:
     """For a loss to read."""
-    given = logits if isinstance(logits, Logits) else call.enclosed(logits)
+    given = call.outputs(logits)
     if len(call.step.shape) != 2 or axis % 2 != 1:
         raise call.refuse("its outputs are not (examples, classes)")
     return LogProbabilities(given)
@@ -111,8 +111,8 @@ def binary(
 @rule("argmax.default")
 def argmax(call: Call, logits: object, axis: int | None = None, keep: bool = False) -> Decision:
     """The class that wins."""
-    given = logits if isinstance(logits, Logits) else call.enclosed(logits)
-    rank = len(given.settled().shape if isinstance(given, Logits) else given.shape) - 1
+    given = call.outputs(logits)
+    rank = len((given.hidden if isinstance(given, Logits) else given).shape) - 1
     if axis is None or rank != 2 or axis % rank != 1 or keep:
         raise call.refuse("it is not the class of each example")
     return Decision(given)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from weightstring.proof.enclose import pooling
 from weightstring.proof.enclose.enclosure import Enclosure
-from weightstring.proof.enclose.intervals import Weights
 from weightstring.proof.enclose.linear import Apply, LinearMap, convolution, fully_connected
 from weightstring.proof.enclose.rounding import ELEMENTWISE
 from weightstring.proof.enclose.rules.call import Call, rule
@@ -25,7 +24,7 @@ def _pair(value: int | Sequence[int], axes: int) -> list[int]:
 @rule("linear.default")
 def linear(call: Call, x: object, weight: object, bias: object = None) -> Enclosure | Logits:
     """The layer x Wᵀ + b."""
-    return _layer(call, x, weight, bias, fully_connected, axis=-1)
+    return layer(call, x, weight, bias, fully_connected, axis=-1)
 
 
 @rule("conv1d.default", "conv2d.default", "conv1d.padding", "conv2d.padding")
@@ -41,42 +40,22 @@ def conv(
 ) -> Enclosure | Logits:
     """Convolution with zeros around."""
     apply = convolution(stride=stride, padding=padding, dilation=dilation, groups=groups)
-    return _layer(call, x, weight, bias, apply, axis=1)
+    return layer(call, x, weight, bias, apply, axis=1)
 
 
-def _layer(call: Call, x: object, weight: object, bias: object, apply: Apply, axis: int) -> Enclosure | Logits:
+def layer(call: Call, x: object, weight: object, bias: object, apply: Apply, axis: int) -> Enclosure | Logits:
+    """A map of each example by weights (out, ...) and a bias, whose outputs lie along an axis."""
     kernel, shift = call.weights(weight), None if bias is None else call.weights(bias)
-    layer = call.prepared(lambda: LinearMap(apply, kernel, shift, call.intervals, call.degree, axis))
+    made = call.prepared(lambda: LinearMap(apply, kernel, shift, call.intervals, call.degree, axis))
     if isinstance(x, Data):
         products = call.products.of(call.step.name, x, apply, kernel, call.rows)
         reached = call.products.kept.reach(x)
         size = torch.full((len(call.intervals),), reached, dtype=torch.float64, device=products[0].device)
-        return layer.of_constant(products, size)
+        return made.of_constant(products, size)
     hidden = call.enclosed(x)
-    if call.deferred and axis == -1 and len(hidden.shape) == 3:
-        return Logits(hidden, layer, call.kept.setdefault(f"{call.step.name} relative", {}))
-    return layer.of(hidden)
-
-
-@rule("matmul.default", "mm.default")
-def matmul(call: Call, x: object, y: object) -> Enclosure | Logits:
-    """X W, or W x in the last two axes of each example, with a matrix that is the same for all."""
-    if _is_matrix(y):
-        return _layer(call, x, Weights(call.weights(y).beads.mT), None, fully_connected, axis=-1)
-    if _is_matrix(x) and len(call.step.shape) > 2:
-        turned = call.enclosed(y).each(_turned)
-        product = _layer(call, turned, x, None, fully_connected, axis=-1)
-        return call.enclosed(product).each(_turned)
-    raise call.refuse("neither factor is a matrix that is the same for all examples")
-
-
-def _is_matrix(value: object) -> bool:
-    beads = value.beads[0] if isinstance(value, Weights) else value
-    return isinstance(beads, Tensor) and beads.ndim == 2
-
-
-def _turned(x: Tensor) -> Tensor:
-    return x.mT
+    if call.deferred and axis == -1:
+        return Logits(hidden, made, call.kept.setdefault(f"{call.step.name} relative", {}))
+    return made.of(hidden)
 
 
 @rule("batch_norm.default")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.groups import length, reshaped
 from weightstring.proof.enclose.intervals import Weights
 from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.values import Data, Decision, Logits, Wrong
+from weightstring.tracing.program import TRACED
 
 
 @rule(
@@ -25,12 +28,23 @@ def reshape(call: Call, x: object, *_: object) -> object:
         return Weights(x.beads.reshape(len(x.beads), *call.step.shape))
     if isinstance(x, Tensor):
         return x.reshape(call.step.shape)
-    shape = call.step.shape
-    if not call.per_example:
+    lead, *rest = call.step.shape or (0,)
+    if not call.per_example or lead % TRACED:
         raise call.refuse("it combines different examples")
+    # Tokens of all examples side by side are as many for each.
     if isinstance(x, Data):
-        return x.mapped(lambda values: values.reshape(len(values), *shape[1:]), call.step.name)
-    return call.enclosed(x).each(lambda v: v.reshape(*v.shape[:2], *shape[1:]))
+        return x.mapped(lambda values: values.reshape(-1, *rest), call.step.name)
+    if isinstance(x, Logits) and rest[-1:] == [x.layer.outputs]:  # the last axis stays
+        inner = (len(call.rows.rows) * (lead // TRACED), *rest[:-1], x.hidden.shape[-1])
+        return replace(x, hidden=_reshaped(x.hidden, inner))
+    return _reshaped(call.enclosed(x), (len(call.rows.rows) * (lead // TRACED), *rest))
+
+
+def _reshaped(x: Enclosure, shape: Sequence[int]) -> Enclosure:
+    """Each interval's numbers in another shape."""
+    whole = (x.shape[0], *shape)
+    found = x.each(lambda values: values.reshape(whole))
+    return found if x.norm is None else replace(found, norm=reshaped(x.norm, x.shape, whole))
 
 
 @rule("permute.default", "transpose.int", "t.default", "select.int", "slice.Tensor", "flip.default")
@@ -58,7 +72,26 @@ def moved(call: Call, x: object, *settings: Any) -> object:
         apply = torch.func.vmap(lambda v: _inside(operator, v, settings, rank, call))
         return values.mapped(apply, call.step.name)
     each = torch.func.vmap(torch.func.vmap(lambda v: _inside(operator, v, settings, rank, call)))
-    return values.each(each)
+    if values.norm is None:
+        return values.each(each)
+    return values.each(each, _of_groups(values, each, call, settings, rank))
+
+
+def _of_groups(
+    x: Enclosure, each: Callable[[Tensor], Tensor], call: Call, settings: Sequence[Any], rank: int
+) -> Callable[[Tensor], Tensor]:
+    """How lengths of groups move: of chosen numbers the group's still holds."""
+    axis = settings[0] % rank + 1 if settings and isinstance(settings[0], int) else 0
+    if not call.step.op.startswith(("select", "slice")) or x.norm is None or x.norm.shape[axis] != 1:
+        return each
+
+    def chosen(norm: Tensor) -> Tensor:
+        sizes = [*norm.shape]
+        sizes[axis] = x.shape[axis]
+        found = each(norm.expand(sizes))
+        return found.narrow(axis, 0, 1) if call.step.op.startswith("slice") else found
+
+    return chosen
 
 
 def _whole(settings: Sequence[Any]) -> bool:
@@ -87,9 +120,100 @@ def concatenate(call: Call, parts: Sequence[object], axis: int = 0) -> Enclosure
         raise call.refuse("it joins what is the same for all examples to them")
     operands = [call.operand(part) for part in parts]
     at = axis % len(call.step.shape) + 1
-    nodes = tuple(torch.cat(column, at) for column in zip(*(part.nodes for part in operands), strict=True))
-    size = torch.stack([part.size for part in operands]).amax(0)
-    return Enclosure(nodes, torch.cat([part.radius for part in operands], at), size)
+    lead = [max(part.shape[k] for part in operands) for k in (0, 1)]
+
+    def wide(values: Tensor) -> Tensor:
+        return values.expand(*lead, *values.shape[2:])
+
+    return _side_by_side([part.each(wide, wide) for part in operands], at)
+
+
+def _side_by_side(parts: Sequence[Enclosure], axis: int) -> Enclosure:
+    nodes = tuple(torch.cat(column, axis) for column in zip(*(part.nodes for part in parts), strict=True))
+    size = torch.stack([part.size for part in parts]).amax(0)
+    found = Enclosure(nodes, torch.cat([part.radius for part in parts], axis), size)
+    axes = next((part.axes for part in parts if part.norm is not None), None)
+    if axes is None:
+        return found
+    norm, along = torch.cat([part.over(axes) for part in parts], axis), axis - len(found.shape)
+    return replace(found, norm=length(norm, (along,)) if along in axes else norm)
+
+
+@rule("split.Tensor", "split_with_sizes.default", "chunk.default", "unbind.int", "unsafe_split.Tensor")
+def split(call: Call, x: object, *settings: Any) -> list[object]:
+    """Several parts along an axis of each example."""
+    axis = settings[-1] if len(settings) > 1 or (call.step.op.startswith("unbind") and settings) else 0
+    operator = getattr(torch.ops.aten, call.step.op.split(".")[0])
+    if isinstance(x, Tensor):
+        return list(operator(x, *settings))
+    if isinstance(x, Weights):
+        parts = torch.func.vmap(lambda one: tuple(operator(one, *settings)))(x.beads)
+        return [Weights(part) for part in parts]
+    shape = x.values.shape if isinstance(x, Data) else call.enclosed(x).shape[1:]
+    at = axis % len(shape)
+    if at == 0:
+        raise call.refuse("it moves or chooses examples")
+    counted = torch.arange(shape[at])
+    found, ends = list[object](), list[tuple[int, int]]()
+    for part in operator(counted, *settings[:-1], 0) if not call.step.op.startswith("unbind") else counted:
+        low = int(part.flatten()[0])
+        ends.append((low, low + part.numel()))
+    whole = call.step.op.startswith("unbind")
+    for low, high in ends:
+        found.append(_cut(call, x, at, low, high, whole))
+    return found
+
+
+def _cut(call: Call, x: object, axis: int, low: int, high: int, dropped: bool) -> object:
+    """What lies between two places along an axis, counted with the examples'."""
+
+    def chosen(values: Tensor, at: int) -> Tensor:
+        part = values.narrow(at, low, high - low)
+        return part.squeeze(at) if dropped else part
+
+    if isinstance(x, Data):
+        return x.mapped(lambda values: chosen(values, axis), f"{call.step.name}/{low}")
+    z = call.enclosed(x)
+
+    def of_groups(norm: Tensor) -> Tensor:
+        if norm.shape[axis + 1] != 1:
+            return chosen(norm, axis + 1)
+        return norm.squeeze(axis + 1) if dropped else norm
+
+    return z.each(lambda values: chosen(values, axis + 1), of_groups)
+
+
+@rule("stack.default")
+def stacked(call: Call, parts: Sequence[object], axis: int = 0) -> object:
+    """Side by side along an axis of their own."""
+    rank = len(call.step.shape)
+    if axis % rank == 0:
+        raise call.refuse("it moves the examples")
+    at = axis % rank + 1
+
+    def opened(values: Tensor) -> Tensor:
+        return values.unsqueeze(at)
+
+    return _side_by_side([call.enclosed(part).each(opened, opened) for part in parts], at)
+
+
+@rule("expand.default")
+def expanded(call: Call, x: object, shape: Sequence[int], **_: object) -> object:
+    """The same numbers repeated: those of a parameter for each example."""
+    rank = len(call.step.shape)
+    if isinstance(x, Tensor) and not call.per_example:
+        return x.expand(call.step.shape)
+    if isinstance(x, Weights) and not call.per_example:
+        return Weights(
+            x.beads.reshape(len(x.beads), *(1,) * (rank + 1 - x.beads.ndim), *x.beads.shape[1:]).expand(
+                len(x.beads), *call.step.shape
+            )
+        )
+    if isinstance(x, Data):
+        return x.mapped(lambda values: values.expand(len(values), *call.step.shape[1:]), call.step.name)
+    z = call.operand(x)
+    whole = (len(call.intervals), len(call.rows.rows), *call.step.shape[1:])
+    return z.each(lambda values: values.expand(whole))
 
 
 @rule("dropout.default")

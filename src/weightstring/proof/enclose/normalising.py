@@ -1,0 +1,57 @@
+r"""Normalisation of groups of numbers by their own mean and variance: LayerNorm, RMSNorm, GroupNorm.
+
+N(x) = (x − x̄)/s, s² = var(x) + ε, of the polynomials by products and a reciprocal root. Of their errors by the Jacobian
+(I − N Nᵀ/d)/s on what is centred, a symmetric matrix of norm 1/s at most:
+
+    ‖N(p + e) − N(p)‖₂ ≤ L/s,      |N(p + e) − N(p)|_i ≤ (|e_i − ē| + |N_i| L/√d)/s,
+
+with the smallest s on the way: √var moves by at most L/√d.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.groups import Axes
+from weightstring.proof.enclose.ranged import RSQRT
+from weightstring.proof.enclose.rounding import ELEMENTWISE, gamma
+
+
+def mean(x: Enclosure, axes: Axes) -> Enclosure:
+    """Over axes, which are kept with length 1; its error is at most L/√d."""
+    terms = math.prod(x.shape[axis] for axis in axes)
+    radius = x.radius.mean(axes, keepdim=True)
+    if x.norm is not None:
+        radius = torch.minimum(radius, x.over(axes) / math.sqrt(terms))
+    nodes = tuple(node.mean(axes, keepdim=True) for node in x.nodes)
+    return Enclosure(nodes, radius * (1 + ELEMENTWISE), x.size).widened(gamma(terms) * x.size)
+
+
+def normalised(x: Enclosure, axes: Axes, eps: float, centred: bool = True) -> Enclosure:
+    """(x − mean) / √(variance + ε) over axes counted from the last, or x / √(mean square + ε)."""
+    terms = math.prod(x.shape[axis] for axis in axes)
+    root = math.sqrt(terms)
+    inner = x.centre
+    if centred:
+        inner = inner + mean(inner, axes).scaled(-1.0)
+    squares = mean(inner * inner, axes)
+    alone = inner * RSQRT(squares.shifted(eps))
+    reach = x.over(axes)
+    least = _least(squares, reach / root, eps)
+    shift = torch.minimum(x.radius.mean(axes, keepdim=True), reach / root) if centred else torch.zeros_like(reach)
+    most = alone.largest() + alone.radius + reach / least
+    radius = (x.radius + shift + most * reach / root) / least
+    grown = 1 + gamma(terms)
+    norm = reach / least * grown
+    return alone.spread(torch.minimum(radius * grown, norm), None if x.norm is None else norm)
+
+
+def _least(squares: Enclosure, moved: Tensor, eps: float) -> Tensor:
+    """No more than √(variance + ε) anywhere on the way from the polynomials to what is enclosed."""
+    low, _ = squares.range()
+    spread = (low.clamp(min=0).sqrt() * (1 - ELEMENTWISE) - moved * (1 + ELEMENTWISE)).clamp(min=0)
+    return (spread * spread + eps).sqrt() * (1 - ELEMENTWISE)

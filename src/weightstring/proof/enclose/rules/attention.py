@@ -1,0 +1,94 @@
+"""Softmax inside a network, and attention in any spelling."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from weightstring.proof.enclose import softmax as soft
+from weightstring.proof.enclose.bilinear import matrix_product
+from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.rules.call import Call, rule
+from weightstring.proof.enclose.softmax import NEVER, Masked
+from weightstring.proof.enclose.values import Data
+
+
+@rule("softmax.int", "_softmax.default", smooth=True, grouped=True)
+def softmax(call: Call, x: object, axis: int, *_: object, **named: object) -> object:
+    """exp(x) / Σ exp(x) over an axis of each example."""
+    scores, keep = (x.scores, x.keep) if isinstance(x, Masked) else (call.enclosed(x), None)
+    rank = len(call.step.shape)
+    if axis % rank == 0:
+        raise call.refuse("it is taken over the examples")
+    if axis % rank == rank - 1:
+        return soft.softmax(scores, keep)
+    if keep is not None:
+        raise call.refuse("it is masked and not over the last axis")
+
+    def turned(values: Tensor) -> Tensor:
+        return values.transpose(axis % rank + 1, -1)
+
+    return soft.softmax(scores.each(turned, turned)).enclosure.each(turned, turned)
+
+
+@rule("scaled_dot_product_attention.default", smooth=True, grouped=True)
+def attention(
+    call: Call,
+    query: object,
+    key: object,
+    value: object,
+    mask: object = None,
+    share: float = 0.0,
+    causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Enclosure:
+    """softmax(Q Kᵀ scale + mask) V."""
+    if share:
+        raise call.refuse("it draws at random")
+    q, k, v = (call.enclosed(part) for part in (query, key, value))
+    if enable_gqa:
+        k, v = (_repeated(part, q.shape[-3] // part.shape[-3]) for part in (k, v))
+    q = q.scaled(1 / math.sqrt(q.shape[-1]) if scale is None else float(scale))
+    scores = matrix_product(q, k.each(_turned, _turned))
+    rows, columns = scores.shape[-2:]
+    if causal:
+        mask = torch.ones(rows, columns, dtype=torch.bool, device=scores.radius.device).tril()
+    masked = Masked(scores, torch.ones((), dtype=torch.float64)) if mask is None else under(call, scores, mask)
+    return soft.gathered(soft.softmax(masked.scores, None if mask is None else masked.keep), v)
+
+
+def _turned(values: Tensor) -> Tensor:
+    return values.mT
+
+
+def _repeated(x: Enclosure, times: int) -> Enclosure:
+    """Each head of keys or values for several of queries."""
+
+    def repeat(values: Tensor) -> Tensor:
+        return values.repeat_interleave(times, -3) if values.shape[-3] > 1 else values
+
+    return x if times == 1 else x.each(lambda values: values.repeat_interleave(times, -3), repeat)
+
+
+def hides(mask: object) -> bool:
+    """Whether it is a constant that stands for −∞ somewhere, as masks do that are added."""
+    given = mask.values if isinstance(mask, Data) else mask
+    return isinstance(given, Tensor) and given.is_floating_point() and bool((given <= NEVER).any())
+
+
+def under(call: Call, scores: Enclosure, mask: object) -> Masked:
+    """Scores with a mask added: numbers, or whether a place is seen."""
+    given = mask.values if isinstance(mask, Data) else mask
+    if not isinstance(given, Tensor):
+        raise call.refuse("its mask depends on θ")
+    seen = given if given.dtype == torch.bool else given > NEVER
+    shape = scores.shape[2:] if not isinstance(mask, Data) else scores.shape[1:]
+    if given.ndim > len(shape):
+        given, seen = given.squeeze(0), seen.squeeze(0)
+    keep = seen.to(torch.float64).expand(shape) if given.ndim <= len(shape) else seen.double()
+    if given.dtype != torch.bool:
+        scores = scores.shifted(given.double().where(seen, 0.0))
+    return Masked(scores, keep)

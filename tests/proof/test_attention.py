@@ -1,0 +1,121 @@
+"""Attention, softmax, normalisation and embeddings: no step outside its enclosure, and bounds near the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor, nn
+
+import weightstring as ws
+from weightstring.proof.enclose.enclosing import enclosing
+from weightstring.proof.enclose.intervals import Intervals
+from weightstring.testing.steps import check_every_step
+
+TOKENS, WORDS, WIDTH = 5, 11, 8
+Spelling = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def with_a_mask(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    seen = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=0.5)
+
+
+def with_slopes(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    places = torch.arange(TOKENS)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=-0.1 * (places - places[:, None]).abs().to(q))
+
+
+def by_hand(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    hidden = torch.ones(TOKENS, TOKENS, dtype=torch.bool).triu(1)
+    return F.softmax(scores.masked_fill(hidden, float("-inf")), dim=-1) @ v
+
+
+def with_what_is_added(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    scores = torch.einsum("bhqd,bhkd->bhqk", q, k) * 0.3
+    hidden = torch.full((TOKENS, TOKENS), torch.finfo(q.dtype).min, dtype=q.dtype).triu(1)
+    return torch.einsum("bhqk,bhkd->bhqd", (scores + hidden).softmax(-1), v)
+
+
+class Block(nn.Module):
+    def __init__(self, attend: Spelling, norm: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.attend, self.before, self.after = attend, norm(), norm()
+        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.up, self.down = nn.Linear(WIDTH, 12), nn.Linear(12, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (part.unflatten(2, (2, -1)).transpose(1, 2) for part in self.qkv(self.before(x)).chunk(3, dim=2))
+        x = x + self.out(self.attend(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.down(F.gelu(self.up(self.after(x))))
+
+
+class Model(nn.Module):
+    def __init__(self, attend: Spelling = fused, norm: Callable[[], nn.Module] = lambda: nn.LayerNorm(WIDTH)) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(WORDS, WIDTH), nn.Embedding(TOKENS, WIDTH)
+        self.block, self.norm = Block(attend, norm), norm()
+        self.head = nn.Linear(WIDTH, WORDS, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.norm(self.block(self.words(tokens) + self.places.weight)))
+
+
+def of_tokens(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(logits.reshape(-1, WORDS), targets.reshape(-1), ignore_index=3)
+
+
+def problem_of(net: nn.Module, loss: Callable[[Tensor, Tensor], Tensor] = of_tokens) -> ws.ModuleProblem:
+    torch.manual_seed(1)
+    data = torch.randint(WORDS, (6, TOKENS)), torch.randint(WORDS, (6, TOKENS))
+    return ws.ModuleProblem(net, loss, data, dtype=torch.float64)
+
+
+def apart(problem: ws.ModuleProblem, spread: float) -> Tensor:
+    a = problem.initial(0)
+    return torch.stack([a, a + spread * torch.randn(len(a), generator=torch.Generator().manual_seed(2)).double()])
+
+
+def at(low: float, high: float) -> Intervals:
+    return Intervals(torch.tensor([0]), torch.tensor([low]).double(), torch.tensor([high]).double())
+
+
+@pytest.mark.parametrize("attend", [fused, with_a_mask, with_slopes, by_hand, with_what_is_added])
+def test_no_step_of_attention_lies_outside_its_enclosure(attend: Spelling) -> None:
+    problem = problem_of(Model(attend))
+    sigmas = torch.tensor([-1.0, -0.6, 0.0, 0.3, 0.8, 1.0]).double()
+    for spread, low, high in ((0.3, 0.25, 0.5), (0.1, 0.0, 1.0)):
+        assert check_every_step(problem, apart(problem, spread), low, high, sigmas) > 1000
+
+
+@pytest.mark.parametrize("norm", [lambda: nn.RMSNorm(WIDTH), lambda: nn.LayerNorm(WIDTH, eps=1e-2)])
+def test_no_step_of_normalisation_lies_outside_its_enclosure(norm: Callable[[], nn.Module]) -> None:
+    problem = problem_of(Model(norm=norm))
+    check_every_step(problem, apart(problem, 0.3), 0.4, 0.5, torch.linspace(-1, 1, 7).double())
+
+
+def test_the_excess_of_a_bound_falls_with_the_third_power_of_the_width() -> None:
+    problem = problem_of(Model())
+    beads = apart(problem, 0.3)
+    bound = enclosing(problem, beads, "loss", 1 << 28).bounds
+    excess = []
+    for half in (2**-5, 2**-6):
+        thetas = torch.lerp(beads[0], beads[1], torch.linspace(0.5 - half, 0.5 + half, 33).double().unsqueeze(1))
+        highest = float(problem.measure(thetas, ["loss"])["loss"].max())
+        excess.append(float(bound(at(0.5 - half, 0.5 + half))) - highest)
+    assert 0 < 5 * excess[1] < excess[0]
+
+
+def test_a_path_between_two_transformers_is_certified() -> None:
+    problem = problem_of(Model())
+    string = ws.WeightString(problem, apart(problem, 0.05))
+    certificate = ws.certify(problem, string, tol=0.01)
+    assert certificate.largest_sample <= certificate.upper_bound <= 1.0101 * certificate.largest_sample
