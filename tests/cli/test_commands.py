@@ -123,7 +123,7 @@ class TestConnect:
         assert printed["run"] == str(run)
         assert printed["outcome"]["kind"] == "connected"
         assert printed["string"]["max_loss"] <= 0.051
-        assert set(ResultRecord.__struct_fields__) == printed.keys() - {"run"}
+        assert set(ResultRecord.__struct_fields__) == printed.keys() - {"run", "provenance", "next"}
         assert beads(run) == beads(workshop.connected)
 
     def test_without_out_the_run_is_named_by_its_settings(self, cli, workshop, tmp_path, monkeypatch):
@@ -205,6 +205,13 @@ class TestShow:
     def test_json_is_what_connect_printed(self, cli, workshop):
         printed = json.loads(cli("show", workshop.connected, "--json").out)
         stored = json.loads((workshop.connected / "result.json").read_text())
+        assert {step["command"].split()[1] for step in printed.pop("next")} == {
+            "certify",
+            "connect",
+            "merge",
+            "minimax",
+        }
+        assert printed.pop("provenance")["files"]["a"]["name"] == "a.safetensors"
         assert printed == {"run": str(workshop.connected), **stored}
 
     def test_the_exit_code_is_the_outcome(self, cli, workshop):

@@ -110,7 +110,7 @@ def test_a_page_is_a_pure_function_of_the_run(pages: dict[str, str], runs: Runs)
 
 def test_connected_says_how_long_and_how_many_beads(pages: dict[str, str]) -> None:
     text = readable(pages["connected"])
-    assert "Connected at the threshold L₀ = 0.0625 . A string of 9 beads joins the two ends" in text
+    assert "Connected at the threshold L₀ = 0.0625 . A string of 9 beads joins the two ends: a path of weights" in text
     assert "At none of the 137 points sampled along the string is the evaluation loss over the threshold." in text
     assert "ends counted; 13 before pruning" in text
     assert "The evaluation set is the training set" not in text
@@ -176,7 +176,10 @@ def test_a_loop_has_no_normalized_length(make_run: MakeRun) -> None:
     manifest, result, beads = make_run(loop)
     string = msgspec.structs.replace(result.string, normalized_length=None)
     text = readable(page.render(RunData(manifest, msgspec.structs.replace(result, string=string), beads)))
-    assert "A string of 3 beads joins the two ends." in text
+    assert (
+        "A string of 3 beads joins the two ends: a path of weights, straight from each of these models to the next."
+        in text
+    )
     assert "Normalized length undefined the ends coincide, the string does not" in text
 
 

@@ -8,13 +8,15 @@ from weightstring.cli.alignment import compared, remarks
 from weightstring.cli.console import console_for_text, table
 from weightstring.path import Connected, Disconnected, Unresolved
 from weightstring.runs.facts import facts
+from weightstring.runs.next_steps import next_steps
 from weightstring.runs.result import Result
+from weightstring.runs.summary import origin
 from weightstring.store import Store
 from weightstring.text import shown
 
 
-def print_result(result: Result, store: Store) -> None:
-    """Print the verdict and the numbers behind it."""
+def print_result(result: Result, store: Store, *, whole: bool = False) -> None:
+    """Print the verdict and the numbers behind it; of the ``whole`` also where the run comes from."""
     console = console_for_text()
     string, names = result.string, list(result.string.curve.values)
     style = {Connected: "bold green", Unresolved: "bold yellow", Disconnected: "bold red"}[type(result.outcome)]
@@ -25,16 +27,29 @@ def print_result(result: Result, store: Store) -> None:
     console.print(grid)
     if result.alignment is not None:
         console.print(compared(result.alignment, result, result.plain))
-        for line in remarks(result.alignment):
-            console.print(line)
-    ends = table("", "first end", "last end", "largest sampled", title="at the ends and on the string")
+        for remark in remarks(result.alignment):
+            console.print(remark)
+    line = result.line if len(string) > 2 else None
+    headings = ["first end", "last end", "string", *(["straight line"] if line is not None else [])]
+    values = table("", *headings, title="at the ends, and the largest sample on each")
     for name in names:
-        largest = string.barrier("max", name)
         first, last = (end[name] for end in result.ends)
-        ends.add_row(name, f"{first:.6g}", f"{last:.6g}", f"{largest:.6g}")
-    console.print(ends)
-    page = f"\npage  {store}/report.html" if store.has("report.html") else ""
-    console.print(f"run   {store}{page}")
+        lines = [line.barrier("max", name)] if line is not None and name in line.curve.values else []
+        numbers = (first, last, string.barrier("max", name), *lines)
+        values.add_row(name, *(f"{value:.6g}" for value in numbers))
+    console.print(values)
+    manifest = store.manifest()
+    rows = [("run", str(store)), *([("page", f"{store}/report.html")] if store.has("report.html") else [])]
+    if whole:
+        rows += origin(manifest)
+    told = Table.grid(padding=(0, 2))
+    for label, value in rows:
+        told.add_row(label, shown(value))
+    console.print(told)
+    for step in next_steps(result, manifest, str(store)):
+        console.print(f"\n{step.why}", style="italic", highlight=False)
+        for folded in step.folded(console.width):
+            console.print(shown(folded), soft_wrap=True, highlight=False)
 
 
 def describe_unfinished(store: Store) -> str:

@@ -20,6 +20,7 @@ from weightstring.cli.output import print_result
 from weightstring.cli.ranks import launcher
 from weightstring.path import Disconnected, Unresolved
 from weightstring.report.run.page import keep_page
+from weightstring.runs.next_steps import next_steps
 from weightstring.runs.result import Result
 from weightstring.store import Store, opened
 from weightstring.store.records import TaskRef
@@ -66,8 +67,15 @@ def conclude(
     return NOT_CERTIFIED if certified and result.connected and not proved else code
 
 
-def tell(result: Result, directory: Store, as_json: bool, more: Mapping[str, object] | None = None) -> int:
-    """Print a result, as JSON or in words; the exit code of its outcome."""
+def tell(
+    result: Result,
+    directory: Store,
+    as_json: bool,
+    more: Mapping[str, object] | None = None,
+    *,
+    whole: bool = False,
+) -> int:
+    """Print a result, as JSON or in words, of the ``whole`` where it comes from; the exit code of its outcome."""
     if as_json:
         fields = {"run": str(directory), **msgspec.to_builtins(directory.result()), **(more or {})}
         if any(loss is not None for loss in result.as_saved):
@@ -78,11 +86,14 @@ def tell(result: Result, directory: Store, as_json: bool, more: Mapping[str, obj
             fields["plain"] = msgspec.to_builtins(directory.plain.result())
         if result.certificate is not None:
             fields["certificate"] = msgspec.to_builtins(result.certificate)
+        manifest = directory.manifest()
+        fields["provenance"] = msgspec.to_builtins(manifest.provenance)
+        fields["next"] = [step._asdict() for step in next_steps(result, manifest, str(directory))]
         if result.measured:
             fields["measured"] = measured_as_json(directory.measured())
         print(json.dumps(fields))
     else:
-        print_result(result, directory)
+        print_result(result, directory, whole=whole)
         print_measured(directory)
     if isinstance(result.outcome, Disconnected):
         return DISCONNECTED

@@ -58,13 +58,13 @@ def bound_words(names: Sequence[str], evaluation: str) -> str:
 
     Args:
         names: the quantities whose largest that is.
-        evaluation: ``"evaluate"``, or ``"train"`` where no evaluation set was given.
+        evaluation: ``"evaluate"``, or ``"train"`` where no evaluation set was given; empty: there are no data.
 
     >>> bound_words(("loss", "train_loss"), "evaluate")
     'larger of evaluation loss and train loss'
     """
     train = "train loss"
-    loss = f"{train} (no evaluation set was given)" if evaluation == "train" else "evaluation loss"
+    loss = {"train": f"{train} (no evaluation set was given)", "": "loss"}.get(evaluation, "evaluation loss")
     words = [{"loss": loss, "train_loss": train}.get(name, name) for name in names]
     return words[0] if len(words) == 1 else f"larger of {' and '.join(words)}"
 

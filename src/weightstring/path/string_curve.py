@@ -18,7 +18,7 @@ from weightstring.protocol import Along, LossProblem
 
 BARRIERS = ("max", "over_ends", "over_mean", "over_linear")
 OVER = {
-    "over_linear": "the interpolated end losses",
+    "over_linear": "the interpolated ends",
     "over_ends": "the higher end",
     "over_mean": "the mean of the ends",
 }

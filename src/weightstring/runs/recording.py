@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -66,10 +67,8 @@ def string_record(
     )
 
 
-def line_record(line: WeightString | None) -> LineRecord | None:
+def line_record(line: WeightString) -> LineRecord:
     """The straight line beside a string in numbers, its curve measured where it was not."""
-    if line is None:
-        return None
     return LineRecord(
         max_loss=line.max_loss,
         barriers={name: line.barrier(name) for name in BARRIERS},
@@ -94,7 +93,7 @@ def record_of(result: Result) -> ResultRecord:
         evaluation=result.evaluation,
         ends=({**first}, {**last}),
         string=string_record(string, result.names, result.beads_before_pruning, result.length_before),
-        line=line_record(result.line),
+        line=None if result.line is None else line_record(result.line),
         rounds=result.history,
         by_depth=result.by_depth,
         steps=result.steps,
@@ -129,26 +128,36 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
             "same module, data, loss, metrics and recipe"
         )
 
-    parameters = [Entry(each.name, each.shape, each.offset, each.aliases) for each in manifest.parameters]
-
-    def string_of(beads: Sequence[Theta] | Thetas, curve: StringCurve | None = None) -> WeightString:
-        placed = beads
-        if problem is not None:
-            placed = beads.to(problem.device) if isinstance(beads, Tensor) else [x.to(problem.device) for x in beads]
-        return WeightString(problem, placed, curve, parameters=parameters)
-
-    string = string_of(directory.string(), curve_of(record.string.curve))
-    unpruned = None if (beads := directory.unpruned()) is None else string_of(beads)
-    if unpruned is None and record.string.beads_before_pruning == len(string):
-        unpruned = string
-    line = None
-    if len(string) == 2:
-        line = string
-    elif record.line is not None:
-        line = string_of([string[0], string[-1]], curve_of(record.line.curve))
-    elif problem is not None:
-        line = string_of([string[0], string[-1]])
+    result = result_of(record, manifest, directory.string(), problem)
+    unpruned = None if (beads := directory.unpruned()) is None else _string(beads, manifest, problem)
+    if unpruned is None and record.string.beads_before_pruning == len(result.string):
+        unpruned = result.string
     beside = alignment is not None and directory.plain.finished
+    return replace(
+        result,
+        unpruned=unpruned,
+        certificate=certificate_in(directory, result.string) if proof else None,
+        alignment=alignment,
+        plain=from_run(directory.plain, problem, proof=False) if beside else None,
+        measured={each.name: curve_of(each.curve) for each in directory.measured()},
+    )
+
+
+def result_of(
+    record: ResultRecord, manifest: Manifest, beads: Sequence[Theta] | Thetas, problem: LossProblem | None = None
+) -> Result:
+    """The result that a record is of, without what lies beside it in a run's directory.
+
+    Args:
+        record: as it is written.
+        manifest: of its run.
+        beads: the models of its string (n, P).
+        problem: the run's own, where there is one to measure with.
+    """
+    string = line = _string(beads, manifest, problem, curve_of(record.string.curve))
+    if len(string) > 2:
+        curve = None if record.line is None else curve_of(record.line.curve)
+        line = _string([string[0], string[-1]], manifest, problem, curve)
     return Result(
         outcome=record.outcome,
         string=string,
@@ -158,15 +167,20 @@ def from_run(directory: Store, problem: LossProblem | None = None, *, proof: boo
         evaluation=record.evaluation,
         names=record.names,
         beads_before_pruning=record.string.beads_before_pruning,
-        unpruned=unpruned,
         length_before=record.string.length_before,
-        line=line,
-        certificate=certificate_in(directory, string) if proof else None,
-        alignment=alignment,
-        plain=from_run(directory.plain, problem, proof=False) if beside else None,
+        line=line if line.measured or problem is not None else None,
         as_saved=manifest.as_saved,
-        measured={each.name: curve_of(each.curve) for each in directory.measured()},
     )
+
+
+def _string(
+    beads: Sequence[Theta] | Thetas, manifest: Manifest, problem: LossProblem | None, curve: StringCurve | None = None
+) -> WeightString:
+    """Models as a string, where the problem is."""
+    parameters = [Entry(each.name, each.shape, each.offset, each.aliases) for each in manifest.parameters]
+    if problem is not None:
+        beads = beads.to(problem.device) if isinstance(beads, Tensor) else [x.to(problem.device) for x in beads]
+    return WeightString(problem, beads, curve, parameters=parameters)
 
 
 def certificate_name(quantity: str) -> str:

@@ -51,11 +51,11 @@ def provenance(command: Sequence[str] = (), **files: str | Path) -> Provenance:
         command: the words of the command line; folders that lead elsewhere are left out of them.
         files: where the models come from: ``a=…``, ``b=…``, and ``given1=…`` for the first waypoint.
     """
-    words = tuple(re.sub(r"(^|=)(/.*)", lambda found: found[1] + _shortened(found[2]), word) for word in command)
+    words = tuple(re.sub(r"(^|=)(/.*)", lambda found: found[1] + shortened(found[2]), word) for word in command)
     return Provenance(begun=now(), command=words, files={name: file_record(path) for name, path in files.items()})
 
 
-def _shortened(path: str) -> str:
+def shortened(path: str) -> str:
     """A path from the working directory on; the name alone of one that lies elsewhere."""
     with suppress(ValueError):
         return str(Path(path).relative_to(Path.cwd()))

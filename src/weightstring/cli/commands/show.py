@@ -29,4 +29,4 @@ def run(options: Namespace) -> int:
     if not directory.finished:
         print(shown(describe_unfinished(directory)), file=sys.stderr)
         return UNRESOLVED
-    return tell(ws.load(directory), directory, options.json)
+    return tell(ws.load(directory), directory, options.json, whole=True)

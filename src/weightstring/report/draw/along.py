@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import plotly.graph_objects as go
@@ -64,6 +64,7 @@ def loss_figure(
     threshold: float | None = None,
     bound: Sequence[str] = ("loss",),
     measured_on: str = "evaluation",
+    line: CurveRecord | None = None,
 ) -> go.Figure:
     """Draw one metric along the whole string against arc length, on every data set it was measured on.
 
@@ -76,6 +77,8 @@ def loss_figure(
         threshold: L0, drawn where the figure shows a bound quantity; None for no line.
         bound: names of the quantities that the threshold binds.
         measured_on: what to call the data set of the quantities without a prefix.
+        line: the straight line between the ends, drawn dotted against its own length: of the evaluation set, and of
+            what the threshold binds.
 
     >>> curve = CurveRecord(s=(0.0, 1.0), segment=(0, 0), t=(0.0, 1.0), values={"loss": (0.1, 0.2)})
     >>> [trace.name for trace in loss_figure(curve, threshold=0.3).data]
@@ -101,7 +104,15 @@ def loss_figure(
     rows = bead_rows(curve, max(curve.segment) + 2)
     _mark_beads(figure, [curve.s[row] for row in rows], [next(iter(shown.values()))[row] for row in rows])
     mark_not_finite(figure, [s for s, *values in zip(curve.s, *shown.values(), strict=True) if None in values])
-    finite = [value for values in shown.values() for value in values if value is not None]
+    beside = {} if line is None else _on_line(line, shown, bound)
+    for name, on_line in beside.items():
+        figure.add_scatter(
+            x=line.s if line is not None else (), y=on_line, mode="lines",
+            name=f"straight line: {quantity_label(name, curve.values, measured_on)}",
+            line={"color": styles[split_quantity(name, curve.values)[0]][0], "dash": "dot", "width": 1.5},
+            hovertemplate="%{y:.6g}",
+        )  # fmt: skip
+    finite = [value for values in (*shown.values(), *beside.values()) for value in values if value is not None]
     if threshold is not None and any(name in shown for name in bound):
         finite.append(threshold)
         figure.add_scatter(
@@ -114,6 +125,14 @@ def loss_figure(
     vertical = {"title": {"text": f"{metric} (log scale)"}, "type": "log"} if spread else {"title": {"text": metric}}
     figure.update_layout(hovermode="x unified", xaxis=horizontal | {"showgrid": False}, yaxis=vertical)
     return figure
+
+
+def _on_line(
+    line: CurveRecord, shown: Mapping[str, Sequence[float | None]], bound: Sequence[str]
+) -> dict[str, Sequence[float | None]]:
+    """Of what is shown of a string, what is of the straight line: its first quantity, and those that are bound."""
+    names = dict.fromkeys([next(iter(shown)), *(name for name in bound if name in shown)])
+    return {name: line.values[name] for name in names if name in line.values}
 
 
 def mark_not_finite(figure: go.Figure, where: Sequence[float], name: str = "not finite") -> None:

@@ -8,8 +8,9 @@ from weightstring.path import Connected, Disconnected, Unresolved
 from weightstring.report.draw.depth import depth_figure
 from weightstring.report.notebook.string import figures_of, samples_of
 from weightstring.report.notebook.view import View
-from weightstring.report.string.page import StringData, in_numbers
+from weightstring.report.string.page import StringData, as_written, in_numbers
 from weightstring.runs.facts import facts
+from weightstring.runs.recording import line_record
 from weightstring.runs.result import Result
 from weightstring.study.minimax import Minimax
 
@@ -26,6 +27,7 @@ def result_view(result: Result) -> View:
         threshold=result.threshold,
         certificate=result.certificate,
         bound=result.names,
+        line=None if result.line is None else as_written(line_record(result.line)),
     )
     figures = figures_of(data)
     if result.history:

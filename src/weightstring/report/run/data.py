@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from weightstring.arrays import Theta, Thetas
@@ -12,13 +13,15 @@ from weightstring.path.quantities import quantity_label
 from weightstring.proof.certificate import Certificate
 from weightstring.report.draw.evolution import Evolution
 from weightstring.report.run.replay import read_evolution
-from weightstring.runs.recording import certificate_in
+from weightstring.runs.recording import certificate_in, result_of
+from weightstring.runs.result import Result
 from weightstring.search.strategies import STRATEGIES
-from weightstring.store import Store, StoreLike, opened
+from weightstring.store import RunDirectory, Store, StoreLike, opened
 from weightstring.store.alignment_record import AlignmentRecord
 from weightstring.store.measured import MeasuredRecord
+from weightstring.store.origins import shortened
 from weightstring.store.plane_record import PlaneRecord
-from weightstring.store.records import Manifest, ResultRecord, StringRecord
+from weightstring.store.records import LineRecord, Manifest, ResultRecord, StringRecord
 
 
 class Shown(Protocol):
@@ -27,6 +30,10 @@ class Shown(Protocol):
     @property
     def string(self) -> StringRecord:
         """The string."""
+
+    @property
+    def line(self) -> LineRecord | None:
+        """The straight line between its ends, which it is itself where it has two beads; None: not measured."""
 
     @property
     def beads(self) -> Sequence[Theta] | Thetas:
@@ -66,6 +73,7 @@ class RunData(NamedTuple):
         evolution: the string after each round, where the journal tells.
         plane: the loss on a plane through the string, where it was measured.
         measured: its curves on other data, which had no part in the verdict.
+        place: where it is kept, as commands are told.
         not_replayed: why the journal does not tell how the string came about; empty where it does.
     """
 
@@ -79,11 +87,24 @@ class RunData(NamedTuple):
     plane: PlaneRecord | None = None
     not_replayed: str = ""
     measured: tuple[MeasuredRecord, ...] = ()
+    place: str = "RUN"
+
+    @property
+    def found(self) -> Result:
+        """What the run found, as :func:`weightstring.load` gives it."""
+        result = result_of(self.result, self.manifest, self.beads)
+        evaluation = result.evaluation if self.manifest.parameters else ""  # a surface is measured on no data
+        return replace(result, certificate=self.certificate, alignment=self.alignment, evaluation=evaluation)
 
     @property
     def string(self) -> StringRecord:
         """Its string in numbers."""
         return self.result.string
+
+    @property
+    def line(self) -> LineRecord | None:
+        """The straight line between its ends."""
+        return self.result.line
 
     @property
     def ends(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
@@ -156,7 +177,19 @@ def read_run(run: StoreLike) -> RunData:
         store.plane_record(),
         not_replayed,
         tuple(store.measured()),
+        as_given(store),
     )
+
+
+def as_given(store: Store) -> str:
+    """Where a run is kept, for commands: as it was given, but no folders above the working directory.
+
+    >>> as_given(opened("runs/first")), as_given(opened("/somewhere/else/first")), as_given(opened({}))
+    ('runs/first', 'first', 'RUN')
+    """
+    if isinstance(store, RunDirectory):
+        return shortened(str(store)) if store.path.is_absolute() else str(store)
+    return str(store) if "://" in str(store) else "RUN"
 
 
 def bound_quantities(result: ResultRecord) -> tuple[str, ...]:

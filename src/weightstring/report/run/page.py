@@ -28,8 +28,10 @@ RUN_SECTIONS: Sections[RunData] = Registry("section of a run's page", group="wei
 for _name in (
     "verdict",
     "cards",
-    "barriers",
     "along",
+    "next_steps",
+    "origin",
+    "barriers",
     "string",
     "evolution",
     "measured",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from weightstring.arrays import Theta
+from weightstring.codec import Record
 from weightstring.path import WeightString
 from weightstring.path.quantities import quantity_label
 from weightstring.proof.certificate import Certificate
@@ -18,7 +20,9 @@ from weightstring.report.section import Page, Sections, render_page
 from weightstring.runs.manifest import digests_of, versions
 from weightstring.runs.recording import string_record
 from weightstring.store import digest
-from weightstring.store.records import StringRecord
+from weightstring.store.records import LineRecord, StringRecord
+
+Written = TypeVar("Written", bound=Record)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,7 @@ class StringData:
         threshold: what it was held to; None: nothing.
         certificate: the proof of a bound over it, if there is one.
         bound: the measured quantities whose largest is the height of a segment.
+        line: the straight line between its ends, where it was measured.
     """
 
     string: StringRecord
@@ -42,6 +47,7 @@ class StringData:
     threshold: float | None = None
     certificate: Certificate | None = None
     bound: tuple[str, ...] = ("loss",)
+    line: LineRecord | None = None
     alignment: None = None
 
     @property
@@ -82,8 +88,13 @@ for _name, _place in {
 
 
 def in_numbers(string: WeightString) -> StringRecord:
-    """A string as a run's record has it: what is not finite has no place in JSON, nor on a page, and is None."""
-    return msgspec.json.decode(msgspec.json.encode(string_record(string)), type=StringRecord)
+    """A string as a run's record has it."""
+    return as_written(string_record(string))
+
+
+def as_written(record: Written) -> Written:
+    """A record as it is read back: what is not finite has no place in JSON, nor on a page, and is None."""
+    return msgspec.json.decode(msgspec.json.encode(record), type=type(record))
 
 
 def data_of(string: WeightString) -> StringData:

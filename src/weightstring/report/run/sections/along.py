@@ -17,7 +17,7 @@ def along(run: Shown) -> Section:
     names, samples = metrics(run.string.curve), len(run.string.curve.s)
     return Section(
         "Loss along the string",
-        template("run/sections/along.html", samples=samples, metrics=names, held=run.threshold is not None),
+        template("run/sections/along.html", samples=samples, metrics=names, run=run),
         {"along": [Drawing(f"along-{name}", along_figure(run, name), label=name) for name in names]},
     )
 
@@ -25,7 +25,10 @@ def along(run: Shown) -> Section:
 def along_figure(run: Shown, metric: str) -> go.Figure:
     """One metric along the string, with what is proved of it."""
     curve, certificate = run.string.curve, run.certificate
-    figure = loss_figure(curve, metric, threshold=run.threshold, bound=run.bound, measured_on=run.measured_on)
+    line = None if run.line is None or run.string.beads == 2 else run.line.curve
+    figure = loss_figure(
+        curve, metric, threshold=run.threshold, bound=run.bound, measured_on=run.measured_on, line=line
+    )
     if certificate is not None and split_quantity(certificate.quantity, curve.values)[1] == metric:
         draw_certified(figure, _bounds(run), (curve.s, curve.values[certificate.quantity]))
     return figure
