@@ -38,7 +38,7 @@ class NextStep(NamedTuple):
         r"""The command in lines of so many columns, to be pasted as they are.
 
         >>> NextStep("", "weightstring merge runs/first --points 9").folded(30)
-        ['weightstring merge \\\\', '    runs/first --points 9']
+        ['weightstring merge \\', '    runs/first --points 9']
         """
         shell = self.command.startswith("weightstring ")
         words = shlex.split(self.command) if shell else self.command.split(" ")
