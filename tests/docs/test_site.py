@@ -13,6 +13,7 @@ import weightstring as ws
 from .built import ROOT, build
 
 DOCS = ROOT / "docs"
+TEXTS = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 
 @pytest.mark.slow
@@ -35,7 +36,7 @@ def test_the_reference_has_every_public_name_once() -> None:
     pages = [path.read_text() for path in (DOCS / "reference").glob("*.md")]
     blocks = [re.findall(r"^```\{names\}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) for page in pages]
     listed = Counter(name for page in blocks for block in page for name in block.split())
-    assert listed == Counter(ws.__all__)
+    assert listed == Counter(ws.__all__), "docs/reference/*.md list every name of weightstring once"
     assert [name for name in ws.__all__ if not getattr(ws, name).__doc__] == []
 
 
@@ -46,7 +47,9 @@ def test_the_list_of_pages_leads_to_every_page() -> None:
         for page in lists
         for link in re.findall(r"\]\(([^)#:]+\.md)\)", page.read_text())
     }
-    assert {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md") if page not in linked} - {"README.md"} == set()
+    left_out = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
+    left_out -= {str(page.relative_to(DOCS)) for page in linked if page.is_relative_to(DOCS)}
+    assert left_out == set(), "docs/README.md, or the README.md of their folder, lists every page"
 
 
 @pytest.mark.parametrize("name", ["navigation", "generated"])
@@ -56,3 +59,12 @@ def test_examples_of_what_builds_the_site(name: str, monkeypatch: pytest.MonkeyP
     done = doctest.testmod(import_module(name))
     assert done.attempted > 0
     assert done.failed == 0
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    roots = ROOT, ROOT / "src", ROOT / "src/weightstring"
+    named = re.findall(r"`([\w-]+/[\w/-]+\.py)`", page.read_text())
+    linked = re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text())
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+    assert [name for name in linked if not (page.parent / name).exists()] == []
