@@ -69,7 +69,7 @@ from .study.sweep.collecting import collect
 from .study.sweep.running import Sweep, sweep
 from .study.threshold import Suggestion, suggest_threshold
 from .symmetry.alignment import Aligned, align
-from .symmetry.copies import permuted_copy, rescaled_copy
+from .symmetry.copies import mapped_copy, permuted_copy, rescaled_copy
 from .symmetry.spec import Group, Symmetry
 
 __all__ = [
@@ -144,6 +144,7 @@ __all__ = [
     "load",
     "locate_maximum",
     "loss_curve",
+    "mapped_copy",
     "matrix",
     "measure",
     "merge",

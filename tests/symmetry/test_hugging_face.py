@@ -47,6 +47,10 @@ def made(kind: str, **settings: Any) -> nn.Module:
 
 MODELS = {
     "gpt2": lambda: made("GPT2LMHeadModel", vocab_size=VOCABULARY, n_positions=16, n_embd=16, n_layer=2, n_head=2),
+    "gpt2, untied": lambda: made(
+        "GPT2LMHeadModel", vocab_size=VOCABULARY, n_positions=16, n_embd=16, n_layer=2, n_head=2,
+        tie_word_embeddings=False,
+    ),
     "llama": lambda: made("LlamaForCausalLM", **GROUPED),
     "qwen2": lambda: made("Qwen2ForCausalLM", **GROUPED),
     "qwen3": lambda: made("Qwen3ForCausalLM", **GROUPED, head_dim=4),

@@ -29,6 +29,9 @@ class Cell:
         fixed: whether no symmetry may move them.
         positive: whether positive factors may scale them.
         negative: whether the sign may.
+        orthogonal: whether linear maps of it must keep lengths, and
+        centred: the mean too, and
+        apart: must leave each number to itself, as rotations of queries and keys ask.
         outers: the cells on whose index its permutation may depend, unless a tensor has it without them.
         product: the cells that it is the product of.
         parts: the cells that it is the concatenation of.
@@ -41,6 +44,9 @@ class Cell:
     fixed: bool = False
     positive: bool = True
     negative: bool = True
+    orthogonal: bool = False
+    centred: bool = False
+    apart: bool = False
     outers: set[Cell] = field(default_factory=set)
     product: Axis | None = None
     parts: tuple[Ref, ...] | None = None
@@ -50,7 +56,8 @@ class Cell:
 
     def like(self, size: int) -> Cell:
         """A new cell as free as this one."""
-        return Cell(size, self.fixed, self.positive, self.negative, set(self.outers))
+        flags = self.fixed, self.positive, self.negative, self.orthogonal, self.centred, self.apart
+        return Cell(size, *flags, set(self.outers))
 
 
 Ref: TypeAlias = tuple[Cell, int]

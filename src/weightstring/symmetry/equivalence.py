@@ -26,7 +26,7 @@ from weightstring.problem.live import Live
 from weightstring.problem.once import once
 from weightstring.randomness import generator
 from weightstring.symmetry.apart import Apart, floating, numbers_in, parts, ratio
-from weightstring.symmetry.moves import Move, random_factors, random_permutation
+from weightstring.symmetry.moves import Move, random_factors, random_maps, random_permutation
 from weightstring.symmetry.outputs import Path, Read, as_built, name_of, what_is_read
 from weightstring.symmetry.spec import Symmetry
 from weightstring.symmetry.waking import EXAMPLES, coarsest, doubled, other_models, precise, precisely, woken
@@ -114,7 +114,8 @@ def check_symmetry(problem: Modular, symmetry: Symmetry, theta: Theta, subject: 
         name: order.roll(1, -1) if bool((order == torch.arange(order.shape[-1])).all()) else order
         for name, order in drawn.permutations.items()
     }
-    moves = replace(drawn, permutations=orders), random_factors(symmetry, 0)
+    moves = [replace(drawn, permutations=orders), random_factors(symmetry, 0)]
+    moves += [random_maps(symmetry, 0)] if symmetry.maps.groups else []
     return sum(check_move(problem, move, theta, subject) for move in moves)
 
 
@@ -132,7 +133,11 @@ def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> int:
         NotEquivalent: the outputs differ; says which, where, by how much, and which group of units is at fault.
     """
     read = what_is_read(problem)
-    if read.elsewhere or announces(problem.computation.evaluating.module) or not (move.permutations or move.factors):
+    if (
+        read.elsewhere
+        or announces(problem.computation.evaluating.module)
+        or not (move.permutations or move.factors or move.maps)
+    ):
         return 0
     trial, inputs = _Trial(problem, read), woken(problem)
     # In float64 a model takes two copies of θ: what computes in another precision makes room meanwhile.
@@ -146,9 +151,9 @@ def check_move(problem: Modular, move: Move, theta: Theta, subject: str) -> int:
                 continue
             name, relative, allowed = change
             single = (part for part in _single(move) if trial.differs(part, model, examples, where) is not None)
-            group = next((next(iter({**part.permutations, **part.factors})) for part in single), None)
+            group = next((next(iter({**part.permutations, **part.factors, **part.maps})) for part in single), None)
             blame = "these units are" if group is None else f"the units of {group!r} are"
-            how = "permuted" if move.permutations else "scaled"
+            how = "permuted" if move.permutations else "scaled" if move.factors else "mixed"
             raise NotEquivalent(
                 f"{subject}: {blame} not free to be {how}: on {len(examples)} inputs {words}{where} the {name} differ "
                 f"by {relative:.3g} in norm, where rounding explains {allowed:.2g}: correct the symmetry"
@@ -278,6 +283,8 @@ def _coarsest(problem: Modular) -> torch.dtype:
 def _single(move: Move) -> Iterator[Move]:
     """A move group by group."""
     for name, permutation in move.permutations.items():
-        yield replace(move, permutations={name: permutation}, factors={})
+        yield Move(move.symmetry, {name: permutation})
     for name, factors in move.factors.items():
-        yield replace(move, permutations={}, factors={name: factors})
+        yield Move(move.symmetry, factors={name: factors})
+    for name, matrix in move.maps.items():
+        yield Move(move.symmetry, maps={name: matrix}, unfolded=move.unfolded)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from weightstring.symmetry.axes import Axis, Cell, Label, Ref, factors, flipped, outers_of, root, substituted
+from weightstring.symmetry.axes import Axis, Cell, Label, Ref, factors, flipped, is_cell, outers_of, root, substituted
 
 
 class Families(ABC):
@@ -73,3 +73,21 @@ class Families(ABC):
             self.same(self.members(((cell, 1),), part, outer, {}), member)
         else:
             cell.members[part] = (outer, member)
+
+
+def told_apart(
+    cell: Cell, members: Mapping[Cell, tuple[Cell, Axis]], exponent: int
+) -> tuple[dict[Cell, tuple[Cell, Axis]], bool]:
+    """Members to the power of an exponent, without those that are the cell itself: there is nothing to tell apart.
+
+    And whether one of these is the cell's inverse, which leaves it signs alone.
+    """
+    apart: dict[Cell, tuple[Cell, Axis]] = {}
+    inverted = False
+    for part, (outer, member) in members.items():
+        axis = flipped(member, exponent)
+        if is_cell(axis, cell):
+            inverted |= factors(axis)[0][1] == -1
+        else:
+            apart[part] = outer, axis
+    return apart, inverted

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from weightstring.errors import Unsupported
+from weightstring.errors import NotEquivalent, Unsupported
 from weightstring.problem import Modular
 from weightstring.problem.datasets.data import Examples, sample
 from weightstring.problem.once import once
+from weightstring.symmetry.equivalence import check_move
 from weightstring.symmetry.labelling import labelled
-from weightstring.symmetry.outputs import Read, what_is_read
+from weightstring.symmetry.maps import folded_by
+from weightstring.symmetry.moves import Move, random_maps
+from weightstring.symmetry.outputs import Read, own_theta, what_is_read
 from weightstring.symmetry.rules.base import REMEDY
-from weightstring.symmetry.spec import Symmetry, Term
+from weightstring.symmetry.spec import Spec, Symmetry, Term
 from weightstring.symmetry.ties import Ties
 from weightstring.tracing.faithful import check_faithful
 from weightstring.tracing.readings import Reader, readings, same
@@ -50,7 +54,7 @@ class Traced:
 
 
 def find(problem: Modular) -> Symmetry:
-    """The permutations and rescalings of units that leave a problem's module the same function.
+    """The permutations, rescalings and linear maps of units that leave a problem's module the same function.
 
     Each axis of each tensor gets a label, and each operation ties the axes that can only move together (see
     :mod:`weightstring.symmetry.axes`). Inputs and outputs stay as they are.
@@ -83,8 +87,22 @@ def traced(problem: Modular) -> Traced:
     trace, kept = _trace(problem, parts)
     permutations, activations = labelled(problem, trace, Ties())
     scales, _ = labelled(problem, trace, Ties(rescaling=True))
-    symmetry = Symmetry(problem.layout, permutations, scales)
+    maps, _ = labelled(problem, trace, Ties(mixing=True), partial(folded_by, scales))
+    maps = maps if maps.groups else Spec({})
+    symmetry = _confirmed(problem, Symmetry(problem.layout, permutations, scales, maps))
     return Traced(trace, kept, symmetry, activations)
+
+
+def _confirmed(problem: Modular, symmetry: Symmetry) -> Symmetry:
+    """A symmetry without the complex numbers that are none: by what both parts are multiplied, only numbers tell."""
+    draft, groups = random_maps(symmetry, 0).maps, dict(symmetry.maps.groups)
+    turned = [name for name in draft if groups[name].kind == "complex"]
+    for name in turned:
+        try:
+            check_move(problem, Move(symmetry, maps={name: draft[name]}), own_theta(problem), "align")
+        except NotEquivalent:
+            groups[name] = replace(groups[name], fixed=True)
+    return replace(symmetry, maps=replace(symmetry.maps, groups=groups))
 
 
 class _Reading(nn.Module):

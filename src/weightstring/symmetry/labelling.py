@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from weightstring.errors import Unsupported
 from weightstring.problem import Modular
-from weightstring.symmetry.axes import Label, renewed
+from weightstring.symmetry.axes import Label, factors, renewed, size_of
 from weightstring.symmetry.resolution import Mixed, resolve
 from weightstring.symmetry.rules import RULES, Call, Labels, Rule
 from weightstring.symmetry.rules.base import PAGE, REMEDY, labels_in
+from weightstring.symmetry.rules.mixing import rule_for
 from weightstring.symmetry.rules.pointwise import pointwise
 from weightstring.symmetry.spec import Spec, Term
 from weightstring.symmetry.ties import Ties
@@ -25,8 +27,16 @@ MADE = ("zeros", "ones", "full")
 """Tensors that are made of nothing but have a rule."""
 
 
-def labelled(problem: Modular, trace: Trace, ties: Ties) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
+def labelled(
+    problem: Modular, trace: Trace, ties: Ties, folded_by: Callable[[str], str | None] = lambda name: None
+) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
     """Label every tensor of a traced module.
+
+    Args:
+        problem: whose module it is.
+        trace: of the module.
+        ties: what is known about axes: nothing yet.
+        folded_by: the group of factors that can make a vector, by its name, 1: else no linear map passes it.
 
     Returns:
         The specification of the parameters, and the axes of what layers with weights take and return, by the name of
@@ -40,7 +50,7 @@ def labelled(problem: Modular, trace: Trace, ties: Ties) -> tuple[Spec, dict[str
         labelling.known[name] = labelling.input(name)
     for step in trace.steps:
         labelling.known[step.name] = labelling.result(step)
-    return labelling.resolved()
+    return labelling.resolved(folded_by)
 
 
 @dataclass
@@ -98,8 +108,11 @@ class _Labelling:
         picked = (user for user in self.trace.users.get(step.name, ()) if user.target is operator.getitem)
         used = frozenset(user.args[1] for user in picked if self.trace.needs(user.name))
         given = self._arguments(step)
-        call = Call(_name(step), given, step.result, _where(step), self.ties, self.mixed, self.virtual, used)
+        summed = self._summed(step) if self.ties.mixing else frozenset()
+        call = Call(_name(step), given, step.result, _where(step), self.ties, self.mixed, self.virtual, used, summed)
         rule, data = _rule(call, step), step.name in self.data
+        if self.ties.mixing:
+            rule = rule_for(call, rule)
         if rule is None and not data:
             raise Unsupported(f"symmetry: there is no rule for {call.where}: add one ({PAGE}), or {REMEDY}")
         if rule is not None:
@@ -112,7 +125,7 @@ class _Labelling:
         call.freeze(*(axis for label in call.tensors() for axis in label.axes))
         return call.all_fixed()
 
-    def resolved(self) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
+    def resolved(self, folded_by: Callable[[str], str | None]) -> tuple[Spec, dict[str, tuple[Term, ...]]]:
         """What moves together, when every tensor has its label."""
         used = {name for given, name in self.trainable.items() if self.trace.needs(given)}
         idle = [label for name, label in self.parameters.items() if name not in used]
@@ -124,7 +137,33 @@ class _Labelling:
         results = {step.name: self.known[step.name] for step in self._beside_weights()}
         weighted = {name: result for name, result in results.items() if isinstance(result, Label)}
         every = [*self.parameters.values(), *tensors, *self.virtual]
-        return resolve(self.ties, self.parameters, every, self.mixed, weighted)
+        unit = self._unit(folded_by)
+        spec, axes = resolve(self.ties, self.parameters, every, self.mixed, weighted)
+        return replace(spec, unit=unit) if unit else spec, axes
+
+    def _unit(self, folded_by: Callable[[str], str | None]) -> tuple[str, ...]:
+        """The vectors that must be 1 for the linear maps that there are; others let none pass."""
+        names = {id(label): name for name, label in self.parameters.items()}
+        beside = [(names[id(vector)], axis) for vector, axis in self.ties.unit]
+        by = {name: folded_by(name) for name in dict(beside)}
+        for vector, axis in self.ties.unit:
+            self.ties.restrict(vector.axes[0])  # what is 1 stays so
+            name = names[id(vector)]
+            if by[name] is None or list(by.values()).count(by[name]) > 1:
+                self.ties.restrict(axis)
+        return tuple(dict.fromkeys(name for name, axis in beside if all(cell.positive for cell, _ in factors(axis))))
+
+    def _summed(self, step: Step) -> frozenset[int]:
+        """The dimensions of a result over which all that uses it sums it."""
+        users = self.trace.users.get(step.name, ())
+        if not users or step.name in self.trace.returned or any(_name(user) not in ("mean", "sum") for user in users):
+            return frozenset()
+        given = (user.args[1] if len(user.args) > 1 else user.kwargs.get("dim") for user in users)
+        every = range(len(step.shape))
+        sums = (
+            {dim % len(step.shape) for dim in ([dims] if isinstance(dims, int) else dims or every)} for dims in given
+        )
+        return frozenset(set.intersection(*sums))
 
     def _beside_weights(self) -> list[Step]:
         """Operations that take parameters, or pick the first result of one; and those whose results these take."""
@@ -156,6 +195,8 @@ class _Labelling:
     def _used(self, name: str) -> Labels:
         """The label of an argument. Each use of what does not depend on θ leaves it freedoms of its own."""
         labels = self.known[name]
+        if self.ties.mixing and name in self.data and isinstance(labels, Label):
+            return Label(tuple(self.ties.fixed(size_of(axis)) for axis in labels.axes))
         return renewed(labels) if self.data.get(name) and isinstance(labels, Label) else labels
 
 

@@ -13,11 +13,15 @@ from torch import Tensor
 from weightstring.arrays import BLOCK, Theta
 from weightstring.randomness import generator
 from weightstring.symmetry.blocks import Block
+from weightstring.symmetry.maps import Maps, folding, mapped, outers_of, random_map
 from weightstring.symmetry.spec import Spec, Symmetry
 
 Permutations = Mapping[str, Int64[Tensor, "..."]]
 """For each group (…, n): unit i of what comes out is unit ``permutation[…, i]`` of what went in. The leading axes are
 the units of the groups that it is over, as they lie in what comes out."""
+
+Vectors = Mapping[str, Tensor]
+"""Parameters by name."""
 
 Factors = Mapping[str, Float64[Tensor, "..."]]
 """For each group (…, n): by what each unit is multiplied where it is produced, after the permutation."""
@@ -25,17 +29,21 @@ Factors = Mapping[str, Float64[Tensor, "..."]]
 
 @dataclass(frozen=True, eq=False)
 class Move:
-    """A permutation of units and then factors, which leave the network's function unchanged.
+    """A permutation of units, then linear maps, then factors, which leave the network's function unchanged.
 
     Args:
         symmetry: whose.
         permutations: by group; a group left out stays.
         factors: by group; likewise.
+        maps: by group; likewise. Before them vectors that must be 1 are multiplied into what reads them.
+        unfolded: what these vectors are afterwards, by name; what they were, if it is not given.
     """
 
     symmetry: Symmetry
     permutations: Permutations = field(default_factory=dict)
     factors: Factors = field(default_factory=dict)
+    maps: Maps = field(default_factory=dict)
+    unfolded: Vectors = field(default_factory=dict)
 
     def __call__(self, theta: Theta) -> Theta:
         """The moved model (P,), a copy."""
@@ -43,17 +51,36 @@ class Move:
 
     def apply_(self, moved: Theta) -> Theta:
         """Move a model (P,) in place."""
+        if self.maps and moved.dtype != torch.float64:  # each number is rounded once
+            return moved.copy_(self.apply_(moved.to(torch.float64)))
         views = self.symmetry.layout.views(moved)
         for block in self.symmetry.permuted:
             for part in self._apart(block, block.view(views[block.parameter])):
                 part.copy_(permuted(part, block, self.symmetry.permutations, self.permutations))
+        if self.maps:
+            self._map(views)
+        self._scale(views, self.factors)
+        return moved
+
+    def _scale(self, views: Vectors, factors: Factors) -> None:
         for block in self.symmetry.scaled:
             part = block.view(views[block.parameter])
-            for name in sorted(block.groups & self.factors.keys()):
+            for name in sorted(block.groups & factors.keys()):
                 for dim in block.dims(name):
-                    factors = along(block, dim, self.symmetry.scales, self.factors[name]).to(part)
-                    part.mul_(factors if block.factors[dim].exponent == 1 else 1 / factors)
-        return moved
+                    values = along(block, dim, self.symmetry.scales, factors[name]).to(part)
+                    part.mul_(values if block.factors[dim].exponent == 1 else 1 / values)
+
+    def _map(self, views: Vectors) -> None:
+        spec, scales = self.symmetry.maps, self.symmetry.scales
+        stretched = any(spec.groups[name].kind in ("orthogonal", "centred") for name in self.maps)
+        unit = spec.unit if stretched else ()
+        before = {name: views[name].clone() for name in unit}
+        self._scale(views, dict(folding(scales, name, before[name], -1) for name in unit))
+        for block in self.symmetry.mapped:
+            part = block.view(views[block.parameter])
+            part.copy_(mapped(part, block, spec, self.maps))
+        after = {**before, **self.unfolded}
+        self._scale(views, dict(folding(scales, name, after[name].to(torch.float64), 1) for name in unit))
 
     def _apart(self, block: Block, part: Tensor) -> Sequence[Tensor]:
         """A block in parts of few numbers that are permuted by themselves, as far as a dimension stays as it is."""
@@ -76,14 +103,6 @@ def along(block: Block, dim: int, spec: Spec, values: Tensor) -> Tensor:
     for axis, position in enumerate(dims):
         shape[position] = values.shape[axis]
     return values.permute(order).reshape(shape)
-
-
-def outers_of(block: Block, dim: int, spec: Spec) -> list[int]:
-    """The dimensions on whose indices the permutation along ``dim`` depends, in the order of the outer groups."""
-    name = block.factors[dim].group
-    dims = [block.outer_dim(dim, outer) for outer in spec.groups[name].over] if name is not None else []
-    assert None not in dims  # checked when the specification was made
-    return [index for index in dims if index is not None]
 
 
 def permuted(part: Tensor, block: Block, spec: Spec, permutations: Permutations) -> Tensor:
@@ -159,3 +178,20 @@ def random_factors(symmetry: Symmetry, seed: int, largest: float = 2.0) -> Move:
             factors = factors * (2.0 * torch.randint(2, shape, generator=draw) - 1)
         drawn[name] = factors
     return Move(symmetry, factors=drawn)
+
+
+def random_maps(symmetry: Symmetry, seed: int, largest: float = 2.0) -> Move:
+    """A random linear map of each group that has any, of singular values from 1/largest to largest."""
+    spec = symmetry.maps
+    drawn = {
+        name: random_map(group, spec.copies(name), seed, largest)
+        for name, group in spec.groups.items()
+        if not group.fixed
+    }
+    return Move(symmetry, maps=drawn)
+
+
+def unfoldable(symmetry: Symmetry, theta: Theta) -> list[str]:
+    """The vectors with zeros among those that must be 1 before units are mapped: no factor makes these 1."""
+    views = symmetry.layout.views(theta)
+    return [name for name in symmetry.maps.unit if not bool(views[name].all())]

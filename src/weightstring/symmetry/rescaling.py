@@ -12,7 +12,8 @@ from torch import Tensor
 
 from weightstring.arrays import Theta, distance
 from weightstring.symmetry.blocks import Block
-from weightstring.symmetry.moves import Move, along, outers_of
+from weightstring.symmetry.maps import outers_of
+from weightstring.symmetry.moves import Move, along
 from weightstring.symmetry.spec import Symmetry
 
 SWEEPS = 200

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from weightstring.symmetry.axes import Axis, Cell, Label, Ref, factors, find, flipped, outers_of, root, size_of
-from weightstring.symmetry.spec import Group, Spec, Term
+from weightstring.symmetry.spec import Group, Kind, Spec, Term
 from weightstring.symmetry.ties import Ties
 
 
@@ -41,12 +41,13 @@ def resolve(
     while _tie_false_families(ties, list(parameters.values()), tensors, mixed):
         pass
     families = _families(tensors, mixed)
+    free = _freedom(ties)
     if ties.rescaling:
         for cell, outers in families.items():
-            if cell.positive or cell.negative:
+            if free(cell):
                 for outer in outers:
                     ties.restrict(((outer, 1),))  # the inner one's scales, a family, do for both
-    names = _named(parameters, families, ties.rescaling)
+    names = _named(parameters, families, free)
     for cell in names:  # of two that are each over the other, one stays
         for outer in families[cell] & names.keys():
             families[outer] -= {cell}
@@ -59,7 +60,8 @@ def resolve(
             tuple(own for outer, (own, _) in names.items() if outer in families[cell]),
             cell.positive,
             cell.negative,
-            cell.fixed or (ties.rescaling and not (cell.positive or cell.negative)),
+            cell.fixed or not free(cell),
+            _kind(cell),
         )
         for cell, (name, _) in names.items()
     }
@@ -68,6 +70,29 @@ def resolve(
         for labels in (parameters, others)
     )
     return Spec(groups, axes), named
+
+
+def _freedom(ties: Ties) -> Callable[[Cell], bool]:
+    """Whether a cell may move in the way that is asked about."""
+    if ties.mixing:
+        return lambda cell: cell.positive and (_paired(cell) or not cell.apart)
+    if ties.rescaling:
+        return lambda cell: cell.positive or cell.negative
+    return lambda cell: not cell.fixed
+
+
+def _kind(cell: Cell) -> Kind:
+    """Which linear maps of a cell there are."""
+    if _paired(cell):
+        return "complex"
+    return "centred" if cell.centred else "orthogonal" if cell.orthogonal else "general"
+
+
+def _paired(cell: Cell) -> bool:
+    """Whether a cell is the real and imaginary parts of complex numbers: halves that are the same and apart."""
+    halves = [find(*part) for part in cell.parts or ()]
+    own = halves[0][0] if halves else cell
+    return len(halves) == 2 and halves[0] == halves[1] and own.apart and own.positive and not own.orthogonal
 
 
 def _atoms(label: Label) -> list[set[Cell]]:
@@ -175,7 +200,7 @@ Names: TypeAlias = dict[Cell, tuple[str, int]]
 """What each cell is called, and the exponent with which its scale first enters."""
 
 
-def _named(parameters: Mapping[str, Label], families: Mapping[Cell, set[Cell]], rescaling: bool) -> Names:
+def _named(parameters: Mapping[str, Label], families: Mapping[Cell, set[Cell]], free: Callable[[Cell], bool]) -> Names:
     """A name for each cell that may move, by the module that first produces it, and for the outer ones of families."""
     places = [
         (ref, name.rpartition(".")[0] or name, dim)
@@ -183,7 +208,7 @@ def _named(parameters: Mapping[str, Label], families: Mapping[Cell, set[Cell]], 
         for dim, axis in enumerate(label.axes)
         for ref in _leaves(axis)
     ]
-    moving = {c for (c, _), _, _ in places if (c.positive or c.negative if rescaling else not c.fixed) and c.size > 1}
+    moving = {cell for (cell, _), _, _ in places if free(cell) and cell.size > 1}
     moving |= {outer for cell in moving for outer in families[cell] if outer.size > 1 and outer.parts is None}
     modules: dict[Cell, str] = {}
     for (cell, _), module, _ in sorted(places, key=lambda place: place[2] > 0):  # what produces a unit names it
@@ -202,7 +227,7 @@ def _leaves(axis: Axis) -> Axis:
     """The cells of an axis that have neither parts nor members."""
     leaves: list[Ref] = []
     for cell, exponent in factors(axis):
-        if cell.parts is not None:
+        if cell.parts is not None and not _paired(cell):
             leaves += [leaf for part in cell.parts for leaf in _leaves(flipped((part,), exponent))]
         elif cell.members:
             members = (member for _, member in cell.members.values())
@@ -239,7 +264,7 @@ def _term(axis: Axis, names: Names, inverted: bool) -> Term:
 
 
 def _leaf(cell: Cell, exponent: int, names: Names, inverted: bool) -> Term:
-    if cell.parts is not None:
+    if cell.parts is not None and not _paired(cell):
         parts: list[Term] = [_term(flipped((part,), exponent), names, inverted) or part[0].size for part in cell.parts]
         return cell.size if all(isinstance(part, int) for part in parts) else parts
     if cell not in names:

@@ -22,7 +22,8 @@ from weightstring.errors import InvalidSetting
 from weightstring.problem import Modular
 from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.equivalence import check_equivalent, check_move
-from weightstring.symmetry.moves import Move, cycles, odd, outers_of
+from weightstring.symmetry.maps import outers_of
+from weightstring.symmetry.moves import Move, cycles, odd
 from weightstring.symmetry.spec import Symmetry
 
 NODES = 32

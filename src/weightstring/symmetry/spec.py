@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from weightstring.errors import InvalidSetting
 from weightstring.problem.flat import Layout
@@ -25,6 +25,10 @@ T = TypeVar("T")
 
 Term: TypeAlias = int | str | tuple[Any, ...] | list[Any] | None
 """One axis of a parameter; what is in a tuple or list is a term too."""
+
+
+Kind: TypeAlias = Literal["general", "orthogonal", "centred", "complex"]
+"""Which linear maps of a group's units there are."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Group:
         positive: whether units may be multiplied by positive factors.
         negative: whether their signs may change.
         fixed: whether they do not move, but are only what others are over.
+        kind: which linear maps of them there are: all; those that keep lengths; these that keep the mean too; or
+            products with complex numbers, whose real parts are the first half of the units.
     """
 
     name: str
@@ -46,6 +52,7 @@ class Group:
     positive: bool = True
     negative: bool = True
     fixed: bool = False
+    kind: Kind = "general"
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Spec:
     Args:
         groups: by name.
         axes: a term for each axis of each parameter, by name; parameters left out do not move.
+        unit: vectors that must be 1 before orthogonal maps apply, such as the weights of norms.
 
     >>> spec = Spec({"hidden": Group("hidden", 3)}, {"0.weight": ("hidden", None), "2.weight": (None, "hidden")})
     >>> round(spec.log10_size, 2)
@@ -63,6 +71,7 @@ class Spec:
 
     groups: Mapping[str, Group]
     axes: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
+    unit: tuple[str, ...] = ()
 
     def copies(self, group: str) -> tuple[int, ...]:
         """How many permutations a group has: the sizes of those that it is over."""
@@ -214,6 +223,7 @@ class Symmetry:
         layout: where each parameter lies in θ.
         permutations: units that may be exchanged.
         scales: units that may be multiplied by factors, in by c, out by 1/c.
+        maps: units that linear maps M may mix, in by M, out by its inverse transpose.
 
     Raises:
         InvalidSetting: a specification names what does not exist, or does not fit a parameter's shape.
@@ -231,11 +241,12 @@ class Symmetry:
     layout: Layout
     permutations: Spec
     scales: Spec = field(default_factory=lambda: Spec({}))
+    maps: Spec = field(default_factory=lambda: Spec({}))
 
     def __post_init__(self) -> None:
-        for spec in (self.permutations, self.scales):
+        for spec in (self.permutations, self.scales, self.maps):
             spec.check()
-        _ = self.permuted, self.scaled  # which refuse what does not fit
+        _ = self.permuted, self.scaled, self.mapped  # which refuse what does not fit
 
     @cached_property
     def permuted(self) -> tuple[Block, ...]:
@@ -247,6 +258,11 @@ class Symmetry:
         """The parts of θ that factors scale."""
         return self.scales.blocks(self.layout)
 
+    @cached_property
+    def mapped(self) -> tuple[Block, ...]:
+        """The parts of θ that linear maps mix."""
+        return self.maps.blocks(self.layout)
+
     @property
     def log10_permutations(self) -> float:
         """The decimal logarithm of how many permutations there are."""
@@ -255,7 +271,8 @@ class Symmetry:
     def with_axes(self, axes: Mapping[str, tuple[Term, ...]], groups: Mapping[str, Group] | None = None) -> Symmetry:
         """The same with other axes for some parameters, and further groups; groups without units then are dropped.
 
-        Scales stay as they are: ``align(rescale=False)`` leaves them out.
+        Scales stay as they are: ``align(rescale=False)`` leaves them out. Linear maps are left out: what may not be
+        permuted may not be mixed either.
 
         Raises:
             InvalidSetting: they do not fit.
@@ -263,6 +280,5 @@ class Symmetry:
         current = self.permutations
         changed = Spec({**current.groups, **(groups or {})}, {**current.axes, **axes})
         there = {name for block in changed.blocks(self.layout) for name in block.groups}
-        return replace(
-            self, permutations=replace(changed, groups={name: g for name, g in changed.groups.items() if name in there})
-        )
+        left = {name: group for name, group in changed.groups.items() if name in there}
+        return replace(self, permutations=replace(changed, groups=left), maps=Spec({}))

@@ -8,7 +8,7 @@ exponent for each tie.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from weightstring.symmetry.axes import (
@@ -23,10 +23,9 @@ from weightstring.symmetry.axes import (
     find,
     finer,
     flipped,
-    is_cell,
     size_of,
 )
-from weightstring.symmetry.families import Families
+from weightstring.symmetry.families import Families, told_apart
 
 
 class Ties(Families):
@@ -34,10 +33,16 @@ class Ties(Families):
 
     Args:
         rescaling: whether scales are tied; permutations otherwise.
+        mixing: whether linear maps are: as scales, M where units are produced and its inverse transpose where they are
+            consumed; what is its own inverse is orthogonal.
     """
 
-    def __init__(self, rescaling: bool = False) -> None:
-        self.rescaling = rescaling
+    def __init__(self, rescaling: bool = False, mixing: bool = False) -> None:
+        self.rescaling = rescaling or mixing
+        self.mixing = mixing
+        self.vectors: list[Label] = []
+        self.unit: list[tuple[Label, Axis]] = []
+        """Trainable vectors that multiply an axis number by number, with that axis: 1, else no linear map passes."""
 
     def fresh(self, size: int) -> Axis:
         """An axis about which nothing is known."""
@@ -53,7 +58,10 @@ class Ties(Families):
         for size in shape:
             cell = Cell(size, outers={outer for axis in axes for outer, _ in axis})
             axes.append(((cell, 1),))
-        return Label(tuple(axes))
+        label = Label(tuple(axes))
+        if len(axes) == 1:
+            self.vectors.append(label)
+        return label
 
     # Tying
 
@@ -74,11 +82,29 @@ class Ties(Families):
 
     def restrict(self, axis: Axis, positive: bool = False, negative: bool = False) -> None:
         """Allow an axis only positive factors, only signs, or no rescaling."""
+        if self.mixing and not (positive and negative):
+            positive = negative = False
         for cell, _ in factors(axis):
             cell.positive &= positive
             cell.negative &= negative
             for part in finer(cell):
                 self.restrict(part, cell.positive, cell.negative)
+
+    def bind(self, axis: Axis, orthogonal: bool = False, centred: bool = False, apart: bool = False) -> None:
+        """Ask linear maps of an axis to keep lengths, the mean, or each number to itself."""
+        for cell, _ in factors(axis):
+            cell.orthogonal |= orthogonal
+            cell.centred |= centred
+            cell.apart |= apart
+            for part in finer(cell):
+                self.bind(part, cell.orthogonal, cell.centred, cell.apart)
+
+    def _own_inverse(self, cell: Cell) -> None:
+        """What is its own inverse: signs, and of linear maps the orthogonal ones."""
+        if self.mixing:
+            self.bind(((cell, 1),), orthogonal=True)
+        else:
+            self.restrict(((cell, 1),), negative=True)
 
     def _tie(self, one: Axis, other: Axis, exponent: int) -> None:
         ahead, behind = factors(one), factors(other)
@@ -101,8 +127,8 @@ class Ties(Families):
         (x, from_x), (y, from_y) = find(*one), find(*other)
         exponent *= from_x * from_y
         if x is y:
-            if exponent == -1:  # its own inverse: ±1
-                self.restrict(((x, 1),), negative=True)
+            if exponent == -1:
+                self._own_inverse(x)
             return
         if x.fixed or y.fixed:
             # Two fixed axes need not be the same one: what depends on the index of the one may not on the other's.
@@ -115,13 +141,14 @@ class Ties(Families):
         members, x.members = x.members, {}
         x.parent, x.exponent = y, exponent
         y.outers |= x.outers
-        y.members, inverted = _told_apart(y, y.members, 1)
-        members, too = _told_apart(y, members, exponent)
+        y.members, inverted = told_apart(y, y.members, 1)
+        members, too = told_apart(y, members, exponent)
         for part, (outer, member) in members.items():
             self.admit(y, part, outer, member)
         if inverted or too:
-            self.restrict(((y, 1),), negative=True)
+            self._own_inverse(y)
         self.restrict(((y, 1),), x.positive, x.negative)
+        self.bind(((y, 1),), x.orthogonal, x.centred, x.apart)
 
     def _align(self, x: Cell, y: Cell, exponent: int) -> None:
         """Cut two sums at each other's bounds and tie their parts."""
@@ -268,21 +295,3 @@ class Ties(Families):
             cut = self.sliced(Label(((whole,),)), 0, sorted({0, *inside, whole[0].size}))
             parts += [whole] if not inside else [as_cell(cut_piece.axes[0]) for cut_piece in cut]
         cell.parts = tuple(parts)
-
-
-def _told_apart(
-    cell: Cell, members: Mapping[Cell, tuple[Cell, Axis]], exponent: int
-) -> tuple[dict[Cell, tuple[Cell, Axis]], bool]:
-    """Members to the power of an exponent, without those that are the cell itself: there is nothing to tell apart.
-
-    And whether one of these is the cell's inverse, which leaves it signs alone.
-    """
-    apart: dict[Cell, tuple[Cell, Axis]] = {}
-    inverted = False
-    for part, (outer, member) in members.items():
-        axis = flipped(member, exponent)
-        if is_cell(axis, cell):
-            inverted |= factors(axis)[0][1] == -1
-        else:
-            apart[part] = outer, axis
-    return apart, inverted

@@ -21,7 +21,7 @@ from weightstring.proof.enclose.proving import certify
 from weightstring.proof.verify import verify
 from weightstring.proof.verify.replay import Replay
 from weightstring.randomness import generator
-from weightstring.symmetry.copies import permuted_copy, rescaled_copy
+from weightstring.symmetry.copies import mapped_copy, permuted_copy, rescaled_copy
 from weightstring.symmetry.finding import find
 from weightstring.symmetry.outputs import own_theta, what_is_read
 from weightstring.tracing.program import trace_mean
@@ -108,8 +108,8 @@ def check_verification_rule(problem: ModuleProblem, *, quantity: str = "loss", s
 def check_symmetry_rule(problem: ModuleProblem, *, seed: int = 0, copies: int = 3) -> None:
     """Try the symmetry rules of a module's operations: random copies compute the same function.
 
-    Units are permuted and scaled wherever the rules say that they may be. A rule that ties too much is not found out
-    by this: compare ``find(problem).log10_permutations`` with the number that you expect.
+    Units are permuted, scaled and mixed wherever the rules say that they may be. A rule that ties too much is not
+    found out by this: compare ``find(problem).log10_permutations`` with the number that you expect.
 
     Args:
         problem: its module uses the operation, with ``dtype=torch.float64``.
@@ -125,7 +125,8 @@ def check_symmetry_rule(problem: ModuleProblem, *, seed: int = 0, copies: int = 
     theta = _beads(problem, seed)[-2]
     expected = _numbers(problem, theta)
     permuted = [permuted_copy(problem, theta, seed + k) for k in range(copies)]
-    for copy in (*permuted, *(rescaled_copy(problem, theta, seed + k) for k in range(copies))):
+    others = (make(problem, theta, seed + k) for k in range(copies) for make in (rescaled_copy, mapped_copy))
+    for copy in (*permuted, *others):
         apart = float((_numbers(problem, copy) - expected).abs().max() / expected.abs().max())
         _require(apart < SAME, f"outputs of a copy differ by {apart:.3g} of the largest, seed {seed}")
     for copy in permuted:

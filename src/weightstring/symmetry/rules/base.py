@@ -31,6 +31,7 @@ class Call:
         mixed: operations across an axis so far.
         virtual: tensors that an operation computes within, such as products before they are summed.
         used: which of several results something uses.
+        summed: the dimensions over which whatever uses the result sums it.
     """
 
     op: str
@@ -41,6 +42,7 @@ class Call:
     mixed: list[Mixed]
     virtual: list[Label]
     used: frozenset[Any] = frozenset()
+    summed: frozenset[int] = frozenset()
 
     def __getitem__(self, name: str) -> Any:
         return self.given.get(name)
