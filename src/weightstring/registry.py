@@ -22,6 +22,7 @@ from pkgutil import resolve_name
 from typing import Any, Generic, TypeVar, cast, overload
 
 from weightstring.errors import InvalidSetting
+from weightstring.text import meant
 
 Entry = TypeVar("Entry")
 Decorated = TypeVar("Decorated")
@@ -99,7 +100,8 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         """
         entries = self._all()
         if name not in entries:
-            raise InvalidSetting(f"unknown {self.kind} {name!r:.80}: choose one of {', '.join(entries)}")
+            near = meant(str(name), entries)
+            raise InvalidSetting(f"unknown {self.kind} {name!r:.80}{near}: choose one of {', '.join(entries)}")
         entry = entries[name]
         if isinstance(entry, str):
             try:

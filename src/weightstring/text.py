@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's categories of control characters, marks that reorder or hide text, halves of pairs, and ends of lines."""
@@ -57,6 +59,16 @@ def first_line(error: BaseException) -> str:
     """
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The nearest of the known words, as what follows the one that is not known; empty where none is near.
+
+    >>> meant("conect", ("connect", "compare")), meant("x", ("connect",))
+    (' (did you mean connect?)', '')
+    """
+    near = get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _escaped(letter: str) -> str:

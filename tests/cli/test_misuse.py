@@ -26,8 +26,8 @@ class TestArguments:
         ("arguments", "says"),
         [
             ("", "COMMAND"),
-            ("conect digits a b", "unknown command 'conect': did you mean connect"),
-            ("connect digits a b --treshold 1", "weightstring connect: .*'--treshold': did you mean --threshold"),
+            ("conect digits a b", "unknown command 'conect' \\(did you mean connect"),
+            ("connect digits a b --treshold 1", "weightstring connect: .*'--treshold' \\(did you mean --threshold"),
             ("show run other", "weightstring show: unknown argument 'other'"),
             ("train digits --out a.safetensors", "--until"),
             ("train digits --until low --out a.safetensors", "--until.*'low'"),

@@ -127,7 +127,8 @@ def test_a_resolved_name_means_the_same_in_another_directory(task_file, tmp_path
     with pytest.raises(TaskError, match=r"^task user.py:task: there is no file user.py; give the path from here"):
         resolve("user.py:task")
     with pytest.raises(
-        TaskError, match=r"^unknown task 'cifar': give one of digits, polynomial, mnist, .*path/to/file"
+        TaskError,
+        match=r"^unknown task 'cifar' \(did you mean cifar10\?\): give one of digits, polynomial, mnist, .*path/to/file",
     ):
         resolve("cifar")
 

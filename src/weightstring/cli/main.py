@@ -12,6 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from weightstring.cli.commands import COMMANDS
+from weightstring.cli.completion import complete
 from weightstring.cli.ending import code_of, plain_output
 from weightstring.cli.parser import CommandParser
 from weightstring.cli.ranks import check_ranks, follow, follows
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plain_output()
     if follows():
         sys.exit(follow())
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    complete(parser)
+    options = parser.parse_args(arguments)
     options.words = ["weightstring", *(sys.argv[1:] if arguments is None else arguments)]
     # A scheduler that takes the machine back sends SIGTERM: leave as after Ctrl-C, resumable.
     signal.signal(signal.SIGTERM, _as_interrupt)
@@ -67,7 +70,7 @@ def _as_interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """All commands and their options."""
     parser = CommandParser(
         prog="weightstring",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from weightstring.cli.ending import MISUSE
-from weightstring.text import shown
+from weightstring.text import meant, shown
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -45,13 +44,3 @@ class CommandParser(OneLineParser):
             options = command._option_string_actions if word.startswith("-") else ()
             command.error(f"unknown argument {word!r}{meant(word, options)}")
         return parsed
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """The nearest of the known words as a question; empty where none is near.
-
-    >>> meant("conect", ("connect", "compare")), meant("x", ("connect",))
-    (': did you mean connect?', '')
-    """
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f": did you mean {near[0]}?" if near else ""

@@ -20,6 +20,7 @@ from weightstring.descent.stepping import Update
 from weightstring.devices import sent
 from weightstring.errors import InvalidSetting
 from weightstring.recipe import Recipe
+from weightstring.text import meant
 
 CPU = torch.device("cpu")
 
@@ -161,7 +162,8 @@ def kind_of(name: object) -> type[Optimizer]:
     """
     kind = OPTIMIZERS.get(name.lower()) if isinstance(name, str) else None
     if kind is None:
-        raise InvalidSetting(f"unknown optimizer {name!r:.80}: choose one of {', '.join(sorted(OPTIMIZERS))}")
+        near = meant(str(name), OPTIMIZERS)
+        raise InvalidSetting(f"unknown optimizer {name!r:.80}{near}: choose one of {', '.join(sorted(OPTIMIZERS))}")
     return kind
 
 

@@ -15,6 +15,7 @@ from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.path.segment import Places
 from weightstring.problem.capabilities import Accounted, AlongMany
 from weightstring.protocol import Along, LossProblem
+from weightstring.text import meant
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ class Objective:
     def __post_init__(self) -> None:
         if not self.names or not set(self.names) <= set(self.problem.quantities):
             choices = ", ".join([*self._words, *self.problem.quantities])
-            raise InvalidSetting(f"bind={self.bind!r:.80}: this problem does not measure it; choose one of {choices}")
+            near = meant(str(self.bind), [*self._words, *self.problem.quantities])
+            raise InvalidSetting(
+                f"bind={self.bind!r:.80}{near}: this problem does not measure it; choose one of {choices}"
+            )
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 """Problems by name: the built-in ones of Section V, and functions in the user's own files."""
 
-from weightstring.tasks.registry import TASKS, load_task, resolve
+import lazy_loader
 
-__all__ = ["TASKS", "load_task", "resolve"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

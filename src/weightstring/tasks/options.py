@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from weightstring.errors import InvalidSetting
 from weightstring.recipe import Recipe
+from weightstring.text import meant
 
 
 def choose(task: str, option: str, value: str, known: Iterable[str]) -> None:
@@ -18,7 +19,7 @@ def choose(task: str, option: str, value: str, known: Iterable[str]) -> None:
     """
     names = list(known)
     if value not in names:
-        raise InvalidSetting(f"{task}: {option}={value!r}: choose one of {', '.join(names)}")
+        raise InvalidSetting(f"{task}: {option}={value!r}{meant(value, names)}: choose one of {', '.join(names)}")
 
 
 def recipe_of(optimizer: str, lr: float) -> Recipe:

@@ -16,17 +16,14 @@ from typing import NamedTuple, Union, get_args, get_origin, get_type_hints
 from weightstring.errors import TaskError, WeightstringError
 from weightstring.problem import ModuleProblem
 from weightstring.registry import Registry
+from weightstring.tasks.builtin import BUILT_IN
+from weightstring.text import meant
 
 TASKS: Registry[Callable[..., object]] = Registry("task", group="weightstring.tasks")
 """Tasks by name: functions that return a :class:`ModuleProblem`, built in or of installed packages."""
 
-TASKS.add("digits", "weightstring.tasks.digits:digits")
-TASKS.add("polynomial", "weightstring.tasks.polynomial:polynomial")
-TASKS.add("mnist", "weightstring.tasks.images:mnist")
-TASKS.add("fashion-mnist", "weightstring.tasks.images:fashion_mnist")
-TASKS.add("cifar10", "weightstring.tasks.cifar:cifar10")
-TASKS.add("cifar100", "weightstring.tasks.cifar:cifar100")
-TASKS.add("text", "weightstring.tasks.text:text")
+for _name, _home in BUILT_IN.items():
+    TASKS.add(_name, _home)
 
 
 class Source(NamedTuple):
@@ -141,7 +138,8 @@ def path_options(name: str) -> frozenset[str]:
 def _locate(name: str) -> tuple[Path, str]:
     path, colon, function_name = name.rpartition(":")
     if not colon or not path.endswith(".py"):
-        raise TaskError(f"unknown task {name!r}: give one of {', '.join(TASKS)}, or path/to/file.py:function")
+        near = meant(name, TASKS)
+        raise TaskError(f"unknown task {name!r}{near}: give one of {', '.join(TASKS)}, or path/to/file.py:function")
     if not Path(path).is_file():
         raise TaskError(f"task {name}: there is no file {path}; give the path from here, or an absolute one")
     return Path(path), function_name
@@ -195,7 +193,7 @@ def _convert(name: str, function: Callable[..., object], options: Mapping[str, s
     for key, text in options.items():
         if key not in parameters:
             known = ", ".join(parameters) or "none"
-            raise TaskError(f"task {name} has no option {key!r}; it has: {known}")
+            raise TaskError(f"task {name} has no option {key!r}{meant(key, parameters)}; it has: {known}")
         kind = _kind(parameters[key], function)
         convert = next((convert for known, convert in _CONVERSIONS.items() if known is kind), None)
         if convert is None:

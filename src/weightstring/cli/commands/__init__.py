@@ -14,6 +14,7 @@ from weightstring.cli.commands import (
     certify,
     collect,
     compare,
+    completion,
     components,
     connect,
     demo,
@@ -79,5 +80,6 @@ COMMANDS: dict[str, Command] = {
     "sharpness": sharpness,
     "export": export,
     "merge": merge,
+    "completion": completion,
 }
 """In the order in which help lists them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from weightstring.cli.options.values import data_option, key_value
+from weightstring.tasks.builtin import BUILT_IN
 
 
 def add_task(parser: argparse.ArgumentParser) -> None:
@@ -12,7 +13,7 @@ def add_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "task",
         metavar="TASK",
-        help="digits, polynomial, mnist, fashion-mnist, cifar10, cifar100, text, or path/to/file.py:function",
+        help=f"{', '.join(BUILT_IN)}, or path/to/file.py:function",
     )
     _add_task_options(parser)
 

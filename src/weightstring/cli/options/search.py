@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from weightstring.search import StopRule, Strategy
 
 
+ENGINES = ("auto", "loop", "channels-last", "vmap", "stack", "native")
+"""Those of weightstring's own."""
+
+
 def add_pair(parser: argparse.ArgumentParser) -> None:
     """The two models, and what all searches between them have in common."""
     add_task(parser)
@@ -81,8 +85,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="how several models are evaluated at once: auto, loop, channels-last, vmap, stack, native, or one "
-        "that the task's file or a package registers (default: the task's own, usually auto)",
+        help=f"how several models are evaluated at once: {', '.join(ENGINES)}, or one that the task's file or a "
+        "package registers (default: the task's own, usually auto)",
     )
 
 
