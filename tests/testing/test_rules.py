@@ -11,8 +11,8 @@ import weightstring as ws
 from weightstring.errors import InvalidSetting, NotEquivalent
 from weightstring.proof.enclose import smooth
 from weightstring.proof.enclose.rules import RULES
-from weightstring.proof.verify.activations import by_tangent
-from weightstring.proof.verify.operations import OPERATIONS, line_of
+from weightstring.proof.verify.activations import by_derivatives
+from weightstring.proof.verify.operations import OPERATIONS, curve_of
 from weightstring.symmetry import rules as symmetry_rules
 from weightstring.symmetry.axes import Label
 from weightstring.testing.rules import check_certificate_rule, check_symmetry_rule, check_verification_rule
@@ -48,7 +48,7 @@ def test_an_enclosure_that_is_too_narrow_is_found_out(problem, monkeypatch):
 
 def test_a_bound_of_verify_that_is_too_low_is_found_out(problem, monkeypatch):
     def low(at: object, x: object) -> object:
-        return by_tangent(line_of(x), lambda v: np.tanh(v) / 2, lambda v: 0 * v, 0.0, 0.0)
+        return by_derivatives(curve_of(x), lambda v: np.tanh(v) / 2, lambda v: 0 * v, lambda v: 0 * v, (0.0,) * 3)
 
     monkeypatch.setitem(OPERATIONS._entries, "tanh.default", low)
     with pytest.raises(AssertionError, match=r"loss is .*, over verify's bound .*, t from .*, seed 0"):

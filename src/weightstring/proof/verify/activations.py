@@ -1,151 +1,177 @@
-"""Activations of lines."""
+"""Smooth activations of curves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from weightstring.proof.verify.lines import LEAST, Array, Line, add, gamma, maximum, multiply, relu, scale
-from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable, line_of, shift
+from weightstring.proof.verify.curves import LEAST, Array, Curve, add, gamma, multiply, relu, scale, shift
+from weightstring.proof.verify.elementary import exponential
+from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable, curve_of, tensor
+from weightstring.proof.verify.smooth import Function, by_taylor
 
 
-@OPERATIONS.register("relu.default")
-def _relu(at: At, x: Any) -> Line:
-    return relu(line_of(x))
-
-
-@OPERATIONS.register("leaky_relu.default")
-def leaky_relu(at: At, x: Any, slope: float = 0.01) -> Line:
-    """slope·x + (1 − slope)·max(0, x)."""
-    if not 0 <= slope <= 1:
-        raise NotVerifiable("its slope is outside [0, 1]")
-    return add(scale(line_of(x), slope), relu(line_of(x)), 1 - slope)
-
-
-@OPERATIONS.register("hardtanh.default")
-def hardtanh(at: At, x: Any, low: float = -1.0, high: float = 1.0) -> Line:
-    """Between two bounds."""
-    return clamp(at, x, low, high)
-
-
-@OPERATIONS.register("relu6.default")
-def relu6(at: At, x: Any) -> Line:
-    """Between 0 and 6."""
-    return clamp(at, x, 0.0, 6.0)
-
-
-@OPERATIONS.register("clamp.default")
-def clamp(at: At, x: Any, min: float | None = None, max: float | None = None) -> Line:
-    """Not below, not above."""
-    z = line_of(x)
-    if min is not None:
-        z = shift(relu(shift(z, -min)), min)
-    if max is not None:
-        z = scale(shift(relu(shift(scale(z, -1.0), max)), -max), -1.0)
-    return z
-
-
-@OPERATIONS.register("abs.default")
-def absolute(at: At, x: Any) -> Line:
-    """max(x, −x)."""
-    return maximum([line_of(x), scale(line_of(x), -1.0)])
-
-
-def by_tangent(
-    x: Line,
-    function: Callable[[Array], Array],
-    derivative: Callable[[Array], Array],
-    steepest: float,
-    bend: float,
+def by_derivatives(
+    x: Curve,
+    function: Function,
+    first: Function,
+    second: Function,
+    bounds: tuple[float, float, float],
     at_zero: float = 0.0,
-    limit: float = math.inf,
-) -> Line:
-    """φ(v) + φ'(v)(z − v) ± ½ max|φ''| (z − v)², or φ(v) ± max|φ'| |z − v| where that is nearer; |φ| ≤ ``limit``."""
-    reach = np.abs(x.slope) + x.error
-    slope = derivative(x.value)
-    error, around = np.abs(slope) * x.error + bend / 2 * reach**2, steepest * reach
-    flat = around < error
-    line = Line(function(x.value), np.where(flat, 0.0, slope * x.slope), np.where(flat, around, error))
-    line = line.rounded(4 * (at_zero + (1 + steepest) * x.size))
-    if math.isfinite(limit):
-        lost = np.abs(line.slope) + line.error > limit
-        line = Line(np.where(lost, 0.0, line.value), np.where(lost, 0.0, line.slope), np.where(lost, limit, line.error))
-    return line
+    limits: tuple[float, float] = (-math.inf, math.inf),
+    rises: bool = False,
+) -> Curve:
+    """A smooth function by itself and two derivatives.
+
+    Args:
+        x: what it is taken of.
+        function: it.
+        first: its derivative.
+        second: the derivative of that.
+        bounds: no less than the first three derivatives anywhere in absolute value.
+        at_zero: sizes of the numbers that it is computed from, beside itself and its argument.
+        limits: between which it lies everywhere.
+        rises: whether it never falls.
+    """
+    low, high = (np.full(x.shape, limit) for limit in limits)
+    if rises:
+        low, high = np.maximum(low, function(x.low)), np.minimum(high, function(x.high))
+    hull = (low, high) if rises or math.isfinite(limits[0] + limits[1]) else None
+    return by_taylor(x, (function, first, second), bounds, hull, at_zero + (1 + bounds[0]) * x.reach)
 
 
-def _sigmoid(v: Array) -> Array:
-    values: Array = torch.from_numpy(np.ascontiguousarray(v)).sigmoid().numpy()
-    return values
+def _by_torch(function: Any) -> Function:
+    def apply(v: Array) -> Array:
+        values: Array = function(tensor(v)).numpy()
+        return values
+
+    return apply
 
 
-def _normal(v: Array) -> Array:
-    values: Array = torch.special.ndtr(torch.from_numpy(np.ascontiguousarray(v))).numpy()
-    return values
+_sigmoid, _normal, _erf = (_by_torch(function) for function in (torch.sigmoid, torch.special.ndtr, torch.special.erf))
 
 
 def _density(v: Array) -> Array:
     return np.exp(-np.minimum(v * v, 1600.0) / 2) / math.sqrt(2 * math.pi)  # 0 beyond, as far as float64 goes
 
 
+def _sloping(v: Array) -> Array:
+    return _sigmoid(v) * _sigmoid(-v)
+
+
 @OPERATIONS.register("tanh.default")
-def tanh(at: At, x: Any) -> Line:
+def tanh(at: At, x: Any) -> Curve:
     """The hyperbolic tangent."""
-    return by_tangent(line_of(x), np.tanh, lambda v: 1 - np.tanh(v) ** 2, 1.0, 0.77, limit=1.0)
+
+    def first(v: Array) -> Array:
+        return 4 * _sloping(2 * v)
+
+    def second(v: Array) -> Array:
+        return -2 * np.tanh(v) * first(v)
+
+    return by_derivatives(curve_of(x), np.tanh, first, second, (1.0, 0.77, 2.0), 0.0, (-1.0, 1.0), rises=True)
 
 
 @OPERATIONS.register("sigmoid.default")
-def sigmoid(at: At, x: Any) -> Line:
+def sigmoid(at: At, x: Any) -> Curve:
     """1 / (1 + exp(−x))."""
-    return by_tangent(line_of(x), _sigmoid, lambda v: _sigmoid(v) * _sigmoid(-v), 0.25, 0.0963, 0.5, 1.0)
+
+    def second(v: Array) -> Array:
+        return -_sloping(v) * np.tanh(v / 2)
+
+    return by_derivatives(curve_of(x), _sigmoid, _sloping, second, (0.25, 0.0963, 0.125), 0.5, (0.0, 1.0), rises=True)
 
 
 @OPERATIONS.register("silu.default")
-def silu(at: At, x: Any) -> Line:
+def silu(at: At, x: Any) -> Curve:
     """x·sigmoid(x)."""
 
-    def derivative(v: Array) -> Array:
+    def first(v: Array) -> Array:
         return _sigmoid(v) * (1 + v * _sigmoid(-v))
 
-    return by_tangent(line_of(x), lambda v: v * _sigmoid(v), derivative, 1.1, 0.5)
+    def second(v: Array) -> Array:
+        return _sloping(v) * (2 - v * np.tanh(v / 2))
+
+    return by_derivatives(curve_of(x), lambda v: v * _sigmoid(v), first, second, (1.1, 0.5, 0.309))
 
 
 @OPERATIONS.register("gelu.default")
-def gelu(at: At, x: Any, approximate: str = "none") -> Line:
+def gelu(at: At, x: Any, approximate: str = "none") -> Curve:
     """x·Φ(x), or its form with tanh."""
-    z = line_of(x)
+    z = curve_of(x)
     if approximate == "none":
-        return by_tangent(z, lambda v: v * _normal(v), lambda v: _normal(v) + v * _density(v), 1.13, 0.798)
+        first, second = (lambda v: _normal(v) + v * _density(v)), (lambda v: (2 - v * v) * _density(v))
+        return by_derivatives(z, lambda v: v * _normal(v), first, second, (1.13, 0.798, 0.78))
     inside = scale(add(z, scale(multiply(multiply(z, z), z), 0.044715)), math.sqrt(2 / math.pi))
     return multiply(scale(z, 0.5), shift(tanh(at, inside), 1.0))
 
 
+@OPERATIONS.register("erf.default")
+def erf(at: At, x: Any) -> Curve:
+    """The error function."""
+    factor = 2 / math.sqrt(math.pi)
+
+    def first(v: Array) -> Array:
+        return factor * np.exp(-np.minimum(v * v, 800.0))
+
+    bounds = (1.1284, 0.968, 2.2568)
+    return by_derivatives(curve_of(x), _erf, first, lambda v: -2 * v * first(v), bounds, 0.0, (-1.0, 1.0), rises=True)
+
+
 @OPERATIONS.register("softplus.default")
-def softplus(at: At, x: Any, beta: float = 1.0, threshold: float = 20.0) -> Line:
+def softplus(at: At, x: Any, beta: float = 1.0, threshold: float = 20.0) -> Curve:
     """log(1 + exp(βx)) / β, which torch cuts to x above the threshold."""
     if not beta > 0:
         raise NotVerifiable("its beta is not positive")
-    z, inner = line_of(x), scale(line_of(x), beta)
-    smooth = scale(by_tangent(inner, lambda v: np.logaddexp(0, v), _sigmoid, 1.0, 0.25, 1.0), 1 / beta)
+    z, inner = curve_of(x), scale(curve_of(x), beta)
+    smooth = scale(_softplus(inner), 1 / beta)
     step = float(np.logaddexp(0, -threshold)) * (1 + gamma(0)) / beta + LEAST
     over, under = inner.low > threshold, inner.high <= threshold
-    return Line(
-        np.where(over, z.value, smooth.value),
-        np.where(over, z.slope, smooth.slope),
-        np.where(over, z.error, np.where(under, smooth.error, smooth.error + step)),
-    ).rounded(smooth.size + z.size)
+    parts = (np.where(over, one, other) for one, other in zip(z[:3], smooth[:3], strict=True))
+    error = np.where(over, z.error, np.where(under, smooth.error, smooth.error + step))
+    return Curve.of([*parts, error]).rounded(smooth.reach + z.reach)
+
+
+def _softplus(x: Curve) -> Curve:
+    def function(v: Array) -> Array:
+        return np.logaddexp(0, v)
+
+    return by_derivatives(x, function, _sigmoid, _sloping, (1.0, 0.25, 0.0963), 1.0, rises=True)
+
+
+@OPERATIONS.register("log_sigmoid.default")
+def log_sigmoid(at: At, x: Any) -> Curve:
+    """−log(1 + exp(−x))."""
+    return scale(_softplus(scale(curve_of(x), -1.0)), -1.0)
+
+
+@OPERATIONS.register("elu.default")
+def elu(at: At, x: Any, alpha: float = 1.0, scaled: float = 1.0, inner: float = 1.0) -> Curve:
+    """max(0, x) + α (exp(min(0, βx)) − 1), times a number."""
+    if not (alpha >= 0 and inner >= 0):
+        raise NotVerifiable("one of its factors is negative")
+    z = curve_of(x)
+    below = scale(relu(scale(z, -1.0)), -inner)
+    return scale(add(relu(z), shift(exponential(below), -1.0), alpha), scaled)
+
+
+@OPERATIONS.register("mish.default")
+def mish(at: At, x: Any) -> Curve:
+    """x·tanh(log(1 + exp(x)))."""
+    return multiply(curve_of(x), tanh(at, _softplus(curve_of(x))))
 
 
 @OPERATIONS.register("sin.default")
-def sine(at: At, x: Any) -> Line:
+def sine(at: At, x: Any) -> Curve:
     """The sine."""
-    return by_tangent(line_of(x), np.sin, np.cos, 1.0, 1.0, limit=1.0)
+    return by_derivatives(curve_of(x), np.sin, np.cos, lambda v: -np.sin(v), (1.0,) * 3, 0.0, (-1.0, 1.0))
 
 
 @OPERATIONS.register("cos.default")
-def cosine(at: At, x: Any) -> Line:
+def cosine(at: At, x: Any) -> Curve:
     """The cosine."""
-    return by_tangent(line_of(x), np.cos, lambda v: -np.sin(v), 1.0, 1.0, 1.0, 1.0)
+    first, second = (lambda v: -np.sin(v)), (lambda v: -np.cos(v))
+    return by_derivatives(curve_of(x), np.cos, first, second, (1.0,) * 3, 1.0, (-1.0, 1.0))

@@ -20,7 +20,7 @@ from weightstring.errors import Unsupported
 from weightstring.path import WeightString
 from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
 from weightstring.proof.certificate import FORMAT, Certificate, Piece, digests_of
-from weightstring.proof.verify.lines import Array
+from weightstring.proof.verify.curves import Array
 from weightstring.proof.verify.operations import NotVerifiable
 from weightstring.proof.verify.replay import Replay
 from weightstring.protocol import LossProblem, lacking

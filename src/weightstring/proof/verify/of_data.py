@@ -13,7 +13,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from weightstring.problem.datasets.data import Examples
-from weightstring.proof.verify.lines import Array, Given
+from weightstring.proof.verify.curves import Array
 from weightstring.proof.verify.operations import NotVerifiable, array
 
 LATER = object()
@@ -41,7 +41,7 @@ class Made:
         courses: the operations by the number of examples.
         blocks: how many examples the problem takes at a time, in order.
         examples: all of them.
-        along: the axis of the results that have a row for each example.
+        along: by name, the axis along which a result has the examples one after the other, and how much each has of it.
         dtype: of the parameters, in place of which float64 is computed in.
     """
 
@@ -50,41 +50,43 @@ class Made:
         courses: Mapping[int, ExportedProgram],
         blocks: Sequence[int],
         examples: Examples,
-        along: Mapping[str, int],
+        along: Mapping[str, tuple[int, int]],
         dtype: torch.dtype,
     ) -> None:
         self._courses, self._blocks, self._examples, self._along = courses, blocks, examples, along
+        self._starts = [0, *accumulate(blocks)]
         self._dtype = dtype
-        self._known: dict[str, Array] = {}
+        self._known: dict[tuple[str, int], Array] = {}
 
-    def value(self, name: str, rows: slice) -> Given | Array:
-        """A result for some examples, or one that is the same for all.
+    def value(self, name: str, block: int, rows: slice) -> Array:
+        """A result for some examples of a block, or one that is the same for all of these.
 
         Raises:
             NotVerifiable: it is neither.
         """
-        if name not in self._known:
-            self._known[name] = self._all(name)
-        known = self._known[name]
-        return Given(known[rows], lambda: known) if name in self._along else known
-
-    def _all(self, name: str) -> Array:
-        starts = [0, *accumulate(self._blocks)]
-        parts = [
-            self._block(name, self._courses[size], self._examples.take(slice(start, start + size)))
-            for start, size in zip(starts, self._blocks, strict=False)
-        ]
-        axis = self._along.get(name, 0)
-        if name in self._along and [part.shape[axis] for part in parts] == list(self._blocks):
-            whole = torch.cat([part.movedim(axis, 0) for part in parts])
-        elif name not in self._along and all(torch.equal(part, parts[0]) for part in parts):
-            whole = parts[0]
-        else:
+        whole = self.of_block(name, block)
+        if name not in self._along:
+            return whole
+        axis, each = self._along[name]
+        if whole.shape[axis] != each * self._blocks[block]:
             raise NotVerifiable(f"{name}, made of the data, has no row for each example and is not the same for all")
-        if not bool(whole.double().abs().le(2**53 if not whole.is_floating_point() else torch.finfo().max).all()):
-            raise NotVerifiable(f"{name}, made of the data, is nan, inf or beyond what float64 holds")
-        numbers: Array = array(whole)
-        return numbers
+        cut: list[Any] = [slice(None)] * whole.ndim
+        cut[axis] = slice(rows.start * each, rows.stop * each)
+        rows_of: Array = whole[tuple(cut)]
+        return rows_of
+
+    def of_block(self, name: str, block: int) -> Array:
+        """A result for all examples of a block."""
+        if (name, block) not in self._known:
+            size, start = self._blocks[block], self._starts[block]
+            part = self._examples.take(slice(start, start + size))
+            found = self._block(name, self._courses[size], part)
+            most = 2**53 if not found.is_floating_point() else torch.finfo(torch.float64).max
+            held = found.double()
+            if not bool((held.abs().le(most) | held.isneginf()).all()):
+                raise NotVerifiable(f"{name}, made of the data, is nan, inf or beyond what float64 holds")
+            self._known[name, block] = array(found)
+        return self._known[name, block]
 
     def _block(self, name: str, program: ExportedProgram, part: Examples) -> Tensor:
         signature = program.graph_signature
@@ -95,6 +97,9 @@ class Made:
         }  # fmt: skip
         values: dict[str, Any] = {own: _doubled(held[full]) for own, full in inside.items()}
         values |= zip(map(str, signature.user_inputs), map(_doubled, (part.targets, *part.leaves)), strict=True)
+        if name in values:
+            given: Tensor = values[name]
+            return given
         nodes = {node.name: node for node in program.graph.nodes}
         wanted, needed = [nodes[name]], {name}
         while wanted:
