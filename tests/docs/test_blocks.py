@@ -12,13 +12,14 @@ from weightstring.proof.verify.operations import OPERATIONS
 from weightstring.report import RUN_SECTIONS
 from weightstring.symmetry.rules import RULES as SYMMETRY_RULES
 from weightstring.tasks import TASKS
+from weightstring.trackers import TRACKERS
 
 from .blocks import PAGES, Block, Page
 from .conftest import command
 
 PROGRAMS = [page for page in PAGES if any(block.runs for block in page.blocks)]
 LEFT_OUT = [block for page in PAGES for block in page.blocks if block.reason]
-REGISTRIES = CERTIFICATE_RULES, ENGINES, OPERATIONS, RUN_SECTIONS, SYMMETRY_RULES, TASKS
+REGISTRIES = CERTIFICATE_RULES, ENGINES, OPERATIONS, RUN_SECTIONS, SYMMETRY_RULES, TASKS, TRACKERS
 
 
 @pytest.mark.many(quick=3)

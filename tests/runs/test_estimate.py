@@ -13,7 +13,8 @@ from tests.runs.test_costs import neighbours, task
 from weightstring.problem import room
 from weightstring.problem.room import require_room
 from weightstring.runs import estimate, run
-from weightstring.runs.progress import Countdown, LogDisplay
+from weightstring.runs.progress import LogDisplay
+from weightstring.runs.showing import Countdown
 from weightstring.search import Event
 
 

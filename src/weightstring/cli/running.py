@@ -20,8 +20,11 @@ from weightstring.cli.output import print_result
 from weightstring.cli.ranks import launcher
 from weightstring.path import Disconnected, Unresolved
 from weightstring.report.run.page import keep_page
+from weightstring.runs.listening import Follower, Listeners, listening
+from weightstring.runs.log import Log, Logged
 from weightstring.runs.next_steps import next_steps
 from weightstring.runs.result import Result
+from weightstring.runs.tracking import trackers
 from weightstring.store import Store, opened
 from weightstring.store.records import TaskRef
 from weightstring.text import shown
@@ -47,6 +50,21 @@ def resumable(run: str, options: Namespace) -> Iterator[None]:
         go_on = " ".join([*resume, *pointing(run, options), *flags])
         print(f"weightstring: interrupted; nothing is lost. Resume with: {go_on}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def listened(options: Namespace, run: str) -> Iterator[Listeners]:
+    """Within the context all who were asked for hear how it gets on: a display, ``--log`` and ``--track``.
+
+    Raises:
+        InvalidSetting: there is no such tracker.
+        StoreFailed: the log cannot be written.
+    """
+    followers: list[Follower] = [*trackers(options.track)]
+    if options.log is not None:
+        followers.append(Logged(Log(options.log, run), options.words))
+    with listening(None, *followers) as told:
+        yield told
 
 
 def require_uninterrupted(result: Result) -> None:

@@ -14,15 +14,19 @@ from weightstring.errors import InvalidSetting
 from weightstring.protocol import LossProblem
 from weightstring.recipe import Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, require_certifiable
-from weightstring.runs.progress import Display
+from weightstring.runs.listening import aside, listening
 from weightstring.runs.result import Result
 from weightstring.runs.settings import DEFAULT_STRATEGY, Pair, Settings, Workers
+from weightstring.runs.showing import Display
 from weightstring.runs.spread import connect_all
+from weightstring.runs.told import tell_end
+from weightstring.runs.tracking import trackers
 from weightstring.search import StopRule, Strategy
 from weightstring.store import StoreLike, opened
 from weightstring.store.provenance import Provenance
 from weightstring.store.records import AsSaved, CertifyRecord, TaskRef
 from weightstring.symmetry.spec import Symmetry
+from weightstring.trackers import Tracker
 
 
 @undisturbed
@@ -40,6 +44,7 @@ def connect(
     store: StoreLike | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
+    tracker: str | Tracker | None = None,
     task: TaskRef | None = None,
     certify: bool = False,
     certify_seconds: float = math.inf,
@@ -72,7 +77,9 @@ def connect(
             :class:`weightstring.store.Store`. If it holds this very search, that is resumed; if it is finished, it is
             read back.
         seed: of the minibatches and everything else drawn at random.
-        progress: True or False; by default only on a terminal. Or a display of your own.
+        progress: True or False; by default only on a terminal or in a notebook. Or a display of your own.
+        tracker: where to send how it gets on and what it finds: ``"tensorboard:FOLDER"``, ``"mlflow:URI"``,
+            ``"wandb:PROJECT"``, or an object, see :mod:`weightstring.trackers`. One that fails ends no search.
         task: recorded in the manifest, for the command line to resume by.
         certify: prove that the loss is at most the threshold on the whole string that was found, see
             :func:`weightstring.certify`. Where the proof fails by a little the string is refined, until it holds; where
@@ -134,7 +141,6 @@ def connect(
         recipe=recipe,
         executor=executor,
         seed=seed,
-        progress=progress,
         task=task,
         disprove=disprove,
         sampling=sampling,
@@ -152,10 +158,12 @@ def connect(
         through=tuple(through),
         provenance=provenance,
     )
-    if align != "both":
-        return connect_all(problem, [pair], settings)[0]
-    result, plain = connect_all(problem, [pair, pair.as_given], settings)
-    return replace(result, plain=plain)
+    with listening(progress, *trackers(tracker)) as told:
+        pairs = [pair, pair.as_given] if align == "both" else [pair]
+        result, *plain = connect_all(problem, pairs, replace(settings, progress=told))
+        result = replace(result, plain=plain[0]) if plain else result
+        tell_end(told, result, directory)
+        return result
 
 
 @undisturbed
@@ -215,7 +223,7 @@ def connect_many(
         recipe=recipe,
         executor=executor,
         seed=seed,
-        progress=progress,
+        progress=aside(progress),
         task=task,
         disprove=disprove,
         sampling=sampling,

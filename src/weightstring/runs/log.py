@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -14,8 +14,8 @@ from weightstring.errors import StoreFailed
 from weightstring.failures import one_line
 from weightstring.launched import launched
 from weightstring.runs.costs import Estimate
-from weightstring.runs.progress import EVERY, Display, display
-from weightstring.runs.result import Result
+from weightstring.runs.listening import Ended, Follower, Listeners, listening
+from weightstring.runs.showing import EVERY
 from weightstring.search import Event
 
 
@@ -61,99 +61,80 @@ class Log:
         return StoreFailed(f"--log {self._path}: cannot be written: {problem.strerror}; name another file")
 
 
-class Logged:
-    """A display that writes down what it is told, and shows it by another."""
+class Logged(Follower):
+    """Writes down what it is told.
 
-    def __init__(self, log: Log, shown: Display) -> None:
-        self._log, self._shown = log, shown
+    Args:
+        log: where.
+        words: the command.
+    """
+
+    def __init__(self, log: Log, words: Sequence[str]) -> None:
+        self._log = log
         self._latest: tuple[int, int] | None = None
         self._told = time.monotonic()
+        log.write("begin", command=list(words))
 
     def stage(self, name: str, seconds: float | None = None) -> None:
         """Another stage begins."""
         self._log.write("stage", stage=name, expected_seconds=seconds)
-        self._shown.stage(name, seconds)
 
     def estimated(self, estimate: Estimate) -> None:
         """What the search takes."""
         self._log.write("estimate", evaluation_seconds=estimate.evaluation, step_seconds=estimate.step)
-        self._shown.estimated(estimate)
 
     def event(self, event: Event) -> None:
         """One line for each round, with what the rounds before it found and took, and one a minute within it."""
         place = event.finished, event.round
-        if place != self._latest or time.monotonic() - self._told >= EVERY:
-            fields = {
-                "round": event.round + 1,
-                "beads": event.beads,
-                "open": event.open,
-                "level": event.level,
-                "steps": event.steps,
-                "seconds": event.seconds,
-                "jobs": event.jobs,
-                "done": event.done,
-            }
-            if event.descents is not None and event.descents.running:
-                fields |= {"descending": event.descents.steps, "lowest": event.descents.lowest}
-            if event.searches > 1:
-                fields |= {"searches": event.searches, "finished": event.finished}
-            self._log.write("round" if place != self._latest else "progress", **fields)
-            self._latest, self._told = place, time.monotonic()
-        self._shown.event(event)
+        if place == self._latest and time.monotonic() - self._told < EVERY:
+            return
+        fields = {
+            "round": event.round + 1,
+            "beads": event.beads,
+            "open": event.open,
+            "level": event.level,
+            "steps": event.steps,
+            "seconds": event.seconds,
+            "jobs": event.jobs,
+            "done": event.done,
+        }
+        if event.descents is not None and event.descents.running:
+            fields |= {"descending": event.descents.steps, "lowest": event.descents.lowest}
+        if event.searches > 1:
+            fields |= {"searches": event.searches, "finished": event.finished}
+        self._log.write("round" if place != self._latest else "progress", **fields)
+        self._latest, self._told = place, time.monotonic()
 
-    def measuring(self) -> None:
-        """Show it."""
-        self._shown.measuring()
+    def ended(self, ended: Ended) -> None:
+        """A search is over; pairs of a sweep have rows of their own."""
+        if ended.search:
+            self._log.write("result", **ended.fields)
 
-    def result(self, result: Result) -> None:
-        """A search is over."""
-        outcome = result.outcome
-        self._log.write(
-            "result",
-            outcome=type(outcome).__name__.lower(),
-            reason=getattr(outcome, "reason", None),
-            threshold=result.threshold,
-            level=result.largest,
-            beads=len(result.string),
-            length=result.string.normalized_length,
-            rounds=len(result.history),
-            steps=result.steps,
-            evaluations=result.evaluations,
-            seconds=result.seconds,
-            certified=result.certificate is not None and result.certificate.holds,
-        )
+    def closed(self, error: BaseException | None) -> None:
+        """How it ended."""
+        if isinstance(error, KeyboardInterrupt):
+            self._log.write("interrupted")
+        elif isinstance(error, Exception):
+            self._log.write("failed", kind=type(error).__name__, why=one_line(error))
+        elif error is None:
+            self._log.write("end")
+        self._log.close()
 
 
 @contextmanager
-def logged(path: str | None, run: str, words: list[str]) -> Iterator[Logged | None]:
-    """Within the context searches of a run are written down in a file; how it ends is its last line.
+def logged(path: str | os.PathLike[str], run: str, words: Sequence[str] = ()) -> Iterator[Listeners]:
+    """Within the context searches of a run are written down in a file, and shown as ever; how it ends is its last line.
 
     Args:
-        path: the file; None: there is none.
+        path: the file.
         run: its name.
         words: the command.
 
     Yields:
-        The display to search with; None without a file.
+        What to pass as ``progress=``.
 
     Raises:
         StoreFailed: the file cannot be written.
     """
-    if path is None:
-        yield None
-        return
-    log = Log(path, run)
-    try:
-        log.write("begin", command=words)
-        with display(None) as shown:
-            yield Logged(log, shown)
-    except KeyboardInterrupt:
-        log.write("interrupted")
-        raise
-    except Exception as error:
-        log.write("failed", kind=type(error).__name__, why=one_line(error))
-        raise
-    else:
-        log.write("end")
-    finally:
-        log.close()
+    with listening(None, Logged(Log(path, run), words)) as told:
+        yield told

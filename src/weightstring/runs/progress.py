@@ -1,13 +1,11 @@
-"""What a search shows while it runs: one bar on a terminal, a line a minute in a log."""
+"""What a search shows while it runs: one bar on a terminal, one line in a notebook, a line a minute in a log."""
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
@@ -15,30 +13,18 @@ from rich.text import Text
 
 from weightstring.descent import Check
 from weightstring.runs.costs import Estimate
+from weightstring.runs.in_notebook import NotebookDisplay, in_notebook
+from weightstring.runs.showing import (
+    EVERY,
+    LOG,
+    Countdown,
+    Display,
+    Opening,
+    Silent,
+    descending,
+    words_of,
+)
 from weightstring.search import Event
-from weightstring.text import seconds_in_words
-
-LOG = logging.getLogger("weightstring")
-"""Where a search without a terminal says now and then how it gets on, at level INFO."""
-EVERY = 60.0
-"""Seconds between two lines in a log."""
-
-
-@runtime_checkable
-class Display(Protocol):
-    """Told how a search gets on."""
-
-    def stage(self, name: str, seconds: float | None = None) -> None:
-        """Another stage begins, which takes so many seconds, where that is known."""
-
-    def estimated(self, estimate: Estimate) -> None:
-        """What the search takes, before it begins; told where a person would wait for it."""
-
-    def event(self, event: Event) -> None:
-        """Something was done in the round under way."""
-
-    def measuring(self) -> None:
-        """Another batch of the finished string's curve was measured."""
 
 
 class TerminalDisplay:
@@ -62,7 +48,7 @@ class TerminalDisplay:
     def event(self, event: Event) -> None:
         """Move the bar."""
         self._countdown.follow(event)
-        self._progress.update(self._bar, description=_words(event), total=event.jobs, completed=event.done)
+        self._progress.update(self._bar, description=words_of(event), total=event.jobs, completed=event.done)
 
     def measuring(self) -> None:
         """The clock counts down by itself."""
@@ -90,7 +76,7 @@ class LogDisplay:
     def event(self, event: Event) -> None:
         """Write it down if a minute has passed."""
         self._countdown.follow(event)
-        self._tell(_words(event))
+        self._tell(words_of(event))
 
     def measuring(self) -> None:
         """The same."""
@@ -103,51 +89,6 @@ class LogDisplay:
             LOG.info("%s", f"{words}; {left}" if left else words)
 
 
-class Silent:
-    """Shows nothing."""
-
-    def stage(self, name: str, seconds: float | None = None) -> None:
-        """Show nothing."""
-
-    def estimated(self, estimate: Estimate) -> None:
-        """Show nothing."""
-
-    def event(self, event: Event) -> None:
-        """Show nothing."""
-
-    def measuring(self) -> None:
-        """Show nothing."""
-
-
-class Countdown:
-    """The time left of what is known to end."""
-
-    def __init__(self) -> None:
-        self.segment: float | None = None
-        """Seconds that a segment takes to be measured."""
-        self._round: int | None = None
-        self._ends: float | None = None
-
-    def start(self, seconds: float | None) -> None:
-        """Something that takes so many seconds begins; None: nobody knows."""
-        self._round = None
-        self._ends = None if seconds is None else time.monotonic() + seconds
-
-    def follow(self, event: Event) -> None:
-        """In a round of segments to be measured, all take alike; how long models descend is not known."""
-        if event.descents is not None or self.segment is None:
-            self.start(None)
-        elif event.round != self._round:
-            self.start(self.segment * event.jobs)
-            self._round = event.round
-
-    @property
-    def words(self) -> str:
-        """What is left; nothing where it is not known, or less than a second."""
-        left = 0.0 if self._ends is None else self._ends - time.monotonic()
-        return f"{seconds_in_words(left)} left" if left >= 1 else ""
-
-
 class _TimeLeft(ProgressColumn):
     """What a task's countdown says, where it has one."""
 
@@ -156,17 +97,16 @@ class _TimeLeft(ProgressColumn):
         return Text(task.fields["countdown"].words if "countdown" in task.fields else "")
 
 
-def _words(event: Event) -> str:
-    text = f"round {event.round + 1}: {event.beads} beads, {event.open} open"
-    if event.descents is not None and event.descents.running:
-        text += f"; {_descending(event.descents)}"
-    return text
-
-
 @contextmanager
 def display(wanted: bool | Display | None) -> Iterator[Display]:
-    """The display for ``wanted``: True, False, None (a terminal's, or else a log's), or one of the caller's own."""
-    if wanted is True or (wanted is None and sys.stderr.isatty()):
+    """The display for ``wanted``: True, False, None (a terminal's, a notebook's, else a log's), or the caller's own."""
+    if isinstance(wanted, Opening):
+        with wanted.showing() as shown:
+            yield shown
+    elif (wanted is None or wanted is True) and in_notebook():
+        with NotebookDisplay() as cell:
+            yield cell
+    elif wanted is True or (wanted is None and sys.stderr.isatty()):
         with terminal() as progress:
             yield TerminalDisplay(progress)
     else:
@@ -194,8 +134,4 @@ def training(what: str) -> Iterator[Callable[[Check], None]]:
         return
     with terminal() as progress:
         bar = progress.add_task(what, total=None)
-        yield lambda check: progress.update(bar, description=f"{what}: {_descending(check)}")
-
-
-def _descending(check: Check) -> str:
-    return f"step {check.steps}, lowest {check.lowest:.4g}"
+        yield lambda check: progress.update(bar, description=f"{what}: {descending(check)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from time import process_time
 from typing import Any
 
 from weightstring.failures import one_line
@@ -11,13 +12,15 @@ from weightstring.path import Connected, Disconnected, Objective, Outcome, Searc
 from weightstring.path.curvature import curvature_across
 from weightstring.proof.disconnect import prove, stands
 from weightstring.runs.computing import executor_of
+from weightstring.runs.listening import Listeners
 from weightstring.runs.passes import curve_seconds, spared
 from weightstring.runs.preparing import STUCK
-from weightstring.runs.progress import Display
 from weightstring.runs.recording import from_run, write_result
 from weightstring.runs.result import Result
 from weightstring.runs.run import Run, SearchedRun, interrupted, taken_back
+from weightstring.runs.showing import Display
 from weightstring.runs.straight import straight_line
+from weightstring.runs.told import in_numbers
 from weightstring.runs.verdict import judged
 from weightstring.search import Search, SearchRequest, run_all
 from weightstring.search.chain import Chain, beads_of
@@ -58,7 +61,15 @@ def _searches(runs: Sequence[Run], show: Display) -> list[Search[Any]]:
     requests = [
         SearchRequest(run.settings.strategy, run.query, run.settings.limits, run.directory or Unkept()) for run in runs
     ]
-    return run_all(requests, executor, on_event=show.event)
+    if not isinstance(show, Listeners):
+        return run_all(requests, executor, on_event=show.event)
+    began, elsewhere = process_time(), runs[0].settings.elsewhere
+
+    def on_rounds(number: int, rounds: Sequence[RoundRecord]) -> None:
+        if not runs[number].pair.beside:
+            show.reached(lambda: in_numbers(rounds, None if elsewhere else process_time() - began))
+
+    return run_all(requests, executor, on_event=show.event, on_rounds=on_rounds)
 
 
 def _over(run: Run, search: Search[Any]) -> SearchedRun:

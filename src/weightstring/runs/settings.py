@@ -10,7 +10,7 @@ from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting
 from weightstring.randomness import check_seed
 from weightstring.recipe import Recipe
-from weightstring.runs.progress import Display
+from weightstring.runs.showing import Display
 from weightstring.search import Dask, Executor, Greedy, Persistent, Processes, StopRule, Strategy
 from weightstring.search.running.dask import Client
 from weightstring.search.stopping import default_stop

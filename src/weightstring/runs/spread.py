@@ -15,6 +15,7 @@ from typing import TypeAlias
 from weightstring.errors import InvalidSetting, RunLocked
 from weightstring.protocol import Engined, LossProblem
 from weightstring.runs.computing import arithmetic, by_engine, first_of
+from weightstring.runs.listening import Listeners
 from weightstring.runs.manifest import earlier
 from weightstring.runs.preparing import check
 from weightstring.runs.progress import display
@@ -22,6 +23,7 @@ from weightstring.runs.recording import from_run
 from weightstring.runs.result import Result
 from weightstring.runs.settings import Pair, Settings
 from weightstring.runs.stages import connect_here
+from weightstring.runs.told import begun_in
 from weightstring.search import Dask
 from weightstring.search.running.tasks import Tasks
 from weightstring.search.running.worker import in_sight
@@ -67,9 +69,17 @@ def connect_each(problem: LossProblem, asked: Sequence[Asked]) -> Iterator[list[
         for pair in pairs:
             _require_travels(pair.directory)
     contents = _elsewhere(problem, asked, cluster)
-    for (pairs, _), kept in zip(asked, contents, strict=True):
+    for (pairs, settings), kept in zip(asked, contents, strict=True):
         stores = [pair.directory or Mapped(content) for pair, content in zip(pairs, kept, strict=True)]
+        if isinstance(settings.progress, Listeners):
+            _tell(settings.progress, stores[0], pairs[0])
         yield [from_run(store, problem) for store in stores]
+
+
+def _tell(told: Listeners, store: Store, pair: Pair) -> None:
+    """Tell how a search begins that is over: a worker had its run."""
+    with store.locked() if pair.directory is not None else nullcontext():
+        told.begun(lambda: begun_in(store.manifest(), pair.directory))
 
 
 def patiently(seconds: float = STALE + 3 * BEAT) -> Iterator[bool]:

@@ -51,7 +51,8 @@ def provenance(command: Sequence[str] = (), **files: str | Path) -> Provenance:
         command: the words of the command line; folders that lead elsewhere are left out of them.
         files: where the models come from: ``a=…``, ``b=…``, and ``given1=…`` for the first waypoint.
     """
-    words = tuple(re.sub(r"(^|=)(/.*)", lambda found: found[1] + shortened(found[2]), word) for word in command)
+    plain = (re.sub(r"://[^/@]*@", "://", word) for word in command)  # without a password, as of --track
+    words = tuple(re.sub(r"(^|=)(/.*)", lambda found: found[1] + shortened(found[2]), word) for word in plain)
     return Provenance(begun=now(), command=words, files={name: file_record(path) for name, path in files.items()})
 
 

@@ -27,10 +27,10 @@ from weightstring.protocol import LossProblem
 from weightstring.recipe import Recipe
 from weightstring.runs.computing import arithmetic
 from weightstring.runs.connect import numbered_pair
-from weightstring.runs.progress import Display
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Settings, Workers
+from weightstring.runs.showing import Display
 from weightstring.runs.spread import connect_all
 from weightstring.search import StopRule, Strategy
 from weightstring.store import StoreLike

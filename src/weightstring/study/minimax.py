@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from weightstring.ambient import undisturbed
@@ -21,15 +21,19 @@ from weightstring.proof.disconnect import prove, stands
 from weightstring.protocol import LossProblem
 from weightstring.recipe import Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
-from weightstring.runs.progress import Display
+from weightstring.runs.listening import listening
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Pair, Settings, Workers
+from weightstring.runs.showing import Display
 from weightstring.runs.spread import connect_all
+from weightstring.runs.told import tell_end
+from weightstring.runs.tracking import trackers
 from weightstring.search import BreadthFirst, Relay, Sinking, StopRule, Strategy
 from weightstring.store import StoreLike, opened
 from weightstring.store.provenance import Provenance
 from weightstring.store.records import CertifyRecord, TaskRef, by_depth
+from weightstring.trackers import Tracker
 
 DEFAULT_STRATEGY = Relay(BreadthFirst(), Sinking())
 
@@ -86,6 +90,7 @@ def minimax(
     store: StoreLike | None = None,
     seed: int = 0,
     progress: bool | Display | None = None,
+    tracker: str | Tracker | None = None,
     task: TaskRef | None = None,
     certify: bool = False,
     through: Sequence[Theta] = (),
@@ -107,7 +112,8 @@ def minimax(
         executor: what runs the jobs.
         store: a run directory or another store, which can be resumed by the same call.
         seed: of everything drawn at random.
-        progress: True or False; by default only on a terminal.
+        progress: True or False; by default only on a terminal or in a notebook.
+        tracker: where to send how it gets on and what it finds, see :func:`weightstring.connect`.
         task: recorded in the manifest.
         certify: prove how high the loss on the string is at most, which bounds Γ from above for certain.
         through: waypoints that the first string leads through, see :func:`weightstring.connect`.
@@ -131,7 +137,6 @@ def minimax(
         recipe=recipe,
         executor=executor,
         seed=seed,
-        progress=progress,
         task=task,
         disprove=False,  # A proof of disconnection does not end this search: it raises the lower bound.
         certify=CertifyRecord(tolerance=CERTIFY_TOL) if certify else None,
@@ -140,12 +145,14 @@ def minimax(
     )
     directory = None if store is None else opened(store)
     pair = Pair(a=a, b=b, directory=directory, through=tuple(through), provenance=provenance)
-    (result,) = connect_all(problem, [pair], settings)
+    with listening(progress, *trackers(tracker)) as told:
+        (result,) = connect_all(problem, [pair], replace(settings, progress=told))
+        if certify and not interrupted(result):
+            result = bounded(problem, result, None, CERTIFY_TOL, Objective(problem, bind).quantity())
+            result = result if directory is None else kept(directory, result)
+        tell_end(told, result, directory)
     bound = proved_bound(problem, result, a, b, held=not strategy.frees_ends)
     ends = [max(end[name] for name in result.names) for end in result.ends]
-    if certify and not interrupted(result):
-        result = bounded(problem, result, None, CERTIFY_TOL, Objective(problem, bind).quantity())
-        result = result if directory is None else kept(directory, result)
     # What the search saw, what was measured on its string and what the proof met are samples of the same curve.
     lower, level = max(*ends, bound), result.largest
     depths = tuple(max(level, lowest) for lowest in by_depth(result.history))

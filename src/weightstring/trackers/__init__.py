@@ -3,6 +3,6 @@
 None is needed, and each is imported when it is first named.
 """
 
-from weightstring.trackers.tracker import TRACKERS, Setting, Started, Tracker, tracker_of
+from weightstring.trackers.tracker import TRACKERS, Ending, Setting, Started, Tracker, tracker_of
 
-__all__ = ["TRACKERS", "Setting", "Started", "Tracker", "tracker_of"]
+__all__ = ["TRACKERS", "Ending", "Setting", "Started", "Tracker", "tracker_of"]

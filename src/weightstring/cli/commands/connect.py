@@ -51,8 +51,7 @@ def run(options: Namespace) -> int:
     from weightstring.cli.models import as_saved, end_of, models_of, origins
     from weightstring.cli.opening import named
     from weightstring.cli.ranks import by_ranks
-    from weightstring.cli.running import conclude, resumable, run_directory
-    from weightstring.runs.log import logged
+    from weightstring.cli.running import conclude, listened, resumable, run_directory
     from weightstring.search.strategies import plain
     from weightstring.store import digest
 
@@ -72,7 +71,7 @@ def run(options: Namespace) -> int:
     out = run_directory(options.out, task, settings)
     if options.dry_run:
         compute_by(options.engine, problem)
-        told = ws.estimate(
+        estimate = ws.estimate(
             problem,
             a,
             b,
@@ -83,7 +82,7 @@ def run(options: Namespace) -> int:
             sampling=options.sampling,
             through=list(through.values()),
         )
-        print(json.dumps(asdict(told)) if options.json else told)
+        print(json.dumps(asdict(estimate)) if options.json else estimate)
         if options.align and not options.json:
             print("               alignment is not counted")
         return DONE
@@ -92,7 +91,7 @@ def run(options: Namespace) -> int:
         resumable(out, options),
         workers(options) as executor,
         by_ranks(task, problem, options.engine) as loss,
-        logged(options.log, str(out), options.words) as log,
+        listened(options, str(out)) as told,
     ):
         del problem  # of its data rank 0 keeps its part
         result = ws.connect(
@@ -108,7 +107,7 @@ def run(options: Namespace) -> int:
             store=out,
             seed=options.seed,
             task=task,
-            progress=log,
+            progress=told,
             sampling=options.sampling,
             certify=options.certify,
             align="both" if options.align == "both" else options.align is not None,
@@ -116,6 +115,4 @@ def run(options: Namespace) -> int:
             through=list(through.values()),
             provenance=origins(options, list(through)),
         )
-        if log is not None:
-            log.result(result)
         return conclude(result, out, options.json, certified=options.certify)

@@ -25,9 +25,8 @@ def run(options: Namespace) -> int:
     from weightstring.cli.models import end_of, models_of, origins
     from weightstring.cli.opening import named
     from weightstring.cli.ranks import by_ranks
-    from weightstring.cli.running import conclude, resumable, run_directory
+    from weightstring.cli.running import conclude, listened, resumable, run_directory
     from weightstring.codec import finite_or_none
-    from weightstring.runs.log import logged
     from weightstring.search.strategies import plain
     from weightstring.store import digest
     from weightstring.study.minimax import DEFAULT_STRATEGY
@@ -45,7 +44,7 @@ def run(options: Namespace) -> int:
         resumable(out, options),
         workers(options) as executor,
         by_ranks(task, problem, options.engine) as loss,
-        logged(options.log, str(out), options.words) as log,
+        listened(options, str(out)) as told,
     ):
         del problem  # of its data rank 0 keeps its part
         bounds = ws.minimax(
@@ -60,13 +59,11 @@ def run(options: Namespace) -> int:
             store=out,
             seed=options.seed,
             task=task,
-            progress=log,
+            progress=told,
             certify=options.certify,
             through=list(through.values()),
             provenance=origin,
         )
-        if log is not None:
-            log.result(bounds.result)
         if not options.json:
             print(bounds)
             print("by depth: " + ", ".join(f"{level:.6g}" for level in bounds.by_depth))

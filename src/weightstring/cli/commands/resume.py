@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import weightstring as ws
 from weightstring.cli.options.problem import add_json, add_problem, add_run
-from weightstring.cli.options.search import add_computing, add_limits, add_log, given_limits, workers
+from weightstring.cli.options.search import add_computing, add_limits, add_listeners, given_limits, workers
 
 if TYPE_CHECKING:
-    from weightstring.runs.log import Logged
+    from weightstring.runs.showing import Display
     from weightstring.search import Strategy
     from weightstring.store import Store
     from weightstring.store.records import Manifest
@@ -25,15 +25,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_problem(parser)
     add_limits(parser)
     add_computing(parser)
-    add_log(parser)
+    add_listeners(parser)
 
 
 def run(options: Namespace) -> int:
     """Go on with the run, and with the one beside it without alignment."""
     from weightstring.cli.opening import problem_of
     from weightstring.cli.ranks import by_ranks, check_ranks
-    from weightstring.cli.running import conclude, resumable
-    from weightstring.runs.log import logged
+    from weightstring.cli.running import conclude, listened, resumable
+    from weightstring.runs.listening import Aside
     from weightstring.store import opened
 
     directory = opened(options.run)
@@ -42,19 +42,17 @@ def run(options: Namespace) -> int:
     otherwise = f"call ws.connect(..., store={str(directory)!r}) again with the same arguments"
     with resumable(options.run, options):
         task, problem = problem_of(options.run, manifest.task, options, otherwise)
-        with by_ranks(task, problem, None) as loss, logged(options.log, str(directory), options.words) as log:
+        with by_ranks(task, problem, None) as loss, listened(options, str(directory)) as told:
             del problem  # of its data rank 0 keeps its part
-            result = _resumed(directory, loss, options, log)
+            result = _resumed(directory, loss, options, told)
             if directory.plain.exists:
-                _resumed(directory.plain, loss, options, log)
+                _resumed(directory.plain, loss, options, Aside(told))
                 result = ws.load(directory)
-            if log is not None:
-                log.result(result)
             certified = manifest.command == "connect" and manifest.certify is not None
             return conclude(result, options.run, options.json, certified=certified)
 
 
-def _resumed(directory: Store, problem: ws.LossProblem, options: Namespace, log: Logged | None) -> ws.Result:
+def _resumed(directory: Store, problem: ws.LossProblem, options: Namespace, told: Display) -> ws.Result:
     from weightstring.cli.running import require_uninterrupted
     from weightstring.codec import none_as_infinity
     from weightstring.runs.certify_step import CERTIFY_TOL
@@ -74,7 +72,7 @@ def _resumed(directory: Store, problem: ws.LossProblem, options: Namespace, log:
             "store": directory,
             "seed": manifest.seed,
             "task": manifest.task,
-            "progress": log,
+            "progress": told,
             "certify": certify is not None,
         }
         if manifest.command == "minimax":

@@ -16,7 +16,7 @@ from weightstring.cli.options.search import (
     add_computing,
     add_engine,
     add_limits,
-    add_log,
+    add_listeners,
     add_seed,
     compute_by,
     given_limits,
@@ -93,16 +93,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_limits(parser, beads=256)
     add_recipe(parser, whose="how beads descend; networks are trained as the task has it")
     add_computing(parser)
-    add_log(parser)
+    add_listeners(parser)
     add_slurm(parser)
 
 
 def run(options: Namespace) -> int:
     """Train the ends, connect all pairs, keep the table."""
     from weightstring.cli.models import models_of
+    from weightstring.cli.running import listened
     from weightstring.cli.sweeps import print_sweep
     from weightstring.codec import for_json
-    from weightstring.runs.log import logged
     from weightstring.store.records import TaskRef
     from weightstring.study.sweep.collecting import gather
     from weightstring.study.sweep.directory import SweepDirectory
@@ -126,7 +126,7 @@ def run(options: Namespace) -> int:
     checkpoints = given and {
         name: list(models_of(problem, given, options.allowed).values()) for name, problem in problems.items()
     }
-    with going_on(), workers(options) as executor, logged(options.log, options.out, options.words) as log:
+    with going_on(), workers(options) as executor, listened(options, options.out) as told:
         swept = ws.sweep(
             problems,
             options.thresholds,
@@ -141,7 +141,7 @@ def run(options: Namespace) -> int:
             stop=given_limits(options, MAX_BEADS) or ws.MaxBeads(MAX_BEADS),
             recipe=recipes if any(recipes.values()) else None,
             executor=executor,
-            progress=log,
+            progress=told,
             store=options.out,
             variants=forms,
             shard=options.shard,

@@ -35,7 +35,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     add_pair(parser)
     parser.add_argument("--out", metavar="RUN", help="run directory (default: runs/<task>-<digest>)")
     add_computing(parser)
-    add_log(parser)
+    add_listeners(parser)
 
 
 def add_binding(parser: argparse.ArgumentParser) -> None:
@@ -134,9 +134,14 @@ def add_computing(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_log(parser: argparse.ArgumentParser) -> None:
-    """Where to write down how it gets on."""
+def add_listeners(parser: argparse.ArgumentParser) -> None:
+    """Who hears how it gets on."""
     parser.add_argument("--log", metavar="FILE", help="append how it gets on to this file, as lines of JSON")
+    parser.add_argument(
+        "--track",
+        metavar="TRACKER",
+        help="send how it gets on and what it finds to tensorboard:FOLDER, mlflow[:URI] or wandb[:PROJECT]",
+    )
 
 
 def computers(text: str) -> int | str:

@@ -98,8 +98,17 @@ def keep_page(store: Store) -> str:
     """
     if isinstance(store, RunDirectory):
         return str(write_run_report(store))
-    store.write(PAGE, render(read_run(store)).encode())
+    store.write(PAGE, page_bytes(store))
     return f"{store}/{PAGE}"
+
+
+def page_bytes(store: Store) -> bytes:
+    """The page of a finished run, which is written nowhere.
+
+    Raises:
+        InvalidRun: there is no finished run, or it is damaged.
+    """
+    return render(read_run(store)).encode()
 
 
 def export_run_figures(run: StoreLike, folder: str | os.PathLike[str]) -> list[Path]:

@@ -13,7 +13,7 @@ from weightstring.search.running.search import Event, RunningSearch, Search, Sea
 from weightstring.search.stopping import StopRule
 from weightstring.search.strategy import State, Strategy
 from weightstring.search.string import Query
-from weightstring.store import Journal
+from weightstring.store import Journal, RoundRecord
 
 
 class _OutOfTime(BaseException):
@@ -39,27 +39,38 @@ def run_all(
     executor: Executor,
     *,
     on_event: Callable[[Event], None] = lambda event: None,
+    on_rounds: Callable[[int, Sequence[RoundRecord]], None] = lambda number, rounds: None,
 ) -> list[Search[State]]:
     """Run any number of searches side by side: each goes on as soon as its own round is done.
 
     Rounds found in a journal are absorbed again instead of run. A round is written whole, and only
     then absorbed: one that is interrupted leaves no trace and is run again when the search is resumed.
 
+    Args:
+        requests: the searches.
+        executor: what runs their jobs.
+        on_event: told how far they are.
+        on_rounds: told the number of a search and its rounds, whenever one more of them is over.
+
     Raises:
         InvalidRun: a journal is not that of its search.
     """
-    return _Driver(requests, executor, on_event).searched()
+    return _Driver(requests, executor, on_event, on_rounds).searched()
 
 
 class _Driver(Generic[State]):
     """The searches under way, by number, and those that are over."""
 
     def __init__(
-        self, requests: Sequence[SearchRequest[State]], executor: Executor, on_event: Callable[[Event], None]
+        self,
+        requests: Sequence[SearchRequest[State]],
+        executor: Executor,
+        on_event: Callable[[Event], None],
+        on_rounds: Callable[[int, Sequence[RoundRecord]], None],
     ) -> None:
         self._executor = executor
         self._limited = executor if isinstance(executor, Limited) else None
-        self._on_event = on_event
+        self._on_event, self._on_rounds = on_event, on_rounds
         self._count = len(requests)
         # The clock is asked for very often; mostly nobody wants to know.
         self._timed = any(request.stop.timed for request in requests)
@@ -90,8 +101,10 @@ class _Driver(Generic[State]):
         for (i, name), result in collected:
             self._running[i].results[name] = result
         for i in dict.fromkeys(i for (i, _), _ in collected):
-            if self._running[i].absorb():
+            search = self._running[i]
+            if search.absorb():
                 self._propose(i)
+                self._on_rounds(i, search.rounds)
         for i, steps in self._limited.spent().items() if self._limited else ():
             if i in self._running:
                 self._give_up(i, "steps", steps)

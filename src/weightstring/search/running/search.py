@@ -113,6 +113,11 @@ class RunningSearch(Generic[State]):
         return len(self._rounds)
 
     @property
+    def rounds(self) -> Sequence[RoundRecord]:
+        """Those that are over, of earlier sessions too."""
+        return self._rounds
+
+    @property
     def _chain(self) -> Chain:
         return self._state.string.chain
 

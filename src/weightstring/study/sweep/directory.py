@@ -39,6 +39,8 @@ from weightstring.study.sweep.records import (
 from weightstring.study.sweep.table import AGAIN, Row, read_table, write_table
 
 FORMAT = 1
+TABLE = "table.csv"
+"""All rows, once they are collected."""
 WAIT = 600.0
 """Seconds that the sweep's own files may be in another process's hands; the first one chooses the engine meanwhile."""
 SAME = ("bind", "ends", "seed", "strategy", "stop", "align")
@@ -155,7 +157,7 @@ class SweepDirectory:
 
     def write_table(self, rows: Sequence[Row]) -> None:
         """Write the table, in one piece."""
-        write_table(self.path / "table.csv", rows)
+        write_table(self.path / TABLE, rows)
 
     def write_block(self, variant: str, number: int, rows: Sequence[Row]) -> None:
         """Write the rows of a block of pairs. Only for who holds it."""
@@ -177,7 +179,7 @@ class SweepDirectory:
 
     def known(self) -> list[Row]:
         """The rows in the table; none where it was not made."""
-        return self._rows(self.path / "table.csv") if self._has("table.csv") else []
+        return self._rows(self.path / TABLE) if self._has(TABLE) else []
 
     def blocks(self, variant: str) -> list[int]:
         """Numbers of the blocks of pairs that have rows."""

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from weightstring.errors import RunLocked
-from weightstring.runs.progress import Display, display
+from weightstring.runs.progress import display
 from weightstring.runs.spread import patiently
 from weightstring.search import Dask
 from weightstring.search.running.tasks import Tasks
@@ -26,15 +26,15 @@ Place = tuple[int, Block]
 """Which part, and which of its blocks."""
 
 
-def do_on(cluster: Dask, parts: Sequence[Part], directory: SweepDirectory, progress: bool | Display | None) -> None:
+def do_on(cluster: Dask, parts: Sequence[Part], directory: SweepDirectory) -> None:
     """Do all blocks on a cluster, and wait for those that other processes are at.
 
     Raises:
         WorkerFailed: a block's workers died again and again, or do not see the directory, or the scheduler is gone.
     """
-    there = [replace(part, executor=None, progress=False) for part in parts]
+    there = [replace(part, executor=None, progress=False, on_rows=None) for part in parts]
     with ExitStack() as stack:
-        show = stack.enter_context(display(progress))
+        show = stack.enter_context(display(parts[0].progress))
         sight = stack.enter_context(in_sight(directory.path))
         tasks = stack.enter_context(Tasks[list[Block]](cluster, do_block, there, sight))
         waiting, done = deque[Place](), 0
@@ -49,8 +49,10 @@ def do_on(cluster: Dask, parts: Sequence[Part], directory: SweepDirectory, progr
                 tasks.send(place := waiting.popleft(), place)
             left = f"{len(tasks)} under way, {len(waiting)} waiting"
             show.stage(f"on dask: {done} blocks done, {left}; {workers} workers, {cluster.dashboard}")
-            for _, taken in tasks.done():
+            for (number, block), taken in tasks.done():
                 done += len(taken)
+                if (tell := parts[number].on_rows) is not None and block.kind == "pairs":
+                    tell(directory.block(parts[number].form.name, block.number))
                 if not taken:  # another process is at it
                     time.sleep(LOOK_AGAIN)
 

@@ -8,7 +8,7 @@ replaced by the next. So blocks of seeds come first; no block waits for more tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 from weightstring.errors import RunLocked
 from weightstring.runs.align_step import align_pair
 from weightstring.runs.computing import by_engine
-from weightstring.runs.progress import Display
 from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Pair, Workers
+from weightstring.runs.showing import Display
 from weightstring.runs.spread import connect_all
 from weightstring.store import RunDirectory
 from weightstring.study.sweep.directory import SweepDirectory
@@ -62,6 +62,7 @@ class Part:
         threads: CPU threads of large calls; None: the same.
         executor: what runs the jobs.
         progress: what is shown.
+        on_rows: told which pairs have rows that had none.
     """
 
     form: Form
@@ -74,6 +75,7 @@ class Part:
     threads: int | None = None
     executor: Workers = None
     progress: bool | Display | None = None
+    on_rows: Callable[[Sequence[Row]], None] | None = None
     _standing: set[int] = field(default_factory=set, repr=False)
 
     def open(self) -> list[Block]:
@@ -111,6 +113,8 @@ class Part:
             if numbers:
                 with self.computing():
                     if taken[0].kind == "ends":
+                        if isinstance(self.progress, Display):
+                            self.progress.stage("training networks")
                         self.networks.train(numbers)
                     else:
                         self._connect(numbers)
@@ -167,6 +171,8 @@ class Part:
                 self.directory.write_block(form.name, number, list({**standing[number], **new}.values()))
             if 0 in numbers and not self._trivial():
                 self.directory.write_trivial({form.name: trivial_levels(form.problem, plan.bind)}, form.name)
+        if self.on_rows is not None:
+            self.on_rows(list(found.values()))
         if len(over) < len(results):
             raise KeyboardInterrupt
 

@@ -15,8 +15,10 @@ from weightstring.errors import InvalidSetting
 from weightstring.notebook import Viewable
 from weightstring.path import Objective
 from weightstring.recipe import Recipe
-from weightstring.runs.progress import Display
+from weightstring.runs.listening import Aside, listening
 from weightstring.runs.settings import Workers
+from weightstring.runs.showing import Display
+from weightstring.runs.tracking import trackers
 from weightstring.search import Dask, Greedy, MaxBeads, StopRule, Strategy
 from weightstring.search.running.dask import Client
 from weightstring.store.objects import local_path
@@ -29,6 +31,8 @@ from weightstring.study.sweep.plan import MAX_BEADS, PAIRS, Ends, Plan, Shard, V
 from weightstring.study.sweep.rows import Place
 from weightstring.study.sweep.summary import Summary, summarised
 from weightstring.study.sweep.table import Row
+from weightstring.study.sweep.telling import Tally
+from weightstring.trackers import Tracker
 
 DEFAULT_STRATEGY = Greedy()
 DEFAULT_STOP = MaxBeads(MAX_BEADS)
@@ -81,6 +85,7 @@ def sweep(
     executor: Workers = None,
     store: str | os.PathLike[str] | None = None,
     progress: bool | Display | None = None,
+    tracker: str | Tracker | None = None,
     variants: Sequence[Variant] | None = None,
     shard: str | None = None,
     block: int | None = None,
@@ -112,6 +117,7 @@ def sweep(
             pairs compute what is missing, further checkpoints come after those known, and the row of a run that was
             resumed is made again.
         progress: True or False; by default only on a terminal.
+        tracker: where to send how it gets on and what it finds, see :func:`weightstring.connect`.
         variants: what the problems are called and how to build them again; by default by their names alone.
         shard: ``"K/N"``, from 1: this process is one of N that do the sweep; it begins with its own blocks, goes on
             with what the others have not begun, and returns without waiting for them, with the rows so far. The table
@@ -150,21 +156,33 @@ def sweep(
     plan = replace(plan, bind=_quantity(forms, plan.bind))
     block = None if block is None else whole("block", block, 1)
     directory = None if store is None else SweepDirectory(Path(store))
-    parts = [replace(part, executor=cluster, progress=progress) for part in parts_of(plan, forms, directory, block)]
+    parts = parts_of(plan, forms, directory, block)
+    with listening(progress, *trackers(tracker)) as told, told.showing():
+        known = [row for part in parts for row in part.known.values()]
+        tally = Tally(told, plan, directory, shard or "", known)
+        parts = [replace(part, executor=cluster, progress=Aside(told), on_rows=tally.add) for part in parts]
+        swept = _swept(parts, plan, directory, given)
+        tally.end(swept, swept.rows, swept.summary)
+    return swept
+
+
+def _swept(parts: Sequence[Part], plan: Plan, directory: SweepDirectory | None, shard: Shard | None) -> Sweep:
+    """Do all blocks, and put together what they found."""
+    cluster = parts[0].executor
     try:
         if isinstance(cluster, Dask) and directory is not None:
-            do_on(cluster, parts, directory, progress)
+            do_on(cluster, parts, directory)
         else:
-            do(parts, given)
+            do(parts, shard)
     except KeyboardInterrupt:
-        if directory is not None and given is None:
+        if directory is not None and shard is None:
             collect(directory.path)
         raise
     if directory is None:
-        rows = in_order((row for part in parts for row in part.known.values()), [form.name for form in forms])
+        rows = in_order((row for part in parts for row in part.known.values()), [part.form.name for part in parts])
         failed = {(part.form.name, level): part.networks.failed(level) for part in parts for level in plan.levels}
         return Sweep(plan, rows, failed)
-    found = collect(directory.path) if given is None else gather(directory)
+    found = collect(directory.path) if shard is None else gather(directory)
     return Sweep(plan, found.rows, found.failed)
 
 
