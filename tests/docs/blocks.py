@@ -1,7 +1,8 @@
 """A page as a program: its blocks of code, in order.
 
 What a reader of the page has already stands in a comment, ``<!-- python`` and code until ``-->``. A block that cannot
-run here has ``<!-- not run: the reason -->`` above it, a page that needs an optional package ``<!-- needs: it -->``.
+run here has ``<!-- not run: the reason -->`` above it, a page that needs an optional package ``<!-- needs: it -->``. Code
+that begins with a comment of the form ``# task.py`` is that file.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ class Block:
 
     def run(self, names: dict[str, object], command: Run) -> None:
         """Run it in the working directory."""
-        if self.language == "python":
+        if named := re.match(r"# (\w+\.py)\n", self.text):
+            Path(named[1]).write_text(self.text)
+        elif self.language == "python":
             exec(self.compiled(), names)  # type: ignore[arg-type]
         elif self.language == "sh":
             for line, words in self.commands:

@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import tomllib
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
@@ -50,6 +51,12 @@ def test_the_list_of_pages_leads_to_every_page() -> None:
     left_out = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
     left_out -= {str(page.relative_to(DOCS)) for page in linked if page.is_relative_to(DOCS)}
     assert left_out == set(), "docs/README.md, or the README.md of their folder, lists every page"
+
+
+def test_the_page_on_installing_names_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = re.findall(r"^\| (`.*?) \|", (DOCS / "install.md").read_text(), re.MULTILINE)[1:]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(extras)
 
 
 @pytest.mark.parametrize("name", ["navigation", "generated"])
