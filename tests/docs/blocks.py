@@ -1,8 +1,8 @@
 """A page as a program: its blocks of code, in order.
 
 What a reader of the page has already stands in a comment, ``<!-- python`` and code until ``-->``. A block that cannot
-run here has ``<!-- not run: the reason -->`` above it, a page that needs an optional package ``<!-- needs: it -->``. Code
-that begins with a comment of the form ``# task.py`` is that file.
+run here has ``<!-- not run: the reason -->`` above it, a page that needs an optional package ``<!-- needs: it -->``.
+Code that begins with a comment of the form ``# task.py`` is that file.
 """
 
 from __future__ import annotations
@@ -60,10 +60,12 @@ class Block:
         return self.language in ("python", "sh") and not self.reason
 
     def check(self) -> None:
-        """What can be said of a block without running it: code compiles, commands and options exist."""
+        """Without running it: code compiles, and of what is not run the commands and options exist."""
         match self.language:
             case "python":
                 self.compiled()
+            case "sh" if self.runs:
+                pass
             case "sh":
                 for _, words in self.commands:
                     if "weightstring" in words[:-1]:

@@ -1,7 +1,7 @@
 """What the TAB key offers: commands, options and their values, tasks, strategies and paths.
 
 argcomplete reads the line from the shell and the parser tells it the rest, each time anew, so that nothing is out of
-date after an upgrade. Nothing here imports PyTorch, and no task file is executed: its functions are read off its source.
+date after an upgrade. Nothing here imports PyTorch, and no task file is executed: functions are read off its source.
 """
 
 from __future__ import annotations
