@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint test-quick docs clean
+.PHONY: demo test lint test-quick test-lowest docs clean
 
 demo: $(VENV)/installed  ## Connect two networks trained on real handwritten digits
 	$(BIN)/weightstring demo
@@ -17,6 +17,14 @@ test: lint $(VENV)/installed-tests  ## Everything that CI checks
 
 test-quick: $(VENV)/installed-tests  ## Without the tests that take more than half a second, and without checks of annotations
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+# Without the constraints, which are the newest: what is left out of the pins, pip chooses.
+test-lowest:  ## The quick suite with the oldest version of every dependency that pyproject.toml allows
+	test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest
+	$(PYTHON) .ci/lowest.py figures > $(VENV)-lowest/lowest.txt
+	PIP_CONSTRAINT= $(VENV)-lowest/bin/pip install --quiet --requirement $(VENV)-lowest/lowest.txt \
+		'pytest>=8' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'beartype>=0.18' pandas import-linter
+	PYTHONPATH=src $(VENV)-lowest/bin/python -m pytest -p no:cacheprovider -n 2 --dist worksteal -m "not slow" tests
 
 lint: $(VENV)/installed-tests  ## Style, types, and the direction of imports
 	$(BIN)/ruff check
@@ -39,4 +47,4 @@ $(VENV)/installed-tests: $(VENV)/installed
 	touch $@
 
 clean:  ## Remove the environment and what the tools left behind
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
