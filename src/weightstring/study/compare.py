@@ -21,6 +21,7 @@ from weightstring.runs.spread import connect_each
 from weightstring.search import MaxBeads, Shortened, StopRule, Strategy
 from weightstring.search.strategies import compared as registered
 from weightstring.store import Store, StoreLike, opened
+from weightstring.store.provenance import Provenance
 from weightstring.store.records import TaskRef
 
 DEFAULT_STOP = MaxBeads(64)
@@ -80,6 +81,7 @@ def compare(
     store: StoreLike | None = None,
     seed: int = 0,
     task: TaskRef | None = None,
+    provenance: Provenance | None = None,
 ) -> list[Compared]:
     """Connect one pair by several strategies, one after the other, or side by side on a dask cluster.
 
@@ -98,6 +100,7 @@ def compare(
             call goes on there.
         seed: of everything drawn at random.
         task: recorded in the manifests.
+        provenance: where the models come from, recorded likewise.
 
     Raises:
         EndAboveThreshold, InvalidCheckpoint, InvalidSetting, InvalidRun, RunLocked, StoreFailed: see
@@ -112,7 +115,9 @@ def compare(
     """
     chosen = registered() if strategies is None else strategies
     runs = {name: None if store is None else _inside(opened(store), name) for name in chosen}
-    pairs = {name: Pair(a=a, b=b, threshold=threshold, directory=run) for name, run in runs.items()}
+    pairs = {
+        name: Pair(a=a, b=b, threshold=threshold, directory=run, provenance=provenance) for name, run in runs.items()
+    }
     compared = []
     # All by one engine, and on going on by the same.
     with arithmetic(problem, list(pairs.values())):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import weightstring as ws
@@ -54,7 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Connect two models by every strategy."""
-    from weightstring.cli.models import end_of
+    from weightstring.cli.models import end_of, origins
     from weightstring.cli.opening import named
 
     task, problem = named(options)
@@ -73,12 +74,22 @@ def run(options: Namespace) -> int:
             store=options.out,
             seed=options.seed,
             task=task,
+            provenance=origins(options),
         )
+    pages = {} if options.out is None else _pages(options.out, comparisons)
     if options.json:
         print(json.dumps([comparison.row() for comparison in comparisons]))
     else:
-        _print(comparisons)
+        _print(comparisons, pages)
     return DONE
+
+
+def _pages(out: str, comparisons: list[Compared]) -> dict[str, str]:
+    """The page of each strategy's run, by its name."""
+    from weightstring.report.run.page import keep_page
+    from weightstring.store import opened
+
+    return {each.name: keep_page(opened(out).inside(each.name)) for each in comparisons}
 
 
 def _chosen(options: Namespace) -> dict[str, Strategy[Any]]:
@@ -98,8 +109,10 @@ def _chosen(options: Namespace) -> dict[str, Strategy[Any]]:
     return chosen
 
 
-def _print(comparisons: list[Compared]) -> None:
+def _print(comparisons: list[Compared], pages: Mapping[str, str]) -> None:
     from weightstring.cli.console import console_for_text, table
+    from weightstring.runs.facts import line_in_words
+    from weightstring.text import shown
 
     rows = [comparison.row() for comparison in comparisons]
     columns = table(*(HEADINGS[name] for name in rows[0]), left=["strategy", "found"], gap=1, no_wrap=True)
@@ -109,6 +122,11 @@ def _print(comparisons: list[Compared]) -> None:
     console = console_for_text()
     console.print(columns)
     console.print(
-        "loss and train: the largest sampled value on the string; length: over the\n"
-        "distance of the ends; short: the same after shortening, whose cost is counted."
+        "loss and train: the largest sampled evaluation and training loss on the string;\n"
+        "grads: gradient steps; evals: models measured; length: over the distance of the\n"
+        "ends; short: the same after shortening, whose cost is counted."
     )
+    if line := next((each.result for each in comparisons if len(each.result.string) > 2), None):
+        console.print(f"straight line: {line_in_words(line)}", soft_wrap=False)
+    for name, page in pages.items():
+        console.print(f"{name}: {shown(page)}", soft_wrap=True, highlight=False)

@@ -12,7 +12,7 @@ from weightstring.report.sweep.words import outcome_words, plural, prefix, shown
 
 def headline(sweep: SweepData) -> Section:
     all_connected = all(row.connected for row in sweep.rows)
-    sentences = [_counts(sweep), _lengths(sweep), *_missing(sweep)]
+    sentences = [_counts(sweep), _lengths(sweep), *_lines(sweep), *_missing(sweep)]
     return Section("", template("sweep/sections/headline.html", headline=sentences, all_connected=all_connected))
 
 
@@ -34,6 +34,21 @@ def _lengths(sweep: SweepData) -> str:
     if not said:
         return "No pair is connected, so there is no mean length."
     return f"Mean normalized length of connected pairs, with 95 % intervals: {'; '.join(said)}."
+
+
+def _lines(sweep: SweepData) -> Iterator[str]:
+    """What the straight lines meet, beside which strings are seen."""
+    said = []
+    for name in sweep.names:
+        known = [summary for summary in sweep.of(name) if summary.pairs]
+        extremes = [*known[:1], *known[1:][-1:]]
+        means = [f"{shown(summary.line_over_mean)} at {summary.threshold:g}" for summary in extremes]
+        said += [prefix(sweep, name) + " and ".join(means)] if means else []
+    if said:
+        yield (
+            "Mean barrier of the straight line between the ends, its largest sampled evaluation loss over their mean, "
+            f"of all pairs: {'; '.join(said)}."
+        )
 
 
 def _missing(sweep: SweepData) -> Iterator[str]:

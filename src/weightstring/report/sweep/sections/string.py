@@ -42,6 +42,9 @@ def _example(sweep: SweepData, row: Row, result: ResultRecord, name: str) -> Cha
         Series(f"L₀ = {row.threshold:g}", "threshold", (0.0, 1.0), (row.threshold, row.threshold)),
         Series("beads", "beads", tuple(curve.s[i] for i in beads), tuple(tops[i] for i in beads)),
     ]
+    line = _line(result, bound)
+    if line is not None:
+        series.append(line)
     largest = Interval(row.largest, row.largest_low, row.largest_high)
     if all(map(math.isfinite, largest)):
         series.append(mean_line("largest", [curve.s[highest]], [largest], 1, [f"largest sample {shown(largest)}"]))
@@ -67,7 +70,19 @@ def _example(sweep: SweepData, row: Row, result: ResultRecord, name: str) -> Cha
     sentence += f" {plural(gaps, 'sample')} not finite: gaps." if gaps else ""
     heights = [y for points in series for y in (*points.y, *points.low) if math.isfinite(y)]
     y_log = min(heights) > 0 and max(heights) > LOG_RATIO * min(heights)
+    if line is not None:
+        top = number_words(max(line.y)) if all(map(math.isfinite, line.y)) else "not finite"
+        sentence += f" Beside it the straight line between its ends, whose largest of {len(line.y)} samples is {top}."
     return Chart(name, label, sentence, "arc length s / length", what, tuple(series), x_log=False, y_log=y_log)
+
+
+def _line(result: ResultRecord, bound: Sequence[str]) -> Series | None:
+    """What the threshold binds on the straight line beside a string; None where the string is that, or none is known."""
+    if result.line is None or result.string.beads == 2 or not set(bound) <= result.line.curve.values.keys():
+        return None
+    curve = result.line.curve
+    tops = tuple(map(_top, zip(*(curve.values[name] for name in bound), strict=True)))
+    return Series("straight line", "fit", curve.s, tops, look=0)
 
 
 def _top(values: Sequence[float | None]) -> float:
