@@ -127,7 +127,7 @@ def _rewritten(moved: Moved) -> Step | None:
     if step.op in KEEPING or torch.Tag.pointwise in getattr(step.target, "tags", ()):
         return step if _broadcasts(moved) else None
     leading = step.args[0] if step.args else None
-    if step.op == "cat.default":
+    if step.op in ("cat.default", "stack.default"):
         leading = leading[0] if leading else None
     if not isinstance(leading, Ref) or leading.name not in moved.axes or step.op not in REWRITINGS:
         return None
@@ -199,6 +199,16 @@ def multiplied(moved: Moved) -> Step | None:
     same = not any(name in moved.axes for name in moved.step.takes[1:])
     matrix = len(moved.shapes[moved.step.takes[1]]) == 2
     return moved.step if same and matrix and moved.at < last else None
+
+
+@REWRITINGS.register("stack.default")
+def stacked(moved: Moved) -> Step | None:
+    """Side by side along an axis of their own."""
+    parts, axis = moved.step.args[0], (*moved.step.args[1:], 0)[0] % len(moved.step.shape)
+    at = moved.to - 1 if axis < moved.to else moved.to
+    if any(moved.axes.get(part.name) != at for part in parts) or axis == moved.to:
+        return None
+    return replace(moved.step, args=(parts, _place(axis, moved.to)))
 
 
 @REWRITINGS.register("cat.default")

@@ -160,6 +160,17 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
     )
 
 
+def moving_steps(net: nn.Module, criterion: Criterion, examples: Examples) -> list[Step]:
+    """The operations of a mean on what depends on parameters, whether or not it is a mean that can be bounded.
+
+    Raises:
+        Unsupported: torch cannot trace it.
+    """
+    trace = _traced(Measured(net, criterion, examples.keys), examples, TRACED)
+    apart = trace.apart_from(trace.parameters)
+    return [step for step in trace.steps if step.name not in apart]
+
+
 def _traced(whole: Measured, examples: Examples, size: int) -> Trace:
     """The operations on a number of examples, none of which writes to what another reads."""
     # Only shapes and dtypes enter.

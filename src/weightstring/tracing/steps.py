@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from weightstring.errors import Unsupported
 from weightstring.text import first_line
+from weightstring.tracing.recurrent import UNROLLED
 
 OUTSIDE = "the loss or the outermost module"
 
@@ -216,7 +217,8 @@ def export(
         leaves: its positional arguments.
         subject: the first words of a refusal.
         remedy: its last.
-        functional: decompose operations that write in place, so that no step changes what another reads.
+        functional: decompose operations that write in place, so that no step changes what another reads, and unroll
+            recurrent layers.
 
     Raises:
         Unsupported: torch cannot trace it.
@@ -224,8 +226,9 @@ def export(
     try:
         with _quietly():
             exported = torch.export.export(module, tuple(leaves), strict=False)
-            if functional and any(step.writes for step in Trace.of(exported).steps):
-                exported = exported.run_decompositions({})
+            steps = Trace.of(exported).steps if functional else ()
+            if functional and any(step.writes or step.target in UNROLLED for step in steps):
+                exported = exported.run_decompositions(dict(UNROLLED))
     except Exception as error:  # whatever tracing a stranger's code may raise
         raise Unsupported(
             f"{subject}{name_of(module)} cannot be traced as a fixed course of operations ({first_line(error)}): "

@@ -25,7 +25,7 @@ from weightstring.proof.enclose.products import Kept, Products
 from weightstring.proof.enclose.rules import GROUPED, RULES, SMOOTH, Call, require_rule
 from weightstring.proof.enclose.softmax import Probabilities
 from weightstring.proof.enclose.values import Bounds, Data, Logits, Population, Rows, highest
-from weightstring.tracing.program import RESIZING, TRACED, Program, program_of
+from weightstring.tracing.program import RESIZING, TRACED, Program, moving_steps, program_of
 from weightstring.tracing.steps import Step, filled
 
 DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
@@ -326,7 +326,14 @@ def enclosable(problem: Traceable, quantity: str) -> Program:
     Raises:
         Unsupported: one has none; the message names where it stands.
     """
-    program = program_of(problem, quantity)
+    try:
+        program = program_of(problem, quantity)
+    except Unsupported:
+        # A missing rule is the better reason, where there is one too.
+        net, criterion, examples, _ = problem.traceable(quantity)
+        for step in moving_steps(net, criterion, examples):
+            require_rule(step)
+        raise
     for step in program.steps:
         if step.name not in program.of_data:
             require_rule(step)

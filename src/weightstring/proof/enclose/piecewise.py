@@ -8,6 +8,8 @@ and half the distance of the two is λ(E + n⁺ / 2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -44,6 +46,11 @@ def _relu_of_line(x: Enclosure) -> Enclosure:
     size = 2 * x.size
     half += per_interval(ELEMENTWISE * size, half)
     return Enclosure(nodes, half, size)
+
+
+def unsteepened(function: Callable[[Enclosure], Enclosure], x: Enclosure) -> Enclosure:
+    """A function of each number whose slope is nowhere over 1, of what has a length L of errors: L stays what it is."""
+    return function(x) if x.norm is None else function(x.centre).spread(x.radius, x.norm)
 
 
 def leaky_relu(x: Enclosure, slope: float = 0.01) -> Enclosure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from weightstring.proof.enclose import piecewise, smooth
+from weightstring.proof.enclose import piecewise, ranged, smooth
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.rules.call import Call, Rule, rule
 
@@ -12,13 +12,13 @@ from weightstring.proof.enclose.rules.call import Call, Rule, rule
 @rule("relu.default")
 def relu(call: Call, x: object) -> Enclosure:
     """max(0, x)."""
-    return piecewise.relu(call.enclosed(x))
+    return piecewise.unsteepened(piecewise.relu, call.enclosed(x))
 
 
 @rule("relu6.default")
 def relu6(call: Call, x: object) -> Enclosure:
     """min(6, max(0, x))."""
-    return piecewise.hardtanh(call.enclosed(x), 0.0, 6.0)
+    return piecewise.unsteepened(lambda z: piecewise.hardtanh(z, 0.0, 6.0), call.enclosed(x))
 
 
 @rule("leaky_relu.default")
@@ -26,7 +26,7 @@ def leaky_relu(call: Call, x: object, slope: float = 0.01) -> Enclosure:
     """The larger of x and slope · x."""
     if not 0 <= slope <= 1:
         raise call.refuse(f"its slope is {slope}, outside [0, 1]")
-    return piecewise.leaky_relu(call.enclosed(x), slope)
+    return piecewise.unsteepened(lambda z: piecewise.leaky_relu(z, slope), call.enclosed(x))
 
 
 @rule("hardtanh.default", "clamp.default")
@@ -38,6 +38,22 @@ def hardtanh(call: Call, x: object, low: float | None = -1.0, high: float | None
             call.step.args[k] if len(call.step.args) > k else call.step.kwargs.get(name)
             for k, name in ((1, "min"), (2, "max"))
         )
+    return piecewise.unsteepened(lambda one: _clipped(one, low, high), z)
+
+
+@rule("clamp_min.default")
+def at_least(call: Call, x: object, low: float) -> Enclosure:
+    """max(x, low)."""
+    return piecewise.unsteepened(lambda z: _clipped(z, low, None), call.enclosed(x))
+
+
+@rule("clamp_max.default")
+def at_most(call: Call, x: object, high: float) -> Enclosure:
+    """min(x, high)."""
+    return piecewise.unsteepened(lambda z: _clipped(z, None, high), call.enclosed(x))
+
+
+def _clipped(z: Enclosure, low: float | None, high: float | None) -> Enclosure:
     if low is not None and high is not None:
         return piecewise.hardtanh(z, low, high)
     if low is not None:
@@ -53,10 +69,17 @@ def absolute(call: Call, x: object) -> Enclosure:
     return piecewise.larger(z, z.scaled(-1.0))
 
 
-@rule("maximum.default")
+@rule("maximum.default", "max.other")
 def maximum(call: Call, x: object, y: object) -> Enclosure:
     """max(x, y)."""
     return piecewise.larger(*call.operands(x, y))
+
+
+@rule("minimum.default", "min.other")
+def minimum(call: Call, x: object, y: object) -> Enclosure:
+    """min(x, y)."""
+    one, other = call.operands(x, y)
+    return piecewise.larger(one.scaled(-1.0), other.scaled(-1.0)).scaled(-1.0)
 
 
 def elementwise(function: Callable[[Enclosure], Enclosure]) -> Rule:
@@ -69,6 +92,11 @@ rule("sigmoid.default", smooth=True)(elementwise(smooth.SIGMOID))
 rule("silu.default", smooth=True)(elementwise(smooth.SILU))
 rule("sin.default", smooth=True)(elementwise(smooth.SINE))
 rule("cos.default", smooth=True)(elementwise(smooth.COSINE))
+rule("exp.default", smooth=True)(elementwise(ranged.EXP))
+rule("log.default", smooth=True)(elementwise(ranged.LOG))
+rule("sqrt.default", smooth=True)(elementwise(ranged.SQRT))
+rule("rsqrt.default", smooth=True)(elementwise(ranged.RSQRT))
+rule("reciprocal.default", smooth=True)(elementwise(ranged.reciprocal))
 
 
 @rule("gelu.default", smooth=True)

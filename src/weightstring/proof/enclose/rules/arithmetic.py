@@ -9,13 +9,23 @@ import torch
 from torch import Tensor
 
 from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.ranged import power as any_power
+from weightstring.proof.enclose.ranged import reciprocal
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR
 from weightstring.proof.enclose.rules.attention import hides, under
 from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.values import Bounds, Data
 
 
-@rule("add.Tensor", "sub.Tensor")
+@rule("rsub.Scalar", "rsub.Tensor")
+def subtract_from(call: Call, x: object, y: object, alpha: float = 1) -> Enclosure:
+    """The difference y − alpha · x."""
+    other = _number(y)
+    negative = call.enclosed(x).scaled(-float(alpha))
+    return negative.shifted(float(other)) if isinstance(other, int | float) else negative + call.operand(other)
+
+
+@rule("add.Tensor", "sub.Tensor", "add.Scalar", "sub.Scalar")
 def add(call: Call, x: object, y: object, alpha: float = 1) -> object:
     """The sum x + alpha · y."""
     if call.step.op.startswith("sub"):
@@ -70,11 +80,12 @@ def _times(one: Bounds, factor: float) -> Bounds:
 
 @rule("mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar")
 def multiply(call: Call, x: object, y: object) -> object:
-    """The product x · y, or x / y for a constant y."""
+    """The product x · y, or the quotient x / y of what is nowhere 0."""
     x, y = _number(x), _number(y)
     if call.step.op.startswith("div"):
         if not isinstance(y, int | float | Tensor):
-            raise call.refuse("it divides by something that depends on θ or on the example")
+            inverse = reciprocal(call.operand(y))
+            return inverse.scaled(float(x)) if isinstance(x, int | float) else call.operand(x) * inverse
         divisor = torch.as_tensor(y, dtype=torch.float64)
         if not bool(divisor.all()):
             raise call.refuse("it divides by 0")
@@ -105,10 +116,10 @@ def square(call: Call, x: object) -> Enclosure:
 
 @rule("pow.Tensor_Scalar")
 def power(call: Call, x: object, exponent: float) -> Enclosure:
-    """A small whole power of x."""
-    if exponent not in (1, 2, 3, 4):
-        raise call.refuse(f"its exponent is {exponent}, not 1, 2, 3 or 4")
+    """A small whole power of x, or any of what is positive."""
     product = base = call.enclosed(x)
+    if exponent not in (1, 2, 3, 4):
+        return any_power(float(exponent))(base)
     for _ in range(int(exponent) - 1):
         product = product * base
     return product
