@@ -22,8 +22,10 @@ from .problem import ModuleProblem
 from .problem.batchwise.per_batch import MeanOf
 from .problem.datasets.batch_sources import epoch
 from .problem.datasets.streaming import streamed
+from .problem.from_lightning import from_lightning
 from .problem.from_transformers import from_transformers
 from .problem.losses.folded import FromSums
+from .problem.losses.metric_objects import FromMetric
 from .problem.random_pair import random_pair
 from .problem.ranks.joining import sharded
 from .proof.certificate import Certificate
@@ -90,6 +92,7 @@ __all__ = [
     "EndAboveThreshold",
     "Estimate",
     "Evidence",
+    "FromMetric",
     "FromSums",
     "Greedy",
     "Group",
@@ -140,6 +143,7 @@ __all__ = [
     "diagnose",
     "epoch",
     "estimate",
+    "from_lightning",
     "from_transformers",
     "load",
     "locate_maximum",

@@ -140,3 +140,16 @@ def test_tensors_are_mapped_and_the_file_stays_as_it_is(tmp_path: Path, name: st
         assert str(tmp_path / name) in Path("/proc/self/maps").read_text()
     read["weight"].fill_(7.0)
     assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_folder_of_the_hubs_cache_is_the_snapshot_that_main_names(tmp_path: Path) -> None:
+    hub = tmp_path / "models--org--name"
+    for revision, value in (("0a1b", 1.0), ("2c3d", 2.0)):
+        (hub / "snapshots" / revision).mkdir(parents=True)
+        save_file({"weight": torch.tensor([value])}, hub / "snapshots" / revision / "model.safetensors")
+    with pytest.raises(InvalidCheckpoint, match=r"holds snapshots \(0a1b, 2c3d\), of which no refs/main names one"):
+        read_checkpoint(hub)
+    (hub / "refs").mkdir()
+    (hub / "refs" / "main").write_text("2c3d")
+    assert read_checkpoint(hub)["weight"].item() == 2.0
+    assert checkpoints_in(hub) == [hub]

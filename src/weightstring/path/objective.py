@@ -46,6 +46,11 @@ class Objective:
             raise InvalidSetting(
                 f"bind={self.bind!r:.80}{near}: this problem does not measure it; choose one of {choices}"
             )
+        if rising := set(self.names) & getattr(self.problem, "rising", frozenset()):
+            raise InvalidSetting(
+                f"bind={self.bind!r}: {rising.pop()} is better the higher, and a threshold is an upper bound: bind "
+                "what falls, such as an error, or a metric that is 1 minus this one"
+            )
 
     @cached_property
     def names(self) -> tuple[str, ...]:

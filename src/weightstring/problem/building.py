@@ -29,6 +29,7 @@ from weightstring.problem.inspection.own_loss import own_loss
 from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import compiled
 from weightstring.problem.losses.means import Given, Mean
+from weightstring.problem.losses.metric_objects import as_criterion, is_metric
 from weightstring.problem.losses.sighted import sighted
 from weightstring.problem.parts import Parts, dispatcher_of
 from weightstring.problem.quantities import Quantities, by_prefix
@@ -195,7 +196,9 @@ class OfExamples:
         train = data["train"]
         if adopted.buffers == "recalibrate" and normalises_batches(adopted.net):
             check_batches(adopted.batch_size, self.chunk, len(train))
-        metrics = {name: sighted(adopt_loss(metric, adopted.net)) for name, metric in self.metrics.items()}
+        metrics = {
+            name: sighted(adopt_loss(as_criterion(metric), adopted.net)) for name, metric in self.metrics.items()
+        }
         criteria: dict[str, Given] = {"loss": adopt_loss(self.loss_fn, adopted.net), **metrics}
         training = adopted.trained(forward if self.step is None else Stepping(self.step))
         step = None if self.step is None else Mean(returned)
@@ -231,7 +234,7 @@ class OfBatches:
         batches = {name: each for name, each in data.items() if isinstance(each, Batches)}
         train = batches["train"]
         loss: BatchLoss = own_loss(original, batches.values()) if self.loss is None else adopt_loss(self.loss, own.net)
-        metrics = {name: adopt_loss(metric, own.net) for name, metric in self.metrics.items()}
+        metrics = {name: adopt_loss(_of_batch(name, metric), own.net) for name, metric in self.metrics.items()}
         call = PerBatch(loss, metrics)
         training_call = adopted.trained(call if self.step is None else PerBatch(self.step))
         computation = assemble(own.net, Picked("loss"), mode, self.chunk, call, training_call)
@@ -245,3 +248,17 @@ class OfBatches:
         before = identities(own.net, called)
         findings = check_batched(subject, batches, means, self.divisible)
         return Tried(criteria, kept(before, identities(computation.evaluating.module, called)), findings)
+
+
+def _of_batch(name: str, metric: BatchLoss) -> BatchLoss:
+    """A metric of (net, batch).
+
+    Raises:
+        InvalidSetting: one of ``torchmetrics``, which does not know where in a batch predictions and targets are.
+    """
+    if is_metric(metric):
+        raise InvalidSetting(
+            f"{name} is a {type(metric).__name__}, which takes predictions and targets: pass lambda net, batch: "
+            "ws.FromMetric(metric, predictions, targets)"
+        )
+    return metric

@@ -15,6 +15,7 @@ from weightstring.memory import Activations
 from weightstring.problem.averaging.averaged import averaged
 from weightstring.problem.averaging.predictions import Averaged, Predict
 from weightstring.problem.batchwise.calls import OneCall, ReadCall
+from weightstring.problem.batchwise.per_batch import PerBatch
 from weightstring.problem.batchwise.stackable import as_examples
 from weightstring.problem.capabilities import TraceInputs
 from weightstring.problem.datasets.batches import Batches
@@ -48,6 +49,16 @@ class Evaluator:
     def criteria(self) -> tuple[str, ...]:
         """``loss`` and the names of the metrics."""
         return tuple(self._parts.criteria)
+
+    @property
+    def rising(self) -> frozenset[str]:
+        """The quantities that are better the higher they are, as their metrics say: no upper bound holds a model."""
+        call, criteria = self._parts.computation.evaluating.functional.call, self._parts.criteria
+        own = {**criteria, **call.metrics} if isinstance(call, PerBatch) else criteria
+        risen = {name for name, given in own.items() if getattr(given, "higher_is_better", False)}
+        risen |= set(getattr(call.loss, "rising", ())) if isinstance(call, PerBatch) else set()
+        sets = self._parts.quantities.sets
+        return frozenset(prefix + name for prefix in sets for name in risen)
 
     @property
     def curve_quantities(self) -> tuple[str, ...]:

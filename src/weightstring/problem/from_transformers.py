@@ -20,6 +20,7 @@ from weightstring.problem.hugging_face.rows import Collate, Padding
 from weightstring.problem.hugging_face.signature import Accepted
 from weightstring.problem.hugging_face.sources import Rows, batched, unwrapped
 from weightstring.problem.inspection.own_loss import LABELS
+from weightstring.problem.losses.metric_objects import as_criterion
 from weightstring.problem.module import ModuleProblem
 from weightstring.recipe import Recipe
 
@@ -76,8 +77,8 @@ def from_transformers(
         head: the kind of loss where a model's own cannot tell: ``"next-token"``, ``"token"``, ``"class"``,
             ``"number"`` or ``"yes-or-no"``.
         loss: a loss of (net, batch) in place of all that; see :meth:`ModuleProblem.from_batches`.
-        metrics: further quantities by name, ``metric(scores, labels)`` of the labels of a batch that count: (sum,
-            weight), :class:`weightstring.MeanOf` or :class:`weightstring.FromSums`.
+        metrics: further quantities by name: metrics of ``torchmetrics``, or ``metric(scores, labels)`` of the labels of
+            a batch that count: (sum, weight), :class:`weightstring.MeanOf` or :class:`weightstring.FromSums`.
         device: where to compute; None: where the model is.
         dtype: in what to compute; None: each parameter's own.
         recipe: how to descend this loss unless told otherwise.
@@ -106,7 +107,10 @@ def from_transformers(
     with torch.random.fork_rng(devices=[]):
         tried = [batch for name, each in batches.items() for batch in _first(each, name, drawing=collator is not None)]
     if loss is None:
-        loss = replace(found_head(model, accepted, tried, head), metrics=dict(metrics or {}))
+        loss = replace(
+            found_head(model, accepted, tried, head),
+            metrics={name: as_criterion(metric) for name, metric in (metrics or {}).items()},
+        )
     elif metrics or head:
         raise InvalidSetting("loss= is given, beside which metrics= and head= say nothing: return a dict from it")
     held = {name.removeprefix("holdout "): each for name, each in batches.items() if name.startswith("holdout ")}

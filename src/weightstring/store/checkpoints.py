@@ -38,6 +38,9 @@ ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 BESIDE = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state\w*)\.(bin|pt|pth)")
 """What training scripts keep beside a model."""
 
+SNAPSHOTS = "snapshots"
+"""Where a folder of the hub's cache has its versions."""
+
 SHOWN = 6
 """Checkpoints in a folder that a message names."""
 
@@ -52,7 +55,8 @@ def read_checkpoint(path: str | Path, allow: Collection[str] = ()) -> Mapping[st
 
     Args:
         path: a .safetensors file; a file of ``torch.save``, read with ``weights_only=True``; a folder with such a file
-            under one of the names that Hugging Face uses, or with an adapter of ``peft``; or the index of shards
+            under one of the names that Hugging Face uses, or with an adapter of ``peft``, or one of the hub's cache
+            (``models--org--name``), of which the snapshot is read that ``main`` names; or the index of shards
             (``….index.json``). ``file.ckpt#ema/module`` is what lies under these keys in a larger file.
         allow: classes that a file of ``torch.save`` may make besides tensors, ``module.Class``. Their code runs.
 
@@ -68,6 +72,7 @@ def read_checkpoint(path: str | Path, allow: Collection[str] = ()) -> Mapping[st
     {'weight': tensor([1., 1.])}
     """
     path, inside = _parted(Path(path))
+    path = _snapshot(path)
     held = _read_folder(path, allow) if _is_folder(path) else _read_one(path, allow)
     for key in inside:
         found = held.get(key)
@@ -87,6 +92,7 @@ def files_of(path: str | Path) -> list[Path]:
     []
     """
     path, _ = _parted(Path(path))
+    path = _snapshot(path)
     if _is_folder(path):
         found = [path / name for name in (*IN_FOLDERS, *ADAPTERS) if (path / name).exists()][:1]
         settings = [path / ADAPTER] if (path / ADAPTER).exists() else []
@@ -113,6 +119,23 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):  # see above
         return False
+
+
+def _snapshot(path: Path) -> Path:
+    """Of a folder in the hub's cache the snapshot that is meant; any other path as it is.
+
+    Raises:
+        InvalidCheckpoint: it has several, and none is called main.
+    """
+    if not _is_folder(path / SNAPSHOTS):
+        return path
+    main, found = path / "refs" / "main", sorted((path / SNAPSHOTS).iterdir())
+    if main.is_file():
+        return path / SNAPSHOTS / main.read_text().strip()
+    if len(found) != 1:
+        names = ", ".join(each.name for each in found[:SHOWN]) or "none"
+        raise InvalidCheckpoint(f"{path}: holds snapshots ({names}), of which no refs/main names one; name a folder")
+    return found[0]
 
 
 def _read_one(path: Path, allow: Collection[str]) -> Mapping[str, object]:
@@ -221,7 +244,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 def _is_checkpoint(path: Path) -> bool:
     """A file by its name, or a folder as Hugging Face saves it."""
     if path.is_dir():
-        return any((path / name).exists() for name in (*IN_FOLDERS, ADAPTER))
+        return any((path / name).exists() for name in (*IN_FOLDERS, ADAPTER, SNAPSHOTS))
     weights = path.suffix in (SAFETENSORS, *TORCH_SUFFIXES) and not path.name.startswith(".")
     return weights and not BESIDE.fullmatch(path.name)
 

@@ -85,6 +85,8 @@ class StandIn:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._net, name)
+        if isinstance(value, nn.Module) and not value.state_dict():
+            return value  # such as a criterion: it holds nothing of θ
         if isinstance(value, Tensor) or callable(value):
             raise Unsupported(f"the loss or a metric uses net.{name}: {ONE_CALL}")
         return value

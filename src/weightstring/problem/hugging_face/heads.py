@@ -124,6 +124,12 @@ class HeadLoss:
     options: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
+    @property
+    def rising(self) -> tuple[str, ...]:
+        """Quantities that are better the higher they are."""
+        told = [name for name, metric in self.metrics.items() if getattr(metric, "higher_is_better", False)]
+        return ("accuracy", *told)
+
     def __call__(self, net: nn.Module, batch: object) -> dict[str, Returned]:
         """The quantities of one batch."""
         given = cast(Mapping[str, Any], batch)

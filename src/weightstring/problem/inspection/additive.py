@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -22,8 +22,10 @@ from weightstring.errors import InvalidData, InvalidSetting
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.inspection.passes import PROBE, Seen
 from weightstring.problem.inspection.trials import noise_like, trials
+from weightstring.problem.losses.folded import Folded
 from weightstring.problem.losses.known import recognised, understood
 from weightstring.problem.losses.means import Given, Kind, Mean
+from weightstring.problem.losses.metric_objects import NumberOf, OfMetric
 from weightstring.problem.losses.sighted import applied, sees
 from weightstring.problem.outputs import leaves_of, rebuilt
 
@@ -60,16 +62,28 @@ def study(criteria: Mapping[str, Given], seen: Seen, data: Mapping[str, DataSet]
 def _mean(name: str, given: Given, seen: Seen, data: Mapping[str, DataSet]) -> Mean:
     if sees(given):
         return _sighted(name, given, seen)
+    if isinstance(given, OfMetric):
+        return _of_metric(given, seen, data)
     loss = recognised(given)
     sets = [examples.target_parts for examples in data.values()]
     if loss is not None and (known := understood(loss, seen.output, sets, len(seen.probe))) is not None:
         return Mean(given, known, loss if known == "ratio" else None)
     with torch.no_grad():
-        if isinstance(given(seen.output, seen.probe.targets), tuple | list):
-            _check_sums(name, given, seen, data)
-            return Mean(given, "ratio")
+        returned = given(seen.output, seen.probe.targets)
+    if isinstance(returned, Folded):
+        return Mean(given, "folded")
+    if isinstance(returned, tuple | list):
+        _check_sums(name, given, seen, data)
+        return Mean(given, "ratio")
     kinds = {kind for examples in data.values() if (kind := _tried(given, seen, examples)) is not None}
     return Mean(given, kinds.pop() if len(kinds) == 1 else "whole", rows=seen.rows)
+
+
+def _of_metric(given: OfMetric, seen: Seen, data: Mapping[str, DataSet]) -> Mean:
+    """A metric that is updated part by part, which is right for any; or a plain mean over examples, if it is one."""
+    plain = NumberOf(given)
+    kinds = {kind for examples in data.values() if (kind := _tried(plain, seen, examples)) is not None}
+    return Mean(plain, "mean") if kinds == {"mean"} else Mean(cast(Given, given), "folded")
 
 
 def _sighted(name: str, given: Given, seen: Seen) -> Mean:

@@ -13,6 +13,7 @@ from weightstring.errors import InvalidData, InvalidModel, InvalidSetting, Weigh
 from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.data import DataSet, form
 from weightstring.problem.initialise import seeded
+from weightstring.problem.losses.folded import Folded
 from weightstring.problem.losses.means import Given, Mean
 from weightstring.problem.losses.sighted import applied
 from weightstring.text import first_line
@@ -27,6 +28,9 @@ def check_returned(label: str, value: object) -> None:
     Raises:
         InvalidSetting: a loss or metric returned it.
     """
+    if isinstance(value, Folded) and label != "loss_fn":
+        value = value.value()
+        value = value.reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value
     pair = isinstance(value, tuple | list) and len(value) == 2
     parts = list(value) if pair and isinstance(value, tuple | list) else [value]
     if all(_is_number(part) for part in parts) and (label != "loss_fn" or _is_floating(parts[0])):
