@@ -20,8 +20,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",  # docstrings have Args, Raises
     "sphinx_copybutton",
-    "navigation",  # these two lie beside this file
+    "navigation",  # these three lie beside this file
     "generated",
+    "pages",
 ]
 root_doc = "docs/README"
 include_patterns = ["docs/**.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "EXPERIMENTS.md"]

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sphinx.util import logging
@@ -125,7 +126,22 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: El
     return None
 
 
+def for_language_models(text: str) -> str:
+    """llms.txt as the site has it: its links lead to the site's pages.
+
+    >>> for_language_models("- [Install](docs/install.md): by pip")
+    '- [Install](docs/install.html): by pip'
+    """
+    return re.sub(r"\.md\)", ".html)", text)
+
+
+def _finish(app: Sphinx, failure: Exception | None) -> None:
+    told = for_language_models((Path(app.srcdir) / "llms.txt").read_text())
+    (Path(app.outdir) / "llms.txt").write_text(told)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", _write)
     app.connect("missing-reference", _resolve)
+    app.connect("build-finished", _finish)
     return {"parallel_read_safe": True}

@@ -1,3 +1,4 @@
+from .citing import citation
 from .errors import (
     EndAboveThreshold,
     InvalidCheckpoint,
@@ -135,6 +136,7 @@ __all__ = [
     "align",
     "blame",
     "certify",
+    "citation",
     "collect",
     "compare",
     "components",

@@ -23,7 +23,8 @@ import yaml
 from weightstring.cli.main import build_parser
 
 ROOT = Path(__file__).parents[2]
-NO_CODE = {"text", "{names}", "{commands}", "bibtex"}
+NO_CODE = {"text", "{names}", "{commands}", "{pages}"}
+TOPS = "README.md", "CONTRIBUTING.md", "llms.txt"
 VERDICTS = {0, 3, 4, 5}
 """Exit codes that tell what was found: misuse and bugs have others."""
 PIECE = re.compile(
@@ -128,4 +129,4 @@ class Page:
         return Block(self.path, line, language, text, piece["reason"])
 
 
-PAGES = [Page(path) for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))]
+PAGES = [Page(path) for path in (*map(ROOT.joinpath, TOPS), *sorted((ROOT / "docs").rglob("*.md")))]
