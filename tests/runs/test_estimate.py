@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ import weightstring as ws
 from tests.runs.test_costs import neighbours, task
 from weightstring.problem import room
 from weightstring.problem.room import require_room
-from weightstring.runs import estimate, run
+from weightstring.runs import estimate, run, showing
 from weightstring.runs.progress import LogDisplay
 from weightstring.runs.showing import Countdown
 from weightstring.search import Event
@@ -53,7 +55,7 @@ def test_it_measures_two_models_and_writes_nothing(monkeypatch: pytest.MonkeyPat
     assert seen[0] <= 2 * 40 + 4  # and two examples, to see what a gradient keeps
     assert told.training is not None
     assert told.training.evaluations == 90
-    assert str(told).count("\n") == 3
+    assert str(told).count("\n") == 4
     assert max(map(len, str(told).splitlines())) <= 80
 
 
@@ -123,3 +125,28 @@ def test_ends_that_do_not_fit_are_refused_before_anything_is_said() -> None:
         ws.estimate(problem, *neighbours(problem), threshold=1e-9)
     with pytest.raises(ws.InvalidCheckpoint):
         ws.estimate(problem, torch.zeros(3), torch.zeros(3))
+
+
+def test_what_all_searches_take_is_a_range_within_the_limits() -> None:
+    problem, _ = task()
+    a, b = neighbours(problem)
+    told = ws.estimate(problem, a, b)
+    assert told.beads == 62
+    assert told.least <= told.line.seconds + told.bead.seconds <= told.most
+    assert "at the limits" in str(told)
+    many = replace(told, searches=3, limit=2 * told.line.seconds)
+    assert many.most == pytest.approx(6 * told.line.seconds)
+    assert "3 searches: " in str(many)
+
+
+def test_of_many_searches_those_that_are_over_tell_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(showing, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    countdown = Countdown()
+    countdown.follow(Event(0, 1, 0, 2, 1, None, searches=6, finished=0))
+    assert countdown.words == ""
+    now[0] = 10.0
+    countdown.follow(Event(1, 1, 0, 2, 1, None, searches=6, finished=2))
+    assert countdown.words == "20 s left"
+    now[0] = 15.0
+    assert countdown.words == "15 s left"

@@ -15,6 +15,7 @@ from weightstring.cli.commands import COMMANDS
 from weightstring.cli.completion import complete
 from weightstring.cli.ending import code_of, plain_output
 from weightstring.cli.parser import CommandParser
+from weightstring.cli.quiet import be_quiet
 from weightstring.cli.ranks import check_ranks, follow, follows
 
 EXIT_CODES = """\
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _as_interrupt)
     log = logging.getLogger("weightstring")
     log.handlers = log.handlers or [_ToStandardError()]
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.WARNING if options.quiet else logging.INFO)
+    be_quiet(options.quiet)
     sys.exit(code_of(_run, options))
 
 
@@ -80,5 +82,9 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     for name, command in COMMANDS.items():
-        command.add_arguments(parser.commands.add_parser(name, help=command.HELP))
+        own = parser.commands.add_parser(name, help=command.HELP)
+        command.add_arguments(own)
+        own.add_argument(
+            "-q", "--quiet", action="store_true", help="print the verdict or the numbers alone; errors are still told"
+        )
     return parser

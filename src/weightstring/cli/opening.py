@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
+from weightstring.cli.quiet import note
 from weightstring.errors import InvalidRun
 from weightstring.problem import ModuleProblem
 from weightstring.problem.engines import ENGINES, Unavailable
@@ -126,4 +127,4 @@ def _tell(source: Source | None, task: TaskRef) -> None:
     """Say which file is about to be executed, and with what."""
     if source is not None:
         call = ", ".join([source.function, *(f"{key}={value}" for key, value in task.options.items())])
-        print(f"weightstring: executes {shown(str(source.path))} ({shown(call)})", file=sys.stderr)
+        note(f"executes {shown(str(source.path))} ({shown(call)})")

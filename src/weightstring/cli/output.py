@@ -6,6 +6,7 @@ from rich.table import Table
 
 from weightstring.cli.alignment import compared, remarks
 from weightstring.cli.console import console_for_text, table
+from weightstring.cli.quiet import is_quiet
 from weightstring.path import Connected, Disconnected, Unresolved
 from weightstring.runs.facts import facts
 from weightstring.runs.next_steps import next_steps
@@ -20,7 +21,9 @@ def print_result(result: Result, store: Store, *, whole: bool = False) -> None:
     console = console_for_text()
     string, names = result.string, list(result.string.curve.values)
     style = {Connected: "bold green", Unresolved: "bold yellow", Disconnected: "bold red"}[type(result.outcome)]
-    console.print(shown(str(result.outcome)), style=style, soft_wrap=False)
+    console.print(shown(str(result.outcome)), style=style, soft_wrap=is_quiet())
+    if is_quiet():
+        return
     grid = Table.grid(padding=(0, 2))
     for label, value in facts(result):
         grid.add_row(label, value)

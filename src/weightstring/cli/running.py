@@ -17,6 +17,7 @@ from weightstring.cli.measured import as_json as measured_as_json
 from weightstring.cli.measured import print_measured
 from weightstring.cli.opening import pointing
 from weightstring.cli.output import print_result
+from weightstring.cli.quiet import is_quiet
 from weightstring.cli.ranks import launcher
 from weightstring.path import Disconnected, Unresolved
 from weightstring.report.run.page import keep_page
@@ -63,7 +64,7 @@ def listened(options: Namespace, run: str) -> Iterator[Listeners]:
     followers: list[Follower] = [*trackers(options.track)]
     if options.log is not None:
         followers.append(Logged(Log(options.log, run), options.words))
-    with listening(None, *followers) as told:
+    with listening(False if is_quiet() else None, *followers) as told:
         yield told
 
 
@@ -112,7 +113,8 @@ def tell(
         print(json.dumps(fields))
     else:
         print_result(result, directory, whole=whole)
-        print_measured(directory)
+        if not is_quiet():
+            print_measured(directory)
     if isinstance(result.outcome, Disconnected):
         return DISCONNECTED
     return DONE if result.connected else UNRESOLVED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from weightstring.memory import gigabytes
@@ -55,6 +56,9 @@ class Estimate:
         training: what the training set along the first string takes, where it is left out for that.
         memory: what is needed and what there is.
         segments: of the first string.
+        searches: that are to be done, each of such a string; what they take together is counted one by one.
+        beads: that the limits leave each for new ones; None: as many as it takes.
+        limit: seconds that the limits leave, for all rounds of a search.
     """
 
     adaptive: bool
@@ -65,6 +69,22 @@ class Estimate:
     training: Cost | None
     memory: Memory
     segments: int = 1
+    searches: int = 1
+    beads: int | None = None
+    limit: float = math.inf
+
+    @property
+    def least(self) -> float:
+        """Seconds for all searches, if none needs a bead."""
+        return self.searches * self.line.seconds
+
+    @property
+    def most(self) -> float | None:
+        """Seconds for all, if each needs all its beads and none of these has to descend twice; None: no limit."""
+        if self.beads is None and math.isinf(self.limit):
+            return None
+        longest = math.inf if self.beads is None else self.line.seconds + self.beads * self.bead.seconds
+        return self.searches * max(self.line.seconds, min(longest, self.limit))
 
     @property
     def segment(self) -> float:
@@ -84,6 +104,10 @@ class Estimate:
             f"each bead      {bead.evaluations} more and some {bead.steps} steps, {seconds_in_words(bead.seconds)}",
             f"memory         {used} in use, measuring +{measuring}, descending +{descending}, of {allowed}",
         ]
+        many = "" if self.searches == 1 else f"{self.searches} searches: "
+        needs = "no bead is needed" if self.searches == 1 else "none needs a bead"
+        most = "" if self.most is None else f", some {seconds_in_words(self.most)} at the limits"
+        lines.insert(2, f"in all         {many}{seconds_in_words(self.least)} if {needs}{most}")
         if self.training is not None:
             lines.insert(1, f"train set      left out of the curve: {seconds_in_words(self.training.seconds)} more")
         if not memory.fits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from weightstring.ambient import undisturbed
@@ -23,7 +24,8 @@ from weightstring.runs.passes import examples, of_step
 from weightstring.runs.preparing import check, prepare
 from weightstring.runs.run import Run, SearchedRun
 from weightstring.runs.settings import DEFAULT_STRATEGY, Pair, Settings, Workers
-from weightstring.search import Strategy
+from weightstring.search import Budget, MaxBeads, StopRule, Strategy
+from weightstring.search.stopping import rules_of
 
 AT_PEAKS = 3
 """Samples beside those of a grid, at the peaks of a curve and beside its ends."""
@@ -77,8 +79,8 @@ def estimate(
         return estimated(run)
 
 
-def estimated(run: Run) -> Estimate:
-    """What a run takes whose ends are measured."""
+def estimated(run: Run, searches: int = 1) -> Estimate:
+    """What a run takes whose ends are measured; or so many like it."""
     computing, objective = run.computing, run.objective
     problem, second = run.problem, run.computing.seconds
     step = second * of_step(objective)
@@ -103,14 +105,23 @@ def estimated(run: Run) -> Estimate:
         training=training,
         memory=memory,
         segments=segments,
+        searches=searches,
+        beads=_beads(run.settings.limits, segments + 1),
+        limit=min((rule.seconds for rule in rules_of(run.settings.limits) if isinstance(rule, Budget)), default=inf),
     )
 
 
 def worth_telling(runs: Sequence[Run]) -> Estimate | None:
-    """What the first of these runs that has no result yet takes, where a person would wait for it."""
-    run = next((run for run in runs if not isinstance(run, SearchedRun)), None)
-    wait = run is not None and run.computing.seconds * (FIRST + 1) > PATIENCE
-    return estimated(run) if run is not None and wait else None
+    """What these runs take that have no result yet, each as the first, where a person would wait for them."""
+    waiting = [run for run in runs if not isinstance(run, SearchedRun)]
+    seconds = sum(run.computing.seconds * (FIRST + 1) for run in waiting)
+    return estimated(waiting[0], len(waiting)) if seconds > PATIENCE else None
+
+
+def _beads(limits: StopRule, begun: int) -> int | None:
+    """New beads that the limits leave a string which begins with so many."""
+    counts = [rule.count for rule in rules_of(limits) if isinstance(rule, MaxBeads)]
+    return max(0, min(counts) - begun) if counts else None
 
 
 def _per_segment(objective: Objective, adaptive: bool, sparing: bool) -> tuple[float, float, float]:

@@ -127,9 +127,9 @@ def terminal() -> Progress:
 
 
 @contextmanager
-def training(what: str) -> Iterator[Callable[[Check], None]]:
+def training(what: str, shown: bool = True) -> Iterator[Callable[[Check], None]]:
     """Show on a terminal how a training gets on; quiet elsewhere."""
-    if not sys.stderr.isatty():
+    if not shown or not sys.stderr.isatty():
         yield lambda check: None
         return
     with terminal() as progress:

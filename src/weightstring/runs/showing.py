@@ -75,6 +75,8 @@ class Countdown:
         """Seconds that a segment takes to be measured."""
         self._round: int | None = None
         self._ends: float | None = None
+        self._finished: tuple[float, int] | None = None
+        self._counted = 0
 
     def start(self, seconds: float | None) -> None:
         """Something that takes so many seconds begins; None: nobody knows."""
@@ -82,12 +84,26 @@ class Countdown:
         self._ends = None if seconds is None else time.monotonic() + seconds
 
     def follow(self, event: Event) -> None:
-        """In a round of segments to be measured, all take alike; how long models descend is not known."""
-        if event.descents is not None or self.segment is None:
+        """In a round of segments to be measured, all take alike; how long models descend is not known.
+
+        Of many searches the others take as long as those that are over took, one with another.
+        """
+        if event.searches > 1:
+            self._pace(event)
+        elif event.descents is not None or self.segment is None:
             self.start(None)
         elif event.round != self._round:
             self.start(self.segment * event.jobs)
             self._round = event.round
+
+    def _pace(self, event: Event) -> None:
+        now = time.monotonic()
+        if self._finished is None:
+            self._finished = now, event.finished
+        began, before = self._finished
+        if event.finished > max(before, self._counted):
+            each = (now - began) / (event.finished - before)
+            self._counted, self._ends = event.finished, now + each * (event.searches - event.finished)
 
     @property
     def words(self) -> str:

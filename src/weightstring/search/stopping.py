@@ -182,6 +182,15 @@ DEFAULT_BEADS = 64
 """What a search may make where nothing is said."""
 
 
+def rules_of(rule: StopRule) -> tuple[StopRule, ...]:
+    """The rules of which any stops a search.
+
+    >>> rules_of(MaxBeads(9) | Budget(60))
+    (MaxBeads(count=9), Budget(seconds=60))
+    """
+    return rule.rules if isinstance(rule, AnyOf) else (rule,)
+
+
 def default_stop(strategy: object) -> MaxBeads:
     """The limit of a search for which none is given: 64 beads, or as many as the strategy's depth allows.
 

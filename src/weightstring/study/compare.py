@@ -17,6 +17,7 @@ from weightstring.runs.computing import arithmetic
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
 from weightstring.runs.settings import Pair, Settings, Workers
+from weightstring.runs.showing import Display
 from weightstring.runs.spread import connect_each
 from weightstring.search import MaxBeads, Shortened, StopRule, Strategy
 from weightstring.search.strategies import compared as registered
@@ -80,6 +81,7 @@ def compare(
     executor: Workers = None,
     store: StoreLike | None = None,
     seed: int = 0,
+    progress: bool | Display | None = False,
     task: TaskRef | None = None,
     provenance: Provenance | None = None,
 ) -> list[Compared]:
@@ -99,6 +101,7 @@ def compare(
         store: a directory or another store, where each strategy gets a run of its own, by its name; the same
             call goes on there.
         seed: of everything drawn at random.
+        progress: what is shown of each search, one after the other; see :func:`weightstring.connect`.
         task: recorded in the manifests.
         provenance: where the models come from, recorded likewise.
 
@@ -122,7 +125,7 @@ def compare(
     # All by one engine, and on going on by the same.
     with arithmetic(problem, list(pairs.values())):
         settings = Settings(
-            stop=stop, bind=bind, recipe=recipe, executor=executor, seed=seed, progress=False, task=task
+            stop=stop, bind=bind, recipe=recipe, executor=executor, seed=seed, progress=progress, task=task
         )
         asked = [
             ([pairs[name]], replace(settings, strategy=Shortened(strategy) if shorten else strategy))

@@ -10,6 +10,7 @@ import weightstring as ws
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.options.problem import add_json, add_problem, add_run
 from weightstring.cli.options.values import duration, number, positive
+from weightstring.cli.quiet import is_quiet
 from weightstring.text import shown
 
 HELP = "prove an upper bound on the loss over a run's whole string"
@@ -92,6 +93,8 @@ def run(options: Namespace) -> int:
 
 def _print(certificate: ws.Certificate, out: str) -> None:
     print(shown(str(certificate)))
+    if is_quiet():
+        return
     if certificate.holds is False:
         segment, low, high, top = certificate.loosest
         print(f"loosest: {top:.6g} between beads {segment} and {segment + 1}, t from {low:.6g} to {high:.6g}")

@@ -73,6 +73,7 @@ def run(options: Namespace) -> int:
             executor=executor,
             store=options.out,
             seed=options.seed,
+            progress=False if options.quiet else None,
             task=task,
             provenance=origins(options),
         )

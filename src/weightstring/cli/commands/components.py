@@ -59,6 +59,7 @@ def run(options: Namespace) -> int:
             executor=executor,
             store=options.out,
             seed=options.seed,
+            progress=False if options.quiet else None,
             task=task,
         )
     levels = options.levels or sorted({*tree.losses.tolist(), *(join.level for join in tree.joins)})

@@ -37,7 +37,7 @@ def run(options: Namespace) -> int:
     problem = load_task("digits")
     ends = []
     for name, seed in (("a", 2 * options.seed), ("b", 2 * options.seed + 1)):
-        with training(f"training network {name}") as on_check:
+        with training(f"training network {name}", not options.quiet) as on_check:
             theta = problem.fit(seed=seed, until=LEVEL, on_check=on_check)
         write_checkpoint(out / f"{name}.safetensors", problem.unflatten(theta), {"task": "digits", "seed": seed})
         ends.append(theta)
@@ -46,6 +46,14 @@ def run(options: Namespace) -> int:
     run = str(out / "run")
     with resumable(run, options):
         result = ws.connect(
-            problem, a, b, threshold, store=run, seed=options.seed, task=TaskRef(name="digits"), certify=True
+            problem,
+            a,
+            b,
+            threshold,
+            store=run,
+            seed=options.seed,
+            task=TaskRef(name="digits"),
+            certify=True,
+            progress=False if options.quiet else None,
         )
         return conclude(result, run, options.json, certified=True)

@@ -33,6 +33,8 @@ def run(options: Namespace) -> int:
     except OSError as error:
         raise StoreFailed(f"{file}: cannot be written: {error.strerror}; give another place") from None
     name = shown(str(file))
+    if options.quiet:
+        return DONE
     print(f"wrote {name}: put your own model, data and loss into it; it runs as it stands\n")
     print(f"weightstring doctor {name}:problem")
     for letter, seed in (("a", 0), ("b", 1)):

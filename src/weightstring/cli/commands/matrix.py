@@ -47,13 +47,18 @@ def run(options: Namespace) -> int:
     """Measure all lines, and print their barriers."""
     from weightstring.cli.models import end_of, model_names
     from weightstring.cli.opening import named
-    from weightstring.cli.progress import counting
+    from weightstring.cli.progress import counting, foretell
     from weightstring.codec import for_json
+    from weightstring.path.adaptive import FIRST
 
     task, problem = named(options)
     compute_by(options.engine, problem)
     told: set[str] = set()
     models = {name: partial(end_of, problem, name, options.allowed, told) for name in model_names(options.models)}
+    count = len(models)
+    lines = count * (count - 1) // 2 * (2 if options.align else 1)
+    # Lines of models that are dear are sampled adaptively, on so many intervals at least; no others are waited for.
+    foretell(problem, next(iter(models.values()))(), f"{lines} lines", count + lines * (FIRST - 1), least=True)
     with going_on(options.out is not None), counting("lines") as tell:
         found = ws.matrix(
             problem,

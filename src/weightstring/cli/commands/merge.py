@@ -11,6 +11,7 @@ import weightstring as ws
 from weightstring.cli.ending import DONE
 from weightstring.cli.options.problem import add_json, add_problem, add_run
 from weightstring.cli.options.values import two_or_more
+from weightstring.cli.quiet import is_quiet
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,8 +52,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print what merging the run's two models is worth."""
     from weightstring.cli.opening import learn_points, opened
+    from weightstring.cli.progress import foretell
 
     problem, result, _ = opened(options)
+    foretell(problem, result.string[0], "the merged models", options.points + len(result.ends) + 1, least=True)
     merging = ws.merge(problem, result.string, points=options.points, average=options.average)
     averaged = () if merging.ensemble is None else merging.ensemble.models
     learn_points(options, result, [merging.midpoint, merging.best, *averaged])
@@ -69,6 +72,8 @@ def _print(merging: ws.Merging) -> None:
     console = console_for_text(soft_wrap=False)
     for line in merging.verdict.splitlines():
         console.print(line, markup=False)
+    if is_quiet():
+        return
     first, last = merging.ends
     best = f"best, s = {merging.best.s:.3f}"
     columns = {"first end": first, "last end": last, "midpoint": merging.midpoint, best: merging.best}

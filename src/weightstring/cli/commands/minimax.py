@@ -25,10 +25,11 @@ def run(options: Namespace) -> int:
     from weightstring.cli.models import end_of, models_of, origins
     from weightstring.cli.opening import named
     from weightstring.cli.ranks import by_ranks
-    from weightstring.cli.running import conclude, listened, resumable, run_directory
+    from weightstring.cli.running import conclude, listened, require_uninterrupted, resumable, run_directory
     from weightstring.codec import finite_or_none
+    from weightstring.report.run.page import keep_page
     from weightstring.search.strategies import plain
-    from weightstring.store import digest
+    from weightstring.store import digest, opened
     from weightstring.study.minimax import DEFAULT_STRATEGY
 
     task, problem = named(options)
@@ -65,7 +66,12 @@ def run(options: Namespace) -> int:
             provenance=origin,
         )
         if not options.json:
+            require_uninterrupted(bounds.result)
             print(bounds)
+        if options.quiet and not options.json:
+            keep_page(opened(out))
+            return DONE
+        if not options.json:
             print("by depth: " + ", ".join(f"{level:.6g}" for level in bounds.by_depth))
         as_json = {
             "level": finite_or_none(bounds.level),

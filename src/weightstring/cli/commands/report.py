@@ -57,11 +57,13 @@ def run(options: Namespace) -> int:
 def _measure_plane(options: Namespace) -> None:
     """Measure the plane through the run's ends and its farthest bead, and keep it in the run's directory."""
     from weightstring.cli.opening import opened
+    from weightstring.cli.progress import foretell
     from weightstring.report.draw.plane import to_record
     from weightstring.store import opened as store_at
 
     directory = store_at(options.run)
     problem, result, _ = opened(options)
+    foretell(problem, result.string[0], "the plane", options.plane**2)
     measured = ws.plane(problem, result.string, options.plane, bind=directory.manifest().bind)
     with directory.locked():
         directory.write_plane(to_record(measured, directory.result().beads_sha256))

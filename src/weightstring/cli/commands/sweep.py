@@ -100,13 +100,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Train the ends, connect all pairs, keep the table."""
     from weightstring.cli.models import models_of
+    from weightstring.cli.progress import foretell
     from weightstring.cli.running import listened
     from weightstring.cli.sweeps import print_sweep
     from weightstring.codec import for_json
+    from weightstring.path.adaptive import FIRST
     from weightstring.store.records import TaskRef
     from weightstring.study.sweep.collecting import gather
     from weightstring.study.sweep.directory import SweepDirectory
-    from weightstring.study.sweep.plan import MAX_BEADS, variants
+    from weightstring.study.sweep.plan import MAX_BEADS, PAIRS, variants
     from weightstring.tasks import resolve
     from weightstring.tasks.trust import load_named
 
@@ -126,6 +128,10 @@ def run(options: Namespace) -> int:
     checkpoints = given and {
         name: list(models_of(problem, given, options.allowed).values()) for name, problem in problems.items()
     }
+    for name, problem in problems.items():
+        pairs = options.pairs or (PAIRS if checkpoints is None else len(checkpoints[name]) // 2)
+        count = pairs * len(options.thresholds)
+        foretell(problem, problem.initial(0), f"{name}, {count} pairs beside the training", count * FIRST, least=True)
     with going_on(), workers(options) as executor, listened(options, options.out) as told:
         swept = ws.sweep(
             problems,

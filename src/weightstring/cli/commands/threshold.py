@@ -26,15 +26,18 @@ def run(options: Namespace) -> int:
     """Measure the two models and the line between them; suggest."""
     from weightstring.cli.models import end_of
     from weightstring.cli.opening import named
+    from weightstring.cli.progress import foretell
     from weightstring.codec import for_json
+    from weightstring.path.maximum import GRID
 
     _, problem = named(options)
     a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
     compute_by(options.engine, problem)
+    foretell(problem, a, "the straight line", GRID + 1, least=True)
     suggestion = ws.suggest_threshold(problem, a, b, bind=options.bind)
     if options.json:
         told = {**asdict(suggestion), "straight": suggestion.straight, "trivial": suggestion.trivial}
         print(json.dumps(for_json(told)))
     else:
-        print(suggestion)
+        print(str(suggestion).partition("\n")[0] if options.quiet else suggestion)
     return DONE

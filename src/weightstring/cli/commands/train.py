@@ -45,7 +45,7 @@ def run(options: Namespace) -> int:
     _, problem = named(options)
     recipe = changed_recipe(options, problem.training_recipe)
     quantity = Objective(problem, options.bind).quantity("a network is trained to")
-    with training(f"training to {options.until:g}") as on_check:
+    with training(f"training to {options.until:g}", not options.quiet) as on_check:
         theta = problem.fit(
             seed=options.seed,
             until=options.until,
