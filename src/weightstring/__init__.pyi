@@ -68,6 +68,7 @@ from .study.matrix import matrix
 from .study.merge import merge
 from .study.merging import Merging
 from .study.minimax import Minimax, minimax
+from .study.repair import Repaired, repair
 from .study.sweep.collecting import collect
 from .study.sweep.running import Sweep, sweep
 from .study.threshold import Suggestion, suggest_threshold
@@ -119,6 +120,7 @@ __all__ = [
     "Processes",
     "Proof",
     "Recipe",
+    "Repaired",
     "Result",
     "RunLocked",
     "Shortened",
@@ -159,6 +161,7 @@ __all__ = [
     "plane",
     "random_pair",
     "read_checkpoint",
+    "repair",
     "rescaled_copy",
     "sharded",
     "streamed",

@@ -42,6 +42,7 @@ for _name, _place in {
     "Blame": "models:blame_view",
     "Matrix": "models:matrix_view",
     "Components": "models:components_view",
+    "Repaired": "models:repaired_view",
     "Suggestion": "models:suggestion_view",
     "Sweep": "sweep:sweep_view",
 }.items():

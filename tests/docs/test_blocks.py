@@ -10,6 +10,7 @@ from weightstring.problem.engines import ENGINES
 from weightstring.proof.enclose.rules import RULES as CERTIFICATE_RULES
 from weightstring.proof.verify.operations import OPERATIONS
 from weightstring.report import RUN_SECTIONS
+from weightstring.search import STRATEGIES
 from weightstring.symmetry.rules import RULES as SYMMETRY_RULES
 from weightstring.tasks import TASKS
 from weightstring.trackers import TRACKERS
@@ -19,7 +20,7 @@ from .conftest import command
 
 PROGRAMS = [page for page in PAGES if any(block.runs for block in page.blocks)]
 LEFT_OUT = [block for page in PAGES for block in page.blocks if block.reason]
-REGISTRIES = CERTIFICATE_RULES, ENGINES, OPERATIONS, RUN_SECTIONS, SYMMETRY_RULES, TASKS, TRACKERS
+REGISTRIES = CERTIFICATE_RULES, ENGINES, OPERATIONS, RUN_SECTIONS, STRATEGIES, SYMMETRY_RULES, TASKS, TRACKERS
 
 
 @pytest.mark.many(quick=3)

@@ -40,6 +40,7 @@ def shown() -> dict[str, object]:
         "Blame": ws.blame(problem, *models[:2]),
         "Matrix": ws.matrix(problem, models, align=True),
         "Components": ws.Components(torch.zeros(3, dtype=torch.float64), rise, rise, "exact"),
+        "Repaired": ws.repair(problem, models),
         "Suggestion": ws.suggest_threshold(problem, *models[:2]),
         "Sweep": ws.sweep(load_task("polynomial"), [0.1], pairs=2, progress=False),
     }

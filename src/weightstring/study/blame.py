@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
@@ -23,10 +23,10 @@ from weightstring.path.segment import Segment, measure_points
 from weightstring.problem import Modular
 from weightstring.problem.capabilities import Laid
 from weightstring.problem.live import Live
-from weightstring.problem.outputs import tensors_of
 from weightstring.protocol import LossProblem, lacking
 from weightstring.study.blaming import Blame, Part
 from weightstring.study.parts import PartOfTheta, parts_of
+from weightstring.study.watching import watched
 
 SEEN = 256
 """Examples on which outputs are compared."""
@@ -63,6 +63,7 @@ def blame(
         InvalidCheckpoint: an end is not a θ of the problem.
         InvalidSetting: a problem without a module, unusable parts or positions, or ``bind="both"``.
 
+    >>> from torch import nn
     >>> from weightstring.problem import ModuleProblem
     >>> net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
     >>> problem = ModuleProblem(net, nn.functional.mse_loss, (torch.ones(4, 1), torch.ones(4, 1)))
@@ -150,27 +151,18 @@ def _correlations(problem: LossProblem, a: Theta, b: Theta, parts: Sequence[Part
         return {}
     live = problem.computation.evaluating
     known = dict(live.module.named_modules())
-    watched = {part.name: known[part.name] for part in parts if part.name in known}
+    modules = {part.name: known[part.name] for part in parts if part.name in known}
     examples = problem.observed().take(slice(SEEN))
 
     def outputs(theta: Theta) -> dict[str, Tensor]:
         kept: dict[str, Tensor] = {}
 
-        def keep(name: str) -> Callable[..., None]:
-            def hook(module: nn.Module, args: object, output: object) -> None:
-                floating = [x for x in tensors_of(output) if x.is_floating_point() and len(x) == len(examples)]
-                if floating:
-                    kept[name] = floating[0].detach().to("cpu", torch.float64).flatten(1)
+        def keep(name: str, output: Tensor) -> None:
+            if len(output) == len(examples):
+                kept[name] = output.detach().to("cpu", torch.float64).flatten(1)
 
-            return hook
-
-        handles = [module.register_forward_hook(keep(name)) for name, module in watched.items()]
-        try:
-            with torch.no_grad():
-                live(theta, examples, problem.statistics(theta))
-        finally:
-            for handle in handles:
-                handle.remove()
+        with torch.no_grad(), watched(modules, keep):
+            live(theta, examples, problem.statistics(theta))
         return kept
 
     first, second = outputs(a), outputs(b)

@@ -20,6 +20,7 @@ from weightstring.study.blaming import Blame
 from weightstring.study.components import Components
 from weightstring.study.lines import Matrix, Square
 from weightstring.study.merging import Merging
+from weightstring.study.repair import Repaired
 from weightstring.study.threshold import Suggestion
 from weightstring.symmetry.alignment import Aligned
 from weightstring.symmetry.lines import POINTS
@@ -113,6 +114,19 @@ def merging_view(merging: Merging) -> View:
     if merging.ensemble is not None:
         rows.append({"model": f"ensemble of {len(merging.ensemble.models)}", **merging.ensemble.values})
     first, *others = str(merging).splitlines()
+    return View(
+        heading=first,
+        facts=[("", line) for line in others],
+        figures={"losses": partial(_bars, rows, "loss", "loss")},
+        rows=lambda: rows,
+    )
+
+
+def repaired_view(repaired: Repaired) -> View:
+    """What the average was worth, before and after."""
+    first, *others = str(repaired).splitlines()
+    rows = [{"model": f"model {number}", **values} for number, values in enumerate(repaired.models)]
+    rows += [{"model": "average", **repaired.before}, {"model": "repaired", **repaired.after}]
     return View(
         heading=first,
         facts=[("", line) for line in others],
