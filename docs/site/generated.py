@@ -126,6 +126,13 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: El
     return None
 
 
+def _plain_defaults(
+    app: Sphinx, what: str, name: str, thing: object, options: object, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """What is no expression, as a default that a dataclass makes anew, would keep the whole signature from being read."""
+    return signature and re.sub(r"<[^<>]+>", "...", signature), returned
+
+
 def for_language_models(text: str) -> str:
     """llms.txt as the site has it: its links lead to the site's pages.
 
@@ -143,5 +150,6 @@ def _finish(app: Sphinx, failure: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", _write)
     app.connect("missing-reference", _resolve)
+    app.connect("autodoc-process-signature", _plain_defaults)
     app.connect("build-finished", _finish)
     return {"parallel_read_safe": True}

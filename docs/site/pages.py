@@ -35,7 +35,7 @@ def written(commands: str, folder: Path) -> str:
             for page in sorted(_pages() - before):
                 name = f"{page.parent.name}.html"
                 shutil.copy(page, folder / name)
-                parts += ["", f'<p class="page"><a href="../pages/{name}">The page</a></p>', ""]
+                parts += ["", f'<p class="written"><a href="../pages/{name}">The page</a></p>', ""]
     return "\n".join(parts)
 
 
