@@ -33,6 +33,7 @@ nitpicky = False  # names outside the public ones have no page; `generated` refu
 myst_heading_anchors = 4  # `page.md#a-heading`, as code hosts have it
 myst_enable_extensions = ["attrs_block"]
 highlight_language = "text"
+pygments_dark_style = "github-dark"
 
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

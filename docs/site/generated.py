@@ -129,22 +129,29 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: El
 def _plain_defaults(
     app: Sphinx, what: str, name: str, thing: object, options: object, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """What is no expression, as a default that a dataclass makes anew, would keep the whole signature from being read."""
+    """What is no expression, as a default that a dataclass makes anew, keeps a signature from being read."""
     return signature and re.sub(r"<[^<>]+>", "...", signature), returned
 
 
-def for_language_models(text: str) -> str:
-    """llms.txt as the site has it: its links lead to the site's pages.
+def for_language_models(told: str, home: str) -> str:
+    r"""llms.txt as the site has it: in place of its last line, the lists of the home page, which lead to the site's pages.
 
-    >>> for_language_models("- [Install](docs/install.md): by pip")
-    '- [Install](docs/install.html): by pip'
+    >>> home = "# A title\n\n## Begin\n- [Install](install.md): by pip\n- [Changes](../CHANGELOG.md)"
+    >>> print(for_language_models("# A title\n\nAll pages: …\n", home))
+    # A title
+    <BLANKLINE>
+    ## Begin
+    - [Install](docs/install.html): by pip
+    - [Changes](CHANGELOG.html)
     """
-    return re.sub(r"\.md\)", ".html)", text)
+    lists = re.sub(r"\]\((?!\.\./)", "](docs/", home[home.index("## ") :]).replace("](../", "](")
+    return re.sub(r"[^\n]+\n$", "", told) + lists.replace(".md)", ".html)")
 
 
 def _finish(app: Sphinx, failure: Exception | None) -> None:
-    told = for_language_models((Path(app.srcdir) / "llms.txt").read_text())
-    (Path(app.outdir) / "llms.txt").write_text(told)
+    root = Path(app.srcdir)
+    texts = [(root / name).read_text() for name in ("llms.txt", f"{app.config.root_doc}.md")]
+    (Path(app.outdir) / "llms.txt").write_text(for_language_models(*texts))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
