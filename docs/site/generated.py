@@ -134,7 +134,7 @@ def _plain_defaults(
 
 
 def for_language_models(told: str, home: str) -> str:
-    r"""llms.txt as the site has it: in place of its last line, the lists of the home page, which lead to the site's pages.
+    r"""llms.txt as the site has it: in place of its last line, the lists of the home page, which lead to its pages.
 
     >>> home = "# A title\n\n## Begin\n- [Install](install.md): by pip\n- [Changes](../CHANGELOG.md)"
     >>> print(for_language_models("# A title\n\nAll pages: …\n", home))
