@@ -93,7 +93,8 @@ class Enclosure:
     @property
     def centre(self) -> Enclosure:
         """The polynomials alone."""
-        return Enclosure(self.nodes, torch.zeros_like(self.radius), self.size)
+        norm = None if self.norm is None else torch.zeros_like(self.norm)
+        return Enclosure(self.nodes, torch.zeros_like(self.radius), self.size, norm)
 
     def spread(self, radius: Tensor, norm: Tensor | None) -> Enclosure:
         """With more of both radii."""
@@ -164,6 +165,9 @@ class Enclosure:
         nodes = tuple(x * y for x, y in zip(self.nodes, other.nodes, strict=True))
         errors = self.largest() * other.radius + self.radius * (other.largest() + other.radius)
         rounding = ELEMENTWISE * 4 * (self.size * other.size + FLOOR)
+        if self.norm is not None or other.norm is not None:  # small numbers beside large ones: each by itself
+            sizes = (self.largest() + self.radius + FLOOR) * (other.largest() + other.radius + FLOOR)
+            errors, rounding = errors + ELEMENTWISE * 4 * sizes, 0 * rounding
         if self.degree == 1:
             square = self.top * other.top  # of σ², which exceeds the line by square·(σ² − 1)
             nodes = tuple(node - square / 2 for node in nodes)

@@ -18,7 +18,7 @@ from torch import Tensor
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.groups import Axes
 from weightstring.proof.enclose.ranged import RSQRT
-from weightstring.proof.enclose.rounding import ELEMENTWISE, gamma
+from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR, gamma
 
 
 def mean(x: Enclosure, axes: Axes) -> Enclosure:
@@ -28,7 +28,8 @@ def mean(x: Enclosure, axes: Axes) -> Enclosure:
     if x.norm is not None:
         radius = torch.minimum(radius, x.over(axes) / math.sqrt(terms))
     nodes = tuple(node.mean(axes, keepdim=True) for node in x.nodes)
-    return Enclosure(nodes, radius * (1 + ELEMENTWISE), x.size).widened(gamma(terms) * x.size)
+    lost = gamma(terms) * (x.largest() + x.radius).mean(axes, keepdim=True)
+    return Enclosure(nodes, radius * (1 + ELEMENTWISE) + lost, 2 * x.size + FLOOR)
 
 
 def normalised(x: Enclosure, axes: Axes, eps: float, centred: bool = True) -> Enclosure:

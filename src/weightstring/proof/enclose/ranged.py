@@ -15,7 +15,7 @@ from torch import Tensor
 
 from weightstring.proof.enclose.enclosure import Enclosure, measured
 from weightstring.proof.enclose.groups import length
-from weightstring.proof.enclose.rounding import ELEMENTWISE
+from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR
 from weightstring.proof.enclose.smooth import remainder_of
 
 
@@ -42,8 +42,11 @@ class Ranged:
         rate = x.slope.abs() + 2 * x.top.abs() if x.degree == 2 else x.slope.abs()
         remainder = remainder_of(x, rate, second, third)
         norm = None if x.norm is None else first.amax(x.axes, keepdim=True) * x.norm + length(remainder, x.axes)
-        found = measured(tuple(map(self.value, x.nodes)), remainder + first * x.radius, norm=norm)
-        return found.widened(ELEMENTWISE * found.size)
+        nodes = tuple(map(self.value, x.nodes))
+        radius = remainder + first * x.radius
+        # Small numbers beside large ones, each by itself.
+        lost = ELEMENTWISE * (torch.stack(nodes).abs().amax(0) + radius + FLOOR)
+        return measured(nodes, radius + lost, norm=None if norm is None else norm + length(lost, x.axes))
 
 
 def power(exponent: float) -> Ranged:

@@ -73,13 +73,17 @@ def _parts(x: Enclosure, keep: Tensor | None) -> Parts:
     share = middle.softmax(-1)
     nodes = tuple(node - (node * share).sum(-1, keepdim=True) for node in x.nodes)
     # Whatever rounding makes of c is another c; what is left is that of the differences.
-    shifted = measured(nodes, torch.zeros_like(x.radius), ELEMENTWISE * 2 * x.size)
+    if keep is not None:  # what is masked may be as large as it likes
+        nodes = tuple(node * keep for node in nodes)
+    zero = torch.zeros_like(x.radius)
+    shifted = measured(nodes, zero, ELEMENTWISE * 2 * x.size, zero[..., :1])
     radius, weights = x.radius, EXP(shifted)
     if keep is not None:
-        radius, weights = radius * keep, weights.each(lambda values: values * keep)
+        radius, weights = radius * keep, weights.each(lambda values: values * keep, lambda norm: norm)
     terms = radius.shape[-1]
+    lost = gamma(terms) * (weights.largest() + weights.radius).sum(-1, keepdim=True)
     total = weights.each(lambda values: values.sum(-1, keepdim=True))
-    total = Enclosure(total.nodes, total.radius, total.size * terms).widened(gamma(terms) * terms * weights.size)
+    total = Enclosure(total.nodes, total.radius + lost, total.size * 2 * terms)
     return Parts(shifted, weights, total, radius, Enclosure(x.nodes, radius, x.size, x.norm).over((-1,)))
 
 
@@ -90,12 +94,48 @@ def _shares(parts: Parts) -> tuple[Enclosure, Tensor]:
     return alone, ((alone.largest() + alone.radius) * worst * (1 + ELEMENTWISE)).clamp(max=1.0)
 
 
-def softmax(x: Enclosure, keep: Tensor | None = None) -> Probabilities:
-    """Over the last axis."""
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """P of rows of scores p + e, in its parts.
+
+    Args:
+        alone: P of the polynomials.
+        middle: P at the middle of the interval, numbers.
+        most: no less than P anywhere on the way from p to p + e.
+        away: no less than how far P of the polynomials is from the middle's.
+        change: no less than what e changes P by.
+        mixed: (..., 1) no less than Σ_j P_j |e_j|.
+        radius: E, 0 where masked.
+        length: (..., 1) L.
+    """
+
+    alone: Enclosure
+    middle: Tensor
+    most: Tensor
+    away: Tensor
+    change: Tensor
+    mixed: Tensor
+    radius: Tensor
+    length: Tensor
+
+
+def row_shares(x: Enclosure, keep: Tensor | None) -> Shares:
+    """Of rows along the last axis."""
     parts = _parts(x, keep)
     alone, most = _shares(parts)
-    more = most * (parts.radius + parts.mixed(most)) * (1 + gamma(parts.radius.shape[-1]))
-    found = alone.spread(more + FLOOR, None if x.norm is None else parts.length / 2)
+    mixed = parts.mixed(most) * (1 + gamma(parts.radius.shape[-1]))
+    middle = alone.nodes[len(alone.nodes) // 2]
+    middle = middle / middle.sum(-1, keepdim=True)
+    nodes = tuple(node - middle for node in alone.nodes)
+    away = Enclosure(nodes, alone.radius, alone.size).largest() + alone.radius + ELEMENTWISE
+    change = most * (parts.radius + mixed) + FLOOR
+    return Shares(alone, middle, most, away, change, mixed, parts.radius, parts.length)
+
+
+def softmax(x: Enclosure, keep: Tensor | None = None) -> Probabilities:
+    """Over the last axis."""
+    shares = row_shares(x, keep)
+    found = shares.alone.spread(shares.change, None if x.norm is None else shares.length / 2)
     return Probabilities(found if keep is None else found.each(lambda values: values * keep, lambda norm: norm))
 
 

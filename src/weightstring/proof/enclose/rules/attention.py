@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from weightstring.proof.enclose import softmax as soft
-from weightstring.proof.enclose.bilinear import matrix_product
+from weightstring.proof.enclose.attending import attended
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.softmax import NEVER, Masked
@@ -52,16 +53,9 @@ def attention(
     if enable_gqa:
         k, v = (_repeated(part, q.shape[-3] // part.shape[-3]) for part in (k, v))
     q = q.scaled(1 / math.sqrt(q.shape[-1]) if scale is None else float(scale))
-    scores = matrix_product(q, k.each(_turned, _turned))
-    rows, columns = scores.shape[-2:]
     if causal:
-        mask = torch.ones(rows, columns, dtype=torch.bool, device=scores.radius.device).tril()
-    masked = Masked(scores, torch.ones((), dtype=torch.float64)) if mask is None else under(call, scores, mask)
-    return soft.gathered(soft.softmax(masked.scores, None if mask is None else masked.keep), v)
-
-
-def _turned(values: Tensor) -> Tensor:
-    return values.mT
+        mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.radius.device).tril()
+    return attended(q, k, v, None if mask is None else partial(under, call, mask=mask))
 
 
 def _repeated(x: Enclosure, times: int) -> Enclosure:
