@@ -78,8 +78,9 @@ def draw_on(axes: Any, figure: go.Figure, *, legend: str = "best") -> None:
     handles, labels = axes.get_legend_handles_labels()
     if labels and figure.layout.showlegend is not False:
         once = dict(zip(labels, handles, strict=True))
-        where = page if legend.startswith("outside") else axes
-        where.legend(once.values(), once, loc=legend, frameon=False, fontsize=8, ncols=_columns(page, once))
+        outside = legend.startswith("outside")
+        where, columns = (page, _columns(page, once)) if outside else (axes, 1)  # a wide one would cover the curves
+        where.legend(once.values(), once, loc=legend, frameon=False, fontsize=8, ncols=columns)
 
 
 def _columns(page: Any, names: Mapping[str, Any]) -> int:
