@@ -11,6 +11,8 @@ import weightstring as ws
 from weightstring.errors import InvalidSetting
 from weightstring.notebook import VIEWS, view_of
 from weightstring.problem.surfaces import Ring
+from weightstring.runs.facts import facts
+from weightstring.study.lines import Line, Lines
 from weightstring.study.merging import Ensemble, Merging, Point
 from weightstring.tasks import load_task
 
@@ -86,8 +88,49 @@ def test_an_unknown_figure_is_answered_by_those_there_are(shown):
         shown["Result"].plot("los")
 
 
-def test_what_is_printed_fits_a_screen(shown):
-    for value in shown.values():
+@pytest.fixture(scope="module")
+def all_printed(shown: dict[str, object]) -> dict[str, object]:
+    """One of every kind of result that the public calls return, large where size could show."""
+    line, certificate = shown["WeightString"], shown["Certificate"]
+    problem, heights = line.problem, torch.rand(60, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    models = [problem.initial(seed) for seed in range(3)]
+    names, straight = (
+        tuple(f"model-{k:02}" for k in range(40)),
+        Line(length=1.0, t=(0.0, 1.0), values={"loss": (0.1, 0.2)}),
+    )
+    pairs = {(i, j): Lines(given=straight) for i in range(40) for j in range(i + 1, 40)}
+    many = ws.Matrix(names, ({"loss": 0.1},) * 40, pairs)
+    heights = (heights + heights.T + 1).fill_diagonal_(0.0)
+    stuck = ws.connect(RING, A, B, 1e-9, stop=ws.MaxBeads(8), progress=False)
+    return shown | {
+        "stuck": stuck,
+        "outcome": stuck.outcome,
+        "curve": stuck.string.curve,
+        "line": ws.connect(problem, models[0], models[0] + 0.01, 9.0, progress=False),
+        "many models": many,
+        "many joins": ws.Components(torch.zeros(60, dtype=torch.float64), heights, heights, "exact"),
+        "Verification": ws.verify(problem, line, certificate),
+        "Symmetry": shown["Aligned"].move.symmetry,
+        "Plane": ws.plane(problem, line, 5, through=models[:3]),
+        "Maximum": ws.locate_maximum(problem, *models[:2]),
+        "Estimate": ws.estimate(problem, *models[:2]),
+        "Diagnosis": ws.diagnose(problem),
+        "compared": ws.compare(
+            RING, A, B, 0.2, strategies={f"greedy {k}": ws.Greedy() for k in range(12)}, shorten=False
+        ),
+        "problem": problem,
+        "strategy": ws.Persistent(),
+    }
+
+
+def test_what_is_printed_fits_a_screen_of_24_lines_and_80_columns(all_printed):
+    for name, value in all_printed.items():
         for text in (str(value), repr(value)):
-            assert text.count("\n") < 40
-            assert len(text) < 4000
+            assert sum(max(1, -(-len(row) // 80)) for row in text.splitlines()) <= 24, name
+
+
+def test_a_printed_result_gives_the_advice_that_the_command_line_gives(all_printed):
+    stuck = all_printed["stuck"]
+    assert stuck.remedy
+    assert f"what to try: {stuck.remedy}" in str(stuck)
+    assert dict(facts(stuck))["what to try"] == stuck.remedy

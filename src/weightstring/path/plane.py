@@ -25,7 +25,7 @@ MARGIN = 0.15
 """Room around what is shown, as a share of its longer side."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plane:
     """A plane of models origin + x · axes[0] + y · axes[1], its losses on a grid, and a string projected on it.
 
@@ -49,6 +49,13 @@ class Plane:
     corners: Float64[Tensor, "3 2"]
     beads: Float64[Tensor, "n 2"]
     distances: Float64[Tensor, " n"]
+
+    def __repr__(self) -> str:
+        rows, columns = self.losses.shape
+        span = f"{self.losses.min().item():.4g} to {self.losses.max().item():.4g}"
+        what = " and ".join(self.names)
+        off = f"{len(self.beads)} beads at most {self.distances.max().item():.4g} off it"
+        return f"<Plane: {what} at {columns} x {rows} points, {span}, sampled; {off}>"
 
     def model(self, x: float, y: float) -> Float64[Tensor, " P"]:
         """The model (P,) at a point of the plane, float64."""

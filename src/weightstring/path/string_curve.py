@@ -31,7 +31,7 @@ Heights: TypeAlias = Mapping[float, float]
 """The heights known on one segment, by t."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StringCurve:
     """Every quantity along a string, sampled: S points in order, each bead once.
 
@@ -46,6 +46,12 @@ class StringCurve:
     segment: tuple[int, ...]
     t: tuple[float, ...]
     values: Mapping[str, tuple[float, ...]]
+
+    def __repr__(self) -> str:
+        """What was sampled, and between which values: all numbers would fill screens."""
+        spans = [f"{name} {min(column):.4g} to {max(column):.4g}" for name, column in self.values.items()]
+        segments = f"{1 + max(self.segment, default=-1)} segment{'s' * (max(self.segment, default=-1) != 0)}"
+        return f"<StringCurve: {len(self.s)} samples on {segments}: {', '.join(spans)}>"
 
     @property
     def points(self) -> dict[Point, dict[str, float]]:

@@ -144,7 +144,7 @@ class Result(Viewable):
         remedy = f"\nwhat to try: {self.remedy}" if self.remedy else ""
         proved = f"\n{self.certificate}" if self.certificate else ""
         tried = told(self.attempts, self.connected)
-        line = ""
+        line = " (the straight line itself)" if len(string) == 2 else ""
         if self.line is not None and len(string) > 2:
             barrier = f"a barrier of {self.line.barrier('over_linear'):.4g} over {OVER['over_linear']}"
             line = f"\non the straight line the loss climbs to {self.line.max_loss:.6g}, {barrier}, sampled"

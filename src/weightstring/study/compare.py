@@ -28,7 +28,7 @@ from weightstring.store.records import TaskRef
 DEFAULT_STOP = MaxBeads(64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Compared:
     """One strategy's string and its price.
 
@@ -42,6 +42,10 @@ class Compared:
     name: str
     result: Result
     normalized_before: float
+
+    def __repr__(self) -> str:
+        length = f"normalized length {self.result.string.normalized_length:.4f}"
+        return f"<Compared: {self.name}: {self.verdict}, {length}, {self.result.steps} gradient steps>"
 
     @property
     def verdict(self) -> str:

@@ -37,6 +37,8 @@ from weightstring.store import StoreLike
 from weightstring.store.records import TaskRef
 from weightstring.study.minimax import DEFAULT_STRATEGY, proved_bound
 
+FEW = 8
+"""Models of a group that are named where it is printed."""
 SHOWN = 20
 """Joins that are printed at most."""
 
@@ -109,9 +111,10 @@ class Components(Viewable):
 
     def __str__(self) -> str:
         listed = [
-            f"under {j.level:.6g}: {' '.join(map(str, j.one))} with {' '.join(map(str, j.other))}" for j in self.joins
+            f"under {join.level:.6g}: {_numbers(join.one)} with {_numbers(join.other)}"
+            for join in self.joins[: SHOWN + 1]
         ]
-        more = [f"… {len(listed) - SHOWN} more"] if len(listed) > SHOWN else []
+        more = [f"… {len(self.losses) - 1 - SHOWN} more"] if len(listed) > SHOWN else []
         return "\n".join([f"{len(self.losses)} models, heights {self.evidence}", *listed[:SHOWN], *more])
 
     @property
@@ -151,8 +154,8 @@ class Components(Viewable):
 
 def _numbers(models: Sequence[int]) -> str:
     """Of a group's models; of many the first few."""
-    few = " ".join(map(str, models[:SHOWN]))
-    return few if len(models) <= SHOWN else f"{few} … ({len(models)})"
+    few = " ".join(map(str, models[:FEW]))
+    return few if len(models) <= FEW else f"{few} … ({len(models)})"
 
 
 @undisturbed

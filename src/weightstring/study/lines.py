@@ -15,6 +15,9 @@ from weightstring.path import BARRIERS
 from weightstring.path.quantities import quantity_label
 from weightstring.path.string_curve import StringCurve
 
+ROWS, COLUMNS, NAME = 16, 80, 24
+"""What is printed at most: models, and characters of a line and of a name in it."""
+
 Square = Float64[torch.Tensor, "n n"]
 
 
@@ -38,7 +41,7 @@ class Lines(Record, frozen=True, kw_only=True):
     aligned: Line | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Matrix(Viewable):
     """Straight lines between every two of n models; every maximum is *sampled*.
 
@@ -137,14 +140,14 @@ class Matrix(Viewable):
             for i in range(len(head))
         ]
         width = max(len(cell) for row in cells for cell in row)
-        label = max(map(len, self.names))
+        label = min(max(map(len, self.names)), NAME)
+        columns = max(1, (COLUMNS - label) // (width + 2))
         rows = [
-            f"{name:<{label}}  {'  '.join(f'{cell:>{width}}' for cell in row)}"
-            for name, row in zip(self.names, cells, strict=True)
+            f"{name[:NAME]:<{label}}  {'  '.join(f'{cell:>{width}}' for cell in row[:columns])}"
+            for name, row in zip(self.names[:ROWS], cells, strict=False)
         ]
-        return "\n".join([f"{self.title}: over_mean above the diagonal{below}; on it the models' own", *rows])
-
-    __repr__ = __str__
+        left = [f"… all {len(cells)} models: barriers() or to_rows()"] if len(cells) > min(ROWS, columns) else []
+        return "\n".join([f"{self.title}: over_mean above the diagonal{below}; on it the models' own", *rows, *left])
 
     @property
     def title(self) -> str:

@@ -215,7 +215,7 @@ def _in_place(values: Sequence[T], index: int, others: Sequence[T]) -> list[T]:
     return [*values[:index], *others, *values[index + 1 :]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Symmetry:
     """The symmetries of a network: what leaves its function unchanged.
 
@@ -247,6 +247,11 @@ class Symmetry:
         for spec in (self.permutations, self.scales, self.maps):
             spec.check()
         _ = self.permuted, self.scaled, self.mapped  # which refuse what does not fit
+
+    def __repr__(self) -> str:
+        kinds = {"permuted": self.permutations, "scaled": self.scales, "mixed": self.maps}
+        groups = ", ".join(f"{len(spec.groups)} {kind}" for kind, spec in kinds.items())
+        return f"<Symmetry: groups of units: {groups}; 10^{self.log10_permutations:.4g} permutations>"
 
     @cached_property
     def permuted(self) -> tuple[Block, ...]:

@@ -96,11 +96,14 @@ def _pages(out: str, comparisons: list[Compared]) -> dict[str, str]:
 def _chosen(options: Namespace) -> dict[str, Strategy[Any]]:
     """The strategies to compare, each with those of the settings given that it has."""
     from weightstring.search.strategies import compared
+    from weightstring.text import meant
 
     offered = compared()
     known = dict.fromkeys(options.strategies or offered)
     if unknown := [name for name in known if name not in offered]:
-        raise InvalidSetting(f"--strategies {unknown[0]:.80}: choose some of {', '.join(offered)}")
+        raise InvalidSetting(
+            f"--strategies {unknown[0]:.80}{meant(unknown[0], offered)}: choose some of {', '.join(offered)}"
+        )
     given = {name: value for name in SHARED if (value := getattr(options, name)) is not None}
     chosen: dict[str, Strategy[Any]] = {}
     for name in known:

@@ -38,7 +38,7 @@ class Ends:
     pairs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Gathered:
     """A sweep as far as it is.
 
@@ -55,6 +55,9 @@ class Gathered:
     failed: Mapping[Where, tuple[int, ...]]
     trivial: Mapping[str, Mapping[str, float | None]]
     ends: Mapping[Where, Ends]
+
+    def __repr__(self) -> str:
+        return f"<Gathered: {len(self.rows)} pairs of a sweep of {len(self.record.variants)} variants>"
 
     @property
     def summary(self) -> tuple[Summary, ...]:

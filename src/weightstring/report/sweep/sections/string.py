@@ -77,7 +77,7 @@ def _example(sweep: SweepData, row: Row, result: ResultRecord, name: str) -> Cha
 
 
 def _line(result: ResultRecord, bound: Sequence[str]) -> Series | None:
-    """What the threshold binds on the straight line beside a string; None where the string is that, or none is known."""
+    """What the threshold binds on the straight line beside a string; None: it is that, or none is known."""
     if result.line is None or result.string.beads == 2 or not set(bound) <= result.line.curve.values.keys():
         return None
     curve = result.line.curve
