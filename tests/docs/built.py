@@ -62,7 +62,7 @@ class Site:
         """Whether a link leads nowhere; of one that leaves the site, whether it has no proper form."""
         parts = urlsplit(link)
         if parts.scheme or parts.netloc:
-            return parts.scheme != "mailto" and not (parts.scheme == "https" and "." in parts.netloc)
+            return parts.scheme not in ("mailto", "data") and not (parts.scheme == "https" and "." in parts.netloc)
         target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path.resolve()
         if not target.exists():
             return True
