@@ -119,3 +119,39 @@ def test_a_path_between_two_transformers_is_certified() -> None:
     string = ws.WeightString(problem, apart(problem, 0.05))
     certificate = ws.certify(problem, string, tol=0.01)
     assert certificate.largest_sample <= certificate.upper_bound <= 1.0101 * certificate.largest_sample
+
+
+class Patches(nn.Module):
+    """A vision transformer of torch's own layers, with a class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.token, self.places = nn.Conv2d(1, WIDTH, 2, 2), nn.Embedding(1, WIDTH), nn.Embedding(5, WIDTH)
+        self.block = nn.TransformerEncoderLayer(WIDTH, 2, 12, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.head = nn.Linear(WIDTH, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.weight.expand(len(x), 1, -1), tokens], 1) + self.places.weight
+        return self.head(self.block(tokens)[:, 0])
+
+
+class Weighed(nn.Module):
+    """Attention that returns its weights, tokens first, and a normalisation of groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.attend = nn.Embedding(WORDS, WIDTH), nn.MultiheadAttention(WIDTH, 2)
+        self.norm, self.head = nn.GroupNorm(2, WIDTH), nn.Linear(WIDTH, 10)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.words(tokens).transpose(0, 1)
+        return self.head(self.norm((x + self.attend(x, x, x)[0]).permute(1, 2, 0)).mean(2))
+
+
+@pytest.mark.parametrize(
+    ("net", "inputs"), [(Patches, torch.randn(3, 1, 4, 4)), (Weighed, torch.arange(12).view(3, 4) % WORDS)]
+)
+def test_no_step_of_torchs_own_layers_lies_outside_its_enclosure(net: type[nn.Module], inputs: Tensor) -> None:
+    problem = ws.ModuleProblem(net(), F.cross_entropy, (inputs, torch.tensor([4, 0, 7])), dtype=torch.float64)
+    check_every_step(problem, apart(problem, 0.1), 0.25, 0.5, torch.linspace(-1, 1, 5).double())

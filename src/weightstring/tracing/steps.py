@@ -7,7 +7,7 @@ import logging
 import operator
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from weightstring.errors import Unsupported
 from weightstring.text import first_line
+from weightstring.tracing.attention import ExamplesFirst
 from weightstring.tracing.recurrent import UNROLLED
 
 OUTSIDE = "the loss or the outermost module"
@@ -217,14 +218,14 @@ def export(
         leaves: its positional arguments.
         subject: the first words of a refusal.
         remedy: its last.
-        functional: decompose operations that write in place, so that no step changes what another reads, and unroll
-            recurrent layers.
+        functional: decompose operations that write in place, so that no step changes what another reads, unroll
+            recurrent layers, and keep the examples first in attention.
 
     Raises:
         Unsupported: torch cannot trace it.
     """
     try:
-        with _quietly():
+        with _quietly(), ExamplesFirst() if functional else nullcontext():
             exported = torch.export.export(module, tuple(leaves), strict=False)
             steps = Trace.of(exported).steps if functional else ()
             if functional and any(step.writes or step.target in UNROLLED for step in steps):

@@ -1,8 +1,8 @@
 r"""Attention, softmax(Q Kᵀ) V, with what its parts have in common.
 
 Softmax does not see what is the same along a row of scores, so that K may be moved by any row k̄(σ); its rows sum to 1,
-so that V may be by any v̄. Here k̄ is the mean, and for each query v̄ the mixture at the middle, by w = P there. For errors
-e of the scores and f of V
+so that V may be by any v̄. Here k̄ is the mean, and for each query v̄ the mixture at the middle, by w = P there. For
+errors e of the scores and f of V
 
     P(p + e)(V + f) − P(p) V = Σ_s P_s (e_s − ē)(v_s − v̄) + Σ_s P_s f_s,      ē = Σ_s P_s e_s,
 
