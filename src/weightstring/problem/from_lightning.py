@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -40,7 +40,7 @@ def from_lightning(
     buffers: str | None = None,
     recipe: Recipe | None = None,
     training_recipe: Recipe | None = None,
-    train_curves: bool = True,
+    train_curves: bool | Literal["auto"] = "auto",
 ) -> ModuleProblem:
     """The loss of a LightningModule, by its own step, over the data of a DataModule or of loaders.
 
@@ -67,7 +67,7 @@ def from_lightning(
         buffers: ``"recalibrate"`` or ``"frozen"`` running statistics.
         recipe: how to descend this loss unless told otherwise.
         training_recipe: how random models are trained.
-        train_curves: measure the training set along a finished string too.
+        train_curves: as of :class:`ModuleProblem`.
 
     Raises:
         InvalidModel: no step gives a loss without a Trainer.

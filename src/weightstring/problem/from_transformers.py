@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ def from_transformers(
     dtype: torch.dtype | None = None,
     recipe: Recipe | None = None,
     training_recipe: Recipe | None = None,
-    train_curves: bool = True,
+    train_curves: bool | Literal["auto"] = "auto",
 ) -> ModuleProblem:
     """The loss of a model of ``transformers`` over a tokenised dataset.
 
@@ -83,7 +83,7 @@ def from_transformers(
         dtype: in what to compute; None: each parameter's own.
         recipe: how to descend this loss unless told otherwise.
         training_recipe: how random models are trained.
-        train_curves: measure the training set along a finished string too.
+        train_curves: as of :class:`ModuleProblem`.
 
     Raises:
         InvalidModel: the model's own loss is none of ours, or depends on padding.

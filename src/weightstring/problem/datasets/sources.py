@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from weightstring.problem.datasets.finite import check_finite
 from weightstring.problem.datasets.hosted import CPU, fits, placed
 from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.datasets.streaming import UNCHANGING, Streamed, is_pair, stored_set
+from weightstring.problem.datasets.tables import as_tensor
 from weightstring.problem.precision import Dtypes
 
 Array: TypeAlias = Tensor | np.ndarray
@@ -29,6 +30,8 @@ Pair: TypeAlias = tuple[Array | tuple[Array, ...] | Mapping[str, Array], Array]
 Source: TypeAlias = Pair | Dataset[object] | Iterable[Pair] | Streamed
 """A data set as a user has it: (inputs, targets), a Dataset, batches that can be read twice (a DataLoader), or one that
 stays on disk."""
+
+LOG = logging.getLogger("weightstring")
 
 RESERVED = ("loss", "train", "evaluate", "both")
 """What a hold-out set cannot be called: the loss, and words by which a threshold says what it binds."""
@@ -84,6 +87,10 @@ def _brought(source: object, name: str, dtypes: Dtypes, device: torch.device) ->
     dtype, targets = dtypes
     if is_pair(source):
         given = _split(source, name)
+        if dtype == torch.float32 and any(leaf.dtype == torch.float64 for leaf in given.leaves):
+            LOG.info(
+                "%s: inputs are float64 and are rounded to the model's float32; dtype=torch.float64 keeps them", name
+            )
         # Copied, so that later changes of the user's cannot change the loss.
         whole = given.to(device if fits(given.nbytes, device) else CPU, dtype, targets, copy=True)
         _check(whole, name)
@@ -179,7 +186,8 @@ def _split(batch: object, name: str) -> Examples:
         keys, leaves = tuple(inputs), tuple(inputs.values())
     else:
         leaves = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
-    leaves, targets = tuple(map(_tensor, leaves)), _tensor(targets)
+    leaves = tuple(as_tensor(leaf, f"{name}: inputs") for leaf in leaves)
+    targets = as_tensor(targets, f"{name}: targets", targets=True)
     for what, leaf in [*(("inputs", leaf) for leaf in leaves), ("targets", targets)]:
         if not isinstance(leaf, Tensor):
             raise InvalidData(
@@ -212,18 +220,6 @@ def _in_pieces(parts: Iterable[Examples], name: str) -> Iterator[Examples]:
             size = 0
     if held:
         yield _join(held, name)
-
-
-def _tensor(leaf: Any) -> Any:
-    """An array as a tensor that shares its memory; anything else as it is."""
-    if not isinstance(leaf, np.ndarray):
-        return leaf
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an array that cannot be written to: nobody will
-            return torch.from_numpy(leaf)
-    except (TypeError, ValueError):  # of objects, of text, or with rows in falling order
-        return leaf
 
 
 def _join(parts: list[Examples], name: str) -> Examples:

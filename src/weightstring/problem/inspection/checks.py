@@ -156,7 +156,7 @@ def check_forward(
                     "pass dtype=torch.float32 to the problem"
                 ) from error
             raise InvalidData(
-                f"net cannot take the {name} inputs {probe.form()}{_ranges(probe)}: {first_line(error)}"
+                f"net cannot take the {name} inputs {probe.form()}{_ranges(probe)}: {first_line(error)}{_floats(probe)}"
             ) from error
         for label, criterion in {"loss_fn": computation.loss_fn.given, **metrics}.items():
             kept = probe.cloned()
@@ -268,6 +268,12 @@ def fewer_rows(rows: Tensor, examples: int, parameters: int) -> Tensor:
         parameters: of the module.
     """
     return rows if parameters <= LIGHT else rows[: max(LEAST, examples // PURITY_PASSES)]
+
+
+def _floats(examples: Examples) -> str:
+    """What to do about inputs that are integers, and not meant as such."""
+    whole = not any(leaf.is_floating_point() or leaf.is_complex() for leaf in examples.leaves)
+    return ": pass them as floats (x.float()) if they are no indices" if whole else ""
 
 
 def _ranges(examples: Examples) -> str:
