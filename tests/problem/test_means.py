@@ -17,7 +17,7 @@ from weightstring.errors import InvalidData, InvalidSetting, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem import ModuleProblem, module
 from weightstring.problem.engines import first_layer
-from weightstring.problem.losses import means
+from weightstring.problem.losses import tally
 from weightstring.problem.losses.known import recognised
 from weightstring.problem.tensors import named_tensors
 from weightstring.proof.enclose.proving import certify
@@ -463,9 +463,9 @@ def test_outputs_that_do_not_fit_are_refused_in_words(refused, monkeypatch):
     problem = build(nn.CrossEntropyLoss(), metrics={"f1": f1})
     theta = problem.flatten(mlp())[None]
     for engine in ("loop", "vmap", "stack"):
-        monkeypatch.setattr(means, "most_bytes", lambda device: 10**6)
+        monkeypatch.setattr(tally, "most_bytes", lambda device: 10**6)
         problem.use_engine(engine)
-        monkeypatch.setattr(means, "most_bytes", lambda device: 1000)
+        monkeypatch.setattr(tally, "most_bytes", lambda device: 1000)
         assert float(problem.measure(theta)["loss"]) > 0
         with refused(InvalidSetting, r"on all 53 outputs at once, which do not fit .*: return \(sum, weight\)"):
             problem.measure(theta, ("f1",))

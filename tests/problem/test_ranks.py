@@ -50,8 +50,10 @@ def ignoring() -> ModuleProblem:
 
 
 def batches() -> ModuleProblem:
-    def loss(module: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
-        return functional.cross_entropy(module(batch["x"]), batch["y"], reduction="sum"), len(batch["y"])
+    def loss(module: nn.Module, batch: dict[str, Tensor]) -> dict[str, object]:
+        total, count = functional.cross_entropy(module(batch["x"]), batch["y"], reduction="sum"), len(batch["y"])
+        sums = torch.stack([total.detach(), torch.tensor(float(count))])
+        return {"loss": (total, count), "perplexity": ws.FromSums(sums, lambda sums: (sums[0] / sums[1]).exp())}
 
     cut = [slice(start, start + 2 + start % 5) for start in range(0, 55, 6)]
     train = [{"x": INPUTS[place], "y": CLASSES[place]} for place in cut]

@@ -60,7 +60,7 @@ def test_numbers_that_are_rounded_are_told(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_what_is_no_number_or_too_large_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ws.InvalidData, match="targets hold text such as '.*': number what they name first"):
+    with pytest.raises(ws.InvalidData, match=r"targets hold text such as '.*': number what they name first"):
         loss_of(X, np.array(["no", "yes"])[Y])
     with pytest.raises(ws.InvalidData, match=r"got Long and Float.*: pass them as floats \(x.float\(\)\)"):
         loss_of((3 * X).astype(np.int64), Y)

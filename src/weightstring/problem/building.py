@@ -23,7 +23,7 @@ from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.digests.identity import identities, kept
 from weightstring.problem.flat import HALF, Layout, Own, common_dtype
 from weightstring.problem.functional import Autocast, Call, forward
-from weightstring.problem.inspection.batch_checks import check_batched, kinds_of
+from weightstring.problem.inspection.batch_checks import check_batched, means_of
 from weightstring.problem.inspection.checks import Findings, check_all, probe_rows
 from weightstring.problem.inspection.own_loss import own_loss
 from weightstring.problem.inspection.subject import Subject
@@ -239,10 +239,9 @@ class OfBatches:
         training_call = adopted.trained(call if self.step is None else PerBatch(self.step))
         computation = assemble(own.net, Picked("loss"), mode, self.chunk, call, training_call)
         computation = adopted.finished(replace(computation, loss_fn=Mean(Picked("loss"), "ratio")))
-        kinds = kinds_of(computation, own.theta, train, list(metrics))
-        check_metrics({name: loss for name in kinds if name != "loss"}, list(batches))
-        criteria: dict[str, Given] = {name: Picked(name) for name in kinds}
-        means = {name: Mean(criterion, kinds[name]) for name, criterion in criteria.items()}
+        means = means_of(computation, own.theta, train, list(metrics))
+        check_metrics({name: loss for name in means if name != "loss"}, list(batches))
+        criteria: dict[str, Given] = {name: mean.given for name, mean in means.items()}
         subject = Subject(original, own, computation, mode, train, torch.tensor([0]), list(criteria.values()))
         called: dict[str, object] = {"loss": loss, **metrics, "training_step": self.step}
         before = identities(own.net, called)

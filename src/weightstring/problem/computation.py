@@ -14,7 +14,8 @@ from weightstring.arrays import Theta, Thetas
 from weightstring.problem.buffers import fresh_statistics
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.functional import Autocast, OfTheta
-from weightstring.problem.losses.means import Kind, Mean, Tally, Wanted, Weighed
+from weightstring.problem.losses.means import Kind, Mean, Wanted, Weighed
+from weightstring.problem.losses.tally import Tally
 from weightstring.problem.on_segments import OnSegments
 from weightstring.problem.spectral import singular_vectors
 

@@ -22,7 +22,8 @@ from weightstring.errors import InvalidModel, Unsupported
 from weightstring.problem.computation import EMPTY, Computation
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.each import measure_each
-from weightstring.problem.losses.means import Mean, Tally, Wanted
+from weightstring.problem.losses.means import Mean, Wanted
+from weightstring.problem.losses.tally import Tally
 from weightstring.problem.outputs import leaves_of, rebuilt
 
 

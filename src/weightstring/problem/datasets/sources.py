@@ -20,10 +20,10 @@ from weightstring.problem.datasets.finite import check_finite
 from weightstring.problem.datasets.hosted import CPU, fits, placed
 from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.datasets.streaming import UNCHANGING, Streamed, is_pair, stored_set
-from weightstring.problem.datasets.tables import as_tensor
+from weightstring.problem.datasets.tables import Table, as_tensor
 from weightstring.problem.precision import Dtypes
 
-Array: TypeAlias = Tensor | np.ndarray
+Array: TypeAlias = Tensor | np.ndarray | Table
 Pair: TypeAlias = tuple[Array | tuple[Array, ...] | Mapping[str, Array], Array]
 """(inputs, targets), one example per row."""
 

@@ -105,7 +105,7 @@ def is_pair(source: object) -> bool:
     )
 
 
-def _arrays(pair: Any) -> list[Tensor | np.ndarray]:
+def _arrays(pair: Any) -> list[Any]:
     inputs, targets = pair
     if isinstance(inputs, Mapping):
         return [*inputs.values(), targets]

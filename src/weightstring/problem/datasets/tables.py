@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,15 @@ NARROW = ("b1", "i1", "i2", "i4", "u2", "u4")
 
 SHOWN = 4
 """Columns that a message names."""
+
+
+@runtime_checkable
+class Table(Protocol):
+    """A DataFrame, a Series or a sparse matrix: what has a shape, and is read by :func:`as_tensor`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
 
 
 def as_tensor(given: Any, what: str, targets: bool = False) -> Any:
@@ -43,8 +52,8 @@ def as_tensor(given: Any, what: str, targets: bool = False) -> Any:
         return given
     if array.dtype.kind in "OUSM":
         raise InvalidData(
-            f"{what} hold {_kind(array)}: number what they name first, as sklearn.preprocessing's LabelEncoder (labels) "
-            "or OneHotEncoder (inputs) does"
+            f"{what} hold {_kind(array)}: number what they name first, as sklearn.preprocessing's LabelEncoder "
+            "(labels) or OneHotEncoder (inputs) does"
         )
     if targets and array.dtype.str[1:] in NARROW:
         array = array.astype(np.int64)

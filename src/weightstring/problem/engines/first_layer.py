@@ -17,7 +17,8 @@ from torch import Tensor
 from weightstring.arrays import Positions, Stretch, Theta, Thetas, aligned
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.stack import Affine, Stack, flat
-from weightstring.problem.losses.means import Mean, Tally, Wanted
+from weightstring.problem.losses.means import Mean, Wanted
+from weightstring.problem.losses.tally import Tally
 
 BLOCK_ELEMENTS = 2**21
 """Numbers in the widest layer of one block of examples."""

@@ -20,7 +20,8 @@ from weightstring.problem.engines.first_layer import SharedFirstLayer
 from weightstring.problem.engines.parts import in_parts, width
 from weightstring.problem.engines.stack import Stack
 from weightstring.problem.functional import forward
-from weightstring.problem.losses.means import Mean, Tally, Wanted
+from weightstring.problem.losses.means import Mean, Wanted
+from weightstring.problem.losses.tally import Tally
 
 PLANES = ", and of plain Conv2d, MaxPool2d, AvgPool2d and AdaptiveAvgPool2d(1)"
 CACHED_ELEMENTS = 2**18

@@ -13,7 +13,7 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.errors import InvalidData, InvalidSetting, WeightstringError
 from weightstring.memory import is_out_of_memory
-from weightstring.problem.batchwise.per_batch import Outcome
+from weightstring.problem.batchwise.per_batch import Outcome, Picked
 from weightstring.problem.computation import Computation
 from weightstring.problem.datasets.batches import Batches, form_of_batch, mapped
 from weightstring.problem.engines.agreement import tolerance_of
@@ -24,8 +24,8 @@ from weightstring.problem.inspection.passes import far_from
 from weightstring.problem.inspection.purity import check_pure, writes_inputs
 from weightstring.problem.inspection.subject import Subject
 from weightstring.problem.live import with_fresh_inputs
-from weightstring.problem.losses.folded import Folded, value_of
-from weightstring.problem.losses.means import Kind, Mean, number
+from weightstring.problem.losses.folded import Folded, FromSums, value_of
+from weightstring.problem.losses.means import Mean, number
 from weightstring.problem.outputs import leaves_of, tensors_of
 from weightstring.problem.settings import check_metrics
 from weightstring.text import first_line
@@ -40,7 +40,7 @@ LOOKED = 64
 """Batches among which these are looked for."""
 
 
-def kinds_of(computation: Computation, theta: Tensor, train: Batches, metrics: Sequence[str]) -> dict[str, Kind]:
+def means_of(computation: Computation, theta: Tensor, train: Batches, metrics: Sequence[str]) -> dict[str, Mean]:
     """How quantities add up, by name: ``"loss"``, the others that it returns of the first batch, then the metrics.
 
     Raises:
@@ -50,9 +50,15 @@ def kinds_of(computation: Computation, theta: Tensor, train: Batches, metrics: S
     found = [name for name in outcome.found if name != "loss"]
     check_metrics(dict.fromkeys(found), taken=metrics)
     with torch.no_grad():
-        return {
-            name: "folded" if isinstance(outcome[name][0], Folded) else "ratio" for name in ("loss", *found, *metrics)
-        }
+        states = {name: outcome[name][0] for name in ("loss", *found, *metrics)}
+    return {name: _mean_of(Picked(name), state) for name, state in states.items()}
+
+
+def _mean_of(picked: Picked, state: object) -> Mean:
+    if not isinstance(state, Folded):
+        return Mean(picked, "ratio")
+    pair = state.compute if isinstance(state, FromSums) and len(state.sums) == 2 else None
+    return Mean(picked, "folded", pair=pair)
 
 
 def outcome_of(computation: Computation, theta: Tensor, batch: Batches, name: str) -> Outcome:

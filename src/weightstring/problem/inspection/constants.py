@@ -21,7 +21,8 @@ from weightstring.problem.computation import Computation
 from weightstring.problem.copying import copied
 from weightstring.problem.datasets.data import DataSet, form
 from weightstring.problem.inspection.originals import untouched
-from weightstring.problem.losses.means import Mean, Tally
+from weightstring.problem.losses.means import Mean
+from weightstring.problem.losses.tally import Tally
 from weightstring.problem.outputs import widened
 from weightstring.problem.tensors import identical, named_tensors
 

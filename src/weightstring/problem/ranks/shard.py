@@ -16,7 +16,8 @@ from weightstring.problem.buffers import normalises_batches
 from weightstring.problem.datasets.data import DataSet
 from weightstring.problem.engines.loop import Loop
 from weightstring.problem.inspection.coupling import couples
-from weightstring.problem.losses.means import Mean, Tally
+from weightstring.problem.losses.means import Mean
+from weightstring.problem.losses.tally import Tally
 from weightstring.problem.parts import Parts
 
 Totals = Float64[Tensor, "... 2"]
@@ -135,7 +136,7 @@ def require_divisible(parts: Parts, of: int) -> None:
     """
     alone = "run it in one process, without torchrun"
     for name, mean in parts.quantities.means.items():
-        if not mean.adds:
+        if not mean.adds and mean.pair is None:
             raise Unsupported(f"{name} is measured on all outputs at once, not on parts of the data: {alone}")
     if parts.computation.kind == "whole":
         raise Unsupported(f"the training loss is that of all outputs at once, not of parts of the data: {alone}")

@@ -24,7 +24,8 @@ from weightstring.problem.engines.loop import Loop
 from weightstring.problem.engines.native.calls import Between, Program
 from weightstring.problem.engines.of_stack import OfStack
 from weightstring.problem.engines.parts import in_parts, width
-from weightstring.problem.losses.means import Mean, Number, Tally, Wanted
+from weightstring.problem.losses.means import Mean, Number, Wanted
+from weightstring.problem.losses.tally import Tally
 from weightstring.problem.rearranging import channels_last
 from weightstring.protocol import Gradient
 
