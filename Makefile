@@ -22,9 +22,9 @@ test-quick: $(VENV)/installed-tests  ## Without the tests that take more than ha
 test-lowest:  ## The quick suite with the oldest version of every dependency that pyproject.toml allows
 	test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest
 	$(PYTHON) .ci/lowest.py figures > $(VENV)-lowest/lowest.txt
-	PIP_CONSTRAINT= $(VENV)-lowest/bin/pip install --quiet --requirement $(VENV)-lowest/lowest.txt \
+	PIP_CONSTRAINT= $(VENV)-lowest/bin/pip install --quiet --editable . --requirement $(VENV)-lowest/lowest.txt \
 		'pytest>=8' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'beartype>=0.18' pandas import-linter
-	PYTHONPATH=src $(VENV)-lowest/bin/python -m pytest -p no:cacheprovider -n 2 --dist worksteal -m "not slow" tests
+	$(VENV)-lowest/bin/python -m pytest -p no:cacheprovider -n 2 --dist worksteal -m "not slow" tests
 
 lint: $(VENV)/installed-tests  ## Style, types, and the direction of imports
 	$(BIN)/ruff check

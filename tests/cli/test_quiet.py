@@ -57,7 +57,7 @@ def test_long_work_is_told_before_it_begins_and_short_work_is_not(monkeypatch, c
     ring = Ring()
     foretell(ring, ring.ends[0], "the plane", 10)
     assert capsys.readouterr().err == ""
-    clock = iter([0.0, 2.0])
+    clock = iter([0.0, 9.0, 9.0, 11.0])  # the first also chooses an engine
     monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     foretell(ring, ring.ends[0], "the plane", 100)
     assert capsys.readouterr().err == "weightstring: the plane: some 3.3 min, 100 evaluations of 2 s\n"
