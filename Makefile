@@ -24,7 +24,8 @@ test-lowest:  ## The quick suite with the oldest version of every dependency tha
 	$(PYTHON) .ci/lowest.py figures > $(VENV)-lowest/lowest.txt
 	PIP_CONSTRAINT= $(VENV)-lowest/bin/pip install --quiet --editable . --requirement $(VENV)-lowest/lowest.txt \
 		'pytest>=8' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'beartype>=0.18' pandas import-linter
-	$(VENV)-lowest/bin/python -m pytest -p no:cacheprovider -n 2 --dist worksteal -m "not slow" tests
+	$(VENV)-lowest/bin/python -m pytest -p no:cacheprovider -n 2 --dist worksteal \
+		-W ignore::DeprecationWarning -m "not slow" tests  # what old packages say of new ones beside them
 
 lint: $(VENV)/installed-tests  ## Style, types, and the direction of imports
 	$(BIN)/ruff check
