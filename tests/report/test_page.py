@@ -16,7 +16,7 @@ from weightstring.path import Evidence, Unresolved
 from weightstring.path.outcome import ADVICE
 from weightstring.report.run import page
 from weightstring.report.run.data import RunData
-from weightstring.store.records import Manifest, ResultRecord
+from weightstring.store.records import CurveRecord, LineRecord, Manifest, ResultRecord
 
 Run = tuple[Manifest, ResultRecord, torch.Tensor]
 Runs = dict[str, Run]
@@ -250,3 +250,25 @@ def test_what_does_not_belong_together_is_refused(runs: Runs) -> None:
     nameless = msgspec.structs.replace(curve, values={"error": curve.values["error"]})
     with pytest.raises(InvalidRun, match="the curve holds no loss; measure the string again"):
         page.render(RunData(*changed_string(runs["connected"], curve=nameless)))
+
+
+def test_the_straight_line_stands_beside_the_string(runs: Runs) -> None:
+    manifest, result, beads = runs["connected"]
+    curve = CurveRecord(s=(0.0, 0.5, 1.0), segment=(0, 0, 0), t=(0.0, 0.5, 1.0), values={"loss": (0.04, 0.94, 0.05)})
+    barriers = {"max": 0.94, "over_ends": 0.89, "over_mean": 0.895, "over_linear": 0.895}
+    line = LineRecord(max_loss=0.94, barriers=barriers, curve=curve)
+    html = page.render(RunData(manifest, msgspec.structs.replace(result, line=line), beads))
+    text = readable(html)
+    assert "On the straight line the evaluation loss climbs to 0.94" in text
+    assert "a barrier of 0.895 over the interpolated losses of the ends (sampled at 3 points)" in text
+    assert "Barrier of the straight line 0.895" in text
+    assert "straight line: evaluation loss" in html  # in the first figure
+    assert "numbers above the threshold here are no contradiction to the verdict" in text
+    assert "climbs to" not in readable(page.render(RunData(manifest, result, beads)))  # an older run has no line
+
+
+def test_a_page_says_what_to_do_next_and_where_the_run_comes_from(runs: Runs) -> None:
+    manifest, result, beads = runs["connected"]
+    text = readable(page.render(RunData(manifest, result, beads, place="runs/first")))
+    for words in ("What to do next", "weightstring certify runs/first Copy", "A summary to paste", "end A"):
+        assert words in text
