@@ -25,8 +25,19 @@ def barriers(matrix: Matrix) -> Section:
         for words, aligned in kinds.items()
     ]
     labels, captions = [drawing.label for drawing in drawings], [drawing.caption for drawing in drawings]
-    html = template("matrix/sections/barriers.html", matrix=matrix, labels=labels, captions=captions)
+    said = [_extremes(matrix, aligned) for aligned in kinds.values()]
+    html = template("matrix/sections/barriers.html", matrix=matrix, labels=labels, captions=captions, said=said)
     return Section("Barriers", html, {"barriers": drawings})
+
+
+def _extremes(matrix: Matrix, aligned: bool) -> str:
+    """Between which barriers all lines are, and which models they join, in a sentence."""
+    table = matrix.barriers("over_mean", aligned=aligned)
+    pairs = sorted(matrix.lines, key=lambda pair: float(table[pair]))
+    told = [f"{table[i, j]:.4g} ({matrix.names[i]} and {matrix.names[j]})" for i, j in (pairs[0], pairs[-1])]
+    which = "lines to aligned copies" if aligned else "straight lines"
+    span = f"from {told[0]} to {told[1]}" if len(pairs) > 1 else told[0]
+    return f"Barriers of the {len(pairs)} {which}, over the mean of their ends: {span}."
 
 
 def _drawing(matrix: Matrix, label: str, table: Square, caption: str) -> Drawing:
