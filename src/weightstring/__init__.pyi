@@ -66,6 +66,8 @@ from .study.diagnosis import Diagnosis, diagnose
 from .study.lines import Matrix
 from .study.matrix import matrix
 from .study.merge import merge
+from .study.mergeability import Mergeability
+from .study.mergeable import mergeable
 from .study.merging import Merging
 from .study.minimax import Minimax, minimax
 from .study.repair import Repaired, repair
@@ -109,6 +111,7 @@ __all__ = [
     "MaxBeads",
     "MaxSteps",
     "MeanOf",
+    "Mergeability",
     "Merging",
     "Minimax",
     "ModuleProblem",
@@ -156,6 +159,7 @@ __all__ = [
     "matrix",
     "measure",
     "merge",
+    "mergeable",
     "minimax",
     "permuted_copy",
     "plane",

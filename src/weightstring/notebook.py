@@ -43,6 +43,7 @@ for _name, _place in {
     "Matrix": "models:matrix_view",
     "Components": "models:components_view",
     "Repaired": "models:repaired_view",
+    "Mergeability": "models:mergeability_view",
     "Suggestion": "models:suggestion_view",
     "Sweep": "sweep:sweep_view",
 }.items():

@@ -43,6 +43,7 @@ def shown() -> dict[str, object]:
         "Matrix": ws.matrix(problem, models, align=True),
         "Components": ws.Components(torch.zeros(3, dtype=torch.float64), rise, rise, "exact"),
         "Repaired": ws.repair(problem, models),
+        "Mergeability": ws.mergeable(problem, models, align=False),
         "Suggestion": ws.suggest_threshold(problem, *models[:2]),
         "Sweep": ws.sweep(load_task("polynomial"), [0.1], pairs=2, progress=False),
     }

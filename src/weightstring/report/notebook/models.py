@@ -19,6 +19,7 @@ from weightstring.runs.align_step import groups_of
 from weightstring.study.blaming import Blame
 from weightstring.study.components import Components
 from weightstring.study.lines import Matrix, Square
+from weightstring.study.mergeability import Mergeability
 from weightstring.study.merging import Merging
 from weightstring.study.repair import Repaired
 from weightstring.study.threshold import Suggestion
@@ -132,6 +133,18 @@ def repaired_view(repaired: Repaired) -> View:
         facts=[("", line) for line in others],
         figures={"losses": partial(_bars, rows, "loss", "loss")},
         rows=lambda: rows,
+    )
+
+
+def mergeability_view(found: Mergeability) -> View:
+    """What each way to merge comes to, beside the models."""
+    first, *others = found.verdict.splitlines()
+    return View(
+        heading=first,
+        tone="good" if found.merges else "open",
+        facts=[("", line) for line in others],
+        figures={"losses": partial(_bars, found.to_rows(), "loss", "loss")},
+        rows=found.to_rows,
     )
 
 

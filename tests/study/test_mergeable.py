@@ -1,0 +1,105 @@
+"""Will these models merge, and after what?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import weightstring as ws
+from weightstring.errors import InvalidSetting
+from weightstring.problem.surfaces import Ring
+
+X = torch.linspace(-1, 1, 8)[:, None]
+
+
+def line() -> ws.ModuleProblem:
+    """The loss of a line through the origin of slope 2."""
+    return ws.ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (X, 2 * X), engine="loop")
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[ws.ModuleProblem, torch.Tensor]:
+    """A perceptron with units of its own order, and a model that has learnt."""
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    net = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+    problem = ws.ModuleProblem(net, nn.functional.mse_loss, (x, x.abs().sum(1, keepdim=True)), engine="loop")
+    return problem, problem.fit(seed=0, until=0.05)
+
+
+def test_of_a_convex_loss_the_average_is_enough():
+    found = ws.mergeable(line(), {"low": torch.tensor([1.8, 0.0]), "high": torch.tensor([2.2, 0.0])}, align=False)
+    assert found.merges
+    assert found.best.name == "average"
+    assert found.best.loss == pytest.approx(0.0, abs=1e-12)
+    assert "average them as they are" in found.verdict
+
+
+def test_a_model_and_its_permuted_copy_merge_after_alignment(trained):
+    problem, theta = trained
+    copy = ws.permuted_copy(problem, theta, seed=3)
+    found = ws.mergeable(problem, [theta, copy])
+    plain = found.ways[0]
+    assert plain.loss > 2 * found.best.loss
+    assert found.best.name == "aligned average"
+    assert found.best.loss == pytest.approx(found.models["0"]["loss"], rel=1e-4)
+    assert "align all to 0" in found.verdict
+
+
+def test_every_way_measures_what_it_says(trained):
+    problem, theta = trained
+    models = [theta, problem.initial(1)]
+    found = ws.mergeable(problem, models, search=400)
+    for way in found.ways:
+        if way.theta is not None:
+            assert way.loss == pytest.approx(float(problem.measure(way.theta[None])["loss"][0]), rel=1e-5)
+    assert found.best.loss == pytest.approx(min(way.loss for way in found.ways), rel=1e-5)
+    assert found.merges == (found.best.loss <= max(found.models[name]["loss"] for name in found.models) * (1 + 1e-6))
+
+
+def test_a_greedy_soup_leaves_out_what_makes_it_worse():
+    models = {"a": torch.tensor([2.1, 0.0]), "b": torch.tensor([1.9, 0.0]), "far": torch.tensor([9.0, 5.0])}
+    found = ws.mergeable(line(), models, align=False)
+    assert found.best.name == "greedy soup"
+    assert sorted(found.best.members) == ["a", "b"]
+
+
+def test_what_a_loss_cannot_offer_is_named():
+    ring = Ring()
+    found = ws.mergeable(ring, list(ring.ends))
+    assert not found.merges
+    assert set(found.untried) == {"alignment", "repair"}
+    assert len(str(found).splitlines()) <= 24
+
+
+def test_one_model_and_a_search_among_three_are_refused():
+    problem = line()
+    with pytest.raises(InvalidSetting, match="two or more"):
+        ws.mergeable(problem, [problem.initial(0)])
+    with pytest.raises(InvalidSetting, match="a search joins two models"):
+        ws.mergeable(problem, [problem.initial(seed) for seed in range(3)], search=10)
+
+
+@pytest.mark.slow
+def test_the_command_writes_the_merged_model_and_says_by_its_exit_code(tmp_path, capsys):
+    from safetensors.torch import load_file
+
+    from weightstring.cli import main
+    from weightstring.tasks import load_task
+
+    problem = load_task("digits")
+    theta = problem.fit(seed=0, until=0.5)
+    for name, model in (("a", theta), ("b", ws.permuted_copy(problem, theta, seed=1))):
+        torch.save(problem.unflatten(model), tmp_path / f"{name}.pt")
+    out = tmp_path / "merged.safetensors"
+    command = ["mergeable", "digits", str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--out", str(out), "--json"]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["best"] == "aligned average"
+    merged = problem.flatten(load_file(out))
+    best = next(way for way in told["ways"] if way["name"] == told["best"])
+    assert float(problem.measure(merged[None])["loss"][0]) == pytest.approx(best["values"]["loss"], rel=1e-5)
