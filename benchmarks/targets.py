@@ -164,8 +164,28 @@ WAYS = ("one after the other", "in one call")
 
 def calls() -> list[str]:
     """What limits large calls: a line a task, from the results."""
-    return [
+    lines = [
         line for task, before in CALLS.items() if (found := kept(f"many-{task}")) for line in call(task, before, found)
+    ]
+    return lines + without_a_compiler()
+
+
+def without_a_compiler() -> list[str]:
+    """What limits the quadratic sweep by tensor calls alone."""
+    swept, steps = kept("sweep"), kept("steps")
+    if not swept or not steps:
+        return []
+    engines = {row["engine"]: row for row in swept["engines"]}  # type: ignore[attr-defined]
+    micro: dict[str, float] = steps["microseconds a bead-step"]  # type: ignore[assignment]
+    plain, full = micro["plain"], micro["stack, 256 beads"]
+    stack, native = engines["stack"], engines["native"]
+    return [
+        f"- quadratic sweep without a compiler: {stack['CPU seconds of the sweep']:g} CPU seconds for {swept['pairs']} "
+        f"pairs ({stack['before the reference']:g} before the reference, {stack['after it']:g} after it: the machine is "
+        f"shared), with one {native['CPU seconds of the sweep']:g}. In batches of 256 beads a step takes {full:g} µs a "
+        f"bead by tensor calls, {plain / full:.0f} times less than the reference's {plain:g} (`steps`), where the "
+        f"arithmetic takes {float(steps['floor, microseconds']):g}; the sweep as a whole is {stack['times faster']:g} "  # type: ignore[arg-type]
+        "times as fast: the hardest pairs try again to the end, in batches too small to share what a tensor call costs."
     ]
 
 
