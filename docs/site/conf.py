@@ -16,7 +16,7 @@ project_copyright = f"{author}. MIT licence"
 release = version = version_of("weightstring")
 
 extensions = [
-    "myst_parser",
+    "myst_nb",  # notebooks, executed; for all other pages it is myst_parser
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",  # docstrings have Args, Raises
     "sphinx_copybutton",
@@ -25,13 +25,19 @@ extensions = [
     "pages",
 ]
 root_doc = "docs/README"
-include_patterns = ["docs/**.md", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "EXPERIMENTS.md"]
+include_patterns = ["docs/**.md", "docs/notebooks/*.ipynb", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "EXPERIMENTS.md"]
 exclude_patterns = ["docs/site", ".*"]
 suppress_warnings = ["myst.header"]  # a table's page may begin below the first level of headings
 nitpicky = False  # names outside the public ones have no page; `generated` refuses those that do not exist
 
 myst_heading_anchors = 4  # `page.md#a-heading`, as code hosts have it
 myst_enable_extensions = ["attrs_block"]
+nb_execution_mode = "force"  # they are kept without outputs
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_merge_streams = True
+nb_render_image_options = {"alt": "the figure that the cell above draws"}
 highlight_language = "text"
 pygments_dark_style = "github-dark"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 HEADING = re.compile(r"^## (.+)$")
-ENTRY = re.compile(r"^(?:- |\|.*?)\[(?P<title>[^]]+)\]\((?P<page>[^):#]+)\.md\)")
+ENTRY = re.compile(r"^(?:- |\|.*?)\[(?P<title>[^]]+)\]\((?P<page>[^):#]+)\.(?:md|ipynb)\)")
 
 
 def toctrees(text: str, titled: bool) -> str:

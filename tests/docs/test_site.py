@@ -20,7 +20,7 @@ TEXTS = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 @pytest.mark.slow
 def test_the_site_builds_and_everything_that_it_refers_to_is_there(tmp_path: Path) -> None:
-    for builder in ("sphinx", "furo", "myst_parser", "sphinx_copybutton"):
+    for builder in ("sphinx", "furo", "myst_nb", "sphinx_copybutton"):
         pytest.importorskip(builder)
     site = build(tmp_path.resolve())
     assert len(site.pages) > 40

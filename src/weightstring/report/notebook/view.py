@@ -84,4 +84,5 @@ class View:
             file = io.StringIO()
             drawn(next(iter(self.figures.values()))(), INLINE).savefig(file, format="svg", metadata={"Date": None})
         text = file.getvalue()
-        return Markup(text[text.index("<svg") :])
+        # No wider than the column, be it a phone's.
+        return Markup(text[text.index("<svg") :].replace("<svg", '<svg style="max-width: 100%; height: auto"', 1))
