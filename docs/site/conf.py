@@ -25,7 +25,14 @@ extensions = [
     "pages",
 ]
 root_doc = "docs/README"
-include_patterns = ["docs/**.md", "docs/notebooks/*.ipynb", "BENCHMARKS.md", "CHANGELOG.md", "CONTRIBUTING.md", "EXPERIMENTS.md"]
+include_patterns = [
+    "docs/**.md",
+    "docs/notebooks/*.ipynb",
+    "BENCHMARKS.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "EXPERIMENTS.md",
+]
 exclude_patterns = ["docs/site", ".*"]
 suppress_warnings = ["myst.header"]  # a table's page may begin below the first level of headings
 nitpicky = False  # names outside the public ones have no page; `generated` refuses those that do not exist
