@@ -31,7 +31,7 @@ def print_measured(store: Store, *, in_json: bool = False) -> None:
     if not records:
         return
     console = console_for_text()
-    rows = table("", "quantity", "first end", "last end", "largest", "over_mean", left=["", "quantity"])
+    rows = table("", "quantity", "first end", "last end", "largest sample", "over_mean", left=["", "quantity"])
     for record in records:
         curve = curve_of(record.curve)
         for number, (name, values) in enumerate(curve.values.items()):

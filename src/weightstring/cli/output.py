@@ -34,7 +34,7 @@ def print_result(result: Result, store: Store, *, whole: bool = False) -> None:
             console.print(remark)
     line = result.line if len(string) > 2 else None
     headings = ["first end", "last end", "string", *(["straight line"] if line is not None else [])]
-    values = table("", *headings, title="at the ends, and the largest sample on each")
+    values = table("", *headings, title=f"at the ends, and the largest sample on each; {_on(result)}")
     for name in names:
         first, last = (end[name] for end in result.ends)
         lines = [line.barrier("max", name)] if line is not None and name in line.curve.values else []
@@ -53,6 +53,11 @@ def print_result(result: Result, store: Store, *, whole: bool = False) -> None:
         console.print(f"\n{step.why}", style="italic", highlight=False)
         for folded in step.folded(console.width):
             console.print(shown(folded), soft_wrap=True, highlight=False)
+
+
+def _on(result: Result) -> str:
+    """Which data the quantities without a prefix are of."""
+    return "no prefix: evaluation set" if result.evaluation == "evaluate" else "on the training set, the only one"
 
 
 def describe_unfinished(store: Store) -> str:

@@ -98,11 +98,11 @@ def _print(tree: ws.Components, names: list[str], levels: list[float], options: 
     from weightstring.cli.console import console_for_text, table
 
     console = console_for_text()
-    what = {"evaluate": "loss", "train": "train loss", "both": "larger loss"}.get(options.bind, options.bind)
-    models = table("", "model", "loss", left=["model"], no_wrap=True)
+    what = {"evaluate": "evaluation loss", "train": "train loss", "both": "larger loss"}.get(options.bind, options.bind)
+    models = table("", "model", what, left=["model"], no_wrap=True)
     for number, (name, loss) in enumerate(zip(names, tree.losses.tolist(), strict=True)):
         models.add_row(str(number), name if len(name) <= 56 else f"…{name[-55:]}", f"{loss:.6g}")
-    joins = table("joined at", "which", left=["which"], no_wrap=True)
+    joins = table(f"joined at, {tree.evidence}", "which", left=["which"], no_wrap=True)
     for join in tree.joins:
         joins.add_row(f"{join.level:.6g}", f"{_numbers(join.one)} with {_numbers(join.other)}")
     counts = table("level", "models", "at least", "at most", no_wrap=True)

@@ -78,7 +78,8 @@ def _print(merging: ws.Merging) -> None:
     best = f"best, s = {merging.best.s:.3f}"
     columns = {"first end": first, "last end": last, "midpoint": merging.midpoint, best: merging.best}
     names = list(merging.midpoint.values)
-    console.print("\nsingle models", style="italic")
+    on = "evaluation" if merging.evaluation == "evaluate" else "training"
+    console.print(f"\nsingle models, on the {on} set; the best is the lowest sampled", style="italic")
     console.print(_table(names, {title: point.values for title, point in columns.items()}))
     if merging.ensemble is not None:
         console.print(

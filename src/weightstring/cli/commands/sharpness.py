@@ -66,5 +66,9 @@ def _print(places: list[Place], options: Namespace) -> None:
     console.print(columns)
     sharpest = max(places, key=lambda place: place.sharpness.kappa)
     console.print(f"largest κ of the training loss {sharpest.sharpness.kappa:.6g}, at s = {sharpest.s:.4f}")
+    console.print(
+        "kappa: the largest curvature found, vᵀHv of a unit v: a lower bound of the\n"
+        "largest eigenvalue; residual: ‖Hv − κv‖; products: with the Hessian"
+    )
     if options.out is not None:
         console.print(f"file {options.out}")
