@@ -181,11 +181,12 @@ def without_a_compiler() -> list[str]:
     stack, native = engines["stack"], engines["native"]
     return [
         f"- quadratic sweep without a compiler: {stack['CPU seconds of the sweep']:g} CPU seconds for {swept['pairs']} "
-        f"pairs ({stack['before the reference']:g} before the reference, {stack['after it']:g} after it: the machine is "
-        f"shared), with one {native['CPU seconds of the sweep']:g}. In batches of 256 beads a step takes {full:g} µs a "
+        f"pairs, with one {native['CPU seconds of the sweep']:g}; on a shared machine: {stack['before the reference']:g} "
+        f"before the reference, {stack['after it']:g} after it. In batches of 256 beads a step takes {full:g} µs a "
         f"bead by tensor calls, {plain / full:.0f} times less than the reference's {plain:g} (`steps`), where the "
-        f"arithmetic takes {float(steps['floor, microseconds']):g}; the sweep as a whole is {stack['times faster']:g} "  # type: ignore[arg-type]
-        "times as fast: the hardest pairs try again to the end, in batches too small to share what a tensor call costs."
+        f"arithmetic takes {float(steps['floor, microseconds']):g}; "  # type: ignore[arg-type]
+        f"the sweep as a whole is {stack['times faster']:g} times as fast: the hardest pairs try again to the end, in "
+        "batches too small to share what a tensor call costs."
     ]
 
 
