@@ -34,13 +34,18 @@ class NextStep(NamedTuple):
     why: str
     command: str
 
+    @property
+    def shell(self) -> bool:
+        """Whether it is for a shell."""
+        return self.command.startswith("weightstring ")
+
     def folded(self, width: int) -> list[str]:
         r"""The command in lines of so many columns, to be pasted as they are.
 
         >>> NextStep("", "weightstring merge runs/first --points 9").folded(30)
         ['weightstring merge \\', '    runs/first --points 9']
         """
-        shell = self.command.startswith("weightstring ")
+        shell = self.shell
         words = shlex.split(self.command) if shell else self.command.split(" ")
         lines, end = [""], " \\" if shell else ""
         for word in map(shlex.quote, words) if shell else words:
@@ -157,10 +162,13 @@ class _Ask:
         level = self.result.threshold if threshold is None else threshold
         python = ", ".join(["ws.connect(problem, a, b", repr(level), *([setting] if setting else [])]) + ")"
         words = list(self.manifest.provenance.command)
-        if not self._shell or words[1:2] != ["connect"]:
-            return NextStep(why, python)
-        kept = _without(words, [*KEPT_ELSEWHERE, *(["--threshold"] if threshold is not None else [])])
-        return NextStep(why, shlex.join([*kept, *options]))
+        if self._shell and "connect" in words[:3]:  # options may come before it
+            kept = _without(words, [*KEPT_ELSEWHERE, *(["--threshold"] if threshold is not None else [])])
+            return NextStep(why, shlex.join([*kept, *options]))
+        if pair := self._pair:
+            given = [] if "--threshold" in options else ["--threshold", repr(level)]
+            return NextStep(why, " ".join(["weightstring connect", *pair, shlex.join([*given, *options])]))
+        return NextStep(why, python)
 
     @property
     def _place(self) -> str:

@@ -57,7 +57,7 @@ def as_markdown(result: Result, manifest: Manifest, steps: Sequence[NextStep] = 
     table = [f"| {_cell(label)} | {_cell(value)} |" for label, value in rows]
     lines = [f"**{_cell(title(result, manifest))}**", "", "| | |", "|---|---|", *table]
     if steps:
-        language = "bash" if steps[0].command.startswith("weightstring ") else "python"
+        language = "bash" if steps[0].shell else "python"
         lines += ["", f"```{language}", *(f"{step.command}  # {step.why}" for step in steps), "```"]
     return "\n".join(lines) + "\n"
 

@@ -16,8 +16,8 @@ def next_steps(run: RunData) -> Section:
         template(
             "run/sections/next_steps.html",
             steps=steps,
-            shell=run.manifest.task is not None,
-            place=run.place,
+            shell=any(step.shell for step in steps),
+            python=not all(step.shell for step in steps),
             texts={
                 "text": summary.as_text(run.found, run.manifest, steps),
                 "Markdown": summary.as_markdown(run.found, run.manifest, steps),
