@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
 import weightstring as ws
+from weightstring.tasks.text import NextWord
 from weightstring.testing.steps import check_every_step
 
 
@@ -61,6 +62,16 @@ def test_a_missing_rule_is_named_before_a_loss_that_counts_its_examples() -> Non
     string = ws.WeightString(problem, [problem.initial(0), problem.initial(1)])
     with pytest.raises(ws.Unsupported, match=r"^mean\.dim|^elu"):
         ws.certify(problem, string)
+
+
+def test_outputs_with_the_classes_along_axis_one_are_those_of_tokens() -> None:
+    torch.manual_seed(5)
+    data = torch.randint(7, (3, 4)), torch.randint(7, (3, 4))
+    problem = ws.ModuleProblem(NextWord(7, 4, 1), F.cross_entropy, data, dtype=torch.float64)
+    a = problem.initial(0)
+    string = ws.WeightString(problem, torch.stack([a, a + 0.2 * torch.randn_like(a)]))
+    certificate = ws.certify(problem, string, tol=0.02)
+    assert certificate.largest_sample <= certificate.upper_bound <= 1.0201 * certificate.largest_sample
 
 
 class Formula(nn.Module):

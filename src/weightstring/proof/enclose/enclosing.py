@@ -77,13 +77,15 @@ class Enclosing:
     def deferred(self) -> frozenset[str]:
         """The last layers, which the loss computes itself."""
         return frozenset(
-            step.name for step in self.program.steps if step.op == "linear.default" and self._read_by_losses(step.name)
+            step.name
+            for step in self.program.steps
+            if step.op in ("linear.default", "transpose.int") and self._read_by_losses(step.name)
         )
 
     def _read_by_losses(self, name: str) -> bool:
-        users = self.program.users(name)
+        passing, users = RESIZING | {"transpose.int"}, self.program.users(name)
         return bool(users) and all(
-            u.op in DEFERRED or (u.op in RESIZING and self._read_by_losses(u.name)) for u in users
+            user.op in DEFERRED or (user.op in passing and self._read_by_losses(user.name)) for user in users
         )
 
     @cached_property

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from weightstring.proof.enclose import losses
+from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.values import Bounds, Data, Decision, Logits, LogProbabilities, Wrong
 
@@ -26,8 +27,21 @@ def cross_entropy(
     """Mean cross-entropy."""
     losses.require_mean(reduction)
     _require_known(call, target, weight)
-    given = call.outputs(logits)
-    return losses.cross_entropy(given, target, call.rows, call.step.name, weight, int(ignored), smoothing)
+    given, known = _tokens(call, call.outputs(logits), target)
+    return losses.cross_entropy(given, known, call.rows, call.step.name, weight, int(ignored), smoothing)
+
+
+def _tokens(call: Call, logits: Logits | Enclosure, target: Data) -> tuple[Logits | Enclosure, Data]:
+    """Outputs (I, n, C, ...) and targets (n, ...) of tokens, side by side: (I, n·m, C) and (n·m,)."""
+    if isinstance(logits, Enclosure) and len(logits.shape) > 3:
+        intervals, _, classes = logits.shape[:3]
+        if target.values.is_floating_point():
+            raise call.refuse("its targets are distributions of tokens")
+        rows = logits.each(lambda v: v.movedim(2, -1).reshape(intervals, -1, classes))
+        logits = rows.grouped() if logits.norm is not None else rows
+    if not target.values.is_floating_point() and target.values.ndim > 1:
+        target = target.mapped(lambda values: values.reshape(-1), call.step.name)
+    return logits, target
 
 
 def _require_known(call: Call, target: object, *weights: object) -> None:
@@ -55,7 +69,8 @@ def negative_log_likelihood(
     _require_known(call, target, weight)
     if not isinstance(given, LogProbabilities):
         raise call.refuse("its input is not a log softmax")
-    return losses.cross_entropy(given.logits, target, call.rows, call.step.name, weight, int(ignored))
+    logits, known = _tokens(call, given.logits, target)
+    return losses.cross_entropy(logits, known, call.rows, call.step.name, weight, int(ignored))
 
 
 @rule("mse_loss.default")

@@ -40,6 +40,12 @@ def reshape(call: Call, x: object, *_: object) -> object:
     return _reshaped(call.enclosed(x), (len(call.rows.rows) * (lead // TRACED), *rest))
 
 
+def tokens_of(x: Logits) -> Logits:
+    """The outputs of all tokens side by side, as many for each example."""
+    shape = x.hidden.shape
+    return replace(x, hidden=_reshaped(x.hidden, (shape[1] * shape[2], shape[3])))
+
+
 def _reshaped(x: Enclosure, shape: Sequence[int]) -> Enclosure:
     """Each interval's numbers in another shape."""
     whole = (x.shape[0], *shape)
@@ -55,6 +61,8 @@ def moved(call: Call, x: object, *settings: Any) -> object:
         return operator(x, *settings)
     if isinstance(x, Weights):
         return Weights(torch.func.vmap(lambda one: operator(one, *settings))(x.beads))
+    if isinstance(x, Logits) and call.deferred and len(call.step.shape) == 3 and {a % 3 for a in settings} == {1, 2}:
+        return tokens_of(x)  # classes along axis 1, as torch's losses read them
     values = call.enclosed(x) if not isinstance(x, Data) else x
     rank = values.values.ndim if isinstance(values, Data) else len(values.shape) - 1
     if settings and isinstance(settings[0], Sequence):
