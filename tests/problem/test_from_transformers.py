@@ -228,6 +228,20 @@ def test_batches_of_unlike_weight_are_told_apart_from_the_mean_of_their_means(ca
     assert problem.measure(problem.flatten(net)[None])["loss"].item() == pytest.approx(mean, rel=1e-5)
 
 
+def test_batches_without_a_label_that_counts_weigh_nothing() -> None:
+    net = llama().eval()
+    data = [{"input_ids": [7]}, {"input_ids": [5, 6, 7, 8]}]
+    problem = ws.from_transformers(net, data, labels="input_ids", batch_size=1)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        expected = float(net(input_ids=ids, labels=ids).loss)
+    assert problem.measure(problem.flatten(net)[None])["loss"].item() == pytest.approx(expected, rel=1e-5)
+    slopes = problem.gradient(problem.flatten(net)[None], torch.tensor([[0]])).gradients
+    assert not slopes.any()
+    with pytest.raises(ws.InvalidModel, match="first 1 batches is no number: none of their labels counts"):
+        ws.from_transformers(net, data[:1], labels="input_ids")
+
+
 def mixtral() -> nn.Module:
     sizes = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4}

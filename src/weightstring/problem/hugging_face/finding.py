@@ -67,7 +67,13 @@ def found_head(model: nn.Module, accepted: Accepted, batches: Iterable[Batch], n
     with evaluating(model), torch.no_grad():
         moved = [{name: _at(place, name, value) for name, value in batch.items()} for batch in batches]
         seen = [_own(model, accepted, batch) for batch in moved]
-        head = _agreeing(type(model).__name__, seen, CLOSE.get(place.dtype, 1e-4), named)
+        told = [own for own in seen if own.loss == own.loss]  # without a label that counts it is 0 / 0
+        if not told:
+            raise InvalidModel(
+                f"{type(model).__name__}'s own loss of the first {len(seen)} batches is no number: none of their "
+                "labels counts, or the model has diverged"
+            )
+        head = _agreeing(type(model).__name__, told, CLOSE.get(place.dtype, 1e-4), named)
         language = head.endswith("token") and seen[0].logits.shape[-1] == _vocabulary(model)
         loss = HeadLoss(head, language, accepted.decodes, accepted.options)
         for batch in moved:
@@ -133,8 +139,7 @@ def _means(name: str, seen: list[Own]) -> list[float]:
         placed = [each for each in ways if each is not None]
         if not placed or (head.classes and placed[0].labels.max() >= placed[0].scores.shape[-1]):
             return []
-        counts = int(head.weight(placed[0].labels)) > 0  # otherwise there is nothing to compare
-        found = [float(head.loss(*each, "mean")) if counts else own.loss for each in placed]
+        found = [float(head.loss(*each, "mean")) for each in placed]
         means.append(min(found, key=partial(_relative, own.loss)))
     return means
 
