@@ -12,6 +12,7 @@ import figure_section
 import question_sections as questions
 import soundness_sections as soundness
 import theory_sections
+import transformer_section
 
 OUT = Path(__file__).parents[1] / "EXPERIMENTS.md"
 
@@ -42,6 +43,7 @@ def main() -> None:
         cubic_section.section(),
         questions.loss(),
         questions.room(),
+        transformer_section.section(),
         soundness.known_answers(),
         soundness.certificates(),
         soundness.disconnection(),

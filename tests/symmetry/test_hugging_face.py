@@ -93,6 +93,7 @@ LLAMA = count(16) + 2 * count(2, (2, 2), (4, 2), 24)
 
 PERMUTATIONS = {
     "gpt2": count(16) + 2 * count(2, (8, 4), 64),
+    "gpt2, untied": count(16) + 2 * count(2, (8, 4), 64),
     "llama": LLAMA,
     "qwen2": LLAMA,
     "qwen3": LLAMA,
@@ -109,7 +110,7 @@ PERMUTATIONS = {
 }
 
 
-def problem_of(kind: str, reads: str = "logits") -> ws.ModuleProblem:
+def problem_of(kind: str, reads: str = "logits", dtype: torch.dtype = torch.float32) -> ws.ModuleProblem:
     """A model on tokens, some of them padded, or pictures, whose loss the user or the model itself computes."""
     draw = torch.Generator().manual_seed(1)
     tokens = torch.randint(VOCABULARY, (24, 7), generator=draw)
@@ -133,12 +134,13 @@ def problem_of(kind: str, reads: str = "logits") -> ws.ModuleProblem:
         return F.cross_entropy(logits.transpose(1, -1) if logits.ndim > 2 else logits, y)
 
     loss = of_logits if reads == "logits" else lambda out, y: out.loss
-    return ws.ModuleProblem(model(kind).eval(), loss, (inputs, targets), batch_size=None, engine="loop")
+    net = model(kind).eval().to(dtype)
+    return ws.ModuleProblem(net, loss, (inputs, targets), batch_size=None, engine="loop", dtype=dtype)
 
 
 def disturbed(problem: ws.ModuleProblem) -> Tensor:
     theta = problem.flatten(problem._parts.net)
-    return theta + 0.1 * torch.randn(len(theta), generator=torch.Generator().manual_seed(2))
+    return theta + 0.1 * torch.randn(len(theta), generator=torch.Generator().manual_seed(2)).to(theta)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 import weightstring as ws
 from weightstring.symmetry.finding import find
+from weightstring.symmetry.rotation import RotationPath
 
 from .test_hugging_face import disturbed
 from .test_hugging_face import problem_of as language
@@ -66,8 +67,8 @@ def attention(rotate: bool, even: bool = True) -> nn.Module:
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return net.o(mixed.transpose(1, 2).reshape(len(x), 5, 8)).mean(1)
 
-    layers = {name: nn.Linear(3, 8) for name in "qkv"}
-    return Net(forward, **layers, o=nn.Linear(8, 1), cosines=angles.cos(), sines=angles.sin())
+    layers = {name: nn.Linear(7, 8) for name in "qkv"}
+    return Net(forward, **layers, o=nn.Linear(8, 9), cosines=angles.cos(), sines=angles.sin())
 
 
 def test_layers_with_nothing_between_are_mixed_by_any_invertible_map():
@@ -104,7 +105,7 @@ def test_a_norm_before_what_is_tied_to_the_stream_lets_nothing_rotate():
     [(False, True, ["general", "general"]), (True, True, ["complex", "general"]), (True, False, ["general"])],
 )
 def test_circuits_of_heads_are_mixed_as_far_as_rotations_allow(rotate, even, expected):
-    problem = problem_of(attention(rotate, even), torch.randn(9, 5, 3))
+    problem = problem_of(attention(rotate, even), torch.randn(9, 5, 7))
     assert sorted(kinds(problem).values()) == expected
     theta = problem.initial(0)
     copy = ws.mapped_copy(problem, theta, 1)
@@ -118,29 +119,67 @@ def test_units_that_are_computed_one_by_one_are_not_mixed():
         assert list(kinds(problem)) == (["0"] if isinstance(between, nn.Dropout) else [])
 
 
-STREAMS = {
-    "gpt2": None,
-    "gpt2, untied": "centred",
-    "llama": "orthogonal",
-    "qwen3": "orthogonal",
-    "bert": None,
-    "vit, classes": "centred",
+NETS = {
+    "linear": lambda: nn.Sequential(nn.Linear(7, WIDTH), nn.Linear(WIDTH, 8), nn.ReLU(), nn.Linear(8, 1)),
+    "layer": lambda: residual("layer"),
+    "rms": lambda: residual("rms"),
+    "heads": lambda: attention(rotate=False),
+    "rotary": lambda: attention(rotate=True),
+}
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_a_copy_by_a_random_element_of_the_group_is_brought_back(kind):
+    torch.manual_seed(0)
+    shapes = {"heads": (9, 5, 7), "rotary": (9, 5, 7), "linear": (9, 7)}
+    inputs = torch.randn(*shapes.get(kind, (9, 3)))
+    problem = problem_of(NETS[kind](), inputs)
+    theta = problem.flatten(problem._parts.net)
+    copy = ws.mapped_copy(problem, ws.permuted_copy(problem, theta, 1), 2)
+    found = ws.align(problem, theta, copy, methods=["weights"])
+    assert found.chosen.mapped
+    assert float((copy - theta).norm()) > 1
+    assert float((found.theta - theta).norm()) < 1e-8 * float(theta.norm())
+    assert found.difference < 1e-10
+    assert not ws.align(problem, theta, copy, methods=["weights"], maps=False).chosen.mapped
+
+
+def test_correlations_are_of_units_and_left_out_where_these_were_mixed():
+    torch.manual_seed(0)
+    problem = problem_of(residual("layer"), torch.randn(9, 3))
+    theta = problem.flatten(problem._parts.net)
+    found = ws.align(problem, theta, ws.mapped_copy(problem, theta, 1))
+    assert found.chosen.mapped
+    assert "in0" in found.correlations
+    assert "first" not in found.correlations
+    with pytest.raises(ws.InvalidSetting, match="scales or mixes"):  # as a motion of permutations
+        RotationPath(found.move.symmetry, theta, found.move)
+
+
+CIRCUITS = ["general", "general"]
+FOUND = {
+    "gpt2": (CIRCUITS, []),  # its output layer is tied to the stream, and reads it through the weights of a norm
+    "gpt2, untied": (CIRCUITS, ["centred"]),
+    "llama": (["complex", "general"], ["orthogonal"]),
+    "qwen3": (["general"], ["orthogonal"]),  # queries are normalised, number by number
+    "bert": (CIRCUITS, []),  # what a norm returns is added to the stream again
+    "vit, classes": (CIRCUITS, ["centred"]),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "stream"), STREAMS.items())
-def test_transformers_as_they_are_have_streams_and_circuits(kind, stream):
-    problem = language(kind)
-    groups = find(problem).maps.groups.values()
-    of_heads = (
-        ["general", "general"]
-        if kind not in ("llama", "qwen3")
-        else ["complex", "general"]
-        if kind == "llama"
-        else ["general"]
-    )
-    assert sorted(g.kind for g in groups if not g.fixed and g.over) == sorted(2 * of_heads)
-    assert [g.kind for g in groups if not g.fixed and not g.over] == ([stream] if stream else [])
+@pytest.mark.parametrize("kind", FOUND)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_transformers_are_brought_back_from_random_elements(kind, dtype, tolerance):
+    problem = language(kind, dtype=dtype)
+    groups = [group for group in find(problem).maps.groups.values() if not group.fixed]
+    circuits, streams = FOUND[kind]
+    assert sorted(group.kind for group in groups if group.over) == sorted(2 * circuits)
+    assert [group.kind for group in groups if not group.over] == streams
     theta = disturbed(problem)
-    assert float((ws.mapped_copy(problem, theta, 1) - theta).norm()) > 1
+    for seed in range(3):
+        copy = ws.mapped_copy(problem, ws.permuted_copy(problem, theta, seed), seed)
+        found = ws.align(problem, theta, copy, methods=["weights"])
+        assert float((copy - theta).norm()) > 1
+        assert float((found.theta - theta).norm()) < tolerance * float(theta.norm())
+        assert found.difference < max(tolerance, 1e-6)  # Llama's norms are always computed in float32

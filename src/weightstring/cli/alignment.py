@@ -24,7 +24,7 @@ def compared(record: AlignmentRecord, aligned: Result | None = None, plain: Resu
 def remarks(record: AlignmentRecord) -> list[str]:
     """What else is to be said of an alignment."""
     how = "B left as it was" if record.method == "none" else f"B's units matched by {record.method}"
-    scaled = ", and rescaled" if record.rescaled else ""
+    scaled = ", mixed by linear maps" * record.mapped + ", and rescaled" * record.rescaled
     cost = [] if record.evaluations is None else [f"{record.evaluations:.3g} evaluations of one model"]
     whole = f"outputs on {record.examples} inputs"
     if record.units == "batches":

@@ -81,6 +81,7 @@ def alignment_record(problem: Modular, aligned: Aligned, b: Theta, by: str) -> A
         method=aligned.chosen.method,
         by=by,
         rescaled=aligned.chosen.rescaled,
+        mapped=aligned.chosen.mapped,
         distance_before=aligned.distance_before,
         distance=aligned.distance,
         barrier_before=finite_or_none(aligned.barrier_before),
@@ -94,6 +95,7 @@ def alignment_record(problem: Modular, aligned: Aligned, b: Theta, by: str) -> A
             CandidateRecord(
                 method=each.method,
                 rescaled=each.rescaled,
+                mapped=each.mapped,
                 distance=each.distance,
                 barrier=finite_or_none(each.barrier),
             )

@@ -31,6 +31,7 @@ class CandidateRecord(Record, frozen=True, kw_only=True):
     rescaled: bool
     distance: float
     barrier: float | None
+    mapped: bool = False
 
 
 class AlignmentRecord(Record, frozen=True, kw_only=True):
@@ -65,6 +66,9 @@ class AlignmentRecord(Record, frozen=True, kw_only=True):
 
     points: int | None = None
     """At how many places of a line its barrier was measured; null in runs that did not say."""
+
+    mapped: bool = False
+    """Whether linear maps mixed units too."""
 
     rounding: str = ""
     """The dtype whose rounding explains the difference of outputs; empty in runs that did not say."""

@@ -45,6 +45,7 @@ class Candidate:
     Args:
         method: by what units were matched; ``"none"``: the second model as it is.
         rescaled: whether units were scaled too.
+        mapped: whether linear maps mixed units too.
         distance: ‖θ_b − θ_a‖ afterwards.
         barrier: the largest evaluation loss at the ends and in the middle of the straight line, over the mean of its
             ends; for a large evaluation set, on the part that searches screen first.
@@ -54,6 +55,7 @@ class Candidate:
     rescaled: bool
     distance: float
     barrier: float
+    mapped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +133,7 @@ def align(
     restarts: int = 3,
     seed: int = 0,
     symmetry: Symmetry | None = None,
+    maps: bool = True,
 ) -> Aligned:
     """Bring ``b`` to the copy of those tried whose line from ``a`` has the lowest barrier, its function unchanged.
 
@@ -151,6 +154,8 @@ def align(
         seed: of these orders.
         symmetry: which units may move; found from the module unless given. Units of one written by hand are matched
             by weights alone.
+        maps: try linear maps too, where the module has any, as transformers do: rotations of what their norms read,
+            invertible maps within heads; matched by weights.
 
     Raises:
         InvalidCheckpoint: an end is not a θ of the problem.
@@ -175,7 +180,7 @@ def align(
     methods = _possible(problem, methods, symmetry)
     evaluations = 0.0 if symmetry is None else check_symmetry(problem, symmetry, b, "align")
     symmetry = symmetry or find(problem)
-    found = matched(problem, symmetry, a, b, methods, rescale, restarts, seed)
+    found = matched(problem, symmetry, a, b, methods, rescale, restarts, seed, maps)
     lines = Lines(problem, a, b)
     tried = list(_tried(lines, symmetry, found, rescale))
     as_given = tried[0]
@@ -200,7 +205,7 @@ def align(
         tuple(each.candidate for each in tried),
         difference,
         examples,
-        {name: (correlated[0][name], correlated[1][name]) for name in correlated[0]},
+        {name: (correlated[0][name], own) for name, own in correlated[1].items()},
         time.perf_counter() - started,
         evaluations,
     )
@@ -217,12 +222,14 @@ def _tried(lines: Lines, symmetry: Symmetry, found: Iterable[Matched], rescale: 
     """Each permutation by itself and with factors, the model as it is first."""
     for source in found:
         method = source.method
-        for move in with_factors(symmetry, lines.a, lines.b, source.move, rescale and method != "none"):
+        moves = list(with_factors(symmetry, lines.a, lines.b, source.move, rescale and method != "none"))
+        for move in moves[-1:] if source.move.maps else moves:
             copy = move(lines.b)
             sketch = lines.sketch(copy)
             length = distance(lines.a, copy)
             del copy
-            yield _Tried(Candidate(method, bool(move.factors), length, barrier(sketch)), move, sketch, source)
+            candidate = Candidate(method, bool(move.factors), length, barrier(sketch), bool(move.maps))
+            yield _Tried(candidate, move, sketch, source)
 
 
 def _taken(tried: Sequence[_Tried], by: str) -> _Tried:

@@ -102,8 +102,8 @@ class Gluing:
         Raises:
             InvalidSetting: π has factors, or does not fit the trees.
         """
-        if move.factors:
-            raise InvalidSetting(f"glue: the move also scales {', '.join(move.factors)}: give permutations alone")
+        if others := {**move.factors, **move.maps}:
+            raise InvalidSetting(f"glue: the move also scales or mixes {', '.join(others)}: give permutations alone")
         trees = {exchange.group for exchange in self.exchanges}
         arrangement: dict[str, Tensor] = {}
         beads = [self.theta]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from weightstring.randomness import generator
 from weightstring.symmetry.blocks import Block
-from weightstring.symmetry.spec import Group, Spec
+from weightstring.symmetry.spec import Group, Kind, Spec
 
 Maps: TypeAlias = Mapping[str, Float64[Tensor, "..."]]
 """For each group (…, n, n): what units become where they are produced."""
@@ -58,10 +58,15 @@ def mapped(part: Tensor, block: Block, spec: Spec, maps: Maps) -> Tensor:
 
 def turned(part: Tensor, matrix: Tensor, dims: Sequence[int]) -> Tensor:
     """A matrix (…, n, n) times the last of some dimensions, by the indices of the others."""
-    front = range(len(dims))
-    ahead = part.movedim(tuple(dims), tuple(front))
-    product = matrix @ ahead.reshape(*ahead.shape[: len(dims)], -1)
-    return product.reshape(ahead.shape).movedim(tuple(front), tuple(dims))
+    front = tuple(range(len(dims)))
+    shape = part.movedim(tuple(dims), front).shape
+    return (matrix @ rows(part, dims)).reshape(shape).movedim(front, tuple(dims))
+
+
+def rows(part: Tensor, dims: Sequence[int]) -> Tensor:
+    """A block with some dimensions first and all others as one (…, n, K)."""
+    ahead = part.movedim(tuple(dims), tuple(range(len(dims))))
+    return ahead.reshape(*ahead.shape[: len(dims)], -1)
 
 
 def random_map(group: Group, copies: Sequence[int], seed: int, largest: float) -> Tensor:
@@ -93,6 +98,23 @@ def orthogonal(matrix: Tensor) -> Tensor:
     left, _, right = torch.linalg.svd(matrix)
     product: Tensor = left @ right
     return product
+
+
+def nearest_turn(kind: Kind, similarity: Tensor) -> Tensor:
+    """The orthogonal map R (…, n, n) of a kind that makes ⟨R, Σ A Bᵀ⟩ largest, and so ‖A − R B‖ least (Procrustes).
+
+    >>> nearest_turn("general", torch.tensor([[0.0, 2.0], [1.0, 0.0]])).round().tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    if kind == "centred":
+        basis = mean_zero(similarity.shape[-1]).to(similarity)
+        return centred(orthogonal(basis.T @ similarity @ basis))
+    if kind != "complex":
+        return orthogonal(similarity)
+    half = similarity.shape[-1] // 2
+    real, other = (similarity.diagonal(k * half, -2, -1) for k in (0, 1))
+    numbers = torch.complex(real[..., :half] + real[..., half:], similarity.diagonal(-half, -2, -1) - other)
+    return complex_map(torch.where(numbers.abs() > 0, numbers / numbers.abs().clamp(min=1e-300), 1.0))
 
 
 def centred(inner: Tensor) -> Tensor:

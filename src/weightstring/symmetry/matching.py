@@ -18,7 +18,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from weightstring.symmetry.maps import nearest_turn
 from weightstring.symmetry.pairs import Assignment, Assignments, Groups, Pair, Source, agreement, depending, dims_of
+from weightstring.symmetry.spec import Kind
 
 SWEEPS = 100
 """Rounds over all groups after which coordinate ascent stops in any case; a few are usual."""
@@ -147,7 +149,7 @@ def _best(pairs: Sequence[Source], groups: Groups, name: str, assignments: Assig
             else:
                 _add(worth, pair.similarity(dim).cpu())
     if not nested:
-        return _assign(worth, name in groups.signed)
+        return _assign(worth, name in groups.signed, groups.turned.get(name))
     apart = _apart(nested, inner)
     matched: list[dict[int, Assignments]] = []
     for i in range(size):
@@ -195,7 +197,10 @@ def _inner(apart: Apart, inner: Groups, i: int, others: Sequence[int]) -> tuple[
     for name, tensors in apart.items():
         products = torch.stack([_products(a[i], b[others]) for a, b in tensors]).sum(0)
         for index, each in enumerate(products):
-            found = matched[index][name] = _assign(each.clone(), name in inner.signed)
+            found = matched[index][name] = _assign(each.clone(), name in inner.signed, inner.turned.get(name))
+            if found.turn is not None:
+                reached[index] += float((each * found.turn).sum())
+                continue
             best = each.gather(1, found.order.unsqueeze(1))
             reached[index] += float(best.sum() if found.signs is None else best.abs().sum())
     return list(matched), reached
@@ -211,8 +216,13 @@ def _products(a: Float[Tensor, "m K"], b: Float[Tensor, "J m K"]) -> Float64[Ten
     return found if bool(found.isfinite().all()) else product(a.double(), b.double())
 
 
-def _assign(similarity: Float64[Tensor, "n n"], signed: bool) -> Assignment:
-    """The permutation of the largest total similarity, which is used up; signs too where these may change."""
+def _assign(similarity: Float64[Tensor, "n n"], signed: bool, kind: Kind | None = None) -> Assignment:
+    """The permutation of the largest total similarity, which is used up; signs too where these may change.
+
+    Of a kind of linear maps, the orthogonal one: it is to all of these what an assignment is to permutations.
+    """
+    if kind is not None:
+        return Assignment(torch.arange(len(similarity)), turn=nearest_turn(kind, similarity))
     from scipy.optimize import linear_sum_assignment  # takes .3 seconds to import
 
     negative = similarity < 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from weightstring.arrays import is_finite
 from weightstring.symmetry.blocks import outer_dim
-from weightstring.symmetry.spec import Group
+from weightstring.symmetry.maps import turned
+from weightstring.symmetry.spec import Group, Kind
 
 
 class Source(Protocol):
@@ -88,16 +89,21 @@ class Assignment:
         order: unit i of the first network is unit ``order[i]`` of the second.
         signs: ±1 for each; None: all 1.
         inner: for each unit, the assignments of its families.
+        turn: an orthogonal map (n, n) of all units in place of an order.
     """
 
     order: Int64[Tensor, " n"]
     signs: Float64[Tensor, " n"] | None = None
     inner: tuple[Mapping[str, Assignment], ...] = ()
+    turn: Float64[Tensor, "n n"] | None = None
 
     def apply(self, tensor: Tensor, groups: Sequence[str | None], axes: Sequence[int], group: str) -> Tensor:
         """A tensor of the second network as the first one's."""
         for dim, own in enumerate(groups):
             if own != group:
+                continue
+            if self.turn is not None:
+                tensor = turned(tensor, self.turn.to(tensor), [dim])
                 continue
             tensor = tensor.index_select(dim, self.order.to(tensor.device))
             if self.signs is not None:
@@ -120,6 +126,8 @@ class Assignment:
         """The assignment that does ``first`` and then this one."""
         if first is None:
             return self
+        if self.turn is not None:
+            return replace(self, turn=self.turn if first.turn is None else self.turn @ first.turn)
         signs = self.signs
         if first.signs is not None:
             earlier = first.signs[self.order]
@@ -158,10 +166,12 @@ class Groups:
     Args:
         groups: by name, families among them.
         signed: those whose units' signs may change.
+        turned: those whose units orthogonal maps may mix, with the kind of these.
     """
 
     groups: Mapping[str, Group]
     signed: frozenset[str] = frozenset()
+    turned: Mapping[str, Kind] = field(default_factory=dict)
 
     @property
     def outermost(self) -> list[str]:
@@ -175,7 +185,7 @@ class Groups:
             for other, group in self.groups.items()
             if name in group.over
         }
-        return Groups(inner, self.signed)
+        return Groups(inner, self.signed, self.turned)
 
     def families(self, name: str) -> frozenset[str]:
         """The names of a group's families."""

@@ -122,9 +122,9 @@ class RotationPath:
 
     def __post_init__(self) -> None:
         self.symmetry.layout.check(self.theta, 1, self.theta.device)
-        if self.move.factors:
+        if others := {**self.move.factors, **self.move.maps}:
             raise InvalidSetting(
-                f"RotationPath: the move also scales {', '.join(self.move.factors)}, and no rotation does that: "
+                f"RotationPath: the move also scales or mixes {', '.join(others)}, and no such rotation does that: "
                 "give a move of permutations alone"
             )
         _ = self.generators  # refuses what is no rotation

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from weightstring.store.alignment_record import AlignmentRecord
 
-HELP = "permute and rescale one model's units to match another's"
+HELP = "permute, rescale and mix one model's units to match another's"
 
 GROUPS = 20
 """Groups that are listed one by one."""
@@ -36,7 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="which alignment is taken: that of the lowest barrier of the straight line, or of the least distance "
         "(default: %(default)s)",
     )
-    parser.add_argument("--no-rescale", action="store_true", help="permute only")
+    parser.add_argument("--no-rescale", action="store_true", help="no factors")
+    parser.add_argument("--no-maps", action="store_true", help="no linear maps, such as rotations of a stream")
     parser.add_argument(
         "--restarts", type=positive, default=3, metavar="N", help="starts of weight matching (default: %(default)s)"
     )
@@ -58,7 +59,14 @@ def run(options: Namespace) -> int:
     _, problem = named(options)
     a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
     aligned = ws.align(
-        problem, a, b, by=options.by, rescale=not options.no_rescale, restarts=options.restarts, seed=options.seed
+        problem,
+        a,
+        b,
+        by=options.by,
+        rescale=not options.no_rescale,
+        restarts=options.restarts,
+        seed=options.seed,
+        maps=not options.no_maps,
     )
     record = alignment_record(problem, aligned, b, options.by)
     about = {"task": options.task, "aligned_with": options.a, "copy_of": options.b, "method": record.method}

@@ -67,8 +67,9 @@ def aligned_view(aligned: Aligned) -> View:
     """How much nearer the copy lies, how much lower the line to it, and how well units match."""
     groups = groups_of(aligned)
     drawn = {"correlation": partial(_correlation, groups)} if any(group.correlation for group in groups) else {}
+    more = ", units mixed" * aligned.chosen.mapped + ", units rescaled" * aligned.chosen.rescaled
     return View(
-        heading=f"aligned by {aligned.chosen.method}{', units rescaled' if aligned.chosen.rescaled else ''}",
+        heading=f"aligned by {aligned.chosen.method}{more}",
         facts=[
             ("distance", f"{aligned.distance_before:.6g} → {aligned.distance:.6g}"),
             (
