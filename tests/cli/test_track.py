@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from weightstring.cli import main
+from weightstring.cli.running import resumable
 from weightstring.store import opened
 
 
@@ -40,6 +42,9 @@ def test_a_search_and_its_resumption_are_one_run_of_tensorboard(
         "report.html",
     }
     assert "tracker" not in capsys.readouterr().err
+    with pytest.raises(SystemExit), resumable("run", Namespace(task=None, options=[], max_beads=6, track=track[1])):
+        raise KeyboardInterrupt
+    assert "weightstring resume run --max-beads 6 --track tensorboard:tb\n" in capsys.readouterr().err
 
 
 def test_an_unknown_tracker_is_refused_before_anything_is_searched(

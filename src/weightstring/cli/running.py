@@ -45,8 +45,9 @@ def resumable(run: str, options: Namespace) -> Iterator[None]:
     except KeyboardInterrupt:
         if not opened(run).exists:
             raise
-        limits = {name: vars(options).get(name) for name in ("max_beads", "max_steps", "seconds")}
-        flags = [f"--{name.replace('_', '-')} {value}" for name, value in limits.items() if value is not None]
+        given = {name: vars(options).get(name) for name in ("max_beads", "max_steps", "seconds", "log", "track")}
+        told = {name: shlex.quote(shown(str(value))) for name, value in given.items() if value is not None}
+        flags = [f"--{name.replace('_', '-')} {value}" for name, value in told.items()]
         resume = [f"{launcher()}weightstring resume", shlex.quote(shown(str(opened(run))))]
         go_on = " ".join([*resume, *pointing(run, options), *flags])
         print(f"weightstring: interrupted; nothing is lost. Resume with: {go_on}", file=sys.stderr)
