@@ -12,6 +12,7 @@ from weightstring.cli.console import console_for_text
 from weightstring.cli.progress import Pace, counting, foretell
 from weightstring.cli.quiet import be_quiet
 from weightstring.problem.surfaces import Ring
+from weightstring.runs.progress import rewritable
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +73,10 @@ def test_without_a_terminal_the_time_left_is_told_now_and_then(monkeypatch, caps
         tell(2, 4)
     assert capsys.readouterr().err == "weightstring: lines: 1 of 4; 3 min left\n"
     assert Pace().left(0, 4) == ""
+
+
+@pytest.mark.parametrize(("kind", "changed"), [("xterm-256color", True), ("dumb", False)])
+def test_a_bar_needs_a_terminal_on_which_a_line_can_be_changed(kind, changed, monkeypatch):
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("TERM", kind)
+    assert rewritable() is changed

@@ -62,7 +62,9 @@ class Pace:
 @contextmanager
 def telling() -> Iterator[Callable[[int, int, float], None]]:
     """Says how far a proof is, and how long the intervals that wait take at least: a line that goes when it ends."""
-    shown, told, pace = 0.0, time.monotonic(), Pace()
+    from weightstring.runs.progress import rewritable
+
+    shown, told, pace, rewrites = 0.0, time.monotonic(), Pace(), rewritable()
 
     def tell(done: int, waiting: int, largest: float) -> None:
         nonlocal shown, told
@@ -71,10 +73,10 @@ def telling() -> Iterator[Callable[[int, int, float], None]]:
         now = time.monotonic()
         if is_quiet():
             return
-        if sys.stderr.isatty() and now - shown > 0.2:
+        if rewrites and now - shown > 0.2:
             shown = now
             print(f"\r{words}\x1b[K", end="", file=sys.stderr)
-        elif not sys.stderr.isatty() and now - told >= EVERY:
+        elif not rewrites and now - told >= EVERY:
             told = now
             note(words)
 
@@ -88,6 +90,8 @@ def telling() -> Iterator[Callable[[int, int, float], None]]:
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """Is told how many of how many are done: a bar and the time left on a terminal, elsewhere a line a minute."""
+    from weightstring.runs.progress import rewritable, terminal
+
     pace, told = Pace(), time.monotonic()
 
     def tell(done: int, of: int) -> None:
@@ -96,10 +100,9 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
             told, left = time.monotonic(), pace.left(done, of)
             note(f"{what}: {done} of {of}" + (left and f"; {left}"))
 
-    if is_quiet() or not sys.stderr.isatty():
+    if is_quiet() or not rewritable():
         yield tell
         return
-    from weightstring.runs.progress import terminal
 
     with terminal() as progress:
         bar = progress.add_task(what, total=None)

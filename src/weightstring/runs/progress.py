@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ from weightstring.runs.showing import (
     words_of,
 )
 from weightstring.search import Event
+
+DUMB = ("dumb", "unknown")
+"""What a terminal is called that only adds lines."""
 
 
 class TerminalDisplay:
@@ -106,11 +110,16 @@ def display(wanted: bool | Display | None) -> Iterator[Display]:
     elif (wanted is None or wanted is True) and in_notebook():
         with NotebookDisplay() as cell:
             yield cell
-    elif wanted is True or (wanted is None and sys.stderr.isatty()):
+    elif wanted is True or (wanted is None and rewritable()):
         with terminal() as progress:
             yield TerminalDisplay(progress)
     else:
         yield LogDisplay() if wanted is None else wanted or Silent()
+
+
+def rewritable() -> bool:
+    """Whether standard error is a terminal on which a line can be changed."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in DUMB
 
 
 def terminal() -> Progress:
@@ -129,7 +138,7 @@ def terminal() -> Progress:
 @contextmanager
 def training(what: str, shown: bool = True) -> Iterator[Callable[[Check], None]]:
     """Show on a terminal how a training gets on; quiet elsewhere."""
-    if not shown or not sys.stderr.isatty():
+    if not shown or not rewritable():
         yield lambda check: None
         return
     with terminal() as progress:

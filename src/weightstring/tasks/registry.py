@@ -146,9 +146,11 @@ def _locate(name: str) -> tuple[Path, str]:
 
 
 def _from_file(name: str, source: Source) -> Callable[..., object]:
-    function = getattr(_execute(source, name), source.function, None)
+    module = _execute(source, name)
+    function = getattr(module, source.function, None)
     if not callable(function):
-        raise TaskError(f"task {name}: {source.path} has no function {source.function!r}")
+        near = meant(source.function, vars(module))
+        raise TaskError(f"task {name}: {source.path} has no function {source.function!r}{near}")
     return function  # type: ignore[no-any-return]
 
 
