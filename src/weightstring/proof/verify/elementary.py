@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weightstring.proof.verify.curves import Array, Curve, gamma, scale, shift
-from weightstring.proof.verify.operations import OPERATIONS, At, curve_of
+from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable, curve_of
 from weightstring.proof.verify.smooth import Function, by_taylor
 
 
@@ -23,8 +24,23 @@ def exponential(x: Curve) -> Curve:
     return by_taylor(x, (np.exp,) * 3, bounds, hull)
 
 
+def _near_one(x: Curve) -> tuple[Curve, NDArray[np.int_]]:
+    """X = 4ᵏ y with y from 1/2 to 2 at s = 0, exactly, so that no derivative at y under- or overflows; and k."""
+    halves = np.frexp(np.where(np.isfinite(x.value), x.value, 1.0))[1] // 2
+    return x.moved(lambda v: np.ldexp(v, -2 * halves)).rounded(0.0), halves
+
+
 def power_of(x: Curve, exponent: float) -> Curve:
-    """X to a power, where x is surely positive, or √x where it is surely not negative; else its bounds are infinite."""
+    """The power of what is surely positive; else its bounds are infinite."""
+    near, halves = _near_one(x)
+    with np.errstate(over="ignore", under="ignore"):
+        factors = np.power(2.0, 2 * exponent * halves)
+    if not (np.isfinite(factors) & (factors > 0)).all():
+        raise NotVerifiable("a power of it is beyond what float64 holds")
+    return scale(_power_near_one(near, exponent), factors)
+
+
+def _power_near_one(x: Curve, exponent: float) -> Curve:
     orders = [math.prod(exponent - i for i in range(k)) for k in range(4)]
 
     def function(v: Array) -> Array:
@@ -47,6 +63,11 @@ def power_of(x: Curve, exponent: float) -> Curve:
 
 def logarithm(x: Curve) -> Curve:
     """log, where x is surely positive; else its bounds are infinite."""
+    near, halves = _near_one(x)
+    return shift(_log_near_one(near), halves * math.log(4.0)) if halves.any() else _log_near_one(x)
+
+
+def _log_near_one(x: Curve) -> Curve:
     low = x.low
 
     def bounds(low: Array, high: Array) -> tuple[Array, Array, Array]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from weightstring.proof.verify.curves import Array, Curve, gamma, norm_of
+from weightstring.proof.verify.curves import LEAST, Array, Curve, gamma, norm_of
 
 Function = Callable[[Array], Array]
 Bounds = Callable[[Array, Array], tuple[Any, Any, Any]]
@@ -44,7 +44,9 @@ def by_taylor(
     bend = first * bent + np.where(plain, 0.0, second * steep * steep / 2 + quartic)
     middle = value - np.where(plain, 0.0, quartic / 8)
     lacking = np.where(plain, low_order, lacking)
-    error = lacking + steepest * x.error
+    of_terms = np.abs(first) * away + np.abs(second) * away**2
+    own = lacking + 4 * gamma(0) * (np.abs(value) + of_terms + sizes + LEAST)
+    error = (own + steepest * x.error) * (1 + gamma(0))
     if hull is None:
         around = (local[0] * (away + x.error)) * (1 + gamma(0))
         centre = value
@@ -58,9 +60,7 @@ def by_taylor(
     if x.norm is not None:
         most = np.where(steepest == np.inf, 0, steepest) if not np.isfinite(steepest).all() else steepest
         norm = np.broadcast_to(most, x.shape).max(x.axis, keepdims=True) * x.norm
-        own = norm_of(np.where(flat, around, lacking), x.axis)
-        curve = curve.along(norm + own if most is steepest else None, x.axis)
-    of_terms = np.abs(first) * away + np.abs(second) * away**2
-    with np.errstate(invalid="ignore"):
-        many = np.where(flat, np.abs(centre) + around, np.abs(value) + of_terms)
-    return curve.rounded(4 * (many + sizes))
+        norm = norm + norm_of(np.where(flat, around, own), x.axis)
+        curve = curve.along(norm * (1 + gamma(0)) if most is steepest else None, x.axis)
+    of_hull = np.abs(centre) + around + (sizes if hull is None else np.minimum(sizes, 1.0))
+    return curve.rounded(4 * np.where(flat, of_hull, 0.0))

@@ -1,0 +1,276 @@
+"""Each rule of verify: no value outside its curve, for any error that a curve allows; and exact values of attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import factorial, isqrt
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from torch import Tensor, nn
+
+from weightstring.proof.verify import replay  # noqa: F401 - enters the rules
+from weightstring.proof.verify.curves import Curve, multiply
+from weightstring.proof.verify.layers import spectral
+from weightstring.proof.verify.normalising import standardised
+from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable
+from weightstring.proof.verify.recurrent import lstm
+
+SHAPE = (2, 3, 4)
+SAMPLED = 1e-15
+"""What a sample's own rounding may put outside, relative to its size."""
+
+
+def curve_at(rng: np.random.Generator, width: float, shape: tuple[int, ...] = SHAPE, rounder: bool = True) -> Curve:
+    """A random curve, its norm along the last axis less than its errors say."""
+    value, slope, bend = rng.standard_normal((3, *shape)) * np.array([1, width, width**2]).reshape(
+        3, *(1,) * len(shape)
+    )
+    error = width**3 * rng.random(shape)
+    return Curve(value, slope, bend, error, 0.7 * np.linalg.norm(error, axis=-1, keepdims=True) if rounder else None)
+
+
+def inside(rng: np.random.Generator, curve: Curve, s: float) -> Tensor:
+    """A function of which the curve speaks, at s."""
+    e = curve.error * rng.choice([-1.0, -0.9, 0.0, 0.4, 1.0], curve.shape)
+    if curve.norm is not None:
+        e = e * np.minimum(1, curve.norm / np.maximum(np.linalg.norm(e, axis=-1, keepdims=True), 1e-300))
+    return torch.from_numpy(curve.value + curve.slope * s + curve.bend * s * s + e)
+
+
+def at_of(name: str, target: Any, result: Tensor) -> At:
+    return At(name, tuple(result.shape), 1.0, 1.0, 1, torch.float64, lambda place: None, target)
+
+
+def require_inside(found: Curve, true: Tensor, s: float) -> None:
+    apart = true.numpy() - (found.value + found.slope * s + found.bend * s * s)
+    assert (np.abs(apart) <= found.error + SAMPLED * (1 + np.abs(true.numpy()))).all()
+    if found.norm is not None:
+        assert (np.linalg.norm(apart, axis=found.axis, keepdims=True) <= found.norm + SAMPLED * 100).all()
+
+
+aten = torch.ops.aten
+OF_ONE: dict[str, tuple[Any, Callable[[Tensor], tuple[Any, ...]]]] = {
+    **{
+        name: (getattr(aten, name).default, lambda x: (x,))
+        for name in ("tanh", "sigmoid", "silu", "gelu", "erf", "softplus", "log_sigmoid", "elu", "mish", "sin", "cos",
+                     "exp", "relu", "abs", "neg", "square", "hardtanh", "relu6", "expm1")
+    },
+    "softmax": (aten.softmax.int, lambda x: (x, -1)),
+    "softmax over tokens": (aten.softmax.int, lambda x: (x, 1)),
+    "log softmax": (aten.log_softmax.int, lambda x: (x, -1)),
+    "log sum exp": (aten.logsumexp.default, lambda x: (x, [-1])),
+    "layer norm": (aten.layer_norm.default, lambda x: (x, [4], None, None, 0.1)),
+    "layer norm of two axes": (aten.layer_norm.default, lambda x: (x, [3, 4], None, None, 0.1)),
+    "rms norm": (aten.rms_norm.default, lambda x: (x, [4], None, 0.1)),
+    "group norm": (aten.group_norm.default, lambda x: (x, 1, None, None, 0.1)),
+    "instance norm": (aten.instance_norm.default, lambda x: (x, None, None, None, None, True, 0.1, 0.1, False)),
+    "clamp": (aten.clamp.default, lambda x: (x, -0.25, 0.5)),
+    "power": (aten.pow.Tensor_Scalar, lambda x: (x, 3)),
+    "variance": (aten.var.dim, lambda x: (x, [-1])),
+    "largest": (aten.amax.default, lambda x: (x, [1])),
+    "sums so far": (aten.cumsum.default, lambda x: (x, 1)),
+    "heads": (aten.view.default, lambda x: (x, [2, 3, 2, 2])),
+    "joined heads": (aten.reshape.default, lambda x: (x, [2, 12])),
+    "exchanged": (aten.transpose.int, lambda x: (x, 1, 2)),
+    "chosen": (aten.select.int, lambda x: (x, 1, 0)),
+    "mean": (aten.mean.dim, lambda x: (x, [1])),
+}  # fmt: skip
+POSITIVE = {name: getattr(aten, name).default for name in ("log", "sqrt", "rsqrt", "reciprocal", "log1p")}
+OF_TWO = {
+    "sum": (aten.add.Tensor, SHAPE), "difference": (aten.sub.Tensor, SHAPE), "product": (aten.mul.Tensor, SHAPE),
+    "larger": (aten.maximum.default, SHAPE), "smaller": (aten.minimum.default, SHAPE),
+    "matrices": (aten.bmm.default, (2, 4, 3)), "layer": (aten.linear.default, (5, 4)),
+}  # fmt: skip
+WIDTHS = (0.01, 0.1, 0.5, 3.0)
+
+
+def tried(
+    name: str, target: Any, of: Callable[..., tuple[Any, ...]], *shapes: tuple[int, ...], far: float = 0.0
+) -> None:
+    """A rule at random places of random curves of several widths."""
+    rng = np.random.default_rng(3)
+    rule = OPERATIONS[str(target).removeprefix("aten.")]
+    for width in WIDTHS:
+        curves = [curve_at(rng, width, shape) for shape in shapes]
+        curves = [
+            curve._replace(value=np.abs(curve.value) + far * (1 + 4 * width**3)) if far else curve for curve in curves
+        ]
+        samples = [[inside(rng, curve, s) for curve in curves] for s in (-1.0, -0.3, 0.0, 0.8, 1.0)]
+        given = target(*of(*samples[0]))
+        with np.errstate(all="ignore"):
+            found = rule(at_of(str(target).removeprefix("aten."), target, given), *of(*curves))
+        found = found.curve() if hasattr(found, "curve") else found
+        if np.isfinite(found.error).all():
+            for s, sample in zip((-1.0, -0.3, 0.0, 0.8, 1.0), samples, strict=True):
+                require_inside(found, target(*of(*sample)), s)
+        else:
+            assert width > 1, f"{name} of curves of width {width} says nothing"
+
+
+@pytest.mark.parametrize("name", OF_ONE)
+def test_no_value_lies_outside_its_curve(name):
+    target, of = OF_ONE[name]
+    tried(name, target, of, SHAPE)
+
+
+@pytest.mark.parametrize("name", POSITIVE)
+def test_where_only_positive_numbers_have_values(name):
+    tried(name, POSITIVE[name], lambda x: (x,), SHAPE, far=2.0)
+    line = Curve(*(np.array([number]) for number in (0.1, 0.5, 0.0, 0.0)))
+    with np.errstate(all="ignore"):
+        assert name == "log1p" or not OPERATIONS[f"{name}.default"](None, line).finite
+
+
+@pytest.mark.parametrize("name", OF_TWO)
+def test_no_value_of_two_lies_outside_its_curve(name):
+    target, shape = OF_TWO[name]
+    tried(name, target, lambda *both: both, SHAPE, shape)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_of_errors_that_have_norms(causal):
+    def of(*parts: Any) -> tuple[Any, ...]:
+        return (*parts, None, 0.0, causal)
+
+    tried("attention", aten.scaled_dot_product_attention.default, of, (2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4))
+
+
+def test_a_norm_is_tighter_than_the_errors_one_by_one():
+    rng = np.random.default_rng(0)
+    x = curve_at(rng, 0.1, (1, 3, 64))
+    weight = Curve(rng.standard_normal((64, 64)) / 8, *np.zeros((3, 64, 64)))
+    found = OPERATIONS["linear.default"](None, x, weight)
+    boxes = OPERATIONS["linear.default"](None, x._replace(norm=np.linalg.norm(x.error, axis=-1, keepdims=True)), weight)
+    assert (found.norm <= 2.1 * x.norm).all()
+    assert (boxes.error <= x.error @ np.abs(weight.value).T * (1 + 1e-9) + 1e-12).all()
+
+
+def test_spectral_norms_are_not_below_the_largest_singular_value():
+    rng = np.random.default_rng(0)
+    for shape in ((3, 5), (40, 40), (7, 1)):
+        for size in (1e-90, 1.0, 1e90):
+            matrix = rng.standard_normal(shape) * size
+            largest = np.linalg.svd(matrix, compute_uv=False)[0]
+            assert largest <= spectral(matrix) <= largest * (1 + 1e-6)
+    assert spectral(np.zeros((3, 3))) == 0
+
+
+def test_powers_of_numbers_whose_derivatives_underflow():
+    x = Curve(*(np.array([number]) for number in (1e152, 5e151, 0.0, 0.0)))
+    found = OPERATIONS["rsqrt.default"](None, x)
+    for s in (-1.0, 0.5, 1.0):
+        require_inside(found, torch.tensor([(1e152 + 5e151 * s) ** -0.5], dtype=torch.float64), s)
+
+
+def test_normalising_without_eps_is_refused():
+    with pytest.raises(NotVerifiable, match="eps"):
+        standardised(curve_at(np.random.default_rng(0), 0.1), 0.0)
+
+
+def test_recurrent_layers_step_by_step():
+    rng = np.random.default_rng(1)
+    net = nn.LSTM(4, 3, batch_first=True).double()
+    x = curve_at(rng, 0.2, (2, 3, 4), rounder=False)
+    weights = [Curve(p.detach().numpy(), *np.zeros((3, *p.shape))) for p in net.parameters()]
+    start = [np.zeros((1, 2, 3))] * 2
+    found, *_ = lstm(None, x, start, weights, True, 1, 0.0, False, False, True)
+    for s in (-1.0, 0.4, 1.0):
+        require_inside(found, net(inside(rng, x, s))[0].detach(), s)
+
+
+# Exact values ---------------------------------------------------------------------------------------------------------
+# Roots and exponentials have no exact rational values: each is replaced by two rationals less than 1e-50 apart between
+# which it lies, the root by an integer root of a scaled number, the exponential by its series and a bound of its rest.
+
+DIGITS = 10**60
+
+
+def root(q: Fraction) -> tuple[Fraction, Fraction]:
+    """Below and above √q."""
+    found = isqrt(q.numerator * DIGITS**2 // q.denominator)
+    return Fraction(found, DIGITS), Fraction(found + 1, DIGITS)
+
+
+def exponential(q: Fraction) -> tuple[Fraction, Fraction]:
+    """Below and above exp(q), |q| ≤ 8; the rest of the series is at most its next term times 2."""
+    terms = 90
+    series = sum((q**n / factorial(n) for n in range(terms)), Fraction(0))
+    rest = 2 * abs(q) ** terms / factorial(terms)
+    return series - rest, series + rest
+
+
+def rational(values: np.ndarray, t: Fraction | None = None, ends: np.ndarray | None = None) -> list[Any]:
+    exact = np.vectorize(lambda v: Fraction(float(v)), otypes=[object])(values)
+    return exact if ends is None else exact * (1 - t) + rational(ends) * t
+
+
+def held(curve: Curve, place: tuple[int, ...], s: Fraction, below: Fraction, above: Fraction) -> bool:
+    value, slope, bend, error = (Fraction(float(part[place])) for part in curve.parts)
+    centre = value + slope * s + bend * s * s
+    return centre - error <= below and above <= centre + error
+
+
+def moving(first: np.ndarray, last: np.ndarray) -> Curve:
+    """From the one to the other, s from −1 to 1."""
+    return Curve(first / 2 + last / 2, last / 2 - first / 2, *np.zeros((2, *first.shape)))
+
+
+@pytest.mark.parametrize("width", [2.0**-8, 0.25])
+def test_attention_of_two_tokens_and_two_heads_holds_its_exact_values(width):
+    rng = np.random.default_rng(2)
+    x = np.round(rng.standard_normal((1, 2, 2)) * 8) / 8
+    ends = [np.round(rng.standard_normal((6, 2)) * 64) / 64 for _ in range(1)]
+    ends.append(ends[0] + np.round(rng.standard_normal((6, 2)) * 64) / 64 * width)
+    both = OPERATIONS["linear.default"](None, x, moving(*ends))
+    q, k, v = (
+        OPERATIONS["transpose.int"](at_of("transpose.int", aten.transpose.int, torch.empty(0)), part, 1, 2)
+        for part in (Curve.of(p[..., i : i + 2].reshape(1, 2, 2, 1) for p in both.parts) for i in (0, 2, 4))
+    )
+    found = OPERATIONS["scaled_dot_product_attention.default"](None, q, k, v)
+    for s in (Fraction(-1), Fraction(1, 3), Fraction(1)):
+        weight = rational(ends[0], (1 + s) / 2, ends[1])
+        made = [[sum(weight[i][j] * Fraction(float(x[0, n, j])) for j in range(2)) for i in range(6)] for n in range(2)]
+        for head in range(2):
+            for n in range(2):
+                lower, upper = zip(*(exponential(made[n][head] * made[m][2 + head]) for m in range(2)), strict=True)
+                shares = lower[0] / (lower[0] + upper[1]), upper[0] / (upper[0] + lower[1])
+                outs = [share * made[0][4 + head] + (1 - share) * made[1][4 + head] for share in shares]
+                assert held(found, (0, head, n, 0), s, min(outs), max(outs))
+
+
+@pytest.mark.parametrize("width", [2.0**-8, 0.25])
+def test_layer_norm_holds_its_exact_values(width):
+    rng = np.random.default_rng(4)
+    first = np.round(rng.standard_normal((2, 4)) * 64) / 64
+    last = first + np.round(rng.standard_normal((2, 4)) * 64) / 64 * width
+    eps = 2.0**-10
+    found = standardised(moving(first, last), eps)
+    for s in (Fraction(-1), Fraction(-1, 7), Fraction(1)):
+        for row, x in enumerate(rational(first, (1 + s) / 2, last)):
+            centre = [v - sum(x) / 4 for v in x]
+            below, above = root(sum(c * c for c in centre) / 4 + Fraction(eps))
+            for i, c in enumerate(centre):
+                ends = c / below, c / above
+                assert held(found, (row, i), s, min(ends), max(ends))
+
+
+def test_products_of_curves_hold_their_exact_values():
+    rng = np.random.default_rng(5)
+    x, y = (moving(*np.round(rng.standard_normal((2, 30)) * 2**20) / 2**20) for _ in range(2))
+    found = multiply(multiply(x, y), multiply(x, y))
+    for s in (Fraction(-1), Fraction(1, 3), Fraction(5, 7)):
+        for i in range(30):
+            exact = [Fraction(float(c.value[i])) + Fraction(float(c.slope[i])) * s for c in (x, y)]
+            assert held(found, (i,), s, (exact[0] * exact[1]) ** 2, (exact[0] * exact[1]) ** 2)
+
+
+def test_a_mask_that_hides_everything_is_refused():
+    x = curve_at(np.random.default_rng(0), 0.1, (1, 1, 2, 2))
+    with pytest.raises(NotVerifiable, match="−inf"):
+        OPERATIONS["scaled_dot_product_attention.default"](None, x, x, x, np.zeros((2, 2), dtype=bool))
+    assert F.softmax(torch.full((2,), -torch.inf), 0).isnan().all()
