@@ -152,7 +152,7 @@ def test_correlations_are_of_units_and_left_out_where_these_were_mixed():
     assert found.chosen.mapped
     assert "in0" in found.correlations
     assert "first" not in found.correlations
-    with pytest.raises(ws.InvalidSetting, match="scales or mixes"):  # as a motion of permutations
+    with pytest.raises(ws.InvalidSetting, match="also scales"):  # as a motion of permutations
         RotationPath(found.move.symmetry, theta, found.move)
 
 

@@ -103,7 +103,7 @@ class Gluing:
             InvalidSetting: π has factors, or does not fit the trees.
         """
         if others := {**move.factors, **move.maps}:
-            raise InvalidSetting(f"glue: the move also scales or mixes {', '.join(others)}: give permutations alone")
+            raise InvalidSetting(f"glue: the move also scales {', '.join(others)}: give permutations alone")
         trees = {exchange.group for exchange in self.exchanges}
         arrangement: dict[str, Tensor] = {}
         beads = [self.theta]

@@ -124,7 +124,7 @@ class RotationPath:
         self.symmetry.layout.check(self.theta, 1, self.theta.device)
         if others := {**self.move.factors, **self.move.maps}:
             raise InvalidSetting(
-                f"RotationPath: the move also scales or mixes {', '.join(others)}, and no such rotation does that: "
+                f"RotationPath: the move also scales {', '.join(others)}, and no rotation does that: "
                 "give a move of permutations alone"
             )
         _ = self.generators  # refuses what is no rotation
