@@ -182,8 +182,8 @@ def without_a_compiler() -> list[str]:
     before, after = stack["before the reference"], stack["after it"]
     return [
         f"- quadratic sweep without a compiler: {stack['CPU seconds of the sweep']:g} CPU seconds for {swept['pairs']} "
-        f"pairs, with one {native['CPU seconds of the sweep']:g}; on a shared machine: {before:g} before the reference, "
-        f"{after:g} after it. In batches of 256 beads a step takes {full:g} µs a bead by tensor calls, "
+        f"pairs, with one {native['CPU seconds of the sweep']:g}; on a shared machine: {before:g} before the "
+        f"reference, {after:g} after it. In batches of 256 beads a step takes {full:g} µs a bead by tensor calls, "
         f"{plain / full:.0f} times less than the reference's {plain:g} (`steps`), where the arithmetic takes "
         f"{steps['floor, microseconds']}; the sweep as a whole is {stack['times faster']:g} times as fast: the hardest "
         "pairs try again to the end, in batches too small to share what a tensor call costs."
