@@ -127,13 +127,13 @@ def test_compare_takes_some_strategies_with_settings_that_they_have_and_a_recipe
 
 def test_a_strategy_that_is_none_is_refused_in_one_line(refused, workshop):
     said = refused("compare", workshop.task, workshop.a, workshop.b, "--strategies", "greedy,greedi")
-    assert "--strategies greedi: choose some of greedy, as-in-the-paper" in said
+    assert "--strategies greedi (did you mean greedy?): choose some of greedy, as-in-the-paper" in said
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--optimizer", "adan"), "unknown optimizer 'adan': choose one of"),
+        (("--optimizer", "adan"), "unknown optimizer 'adan' (did you mean adam?): choose one of"),
         (("--optimizer-option", "momentum=0.9"), "optimizer 'adam' has no option 'momentum': it takes lr, betas"),
         (("--optimizer-option", "betas=a,b"), "the value must be a number, true, false"),
         (("--optimizer-option", "eps=NaN"), "the value must be a number, true, false"),

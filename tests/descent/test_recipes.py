@@ -46,7 +46,7 @@ def test_another_optimizer_keeps_what_it_has_too_and_runs(name: str) -> None:
     ("fields", "said"),
     [
         ({"learning_rate": 0.1}, "no field 'learning_rate': it has optimizer, options"),
-        ({"optimizer": "adan"}, "unknown optimizer 'adan': choose one of adadelta"),
+        ({"optimizer": "adan"}, r"unknown optimizer 'adan' \(did you mean adam\?\): choose one of adadelta"),
         ({"optimizer": 3}, "unknown optimizer 3"),
         ({"options": 0.1}, "options=0.1: give a dict"),
         ({"patience": 0}, "patience=0"),
