@@ -23,7 +23,7 @@ LEFT_OUT = [block for page in PAGES for block in page.blocks if block.reason]
 REGISTRIES = CERTIFICATE_RULES, ENGINES, OPERATIONS, RUN_SECTIONS, STRATEGIES, SYMMETRY_RULES, TASKS, TRACKERS
 
 
-@pytest.mark.filterwarnings("ignore:The `srun` command is available")  # Lightning's, where SLURM is installed
+@pytest.mark.filterwarnings("default")  # what other libraries warn of is no fault of a page
 @pytest.mark.many(quick=3)
 @pytest.mark.parametrize("page", PROGRAMS, ids=str)
 def test_a_page_runs_from_its_first_block_to_its_last(
