@@ -155,3 +155,23 @@ class Weighed(nn.Module):
 def test_no_step_of_torchs_own_layers_lies_outside_its_enclosure(net: type[nn.Module], inputs: Tensor) -> None:
     problem = ws.ModuleProblem(net(), F.cross_entropy, (inputs, torch.tensor([4, 0, 7])), dtype=torch.float64)
     check_every_step(problem, apart(problem, 0.1), 0.25, 0.5, torch.linspace(-1, 1, 5).double())
+
+
+class Padded(nn.Module):
+    """Attention under a causal mask and one of the data, both of which add −∞."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(WORDS, WIDTH), nn.Linear(WIDTH, 10)
+        self.attend = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.words(tokens)
+        hidden = torch.ones(4, 4, dtype=torch.bool).triu(1)
+        return self.head(self.attend(x, x, x, attn_mask=hidden, key_padding_mask=tokens == 9)[0].mean(1))
+
+
+def test_no_step_under_masks_of_the_data_lies_outside_its_enclosure() -> None:
+    data = torch.tensor([[1, 2, 3, 9], [4, 9, 5, 9], [0, 1, 2, 3]]), torch.tensor([4, 0, 7])
+    problem = ws.ModuleProblem(Padded(), F.cross_entropy, data, dtype=torch.float64)
+    check_every_step(problem, apart(problem, 0.1), 0.25, 0.5, torch.linspace(-1, 1, 5).double())

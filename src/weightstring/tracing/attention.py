@@ -6,12 +6,16 @@ so that none of its axes is that of the examples. This is the same function of t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+SIGNATURE = signature(F.multi_head_attention_forward)
 
 
 class ExamplesFirst(TorchFunctionMode):
@@ -20,51 +24,31 @@ class ExamplesFirst(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """What the call returns."""
         kwargs = kwargs or {}
-        if func is F.multi_head_attention_forward and _plain(args, kwargs):
-            return _attended(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            given = SIGNATURE.bind(*args, **kwargs)
+            given.apply_defaults()
+            if _plain(given.arguments):
+                return _attended(given.arguments)
         return func(*args, **kwargs)
 
 
-def _plain(args: Any, kwargs: Any) -> bool:
+def _plain(given: Mapping[str, Any]) -> bool:
     """Whether it is called as by a module in evaluation mode, on batches, without what few ever ask for."""
-    names = ("bias_k", "bias_v", "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias", "training")
-    given = dict(zip(names, args[7:14], strict=False)) | kwargs
-    extra = any(given.get(name) is not None for name in ("bias_k", "bias_v", "static_k", "static_v"))
-    return args[0].dim() == 3 and not extra and not given["add_zero_attn"] and not given.get("training", True)
+    extra = any(given[name] is not None for name in ("bias_k", "bias_v", "static_k", "static_v"))
+    return given["query"].dim() == 3 and not extra and not given["add_zero_attn"] and not given["training"]
 
 
-def _attended(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    width: int,
-    heads: int,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    bias_k: Tensor | None,
-    bias_v: Tensor | None,
-    add_zero_attn: bool,
-    dropout_p: float,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    training: bool = True,
-    key_padding_mask: Tensor | None = None,
-    need_weights: bool = True,
-    attn_mask: Tensor | None = None,
-    use_separate_proj_weight: bool = False,
-    q_proj_weight: Tensor | None = None,
-    k_proj_weight: Tensor | None = None,
-    v_proj_weight: Tensor | None = None,
-    average_attn_weights: bool = True,
-    is_causal: bool = False,
-    **_: Any,
-) -> tuple[Tensor, Tensor | None]:
+def _attended(given: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
     """(T, n, E) → (T, n, E), and the weights (n, T, S) if they are asked for; is_causal speaks of attn_mask."""
-    weights = (q_proj_weight, k_proj_weight, v_proj_weight) if weight is None else weight.chunk(3)
+    width, heads, bias = given["embed_dim_to_check"], given["num_heads"], given["in_proj_bias"]
+    inner = given["in_proj_weight"]
+    own = [given[f"{name}_proj_weight"] for name in "qkv"]
+    weights = own if given["use_separate_proj_weight"] else inner.chunk(3)
     biases = (None, None, None) if bias is None else bias.chunk(3)
-    q, k, v = (_heads(*each, heads) for each in zip((query, key, value), weights, biases, strict=True))
-    mask = _mask(attn_mask, key_padding_mask, heads)
-    if need_weights:
+    sources = (given["query"], given["key"], given["value"])
+    q, k, v = (_heads(*each, heads) for each in zip(sources, weights, biases, strict=True))
+    mask, shares = _mask(given["attn_mask"], given["key_padding_mask"], heads), None
+    if given["need_weights"]:
         scores = q @ k.transpose(-2, -1) / (width // heads) ** 0.5
         if mask is not None:
             scores = scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
@@ -72,10 +56,8 @@ def _attended(
         mixed = shares @ v
     else:
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    out = F.linear(mixed.transpose(1, 2).flatten(2), out_weight, out_bias).transpose(0, 1)
-    if not need_weights:
-        return out, None
-    return out, shares.mean(1) if average_attn_weights else shares
+    out = F.linear(mixed.transpose(1, 2).flatten(2), given["out_proj_weight"], given["out_proj_bias"]).transpose(0, 1)
+    return out, shares.mean(1) if shares is not None and given["average_attn_weights"] else shares
 
 
 def _heads(x: Tensor, weight: Tensor | None, bias: Tensor | None, heads: int) -> Tensor:

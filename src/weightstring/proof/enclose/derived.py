@@ -106,8 +106,8 @@ def _precise(tensor: Tensor) -> Tensor:
 
 
 def _numbers(tensor: Tensor, where: str) -> Tensor:
-    """Refuse what is no real number in float64, in which all is enclosed."""
-    fits = tensor.isfinite() if tensor.is_floating_point() else tensor.double().abs() <= EXACT
+    """Refuse what is no real number in float64, in which all is enclosed; −∞ may yet be a mask's."""
+    fits = tensor.isfinite() | tensor.isneginf() if tensor.is_floating_point() else tensor.double().abs() <= EXACT
     if not bool(fits.all()):
         raise Unsupported(
             f"{where}: of the data it makes nan, inf or integers beyond 2^53, about which nothing is proved"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -66,10 +67,10 @@ class Call:
         if isinstance(value, Probabilities):
             return value.enclosure
         if isinstance(value, Data):
+            if (reached := self.products.kept.reach(value)) == math.inf:
+                raise self.refuse("it takes −inf other than as a mask")
             numbers = value.values.double().unsqueeze(0).expand(len(self.intervals), *value.values.shape)
-            size = torch.full(
-                (len(self.intervals),), self.products.kept.reach(value), dtype=torch.float64, device=numbers.device
-            )
+            size = torch.full((len(self.intervals),), reached, dtype=torch.float64, device=numbers.device)
             return Enclosure((numbers,) * (self.degree + 1), torch.zeros_like(numbers), size)
         raise self.refuse(f"it takes a {type(value).__name__}")
 
