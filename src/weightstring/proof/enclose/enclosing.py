@@ -18,14 +18,15 @@ from weightstring.errors import Unsupported
 from weightstring.problem.capabilities import Traceable
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import Layout
-from weightstring.proof.enclose.derived import EXACT, Derived, FromData
+from weightstring.proof.enclose.derived import Derived, FromData
+from weightstring.proof.enclose.enclosable import enclosable, require_numbers
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Kept, Products
 from weightstring.proof.enclose.rules import GROUPED, RULES, SMOOTH, Call, require_rule
 from weightstring.proof.enclose.softmax import Probabilities
 from weightstring.proof.enclose.values import Bounds, Data, Logits, Population, Rows, highest
-from weightstring.tracing.program import RESIZING, TRACED, Program, moving_steps, program_of
+from weightstring.tracing.program import RESIZING, TRACED, Program
 from weightstring.tracing.steps import Step, filled
 
 DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
@@ -85,7 +86,7 @@ class Enclosing:
     def _read_by_losses(self, name: str) -> bool:
         passing, users = RESIZING | {"transpose.int"}, self.program.users(name)
         return bool(users) and all(
-            user.op in DEFERRED or (user.op in passing and self._read_by_losses(user.name)) for user in users
+            u.op in DEFERRED or (u.op in passing and self._read_by_losses(u.name)) for u in users
         )
 
     @cached_property
@@ -151,10 +152,8 @@ class Enclosing:
             Unsupported: it is.
         """
         zero = torch.zeros(1, dtype=torch.float64, device=self.beads.device)
-        interval = Intervals(zero.long(), zero, zero + 1)
-        products = Products(Kept(0), [0, 1])
-        rows = Rows(self.population, self.order[:1])
-        _bounded(self._run(interval, self.weights(self.beads[:2]), rows, {}, products))
+        interval, rows = Intervals(zero.long(), zero, zero + 1), Rows(self.population, self.order[:1])
+        _bounded(self._run(interval, self.weights(self.beads[:2]), rows, {}, Products(Kept(0), [0, 1])))
 
     def _results(self, intervals: Intervals, order: Tensor) -> Iterator[Any]:
         """What the program returns, for one block of examples after another."""
@@ -199,12 +198,10 @@ class Enclosing:
                 bounded &= value.size.isfinite()
             if step.name == self.program.result:
                 result = value
+        if not isinstance(result, Bounds):
+            return result
         # Of numbers that overflowed on the way, nothing is known.
-        return (
-            replace(result, each=result.each.where(bounded.unsqueeze(1), torch.inf))
-            if isinstance(result, Bounds)
-            else result
-        )
+        return replace(result, each=result.each.where(bounded.unsqueeze(1), torch.inf))
 
     def _walked(
         self,
@@ -303,40 +300,3 @@ def enclosing(problem: Traceable, beads: Thetas, quantity: str, max_bytes: int) 
     enclosed = Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes)
     enclosed.rehearse()
     return enclosed
-
-
-def require_numbers(examples: Examples) -> None:
-    """Refuse data that are not real numbers in float64, and a processor that flushes small ones to 0.
-
-    Raises:
-        Unsupported: says what to do.
-    """
-    if not float(torch.tensor([2.0**-1030], dtype=torch.float64) * 2.0**20):
-        raise Unsupported(
-            "subnormal numbers are flushed to 0, so that nothing can be proved: call torch.set_flush_denormal(False)"
-        )
-    for what, tensor in [*(("inputs", leaf) for leaf in examples.leaves), ("targets", examples.targets)]:
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise Unsupported(f"the {what} hold nan or inf, about which nothing can be proved: drop those examples")
-        if tensor.dtype == torch.int64 and bool((tensor.abs() > EXACT).any()):
-            raise Unsupported(f"the {what} hold integers beyond 2^53, which float64 cannot represent: rescale them")
-
-
-def enclosable(problem: Traceable, quantity: str) -> Program:
-    """A quantity's operations, each of which has a rule if it depends on θ.
-
-    Raises:
-        Unsupported: one has none; the message names where it stands.
-    """
-    try:
-        program = program_of(problem, quantity)
-    except Unsupported:
-        # A missing rule is the better reason, where there is one too.
-        net, criterion, examples, _ = problem.traceable(quantity)
-        for step in moving_steps(net, criterion, examples):
-            require_rule(step)
-        raise
-    for step in program.steps:
-        if step.name not in program.of_data:
-            require_rule(step)
-    return program

@@ -1,0 +1,49 @@
+"""Which quantities can be enclosed: each operation has a rule, and the data are numbers."""
+
+from __future__ import annotations
+
+import torch
+
+from weightstring.errors import Unsupported
+from weightstring.problem.capabilities import Traceable
+from weightstring.problem.datasets.data import Examples
+from weightstring.proof.enclose.derived import EXACT
+from weightstring.proof.enclose.rules import require_rule
+from weightstring.tracing.program import Program, moving_steps, program_of
+
+
+def require_numbers(examples: Examples) -> None:
+    """Refuse data that are not real numbers in float64, and a processor that flushes small ones to 0.
+
+    Raises:
+        Unsupported: says what to do.
+    """
+    if not float(torch.tensor([2.0**-1030], dtype=torch.float64) * 2.0**20):
+        raise Unsupported(
+            "subnormal numbers are flushed to 0, so that nothing can be proved: call torch.set_flush_denormal(False)"
+        )
+    for what, tensor in [*(("inputs", leaf) for leaf in examples.leaves), ("targets", examples.targets)]:
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise Unsupported(f"the {what} hold nan or inf, about which nothing can be proved: drop those examples")
+        if tensor.dtype == torch.int64 and bool((tensor.abs() > EXACT).any()):
+            raise Unsupported(f"the {what} hold integers beyond 2^53, which float64 cannot represent: rescale them")
+
+
+def enclosable(problem: Traceable, quantity: str) -> Program:
+    """A quantity's operations, each of which has a rule if it depends on θ.
+
+    Raises:
+        Unsupported: one has none; the message names where it stands.
+    """
+    try:
+        program = program_of(problem, quantity)
+    except Unsupported:
+        # A missing rule is the better reason, where there is one too.
+        net, criterion, examples, _ = problem.traceable(quantity)
+        for step in moving_steps(net, criterion, examples):
+            require_rule(step)
+        raise
+    for step in program.steps:
+        if step.name not in program.of_data:
+            require_rule(step)
+    return program
