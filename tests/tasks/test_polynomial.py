@@ -124,7 +124,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            ({"target": "quartic"}, r"target='quartic' \(did you mean quadratic\?\): choose one of quadratic, cubic"),
+            ({"target": "quartic"}, r"target='quartic' \(did you mean quadratic\?\): choose one of .*cubic, random"),
             ({"activation": "tanh"}, "activation='tanh': choose one of relu, sigmoid"),
             ({"output": "relu"}, "output='relu': choose one of linear, sigmoid"),
             ({"loss": "cubed"}, "loss='cubed': choose one of squared, absolute"),
