@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.fx import Node
 
-from weightstring.proof.verify.operations import NotVerifiable
+from weightstring.proof.verify.operations import NotVerifiable, tensor
 from weightstring.proof.verify.shapes import MOVES
 
 Marks: TypeAlias = NDArray[np.int64]
@@ -62,7 +62,7 @@ def _moved(node: Node, marks: Marks, *settings: Any, **named: Any) -> Any:
             raise NotVerifiable("it moves or chooses examples")
     if name in ("roll.default", "tril.default", "triu.default", "diagonal.default"):
         along(marks, (-2, -1) if name != "roll.default" else None)
-    given = torch.from_numpy(np.ascontiguousarray(marks))
+    given = tensor(marks)
     found = node.target(given, *settings, **named)  # type: ignore[operator]
     parts = [found] if isinstance(found, torch.Tensor) else found
     everyone = set(np.unique(marks).tolist())
@@ -165,7 +165,7 @@ def _indexed(node: Node, x: Marks, places: Sequence[Any]) -> Marks:
     else:
         of_places = np.full((), NOBODY)
     start = [None if place is None else torch.zeros(own.shape, dtype=torch.int64) for place in places]
-    found: Marks = torch.ops.aten.index.Tensor(torch.from_numpy(np.ascontiguousarray(marks)), start).numpy()
+    found: Marks = torch.ops.aten.index.Tensor(tensor(marks), start).numpy()
     return wide(together(found, of_places), shape_of(node))
 
 
