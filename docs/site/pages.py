@@ -5,7 +5,7 @@ On a code host it shows the commands. The site has each page of theirs, one file
 
 from __future__ import annotations
 
-import os
+import io
 import re
 import shlex
 import shutil
@@ -44,12 +44,13 @@ def _pages() -> set[Path]:
 
 
 def _carry_out(words: list[str]) -> None:
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
         try:
             main(words)
         except SystemExit as left:
             if left.code:
-                raise RuntimeError(f"weightstring {shlex.join(words)} ended with {left.code}") from None
+                raise RuntimeError(f"{shlex.join(words)} ended with {left.code}: {said.getvalue()}") from left
 
 
 def _write(app: Sphinx, name: str, source: list[str]) -> None:
