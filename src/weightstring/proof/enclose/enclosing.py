@@ -1,10 +1,10 @@
-"""From a problem and a string to upper bounds of the loss over whole intervals: the program, run on enclosures."""
+"""From a problem and a string to upper bounds of the loss over whole intervals, in parts that fit into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -18,19 +18,16 @@ from weightstring.errors import Unsupported
 from weightstring.problem.capabilities import Traceable
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import Layout
-from weightstring.proof.enclose.derived import Derived, FromData
+from weightstring.proof.enclose.derived import FromData
 from weightstring.proof.enclose.enclosable import enclosable, require_numbers
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Kept, Products
-from weightstring.proof.enclose.rules import GROUPED, RULES, SMOOTH, Call, require_rule
-from weightstring.proof.enclose.softmax import Probabilities
-from weightstring.proof.enclose.values import Bounds, Data, Logits, Population, Rows, highest
-from weightstring.tracing.program import RESIZING, TRACED, Program
-from weightstring.tracing.steps import Step, filled
-
-DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
-"""What may read a last layer that is not computed yet."""
+from weightstring.proof.enclose.rules import SMOOTH
+from weightstring.proof.enclose.values import Bounds, Logits, Population, Rows, highest
+from weightstring.proof.enclose.walking import Stretch, Walk
+from weightstring.tracing.program import TRACED, Program
+from weightstring.tracing.steps import Step
 
 BLOCK = 2**19
 """Numbers in the largest array of one pass: what stays in a processor's cache."""
@@ -70,29 +67,9 @@ class Enclosing:
         return Population(self.examples.targets, self.blocks)
 
     @cached_property
-    def derived(self) -> FromData:
-        """What is made of data alone."""
-        return FromData(self.program, self.examples, self.blocks)
-
-    @cached_property
-    def deferred(self) -> frozenset[str]:
-        """The last layers, which the loss computes itself."""
-        return frozenset(
-            step.name
-            for step in self.program.steps
-            if step.op in ("linear.default", "transpose.int") and self._read_by_losses(step.name)
-        )
-
-    def _read_by_losses(self, name: str) -> bool:
-        passing, users = RESIZING | {"transpose.int"}, self.program.users(name)
-        return bool(users) and all(
-            u.op in DEFERRED or (u.op in passing and self._read_by_losses(u.name)) for u in users
-        )
-
-    @cached_property
-    def grouped(self) -> bool:
-        """Whether errors of groups of numbers have a length."""
-        return any(step.op in GROUPED for step in self.program.steps if step.name not in self.program.of_data)
+    def walk(self) -> Walk:
+        """The program on enclosures."""
+        return Walk(self.program, self.examples, FromData(self.program, self.examples, self.blocks), self.degree)
 
     @cached_property
     def order(self) -> Int64[Tensor, " N"]:
@@ -153,18 +130,17 @@ class Enclosing:
         """
         zero = torch.zeros(1, dtype=torch.float64, device=self.beads.device)
         interval, rows = Intervals(zero.long(), zero, zero + 1), Rows(self.population, self.order[:1])
-        _bounded(self._run(interval, self.weights(self.beads[:2]), rows, {}, Products(Kept(0), [0, 1])))
+        over = Stretch(interval, self.weights(self.beads[:2]), Products(Kept(0), [0, 1]), {})
+        _bounded(self.walk.result(over, rows))
 
     def _results(self, intervals: Intervals, order: Tensor) -> Iterator[Any]:
         """What the program returns, for one block of examples after another."""
         # The beads in play, each once and in order; between two of them there may be beads that are not.
         used, local = torch.unique(torch.cat([intervals.segments, intervals.segments + 1]), return_inverse=True)
         inner = Intervals(local[: len(intervals)], intervals.low, intervals.high)
-        parameters = self.weights(self.beads[used])
-        kept: dict[str, Any] = {}
-        products = Products(self.kept, used.tolist())
+        over = Stretch(inner, self.weights(self.beads[used]), Products(self.kept, used.tolist()), {})
         for rows in self._rows(len(intervals), order):
-            yield self._run(inner, parameters, rows, kept, products)
+            yield self.walk.result(over, rows)
 
     def _rows(self, intervals: int, order: Tensor) -> list[Rows]:
         moving = self._largest(set(self.program.per_example) - set(self.program.of_data))
@@ -183,100 +159,11 @@ class Enclosing:
         }
         return {name: named[full] for name, full in self.program.parameters.items() if full in named}
 
-    def _run(
-        self,
-        intervals: Intervals,
-        parameters: Mapping[str, Weights],
-        rows: Rows,
-        kept: dict[str, Any],
-        products: Products,
-    ) -> object:
-        bounded = torch.ones(len(intervals), dtype=torch.bool, device=self.beads.device)
-        result: object = None
-        for step, value in self._walked(intervals, parameters, rows, kept, products):
-            if isinstance(value, Enclosure):
-                bounded &= value.size.isfinite()
-            if step.name == self.program.result:
-                result = value
-        if not isinstance(result, Bounds):
-            return result
-        # Of numbers that overflowed on the way, nothing is known.
-        return replace(result, each=result.each.where(bounded.unsqueeze(1), torch.inf))
-
-    def _walked(
-        self,
-        intervals: Intervals,
-        parameters: Mapping[str, Weights],
-        rows: Rows,
-        kept: dict[str, Any],
-        products: Products,
-    ) -> Iterator[tuple[Step, object]]:
-        """Each step and what it makes of enclosures."""
-        values: dict[str, object] = {**self.program.constants, **parameters}
-        names, data = (*self.program.leaves, self.program.targets), (*self.examples.leaves, self.examples.targets)
-        for name, whole in zip(names, data, strict=True):
-            values[name] = Data(partial(torch.Tensor.__getitem__, whole, rows.rows), name, partial(_itself, whole))
-        for step in self.program.steps:
-            call = Call(
-                step,
-                step.name in self.program.per_example,
-                intervals,
-                self.degree,
-                rows,
-                step.name in self.deferred,
-                kept,
-                products,
-                self.program.dtype,
-            )
-            value = self._of_data(call, values) if step.name in self.program.of_data else self._result(call, values)
-            if isinstance(value, Enclosure) and _is_whole(step):
-                raise call.refuse("it computes in integers, which may overflow")
-            values[step.name] = self._settled(value)
-            yield step, values[step.name]
-            for name in self.program.last_used[step.name]:
-                values.pop(name, None)
-
     def walked(self, intervals: Intervals) -> Iterator[tuple[Step, object]]:
         """Each step and what it makes of the enclosures of all examples, which must fit into memory."""
         products = Products(self.kept, list(range(len(self.beads))))
-        yield from self._walked(intervals, self.weights(self.beads), Rows(self.population, self.order), {}, products)
-
-    def _settled(self, value: object) -> object:
-        """With the length of errors, where that is worth its price."""
-        if not self.grouped:
-            return value
-        if isinstance(value, Probabilities):
-            return Probabilities(value.enclosure.grouped())
-        if isinstance(value, list):
-            return [self._settled(part) for part in value]
-        return value.grouped() if isinstance(value, Enclosure) and len(value.shape) > 2 else value
-
-    def _result(self, call: Call, values: dict[str, object]) -> object:
-        """What a step makes of enclosures."""
-        for name in call.step.takes:
-            if isinstance(values[name], Derived):
-                values[name] = self.derived.value(name, call.rows)
-        return RULES[call.step.op](call, *filled(call.step.args, values), **filled(call.step.kwargs, values))
-
-    def _of_data(self, call: Call, values: dict[str, object]) -> object:
-        """The same of what does not depend on θ; what has no rule is computed when something needs it."""
-        step = call.step
-        if step.name in self.program.varying or any(isinstance(values[name], Derived) for name in step.takes):
-            return Derived()
-        try:
-            require_rule(step)
-            result = self._result(call, values)
-            return Derived() if isinstance(result, Enclosure) and _is_whole(step) else result
-        except Exception:  # whatever a rule makes of it: the numbers themselves are at hand
-            return Derived()
-
-
-def _is_whole(step: Step) -> bool:
-    return step.dtype is not None and not step.dtype.is_floating_point
-
-
-def _itself(values: Tensor) -> Tensor:
-    return values
+        over = Stretch(intervals, self.weights(self.beads), products, {})
+        yield from self.walk.steps(over, Rows(self.population, self.order))
 
 
 def _bounded(result: object) -> Bounds:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 
 import torch
 from torch import Tensor
@@ -42,34 +44,24 @@ def regrouped(norm: Tensor, like: Tensor, axes: Axes) -> Tensor:
     return length(norm, more) if more else norm
 
 
-def reshaped(norm: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor | None:
-    """L after numbers of shape ``old`` are told to be of shape ``new``; None: groups do not survive it."""
-    kept, sizes = list(norm.shape), list[int]()
-    low, ahead = 0, 0
-    while low < len(old) or ahead < len(new):
-        end, last = low, ahead
-        mine = its = 1
-        while end == low or mine != its:  # the fewest axes of both that hold equally many numbers
-            if mine <= its and end < len(old):
-                mine, end = mine * old[end], end + 1
-            elif last < len(new):
-                its, last = its * new[last], last + 1
-            elif end < len(old):
-                mine, end = mine * old[end], end + 1
-            else:
-                return None
-            if end > low and last > ahead and mine == its:
-                break
-            if low == len(old) and last == len(new):
-                break
-        inside = [axis for axis in range(low, end) if old[axis] != 1]
-        whole = [axis for axis in inside if kept[axis] == 1]
-        if not whole:
-            sizes += new[ahead:last]
+def reshaped(norm: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
+    """L after numbers of shape ``old`` are told to be of shape ``new``.
+
+    Axes of both fall into runs that hold equally many numbers. Where groups lie over an axis of a run that changes, all
+    of the run is one group afterwards.
+
+    >>> of_tokens = torch.ones(2, 3, 1, dtype=torch.float64)  # each of 4 numbers
+    >>> [tuple(reshaped(of_tokens, (2, 3, 4), new).shape) for new in ((6, 4), (6, 2, 2), (2, 12))]
+    [(6, 1), (6, 1, 1), (2, 1)]
+    """
+    ends, others = (list(accumulate(shape, mul)) for shape in (old, new))
+    sizes, begin = list[int](), 0
+    for end in sorted({*ends} & {*others}):
+        before, after = ([axis for axis, at in enumerate(found) if begin < at <= end] for found in (ends, others))
+        begin = end
+        if all(norm.shape[axis] == old[axis] for axis in before):
+            sizes += [new[axis] for axis in after]
         else:
-            for axis in range(low, end):
-                if kept[axis] != 1:
-                    norm, kept[axis] = length(norm, (axis - len(old),)), 1
-            sizes += [1] * (last - ahead)
-        low, ahead = end, last
+            norm = length(norm, tuple(before))
+            sizes += [1] * len(after)
     return norm.reshape(sizes)
