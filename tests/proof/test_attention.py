@@ -175,3 +175,44 @@ def test_no_step_under_masks_of_the_data_lies_outside_its_enclosure() -> None:
     data = torch.tensor([[1, 2, 3, 9], [4, 9, 5, 9], [0, 1, 2, 3]]), torch.tensor([4, 0, 7])
     problem = ws.ModuleProblem(Padded(), F.cross_entropy, data, dtype=torch.float64)
     check_every_step(problem, apart(problem, 0.1), 0.25, 0.5, torch.linspace(-1, 1, 5).double())
+
+
+class Through(nn.Module):
+    """Tokens, a function of them (n, T, WIDTH), and a normalisation of all that it gives."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.words, self.norm = nn.Embedding(WORDS, WIDTH), nn.LayerNorm(WIDTH)
+        self.function, self.head = function, nn.Linear(WIDTH, 10)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.function(self.norm(self.words(tokens)))
+        return self.head(F.layer_norm(x, x.shape[1:]).mean(1))
+
+
+def first_beside_others(x: Tensor) -> Tensor:
+    seen = torch.tensor([True, False, True, False]).unsqueeze(1)
+    return torch.where(seen, x[:, :1], 0.1)
+
+
+def heads_that_share_keys(x: Tensor) -> Tensor:
+    q, k = x.unflatten(2, (4, 2)).transpose(1, 2), x[..., :4].unflatten(2, (2, 2)).transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k, k, enable_gqa=True).transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.abs,
+        lambda x: torch.maximum(x, x.flip(2)),
+        lambda x: torch.minimum(x, x[:, :1]),
+        first_beside_others,
+        lambda x: F.instance_norm(x),
+        heads_that_share_keys,
+    ],
+    ids=["abs", "max", "min", "where", "instance norm", "grouped heads"],
+)
+def test_no_step_between_normalisations_lies_outside_its_enclosure(function: Callable[[Tensor], Tensor]) -> None:
+    data = torch.arange(12).view(3, 4) % WORDS, torch.tensor([4, 0, 7])
+    problem = ws.ModuleProblem(Through(function), F.cross_entropy, data, dtype=torch.float64)
+    check_every_step(problem, apart(problem, 0.1), 0.25, 0.5, torch.linspace(-1, 1, 5).double())

@@ -74,6 +74,16 @@ def hardtanh(x: Enclosure, low: float = -1.0, high: float = 1.0) -> Enclosure:
     return Enclosure(nodes, torch.where(above, 0.0, clipped.radius), clipped.size)
 
 
+def larger_of(x: Enclosure, y: Enclosure) -> Enclosure:
+    """max(x, y), entry by entry; where errors have a length L, what they add to it is at most as long as both."""
+    if x.norm is None and y.norm is None:
+        return larger(x, y)
+    found = larger(x.centre, y.centre)
+    axes, shape = (x if x.norm is not None else y).axes, found.shape
+    lengths = (part.over(axes, shape) for part in (x, y))
+    return found.spread(torch.maximum(x.radius, y.radius), torch.hypot(*lengths) * (1 + ELEMENTWISE))
+
+
 def larger(x: Enclosure, y: Enclosure) -> Enclosure:
     """max(x, y), entry by entry, as a line: the chord of the larger upper ends, and a lower line parallel to it."""
     first, second = x.line(), y.line()

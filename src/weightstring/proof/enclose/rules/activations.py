@@ -65,21 +65,20 @@ def _clipped(z: Enclosure, low: float | None, high: float | None) -> Enclosure:
 @rule("abs.default")
 def absolute(call: Call, x: object) -> Enclosure:
     """|x|."""
-    z = call.enclosed(x)
-    return piecewise.larger(z, z.scaled(-1.0))
+    return piecewise.unsteepened(lambda z: piecewise.larger(z, z.scaled(-1.0)), call.enclosed(x))
 
 
 @rule("maximum.default", "max.other")
 def maximum(call: Call, x: object, y: object) -> Enclosure:
     """max(x, y)."""
-    return piecewise.larger(*call.operands(x, y))
+    return piecewise.larger_of(*call.operands(x, y))
 
 
 @rule("minimum.default", "min.other")
 def minimum(call: Call, x: object, y: object) -> Enclosure:
     """min(x, y)."""
     one, other = call.operands(x, y)
-    return piecewise.larger(one.scaled(-1.0), other.scaled(-1.0)).scaled(-1.0)
+    return piecewise.larger_of(one.scaled(-1.0), other.scaled(-1.0)).scaled(-1.0)
 
 
 def elementwise(function: Callable[[Enclosure], Enclosure]) -> Rule:

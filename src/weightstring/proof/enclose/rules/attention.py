@@ -62,9 +62,12 @@ def _repeated(x: Enclosure, times: int) -> Enclosure:
     """Each head of keys or values for several of queries."""
 
     def repeat(values: Tensor) -> Tensor:
-        return values.repeat_interleave(times, -3) if values.shape[-3] > 1 else values
+        heads = values.expand(
+            *values.shape[:-3], x.shape[-3], *values.shape[-2:]
+        )  # a group of several heads holds each
+        return heads.repeat_interleave(times, -3)
 
-    return x if times == 1 else x.each(lambda values: values.repeat_interleave(times, -3), repeat)
+    return x if times == 1 else x.each(repeat, repeat)
 
 
 def hides(mask: object) -> bool:

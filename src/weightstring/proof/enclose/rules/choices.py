@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -38,8 +40,9 @@ def where(call: Call, mask: object, x: object, y: object) -> Enclosure | Masked:
 
 
 def _kept(x: Enclosure, keep: Tensor) -> Enclosure:
-    """Where 1 stands itself, 0 elsewhere."""
-    return x.each(lambda values: values * keep, lambda norm: norm)
+    """Where 1 stands itself, 0 elsewhere; what is repeated on the way is no group of the same length any more."""
+    found = x.each(lambda values: values * keep, lambda norm: norm)
+    return found if found.shape == x.shape else replace(found, norm=None)
 
 
 def _number(part: object) -> float | None:
