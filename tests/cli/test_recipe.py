@@ -115,7 +115,7 @@ def test_compare_takes_some_strategies_with_settings_that_they_have_and_a_recipe
     settings = ("--alpha", "0.9", "--retries", "2", "--lr", "0.01", "--max-beads", "3", "--max-steps", "50")
     done = cli(*words, *settings, "--out", tmp_path)
     assert done.code == 0, done.err
-    assert max(map(len, done.out.splitlines())) <= 80
+    assert max(len(line) for line in done.out.splitlines() if str(tmp_path) not in line) <= 80
     inner = {
         name: json.loads((tmp_path / name / "manifest.json").read_text())["strategy"] for name in ("greedy", "bezier")
     }

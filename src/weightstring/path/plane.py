@@ -70,6 +70,7 @@ def plane(
     through: Sequence[Theta] | None = None,
     *,
     bind: str = "evaluate",
+    on_begin: Callable[[], None] = lambda: None,
     on_chunk: Callable[[], None] = lambda: None,
 ) -> Plane:
     """Measure the loss on a grid in the plane through three models, and project a string on it.
@@ -81,6 +82,7 @@ def plane(
         through: the three models (P,); by default the string's two ends and its bead farthest from the line through
             them, which is its farthest point: between two beads a string is nowhere farther than at both.
         bind: which quantity is measured; see :class:`~weightstring.path.objective.Objective`.
+        on_begin: called once all is in order, before the first measurement.
         on_chunk: called after every batch of measurements; it may raise.
 
     Returns:
@@ -114,6 +116,7 @@ def plane(
     corners, _ = _projected(three, origin, axes)
     points, distances = _projected(beads, origin, axes)
     x, y = _grid(torch.cat([corners, points]), resolution)
+    on_begin()
     losses = _measured(bound, origin, axes, x, y, on_chunk)
     return Plane(origin, axes, x, y, losses, bound.names, corners, points, distances)
 

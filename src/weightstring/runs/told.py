@@ -120,8 +120,8 @@ def in_words(result: Result) -> str:
     >>> from weightstring.problem.surfaces import Ring
     >>> from weightstring.runs.connect import connect
     >>> ring = Ring()
-    >>> in_words(connect(ring, *ring.ends, threshold=0.1)).partition(",")[0]
-    'connected: largest sample 0.1'
+    >>> in_words(connect(ring, *ring.ends, threshold=0.1)).partition(":")[0]
+    'connected'
     """
     outcome = result.outcome
     verdict = {Connected: "connected", Disconnected: "disconnected"}.get(type(outcome), "unresolved")

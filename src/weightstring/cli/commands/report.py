@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 
 import weightstring as ws
@@ -63,7 +64,7 @@ def _measure_plane(options: Namespace) -> None:
 
     directory = store_at(options.run)
     problem, result, _ = opened(options)
-    foretell(problem, result.string[0], "the plane", options.plane**2)
-    measured = ws.plane(problem, result.string, options.plane, bind=directory.manifest().bind)
+    begin = partial(foretell, problem, result.string[0], "the plane", options.plane**2)
+    measured = ws.plane(problem, result.string, options.plane, bind=directory.manifest().bind, on_begin=begin)
     with directory.locked():
         directory.write_plane(to_record(measured, directory.result().beads_sha256))
