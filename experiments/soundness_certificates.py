@@ -629,6 +629,7 @@ def main() -> None:
         for row in campaign(options.seed, {row["number"] for row in rows}, options.cases):
             rows.append(row)
             file.write(json.dumps(row) + "\n")
+            file.flush()
             checks += row["outputs"] + row["losses"]
             if checks >= options.checks or time.process_time() - started > options.seconds:
                 break

@@ -216,3 +216,24 @@ def test_no_step_between_normalisations_lies_outside_its_enclosure(function: Cal
     data = torch.arange(12).view(3, 4) % WORDS, torch.tensor([4, 0, 7])
     problem = ws.ModuleProblem(Through(function), F.cross_entropy, data, dtype=torch.float64)
     check_every_step(problem, apart(problem, 0.1), 0.25, 0.5, torch.linspace(-1, 1, 5).double())
+
+
+class Wider(nn.Module):
+    """A mask over more numbers than what it chooses from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.norm, self.one = nn.Embedding(WORDS, 4), nn.LayerNorm(4), nn.Linear(4, 1)
+        self.head = nn.Linear(4, WORDS)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.words(tokens)
+        ahead = torch.ones(4, 4, dtype=torch.bool).tril()
+        chosen = torch.where(ahead, x, self.one(self.norm(x))) + self.one(x).masked_fill(ahead, 0.5)
+        return self.head(chosen).mean(1)
+
+
+def test_errors_that_a_mask_repeats_are_as_often_in_their_length() -> None:
+    data = torch.arange(12).view(3, 4) % WORDS, torch.tensor([4, 0, 7])
+    problem = ws.ModuleProblem(Wider(), F.cross_entropy, data, dtype=torch.float64)
+    check_every_step(problem, apart(problem, 0.3), 0.25, 0.5, torch.linspace(-1, 1, 5).double())

@@ -9,6 +9,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
+
+from weightstring.proof.enclose.values import highest
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "soundness_certificates.py"
 
@@ -38,3 +41,8 @@ def test_extreme_numbers_contradict_no_bound(search: ModuleType, name: str) -> N
         assert {key: value for key, value in found.items() if key.startswith("wrong") and value} == {}
         met += found["outputs"] + found["losses"]
     assert met > 5_000
+
+
+def test_the_vertex_of_a_parabola_is_found_however_large_it_is() -> None:
+    nodes = torch.tensor([0.0, 1e200, 1.2e200], dtype=torch.float64)
+    assert 1.2249e200 < float(highest(nodes)) < 1.2251e200

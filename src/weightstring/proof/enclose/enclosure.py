@@ -164,10 +164,12 @@ class Enclosure:
         """The product, entry by entry; shapes broadcast."""
         nodes = tuple(x * y for x, y in zip(self.nodes, other.nodes, strict=True))
         errors = self.largest() * other.radius + self.radius * (other.largest() + other.radius)
-        rounding = ELEMENTWISE * 4 * (self.size * other.size + FLOOR)
+        rounding: Tensor | None = ELEMENTWISE * 4 * (self.size * other.size + FLOOR)
+        lost: Tensor | float = 0.0
         if self.norm is not None or other.norm is not None:  # small numbers beside large ones: each by itself
             sizes = (self.largest() + self.radius + FLOOR) * (other.largest() + other.radius + FLOOR)
-            errors, rounding = errors + ELEMENTWISE * 4 * sizes, 0 * rounding
+            lost, rounding = ELEMENTWISE * 4 * (sizes + FLOOR), None
+            errors = errors + lost
         if self.degree == 1:
             square = self.top * other.top  # of σ², which exceeds the line by square·(σ² − 1)
             nodes = tuple(node - square / 2 for node in nodes)
@@ -176,7 +178,7 @@ class Enclosure:
         cubic = self.slope * other.top + other.slope * self.top
         quartic = self.top * other.top
         remainder = CUBIC * cubic.abs() + quartic.abs() / 4
-        return measured(nodes, errors + remainder, rounding, self._norm_of_product(other, remainder))
+        return measured(nodes, errors + remainder, rounding, self._norm_of_product(other, remainder + lost))
 
     def _norm_of_product(self, other: Enclosure, remainder: Tensor) -> Tensor | None:
         if self.norm is None and other.norm is None:

@@ -141,7 +141,7 @@ class LinearMap:
         reach = x.over((-1,))
         longest = per_interval(self.norms[0], nodes[0])
         radius = torch.minimum(self.apply(x.radius, self.largest), self.along(self.norms[1], nodes[0]) * reach)
-        norm = longest * reach
+        norm = longest * reach.expand(*nodes[0].shape[:-1], 1)  # of each token, for rounding is
         if not self.at_points:
             remainder = self.share * self.apply(x.top, self.slope).abs()
             radius, norm = radius + remainder, norm + length(remainder, (-1,))

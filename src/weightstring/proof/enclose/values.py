@@ -136,7 +136,7 @@ def highest(nodes: Float64[Tensor, "nodes ..."]) -> Float64[Tensor, ...]:
         return ends
     slope, top = (nodes[2] - nodes[0]) / 2, (nodes[0] + nodes[2]) / 2 - nodes[1]
     inside = (top < 0) & (slope.abs() < -2 * top)
-    peak = nodes[1] + (slope * slope / (-4 * top)).nan_to_num(0.0, 0.0, 0.0)
+    peak = nodes[1] + slope * (slope / (-4 * top)).nan_to_num(0.0, 0.0, 0.0)
     return torch.where(inside, torch.maximum(peak, ends), ends) + ELEMENTWISE * nodes.abs().amax(0)
 
 
