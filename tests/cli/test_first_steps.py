@@ -54,3 +54,23 @@ def test_what_is_refused_is_said_with_its_reason():
 def test_a_formula_draws_no_random_models():
     with pytest.raises(Unsupported, match=r"Ring draws no random models"):
         ws.diagnose(Ring())
+
+
+def test_a_module_that_draws_no_random_models_is_diagnosed_and_gets_a_level_for_two_of_its_own():
+    class Shifted(torch.nn.Module):
+        def __init__(self, shift: float):
+            super().__init__()
+            self.shift = torch.nn.Parameter(torch.tensor([shift]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.shift
+
+    x = torch.rand(8, 1)
+    problem = ws.ModuleProblem(Shifted(0.0), torch.nn.functional.mse_loss, (x, x + 1), engine="loop")
+    diagnosis = ws.diagnose(problem)
+    assert "no reset_parameters" in dict(diagnosis.facts)["random models"]
+    assert diagnosis.possible["certify"]
+    a, b = (problem.flatten(Shifted(shift)) for shift in (0.5, 1.5))
+    suggestion = ws.suggest_threshold(problem, a, b)
+    assert suggestion.value == pytest.approx(1.02 * 0.25)
+    assert suggestion.constant == pytest.approx(float(x.var(correction=0)), rel=1e-3)

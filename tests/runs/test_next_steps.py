@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import torch
 
 import weightstring as ws
@@ -66,3 +68,20 @@ def test_a_summary_names_verdict_line_files_and_commands_and_escapes_what_markdo
         assert words in markdown
     assert "a|*.pt" in text
     assert r"a\|\*.pt" in markdown
+
+
+def test_a_proof_is_offered_only_where_it_can_be_had_and_checked_only_where_it_holds(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 1))
+    x = torch.rand(16, 2)
+    problem = ws.ModuleProblem(net, torch.nn.functional.mse_loss, (x, x[:, :1]), engine="loop")
+    run = tmp_path / "run"
+    normed = ws.connect(problem, problem.initial(0), problem.initial(0), store=run, progress=False)
+    assert not any("certify" in step.command for step in next_steps(normed, opened(run).manifest(), "run"))
+
+    loose = ws.connect(RING, *RING.ends, THRESHOLD, store=tmp_path / "ring", certify=True)
+    manifest = opened(tmp_path / "ring").manifest()
+    assert loose.certificate is not None
+    assert "verify" in next_steps(loose, manifest, "run")[0].command
+    failed = replace(loose, certificate=msgspec.structs.replace(loose.certificate, threshold=0.0))
+    assert not any("verify" in step.command for step in next_steps(failed, manifest, "run"))

@@ -12,8 +12,10 @@ import msgspec
 import torch
 
 from weightstring.codec import finite_or_none, none_as_infinity
-from weightstring.errors import InvalidRun
+from weightstring.errors import InvalidRun, InvalidSetting, Unsupported
+from weightstring.path import Objective
 from weightstring.problem import Digested, Laid
+from weightstring.problem.capabilities import CERTIFIABLE, Traceable
 from weightstring.protocol import Engined, LossProblem
 from weightstring.runs.run import Run
 from weightstring.runs.settings import Pair
@@ -65,6 +67,7 @@ def manifest_of(run: Run) -> Manifest:
         stop=settings.limits.plain(),
         command=settings.command,
         certify=None if run.pair.beside else settings.certify,
+        certifiable=_certifiable(problem, settings.bind),
         disprove=settings.disprove,
         size=problem.size,
         dtype=str(problem.dtype).removeprefix("torch."),
@@ -74,6 +77,17 @@ def manifest_of(run: Run) -> Manifest:
         digests=digests_of(problem),
         provenance=run.pair.provenance or provenance(),
     )
+
+
+def _certifiable(problem: LossProblem, bind: str) -> bool:
+    """Whether a certificate can be about what is bound, as far as that is known without tracing it."""
+    try:
+        quantity = Objective(problem, bind).quantity()
+        if isinstance(problem, Traceable):
+            problem.traceable(quantity)
+    except (InvalidSetting, Unsupported):
+        return False
+    return isinstance(problem, CERTIFIABLE)
 
 
 def versions() -> dict[str, str]:

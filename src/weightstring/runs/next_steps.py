@@ -69,7 +69,11 @@ def next_steps(result: Result, manifest: Manifest, run: str) -> list[NextStep]:
         return _remedies(ask, result.outcome)
     if isinstance(result.outcome, Disconnected):
         return [ask.higher(result.outcome.proof.bound), ask.minimax()]
-    steps = [ask.verify() if result.certificate is not None else ask.certify()]
+    steps: list[NextStep] = []
+    if (certificate := result.certificate) is not None and certificate.holds:
+        steps.append(ask.verify())
+    elif certificate is None and manifest.certifiable:
+        steps.append(ask.certify())
     if result.length_before is None and result.string.normalized_length > DETOUR:
         steps.append(ask.again("look for a shorter string", ["--shorten"], "strategy=ws.Shortened()"))
     steps.append(ask.merge())

@@ -118,6 +118,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     """What was asked; like what follows, it is what resuming goes on with, and decides nothing about the search."""
     certify: CertifyRecord | None = None
     """Null: nothing is to be certified."""
+    certifiable: bool = True
+    """Whether certificates can be about what is bound; not whether each of its operations has a rule."""
     disprove: bool = True
     """Whether a proof of disconnection is looked for before the search."""
     size: Positive

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from weightstring.ambient import undisturbed
-from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.arrays import Theta
+from weightstring.errors import InvalidModel, InvalidSetting, Unsupported
 from weightstring.problem import Modular
 from weightstring.problem.capabilities import Accounted, Predicting
+from weightstring.problem.tensors import named_tensors
 from weightstring.protocol import Engined, LossProblem, lacking
 from weightstring.runs.certify_step import require_certifiable
 from weightstring.runs.costs import Estimate
@@ -43,7 +45,7 @@ class Diagnosis:
 def diagnose(problem: LossProblem, bind: str = "evaluate") -> Diagnosis:
     """Say what a problem is, what can be done with it and what is refused and why, and what a search takes.
 
-    Two random models are measured, and the module is traced.
+    Two random models are measured, or the module as it stands where none can be drawn, and the module is traced.
 
     Args:
         problem: the loss.
@@ -69,21 +71,33 @@ def diagnose(problem: LossProblem, bind: str = "evaluate") -> Diagnosis:
         facts.insert(1, ("data", seen))
     if isinstance(problem, Engined):
         facts.append(("engine", problem.engine_choice().reason))
+    models, undrawn = _models(problem)
     tried: dict[str, Callable[[], object]] = {
         "align": lambda: find(problem),
         "certify": lambda: require_certifiable(problem, bind),
-        "ensemble": lambda: _averaged(problem),
+        "ensemble": lambda: _averaged(problem, models),
     }
     refusals = {name: words for name, attempt in tried.items() if (words := _refusal(attempt))}
-    cost = estimate(problem, problem.initial(0), problem.initial(1), bind=bind)
+    if undrawn:
+        facts.append(("random models", f"no, which train and sweep need: {undrawn}"))
+    cost = estimate(problem, *models, bind=bind)
     return Diagnosis(tuple(facts), {name: name not in refusals for name in tried}, refusals, cost)
 
 
-def _averaged(problem: Modular) -> object:
-    """The average of two random models' predictions."""
+def _models(problem: Modular) -> tuple[tuple[Theta, Theta], str]:
+    """Two random models; or the module as it stands, twice, and why it draws none."""
+    try:
+        return (problem.initial(0), problem.initial(1)), ""
+    except InvalidModel as refusal:
+        stands = problem.layout.flatten(named_tensors(problem.computation.evaluating.module)).to(problem.device)
+        return (stands, stands), first_line(refusal)
+
+
+def _averaged(problem: Modular, models: tuple[Theta, Theta]) -> object:
+    """The average of two models' predictions."""
     if not isinstance(problem, Predicting):
         raise Unsupported(lacking(problem, Predicting))
-    return problem.measure_average([problem.initial(0), problem.initial(1)])
+    return problem.measure_average(list(models))
 
 
 def _refusal(attempt: Callable[[], object]) -> str:

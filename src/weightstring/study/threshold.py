@@ -119,7 +119,7 @@ def suggest_threshold(problem: LossProblem, a: Theta, b: Theta, *, bind: str = "
         line=top,
         standard_error=error,
         examples=examples,
-        constant=_constant(problem, objective.names),
+        constant=_constant(problem, objective.names, a),
         bound=bound_words(objective.names, problem.evaluation),
     )
 
@@ -137,11 +137,11 @@ def _standard_error(problem: LossProblem, theta: Theta, names: tuple[str, ...]) 
     return math.sqrt(variance) / float(weights.sum()), count
 
 
-def _constant(problem: LossProblem, names: tuple[str, ...]) -> float | None:
+def _constant(problem: LossProblem, names: tuple[str, ...], theta: Theta) -> float | None:
     """What the best constant predictor reaches, where the problem knows its data."""
     if len(names) > 1 or not isinstance(problem, Modular):
         return None
     try:
-        return trivial_levels(problem, names[0]).get("best constant")
+        return trivial_levels(problem, names[0], theta).get("best constant")
     except (InvalidData, Unsupported):  # batches whose targets cannot be taken apart
         return None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from weightstring.arrays import Theta
 from weightstring.problem import Modular
 from weightstring.problem.datasets.data import DataSet, Examples, sample, stacked
 from weightstring.problem.losses.means import Criterion, number
@@ -24,7 +25,7 @@ LARGEST = 10_000
 """Numbers of an output that a constant is fitted to at most: a table of all tokens at all places is no predictor."""
 
 
-def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float | None]:
+def trivial_levels(problem: Modular, quantity: str = "loss", theta: Theta | None = None) -> dict[str, float | None]:
     """What the best constant and the best linear predictor reach.
 
     Both are fitted to the training loss by L-BFGS, from 0, and measured on the quantity's own data.
@@ -32,6 +33,7 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
     Args:
         problem: whose loss and data.
         quantity: what is measured, such as ``"loss"`` or ``"error"``.
+        theta: any model (P,), whose outputs tell their shape; None: a random one.
 
     Returns:
         ``{"best constant": value, "best linear": value}``; None where there is none: outputs that are no single
@@ -48,7 +50,7 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
     train = sample(train, EXAMPLES)
     data, criterion = problem.measured(quantity)
     examples = stacked(data, "what is measured of a constant")
-    shape = _output_shape(problem, train)
+    shape = _output_shape(problem, train, problem.initial(0) if theta is None else theta)
     if shape is None or math.prod(shape) > LARGEST or not isinstance(train, Examples):
         return {"best constant": None, "best linear": None}
     theta = torch.zeros(math.prod(shape), dtype=problem.dtype, device=problem.device)
@@ -70,8 +72,7 @@ def trivial_levels(problem: Modular, quantity: str = "loss") -> dict[str, float 
     return {**levels, "best linear": _fitted(linear, start, train, loss, examples, criterion)}
 
 
-def _output_shape(problem: Modular, train: DataSet) -> torch.Size | None:
-    theta = problem.initial(0)
+def _output_shape(problem: Modular, train: DataSet, theta: Theta) -> torch.Size | None:
     with torch.no_grad():
         output = problem.computation.evaluating(theta, train.take(slice(2)), problem.statistics(theta))
     whole = isinstance(output, Tensor) and output.is_floating_point() and output.ndim and len(output) == 2
