@@ -237,3 +237,57 @@ def test_errors_that_a_mask_repeats_are_as_often_in_their_length() -> None:
     data = torch.arange(12).view(3, 4) % WORDS, torch.tensor([4, 0, 7])
     problem = ws.ModuleProblem(Wider(), F.cross_entropy, data, dtype=torch.float64)
     check_every_step(problem, apart(problem, 0.3), 0.25, 0.5, torch.linspace(-1, 1, 5).double())
+
+
+def divergence(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.kl_div(F.log_softmax(logits, -1), targets, reduction="mean")
+
+
+def divergence_of_each(logits: Tensor, targets: Tensor) -> Tensor:
+    found = F.kl_div(F.log_softmax(logits, -1), targets.clamp(min=1e-9).log(), reduction="none", log_target=True)
+    return found.sum(-1).mean()
+
+
+def gaussian(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The negative log-likelihood of two means and variances, but for a constant."""
+    means, logs = outputs.split(2, -1)
+    return (logs + (targets[..., :2] - means).square() / logs.exp()).mean() / 2
+
+
+class Pointwise(nn.Module):
+    """Two layers on each token, or on each example."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, WIDTH), activation, nn.Linear(WIDTH, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
+@pytest.mark.parametrize(
+    ("shape", "loss", "activation"),
+    [
+        ((6,), divergence, nn.ReLU()),
+        ((6,), divergence_of_each, nn.Tanh()),
+        ((6, 2), divergence, nn.Tanh()),
+        ((6,), gaussian, nn.Tanh()),
+    ],
+)
+def test_divergence_and_likelihood_of_targets_are_enclosed_and_certified(
+    shape: tuple[int, ...], loss: Callable[[Tensor, Tensor], Tensor], activation: nn.Module
+) -> None:
+    draw = torch.Generator().manual_seed(3)
+    targets = (4 * torch.randn(*shape, 4, generator=draw).double()).softmax(-1)
+    targets = targets.where(targets > 1e-3, 0.0)
+    data = torch.randn(*shape, 3, generator=draw).double(), targets
+    problem = ws.ModuleProblem(Pointwise(activation), loss, data, dtype=torch.float64)
+    beads = apart(problem, 0.5)
+    check_every_step(problem, beads, 0.25, 0.5, torch.linspace(-1, 1, 5).double())
+    string = ws.WeightString(problem, beads)
+    certificate = ws.certify(problem, string, tol=0.01)
+    assert ws.verify(problem, string, certificate).ok
+    for piece in certificate.partition:
+        t = torch.linspace(piece.low, piece.high, 9, dtype=torch.float64).unsqueeze(1)
+        assert float(problem.measure(torch.lerp(beads[0], beads[1], t))["loss"].max()) <= piece.bound * (1 + 1e-12)

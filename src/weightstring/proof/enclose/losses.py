@@ -29,7 +29,7 @@ from weightstring.proof.enclose.values import Bounds, Data, Logits, Rows
 LIGHTEST = 1e-60
 """The smallest weight of a class, which may not underflow in products; its inverse is the largest."""
 
-MEAN, SUM = 1, 2
+NONE, MEAN, SUM = 0, 1, 2
 """torch's codes of a reduction."""
 
 

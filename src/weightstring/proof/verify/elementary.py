@@ -24,7 +24,7 @@ def exponential(x: Curve) -> Curve:
     return by_taylor(x, (np.exp,) * 3, bounds, hull)
 
 
-def _near_one(x: Curve) -> tuple[Curve, NDArray[np.int_]]:
+def _near_one(x: Curve) -> tuple[Curve, NDArray[np.intc]]:
     """X = 4ᵏ y with y from 1/2 to 2 at s = 0, exactly, so that no derivative at y under- or overflows; and k."""
     halves = np.frexp(np.where(np.isfinite(x.value), x.value, 1.0))[1] // 2
     return x.moved(lambda v: np.ldexp(v, -2 * halves)).rounded(0.0), halves

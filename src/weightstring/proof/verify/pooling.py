@@ -66,7 +66,8 @@ def average_pool(at: At, x: Any, *settings: Any, **named: Any) -> Curve:
 
 
 def _axes(z: Curve, axes: Any) -> tuple[int, ...]:
-    return tuple(axis % z.value.ndim for axis in (range(z.value.ndim) if axes in (None, []) else np.atleast_1d(axes)))
+    every = range(z.value.ndim)
+    return tuple(every[axis] for axis in (every if axes in (None, []) else np.atleast_1d(axes)))
 
 
 def total(z: Curve, axes: Sequence[int], keep: bool = False) -> Curve:

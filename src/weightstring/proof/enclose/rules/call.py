@@ -15,8 +15,8 @@ from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.linear import LinearMap
 from weightstring.proof.enclose.products import Products
-from weightstring.proof.enclose.softmax import Probabilities
-from weightstring.proof.enclose.values import Data, Logits, Rows
+from weightstring.proof.enclose.softmax import Probabilities, log_softmax
+from weightstring.proof.enclose.values import Data, Logits, LogProbabilities, Rows
 from weightstring.registry import Registry
 from weightstring.tracing.steps import Step
 
@@ -66,6 +66,8 @@ class Call:
             return value.settled()
         if isinstance(value, Probabilities):
             return value.enclosure
+        if isinstance(value, LogProbabilities):
+            return log_softmax(self.enclosed(value.logits))
         if isinstance(value, Data):
             if (reached := self.products.kept.reach(value)) == math.inf:
                 raise self.refuse("it takes −inf other than as a mask")

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from weightstring.proof.enclose import losses
+from weightstring.proof.enclose import softmax as soft
 from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.ranged import EXP, LOG
 from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.values import Bounds, Data, Decision, Logits, LogProbabilities, Wrong
 
@@ -52,12 +54,12 @@ def _require_known(call: Call, target: object, *weights: object) -> None:
 
 
 @rule("log_softmax.int")
-def log_softmax(call: Call, logits: object, axis: int, dtype: object = None) -> LogProbabilities:
-    """For a loss to read."""
-    given = call.outputs(logits)
-    if len(call.step.shape) != 2 or axis % 2 != 1:
-        raise call.refuse("its outputs are not (examples, classes)")
-    return LogProbabilities(given)
+def log_softmax(call: Call, logits: object, axis: int, dtype: object = None) -> LogProbabilities | Enclosure:
+    """For a loss to read; of more than (examples, classes) the numbers themselves, over the last axis."""
+    given, rank = call.outputs(logits), len(call.step.shape)
+    if axis % rank != rank - 1 or rank < 2:
+        raise call.refuse("it is not taken over the last axis of each example")
+    return LogProbabilities(given) if rank == 2 else soft.log_softmax(call.enclosed(given))
 
 
 @rule("nll_loss_nd.default", "nll_loss.default")
@@ -71,6 +73,30 @@ def negative_log_likelihood(
         raise call.refuse("its input is not a log softmax")
     logits, known = _tokens(call, given.logits, target)
     return losses.cross_entropy(logits, known, call.rows, call.step.name, weight, int(ignored))
+
+
+@rule("kl_div.default")
+def divergence(
+    call: Call, x: object, target: object, reduction: int = 1, log_target: bool = False
+) -> Bounds | Enclosure:
+    """Each q (log q − x), or their mean, for targets q ≥ 0 or their logarithms; where q is 0 it is 0."""
+    given = call.enclosed(x)
+    if not isinstance(target, Data):  # computed, with q nowhere 0
+        known = call.enclosed(target)
+        q, logs = (EXP(known), known) if log_target else (known, LOG(known))
+        found = q * (logs + given.scaled(-1.0))
+    else:
+        numbers = target.values.double()
+        if not log_target and bool((numbers < 0).any()):
+            raise call.refuse("its targets are negative")
+        shares = numbers.exp() if log_target else numbers
+        found = given.scaled(-shares).shifted(shares * numbers if log_target else torch.xlogy(shares, shares))
+    if found.shape != given.shape:
+        raise call.refuse("the outputs and the targets differ in shape")
+    if reduction == losses.NONE:
+        return found
+    losses.require_mean(reduction)
+    return losses.averaged(losses.upper_ends(found), call.rows, centre=losses.places(found))
 
 
 @rule("mse_loss.default")
