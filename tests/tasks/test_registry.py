@@ -126,6 +126,9 @@ def test_a_resolved_name_means_the_same_in_another_directory(task_file, tmp_path
     assert resolve("polynomial") == "polynomial"
     with pytest.raises(TaskError, match=r"^task user.py:task: there is no file user.py; give the path from here"):
         resolve("user.py:task")
+    (tmp_path / "mine.py").touch()
+    with pytest.raises(TaskError, match=r"mine.py: which function of it\? give .*mine.py:NAME"):
+        resolve(f"{tmp_path}/mine.py")
     with pytest.raises(
         TaskError,
         match=r"^unknown task 'cifar' \(did you mean cifar10\?\): give one of digits, .*path/to/file",

@@ -138,6 +138,8 @@ def path_options(name: str) -> frozenset[str]:
 def _locate(name: str) -> tuple[Path, str]:
     path, colon, function_name = name.rpartition(":")
     if not colon or not path.endswith(".py"):
+        if name.endswith(".py") and Path(name).is_file():
+            raise TaskError(f"task {name}: which function of it? give {name}:NAME, such as {name}:problem")
         near = meant(name, TASKS)
         raise TaskError(f"unknown task {name!r}{near}: give one of {', '.join(TASKS)}, or path/to/file.py:function")
     if not Path(path).is_file():
