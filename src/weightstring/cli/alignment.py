@@ -24,8 +24,10 @@ def compared(record: AlignmentRecord, aligned: Result | None = None, plain: Resu
 def remarks(record: AlignmentRecord) -> list[str]:
     """What else is to be said of an alignment."""
     how = "B left as it was" if record.method == "none" else f"B's units matched by {record.method}"
+    how = "B's units matched by the loss on the line" if record.method == "learned" else how
     scaled = ", mixed by linear maps" * record.mapped + ", and rescaled" * record.rescaled
-    cost = [] if record.evaluations is None else [f"{record.evaluations:.3g} evaluations of one model"]
+    gradients = f", {record.gradients} gradients" * bool(record.gradients)
+    cost = [] if record.evaluations is None else [f"{record.evaluations:.3g} evaluations of one model{gradients}"]
     whole = f"outputs on {record.examples} inputs"
     if record.units == "batches":
         whole = f"outputs on the first evaluation batch, losses of all {record.examples}"

@@ -105,6 +105,7 @@ def alignment_record(problem: Modular, aligned: Aligned, b: Theta, by: str) -> A
         factors={name: tuple(scales.reshape(-1).tolist()) for name, scales in aligned.move.factors.items()},
         original=digest(b),
         evaluations=aligned.evaluations,
+        gradients=aligned.gradients,
         points=POINTS,
         rounding=named(rounding(problem)),
     )

@@ -64,6 +64,9 @@ class AlignmentRecord(Record, frozen=True, kw_only=True):
     evaluations: float | None = None
     """How often one model was computed on the evaluation set or a probe; null in runs that did not count."""
 
+    gradients: int = 0
+    """How many gradients, of a minibatch each, a move was learned by; 0 where none was."""
+
     points: int | None = None
     """At how many places of a line its barrier was measured; null in runs that did not say."""
 

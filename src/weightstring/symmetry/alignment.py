@@ -8,54 +8,37 @@ straight line to it, or a short string, is often under the threshold.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from weightstring.ambient import undisturbed
-from weightstring.arrays import Theta, distance
+from weightstring.arrays import Theta
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.notebook import Viewable
 from weightstring.path import check_theta
 from weightstring.problem import Modular
 from weightstring.protocol import lacking
-from weightstring.symmetry.candidates import Matched, matched, with_factors
+from weightstring.symmetry.candidates import Matched, matched, observed
 from weightstring.symmetry.equivalence import check_equivalent, check_move, check_symmetry
 from weightstring.symmetry.finding import find
-from weightstring.symmetry.lines import POINTS, Heights, Lines, barrier, worse
+from weightstring.symmetry.learning import STEPS, learned
+from weightstring.symmetry.lines import POINTS, Lines, barrier, worse
 from weightstring.symmetry.moves import Move
 from weightstring.symmetry.spec import Symmetry
+from weightstring.symmetry.trying import Candidate, taken, tried_move, tries
 
 METHODS = ("weights", "activations")
+LEARNED = "learned"
+"""One more method, not among those by default: it costs gradients."""
 CHOICES = ("barrier", "distance")
 COMPARED = 2
 """Passes over the evaluation set that compare the outputs of a model and its copy, one for each."""
 
 OBSERVED = 2
 """Passes over a part of it in which activations are recorded, one for each model."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way to align.
-
-    Args:
-        method: by what units were matched; ``"none"``: the second model as it is.
-        rescaled: whether units were scaled too.
-        mapped: whether linear maps mixed units too.
-        distance: ‖θ_b − θ_a‖ afterwards.
-        barrier: the largest evaluation loss at the ends and in the middle of the straight line, over the mean of its
-            ends; for a large evaluation set, on the part that searches screen first.
-    """
-
-    method: str
-    rescaled: bool
-    distance: float
-    barrier: float
-    mapped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +61,7 @@ class Aligned(Viewable):
         seconds: how long it took.
         evaluations: how often one model was computed on the evaluation set, or on examples chosen to observe or wake
             units; a part of the evaluation set counts as its share.
+        gradients: how many were computed, of a minibatch each; 0 unless a move was learned.
     """
 
     theta: Theta
@@ -92,12 +76,14 @@ class Aligned(Viewable):
     correlations: Mapping[str, tuple[Float[Tensor, " n"], Float[Tensor, " n"]]] = field(default_factory=dict)
     seconds: float = 0.0
     evaluations: float = 0.0
+    gradients: int = 0
 
     def __repr__(self) -> str:
         return (
             f"Aligned(distance {self.distance_before:.6g} -> {self.distance:.6g}, "
             f"barrier of the line, at {POINTS} points {self.barrier_before:.6g} -> {self.barrier_after:.6g}, "
-            f"by {self.chosen.method}, {self.evaluations:.3g} evaluations)"
+            f"by {self.chosen.method}, {self.evaluations:.3g} evaluations"
+            f"{f', {self.gradients} gradients' if self.gradients else ''})"
         )
 
     @property
@@ -134,6 +120,7 @@ def align(
     seed: int = 0,
     symmetry: Symmetry | None = None,
     maps: bool = True,
+    steps: int = STEPS,
 ) -> Aligned:
     """Bring ``b`` to the copy of those tried whose line from ``a`` has the lowest barrier, its function unchanged.
 
@@ -148,7 +135,8 @@ def align(
         by: which of the candidates is taken: that of the lowest ``"barrier"`` of the straight line (the evaluation
             loss), of the same barrier that of the lowest middle, then the nearest; or of the least ``"distance"``.
             ``b`` itself is one of them.
-        methods: how units are matched, of :data:`METHODS`.
+        methods: how units are matched, of :data:`METHODS`; and ``"learned"``, which is not among them by default since
+            it costs gradients: the best move of the others is improved by descent of the training loss on the line.
         rescale: try factors too, and signs where units are odd; else units are only permuted.
         restarts: how often coordinate ascent over the weights starts, each time with the groups in another order.
         seed: of these orders.
@@ -156,6 +144,7 @@ def align(
             by weights alone.
         maps: try linear maps too, where the module has any, as transformers do: rotations of what their norms read,
             invertible maps within heads; matched by weights.
+        steps: of learning, one gradient each.
 
     Raises:
         InvalidCheckpoint: an end is not a θ of the problem.
@@ -176,21 +165,28 @@ def align(
     (True, 0.0, True)
     """
     started = time.perf_counter()
-    _check(problem, a, b, by, methods, restarts, symmetry)
+    _check(problem, a, b, by, methods, restarts, symmetry, steps)
     methods = _possible(problem, methods, symmetry)
     evaluations = 0.0 if symmetry is None else check_symmetry(problem, symmetry, b, "align")
     symmetry = symmetry or find(problem)
     found = matched(problem, symmetry, a, b, methods, rescale, restarts, seed, maps)
     lines = Lines(problem, a, b)
-    tried = list(_tried(lines, symmetry, found, rescale))
-    as_given = tried[0]
-    chosen, move, sketch, source = _taken(tried, by)
+    tried = list(tries(lines, symmetry, found, rescale))
+    as_given, taught = tried[0], None
+    if LEARNED in methods:
+        start = taken(tried, "barrier")
+        taught = learned(problem, lines, start.move, steps=steps, seed=seed, rescale=rescale, maps=maps)
+        tried.append(tried_move(lines, Matched(LEARNED, taught.move, ()), taught.move))
+    chosen, move, sketch, source = taken(tried, by)
     before = after = lines.sampled(b, as_given.sketch)
     if chosen is not as_given.candidate:
         after = lines.sampled(move(b), sketch)
     if by == "barrier" and worse(after, before):  # it was lower in the middle, or on a part of the data, only
         (chosen, move, _, source), after = as_given, before
-    evaluations += lines.evaluations + COMPARED + (OBSERVED if source.partners else 0)
+    if as_given.source.partners and not source.partners:  # a move was learned: its units have other partners
+        source = source._replace(partners=observed(problem, symmetry, a, b, move))
+        evaluations += OBSERVED
+    evaluations += lines.evaluations + COMPARED + (OBSERVED if as_given.source.partners else 0)
     correlated = as_given.source.correlations(as_given.move), source.correlations(move)
     evaluations += check_move(problem, move, b, "align")  # in float64, which takes two copies of θ: the others are gone
     theta = move(b)
@@ -208,35 +204,8 @@ def align(
         {name: (correlated[0][name], own) for name, own in correlated[1].items()},
         time.perf_counter() - started,
         evaluations,
+        taught.gradients if taught else 0,
     )
-
-
-class _Tried(NamedTuple):
-    candidate: Candidate
-    move: Move
-    sketch: Heights
-    source: Matched
-
-
-def _tried(lines: Lines, symmetry: Symmetry, found: Iterable[Matched], rescale: bool) -> Iterator[_Tried]:
-    """Each permutation by itself and with factors, the model as it is first."""
-    for source in found:
-        method = source.method
-        moves = list(with_factors(symmetry, lines.a, lines.b, source.move, rescale and method != "none"))
-        for move in moves[-1:] if source.move.maps else moves:
-            copy = move(lines.b)
-            sketch = lines.sketch(copy)
-            length = distance(lines.a, copy)
-            del copy
-            candidate = Candidate(method, bool(move.factors), length, barrier(sketch), bool(move.maps))
-            yield _Tried(candidate, move, sketch, source)
-
-
-def _taken(tried: Sequence[_Tried], by: str) -> _Tried:
-    """The one of the least barrier, or the nearest; the first, the model as it is, where nothing is better."""
-    if by == "barrier":
-        tried = [each for each in tried if not any(worse(each.sketch, other.sketch) for other in tried)]
-    return min(tried, key=lambda each: each.candidate.distance)
 
 
 def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | None) -> Collection[str]:
@@ -248,10 +217,10 @@ def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | N
     if symmetry is None:
         return methods
     try:
-        observed = find(problem).permutations == symmetry.permutations
+        traceable = find(problem).permutations == symmetry.permutations
     except Unsupported:
-        observed = False
-    left = methods if observed else [name for name in methods if name != "activations"]
+        traceable = False
+    left = methods if traceable else [name for name in methods if name != "activations"]
     if not left:
         raise InvalidSetting(
             "align(methods=['activations']): the units of a symmetry written by hand cannot be observed: add 'weights'"
@@ -260,7 +229,14 @@ def _possible(problem: Modular, methods: Collection[str], symmetry: Symmetry | N
 
 
 def _check(
-    problem: object, a: Theta, b: Theta, by: str, methods: Collection[str], restarts: int, symmetry: object
+    problem: object,
+    a: Theta,
+    b: Theta,
+    by: str,
+    methods: Collection[str],
+    restarts: int,
+    symmetry: object,
+    steps: object,
 ) -> None:
     if not isinstance(problem, Modular):
         raise InvalidSetting(f"align: no module to align: {lacking(problem, Modular)}, or give a ws.ModuleProblem")
@@ -268,10 +244,12 @@ def _check(
     check_theta(problem, b, "the second model")
     if by not in CHOICES:
         raise InvalidSetting(f"align(by={by!r}): choose one of {', '.join(CHOICES)}")
-    if isinstance(methods, str) or not methods or not set(methods) <= set(METHODS):
-        raise InvalidSetting(f"align(methods={methods!r}): give some of {METHODS}")
+    if isinstance(methods, str) or not methods or not set(methods) <= {*METHODS, LEARNED}:
+        raise InvalidSetting(f"align(methods={methods!r}): give some of {(*METHODS, LEARNED)}")
     if not isinstance(restarts, int) or restarts < 1:
         raise InvalidSetting(f"align(restarts={restarts!r}): give at least 1")
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise InvalidSetting(f"align(steps={steps!r}): give at least 1")
     if symmetry is not None and not (isinstance(symmetry, Symmetry) and symmetry.layout == problem.layout):
         raise InvalidSetting(
             f"align(symmetry={type(symmetry).__name__}): give a ws.Symmetry(problem.layout, ...) of this problem"

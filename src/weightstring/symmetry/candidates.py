@@ -36,9 +36,7 @@ def matched(
     """What each method finds, the model as it is first."""
     signed = signed_groups(symmetry)
     groups = Groups(symmetry.permutations.groups, signed if rescale else frozenset())
-    # In copies that do not depend on how units are scaled they can be compared.
-    paired = [same_units(symmetry)[name] for name in signed]
-    one, other = (Scaled(symmetry, theta, canonical(symmetry, theta, paired).factors) for theta in (a, b))
+    one, other = _comparable(symmetry, a, b)
     weights = [Balanced(one, other, block) for block in symmetry.permuted]
     moves = [("none", Move(symmetry))]
     if "weights" in methods:
@@ -56,6 +54,19 @@ def matched(
         Matched(method, move, partnered(activations, order))
         for (method, move), order in zip(moves, orders, strict=True)
     ]
+
+
+def observed(problem: Modular, symmetry: Symmetry, a: Theta, b: Theta, move: Move) -> list[Pair]:
+    """How far units correlate with their partners once ``b`` is moved, signs left out: both are run once."""
+    activations = recorded(problem, symmetry, _comparable(symmetry, a, b))
+    return partnered(activations, as_assignments(symmetry, replace(move, factors={}, maps={})))
+
+
+def _comparable(symmetry: Symmetry, a: Theta, b: Theta) -> tuple[Scaled, Scaled]:
+    """Copies of both that do not depend on how units are scaled."""
+    paired = [same_units(symmetry)[name] for name in signed_groups(symmetry)]
+    one, other = (Scaled(symmetry, theta, canonical(symmetry, theta, paired).factors) for theta in (a, b))
+    return one, other
 
 
 class Matched(NamedTuple):

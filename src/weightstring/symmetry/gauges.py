@@ -58,7 +58,7 @@ def gauged(symmetry: Symmetry, theta: Theta) -> Gauged:
     Each turn makes ‖θ‖ least over one kind of move with all others held; it is convex along these, so that the end is
     the same for all copies of a model, up to turns and signs.
     """
-    held = _held(symmetry)
+    held = held_by_maps(symmetry)
     whole = folded(symmetry, theta)
     total: dict[str, Tensor] = {}
     for _ in range(ROUNDS):
@@ -73,7 +73,7 @@ def gauged(symmetry: Symmetry, theta: Theta) -> Gauged:
     return Gauged(whole, total)
 
 
-def _held(symmetry: Symmetry) -> Symmetry:
+def held_by_maps(symmetry: Symmetry) -> Symmetry:
     """The same without factors that fold, or that linear maps do already."""
     folding = {folded_by(symmetry.scales, name) for name in symmetry.maps.unit}
     free = {name for name, group in symmetry.maps.groups.items() if not group.fixed}

@@ -41,6 +41,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--restarts", type=positive, default=3, metavar="N", help="starts of weight matching (default: %(default)s)"
     )
+    parser.add_argument(
+        "--learn",
+        type=positive,
+        metavar="STEPS",
+        help="improve the best of these by so many gradients of the loss on the line (default: not at all)",
+    )
     add_seed(parser, "of these ")
     add_json(parser)
 
@@ -53,6 +59,8 @@ def run(options: Namespace) -> int:
     from weightstring.cli.opening import named
     from weightstring.runs.align_step import alignment_record
     from weightstring.store import write_checkpoint
+    from weightstring.symmetry.alignment import LEARNED, METHODS
+    from weightstring.symmetry.learning import STEPS
 
     out = Path(options.out)
     check_destination(out)
@@ -67,6 +75,8 @@ def run(options: Namespace) -> int:
         restarts=options.restarts,
         seed=options.seed,
         maps=not options.no_maps,
+        methods=METHODS if options.learn is None else (*METHODS, LEARNED),
+        steps=options.learn or STEPS,
     )
     record = alignment_record(problem, aligned, b, options.by)
     about = {"task": options.task, "aligned_with": options.a, "copy_of": options.b, "method": record.method}
