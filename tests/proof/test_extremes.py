@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,14 +18,16 @@ SCRIPT = Path(__file__).parents[2] / "experiments" / "soundness_certificates.py"
 
 
 @pytest.fixture(scope="module")
-def search() -> ModuleType:
+def search() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(SCRIPT.parent))  # it imports another
     spec = importlib.util.spec_from_file_location("soundness_certificates", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(SCRIPT.parent))
 
 
 @pytest.mark.slow

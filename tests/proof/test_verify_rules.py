@@ -46,6 +46,10 @@ def at_of(name: str, target: Any, result: Tensor) -> At:
     return At(name, tuple(result.shape), 1.0, 1.0, 1, torch.float64, lambda place: None, target)
 
 
+NOWHERE = at_of("", None, torch.empty(0))
+"""For operations that do not ask where they stand."""
+
+
 def require_inside(found: Curve, true: Tensor, s: float) -> None:
     apart = true.numpy() - (found.value + found.slope * s + found.bend * s * s)
     assert (np.abs(apart) <= found.error + SAMPLED * (1 + np.abs(true.numpy()))).all()
@@ -123,7 +127,7 @@ def test_where_only_positive_numbers_have_values(name):
     tried(name, POSITIVE[name], lambda x: (x,), SHAPE, far=2.0)
     line = Curve(*(np.array([number]) for number in (0.1, 0.5, 0.0, 0.0)))
     with np.errstate(all="ignore"):
-        assert name == "log1p" or not OPERATIONS[f"{name}.default"](None, line).finite
+        assert name == "log1p" or not OPERATIONS[f"{name}.default"](NOWHERE, line).finite
 
 
 @pytest.mark.parametrize("name", OF_TWO)
@@ -144,8 +148,10 @@ def test_a_norm_is_tighter_than_the_errors_one_by_one():
     rng = np.random.default_rng(0)
     x = curve_at(rng, 0.1, (1, 3, 64))
     weight = Curve(rng.standard_normal((64, 64)) / 8, *np.zeros((3, 64, 64)))
-    found = OPERATIONS["linear.default"](None, x, weight)
-    boxes = OPERATIONS["linear.default"](None, x._replace(norm=np.linalg.norm(x.error, axis=-1, keepdims=True)), weight)
+    found = OPERATIONS["linear.default"](NOWHERE, x, weight)
+    boxes = OPERATIONS["linear.default"](
+        NOWHERE, x._replace(norm=np.linalg.norm(x.error, axis=-1, keepdims=True)), weight
+    )
     assert (found.norm <= 2.1 * x.norm).all()
     assert (boxes.error <= x.error @ np.abs(weight.value).T * (1 + 1e-9) + 1e-12).all()
 
@@ -162,7 +168,7 @@ def test_spectral_norms_are_not_below_the_largest_singular_value():
 
 def test_powers_of_numbers_whose_derivatives_underflow():
     x = Curve(*(np.array([number]) for number in (1e152, 5e151, 0.0, 0.0)))
-    found = OPERATIONS["rsqrt.default"](None, x)
+    found = OPERATIONS["rsqrt.default"](NOWHERE, x)
     for s in (-1.0, 0.5, 1.0):
         require_inside(found, torch.tensor([(1e152 + 5e151 * s) ** -0.5], dtype=torch.float64), s)
 
@@ -178,7 +184,7 @@ def test_recurrent_layers_step_by_step():
     x = curve_at(rng, 0.2, (2, 3, 4), rounder=False)
     weights = [Curve(p.detach().numpy(), *np.zeros((3, *p.shape))) for p in net.parameters()]
     start = [np.zeros((1, 2, 3))] * 2
-    found, *_ = lstm(None, x, start, weights, True, 1, 0.0, False, False, True)
+    found, *_ = lstm(NOWHERE, x, start, weights, True, 1, 0.0, False, False, True)
     for s in (-1.0, 0.4, 1.0):
         require_inside(found, net(inside(rng, x, s))[0].detach(), s)
 
@@ -226,12 +232,12 @@ def test_attention_of_two_tokens_and_two_heads_holds_its_exact_values(width):
     x = np.round(rng.standard_normal((1, 2, 2)) * 8) / 8
     ends = [np.round(rng.standard_normal((6, 2)) * 64) / 64 for _ in range(1)]
     ends.append(ends[0] + np.round(rng.standard_normal((6, 2)) * 64) / 64 * width)
-    both = OPERATIONS["linear.default"](None, x, moving(*ends))
+    both = OPERATIONS["linear.default"](NOWHERE, x, moving(*ends))
     q, k, v = (
         OPERATIONS["transpose.int"](at_of("transpose.int", aten.transpose.int, torch.empty(0)), part, 1, 2)
         for part in (Curve.of(p[..., i : i + 2].reshape(1, 2, 2, 1) for p in both.parts) for i in (0, 2, 4))
     )
-    found = OPERATIONS["scaled_dot_product_attention.default"](None, q, k, v)
+    found = OPERATIONS["scaled_dot_product_attention.default"](NOWHERE, q, k, v)
     for s in (Fraction(-1), Fraction(1, 3), Fraction(1)):
         weight = rational(ends[0], (1 + s) / 2, ends[1])
         made = [[sum(weight[i][j] * Fraction(float(x[0, n, j])) for j in range(2)) for i in range(6)] for n in range(2)]
@@ -272,5 +278,5 @@ def test_products_of_curves_hold_their_exact_values():
 def test_a_mask_that_hides_everything_is_refused():
     x = curve_at(np.random.default_rng(0), 0.1, (1, 1, 2, 2))
     with pytest.raises(NotVerifiable, match="−inf"):
-        OPERATIONS["scaled_dot_product_attention.default"](None, x, x, x, np.zeros((2, 2), dtype=bool))
+        OPERATIONS["scaled_dot_product_attention.default"](NOWHERE, x, x, x, np.zeros((2, 2), dtype=bool))
     assert F.softmax(torch.full((2,), -torch.inf), 0).isnan().all()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from jaxtyping import Float64
 from torch import Tensor, nn
 
 from weightstring.arrays import Theta
@@ -18,8 +17,8 @@ SEEN = 2048
 LEAST = 1e-6
 """A unit whose standard deviation is below this share of its layer's is constant: it is shifted, not rescaled."""
 
-Moments = tuple[Float64[Tensor, " C"], Float64[Tensor, " C"]]
-"""Mean and standard deviation of each unit."""
+Moments = tuple[Tensor, Tensor]
+"""Mean and standard deviation of each of a layer's units, float64 (C,)."""
 
 
 def mixed(moments: Sequence[Moments], shares: Sequence[float]) -> Moments:

@@ -23,7 +23,7 @@ def masked(x: Curve, hidden: Any) -> Curve:
 
 def hidden_in(x: Curve) -> Hidden:
     """Where it is −inf."""
-    found: Hidden = np.isneginf(x.value)
+    found: Hidden = np.asarray(np.isneginf(x.value))  # of a number by itself NumPy returns no array
     return found
 
 

@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
@@ -75,7 +76,7 @@ class Made:
         rows_of: Array = whole[tuple(cut)]
         return rows_of
 
-    def of_block(self, name: str, block: int) -> Array:
+    def of_block(self, name: str, block: int) -> NDArray[Any]:
         """A result for all examples of a block."""
         if (name, block) not in self._known:
             size, start = self._blocks[block], self._starts[block]

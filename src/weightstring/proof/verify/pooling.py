@@ -67,7 +67,7 @@ def average_pool(at: At, x: Any, *settings: Any, **named: Any) -> Curve:
 
 def _axes(z: Curve, axes: Any) -> tuple[int, ...]:
     every = range(z.value.ndim)
-    return tuple(every[axis] for axis in (every if axes in (None, []) else np.atleast_1d(axes)))
+    return tuple(every[int(axis)] for axis in (every if axes in (None, []) else np.atleast_1d(axes)))
 
 
 def total(z: Curve, axes: Sequence[int], keep: bool = False) -> Curve:
