@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
@@ -100,7 +101,7 @@ class Replay:
             varying | few.computed | more.computed, grown.keys() - along.keys(), made, few, result.name, self._dtype,
         )  # fmt: skip
 
-    def _constants(self, problem: Traceable, program: ExportedProgram) -> dict[str, Array]:
+    def _constants(self, problem: Traceable, program: ExportedProgram) -> dict[str, NDArray[Any]]:
         """The numbers of what is no parameter; the names of those that are, by the way."""
         signature = program.graph_signature
         held: Mapping[str, Any] = {**program.state_dict, **program.constants}
