@@ -270,13 +270,13 @@ def test_a_report_is_written_from_the_run_directory(tmp_path: Path) -> None:
     html = ws.write_report(run.path).read_text()
     args = run.manifest(), run.result(), run.string(), None, run.alignment()
     evolution = read_evolution(run, *args[:3])
-    assert html == page.render(RunData(*args, run.plain.result(), evolution))
+    assert html == page.render(RunData(*args, run.plain.result(), evolution, place="run"))
     assert f'<data value="{found.alignment.distance!r}"' in html
     assert 'id="figure-both"' in html
     plain = ws.write_report(run.plain.path).read_text()
     assert 'id="alignment"' not in plain
     (run.plain.path / "result.json").rename(run.plain.path / "kept.json")
-    assert ws.write_report(run.path).read_text() == page.render(RunData(*args, evolution=evolution))
+    assert ws.write_report(run.path).read_text() == page.render(RunData(*args, evolution=evolution, place="run"))
     (run.plain.path / "kept.json").rename(run.plain.path / "result.json")
     other = msgspec.structs.replace(found.alignment, original="00" * 32)
     (run.path / "alignment.json").write_bytes(msgspec.json.encode(other))

@@ -43,11 +43,8 @@ def print_result(result: Result, store: Store, *, whole: bool = False) -> None:
     console.print(values)
     manifest = store.manifest()
     rows = [("run", str(store)), *([("page", f"{store}/report.html")] if store.has("report.html") else [])]
-    if whole:
-        rows += origin(manifest)
-    wide = max(len(label) for label, _ in rows)
-    for label, value in rows:  # not in a grid, which would fold a path in two
-        console.print(f"{label:<{wide}}  {shown(value)}", soft_wrap=True, highlight=False)
+    for label, value in rows + (origin(manifest) if whole else []):  # not in a grid, which would fold a path in two
+        console.print(f"{label:<4}  {shown(value)}", soft_wrap=True, highlight=False)
     for step in next_steps(result, manifest, str(store)):
         console.print(f"\n{step.why}", style="italic", highlight=False)
         for folded in step.folded(console.width):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,7 +15,6 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from weightstring.problem.datasets.data import Examples
-from weightstring.proof.verify.curves import Array
 from weightstring.proof.verify.operations import NotVerifiable, array
 
 LATER = object()
@@ -57,9 +57,9 @@ class Made:
         self._courses, self._blocks, self._examples, self._along = courses, blocks, examples, along
         self._starts = [0, *accumulate(blocks)]
         self._dtype = dtype
-        self._known: dict[tuple[str, int], Array] = {}
+        self._known: dict[tuple[str, int], NDArray[Any]] = {}
 
-    def value(self, name: str, block: int, rows: slice) -> Array:
+    def value(self, name: str, block: int, rows: slice) -> NDArray[Any]:
         """A result for some examples of a block, or one that is the same for all of these.
 
         Raises:
@@ -73,8 +73,7 @@ class Made:
             raise NotVerifiable(f"{name}, made of the data, has no row for each example and is not the same for all")
         cut: list[Any] = [slice(None)] * whole.ndim
         cut[axis] = slice(rows.start * each, rows.stop * each)
-        rows_of: Array = whole[tuple(cut)]
-        return rows_of
+        return np.asarray(whole[tuple(cut)])
 
     def of_block(self, name: str, block: int) -> NDArray[Any]:
         """A result for all examples of a block."""
