@@ -62,7 +62,8 @@ class Curve(NamedTuple):
     @property
     def parts(self) -> tuple[Array, Array, Array, Array]:
         """All but the norm."""
-        return self[:4]
+        value, slope, bend, error = map(np.asarray, self[:4])  # of a number by itself NumPy's arithmetic gives none
+        return value, slope, bend, error
 
     def _range(self) -> tuple[Array, Array]:
         """How far the polynomial lies below and above ``value``: exactly, but for rounding."""
