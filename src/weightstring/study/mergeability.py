@@ -100,7 +100,7 @@ class Mergeability(Viewable):
             if best.loss > min(losses) and best.theta is not None:
                 lines.append(f"the best of them alone is better still: {min(losses):.4g}")
         else:
-            lines.append("to do: look for a string (--search), and for the layer to blame (weightstring blame)")
+            lines.append("to do: look for a string (--search STEPS), and for the layer to blame (weightstring blame)")
         return "\n".join(lines)
 
     def __str__(self) -> str:
