@@ -68,6 +68,14 @@ class Optimizers:
         else:
             self._optimizer.param_groups[group]["params"].append(theta)
         self._of[theta] = self._optimizer.param_groups[group]
+        if isinstance(self._optimizer, torch.optim.Adagrad) and "sum" not in self._optimizer.state[theta]:
+            # Older torch makes this for those alone that are there when the optimizer is built.
+            settings = self._optimizer.defaults
+            zero = torch.zeros((), dtype=torch.float32, device=theta.device) if settings["fused"] else torch.tensor(0.0)
+            self._optimizer.state[theta] |= {
+                "step": zero,
+                "sum": torch.full_like(theta.detach(), settings["initial_accumulator_value"]),
+            }
 
     @property
     def stacks(self) -> bool:
