@@ -43,8 +43,13 @@ def print_result(result: Result, store: Store, *, whole: bool = False) -> None:
     console.print(values)
     manifest = store.manifest()
     rows = [("run", str(store)), *([("page", f"{store}/report.html")] if store.has("report.html") else [])]
-    for label, value in rows + (origin(manifest) if whole else []):  # not in a grid, which would fold a path in two
+    for label, value in rows:  # not in a grid, which would fold a path in two
         console.print(f"{label:<4}  {shown(value)}", soft_wrap=True, highlight=False)
+    if whole:
+        told = Table.grid(padding=(0, 2))
+        for label, value in origin(manifest):
+            told.add_row(label, shown(value))
+        console.print(told)
     for step in next_steps(result, manifest, str(store)):
         console.print(f"\n{step.why}", style="italic", highlight=False)
         for folded in step.folded(console.width):

@@ -198,8 +198,8 @@ def _numbers(group: Group) -> tuple[int, ...]:
 def _exponential(kind: Kind, numbers: Float64[Tensor, ...]) -> Float64[Tensor, ...]:
     """The linear maps (…, n, n) of a kind that these numbers are the logarithms of.
 
-    >>> turn = _exponential("orthogonal", torch.tensor([[0.0, 1.0], [0.5, 0.0]]))
-    >>> torch.allclose(turn @ turn.T, torch.eye(2))
+    >>> turn = _exponential("orthogonal", torch.tensor([[0.0, 1.0], [0.5, 0.0]], dtype=torch.float64))
+    >>> torch.allclose(turn @ turn.T, torch.eye(2, dtype=torch.float64))
     True
     """
     if kind == "complex":
