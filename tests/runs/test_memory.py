@@ -30,7 +30,7 @@ pytestmark = [
 
 WIDTH, DEPTH = 1000, 4
 MOST = {"building": 5.5, "line": 0.4, "giving up": 5.0, "aligning": 2.8, "merging": 0.4, "reading": 0.7}
-"""Copies of θ, beyond the two that a problem holds; of building these too. A layer of this network is a quarter of one."""
+"""Copies of θ, beyond the two that a problem holds; of building these too. A layer is a quarter of one."""
 
 
 def anonymous() -> int:
