@@ -65,8 +65,28 @@ def swept(
         trivial = SweepDirectory(given.store).trivial() if given.store else {}
         kept = _kept(found, several, setting, trivial, None if resumed else time.perf_counter() - started)
         if not given.quick:
-            keep(name, kept)
+            keep(name, beside_known(name, kept))
     return found
+
+
+def beside_known(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found, and the levels that are kept already with more pairs, or were not asked for now."""
+    path = RESULTS / f"{name}.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if known.get("setting") != found["setting"]:
+        return dict(found)
+    rows = {(own["variant"], own["threshold"]): own for own in known["summary"]}
+    for own in found["summary"]:
+        place = own["variant"], own["threshold"]
+        if place not in rows or own["pairs"] >= rows[place]["pairs"]:
+            rows[place] = own
+    if list(rows.values()) == list(found["summary"]):
+        return dict(found)
+    rest = {
+        "seconds": None,
+        "beads laws": dict.fromkeys(found["beads laws"]),
+    }  # which are of single pairs, not of means
+    return {**found, **rest, "summary": [rows[place] for place in sorted(rows, key=lambda at: (at[0], -at[1]))]}
 
 
 def _kept(

@@ -47,6 +47,24 @@ def test_a_sweep_in_pieces_keeps_every_pair_and_ends_as_one_call_does(monkeypatc
     assert kept["pieces"][-1] == kept["whole"][0]
 
 
+def test_levels_that_are_kept_with_more_pairs_stay_where_the_setting_is_the_same(monkeypatch, tmp_path):
+    harness = importlib.import_module("harness")
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+
+    def found(setting, **pairs):
+        rows = [
+            {"variant": "all", "threshold": float(level.replace("_", ".")), "pairs": n} for level, n in pairs.items()
+        ]
+        return {"setting": setting, "seconds": 3.0, "beads laws": {"all": None}, "summary": rows}
+
+    harness.keep("sweep", found("one", _5=4, _4=2))
+    both = harness.beside_known("sweep", found("one", _5=1, _4=2, _3=1))
+    assert [(row["threshold"], row["pairs"]) for row in both["summary"]] == [(0.5, 4), (0.4, 2), (0.3, 1)]
+    assert both["seconds"] is None
+    assert harness.beside_known("sweep", found("one", _5=4, _4=2))["seconds"] == 3.0
+    assert harness.beside_known("sweep", found("other", _5=1))["summary"] == found("other", _5=1)["summary"]
+
+
 def test_the_height_between_two_networks_is_that_of_the_highest_string_on_the_tree():
     atlas = importlib.import_module("atlas")
     heights = {(0, 1): 2.0, (1, 2): 3.0, (1, 3): 1.0}

@@ -46,10 +46,11 @@ class ObjectStore(Store):
     Raises:
         InvalidSetting: no object store, or the package is missing that speaks to it.
 
-    >>> store = ObjectStore("memory://runs/one")
+    >>> store = ObjectStore("memory://pieces")
     >>> store.write("manifest.json", b"{}")
     >>> store.read("manifest.json"), store.has("result.json"), str(store.inside("plain"))
-    (b'{}', False, 'memory://runs/one/plain')
+    (b'{}', False, 'memory://pieces/plain')
+    >>> store.remove("manifest.json")  # what is in memory is there for the whole process
     """
 
     def __init__(self, url: str, filesystem: AbstractFileSystem | None = None) -> None:
