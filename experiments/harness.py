@@ -85,7 +85,7 @@ def beside_known(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
     rest = {
         "seconds": None,
         "beads laws": dict.fromkeys(found["beads laws"]),
-    }  # which are of single pairs, not of means
+    }  # over pairs, which are not here
     return {**found, **rest, "summary": [rows[place] for place in sorted(rows, key=lambda at: (at[0], -at[1]))]}
 
 
