@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from weightstring.cli import main
 from weightstring.cli.completion import paths, strategies, task_options, tasks
 from weightstring.cli.options.search import ENGINES
 from weightstring.cli.options.strategy import OPTIONS
@@ -79,3 +80,9 @@ def test_values_are_those_that_there_are(folder):
     assert "greedy,bezier" in strategies("greedy,b")
     assert paths("mod") == ["models/"]
     assert paths("no/such/") == []
+
+
+def test_without_a_shell_it_says_which_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["completion"])
+    assert "bash|zsh|fish" in capsys.readouterr().err

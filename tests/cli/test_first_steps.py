@@ -23,6 +23,8 @@ def run(*words: str) -> int:
 def test_the_task_file_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run("init") == 0
+    next_steps = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[1] for line in next_steps] == ["doctor", "train", "train", "threshold", "connect"]
     assert run("doctor", "task.py:problem", "--json") == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["possible"] == {"align": True, "certify": True, "ensemble": True}

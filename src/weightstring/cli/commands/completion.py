@@ -17,7 +17,8 @@ once, for every shell to come:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.formatter_class, parser.epilog = RawDescriptionHelpFormatter, HOW
-    parser.add_argument("shell", choices=["bash", "zsh", "fish"], help="which one")
+    shells = ["bash", "zsh", "fish"]
+    parser.add_argument("shell", choices=shells, metavar="|".join(shells), help="which one")
 
 
 def run(options: Namespace) -> int:

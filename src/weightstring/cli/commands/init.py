@@ -39,5 +39,6 @@ def run(options: Namespace) -> int:
     print(f"weightstring doctor {name}:problem")
     for letter, seed in (("a", 0), ("b", 1)):
         print(f"weightstring train {name}:problem --seed {seed} --until 0.3 --out {letter}.safetensors")
-    print(f"weightstring connect {name}:problem a.safetensors b.safetensors")
+    for command in ("threshold", "connect"):
+        print(f"weightstring {command} {name}:problem a.safetensors b.safetensors")
     return DONE
