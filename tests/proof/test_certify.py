@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -14,6 +16,10 @@ from torch import Tensor, nn
 import weightstring as ws
 from weightstring.problem.surfaces import Ring, Spike, TwoWells, shifted
 from weightstring.proof.certificate import Piece
+from weightstring.proof.enclose import bisection, proving
+from weightstring.proof.enclose.bounding import Plain
+from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.samples import Sampled
 
 GRID = torch.linspace(0, 1, 301, dtype=torch.float64)
 FINE = torch.linspace(0, 1, 20001, dtype=torch.float64)
@@ -100,6 +106,36 @@ class TestBound:
         assert stopped.upper_bound > 1.00001 * stopped.largest_sample
         assert stopped.loosest.bound == stopped.upper_bound
         assert ws.verify(problem, string, stopped).ok
+
+    def test_bounds_no_more_intervals_than_its_seconds_hold(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each takes a second, by a clock that they alone move on."""
+        now = 0
+
+        def bound(intervals: Intervals) -> Tensor:
+            nonlocal now
+            now += len(intervals)
+            return torch.full((len(intervals),), 2.0, dtype=torch.float64)
+
+        monkeypatch.setattr(bisection, "time", SimpleNamespace(perf_counter=lambda: now))
+        zeros = torch.zeros(40, dtype=torch.float64)
+        sampled = Sampled(lambda segment, ts: torch.zeros_like(ts), range(40))
+        whole, budget = Intervals(torch.arange(40), zeros, zeros + 1), bisection.Budget(seconds=10.5)
+        found = bisection.bisect(Plain(bound), sampled, whole, 1.0, 1e-3, budget)
+        assert (now, found.computed) == (10, 10)
+
+    def test_counts_what_comes_before_the_first_interval_in_its_seconds(
+        self, problem: ws.ModuleProblem, string: ws.WeightString, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(proving, "time", SimpleNamespace(perf_counter=count().__next__))
+        given: list[float] = []
+
+        def told(*arguments: object) -> object:
+            given.extend(one.seconds for one in arguments if isinstance(one, bisection.Budget))
+            return bisection.bisect(*arguments)
+
+        monkeypatch.setattr(proving, "bisect", told)
+        ws.certify(problem, string, threshold=2.0, seconds=60)
+        assert given == [59]
 
     def test_does_not_depend_on_the_memory_it_may_use(self, problem: ws.ModuleProblem, string: ws.WeightString) -> None:
         roomy, tight = (ws.certify(problem, string, max_bytes=n) for n in (1 << 30, 1 << 16))

@@ -39,6 +39,9 @@ NARROWEST = 2.0**-40
 STALLED = 3
 """Halvings without progress after which the bound at a single point tells whether the target can be reached."""
 
+SHORTEST = 1e-6
+"""Seconds that clocks tell apart, about."""
+
 GIVEN_UP = 12
 """Halvings without progress after which an interval keeps its bound."""
 
@@ -102,10 +105,11 @@ def bisect(
     # Where a clock may end it, whole intervals are bounded first: then there is a bound of everything at any time.
     course = _Bisection(bound, sampled, threshold, tolerance, whole, math.isinf(budget.seconds))
     while len(course.waiting):
-        spent = time.perf_counter() - started >= budget.seconds or course.computed + course.owed >= budget.intervals
+        left = budget.seconds - (time.perf_counter() - started)
+        spent = left < course.price or course.computed + course.owed >= budget.intervals
         if spent and course.computed and not course.end():
             break
-        course.advance()
+        course.advance(left)
         on_round(sum(len(part) for part, _ in course.done), len(course.waiting), course.largest)
     return course.partition()
 
@@ -127,6 +131,7 @@ class _Bisection:
         computed: how many bounds were computed.
         at_points: the largest bound at a single point.
         left: how many of those that wait are to be bounded before it ends.
+        price: seconds that an interval took last; infinite before there was one.
     """
 
     bound: Bounding
@@ -141,6 +146,7 @@ class _Bisection:
     computed: float = 0.0
     at_points: float = -math.inf
     left: int = 0
+    price: float = math.inf
 
     def __post_init__(self) -> None:
         self.known = torch.full((len(self.waiting),), math.inf, dtype=torch.float64)
@@ -165,9 +171,16 @@ class _Bisection:
         bounds = [*(bounds for _, bounds in self.done), self.known]
         return max((float(part.max()) for part in bounds if len(part)), default=math.inf)
 
-    def advance(self) -> None:
-        """Bound the first intervals, and cut those whose bounds are over the target."""
+    def advance(self, seconds: float = math.inf) -> None:
+        """Bound the first intervals, as many as there is time for, and cut those whose bounds are over the target."""
+        started = time.perf_counter()
         count = min(self.bound.at_once, self.left or len(self.waiting))
+        if seconds < math.inf:
+            count = min(count, max(1, int(seconds / self.price)))
+        self._bound(count)
+        self.price = max(time.perf_counter() - started, SHORTEST) / count
+
+    def _bound(self, count: int) -> None:
         self.left = max(0, self.left - count)
         batch, self.waiting = self.waiting.take(slice(0, count)), self.waiting.take(slice(count, None))
         before, self.known = self.known[:count], self.known[count:]

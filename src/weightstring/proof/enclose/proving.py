@@ -57,7 +57,8 @@ def certify(
         threshold: L0; None: no threshold, only a bound.
         tol: how near, relative to it, to the largest sample, where no threshold can be held.
         quantity: what to bound: ``"loss"``, or another of ``problem.quantities`` such as ``"error"``.
-        seconds: when to stop; the bound reached by then is valid, and says where it is loose.
+        seconds: when to stop, what comes before the first interval counted; one at least is bounded. The bound reached by
+            then is valid, and says where it is loose.
         max_intervals: likewise, intervals computed.
         max_bytes: memory that enclosures may use.
         on_round: told now and then how many intervals are done, how many wait, and the largest bound so far.
@@ -109,6 +110,7 @@ def partition_of(
 
     ``known`` are values sampled of the string before, by t, for each of its segments.
     """
+    started = time.perf_counter()
     segments = range(len(beads) - 1) if segments is None else segments
     bounding: Bounding
     slack: Bound
@@ -123,7 +125,8 @@ def partition_of(
         bound, slack = bounds_of(problem, beads, quantity, max_bytes)
         bounding = Plain(bound)
         sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
-    partition = bisect(bounding, sampled, _whole(segments, beads.device), threshold, tol, budget, on_round)
+    left = budget._replace(seconds=budget.seconds - (time.perf_counter() - started))
+    partition = bisect(bounding, sampled, _whole(segments, beads.device), threshold, tol, left, on_round)
     if len(sampled.places) and isinstance(problem, Certifiable):
         partition = held_to(problem, quantity, beads, sampled, partition, slack)
     return partition
