@@ -19,6 +19,7 @@ from weightstring.problem.engines.base import Unavailable
 from weightstring.problem.engines.native import build
 from weightstring.problem.engines.native.build import library
 from weightstring.problem.engines.native.engine import Native
+from weightstring.problem.engines.trial import tell_once
 from weightstring.recipe import Recipe
 from weightstring.search.methods.curves import Fitted
 from weightstring.tasks.metrics import error_rate
@@ -111,14 +112,22 @@ def test_rows_that_are_not_there_are_an_error():
 
 
 @pytest.mark.parametrize("variable", [{"CXX": "/nonexistent"}, {"CXX": "false"}])
-def test_without_a_compiler_another_engine_is_taken_and_the_reason_given(monkeypatch, refused, tmp_path, variable):
+def test_without_a_compiler_another_engine_is_taken_and_the_reason_given(
+    monkeypatch, refused, tmp_path, variable, caplog
+):
     for name, value in {"XDG_CACHE_HOME": str(tmp_path), **variable}.items():
         monkeypatch.setenv(name, value)
     build.library.cache_clear()
-    problem = ModuleProblem(network(nn.ReLU()), nn.CrossEntropyLoss(), (X, CLASSES), dtype=torch.float64)
-    choice = problem.engine_choice()
-    assert choice.name in ("stack", "loop")
-    assert "; not native: " in choice.reason
+    tell_once.cache_clear()
+    caplog.set_level("INFO", "weightstring")
+    for _ in range(2):
+        problem = ModuleProblem(network(nn.ReLU()), nn.CrossEntropyLoss(), (X, CLASSES), dtype=torch.float64)
+        choice = problem.engine_choice()
+        assert choice.name in ("stack", "loop")
+        assert "; not native: " in choice.reason
+    (told,) = caplog.records  # once, though there are two problems; --quiet leaves out what is only information
+    assert told.levelname == "INFO"
+    assert "up to five times as long" in told.message
     message = r"^engine='native' cannot run here \((no C\+\+ compiler|.* cannot compile native code): .*\): install it"
     with refused(Unavailable, message):
         problem.use_engine("native")

@@ -79,6 +79,8 @@ class Engine(ABC):
     """Whether ``engine="auto"`` tries it beside the first that pays, and takes it where it is faster still."""
     joint: ClassVar[bool] = True
     """Whether torch computes several models in one call, whose threads then divide them: rounding may depend on how."""
+    without: ClassVar[str] = ""
+    """What is lost where it is :class:`Unavailable`, in words; empty: nothing to speak of."""
     steady: ClassVar[bool | None] = None
     """Whether the numbers of a model are the same, bit for bit, whoever is beside it; None: found out by trying."""
 

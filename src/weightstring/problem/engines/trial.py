@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ from weightstring.protocol import EngineChoice
 from weightstring.randomness import some_of
 from weightstring.text import first_line
 
+LOG = logging.getLogger("weightstring")
+
 TRIAL_MODELS = 8
 FEW_MODELS = 2
 """Models tried where each takes long, or much memory, or is computed by itself like the loop's."""
@@ -42,6 +45,12 @@ GAIN = 1.1
 """How much faster an engine has to be than a simpler one."""
 CLEARLY = 1.5
 """How far beyond that, or behind another engine, one call each has to put it, so that none is repeated."""
+
+
+@lru_cache
+def tell_once(words: str) -> None:
+    """Tell whoever listens how things are on this machine, once in a process."""
+    LOG.info(words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +133,8 @@ class Trial:
                 found = self._try(name, (choice.speedup or 0.0) if pays else 0.0)
             except Unavailable as problem:
                 missing = f"; not {name}: {first_line(problem)}"
+                if ENGINES[name].without:
+                    tell_once(f"{first_line(problem)}: {ENGINES[name].without}")
                 continue
             if not pays or (found.name != REFERENCE and (found.speedup or 0.0) > (choice.speedup or 0.0)):
                 choice = found

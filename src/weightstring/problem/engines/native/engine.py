@@ -41,6 +41,7 @@ class Native(OfStack):
     """
 
     gain, steady, planes = 1.0, True, True
+    without = "searches of small networks take up to five times as long; install g++ or clang++"  # BENCHMARKS.md
 
     program: Program = field(init=False)
 
