@@ -63,6 +63,11 @@ def model_names(words: Sequence[str]) -> list[str]:
     return names
 
 
+def pair_of(problem: ModuleProblem, options: Namespace) -> tuple[Theta, Theta]:
+    """θ of the two models that the command line names."""
+    return end_of(problem, options.a, options.allowed), end_of(problem, options.b, options.allowed)
+
+
 def origins(options: Namespace, through: Sequence[str] = ()) -> Provenance:
     """Where the models of a search come from that the command line asks for."""
     files = {"a": options.a, "b": options.b, **{f"given{number}": name for number, name in enumerate(through, 1)}}

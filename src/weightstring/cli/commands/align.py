@@ -55,7 +55,7 @@ def run(options: Namespace) -> int:
     """Write the second model with its units where the first has them."""
     import msgspec
 
-    from weightstring.cli.models import check_destination, end_of
+    from weightstring.cli.models import check_destination, pair_of
     from weightstring.cli.opening import named
     from weightstring.runs.align_step import alignment_record
     from weightstring.store import write_checkpoint
@@ -65,7 +65,7 @@ def run(options: Namespace) -> int:
     out = Path(options.out)
     check_destination(out)
     _, problem = named(options)
-    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
+    a, b = pair_of(problem, options)
     aligned = ws.align(
         problem,
         a,

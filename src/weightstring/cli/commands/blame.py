@@ -33,13 +33,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Measure the line, and each part of it."""
-    from weightstring.cli.models import end_of
+    from weightstring.cli.models import pair_of
     from weightstring.cli.opening import named
     from weightstring.cli.progress import counting
     from weightstring.codec import for_json
 
     _, problem = named(options)
-    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
+    a, b = pair_of(problem, options)
     compute_by(options.engine, problem)
     if options.align:
         b = ws.align(problem, a, b, seed=options.seed).theta

@@ -55,7 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Connect two models by every strategy."""
-    from weightstring.cli.models import end_of, origins
+    from weightstring.cli.models import origins, pair_of
     from weightstring.cli.opening import named
 
     task, problem = named(options)
@@ -63,8 +63,7 @@ def run(options: Namespace) -> int:
     with going_on(options.out is not None), workers(options) as executor:
         comparisons = ws.compare(
             problem,
-            end_of(problem, options.a, options.allowed),
-            end_of(problem, options.b, options.allowed),
+            *pair_of(problem, options),
             options.threshold,
             strategies=_chosen(options),
             stop=given_limits(options) or ws.MaxBeads(64),

@@ -48,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Search for a path between two checkpoints."""
-    from weightstring.cli.models import as_saved, end_of, models_of, origins
+    from weightstring.cli.models import as_saved, models_of, origins, pair_of
     from weightstring.cli.opening import named
     from weightstring.cli.ranks import by_ranks
     from weightstring.cli.running import conclude, listened, resumable, run_directory
@@ -57,7 +57,7 @@ def run(options: Namespace) -> int:
 
     task, problem = named(options)
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
-    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
+    a, b = pair_of(problem, options)
     through = models_of(problem, options.through, options.allowed)
     settings = [
         [digest(theta) for theta in (a, b, *through.values())],

@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Try every way; the exit code says whether one of them serves."""
-    from weightstring.cli.models import check_destination, end_of, model_names
+    from weightstring.cli.models import check_destination, models_of
     from weightstring.cli.opening import named
     from weightstring.codec import for_json
     from weightstring.store import write_checkpoint
@@ -42,8 +42,7 @@ def run(options: Namespace) -> int:
         check_destination(Path(options.out))
     task, problem = named(options)
     compute_by(options.engine, problem)
-    told: set[str] = set()
-    models = {name: end_of(problem, name, options.allowed, told) for name in model_names(options.models)}
+    models = models_of(problem, options.models, options.allowed)
     found = ws.mergeable(problem, models, align=not options.no_align, search=options.search, seed=options.seed)
     best = found.best
     written = options.out is not None and found.merges and best.theta is not None

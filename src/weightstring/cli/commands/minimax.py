@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Search for the lowest threshold at which a path between two models is found."""
-    from weightstring.cli.models import end_of, models_of, origins
+    from weightstring.cli.models import models_of, origins, pair_of
     from weightstring.cli.opening import named
     from weightstring.cli.ranks import by_ranks
     from weightstring.cli.running import conclude, listened, require_uninterrupted, resumable, run_directory
@@ -34,7 +34,7 @@ def run(options: Namespace) -> int:
 
     task, problem = named(options)
     strategy, recipe = chosen_strategy(options), changed_recipe(options, problem.recipe)
-    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
+    a, b = pair_of(problem, options)
     through = models_of(problem, options.through, options.allowed)
     settings = [[digest(theta) for theta in (a, b, *through.values())], "minimax", options.bind, options.seed]
     settings += [] if strategy == DEFAULT_STRATEGY else [plain(strategy)]

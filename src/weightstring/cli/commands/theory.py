@@ -35,14 +35,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Say which theorems apply, and write the paths that they give."""
-    from weightstring.cli.models import end_of
+    from weightstring.cli.models import pair_of
     from weightstring.cli.opening import named
     from weightstring.proof.known import known
     from weightstring.store import replace_file, write_checkpoint
     from weightstring.store.files import writing
 
     _, problem = named(options)
-    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
+    a, b = pair_of(problem, options)
     theorems = known(problem, a, b, options.tolerance)
     as_json = _as_json(theorems)
     if options.out is not None:

@@ -24,14 +24,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Measure the two models and the line between them; suggest."""
-    from weightstring.cli.models import end_of
+    from weightstring.cli.models import pair_of
     from weightstring.cli.opening import named
     from weightstring.cli.progress import foretell
     from weightstring.codec import for_json
     from weightstring.path.maximum import GRID
 
     _, problem = named(options)
-    a, b = (end_of(problem, path, options.allowed) for path in (options.a, options.b))
+    a, b = pair_of(problem, options)
     compute_by(options.engine, problem)
     foretell(problem, a, "the straight line", GRID + 1, least=True)
     suggestion = ws.suggest_threshold(problem, a, b, bind=options.bind)
