@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -13,6 +12,7 @@ from weightstring.arrays import Theta, Thetas
 from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.notebook import Viewable
 from weightstring.path.adaptive import FIRST
+from weightstring.path.extent import Extent
 from weightstring.path.maximum import GRID, MAX_PEAKS, Samples, locate
 from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, grid
@@ -31,6 +31,7 @@ class WeightString(Viewable):
         curve: the recorded curve, where there is one.
         seen: what a search saw of it, where one found it.
         parameters: where each parameter lies in θ, where there is no problem to ask.
+        extent: its lengths, where they are known.
 
     Raises:
         InvalidCheckpoint: fewer than two beads, or beads that are not the problem's.
@@ -47,6 +48,7 @@ class WeightString(Viewable):
         curve: StringCurve | None = None,
         seen: SearchSamples | None = None,
         parameters: Sequence[Entry] = (),
+        extent: Extent | None = None,
     ) -> None:
         if not isinstance(beads, torch.Tensor | list | tuple):
             raise InvalidCheckpoint(f"beads are a {type(beads).__name__}: pass torch.stack([...]) of shape (n, P)")
@@ -60,6 +62,7 @@ class WeightString(Viewable):
         self._beads = beads
         self._curve = curve
         self._seen = seen
+        self._extent = extent
         self._parameters = problem.layout.entries if isinstance(problem, Laid) else tuple(parameters)
 
     def __str__(self) -> str:
@@ -85,22 +88,25 @@ class WeightString(Viewable):
         """The n − 1 segments between neighbours."""
         return tuple(Segment(a, b) for a, b in zip(self._beads[:-1], self._beads[1:], strict=True))
 
+    @cached_property
+    def extent(self) -> Extent:
+        """The lengths of its segments, and the distance of its ends; its models are read where they are not known."""
+        return self._extent or Extent.of(self._beads)
+
     @property
     def length(self) -> float:
         """Σ‖θ_{i+1} − θ_i‖ over all parameters."""
-        return math.fsum(segment.length for segment in self.segments)
+        return self.extent.length
 
     @property
     def distance(self) -> float:
         """‖θ_n − θ_1‖, the length of the straight line between the ends."""
-        return Segment(self._beads[0], self._beads[-1]).length
+        return self.extent.distance
 
     @property
     def normalized_length(self) -> float:
         """Length over distance: 1 for a straight string, also when both are 0."""
-        if len(self) == 2 or self.length == 0:
-            return 1.0
-        return self.length / self.distance if self.distance > 0 else math.inf
+        return self.extent.normalized
 
     def at(self, s: float) -> Theta:
         """The model (P,) at share ``s`` ∈ [0, 1] of the arc length.
@@ -123,10 +129,10 @@ class WeightString(Viewable):
         if not 0 <= s <= 1:
             raise InvalidSetting(f"s={s} is not on the string: it runs from 0 to 1")
         remaining = s * self.length
-        for index, segment in enumerate(self.segments if s < 1 else ()):
-            if remaining <= segment.length and segment.length > 0:
-                return index, remaining / segment.length
-            remaining -= segment.length
+        for index, length in enumerate(self.extent.segments if s < 1 else ()):
+            if remaining <= length and length > 0:
+                return index, remaining / length
+            remaining -= length
         return (0, 0.0) if s < 1 and self.length == 0 else (len(self) - 2, 1.0)
 
     @property
@@ -155,7 +161,9 @@ class WeightString(Viewable):
         """
         problem = self._required_problem()
         places = self.places(self._looked_at(problem, on_chunk))
-        self._curve = measure_curve(problem, self.segments, places, self.known, self._seen, on_chunk, without)
+        self._curve = measure_curve(
+            problem, self.segments, self.extent.segments, places, self.known, self._seen, on_chunk, without
+        )
         return self._curve
 
     @undisturbed
@@ -181,11 +189,11 @@ class WeightString(Viewable):
         """
         check_same_parameters(self._parameters, problem)
         moved = [theta.to(problem.device) for theta in self._beads]
-        other = WeightString(problem, moved)
+        other = WeightString(problem, moved, extent=self._extent)
         if self.problem is None and self._curve is None:
             return other.measure(on_chunk)
         points = list(zip(self.curve.segment, self.curve.t, strict=True))
-        return measure_curve(problem, other.segments, points, {}, None, on_chunk)
+        return measure_curve(problem, other.segments, other.extent.segments, points, {}, None, on_chunk)
 
     def places(self, looked_at: Sequence[Heights]) -> list[Point]:
         """Where its curve is measured, in order: where it was looked at, and on a grid where little is known of it."""
@@ -219,7 +227,7 @@ class WeightString(Viewable):
         heights = zip(self.heights(seen.names), seen.heights, strict=True)
         told = () if self._seen is None else self._seen.told
         merged = SearchSamples(seen.names, tuple({**more, **known} for known, more in heights), seen.threshold, told)
-        again = WeightString(None, self._beads, self._curve, merged, self._parameters)
+        again = WeightString(None, self._beads, self._curve, merged, self._parameters, self._extent)
         again.problem = self.problem
         return again
 

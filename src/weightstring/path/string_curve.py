@@ -143,6 +143,7 @@ def shown(problem: LossProblem) -> Sequence[str]:
 def measure_curve(
     problem: LossProblem,
     segments: Sequence[Segment],
+    lengths: Sequence[float],
     points: Sequence[Point],
     known: Mapping[Point, Mapping[str, float]],
     seen: SearchSamples | None,
@@ -154,6 +155,7 @@ def measure_curve(
     Args:
         problem: the loss; one with ``curve_quantities`` has only those measured, and what the search held it to.
         segments: of the string.
+        lengths: of these.
         points: where, in order.
         known: what was measured before, by place and quantity: that is not measured again.
         seen: what the curve must not contradict.
@@ -176,7 +178,7 @@ def measure_curve(
     if seen is not None:
         _reconcile(points, values, seen, segments[0].a.dtype)
     return StringCurve(
-        tuple(_shares([segment.length for segment in segments], points)),
+        tuple(_shares(lengths, points)),
         tuple(i for i, _ in points),
         tuple(t for _, t in points),
         {name: tuple(v) for name, v in values.items()},

@@ -14,6 +14,7 @@ from weightstring.codec import finite_or_none, none_as_infinity
 from weightstring.errors import InvalidRun
 from weightstring.path import BARRIERS, StringCurve, WeightString
 from weightstring.path.adaptive import between
+from weightstring.path.extent import Extent
 from weightstring.problem import Entry
 from weightstring.problem.digests.digest import tensor_digest
 from weightstring.proof.certificate import Certificate
@@ -154,10 +155,11 @@ def result_of(
         beads: the models of its string (n, P).
         problem: the run's own, where there is one to measure with.
     """
-    string = line = _string(beads, manifest, problem, curve_of(record.string.curve))
+    lengths, distance = tuple(segment.length for segment in record.string.segments), record.string.distance
+    string = line = _string(beads, manifest, problem, curve_of(record.string.curve), Extent(lengths, distance))
     if len(string) > 2:
         curve = None if record.line is None else curve_of(record.line.curve)
-        line = _string([string[0], string[-1]], manifest, problem, curve)
+        line = _string([string[0], string[-1]], manifest, problem, curve, Extent((distance,), distance))
     return Result(
         outcome=record.outcome,
         string=string,
@@ -174,13 +176,17 @@ def result_of(
 
 
 def _string(
-    beads: Sequence[Theta] | Thetas, manifest: Manifest, problem: LossProblem | None, curve: StringCurve | None = None
+    beads: Sequence[Theta] | Thetas,
+    manifest: Manifest,
+    problem: LossProblem | None,
+    curve: StringCurve | None = None,
+    extent: Extent | None = None,
 ) -> WeightString:
-    """Models as a string, where the problem is."""
+    """Models as a string, where the problem is, with what is written down of it."""
     parameters = [Entry(each.name, each.shape, each.offset, each.aliases) for each in manifest.parameters]
     if problem is not None:
         beads = beads.to(problem.device) if isinstance(beads, Tensor) else [x.to(problem.device) for x in beads]
-    return WeightString(problem, beads, curve, parameters=parameters)
+    return WeightString(problem, beads, curve, parameters=parameters, extent=extent)
 
 
 def certificate_name(quantity: str) -> str:
