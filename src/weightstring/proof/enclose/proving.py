@@ -57,8 +57,8 @@ def certify(
         threshold: L0; None: no threshold, only a bound.
         tol: how near, relative to it, to the largest sample, where no threshold can be held.
         quantity: what to bound: ``"loss"``, or another of ``problem.quantities`` such as ``"error"``.
-        seconds: when to stop, what comes before the first interval counted; one at least is bounded. The bound reached by
-            then is valid, and says where it is loose.
+        seconds: when to stop, what comes before the first interval counted; one at least is bounded. The bound that
+            was reached is valid, and says where it is loose.
         max_intervals: likewise, intervals computed.
         max_bytes: memory that enclosures may use.
         on_round: told now and then how many intervals are done, how many wait, and the largest bound so far.
