@@ -5,9 +5,9 @@
     python experiments/atlas_page.py                                # docs/atlas.md and its figure, of what is kept
 
 Twelve networks of the paper's form, an eighth as wide, are trained on 2,000 images to one evaluation loss. All straight
-lines are measured (`ws.matrix`); along the spanning tree of their lowest maxima strings are sought that are as low as
-they get (`ws.minimax`), so that the height between any two networks is bounded by the highest string on the tree's way
-between them. The same again with the units of each network permuted to those of the first. κ is the largest
+lines are measured, and along the spanning tree of their lowest maxima strings are sought that are as low as they get
+(`ws.atlas`), so that the height between any two networks is bounded by the highest string on the tree's way between
+them. The same again with the units of each network permuted to those of the first. κ is the largest
 eigenvalue of the Hessian of the training loss on 100 training images, at the networks and in the middle of each string.
 """
 
@@ -16,11 +16,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from itertools import count, islice, pairwise
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import torch
 from harness import keep
 from safetensors.torch import load_file, save_file
@@ -30,7 +29,6 @@ import weightstring as ws
 from weightstring.errors import LevelNotReached
 from weightstring.path.sharpness import sharpness
 from weightstring.problem import ModuleProblem
-from weightstring.study.lines import Matrix
 from weightstring.tasks import load_task
 
 SETTING = {
@@ -90,46 +88,42 @@ class Atlas:
         """Permuted only: what that leaves as it was is κ, too, which rescaling would change."""
         return {"theta": ws.align(self.problem, first, theta, rescale=False).theta.contiguous()}
 
+    def chart(self, kind: str) -> ws.Atlas:
+        """Lines, the spanning tree, and the strings along it."""
+        thetas, store = self.networks(kind), self.folder / f"atlas {kind}"
+        return ws.atlas(self.problem, thetas, stop=STOP, store=store, progress=False)
+
     def kind(self, kind: str) -> dict[str, Any]:
-        """Lines, the spanning tree, and the heights of strings along it."""
-        thetas = self.networks(kind)
-        lines = ws.matrix(self.problem, thetas, store=self.folder / f"lines {kind}")
-        tops = lines.barriers("max")
-        strings = {edge: self._string(kind, edge, thetas) for edge in spanning_tree(lines)}
-        losses = tops.diag()
-        above = over_the_tree({edge: found.level for edge, found in strings.items()}, losses)
-        bounds = ws.Components(losses, above, torch.maximum(losses[:, None], losses[None, :]))
+        """The numbers of that."""
+        found = self.chart(kind)
+        tops = found.lines.barriers("max")
         return {
             "lines": tops.tolist(),
-            "barriers": lines.barriers("over_mean").tolist(),
-            "distances": lines.lengths().tolist(),
+            "barriers": found.lines.barriers("over_mean").tolist(),
+            "distances": found.lines.lengths().tolist(),
             "tree": [
                 {
                     "edge": edge,
                     "line": float(tops[edge]),
-                    "height": found.level,
-                    "length": found.result.string.normalized_length,
-                    "beads": len(found.result.string),
-                    "gradients": found.result.steps,
-                    "resolved": found.resolved,
+                    "height": own.level,
+                    "length": own.result.string.normalized_length,
+                    "beads": len(own.result.string),
+                    "gradients": own.result.steps,
+                    "resolved": own.result.connected,
                 }
-                for edge, found in strings.items()
+                for edge, own in sorted(found.searched.items(), key=lambda each: float(tops[each[0]]))
             ],
-            "heights": above.tolist(),
-            "joins": [join._asdict() for join in bounds.joins],
+            "heights": found.bounds.above.tolist(),
+            "joins": [join._asdict() for join in found.bounds.joins],
         }
 
     def curvature(self, kind: str, edges: Sequence[tuple[int, int]]) -> dict[str, Any]:
         """κ at the networks, which permuting leaves as it is, and half way along each string."""
-        thetas = self.networks(kind)
+        strings = self.chart(kind).searched
         return {
             "ends": [self._kappa(f"end {i}", theta) for i, theta in enumerate(self.networks(KINDS[0]))],
-            "middles": [self._middle(kind, edge, thetas) for edge in edges],
+            "middles": [self._middle(kind, edge, strings[edge[0], edge[1]].result) for edge in edges],
         }
-
-    def _string(self, kind: str, edge: tuple[int, int], thetas: Sequence[Tensor]) -> ws.Minimax:
-        store = self.folder / f"strings {kind}" / f"{edge[0]}-{edge[1]}"
-        return ws.minimax(self.problem, thetas[edge[0]], thetas[edge[1]], stop=STOP, store=store, progress=False)
 
     def _kappa(self, name: str, theta: Tensor) -> float:
         """κ of the training loss at a model."""
@@ -140,33 +134,11 @@ class Atlas:
         print(f"κ {name}: {float(found['kappa']):.4g}", flush=True)
         return float(found["kappa"])
 
-    def _middle(self, kind: str, edge: tuple[int, int], thetas: Sequence[Tensor]) -> dict[str, Any]:
+    def _middle(self, kind: str, edge: tuple[int, int], found: ws.Result) -> dict[str, Any]:
         """κ and the evaluation loss half way along a string."""
-        theta = half_way(self._string(kind, edge, thetas).result.string.beads)
+        theta = half_way(found.string.beads)
         loss = float(self.problem.measure(theta[None])["loss"])
         return {"edge": edge, "kappa": self._kappa(f"{kind} {edge[0]}-{edge[1]}", theta), "loss": loss}
-
-
-def spanning_tree(lines: Matrix) -> list[tuple[int, int]]:
-    """The pairs by which all networks are joined with the lowest maxima of lines, lowest first."""
-    graph = nx.Graph()
-    tops = lines.barriers("max")
-    graph.add_weighted_edges_from((i, j, float(tops[i, j])) for i, j in lines.lines)
-    return sorted(
-        ((min(e), max(e)) for e in nx.minimum_spanning_edges(graph, data=False)), key=lambda e: float(tops[e])
-    )
-
-
-def over_the_tree(heights: dict[tuple[int, int], float], losses: Tensor) -> Tensor:
-    """Between every two networks the highest string on the tree's way (n, n); their own losses on the diagonal."""
-    tree = nx.Graph()
-    tree.add_weighted_edges_from((i, j, height) for (i, j), height in heights.items())
-    above = losses.diag()
-    for i, ways in nx.all_pairs_shortest_path(tree):
-        for j, way in ways.items():
-            if i != j:
-                above[i, j] = max(tree.edges[edge]["weight"] for edge in pairwise(way))
-    return above
 
 
 def half_way(beads: Tensor) -> Tensor:

@@ -65,14 +65,6 @@ def test_levels_that_are_kept_with_more_pairs_stay_where_the_setting_is_the_same
     assert harness.beside_known("sweep", found("other", _5=1))["summary"] == found("other", _5=1)["summary"]
 
 
-def test_the_height_between_two_networks_is_that_of_the_highest_string_on_the_tree():
-    atlas = importlib.import_module("atlas")
-    heights = {(0, 1): 2.0, (1, 2): 3.0, (1, 3): 1.0}
-    above = atlas.over_the_tree(heights, torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64))
-    wanted = [[0.1, 2.0, 3.0, 2.0], [2.0, 0.2, 3.0, 1.0], [3.0, 3.0, 0.3, 3.0], [2.0, 1.0, 3.0, 0.4]]
-    assert above.tolist() == wanted
-
-
 def test_half_way_is_measured_along_the_polygon():
     atlas = importlib.import_module("atlas")
     beads = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 5.0]])

@@ -58,10 +58,12 @@ from .search import (
     Shortened,
 )
 from .store import read_checkpoint
+from .study.atlas import atlas
 from .study.blame import blame
 from .study.blaming import Blame
+from .study.charting import Atlas
 from .study.compare import compare
-from .study.components import Components, components
+from .study.components import Components
 from .study.diagnosis import Diagnosis, diagnose
 from .study.lines import Matrix
 from .study.matrix import matrix
@@ -81,6 +83,7 @@ from .symmetry.spec import Group, Symmetry
 __all__ = [
     "Aligned",
     "AsInThePaper",
+    "Atlas",
     "AutoNEB",
     "Bezier",
     "Blame",
@@ -139,12 +142,12 @@ __all__ = [
     "WeightstringError",
     "WorkerFailed",
     "align",
+    "atlas",
     "blame",
     "certify",
     "citation",
     "collect",
     "compare",
-    "components",
     "connect",
     "connect_many",
     "diagnose",

@@ -42,6 +42,7 @@ for _name, _place in {
     "Blame": "models:blame_view",
     "Matrix": "models:matrix_view",
     "Components": "models:components_view",
+    "Atlas": "models:atlas_view",
     "Repaired": "models:repaired_view",
     "Mergeability": "models:mergeability_view",
     "Suggestion": "models:suggestion_view",

@@ -154,7 +154,7 @@ def test_a_trainers_folder(cli, commands, folder, made):
     assert len(list((folder / "shards").glob("*.safetensors"))) > 1
     said = commands("language", out / "checkpoint-4", folder / "shards")
     assert json.loads(said["merge"])["ensemble"]["average"] == "last_axis_probabilities"
-    counted = cli("components", task, out, "--levels", "100", "--max-beads", "4", "--json")
+    counted = cli("atlas", task, out, "--levels", "100", "--max-beads", "4", "--json")
     assert counted.code == 0, counted.err
     assert [Path(name).name for name in json.loads(counted.out)["models"]] == ["checkpoint-2", "checkpoint-4"]
 

@@ -214,7 +214,7 @@ def test_no_folders_name_steers_the_terminal(cli, workshop, tmp_path):
         done = cli(command[0], run, *command[1:])
         assert done.code == 0, done.err
         assert "\x1b" not in done.out + done.err
-    for command, *words in (("random-pair",), ("components", "random:1", "random:2", "--max-beads", "2")):
+    for command, *words in (("random-pair",), ("atlas", "random:1", "random:2", "--max-beads", "2")):
         done = cli(command, workshop.task, *words, "--out", run / command)
         assert done.code == 0, done.err
         assert "\x1b" not in done.out + done.err

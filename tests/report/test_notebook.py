@@ -41,6 +41,7 @@ def shown() -> dict[str, object]:
         "Merging": Merging((first, last), middle, middle, mean, None, "evaluate", None),
         "Blame": ws.blame(problem, *models[:2]),
         "Matrix": ws.matrix(problem, models, align=True),
+        "Atlas": ws.atlas(RING, [A, B, A * 0.99], searches=0, progress=False),
         "Components": ws.Components(torch.zeros(3, dtype=torch.float64), rise, rise, "exact"),
         "Repaired": ws.repair(problem, models),
         "Mergeability": ws.mergeable(problem, models, align=False),

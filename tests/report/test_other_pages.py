@@ -10,7 +10,8 @@ import torch
 import weightstring as ws
 from weightstring.errors import InvalidSetting
 from weightstring.problem.surfaces import Ring, Spike
-from weightstring.report import MATRIX_SECTIONS, STRING_SECTIONS
+from weightstring.report import ATLAS_SECTIONS, MATRIX_SECTIONS, STRING_SECTIONS
+from weightstring.report.atlas.page import AtlasPage
 from weightstring.report.draw.heat import heat_figure
 from weightstring.report.string.page import data_of
 from weightstring.testing.sections import check_section
@@ -41,6 +42,12 @@ def test_every_section_of_a_matrix_page_holds(name, align):
     problem = ws.ModuleProblem(net, torch.nn.functional.mse_loss, (x, x[:, :1]), engine="loop")
     found = ws.matrix(problem, [problem.initial(seed) for seed in range(3)], align=align)
     check_section(MATRIX_SECTIONS[name], found)
+
+
+@pytest.mark.parametrize("name", ATLAS_SECTIONS)
+def test_every_section_of_an_atlas_page_holds(name):
+    found = ws.atlas(RING, [A, B, 0.99 * A], threshold=2.0, searches=0, progress=False)
+    check_section(ATLAS_SECTIONS[name], AtlasPage(found, {}))
 
 
 def test_a_strings_page_says_that_nothing_was_searched(curve, tmp_path):

@@ -81,14 +81,14 @@ class TestCalls:
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(chosen)
 
     @pytest.mark.slow
-    def test_minimax_and_components_take_a_cluster(self, client):
+    def test_minimax_and_atlas_take_a_cluster(self, client):
         cluster = ws.Dask(client)
         found = ws.minimax(RING, *RING.ends, executor=cluster, stop=ws.MaxBeads(6), progress=False)
         expected = ws.minimax(RING, *RING.ends, stop=ws.MaxBeads(6), progress=False)
         assert (found.level, found.by_depth) == (expected.level, expected.by_depth)
         few = {"stop": ws.MaxBeads(4), "progress": False}
-        joined = ws.components(RING, RING.ends, executor=cluster, **few)
-        assert torch.equal(joined.above, ws.components(RING, RING.ends, **few).above)
+        joined = ws.atlas(RING, RING.ends, executor=cluster, **few)
+        assert torch.equal(joined.direct, ws.atlas(RING, RING.ends, **few).direct)
 
     @pytest.mark.slow
     def test_a_sweep_has_the_same_rows(self, client, tmp_path):

@@ -1,9 +1,10 @@
-"""The page of a run, of a sweep, of any string, of a matrix: one HTML file, which opens anywhere, without a network.
+"""The page of a run, of a sweep, of any string, of a matrix, of an atlas: one HTML file, which needs no network.
 
 All are made of sections (:mod:`weightstring.report.section`), to which anyone can add. Those of a run and of a sweep
 are read from the directory alone, and touch nothing else; a figure is prepared once, by a file of ``draw/``.
 """
 
+from weightstring.report.atlas.page import ATLAS_SECTIONS
 from weightstring.report.matrix.page import MATRIX_SECTIONS
 from weightstring.report.run.data import RunData
 from weightstring.report.run.page import RUN_SECTIONS, render
@@ -14,6 +15,7 @@ from weightstring.report.sweep.page import SWEEP_SECTIONS
 from weightstring.report.writing import write_report
 
 __all__ = [
+    "ATLAS_SECTIONS",
     "MATRIX_SECTIONS",
     "RUN_SECTIONS",
     "STRING_SECTIONS",

@@ -1,1 +1,1 @@
-"""Questions that take many searches: the barrier itself, strategies compared, components, merging, sweeps."""
+"""Questions that take many searches: the barrier itself, strategies compared, atlases, merging, sweeps."""

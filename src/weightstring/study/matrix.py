@@ -177,7 +177,7 @@ def _asked(
             raise InvalidRun(f"{directory}: holds another matrix: its {name} differs; choose another directory")
     values, digests, watch, fresh = {} if begun is None else dict(begun.values), {}, Stopwatch(problem.device), 0
     for name, model in models.items():
-        theta = _loaded(problem, name, model)
+        theta = loaded(problem, name, model)
         digests[name] = digest(theta)
         if digests[name] not in values:
             noted, fresh = Noted(objective), fresh + 1
@@ -190,7 +190,12 @@ def _asked(
     return asked
 
 
-def _loaded(problem: LossProblem, name: str, model: Model) -> Theta:
+def loaded(problem: LossProblem, name: str, model: Model) -> Theta:
+    """The model of a name (P,), loaded where it is a function that does that.
+
+    Raises:
+        InvalidCheckpoint: it is no model of the problem's.
+    """
     given: Any = model() if callable(model) and not isinstance(model, nn.Module) else model  # which can be called too
     check_theta(problem, given, f"model {name!r:.80}")
     theta: Theta = given
@@ -239,7 +244,7 @@ class _Work:
         return Line(length=Segment(a, b).length, t=curve.t, values=dict(curve.values))
 
     def _load(self, name: str) -> Theta:
-        return _loaded(self.objective.problem, name, self.models[name])
+        return loaded(self.objective.problem, name, self.models[name])
 
     def _kept(self, a: str, b: str) -> Lines | None:
         found: Lines | None = None if self.directory is None else self.directory.kept(self._file(a, b), Lines)

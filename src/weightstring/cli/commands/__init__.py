@@ -10,12 +10,12 @@ from typing import Protocol
 
 from weightstring.cli.commands import (
     align,
+    atlas,
     blame,
     certify,
     collect,
     compare,
     completion,
-    components,
     connect,
     demo,
     doctor,
@@ -67,7 +67,7 @@ COMMANDS: dict[str, Command] = {
     "minimax": minimax,
     "theory": theory,
     "compare": compare,
-    "components": components,
+    "atlas": atlas,
     "matrix": matrix,
     "sweep": sweep,
     "collect": collect,

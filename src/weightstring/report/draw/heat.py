@@ -31,7 +31,8 @@ def heat_figure(names: Sequence[str], table: Sequence[Sequence[float | None]], l
     written = [["not finite" if value is None else f"{value:.3g}" for value in row] for row in table]
     places = list(range(len(names)))
     pairs = [[f"{one} – {other}" for other in names] for one in names]
-    ticks = {"tickvals": places, "ticktext": [_short(name) for name in names], "showgrid": False, "automargin": True}
+    labels = [short_name(name) for name in names]
+    ticks = {"tickvals": places, "ticktext": labels, "showgrid": False, "automargin": True}
     figure.add_heatmap(
         z=[[None if value is None else colours.place(short(value)) for value in row] for row in table],
         x=places, y=places, customdata=pairs, coloraxis="coloraxis", text=written, xgap=1, ygap=1,
@@ -47,6 +48,6 @@ def heat_figure(names: Sequence[str], table: Sequence[Sequence[float | None]], l
     return figure
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """A name that fits an axis; the pointer shows all of it."""
     return name if len(name) <= LONGEST else f"…{name[-LONGEST:]}"

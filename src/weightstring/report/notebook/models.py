@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from weightstring.codec import finite_or_none
 from weightstring.report.draw.correlation import correlation_figure
+from weightstring.report.draw.counts import counts_figure
 from weightstring.report.draw.heat import heat_figure
 from weightstring.report.draw.parts import parts_figure
 from weightstring.report.draw.theme import theme
@@ -17,6 +18,7 @@ from weightstring.report.draw.tree import disconnectivity_tree
 from weightstring.report.notebook.view import View
 from weightstring.runs.align_step import groups_of
 from weightstring.study.blaming import Blame
+from weightstring.study.charting import Atlas
 from weightstring.study.components import Components
 from weightstring.study.lines import Matrix, Square
 from weightstring.study.mergeability import Mergeability
@@ -43,6 +45,24 @@ def matrix_view(matrix: Matrix) -> View:
             for name, aligned in kinds.items()
         },
         rows=matrix.to_rows,
+    )
+
+
+def atlas_view(atlas: Atlas) -> View:
+    """How the models are connected: the tree, N(λ), and the lowest path between every two."""
+    joins = [(f"under {own.level:.6g}", own.one, own.other) for own in atlas.bounds.joins]
+    return View(
+        heading=atlas.verdict,
+        facts=[
+            *((under, f"{atlas.group(one)} with {atlas.group(other)}") for under, one, other in joins),
+            ("measured and searched", atlas.spent),
+        ],
+        figures={
+            "tree": partial(disconnectivity_tree, atlas.bounds, atlas.names, atlas.threshold),
+            "counts": partial(counts_figure, atlas),
+            "heights": partial(_heat, atlas.names, atlas.bounds.above, "lowest path"),
+        },
+        rows=atlas.to_rows,
     )
 
 

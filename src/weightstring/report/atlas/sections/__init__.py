@@ -1,0 +1,1 @@
+"""The sections of an atlas's page, one a file, each beside its template."""
