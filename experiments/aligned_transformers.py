@@ -3,6 +3,9 @@
     python experiments/aligned_transformers.py --data FILE --store runs/gpt2    # 2 blocks of width 64
     python experiments/aligned_transformers.py --data FILE --store runs/gpt2 --layers 6 --width 256 --steps 3000
 
+Learned matching sees the training text alone; lines and strings are measured on held-out text. A string is searched for
+from each copy of the second network, its threshold 1 % over the higher end.
+
 The layout of Theus et al. 2025, whose numbers are for 6 blocks of width 256: GPT-2's, its output layer not tied, so
 that the weights of the last norm can be folded into it. Ends are kept every hundred steps and each row as soon as it is
 known; started again, it goes on.
@@ -36,7 +39,14 @@ CHECKED = 100
 WAYS: dict[str, dict[str, Any]] = {
     "permutations": {"methods": ["weights", "activations"], "maps": False},
     "permutations and linear maps": {"methods": ["weights"], "maps": True},
+    "learned from these": {"methods": ["weights", "learned"], "maps": True},
 }
+
+MARGIN = 1.01
+"""The threshold of a string over the higher end's loss."""
+
+MOST = ws.MaxBeads(16)
+"""Where a search is given up."""
 
 
 def parts(path: Path) -> tuple[Tensor, Tensor, int]:
@@ -129,14 +139,21 @@ def main() -> None:
     size = letters, given.layers, given.width
     weights = [trained(size, train, seed, given.steps, given.store) for seed in (0, 1)]
     net = network(*size)
-    problem = ws.ModuleProblem(net.eval(), loss, ({"input_ids": held}, held), batch_size=BATCH, engine="loop")
+    problem = ws.ModuleProblem(
+        net.eval(), loss, ({"input_ids": train}, train), ({"input_ids": held}, held), batch_size=BATCH, engine="loop",
+        train_curves=False,
+    )  # fmt: skip
     a, b = (problem.flatten(state) for state in weights)
+    threshold = MARGIN * float(problem.measure(torch.stack([a, b]))["loss"].max())
     rows: list[dict[str, Any]] = []
     for name, how in {"as given": None, **WAYS}.items():
         started = time.process_time()
         found = None if how is None else ws.align(problem, a, b, **how)
         other = b if found is None else found.theta
         losses = heights(problem, a, other, given.points)
+        aligning = time.process_time() - started
+        run = given.store / f"string-{name.replace(' ', '-')}"
+        string = ws.connect(problem, a, other, threshold, stop=MOST, align=False, store=run, progress=False)
         rows.append(
             {
                 "line": name,
@@ -145,12 +162,20 @@ def main() -> None:
                 "distance": float((a - other).norm()),
                 "by": None if found is None else repr(found.chosen),
                 "evaluations": 0.0 if found is None else found.evaluations,
-                "CPU seconds": round(time.process_time() - started, 1),
+                "gradients": 0 if found is None else found.gradients,
+                "CPU seconds": round(aligning, 1),
+                "string": {
+                    "connected": string.connected,
+                    "beads": len(string.string),
+                    "length": string.string.normalized_length,
+                    "largest": string.largest,
+                    "gradients": string.steps,
+                },
             }
         )
         print(rows[-1], flush=True)
         setting = {"layers": given.layers, "width": given.width, "steps": given.steps, "parameters": problem.size}
-        keep("aligned_transformers", {"setting": setting, "held out": len(held), "rows": rows})
+        keep("aligned_transformers", {"setting": setting, "held out": len(held), "threshold": threshold, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -305,7 +305,10 @@ def test_the_threshold_binds_what_it_is_told_to_while_everything_is_recorded(clo
     measured = problem.measure(torch.stack([a, b]), names)
     assert result.threshold == max(max(values.tolist()) for values in measured.values())
     assert result.names == names
+    tops, seen = result.segments, result.string.measured
     assert set(result.string.curve.values) == {"loss", "train_loss", "spread"}
+    assert tops == result.segments  # what the search saw is what is in the curve
+    assert not seen
     assert max(top.value for top in result.segments) <= result.threshold
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from operator import itemgetter
 
 import torch
 
@@ -13,10 +14,10 @@ from weightstring.errors import InvalidCheckpoint, InvalidSetting
 from weightstring.notebook import Viewable
 from weightstring.path.adaptive import FIRST
 from weightstring.path.extent import Extent
-from weightstring.path.maximum import GRID, MAX_PEAKS, Samples, locate
+from weightstring.path.maximum import GRID, MAX_PEAKS, Maximum, Samples, locate
 from weightstring.path.objective import Objective, check_theta
 from weightstring.path.segment import Segment, grid
-from weightstring.path.string_curve import Heights, Point, SearchSamples, StringCurve, measure_curve
+from weightstring.path.string_curve import Heights, Point, SearchSamples, StringCurve, held, measure_curve
 from weightstring.problem import Entry, Laid
 from weightstring.protocol import LossProblem
 
@@ -220,6 +221,23 @@ class WeightString(Viewable):
             for known, seen in zip(heights, self._seen.heights, strict=True):
                 known |= seen
         return tuple(heights)
+
+    def maxima(self, names: Sequence[str] = ("loss",)) -> tuple[Maximum, ...]:
+        """The largest sample of the larger of the named quantities on each segment, and its t.
+
+        Where a search has sampled these well, its samples are the curve's, and nothing is measured.
+
+        >>> from weightstring.problem.surfaces import Ring
+        >>> ring = Ring()
+        >>> WeightString(ring, torch.stack(list(ring.ends))).maxima()[0].t
+        0.5
+        """
+        seen = self._seen
+        if self._curve is None and seen is not None and seen.covers(names, FIRST):
+            held_to = partial(held, level=seen.threshold, dtype=self[0].dtype)
+            tops = (max(known.items(), key=itemgetter(1)) for known in self.heights(names))
+            return tuple(Maximum(t, held_to(height)) for t, height in tops)
+        return tuple(self.curve.segment_maximum(i, names) for i in range(len(self) - 1))
 
     def also_seen(self, seen: SearchSamples) -> WeightString:
         """The same string with more known of it, at which its curve will be measured too."""

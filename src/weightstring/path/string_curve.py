@@ -128,6 +128,11 @@ class SearchSamples:
         places = ((i, t, row) for i, rows in enumerate(self.told) for t, row in rows.items())
         return {(i - 1, 1.0) if t == 0 and i else (i, t): row for i, t, row in places}
 
+    def covers(self, names: Sequence[str], least: int) -> bool:
+        """Whether every segment has more samples of the named quantities than so many: then they are the curve's."""
+        places = [{0.0, 1.0, *rows} for rows in self.told]  # a bead may be told of on the other side of it
+        return bool(places) and set(self.names) == set(names) and all(len(ts) > least for ts in places)
+
 
 def shown(problem: LossProblem) -> Sequence[str]:
     """The quantities that a finished string's curve has: the problem's ``curve_quantities``, or else all.
@@ -224,12 +229,13 @@ def _reconcile(
     if len(seen.names) == 1:
         (name,) = seen.names
         values[name] = [seen.heights[i].get(t, value) for (i, t), value in zip(points, values[name], strict=True)]
-    level = seen.threshold
-    for name in seen.names if level is not None else ():
-        assert level is not None
-        values[name] = [
-            level if value > level and not clearly_over(value, level, dtype) else value for value in values[name]
-        ]
+    for name in seen.names:
+        values[name] = [held(value, seen.threshold, dtype) for value in values[name]]
+
+
+def held(value: float, level: float | None, dtype: torch.dtype) -> float:
+    """What a height counts as on a string that was held to a level: that level, where only rounding is over it."""
+    return value if level is None or value <= level or clearly_over(value, level, dtype) else level
 
 
 def _shares(lengths: Sequence[float], points: Sequence[Point]) -> Iterator[float]:

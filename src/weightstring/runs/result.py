@@ -82,7 +82,7 @@ class Result(Viewable):
     @property
     def segments(self) -> tuple[Maximum, ...]:
         """The largest sample of the bound quantity on each segment of the string, and its t."""
-        return tuple(self.string.curve.segment_maximum(i, self.names) for i in range(len(self.string) - 1))
+        return self.string.maxima(self.names)
 
     @property
     def between(self) -> tuple[Between, ...]:
