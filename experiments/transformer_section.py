@@ -42,8 +42,9 @@ def section() -> str:
             f"{setting['parameters']:,} parameters, two seeds on the characters of Tiny Shakespeare; losses of the "
             f"ends {ends} on {result['held out']} held-out examples. Barriers are over the straight line "
             f"between the ends' losses, sampled at {len(rows[0]['losses'])} points. "
-            f"Strings are under {result['threshold']:.3f}, 1 % over the higher end, and their gradients are beside those "
-            "of matching. Theus et al. 2025, 6 blocks of width 256: 2.02 as given, .34 by permutations, .02 by learned matching.\n",
+            f"Strings are under {result['threshold']:.3f}, 1 % over the higher end, and their gradients are beside "
+            "those of matching. Theus et al. 2025, 6 blocks of width 256: 2.02 as given, .34 by permutations, .02 by "
+            "learned matching.\n",
             table(HEADINGS, cells),
             "",
         ]
