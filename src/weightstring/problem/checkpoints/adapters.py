@@ -1,6 +1,7 @@
 """Adapters that ``peft`` saved (LoRA and its like): small weights beside a frozen model, or merged into it.
 
-The library itself reads them, so that each kind of adapter computes what it computes there.
+Plain LoRA is merged by :mod:`weightstring.problem.checkpoints.lora`; all else by the library itself, so that each kind
+of adapter computes what it computes there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidCheckpoint
+from weightstring.problem.checkpoints.lora import merged_state, read_lora
 from weightstring.problem.checkpoints.misfits import are, named
 from weightstring.problem.copying import copied
 from weightstring.problem.initialise import seeded
@@ -38,14 +40,18 @@ def with_adapter(net: nn.Module, source: nn.Module | Mapping[str, object]) -> nn
 
     Args:
         net: a model with an adapter of the same form, or a base model, into whose weights it is merged.
-        source: a checkpoint: an adapter's configuration and weights, or, where ``net`` has one, its weights alone.
+        source: a checkpoint: an adapter's configuration and weights, or, where ``net`` has one, its weights alone; or
+            a model of ``peft`` around a base model like ``net``.
 
     Raises:
         InvalidCheckpoint: an adapter that does not fit, or ``peft`` is not installed.
     """
+    adapted = isinstance(getattr(net, CONFIG, None), Mapping)
+    if isinstance(source, nn.Module) and isinstance(getattr(source, CONFIG, None), Mapping) and not adapted:
+        name = _active(source)
+        source = {CONFIG: getattr(source, CONFIG)[name].to_dict(), WEIGHTS: _weights_of(source, name)}
     if not isinstance(source, Mapping):
         return source
-    adapted = isinstance(getattr(net, CONFIG, None), Mapping)
     if CONFIG in source and WEIGHTS in source:
         config, weights = _mapping(source, CONFIG), _mapping(source, WEIGHTS)
     elif adapted and source and source.keys() == _weights_of(net, _active(net)).keys():
@@ -53,7 +59,11 @@ def with_adapter(net: nn.Module, source: nn.Module | Mapping[str, object]) -> nn
     else:
         return source
     tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
-    return _filled(net, config, tensors) if adapted else _merged(net, config, tensors)
+    if adapted:
+        return _filled(net, config, tensors)
+    plain = read_lora(config, tensors)
+    state = None if plain is None else merged_state(net, plain)
+    return _merged(net, config, tensors) if state is None else state
 
 
 def _mapping(source: Mapping[str, object], key: str) -> Mapping[str, object]:
