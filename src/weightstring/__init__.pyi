@@ -58,6 +58,7 @@ from .search import (
     Shortened,
 )
 from .store import read_checkpoint
+from .study.align_many import AlignedMany, align_many
 from .study.atlas import atlas
 from .study.blame import blame
 from .study.blaming import Blame
@@ -82,6 +83,7 @@ from .symmetry.spec import Group, Symmetry
 
 __all__ = [
     "Aligned",
+    "AlignedMany",
     "AsInThePaper",
     "Atlas",
     "AutoNEB",
@@ -142,6 +144,7 @@ __all__ = [
     "WeightstringError",
     "WorkerFailed",
     "align",
+    "align_many",
     "atlas",
     "blame",
     "certify",

@@ -9,18 +9,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
-from weightstring.errors import InvalidSetting
+from weightstring.codec import Record
+from weightstring.errors import InvalidRun, InvalidSetting
 from weightstring.path import Objective
-from weightstring.problem import Traceable
+from weightstring.problem import Modular, Traceable
 from weightstring.proof.disconnect import prove, stands
-from weightstring.protocol import LossProblem
+from weightstring.protocol import LossProblem, lacking
 from weightstring.recipe import Recipe
 from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
 from weightstring.runs.computing import arithmetic
@@ -32,17 +35,37 @@ from weightstring.runs.showing import Display
 from weightstring.runs.spread import connect_all
 from weightstring.search import StopRule, Strategy
 from weightstring.store import RunDirectory, digest
+from weightstring.store.locks import locked
 from weightstring.store.objects import local_path
 from weightstring.store.records import CertifyRecord, TaskRef
+from weightstring.study.align_many import align_many
 from weightstring.study.charting import Atlas, Searched, direct_heights, lower_bounds
 from weightstring.study.lines import Matrix
-from weightstring.study.matrix import Model, loaded, matrix
+from weightstring.study.matrix import MatrixDirectory, Model, loaded, matrix
 from weightstring.study.minimax import DEFAULT_STRATEGY as LOWEST
 from weightstring.study.spanning import Edge, next_pairs, over_paths
 from weightstring.theory.sign_changes import routes
 
-LINES, STRINGS = "lines", "strings"
-"""Folders of an atlas: its matrix, and a run for each pair that is searched."""
+LINES, STRINGS, ALIGNED = "lines", "strings", "aligned"
+"""Folders of an atlas: its matrix, a run for each pair that is searched, and the copies that took the models' place."""
+
+COPIES = "copies.json"
+
+
+class Copies(Record, frozen=True, kw_only=True):
+    """Which copies took the models' place.
+
+    Args:
+        problem: its fingerprint.
+        seed: of alignment.
+        models: digests of the models as they were given.
+        copies: of the file with their copies.
+    """
+
+    problem: str
+    seed: int
+    models: tuple[str, ...]
+    copies: str
 
 
 @undisturbed
@@ -51,6 +74,7 @@ def atlas(
     models: Mapping[str, Model] | Sequence[Model],
     *,
     threshold: float | None = None,
+    align: bool = False,
     searches: int | None = None,
     certify: bool = False,
     strategy: Strategy[Any] | None = None,
@@ -75,6 +99,8 @@ def atlas(
         problem: the loss.
         models: two or more, each (P,) or a function that loads it; a mapping names them, a sequence by its numbers.
         threshold: under which models are to be joined; None: as low as they can be.
+        align: put copies in the models' place that compute the same functions, with their units in one order
+            (:func:`weightstring.align_many`); all of them are in memory then.
         searches: strings at most; None: as many as a spanning tree has edges. 0: lines alone.
         certify: prove how high the loss on each string is at most.
         strategy: how to search; by default that of :func:`weightstring.connect` under a threshold, else that of
@@ -125,13 +151,17 @@ def atlas(
     if certify:
         require_certifiable(problem, bind)
     folder = None if store is None else Path(local_path(store))
+    named: dict[str, Model] = (
+        dict(models) if isinstance(models, Mapping) else {str(number): each for number, each in enumerate(models)}
+    )
+    if align:
+        named |= _aligned(problem, named, seed, None if folder is None else folder / ALIGNED)
     lines_in = None if folder is None else folder / LINES
-    lines = matrix(problem, models, bind=bind, seed=seed, store=lines_in, on_line=on_line)
-    named = dict(zip(lines.names, models.values() if isinstance(models, Mapping) else models, strict=True))
+    lines = matrix(problem, named, bind=bind, seed=seed, store=lines_in, on_line=on_line)
     work = _Work(objective, named, lines, settings, folder, threshold)
     work.prove()
     open_pairs = work.search(len(lines.names) - 1 if searches is None else searches)
-    return Atlas(lines, work.searched, work.proved, threshold, tuple(open_pairs))
+    return Atlas(lines, work.searched, work.proved, threshold, tuple(open_pairs), align)
 
 
 def _check(threshold: float | None, searches: int | None, strategy: Strategy[Any]) -> None:
@@ -141,6 +171,45 @@ def _check(threshold: float | None, searches: int | None, strategy: Strategy[Any
         raise InvalidSetting(f"atlas(searches={searches!r}): give how many strings are searched at most, from 0")
     if strategy.frees_ends:
         raise InvalidSetting("atlas: this strategy moves the ends, so that it joins other models; hold them")
+
+
+class CopiesDirectory(MatrixDirectory):
+    """A directory with copies of models in it, and of which models they are."""
+
+    def locked(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Keep every other process from writing here."""
+        busy = "another process is writing this atlas; wait for it or choose another directory"
+        return locked(self.path, "atlas", begun=lambda: True, busy=busy, then=self.goes_on)
+
+
+def _aligned(problem: LossProblem, models: Mapping[str, Model], seed: int, folder: Path | None) -> dict[str, Theta]:
+    """Copies of all models with their units in one order, as an earlier call made them or made now.
+
+    Raises:
+        InvalidSetting: there is no module to align.
+        InvalidRun: the folder holds copies of other models.
+    """
+    if not isinstance(problem, Modular):
+        raise InvalidSetting(f"atlas(align=True): no module to align: {lacking(problem, Modular)}")
+    thetas = {name: loaded(problem, name, model) for name, model in models.items()}
+    digests = tuple(map(digest, thetas.values()))
+    directory = None if folder is None else CopiesDirectory(folder)
+    known: Copies | None = None if directory is None else directory.kept(COPIES, Copies)
+    if known is not None and directory is not None:
+        if (known.problem, known.seed, known.models) != (problem.fingerprint(), seed, digests):
+            raise InvalidRun(
+                f"{directory}: holds copies of other models, or of another problem or seed: one order is found for all "
+                "of them together; choose another directory"
+            )
+        copies = directory.models("copies", known.copies)
+        return {name: copy.to(problem.device) for name, copy in zip(thetas, copies, strict=True)}
+    found = align_many(problem, thetas, seed=seed)
+    if directory is not None:
+        with directory.locked():
+            kept_as = directory.keep("copies", found.thetas)
+            record = Copies(problem=problem.fingerprint(), seed=seed, models=digests, copies=kept_as)
+            directory.write(COPIES, msgspec.json.encode(record))
+    return dict(zip(thetas, found.thetas, strict=True))
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,13 +40,17 @@ def recorded(problem: Modular, symmetry: Symmetry, models: Sequence[Scaled]) -> 
         symmetry: names the units.
         models: the two.
     """
-    observed = traced(problem)
-    one, other = (_run(problem, observed, symmetry.permutations, model) for model in models)
+    one, other = (activations_of(problem, symmetry, model) for model in models)
+    return [replace(a, b=b.b) for a, b in zip(one, other, strict=True)]
+
+
+def activations_of(problem: Modular, symmetry: Symmetry, model: Scaled) -> list[Pair]:
+    """The activations of one model, as :func:`recorded` has them, in pairs with themselves."""
     pairs = []
-    for (block, a), (_, b) in zip(one, other, strict=True):
+    for block, numbers in _run(problem, traced(problem), symmetry.permutations, model):
         moving = [factor for factor in block.factors if factor.group is not None]
         groups = (*(factor.group for factor in moving), None)
-        pairs.append(Pair(a, b, groups, (*(factor.axis for factor in moving), -1)))
+        pairs.append(Pair(numbers, numbers, groups, (*(factor.axis for factor in moving), -1)))
     return pairs
 
 

@@ -29,6 +29,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--threshold", type=number, metavar="L0", help="join models under it (default: as low as they can be)"
     )
     parser.add_argument(
+        "--align", action="store_true", help="put copies in the models' place that have their units in one order"
+    )
+    parser.add_argument(
         "--searches", type=whole, metavar="N", help="strings at most (default: as many as a spanning tree has edges)"
     )
     parser.add_argument("--certify", action="store_true", help="prove how high the loss on each string is at most")
@@ -65,6 +68,7 @@ def run(options: Namespace) -> int:
             problem,
             models,
             threshold=options.threshold,
+            align=options.align,
             searches=options.searches,
             certify=options.certify,
             strategy=strategy,
@@ -101,6 +105,7 @@ def _as_json(found: ws.Atlas, levels: list[float]) -> dict[str, Any]:
             "models": list(found.names),
             "quantity": found.lines.quantity,
             "threshold": found.threshold,
+            "aligned": found.aligned,
             "losses": found.losses.tolist(),
             "sampled_at_most": bounds.above.tolist(),
             "certified_at_most": found.certified.tolist(),
