@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -34,6 +35,12 @@ if os.environ.get("CHECK_ANNOTATIONS"):
 def pytest_configure(config: pytest.Config) -> None:
     for name in (".fixtures", ".slurm"):
         config.pluginmanager.register(import_module(name, __package__))
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays to the end: the garbage collector need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup() -> None:
