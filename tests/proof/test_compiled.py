@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -34,8 +35,17 @@ def data(scale: float = 1.0) -> tuple[Tensor, Tensor]:
     return inputs, torch.randint(CLASSES, (N,), generator=draw)
 
 
-def enclosed(net: nn.Module, scale: float = 1.0, loss: Loss = nn.functional.cross_entropy) -> Enclosing:
-    problem = ws.ModuleProblem(net, loss, data(), dtype=torch.float64, batch_size=None)
+def problem_of(net: nn.Module, loss: Loss = nn.functional.cross_entropy) -> ws.ModuleProblem:
+    return ws.ModuleProblem(net.double(), loss, data(), dtype=torch.float64, batch_size=None)
+
+
+@cache
+def plain_problem(*hidden: int) -> ws.ModuleProblem:
+    """One with hidden layers of these widths, for all tests of this file: it is traced once."""
+    return problem_of(network(INPUTS, *hidden, CLASSES))
+
+
+def enclosed(problem: ws.ModuleProblem, scale: float = 1.0) -> Enclosing:
     beads = scale * torch.randn(3, problem.size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     beads[1, ::7] = 0.0
     beads[2, ::3] = beads[1, ::3]
@@ -57,8 +67,9 @@ def compiled(of: Enclosing, dtype: torch.dtype) -> Compiled:
         pytest.skip("nothing can be compiled here")
 
 
-def highest(of: Enclosing, at: Intervals, net: nn.Module, places: int = 65) -> Tensor:
+def highest(of: Enclosing, at: Intervals, problem: ws.ModuleProblem, places: int = 65) -> Tensor:
     """(I,) the largest loss met on each interval, in float64."""
+    net = problem.evaluating.module
     inputs, targets = (part.double() if part.is_floating_point() else part for part in data())
 
     def loss(theta: Tensor) -> Tensor:
@@ -76,14 +87,14 @@ def highest(of: Enclosing, at: Intervals, net: nn.Module, places: int = 65) -> T
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-3, 0.5, 3.0])
 @pytest.mark.parametrize("hidden", [(3,), (40,), (33, 17), (6, 5, 6, 5)])
 def test_no_bound_lies_below_the_loss(hidden: tuple[int, ...], scale: float, dtype: torch.dtype) -> None:
-    net = network(INPUTS, *hidden, CLASSES).double()
-    of = enclosed(net, scale)
-    assert bool((compiled(of, dtype).bounds(intervals()) >= highest(of, intervals(), net) * (1 - 1e-14)).all())
+    problem = plain_problem(*hidden)
+    of = enclosed(problem, scale)
+    assert bool((compiled(of, dtype).bounds(intervals()) >= highest(of, intervals(), problem) * (1 - 1e-14)).all())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_bounds_are_near_those_by_operations(dtype: torch.dtype) -> None:
-    of = enclosed(network(INPUTS, 33, 17, CLASSES), 0.4)
+    of = enclosed(plain_problem(33, 17), 0.4)
     bounds, by_operations = compiled(of, dtype).bounds(intervals()), of.bounds(intervals())
     torch.testing.assert_close(bounds, by_operations, rtol=2e-3, atol=0)
     torch.testing.assert_close(bounds[2:], by_operations[2:], rtol=1e-4, atol=0)
@@ -93,16 +104,16 @@ def test_bounds_are_near_those_by_operations(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("power", [20, 60, 130, 300, 600])
 def test_numbers_that_overflow_are_not_bounded(power: int, dtype: torch.dtype) -> None:
-    net = network(INPUTS, 9, 9, CLASSES).double()
-    of = enclosed(net, 2.0**power)
-    bounds, loss = compiled(of, dtype).bounds(intervals()), highest(of, intervals(), net)
+    problem = plain_problem(9, 9)
+    of = enclosed(problem, 2.0**power)
+    bounds, loss = compiled(of, dtype).bounds(intervals()), highest(of, intervals(), problem)
     assert not bool(bounds.isnan().any())
     assert bool((bounds >= loss.nan_to_num(torch.inf) * (1 - 1e-14)).all())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_example_s_bound_does_not_depend_on_those_beside_it(dtype: torch.dtype) -> None:
-    of = compiled(enclosed(network(INPUTS, 9, 9, CLASSES)), dtype)
+    of = compiled(enclosed(plain_problem(9, 9)), dtype)
     ((_, everyone),) = of.examined(intervals(), of.order)
     ((_, some),) = of.examined(intervals(), of.order[5::3])
     assert torch.equal(everyone.each[..., 5::3], some.each)
@@ -129,13 +140,13 @@ OTHERS: dict[str, tuple[nn.Module, Loss]] = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_it_was_not_written_for_is_bounded_by_operations(name: str) -> None:
     net, loss = OTHERS[name]
-    of = enclosed(net, loss=loss)
+    of = enclosed(problem_of(net, loss))
     assert plain(of) is None
     assert choosing.fastest(of, 1.0, (0, 0.5)) is of
 
 
 def test_float32_is_taken_where_it_leaves_room() -> None:
-    of = enclosed(network(INPUTS, 9, 9, CLASSES), 0.3)
+    of = enclosed(plain_problem(9, 9), 0.3)
     found = [choosing.fastest(of, room, (0, 0.5)) for room in (1e-2, 1e-9)]
     if found[0] is of:
         pytest.skip("nothing can be compiled here")
