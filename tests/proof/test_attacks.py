@@ -143,13 +143,13 @@ REFUSED: dict[str, tuple[nn.Module, Loss, Tensor, Tensor, str]] = {
 
 @pytest.mark.many(quick=4)
 @pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("max_bytes", [1, 1 << 30])
-def test_is_refused_in_one_line_before_anything_is_measured(name: str, max_bytes: int) -> None:
+def test_is_refused_in_one_line_before_anything_is_measured(name: str) -> None:
     net, loss, inputs, targets, said = REFUSED[name]
     problem, string = built(net, loss, inputs, targets)
-    with pytest.raises(ws.Unsupported, match=said) as caught:
-        ws.certify(problem, string, max_bytes=max_bytes)
-    assert "\n" not in str(caught.value)
+    for max_bytes in (1, 1 << 30):
+        with pytest.raises(ws.Unsupported, match=said) as caught:
+            ws.certify(problem, string, max_bytes=max_bytes)
+        assert "\n" not in str(caught.value)
 
 
 SOUND: dict[str, tuple[nn.Module, Loss, Tensor, Tensor]] = {
