@@ -10,7 +10,7 @@ import torch
 import weightstring as ws
 from weightstring.tasks import load_task
 
-PAIRS = 8
+PAIRS = 4
 LEVEL = 0.2
 MARGIN = 1.02
 CHECK = torch.linspace(0, 1, 401, dtype=torch.float64)
@@ -21,15 +21,10 @@ def problem() -> ws.ModuleProblem:
     return load_task("digits")
 
 
-@pytest.fixture(scope="module")
-def ends(problem) -> list[torch.Tensor]:
-    return [problem.fit(seed=seed, until=LEVEL) for seed in range(2 * PAIRS)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("pair", range(PAIRS))
-def test_a_pair_is_connected(problem, ends, pair):
-    a, b = ends[2 * pair], ends[2 * pair + 1]
+def test_a_pair_is_connected(problem, pair):
+    a, b = (problem.fit(seed=seed, until=LEVEL) for seed in (2 * pair, 2 * pair + 1))
     threshold = MARGIN * problem.measure(torch.stack([a, b]))["loss"].max().item()
     result = ws.connect(problem, a, b, threshold)
     assert result.connected, result
