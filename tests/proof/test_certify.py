@@ -163,12 +163,12 @@ class TestBound:
 
 
 @pytest.mark.many(quick=5)
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", range(16))
 def test_no_certificate_of_a_deep_linear_net_is_under_its_exact_barrier(seed: int) -> None:
     # Width 1-1-1 and (w2 w1 x - y)²: between w and -w every path passes w2 w1 = 0, where the loss is mean(y²).
     generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(20, 1, generator=generator, dtype=torch.float64)
-    targets = inputs * 1.3 + 0.1 * torch.randn(20, 1, generator=generator, dtype=torch.float64)
+    inputs = torch.randn(7, 1, generator=generator, dtype=torch.float64)  # as many as it is traced with anyway
+    targets = inputs * 1.3 + 0.1 * torch.randn(7, 1, generator=generator, dtype=torch.float64)
     net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)).double()
     problem = ws.ModuleProblem(net, nn.functional.mse_loss, (inputs, targets), batch_size=None)
     a = torch.rand(2, generator=generator, dtype=torch.float64) + 0.5

@@ -100,7 +100,7 @@ def test_collinear_weights_are_searched_from_above_and_below(seed: int) -> None:
     x = torch.randn(5 + seed, 2, generator=generator, dtype=torch.float64)
     y = torch.relu(x @ torch.randn(2, 2, generator=generator, dtype=torch.float64))
     reached = math.inf
-    for angle in torch.linspace(0, math.pi, 4001, dtype=torch.float64):
+    for angle in torch.linspace(0, math.pi, 1001, dtype=torch.float64):
         z = x @ torch.stack([angle.cos(), angle.sin()])
         features = torch.stack([torch.relu(z), torch.relu(-z)], 1)
         fitted = torch.linalg.lstsq(features, y, driver="gelsd").solution
@@ -247,7 +247,9 @@ class TestConnect:
         ends = swapped_ends(problem, sizes=sizes)
         result = ws.connect(problem, *ends, 0.3, strategy=ws.Bezier(bends=2, steps=400, patience=4), progress=False)
         assert result.connected
-        assert 1 / 6 <= ws.certify(problem, result.string).upper_bound < 0.31
+        certificate = ws.certify(problem, result.string, threshold=0.31)
+        assert certificate.holds
+        assert certificate.upper_bound >= 1 / 6
 
     @pytest.mark.slow
     def test_minimax_takes_the_bound_from_below(self) -> None:

@@ -216,7 +216,7 @@ def low_end(widths: tuple[int, ...], X: Tensor, Y: Tensor, seed: int, size: floa
 def test_the_barrier_is_exact(m: int) -> None:
     """Upper bound: a path of that height, measured by NumPy. Lower bound: λ* by minimisation, and det T_k by signs."""
     found = {"apart": 0, "together": 0, "above": 0}
-    for seed in range(68):
+    for seed in range(30):
         widths = EQUAL[m][seed % len(EQUAL[m])]
         X, Y = data(widths, seed)
         A, B = (low_end(widths, X, Y, 1000 * i + seed, (0.01, 0.1, 1.0)[seed % 3]) for i in (1, 2))
@@ -238,7 +238,7 @@ def test_the_barrier_is_exact(m: int) -> None:
             assert answer.gamma == pytest.approx(max(ends), rel=1e-12)
         kind = "apart" if not answer.same_component else "above" if max(ends) >= answer.lambda_star else "together"
         found[kind] += 1
-    assert min(found.values()) >= 5, found
+    assert min(found.values()) >= 2, found
 
 
 def test_signs_are_those_of_the_oriented_chain_and_all_are_needed() -> None:

@@ -119,21 +119,21 @@ def assert_agree(drawn: Drawn, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=24, deadline=None, derandomize=True)
 @given(drawn=networks(torch.float64, drops=False))
 def test_engines_agree_in_float64(drawn):
     assert_agree(drawn, torch.float64)
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(drawn=networks(torch.float32, drops=False))
 def test_engines_agree_in_float32(drawn):
     assert_agree(drawn, torch.float32)
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(drawn=networks(torch.float64, drops=True))
 def test_engines_agree_where_training_draws(drawn):
     assert_agree(drawn, torch.float64)
