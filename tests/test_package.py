@@ -81,21 +81,24 @@ def test_the_wheel_connects_two_models_in_an_empty_folder_without_a_compiler(bui
         )
         assert trained.stderr.count("compiler") <= 1
     connected = weightstring("connect", "task.py:problem", "a.safetensors", "b.safetensors", "--out", "run")
-    assert connected.stderr.count("compiler") <= 1
+    assert connected.stderr.count("no C++ compiler") == 1
     assert connected.stdout.startswith("connected")
     assert (folder / "run" / "report.html").exists()
     assert weightstring("show", "run").stdout.startswith("connected")
 
 
-@pytest.mark.parametrize("minor", [11, 12, 13])
+READS = "import ast, pathlib, sys; [ast.parse(f.read_bytes(), str(f)) for f in pathlib.Path(sys.argv[1]).rglob('*.py')]"
+
+
+@pytest.mark.parametrize("minor", sorted({11, 12, 13} - {sys.version_info.minor}))
 @pytest.mark.slow
-def test_every_file_compiles_and_help_is_there_by_each_python(minor, tmp_path):
+def test_every_file_is_read_and_help_is_there_by_each_other_python(minor, tmp_path):
     """Where that Python is on the path; PyTorch is not needed for it."""
     python = shutil.which(f"python3.{minor}")
     if python is None or subprocess.run([python, "--version"], capture_output=True).returncode:
         pytest.skip(f"there is no python3.{minor} on the path")
     own = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONWARNINGS": "error"}
-    run(python, "-m", "compileall", "-q", ROOT / "src", env=own)
+    run(python, "-c", READS, ROOT / "src", env=own)
     lazy = Path(next(iter(__import__("lazy_loader").__path__)))
     (tmp_path / "lazy_loader").symlink_to(lazy)
     own |= {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(tmp_path)])}
