@@ -59,6 +59,7 @@ from .search import (
 )
 from .store import read_checkpoint
 from .study.align_many import AlignedMany, align_many
+from .study.adapters import adapters_only
 from .study.atlas import atlas
 from .study.blame import blame
 from .study.blaming import Blame
@@ -143,6 +144,7 @@ __all__ = [
     "WeightString",
     "WeightstringError",
     "WorkerFailed",
+    "adapters_only",
     "align",
     "align_many",
     "atlas",

@@ -66,6 +66,36 @@ def test_a_greedy_soup_leaves_out_what_makes_it_worse():
     assert sorted(found.best.members) == ["a", "b"]
 
 
+def test_a_soup_of_one_is_no_merge():
+    models = {"a": torch.tensor([2.0, 0.0]), "b": torch.tensor([1.0, 1.0]), "c": torch.tensor([2.9, 3.0])}
+    found = ws.mergeable(line(), models, align=False)
+    assert "greedy soup" not in {way.name for way in found.ways}
+    assert found.untried["greedy soup"].startswith("the average of a with any other")
+
+
+def test_lines_of_a_few_are_whole_and_of_many_midpoints():
+    problem = line()
+    few, many = ([torch.tensor([2.0 + 0.1 * n, 0.0]) for n in range(count)] for count in (3, 6))
+    whole, midpoints = (ws.mergeable(problem, models, align=False).lines for models in (few, many))
+    assert min(len(pair.given.t) for pair in whole.lines.values()) > 3
+    assert {pair.given.t for pair in midpoints.lines.values()} == {(0.0, 0.5, 1.0)}
+    middle = float(problem.measure((many[0] + many[5])[None] / 2)["loss"])
+    assert midpoints.lines[0, 5].given.values["loss"][1] == pytest.approx(middle)
+
+
+def test_a_way_has_the_barrier_of_its_lines_and_its_rise(trained):
+    problem, theta = trained
+    copy = ws.permuted_copy(problem, theta, seed=3)
+    found = ws.mergeable(problem, [theta, copy], blame=True)
+    plain, aligned = found.ways[:2]
+    assert plain.barrier == pytest.approx(float(found.lines.barriers()[0, 1]))
+    assert plain.barrier > 10 * abs(aligned.barrier)
+    assert found.rise(plain) == pytest.approx(plain.loss - found.models["0"]["loss"], rel=1e-4)
+    assert found.blamed == ("0", "1")
+    assert "train_loss" not in plain.values or found.evaluation == "train"
+    assert found.memory > 1e6
+
+
 def test_what_a_loss_cannot_offer_is_named():
     ring = Ring()
     found = ws.mergeable(ring, list(ring.ends))
@@ -94,12 +124,18 @@ def test_the_command_writes_the_merged_model_and_says_by_its_exit_code(tmp_path,
     for name, model in (("a", theta), ("b", ws.permuted_copy(problem, theta, seed=1))):
         torch.save(problem.unflatten(model), tmp_path / f"{name}.pt")
     out = tmp_path / "merged.safetensors"
-    command = ["mergeable", "digits", str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--out", str(out), "--json"]
+    page = tmp_path / "page.html"
+    words = [str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--out", str(out), "--page", str(page), "--json"]
+    command = ["mergeable", "digits", *words, "--search", "50"]
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert ended.value.code == 0
     told = json.loads(capsys.readouterr().out)
     assert told["best"] == "aligned average"
+    assert told["next"][0]["command"].startswith("weightstring mergeable digits ")
+    assert told["blame"]["of"] == [str(tmp_path / "a.pt"), str(tmp_path / "b.pt")]
+    assert told["about"][f"file: {tmp_path / 'a.pt'}"].startswith("sha256 ")
+    assert "They merge" in page.read_text()
     merged = problem.flatten(load_file(out))
     best = next(way for way in told["ways"] if way["name"] == told["best"])
     assert float(problem.measure(merged[None])["loss"][0]) == pytest.approx(best["values"]["loss"], rel=1e-5)

@@ -100,6 +100,20 @@ def check_destination(checkpoint: Path) -> None:
         raise InvalidCheckpoint(f"{checkpoint}: cannot be written; give --out a file in a directory of your own")
 
 
+def check_file(option: str, path: Path, endings: Sequence[str]) -> None:
+    """Refuse before long work a file that could not be written after it."""
+    if path.suffix not in endings:
+        raise InvalidSetting(f"{option} {path}: name the file {path.stem or 'file'}{endings[0]}")
+    if path.is_dir():
+        raise InvalidSetting(f"{option} {path}: a folder; give {option} a file")
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds something already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidCheckpoint(f"{folder}: there is something already; give --out a new folder")
+
+
 def check_folder(folder: Path, problem: ModuleProblem) -> None:
     """Refuse a folder that no model could be written to, or that a model cannot write by itself."""
     net = problem.computation.evaluating.module
@@ -108,8 +122,7 @@ def check_folder(folder: Path, problem: ModuleProblem) -> None:
             f"{folder}: a {type(net).__name__} has no save_pretrained() to write a folder; name a file, "
             f"{folder.name}.safetensors"
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidCheckpoint(f"{folder}: there is something already; give --out a new folder")
+    check_new(folder)
 
 
 def save_pretrained(folder: Path, problem: ModuleProblem, theta: Theta, about: Mapping[str, object]) -> None:

@@ -26,13 +26,15 @@ def averaged(models: Sequence[Theta], shares: Sequence[float] | None = None) -> 
     return total.to(models[0].dtype)
 
 
-def measured(problem: LossProblem, models: Sequence[Theta]) -> list[dict[str, float]]:
-    """Every quantity of each model, in memory-bounded batches."""
+def measured(
+    problem: LossProblem, models: Sequence[Theta], names: Sequence[str] | None = None
+) -> list[dict[str, float]]:
+    """Every quantity of each model, or those that are named, in memory-bounded batches."""
     rows: list[dict[str, float]] = []
-    at_once = rows_at_once(models[0])
+    at_once, wanted = rows_at_once(models[0]), problem.quantities if names is None else tuple(names)
     for start in range(0, len(models), at_once):
         part = models[start : start + at_once]
-        values = problem.measure(together([model[None] for model in part]), problem.quantities)
+        values = problem.measure(together([model[None] for model in part]), wanted)
         rows += [{name: float(column[i]) for name, column in values.items()} for i in range(len(part))]
     return rows
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 
 from weightstring.arrays import Theta
 from weightstring.notebook import Viewable
+from weightstring.path.quantities import quantity_label
+from weightstring.path.string_curve import StringCurve
+from weightstring.study.blaming import Blame
 from weightstring.study.lines import Matrix
 from weightstring.study.merging import no_worse
 
@@ -33,12 +37,17 @@ class Way:
         theta: the merged model (P,); None: what is merged are predictions.
         values: what was measured of it, by quantity.
         members: names of the models in it.
+        barrier: the largest of the lines between what is averaged, or that of the string, over the mean of the ends;
+            *sampled*. None where none was measured.
+        seconds: it took.
     """
 
     name: str
     theta: Theta | None
     values: Mapping[str, float]
     members: tuple[str, ...]
+    barrier: float | None = None
+    seconds: float = 0.0
 
     @property
     def loss(self) -> float:
@@ -54,10 +63,19 @@ class Mergeability(Viewable):
         models: what was measured of each, by name and quantity.
         ways: those that were tried, in that order.
         untried: why others were not, by name.
-        lines: barriers between every two; None where these were not measured.
+        lines: between every two, as given, and between the copies aligned with the reference; of many models their
+            midpoints alone; None where there are too many for these too.
         reference: the model that others were aligned to: of more than two that from which lines rise least.
         evaluation: what ``loss`` is measured on: ``"evaluate"``, or ``"train"`` where there is no evaluation set.
         seconds: all of it took.
+        memory: the most bytes that the process had used when it was over, all that it did before included; on a GPU
+            those of its tensors there.
+        string: what was measured along the string between two, where one was found.
+        blame: which part raises the line between two of them, where that was asked for.
+        blamed: names of these two.
+        about: digests of the problem, its module and data, and of the models, and versions.
+        search: gradient steps that a search for a string was allowed; 0: there was none.
+        words: the task and its options as a shell takes them; empty: it was asked from Python.
     """
 
     models: Mapping[str, Mapping[str, float]]
@@ -67,6 +85,13 @@ class Mergeability(Viewable):
     reference: str
     evaluation: str
     seconds: float
+    memory: int = 0
+    string: StringCurve | None = None
+    blame: Blame | None = None
+    blamed: tuple[str, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+    search: int = 0
+    words: tuple[str, ...] = ()
 
     @property
     def best(self) -> Way:
@@ -76,6 +101,35 @@ class Mergeability(Viewable):
             if not no_worse(best.loss, way.loss):
                 best = way
         return best
+
+    @property
+    def better_aligned(self) -> bool:
+        """Whether the average of aligned copies is the better of the two averages."""
+        return len(self.ways) > 1 and self.ways[1].name == "aligned average" and self.ways[1].loss < self.ways[0].loss
+
+    @property
+    def averages(self) -> bool:
+        """Whether the best way is an average of models as they are."""
+        return self.best.name == "average" or (self.best.name == "greedy soup" and not self.better_aligned)
+
+    @property
+    def nearest(self) -> tuple[str, str] | None:
+        """The two models between which the line rises least; None where no lines were measured."""
+        if self.lines is None:
+            return None
+        table = self.lines.barriers(aligned=self.better_aligned)
+        i, j = min(combinations(range(len(self.models)), 2), key=lambda pair: float(table[pair]))
+        return self.lines.names[i], self.lines.names[j]
+
+    def rise(self, way: Way) -> float:
+        """How much a way's loss is over the mean of its own models' losses; negative where it is under it."""
+        losses = [self.models[name]["loss"] for name in way.members]
+        return way.loss - sum(losses) / len(losses)
+
+    def label(self, quantity: str) -> str:
+        """A quantity in words, with the set that it is of; on a surface, which has no data, its own name."""
+        data = {"evaluate": "evaluation", "train": "training"}[self.evaluation] if "module" in self.about else ""
+        return quantity_label(quantity, self.ways[0].values, data)
 
     @property
     def merges(self) -> bool:
@@ -99,13 +153,19 @@ class Mergeability(Viewable):
             lines.append(f"to do: {told}")
             if best.loss > min(losses) and best.theta is not None:
                 lines.append(f"the best of them alone is better still: {min(losses):.4g}")
-        else:
+        elif len(losses) == 2:
             lines.append("to do: look for a string (--search STEPS), and for the layer to blame (weightstring blame)")
+        else:
+            pair = "" if self.nearest is None else f", such as {' and '.join(self.nearest)}, which are nearest"
+            lines.append(f"to do: merge fewer of them{pair}; weightstring blame names the layer that keeps two apart")
         return "\n".join(lines)
 
     def __str__(self) -> str:
         width = max(len(way.name) for way in self.ways)
-        rows = [f"  {way.name:<{width}}  {way.loss:.6g}" for way in self.ways]
+        rows = [f"  {'':<{width}}  {'loss':>9}  {'barrier':>9}"]
+        for way in self.ways:
+            barrier = "–" if way.barrier is None else f"{way.barrier:.4g}"
+            rows.append(f"  {way.name:<{width}}  {way.loss:>9.5g}  {barrier:>9}")
         left = [f"not tried: {name}: {why}" for name, why in self.untried.items()]
         return "\n".join([self.verdict, *rows, *left])
 

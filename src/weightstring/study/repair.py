@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
@@ -101,6 +102,34 @@ def repair(problem: LossProblem, models: Sequence[Theta], *, weights: Sequence[f
     >>> repaired.layers, list(repaired.left)
     (('0',), ['2'])
     """
+    found = rescaled(problem, models, weights)
+    rows = measured(problem, [*models, found.average, found.theta])
+    return Repaired(
+        theta=found.theta,
+        models=tuple(rows[:-2]),
+        before=rows[-2],
+        after=rows[-1],
+        layers=found.layers,
+        left=found.left,
+        shrunk=found.shrunk,
+        examples=found.examples,
+        evaluation=problem.evaluation,
+    )
+
+
+class Rescaled(NamedTuple):
+    """A repaired model that is not measured yet, and the average that it was; see :class:`Repaired`."""
+
+    theta: Theta
+    average: Theta
+    layers: tuple[str, ...]
+    left: Mapping[str, str]
+    shrunk: Mapping[str, float]
+    examples: int
+
+
+def rescaled(problem: LossProblem, models: Sequence[Theta], weights: Sequence[float] | None = None) -> Rescaled:
+    """The repaired average by itself; see :func:`repair`."""
     if not isinstance(problem, Modular):
         raise Unsupported(f"repair changes the layers of a module: {lacking(problem, Modular)}")
     for number, model in enumerate(models):
@@ -120,15 +149,4 @@ def repair(problem: LossProblem, models: Sequence[Theta], *, weights: Sequence[f
         why = "; ".join(f"{name}: {reason}" for name, reason in left.items()) or "it has no linear layer or convolution"
         raise Unsupported(f"repair: no layer to correct: {why:.300}")
     theta = folded(problem, average, modules, corrections)
-    rows = measured(problem, [*models, average, theta])
-    return Repaired(
-        theta=theta,
-        models=tuple(rows[:-2]),
-        before=rows[-2],
-        after=rows[-1],
-        layers=tuple(corrections),
-        left=left,
-        shrunk=shrunk,
-        examples=len(examples),
-        evaluation=problem.evaluation,
-    )
+    return Rescaled(theta, average, tuple(corrections), left, shrunk, len(examples))

@@ -15,6 +15,7 @@ from weightstring.report.draw.heat import heat_figure
 from weightstring.report.draw.parts import parts_figure
 from weightstring.report.draw.theme import theme
 from weightstring.report.draw.tree import disconnectivity_tree
+from weightstring.report.draw.ways import ways_figure
 from weightstring.report.notebook.view import View
 from weightstring.runs.align_step import groups_of
 from weightstring.study.blaming import Blame
@@ -164,7 +165,7 @@ def mergeability_view(found: Mergeability) -> View:
         heading=first,
         tone="good" if found.merges else "open",
         facts=[("", line) for line in others],
-        figures={"losses": partial(_bars, found.to_rows(), "loss", "loss")},
+        figures={"losses": partial(ways_figure, found, found.label("loss"))},
         rows=found.to_rows,
     )
 

@@ -1,0 +1,1 @@
+"""The page of a verdict on merging models."""

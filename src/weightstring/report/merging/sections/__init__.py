@@ -1,0 +1,1 @@
+"""The sections of that page, one a file, each beside its template."""
