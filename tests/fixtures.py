@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import jaxtyping
 import pytest
@@ -15,6 +16,7 @@ from weightstring.errors import WeightstringError
 from weightstring.problem.surfaces import Surface
 from weightstring.protocol import Gradient, LossProblem
 from weightstring.recipe import Recipe
+from weightstring.tasks import load_task
 
 Refused = Callable[[type[WeightstringError], str], AbstractContextManager[pytest.ExceptionInfo[WeightstringError]]]
 
@@ -160,6 +162,13 @@ class Cloud:
         differences = thetas[:, None] - batch
         losses = (differences * self.scales).square().sum(2).mean(1) / 2
         return Gradient(losses, (differences * self.scales.square()).mean(1))
+
+
+@pytest.fixture(scope="session")
+def digits_end() -> Callable[[int], Tensor]:
+    """``digits_end(seed)``: a digits network trained until 0.2, one for all tests; not to be written to."""
+    problem = load_task("digits")
+    return cache(lambda seed: problem.fit(seed=seed, until=0.2))
 
 
 @pytest.fixture(scope="session")

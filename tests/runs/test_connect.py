@@ -416,9 +416,9 @@ def test_what_is_no_pair_is_refused_by_its_number(refused, pair):
 
 
 @pytest.mark.slow
-def test_many_pairs_of_networks_have_the_verdicts_that_each_has_alone():
+def test_many_pairs_of_networks_have_the_verdicts_that_each_has_alone(digits_end):
     problem = ws.tasks.load_task("digits")
-    ends = [problem.fit(seed=seed, until=0.2) for seed in range(4)]
+    ends = [digits_end(seed) for seed in range(4)]
     pairs = [(ends[0], ends[1]), (ends[2], ends[3]), (ends[0], ends[3])]
     levels = [1.02 * problem.measure(torch.stack(pair))["loss"].max().item() for pair in pairs]
     for one, (a, b), level in zip(connect_many(problem, pairs, levels), pairs, levels, strict=True):

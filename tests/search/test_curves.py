@@ -218,9 +218,9 @@ def test_settings_out_of_range_are_refused(refused, kind, settings):
 
 
 @pytest.mark.slow
-def test_networks_on_digits_are_connected_by_a_curve(unchecked):
+def test_networks_on_digits_are_connected_by_a_curve(unchecked, digits_end):
     problem = load_task("digits")
-    a, b = problem.fit(seed=0, until=0.2), problem.fit(seed=1, until=0.2)
+    a, b = digits_end(0), digits_end(1)
     assert ws.locate_maximum(problem, a, b).value > 0.5
     result = ws.connect(problem, a, b, 0.5, strategy=Bezier())
     assert result.connected

@@ -64,11 +64,10 @@ def test_a_permuted_and_rescaled_copy_is_recovered_up_to_rounding(name):
 
 
 @pytest.fixture(scope="module")
-def digits():
+def digits(digits_end):
     from weightstring.tasks import load_task
 
-    problem = load_task("digits")
-    return problem, *(problem.fit(seed=seed, until=0.2) for seed in (0, 1))
+    return load_task("digits"), digits_end(0), digits_end(1)
 
 
 @pytest.mark.slow
