@@ -245,7 +245,8 @@ class TestConnect:
         problem = swapped_triangle()
         sizes = (0.5 + torch.rand(3, generator=torch.Generator().manual_seed(3))).tolist()
         ends = swapped_ends(problem, sizes=sizes)
-        result = ws.connect(problem, *ends, 0.3, strategy=ws.Bezier(bends=2, steps=400, patience=4), progress=False)
+        strategy, recipe = ws.Bezier(bends=2, steps=400, patience=4), ws.Recipe("adam", {"lr": 0.05}, check_every=20)
+        result = ws.connect(problem, *ends, 0.3, strategy=strategy, recipe=recipe, progress=False)
         assert result.connected
         certificate = ws.certify(problem, result.string, threshold=0.31)
         assert certificate.holds
