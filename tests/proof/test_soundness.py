@@ -1,4 +1,7 @@
-"""No bound below a value: over every rule, every loss, random weights, intervals and places in them."""
+"""No bound below a value: over every rule, every loss, random weights, intervals and places in them.
+
+A few of each: experiments/soundness_certificates.py draws as many as there is time for.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,17 @@ from torch import Tensor, nn
 import weightstring as ws
 from weightstring.proof.enclose.enclosing import enclosing
 from weightstring.proof.enclose.intervals import Intervals
+from weightstring.testing import rules
 from weightstring.testing.rules import check_certificate_rule, check_verification_rule
+from weightstring.tracing.program import TRACED
 
-EXAMPLES = 24
+EXAMPLES = TRACED
+"""As many as modules are traced with anyway."""
+
+
+@pytest.fixture(autouse=True)
+def _fewer_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "INTERVALS", 24)
 
 
 class Residual(nn.Module):
@@ -180,7 +191,7 @@ def build(name: str) -> ws.ModuleProblem:
 @pytest.mark.many(quick=2)
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_lies_outside_its_enclosure(name: str) -> None:
-    """Over the cases more than a million of (net, interval, place, example), each with all its outputs."""
+    """Over the cases 180,000 of (net, interval, place, example), each with all its outputs."""
     check_certificate_rule(build(name), quantity=CASES[name].quantity, seed=4)
 
 
