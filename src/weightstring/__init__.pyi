@@ -58,8 +58,8 @@ from .search import (
     Shortened,
 )
 from .store import read_checkpoint
-from .study.align_many import AlignedMany, align_many
 from .study.adapters import adapters_only
+from .study.align_many import AlignedMany, align_many
 from .study.atlas import atlas
 from .study.blame import blame
 from .study.blaming import Blame
