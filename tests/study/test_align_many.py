@@ -69,6 +69,7 @@ def test_copies_of_one_model_come_back_and_moves_compose(problem, models):
     assert all(torch.equal(found.thetas[0], theta) for theta in found.thetas)
     assert (found.barrier, found.names[3]) == (pytest.approx(0, abs=1e-6), "copy 3")
     assert found.barrier_before > 0
+    assert ws.align_many(problem, {"itself": models[0], **copies}, restarts=1).barrier < 1e-6
 
 
 @pytest.mark.slow

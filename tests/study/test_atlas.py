@@ -168,3 +168,12 @@ def test_the_page_shows_bounds_and_links_to_the_runs(tmp_path) -> None:
     assert "1 component of 2 models" in page
     other = ws.write_report(found, tmp_path / "elsewhere" / "report.html").read_text()
     assert 'href="strings' not in other
+
+
+def test_models_of_files_are_told_apart_by_their_names_alone() -> None:
+    thetas = around(0.0, 0.1)
+    found = ws.atlas(Ring(), {"runs/one.pt": thetas[0], "other/two.pt": thetas[1]}, searches=0, progress=False)
+    assert found.labels == ("one", "two")
+    assert "one with two" in str(found)
+    same = ws.atlas(Ring(), {"a/end.pt": thetas[0], "b/end.pt": thetas[1]}, searches=0, progress=False)
+    assert same.labels == same.names

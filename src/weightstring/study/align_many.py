@@ -110,7 +110,7 @@ def align_many(
     Args:
         problem: the loss of all models.
         models: two or more, each (P,); a mapping names them, a sequence by its numbers.
-        reference: the model that one of the ways aligns all others with, and from which the ascents begin.
+        reference: name or place of the model that one of the ways aligns all others with; from it the ascents begin.
         rescale: try factors too, and signs where units are odd; else units are only permuted.
         restarts: how often coordinate ascent over two models' weights starts.
         seed: of orders.
@@ -138,7 +138,8 @@ def align_many(
     """
     started = time.perf_counter()
     named = dict(models) if isinstance(models, Mapping) else {str(number): each for number, each in enumerate(models)}
-    names, first = tuple(named), str(reference)
+    names = tuple(named)
+    first = names[reference] if isinstance(reference, int) and -len(names) <= reference < len(names) else str(reference)
     _check(problem, named, first)
     if symmetry is not None:
         check_symmetry(problem, symmetry, named[first], "align_many")

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 
 import torch
 from jaxtyping import Float64
@@ -81,6 +82,12 @@ class Atlas(Viewable):
     def names(self) -> tuple[str, ...]:
         """Of the models, n."""
         return self.lines.names
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The models' names without the folders and endings of files, where that tells them apart."""
+        short = tuple(PurePath(name).stem for name in self.names)
+        return short if len({*short}) == len(short) and all(short) else self.names
 
     @property
     def about(self) -> Mapping[str, str]:
@@ -184,7 +191,7 @@ class Atlas(Viewable):
 
     def group(self, numbers: Sequence[int]) -> str:
         """Some of the models by name; of many the first few."""
-        few = ", ".join(self.names[number] for number in numbers[:FEW])
+        few = ", ".join(self.labels[number] for number in numbers[:FEW])
         return few if len(numbers) <= FEW else f"{few}, … ({len(numbers)})"
 
     @property
@@ -199,7 +206,9 @@ class Atlas(Viewable):
         if not self.next:
             return "next: nothing; no search can join any further"
         edge, more = self.next[0], len(self.next) - 1
-        pair = f"{self.names[edge[0]]} and {self.names[edge[1]]}, where the line reaches {float(self.direct[edge]):.6g}"
+        pair = (
+            f"{self.labels[edge[0]]} and {self.labels[edge[1]]}, where the line reaches {float(self.direct[edge]):.6g}"
+        )
         return f"next: {pair}{f', and {more} more' if more else ''}"
 
 

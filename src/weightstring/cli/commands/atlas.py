@@ -43,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_binding(parser)
     add_computing(parser)
-    add_strategy(parser, default="auto")
+    add_strategy(parser, default="auto", told="persistent under a threshold, else sinking")
 
 
 def run(options: Namespace) -> int:

@@ -29,8 +29,8 @@ OPTIONS = {
 """What each strategy of weightstring's own takes; all of it is None where it was not given."""
 
 
-def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> None:
-    """Add the options to a command's parser."""
+def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy", told: str = "%(default)s") -> None:
+    """Add the options to a command's parser; what the default is may be told in other words."""
     others = [name for name in OPTIONS if name not in ("persistent", "sinking")]
     group = parser.add_argument_group("strategy")
     group.add_argument(
@@ -39,7 +39,7 @@ def add_strategy(parser: argparse.ArgumentParser, default: str = "greedy") -> No
         default=default,
         help="persistent: greedy, and where that fails other attempts; sinking: breadth-first, and from where that "
         f"stalls greedy at lower and lower thresholds; {', '.join(others)}, or one that the task's file or a "
-        "package registers (default: %(default)s)",
+        f"package registers (default: {told})",
     )
     group.add_argument("--alpha", type=float, metavar="A", help="beads aim at A * L0 (default: 0.95)")
     group.add_argument("--max-depth", type=int, metavar="D", help="splits in succession (default: 10)")

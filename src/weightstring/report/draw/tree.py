@@ -60,7 +60,7 @@ def disconnectivity_tree(
         hovermode="closest",
         xaxis={
             "tickvals": list(range(len(order))), "ticktext": [short_name(labels[leaf]) for leaf in order],
-            "showgrid": False, "automargin": True, "range": [-0.5, len(order) - 0.5],
+            "showgrid": False, "automargin": True, "tickangle": -40, "range": [-0.5, len(order) - 0.5],
         },
         yaxis={"title": {"text": f"{what}; joins {components.evidence}"}},
     )  # fmt: skip

@@ -59,9 +59,9 @@ def atlas_view(atlas: Atlas) -> View:
             ("measured and searched", atlas.spent),
         ],
         figures={
-            "tree": partial(disconnectivity_tree, atlas.bounds, atlas.names, atlas.threshold),
+            "tree": partial(disconnectivity_tree, atlas.bounds, atlas.labels, atlas.threshold),
             "counts": partial(counts_figure, atlas),
-            "heights": partial(_heat, atlas.names, atlas.bounds.above, "lowest path"),
+            "heights": partial(_heat, atlas.labels, atlas.bounds.above, "lowest path"),
         },
         rows=atlas.to_rows,
     )

@@ -29,7 +29,7 @@ def heights(page: AtlasPage) -> Section:
     drawings = [
         Drawing(
             label.replace(", ", "-").replace(" ", "-"),
-            heat_figure(atlas.names, [[finite_or_none(value) for value in row] for row in table.tolist()], label),
+            heat_figure(atlas.labels, [[finite_or_none(value) for value in row] for row in table.tolist()], label),
             label,
             caption,
         )

@@ -11,7 +11,7 @@ from weightstring.report.section import Drawing, Section
 def tree(page: AtlasPage) -> Section:
     atlas = page.atlas
     what = atlas.lines.label(atlas.lines.quantity)
-    figure = disconnectivity_tree(atlas.bounds, atlas.names, atlas.threshold, what)
+    figure = disconnectivity_tree(atlas.bounds, atlas.labels, atlas.threshold, what)
     html = template("atlas/sections/figure.html", figure="tree", label="A tree of models", caption=CAPTION)
     return Section("At which level which models join", html, {"tree": [Drawing("tree", figure)]})
 
