@@ -7,6 +7,7 @@ import os
 import random
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
@@ -37,10 +38,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(import_module(name, __package__))
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
     """What is there before the first test stays to the end: the garbage collector need not look through it."""
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_runtest_setup() -> None:
