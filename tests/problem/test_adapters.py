@@ -97,6 +97,13 @@ def test_a_folder_is_merged_into_the_weights_of_a_base_model(saved, form):
     assert problem.flatten(Base()).shape == theta.shape != problem_of(adapted(1)).flatten(adapted(1)).shape
 
 
+def test_a_model_of_peft_itself_is_merged_into_a_base():
+    other = adapted(2, rank=3)
+    problem = problem_of(Base())
+    theta = problem.flatten(other)
+    assert float(problem.measure(theta[None])["loss"]) == pytest.approx(plain_loss(other), rel=1e-5)
+
+
 def test_a_merged_delta_by_hand(saved):
     other = adapted(2, rank=2)
     folder = saved(other)

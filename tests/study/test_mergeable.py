@@ -74,7 +74,7 @@ def test_a_soup_of_one_is_no_merge():
 
 
 def test_lines_of_a_few_are_whole_and_of_many_midpoints():
-    problem = line()
+    problem = ws.ModuleProblem(nn.Linear(1, 1), nn.functional.mse_loss, (X, 2 * X), (X[:5], 2 * X[:5]), engine="loop")
     few, many = ([torch.tensor([2.0 + 0.1 * n, 0.0]) for n in range(count)] for count in (3, 6))
     whole, midpoints = (ws.mergeable(problem, models, align=False).lines for models in (few, many))
     assert min(len(pair.given.t) for pair in whole.lines.values()) > 3

@@ -52,8 +52,9 @@ def lines_between(
 
 
 def _midpoint(problem: LossProblem, ends: tuple[Theta, Theta], values: tuple[Row, Row]) -> Line:
-    (middle,) = measured(problem, [torch.lerp(*ends, 0.5)])
+    names = tuple(values[0])
+    (middle,) = measured(problem, [torch.lerp(*ends, 0.5)], names)
     columns: Mapping[str, tuple[float, ...]] = {
-        name: (values[0][name], middle[name], values[1][name]) for name in problem.quantities
+        name: (values[0][name], middle[name], values[1][name]) for name in names
     }
     return Line(length=Segment(*ends).length, t=(0.0, 0.5, 1.0), values=dict(columns))
