@@ -48,6 +48,15 @@ def test_a_model_and_its_permuted_copy_merge_after_alignment(trained):
     assert "align all to 0" in found.verdict
 
 
+@pytest.mark.slow
+def test_permuted_copies_of_one_model_merge_in_one_order(trained):
+    problem, theta = trained
+    found = ws.mergeable(problem, [theta, *(ws.permuted_copy(problem, theta, seed=seed) for seed in (3, 4))])
+    assert found.best.name == "aligned average"
+    assert found.best.loss == pytest.approx(found.models["0"]["loss"], rel=1e-4)
+    assert "align all to one order of units" in found.verdict
+
+
 def test_every_way_measures_what_it_says(trained):
     problem, theta = trained
     models = [theta, problem.initial(1)]

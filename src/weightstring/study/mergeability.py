@@ -17,7 +17,7 @@ from weightstring.study.merging import no_worse
 
 ADVICE = {
     "average": "average them as they are",
-    "aligned average": "align all to {reference}, then average: weightstring align",
+    "aligned average": "align all to {reference}, then average: weightstring mergeable --out writes it",
     "repaired average": "average them and rescale the average's units: weightstring mergeable --out writes it",
     "aligned and repaired": "align all to {reference}, average, and rescale the average's units: "
     "weightstring mergeable --out writes it",
@@ -65,7 +65,8 @@ class Mergeability(Viewable):
         untried: why others were not, by name.
         lines: between every two, as given, and between the copies aligned with the reference; of many models their
             midpoints alone; None where there are too many for these too.
-        reference: the model that others were aligned to: of more than two that from which lines rise least.
+        reference: the model that the other was aligned to; of more than two that from which lines rise least, unless
+            an order that is common to all was better.
         evaluation: what ``loss`` is measured on: ``"evaluate"``, or ``"train"`` where there is no evaluation set.
         seconds: all of it took.
         memory: the most bytes that the process had used when it was over, all that it did before included; on a GPU
@@ -149,7 +150,8 @@ class Mergeability(Viewable):
         if best is not plain:
             lines.append(f"averaged as they are: {plain.loss:.4g}")
         if self.merges:
-            told = ADVICE[best.name].format(reference=self.reference, members=", ".join(best.members))
+            order = self.reference if len(self.models) == 2 else "one order of units"
+            told = ADVICE[best.name].format(reference=order, members=", ".join(best.members))
             lines.append(f"to do: {told}")
             if best.loss > min(losses) and best.theta is not None:
                 lines.append(f"the best of them alone is better still: {min(losses):.4g}")

@@ -28,6 +28,7 @@ from weightstring.runs.manifest import digests_of, versions
 from weightstring.runs.run import COSTLY
 from weightstring.search import MaxSteps
 from weightstring.store import digest
+from weightstring.study.align_many import align_many
 from weightstring.study.averages import averaged, measured
 from weightstring.study.between import lines_between
 from weightstring.study.blame import blame as blame_line
@@ -169,18 +170,13 @@ class _Work:
         return max(barriers) if barriers else None
 
     def aligned(self) -> Mapping[str, Theta]:
-        """All but the reference as copies aligned with it; the models themselves where that cannot be."""
+        """Copies with their units in one order; the models themselves where that cannot be."""
         self.on_way("alignment")
         if not isinstance(self.problem, Modular):
             self.untried["alignment"] = lacking(self.problem, Modular)
             return self.models
         try:
-            copies = {
-                name: model
-                if name == self.reference
-                else aligned_copy(self.problem, self.models[self.reference], model, seed=self.seed).theta
-                for name, model in self.models.items()
-            }
+            copies = self._in_one_order(self.problem)
         except CANNOT as refusal:
             self.untried["alignment"] = str(refusal)
             return self.models
@@ -189,6 +185,17 @@ class _Work:
             return self.models
         self.moved = self._lines(copies)
         return copies
+
+    def _in_one_order(self, problem: Modular) -> Mapping[str, Theta]:
+        """Copies of two with the reference's units; of more those whose average is lower, in that or a common order."""
+        if len(self.models) > 2:
+            found = align_many(problem, self.models, reference=self.reference, seed=self.seed)
+            return dict(zip(found.names, found.thetas, strict=True))
+        first = self.models[self.reference]
+        return {
+            name: model if name == self.reference else aligned_copy(problem, first, model, seed=self.seed).theta
+            for name, model in self.models.items()
+        }
 
     def repaired(self, name: str, models: Mapping[str, Theta]) -> None:
         """The mean of all weights, its units rescaled."""
