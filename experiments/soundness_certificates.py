@@ -40,6 +40,7 @@ from weightstring.proof.enclose.native.compiled import Compiled
 from weightstring.proof.enclose.native.plain import plain
 from weightstring.proof.enclose.rules import SMOOTH
 from weightstring.proof.verify.of_data import Made
+from weightstring.proof.verify.operations import NotVerifiable
 from weightstring.proof.verify.replay import Replay
 from weightstring.tracing.program import trace_mean
 
@@ -507,7 +508,13 @@ class Traced:
         self.replay._examples, self.replay._course = examples, replace(course, examples=examples, made=made)
         a, b = draw.beads.numpy()
         edges = zip(draw.intervals.low.tolist(), draw.intervals.high.tolist(), strict=True)
-        return np.array([self.replay.bound(a, b, *edge) for edge in edges])
+        return np.array([self._bound(a, b, *edge) for edge in edges])
+
+    def _bound(self, a: np.ndarray, b: np.ndarray, low: float, high: float) -> float:
+        try:
+            return self.replay.bound(a, b, low, high)
+        except NotVerifiable:  # which says nothing of the loss
+            return math.inf
 
     def enclosing(self, program: Any, draw: Draw, examples: Examples) -> Enclosing:
         """Enclosures of a program for a draw."""

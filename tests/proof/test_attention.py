@@ -121,6 +121,15 @@ def test_a_path_between_two_transformers_is_certified() -> None:
     assert certificate.largest_sample <= certificate.upper_bound <= 1.0101 * certificate.largest_sample
 
 
+def test_a_loss_bounded_by_parabolas_and_one_by_lines_add_up() -> None:
+    problem = problem_of(Model(), lambda logits, targets: of_tokens(logits, targets) + 0.5 * logits.abs().mean())
+    beads = apart(problem, 0.05)
+    for low, high in ((0.25, 0.5), (0.5, 0.5)):
+        thetas = torch.lerp(beads[0], beads[1], torch.linspace(low, high, 9).double().unsqueeze(1))
+        bound = float(enclosing(problem, beads, "loss", 1 << 28).bounds(at(low, high)))
+        assert 0 <= bound / float(problem.measure(thetas)["loss"].max()) - 1 < (1e-3 if low < high else 1e-8)
+
+
 class Patches(nn.Module):
     """A vision transformer of torch's own layers, with a class token."""
 
@@ -200,6 +209,16 @@ def heads_that_share_keys(x: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, k, enable_gqa=True).transpose(1, 2).flatten(2)
 
 
+def one_row_of_scores_under_two_masks(x: Tensor) -> Tensor:
+    hidden = torch.ones(2, x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+    scores = (x @ x.mT).unsqueeze(1).masked_fill(hidden, float("-inf"))
+    return (scores.softmax(-1) @ x.unsqueeze(1)).mean(1)
+
+
+def groups_over_other_axes(x: Tensor) -> Tensor:
+    return torch.cat([x, F.group_norm(x, 1)], 1)
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -209,8 +228,10 @@ def heads_that_share_keys(x: Tensor) -> Tensor:
         first_beside_others,
         lambda x: F.instance_norm(x),
         heads_that_share_keys,
+        one_row_of_scores_under_two_masks,
+        groups_over_other_axes,
     ],
-    ids=["abs", "max", "min", "where", "instance norm", "grouped heads"],
+    ids=["abs", "max", "min", "where", "instance norm", "grouped heads", "two masks", "cat"],
 )
 def test_no_step_between_normalisations_lies_outside_its_enclosure(function: Callable[[Tensor], Tensor]) -> None:
     data = torch.arange(12).view(3, 4) % WORDS, torch.tensor([4, 0, 7])

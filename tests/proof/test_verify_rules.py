@@ -280,3 +280,12 @@ def test_a_mask_that_hides_everything_is_refused():
     with pytest.raises(NotVerifiable, match="−inf"):
         OPERATIONS["scaled_dot_product_attention.default"](NOWHERE, x, x, x, np.zeros((2, 2), dtype=bool))
     assert F.softmax(torch.full((2,), -torch.inf), 0).isnan().all()
+
+
+def test_scores_that_overflow_are_not_taken_for_a_mask() -> None:
+    # At s = 1 the first score is 0, as large as the second; at s = 0 it is below what float64 holds.
+    q = Curve.of(np.full((1, 1, 1), value) for value in (-1e200, 1e200, 0.0, 0.0))
+    k, v = (Curve.of(np.array([[[part], [0.0]]]) for part in (value, 0, 0, 0)) for value in (1e200, 1.0))
+    with np.errstate(all="ignore"):
+        found = OPERATIONS["scaled_dot_product_attention.default"](NOWHERE, q, k, v)
+    assert not found.finite or float(found.high.max()) >= 0.5

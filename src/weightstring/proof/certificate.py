@@ -24,7 +24,7 @@ from weightstring.store.members import read_whole
 from weightstring.store.refusals import reason
 from weightstring.tracing.program import program_of
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Piece(NamedTuple):
@@ -41,6 +41,39 @@ class Piece(NamedTuple):
     low: float
     high: float
     bound: Loss
+
+
+class Cause(NamedTuple):
+    """What an operation takes part in a bound's looseness.
+
+    Args:
+        where: the operator and the module that calls it.
+        share: of all that operations add to the bound themselves, to first order.
+    """
+
+    where: str
+    share: float
+
+
+class Looseness(NamedTuple):
+    """How far above the loss a bound lies, and which operations put it there: an explanation, no part of the proof.
+
+    Each operation widens its enclosure by a remainder of its own, beside the errors that it was given. What the bound
+    would lose without that remainder, to first order, is its part; later operations' magnification of it is included.
+
+    Args:
+        segment: between beads ``segment`` and ``segment + 1``.
+        low: t where its interval with the highest bound begins.
+        high: t where that ends.
+        gap: of that bound over the largest loss at both ends and in the middle.
+        causes: operations by their shares, the largest first; empty where the bound is not finite.
+    """
+
+    segment: int
+    low: float
+    high: float
+    gap: Loss
+    causes: tuple[Cause, ...]
 
 
 class Certificate(Viewable, msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,6 +95,8 @@ class Certificate(Viewable, msgspec.Struct, frozen=True, forbid_unknown_fields=T
             operations that the two are traced as.
         versions: of the software that computed it.
         seconds: the time it took.
+        looseness: of the segments with the highest bounds, in order; empty where operations are not enclosed one by
+            one, as those of surfaces.
         problem: the problem's fingerprint, by which a run without its problem knows its own certificate.
         seal: SHA-256 of all of the above.
     """
@@ -78,6 +113,7 @@ class Certificate(Viewable, msgspec.Struct, frozen=True, forbid_unknown_fields=T
     digests: dict[str, str]
     versions: dict[str, str]
     seconds: float
+    looseness: tuple[Looseness, ...] = ()
     problem: str = ""
     seal: str = ""
 
@@ -122,10 +158,12 @@ class Certificate(Viewable, msgspec.Struct, frozen=True, forbid_unknown_fields=T
     @property
     def flaw(self) -> str | None:
         """How it shows, without the problem, that the certificate was changed since it was made; None: it does not."""
+        if self.format != FORMAT:
+            return f"it was written in format {self.format}, this version reads {FORMAT}"
         if self.content_digest() != self.seal:
-            return "its seal does not fit its content"
+            return "its seal does not fit its content: the file was changed"
         if not self.partition or self.upper_bound != self.loosest.bound:
-            return "its upper bound is not that of its intervals"
+            return "its upper bound is not that of its intervals: the file was changed"
         return None
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -205,7 +205,7 @@ def certificate_in(directory: Store, beads: Sequence[Theta] | Thetas | WeightStr
         return None
     certificate = Certificate.from_json(content, place)
     if certificate.flaw:
-        raise InvalidRun(f"{place}: {certificate.flaw}: the file was changed; make a new one with weightstring certify")
+        raise InvalidRun(f"{place}: {certificate.flaw}; make a new one with weightstring certify")
     models = beads if isinstance(beads, Tensor) else torch.stack(list(beads))
     differs = answers(certificate, directory.manifest(), directory.result().names, models)
     return certificate if differs is None else None

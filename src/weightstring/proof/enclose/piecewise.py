@@ -38,10 +38,8 @@ def _relu_of_line(x: Enclosure) -> Enclosure:
     over, under = torch.maximum(*ends).clamp_(min=0), torch.minimum(*ends).clamp_(max=-TINY)
     share = over / (over - under)  # λ
     # Half of what lies between the chord and λ(p − E), or, where that is nearer, 0's line of the chord's slope.
-    half = torch.sub(radius, under, alpha=0.5, out=under).mul_(share)
-    half = torch.minimum(half, over.div_(2), out=half)
-    for end in ends:
-        end.clamp_(min=0).sub_(half)
+    half = torch.minimum(torch.sub(radius, under, alpha=0.5).mul_(share), over / 2)
+    ends = (ends[0].clamp(min=0).sub_(half), ends[1].clamp(min=0).sub_(half))
     nodes = ends if x.degree == 1 else (ends[0], (ends[0] + ends[1]) / 2, ends[1])
     size = 2 * x.size
     half += per_interval(ELEMENTWISE * size, half)

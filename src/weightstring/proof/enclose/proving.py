@@ -14,12 +14,13 @@ from weightstring.arrays import Thetas
 from weightstring.errors import InvalidSetting, Unsupported
 from weightstring.path import WeightString
 from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
-from weightstring.proof.certificate import Certificate, Piece, digests_of, versions
+from weightstring.proof.certificate import Certificate, Looseness, Piece, digests_of, versions
 from weightstring.proof.enclose.bisection import Budget, Partition, bisect
 from weightstring.proof.enclose.bounding import Bounding, Plain
 from weightstring.proof.enclose.enclosing import enclosing
 from weightstring.proof.enclose.faithful import Bound, held_to, require_reproduced
 from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.looseness import looseness_of
 from weightstring.proof.enclose.native.choosing import fastest
 from weightstring.proof.enclose.refining import Refining
 from weightstring.proof.enclose.samples import Sampled
@@ -202,8 +203,22 @@ def certificate_of(
         digests=digests_of(problem, beads, quantity),
         versions=versions(),
         seconds=seconds,
+        looseness=_looseness(problem, beads, quantity, pieces),
         problem=problem.fingerprint(),
     ).sealed()
+
+
+def _looseness(problem: LossProblem, beads: Thetas, quantity: str, pieces: Sequence[Piece]) -> tuple[Looseness, ...]:
+    """Why the bounds are loose, where operations are enclosed one by one."""
+    if not isinstance(problem, Traceable):
+        return ()
+    measure = _sampler(problem, beads, quantity)
+
+    def largest(piece: Piece) -> float:
+        ts = torch.tensor([piece.low, (piece.low + piece.high) / 2, piece.high], dtype=torch.float64)
+        return float(measure(piece.segment, ts.to(beads.device)).max())
+
+    return looseness_of(enclosing(problem, beads, quantity, MAX_BYTES), pieces, largest)
 
 
 def check_settings(

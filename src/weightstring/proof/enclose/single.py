@@ -110,7 +110,7 @@ class Single:
         coefficients = top.flatten(1, -2).float()
         remainder = torch.bmm(coefficients, self.slope.mT)
         norms = torch.linalg.vector_norm(coefficients, dim=2, keepdim=True)
-        norms += math.sqrt(self.count) * SQUARED_AWAY
+        norms = norms + math.sqrt(self.count) * SQUARED_AWAY
         flat.add_(remainder.abs(), alpha=self.share * (1 + gamma(self.count))).addcmul_(norms, self.lost)
         return flat.double().view(shape), remainder.view(shape)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -110,6 +110,18 @@ class Bounds:
     def summed(self, each: Float64[Tensor, "nodes I m"]) -> Float64[Tensor, "nodes I"]:
         """No less than the sum of some examples' bounds."""
         return each.sum(2) + gamma(self.terms) * (each.abs().sum(2) + self.spare)
+
+    def curved(self) -> Bounds:
+        """The same by values at −1, 0 and 1."""
+        if len(self.each) == 3:
+            return self
+
+        def thrice(values: Tensor) -> Tensor:
+            return torch.stack([values[0], (values[0] + values[1]) / 2, values[1]])
+
+        each = thrice(self.each)
+        spare = thrice(self.spare) if self.spare.ndim else self.spare
+        return replace(self, each=each + ELEMENTWISE * each.abs(), spare=spare, slack=thrice(self.slack))
 
     def at(self, index: int) -> Bounds:
         """Of one interval."""

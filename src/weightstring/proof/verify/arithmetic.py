@@ -22,8 +22,9 @@ def masked(x: Curve, hidden: Any) -> Curve:
 
 
 def hidden_in(x: Curve) -> Hidden:
-    """Where it is −inf."""
-    found: Hidden = np.asarray(np.isneginf(x.value))  # of a number by itself NumPy returns no array
+    """Where it is −inf all along; of a value that overflowed to it, the rest is not finite either."""
+    _, slope, bend, error = x.parts
+    found: Hidden = np.isneginf(np.asarray(x.value)) & np.isfinite(slope) & np.isfinite(bend) & np.isfinite(error)
     return found
 
 
@@ -128,13 +129,13 @@ def power(at: At, x: Any, exponent: float) -> Curve:
     return result
 
 
-@OPERATIONS.register("maximum.default")
+@OPERATIONS.register("maximum.default", "max.other")
 def larger(at: At, x: Any, y: Any) -> Curve:
     """The larger."""
     return maximum([curve_of(part).widened(at.shape) for part in (x, y)])
 
 
-@OPERATIONS.register("minimum.default")
+@OPERATIONS.register("minimum.default", "min.other")
 def smaller(at: At, x: Any, y: Any) -> Curve:
     """The smaller."""
     return scale(maximum([scale(curve_of(part), -1.0).widened(at.shape) for part in (x, y)]), -1.0)

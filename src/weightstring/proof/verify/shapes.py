@@ -21,7 +21,7 @@ EXCHANGED = {
     "swapdims.default", "mT.default", "numpy_T.default",
 }  # fmt: skip
 CHOSEN = {"select.int", "slice.Tensor", "narrow.default", "unbind.int", "index_select.default"}
-SPLIT = {"split.Tensor", "split_with_sizes.default", "chunk.default"}
+SPLIT = {"split.Tensor", "unsafe_split.Tensor", "split_with_sizes.default", "chunk.default"}
 OTHERS = {
     "squeeze.dim", "squeeze.dims", "squeeze.default", "unsqueeze.default", "flip.default", "expand.default",
     "expand_as.default", "repeat.default", "repeat_interleave.self_int", "roll.default", "tril.default", "triu.default",

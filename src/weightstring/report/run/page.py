@@ -38,6 +38,7 @@ for _name in (
     "plane",
     "alignment",
     "segments",
+    "looseness",
     "ends",
     "history",
     "settings",

@@ -81,6 +81,7 @@ for _name, _place in {
     "along": "run.sections.along:along",
     "string": "run.sections.string:string",
     "segments": "run.sections.segments:segments",
+    "looseness": "run.sections.looseness:looseness",
     "ends": "run.sections.ends:ends",
     "about": "string.sections.about:about",
 }.items():

@@ -67,6 +67,8 @@ def _add_bounds(call: Call, x: object, y: object, alpha: float) -> Bounds:
 
 
 def _plus(one: Bounds, other: Bounds) -> Bounds:
+    if len(one.each) != len(other.each):  # a line is a parabola, too
+        one, other = (part.curved() for part in (one, other))
     each = one.each + other.each + ELEMENTWISE * (one.each.abs() + other.each.abs())
     terms, spare = max(one.terms, other.terms), one.spare + other.spare
     return Bounds(each, terms, spare, one.slack + other.slack, one.loose + other.loose)
@@ -74,8 +76,9 @@ def _plus(one: Bounds, other: Bounds) -> Bounds:
 
 def _times(one: Bounds, factor: float) -> Bounds:
     each = one.each * factor
-    each += ELEMENTWISE * each.abs()
-    return Bounds(each, one.terms, one.spare * factor + FLOOR, one.slack * factor, one.loose * factor)
+    return Bounds(
+        each + ELEMENTWISE * each.abs(), one.terms, one.spare * factor + FLOOR, one.slack * factor, one.loose * factor
+    )
 
 
 @rule("mul.Tensor", "div.Tensor", "mul.Scalar", "div.Scalar")

@@ -85,7 +85,11 @@ def under(call: Call, scores: Enclosure, mask: object) -> Masked:
     shape = scores.shape[2:] if not isinstance(mask, Data) else scores.shape[1:]
     if given.ndim > len(shape):
         given, seen = given.squeeze(0), seen.squeeze(0)
-    keep = seen.to(torch.float64).expand(shape) if given.ndim <= len(shape) else seen.double()
+    wide = torch.broadcast_shapes(scores.shape, seen.shape)
+    if wide != scores.shape:  # one row of scores under several masks: numbers are repeated, and no groups any more
+        scores = scores.each(lambda values: values.expand(wide))
+    keep = seen.to(torch.float64)
+    keep = keep.expand(wide[len(wide) - len(shape) :]) if given.ndim <= len(shape) else keep
     if given.dtype != torch.bool:
         scores = scores.shifted(given.double().where(seen, 0.0))
     return Masked(scores, keep)
