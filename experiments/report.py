@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import certified_section
 import cubic_section
 import figure_section
 import question_sections as questions
@@ -44,6 +45,7 @@ def main() -> None:
         questions.loss(),
         questions.room(),
         transformer_section.section(),
+        certified_section.section(),
         soundness.known_answers(),
         soundness.certificates(),
         soundness.disconnection(),

@@ -77,7 +77,7 @@ class Weighing(Walk):
         radius = found.radius + per_interval(more, found.radius) * own.radius
         for part in (*found.nodes, radius, norm):
             if part is not None and part.requires_grad:
-                part.register_hook(_defined)
+                part.register_hook(_defined)  # type: ignore[no-untyped-call]
         return replace(found, radius=radius, norm=norm)
 
 
@@ -118,7 +118,7 @@ def _explained(enclosing: Enclosing, pieces: Sequence[Piece], rows: Rows) -> lis
             found = _walked(enclosing, weighing, rows, pieces, low, high)
             bound = highest(found.nodes)
             if bound.requires_grad:
-                bound.sum().backward()
+                bound.sum().backward()  # type: ignore[no-untyped-call]
     except RuntimeError:  # a rule of somebody's that computes in a way of which no derivatives are known
         return [()] * len(pieces)
     parts = {where: weight.grad for where, weight in weighing.weights.items() if weight.grad is not None}

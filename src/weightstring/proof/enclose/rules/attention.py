@@ -85,7 +85,7 @@ def under(call: Call, scores: Enclosure, mask: object) -> Masked:
     shape = scores.shape[2:] if not isinstance(mask, Data) else scores.shape[1:]
     if given.ndim > len(shape):
         given, seen = given.squeeze(0), seen.squeeze(0)
-    wide = torch.broadcast_shapes(scores.shape, seen.shape)
+    wide = torch.broadcast_shapes(scores.shape, seen.shape)  # type: ignore[no-untyped-call]
     if wide != scores.shape:  # one row of scores under several masks: numbers are repeated, and no groups any more
         scores = scores.each(lambda values: values.expand(wide))
     keep = seen.to(torch.float64)
