@@ -23,6 +23,9 @@ TICKS = 5
 ROOM = 0.11
 """Share of a figure's width that a text in a bar needs."""
 
+MARK, LETTER = 0.5, 0.06
+"""Inches that a legend's mark takes, and each letter of a name beside it."""
+
 
 def drawn(figure: go.Figure, size: tuple[float, float] = SIZE) -> Figure:
     """A figure of Plotly's as one of matplotlib's; what only a pointer or a slider shows is left out.
@@ -85,7 +88,9 @@ def draw_on(axes: Any, figure: go.Figure, *, legend: str = "best") -> None:
 
 def _columns(page: Any, names: Mapping[str, Any]) -> int:
     """Names of a legend side by side: as many as the page's width takes."""
-    return min(4 if page.get_figwidth() >= SIZE[0] else 3, len(names))
+    width = page.get_figwidth()
+    each = MARK + LETTER * max(map(len, names))
+    return max(1, min(4 if width >= SIZE[0] else 3, len(names), int(width / each)))
 
 
 def in_space(figure: go.Figure) -> bool:
