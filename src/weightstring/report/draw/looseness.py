@@ -64,7 +64,7 @@ def looseness_figure(found: Sequence[Looseness]) -> go.Figure:
         base = [begin + value for begin, value in zip(base, values, strict=True)]
     figure.update_layout(
         barmode="overlay",
-        xaxis={"title": {"text": "bound over the loss, on the interval with the highest bound"}},
+        xaxis={"title": {"text": "bound over the loss"}},
         yaxis={
             "title": {"text": "segment"},
             "tickvals": places,
