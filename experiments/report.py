@@ -14,6 +14,7 @@ import question_sections as questions
 import soundness_sections as soundness
 import theory_sections
 import transformer_section
+import verdict_section
 
 OUT = Path(__file__).parents[1] / "EXPERIMENTS.md"
 
@@ -46,6 +47,7 @@ def main() -> None:
         questions.room(),
         transformer_section.section(),
         certified_section.section(),
+        verdict_section.section(),
         soundness.known_answers(),
         soundness.certificates(),
         soundness.disconnection(),
