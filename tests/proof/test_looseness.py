@@ -73,7 +73,7 @@ def test_a_certificate_tells_of_each_segment_its_highest_interval() -> None:
     net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double()
     problem = ws.ModuleProblem(net, F.cross_entropy, (X, Y))
     string = ws.WeightString(problem, torch.stack([problem.initial(seed) for seed in range(3)]))
-    certificate = ws.certify(problem, string, tol=0.01)
+    certificate = ws.certify(problem, string, tol=0.01, explain=True)
     assert [each.segment for each in certificate.looseness] == [0, 1]
     for each in certificate.looseness:
         own = [piece for piece in certificate.partition if piece.segment == each.segment]
@@ -85,7 +85,7 @@ def test_a_certificate_tells_of_each_segment_its_highest_interval() -> None:
 
 def test_what_is_not_enclosed_operation_by_operation_has_none() -> None:
     spike = Spike()
-    certificate = ws.certify(spike, ws.WeightString(spike, torch.stack(spike.ends)), tol=0.1)
+    certificate = ws.certify(spike, ws.WeightString(spike, torch.stack(spike.ends)), tol=0.1, explain=True)
     assert certificate.looseness == ()
 
 
@@ -95,6 +95,6 @@ def test_an_error_rate_whose_bound_has_no_derivatives_still_has_a_gap() -> None:
         net, F.cross_entropy, (X, Y), metrics={"error": lambda o, y: (o.argmax(1) != y).double().mean()}
     )
     string = ws.WeightString(problem, torch.stack([problem.initial(seed) for seed in range(2)]))
-    (found,) = ws.certify(problem, string, quantity="error", tol=0.1, max_intervals=8).looseness
+    (found,) = ws.certify(problem, string, quantity="error", tol=0.1, max_intervals=8, explain=True).looseness
     assert found.gap >= 0
     assert [cause.where for cause in found.causes] in ([], [LOSS])

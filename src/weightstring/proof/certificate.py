@@ -95,8 +95,8 @@ class Certificate(Viewable, msgspec.Struct, frozen=True, forbid_unknown_fields=T
             operations that the two are traced as.
         versions: of the software that computed it.
         seconds: the time it took.
-        looseness: of the segments with the highest bounds, in order; empty where operations are not enclosed one by
-            one, as those of surfaces.
+        looseness: of the segments with the highest bounds, in order; empty unless asked for, and where operations are
+            not enclosed one by one, as those of surfaces.
         problem: the problem's fingerprint, by which a run without its problem knows its own certificate.
         seal: SHA-256 of all of the above.
     """

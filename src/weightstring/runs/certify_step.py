@@ -111,7 +111,10 @@ def certified(run: SearchedRun, seconds: float, tol: float) -> Result:
         proved = {moved[i]: pieces for i, pieces in proved.items() if i in moved}
     pieces = tuple(piece._replace(segment=i) for i in sorted(proved) for piece in proved[i])
     spent = time.perf_counter() - started
-    certificate = certificate_of(problem, string.beads, quantity, level, tol, pieces, string.highest, spent)
+    explain = run.directory is not None  # which has a page
+    certificate = certificate_of(
+        problem, string.beads, quantity, level, tol, pieces, string.highest, spent, explain=explain
+    )
     return replace(string.result(), certificate=certificate)
 
 
@@ -139,6 +142,7 @@ def bounded(
     quantity: str,
     seconds: float = math.inf,
     max_bytes: int = MAX_BYTES,
+    explain: bool = False,
     on_round: Progress = lambda done, waiting, largest: None,
 ) -> Result:
     """A result with a certificate of its string as it is, and with the verdict that the samples met on the way allow.
@@ -151,15 +155,16 @@ def bounded(
         quantity: what to bound; samples of another than the run's threshold binds say nothing about its verdict.
         seconds: when to stop.
         max_bytes: memory that enclosures may use.
+        explain: say which operations make the bounds loose.
         on_round: told how the proof gets on.
     """
     check_settings(problem, threshold, tol, quantity, seconds, math.inf, max_bytes)
     started, beads = time.perf_counter(), result.string.beads
     known, budget = result.string.heights([quantity]), Budget(seconds)
     partition = partition_of(problem, beads, threshold, tol, quantity, budget, max_bytes, on_round, known=known)
-    spent = time.perf_counter() - started
+    spent, pieces = time.perf_counter() - started, pieces_of(partition)
     certificate = certificate_of(
-        problem, beads, quantity, threshold, tol, pieces_of(partition), partition.highest, spent
+        problem, beads, quantity, threshold, tol, pieces, partition.highest, spent, explain=explain
     )
     if quantity in result.names:
         result = with_samples(result, {(segment, t): value for segment, (t, value) in partition.tops.items()})

@@ -75,6 +75,7 @@ def run(options: Namespace) -> int:
             quantity,
             seconds=math.inf if options.seconds is None else options.seconds,
             max_bytes=options.max_bytes,
+            explain=True,
             on_round=tell,
         )
     certificate = after.certificate

@@ -43,6 +43,7 @@ def certify(
     seconds: float = math.inf,
     max_intervals: float = math.inf,
     max_bytes: int = MAX_BYTES,
+    explain: bool = False,
     on_round: Progress = lambda done, waiting, largest: None,
 ) -> Certificate:
     """Prove how high the loss can be at most, on every point of every segment of a string.
@@ -62,6 +63,7 @@ def certify(
             was reached is valid, and says where it is loose.
         max_intervals: likewise, intervals computed.
         max_bytes: memory that enclosures may use.
+        explain: say which operations make the bounds loose, as ``certificate.looseness``, after the proof.
         on_round: told now and then how many intervals are done, how many wait, and the largest bound so far.
 
     Raises:
@@ -90,8 +92,9 @@ def certify(
         known=string.heights([quantity]),
     )
     spent = time.perf_counter() - started
+    pieces = pieces_of(partition)
     return certificate_of(
-        problem, string.beads, quantity, threshold, tol, pieces_of(partition), partition.highest, spent
+        problem, string.beads, quantity, threshold, tol, pieces, partition.highest, spent, explain=explain
     )
 
 
@@ -184,6 +187,8 @@ def certificate_of(
     pieces: tuple[Piece, ...],
     largest_sample: float,
     seconds: float,
+    *,
+    explain: bool = False,
 ) -> Certificate:
     """What pieces that cover a string of beads (n, P) prove."""
     assert isinstance(problem, Certifiable)
@@ -203,7 +208,7 @@ def certificate_of(
         digests=digests_of(problem, beads, quantity),
         versions=versions(),
         seconds=seconds,
-        looseness=_looseness(problem, beads, quantity, pieces),
+        looseness=_looseness(problem, beads, quantity, pieces) if explain else (),
         problem=problem.fingerprint(),
     ).sealed()
 

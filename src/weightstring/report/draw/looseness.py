@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -28,7 +28,7 @@ def operation(where: str) -> str:
 def parts_of(found: Looseness) -> dict[str, float]:
     """How much of the gap is whose, to first order; of a gap that is none, or not finite, nothing."""
     gap = found.gap if math.isfinite(found.gap) and found.causes else 0.0
-    parts = Counter[str]()
+    parts: defaultdict[str, float] = defaultdict(float)
     for cause in found.causes:
         parts[operation(cause.where)] += max(gap, 0.0) * cause.share
     parts[OTHERS] = max(0.0, gap - math.fsum(parts.values()))
