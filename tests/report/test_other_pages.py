@@ -30,7 +30,10 @@ def curve() -> ws.WeightString:
 
 @pytest.mark.parametrize("name", STRING_SECTIONS)
 def test_every_section_of_a_strings_page_holds(name, curve):
-    check_section(STRING_SECTIONS[name], data_of(curve))
+    if STRING_SECTIONS[name](data_of(curve)) is None:
+        assert name == "looseness"  # of a certificate, which the string has none of
+    else:
+        check_section(STRING_SECTIONS[name], data_of(curve))
 
 
 @pytest.mark.many(quick=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import plotly.graph_objects as go
 import pytest
@@ -89,9 +90,17 @@ def test_a_section_that_would_spoil_a_page_is_told(html: str, figures: dict[str,
 @pytest.mark.parametrize("name", RUN_SECTIONS)
 def test_every_section_of_a_runs_page_holds(name: str, ring: RunData) -> None:
     if RUN_SECTIONS[name](ring) is None:
-        assert name == "alignment"  # which the run has none of
+        assert name in ("alignment", "looseness")  # which the run has none of
     else:
         check_section(RUN_SECTIONS[name], ring)
+
+
+def test_a_certificate_is_explained_on_a_page(ring: RunData) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    problem = ws.ModuleProblem(net, torch.nn.functional.mse_loss, (torch.eye(2), torch.ones(2, 1)))
+    line = ws.WeightString(problem, torch.stack([problem.initial(seed) for seed in range(2)]))
+    certificate = ws.certify(problem, line, tol=0.1, explain=True)
+    check_section(RUN_SECTIONS["looseness"], SimpleNamespace(certificate=certificate, string=ring.string))
 
 
 def test_a_run_in_memory_has_the_page_of_a_directory(tmp_path: Path) -> None:
