@@ -199,10 +199,14 @@ SOUND: dict[str, tuple[nn.Module, Loss, Tensor, Tensor]] = {
 }  # fmt: skip
 
 
+UNTRACED = {"divided by a tensor"} if torch.__version__ < (2, 7) else set[str]()
+"""What an old torch cannot trace without a module around it, so that ``verify`` refuses it."""
+
+
 @pytest.mark.many(quick=2)
 @pytest.mark.parametrize("name", SOUND)
 def test_is_bounded_for_what_it_is(name: str) -> None:
-    require_sound(*built(*SOUND[name]))
+    require_sound(*built(*SOUND[name]), verifiable=name not in UNTRACED)
 
 
 def test_a_constant_that_cancels_is_allowed_for() -> None:

@@ -69,7 +69,7 @@ def string_of(problem: ws.ModuleProblem, scale: float = 1.0) -> ws.WeightString:
 
 OTHERWISE: dict[str, Callable[[], ws.ModuleProblem]] = {
     "compiling": lambda: built(Net(halved(torch.compiler.is_compiling))),
-    "exporting": lambda: built(Net(halved(torch.compiler.is_exporting))),
+    "exporting": lambda: built(Net(halved(getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)))),
     "fake tensors": lambda: built(Net(lambda net, x: net.l(x) * (1.0 if type(x) is Tensor else 0.5))),
     "a small difference": lambda: built(Net(lambda net, x: net.l(x) * (1 - 1e-3 * torch.compiler.is_compiling()))),
     "a loss": lambda: built(Net(lambda net, x: net.l(x)), Lenient()),

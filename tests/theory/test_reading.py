@@ -90,7 +90,7 @@ def asks_whether_it_is_exported() -> nn.Module:
     class Shy(nn.Sequential):
         def forward(self, x: Tensor) -> Tensor:
             output: Tensor = super().forward(x)
-            return output if torch.compiler.is_exporting() or torch.compiler.is_compiling() else output + x
+            return output if torch.compiler.is_compiling() else output + x
 
     return Shy(*small())
 

@@ -390,7 +390,7 @@ class Skip(nn.Sequential):
 
 class Shy(nn.Sequential):
     def forward(self, x):
-        return super().forward(x) if torch.compiler.is_exporting() else super().forward(x).sin()
+        return super().forward(x) if torch.compiler.is_compiling() else super().forward(x).sin()
 
 
 def parametrized():

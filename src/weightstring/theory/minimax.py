@@ -163,7 +163,7 @@ def _look(boxes: Boxes, ends: list[Bool[np.ndarray, " B"]]) -> tuple[Verdict, Bo
     cost = np.where(boxes.whole, 0.0, side)
     # Entering a box costs its length. SciPy takes a stored 0 for no edge, so whole boxes cost next to nothing.
     free = 1e-12
-    one, other = boxes.edges.T
+    one, other = boxes.edges.T.astype(np.int32)  # which SciPy's graphs want
     rows, columns = np.concatenate([one, other]), np.concatenate([other, one])
     graph = coo_array((np.maximum(cost[columns], free), (rows, columns)), shape=(count, count)).tocsr()
     there, back = _distances(graph, first, cost), _distances(graph, last, cost)
@@ -188,7 +188,7 @@ def _distances(
     graph: csr_array, sources: Bool[np.ndarray, " B"], cost: Float64[np.ndarray, " B"]
 ) -> Float64[np.ndarray, " B"]:
     """The cost of the cheapest chain from any source to each box, both counted."""
-    starts = np.flatnonzero(sources)
+    starts = np.flatnonzero(sources).astype(np.int32)
     distances = dijkstra(graph, directed=True, indices=starts)
     return np.asarray((distances + cost[starts, None]).min(0))
 
