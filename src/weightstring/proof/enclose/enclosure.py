@@ -85,9 +85,9 @@ class Enclosure:
             return boxed
         return torch.minimum(boxed, regrouped(self.norm, self.radius, axes))
 
-    def grouped(self) -> Enclosure:
-        """With L of groups, both radii as small as the other allows."""
-        norm = self.over(self.axes)
+    def grouped(self, axes: tuple[int, ...] | None = None) -> Enclosure:
+        """With L of groups, over the axes at hand or others, both radii as small as the other allows."""
+        norm = self.over(axes or self.axes)
         return Enclosure(self.nodes, torch.minimum(self.radius, norm), self.size, norm)
 
     @property

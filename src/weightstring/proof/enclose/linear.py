@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from weightstring.proof.enclose.enclosure import CUBIC, Enclosure, measured, per_interval
-from weightstring.proof.enclose.groups import length
+from weightstring.proof.enclose.groups import Axes, length
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.rounding import FLOOR, gamma
 from weightstring.proof.enclose.single import Single, carried
-from weightstring.proof.enclose.spectral import spectral_norm
+from weightstring.proof.enclose.spectral import convolution_norm, spectral_norm
 
 Apply = Callable[[Tensor, Tensor], Tensor]
 """(I, n, ...), (I, *weight) → (I, n, ...): the map without its bias, for each interval with its own weights."""
@@ -127,7 +127,7 @@ class LinearMap:
             nodes: tuple[Tensor, ...] = (node, *(node.clone() for _ in x.nodes[1:]))
         else:
             nodes = tuple(self.apply(node, weight) for node, weight in zip(x.nodes, self.nodes, strict=True))
-        if x.norm is not None and self.apply is fully_connected:
+        if x.norm is not None:
             return self._grouped(x, nodes)
         radius, remainder, underflow = self._radius(x)
         if x.degree == 1 and remainder is not None:
@@ -137,23 +137,58 @@ class LinearMap:
         return self._finished(nodes, radius, x.size, underflow)
 
     def _grouped(self, x: Enclosure, nodes: tuple[Tensor, ...]) -> Enclosure:
-        """The map of tokens (I, n, ..., in) whose errors have a length."""
-        reach = x.over((-1,))
-        longest = per_interval(self.norms[0], nodes[0])
-        radius = torch.minimum(self.apply(x.radius, self.largest), self.along(self.norms[1], nodes[0]) * reach)
-        norm = longest * reach.expand(*nodes[0].shape[:-1], 1)  # of each token, for rounding is
-        if not self.at_points:
-            remainder = self.share * self.apply(x.top, self.slope).abs()
-            radius, norm = radius + remainder, norm + length(remainder, (-1,))
+        """The map of groups whose errors have a length."""
+        alone, inherited = self._alone(x, nodes), self.inherited(x)
+        return alone.spread(inherited.radius, inherited.norm())
+
+    def apart(self, x: Enclosure) -> tuple[Enclosure, Inherited]:
+        """The map of the polynomials, and what errors become."""
+        nodes = tuple(self.apply(node, weight) for node, weight in zip(x.nodes, self.nodes, strict=True))
+        return self._alone(x, nodes), self.inherited(x)
+
+    def _alone(self, x: Enclosure, nodes: tuple[Tensor, ...]) -> Enclosure:
+        """The map of the polynomials alone; rounding is that of the errors, too."""
+        axes = self.groups(x)
+        if self.at_points:
+            radius, norm = torch.zeros_like(nodes[0]), torch.zeros_like(nodes[0].amax(axes, keepdim=True))
+        else:
+            radius = self.share * self.apply(x.top, self.slope).abs()
+            norm = length(radius, axes)
         return self._finished(nodes, radius, x.size, norm=norm)
+
+    def inherited(self, x: Enclosure) -> Inherited:
+        """What errors that have a length become."""
+        axes = self.groups(x)
+        reach = x.over(axes)
+        radius = self.apply(x.radius, self.largest)
+        radius = torch.minimum(radius, self.along(self.norms[1], radius) * reach)
+        return Inherited(self, radius, reach)
+
+    def groups(self, x: Enclosure) -> Axes:
+        """The axes that the output's groups lie over: those of the input's, and all that the map sums over."""
+        summed = range(-1, -self.weight.beads.ndim + 1, -1) if self.apply is not fully_connected else (-1,)
+        return tuple(sorted({*x.axes, *summed}, reverse=True))
+
+    def norm(self, factors: Tensor | None = None) -> Tensor:
+        """(I,) no less than ‖diag(factors) W(σ)‖₂, with factors (I, out) ≥ 0, from the larger end: a norm is convex."""
+        ends = [self.nodes[0], self.nodes[-1]]
+        if factors is not None:
+            ends = [end * factors.view(*factors.shape, *(1,) * (end.ndim - 2)) for end in ends]
+        if self.at_points:
+            ends = ends[:1]
+        if self.last:  # of differences of outputs only each by itself counts
+            return torch.stack([length(end.flatten(2), (-1,)).squeeze(-1).amax(1) * end.shape[1] for end in ends]).amax(0)
+        if isinstance(self.apply, Convolution):
+            found = [convolution_norm(end, self.apply.strides(end.ndim - 3), self.apply.groups) for end in ends]
+        else:
+            found = [spectral_norm(end.flatten(2)) for end in ends]
+        return torch.stack(found).amax(0)
 
     @cached_property
     def norms(self) -> tuple[Tensor, Tensor]:
         """(I,) no less than ‖W(σ)‖₂, and (I, out) than the length of each row, from the larger end of each."""
-        ends = [weight.flatten(2) for weight in (self.nodes[0], self.nodes[-1])]
-        rows = [length(end, (-1,)).squeeze(-1) for end in ends]
-        bounds = [row.amax(1) * row.shape[1] for row in rows] if self.last else list(map(spectral_norm, ends))
-        return torch.maximum(*bounds), torch.maximum(*rows)
+        rows = [length(weight.flatten(2), (-1,)).squeeze(-1) for weight in (self.nodes[0], self.nodes[-1])]
+        return self.norm(), torch.maximum(*rows)
 
     def _radius(self, x: Enclosure) -> tuple[Tensor, Tensor | None, float]:
         """The output's radius, what moves in the product of both highest coefficients, and what underflow took."""
@@ -196,7 +231,8 @@ class LinearMap:
         added = self.along(rounding, nodes[0])
         radius = added.expand_as(nodes[0]) if radius is None else radius.add_(added)
         if norm is not None:
-            norm = norm + per_interval(length(rounding, (-1,)).squeeze(-1), norm)
+            pixels = nodes[0].numel() / (norm.numel() * self.outputs)  # of each output in a group
+            norm = norm + per_interval(length(rounding, (-1,)).squeeze(-1), norm) * (1.01 * math.sqrt(pixels))
         # 2 · |W| (|p| + E), and what float32 may have added to a radius.
         size = 2.5 * (reach + rounding).amax(1)
         grown = norm is not None or bool((size > LARGE).any())
@@ -209,11 +245,67 @@ def fully_connected(x: Tensor, weight: Tensor) -> Tensor:
     return flat.view(*x.shape[:-1], weight.shape[1])
 
 
-def convolution(**settings: Any) -> Apply:
-    """(I, n, C, ...), (I, out, C / groups, ...) → (I, n, out, ...), by stride, padding, dilation and groups."""
+@dataclass(frozen=True)
+class Convolution:
+    """(I, n, C, ...), (I, out, C / groups, ...) → (I, n, out, ...).
 
-    def apply(x: Tensor, weight: Tensor) -> Tensor:
-        convolve = torch.nn.functional.conv1d if weight.ndim == 4 else torch.nn.functional.conv2d
-        return torch.stack([convolve(one, kernel, **settings) for one, kernel in zip(x, weight, strict=True)])
+    Args:
+        stride: as torch's functions take it, and so on.
+    """
 
-    return apply
+    stride: int | Sequence[int] = 1
+    padding: str | int | Sequence[int] = 0
+    dilation: int | Sequence[int] = 1
+    groups: int = 1
+
+    def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Of each interval with its own weights."""
+        convolve: Callable[..., Tensor] = (
+            torch.nn.functional.conv1d if weight.ndim == 4 else torch.nn.functional.conv2d
+        )
+        settings = (None, self.stride, self.padding, self.dilation, self.groups)
+        return torch.stack([convolve(one, kernel, *settings) for one, kernel in zip(x, weight, strict=True)])
+
+    def strides(self, axes: int) -> list[int]:
+        """Those that its norm is found with: a stride leaves outputs out, so that without it the norm is larger."""
+        along = [self.stride] * axes if isinstance(self.stride, int) else list(self.stride)
+        along = along * axes if len(along) < axes else along
+        spread = [self.dilation] if isinstance(self.dilation, int) else self.dilation
+        return along if all(step == 1 for step in spread) else [1] * axes
+
+
+@dataclass(frozen=True, eq=False)
+class Inherited:
+    """What errors that have a length become in a layer.
+
+    Args:
+        layer: its map.
+        radius: (I, n, ...) of each number.
+        reach: of the groups of the input.
+    """
+
+    layer: LinearMap
+    radius: Tensor
+    reach: Tensor
+
+    def norm(self, factors: Tensor | None = None) -> Tensor:
+        """Of the output's groups, each output times a factor of (I, out)."""
+        found = self.layer.norms[0] if factors is None else self.layer.norm(factors)
+        return per_interval(found, self.reach) * self.reach
+
+
+@dataclass(frozen=True, eq=False)
+class Unnormalised:
+    """A layer's output that only BatchNorm reads, which scales the rows of the layer's own norm.
+
+    Args:
+        alone: the output of the input's polynomials.
+        inherited: what the input's errors become.
+    """
+
+    alone: Enclosure
+    inherited: Inherited
+
+    def settled(self) -> Enclosure:
+        """The output itself."""
+        return self.alone.spread(self.inherited.radius, self.inherited.norm()).grouped()

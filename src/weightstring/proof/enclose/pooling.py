@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
@@ -65,13 +66,28 @@ def _padded(values: Tensor, pads: list[int], floor: Tensor) -> Tensor:
     return torch.where(inside, torch.nn.functional.pad(values, pads), per_interval(floor, values))
 
 
-def average(x: Enclosure, pool: Callable[[Tensor], Tensor], terms: int, growth: float = 1.0) -> Enclosure:
-    """A mean of at most ``terms`` entries as a function of (I · n, ...), or at most ``growth`` times their mean."""
+def average(
+    x: Enclosure, pool: Callable[[Tensor], Tensor], terms: int, growth: float = 1.0, heaviest: float = math.inf
+) -> Enclosure:
+    """A mean of at most ``terms`` entries as a function of (I · n, ...), or at most ``growth`` times their mean.
+
+    Args:
+        x: what is averaged, over the axes after the third.
+        pool: how.
+        terms: entries of a window.
+        growth: no less than the sum of the weights of any window.
+        heaviest: no less than the sum of an entry's weights in all windows; ∞: nothing is known.
+
+    As a matrix with these row and column sums it makes nothing longer than by the root of their product.
+    """
 
     def apply(values: Tensor) -> Tensor:
         mean = pool(values.flatten(0, 1))
         return mean.view(*values.shape[:2], *mean.shape[1:])
 
     nodes = tuple(apply(node) for node in x.nodes)
-    size = growth * x.size
-    return Enclosure(nodes, apply(x.radius), size).widened(gamma(terms) * size)
+    size, norm = growth * x.size, None
+    if x.norm is not None and heaviest < math.inf:
+        axes = tuple(sorted({*x.axes, *range(-1, 2 - len(x.shape), -1)}, reverse=True))
+        norm = x.over(axes) * (math.sqrt(growth * heaviest) * (1 + gamma(terms)))
+    return Enclosure(nodes, apply(x.radius), size, norm).widened(gamma(terms) * size)

@@ -21,8 +21,14 @@ from weightstring.proof.enclose.values import Bounds, Data, Rows
 from weightstring.tracing.program import RESIZING, Program
 from weightstring.tracing.steps import Step, filled
 
+CONVOLUTIONS = ("conv1d.default", "conv2d.default", "conv1d.padding", "conv2d.padding")
+
 DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "dropout.default"}
 """What may read a last layer that is not computed yet."""
+
+LAYERS = {"linear.default", *CONVOLUTIONS}
+NORMS = {"batch_norm.default", "_native_batch_norm_legit_no_training.default"}
+"""What scales the outputs of layers one by one, so that their norms are better found together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +73,17 @@ class Walk:
             if step.op in ("linear.default", "transpose.int") and self._read_by_losses(step.name)
         )
 
+    @cached_property
+    def unnormalised(self) -> frozenset[str]:
+        """The layers whose outputs are scaled next."""
+        return frozenset(
+            step.name for step in self.program.steps if step.op in LAYERS and self._read_by_norms(step.name)
+        )
+
+    def _read_by_norms(self, name: str) -> bool:
+        users = self.program.users(name)
+        return bool(users) and all(user.op in NORMS and user.takes[0] == name for user in users)
+
     def _read_by_losses(self, name: str) -> bool:
         passing, users = RESIZING | {"transpose.int"}, self.program.users(name)
         return bool(users) and all(
@@ -106,6 +123,7 @@ class Walk:
                 self.degree,
                 rows,
                 step.name in self.deferred,
+                step.name in self.unnormalised,
                 over.kept,
                 over.products,
                 self.program.dtype,
@@ -113,20 +131,24 @@ class Walk:
             value = self._of_data(call, values) if step.name in self.program.of_data else self._result(call, values)
             if isinstance(value, Enclosure) and _is_whole(step):
                 raise call.refuse("it computes in integers, which may overflow")
-            values[step.name] = self._settled(value)
+            values[step.name] = self._settled(value, step)
             yield step, values[step.name]
             for name in self.program.last_used[step.name]:
                 values.pop(name, None)
 
-    def _settled(self, value: object) -> object:
+    def _settled(self, value: object, step: Step) -> object:
         """With the length of errors, where that is worth its price."""
         if not self.grouped:
             return value
         if isinstance(value, Probabilities):
             return Probabilities(value.enclosure.grouped())
         if isinstance(value, list):
-            return [self._settled(part) for part in value]
-        return value.grouped() if isinstance(value, Enclosure) and len(value.shape) > 2 else value
+            return [self._settled(part, step) for part in value]
+        if not isinstance(value, Enclosure) or len(value.shape) <= 2:
+            return value
+        if step.op in CONVOLUTIONS and value.norm is None:  # of a whole image
+            return value.grouped(tuple(range(-1, 2 - len(value.shape), -1)))
+        return value.grouped()
 
     def _result(self, call: Call, values: dict[str, object]) -> object:
         """What a step makes of enclosures."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from weightstring.errors import Unsupported
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
-from weightstring.proof.enclose.linear import LinearMap
+from weightstring.proof.enclose.linear import LinearMap, Unnormalised
 from weightstring.proof.enclose.products import Products
 from weightstring.proof.enclose.softmax import Probabilities, log_softmax
 from weightstring.proof.enclose.values import Data, Logits, LogProbabilities, Rows
@@ -32,6 +32,7 @@ class Call:
         degree: of the enclosures.
         rows: the examples at hand.
         deferred: whether only a loss reads the result, which then does the operation itself.
+        unnormalised: whether only BatchNorm reads the result.
         kept: what is the same for all examples, by step.
         products: what layers make of the inputs at the beads in play.
         dtype: of the parameters.
@@ -43,6 +44,7 @@ class Call:
     degree: int
     rows: Rows
     deferred: bool
+    unnormalised: bool
     kept: dict[str, Any]
     products: Products
     dtype: torch.dtype
@@ -62,7 +64,7 @@ class Call:
         """A value as an enclosure of all samples at hand."""
         if isinstance(value, Enclosure):
             return value
-        if isinstance(value, Logits):
+        if isinstance(value, Logits | Unnormalised):
             return value.settled()
         if isinstance(value, Probabilities):
             return value.enclosure

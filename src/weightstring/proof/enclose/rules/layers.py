@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -11,7 +12,13 @@ from torch import Tensor
 
 from weightstring.proof.enclose import pooling
 from weightstring.proof.enclose.enclosure import Enclosure
-from weightstring.proof.enclose.linear import Apply, LinearMap, convolution, fully_connected
+from weightstring.proof.enclose.linear import (
+    Apply,
+    Convolution,
+    LinearMap,
+    Unnormalised,
+    fully_connected,
+)
 from weightstring.proof.enclose.rounding import ELEMENTWISE
 from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.values import Data, Logits
@@ -37,13 +44,15 @@ def conv(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Enclosure | Logits:
+) -> Enclosure | Logits | Unnormalised:
     """Convolution with zeros around."""
-    apply = convolution(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    apply = Convolution(*(tuple(v) if isinstance(v, list) else v for v in (stride, padding, dilation)), groups)
     return layer(call, x, weight, bias, apply, axis=1)
 
 
-def layer(call: Call, x: object, weight: object, bias: object, apply: Apply, axis: int) -> Enclosure | Logits:
+def layer(
+    call: Call, x: object, weight: object, bias: object, apply: Apply, axis: int
+) -> Enclosure | Logits | Unnormalised:
     """A map of each example by weights (out, ...) and a bias, whose outputs lie along an axis."""
     kernel, shift = call.weights(weight), None if bias is None else call.weights(bias)
     made = call.prepared(lambda: LinearMap(apply, kernel, shift, call.intervals, call.degree, axis))
@@ -55,17 +64,19 @@ def layer(call: Call, x: object, weight: object, bias: object, apply: Apply, axi
     hidden = call.enclosed(x)
     if call.deferred and axis == -1:
         return Logits(hidden, made, call.kept.setdefault(f"{call.step.name} relative", {}))
+    if call.unnormalised and hidden.norm is not None:
+        return Unnormalised(*made.apart(hidden))
     return made.of(hidden)
 
 
-@rule("batch_norm.default")
+@rule("batch_norm.default", smooth=True, grouped=True)
 def batch_norm(
     call: Call,
     x: object,
     weight: object,
     bias: object,
-    mean: Tensor,
-    var: Tensor,
+    mean: object,
+    var: object,
     training: bool,
     momentum: float,
     eps: float,
@@ -74,20 +85,33 @@ def batch_norm(
     """(x − mean) / √(var + eps) · weight + bias, with statistics that are frozen."""
     if training:
         raise call.refuse("it normalises by the batch")
-    z = call.enclosed(x)
+    if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
+        raise call.refuse("its statistics are no constants")
+    z = x.alone if isinstance(x, Unnormalised) else call.enclosed(x)
     shape = (-1, *(1,) * (len(z.shape) - 3))
-    factor = (var.double() + eps).rsqrt().view(shape)
-    z = z.shifted(-mean.double().view(shape)).scaled(factor)
-    for given, combine in ((weight, Enclosure.__mul__), (bias, Enclosure.__add__)):
-        if given is not None:
-            other = call.weights(given).enclosed(call.intervals, call.degree)
-            z = combine(z, other.each(lambda v: v.reshape(len(v), 1, *shape)))
-    return z
+    factor, shift = (None if given is None else _column(call, given, shape) for given in (weight, bias))
+    scale = (var.double() + eps).rsqrt().view(shape)
+    z = z.shifted(-mean.double().view(shape)).scaled(scale)
+    return _stretched(z if factor is None else z * factor, shift, x, scale, factor)
 
 
-@rule("_native_batch_norm_legit_no_training.default")
+def _column(call: Call, given: object, shape: tuple[int, ...]) -> Enclosure:
+    """A parameter of each channel, to be combined with activations."""
+    return call.weights(given).enclosed(call.intervals, call.degree).each(lambda v: v.reshape(len(v), 1, *shape))
+
+
+def _stretched(z: Enclosure, shift: Enclosure | None, x: object, scale: Tensor, factor: Enclosure | None) -> Enclosure:
+    """With what errors of the layer before become, whose rows are scaled, and shifted."""
+    if isinstance(x, Unnormalised):
+        most = scale.abs() if factor is None else scale.abs() * (factor.largest() + factor.radius)
+        most = (most * (1 + ELEMENTWISE)).expand(z.shape[0], 1, z.shape[2], *(1,) * (len(z.shape) - 3))
+        z = z.spread(x.inherited.radius * most, x.inherited.norm(most.flatten(1)))
+    return z if shift is None else z + shift
+
+
+@rule("_native_batch_norm_legit_no_training.default", smooth=True, grouped=True)
 def functional_batch_norm(
-    call: Call, x: object, weight: object, bias: object, mean: Tensor, var: Tensor, momentum: float, eps: float
+    call: Call, x: object, weight: object, bias: object, mean: object, var: object, momentum: float, eps: float
 ) -> list[Enclosure]:
     """The same where a module that writes in place was made not to."""
     return [batch_norm(call, x, weight, bias, mean, var, False, momentum, eps)]
@@ -119,7 +143,23 @@ def average_pool(call: Call, x: object, *settings: Any, **named: Any) -> Enclosu
         raise call.refuse("its divisor is negative")
     terms = prod(z.shape[3:])
     growth = 1.0 if divisor is None else max(1.0, terms / divisor)
-    return pooling.average(z, lambda values: operator(values, *settings, **named), terms, growth)
+    heaviest = _heaviest(call, z, settings) if divisor is None and not named else math.inf
+    return pooling.average(z, lambda values: operator(values, *settings, **named), terms, growth, heaviest)
+
+
+def _heaviest(call: Call, z: Enclosure, settings: Sequence[Any]) -> float:
+    """No less than what an entry weighs in all windows together; ∞ where they overlap."""
+    entering, leaving = z.shape[3:], call.step.shape[2:]
+    if call.step.op.startswith("adaptive"):
+        apart = all(old % new == 0 for old, new in zip(entering, leaving, strict=True))
+        return prod(leaving) / prod(entering) if apart else math.inf
+    window = _pair(settings[0], len(entering))
+    stride = _pair(settings[1], len(entering)) if len(settings) > 1 and settings[1] else window
+    padded = len(settings) > 2 and any(_pair(settings[2], len(entering)))
+    cut = len(settings) > 3 and settings[3]  # the last windows may be smaller
+    if any(step < size for step, size in zip(stride, window, strict=True)):
+        return math.inf
+    return 1.0 if padded or cut else 1 / prod(window)
 
 
 @rule("mean.dim", "sum.dim_IntList")
@@ -135,5 +175,9 @@ def over_axes(call: Call, x: object, axes: Sequence[int] | None, keep: bool = Fa
     mean = call.step.op.startswith("mean")
     reduce = torch.mean if mean else torch.sum
     summed = z.each(lambda v: reduce(v, dim=shifted, keepdim=keep))
-    size = z.size if mean else z.size * terms
-    return Enclosure(summed.nodes, summed.radius, size).widened(ELEMENTWISE * (terms + 64) * size)
+    size, norm = z.size if mean else z.size * terms, None
+    if z.norm is not None:
+        axes = tuple(sorted({*z.axes, *(axis - len(z.shape) for axis in shifted)}, reverse=True))
+        norm = z.over(axes) * (terms ** (-0.5 if mean else 0.5) * (1 + ELEMENTWISE))
+        norm = norm if keep else norm.squeeze(shifted)
+    return Enclosure(summed.nodes, summed.radius, size, norm).widened(ELEMENTWISE * (terms + 64) * size)
