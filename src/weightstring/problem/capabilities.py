@@ -35,6 +35,24 @@ class TraceInputs(NamedTuple):
     block: int
 
 
+class Recalibration(NamedTuple):
+    """How running statistics come from θ: those of each chunk of the training inputs, averaged.
+
+    Args:
+        inputs: what a quantity is computed from, with these statistics.
+        estimating: the module while BatchNorm normalises by the chunk and averages its statistics.
+        examples: whose inputs they are of.
+        chunk: the most of them in one pass.
+        names: of the buffers that hold them.
+    """
+
+    inputs: TraceInputs
+    estimating: nn.Module
+    examples: Examples
+    chunk: int
+    names: frozenset[str]
+
+
 @runtime_checkable
 class Laid(LossProblem, Protocol):
     """Knows its θ as the parameters of a module."""
@@ -50,6 +68,27 @@ class Traceable(Laid, Protocol):
 
     def traceable(self, quantity: str) -> TraceInputs:
         """What a quantity is computed from; raises Unsupported if more than that enters."""
+
+
+@runtime_checkable
+class Recalibrating(Traceable, Protocol):
+    """May have running statistics that are functions of θ."""
+
+    def recalibration(self, quantity: str) -> Recalibration | None:
+        """How they come from θ; None: there are none, and ``traceable`` says it all."""
+
+    def statistics(self, theta: Theta) -> dict[str, Tensor]:
+        """The buffers that are functions of θ (P,), by name."""
+
+
+def certified_inputs(problem: Traceable, quantity: str) -> tuple[TraceInputs, Recalibration | None]:
+    """What a quantity is computed from, where running statistics may be functions of θ.
+
+    Raises:
+        Unsupported: more than that enters.
+    """
+    found = problem.recalibration(quantity) if isinstance(problem, Recalibrating) else None
+    return (problem.traceable(quantity), None) if found is None else (found.inputs, found)
 
 
 Certifiable = Traceable | Enclosed

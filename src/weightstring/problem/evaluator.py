@@ -17,14 +17,14 @@ from weightstring.problem.averaging.predictions import Averaged, Predict
 from weightstring.problem.batchwise.calls import OneCall, ReadCall
 from weightstring.problem.batchwise.per_batch import PerBatch
 from weightstring.problem.batchwise.stackable import as_examples
-from weightstring.problem.capabilities import TraceInputs
+from weightstring.problem.capabilities import Recalibration, TraceInputs
 from weightstring.problem.datasets.batches import Batches
 from weightstring.problem.datasets.data import DataSet, Examples, stacked
 from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.losses.means import Criterion
 from weightstring.problem.parts import Parts
-from weightstring.problem.untraceable import require_traceable
+from weightstring.problem.untraceable import require_batch_norms, require_fixed, require_traceable
 
 STACKED = 512
 """Examples of batches, put together, that are traced in one pass."""
@@ -278,6 +278,26 @@ class Evaluator:
                 spectral norm's vectors are functions of θ, or the quantity is a ratio of sums that only the caller
                 knows.
         """
+        require_fixed(self._parts)
+        return self._trace_inputs(quantity)
+
+    def recalibration(self, quantity: str) -> Recalibration | None:
+        """How running statistics come from θ, for a certificate of a quantity; None: they are frozen.
+
+        Raises:
+            InvalidSetting: an unknown quantity.
+            Unsupported: see :meth:`traceable`; or they are those of layers other than torch's BatchNorm.
+        """
+        computation = self._parts.computation
+        if computation.calibrating is None:
+            return None
+        module = computation.calibrating.module
+        require_batch_norms(module)
+        examples = stacked(self._parts.train, "what re-estimates running statistics for certificates")
+        names = frozenset(computation.statistics)
+        return Recalibration(self._trace_inputs(quantity), module, examples, computation.chunk, names)
+
+    def _trace_inputs(self, quantity: str) -> TraceInputs:
         data, mean = self._parts.quantities.single(quantity)
         require_traceable(self._parts, quantity)
         module = self._parts.computation.evaluating.module

@@ -15,7 +15,7 @@ from weightstring.arrays import Thetas
 from weightstring.codec import Loss, decode
 from weightstring.errors import InvalidRun
 from weightstring.notebook import Viewable
-from weightstring.problem.capabilities import Certifiable, Traceable
+from weightstring.problem.capabilities import Certifiable, Traceable, certified_inputs
 from weightstring.problem.digests.digest import tensor_digest, tensors_digest, text_digest, without_addresses
 from weightstring.problem.digests.identity import lines_of
 from weightstring.problem.tensors import named_tensors
@@ -229,10 +229,14 @@ def digests_of(problem: Certifiable, beads: Thetas, quantity: str) -> dict[str, 
     digests = {"beads": tensor_digest(beads)}
     if not isinstance(problem, Traceable):
         return digests | {"module": problem.fingerprint()}
-    net, criterion, examples, block = problem.traceable(quantity)
+    (net, criterion, examples, block), estimated = certified_inputs(problem, quantity)
+    running = frozenset[str]() if estimated is None else estimated.names
     tensors: Mapping[str, torch.Tensor] = named_tensors(net)
-    constants = {name: tensors[name] for name in tensors if name not in problem.layout.names}
+    constants = {name: tensors[name] for name in tensors if name not in {*problem.layout.names, *running}}
     structure = text_digest(without_addresses(str(net)), repr(problem.layout), tensors_digest(constants))
+    if estimated is not None:
+        leaves = map(tensor_digest, estimated.examples.leaves)
+        digests["training inputs"] = text_digest(f"in chunks of {estimated.chunk}", *leaves)
     return digests | {
         "inputs": text_digest(repr(examples.keys), *(tensor_digest(leaf) for leaf in examples.leaves)),
         "targets": tensor_digest(examples.targets),

@@ -15,7 +15,7 @@ from weightstring.codec import finite_or_none, none_as_infinity
 from weightstring.errors import InvalidRun, InvalidSetting, Unsupported
 from weightstring.path import Objective
 from weightstring.problem import Digested, Laid
-from weightstring.problem.capabilities import CERTIFIABLE, Traceable
+from weightstring.problem.capabilities import CERTIFIABLE, Traceable, certified_inputs
 from weightstring.protocol import Engined, LossProblem
 from weightstring.runs.run import Run
 from weightstring.runs.settings import Pair
@@ -84,7 +84,7 @@ def _certifiable(problem: LossProblem, bind: str) -> bool:
     try:
         quantity = Objective(problem, bind).quantity()
         if isinstance(problem, Traceable):
-            problem.traceable(quantity)
+            certified_inputs(problem, quantity)
     except (InvalidSetting, Unsupported):
         return False
     return isinstance(problem, CERTIFIABLE)

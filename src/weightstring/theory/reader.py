@@ -39,8 +39,8 @@ class Reader(Generic[Meaning]):
         targets: Meaning,
     ) -> None:
         self.problem = problem
-        self.program = program_of(problem, "loss")
         self.examples = problem.traceable("loss").examples
+        self.program = program_of(problem, "loss")
         self._rules = rules
         self._meanings = dict.fromkeys(self.program.leaves, inputs) | {self.program.targets: targets}
 

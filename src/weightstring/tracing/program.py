@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export.graph_signature import OutputKind
 
 from weightstring.errors import Unsupported
-from weightstring.problem.capabilities import Traceable
+from weightstring.problem.capabilities import Traceable, certified_inputs
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.digests.digest import tensors_digest, text_digest
 from weightstring.problem.losses.means import Criterion
@@ -45,6 +45,7 @@ class Program:
         traces: by the number of examples.
         of_data: names of the results that depend on no parameter.
         varying: of these, those whose operations depend on how many examples there are.
+        statistics: names of inputs and the running statistics that they are, where these are functions of θ.
     """
 
     steps: tuple[Step, ...]
@@ -58,6 +59,7 @@ class Program:
     axes: Mapping[str, int] = field(default_factory=dict)
     of_data: frozenset[str] = frozenset()
     varying: frozenset[str] = frozenset()
+    statistics: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -87,7 +89,8 @@ class Program:
     def digest(self) -> str:
         """SHA-256 of all that is computed, whatever the parameters."""
         steps = (f"{step.name} {step.op} {step.args} {dict(step.kwargs)} {step.shape}" for step in self.steps)
-        constants = {name: value for name, value in self.constants.items() if name not in self.parameters}
+        moving = {*self.parameters, *self.statistics}
+        constants = {name: value for name, value in self.constants.items() if name not in moving}
         return text_digest(*steps, self.result, tensors_digest(constants))
 
 
@@ -113,11 +116,21 @@ def program_of(problem: Traceable, quantity: str) -> Program:
     Raises:
         Unsupported: see :func:`trace_mean`.
     """
-    net, criterion, examples, block = problem.traceable(quantity)
-    return trace_mean(net, criterion, examples, {len(part) for part in examples.chunks(block)})
+    (net, criterion, examples, block), estimated = certified_inputs(problem, quantity)
+    sizes = {len(part) for part in examples.chunks(block)}
+    if estimated is None:
+        return trace_mean(net, criterion, examples, sizes)
+    sizes |= {len(part) for part in estimated.examples.chunks(estimated.chunk)}
+    return trace_mean(net, criterion, examples, sizes, estimated.names)
 
 
-def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: Collection[int] = ()) -> Program:
+def trace_mean(
+    net: nn.Module,
+    criterion: Criterion,
+    examples: Examples,
+    sizes: Collection[int] = (),
+    statistics: Collection[str] = (),
+) -> Program:
     """Trace a module in evaluation mode and a mean over its outputs.
 
     Args:
@@ -125,6 +138,7 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
         criterion: of its outputs and the targets.
         examples: with which it is called.
         sizes: how many of them at a time; for each the operations must be those for any other number.
+        statistics: names of the module's buffers that are functions of θ.
 
     Raises:
         Unsupported: the module's course depends on its numbers or on how many examples there are, it writes to what it
@@ -133,7 +147,9 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
     whole = Measured(net, criterion, examples.keys)
     traces = {size: _traced(whole, examples, size) for size in sorted({TRACED, ANOTHER, *sizes})}
     trace = traces[TRACED]
-    of_data = trace.apart_from(trace.parameters).keys()
+    buffers = {name: full.removeprefix("net.") for name, full in trace.buffers.items()}
+    running = {name: full for name, full in buffers.items() if full in statistics}
+    of_data = trace.apart_from({*trace.parameters, *running}).keys()
     axes = _axes(trace, traces[ANOTHER])
     courses = {size: batch_first(each, axes) for size, each in traces.items()}
     course = courses.pop(TRACED)
@@ -157,6 +173,7 @@ def trace_mean(net: nn.Module, criterion: Criterion, examples: Examples, sizes: 
         {name: axis for name, axis in axes.items() if axis},
         frozenset(of_data),
         frozenset(varying),
+        running,
     )
 
 

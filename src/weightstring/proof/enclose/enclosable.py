@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from weightstring.errors import Unsupported
-from weightstring.problem.capabilities import Traceable
+from weightstring.problem.capabilities import Traceable, certified_inputs
 from weightstring.problem.datasets.data import Examples
 from weightstring.proof.enclose.derived import EXACT
 from weightstring.proof.enclose.rules import require_rule
@@ -39,7 +39,7 @@ def enclosable(problem: Traceable, quantity: str) -> Program:
         program = program_of(problem, quantity)
     except Unsupported:
         # A missing rule is the better reason, where there is one too.
-        net, criterion, examples, _ = problem.traceable(quantity)
+        (net, criterion, examples, _), _ = certified_inputs(problem, quantity)
         for step in moving_steps(net, criterion, examples):
             require_rule(step)
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from math import prod
@@ -15,15 +15,16 @@ from torch import Tensor
 
 from weightstring.arrays import Thetas
 from weightstring.errors import Unsupported
-from weightstring.problem.capabilities import Traceable
+from weightstring.problem.capabilities import Traceable, certified_inputs
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import Layout
+from weightstring.proof.enclose.calibrating import Calibrating, Place, place_of
 from weightstring.proof.enclose.derived import FromData
 from weightstring.proof.enclose.enclosable import enclosable, require_numbers
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Kept, Products
-from weightstring.proof.enclose.rules import SMOOTH
+from weightstring.proof.enclose.rules import GROUPED, SMOOTH
 from weightstring.proof.enclose.values import Bounds, Logits, Population, Rows, highest
 from weightstring.proof.enclose.walking import Stretch, Walk
 from weightstring.tracing.program import TRACED, Program
@@ -51,6 +52,7 @@ class Enclosing:
         blocks: the parts in which the problem takes its mean.
         degree: of the enclosures.
         max_bytes: what one pass may use.
+        training: of which running statistics that are functions of θ are taken, and the bounds of its chunks.
     """
 
     program: Program
@@ -60,6 +62,7 @@ class Enclosing:
     blocks: Sequence[int]
     degree: int
     max_bytes: int
+    training: tuple[Examples, Sequence[int]] | None = None
 
     @cached_property
     def population(self) -> Population:
@@ -70,6 +73,15 @@ class Enclosing:
     def walk(self) -> Walk:
         """The program on enclosures."""
         return Walk(self.program, self.examples, FromData(self.program, self.examples, self.blocks), self.degree)
+
+    @cached_property
+    def calibrating(self) -> Calibrating | None:
+        """What encloses running statistics; None: they are constants."""
+        if self.training is None:
+            return None
+        examples, chunks = self.training
+        walk = Walk(self.program, examples, FromData(self.program, examples, chunks), self.degree)
+        return Calibrating(walk, Population(examples.targets, chunks), Kept(self.max_bytes // 6))
 
     @cached_property
     def order(self) -> Int64[Tensor, " N"]:
@@ -106,6 +118,8 @@ class Enclosing:
         """Intervals few enough for memory: their weights, one example's activations each, and all examples' losses."""
         weights = 8 * self.layout.size * (self.degree + 6)
         each = 4 * (weights + 8 * ARRAYS * self.width + 8 * LOSSES * examples)
+        if self.calibrating is not None:
+            each = max(each, 8 * ARRAYS * self.width * self.calibrating.largest)
         size = max(1, min(64, self.max_bytes // each))
         return [intervals.take(slice(at, at + size)) for at in range(0, len(intervals), size)]
 
@@ -130,7 +144,7 @@ class Enclosing:
         """
         zero = torch.zeros(1, dtype=torch.float64, device=self.beads.device)
         interval, rows = Intervals(zero.long(), zero, zero + 1), Rows(self.population, self.order[:1])
-        over = Stretch(interval, self.weights(self.beads[:2]), Products(Kept(0), [0, 1]), {})
+        over = self._stretch(interval, self.weights(self.beads[:2]), Products(Kept(0), [0, 1]))
         _bounded(self.walk.result(over, rows))
 
     def _results(self, intervals: Intervals, order: Tensor) -> Iterator[Any]:
@@ -138,9 +152,20 @@ class Enclosing:
         # The beads in play, each once and in order; between two of them there may be beads that are not.
         used, local = torch.unique(torch.cat([intervals.segments, intervals.segments + 1]), return_inverse=True)
         inner = Intervals(local[: len(intervals)], intervals.low, intervals.high)
-        over = Stretch(inner, self.weights(self.beads[used]), Products(self.kept, used.tolist()), {})
+        products = Products(self.kept, used.tolist())
+        over = self._stretch(inner, self.weights(self.beads[used]), products, place_of(intervals))
         for rows in self._rows(len(intervals), order):
             yield self.walk.result(over, rows)
+
+    def _stretch(
+        self, inner: Intervals, weights: dict[str, Weights], products: Products, place: Place | None = None
+    ) -> Stretch:
+        """Intervals with running statistics, where these are functions of θ."""
+        over = Stretch(inner, weights, products, {})
+        if (calibrating := self.calibrating) is None:
+            return over
+        training = replace(over, products=Products(calibrating.kept, products.beads))
+        return replace(over, statistics=calibrating.statistics(place or place_of(inner), training))
 
     def _rows(self, intervals: int, order: Tensor) -> list[Rows]:
         moving = self._largest(set(self.program.per_example) - set(self.program.of_data))
@@ -162,7 +187,7 @@ class Enclosing:
     def walked(self, intervals: Intervals) -> Iterator[tuple[Step, object]]:
         """Each step and what it makes of the enclosures of all examples, which must fit into memory."""
         products = Products(self.kept, list(range(len(self.beads))))
-        over = Stretch(intervals, self.weights(self.beads), products, {})
+        over = self._stretch(intervals, self.weights(self.beads), products)
         yield from self.walk.steps(over, Rows(self.population, self.order))
 
 
@@ -180,10 +205,15 @@ def enclosing(problem: Traceable, beads: Thetas, quantity: str, max_bytes: int) 
             stands. Or data are no numbers.
     """
     program = enclosable(problem, quantity)
-    _, _, examples, block = problem.traceable(quantity)
-    require_numbers(examples)
-    degree = 2 if any(step.op in SMOOTH for step in program.steps) else 1
+    (_, _, examples, block), estimated = certified_inputs(problem, quantity)
+    training = None
+    for data in (examples, *(() if estimated is None else (estimated.examples,))):
+        require_numbers(data)
+    if estimated is not None and program.statistics:
+        chunks = [0, *accumulate(len(part) for part in estimated.examples.chunks(estimated.chunk))]
+        training = estimated.examples, chunks
+    degree = 2 if any(step.op in SMOOTH | GROUPED for step in program.steps) else 1
     blocks = [0, *accumulate(len(part) for part in examples.chunks(block))]
-    enclosed = Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes)
+    enclosed = Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes, training)
     enclosed.rehearse()
     return enclosed

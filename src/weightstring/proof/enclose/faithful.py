@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from weightstring.arrays import Theta, Thetas
 from weightstring.errors import Unsupported
-from weightstring.problem.capabilities import Certifiable, Traceable
+from weightstring.problem.buffers import fresh_statistics
+from weightstring.problem.capabilities import Certifiable, Recalibrating, Recalibration, Traceable, certified_inputs
 from weightstring.problem.tensors import named_tensors, slot_names
 from weightstring.proof.enclose.bisection import Partition
 from weightstring.proof.enclose.intervals import Intervals
@@ -63,7 +65,7 @@ def require_reproduced(problem: Traceable, quantity: str, beads: Thetas, bound: 
         Unsupported: they differ, or the module's value in float64 lies above the bound.
     """
     program, in_float64 = program_of(problem, quantity), value_in_float64(problem, quantity)
-    net, criterion, examples, block = problem.traceable(quantity)
+    (net, criterion, examples, block), estimated = certified_inputs(problem, quantity)
     whole = Measured(net, criterion, examples.keys)
     fixed, places = named_tensors(whole), slot_names(whole)
     parts = list(examples.chunks(block))
@@ -72,6 +74,8 @@ def require_reproduced(problem: Traceable, quantity: str, beads: Thetas, bound: 
         segment = k * (len(beads) - 2) // (len(PLACES) - 1)
         theta = torch.lerp(beads[segment], beads[segment + 1], t)
         tensors = fixed | {f"net.{name}": value for name, value in problem.layout.views(theta).items()}
+        if estimated is not None and isinstance(problem, Recalibrating):
+            tensors |= {f"net.{name}": value for name, value in problem.statistics(theta).items()}
         held = {name: tensor for name, tensor in tensors.items() if name in places}
         for part in parts[k % shares :: shares]:
             given = (part.targets, *part.leaves)
@@ -166,9 +170,10 @@ def value_in_float64(problem: Certifiable, quantity: str) -> Value:
     """The quantity as the module itself computes it in float64; NaN where it cannot."""
     if not isinstance(problem, Traceable):
         return lambda theta: float(problem.loss(theta.unsqueeze(0)))
-    net, criterion, examples, block = problem.traceable(quantity)
+    (net, criterion, examples, block), estimated = certified_inputs(problem, quantity)
     try:
         whole = copy.deepcopy(Measured(net, criterion, examples.keys)).double()
+        estimating = None if estimated is None else copy.deepcopy(estimated.estimating).double()
     except Exception:  # whatever a stranger's module may raise
         return lambda theta: math.nan
     fixed, places = named_tensors(whole), slot_names(whole)
@@ -178,6 +183,8 @@ def value_in_float64(problem: Certifiable, quantity: str) -> Value:
         held = {name: tensor for name, tensor in tensors.items() if name in places}
         total = 0.0
         try:
+            if estimated is not None and estimating is not None:
+                held |= _statistics_in_float64(estimated, estimating, problem.layout.views(theta))
             for part in examples.chunks(block):
                 given = [x.double() if x.is_floating_point() else x for x in (part.targets, *part.leaves)]
                 with torch.no_grad(), Unrounded():
@@ -189,3 +196,19 @@ def value_in_float64(problem: Certifiable, quantity: str) -> Value:
         return total / len(examples)
 
     return value
+
+
+def _statistics_in_float64(
+    recalibration: Recalibration, estimating: nn.Module, parameters: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Running statistics at a model, by their names in what is measured, as the module itself estimates them."""
+    buffers = {name: value for name, value in named_tensors(estimating).items() if name in recalibration.names}
+    statistics = fresh_statistics(next(iter(parameters.values())).flatten(), buffers)
+    examples = recalibration.examples
+    held = {**parameters, **statistics}
+    for part in examples.chunks(recalibration.chunk):
+        args, kwargs = part.arguments
+        given = tree_map(lambda x: x.double() if x.is_floating_point() else x, (args, kwargs))
+        with torch.no_grad(), Unrounded():
+            functional_call(estimating, held, *given, tie_weights=False, strict=False)
+    return {f"net.{name}": value for name, value in statistics.items()}

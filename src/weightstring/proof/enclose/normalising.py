@@ -11,6 +11,7 @@ with the smallest s on the way: √var moves by at most L/√d.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,3 +57,48 @@ def _least(squares: Enclosure, moved: Tensor, eps: float) -> Tensor:
     low, _ = squares.range()
     spread = (low.clamp(min=0).sqrt() * (1 - ELEMENTWISE) - moved * (1 + ELEMENTWISE)).clamp(min=0)
     return (spread * spread + eps).sqrt() * (1 - ELEMENTWISE)
+
+
+class OfBatch(NamedTuple):
+    """Examples normalised by their own statistics, channel by channel.
+
+    Args:
+        alone: of the polynomials.
+        moved: what errors add to each number.
+        least: no more than √(variance + ε) of each channel on the way from the polynomials to what is enclosed.
+        mean: of each channel.
+        variance: unbiased.
+    """
+
+    alone: Enclosure
+    moved: Tensor
+    least: Tensor
+    mean: Enclosure
+    variance: Enclosure
+
+
+def of_batch(x: Enclosure, axes: Axes, eps: float) -> OfBatch:
+    """Examples normalised over axes by their mean and biased variance, and both statistics.
+
+    √variance of a channel moves by at most ‖e‖/√d of its errors e.
+    """
+    terms = math.prod(x.shape[axis] for axis in axes)
+    root = math.sqrt(terms)
+    centre = x.centre
+    middle = mean(centre, axes)
+    inner = centre + middle.scaled(-1.0)
+    squares = mean(inner * inner, axes)
+    alone = inner * RSQRT(squares.shifted(eps))
+    shift = x.over(axes) * ((1 + ELEMENTWISE) / root)
+    least = _least(squares, shift, eps)
+    of_mean = torch.minimum(x.radius.mean(axes, keepdim=True), shift) * (1 + gamma(terms))
+    # Of any number on the way, by its own error, or as all of them move by at most ‖e‖ / least.
+    own = (inner.largest() + inner.radius + x.radius + of_mean) / least
+    most = torch.minimum(own, alone.largest() + alone.radius + shift * root / least)
+    moved = (x.radius + of_mean + most * shift) / least * (1 + gamma(terms))
+    _, high = squares.range()
+    spread = (2 * high.clamp(min=0).sqrt() + shift) * shift * (1 + ELEMENTWISE)
+    unbiased = terms / (terms - 1)
+    return OfBatch(
+        alone, moved, least, middle.spread(of_mean, None), squares.spread(spread, None).scaled(unbiased)
+    )

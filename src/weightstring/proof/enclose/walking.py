@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Products
 from weightstring.proof.enclose.rules import GROUPED, RULES, Call, require_rule
+from weightstring.proof.enclose.rules.batch_norm import estimated
 from weightstring.proof.enclose.softmax import Probabilities
 from weightstring.proof.enclose.values import Bounds, Data, Rows
 from weightstring.tracing.program import RESIZING, Program
@@ -40,12 +41,14 @@ class Stretch:
         parameters: at those beads, by the name of the program's input.
         products: of the inputs with first layers there.
         kept: what is the same for all examples, by step.
+        statistics: running statistics that are functions of θ, (I, 1, C), by the name of the program's input.
     """
 
     intervals: Intervals
     parameters: Mapping[str, Weights]
     products: Products
     kept: dict[str, Any]
+    statistics: Mapping[str, Enclosure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,30 +114,72 @@ class Walk:
 
     def steps(self, over: Stretch, rows: Rows) -> Iterator[tuple[Step, object]]:
         """Each step and what it makes of enclosures."""
-        values: dict[str, object] = {**self.program.constants, **over.parameters}
+        values = self._given(over, rows)
+        for step in self.program.steps:
+            yield step, self._done(self._call(step, over, rows), values)
+
+    def estimates(self, over: Stretch, rows: Rows) -> Iterator[tuple[str, Enclosure]]:
+        """Running statistics of some examples, by the name of the program's input, one for each use of them.
+
+        Layers that have such statistics normalise by those of the examples themselves.
+        """
+        values, wanted = self._given(over, rows), self._estimating
+        for step in self.program.steps:
+            call = self._call(step, over, rows)
+            if step.name not in wanted:
+                self._done(call, values)
+                continue
+            x, weight, bias, mean, variance = step.args[:5]
+            given = (filled(part, values) for part in (x, weight, bias))
+            found = estimated(call, *given, step.args[7 if step.op == "batch_norm.default" else 6])
+            yield mean.name, found.mean
+            yield variance.name, found.variance
+            if step.name == wanted[-1]:
+                return
+            output = self._settled(found.output, step)
+            self._keep(step, values, output if step.op == "batch_norm.default" else [output])
+
+    @cached_property
+    def _estimating(self) -> list[str]:
+        """The steps that have running statistics which are functions of θ."""
+        moving = self.program.statistics
+        return [step.name for step in self.program.steps if step.op in NORMS and any(n in moving for n in step.takes)]
+
+    def _given(self, over: Stretch, rows: Rows) -> dict[str, object]:
+        """What the steps take."""
+        values: dict[str, object] = {**self.program.constants, **over.parameters, **over.statistics}
         names, data = (*self.program.leaves, self.program.targets), (*self.examples.leaves, self.examples.targets)
         for name, whole in zip(names, data, strict=True):
             values[name] = Data(partial(torch.Tensor.__getitem__, whole, rows.rows), name, partial(_itself, whole))
-        for step in self.program.steps:
-            call = Call(
-                step,
-                step.name in self.program.per_example,
-                over.intervals,
-                self.degree,
-                rows,
-                step.name in self.deferred,
-                step.name in self.unnormalised,
-                over.kept,
-                over.products,
-                self.program.dtype,
-            )
-            value = self._of_data(call, values) if step.name in self.program.of_data else self._result(call, values)
-            if isinstance(value, Enclosure) and _is_whole(step):
-                raise call.refuse("it computes in integers, which may overflow")
-            values[step.name] = self._settled(value, step)
-            yield step, values[step.name]
-            for name in self.program.last_used[step.name]:
-                values.pop(name, None)
+        return values
+
+    def _call(self, step: Step, over: Stretch, rows: Rows) -> Call:
+        return Call(
+            step,
+            step.name in self.program.per_example,
+            over.intervals,
+            self.degree,
+            rows,
+            step.name in self.deferred,
+            step.name in self.unnormalised,
+            over.kept,
+            over.products,
+            self.program.dtype,
+        )
+
+    def _done(self, call: Call, values: dict[str, object]) -> object:
+        """What a step makes of them, kept for those to come."""
+        step = call.step
+        value = self._of_data(call, values) if step.name in self.program.of_data else self._result(call, values)
+        if isinstance(value, Enclosure) and _is_whole(step):
+            raise call.refuse("it computes in integers, which may overflow")
+        return self._keep(step, values, self._settled(value, step))
+
+    def _keep(self, step: Step, values: dict[str, object], value: object) -> object:
+        values[step.name] = value
+        for name in self.program.last_used[step.name]:
+            values.pop(name, None)
+        return value
 
     def _settled(self, value: object, step: Step) -> object:
         """With the length of errors, where that is worth its price."""

@@ -12,6 +12,7 @@ from weightstring.proof.enclose.rules import (  # noqa: F401 - they register the
     activations,
     arithmetic,
     attention,
+    batch_norm,
     choices,
     criteria,
     embedding,

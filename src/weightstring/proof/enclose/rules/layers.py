@@ -69,54 +69,6 @@ def layer(
     return made.of(hidden)
 
 
-@rule("batch_norm.default", smooth=True, grouped=True)
-def batch_norm(
-    call: Call,
-    x: object,
-    weight: object,
-    bias: object,
-    mean: object,
-    var: object,
-    training: bool,
-    momentum: float,
-    eps: float,
-    *_: object,
-) -> Enclosure:
-    """(x − mean) / √(var + eps) · weight + bias, with statistics that are frozen."""
-    if training:
-        raise call.refuse("it normalises by the batch")
-    if not isinstance(mean, Tensor) or not isinstance(var, Tensor):
-        raise call.refuse("its statistics are no constants")
-    z = x.alone if isinstance(x, Unnormalised) else call.enclosed(x)
-    shape = (-1, *(1,) * (len(z.shape) - 3))
-    factor, shift = (None if given is None else _column(call, given, shape) for given in (weight, bias))
-    scale = (var.double() + eps).rsqrt().view(shape)
-    z = z.shifted(-mean.double().view(shape)).scaled(scale)
-    return _stretched(z if factor is None else z * factor, shift, x, scale, factor)
-
-
-def _column(call: Call, given: object, shape: tuple[int, ...]) -> Enclosure:
-    """A parameter of each channel, to be combined with activations."""
-    return call.weights(given).enclosed(call.intervals, call.degree).each(lambda v: v.reshape(len(v), 1, *shape))
-
-
-def _stretched(z: Enclosure, shift: Enclosure | None, x: object, scale: Tensor, factor: Enclosure | None) -> Enclosure:
-    """With what errors of the layer before become, whose rows are scaled, and shifted."""
-    if isinstance(x, Unnormalised):
-        most = scale.abs() if factor is None else scale.abs() * (factor.largest() + factor.radius)
-        most = (most * (1 + ELEMENTWISE)).expand(z.shape[0], 1, z.shape[2], *(1,) * (len(z.shape) - 3))
-        z = z.spread(x.inherited.radius * most, x.inherited.norm(most.flatten(1)))
-    return z if shift is None else z + shift
-
-
-@rule("_native_batch_norm_legit_no_training.default", smooth=True, grouped=True)
-def functional_batch_norm(
-    call: Call, x: object, weight: object, bias: object, mean: object, var: object, momentum: float, eps: float
-) -> list[Enclosure]:
-    """The same where a module that writes in place was made not to."""
-    return [batch_norm(call, x, weight, bias, mean, var, False, momentum, eps)]
-
-
 @rule("max_pool1d.default", "max_pool2d.default")
 def max_pool(
     call: Call, x: object, window: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
