@@ -161,15 +161,15 @@ class LinearMap:
         axes = self.groups(x)
         reach = x.over(axes)
         radius = self.apply(x.radius, self.largest)
-        radius = torch.minimum(radius, self.along(self.norms[1], radius) * reach)
-        return Inherited(self, radius, reach)
+        radius = torch.minimum(radius, self.along(self.rows, radius) * reach)
+        return Inherited(self, x, radius, reach)
 
     def groups(self, x: Enclosure) -> Axes:
         """The axes that the output's groups lie over: those of the input's, and all that the map sums over."""
         summed = range(-1, -self.weight.beads.ndim + 1, -1) if self.apply is not fully_connected else (-1,)
         return tuple(sorted({*x.axes, *summed}, reverse=True))
 
-    def norm(self, factors: Tensor | None = None) -> Tensor:
+    def norm(self, x: Enclosure, factors: Tensor | None = None) -> Tensor:
         """(I,) no less than ‖diag(factors) W(σ)‖₂, with factors (I, out) ≥ 0, from the larger end: a norm is convex."""
         ends = [self.nodes[0], self.nodes[-1]]
         if factors is not None:
@@ -179,16 +179,29 @@ class LinearMap:
         if self.last:  # of differences of outputs only each by itself counts
             return torch.stack([length(end.flatten(2), (-1,)).squeeze(-1).amax(1) * end.shape[1] for end in ends]).amax(0)
         if isinstance(self.apply, Convolution):
-            found = [convolution_norm(end, self.apply.strides(end.ndim - 3), self.apply.groups) for end in ends]
+            settings = self.apply.along(end_axes := ends[0].ndim - 3)
+            image = x.shape[-end_axes:]
+            found = [convolution_norm(end, image, *settings, self.apply.groups) for end in ends]
         else:
             found = [spectral_norm(end.flatten(2)) for end in ends]
         return torch.stack(found).amax(0)
 
     @cached_property
-    def norms(self) -> tuple[Tensor, Tensor]:
-        """(I,) no less than ‖W(σ)‖₂, and (I, out) than the length of each row, from the larger end of each."""
-        rows = [length(weight.flatten(2), (-1,)).squeeze(-1) for weight in (self.nodes[0], self.nodes[-1])]
-        return self.norm(), torch.maximum(*rows)
+    def _norms(self) -> dict[torch.Size, Tensor]:
+        return {}
+
+    def norm_on(self, x: Enclosure) -> Tensor:
+        """(I,) no less than ‖W(σ)‖₂, found once for inputs of a shape."""
+        shape = x.shape[2:]
+        if shape not in self._norms:
+            self._norms[shape] = self.norm(x)
+        return self._norms[shape]
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """(I, out) no less than the length of each row, from the larger end."""
+        ends = (length(weight.flatten(2), (-1,)).squeeze(-1) for weight in (self.nodes[0], self.nodes[-1]))
+        return torch.maximum(*ends)
 
     def _radius(self, x: Enclosure) -> tuple[Tensor, Tensor | None, float]:
         """The output's radius, what moves in the product of both highest coefficients, and what underflow took."""
@@ -266,12 +279,11 @@ class Convolution:
         settings = (None, self.stride, self.padding, self.dilation, self.groups)
         return torch.stack([convolve(one, kernel, *settings) for one, kernel in zip(x, weight, strict=True)])
 
-    def strides(self, axes: int) -> list[int]:
-        """Those that its norm is found with: a stride leaves outputs out, so that without it the norm is larger."""
-        along = [self.stride] * axes if isinstance(self.stride, int) else list(self.stride)
-        along = along * axes if len(along) < axes else along
-        spread = [self.dilation] if isinstance(self.dilation, int) else self.dilation
-        return along if all(step == 1 for step in spread) else [1] * axes
+    def along(self, axes: int) -> tuple[list[int], list[int]]:
+        """Stride and dilation of each axis."""
+        each = [[value] * axes if isinstance(value, int) else list(value) for value in (self.stride, self.dilation)]
+        stride, dilation = (value * axes if len(value) < axes else value for value in each)
+        return stride, dilation
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,17 +292,19 @@ class Inherited:
 
     Args:
         layer: its map.
+        x: what it takes.
         radius: (I, n, ...) of each number.
         reach: of the groups of the input.
     """
 
     layer: LinearMap
+    x: Enclosure
     radius: Tensor
     reach: Tensor
 
     def norm(self, factors: Tensor | None = None) -> Tensor:
         """Of the output's groups, each output times a factor of (I, out)."""
-        found = self.layer.norms[0] if factors is None else self.layer.norm(factors)
+        found = self.layer.norm_on(self.x) if factors is None else self.layer.norm(self.x, factors)
         return per_interval(found, self.reach) * self.reach
 
 

@@ -6,6 +6,7 @@ axis is at most that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
+Axis: TypeAlias = int | tuple[int, ...]
 
 U = 2.0**-53
 
@@ -34,7 +36,7 @@ class Curve(NamedTuple):
         bend: what s² is multiplied by.
         error: of the same shape.
         norm: of the same shape but for the axis, of length 1; None: only the error is known.
-        axis: −1 or −2.
+        axis: −1 or −2, or several, all counted from the last.
 
     >>> curve = Curve(*map(np.atleast_1d, (1.0, 0.5, 0.0, 0.25)))
     >>> curve.low.round(9), curve.high.round(9)
@@ -46,10 +48,10 @@ class Curve(NamedTuple):
     bend: Array
     error: Array
     norm: Array | None = None
-    axis: int = -1
+    axis: Axis = -1
 
     @classmethod
-    def of(cls, parts: Iterable[Any], norm: Array | None = None, axis: int = -1) -> Curve:
+    def of(cls, parts: Iterable[Any], norm: Array | None = None, axis: Axis = -1) -> Curve:
         """One with value, slope, bend and error in order."""
         value, slope, bend, error = parts
         return cls(value, slope, bend, error, norm, axis)
@@ -113,14 +115,19 @@ class Curve(NamedTuple):
         """Entries moved about, without arithmetic; the norm is forgotten."""
         return Curve.of(function(part) for part in self.parts)
 
-    def along(self, norm: Array | None, axis: int = -1) -> Curve:
+    def along(self, norm: Array | None, axis: Axis = -1) -> Curve:
         """The same with a norm that is known."""
         return self._replace(norm=norm, axis=axis)
 
-    def ball(self, axis: int = -1) -> Array:
-        """No less than ‖e‖₂ along an axis, of length 1 there."""
+    def ball(self, axis: Axis = -1) -> Array:
+        """No less than ‖e‖₂ along an axis, or several, of length 1 there."""
         box = norm_of(self.error, axis)
-        return np.minimum(box, self.norm) if self.norm is not None and self.axis == axis else box
+        if self.norm is None:
+            return box
+        own, asked = set(axes_of(self.axis)), set(axes_of(axis))
+        if asked <= own:  # of a part of what is known of more
+            return np.minimum(box, self.norm)
+        return np.minimum(box, norm_of(self.norm, axis)) if own <= asked else box
 
     def rounded(self, sizes: Any, terms: int = 0) -> Curve:
         """Its error larger by what rounding of numbers up to ``sizes`` may have done."""
@@ -133,19 +140,27 @@ class Curve(NamedTuple):
         if self.shape == tuple(shape):
             return self
         wide = self.moved(lambda v: np.broadcast_to(v, shape))
-        if self.norm is None or self.shape[self.axis] != shape[self.axis]:
+        own = axes_of(self.axis)
+        if self.norm is None or any(self.shape[axis] != shape[axis] for axis in own):
             return wide
         lengths = list(shape)
-        lengths[self.axis] = 1
+        for axis in own:
+            lengths[axis] = 1
         return wide.along(np.broadcast_to(self.norm, lengths), self.axis)
 
 
-def norm_of(sizes: Array, axis: int) -> Array:
-    """No less than the Euclidean norm along an axis, whatever underflows."""
+def axes_of(axis: Axis) -> tuple[int, ...]:
+    """One or several, as several."""
+    return (axis,) if isinstance(axis, int) else axis
+
+
+def norm_of(sizes: Array, axis: Axis) -> Array:
+    """No less than the Euclidean norm along an axis, or several, whatever underflows."""
     top = sizes.max(axis, keepdims=True, initial=0.0)
+    terms = math.prod(sizes.shape[one] for one in axes_of(axis))
     with np.errstate(invalid="ignore", over="ignore"):
         share = sizes / np.where(top > 0, top, 1.0)
-        found = top * np.sqrt((share * share).sum(axis, keepdims=True)) * (1 + gamma(sizes.shape[axis]))
+        found = top * np.sqrt((share * share).sum(axis, keepdims=True)) * (1 + gamma(terms))
     bound: Array = np.where(np.isfinite(found), found, np.inf) + LEAST * gamma(0) * (top > 0)
     return bound
 
@@ -156,11 +171,11 @@ def constant(values: Any) -> Curve:
     return Curve.of([numbers, *(np.zeros_like(numbers) for _ in range(3))])
 
 
-def _common(x: Curve, y: Curve) -> tuple[Curve, Curve, int | None]:
+def _common(x: Curve, y: Curve) -> tuple[Curve, Curve, Axis | None]:
     """Both in one shape, and the axis along which a norm of the result is worth to be kept."""
     shape = np.broadcast_shapes(x.shape, y.shape)
     axis = x.axis if x.norm is not None else y.axis if y.norm is not None else None
-    return x.widened(shape), y.widened(shape), axis if axis is None or len(shape) >= -axis else None
+    return x.widened(shape), y.widened(shape), axis if axis is None or len(shape) >= -min(axes_of(axis)) else None
 
 
 def add(x: Curve, y: Curve, factor: float = 1.0) -> Curve:
@@ -223,14 +238,22 @@ def multiply(x: Curve, y: Curve) -> Curve:
 
 
 def relu(x: Curve) -> Curve:
-    """max(0, x): itself, 0, or the band between the chord of [low, high] and its parallel through 0."""
+    """max(0, x): itself, 0, or the band between the chord of [low, high] and its parallel through 0.
+
+    Where a norm is known that of the polynomial alone, whose errors grow no more: its slope is nowhere over 1.
+    """
     low, high = x.low, x.high
+    off = high <= 0
+    if x.norm is not None:
+        alone = x._replace(error=np.zeros_like(x.error), norm=None)
+        low, high = alone.low, alone.high
     with np.errstate(invalid="ignore", divide="ignore"):
         crossing = high / (high - low)
     share = np.where(low >= 0, 1.0, np.where(high <= 0, 0.0, crossing))
     half = np.where((low < 0) & (high > 0), -share * low / 2, 0.0)
     norm = None if x.norm is None else (x.norm + norm_of(half, x.axis)) * (1 + gamma(0))
-    parts = (share * x.value + half, share * x.slope, share * x.bend, share * x.error + half)
+    kept = share if x.norm is None else ~off
+    parts = (share * x.value + half, share * x.slope, share * x.bend, kept * x.error + half)
     return Curve(*parts, norm, x.axis).rounded(2 * x.reach)
 
 

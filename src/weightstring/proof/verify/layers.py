@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,14 @@ from weightstring.proof.verify.curves import (
     Array,
     Curve,
     add,
-    constant,
+    axes_of,
     gamma,
-    multiply,
     norm_of,
     powers,
     scale,
 )
-from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable, curve_of, data_of
+from weightstring.proof.verify.operations import OPERATIONS, At, Deferred, NotVerifiable, curve_of, data_of
+from weightstring.proof.verify.symbols import convolution_norm
 
 Apply = Callable[[Array, Array], Array]
 
@@ -49,19 +50,66 @@ def spectral(matrix: Array) -> float:
 
 def layer(x: Curve, weight: Curve, bias: Any, apply: Apply, over: Callable[[Array], Array]) -> Curve:
     """A map with a row of weights for each output; ``over`` lays a number for each output along the result."""
+    curve, error = _alone(x, weight, apply, over)
+    own = curve.error
+    if error is not None:
+        curve = curve._replace(error=error + own)
+    if weight.value.ndim == 2 and error is not None:
+        axis = x.axis if x.norm is not None else -1
+        axis = axis if -1 in axes_of(axis) else -1
+        ball, rows = x.ball(axis), weight.reach.reshape(len(weight.value), -1)
+        error = np.minimum(error, ball * norm_of(rows, 1)[:, 0] * (1 + gamma(0)))
+        turned = spectral(weight.value) + spectral_rest(weight)
+        norm = (turned * ball + norm_of(own, axis)) * (1 + gamma(0))
+        curve = curve._replace(error=error + own).along(norm, axis)
+    return curve if bias is None else add(curve, curve_of(bias).moved(over))
+
+
+def _alone(x: Curve, weight: Curve, apply: Apply, over: Callable[[Array], Array]) -> tuple[Curve, Array | None]:
+    """A map of the polynomial, with rounding, and what its errors become; None: it has none."""
     value, slope, bend, lacking = powers(x, weight, apply)
     rows = weight.reach.reshape(len(weight.value), -1)
     terms = rows.shape[1]
     of_weights = (weight.error.reshape(len(rows), -1).sum(1) + 2 * gamma(terms) * (rows.sum(1) + LEAST)) * (x.size)
     own = lacking + over(of_weights + gamma(terms) * LEAST)
-    error = apply(x.error, weight.reach) * (1 + gamma(terms)) if x.error.any() else np.zeros_like(value)
-    curve = Curve(value, slope, bend, error + own)
-    if weight.value.ndim == 2 and x.error.any():
-        ball = x.ball()
-        error = np.minimum(error, ball * norm_of(rows, 1)[:, 0] * (1 + gamma(0)))
-        turned = spectral(weight.value) + spectral_rest(weight)
-        curve = Curve(value, slope, bend, error + own, (turned * ball + norm_of(own, -1)) * (1 + gamma(0)))
-    return curve if bias is None else add(curve, curve_of(bias).moved(over))
+    error = apply(x.error, weight.reach) * (1 + gamma(terms)) if x.error.any() else None
+    return Curve(value, slope, bend, own), error
+
+
+@dataclass(eq=False)
+class Convolved(Deferred):
+    """A convolution of images whose errors have a norm, of which BatchNorm scales the outputs one by one.
+
+    Args:
+        own: of the polynomial.
+        error: what errors become, number by number.
+        ball: no less than the norm of the input's, along ``axis``.
+        axis: those of whole images, or of all of them.
+        kernel: (out, in, …).
+        settings: image, steps, spread, groups.
+    """
+
+    own: Curve
+    error: Array
+    ball: Array
+    axis: tuple[int, ...]
+    kernel: Curve
+    settings: tuple[Sequence[int], Sequence[int], Sequence[int], int]
+
+    def length(self, factors: Array | None = None) -> Array:
+        """No less than the norm of what errors become, each output times a factor of (out,)."""
+        column = 1.0 if factors is None else factors.reshape(-1, *(1,) * (self.kernel.value.ndim - 1))
+        kernel = self.kernel
+        ends = [(kernel.value + sign * kernel.slope) * column for sign in (1, -1)]
+        rest = (np.abs(kernel.bend) + kernel.error + gamma(4) * kernel.reach) * column
+        taps = norm_of(rest.reshape(*rest.shape[:2], -1), (0, 1)).sum() * (1 + gamma(rest.size))
+        found: Array = (max(convolution_norm(end, *self.settings) for end in ends) + taps) * self.ball
+        return found * (1 + gamma(0))
+
+    def curve(self) -> Curve:
+        """It."""
+        norm = (self.length() + norm_of(self.own.error, self.axis)) * (1 + gamma(0))
+        return self.own._replace(error=self.own.error + self.error).along(norm, self.axis)
 
 
 def spectral_rest(weight: Curve) -> float:
@@ -167,7 +215,7 @@ def lookup(at: At, weight: Any, rows: Any, padding: int = -1, *_: Any) -> Curve:
 @OPERATIONS.register("conv1d.default", "conv2d.default", "conv1d.padding", "conv2d.padding")
 def convolution(
     at: At, x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Curve:
+) -> Curve | Convolved:
     """Convolution: windows times kernels."""
     axes = len(at.shape) - 2
     steps, spread = each(stride, axes), each(dilation, axes)
@@ -188,7 +236,17 @@ def convolution(
             parts.append(np.moveaxis(products, -1, 1))
         return np.concatenate(parts, 1)
 
-    return layer(curve_of(x), curve_of(weight), bias, apply, lambda b: b.reshape(-1, *(1,) * axes))
+    def over(b: Array) -> Array:
+        return b.reshape(-1, *(1,) * axes)
+
+    z, w = curve_of(x), curve_of(weight)
+    if z.norm is None or not z.error.any() or z.value.ndim != axes + 2:
+        return layer(z, w, bias, apply, over)
+    own, error = _alone(z, w, apply, over)
+    assert error is not None
+    own = own if bias is None else add(own, curve_of(bias).moved(over))
+    axis = tuple(sorted({*axes_of(z.axis), *range(-1, -axes - 2, -1)}, reverse=True))
+    return Convolved(own, error, z.ball(axis), axis, w, (z.shape[2:], steps, spread, groups))
 
 
 def each(value: Any, axes: int) -> list[int]:
@@ -205,27 +263,3 @@ def windows(v: Array, kernel: Sequence[int], steps: Sequence[int], spread: Seque
     return found[
         (slice(None), slice(None), *(slice(None, None, s) for s in steps), *(slice(None, None, d) for d in spread))
     ]
-
-
-@OPERATIONS.register("batch_norm.default")
-def batch_norm(at: At, x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *rest: Any) -> Curve:
-    """Frozen statistics, a factor and a shift."""
-    if training:
-        raise NotVerifiable("it normalises by the batch")
-    column = (-1, *(1,) * (len(at.shape) - 2))
-    curve = add(curve_of(x), constant(-data_of(mean).reshape(column)))
-    curve = scale(curve, (1 / np.sqrt(data_of(var) + rest[1])).reshape(column))
-    if weight is not None:
-        curve = multiply(curve, curve_of(weight).moved(lambda v: v.reshape(column)))
-    if bias is not None:
-        curve = add(curve, curve_of(bias).moved(lambda v: v.reshape(column)))
-    return curve
-
-
-@OPERATIONS.register("_native_batch_norm_legit_no_training.default")
-def functional_batch_norm(
-    at: At, x: Any, weight: Any, bias: Any, mean: Array, var: Array, momentum: float, eps: float
-) -> list[Curve]:
-    """The same by another name."""
-    at = at._replace(shape=curve_of(x).shape)
-    return [batch_norm(at, x, weight, bias, mean, var, False, momentum, eps)]

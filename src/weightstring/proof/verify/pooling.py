@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from weightstring.proof.verify.curves import Curve, add, maximum, multiply, scale
+from weightstring.proof.verify.curves import Curve, add, axes_of, gamma, maximum, multiply, scale
 from weightstring.proof.verify.elementary import power_of
 from weightstring.proof.verify.layers import each, windows
 from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable, curve_of, tensor
@@ -62,6 +62,10 @@ def average_pool(at: At, x: Any, *settings: Any, **named: Any) -> Curve:
     divisor, terms = settings[5] if len(settings) > 5 else named.get("divisor_override"), math.prod(z.shape[1:])
     if divisor is not None and divisor <= 0:
         raise NotVerifiable("its divisor is negative")
+    axes = len(at.shape) - 2
+    if z.norm is not None and axes > 0 and divisor is None and at.name.startswith("adaptive") and set(at.shape[2:]) == {1}:
+        axis = tuple(sorted({*axes_of(z.axis), *range(-1, -axes - 2, -1)}, reverse=True))
+        mean = mean.along(z.ball(axis) / math.sqrt(math.prod(z.shape[2:])) * (1 + gamma(1)), axis)
     return mean.rounded(z.size * (1 if divisor is None else max(1, terms / divisor)), terms)
 
 
@@ -83,6 +87,12 @@ def over_axes(at: At, x: Any, axes: Any, keep: bool = False, dtype: Any = None) 
     z = curve_of(x)
     chosen = _axes(z, axes)
     result = total(z, chosen, keep)
+    images = chosen == tuple(range(2, z.value.ndim)) and not isinstance(z.axis, int)
+    if z.norm is not None and images and {*axes_of(z.axis)} >= {*range(-1, 1 - z.value.ndim, -1)}:  # of whole images
+        norm = z.norm * math.sqrt(math.prod(z.shape[2:])) * (1 + gamma(1))
+        away = z.value.ndim - result.value.ndim
+        axis = tuple(range(-1, -len(axes_of(z.axis)) + away - 1, -1))
+        result = result.along(norm.reshape(*norm.shape[: norm.ndim - away]), axis)
     return scale(result, 1 / math.prod(z.shape[axis] for axis in chosen)) if at.name.startswith("mean") else result
 
 

@@ -19,6 +19,7 @@ from weightstring.proof.verify import (  # noqa: F401 - enter their operations
     activations,
     arithmetic,
     attention,
+    batch_norm,
     distances,
     layers,
     losses,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from weightstring.proof.verify.curves import Array, Curve, norm_of
+from weightstring.proof.verify.curves import Array, Axis, Curve, norm_of
 from weightstring.proof.verify.losses import Missed, Winner
 from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, array, curve_of, tensor
 
@@ -51,10 +51,12 @@ def moved(at: At, x: Any, *settings: Any, **named: Any) -> Any:
     return [Curve.of(each, *norms) for each in zip(*parts, strict=True)]
 
 
-def _norms(at: At, z: Curve, settings: Sequence[Any], named: Any) -> tuple[Array | None, int]:
+def _norms(at: At, z: Curve, settings: Sequence[Any], named: Any) -> tuple[Array | None, Axis]:
     """The norm of what is moved and its axis, where the axis stays whole or is cut."""
     if z.norm is None:
         return None, -1
+    if not isinstance(z.axis, int):
+        return _of_images(z, at.shape) if at.name in RESHAPED else (None, -1)
     if at.name in RESHAPED:
         return _reshaped(z, at.shape)
     if at.name in EXCHANGED:
@@ -67,6 +69,17 @@ def _norms(at: At, z: Curve, settings: Sequence[Any], named: Any) -> tuple[Array
     if at.name in ("select.int", "slice.Tensor", "squeeze.dim", "unsqueeze.default") and ahead:
         return at.target(tensor(z.norm), *settings, **named).numpy(), z.axis
     return None, -1
+
+
+def _of_images(z: Curve, shape: Sequence[int]) -> tuple[Array | None, Axis]:
+    """Of all numbers of each example, or of all examples, that are laid out otherwise."""
+    assert z.norm is not None
+    rank, kept = z.value.ndim, len(z.norm)
+    whole = all(length == 1 for length in z.norm.shape[1:]) and len(shape) > 1 and shape[0] == z.shape[0]
+    if not whole or rank < 2:
+        return None, -1
+    axes = tuple(range(-1, -len(shape) - (kept < len(z.value)), -1))
+    return z.norm.reshape(kept, *(1,) * (len(shape) - 1)), axes if len(axes) > 1 else axes[0]
 
 
 def _reshaped(z: Curve, shape: Sequence[int]) -> tuple[Array | None, int]:
