@@ -51,6 +51,14 @@ def unsteepened(function: Callable[[Enclosure], Enclosure], x: Enclosure) -> Enc
     return function(x) if x.norm is None else function(x.centre).spread(x.radius, x.norm)
 
 
+def rectified(x: Enclosure) -> Enclosure:
+    """max(0, x), where errors may have a length; those of numbers that are surely not positive vanish."""
+    if x.norm is None:
+        return relu(x)
+    _, high = x.range()
+    return relu(x.centre).spread(x.radius.where(high > 0, 0.0), x.norm)
+
+
 def leaky_relu(x: Enclosure, slope: float = 0.01) -> Enclosure:
     """slope·x + (1 − slope)·max(0, x), for a slope of at most 1."""
     return combined(relu(x), 1 - slope, x, slope)

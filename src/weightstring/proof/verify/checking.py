@@ -18,11 +18,12 @@ from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
 from weightstring.path import WeightString
-from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable
+from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable, certified_inputs
 from weightstring.proof.certificate import FORMAT, Certificate, Piece, digests_of
 from weightstring.proof.verify.curves import Array
 from weightstring.proof.verify.operations import NotVerifiable
 from weightstring.proof.verify.replay import Replay
+from weightstring.proof.verify.tracing import statistics_of
 from weightstring.protocol import LossProblem, lacking
 from weightstring.text import first_line
 
@@ -259,11 +260,14 @@ def _in_float64(problem: Certifiable, theta: Theta, quantity: str) -> float:
     """What the module and the criterion themselves give at θ (P,) in float64; NaN where they cannot."""
     if not isinstance(problem, Traceable):
         return float(problem.loss(theta.double().unsqueeze(0)))
-    net, criterion, examples, block = problem.traceable(quantity)
+    (net, criterion, examples, block), estimated = certified_inputs(problem, quantity)
     try:
         net = copy.deepcopy(net).double()
         criterion = copy.deepcopy(criterion).double() if isinstance(criterion, nn.Module) else criterion
         parameters = {name: value.double() for name, value in problem.layout.views(theta).items()}
+        if estimated is not None:
+            found = statistics_of(estimated, parameters, torch.float64)
+            parameters |= {name.removeprefix("net."): value for name, value in found.items()}
         total = 0.0
         for part in examples.chunks(block):
             targets, *leaves = (x.double() if x.is_floating_point() else x for x in (part.targets, *part.leaves))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -21,12 +21,14 @@ LATER = object()
 """In place of a result that is computed when something that depends on θ takes it."""
 
 
-def of_data(program: ExportedProgram) -> frozenset[str]:
-    """Names of the results that no parameter enters."""
+def of_data(program: ExportedProgram, moving: Collection[str] = ()) -> frozenset[str]:
+    """Names of the results that no parameter enters, nor a buffer that is a function of θ."""
+    buffers = program.graph_signature.inputs_to_buffers
+    estimated = {name for name, full in buffers.items() if full.removeprefix("net.") in moving}
     free = {
         node.name
         for node in program.graph.nodes
-        if node.op == "placeholder" and node.name not in program.graph_signature.inputs_to_parameters
+        if node.op == "placeholder" and node.name not in {*program.graph_signature.inputs_to_parameters, *estimated}
     }
     calls = [node for node in program.graph.nodes if node.op == "call_function"]
     for node in calls:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from weightstring.problem.capabilities import Traceable
+from weightstring.problem.capabilities import Traceable, certified_inputs
 from weightstring.problem.datasets.data import Examples
 from weightstring.proof.verify import (  # noqa: F401 - enter their operations
     activations,
@@ -30,6 +30,7 @@ from weightstring.proof.verify import (  # noqa: F401 - enter their operations
     shapes,
 )
 from weightstring.proof.verify.apart import Apart
+from weightstring.proof.verify.calibrating import Calibration
 from weightstring.proof.verify.curves import LEAST, Array, Curve, gamma
 from weightstring.proof.verify.marks import name_of
 from weightstring.proof.verify.of_data import Made, of_data
@@ -46,6 +47,7 @@ from weightstring.proof.verify.tracing import (
     grown_of,
     same,
     same_constants,
+    statistics_of,
 )
 
 PAGE = "docs/extending/certificate-rule.md"
@@ -66,7 +68,7 @@ class Replay:
     """
 
     def __init__(self, problem: Traceable, quantity: str) -> None:
-        net, criterion, examples, block = problem.traceable(quantity)
+        (net, criterion, examples, block), self._estimated = certified_inputs(problem, quantity)
         self._whole, self._layout, self._dtype = (
             Whole(net, criterion, examples.keys),
             problem.layout,
@@ -74,9 +76,14 @@ class Replay:
         )
         self._blocks = [len(part) for part in examples.chunks(block)]
         self._examples = Examples(tuple(leaf.cpu() for leaf in examples.leaves), examples.targets.cpu(), examples.keys)
-        self._programs = {size: exported(self._whole, examples, size) for size in {EXAMPLES, MORE, *self._blocks}}
+        chunks: list[int] = []
+        moving = frozenset[str]()
+        if self._estimated is not None:
+            chunks = [len(part) for part in self._estimated.examples.chunks(self._estimated.chunk)]
+            moving = self._estimated.names
+        self._programs = {size: exported(self._whole, examples, size) for size in {EXAMPLES, MORE, *self._blocks, *chunks}}
         nodes = calls_of(self._programs[EXAMPLES])
-        free = of_data(self._programs[EXAMPLES])
+        free = of_data(self._programs[EXAMPLES], moving)
         for node in nodes:
             if name_of(node) not in OPERATIONS and node.name not in free:
                 raise NotVerifiable(f"{name_of(node)} is not an operation that verification knows: add it ({PAGE})")
@@ -85,9 +92,12 @@ class Replay:
         for size in {min(size, self._chunk) for size in self._blocks} | {n % self._chunk for n in self._blocks} - {0}:
             if size not in self._programs:
                 self._programs[size] = exported(self._whole, examples, size)
-        self._course = self._course_of(free, grown, problem)
+        self._course, along = self._course_of(free, grown, problem)
+        self._calibration = None if self._estimated is None else Calibration(self._estimated, self._course, along)
 
-    def _course_of(self, free: frozenset[str], grown: Mapping[str, tuple[int, int]], problem: Traceable) -> Course:
+    def _course_of(
+        self, free: frozenset[str], grown: Mapping[str, tuple[int, int]], problem: Traceable
+    ) -> tuple[Course, dict[str, tuple[int, int]]]:
         program = self._programs[EXAMPLES]
         given = [str(name) for name in program.graph_signature.user_inputs]
         varying = self._varying(free, grown)
@@ -97,10 +107,11 @@ class Replay:
         if not isinstance(result, Node):
             raise NotVerifiable("the loss returns a number that depends on nothing")
         made = Made(self._programs, self._blocks, self._examples, along, self._dtype)
-        return Course(
+        course = Course(
             self._programs, self._examples, self._blocks, given, self._constants(problem, program), free,
             varying | few.computed | more.computed, grown.keys() - along.keys(), made, few, result.name, self._dtype,
         )  # fmt: skip
+        return course, along
 
     def _constants(self, problem: Traceable, program: ExportedProgram) -> dict[str, NDArray[Any]]:
         """The numbers of what is no parameter; the names of those that are, by the way."""
@@ -152,6 +163,11 @@ class Replay:
             parameters[name] = Curve(value, slope, np.zeros_like(value), error)
         found = Loss(np.zeros(3))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # which gives an infinite bound
+            if self._calibration is not None:
+                statistics = self._calibration.statistics(parameters)
+                if statistics is None:
+                    return math.inf, 0.0
+                parameters |= statistics
             for index, size in enumerate(self._blocks):
                 part = self._of_block(parameters, index)
                 share = size / len(self._examples)
@@ -164,6 +180,8 @@ class Replay:
         """The mean at θ (P,) in its own dtype: by the operations as traced, and by the module itself."""
         held = {**self._whole.state_dict(), **dict(self._whole.named_parameters()), **dict(self._whole.named_buffers())}
         held |= {f"net.{name}": value for name, value in self._layout.views(theta).items()}
+        if self._estimated is not None:
+            held |= statistics_of(self._estimated, self._layout.views(theta), self._dtype)
         by_trace = by_itself = 0.0
         start = 0
         for size in self._blocks:
@@ -183,9 +201,9 @@ class Replay:
         sums: dict[str, Loss] = {}
         for start in range(0, size, self._chunk):
             run = Run(self._course, parameters, index, slice(start, min(start + self._chunk, size)))
-            if run.losses is None:
+            if (losses := run.losses()) is None:
                 return Loss(np.full(3, np.inf))
-            for name, part in run.losses.items():
+            for name, part in losses.items():
                 before = sums.get(name, Loss(np.zeros(3)))
                 above = before.above + part.above
                 above[0] += gamma(0) * (before.size + part.size + LEAST)

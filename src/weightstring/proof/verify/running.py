@@ -72,19 +72,26 @@ class Run:
         for name, mine in zip(course.given, (part.targets, *part.leaves), strict=True):
             self._values[name] = array(mine)
         self._nodes = calls_of(course.programs[rows.stop - rows.start])
-        self.losses: dict[str, Loss] | None = {}
+
+    def losses(self) -> dict[str, Loss] | None:
+        """Those of these examples, by name; None: they are infinite."""
+        losses: dict[str, Loss] = {}
         for node in self._nodes:
-            if node.name in course.apart.late:
+            if node.name in self._of.apart.late:
                 continue
             value = self._values[node.name] = self._value(node)
             if isinstance(value, Loss):
-                self.losses[node.name] = value
-            for used in node.all_input_nodes:
-                if all(user.name in self._values or user.name in course.apart.late for user in used.users):
-                    self._values.pop(used.name, None) if used.op == "call_function" else None
+                losses[node.name] = value
+            self._forget(node)
             if isinstance(value, Curve) and not _bounded(value):
-                self.losses = None
-                return
+                return None
+        return losses
+
+    def _forget(self, node: Node) -> None:
+        """What no operation takes any more."""
+        for used in node.all_input_nodes:
+            if all(user.name in self._values or user.name in self._of.apart.late for user in used.users):
+                self._values.pop(used.name, None) if used.op == "call_function" else None
 
     def result(self, sums: Mapping[str, Loss]) -> Loss:
         """What is made of the losses of the whole block."""

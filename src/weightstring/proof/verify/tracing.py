@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 from torch.fx import Interpreter, Node
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from weightstring.problem.capabilities import Recalibration
 from weightstring.problem.datasets.data import Examples
 from weightstring.proof.verify.marks import name_of, shape_of
 from weightstring.proof.verify.operations import NotVerifiable, array
@@ -63,6 +66,23 @@ def followed(program: ExportedProgram, held: Mapping[str, Tensor], given: list[T
             values.append(program.constants[lifted] if lifted else next(data) if full is None else held[full])
     value: Tensor = Interpreter(program.graph_module).run(*values)[-1]
     return value
+
+
+def statistics_of(recalibration: Recalibration, parameters: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Any]:
+    """Running statistics at parameters as torch's own BatchNorm averages them, by their names in :class:`Whole`."""
+    net = copy.deepcopy(recalibration.inputs.module).to(dtype).eval()
+    layers = [module for module in net.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.train()
+    state = {name: value.clone() for name, value in net.named_buffers(remove_duplicate=False)}
+    for part in recalibration.examples.chunks(recalibration.chunk):
+        leaves = tuple(x.to(dtype) if x.is_floating_point() else x for x in part.leaves)
+        named = None if part.keys is None else dict(zip(part.keys, leaves, strict=True))
+        with torch.no_grad():
+            torch.func.functional_call(net, {**parameters, **state}, () if named else leaves, named)
+    return {f"net.{name}": value for name, value in state.items() if name in recalibration.names}
 
 
 def calls_of(program: ExportedProgram) -> list[Node]:

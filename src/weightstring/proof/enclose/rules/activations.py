@@ -12,7 +12,7 @@ from weightstring.proof.enclose.rules.call import Call, Rule, rule
 @rule("relu.default")
 def relu(call: Call, x: object) -> Enclosure:
     """max(0, x)."""
-    return piecewise.unsteepened(piecewise.relu, call.enclosed(x))
+    return piecewise.rectified(call.enclosed(x))
 
 
 @rule("relu6.default")
