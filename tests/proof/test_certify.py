@@ -185,12 +185,6 @@ class TestRefusal:
         with pytest.raises(ws.Unsupported, match=r"elu.*1\.1 \(ELU\)"):
             ws.certify(problem, chord(problem, 1, 2))
 
-    def test_of_recalibrated_statistics(self) -> None:
-        net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-        problem = ws.ModuleProblem(net, nn.functional.mse_loss, (torch.randn(9, 4), torch.randn(9, 3)))
-        with pytest.raises(ws.Unsupported, match="frozen"):
-            ws.certify(problem, chord(problem, 1, 2))
-
     def test_of_an_operation_that_mixes_examples(self) -> None:
         class Centred(nn.Module):
             def __init__(self) -> None:

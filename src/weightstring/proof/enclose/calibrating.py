@@ -12,6 +12,7 @@ a chunk together, gives enclosures (I, 1, C) of all statistics, by which a secon
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 
@@ -46,7 +47,7 @@ class Calibrating:
     def largest(self) -> int:
         """Examples in the largest chunk."""
         blocks = self.population.blocks
-        return max(high - low for low, high in zip(blocks, blocks[1:], strict=False))
+        return max(high - low for low, high in pairwise(blocks))
 
     def statistics(self, place: Place, over: Stretch) -> dict[str, Enclosure]:
         """Those of a stretch of intervals, known by their place on the string."""
@@ -59,7 +60,7 @@ class Calibrating:
     def _estimated(self, over: Stretch) -> dict[str, Enclosure]:
         found: dict[str, list[Enclosure]] = {}
         blocks = self.population.blocks
-        for low, high in zip(blocks, blocks[1:], strict=False):
+        for low, high in pairwise(blocks):
             rows = Rows(self.population, torch.arange(low, high, device=self.population.targets.device))
             for name, estimate in self.walk.estimates(over, rows):
                 found.setdefault(self.walk.program.statistics[name], []).append(estimate)

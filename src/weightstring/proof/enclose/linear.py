@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -177,7 +176,9 @@ class LinearMap:
         if self.at_points:
             ends = ends[:1]
         if self.last:  # of differences of outputs only each by itself counts
-            return torch.stack([length(end.flatten(2), (-1,)).squeeze(-1).amax(1) * end.shape[1] for end in ends]).amax(0)
+            return torch.stack([length(end.flatten(2), (-1,)).squeeze(-1).amax(1) * end.shape[1] for end in ends]).amax(
+                0
+            )
         if isinstance(self.apply, Convolution):
             settings = self.apply.along(end_axes := ends[0].ndim - 3)
             image = x.shape[-end_axes:]
@@ -273,9 +274,7 @@ class Convolution:
 
     def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
         """Of each interval with its own weights."""
-        convolve: Callable[..., Tensor] = (
-            torch.nn.functional.conv1d if weight.ndim == 4 else torch.nn.functional.conv2d
-        )
+        convolve: Callable[..., Tensor] = torch.nn.functional.conv1d if weight.ndim == 4 else torch.nn.functional.conv2d
         settings = (None, self.stride, self.padding, self.dilation, self.groups)
         return torch.stack([convolve(one, kernel, *settings) for one, kernel in zip(x, weight, strict=True)])
 

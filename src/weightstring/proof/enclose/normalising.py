@@ -99,6 +99,4 @@ def of_batch(x: Enclosure, axes: Axes, eps: float) -> OfBatch:
     _, high = squares.range()
     spread = (2 * high.clamp(min=0).sqrt() + shift) * shift * (1 + ELEMENTWISE)
     unbiased = terms / (terms - 1)
-    return OfBatch(
-        alone, moved, least, middle.spread(of_mean, None), squares.spread(spread, None).scaled(unbiased)
-    )
+    return OfBatch(alone, moved, least, middle.spread(of_mean, None), squares.spread(spread, None).scaled(unbiased))

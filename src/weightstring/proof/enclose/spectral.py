@@ -11,8 +11,8 @@ of an interval's weights the larger end bounds all.
 A convolution of an image with zeros around it is a part of that of a torus as long as image and kernel together, where
 nothing meets itself. Of that the Fourier transform is a matrix K̂(ω) for each frequency, and its norm the largest of
 these (Sedghi, Gupta, Long 2019); where a stride keeps every s-th pixel, of the matrices of the s frequencies that it no
-longer tells apart side by side, divided by √s. Their norms are bounded by those of powers, ‖A‖₂ = ‖(A*A)^(2^k)‖₂^(1/2^(k+1))
-(Delattre et al. 2023), within n^(1/128) for n rows.
+longer tells apart side by side, divided by √s. Their norms are bounded by those of powers, ‖A‖₂ = ‖A A*‖₂^½ (Delattre
+et al. 2023), within n^(1/128) for n rows.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from weightstring.proof.verify.marks import name_of
 from weightstring.proof.verify.of_data import Made
 from weightstring.proof.verify.operations import NotVerifiable
 from weightstring.proof.verify.running import Course, Run
-from weightstring.proof.verify.tracing import calls_of
 
 EPS = {"batch_norm.default": 7, "_native_batch_norm_legit_no_training.default": 6}
 """Which argument an operator's ε is."""
@@ -73,9 +72,7 @@ class Calibration:
         along: see :class:`Made`.
     """
 
-    def __init__(
-        self, recalibration: Recalibration, course: Course, along: Mapping[str, tuple[int, int]]
-    ) -> None:
+    def __init__(self, recalibration: Recalibration, course: Course, along: Mapping[str, tuple[int, int]]) -> None:
         examples = recalibration.examples
         leaves = tuple(leaf.cpu() for leaf in examples.leaves)
         held = Examples(leaves, examples.targets.cpu(), examples.keys)

@@ -63,7 +63,13 @@ def average_pool(at: At, x: Any, *settings: Any, **named: Any) -> Curve:
     if divisor is not None and divisor <= 0:
         raise NotVerifiable("its divisor is negative")
     axes = len(at.shape) - 2
-    if z.norm is not None and axes > 0 and divisor is None and at.name.startswith("adaptive") and set(at.shape[2:]) == {1}:
+    if (
+        z.norm is not None
+        and axes > 0
+        and divisor is None
+        and at.name.startswith("adaptive")
+        and set(at.shape[2:]) == {1}
+    ):
         axis = tuple(sorted({*axes_of(z.axis), *range(-1, -axes - 2, -1)}, reverse=True))
         mean = mean.along(z.ball(axis) / math.sqrt(math.prod(z.shape[2:])) * (1 + gamma(1)), axis)
     return mean.rounded(z.size * (1 if divisor is None else max(1, terms / divisor)), terms)

@@ -81,7 +81,9 @@ class Replay:
         if self._estimated is not None:
             chunks = [len(part) for part in self._estimated.examples.chunks(self._estimated.chunk)]
             moving = self._estimated.names
-        self._programs = {size: exported(self._whole, examples, size) for size in {EXAMPLES, MORE, *self._blocks, *chunks}}
+        self._programs = {
+            size: exported(self._whole, examples, size) for size in {EXAMPLES, MORE, *self._blocks, *chunks}
+        }
         nodes = calls_of(self._programs[EXAMPLES])
         free = of_data(self._programs[EXAMPLES], moving)
         for node in nodes:
@@ -201,9 +203,9 @@ class Replay:
         sums: dict[str, Loss] = {}
         for start in range(0, size, self._chunk):
             run = Run(self._course, parameters, index, slice(start, min(start + self._chunk, size)))
-            if (losses := run.losses()) is None:
+            if (found := run.losses()) is None:
                 return Loss(np.full(3, np.inf))
-            for name, part in losses.items():
+            for name, part in found.items():
                 before = sums.get(name, Loss(np.zeros(3)))
                 above = before.above + part.above
                 above[0] += gamma(0) * (before.size + part.size + LEAST)

@@ -8,7 +8,6 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from weightstring.proof.enclose import pooling
 from weightstring.proof.enclose.enclosure import Enclosure
