@@ -126,7 +126,7 @@ class LinearMap:
             nodes: tuple[Tensor, ...] = (node, *(node.clone() for _ in x.nodes[1:]))
         else:
             nodes = tuple(self.apply(node, weight) for node, weight in zip(x.nodes, self.nodes, strict=True))
-        if x.norm is not None:
+        if x.norm is not None and self.has_norm:
             return self._grouped(x, nodes)
         radius, remainder, underflow = self._radius(x)
         if x.degree == 1 and remainder is not None:
@@ -165,8 +165,9 @@ class LinearMap:
 
     def groups(self, x: Enclosure) -> Axes:
         """The axes that the output's groups lie over: those of the input's, and all that the map sums over."""
-        summed = range(-1, -self.weight.beads.ndim + 1, -1) if self.apply is not fully_connected else (-1,)
-        return tuple(sorted({*x.axes, *summed}, reverse=True))
+        if self.apply is fully_connected:
+            return x.axes if -1 in x.axes else (-1,)
+        return tuple(sorted({*x.axes, *range(-1, -self.weight.beads.ndim + 1, -1)}, reverse=True))
 
     def norm(self, x: Enclosure, factors: Tensor | None = None) -> Tensor:
         """(I,) no less than ‖diag(factors) W(σ)‖₂, with factors (I, out) ≥ 0, from the larger end: a norm is convex."""
@@ -176,16 +177,20 @@ class LinearMap:
         if self.at_points:
             ends = ends[:1]
         if self.last:  # of differences of outputs only each by itself counts
-            return torch.stack([length(end.flatten(2), (-1,)).squeeze(-1).amax(1) * end.shape[1] for end in ends]).amax(
-                0
-            )
+            rows = [length(end.flatten(2), (-1,)).squeeze(-1) for end in ends]
+            return torch.stack([row.amax(1) * row.shape[1] for row in rows]).amax(0)
         if isinstance(self.apply, Convolution):
-            settings = self.apply.along(end_axes := ends[0].ndim - 3)
-            image = x.shape[-end_axes:]
+            axes = ends[0].ndim - 3
+            settings, image = self.apply.along(axes), x.shape[-axes:]
             found = [convolution_norm(end, image, *settings, self.apply.groups) for end in ends]
         else:
             found = [spectral_norm(end.flatten(2)) for end in ends]
         return torch.stack(found).amax(0)
+
+    @property
+    def has_norm(self) -> bool:
+        """Whether it is known how long it makes anything."""
+        return self.apply is fully_connected or isinstance(self.apply, Convolution)
 
     @cached_property
     def _norms(self) -> dict[torch.Size, Tensor]:

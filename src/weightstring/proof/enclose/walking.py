@@ -77,6 +77,11 @@ class Walk:
         )
 
     @cached_property
+    def images(self) -> bool:
+        """Whether BatchNorm makes errors of whole images worth a length; tokens have their own."""
+        return any(step.op in NORMS for step in self.program.steps)
+
+    @cached_property
     def unnormalised(self) -> frozenset[str]:
         """The layers whose outputs are scaled next."""
         return frozenset(
@@ -130,8 +135,8 @@ class Walk:
                 self._done(call, values)
                 continue
             x, weight, bias, mean, variance = step.args[:5]
-            given = (filled(part, values) for part in (x, weight, bias))
-            found = estimated(call, *given, step.args[7 if step.op == "batch_norm.default" else 6])
+            x, weight, bias = (filled(part, values) for part in (x, weight, bias))
+            found = estimated(call, x, weight, bias, step.args[7 if step.op == "batch_norm.default" else 6])
             yield mean.name, found.mean
             yield variance.name, found.variance
             if step.name == wanted[-1]:
@@ -162,6 +167,7 @@ class Walk:
             rows,
             step.name in self.deferred,
             step.name in self.unnormalised,
+            self.images,
             over.kept,
             over.products,
             self.program.dtype,
@@ -191,7 +197,7 @@ class Walk:
             return [self._settled(part, step) for part in value]
         if not isinstance(value, Enclosure) or len(value.shape) <= 2:
             return value
-        if step.op in CONVOLUTIONS and value.norm is None:  # of a whole image
+        if self.images and step.op in CONVOLUTIONS and value.norm is None:  # of a whole image
             return value.grouped(tuple(range(-1, 2 - len(value.shape), -1)))
         return value.grouped()
 

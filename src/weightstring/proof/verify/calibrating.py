@@ -55,11 +55,12 @@ class Estimating(Run):
         name = name_of(node)
         if name not in EPS:
             raise NotVerifiable(f"{name}: it takes running statistics that are functions of θ")
-        x, weight, bias, mean, var = (self._filled(one) for one in node.args[:5])
-        del mean, var
+        x, weight, bias = (self._filled(one) for one in node.args[:3])
         found = estimated(x, weight, bias, float(node.args[EPS[name]]))  # type: ignore[arg-type]
         for place, estimate in ((3, found.mean), (4, found.variance)):
-            self.found.setdefault(self.moving[node.args[place].name], []).append(estimate)  # type: ignore[union-attr]
+            given = node.args[place]
+            assert isinstance(given, Node)
+            self.found.setdefault(self.moving[given.name], []).append(estimate)
         return found.output if name == "batch_norm.default" else [found.output]
 
 

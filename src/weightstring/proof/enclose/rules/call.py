@@ -33,6 +33,7 @@ class Call:
         rows: the examples at hand.
         deferred: whether only a loss reads the result, which then does the operation itself.
         unnormalised: whether only BatchNorm reads the result.
+        images: whether errors of whole images have a length.
         kept: what is the same for all examples, by step.
         products: what layers make of the inputs at the beads in play.
         dtype: of the parameters.
@@ -45,6 +46,7 @@ class Call:
     rows: Rows
     deferred: bool
     unnormalised: bool
+    images: bool
     kept: dict[str, Any]
     products: Products
     dtype: torch.dtype

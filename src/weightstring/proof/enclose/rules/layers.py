@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -63,7 +64,9 @@ def layer(
     hidden = call.enclosed(x)
     if call.deferred and axis == -1:
         return Logits(hidden, made, call.kept.setdefault(f"{call.step.name} relative", {}))
-    if call.unnormalised and hidden.norm is not None:
+    if isinstance(apply, Convolution) and not call.images:
+        hidden = replace(hidden, norm=None)
+    if call.unnormalised and hidden.norm is not None and made.has_norm:
         return Unnormalised(*made.apart(hidden))
     return made.of(hidden)
 

@@ -12,7 +12,7 @@ from weightstring.proof.enclose.bilinear import matrix_product
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.groups import reshaped
 from weightstring.proof.enclose.intervals import Weights
-from weightstring.proof.enclose.linear import fully_connected
+from weightstring.proof.enclose.linear import Unnormalised, fully_connected
 from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.rules.layers import layer
 from weightstring.proof.enclose.softmax import Probabilities, gathered
@@ -20,7 +20,7 @@ from weightstring.proof.enclose.values import Logits
 
 
 @rule("matmul.default", "mm.default", "bmm.default")
-def matmul(call: Call, x: object, y: object) -> Enclosure | Logits:
+def matmul(call: Call, x: object, y: object) -> Enclosure | Logits | Unnormalised:
     """X Y in the last two axes of each example."""
     if _is_matrix(y):
         return layer(call, x, Weights(call.weights(y).beads.mT), None, fully_connected, axis=-1)
