@@ -148,7 +148,9 @@ def matrices(x: Curve, y: Curve) -> Curve:
 def turned(x: Curve) -> Curve:
     """The last two axes exchanged."""
     curve = x.moved(lambda v: v.swapaxes(-1, -2))
-    return curve if x.norm is None else curve.along(x.norm.swapaxes(-1, -2), -3 - x.axis)
+    if x.norm is None or x.axis not in (-1, -2):
+        return curve
+    return curve.along(x.norm.swapaxes(-1, -2), -1 if x.axis == -2 else -2)
 
 
 @OPERATIONS.register("linear.default")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weightstring.proof.verify.curves import LEAST, Array, gamma
 
@@ -70,7 +71,7 @@ def _of_symbol(kernel: Array, image: Sequence[int], steps: Sequence[int], spread
     return math.sqrt(_largest(small, SQUARINGS) + lost) * (1 + gamma(0))
 
 
-def _largest(matrices: Array, squarings: int) -> float:
+def _largest(matrices: NDArray[np.complex128], squarings: int) -> float:
     """No less than the spectral norm of any of Hermitian matrices, whose powers' norms are those of its powers."""
     lengths = np.sqrt((np.abs(matrices) ** 2).sum((1, 2)))
     top = float(lengths.max(initial=0.0)) * (1 + gamma(matrices[0].size))

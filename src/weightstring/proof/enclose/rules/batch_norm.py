@@ -39,17 +39,18 @@ def batch_norm(
         across = _across(shape)
         inverse = RSQRT(var.each(across).shifted(eps))
         factor = inverse if factor is None else inverse * factor
-        z = z + mean.each(across).scaled(-1.0)
+        z = (z + mean.each(across).scaled(-1.0)) * factor
+        most = factor.largest() + factor.radius
     elif isinstance(mean, Tensor) and isinstance(var, Tensor):
-        inverse = (var.double() + eps).rsqrt().view(shape)
+        constant = (var.double() + eps).rsqrt().view(shape)
         z = z.shifted(-mean.double().view(shape))
-        z, factor = (z.scaled(inverse), None) if factor is None else (z, factor.scaled(inverse))
+        if factor is None:
+            z, most = z.scaled(constant), constant.expand(z.shape[0], 1, *constant.shape)
+        else:
+            factor = factor.scaled(constant)
+            z, most = z * factor, factor.largest() + factor.radius
     else:
         raise call.refuse("its statistics are none of its own")
-    if factor is None:
-        most = inverse.expand(z.shape[0], 1, *inverse.shape) if isinstance(inverse, Tensor) else inverse.largest()
-    else:
-        z, most = z * factor, factor.largest() + factor.radius
     if isinstance(x, Unnormalised):
         z = _with_errors(z, x, most)
     return z if bias is None else z + _column(call, bias, shape)

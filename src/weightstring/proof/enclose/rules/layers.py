@@ -29,7 +29,7 @@ def _pair(value: int | Sequence[int], axes: int) -> list[int]:
 
 
 @rule("linear.default")
-def linear(call: Call, x: object, weight: object, bias: object = None) -> Enclosure | Logits:
+def linear(call: Call, x: object, weight: object, bias: object = None) -> Enclosure | Logits | Unnormalised:
     """The layer x Wᵀ + b."""
     return layer(call, x, weight, bias, fully_connected, axis=-1)
 
@@ -46,7 +46,7 @@ def conv(
     groups: int = 1,
 ) -> Enclosure | Logits | Unnormalised:
     """Convolution with zeros around."""
-    apply = Convolution(*(tuple(v) if isinstance(v, list) else v for v in (stride, padding, dilation)), groups)
+    apply = Convolution(stride, padding, dilation, groups)
     return layer(call, x, weight, bias, apply, axis=1)
 
 
