@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -165,7 +164,9 @@ def test_it_is_certified_and_verified_and_what_is_changed_is_not():
     assert not verify(problem_of(net, "frozen"), string, certificate).ok
     low = max(certificate.partition, key=lambda piece: piece.bound)
     cut = tuple(piece._replace(bound=piece.bound * 0.97) if piece == low else piece for piece in certificate.partition)
-    lowered = replace(certificate, partition=cut, upper_bound=max(piece.bound for piece in cut), largest_sample=0.0)
+    lowered = msgspec.structs.replace(
+        certificate, partition=cut, upper_bound=max(piece.bound for piece in cut), largest_sample=0.0
+    )
     assert not verify(problem, string, lowered.sealed()).ok
 
 

@@ -105,7 +105,7 @@ def _symbol(kernel: Tensor, image: Sequence[int], stride: Sequence[int], dilatio
 
 def _by_powers(matrices: Tensor, squarings: int) -> Tensor:
     """No less than the norm of each matrix (..., m, n), which is the root of that of A A*."""
-    sizes = torch.linalg.vector_norm(matrices, dim=(-2, -1)) * (1 + gamma(2 * matrices[0, 0].numel())) + UNSEEN
+    sizes: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1)) * (1 + gamma(2 * matrices[0, 0].numel())) + UNSEEN
     if not squarings:
         return sizes
     near = matrices / sizes[..., None, None]
