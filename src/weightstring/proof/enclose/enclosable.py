@@ -8,8 +8,9 @@ from weightstring.errors import Unsupported
 from weightstring.problem.capabilities import Traceable, certified_inputs
 from weightstring.problem.datasets.data import Examples
 from weightstring.proof.enclose.derived import EXACT
-from weightstring.proof.enclose.rules import require_rule
+from weightstring.proof.enclose.rules import NORMS, require_rule
 from weightstring.tracing.program import Program, moving_steps, program_of
+from weightstring.tracing.steps import Ref
 
 
 def require_numbers(examples: Examples) -> None:
@@ -47,3 +48,19 @@ def enclosable(problem: Traceable, quantity: str) -> Program:
         if step.name not in program.of_data:
             require_rule(step)
     return program
+
+
+def require_estimable(program: Program) -> None:
+    """Refuse running statistics, where they are functions of θ, that anything but BatchNorm reads.
+
+    Raises:
+        Unsupported: names the operation.
+    """
+    for step in program.steps:
+        read = {name for name in step.takes if name in program.statistics}
+        own = {part.name for part in step.args[3:5] if isinstance(part, Ref)} if step.op in NORMS else set[str]()
+        if read - own:
+            raise Unsupported(
+                f"{step.where}: it reads running statistics that are estimated anew at every point of the string, "
+                "which certificates know of BatchNorm alone: leave the string sampled"
+            )

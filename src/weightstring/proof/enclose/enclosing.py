@@ -20,7 +20,7 @@ from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import Layout
 from weightstring.proof.enclose.calibrating import Calibrating, Place, place_of
 from weightstring.proof.enclose.derived import FromData
-from weightstring.proof.enclose.enclosable import enclosable, require_numbers
+from weightstring.proof.enclose.enclosable import enclosable, require_estimable, require_numbers
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Kept, Products
@@ -212,8 +212,24 @@ def enclosing(problem: Traceable, beads: Thetas, quantity: str, max_bytes: int) 
     if estimated is not None and program.statistics:
         chunks = [0, *accumulate(len(part) for part in estimated.examples.chunks(estimated.chunk))]
         training = estimated.examples, chunks
+        require_estimable(program)
     degree = 2 if any(step.op in SMOOTH | GROUPED for step in program.steps) else 1
     blocks = [0, *accumulate(len(part) for part in examples.chunks(block))]
     enclosed = Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes, training)
+    _require_room(enclosed)
     enclosed.rehearse()
     return enclosed
+
+
+def _require_room(enclosed: Enclosing) -> None:
+    """Refuse chunks of training inputs that are too large to be enclosed as wholes."""
+    if enclosed.calibrating is None:
+        return
+    size = enclosed.calibrating.largest
+    needed = 8 * ARRAYS * enclosed.width * size
+    if needed > enclosed.max_bytes:
+        raise Unsupported(
+            f"running statistics are estimated on {size} training inputs at a time, which certificates enclose together, "
+            f"in about {needed / 1e9:.3g} GB where max_bytes allows {enclosed.max_bytes / 1e9:.3g} GB: pass a larger "
+            "max_bytes=, or the problem a smaller chunk="
+        )

@@ -56,7 +56,7 @@ def rectified(x: Enclosure) -> Enclosure:
     if x.norm is None:
         return relu(x)
     _, high = x.range()
-    return relu(x.centre).spread(x.radius.where(high > 0, 0.0), x.norm)
+    return relu(x.centre).spread(x.radius.where(~(high <= 0), 0.0), x.norm)
 
 
 def leaky_relu(x: Enclosure, slope: float = 0.01) -> Enclosure:

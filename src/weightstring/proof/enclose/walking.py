@@ -15,7 +15,7 @@ from weightstring.proof.enclose.derived import Derived, FromData
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.products import Products
-from weightstring.proof.enclose.rules import GROUPED, RULES, Call, require_rule
+from weightstring.proof.enclose.rules import GROUPED, NORMS, RULES, Call, require_rule
 from weightstring.proof.enclose.rules.batch_norm import estimated
 from weightstring.proof.enclose.softmax import Probabilities
 from weightstring.proof.enclose.values import Bounds, Data, Rows
@@ -28,8 +28,6 @@ DEFERRED = {"cross_entropy_loss.default", "log_softmax.int", "argmax.default", "
 """What may read a last layer that is not computed yet."""
 
 LAYERS = {"linear.default", *CONVOLUTIONS}
-NORMS = {"batch_norm.default", "_native_batch_norm_legit_no_training.default"}
-"""What scales the outputs of layers one by one, so that their norms are better found together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +83,14 @@ class Walk:
     def unnormalised(self) -> frozenset[str]:
         """The layers whose outputs are scaled next."""
         return frozenset(
-            step.name for step in self.program.steps if step.op in LAYERS and self._read_by_norms(step.name)
+            step.name
+            for step in self.program.steps
+            if step.op in LAYERS and self._outputs_are_channels(step) and self._read_by_norms(step.name)
         )
+
+    def _outputs_are_channels(self, step: Step) -> bool:
+        """Whether a layer's outputs lie along the axis that BatchNorm scales, as tokens' do not."""
+        return step.op in CONVOLUTIONS or len(step.shape) == 2
 
     def _read_by_norms(self, name: str) -> bool:
         users = self.program.users(name)

@@ -33,7 +33,7 @@ def convolution_norm(
     return max(_known(np.ascontiguousarray(part).tobytes(), shape, *settings) for part in parts)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def _known(
     content: bytes, shape: tuple[int, ...], image: tuple[int, ...], steps: tuple[int, ...], spread: tuple[int, ...]
 ) -> float:

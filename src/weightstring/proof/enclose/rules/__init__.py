@@ -21,10 +21,11 @@ from weightstring.proof.enclose.rules import (  # noqa: F401 - they register the
     products,
     shapes,
 )
+from weightstring.proof.enclose.rules.batch_norm import NORMS
 from weightstring.proof.enclose.rules.call import GROUPED, RULES, SMOOTH, Call, rule
 from weightstring.tracing.steps import Step
 
-__all__ = ["GROUPED", "RULES", "SMOOTH", "Call", "require_rule", "rule"]
+__all__ = ["GROUPED", "NORMS", "RULES", "SMOOTH", "Call", "require_rule", "rule"]
 
 PAGE = "docs/extending/certificate-rule.md"
 

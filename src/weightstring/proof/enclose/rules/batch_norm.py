@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from weightstring.proof.enclose.normalising import of_batch
 from weightstring.proof.enclose.ranged import RSQRT
 from weightstring.proof.enclose.rounding import ELEMENTWISE
 from weightstring.proof.enclose.rules.call import Call, rule
+
+NORMS = {"batch_norm.default", "_native_batch_norm_legit_no_training.default"}
+"""What scales the outputs of layers one by one, so that their norms are better found together."""
 
 
 @rule("batch_norm.default", smooth=True, grouped=True)
@@ -83,6 +87,8 @@ def estimated(call: Call, x: object, weight: object, bias: object, eps: float) -
     alone = x.settled() if isinstance(x, Unnormalised) else call.enclosed(x)
     rank = len(alone.shape)
     over: Axes = tuple(axis for axis in range(-1, -rank, -1) if axis != 2 - rank)
+    if math.prod(alone.shape[axis] for axis in over) < 2:
+        raise call.refuse("one number of each channel has no variance")
     found = of_batch(alone, over, eps)
     shape = (-1, *(1,) * (rank - 3))
     z, most = found.alone, 1 / found.least * (1 + ELEMENTWISE)

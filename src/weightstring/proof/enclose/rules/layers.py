@@ -102,8 +102,10 @@ def average_pool(call: Call, x: object, *settings: Any, **named: Any) -> Enclosu
 
 
 def _heaviest(call: Call, z: Enclosure, settings: Sequence[Any]) -> float:
-    """No less than what an entry weighs in all windows together; ∞ where they overlap."""
+    """No less than what an entry weighs in all windows together; ∞ where they overlap or lie over channels."""
     entering, leaving = z.shape[3:], call.step.shape[2:]
+    if not entering:
+        return math.inf
     if call.step.op.startswith("adaptive"):
         apart = all(old % new == 0 for old, new in zip(entering, leaving, strict=True))
         return prod(leaving) / prod(entering) if apart else math.inf
