@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import weightstring as ws
+from weightstring.proof.enclose.enclosable import require_estimable
 from weightstring.proof.enclose.enclosing import enclosing
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.proof.enclose.spectral import convolution_norm
@@ -24,27 +27,23 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x + self.norm(self.second(torch.relu(self.norm(self.first(x))))))
+        return torch.relu(x + self.norm(self.conv(torch.relu(self.norm(x)))))
 
 
 def network(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
     net = nn.Sequential(
-        nn.Conv2d(2, 3, 3, bias=False),
-        nn.BatchNorm2d(3),
+        nn.Conv2d(2, 3, 2, stride=2, bias=False),
+        nn.BatchNorm2d(3, affine=False),
         nn.ReLU(),
         Residual(3),
-        nn.Conv2d(3, 4, 2, stride=2),
-        nn.BatchNorm2d(4, affine=False),
-        nn.ReLU(),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(4, 3),
+        nn.Linear(3, 3),
     ).double()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -58,10 +57,10 @@ def network(seed: int) -> nn.Sequential:
 
 def problem_of(net: nn.Module, buffers: str, images: Tensor | None = None) -> ws.ModuleProblem:
     draw = torch.Generator().manual_seed(3)
-    x = torch.randn(10, 2, 6, 6, generator=draw, dtype=torch.float64) if images is None else images
-    y = torch.randint(3, (10,), generator=draw)
-    evaluate = (torch.randn(4, 2, 6, 6, generator=draw, dtype=torch.float64), y[:4])
-    return ws.ModuleProblem(net, nn.CrossEntropyLoss(), (x, y), evaluate, buffers=buffers, chunk=5)
+    x = torch.randn(5, 2, 5, 5, generator=draw, dtype=torch.float64) if images is None else images
+    y = torch.randint(3, (5,), generator=draw)
+    evaluate = (torch.randn(3, 2, 5, 5, generator=draw, dtype=torch.float64), y[:3])
+    return ws.ModuleProblem(net, nn.CrossEntropyLoss(), (x, y), evaluate, buffers=buffers, chunk=3)
 
 
 def near(theta: Tensor, size: float) -> Tensor:
@@ -78,8 +77,8 @@ def narrow(net: nn.Module) -> None:
     """Variances far below ε, and a channel whose numbers nearly cancel."""
     with torch.no_grad():
         net[0].weight *= 1e-4
-        net[4].weight[1] *= 1e-9
-        net[4].bias[1] = 1e3
+        net[3].conv.weight[1] *= 1e-9
+        net[3].conv.bias[1] = 1e3
 
 
 def steep(net: nn.Module) -> None:
@@ -88,38 +87,73 @@ def steep(net: nn.Module) -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-12
     with torch.no_grad():
-        net[1].weight *= 30
+        net[3].norm.weight *= 30
+
+
+def require_above(problem: ws.ModuleProblem, a: Tensor, b: Tensor, widths: tuple[float, ...]) -> int:
+    """Neither bound lies below a value; on how many intervals both are within 0.1 of the largest."""
+    enclosed, replay = enclosing(problem, torch.stack([a, b]), "loss", BYTES), Replay(problem, "loss")
+    near = 0
+    for width in widths:
+        low = 0.375 * (1 - width)
+        ts = low + width * torch.linspace(0, 1, 9, dtype=torch.float64)
+        largest = float(problem.measure(torch.lerp(a, b, ts.unsqueeze(1)))["loss"].max())
+        place = torch.tensor([low], dtype=torch.float64)
+        bound = float(enclosed.bounds(Intervals(torch.tensor([0]), place, place + width)))
+        again = replay.bound(a.numpy(), b.numpy(), low, low + width)
+        assert not bound < largest * (1 - 1e-12)
+        assert not again < largest * (1 - 1e-12)
+        near += max(bound, again) < largest + 0.1
+    return near
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("buffers", ["frozen", "recalibrate"])
-@pytest.mark.parametrize("attack", [None, dead, narrow, steep])
+@pytest.mark.parametrize(
+    ("buffers", "attack"),
+    [("frozen", None), ("recalibrate", None), ("recalibrate", dead), ("recalibrate", narrow), ("recalibrate", steep)],
+)
 def test_no_value_lies_above_either_bound(buffers, attack):
-    for seed in (0, 1) if attack is dead else (0,):
-        net = network(seed)
-        if attack is not None:
-            attack(net)
-        problem = problem_of(net, buffers)
-        a = problem.flatten(net)
-        b = near(a, 0.03)
-        if attack is dead:  # it comes to life on the way, or stays dead
-            b[: 9 * 2] = 0 if seed else b[: 9 * 2]
-        enclosed, replay = enclosing(problem, torch.stack([a, b]), "loss", BYTES), Replay(problem, "loss")
-        finite = 0
-        for width in (1.0, 2.0**-5, 2.0**-11, 2.0**-17):
-            low = 0.375 * (1 - width)
-            ts = low + width * torch.linspace(0, 1, 17, dtype=torch.float64)
-            largest = float(problem.measure(torch.lerp(a, b, ts.unsqueeze(1)))["loss"].max())
-            place = torch.tensor([low], dtype=torch.float64)
-            bound = float(enclosed.bounds(Intervals(torch.tensor([0]), place, place + width)))
-            assert not bound < largest * (1 - 1e-12)
-            assert replay.bound(a.numpy(), b.numpy(), low, low + width) >= largest * (1 - 1e-12)
-            finite += bound < largest + 0.1
-        assert finite or attack in (narrow, steep)
+    net = network(0)
+    if attack is not None:
+        attack(net)
+    problem = problem_of(net, buffers)
+    a = problem.flatten(net)
+    assert require_above(problem, a, near(a, 0.03), (1.0, 2.0**-17)) or attack in (narrow, steep)
+
+
+class Tokens(nn.Module):
+    """BatchNorm of the tokens of a layer, whose outputs lie along another axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.second = nn.Conv1d(2, 4, 1), nn.BatchNorm1d(4), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x[:, :, 0]))
+        return self.norm(self.second(x)).mean(1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attack", [None, dead, narrow])
+def test_channels_that_are_tokens():
+    torch.manual_seed(0)
+    net = Tokens().double()
+    problem = problem_of(net, "frozen")
+    a = problem.flatten(net)
+    assert require_above(problem, a, near(a, 0.03), (2.0**-9,))
+
+
+def test_chunks_that_do_not_fit_and_statistics_read_elsewhere_are_refused():
+    problem = problem_of(network(0), "recalibrate")
+    beads = problem.flatten(network(0)).expand(2, -1)
+    with pytest.raises(ws.Unsupported, match=r"^running statistics are estimated on 3 .* max_bytes .* smaller chunk="):
+        enclosing(problem, beads, "loss", 1000)
+    step = SimpleNamespace(op="mul.Tensor", where="mul.Tensor in norm", takes=["x", "b_norm_running_var"], args=())
+    with pytest.raises(ws.Unsupported, match=r"^mul.Tensor in norm: it reads running statistics"):
+        require_estimable(SimpleNamespace(steps=[step], statistics={"b_norm_running_var": "norm.running_var"}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", [None, dead])
 def test_statistics_are_enclosed(attack):
     net = network(4)
     if attack is not None:
@@ -148,22 +182,22 @@ def test_it_is_certified_and_verified_and_what_is_changed_is_not():
     net = network(1)
     problem = problem_of(net, "recalibrate")
     a = problem.flatten(net)
-    string = ws.WeightString(problem, torch.stack([a, near(a, 0.002)]))
-    certificate = ws.certify(problem, string, tol=0.02)
-    assert certificate.upper_bound < 1.03 * certificate.largest_sample
+    string = ws.WeightString(problem, torch.stack([a, near(a, 0.001)]))
+    certificate = ws.certify(problem, string, tol=0.1)
+    assert certificate.upper_bound < 1.11 * certificate.largest_sample
     assert verify(problem, string, certificate).ok
     # The module's own statistics, which another checkpoint may leave in it, enter nowhere.
     other = network(1)
     other[1].running_mean.fill_(7.0)
     assert verify(problem_of(other, "recalibrate"), string, certificate).ok
     images = problem._parts.train.leaves[0].clone()
-    images[7, 0, 0, 0] += 1e-6
+    images[4, 0, 0, 0] += 1e-6
     changed = verify(problem_of(net, "recalibrate", images), string, certificate)
     assert not changed.ok
     assert "training inputs" in str(changed)
     assert not verify(problem_of(net, "frozen"), string, certificate).ok
     low = max(certificate.partition, key=lambda piece: piece.bound)
-    cut = tuple(piece._replace(bound=piece.bound * 0.97) if piece == low else piece for piece in certificate.partition)
+    cut = tuple(piece._replace(bound=piece.bound * 0.8) if piece == low else piece for piece in certificate.partition)
     lowered = msgspec.structs.replace(
         certificate, partition=cut, upper_bound=max(piece.bound for piece in cut), largest_sample=0.0
     )

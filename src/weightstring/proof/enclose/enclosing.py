@@ -229,7 +229,7 @@ def _require_room(enclosed: Enclosing) -> None:
     needed = 8 * ARRAYS * enclosed.width * size
     if needed > enclosed.max_bytes:
         raise Unsupported(
-            f"running statistics are estimated on {size} training inputs at a time, which certificates enclose together, "
-            f"in about {needed / 1e9:.3g} GB where max_bytes allows {enclosed.max_bytes / 1e9:.3g} GB: pass a larger "
+            f"running statistics are estimated on {size} training inputs at a time, which are enclosed together, in "
+            f"about {needed / 1e9:.3g} GB where max_bytes allows {enclosed.max_bytes / 1e9:.3g} GB: pass a larger "
             "max_bytes=, or the problem a smaller chunk="
         )

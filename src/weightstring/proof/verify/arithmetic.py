@@ -24,8 +24,8 @@ def masked(x: Curve, hidden: Any) -> Curve:
 def hidden_in(x: Curve) -> Hidden:
     """Where it is −inf all along; of a value that overflowed to it, the rest is not finite either."""
     _, slope, bend, error = x.parts
-    found: Hidden = np.isneginf(np.asarray(x.value)) & np.isfinite(slope) & np.isfinite(bend) & np.isfinite(error)
-    return found
+    known = np.isneginf(np.asarray(x.value)) & np.isfinite(slope) & np.isfinite(bend) & np.isfinite(error)
+    found: Hidden = np.asarray(known)  # of a number by itself NumPy gives none
 
 
 def around(combine: Callable[..., Curve], *curves: Curve) -> Curve:
