@@ -26,6 +26,7 @@ def hidden_in(x: Curve) -> Hidden:
     _, slope, bend, error = x.parts
     known = np.isneginf(np.asarray(x.value)) & np.isfinite(slope) & np.isfinite(bend) & np.isfinite(error)
     found: Hidden = np.asarray(known)  # of a number by itself NumPy gives none
+    return found
 
 
 def around(combine: Callable[..., Curve], *curves: Curve) -> Curve:
