@@ -131,7 +131,7 @@ def align_many(
     >>> from weightstring.problem import ModuleProblem
     >>> problem = ModuleProblem(net, torch.nn.functional.mse_loss, (x, x.sum(1, keepdim=True)))
     >>> from weightstring.symmetry.copies import permuted_copy
-    >>> theta = problem.initial(0)
+    >>> theta = problem.fit(0, until=0.01)
     >>> found = align_many(problem, [theta, *(permuted_copy(problem, theta, seed=seed) for seed in (1, 2))])
     >>> [bool((copy == theta).all()) for copy in found.thetas]
     [True, True, True]

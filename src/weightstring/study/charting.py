@@ -68,7 +68,7 @@ class Atlas(Viewable):
     >>> ring = Ring()
     >>> found = atlas(ring, {"a": ring.ends[0], "b": ring.ends[1]}, threshold=0.1, progress=False)
     >>> [found.count(level).at_most for level in (0.05, 0.1)], found.next
-    ([1, 1], ())
+    ([2, 1], ())
     """
 
     lines: Matrix
