@@ -33,6 +33,19 @@ def console_for_text(*, soft_wrap: bool = True) -> Console:
     return _Text(highlight=False, soft_wrap=soft_wrap, markup=False, emoji=False)
 
 
+NAME = 56
+"""Characters of a model's name that are printed."""
+
+
+def shortened(name: str) -> str:
+    """A model's name, the beginning of a long one left out.
+
+    >>> len(shortened("checkpoints/" * 9)) == NAME
+    True
+    """
+    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"
+
+
 def table(
     *headings: str, left: Collection[str] = ("",), title: str | None = None, gap: int = 2, no_wrap: bool = False
 ) -> Table:

@@ -8,7 +8,8 @@ import re
 import sys
 import warnings
 from argparse import Namespace
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from weightstring.arrays import Theta
@@ -44,6 +45,12 @@ def models_of(problem: ModuleProblem, words: Sequence[str], allowed: Collection[
         InvalidSetting: one is named twice, or there are too many.
     """
     return {name: end_of(problem, name, allowed) for name in model_names(words)}
+
+
+def loaders_of(problem: ModuleProblem, options: Namespace) -> dict[str, Callable[[], Theta]]:
+    """What loads each model that the command line names, by what to call it; see :func:`models_of`."""
+    told: set[str] = set()
+    return {name: partial(end_of, problem, name, options.allowed, told) for name in model_names(options.models)}
 
 
 def model_names(words: Sequence[str]) -> list[str]:

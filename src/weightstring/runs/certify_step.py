@@ -206,6 +206,13 @@ def require_certifiable(problem: LossProblem, bind: str, tol: float = CERTIFY_TO
         problem.upper_bounds(a, b, whole[:1], whole[1:])
 
 
+def with_bound(problem: LossProblem, result: Result, quantity: str, directory: Store | None) -> Result:
+    """A result with a proof of how high its string is, wherever that ends; written where it has a run directory."""
+    explain = directory is not None  # which has a page
+    result = bounded(problem, result, None, CERTIFY_TOL, quantity, explain=explain)
+    return result if directory is None else kept(directory, result)
+
+
 def kept(directory: Store, result: Result) -> Result:
     """The result, with its certificate where it has one, written into its run directory."""
     with directory.locked():

@@ -25,7 +25,7 @@ from weightstring.problem import Modular, Traceable
 from weightstring.proof.disconnect import prove, stands
 from weightstring.protocol import LossProblem, lacking
 from weightstring.recipe import Recipe
-from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
+from weightstring.runs.certify_step import CERTIFY_TOL, require_certifiable, with_bound
 from weightstring.runs.computing import arithmetic
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
@@ -262,8 +262,7 @@ class _Work:
         problem = self.objective.problem
         wanted = self.settings.certify is not None and (self.threshold is None or not result.connected)
         if wanted and result.certificate is None:
-            result = bounded(problem, result, None, CERTIFY_TOL, self.objective.quantity())
-            result = result if pair.directory is None else kept(pair.directory, result)
+            result = with_bound(problem, result, self.objective.quantity(), pair.directory)
         if edge in self.proved and (proof := prove(problem, pair.a, pair.b)) is not None:
             stands(problem, proof, result.string, result.largest, "the string that was found")  # or it raises
         return result

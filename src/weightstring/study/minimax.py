@@ -20,7 +20,7 @@ from weightstring.proof.certificate import Certificate
 from weightstring.proof.disconnect import prove, stands
 from weightstring.protocol import LossProblem
 from weightstring.recipe import Recipe
-from weightstring.runs.certify_step import CERTIFY_TOL, bounded, kept, require_certifiable
+from weightstring.runs.certify_step import CERTIFY_TOL, require_certifiable, with_bound
 from weightstring.runs.listening import listening
 from weightstring.runs.result import Result
 from weightstring.runs.run import interrupted
@@ -148,8 +148,7 @@ def minimax(
     with listening(progress, *trackers(tracker)) as told:
         (result,) = connect_all(problem, [pair], replace(settings, progress=told))
         if certify and not interrupted(result):
-            result = bounded(problem, result, None, CERTIFY_TOL, Objective(problem, bind).quantity())
-            result = result if directory is None else kept(directory, result)
+            result = with_bound(problem, result, Objective(problem, bind).quantity(), directory)
         tell_end(told, result, directory)
     bound = proved_bound(problem, result, a, b, held=not strategy.frees_ends)
     ends = [max(end[name] for name in result.names) for end in result.ends]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,6 @@ from weightstring.cli.options.strategy import add_strategy, chosen_strategy
 from weightstring.cli.options.values import number, numbers, whole
 
 HELP = "how many models are connected, at which levels, and in how many components"
-
-NAME = 56
-"""Characters of a model's name that are printed."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -50,7 +46,7 @@ def run(options: Namespace) -> int:
     """Measure all lines, search strings along a spanning tree, and count components."""
     import msgspec
 
-    from weightstring.cli.models import end_of, model_names
+    from weightstring.cli.models import loaders_of
     from weightstring.cli.opening import named
     from weightstring.cli.progress import counting
     from weightstring.store import replace_file
@@ -58,8 +54,7 @@ def run(options: Namespace) -> int:
 
     task, problem = named(options)
     compute_by(options.engine, problem)
-    told: set[str] = set()
-    models = {name: partial(end_of, problem, name, options.allowed, told) for name in model_names(options.models)}
+    models = loaders_of(problem, options)
     if options.strategy == "auto":
         options.strategy = "sinking" if options.threshold is None else "persistent"
     strategy = chosen_strategy(options)
@@ -124,7 +119,7 @@ def _as_json(found: ws.Atlas, levels: list[float]) -> dict[str, Any]:
 
 
 def _print(found: ws.Atlas, levels: list[float], options: Namespace) -> None:
-    from weightstring.cli.console import console_for_text, table
+    from weightstring.cli.console import console_for_text, shortened, table
 
     console = console_for_text()
     what = found.lines.label(found.lines.quantity)
@@ -133,7 +128,7 @@ def _print(found: ws.Atlas, levels: list[float], options: Namespace) -> None:
         return
     models = table("", "model", what, left=["model"], no_wrap=True)
     for place, (name, loss) in enumerate(zip(found.names, found.losses.tolist(), strict=True)):
-        models.add_row(str(place), name if len(name) <= NAME else f"…{name[1 - NAME :]}", f"{loss:.6g}")
+        models.add_row(str(place), shortened(name), f"{loss:.6g}")
     joins = table("joined at, sampled", "which", left=["which"], no_wrap=True)
     for join in found.bounds.joins:
         joins.add_row(f"{join.level:.6g}", f"{_numbers(join.one)} with {_numbers(join.other)}")

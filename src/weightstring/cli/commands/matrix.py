@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Measure all lines, and print their barriers."""
-    from weightstring.cli.models import end_of, model_names
+    from weightstring.cli.models import loaders_of
     from weightstring.cli.opening import named
     from weightstring.cli.progress import counting, foretell
     from weightstring.codec import for_json
@@ -53,8 +52,7 @@ def run(options: Namespace) -> int:
 
     task, problem = named(options)
     compute_by(options.engine, problem)
-    told: set[str] = set()
-    models = {name: partial(end_of, problem, name, options.allowed, told) for name in model_names(options.models)}
+    models = loaders_of(problem, options)
     count = len(models)
     lines = count * (count - 1) // 2 * (2 if options.align else 1)
     # Lines of models that are dear are sampled adaptively, on so many intervals at least; no others are waited for.
@@ -80,13 +78,12 @@ def run(options: Namespace) -> int:
 
 
 def _print(found: ws.Matrix, options: Namespace, page: Path | None) -> None:
-    from weightstring.cli.console import console_for_text, table
+    from weightstring.cli.console import console_for_text, shortened, table
 
     console = console_for_text()
     models = table("", "model", found.quantity, left=["model"], no_wrap=True)
     for number, (name, values) in enumerate(zip(found.names, found.ends, strict=True)):
-        shown = name if len(name) <= 56 else f"…{name[-55:]}"
-        models.add_row(str(number), shown, f"{values[found.quantity]:.6g}")
+        models.add_row(str(number), shortened(name), f"{values[found.quantity]:.6g}")
     console.print(models)
     for aligned, words in ((False, "as given"), (True, "to aligned copies")):
         if found.aligned or not aligned:
