@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidCheckpoint, Unsupported
 from weightstring.problem.checkpoints.adapters import CONFIG, WEIGHTS
 from weightstring.problem.checkpoints.lora import LOWER, PREFIX, RAISE, Lora, Product, merged_state, read_lora
-from weightstring.store import read_checkpoint, write_checkpoint
+from weightstring.store import read_checkpoint, replace_file, write_checkpoint
+from weightstring.store.checkpoints import ADAPTER, ADAPTERS
 
 Net = TypeVar("Net", bound=nn.Module)
-
-SETTINGS, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 
 
 def adapters_only(net: Net, *folders: str | os.PathLike[str]) -> Net:
@@ -63,14 +62,19 @@ def lora_in(folder: str | os.PathLike[str]) -> Lora:
         InvalidCheckpoint: there is none.
         Unsupported: it is no plain LoRA.
     """
+    return _held_in(folder)[0]
+
+
+def _held_in(folder: str | os.PathLike[str]) -> tuple[Lora, Mapping[str, Any]]:
+    """The adapter in a folder, and its configuration; it raises as :func:`lora_in` does."""
     held = read_checkpoint(Path(folder))
     config, weights = held.get(CONFIG), held.get(WEIGHTS)
     if not isinstance(config, Mapping) or not isinstance(weights, Mapping):
-        raise InvalidCheckpoint(f"{folder}: no adapter; name a folder with {SETTINGS} in it")
+        raise InvalidCheckpoint(f"{folder}: no adapter; name a folder with {ADAPTER} in it")
     found = read_lora(config, {name: value for name, value in weights.items() if isinstance(value, Tensor)})
     if found is None:
         raise Unsupported(f"{folder}: an adapter of another form than plain LoRA, {config.get('peft_type')}")
-    return found
+    return found, config
 
 
 def average_of(adapters: Sequence[Lora], shares: Sequence[float]) -> Lora:
@@ -120,9 +124,10 @@ def write_adapter(folder: str | os.PathLike[str], lora: Lora, settings: Mapping[
     form = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": sorted(lora.products)}
     own = {"use_rslora": False, "rank_pattern": {}, "alpha_pattern": {}, "bias": "none", "lora_dropout": 0.0}
     where = Path(folder)
-    write_checkpoint(where / WEIGHTS_FILE, tensors, {})
+    write_checkpoint(where / ADAPTERS[0], tensors, {})
+    config = msgspec.json.format(msgspec.json.encode({**settings, **own, **form, "inference_mode": True}))
     try:
-        (where / SETTINGS).write_text(json.dumps({**settings, **own, **form, "inference_mode": True}, indent=2) + "\n")
+        replace_file(where / ADAPTER, config + b"\n")
     except OSError as problem:
         raise InvalidCheckpoint(f"{where}: cannot be written: {problem.strerror}") from None
 
@@ -140,12 +145,11 @@ def write_average(
         InvalidCheckpoint: one is no adapter, or the average cannot be written.
         Unsupported: one is no plain LoRA, or has whole modules.
     """
-    mean = average_of([lora_in(each) for each in adapters], shares)
-    config = read_checkpoint(Path(adapters[0]))[CONFIG]
-    assert isinstance(config, Mapping)
+    found = [_held_in(each) for each in adapters]
+    mean, config = average_of([lora for lora, _ in found], shares), found[0][1]
     write_adapter(folder, mean, {name: config[name] for name in KEPT if config.get(name) is not None})
 
 
 def is_adapter(path: str | os.PathLike[str]) -> bool:
     """Whether a path is the folder of an adapter."""
-    return (Path(path) / SETTINGS).is_file()
+    return (Path(path) / ADAPTER).is_file()

@@ -20,6 +20,7 @@ from weightstring.path import check_theta
 from weightstring.problem import Modular
 from weightstring.protocol import lacking
 from weightstring.study.averages import averaged, measured
+from weightstring.study.naming import by_name
 from weightstring.symmetry.activations import activations_of
 from weightstring.symmetry.alignment import METHODS, align
 from weightstring.symmetry.assignments import as_move, same_units, signed_groups
@@ -137,7 +138,7 @@ def align_many(
     [True, True, True]
     """
     started = time.perf_counter()
-    named = dict(models) if isinstance(models, Mapping) else {str(number): each for number, each in enumerate(models)}
+    named = by_name(models)
     names = tuple(named)
     first = names[reference] if isinstance(reference, int) and -len(names) <= reference < len(names) else str(reference)
     _check(problem, named, first)

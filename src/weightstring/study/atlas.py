@@ -43,6 +43,7 @@ from weightstring.study.charting import Atlas, Searched, direct_heights, lower_b
 from weightstring.study.lines import Matrix
 from weightstring.study.matrix import MatrixDirectory, Model, loaded, matrix
 from weightstring.study.minimax import DEFAULT_STRATEGY as LOWEST
+from weightstring.study.naming import by_name
 from weightstring.study.spanning import Edge, next_pairs, over_paths
 from weightstring.theory.sign_changes import routes
 
@@ -151,9 +152,7 @@ def atlas(
     if certify:
         require_certifiable(problem, bind)
     folder = None if store is None else Path(local_path(store))
-    named: dict[str, Model] = (
-        dict(models) if isinstance(models, Mapping) else {str(number): each for number, each in enumerate(models)}
-    )
+    named = by_name(models)
     if align:
         named |= _aligned(problem, named, seed, None if folder is None else folder / ALIGNED)
     lines_in = None if folder is None else folder / LINES

@@ -31,6 +31,7 @@ from weightstring.store.files import UNREADABLE, one_line
 from weightstring.store.locks import locked
 from weightstring.store.objects import local_path
 from weightstring.study.lines import Line, Lines, Matrix
+from weightstring.study.naming import by_name
 from weightstring.symmetry.alignment import align as align_models
 from weightstring.symmetry.spec import Symmetry
 
@@ -102,7 +103,7 @@ def matrix(
     >>> found.barriers("max").shape, round(found.barriers()[0, 1].item(), 3), found.barriers()[0, 2].item()
     (torch.Size([3, 3]), 0.943, 0.0)
     """
-    named = dict(models) if isinstance(models, Mapping) else {str(number): each for number, each in enumerate(models)}
+    named = by_name(models)
     objective = Objective(problem, bind)
     quantity = objective.quantity("a barrier is of")
     check_seed(seed)

@@ -36,6 +36,7 @@ from weightstring.study.blaming import Blame
 from weightstring.study.lines import Line, Lines, Matrix
 from weightstring.study.merge import merge
 from weightstring.study.mergeability import Mergeability, Way
+from weightstring.study.naming import by_name
 from weightstring.study.repair import rescaled
 from weightstring.study.threshold import suggest_threshold
 from weightstring.symmetry.alignment import align as aligned_copy
@@ -84,7 +85,7 @@ def mergeable(
     >>> found.merges, found.best.name
     (True, 'average')
     """
-    named = dict(models) if isinstance(models, Mapping) else {str(number): each for number, each in enumerate(models)}
+    named = by_name(models)
     if len(named) < 2:
         raise InvalidSetting(f"mergeable of {len(named)} models: give two or more")
     if search and len(named) > 2:

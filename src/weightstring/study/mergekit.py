@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from weightstring.errors import Unsupported
-from weightstring.study.adapters import SETTINGS, is_adapter
+from weightstring.store.checkpoints import ADAPTER
+from weightstring.study.adapters import is_adapter
 from weightstring.study.mergeability import Mergeability, Way
 
 CONFIG = "config.json"
@@ -64,9 +65,9 @@ def _reference(name: str) -> str:
     """A model as mergekit names it: its folder; of an adapter that of its base, and its own."""
     folder = Path(name)
     if is_adapter(folder):
-        base = _json(folder / SETTINGS).get("base_model_name_or_path")
+        base = _json(folder / ADAPTER).get("base_model_name_or_path")
         if not isinstance(base, str) or not base:
-            raise Unsupported(f"{name}: its {SETTINGS} names no base model, which mergekit needs")
+            raise Unsupported(f"{name}: its {ADAPTER} names no base model, which mergekit needs")
         return "+".join(map(_checked, (base, name)))
     if not (folder / CONFIG).is_file():
         raise Unsupported(f"{name} is no folder of Hugging Face's, with {CONFIG} in it, as mergekit reads them")
