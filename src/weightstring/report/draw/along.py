@@ -12,11 +12,11 @@ from weightstring.path.quantities import quantity_label, set_prefixes, split_qua
 from weightstring.report.draw.theme import (
     CERTIFIED,
     CERTIFIED_BAND,
-    LOG_RATIO,
     SETS,
     THRESHOLD,
     styles_of,
     theme,
+    vertical_axis,
 )
 from weightstring.store.records import CurveRecord
 
@@ -120,10 +120,10 @@ def loss_figure(
             line={"color": THRESHOLD, "width": 1.5}, hoverinfo="skip",
         )  # fmt: skip
         _shade_over(figure, curve.s, rows, threshold, [shown[name] for name in bound if name in shown])
-    spread = bool(finite) and min(finite) > 0 and max(finite) > LOG_RATIO * min(finite)
     horizontal = {"title": {"text": "arc length s / length"}, "range": [-0.02, 1.02], "hoverformat": ".4g"}
-    vertical = {"title": {"text": f"{metric} (log scale)"}, "type": "log"} if spread else {"title": {"text": metric}}
-    figure.update_layout(hovermode="x unified", xaxis=horizontal | {"showgrid": False}, yaxis=vertical)
+    figure.update_layout(
+        hovermode="x unified", xaxis=horizontal | {"showgrid": False}, yaxis=vertical_axis(metric, finite)
+    )
     return figure
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from weightstring.codec import finite_or_none
 from weightstring.path.string_curve import StringCurve
 from weightstring.report.draw.along import mark_not_finite
-from weightstring.report.draw.theme import LOG_RATIO, NOT_FINITE, SETS, theme
+from weightstring.report.draw.theme import NOT_FINITE, SETS, theme, vertical_axis
 
 STYLES = ((NOT_FINITE, "dash"), (SETS[""][0], "solid"), (SETS["holdout_"][0], "dot"))
 """Of the first, the second, …: they differ in lightness, hue and dash."""
@@ -39,11 +39,10 @@ def between_figure(curves: Mapping[str, StringCurve], quantity: str, label: str)
         drawn += [height for height in heights if height is not None]
         lost += [s for s, height in zip(curve.s, heights, strict=True) if height is None]
     mark_not_finite(figure, lost)
-    spread = bool(drawn) and min(drawn) > 0 and max(drawn) > LOG_RATIO * min(drawn)
     figure.update_layout(
         hovermode="x unified", showlegend=True,
         xaxis={"title": {"text": "arc length s / length"}, "range": [-0.02, 1.02], "hoverformat": ".4g"}
         | {"showgrid": False},
-        yaxis={"title": {"text": f"{label} (log scale)"}, "type": "log"} if spread else {"title": {"text": label}},
+        yaxis=vertical_axis(label, drawn),
     )  # fmt: skip
     return figure

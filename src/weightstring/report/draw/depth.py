@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from weightstring.codec import finite_or_none
-from weightstring.report.draw.theme import LOG_RATIO, SETS, THRESHOLD, theme
+from weightstring.report.draw.theme import SETS, THRESHOLD, theme, wide
 from weightstring.store.records import RoundRecord, by_depth
 
 
@@ -34,9 +34,8 @@ def depth_figure(rounds: Sequence[RoundRecord], threshold: float) -> go.Figure:
         line={"color": THRESHOLD, "width": 1.5}, hoverinfo="skip",
     )  # fmt: skip
     drawn = [value for value in (*tops, threshold) if value is not None]
-    spread = min(drawn) > 0 and max(drawn) > LOG_RATIO * min(drawn)
     figure.update_layout(
         xaxis={"title": {"text": "depth d"}, "dtick": max(1, len(tops) // 10), "range": [-0.02 * last, 1.02 * last]},
-        yaxis={"title": {"text": "largest value on the string"}, "type": "log" if spread else "linear"},
+        yaxis={"title": {"text": "largest value on the string"}, "type": "log" if wide(drawn) else "linear"},
     )
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -24,6 +25,20 @@ LOSS_SCALE = ((0.0, "#2c7fd1"), (0.4, "#8a63d2"), (0.7, "#d6508f"), (1.0, "#f286
 NOT_FINITE = "#8b919c"
 LOG_RATIO = 50.0
 """Beyond this ratio of the largest to the smallest loss, a linear axis would hide the small ones."""
+
+
+def wide(values: Sequence[float]) -> bool:
+    """Whether values are positive and so far apart that a linear axis would hide the small ones.
+
+    >>> wide([0.001, 1.0]), wide([0.5, 1.0]), wide([0.0, 1.0]), wide([])
+    (True, False, False, False)
+    """
+    return bool(values) and min(values) > 0 and max(values) > LOG_RATIO * min(values)
+
+
+def vertical_axis(label: str, values: Sequence[float]) -> dict[str, Any]:
+    """The axis of these values, which says so where it is logarithmic."""
+    return {"title": {"text": f"{label} (log scale)"}, "type": "log"} if wide(values) else {"title": {"text": label}}
 
 
 def styles_of(prefixes: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from weightstring.report.draw.along import mark_not_finite
 from weightstring.report.draw.correlation import ALIGNED, GIVEN
-from weightstring.report.draw.theme import LOG_RATIO, THRESHOLD, theme
+from weightstring.report.draw.theme import THRESHOLD, theme, vertical_axis
 from weightstring.store.records import ResultRecord
 
 
@@ -36,12 +36,11 @@ def two_strings_figure(aligned: ResultRecord, plain: ResultRecord, label: str) -
         x=[-0.02, 1.02], y=[aligned.threshold] * 2, name=f"threshold {aligned.threshold:.6g}", mode="lines",
         line={"color": THRESHOLD, "width": 1.5}, hoverinfo="skip",
     )  # fmt: skip
-    spread = min(drawn) > 0 and max(drawn) > LOG_RATIO * min(drawn)
     figure.update_layout(
         hovermode="x unified",
         xaxis={"title": {"text": "arc length s / length"}, "range": [-0.02, 1.02], "hoverformat": ".4g"}
         | {"showgrid": False},
-        yaxis={"title": {"text": f"{label} (log scale)"}, "type": "log"} if spread else {"title": {"text": label}},
+        yaxis=vertical_axis(label, drawn),
     )
     return figure
 

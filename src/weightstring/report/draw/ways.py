@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from weightstring.codec import finite_or_none
 from weightstring.report.draw.along import mark_not_finite
-from weightstring.report.draw.theme import LOG_RATIO, SETS, THRESHOLD, theme
+from weightstring.report.draw.theme import SETS, THRESHOLD, theme, vertical_axis
 from weightstring.study.mergeability import Mergeability
 
 
@@ -43,13 +43,12 @@ def ways_figure(found: Mergeability, label: str = "loss") -> go.Figure:
     )  # fmt: skip
     mark_not_finite(figure, [place for place, height in zip(places, heights, strict=True) if height is None])
     shown = [*own, *(height for height in heights if height is not None)]
-    spread = bool(shown) and min(shown) > 0 and max(shown) > LOG_RATIO * min(shown)
     figure.update_layout(
         hovermode="closest",
         xaxis={
             "tickvals": places, "ticktext": [name.replace(" ", "<br>", 1) for name in names], "range": edges,
             "automargin": True, "showgrid": False,
         },
-        yaxis={"title": {"text": f"{label} (log scale)"}, "type": "log"} if spread else {"title": {"text": label}},
+        yaxis=vertical_axis(label, shown),
     )  # fmt: skip
     return figure

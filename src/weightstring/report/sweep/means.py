@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from weightstring.report.draw.chart import Chart, Kind, Level, Series
-from weightstring.report.draw.theme import LOG_RATIO
+from weightstring.report.draw.theme import wide
 from weightstring.report.sweep.data import SweepData
 from weightstring.report.sweep.words import counts, number_words, plural, prefix, shown, threshold_title, title
 from weightstring.study.sweep.statistics import Interval
@@ -53,8 +53,7 @@ def pair_points(rows: Sequence[Row], column: str, name: str, kind: Kind, look: i
 
 def spread(series: Sequence[Series]) -> bool:
     """Whether heights are positive and so far apart that a linear axis would hide the small ones."""
-    heights = [y for points in series for y in points.y]
-    return bool(heights) and min(heights) > 0 and max(heights) > LOG_RATIO * min(heights)
+    return wide([y for points in series for y in points.y])
 
 
 def mean_chart(

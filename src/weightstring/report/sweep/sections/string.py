@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from weightstring.report.draw.along import bead_rows
 from weightstring.report.draw.chart import Chart, Series
-from weightstring.report.draw.theme import LOG_RATIO
+from weightstring.report.draw.theme import wide
 from weightstring.report.run.data import bound_quantities
 from weightstring.report.section import Section
 from weightstring.report.sweep.charts import chart_section
@@ -69,7 +69,7 @@ def _example(sweep: SweepData, row: Row, result: ResultRecord, name: str) -> Cha
     gaps = sum(map(math.isnan, tops))
     sentence += f" {plural(gaps, 'sample')} not finite: gaps." if gaps else ""
     heights = [y for points in series for y in (*points.y, *points.low) if math.isfinite(y)]
-    y_log = min(heights) > 0 and max(heights) > LOG_RATIO * min(heights)
+    y_log = wide(heights)
     if line is not None:
         top = number_words(max(line.y)) if all(map(math.isfinite, line.y)) else "not finite"
         sentence += f" Beside it the straight line between its ends, whose largest of {len(line.y)} samples is {top}."
