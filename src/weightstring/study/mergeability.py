@@ -168,7 +168,7 @@ class Mergeability(Viewable):
         for way in self.ways:
             barrier = "–" if way.barrier is None else f"{way.barrier:.4g}"
             rows.append(f"  {way.name:<{width}}  {way.loss:>9.5g}  {barrier:>9}")
-        left = [f"not tried: {name}: {why}" for name, why in self.untried.items()]
+        left = [f"left out: {name}: {why}" for name, why in self.untried.items()]
         return "\n".join([self.verdict, *rows, *left])
 
     def to_rows(self) -> list[dict[str, str | float]]:

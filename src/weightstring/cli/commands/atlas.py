@@ -138,9 +138,9 @@ def _print(found: ws.Atlas, levels: list[float], options: Namespace) -> None:
     for columns in (models, joins, counts):
         console.print(columns)
     console.print(
-        f"models: how many have a {what} of at most the level; at least, at most: in how\n"
-        "many components of that sublevel set they lie: by proofs, by lines and strings\n"
-        "(sampled), by certified strings"
+        f"models: those whose {what} is at most the level\n"
+        "at least, at most: in how many components of that sublevel set they lie:\n"
+        "by proofs, by lines and strings (sampled), by certified strings"
     )
     console.print(f"{found.spent}\n{found.what_next}")
     if options.out is not None:
