@@ -274,19 +274,26 @@ class Trial:
     def steady(self, name: str) -> bool:
         """Whether a model's numbers are the same, bit for bit, alone, first or last in a batch.
 
-        Tried on one thread: several split a call by its length.
+        Tried on minibatches and on examples taken as a whole, whose sums torch may divide otherwise; on one thread, as
+        several split a call by its length.
         """
         if (known := ENGINES[name].steady) is not None:
             return known
         thetas, rows = self._models(self._few(name))
         count = len(thetas)
         with on_threads(None if self.own.on_gpu else 1):
-            whole = self._found(name, thetas, rows)
+            whole = self._every(name, thetas, rows)
             for beside in ([0], [count - 1], [count - 1, 0], list(range(count))[-2::-1], list(range(1, count))):
-                numbers = self._found(name, thetas[beside], rows[beside])
+                numbers = self._every(name, thetas[beside], rows[beside])
                 if not all(torch.equal(some, other[beside]) for some, other in zip(numbers, whole, strict=True)):
                     return False
         return True
+
+    def _every(self, name: str, thetas: Thetas, rows: Rows) -> list[Tensor]:
+        """:meth:`_found`, and losses and gradients on the first examples, which are no minibatch."""
+        few = replace(self.work, train=self.work.train.take(slice(FEW_EXAMPLES)))
+        together = ENGINES[name](few).gradient(thetas, None)
+        return [*self._found(name, thetas, rows), together.losses[:, None].cpu(), together.gradients.cpu()]
 
     def _run(self, name: str, models: int) -> tuple[Tensor, Tensor, Tensor]:
         return self._found(name, *self._models(models))
