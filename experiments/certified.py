@@ -1,11 +1,12 @@
-"""Strings between networks of today that are proved: transformers, an LSTM, and what a proof costs beside a grid.
+"""Strings between networks of today that are proved: transformers, LSTMs, ResNets, and what a proof costs.
 
-    python experiments/certified.py --data DIR --store runs/certified     # DIR has text/tinyshakespeare.txt
+    python experiments/certified.py --data DIR --store runs/certified     # text/tinyshakespeare.txt and CIFAR-10
     python experiments/certified.py --data DIR --store runs/certified --only "GPT, 1 block, fine-tunes"
 
 Each pair is trained, connected with ``certify=True``, and certified and verified once more by itself, beside a grid of
-25 points on every segment, the same examples in the same process. Pairs, searches and rows are kept as soon as they are
-known; started again, it goes on. Losses are of examples that no end was trained on, and the search descends on them.
+25 points on every segment, the same examples in the same process. A proof that does not reach its threshold in its time
+is told as it stands. Pairs, searches and rows are kept as soon as they are known; started again, it goes on. Losses are
+of examples that no end was trained on, and the search descends on them.
 """
 
 from __future__ import annotations
@@ -22,20 +23,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from certified_ends import IMAGES, WINDOWS, CharGPT, CharLSTM, Images, Text, ViT, encoder, nats, pair
+from certified_ends import (
+    ESTIMATING,
+    IMAGES,
+    PHOTOGRAPHS,
+    WINDOWS,
+    CharGPT,
+    CharLSTM,
+    Images,
+    Source,
+    Text,
+    ViT,
+    encoder,
+    nats,
+    pair,
+    photographs,
+)
 from harness import keep
 from torch import Tensor, nn
 
 import weightstring as ws
+from weightstring.tasks.cifar_networks import resnet
 
 MARGINS = {True: 1.01, False: 1.05}
 """The threshold over the higher end's loss, of fine-tunes and of independent ends."""
 
 POINTS = 25
 """Of the grid, on every segment."""
-
-SECONDS = 900.0
-"""For a proof at most: what is not proved by then is told as it stands."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +58,15 @@ class Case:
 
     Args:
         build: a network, of so many letters.
-        of: ``"text"``, ``"hidden"`` letters of it, or ``"images"``.
+        of: ``"text"``, ``"hidden"`` letters of it, ``"images"`` or ``"photographs"``.
         tuned: whether the two have a base in common.
+        buffers: what running statistics are, where there are any: see :class:`weightstring.ModuleProblem`.
     """
 
     build: Callable[[int], nn.Module]
     of: str
     tuned: bool
+    buffers: str | None = None
 
 
 CASES = {
@@ -70,16 +86,26 @@ CASES = {
         f"BERT, {layers} layer{'s' * (layers > 1)}, fine-tunes": Case(partial(encoder, layers=layers), "hidden", True)
         for layers in (1, 2, 3, 4)
     },
+    **{
+        f"ResNet-{6 * blocks + 2}, {how}, fine-tunes": Case(
+            lambda _, blocks=blocks: resnet(10, blocks), "photographs", True, buffers  # type: ignore[misc]
+        )
+        for blocks in (1, 3)
+        for how, buffers in (("frozen statistics", "frozen"), ("re-estimated statistics", "recalibrate"))
+    },
 }  # fmt: skip
 
 
 def problem_of(case: Case, given: argparse.Namespace, store: Path) -> tuple[ws.ModuleProblem, Tensor, Tensor]:
     """What is measured, and the two ends."""
     draw, steps, letters = torch.Generator().manual_seed(5), 60 if given.quick else given.steps, 0
-    parts: tuple[Text | Images, ...]
+    parts: tuple[Source, ...]
     if case.of == "images":
         parts = (Images(held=False),) * 3
         held = Images(held=True).drawn(draw, 4 if given.quick else IMAGES)
+    elif case.of == "photographs":
+        *parts, tested = photographs(given.data)
+        held = tested.drawn(draw, 8 if given.quick else PHOTOGRAPHS)
     else:
         content = (given.data / "text" / "tinyshakespeare.txt").read_text()
         known = {letter: index for index, letter in enumerate(sorted(set(content)))}
@@ -87,8 +113,13 @@ def problem_of(case: Case, given: argparse.Namespace, store: Path) -> tuple[ws.M
         train, rest = tokens[: len(tokens) * 9 // 10], tokens[len(tokens) * 9 // 10 :]
         parts = tuple(Text(part, case.of == "hidden", letters) for part in (train, *train.chunk(2)))
         held = Text(rest, case.of == "hidden", letters).drawn(draw, 2 if given.quick else WINDOWS)
-    nets = pair(lambda: case.build(letters), parts, steps, case.tuned, store)
-    problem = ws.ModuleProblem(nets[0].double().eval(), nats, _precise(held), dtype=torch.float64)
+    nets = pair(lambda: case.build(letters), tuple(parts), steps, case.tuned, store, case.buffers == "frozen")
+    data: dict[str, Any] = {"train": _precise(held)}
+    if case.buffers == "recalibrate":  # on images that the networks were trained with
+        data = {"train": _precise(parts[0].drawn(draw, 8 if given.quick else ESTIMATING)), "evaluate": _precise(held)}
+    problem = ws.ModuleProblem(
+        nets[0].double().eval(), nats, **data, dtype=torch.float64, buffers=case.buffers, chunk=64
+    )
     a, b = (problem.flatten(net.double().state_dict()) for net in nets)
     return problem, a, b
 
@@ -105,7 +136,7 @@ def row(case: Case, given: argparse.Namespace, store: Path) -> dict[str, Any]:
     threshold = MARGINS[case.tuned] * max(ends)
     started = time.process_time()
     result = ws.connect(
-        problem, a, b, threshold, certify=True, certify_seconds=SECONDS, store=store / "run", progress=False
+        problem, a, b, threshold, certify=True, certify_seconds=given.seconds, store=store / "run", progress=False
     )
     searched, string = time.process_time() - started, result.string
     found: dict[str, Any] = {
@@ -113,6 +144,7 @@ def row(case: Case, given: argparse.Namespace, store: Path) -> dict[str, Any]:
         "examples": len(problem.observed()),
         "ends": ends,
         "threshold": threshold,
+        "seconds at most": given.seconds,
         "outcome": result.outcome.kind,
         "distance": float((a - b).norm()),
         "segments": len(string) - 1,
@@ -123,18 +155,20 @@ def row(case: Case, given: argparse.Namespace, store: Path) -> dict[str, Any]:
     thetas = [torch.lerp(x, y, t) for x, y in pairwise(string) for t in _grid(a)]
     problem.measure(torch.stack(thetas[:2]))  # which traces the module, once
     grid, found["grid, CPU seconds"] = _timed(lambda: problem.measure(torch.stack(thetas))["loss"])
-    certificate, found["certify, CPU seconds"] = _timed(lambda: ws.certify(problem, string, threshold, seconds=SECONDS))
+    certificate, found["certify, CPU seconds"] = _timed(
+        lambda: ws.certify(problem, string, threshold, seconds=given.seconds)
+    )
     found |= {
         "grid": float(grid.max()),
         "largest sample": certificate.largest_sample,
-        "bound": certificate.upper_bound,
+        "bound": certificate.upper_bound if math.isfinite(certificate.upper_bound) else None,
         "holds": certificate.holds,
         "intervals": certificate.intervals,
     }
     print(certificate, flush=True)
-    if math.isfinite(certificate.upper_bound):
+    if certificate.holds:
         verified, found["verify, CPU seconds"] = _timed(
-            lambda: ws.verify(problem, string, certificate, seconds=SECONDS)
+            lambda: ws.verify(problem, string, certificate, seconds=given.seconds)
         )
         found["verified"] = verified.ok
         print(verified, flush=True)
@@ -157,6 +191,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="directory that holds text/tinyshakespeare.txt")
     parser.add_argument("--store", type=Path, required=True, help="keep ends and runs here, and go on from there")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
+    parser.add_argument("--seconds", type=float, default=900.0, help="for each proof at most (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=800, help="of a training (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a small version, whose results are not kept")
     given = parser.parse_args()

@@ -15,8 +15,11 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 LENGTH, WIDTH, HEADS = 16, 32, 4
 """Characters of a window; what a token is in a network, and by how many heads attention looks at it."""
 
-WINDOWS, IMAGES = 16, 64
+WINDOWS, IMAGES, PHOTOGRAPHS = 16, 64, 1000
 """Examples on which losses are bounded."""
+
+ESTIMATING = 256
+"""Training images of which running statistics are estimated, where they are functions of θ."""
 
 BATCH = 32
 Batches = Callable[[torch.Generator], tuple[Tensor, Tensor]]
@@ -156,8 +159,44 @@ class Images:
         return images[chosen], classes[chosen]
 
 
-def trained(net: nn.Module, source: Text | Images, steps: int, rate: float, seed: int) -> nn.Module:
-    """AdamW, 32 examples a step, the rate warmed up and brought down to 0."""
+@dataclass(frozen=True)
+class Photographs:
+    """Images of CIFAR-10, standardised, drawn from a part of them.
+
+    Args:
+        images: (n, 3, 32, 32), of that part.
+        classes: (n,).
+    """
+
+    images: Tensor
+    classes: Tensor
+
+    def drawn(self, draw: torch.Generator, count: int = BATCH) -> tuple[Tensor, Tensor]:
+        """Images and their classes."""
+        chosen = torch.randperm(len(self.images), generator=draw)[:count]
+        return self.images[chosen], self.classes[chosen]
+
+
+def photographs(data: Path) -> tuple[Photographs, Photographs, Photographs, Photographs]:
+    """The training images, both halves of them, and the test images."""
+    from weightstring.tasks.cifar_files import read_cifar
+    from weightstring.tasks.cifar_published import CIFAR_SETS
+
+    known = CIFAR_SETS["cifar10"]
+    mean, std = (torch.tensor(each)[:, None, None] for each in (known.mean, known.std))
+    train, test = (
+        Photographs(part.pixels.float().div_(255).sub_(mean).div_(std), part.labels.long())
+        for part in read_cifar(known, data)
+    )
+    halves = zip(train.images.chunk(2), train.classes.chunk(2), strict=True)
+    return train, *(Photographs(*half) for half in halves), test
+
+
+Source = Text | Images | Photographs
+
+
+def trained(net: nn.Module, source: Source, steps: int, rate: float, seed: int) -> nn.Module:
+    """AdamW, 32 examples a step, the rate warmed up and brought down to 0; BatchNorm as the network's mode says."""
     draw = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate)
     for step in range(steps):
@@ -183,7 +222,7 @@ def kept(file: Path, net: nn.Module, train: Callable[[nn.Module], nn.Module]) ->
 
 
 def pair(
-    build: Callable[[], nn.Module], parts: tuple[Text | Images, ...], steps: int, tuned: bool, store: Path
+    build: Callable[[], nn.Module], parts: tuple[Source, ...], steps: int, tuned: bool, store: Path, frozen: bool
 ) -> tuple[nn.Module, nn.Module]:
     """Two networks trained apart, or one trained further on each of two parts of its data, for a quarter of the steps.
 
@@ -193,6 +232,7 @@ def pair(
         steps: of a training.
         tuned: whether they have a base in common.
         store: where they are kept.
+        frozen: whether those that have a base in common keep its running statistics.
     """
 
     def base(seed: int) -> nn.Module:
@@ -204,7 +244,7 @@ def pair(
     found = (
         kept(
             store / f"tuned-{k}.safetensors",
-            copy.deepcopy(base(0)),
+            copy.deepcopy(base(0)).train(not frozen),
             lambda net, k=k: trained(net, parts[1 + k], steps // 4, 1e-3, 10 + k),
         )
         for k in (0, 1)

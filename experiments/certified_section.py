@@ -36,7 +36,7 @@ def section() -> str:
 
 
 def _cells(name: str, row: dict[str, Any]) -> tuple[object, ...]:
-    proved = "" if row["holds"] else ", not within the threshold"
+    bound = "none that is finite" if row["bound"] is None else f"{row['bound']:.4f}"
     verified = row.get("verify, CPU seconds")
     return (
         name,
@@ -45,7 +45,7 @@ def _cells(name: str, row: dict[str, Any]) -> tuple[object, ...]:
         row["segments"],
         f"{row['threshold']:.4f}",
         f"{row['largest sample']:.4f}",
-        f"{row['bound']:.4f}{proved}",
+        bound if row["holds"] else f"{bound}, not within the threshold in {row['seconds at most']:.0f} s",
         row["intervals"],
         f"{row['grid, CPU seconds']:.2g}",
         f"{row['certify, CPU seconds']:.2g}",
