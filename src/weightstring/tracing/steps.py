@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from weightstring.errors import Unsupported
 from weightstring.text import first_line
 from weightstring.tracing.attention import ExamplesFirst
+from weightstring.tracing.likelihood import Unasked
 from weightstring.tracing.recurrent import UNROLLED
 
 OUTSIDE = "the loss or the outermost module"
@@ -219,13 +220,13 @@ def export(
         subject: the first words of a refusal.
         remedy: its last.
         functional: decompose operations that write in place, so that no step changes what another reads, unroll
-            recurrent layers, and keep the examples first in attention.
+            recurrent layers, keep the examples first in attention, and take a Gaussian likelihood by its formula.
 
     Raises:
         Unsupported: torch cannot trace it.
     """
     try:
-        with _quietly(), ExamplesFirst() if functional else nullcontext():
+        with _quietly(), ExamplesFirst() if functional else nullcontext(), Unasked() if functional else nullcontext():
             exported = torch.export.export(module, tuple(leaves), strict=False)
             steps = Trace.of(exported).steps if functional else ()
             if functional and any(step.writes or step.target in UNROLLED for step in steps):

@@ -19,10 +19,13 @@ import torch
 from torch import Tensor
 
 from weightstring.errors import Unsupported
-from weightstring.proof.enclose.enclosure import Enclosure, per_interval
+from weightstring.proof.enclose import piecewise
+from weightstring.proof.enclose.enclosure import Enclosure, measured, per_interval
 from weightstring.proof.enclose.intervals import Weights
 from weightstring.proof.enclose.linear import LinearMap
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR, gamma
+from weightstring.proof.enclose.smooth import softplus
+from weightstring.proof.enclose.softmax import log_softmax as soft_log_softmax
 from weightstring.proof.enclose.softmax import log_sum_exp as curved_log_sum_exp
 from weightstring.proof.enclose.values import Bounds, Data, Logits, Rows
 
@@ -93,22 +96,30 @@ def places(x: Enclosure) -> Tensor:
 
 def of_distance(loss: Callable[[Tensor], Tensor], x: Enclosure, target: Enclosure | Data, rows: Rows) -> Bounds:
     """The mean of ``loss(|x − target|)``, for a loss that is convex and does not fall."""
-    difference = x.shifted(-target.values.double()) if isinstance(target, Data) else x + target.scaled(-1.0)
+    difference = distance(x, target)
     minus, plus, radius = difference.line()
     distances = torch.stack([minus.abs() + radius, plus.abs() + radius])
     return averaged(loss(distances), rows, centre=loss(places(difference).abs()))
+
+
+def distance(x: Enclosure, target: Enclosure | Data) -> Enclosure:
+    """The difference x − target."""
+    return x.shifted(-target.values.double()) if isinstance(target, Data) else x + target.scaled(-1.0)
+
+
+def bent(x: Enclosure, delta: float, steep: float) -> Enclosure:
+    """steep·(½ m²/δ + |x| − m) with m = min(|x|, δ), which is |x| less what exceeds δ: Huber's loss of each number."""
+    size = piecewise.magnitude(x)
+    far = piecewise.rectified(size.shifted(-delta))
+    near = size + far.scaled(-1.0)
+    return ((near * near).scaled(0.5 / delta) + far).scaled(steep)
 
 
 def binary(
     x: Enclosure, target: Data, rows: Rows, weight: Tensor | None = None, positive: Tensor | None = None
 ) -> Bounds:
     """Binary cross-entropy of logits, for targets in [0, 1]."""
-    y = target.values.double()
-    if not bool(((y >= 0) & (y <= 1)).all()):
-        raise Unsupported("binary cross-entropy with targets outside [0, 1] has no bound here: give targets in [0, 1]")
-    for factor in (weight, positive):
-        if factor is not None and (factor.ndim > y.ndim or bool((factor < 0).any())):
-            raise Unsupported("binary cross-entropy with negative weights has no bound: give weights of at least 0")
+    y = _shares(target, weight, positive)
 
     def loss(up: Tensor, down: Tensor) -> Tensor:
         soft = torch.nn.functional.softplus
@@ -125,6 +136,26 @@ def binary(
     printed = ELEMENTWISE * (1 + up.abs() + down.abs())
     printed = printed if weight is None else printed * weight.to(y)
     return averaged(loss(up, down), rows, printed=printed, centre=loss(at, -at))
+
+
+def each_binary(x: Enclosure, target: Data, weight: Tensor | None = None, positive: Tensor | None = None) -> Enclosure:
+    """The binary cross-entropy of each logit."""
+    y = _shares(target, weight, positive)
+    costs = y.new_ones(()) if weight is None else weight.to(y)
+    of_yes = y * costs if positive is None else y * costs * positive.to(y)
+    no, yes = (softplus(part, 1.0, torch.inf) for part in (x, x.scaled(-1.0)))
+    return no.scaled((1 - y) * costs) + yes.scaled(of_yes)
+
+
+def _shares(target: Data, *weights: Tensor | None) -> Tensor:
+    """Targets of a binary cross-entropy."""
+    y = target.values.double()
+    if not bool(((y >= 0) & (y <= 1)).all()):
+        raise Unsupported("binary cross-entropy with targets outside [0, 1] has no bound here: give targets in [0, 1]")
+    for factor in weights:
+        if factor is not None and (factor.ndim > y.ndim or bool((factor < 0).any())):
+            raise Unsupported("binary cross-entropy with negative weights has no bound: give weights of at least 0")
+    return y
 
 
 def differences(logits: Logits | Enclosure, mixtures: Tensor) -> Enclosure:
@@ -200,19 +231,9 @@ def cross_entropy(
 
     Where outputs are of tokens, all those of an example are side by side: (I, n·m, C).
     """
-    classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
-    costs = torch.ones(classes, dtype=torch.float64, device=target.values.device) if weight is None else weight.double()
-    if not bool(((costs == 0) | ((costs > LIGHTEST) & (costs < 1 / LIGHTEST))).all()):
-        raise Unsupported(
-            "cross-entropy with negative class weights, or positive ones outside "
-            f"{LIGHTEST:.0e} to {1 / LIGHTEST:.0e}, has no bound: give weights of at least 0 in that range"
-        )
-    q, scales = _distributions(target, rows, key, costs, ignored, smoothing)
-    q = q * costs
-    total = q.sum(1)
-    mixtures = q / total.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(1)
-    # The difference of an output from itself is 0, without rounding.
-    itself = (mixtures == 1) & (mixtures.count_nonzero(1) == 1).unsqueeze(1)
+    costs = _costs(logits, target, weight)
+    classes, scales = len(costs), _scales(target, rows, key, costs, ignored)
+    total, mixtures, itself = _mixtures(target, costs, ignored, smoothing)
     enclosed = differences(logits, mixtures)
     if enclosed.norm is not None:
         sizes, losses, centre = _curved(enclosed, itself)
@@ -239,19 +260,59 @@ def _curved(x: Enclosure, itself: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return 1 + losses.abs() + per_interval(found.size, losses[0]), losses, centre
 
 
-def _distributions(
-    target: Data, rows: Rows, key: str, costs: Tensor, ignored: int, smoothing: float
-) -> tuple[Tensor, Tensor]:
-    """Targets as distributions over the classes, and what the examples' losses are multiplied by in the mean."""
+def each_cross_entropy(
+    logits: Logits | Enclosure, target: Data, weight: Tensor | None = None, ignored: int = -100, smoothing: float = 0.0
+) -> Enclosure:
+    """The cross-entropy of each example or token: (I, n)."""
+    costs = _costs(logits, target, weight)
+    total, mixtures, itself = _mixtures(target, costs, ignored, smoothing)
+    apart = differences(logits, mixtures)
+    nodes = tuple(node.masked_fill(itself, 0.0) for node in apart.nodes)
+    logs = soft_log_softmax(Enclosure(nodes, apart.radius.masked_fill(itself, 0.0), apart.size))
+    # Σ q_j (z_j − Σ q_k z_k) is 0, so that the mean of what log softmax makes of them is the loss.
+    found, classes = logs.scaled(-mixtures), len(costs)
+    nodes, radius = tuple(node.sum(2) for node in found.nodes), found.radius.sum(2)
+    return measured(nodes, radius, gamma(classes) * classes * found.size).scaled(total)
+
+
+def _costs(logits: Logits | Enclosure, target: Data, weight: Tensor | None) -> Tensor:
+    """What each class counts."""
+    classes = logits.layer.outputs if isinstance(logits, Logits) else logits.shape[2]
+    costs = torch.ones(classes, dtype=torch.float64, device=target.values.device) if weight is None else weight.double()
+    if not bool(((costs == 0) | ((costs > LIGHTEST) & (costs < 1 / LIGHTEST))).all()):
+        raise Unsupported(
+            "cross-entropy with negative class weights, or positive ones outside "
+            f"{LIGHTEST:.0e} to {1 / LIGHTEST:.0e}, has no bound: give weights of at least 0 in that range"
+        )
+    return costs
+
+
+def _mixtures(target: Data, costs: Tensor, ignored: int, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Targets times what classes count: their sum (n,), their shares of it (n, C), and where a share is all of it."""
     values, classes = target.values, len(costs)
     if values.is_floating_point():
-        q, scales = values.double(), rows.scales()
+        q = values.double()
         if bool((q < 0).any()):
             raise Unsupported("cross-entropy with negative targets has no bound: give distributions over the classes")
         # torch does not ask whether they sum to 1.
-        return q * (1 - smoothing) + smoothing / classes, scales / (len(q) // len(scales))
-    used = values != ignored
-    q = torch.nn.functional.one_hot(values.where(used, 0), classes).double() * used.unsqueeze(1)
+        q = q * (1 - smoothing) + smoothing / classes
+    else:
+        used = values != ignored
+        q = torch.nn.functional.one_hot(values.where(used, 0), classes).double() * used.unsqueeze(1)
+        q = q * (1 - smoothing) + q.sum(1, keepdim=True) * (smoothing / classes)
+    q = q * costs
+    total = q.sum(1)
+    mixtures = q / total.clamp(min=torch.finfo(torch.float64).tiny).unsqueeze(1)
+    # The difference of an output from itself is 0, without rounding.
+    itself = (mixtures == 1) & (mixtures.count_nonzero(1) == 1).unsqueeze(1)
+    return total, mixtures, itself
+
+
+def _scales(target: Data, rows: Rows, key: str, costs: Tensor, ignored: int) -> Tensor:
+    """What the examples' losses are multiplied by in the mean."""
+    if target.values.is_floating_point():
+        scales = rows.scales()
+        return scales / (len(target.values) // len(scales))
     # torch divides by the weights of the examples that it looks at together.
     if (whole := target.whole) is None:
         raise Unsupported("a weighted cross-entropy has targets computed from several data: store them as they are")
@@ -261,7 +322,7 @@ def _distributions(
         each = torch.where(every == ignored, 0.0, costs[every.where(every != ignored, 0)])
         return each.view(len(examples), -1).sum(1)
 
-    return q * (1 - smoothing) + q.sum(1, keepdim=True) * (smoothing / classes), rows.scales(key, weigh)
+    return rows.scales(key, weigh)
 
 
 def log_sum_exp(ends: Tensor) -> Tensor:

@@ -59,6 +59,11 @@ def rectified(x: Enclosure) -> Enclosure:
     return relu(x.centre).spread(x.radius.where(~(high <= 0), 0.0), x.norm)
 
 
+def magnitude(x: Enclosure) -> Enclosure:
+    """|x|."""
+    return unsteepened(lambda z: larger(z, z.scaled(-1.0)), x)
+
+
 def leaky_relu(x: Enclosure, slope: float = 0.01) -> Enclosure:
     """slope·x + (1 − slope)·max(0, x), for a slope of at most 1."""
     return combined(relu(x), 1 - slope, x, slope)

@@ -193,7 +193,7 @@ def of_loss(node: Node, x: Marks, target: Any = None, *rest: Any, **named: Any) 
         target = along(target, 1)
     marks = x if not isinstance(target, np.ndarray) else together(x, target)
     if not isinstance(node.meta["val"], torch.Tensor) or shape_of(node):
-        return wide(marks, shape_of(node))
+        return wide(marks[:, 0] if marks.ndim > len(shape_of(node)) else marks, shape_of(node))
     found, counts = np.unique(marks, return_counts=True)
     if len(set(counts.tolist())) > 1 or (len(found) > 1 and NOBODY in found):
         raise NotVerifiable("examples do not enter it alike")

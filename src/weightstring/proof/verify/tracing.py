@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 from torch.fx import Interpreter, Node
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from weightstring.problem.capabilities import Recalibration
 from weightstring.problem.datasets.data import Examples
@@ -39,12 +40,41 @@ class Whole(nn.Module):
         return self.criterion(self.net(**dict(zip(self.keys, leaves, strict=True))), targets)
 
 
+class _Likelihoods(TorchFunctionMode):
+    """Writes Gaussian likelihoods out: torch's function looks whether a variance is negative, and then gives none."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """As torch calls it."""
+        kwargs = kwargs or {}
+        return (_likelihood if func is torch.nn.functional.gaussian_nll_loss else func)(*args, **kwargs)
+
+
+def _likelihood(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    if isinstance(var, Tensor):
+        kept = torch.clamp_min(var.unsqueeze(-1) if input.dim() == var.dim() + 1 else var, eps)
+        each = torch.square(input - target) / kept + torch.log(kept)
+    else:
+        each = torch.square(input - target) / max(var, eps) + math.log(max(var, eps))
+    each = each / 2 + (math.log(2 * math.pi) / 2 if full else 0.0)
+    if reduction == "none":
+        return each
+    return each.mean() if reduction == "mean" else each.sum()
+
+
 def exported(whole: Whole, examples: Examples, size: int) -> ExportedProgram:
     """The operations for ``size`` examples, whose numbers do not matter, with nothing written in place."""
     inputs = [
         torch.empty(size, *x.shape[1:], dtype=x.dtype, device=x.device) for x in (examples.targets, *examples.leaves)
     ]
-    program = torch.export.export(whole, tuple(inputs), strict=False)
+    with _Likelihoods():
+        program = torch.export.export(whole, tuple(inputs), strict=False)
     schemas = (getattr(node.target, "_schema", None) for node in calls_of(program))
     if any(schema is not None and schema.is_mutable for schema in schemas):
         with warnings.catch_warnings():

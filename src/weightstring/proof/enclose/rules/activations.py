@@ -65,7 +65,7 @@ def _clipped(z: Enclosure, low: float | None, high: float | None) -> Enclosure:
 @rule("abs.default")
 def absolute(call: Call, x: object) -> Enclosure:
     """|x|."""
-    return piecewise.unsteepened(lambda z: piecewise.larger(z, z.scaled(-1.0)), call.enclosed(x))
+    return piecewise.magnitude(call.enclosed(x))
 
 
 @rule("maximum.default", "max.other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor
 from weightstring.proof.enclose import losses
 from weightstring.proof.enclose import softmax as soft
 from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.piecewise import magnitude
 from weightstring.proof.enclose.ranged import EXP, LOG
 from weightstring.proof.enclose.rules.call import Call, rule
 from weightstring.proof.enclose.values import Bounds, Data, Decision, Logits, LogProbabilities, Wrong
+from weightstring.tracing.program import TRACED
 
 
 @rule("cross_entropy_loss.default")
@@ -25,11 +28,13 @@ def cross_entropy(
     reduction: int = 1,
     ignored: int = -100,
     smoothing: float = 0.0,
-) -> Bounds:
-    """Mean cross-entropy."""
-    losses.require_mean(reduction)
+) -> Bounds | Enclosure:
+    """Cross-entropy: its mean, or each example's or token's."""
     _require_known(call, target, weight)
     given, known = _tokens(call, call.outputs(logits), target)
+    if reduction == losses.NONE:
+        return _placed(call, losses.each_cross_entropy(given, known, weight, int(ignored), smoothing))
+    losses.require_mean(reduction)
     return losses.cross_entropy(given, known, call.rows, call.step.name, weight, int(ignored), smoothing)
 
 
@@ -44,6 +49,13 @@ def _tokens(call: Call, logits: Logits | Enclosure, target: Data) -> tuple[Logit
     if not target.values.is_floating_point() and target.values.ndim > 1:
         target = target.mapped(lambda values: values.reshape(-1), call.step.name)
     return logits, target
+
+
+def _placed(call: Call, each: Enclosure) -> Enclosure:
+    """Losses (I, n·m) of tokens, or (I, n), in the shape of the step's result."""
+    lead, *rest = call.step.shape
+    shape = (each.shape[0], len(call.rows.rows) * (lead // TRACED), *rest)
+    return each.each(lambda values: values.reshape(shape))
 
 
 def _require_known(call: Call, target: object, *weights: object) -> None:
@@ -65,13 +77,15 @@ def log_softmax(call: Call, logits: object, axis: int, dtype: object = None) -> 
 @rule("nll_loss_nd.default", "nll_loss.default")
 def negative_log_likelihood(
     call: Call, given: object, target: Data, weight: Tensor | None = None, reduction: int = 1, ignored: int = -100
-) -> Bounds:
-    """Mean negative log-likelihood of log softmax."""
-    losses.require_mean(reduction)
+) -> Bounds | Enclosure:
+    """Negative log-likelihood of log softmax: its mean, or each example's."""
     _require_known(call, target, weight)
     if not isinstance(given, LogProbabilities):
         raise call.refuse("its input is not a log softmax")
     logits, known = _tokens(call, given.logits, target)
+    if reduction == losses.NONE:
+        return _placed(call, losses.each_cross_entropy(logits, known, weight, int(ignored)))
+    losses.require_mean(reduction)
     return losses.cross_entropy(logits, known, call.rows, call.step.name, weight, int(ignored))
 
 
@@ -100,37 +114,54 @@ def divergence(
 
 
 @rule("mse_loss.default")
-def squared_error(call: Call, x: object, target: Any, reduction: int = 1) -> Bounds:
-    """Mean squared error."""
-    return _of_distance(call, torch.square, x, target, reduction)
+def squared_error(call: Call, x: object, target: Any, reduction: int = 1) -> Bounds | Enclosure:
+    """Squared error."""
+    return _of_distance(call, torch.square, lambda d: d * d, x, target, reduction)
 
 
 @rule("l1_loss.default")
-def absolute_error(call: Call, x: object, target: Any, reduction: int = 1) -> Bounds:
-    """Mean absolute error."""
-    return _of_distance(call, torch.abs, x, target, reduction)
+def absolute_error(call: Call, x: object, target: Any, reduction: int = 1) -> Bounds | Enclosure:
+    """Absolute error."""
+    return _of_distance(call, torch.abs, magnitude, x, target, reduction)
 
 
 @rule("huber_loss.default")
-def huber(call: Call, x: object, target: Any, reduction: int = 1, delta: float = 1.0) -> Bounds:
+def huber(call: Call, x: object, target: Any, reduction: int = 1, delta: float = 1.0) -> Bounds | Enclosure:
     """Quadratic up to δ, linear beyond."""
-    return _of_distance(
-        call, lambda d: torch.where(d < delta, d * d / 2, delta * (d - delta / 2)), x, target, reduction
-    )
+
+    def loss(d: Tensor) -> Tensor:
+        return torch.where(d < delta, d * d / 2, delta * (d - delta / 2))
+
+    return _of_distance(call, loss, lambda d: losses.bent(d, delta, delta), x, target, reduction)
 
 
 @rule("smooth_l1_loss.default")
-def smooth_l1(call: Call, x: object, target: Any, reduction: int = 1, beta: float = 1.0) -> Bounds:
+def smooth_l1(call: Call, x: object, target: Any, reduction: int = 1, beta: float = 1.0) -> Bounds | Enclosure:
     """Quadratic up to β, linear beyond."""
-    return _of_distance(call, lambda d: torch.where(d < beta, d * (d / (2 * beta)), d - beta / 2), x, target, reduction)
+
+    def loss(d: Tensor) -> Tensor:
+        return torch.where(d < beta, d * (d / (2 * beta)), d - beta / 2)
+
+    each = magnitude if beta == 0 else partial(losses.bent, delta=beta, steep=1.0)
+    return _of_distance(call, loss, each, x, target, reduction)
 
 
-def _of_distance(call: Call, loss: Callable[[Tensor], Tensor], x: object, target: Any, reduction: int) -> Bounds:
-    losses.require_mean(reduction)
+def _of_distance(
+    call: Call,
+    loss: Callable[[Tensor], Tensor],
+    each: Callable[[Enclosure], Enclosure],
+    x: object,
+    target: Any,
+    reduction: int,
+) -> Bounds | Enclosure:
+    """The mean of a loss of distances, or the loss of each difference."""
     given = call.enclosed(x)
     known = target if isinstance(target, Data) else call.enclosed(target)
     if (known.values.shape[1:] if isinstance(known, Data) else known.shape[2:]) != given.shape[2:]:
         raise call.refuse("the outputs and the targets differ in shape")
+    if reduction == losses.NONE:
+        return each(losses.distance(given, known))
+    losses.require_mean(reduction)
     return losses.of_distance(loss, given, known, call.rows)
 
 
@@ -142,10 +173,12 @@ def binary(
     weight: Tensor | None = None,
     positive: Tensor | None = None,
     reduction: int = 1,
-) -> Bounds:
-    """Mean binary cross-entropy of logits."""
-    losses.require_mean(reduction)
+) -> Bounds | Enclosure:
+    """Binary cross-entropy of logits: its mean, or each one's."""
     _require_known(call, target, weight, positive)
+    if reduction == losses.NONE:
+        return losses.each_binary(call.enclosed(x), target, weight, positive)
+    losses.require_mean(reduction)
     return losses.binary(call.enclosed(x), target, call.rows, weight, positive)
 
 
@@ -175,5 +208,7 @@ def mean(call: Call, x: object, dtype: object = None) -> Bounds:
         return losses.averaged(x.possible.double().expand(2, -1, -1), call.rows)
     if isinstance(x, Bounds):
         return x
-    given = call.enclosed(x)
+    given, examples = call.enclosed(x), len(call.rows.rows)
+    if given.shape[1] != examples:  # tokens of all examples side by side
+        given = given.each(lambda values: values.reshape(len(values), examples, -1))
     return losses.averaged(losses.upper_ends(given), call.rows, centre=losses.places(given))
