@@ -133,7 +133,7 @@ def row(case: Case, given: argparse.Namespace, store: Path) -> dict[str, Any]:
     """A pair connected, its string proved, and what that costs beside a grid."""
     problem, a, b = problem_of(case, given, store)
     ends = problem.measure(torch.stack([a, b]))["loss"].tolist()
-    threshold = MARGINS[case.tuned] * max(ends)
+    threshold = float(f"{MARGINS[case.tuned] * max(ends):.6g}")  # the same number whatever computes the ends
     started = time.process_time()
     result = ws.connect(
         problem, a, b, threshold, certify=True, certify_seconds=given.seconds, store=store / "run", progress=False
