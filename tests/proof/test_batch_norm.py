@@ -16,6 +16,7 @@ from weightstring.proof.enclose.enclosing import enclosing
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.proof.enclose.spectral import convolution_norm
 from weightstring.proof.verify import verify
+from weightstring.proof.verify.operations import NotVerifiable
 from weightstring.proof.verify.replay import Replay
 from weightstring.proof.verify.symbols import convolution_norm as norm_by_verify
 
@@ -147,6 +148,8 @@ def test_chunks_that_do_not_fit_and_statistics_read_elsewhere_are_refused():
     beads = problem.flatten(network(0)).expand(2, -1)
     with pytest.raises(ws.Unsupported, match=r"^running statistics are estimated on 3 .* max_bytes .* smaller chunk="):
         enclosing(problem, beads, "loss", 1000)
+    with pytest.raises(NotVerifiable, match=r"^running statistics are estimated on 3 .* max_bytes .* smaller chunk="):
+        Replay(problem, "loss", 1000)
     step = SimpleNamespace(op="mul.Tensor", where="mul.Tensor in norm", takes=["x", "b_norm_running_var"], args=())
     with pytest.raises(ws.Unsupported, match=r"^mul.Tensor in norm: it reads running statistics"):
         require_estimable(SimpleNamespace(steps=[step], statistics={"b_norm_running_var": "norm.running_var"}))

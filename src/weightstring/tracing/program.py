@@ -46,6 +46,7 @@ class Program:
         of_data: names of the results that depend on no parameter.
         varying: of these, those whose operations depend on how many examples there are.
         statistics: names of inputs and the running statistics that they are, where these are functions of θ.
+        exponential: whether the quantity is e to what the steps return, as perplexity is; of all examples at once then.
     """
 
     steps: tuple[Step, ...]
@@ -60,6 +61,7 @@ class Program:
     of_data: frozenset[str] = frozenset()
     varying: frozenset[str] = frozenset()
     statistics: Mapping[str, str] = field(default_factory=dict)
+    exponential: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -91,7 +93,7 @@ class Program:
         steps = (f"{step.name} {step.op} {step.args} {dict(step.kwargs)} {step.shape}" for step in self.steps)
         moving = {*self.parameters, *self.statistics}
         constants = {name: value for name, value in self.constants.items() if name not in moving}
-        return text_digest(*steps, self.result, tensors_digest(constants))
+        return text_digest(*steps, self.result, tensors_digest(constants), *("exponential",) * self.exponential)
 
 
 class Measured(nn.Module):
@@ -157,8 +159,11 @@ def trace_mean(
     for size, other in courses.items():
         varying |= _require_same(course, other, size, net, of_data)
     targets, *leaves = trace.given
+    steps, result = course.steps, trace.returned[-1]
+    if exponential := bool(steps) and _is_exponential(steps[-1], result):
+        steps, result = steps[:-1], steps[-1].takes[0]
     return Program(
-        course.steps,
+        steps,
         frozenset(axes).difference(trace.given),
         {
             name: full.removeprefix("net.")
@@ -168,13 +173,19 @@ def trace_mean(
         trace.values,
         tuple(leaves),
         targets,
-        trace.returned[-1],
+        result,
         {size: traces[size] for size in sizes},
         {name: axis for name, axis in axes.items() if axis},
         frozenset(of_data),
         frozenset(varying),
         running,
+        exponential,
     )
+
+
+def _is_exponential(last: Step, result: str) -> bool:
+    """Whether e to a number is what is returned."""
+    return last.name == result and last.op == "exp.default" and not last.shape and len(last.takes) == 1
 
 
 def moving_steps(net: nn.Module, criterion: Criterion, examples: Examples) -> list[Step]:

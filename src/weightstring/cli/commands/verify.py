@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import weightstring as ws
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
 from weightstring.cli.options.problem import add_json, add_problem, add_run
-from weightstring.cli.options.values import duration
+from weightstring.cli.options.values import duration, positive
 from weightstring.errors import InvalidRun
 from weightstring.text import shown
 
@@ -26,6 +26,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--certificate", metavar="FILE", help="(default: certificate.json in RUN)")
     parser.add_argument("--seconds", type=duration, metavar="S", help="seconds at most (default: none)")
+    parser.add_argument(
+        "--max-bytes",
+        type=positive,
+        default=1 << 30,
+        metavar="N",
+        help="bytes of memory at most for a chunk of training inputs (default: %(default)s)",
+    )
     add_json(parser)
     add_problem(parser)
 
@@ -59,7 +66,12 @@ def run(options: Namespace) -> int:
     seconds = math.inf if options.seconds is None else options.seconds
     with telling() as tell:
         verification = ws.verify(
-            problem, string, certificate, seconds=seconds, on_interval=lambda done, n: tell(done, n - done, math.nan)
+            problem,
+            string,
+            certificate,
+            seconds=seconds,
+            max_bytes=options.max_bytes,
+            on_interval=lambda done, n: tell(done, n - done, math.nan),
         )
     if options.json:
         print(json.dumps({"run": str(directory), **asdict(verification)}))

@@ -215,6 +215,11 @@ def enclosing(problem: Traceable, beads: Thetas, quantity: str, max_bytes: int) 
         require_estimable(program)
     degree = 2 if any(step.op in SMOOTH | GROUPED for step in program.steps) else 1
     blocks = [0, *accumulate(len(part) for part in examples.chunks(block))]
+    if program.exponential and len(blocks) > 2:
+        raise Unsupported(
+            f"{quantity} is a mean of e to several means, for which certificates have no rule: only e to the mean over "
+            "all examples"
+        )
     enclosed = Enclosing(program, beads.double(), problem.layout, examples, blocks, degree, max_bytes, training)
     _require_room(enclosed)
     enclosed.rehearse()

@@ -17,12 +17,14 @@ from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceabl
 from weightstring.proof.certificate import Certificate, Looseness, Piece, digests_of, versions
 from weightstring.proof.enclose.bisection import Budget, Partition, bisect
 from weightstring.proof.enclose.bounding import Bounding, Plain
-from weightstring.proof.enclose.enclosing import enclosing
+from weightstring.proof.enclose.enclosing import Enclosing, enclosing
+from weightstring.proof.enclose.exponential import Exponential, raised
 from weightstring.proof.enclose.faithful import Bound, held_to, require_reproduced
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.proof.enclose.looseness import looseness_of
 from weightstring.proof.enclose.native.choosing import fastest
 from weightstring.proof.enclose.refining import Refining
+from weightstring.proof.enclose.rounding import ELEMENTWISE
 from weightstring.proof.enclose.samples import Sampled
 from weightstring.protocol import Along, Enclosed, LossProblem, lacking
 
@@ -58,7 +60,8 @@ def certify(
         string: what ``connect`` found, or any other.
         threshold: L0; None: no threshold, only a bound.
         tol: how near, relative to it, to the largest sample, where no threshold can be held.
-        quantity: what to bound: ``"loss"``, or another of ``problem.quantities`` such as ``"error"``.
+        quantity: what to bound: ``"loss"``, or another of ``problem.quantities`` such as ``"error"``, or e to a mean
+            such as perplexity.
         seconds: when to stop, what comes before the first interval counted; one at least is bounded. The bound that
             was reached is valid, and says where it is loose.
         max_intervals: likewise, intervals computed.
@@ -117,16 +120,20 @@ def partition_of(
     started = time.perf_counter()
     segments = range(len(beads) - 1) if segments is None else segments
     bounding: Bounding
+    bound: Bound
     slack: Bound
     if isinstance(problem, Traceable):
         enclosed = enclosing(problem, beads, quantity, max_bytes)
         sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
         room = max(tol * abs(sampled.highest), -math.inf if threshold is None else threshold - sampled.highest)
-        examining = fastest(enclosed, room, sampled.top)
-        slack, bounding = enclosed.slack, Refining(examining)
-        require_reproduced(problem, quantity, beads, examining.bounds, slack)
+        exponential = enclosed.program.exponential
+        examining = fastest(enclosed, math.log1p(room / sampled.highest) if exponential else room, sampled.top)
+        bound, slack, bounding = examining.bounds, enclosed.slack, Refining(examining)
+        if exponential:
+            bound, slack, bounding = _raised(bound), _raised_slack(enclosed), Exponential(bounding, sampled.near)
+        require_reproduced(problem, quantity, beads, bound, slack)
     else:
-        bound, slack = bounds_of(problem, beads, quantity, max_bytes)
+        bound, slack = _bounds_of(problem, beads)
         bounding = Plain(bound)
         sampled = Sampled(_sampler(problem, beads, quantity), segments, known)
     left = budget._replace(seconds=budget.seconds - (time.perf_counter() - started))
@@ -136,11 +143,18 @@ def partition_of(
     return partition
 
 
-def bounds_of(problem: LossProblem, beads: Thetas, quantity: str, max_bytes: int) -> tuple[Bound, Bound]:
-    """Upper bounds (I,) of intervals, and how far above them a value in float64 may be printed."""
-    if isinstance(problem, Traceable):
-        enclosed = enclosing(problem, beads, quantity, max_bytes)
-        return enclosed.bounds, enclosed.slack
+def _raised(bound: Bound) -> Bound:
+    """Bounds of e to what is bounded."""
+    return lambda intervals: raised(bound(intervals))
+
+
+def _raised_slack(enclosed: Enclosing) -> Bound:
+    """How far above these a value in float64 may be printed."""
+    return lambda intervals: raised(enclosed.bounds(intervals)) * enclosed.slack(intervals).expm1() * (1 + ELEMENTWISE)
+
+
+def _bounds_of(problem: LossProblem, beads: Thetas) -> tuple[Bound, Bound]:
+    """Upper bounds (I,) of intervals by a problem's own enclosures, above which no value in float64 is printed."""
     if not isinstance(problem, Enclosed):
         raise Unsupported(lacking(problem, *CERTIFIABLE))
 
@@ -223,7 +237,15 @@ def _looseness(problem: LossProblem, beads: Thetas, quantity: str, pieces: Seque
         ts = torch.tensor([piece.low, (piece.low + piece.high) / 2, piece.high], dtype=torch.float64)
         return float(measure(piece.segment, ts.to(beads.device)).max())
 
-    return looseness_of(enclosing(problem, beads, quantity, MAX_BYTES), pieces, largest)
+    enclosed = enclosing(problem, beads, quantity, MAX_BYTES)
+    if not enclosed.program.exponential:
+        return looseness_of(enclosed, pieces, largest)
+    # Of the mean, whose parts are those of its exponential too, to first order.
+    of_mean = [piece._replace(bound=math.log(piece.bound)) for piece in pieces]
+    found = looseness_of(enclosed, of_mean, lambda piece: math.log(largest(piece)))
+    tops = {(piece.segment, piece.low): piece for piece in pieces}
+    whose = [tops[each.segment, each.low] for each in found]
+    return tuple(each._replace(gap=piece.bound - largest(piece)) for each, piece in zip(found, whose, strict=True))
 
 
 def check_settings(

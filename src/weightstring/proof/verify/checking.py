@@ -30,6 +30,9 @@ from weightstring.text import first_line
 MOST_PARTS = 1 << 14
 """Parts into which an interval is cut, at most."""
 
+MAX_BYTES = 1 << 30
+"""What a chunk of training inputs may use, unless told otherwise."""
+
 MOST_FAILURES = 5
 AGREEMENT = 1000.0
 """Units of its own rounding by which a module and the same operations, called in another way, may differ."""
@@ -70,6 +73,7 @@ def verify(
     certificate: Certificate,
     *,
     seconds: float = math.inf,
+    max_bytes: int = MAX_BYTES,
     on_interval: Callable[[int, int], None] = lambda done, all_of_them: None,
 ) -> Verification:
     """Check a certificate again, by arithmetic that shares nothing with that which made it.
@@ -83,6 +87,7 @@ def verify(
         string: the string that the certificate is about.
         certificate: what to check; a false one is never an error, but a :class:`Verification` that says so.
         seconds: time at most; what was not checked by then is not verified.
+        max_bytes: memory that a chunk of training inputs may use, of which running statistics are taken as a whole.
         on_interval: told after each interval how many are done, of how many.
 
     >>> import weightstring as ws
@@ -99,7 +104,7 @@ def verify(
     try:
         failures += _of_form(certificate, len(string) - 1) or _of_subject(problem, string, certificate)
         if not failures and isinstance(problem, Certifiable):
-            bound, replay = _bound(problem, string, certificate.quantity)
+            bound, replay = _bound(problem, string, certificate.quantity, max_bytes)
             failures += _of_values(problem, string, certificate, bound, replay, started + seconds)
         for piece in certificate.partition if not failures else ():
             if time.perf_counter() - started > seconds:
@@ -180,11 +185,11 @@ def _of_subject(problem: LossProblem, string: WeightString, certificate: Certifi
     ]
 
 
-def _bound(problem: Certifiable, string: WeightString, quantity: str) -> tuple[Bound, Replay | None]:
+def _bound(problem: Certifiable, string: WeightString, quantity: str, max_bytes: int) -> tuple[Bound, Replay | None]:
     """Bounds by the second arithmetic; for a module also its replay."""
     if isinstance(problem, Traceable):
         try:
-            replay = Replay(problem, quantity)
+            replay = Replay(problem, quantity, max_bytes)
         except NotVerifiable:
             raise
         except Exception as error:  # whatever tracing a stranger's code may raise

@@ -32,7 +32,7 @@ from weightstring.proof.verify import (  # noqa: F401 - enter their operations
 from weightstring.proof.verify.apart import Apart
 from weightstring.proof.verify.calibrating import Calibration
 from weightstring.proof.verify.curves import LEAST, Array, Curve, gamma
-from weightstring.proof.verify.marks import name_of
+from weightstring.proof.verify.marks import name_of, shape_of
 from weightstring.proof.verify.of_data import Made, of_data
 from weightstring.proof.verify.operations import OPERATIONS, Loss, NotVerifiable, array
 from weightstring.proof.verify.running import Course, Run
@@ -55,6 +55,9 @@ PAGE = "docs/extending/certificate-rule.md"
 CHUNK_BYTES = 64 << 20
 """What the widest array of a chunk of examples may take."""
 
+ARRAYS = 24
+"""Arrays as large as the widest that are alive at once, at most."""
+
 
 class Replay:
     """A quantity of a problem, to be bounded on intervals.
@@ -62,12 +65,13 @@ class Replay:
     Args:
         problem: whose quantity.
         quantity: its name.
+        max_bytes: what a chunk of training inputs, of which running statistics are taken, may use.
 
     Raises:
-        NotVerifiable: an operation is not known.
+        NotVerifiable: an operation is not known, or a chunk is too large.
     """
 
-    def __init__(self, problem: Traceable, quantity: str) -> None:
+    def __init__(self, problem: Traceable, quantity: str, max_bytes: int = 1 << 30) -> None:
         (net, criterion, examples, block), self._estimated = certified_inputs(problem, quantity)
         self._whole, self._layout, self._dtype = (
             Whole(net, criterion, examples.keys),
@@ -94,6 +98,8 @@ class Replay:
         for size in {min(size, self._chunk) for size in self._blocks} | {n % self._chunk for n in self._blocks} - {0}:
             if size not in self._programs:
                 self._programs[size] = exported(self._whole, examples, size)
+        if chunks:
+            _require_room(max(chunks), max(each_of(node, grown) for node in nodes), max_bytes)
         self._course, along = self._course_of(free, grown, problem)
         self._calibration = None if self._estimated is None else Calibration(self._estimated, self._course, along)
 
@@ -108,6 +114,12 @@ class Replay:
         (result,) = next(node for node in program.graph.nodes if node.op == "output").args[0][-1:]
         if not isinstance(result, Node):
             raise NotVerifiable("the loss returns a number that depends on nothing")
+        # Perplexity: e to a mean, which is bounded instead.
+        self._exponential = result.op == "call_function" and name_of(result) == "exp.default" and not shape_of(result)
+        if self._exponential:
+            (result,) = result.all_input_nodes
+            if len(self._blocks) > 1:
+                raise NotVerifiable("it is a mean of exponentials of several means")
         made = Made(self._programs, self._blocks, self._examples, along, self._dtype)
         course = Course(
             self._programs, self._examples, self._blocks, given, self._constants(problem, program), free,
@@ -147,11 +159,18 @@ class Replay:
 
     def bound(self, a: Array, b: Array, low: float, high: float) -> float:
         """No less than the mean anywhere on (1 − t) a + t b, t ∈ [low, high]."""
-        return self._bounds(a, b, low, high)[0]
+        return self._shown(self._bounds(a, b, low, high)[0])
 
     def value(self, a: Array, b: Array, t: float) -> float:
         """No less than the mean at t, or what torch prints of it in float64."""
-        return sum(self._bounds(a, b, t, t))
+        return self._shown(sum(self._bounds(a, b, t, t)))
+
+    def _shown(self, bound: float) -> float:
+        """No less than the quantity, where the mean that it is made of is at most so much."""
+        if not self._exponential:
+            return bound
+        with np.errstate(over="ignore"):
+            return float(np.exp(bound)) * (1 + gamma(0)) + LEAST
 
     def _bounds(self, a: Array, b: Array, low: float, high: float) -> tuple[float, float]:
         """The bound, and how far above it torch may print a value in float64."""
@@ -211,3 +230,14 @@ class Replay:
                 above[0] += gamma(0) * (before.size + part.size + LEAST)
                 sums[name] = Loss(above, before.printed + part.printed)
         return run.result(sums)
+
+
+def _require_room(size: int, width: int, max_bytes: int) -> None:
+    """Refuse chunks of training inputs that are run as wholes and are too large for that."""
+    needed = 8 * ARRAYS * width * size
+    if needed > max_bytes:
+        raise NotVerifiable(
+            f"running statistics are estimated on {size} training inputs at a time, which are bounded together, in "
+            f"about {needed / 1e9:.3g} GB where max_bytes allows {max_bytes / 1e9:.3g} GB: pass a larger max_bytes=, "
+            "or the problem a smaller chunk="
+        )

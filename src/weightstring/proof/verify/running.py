@@ -97,6 +97,8 @@ class Run:
         """What is made of the losses of the whole block."""
         self._values |= sums
         for node in self._nodes:
+            if self._of.result in self._values:
+                break
             if node.name in self._of.apart.late:
                 self._values[node.name] = self._value(node)
         found = self._values.get(self._of.result)
