@@ -185,6 +185,32 @@ def by_hand(width: int = 6) -> tuple[ws.ModuleProblem, Symmetry]:
     return problem, Symmetry(problem.layout, Spec({"h": Group("h", width)}, axes))
 
 
+def gated() -> nn.Module:
+    """Two layers of gated units: what opens a gate has a sign of its own, what goes through it may be negated."""
+
+    def forward(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        for index in (0, 1):
+            x = getattr(net, f"down{index}")(F.silu(getattr(net, f"gate{index}")(x)) * getattr(net, f"up{index}")(x))
+        return x
+
+    sizes = {"gate": (5, 7), "up": (5, 7), "down": (7, 5)}
+    return Net(forward, **{f"{name}{i}": nn.Linear(*own, bias=False) for name, own in sizes.items() for i in (0, 1)})
+
+
+@pytest.mark.parametrize("method", ["weights", "activations"])
+def test_signs_of_gated_units_are_matched_where_they_have_any(method):
+    problem = problem_of(gated(), numbers(5)(24))
+    theta = scattered(problem)
+    copy = ws.rescaled_copy(problem, ws.permuted_copy(problem, theta, 1), 2)
+    found = ws.align(problem, theta, copy, methods=[method])
+    assert bool((found.move.factors["up0"] < 0).any())
+    assert found.distance < 1e-10
+    assert found.distance_before > 1
+    assert all(float(own.min()) > 1 - 1e-6 for _, own in found.correlations.values())
+    still = ws.align(problem, theta, copy, methods=[method], rescale=False)
+    assert still.distance > 0.1
+
+
 def test_a_symmetry_by_hand_aligns_what_cannot_be_traced():
     problem, symmetry = by_hand()
     theta = scattered(problem)

@@ -23,7 +23,7 @@ from weightstring.study.averages import averaged, measured
 from weightstring.study.naming import by_name
 from weightstring.symmetry.activations import activations_of
 from weightstring.symmetry.alignment import METHODS, align
-from weightstring.symmetry.assignments import as_move, same_units, signed_groups
+from weightstring.symmetry.assignments import as_move, permuted_units, signed_units
 from weightstring.symmetry.equivalence import check_equivalent, check_move, check_symmetry
 from weightstring.symmetry.finding import find
 from weightstring.symmetry.matching import match
@@ -225,17 +225,17 @@ class _Work:
 
     def _jointly(self, traced: bool) -> Iterator[tuple[str, list[Move]]]:
         symmetry = self.symmetry
-        signed = signed_groups(symmetry)
-        groups = Groups(symmetry.permutations.groups, signed if self.rescale else frozenset())
-        paired = [same_units(symmetry)[name] for name in signed]
+        signed = signed_units(symmetry)
+        groups = Groups(symmetry.permutations.groups, frozenset(signed) if self.rescale else frozenset())
+        paired = signed.values()
         models = [Scaled(symmetry, theta, canonical(symmetry, theta, paired).factors) for theta in self.thetas]
         weights = [
             Tensors(
                 tuple(block.view(model.parameter(block.parameter)) for model in models),
-                tuple(factor.group for factor in block.factors),
+                names,
                 tuple(factor.axis for factor in block.factors),
             )
-            for block in symmetry.permuted
+            for block, names in permuted_units(symmetry)
         ]
         start = [self._with_first(weights, groups, i) for i in range(len(models))]
         yield "weights", self._moves(in_one_order(weights, groups, start, self.seed))

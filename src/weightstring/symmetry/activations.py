@@ -16,6 +16,7 @@ from torch.fx import Interpreter, Node
 from weightstring.problem import Modular
 from weightstring.problem.copying import announces
 from weightstring.problem.live import Live
+from weightstring.symmetry.assignments import signed_units, units_of
 from weightstring.symmetry.blocks import Block, outer_dim
 from weightstring.symmetry.finding import Traced, traced
 from weightstring.symmetry.pairs import Assignments, Pair
@@ -46,11 +47,15 @@ def recorded(problem: Modular, symmetry: Symmetry, models: Sequence[Scaled]) -> 
 
 def activations_of(problem: Modular, symmetry: Symmetry, model: Scaled) -> list[Pair]:
     """The activations of one model, as :func:`recorded` has them, in pairs with themselves."""
+    observed, signed = traced(problem), signed_units(symmetry)
+    shapes = {step.name: step.shape for step in observed.trace.steps}
     pairs = []
-    for block, numbers in _run(problem, traced(problem), symmetry.permutations, model):
-        moving = [factor for factor in block.factors if factor.group is not None]
-        groups = (*(factor.group for factor in moving), None)
-        pairs.append(Pair(numbers, numbers, groups, (*(factor.axis for factor in moving), -1)))
+    for block, numbers in _run(problem, observed, symmetry.permutations, model):
+        name = block.parameter
+        scaled = symmetry.scales.cut(name, observed.scaled[name], shapes[name])
+        units = units_of(block, shapes[name], scaled, signed)
+        axes = [factor.axis for factor, group in zip(block.factors, units, strict=True) if group is not None]
+        pairs.append(Pair(numbers, numbers, (*(group for group in units if group is not None), None), (*axes, -1)))
     return pairs
 
 

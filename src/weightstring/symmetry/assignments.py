@@ -7,48 +7,91 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.moves import Move
-from weightstring.symmetry.pairs import Assignment, Assignments, Groups
-from weightstring.symmetry.spec import Group, Spec, Symmetry, Term
+from weightstring.symmetry.pairs import Assignment, Assignments, Groups, Unsigned
+from weightstring.symmetry.places import place, places
+from weightstring.symmetry.rescaling import own_vector
+from weightstring.symmetry.spec import Group, Spec, Symmetry
 
 
-def signed_groups(symmetry: Symmetry) -> frozenset[str]:
-    """The groups of permutations whose units' signs may change too, which is a rescaling of the very same axes."""
-    return frozenset(
-        name
-        for name, scale in same_units(symmetry).items()
-        if symmetry.scales.groups[scale].negative and not symmetry.scales.groups[scale].fixed
-    )
+def signed_units(symmetry: Symmetry) -> dict[str, str]:
+    """For each group of permutations whose units' signs may change the group of factors that has them.
+
+    These are the very same units, or those of some of the tensors: the signs of gated units, of which the one part may
+    be negated with what reads the product, the other may not. Where factors have vectors of their own, such as the
+    weights of norms, these say which signs are whose.
+    """
+    found, groups = same_units(symmetry), symmetry.scales.groups
+    permuted, scaled = (places(symmetry, blocks) for blocks in (symmetry.permuted, symmetry.scaled))
+    for name, own in permuted.items():
+        if name in found or symmetry.permutations.groups[name].fixed:
+            continue
+        within = [
+            scale
+            for scale, others in scaled.items()
+            if others < own and _shape(symmetry.scales, scale) == _shape(symmetry.permutations, name)
+        ]
+        if len(within) == 1 and own_vector(symmetry, within[0]) is None:
+            found[name] = within[0]
+    return {name: scale for name, scale in found.items() if groups[scale].negative and not groups[scale].fixed}
 
 
 def same_units(symmetry: Symmetry) -> dict[str, str]:
-    """For each group of permutations the group of scales that has the same units everywhere, where there is one."""
-    places = [_places(spec) for spec in (symmetry.permutations, symmetry.scales)]
-    return {name: scale for name, place in places[0].items() for scale, other in places[1].items() if place == other}
+    """For each group of permutations the group of factors that has the same units everywhere, where there is one."""
+    permuted, scaled = (places(symmetry, blocks) for blocks in (symmetry.permuted, symmetry.scaled))
+    return {
+        name: scale
+        for name, own in permuted.items()
+        for scale, others in scaled.items()
+        if own == others and _shape(symmetry.scales, scale) == _shape(symmetry.permutations, name)
+    }
 
 
-def _places(spec: Spec) -> dict[str, frozenset[tuple[object, ...]]]:
-    """Where each group occurs: parameter, axis, and way into its term."""
-    places: dict[str, set[tuple[object, ...]]] = {}
+def _shape(spec: Spec, name: str) -> tuple[int, ...]:
+    return *spec.copies(name), spec.groups[name].size
 
-    def visit(term: Term, *way: object) -> None:
-        if isinstance(term, str):
-            places.setdefault(term.removeprefix("1/"), set()).add(way)
-        elif isinstance(term, tuple | list):
-            for index, part in enumerate(term):
-                visit(part, *way, index)
 
-    for parameter, terms in spec.axes.items():
-        for dim, term in enumerate(terms):
-            visit(term, parameter, dim)
-    return {name: frozenset(ways) for name, ways in places.items()}
+def permuted_units(symmetry: Symmetry) -> list[tuple[Block, tuple[str | None, ...]]]:
+    """The parts of θ that permutations move, with the groups of their dimensions, see :func:`units_of`."""
+    views = symmetry.layout.views(torch.empty(symmetry.layout.size, device="meta"))
+    signed = signed_units(symmetry)
+    scaled: dict[str, list[Block]] = {}
+    for block in symmetry.scaled:
+        scaled.setdefault(block.parameter, []).append(block)
+    return [
+        (block, units_of(block, views[block.parameter].shape, scaled.get(block.parameter, []), signed))
+        for block in symmetry.permuted
+    ]
+
+
+def units_of(
+    block: Block, shape: Sequence[int], scaled: Sequence[Block], signed: Mapping[str, str]
+) -> tuple[str | None, ...]:
+    """For each dimension of a block of a tensor the group whose units lie along it, marked where their signs do not.
+
+    Args:
+        block: of permutations.
+        shape: of the tensor.
+        scaled: the tensor's blocks of factors.
+        signed: the group of factors that has the signs of a group's units, see :func:`signed_units`.
+    """
+    whole = torch.empty(*shape, device="meta")
+    seen = {(factor.group, place(other, whole, dim)) for other in scaled for dim, factor in enumerate(other.factors)}
+
+    def units(dim: int) -> str | None:
+        name = block.factors[dim].group
+        unseen = name is not None and name in signed and (signed[name], place(block, whole, dim)) not in seen
+        return Unsigned(name) if unseen else name
+
+    return tuple(map(units, range(len(block.factors))))
 
 
 def as_move(symmetry: Symmetry, assignments: Assignments) -> Move:
     """Assignments as permutations and signs."""
     permutations: dict[str, Tensor] = {}
     factors: dict[str, Tensor] = {}
-    scales = same_units(symmetry)
+    scales = signed_units(symmetry)
     for name, group in symmetry.permutations.groups.items():
         if group.fixed:
             continue
@@ -77,7 +120,7 @@ def _collected(
 def as_assignments(symmetry: Symmetry, move: Move) -> dict[str, Assignment]:
     """The inverse of :func:`as_move`, of permutations and signs."""
     groups = Groups(symmetry.permutations.groups)
-    scales = same_units(symmetry)
+    scales = signed_units(symmetry)
     signs = {name: move.factors[scale].sign() for name, scale in scales.items() if scale in move.factors}
     return {
         name: _nested(groups, name, move.permutations, signs, ())

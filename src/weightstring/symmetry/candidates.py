@@ -12,14 +12,14 @@ from torch import Tensor
 from weightstring.arrays import Theta, distance
 from weightstring.problem import Modular
 from weightstring.symmetry.activations import correlations, partnered, recorded
-from weightstring.symmetry.assignments import as_assignments, as_move, same_units, signed_groups
+from weightstring.symmetry.assignments import as_assignments, as_move, signed_units
 from weightstring.symmetry.matching import match
 from weightstring.symmetry.moves import Move
 from weightstring.symmetry.pairs import Groups, Pair
 from weightstring.symmetry.rescaling import Scaled, canonical, nearest
 from weightstring.symmetry.spec import Symmetry
 from weightstring.symmetry.turning import by_turns, mixed_units
-from weightstring.symmetry.weights import Balanced, by_weights
+from weightstring.symmetry.weights import by_weights, compared
 
 
 def matched(
@@ -34,10 +34,10 @@ def matched(
     maps: bool = False,
 ) -> list[Matched]:
     """What each method finds, the model as it is first."""
-    signed = signed_groups(symmetry)
+    signed = frozenset(signed_units(symmetry))
     groups = Groups(symmetry.permutations.groups, signed if rescale else frozenset())
     one, other = _comparable(symmetry, a, b)
-    weights = [Balanced(one, other, block) for block in symmetry.permuted]
+    weights = compared(symmetry, one, other)
     moves = [("none", Move(symmetry))]
     if "weights" in methods:
         moves.append(("weights", as_move(symmetry, by_weights(weights, groups, restarts, seed))))
@@ -64,7 +64,7 @@ def observed(problem: Modular, symmetry: Symmetry, a: Theta, b: Theta, move: Mov
 
 def _comparable(symmetry: Symmetry, a: Theta, b: Theta) -> tuple[Scaled, Scaled]:
     """Copies of both that do not depend on how units are scaled."""
-    paired = [same_units(symmetry)[name] for name in signed_groups(symmetry)]
+    paired = signed_units(symmetry).values()
     one, other = (Scaled(symmetry, theta, canonical(symmetry, theta, paired).factors) for theta in (a, b))
     return one, other
 

@@ -45,12 +45,14 @@ class Traced:
         parts: the examples on which units are observed, those of one pass together.
         symmetry: what was found.
         activations: the axes of what each layer with weights takes and returns, by the operation's name.
+        scaled: the same, of factors.
     """
 
     trace: Trace
     parts: Sequence[Examples]
     symmetry: Symmetry
     activations: Mapping[str, tuple[Term, ...]]
+    scaled: Mapping[str, tuple[Term, ...]]
 
 
 def find(problem: Modular) -> Symmetry:
@@ -86,11 +88,11 @@ def traced(problem: Modular) -> Traced:
     parts = [examples.take(slice(start, start + count)) for start in range(0, len(examples) - count + 1, count)]
     trace, kept = _trace(problem, parts)
     permutations, activations = labelled(problem, trace, Ties())
-    scales, _ = labelled(problem, trace, Ties(rescaling=True))
+    scales, scaled = labelled(problem, trace, Ties(rescaling=True))
     maps, _ = labelled(problem, trace, Ties(mixing=True), partial(folded_by, scales))
     maps = maps if maps.groups else Spec({})
     symmetry = _confirmed(problem, Symmetry(problem.layout, permutations, scales, maps))
-    return Traced(trace, kept, symmetry, activations)
+    return Traced(trace, kept, symmetry, activations, scaled)
 
 
 def _confirmed(problem: Modular, symmetry: Symmetry) -> Symmetry:

@@ -7,7 +7,6 @@ the geometric mean of (P Pᵀ)⁻¹ and C Cᵀ. Two balanced models are compared
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,9 +15,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Theta
-from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.maps import Maps, complex_map, folded_by, nearest_turn, outers_of, rows
 from weightstring.symmetry.moves import Move, unfoldable
+from weightstring.symmetry.places import places
 from weightstring.symmetry.rescaling import canonical
 from weightstring.symmetry.spec import Symmetry
 
@@ -83,21 +82,6 @@ def held_by_maps(symmetry: Symmetry) -> Symmetry:
         name: replace(group, fixed=group.fixed or name in folding) for name, group in symmetry.scales.groups.items()
     }
     return replace(symmetry, scales=replace(symmetry.scales, groups=scales))
-
-
-def places(symmetry: Symmetry, blocks: Sequence[Block]) -> dict[str, set[tuple[str, int, int, int]]]:
-    """Where each group lies: parameter, axis, where on it, and how far its units are from each other."""
-    views = symmetry.layout.views(torch.empty(symmetry.layout.size, device="meta"))
-    found: dict[str, set[tuple[str, int, int, int]]] = {}
-    for block in blocks:
-        whole = views[block.parameter]
-        part = block.view(whole)
-        index = torch.unravel_index(torch.tensor(part.storage_offset() - whole.storage_offset()), whole.shape)
-        for dim, factor in enumerate(block.factors):
-            if factor.group is not None:
-                place = block.parameter, factor.axis, int(index[factor.axis]), part.stride(dim)
-                found.setdefault(factor.group, set()).add(place)
-    return found
 
 
 def folded(symmetry: Symmetry, theta: Theta) -> Theta:

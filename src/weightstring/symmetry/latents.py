@@ -18,9 +18,10 @@ from torch import Tensor
 from weightstring.arrays import Theta
 from weightstring.symmetry.assignments import same_units
 from weightstring.symmetry.blocks import Block
-from weightstring.symmetry.gauges import ORTHOGONAL, foldable, folded, held_by_maps, places
+from weightstring.symmetry.gauges import ORTHOGONAL, foldable, folded, held_by_maps
 from weightstring.symmetry.maps import centred, complex_map, folding, mapped
 from weightstring.symmetry.moves import Move, along
+from weightstring.symmetry.places import places
 from weightstring.symmetry.spec import Group, Kind, Spec, Symmetry
 
 

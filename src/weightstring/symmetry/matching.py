@@ -19,7 +19,17 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from weightstring.symmetry.maps import nearest_turn
-from weightstring.symmetry.pairs import Assignment, Assignments, Groups, Pair, Source, agreement, depending, dims_of
+from weightstring.symmetry.pairs import (
+    Assignment,
+    Assignments,
+    Groups,
+    Pair,
+    Source,
+    Unsigned,
+    agreement,
+    depending,
+    dims_of,
+)
 from weightstring.symmetry.spec import Kind
 
 SWEEPS = 100
@@ -141,15 +151,17 @@ def _best(pairs: Sequence[Source], groups: Groups, name: str, assignments: Assig
     families = inner.groups.keys()
     size, fixed = groups.groups[name].size, groups.groups[name].fixed
     worth = torch.zeros(size, size, dtype=torch.float64)
+    unsigned = torch.zeros_like(worth) if name in groups.signed else None
     nested: list[tuple[Pair, int]] = []
     for pair in (source.made(assignments) for source in pairs):
         for dim in dims_of(pair, name):
             if depending(pair.groups, pair.axes, dim, families):
                 nested.append((pair, dim))
             else:
-                _add(worth, pair.similarity(dim).cpu())
+                sums = worth if unsigned is None or not isinstance(pair.groups[dim], Unsigned) else unsigned
+                _add(sums, pair.similarity(dim).cpu())
     if not nested:
-        return _assign(worth, name in groups.signed, groups.turned.get(name))
+        return _assign(worth, unsigned, groups.turned.get(name))
     apart = _apart(nested, inner)
     matched: list[dict[int, Assignments]] = []
     for i in range(size):
@@ -162,7 +174,7 @@ def _best(pairs: Sequence[Source], groups: Groups, name: str, assignments: Assig
             each, reached = _inner(apart, inner, i, others)
             matched.append(dict(zip(others, each, strict=True)))
         worth[i, others] += torch.tensor(reached, dtype=torch.float64, device=worth.device)
-    order = torch.arange(size) if fixed else _assign(worth, False).order
+    order = torch.arange(size) if fixed else _assign(worth).order
     return Assignment(order, None, tuple(matched[i][j] for i, j in enumerate(order.tolist())))
 
 
@@ -184,6 +196,8 @@ def _apart(nested: Sequence[tuple[Pair, int]], inner: Groups) -> Apart | None:
         names = [pair.groups[place] for place in places]
         if len(names) != 1 or names[0] is None or inner.families(names[0]) or inner.groups[names[0]].fixed:
             return None
+        if isinstance(names[0], Unsigned):
+            return None
         ahead = [x.movedim((dim, *places), (0, 1)) for x in (pair.a, pair.b)]
         a, b = (x.reshape(*x.shape[:2], -1) for x in ahead)
         apart.setdefault(names[0], []).append((a, b))
@@ -197,7 +211,8 @@ def _inner(apart: Apart, inner: Groups, i: int, others: Sequence[int]) -> tuple[
     for name, tensors in apart.items():
         products = torch.stack([_products(a[i], b[others]) for a, b in tensors]).sum(0)
         for index, each in enumerate(products):
-            found = matched[index][name] = _assign(each.clone(), name in inner.signed, inner.turned.get(name))
+            unsigned = torch.zeros((), dtype=torch.float64) if name in inner.signed else None
+            found = matched[index][name] = _assign(each.clone(), unsigned, inner.turned.get(name))
             if found.turn is not None:
                 reached[index] += float((each * found.turn).sum())
                 continue
@@ -216,19 +231,22 @@ def _products(a: Float[Tensor, "m K"], b: Float[Tensor, "J m K"]) -> Float64[Ten
     return found if bool(found.isfinite().all()) else product(a.double(), b.double())
 
 
-def _assign(similarity: Float64[Tensor, "n n"], signed: bool, kind: Kind | None = None) -> Assignment:
-    """The permutation of the largest total similarity, which is used up; signs too where these may change.
+def _assign(
+    similarity: Float64[Tensor, "n n"], unsigned: Float64[Tensor, ...] | None = None, kind: Kind | None = None
+) -> Assignment:
+    """The permutation of the largest total similarity, which is used up.
 
-    Of a kind of linear maps, the orthogonal one: it is to all of these what an assignment is to permutations.
+    Where signs may change, with what does not change by them beside it: signs too, of the largest Σ |similarity| +
+    unsigned. Of a kind of linear maps, the orthogonal one: it is to all of these what an assignment is to permutations.
     """
     if kind is not None:
         return Assignment(torch.arange(len(similarity)), turn=nearest_turn(kind, similarity))
     from scipy.optimize import linear_sum_assignment  # takes .3 seconds to import
 
     negative = similarity < 0
-    worth = similarity.abs_() if signed else similarity
+    worth = similarity if unsigned is None else similarity.abs_().add_(unsigned)
     _, columns = linear_sum_assignment(worth.neg_().cpu().numpy())
     order = torch.as_tensor(columns, device=similarity.device)
-    if not signed:
+    if unsigned is None:
         return Assignment(order)
     return Assignment(order, torch.where(negative.gather(1, order.unsqueeze(1)).squeeze(1), -1.0, 1.0).to(similarity))

@@ -17,6 +17,12 @@ from weightstring.symmetry.maps import turned
 from weightstring.symmetry.spec import Group, Kind
 
 
+class Unsigned(str):
+    """The name of a group along a dimension on which its units have no signs: of gated units, their gates'."""
+
+    __slots__ = ()
+
+
 class Source(Protocol):
     """Tensors of two networks whose units are to agree, made when they are looked at."""
 
@@ -106,7 +112,7 @@ class Assignment:
                 tensor = turned(tensor, self.turn.to(tensor), [dim])
                 continue
             tensor = tensor.index_select(dim, self.order.to(tensor.device))
-            if self.signs is not None:
+            if self.signs is not None and not isinstance(own, Unsigned):
                 shape = [-1 if other == dim else 1 for other in range(tensor.ndim)]
                 tensor = tensor * self.signs.to(tensor).reshape(shape)
             names = {name for inner in self.inner for name in inner}

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from weightstring.arrays import Theta, distance
+from weightstring.arrays import Theta
 from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.maps import outers_of
 from weightstring.symmetry.moves import Move, along
@@ -128,8 +128,9 @@ def canonical(symmetry: Symmetry, theta: Theta, signed: Collection[str] = ()) ->
             group.negative
             and not group.fixed
             and name not in signed
-            and (vector := _own_vector(symmetry, name, theta)) is not None
+            and (block := own_vector(symmetry, name)) is not None
         ):
+            vector = block.view(symmetry.layout.views(theta)[block.parameter])
             factors[name] = torch.where(vector < 0, -1.0, 1.0).to(torch.float64).cpu()
     now = Scaled(symmetry, theta, factors)
     for _ in range(SWEEPS):
@@ -147,13 +148,9 @@ def canonical(symmetry: Symmetry, theta: Theta, signed: Collection[str] = ()) ->
     return Move(symmetry, factors=factors)
 
 
-def _own_vector(symmetry: Symmetry, name: str, theta: Theta) -> Tensor | None:
+def own_vector(symmetry: Symmetry, name: str) -> Block | None:
     """The first vector that has nothing but a group's units, where there is one."""
-    views = symmetry.layout.views(theta)
-    for block in symmetry.scaled:
-        if len(block.factors) == 1 and block.factors[0].group == name:
-            return block.view(views[block.parameter])
-    return None
+    return next((block for block in symmetry.scaled if [each.group for each in block.factors] == [name]), None)
 
 
 def nearest(symmetry: Symmetry, a: Theta, b: Theta) -> Move:
@@ -169,26 +166,23 @@ def nearest(symmetry: Symmetry, a: Theta, b: Theta) -> Move:
     """
     rounding = 64 * torch.finfo(b.dtype).eps
     factors = _ones(symmetry)
-    now, left = Scaled(symmetry, b, factors), distance(a, b) ** 2
+    now = Scaled(symmetry, b, factors)
+    twice = {name for block in symmetry.scaled for name in block.groups if len(block.dims(name)) > 1}
     for _ in range(SWEEPS):
         change = 0.0
         for name, group in symmetry.scales.groups.items():
             if group.fixed:
                 continue
             sizes, shared = now.sums(name), now.sums(name, a)
-            terms = (sizes[1], shared[1], sizes[-1], shared[-1])
-            c = _least(*terms, group.positive, group.negative)
+            c = _least(sizes[1], shared[1], sizes[-1], shared[-1], group.positive, group.negative)
             scaled = {**factors, name: factors[name] * c}
-            if any(len(block.dims(name)) > 1 for block in symmetry.scaled):
-                # Of a group that a weight has twice, the formula is only of first order.
-                after = left + now.distance_squared(a, name, scaled) - now.distance_squared(a, name, factors)
-            else:
-                after = left + float((_apart(c, *terms) - _apart(torch.ones_like(c), *terms)).sum())
-            if math.sqrt(max(after, 0.0)) >= math.sqrt(left):
-                continue
+            if name in twice:  # for which the formula is only of first order
+                before, after = (now.distance_squared(a, name, each) for each in (factors, scaled))
+                if not after < before:
+                    continue
             change = max(change, float((c - 1).abs().max()))
-            left, factors[name] = max(after, 0.0), scaled[name]
-        if change < SETTLED:
+            factors[name] = scaled[name]
+        if change < min(SETTLED, 100 * rounding):
             break
     exact = {name: torch.where((c - 1).abs() < rounding, 1.0, c) for name, c in factors.items()}
     return Move(symmetry, factors={name: c for name, c in exact.items() if bool((c != 1).any())})
@@ -224,8 +218,10 @@ def _least(alpha: Tensor, beta: Tensor, gamma: Tensor, delta: Tensor, positive: 
     real = (roots.imag.abs() <= 1e-9 * roots.abs()) & (roots.real != 0) & usable.unsqueeze(-1)
     if not negative:
         real &= roots.real > 0
-    candidates = torch.cat([ones, torch.where(real, roots.real, 1.0)], -1)
-    return candidates.gather(-1, apart(candidates).argmin(-1, keepdim=True)).squeeze(-1)
+    # Not compared with 1: near the minimum distances differ by less than their rounding, long before factors do.
+    candidates = torch.where(real, roots.real, 1.0)
+    distances = torch.where(real, apart(candidates), torch.inf)
+    return candidates.gather(-1, distances.argmin(-1, keepdim=True)).squeeze(-1)
 
 
 def _apart(c: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor, delta: Tensor) -> Tensor:

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from weightstring.arrays import Theta
 from weightstring.symmetry.assignments import as_move
-from weightstring.symmetry.gauges import foldable, gauged, nearest_maps, places
+from weightstring.symmetry.gauges import foldable, gauged, nearest_maps
 from weightstring.symmetry.moves import Move
 from weightstring.symmetry.pairs import Assignments, Groups
+from weightstring.symmetry.places import places
 from weightstring.symmetry.rescaling import Scaled
 from weightstring.symmetry.spec import Spec, Symmetry, Term
-from weightstring.symmetry.weights import Balanced, by_weights
+from weightstring.symmetry.weights import by_weights, compared
 
 MAPPED = "mapped: "
 """Before the names of groups that linear maps mix and nothing permutes."""
@@ -48,7 +49,7 @@ def by_turns(symmetry: Symmetry, a: Theta, b: Theta, signed: frozenset[str], res
     ours, theirs = gauged(symmetry, a), gauged(symmetry, b)
     one, other = (Scaled(symmetry, own.theta, {}) for own in (ours, theirs))
     unit = symmetry.maps.unit
-    pairs = [Balanced(one, other, block) for block in matched.permuted if block.parameter not in unit]
+    pairs = [pair for pair in compared(matched, one, other) if pair.block.parameter not in unit]
     assignments = by_weights(pairs, groups, restarts, seed)
     views = symmetry.layout.views(a)
     move = replace(as_move(symmetry, assignments), unfolded={name: views[name].clone() for name in unit})

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from weightstring.randomness import generator
+from weightstring.symmetry.assignments import permuted_units
 from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.matching import certain, match
 from weightstring.symmetry.pairs import Assignments, Groups, Pair, Source, agreement
 from weightstring.symmetry.rescaling import Scaled
+from weightstring.symmetry.spec import Symmetry
 
 ORDERS = 7
 """Random orders of the groups before they repeat; most starts need fewer sweeps."""
@@ -27,16 +29,13 @@ class Balanced:
         one: the first model.
         other: the second.
         block: of a parameter.
+        groups: for each of its dimensions the group whose units lie along it, or None.
     """
 
     one: Scaled
     other: Scaled
     block: Block
-
-    @property
-    def groups(self) -> tuple[str | None, ...]:
-        """For each dimension the group whose units lie along it, or None."""
-        return tuple(factor.group for factor in self.block.factors)
+    groups: tuple[str | None, ...]
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -54,6 +53,11 @@ class Balanced:
 
     def _of(self, model: Scaled) -> Tensor:
         return self.block.view(model.parameter(self.block.parameter))
+
+
+def compared(symmetry: Symmetry, one: Scaled, other: Scaled) -> list[Balanced]:
+    """All blocks of two models that a symmetry permutes."""
+    return [Balanced(one, other, block, groups) for block, groups in permuted_units(symmetry)]
 
 
 def by_weights(pairs: Sequence[Source], groups: Groups, restarts: int, seed: int) -> Assignments:
