@@ -21,6 +21,15 @@ def shown(text: str) -> str:
     return "".join(_escaped(letter) if unicodedata.category(letter) in UNSEEN else letter for letter in text)
 
 
+def ending_of(name: str, letters: int) -> str:
+    """A name of at most so many letters: of a longer one its end, which tells files and layers apart.
+
+    >>> ending_of("runs/first/a.pt", 8), ending_of("a.pt", 8)
+    ('…st/a.pt', 'a.pt')
+    """
+    return name if len(name) <= letters else f"…{name[1 - letters :]}"
+
+
 def seconds_in_words(seconds: float) -> str:
     """A time as a person says it.
 

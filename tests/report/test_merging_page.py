@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -49,6 +50,16 @@ def test_the_page_has_every_number_and_asks_no_network(verdicts, tmp_path):
     assert found.blame is not None
     assert f'value="{found.blame.parts[0].costs!r}"' in page
     assert page == ws.write_report(found, tmp_path / "again.html").read_text()
+
+
+def test_long_names_are_cut_below_the_tree_and_whole_under_the_pointer(verdicts):
+    names = tuple(f"checkpoints/of/some/length/{name}" for name in "abc")
+    found = verdicts["three"]
+    renamed = replace(found, lines=replace(found.lines, names=names))
+    figure = MERGING_SECTIONS["barriers"](renamed).figures["tree"][0].figure
+    leaves = next(trace for trace in figure.data if trace.mode == "markers")
+    assert sorted(leaves.text) == list(names)
+    assert max(map(len, figure.layout.xaxis.ticktext)) < len(names[0])
 
 
 def test_a_verdict_on_what_is_not_finite_and_has_no_module_has_a_page(tmp_path):

@@ -93,7 +93,7 @@ def test_a_map_of_colours_has_a_number_for_every_two():
     assert list(heat.z[0]) == [0.0, 1.5, None]
     assert heat.text[0][2] == "not finite"
     assert figure.layout.yaxis.range == (2.5, -0.5)
-    assert figure.layout.xaxis.ticktext[2] == "…" + "a" * 24
+    assert figure.layout.xaxis.ticktext[2] == "…" + "a" * 23
     many = heat_figure([str(k) for k in range(13)], [[0.0] * 13] * 13, "barrier")
     assert many.data[0].texttemplate is None
 

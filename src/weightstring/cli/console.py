@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from weightstring.text import shown
+from weightstring.text import ending_of, shown
 
 
 class _Text(Console):
@@ -43,7 +43,7 @@ def shortened(name: str) -> str:
     >>> len(shortened("checkpoints/" * 9)) == NAME
     True
     """
-    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"
+    return ending_of(name, NAME)
 
 
 def table(

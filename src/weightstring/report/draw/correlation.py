@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from weightstring.report.draw.theme import NOT_FINITE, SETS, theme
 from weightstring.store.alignment_record import AlignedGroup
+from weightstring.text import ending_of
 
 # Grey and blue differ in lightness too, and lie on different sides of each group's line.
 GIVEN, ALIGNED = NOT_FINITE, SETS[""][0]
@@ -120,8 +121,7 @@ def _labels(names: Sequence[str]) -> list[str]:
         names = [".".join(own[shared:]) for own in parts]
     labels = [_short(name) for name in names]
     counts = Counter(labels)
-    ends = [name if len(name) <= NAME else f"…{name[1 - NAME :]}" for name in names]
-    return [label if counts[label] == 1 else end for label, end in zip(labels, ends, strict=True)]
+    return [label if counts[label] == 1 else ending_of(name, NAME) for label, name in zip(labels, names, strict=True)]
 
 
 def _short(name: str) -> str:
@@ -131,7 +131,7 @@ def _short(name: str) -> str:
         shorter = ".".join(part[:letters] for part in name.split(".")) + mark + number
         if len(shorter) <= NAME:
             return shorter
-    return f"…{shorter[1 - NAME :]}"
+    return ending_of(shorter, NAME)
 
 
 def _pale(colour: str) -> str:

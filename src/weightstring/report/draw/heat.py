@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from weightstring.report.draw.colours import Colours, short
 from weightstring.report.draw.theme import theme
+from weightstring.text import ending_of
 
 WRITTEN = 12
 """Models up to which numbers are written into the cells."""
@@ -50,4 +51,4 @@ def heat_figure(names: Sequence[str], table: Sequence[Sequence[float | None]], l
 
 def short_name(name: str) -> str:
     """A name that fits an axis; the pointer shows all of it."""
-    return name if len(name) <= LONGEST else f"…{name[-LONGEST:]}"
+    return ending_of(name, LONGEST)

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from weightstring.codec import finite_or_none
 from weightstring.report.draw.theme import theme
 from weightstring.study.blaming import Blame
+from weightstring.text import ending_of
 
 LONGEST = 20
 """Characters of a part's name on the axis."""
@@ -35,7 +36,7 @@ def parts_figure(blame: Blame) -> go.Figure:
         x=edges, y=[finite_or_none(blame.barrier)] * 2, mode="lines", name="the whole line",
         line={"color": "#777777", "dash": "dash"}, hoverinfo="skip",
     )  # fmt: skip
-    names = [part.name if len(part.name) <= LONGEST else f"…{part.name[1 - LONGEST :]}" for part in blame.parts]
+    names = [ending_of(part.name, LONGEST) for part in blame.parts]
     figure.update_layout(
         xaxis={"tickvals": places, "ticktext": names, "range": edges, "automargin": True},
         yaxis={"title": {"text": f"rise of the {blame.bound}"}},

@@ -44,11 +44,6 @@ def _tree(found: Mergeability, lines: Matrix, words: str, aligned: bool) -> Draw
         return None
     below = torch.maximum(losses[:, None], losses[None, :])
     joined = Components(losses, torch.maximum(heights, below), below)
-    names = [name if len(name) <= LONGEST else f"…{name[-LONGEST:]}" for name in lines.names]
-    figure = disconnectivity_tree(joined, names)
+    figure = disconnectivity_tree(joined, lines.names)
     figure.update_yaxes(title={"text": f"{found.label('loss')}, of lines sampled"})
     return Drawing("tree-aligned" if aligned else "tree", figure, words)
-
-
-LONGEST = 16
-"""Characters of a model's name below the tree."""
