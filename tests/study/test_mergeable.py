@@ -68,6 +68,57 @@ def test_every_way_measures_what_it_says(trained):
     assert found.merges == (found.best.loss <= max(found.models[name]["loss"] for name in found.models) * (1 + 1e-6))
 
 
+def test_the_middle_of_arcs_keeps_lengths():
+    x = torch.randn(16, 2, generator=torch.Generator().manual_seed(0))
+    net = nn.Linear(2, 1, bias=False)
+    problem = ws.ModuleProblem(net, nn.functional.mse_loss, (x, 2**0.5 * x.sum(1, keepdim=True)), engine="loop")
+    found = ws.mergeable(problem, [torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0])], align=False)
+    assert found.best.name == "slerp"
+    assert found.best.loss == pytest.approx(0.0, abs=1e-12)
+    assert torch.allclose(found.best.theta, torch.full((2,), 2**0.5))
+    assert "slerp" in ws.mergeable(problem, [torch.tensor([2.0, 0.0]), torch.tensor([1.0, 0.0])], align=False).untried
+
+
+@pytest.fixture(scope="module")
+def apart() -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor], list[torch.Tensor]]:
+    """Two perceptrons from seeds of their own, 128 examples that they have seen, and 64 on which they do not merge."""
+    x = torch.randn(192, 3, generator=torch.Generator().manual_seed(0))
+    y = torch.stack([x.prod(1), x.sum(1).sin()], 1)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 12), nn.ReLU(), nn.Linear(12, 2))
+    problem = ws.ModuleProblem(net, nn.functional.mse_loss, (x[:128], y[:128]), engine="loop")
+    models = []
+    for seed in (1, 2):
+        theta = problem.initial(seed)
+        for _ in range(300):
+            theta = theta - 0.2 * problem.gradient(theta[None], None).gradients[0]
+        models.append(theta)
+    return net, (x, y), models
+
+
+def test_what_does_not_merge_otherwise_is_aligned_by_learning(apart):
+    net, (x, y), models = apart
+    problem = ws.ModuleProblem(net, nn.functional.mse_loss, (x[:128], y[:128]), (x[128:], y[128:]), engine="loop")
+    without, found = (ws.mergeable(problem, models, learn=learn) for learn in (0, 60))
+    assert not without.merges
+    assert found.merges
+    assert found.best.name.startswith("learned")
+    learned = next(way for way in found.ways if way.name == "learned average")
+    assert learned.loss < min(way.loss for way in without.ways)
+    assert float(problem.measure(learned.theta[None])["loss"]) == pytest.approx(learned.loss)
+    assert learned.barrier == pytest.approx(float(found.lines.barriers(aligned=True)[0, 1]))
+    assert found.better_aligned
+    assert found.learn == 60
+
+
+def test_what_is_learned_is_not_measured_on_what_it_learns_from(apart):
+    net, (x, y), models = apart
+    seen = ws.ModuleProblem(net, nn.functional.mse_loss, (x[128:], y[128:]), engine="loop")
+    assert "no evaluation set" in ws.mergeable(seen, models, learn=60).untried["learned matching"]
+    with pytest.raises(InvalidSetting, match=r"mergeable\(learn=-1\): give a number of gradients, or 0"):
+        ws.mergeable(seen, models, learn=-1)
+
+
 def test_a_greedy_soup_leaves_out_what_makes_it_worse():
     models = {"a": torch.tensor([2.1, 0.0]), "b": torch.tensor([1.9, 0.0]), "far": torch.tensor([9.0, 5.0])}
     found = ws.mergeable(line(), models, align=False)
@@ -109,7 +160,7 @@ def test_what_a_loss_cannot_offer_is_named():
     ring = Ring()
     found = ws.mergeable(ring, list(ring.ends))
     assert not found.merges
-    assert set(found.untried) == {"alignment", "repair"}
+    assert set(found.untried) == {"alignment", "slerp", "repair"}
     assert len(str(found).splitlines()) <= 24
 
 

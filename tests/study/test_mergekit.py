@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -43,6 +44,18 @@ def test_a_soup_names_its_members_alone(tmp_path):
     recipe = yaml.safe_load(mergekit_recipe(found))
     assert [model["model"] for model in recipe["models"]] == [str(tmp_path / name) for name in found.best.members]
     assert str(tmp_path / "far") not in found.best.members
+
+
+def test_arcs_are_mergekits_slerp(tmp_path):
+    found = verdict(tmp_path, {"a": [1.8, 0.0], "b": [2.2, 0.0]})
+    arcs = replace(found, ways=(replace(found.ways[0], name="slerp"),))
+    assert yaml.safe_load(mergekit_recipe(arcs)) == {
+        "merge_method": "slerp",
+        "models": [{"model": str(tmp_path / name)} for name in "ab"],
+        "base_model": str(tmp_path / "a"),
+        "parameters": {"t": 0.5},
+        "dtype": "float32",
+    }
 
 
 def test_an_adapter_is_its_base_and_itself(tmp_path):

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch.nn.functional import cosine_similarity
 
 from weightstring.arrays import Theta, together
 from weightstring.errors import InvalidSetting
 from weightstring.path.segment import rows_at_once
+from weightstring.problem.flat import Layout
 from weightstring.protocol import LossProblem
 
 
@@ -24,6 +26,28 @@ def averaged(models: Sequence[Theta], shares: Sequence[float] | None = None) -> 
     for model, share in zip(models, given, strict=True):
         total.add_(model, alpha=share)
     return total.to(models[0].dtype)
+
+
+PARALLEL = 0.9995
+"""Cosine, without its sign, over which an arc is taken for a line, as mergekit does."""
+
+
+def on_arcs(layout: Layout, a: Theta, b: Theta) -> Theta:
+    """Half way on the arc between two models, parameter by parameter: (A + B) / (2 cos(φ/2)), φ the angle between.
+
+    K. Shoemake 1985 (slerp), as in github.com/arcee-ai/mergekit, mergekit/merge_methods/slerp.py, t = ½: lengths are
+    kept, which a mean shortens; where two parameters are parallel or opposite it is their mean.
+
+    >>> layout = Layout.of(torch.nn.Linear(2, 1, bias=False))
+    >>> on_arcs(layout, torch.tensor([2.0, 0.0]), torch.tensor([0.0, 2.0]))
+    tensor([1.4142, 1.4142])
+    """
+    middle = averaged([a, b])
+    for piece, one, other in zip(*map(layout.pieces, (middle, a, b)), strict=True):
+        cosine = float(cosine_similarity(one.double().reshape(-1), other.double().reshape(-1), 0))
+        if abs(cosine) <= PARALLEL:
+            piece.div_(math.cos(math.acos(cosine) / 2))
+    return middle
 
 
 def measured(

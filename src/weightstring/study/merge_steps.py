@@ -36,7 +36,7 @@ def steps_of(found: Mergeability) -> list[NextStep]:
         steps.append(ask.write())
     if two and not strung and (not found.merges or best.loss > min(v["loss"] for v in found.models.values())):
         steps.append(ask.search())
-    if two and not found.merges:
+    if two and not found.merges and "learned average" not in tried:
         steps.append(ask.learn())
     if found.merges and best.theta is None:
         steps.append(ask.string())
@@ -56,9 +56,10 @@ class _Ask:
     def write(self) -> NextStep:
         """Have the merged model."""
         searched = ["--search", str(self.found.search)] if self.found.best.name.endswith("the string") else []
+        learned = ["--learn", str(self.found.learn)] if self.found.best.name.startswith("learned") else []
         return self._step(
             f"the merged model: {self.found.best.name}",
-            ["mergeable", *self.words, *self.names, *searched, "--out", "merged.safetensors"],
+            ["mergeable", *self.words, *self.names, *learned, *searched, "--out", "merged.safetensors"],
             "net.load_state_dict(problem.unflatten(found.best.theta))",
         )
 

@@ -15,12 +15,23 @@ from weightstring.study.blaming import Blame
 from weightstring.study.lines import Matrix
 from weightstring.study.merging import no_worse
 
+AVERAGES = ("average", "aligned average", "learned average")
+"""Ways that are the mean of all weights: of models as they are, and of their copies."""
+
 ADVICE = {
     "average": "average them as they are",
     "aligned average": "align all to {reference}, then average: weightstring mergeable --out writes it",
+    "learned average": "align all to {reference} by the loss on the line, then average: "
+    "weightstring mergeable --out writes it",
+    "slerp": "take the middle of the arcs between the two in place of that of the line: "
+    "weightstring mergeable --out writes it",
+    "aligned slerp": "align all to {reference}, then take the middle of the arcs between the two: "
+    "weightstring mergeable --out writes it",
     "repaired average": "average them and rescale the average's units: weightstring mergeable --out writes it",
     "aligned and repaired": "align all to {reference}, average, and rescale the average's units: "
     "weightstring mergeable --out writes it",
+    "learned and repaired": "align all to {reference} by the loss on the line, average, and rescale the average's "
+    "units: weightstring mergeable --out writes it",
     "greedy soup": "average only {members}: the others make it worse",
     "best on the string": "take the best model of the string: weightstring mergeable --out writes it",
     "ensemble on the string": "average the predictions of models along the string; no single model is as good",
@@ -76,6 +87,7 @@ class Mergeability(Viewable):
         blamed: names of these two.
         about: digests of the problem, its module and data, and of the models, and versions.
         search: gradient steps that a search for a string was allowed; 0: there was none.
+        learn: gradients that learned matching was allowed for each model but one; 0: none.
         words: the task and its options as a shell takes them; empty: it was asked from Python.
     """
 
@@ -92,6 +104,7 @@ class Mergeability(Viewable):
     blamed: tuple[str, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     search: int = 0
+    learn: int = 0
     words: tuple[str, ...] = ()
 
     @property
@@ -105,8 +118,8 @@ class Mergeability(Viewable):
 
     @property
     def better_aligned(self) -> bool:
-        """Whether the average of aligned copies is the better of the two averages."""
-        return len(self.ways) > 1 and self.ways[1].name == "aligned average" and self.ways[1].loss < self.ways[0].loss
+        """Whether an average of aligned copies is better than that of the models as they are."""
+        return any(way.name in AVERAGES and way.loss < self.ways[0].loss for way in self.ways[1:])
 
     @property
     def averages(self) -> bool:

@@ -1,8 +1,8 @@
 """``mergeable``: will these models merge? Every way to merge them is tried and measured, the simplest first.
 
 Averages (Wortsman et al. 2022: greedy soups), averages after alignment (Ainsworth et al. 2022) and repair (Jordan et
-al. 2022), and, if wanted, a string between two (Garipov et al. 2018: ensembles along a path). Nothing is predicted:
-each verdict is the loss of the merged model itself.
+al. 2022), slerp, learned matching (Peña et al. 2023; Theus et al. 2025), and, if wanted, a string between two (Garipov
+et al. 2018: ensembles along a path). Nothing is predicted: each verdict is the loss of the merged model itself.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from weightstring.ambient import undisturbed
 from weightstring.arrays import Theta
@@ -29,17 +30,20 @@ from weightstring.runs.run import COSTLY
 from weightstring.search import MaxSteps
 from weightstring.store import digest
 from weightstring.study.align_many import align_many
-from weightstring.study.averages import averaged, measured
+from weightstring.study.averages import averaged, measured, on_arcs
 from weightstring.study.between import lines_between
 from weightstring.study.blame import blame as blame_line
 from weightstring.study.blaming import Blame
 from weightstring.study.lines import Line, Lines, Matrix
 from weightstring.study.merge import merge
-from weightstring.study.mergeability import Mergeability, Way
+from weightstring.study.mergeability import AVERAGES, Mergeability, Way
+from weightstring.study.merging import no_worse
 from weightstring.study.naming import by_name
 from weightstring.study.repair import rescaled
 from weightstring.study.threshold import suggest_threshold
+from weightstring.symmetry.alignment import LEARNED
 from weightstring.symmetry.alignment import align as aligned_copy
+from weightstring.symmetry.learning import STEPS
 
 CANNOT = (Unsupported, NotEquivalent, InvalidModel)
 """What says that a way is closed to a module."""
@@ -51,6 +55,7 @@ def mergeable(
     models: Mapping[str, Theta] | Sequence[Theta],
     *,
     align: bool = True,
+    learn: int = STEPS,
     search: int = 0,
     blame: bool = False,
     seed: int = 0,
@@ -59,12 +64,16 @@ def mergeable(
     """Merge two models or more in every way there is, and measure each.
 
     It costs an evaluation a model and a way, and what alignment and a search take. Of up to four models the lines
-    between every two are sampled, at about twenty points each; of up to 32 their midpoints.
+    between every two are sampled, at about twenty points each; of up to 32 their midpoints. Where they do not merge by
+    these ways, alignment is learned: so many gradients of the training loss for each model but one.
 
     Args:
         problem: the loss.
         models: two or more, each (P,); a mapping names them, a sequence by its numbers.
         align: also bring the others to their symmetric copies nearest to one of them.
+        learn: gradients by which each of these may be improved (:func:`weightstring.align`, ``"learned"``) where the
+            models do not merge otherwise; 0: none. It needs an evaluation set: what is learned from the training set
+            is measured on that.
         search: of two models, gradient steps that a search for a string between them may take; 0: none is made.
         blame: also look for the layer that raises the line between two of them (:func:`weightstring.blame`): of more
             than two that between the reference and the model from which it rises most. It costs four evaluations a
@@ -86,6 +95,8 @@ def mergeable(
     (True, 'average')
     """
     named = by_name(models)
+    if isinstance(learn, bool) or not isinstance(learn, int) or learn < 0:
+        raise InvalidSetting(f"mergeable(learn={learn!r}): give a number of gradients, or 0 for none")
     if len(named) < 2:
         raise InvalidSetting(f"mergeable of {len(named)} models: give two or more")
     if search and len(named) > 2:
@@ -100,14 +111,19 @@ def mergeable(
     if moved is not named:
         work.average("aligned average", moved, asked)
     better = named if work.ways[0].loss <= work.ways[-1].loss else moved
-    work.repaired("aligned and repaired" if better is not named else "repaired average", better)
+    aligned = better is not named
+    if len(named) == 2:
+        work.on_arc("aligned slerp" if aligned else "slerp", better)
+    work.repaired("aligned and repaired" if aligned else "repaired average", better)
     if len(named) > 2:
         work.soup(better)
+    if align and learn and work.alignable and not work.merge:
+        better = work.learned(moved, better, learn)
     if search:
         work.string(better, search)
     if blame:
         work.blame(better)
-    return replace(work.found(), seconds=time.perf_counter() - started, search=search)
+    return replace(work.found(), seconds=time.perf_counter() - started, search=search, learn=learn)
 
 
 @dataclass
@@ -120,6 +136,7 @@ class _Work:
     on_way: Callable[[str], None]
     ways: list[Way] = field(default_factory=list)
     untried: dict[str, str] = field(default_factory=dict)
+    alignable: bool = False
     curve: StringCurve | None = None
     blamed: tuple[str, ...] = ()
     culprit: Blame | None = None
@@ -181,6 +198,7 @@ class _Work:
         except CANNOT as refusal:
             self.untried["alignment"] = str(refusal)
             return self.models
+        self.alignable = True
         if all(bool((copies[name] == model).all()) for name, model in self.models.items()):
             self.untried["alignment"] = "no other order of units is nearer: they are aligned as they are"
             return self.models
@@ -197,6 +215,53 @@ class _Work:
             name: model if name == self.reference else aligned_copy(problem, first, model, seed=self.seed).theta
             for name, model in self.models.items()
         }
+
+    @property
+    def merge(self) -> bool:
+        """Whether one of the ways is no worse than the worst of the models."""
+        return no_worse(min(way.loss for way in self.ways), max(values["loss"] for values in self.values.values()))
+
+    def on_arc(self, name: str, models: Mapping[str, Theta]) -> None:
+        """The middle of the arcs between two models, parameter by parameter."""
+        started = time.perf_counter()
+        if not isinstance(self.problem, Laid):
+            self.untried["slerp"] = lacking(self.problem, Laid)
+            return
+        self.on_way(name)
+        theta = on_arcs(self.problem.layout, *models.values())
+        if bool((theta == averaged(list(models.values()))).all()):
+            self.untried["slerp"] = "it is their average: every parameter of the one is parallel to the other's"
+            return
+        self._add(name, theta, tuple(models), started)
+
+    def learned(self, copies: Mapping[str, Theta], better: Mapping[str, Theta], steps: int) -> Mapping[str, Theta]:
+        """Copies whose lines from the reference are low by learning, if their average is the best; else the better."""
+        name, started = "learned matching", time.perf_counter()
+        self.on_way(f"{name}, {steps} gradients for each model but one")
+        assert isinstance(self.problem, Modular)  # it was alignable
+        if self.problem.evaluation == "train":
+            self.untried[name] = "there is no evaluation set: it would be measured on the examples that it learns from"
+            return better
+        first = copies[self.reference]
+        how: dict[str, Any] = {"methods": [LEARNED], "steps": steps, "seed": self.seed}
+        try:
+            taught = {
+                name: copy if copy is first else aligned_copy(self.problem, first, copy, **how).theta
+                for name, copy in copies.items()
+            }
+        except CANNOT as refusal:
+            self.untried[name] = str(refusal)
+            return better
+        if all(bool((taught[name] == copy).all()) for name, copy in copies.items()):
+            self.untried[name] = f"{steps} gradients found nothing better"
+            return better
+        known, self.moved = self.moved, self._lines(taught)
+        self.average("learned average", taught, started)
+        if any(way.loss <= self.ways[-1].loss for way in self.ways[:2] if way.name in AVERAGES):
+            self.moved = known
+            return better
+        self.repaired("learned and repaired", taught)
+        return taught
 
     def repaired(self, name: str, models: Mapping[str, Theta]) -> None:
         """The mean of all weights, its units rescaled."""

@@ -1,4 +1,4 @@
-"""The recipe of a merge for mergekit, where that has the method: its ``linear``, an average of Hugging Face's folders.
+"""The recipe of a merge for mergekit, where that has the method: ``linear`` and ``slerp`` of Hugging Face's folders.
 
 What a file may say: github.com/arcee-ai/mergekit, docs/merge_methods.md and mergekit/config.py.
 """
@@ -18,11 +18,13 @@ from weightstring.study.mergeability import Mergeability, Way
 CONFIG = "config.json"
 SIGNS = "+@"
 """What has a meaning of its own in the name of a model there: an adapter, a revision."""
+ARCS = "slerp"
+"""The way that mergekit calls so too."""
 NARROW = ("float16", "bfloat16")
 
 
 def mergekit_recipe(found: Mergeability, *, statistics: bool = False) -> str:
-    """The best way as YAML for ``mergekit-yaml FILE OUT``: every model with the same weight.
+    """The best way as YAML for ``mergekit-yaml FILE OUT``: every model with the same weight, or half way on arcs.
 
     Args:
         found: the verdict; its models are named by their folders.
@@ -33,16 +35,19 @@ def mergekit_recipe(found: Mergeability, *, statistics: bool = False) -> str:
     """
     way = _plain(found, statistics)
     models = [_reference(name) for name in way.members]
+    arcs = way.name == ARCS
     losses = [values["loss"] for values in found.models.values()]
     lines = [
         f"# {way.name} of {len(models)} models, by weightstring: {found.label('loss')} {way.loss:.4g},",
         f"# the models' own {min(losses):.4g} to {max(losses):.4g}. To be run: mergekit-yaml THIS-FILE NEW-FOLDER",
-        "merge_method: linear",
+        f"merge_method: {'slerp' if arcs else 'linear'}",
         "models:",
     ]
-    for model in models:  # JSON's strings are YAML's
-        lines += [f"  - model: {json.dumps(model, ensure_ascii=False)}", "    parameters:", "      weight: 1.0"]
-    lines += ["parameters:", "  normalize: true", "dtype: float32"]
+    names = [json.dumps(model, ensure_ascii=False) for model in models]  # JSON's strings are YAML's
+    for name in names:
+        lines += [f"  - model: {name}", *([] if arcs else ["    parameters:", "      weight: 1.0"])]
+    lines += [f"base_model: {names[0]}", "parameters:", "  t: 0.5"] if arcs else ["parameters:", "  normalize: true"]
+    lines.append("dtype: float32")
     narrow = _saved_in(way.members[0])
     return "\n".join([*lines, *([f"out_dtype: {narrow}"] if narrow in NARROW else [])]) + "\n"
 
@@ -56,7 +61,7 @@ def _plain(found: Mergeability, statistics: bool) -> Way:
         raise Unsupported(
             "an average needs its BatchNorm statistics re-estimated, which mergekit does not do: use --out"
         )
-    if found.averages:
+    if found.averages or best.name == ARCS:
         return best
     raise Unsupported(f"mergekit has no method for {best.name}" + ("" if best.theta is None else ": use --out"))
 

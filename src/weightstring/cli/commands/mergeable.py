@@ -12,7 +12,7 @@ import weightstring as ws
 from weightstring.cli.ending import DONE, UNRESOLVED
 from weightstring.cli.options.problem import add_json, add_many_models
 from weightstring.cli.options.search import add_engine, add_seed, compute_by
-from weightstring.cli.options.values import positive
+from weightstring.cli.options.values import positive, whole
 
 if TYPE_CHECKING:
     from weightstring.store.records import TaskRef
@@ -23,6 +23,14 @@ HELP = "will these models merge, and after what?"
 def add_arguments(parser: ArgumentParser) -> None:
     add_many_models(parser)
     parser.add_argument("--no-align", action="store_true", help="only as they are")
+    parser.add_argument(
+        "--learn",
+        type=whole,
+        default=200,
+        metavar="STEPS",
+        help="where they do not merge otherwise, also align by so many gradients of the loss on the line for each "
+        "model but one; 0: none (default: %(default)s)",
+    )
     parser.add_argument(
         "--search",
         type=positive,
@@ -70,6 +78,7 @@ def run(options: Namespace) -> int:
         problem,
         models,
         align=not options.no_align,
+        learn=options.learn,
         search=options.search,
         blame=options.blame or options.page is not None,
         seed=options.seed,
