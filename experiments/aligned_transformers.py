@@ -7,7 +7,7 @@ Learned matching sees the training text alone; lines and strings are measured on
 from each copy of the second network, its threshold 1 % over the higher end.
 
 The layout of Theus et al. 2025, whose numbers are for 6 blocks of width 256: GPT-2's, its output layer not tied, so
-that the weights of the last norm can be folded into it. Ends are kept every hundred steps and each row as soon as it is
+that the weights of the last norm can be folded into it. Ends are kept every fifty steps and each row as soon as it is
 known; started again, it goes on.
 """
 
@@ -18,13 +18,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import resumable
 import torch
 from harness import keep
-from safetensors.torch import load_file, save_file
+from resumable import barrier
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 import weightstring as ws
+
+NAME = "aligned_transformers"
+"""Of the results, before the size."""
 
 LENGTH = 64
 """Characters of an example."""
@@ -33,8 +37,8 @@ HELD_OUT = 512
 """Examples of the last tenth of the text, on which barriers are measured."""
 
 BATCH = 32
-CHECKED = 100
-"""Steps between two files of a training."""
+WARMUP = 100
+"""Steps in which the rate rises."""
 
 WAYS: dict[str, dict[str, Any]] = {
     "permutations": {"methods": ["weights", "activations"], "maps": False},
@@ -80,48 +84,22 @@ def trained(size: tuple[int, int, int], tokens: Tensor, seed: int, steps: int, s
     """A network after so many steps of AdamW, from its own seed, order and all; it goes on where it was interrupted."""
     import transformers
 
-    done, path = store / f"end-{seed}-{steps}.safetensors", store / f"end-{seed}-{steps}.part"
-    if done.exists():
-        return load_file(done)
     torch.manual_seed(seed)
     net = network(*size)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
-    rate = transformers.get_cosine_schedule_with_warmup(optimizer, CHECKED, steps)
-    draw, step = torch.Generator().manual_seed(seed), 0
-    if path.exists():
-        step, weights, state, rates, drawn = torch.load(path, weights_only=True)
-        net.load_state_dict(weights), optimizer.load_state_dict(state), rate.load_state_dict(rates)
-        draw.set_state(drawn)
-    while step < steps:
+    rate = transformers.get_cosine_schedule_with_warmup(optimizer, WARMUP, steps)
+
+    def batch_loss(draw: torch.Generator) -> Tensor:
         batch = tokens[torch.randint(len(tokens), (BATCH,), generator=draw)]
-        value = loss(net(batch), batch)
-        optimizer.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        step += 1
-        if step % CHECKED == 0:
-            part = (step, net.state_dict(), optimizer.state_dict(), rate.state_dict(), draw.get_state())
-            torch.save(part, path.with_suffix(".new"))
-            path.with_suffix(".new").replace(path)
-            print(f"seed {seed}, step {step}: {value.item():.4f}", flush=True)
-    weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    save_file(weights, done)
-    path.unlink(missing_ok=True)
-    return weights
+        return loss(net(batch), batch)
+
+    return resumable.trained(net, optimizer, rate, batch_loss, seed, steps, store / f"end-{seed}-{steps}.safetensors")
 
 
 def heights(problem: ws.ModuleProblem, a: Tensor, b: Tensor, points: int) -> list[float]:
     """Held-out losses at even distances on the line from one model to the other, its ends among them."""
     lines = (torch.lerp(a, b, t) for t in torch.linspace(0, 1, points).tolist())
     return [float(problem.measure(theta[None])["loss"]) for theta in lines]
-
-
-def barrier(losses: list[float]) -> float:
-    """The largest height over the straight line between the ends' losses."""
-    ends = torch.linspace(losses[0], losses[-1], len(losses)).tolist()
-    return max(loss - level for loss, level in zip(losses, ends, strict=True))
 
 
 def main() -> None:
@@ -175,7 +153,8 @@ def main() -> None:
         )
         print(rows[-1], flush=True)
         setting = {"layers": given.layers, "width": given.width, "steps": given.steps, "parameters": problem.size}
-        keep("aligned_transformers", {"setting": setting, "held out": len(held), "threshold": threshold, "rows": rows})
+        found = {"setting": setting, "held out": len(held), "threshold": threshold, "rows": rows}
+        keep(f"{NAME}_{given.layers}_{given.width}", found)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import soundness_sections as soundness
 import theory_sections
 import transformer_section
 import verdict_section
+import vision_section
 
 OUT = Path(__file__).parents[1] / "EXPERIMENTS.md"
 
@@ -46,6 +47,7 @@ def main() -> None:
         questions.loss(),
         questions.room(),
         transformer_section.section(),
+        vision_section.section(),
         certified_section.section(),
         verdict_section.section(),
         soundness.known_answers(),

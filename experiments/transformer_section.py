@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tables import read, table
+from tables import RESULTS, read, table
 
 HEADINGS = (
     "line", "barrier, nats", "of the line as given", "distance", "evaluations", "gradients", "CPU seconds",
@@ -14,10 +14,14 @@ HEADINGS = (
 
 
 def section() -> str:
-    """The barrier of the line as given, and by each way to align."""
-    result = read("aligned_transformers")
-    if result is None:
-        return ""
+    """The barrier of the line as given, and by each way to align, for each size."""
+    names = [path.stem for path in RESULTS.glob("aligned_transformers_*.json")]
+    found = [result for name in names if (result := read(name)) is not None]
+    sizes = map(_of_size, sorted(found, key=lambda result: result["setting"]["parameters"]))
+    return "\n".join(["## Two transformers, and the symmetries between them\n", *sizes]) if found else ""
+
+
+def _of_size(result: Mapping[str, Any]) -> str:
     setting, rows = result["setting"], result["rows"]
     given = rows[0]["barrier"]
     cells = [
@@ -36,7 +40,6 @@ def section() -> str:
     ends = " and ".join(f"{rows[0]['losses'][index]:.3f}" for index in (0, -1))
     return "\n".join(
         [
-            "## Two transformers, and the symmetries between them\n",
             f"`python experiments/aligned_transformers.py --data FILE --store DIR --layers {setting['layers']} "
             f"--width {setting['width']} --steps {setting['steps']}`: GPT-2's layout, output layer not tied, "
             f"{setting['parameters']:,} parameters, two seeds on the characters of Tiny Shakespeare; losses of the "
