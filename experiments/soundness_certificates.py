@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,25 +28,37 @@ import mpmath
 import numpy as np
 import torch
 from soundness_layers import LAYERS, of_tokens, sizes_of, tokens
+from soundness_operators import ATEN, OPERATORS
 from torch import Tensor, nn
 
 from weightstring.errors import InvalidSetting, Unsupported
+from weightstring.problem.capabilities import Recalibration, TraceInputs
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import Layout
 from weightstring.problem.losses.means import Criterion
 from weightstring.problem.module import ModuleProblem
 from weightstring.proof.enclose.enclosing import Enclosing
+from weightstring.proof.enclose.exponential import raised
 from weightstring.proof.enclose.intervals import Intervals
 from weightstring.proof.enclose.native.compiled import Compiled
 from weightstring.proof.enclose.native.plain import plain
-from weightstring.proof.enclose.rules import SMOOTH
+from weightstring.proof.enclose.rules import GROUPED, RULES, SMOOTH
+from weightstring.proof.verify.calibrating import Calibration
+from weightstring.proof.verify.marks import name_of
 from weightstring.proof.verify.of_data import Made
 from weightstring.proof.verify.operations import NotVerifiable
 from weightstring.proof.verify.replay import Replay
+from weightstring.proof.verify.tracing import calls_of
 from weightstring.tracing.program import trace_mean
 
 Long = np.longdouble
 EXAMPLES, INTERVALS, PLACES = 9, 12, 17
+CHUNK = 5
+"""Of the training inputs, which are as many as there are examples."""
+
+EPS = 2.0**-10
+"""Of BatchNorm."""
+
 RESULTS = Path(__file__).parent / "results" / "soundness_certificates.json"
 
 F = nn.functional
@@ -56,6 +69,10 @@ class Layer(NamedTuple):
 
     kind: str
     numbers: tuple[Any, ...] = ()
+
+
+KNOWN = {**LAYERS, **OPERATORS}
+"""Layers whose values are known in extended precision, by kind."""
 
 
 class Case(NamedTuple):
@@ -77,14 +94,14 @@ class Case(NamedTuple):
 
 def module_of(layer: Layer) -> nn.Module:
     """A layer as torch knows it."""
-    if layer.kind in LAYERS:
-        return LAYERS[layer.kind].module(*layer.numbers)
+    if layer.kind in KNOWN:
+        return KNOWN[layer.kind].module(*layer.numbers)
     known: dict[str, Callable[..., nn.Module]] = {
         "linear": nn.Linear, "conv1": nn.Conv1d, "conv2": nn.Conv2d, "flatten": nn.Flatten, "relu": nn.ReLU,
         "leaky": nn.LeakyReLU, "hardtanh": nn.Hardtanh, "relu6": nn.ReLU6, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid,
         "silu": nn.SiLU, "gelu": nn.GELU, "gelu_tanh": lambda: nn.GELU("tanh"), "softplus": nn.Softplus, "sin": Sine,
         "max1": nn.MaxPool1d, "max2": nn.MaxPool2d, "avg1": nn.AvgPool1d, "avg2": nn.AvgPool2d, "square": Square,
-        "abs": Absolute, "gate": Gate,
+        "abs": Absolute, "gate": Gate, "batch norm": partial(nn.BatchNorm1d, eps=EPS),
     }  # fmt: skip
     return known[layer.kind](*layer.numbers)
 
@@ -165,17 +182,54 @@ def _pi() -> np.longdouble:
     return 4 * np.arctan(Long(1))
 
 
-def values_of(case: Case, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Outputs (T, n, ...) of T models (T, P) for examples (n, ...)."""
-    found = np.broadcast_to(x, (len(theta), *x.shape))
+def _normed(x: np.ndarray, mean: np.ndarray, variance: np.ndarray, parameters: Sequence[np.ndarray]) -> np.ndarray:
+    def wide(numbers: np.ndarray) -> np.ndarray:
+        return numbers.reshape(len(numbers), 1, -1, *(1,) * (x.ndim - 3))
+
+    return (x - wide(mean)) / np.sqrt(wide(variance) + Long(EPS)) * wide(parameters[0]) + wide(parameters[1])
+
+
+def batch_normed(x: np.ndarray, trained: np.ndarray, parameters: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Examples by the mean of statistics of the chunks of training inputs, and these by those of their own chunk."""
+    axes, chunks, means, variances = (1, *range(3, x.ndim)), [], [], []
+    for at in range(0, trained.shape[1], CHUNK):
+        part = trained[:, at : at + CHUNK]
+        means.append(part.mean(axes))
+        variances.append(part.var(axes))
+        chunks.append(_normed(part, means[-1], variances[-1], parameters))
+        count = part[0, :, 0].size
+        variances[-1] = variances[-1] * (Long(count) / Long(count - 1))
+    found = _normed(x, sum(means) / Long(len(means)), sum(variances) / Long(len(variances)), parameters)
+    return found, np.concatenate(chunks, 1)
+
+
+def values_of(case: Case, theta: np.ndarray, x: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """Outputs (T, n, ...) of T models (T, P) for examples (n, ...), with statistics of training inputs."""
+    if not any(kind == "batch norm" for kind, _ in case.layers):
+        return _values_of(case, theta, np.broadcast_to(x, (len(theta), *x.shape)))
+    both, at, found = len(x), 0, np.broadcast_to(np.concatenate([x, trained]), (len(theta), 2 * len(x), *x.shape[1:]))
+    for layer in case.layers:
+        sizes = sizes_of(module_of(layer))
+        end = at + sum(size for _, size in sizes)
+        if layer.kind == "batch norm":
+            parameters = np.split(theta[:, at:end], 2, 1)
+            found = np.concatenate(batch_normed(found[:, :both], found[:, both:], parameters), 1)
+        else:
+            found = _values_of(case._replace(layers=(layer,)), theta[:, at:end], found)
+        at = end
+    return found[:, :both]
+
+
+def _values_of(case: Case, theta: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Outputs of layers each of whose examples is by itself, for examples (T, n, ...)."""
     at = 0
     for kind, numbers in case.layers:
-        if kind in LAYERS:
+        if kind in KNOWN:
             parameters = []
             for shape, size in sizes_of(module_of(Layer(kind, numbers))):
                 parameters.append(theta[:, at : at + size].reshape(-1, *shape))
                 at += size
-            found = LAYERS[kind].values(found, parameters, *numbers)
+            found = KNOWN[kind].values(found, parameters, *numbers)
         elif kind in ("linear", "conv1", "conv2"):
             module = module_of(Layer(kind, numbers))
             shape = tuple(module.weight.shape)
@@ -270,6 +324,37 @@ def _weighted(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (_cross_entropy(z, np.eye(z.shape[-1], dtype=Long)[y]) * costs).sum(-1) / costs.sum()
 
 
+def _focal(o: Tensor, y: Tensor) -> Tensor:
+    losses = F.cross_entropy(o, y, reduction="none")
+    return (losses * (1 - (-losses).exp()) ** 2).mean()
+
+
+def _focal_of_shares(o: Tensor, y: Tensor) -> Tensor:
+    losses = F.binary_cross_entropy_with_logits(o, y, reduction="none")
+    return (losses * (1 - (-losses).exp()) ** 2).mean()
+
+
+def _focal_values(losses: np.ndarray) -> np.ndarray:
+    return (losses * np.expm1(-losses) ** 2).reshape(len(losses), -1).mean(-1)
+
+
+def _each(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return _cross_entropy(z, np.eye(z.shape[-1], dtype=Long)[y])
+
+
+def _each_share(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (1 - y) * np.logaddexp(Long(0), z) + y * np.logaddexp(Long(0), -z)
+
+
+def _logs(z: np.ndarray) -> np.ndarray:
+    apart = z - z.max(-1, keepdims=True)
+    return apart - np.log(np.exp(apart).sum(-1, keepdims=True))
+
+
+def _gaussian(apart: np.ndarray, variance: Any) -> np.ndarray:
+    return ((np.log(variance) + apart * apart / variance + np.log(2 * _pi())) / 2).mean((-2, -1))
+
+
 LOSSES: dict[str, Measured] = {
     "squared": Measured(F.mse_loss, _of_distance(np.square), "numbers"),
     "absolute": Measured(F.l1_loss, _of_distance(lambda d: d), "numbers"),
@@ -305,6 +390,59 @@ LOSSES: dict[str, Measured] = {
     ),
     "outputs": Measured(lambda o, y: o.mean(), lambda z, y: z.reshape(len(z), -1).mean(-1), "numbers"),
     "tokens": Measured(of_tokens, tokens, "tokens"),
+    "perplexity": Measured(
+        lambda o, y: F.cross_entropy(o, y).exp(), lambda z, y: np.exp(_classes(_cross_entropy)(z, y)), "classes"
+    ),
+    "likelihood": Measured(lambda o, y: F.nll_loss(o.log_softmax(1), y), _classes(_cross_entropy), "classes"),
+    "likelihood by its name": Measured(
+        lambda o, y: ATEN.nll_loss(o.log_softmax(1), y, None, 1, -100), _classes(_cross_entropy), "classes"
+    ),
+    "focal": Measured(_focal, lambda z, y: _focal_values(_each(z, y)), "classes"),
+    "focal of yes and no": Measured(_focal_of_shares, lambda z, y: _focal_values(_each_share(z, y)), "shares"),
+    "divergence": Measured(
+        lambda o, y: F.kl_div(o.log_softmax(1), y, reduction="mean"),
+        lambda z, y: (y * (np.log(np.where(y > 0, y, Long(1))) - _logs(z))).mean((-2, -1)),
+        "shares",
+    ),
+    "gaussian": Measured(
+        lambda o, y: F.gaussian_nll_loss(o[:, :1], y[:, :1], o[:, 1:].square(), full=True, eps=0.5),
+        lambda z, y: _gaussian(z[..., :1] - y[:, :1], np.maximum(np.square(z[..., 1:]), Long(0.5))),
+        "numbers",
+    ),
+    "gaussian, fixed": Measured(
+        lambda o, y: F.gaussian_nll_loss(o, y, 0.25) - 1,
+        lambda z, y: _gaussian(z - y, Long(0.25)) - np.log(2 * _pi()) / 2 - 1,
+        "numbers",
+    ),
+    **{
+        f"{name}, each": Measured(
+            lambda o, y, each=each: (each(o, y) * y.abs()).mean(),
+            lambda z, y, exact=exact: (exact(np.abs(z - y)) * np.abs(y)).mean((-2, -1)),
+            "numbers",
+        )
+        for name, each, exact in [
+            ("squared", lambda o, y: F.mse_loss(o, y, reduction="none"), np.square),
+            ("absolute", lambda o, y: F.l1_loss(o, y, reduction="none"), lambda d: d),
+            (
+                "huber",
+                lambda o, y: F.huber_loss(o, y, reduction="none", delta=0.25),
+                lambda d: np.where(d < 0.25, d * d / 2, (d - Long(0.125)) / 4),
+            ),
+            (
+                "smooth l1",
+                lambda o, y: F.smooth_l1_loss(o, y, reduction="none", beta=0.5),
+                lambda d: np.where(d < 0.5, d * d, d - Long(0.25)),
+            ),
+        ]
+    },
+    "probabilities": Measured(
+        lambda o, y: F.binary_cross_entropy(o.sigmoid(), y),
+        lambda z, y: (
+            (1 - y) * np.minimum(np.logaddexp(Long(0), z), 100) + y * np.minimum(np.logaddexp(Long(0), -z), 100)
+        ).mean((-2, -1)),
+        "shares",
+    ),
+    "total": Measured(lambda o, y: o.square().sum(), lambda z, y: np.square(z).sum((-2, -1)), "numbers"),
     "mean": Measured(lambda o, y: o.square().mean() + 0.5, lambda z, y: np.square(z).mean((-2, -1)) + 0.5, "numbers"),
 }
 
@@ -385,6 +523,40 @@ CASES: dict[str, Case] = {
     "pooled": Case(
         (Layer("conv2", (1, 2, 3, 1, 1)), Layer("hardtanh"), Layer("avg2", (3, 1, 1)), Layer("max2", (3, 2, 1)),
          Layer("flatten"), Layer("linear", (8, 3))), "entropy", (1, 4, 4)),
+    **{
+        kind: Case(_tokens(Layer(kind)), "outputs", TOKENS)
+        for kind in (
+            "numbers", "limits", "waves", "copies", "parts", "hidden", "matrices", "soft by its name", "curves",
+            "error function", "spreads", "places",
+        )
+    },
+    **{
+        f"frozen norm{', in place' * other}": Case(_tokens(Layer("frozen norm", (other,))), "outputs", TOKENS)
+        for other in (False, True)
+    },
+    "windows": Case((Layer("linear", (3, 4)), Layer("windows"), Layer("linear", (2, 3))), "outputs", TOKENS),
+    "windows of images": Case(
+        (Layer("same size", (2, 2)), Layer("windows of images"), Layer("flatten"), Layer("linear", (4, 3))), "entropy",
+        (2, 3, 4)),
+    "same length": Case(
+        (Layer("same length", (2, 2)), Layer("relu"), Layer("flatten"), Layer("linear", (8, 3))), "entropy", (2, 4)),
+    **{
+        loss: Case(_stack(Layer(kind), outputs), loss)
+        for loss, kind, outputs in [
+            ("perplexity", "relu", 3), ("likelihood", "tanh", 3), ("likelihood by its name", "relu", 3),
+            ("focal", "relu", 3), ("focal of yes and no", "tanh", 3), ("divergence", "tanh", 3),
+            ("gaussian", "tanh", 2),
+            ("gaussian, fixed", "relu", 2), ("squared, each", "relu", 3), ("absolute, each", "tanh", 3),
+            ("huber, each", "relu", 3), ("smooth l1, each", "relu", 3), ("probabilities", "relu", 3),
+            ("total", "tanh", 2),
+        ]
+    },
+    "statistics": Case(
+        (Layer("linear", (3, 4)), Layer("batch norm", (4,)), Layer("relu"), Layer("linear", (4, 4)),
+         Layer("batch norm", (4,)), Layer("tanh"), Layer("linear", (4, 3))), "entropy"),
+    "statistics of signals": Case(
+        (Layer("conv1", (1, 2, 3, 1, 1)), Layer("batch norm", (2,)), Layer("relu"), Layer("avg1", (2, 2, 0)),
+         Layer("flatten"), Layer("linear", (8, 3))), "squared", (1, 8)),
 }  # fmt: skip
 
 # Random numbers -------------------------------------------------------------------------------------------------------
@@ -428,12 +600,18 @@ def numbers(how: str, shape: Sequence[int], dtype: str, generator: np.random.Gen
 
 
 class Draw(NamedTuple):
-    """What is drawn: two models, inputs, targets, intervals."""
+    """What is drawn: two models, inputs, of which some are to train with, targets, intervals."""
 
     beads: Tensor
     inputs: Tensor
+    training: Tensor
     targets: Tensor
     intervals: Intervals
+
+
+def estimates(case: Case) -> bool:
+    """Whether running statistics are functions of θ."""
+    return any(layer.kind == "batch norm" for layer in case.layers)
 
 
 def drawn(case: Case, size: int, kind: str, generator: np.random.Generator) -> tuple[Draw, dict[str, str]]:
@@ -457,7 +635,8 @@ def drawn(case: Case, size: int, kind: str, generator: np.random.Generator) -> t
     width = 0.5 ** generator.integers(0, 12, INTERVALS).astype(float)
     low = np.floor(generator.random(INTERVALS) / width) * width
     intervals = Intervals(torch.zeros(INTERVALS, dtype=torch.int64), torch.tensor(low), torch.tensor(low + width))
-    return Draw(beads, inputs, targets, intervals), {"dtype": dtype, "models": how, "data": of_data}
+    training = numbers(of_data, (EXAMPLES, *case.inputs), dtype, generator) if estimates(case) else inputs
+    return Draw(beads, inputs, training, targets, intervals), {"dtype": dtype, "models": how, "data": of_data}
 
 
 # The comparison -------------------------------------------------------------------------------------------------------
@@ -467,7 +646,7 @@ class Given(ModuleProblem):
     """Of a problem, what verification asks of it."""
 
     def __init__(self, net: nn.Module, criterion: Criterion, examples: Examples) -> None:
-        self._given = net, criterion, examples, EXAMPLES
+        self._given = TraceInputs(net, criterion, examples, EXAMPLES)
         self._layout = Layout.of(net)
 
     @property
@@ -475,9 +654,25 @@ class Given(ModuleProblem):
         """Where each parameter lies in θ."""
         return self._layout
 
-    def traceable(self, quantity: str) -> tuple[nn.Module, Criterion, Examples, int]:
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The loss."""
+        return ("loss",)
+
+    def traceable(self, quantity: str) -> TraceInputs:
         """What it was given."""
         return self._given
+
+    def recalibration(self, quantity: str) -> Recalibration | None:
+        """How running statistics come from θ, on inputs that are exchanged."""
+        net, examples = self._given.module, self._given.examples
+        names = running(net)
+        return Recalibration(self._given, net, examples, CHUNK, names) if names else None
+
+
+def running(net: nn.Module) -> frozenset[str]:
+    """Names of running statistics."""
+    return frozenset(name for name, _ in net.named_buffers() if name.rpartition(".")[2].startswith("running_"))
 
 
 class Traced:
@@ -494,9 +689,10 @@ class Traced:
         self.replay = Replay(Given(self.net, self.measured.torch, self.examples), "loss")
         self.degree = 1
         try:
-            self.program = trace_mean(self.net, self.measured.torch, self.examples, {EXAMPLES})
-            self.outputs = trace_mean(self.net, lambda output, _: output, self.examples, {EXAMPLES})
-            self.degree = 2 if any(step.op in SMOOTH for step in self.program.steps) else 1
+            sizes, names = {EXAMPLES, CHUNK, EXAMPLES - CHUNK}, running(self.net)
+            self.program = trace_mean(self.net, self.measured.torch, self.examples, sizes, names)
+            self.outputs = trace_mean(self.net, lambda output, _: output, self.examples, sizes, names)
+            self.degree = 2 if any(step.op in SMOOTH | GROUPED for step in self.program.steps) else 1
             self.enclosing(self.program, draw, self.examples).rehearse()
         except (Unsupported, InvalidSetting):
             self.program = None  # certify has no rule for it
@@ -506,6 +702,9 @@ class Traced:
         course = self.replay._course
         made = Made(course.programs, course.blocks, examples, course.made._along, course.dtype)
         self.replay._examples, self.replay._course = examples, replace(course, examples=examples, made=made)
+        if (estimated := self.replay._estimated) is not None:
+            training = estimated._replace(examples=Examples((draw.training,), draw.targets, None))
+            self.replay._calibration = Calibration(training, self.replay._course, course.made._along)
         a, b = draw.beads.numpy()
         edges = zip(draw.intervals.low.tolist(), draw.intervals.high.tolist(), strict=True)
         return np.array([self._bound(a, b, *edge) for edge in edges])
@@ -518,7 +717,18 @@ class Traced:
 
     def enclosing(self, program: Any, draw: Draw, examples: Examples) -> Enclosing:
         """Enclosures of a program for a draw."""
-        return Enclosing(program, draw.beads, self.layout, examples, [0, EXAMPLES], self.degree, 1 << 28)
+        training = (
+            (Examples((draw.training,), draw.targets, None), [0, CHUNK, EXAMPLES]) if program.statistics else None
+        )
+        return Enclosing(program, draw.beads, self.layout, examples, [0, EXAMPLES], self.degree, 1 << 28, training)
+
+    @property
+    def operators(self) -> dict[str, list[str]]:
+        """By whose rules it is bounded: those of both implementations."""
+        traced = (node for each in self.replay._programs.values() for node in calls_of(each))
+        steps = () if self.program is None else self.program.steps
+        own = {step.op for step in steps if step.name not in self.program.of_data} & set(RULES)
+        return {"certified by": sorted(own), "verified by": sorted({name_of(node) for node in traced})}
 
 
 def check(traced: Traced, draw: Draw, generator: np.random.Generator) -> dict[str, int]:
@@ -530,7 +740,7 @@ def check(traced: Traced, draw: Draw, generator: np.random.Generator) -> dict[st
     ts = ((low + high)[:, None] + (high - low)[:, None] * sigmas) / 2
     first, last = draw.beads.numpy().astype(Long)
     thetas = (first * (1 - ts.reshape(-1, 1)) + last * ts.reshape(-1, 1)).reshape(-1, len(first))
-    outputs = values_of(case, thetas, draw.inputs.numpy().astype(Long))
+    outputs = values_of(case, thetas, *(part.numpy().astype(Long) for part in (draw.inputs, draw.training)))
     targets = draw.targets.numpy()
     losses = traced.measured.exact(outputs, targets if targets.dtype.kind == "i" else targets.astype(Long))
     outputs, losses = outputs.reshape(INTERVALS, PLACES, *outputs.shape[1:]), losses.reshape(INTERVALS, PLACES)
@@ -564,8 +774,9 @@ def _of_certify(
     with mpmath.workdps(60):
         exact = list(_held_to_digits(traced.case, draw, found, generator))
     enclosing = traced.enclosing(traced.program, draw, examples)
-    bounds = enclosing.bounds(intervals).numpy()
-    network = plain(enclosing)
+    mean = enclosing.bounds(intervals)
+    bounds = (raised(mean) if traced.program.exponential else mean).numpy()
+    network = None if traced.program.exponential else plain(enclosing)
     compiled = [
         Compiled(enclosing, network, dtype).bounds(intervals).numpy()
         for dtype in (torch.float32, torch.float64)
@@ -615,7 +826,8 @@ def campaign(seed: int, done: set[int], names: Sequence[str]) -> Iterator[dict[s
             mine = traced[name]
             draw, how = drawn(mine.case, mine.layout.size, mine.measured.targets, generator)
             with np.errstate(all="ignore"):
-                yield {"seed": seed, "number": number, "case": name, **how, **check(mine, draw, generator)}
+                found = check(mine, draw, generator)
+                yield {"seed": seed, "number": number, "case": name, **how, **found, **mine.operators}
         number += 1
 
 
@@ -645,6 +857,7 @@ def main() -> None:
         "seed": options.seed,
         "draws": len(rows),
         **{key: sum(row.get(key, 0) for row in rows) for key in sorted(kept)},
+        **{key: sorted({op for row in rows for op in row[key]}) for key in ("certified by", "verified by")},
     }
     print(summary)
     if options.summary:

@@ -55,6 +55,8 @@ def pointwise(node: Node, *args: Any, **named: Any) -> Marks:
 
 def _moved(node: Node, marks: Marks, *settings: Any, **named: Any) -> Any:
     name = name_of(node)
+    if name == "expand_as.default":
+        return wide(marks, shape_of(node))
     if name == "slice.Tensor":
         axis, start, end, step = (dict(enumerate(settings)).get(place, 0 if place == 0 else None) for place in range(4))
         everything = start in (None, 0) and (end is None or end >= np.iinfo(np.int64).max) and step in (None, 1)
@@ -62,6 +64,8 @@ def _moved(node: Node, marks: Marks, *settings: Any, **named: Any) -> Any:
             raise NotVerifiable("it moves or chooses examples")
     if name in ("roll.default", "tril.default", "triu.default", "diagonal.default"):
         along(marks, (-2, -1) if name != "roll.default" else None)
+        if name in ("tril.default", "triu.default"):
+            return marks
     given = tensor(marks)
     found = node.target(given, *settings, **named)  # type: ignore[operator]
     parts = [found] if isinstance(found, torch.Tensor) else found
@@ -70,6 +74,11 @@ def _moved(node: Node, marks: Marks, *settings: Any, **named: Any) -> Any:
         if set(part.unique().tolist()) != everyone:
             raise NotVerifiable("it moves or chooses examples")
     return found.numpy() if isinstance(found, torch.Tensor) else [part.numpy() for part in found]
+
+
+def _selected(node: Node, x: Marks, axis: int, index: Marks) -> Marks:
+    """Entries of an axis along which no examples lie."""
+    return wide(along(x, axis), shape_of(node))
 
 
 def _joined(node: Node, parts: Sequence[Marks], axis: int = 0) -> Marks:
@@ -237,6 +246,7 @@ RULES: Mapping[str, Callable[..., Any]] = {
     "embedding.default": _lookup,
     "index.Tensor": _indexed,
     "gather.default": _gathered,
+    "index_select.default": _selected,
     **dict.fromkeys(("lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input"), _recurrent),
     "getitem": lambda node, parts, which: parts[which],
     "broadcast_tensors.default": lambda node, parts: list(np.broadcast_arrays(*parts)),
@@ -254,6 +264,7 @@ LOSSES = {
 IN_PLACE = {
     "to.dtype", "to.dtype_layout", "_to_copy.default", "contiguous.default", "clone.default", "detach.default",
     "alias.default", "dropout.default", "detach_.default", "lift_fresh_copy.default", "identity.default", "to.device",
-    "masked_fill.Scalar", "masked_fill.Tensor", "log_sigmoid.default",
+    "masked_fill.Scalar", "masked_fill.Tensor", "log_sigmoid.default", "rsub.Scalar", "rsub.Tensor",
+    "where.Scalar", "where.ScalarOther", "where.ScalarSelf",
 }  # fmt: skip
 """What leaves every number where it is, as torch's pointwise operators do."""

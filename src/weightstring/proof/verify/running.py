@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.export import ExportedProgram
 from torch.fx import Node
 
@@ -43,7 +44,7 @@ class Course:
     examples: Examples
     blocks: Sequence[int]
     given: Sequence[str]
-    constants: Mapping[str, Array]
+    constants: Mapping[str, NDArray[Any]]
     of_data: Collection[str]
     later: Collection[str]
     unplaced: Collection[str]

@@ -38,7 +38,9 @@ def moved(at: At, x: Any, *settings: Any, **named: Any) -> Any:
     def apply(v: Any) -> Any:
         if at.name.startswith("expand_as"):
             return np.broadcast_to(v, at.shape)
-        found = at.target(tensor(v), *settings, **named)
+        found = at.target(
+            tensor(v), *(tensor(one) if isinstance(one, np.ndarray) else one for one in settings), **named
+        )
         return found.numpy() if isinstance(found, torch.Tensor) else [part.numpy() for part in found]
 
     if isinstance(x, np.ndarray):
