@@ -527,7 +527,7 @@ CASES: dict[str, Case] = {
         kind: Case(_tokens(Layer(kind)), "outputs", TOKENS)
         for kind in (
             "numbers", "limits", "waves", "copies", "parts", "hidden", "matrices", "soft by its name", "curves",
-            "error function", "spreads", "places",
+            "error function", "spreads", "places", "sums",
         )
     },
     **{

@@ -44,7 +44,7 @@ def _copies(x: Tensor) -> Tensor:
     x = ATEN.dropout(ATEN.alias(ATEN.detach(ATEN.clone(x))), 0.5, False)
     x = ATEN.to.dtype_layout(ATEN._to_copy(x, dtype=torch.float64), dtype=torch.float64, layout=torch.strided)
     x = ATEN.squeeze.dims(ATEN.squeeze.dim(x.unsqueeze(1).unsqueeze(1), 1), [1])
-    return ATEN._unsafe_view(x.contiguous(), [len(x), 3, 4])
+    return ATEN._unsafe_view(x.mT.contiguous().mT.contiguous(), [len(x), 3, 4])
 
 
 def _parts(x: Tensor) -> Tensor:
@@ -87,6 +87,31 @@ class Matrices(nn.Module):
 def _matrix_values(x: np.ndarray, p: Arrays) -> np.ndarray:
     own = np.einsum("tbik,tbjk,tbjl->tbil", x, x, x)
     return own + np.einsum("tbi,toi->tbo", own.sum(2), p[0])[:, :, None]
+
+
+class Sums(nn.Module):
+    """Products of matrices and vectors with what is added, and spreads by their other names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.line = nn.Parameter(torch.empty(4, 4)), nn.Parameter(torch.empty(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3, 4)."""
+        first = ATEN.addmm(self.line, x[:, 0], self.weight)
+        column = ATEN.mv(x[:, 1], self.line) * ATEN.dot(self.line, self.line)
+        own = ATEN.baddbmm(x, ATEN.bmm(x, x.mT), x)
+        spread = torch.std(own, dim=2, correction=1, keepdim=True) + torch.var(own, dim=2, correction=1, keepdim=True)
+        return own + first.unsqueeze(1) + column.reshape(-1, 1, 1) + spread
+
+
+def _sum_values(x: np.ndarray, p: Arrays) -> np.ndarray:
+    weight, line = p
+    first = np.einsum("tbi,tij->tbj", x[:, :, 0], weight) + line[:, None]
+    column = np.einsum("tbi,ti->tb", x[:, :, 1], line) * (line * line).sum(-1)[:, None]
+    own = x + np.einsum("tbik,tbjk,tbjl->tbil", x, x, x)
+    variance = own.var(-1, ddof=1, keepdims=True)
+    return own + first[:, :, None] + column[:, :, None, None] + np.sqrt(variance) + variance
 
 
 class Frozen(nn.Module):
@@ -193,6 +218,7 @@ OPERATORS: dict[str, Known] = {
     "parts": _plain(_parts, _part_values),
     "hidden": _plain(_hidden, _hidden_values),
     "matrices": Known(Matrices, _matrix_values),
+    "sums": Known(Sums, _sum_values),
     "frozen norm": Known(Frozen, Frozen.values),
     "soft by its name": _plain(lambda x: ATEN._softmax(x, -1, False), softmax),
     "windows": _plain(lambda x: nn.functional.adaptive_avg_pool1d(x, 2), _windows),
