@@ -128,7 +128,8 @@ def _linear(node: Node, x: Marks, weight: Marks, bias: Marks | None = None) -> M
 def _product(node: Node, x: Marks, y: Marks) -> Marks:
     a, b = along(x, -1), along(y, -2 if y.ndim > 1 else -1)
     a = a[..., 0] if y.ndim == 1 else a
-    b = b[..., 0, :] if x.ndim == 1 and y.ndim > 1 else b
+    if x.ndim == 1:
+        b = b[..., 0, :] if y.ndim > 1 else b[0]
     return wide(together(a, b), shape_of(node))
 
 
