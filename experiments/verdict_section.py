@@ -8,7 +8,7 @@ from tables import lines_of, table
 
 HEADINGS = (
     "models", "averaged as they are", "the verdict", "by", "loss, as said", "the models' own", "held out",
-    "the models' own, held out", "right", "evaluations", "CPU seconds", "beyond evaluations",
+    "the models' own, held out", "right", "evaluations", "gradients of matching", "CPU seconds", "beyond these",
 )  # fmt: skip
 
 
@@ -25,8 +25,8 @@ def section() -> str:
             "`python experiments/verdicts.py`: perceptrons on 8 × 8 digits; verdicts measure on 300 examples, the "
             "truth is 397 others. A verdict is right where what it recommends is no worse on these, by cross-entropy, "
             "than the worst of its models, or where it refuses and the average as it is is worse. "
-            f"{right} of {len(rows)} are right; beyond its evaluations a verdict took at most {longest:.1f} CPU "
-            "seconds, alignment, search and the layer to blame included.\n",
+            f"{right} of {len(rows)} are right; beyond its evaluations and gradients a verdict took at most "
+            f"{longest:.1f} CPU seconds, alignment, search and the layer to blame included.\n",
             table(HEADINGS, map(_cells, rows)),
             "",
         ]
@@ -60,6 +60,7 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
         f"{min(held):.4f} to {max(held):.4f}",
         "yes" if _right(row) else "no",
         f"{row['evaluations']:.0f}",
+        row["gradients of matching"],
         f"{row['CPU seconds']:.1f}",
         f"{row['CPU seconds'] - row['of which evaluations']:.1f}",
     )

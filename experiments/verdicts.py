@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.problem.checkpoints.lora import Lora, Product
+from weightstring.protocol import Gradient
 from weightstring.study.adapters import write_adapter
 
 NAME = "verdicts"
@@ -36,7 +37,7 @@ PARTS = (600, 500, 300, 397)
 
 
 class Counting(ws.ModuleProblem):
-    """Counts the evaluations that a verdict needs, and the CPU seconds in them."""
+    """Counts the evaluations that a verdict needs, and the CPU seconds in them and in gradients of matching."""
 
     count, seconds, _inside = 0.0, 0.0, False
 
@@ -52,6 +53,11 @@ class Counting(ws.ModuleProblem):
             self._inside = False
             self.seconds += time.process_time() - started
             self.count += models
+
+    def gradient(self, thetas: Tensor, rows: Tensor | None) -> Gradient:
+        """Timed; no evaluation."""
+        with self._counted(0):
+            return super().gradient(thetas, rows)
 
     def measure(self, thetas: Tensor, quantities: Sequence[str] = ("loss",)) -> dict[str, Tensor]:
         """Counted."""
@@ -221,6 +227,7 @@ def measured(net: nn.Module, models: Sequence[Any], search: int) -> dict[str, An
         "untried": dict(found.untried),
         "parameters": problem.size,
         "evaluations": problem.count,
+        "gradients of matching": found.learn if any(way.name == "learned average" for way in found.ways) else 0,
         "CPU seconds": seconds,
         "of which evaluations": problem.seconds,
         "blame": None if found.blame is None else found.blame.worst.name,

@@ -12,6 +12,7 @@ from weightstring.symmetry.finding import find
 from weightstring.symmetry.latents import Latents
 from weightstring.symmetry.moves import Move, random_factors, random_maps, random_permutation
 
+from .test_alignment import gated
 from .test_hugging_face import problem_of as language
 from .test_maps import attention, residual
 from .zoo import ZOO, numbers, problem_of, scattered
@@ -55,6 +56,24 @@ def test_numbers_that_can_be_learned_are_a_move_whatever_they_are(name):
                 for own in (*latents.orders.values(), *latents.turns.values(), *latents.stretches.values()):
                     own += 0.6 * torch.randn(own.shape, generator=torch.Generator().manual_seed(0), dtype=own.dtype)
             assert torch.allclose(latents(), latents.move()(b.double()), rtol=1e-9, atol=1e-9)
+
+
+def test_units_of_gates_take_their_signs_along():
+    problem = problem_of(gated(), numbers(5)(24))
+    a, b = scattered(problem, 1), scattered(problem, 2)
+    start = moves(problem)[0]
+    assert bool((start.factors["up0"] < 0).any())
+    latents = Latents(start, a, b, rescale=True, maps=False)
+    assert set(latents.stretches) >= {"up0", "up1"}
+    assert torch.allclose(latents(), start(b.double()), rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        for own in latents.orders.values():
+            own += 2 * torch.randn(own.shape, generator=torch.Generator().manual_seed(0), dtype=own.dtype)
+    moved = latents.move()
+    assert torch.allclose(latents(), moved(b.double()), rtol=1e-9, atol=1e-9)
+    assert not torch.equal(start.permutations["gate0"], moved.permutations["gate0"])
+    one, other = (move.factors["up0"].sign()[move.permutations["gate0"].argsort()] for move in (start, moved))
+    assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("net", [lambda: attention(False), lambda: attention(True), lambda: residual("rms")])

@@ -16,7 +16,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from weightstring.arrays import Theta
-from weightstring.symmetry.assignments import same_units
+from weightstring.symmetry.assignments import same_units, signed_units
 from weightstring.symmetry.blocks import Block
 from weightstring.symmetry.gauges import ORTHOGONAL, foldable, folded, held_by_maps
 from weightstring.symmetry.maps import centred, complex_map, folding, mapped
@@ -44,9 +44,9 @@ class Latents:
         self._mixed = [name for name, group in symmetry.maps.groups.items() if maps and not group.fixed]
         learned = _permutable(symmetry, self._mixed or list(start.maps))
         self._signed = _signed(symmetry, learned) if rescale else {}
-        base = Move(symmetry, {name: own for name, own in start.permutations.items() if name not in learned})(
-            b.double()
-        )
+        self._gated = self._signs_of_gated(learned)
+        held = {name: own for name, own in start.permutations.items() if name not in learned}
+        base = Move(symmetry, held, dict(self._gated.values()))(b.double())
         unfolded = self._unfolded(base)
         self._base = folded(symmetry, base) if unfolded else base
         self._first = {name: self._map(name).to(device) for name in self._mixed}
@@ -86,6 +86,8 @@ class Latents:
                 signs = orders[name].sum(-1).cpu()
                 factors[scale] = signs * factors.get(scale, torch.ones(()))
             permutations = {name: own.abs().argmax(-1).cpu() for name, own in orders.items()}
+            for name, (scale, signs) in self._gated.items():
+                factors[scale] = signs.gather(-1, permutations[name]) * factors.get(scale, torch.ones(()))
             maps = {name: own.cpu() for name, own in self._maps().items()}
         factors = {name: own for name, own in factors.items() if bool((own != 1).any())}
         permutations = {**self._start.permutations, **permutations}
@@ -96,6 +98,16 @@ class Latents:
             maps={**self._start.maps, **maps},
             factors=factors,
         )
+
+    def _signs_of_gated(self, learned: Sequence[str]) -> dict[str, tuple[str, Tensor]]:
+        """Of groups whose signs some tensors alone have, the factors' name and the signs: units take them along."""
+        start, found = self._start, {}
+        for name, scale in signed_units(self._symmetry).items():
+            if name in learned and name not in same_units(self._symmetry) and scale in start.factors:
+                signs = start.factors[scale].to(torch.float64).sign()
+                order = start.permutations.get(name, torch.arange(signs.shape[-1]).expand(signs.shape))
+                found[name] = scale, torch.empty_like(signs).scatter_(-1, order, signs)
+        return found
 
     def _maps(self) -> dict[str, Tensor]:
         groups = self._symmetry.maps.groups
@@ -117,9 +129,9 @@ class Latents:
         return matrix if signs is None else matrix * signs.to(matrix).sign()[..., None]
 
     def _size(self, scale: str) -> Tensor:
-        """The factors to begin with, without the signs that permutations have."""
-        own = self._start.factors[scale].to(torch.float64)
-        return own.abs() if scale in self._signed.values() else own
+        """The factors to begin with, without the signs that permutations have or that units take along."""
+        own, along = self._start.factors[scale].to(torch.float64), [scale for scale, _ in self._gated.values()]
+        return own.abs() if scale in (*self._signed.values(), *along) else own
 
     def _stretches(self, rescale: bool) -> dict[str, Tensor]:
         """Logarithms of the factors to begin with, of all that may be positive and are no linear maps' already."""
