@@ -6,9 +6,6 @@ Two independently trained networks to a tolerance of 1e-3 of the largest sample,
 finished string under its threshold. The grid is ``ws.loss_curve`` in the network's own dtype, float32, which shares
 a wide first layer among its points; certificates are float64. The plain grid is the same 25 models one after the other
 in eager PyTorch and float64, the arithmetic that a certificate needs.
-
-Cost against depth: networks of width 64 on digits, trained to a loss of .05, the line between two of them and the first
-twentieth of it, to the same tolerance or as far as 4096 bounds lead.
 """
 
 from __future__ import annotations
@@ -21,11 +18,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import weightstring as ws
-from benchmarks.measuring import ROUNDS, alternating, asked, keep, parser, timed
+from benchmarks.measuring import ROUNDS, alternating, asked, keep, parser
 from weightstring.tasks import load_task
-
-MOST = 4096
-"""Intervals computed for one deep network, at most."""
 
 GRID = torch.linspace(0, 1, 25, dtype=torch.float64)
 
@@ -56,23 +50,6 @@ def deep(hidden: int) -> nn.Sequential:
     """64-64-…-10 of such layers."""
     layers = [part for _ in range(hidden) for part in (Scaled(64, 64), nn.ReLU())]
     return nn.Sequential(*layers, Scaled(64, 10))
-
-
-def of_depth(hidden: int) -> dict:
-    """A proof of the line between two independent networks, and one of its first twentieth, as of a string."""
-    problem = digits(deep(hidden), 64)
-    a, b = problem.fit(0, 0.05), problem.fit(1, 0.05)
-    found: dict = {"hidden layers": hidden}
-    for what, end in (("independent", b), ("a twentieth of the way", torch.lerp(a, b, 0.05))):
-        pair = ws.WeightString(problem, torch.stack([a, end]))
-        certificate, cost = timed(lambda pair=pair: ws.certify(problem, pair, max_intervals=MOST))
-        gap = certificate.upper_bound / certificate.largest_sample - 1
-        found |= {
-            f"{what}: intervals": certificate.intervals,
-            f"{what}: bound over largest sample": gap,
-            f"{what}: CPU seconds": cost.cpu,
-        }
-    return found
 
 
 def cnn() -> nn.Sequential:
@@ -157,6 +134,4 @@ def main(arguments: Sequence[str]) -> None:
         name = name.replace("independent", "string")
         rows.append(row(name, problem, found.string, threshold, chosen.rounds))
         print(rows[-1], flush=True)
-    depths = [of_depth(hidden) for hidden in ((4,) if chosen.quick else (4, 8, 12, 16))]
-    found = {"tolerance": 1e-3, "certificates": rows, "cost against depth": depths}
-    keep("certificates", found, chosen.quick or chosen.without_mnist)
+    keep("certificates", {"tolerance": 1e-3, "certificates": rows}, chosen.quick or chosen.without_mnist)

@@ -24,6 +24,7 @@ TITLES = {
     "strategies": ("Three strategies on the same pairs, medians", "strategies.py"),
     "triangle": ("Appendix E's triangle: how near to the exact barrier each strategy gets", "triangle.py"),
     "certificates": ("Certificates beside a 25-point grid of the same segments", "certificates.py"),
+    "depth": ("Cost of certificates against depth, and the best case of an adjoint pass", "depth.py"),
     "attention": ("Certificates of transformers beside a 25-point grid", "attention.py"),
     "alignment": ("Aligning one of two networks first: the line, the string, and the time", "alignment.py"),
     "rates": ("The learning rates of the rivals, searched on other pairs", "rates.py"),

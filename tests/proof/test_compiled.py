@@ -19,6 +19,8 @@ from weightstring.proof.enclose.native.plain import plain
 
 N, CLASSES, INPUTS = 70, 4, 5
 DTYPES = [torch.float32, torch.float64]
+WAYS = [(torch.float32, 0), (torch.float64, 0), (torch.float32, 2), (torch.float64, 2)]
+"""Dtypes, and how many generators an example has."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -58,11 +60,11 @@ def intervals() -> Intervals:
     return Intervals(torch.tensor([0, 1, 0, 1, 1, 0]), low, low + width)
 
 
-def compiled(of: Enclosing, dtype: torch.dtype) -> Compiled:
+def compiled(of: Enclosing, dtype: torch.dtype, generators: int = 0) -> Compiled:
     network = plain(of)
     assert network is not None
     try:
-        return Compiled(of, network, dtype)
+        return Compiled(of, network, dtype, generators)
     except choosing.Unavailable:
         pytest.skip("nothing can be compiled here")
 
@@ -83,13 +85,36 @@ def highest(of: Enclosing, at: Intervals, problem: ws.ModuleProblem, places: int
 
 
 @pytest.mark.many(quick=8)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "generators"), WAYS)
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-3, 0.5, 3.0])
 @pytest.mark.parametrize("hidden", [(3,), (40,), (33, 17), (6, 5, 6, 5)])
-def test_no_bound_lies_below_the_loss(hidden: tuple[int, ...], scale: float, dtype: torch.dtype) -> None:
+def test_no_bound_lies_below_the_loss(
+    hidden: tuple[int, ...], scale: float, dtype: torch.dtype, generators: int
+) -> None:
     problem = plain_problem(*hidden)
     of = enclosed(problem, scale)
-    assert bool((compiled(of, dtype).bounds(intervals()) >= highest(of, intervals(), problem) * (1 - 1e-14)).all())
+    bounds = compiled(of, dtype, generators).bounds(intervals())
+    assert bool((bounds >= highest(of, intervals(), problem) * (1 - 1e-14)).all())
+
+
+@pytest.mark.parametrize("generators", [1, 8])
+def test_no_bound_of_a_deep_network_lies_below_the_loss(generators: int) -> None:
+    problem = plain_problem(*(9,) * 8)
+    of = enclosed(problem, 0.5)
+    bounds, loss = compiled(of, torch.float64, generators).bounds(intervals()), highest(of, intervals(), problem)
+    assert bool((bounds >= loss * (1 - 1e-14)).all())
+    narrow = intervals().high - intervals().low < 2.0**-8
+    torch.testing.assert_close(bounds[narrow], loss[narrow], rtol=1e-2, atol=0)
+
+
+def test_generators_are_taken_where_a_rehearsal_finds_them_cheaper() -> None:
+    found = {}
+    for hidden, scale in (((9,) * 4, 1e-3), ((32,) * 10, 0.3)):
+        of = enclosed(plain_problem(*hidden), scale)
+        found[len(hidden)] = choosing.fastest(of, 1e-3, (0, 0.5))
+    if not all(isinstance(way, Compiled) for way in found.values()):
+        pytest.skip("nothing can be compiled here")
+    assert [way.generators > 0 for way in found.values() if isinstance(way, Compiled)] == [False, True]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -101,19 +126,19 @@ def test_bounds_are_near_those_by_operations(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.many(quick=3)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "generators"), WAYS)
 @pytest.mark.parametrize("power", [20, 60, 130, 300, 600])
-def test_numbers_that_overflow_are_not_bounded(power: int, dtype: torch.dtype) -> None:
+def test_numbers_that_overflow_are_not_bounded(power: int, dtype: torch.dtype, generators: int) -> None:
     problem = plain_problem(9, 9)
     of = enclosed(problem, 2.0**power)
-    bounds, loss = compiled(of, dtype).bounds(intervals()), highest(of, intervals(), problem)
+    bounds, loss = compiled(of, dtype, generators).bounds(intervals()), highest(of, intervals(), problem)
     assert not bool(bounds.isnan().any())
     assert bool((bounds >= loss.nan_to_num(torch.inf) * (1 - 1e-14)).all())
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_an_example_s_bound_does_not_depend_on_those_beside_it(dtype: torch.dtype) -> None:
-    of = compiled(enclosed(plain_problem(9, 9)), dtype)
+@pytest.mark.parametrize(("dtype", "generators"), WAYS)
+def test_an_example_s_bound_does_not_depend_on_those_beside_it(dtype: torch.dtype, generators: int) -> None:
+    of = compiled(enclosed(plain_problem(9, 9)), dtype, generators)
     ((_, everyone),) = of.examined(intervals(), of.order)
     ((_, some),) = of.examined(intervals(), of.order[5::3])
     assert torch.equal(everyone.each[..., 5::3], some.each)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import CDLL, POINTER, Structure, byref, c_double, c_int64, c_void_p
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from torch import Tensor
 
 from weightstring.problem.engines.native.build import library
 from weightstring.proof.enclose.enclosing import Enclosing
-from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.intervals import Intervals, Weights
 from weightstring.proof.enclose.losses import averaged
 from weightstring.proof.enclose.native.plain import Plain
 from weightstring.proof.enclose.products import in_chunks, reach
 from weightstring.proof.enclose.rounding import ELEMENTWISE, FLOOR, ROOM, gamma
+from weightstring.proof.enclose.spectral import spectral_norm
 from weightstring.proof.enclose.values import Bounds, Rows, highest
 
 SOURCE = Path(__file__).parent / "enclose.cpp"
@@ -42,11 +43,12 @@ class _Call(Structure):
         ("products", POINTER(c_void_p)),
         *((name, c_void_p) for name in ("bias", "lost", "classes")),
         ("unit", c_double),
+        ("generators", c_int64),
     )
 
 
 class _Places(Structure):
-    _fields_ = (*((name, c_void_p) for name in ("segments", "low", "high")), ("count", c_int64))
+    _fields_ = (*((name, c_void_p) for name in ("segments", "low", "high")), ("count", c_int64), ("norms", c_void_p))
 
 
 Sums = tuple[Tensor, Tensor]
@@ -68,6 +70,7 @@ class Compiled:
         enclosing: the loss, enclosed operation by operation.
         plain: what the network is.
         dtype: of the arithmetic.
+        generators: errors of each example whose directions are known, at most; 0: none, the radius has them all.
 
     Raises:
         Unavailable: nothing can be compiled here.
@@ -76,6 +79,7 @@ class Compiled:
     enclosing: Enclosing
     plain: Plain
     dtype: torch.dtype
+    generators: int = 0
     _code: CDLL = field(init=False)
     _products: dict[int, Tensor] = field(default_factory=dict)
 
@@ -99,6 +103,12 @@ class Compiled:
     def max_bytes(self) -> int:
         """What one pass may use."""
         return self.enclosing.max_bytes
+
+    @property
+    def price(self) -> float:
+        """About what an interval costs: products of a layer's weights with what a sample holds, in float64."""
+        products = 5 + 2 * (1 + self.generators) if self.generators else 4
+        return products * self.dtype.itemsize / 8
 
     @cached_property
     def reach(self) -> float:
@@ -137,10 +147,12 @@ class Compiled:
         pointers = (c_void_p * len(products))(*(each.data_ptr() for each in products))
         classes = self.enclosing.examples.targets.contiguous()
         data = (None if shift is None else shift.data_ptr(), lost.data_ptr(), classes.data_ptr())
-        call = _Call(layers, len(later), first.shape[1], pointers, *data, UNITS[self.dtype])
+        call = _Call(layers, len(later), first.shape[1], pointers, *data, UNITS[self.dtype], self.generators)
         segments = local[: len(intervals)].contiguous()
         low, high = intervals.low.contiguous(), intervals.high.contiguous()
-        places = _Places(segments.data_ptr(), low.data_ptr(), high.data_ptr(), len(intervals))
+        norms = self._norms(replace(intervals, segments=segments), [w for w, _ in later[:-1]])
+        pointers_of = (tensor.data_ptr() for tensor in (segments, low, high))
+        places = _Places(*pointers_of, len(intervals), norms.data_ptr())
 
         def of(rows: Tensor) -> Sums:
             tops, rests = (torch.empty(5, len(intervals), len(rows), dtype=self.dtype) for _ in range(2))
@@ -150,6 +162,13 @@ class Compiled:
 
         tops, rests = zip(*_spread(of, order.contiguous(), self._code.side()), strict=True)
         return torch.cat(tops, 2), torch.cat(rests, 2)
+
+    def _norms(self, intervals: Intervals, layers: Sequence[Tensor]) -> Float64[Tensor, "I layers"]:
+        """‖W‖₂ of layers (K, out, in) on each interval, from the larger end; for generators alone."""
+        if not self.generators or not layers:
+            return torch.zeros(len(intervals), len(layers), dtype=torch.float64)
+        ends = ([spectral_norm(end) for end in Weights(layer).nodes(intervals, 1)] for layer in layers)
+        return torch.stack([torch.maximum(*each) for each in ends], 1)
 
     def _product(self, bead: int, weight: Tensor) -> Float[Tensor, "N h"]:
         """Of all inputs with a bead's first layer; those of earlier beads go where there is no room for them."""

@@ -11,7 +11,8 @@
 // (Cauchy and Schwarz). Numbers beyond LARGE are not bounded; LOST is more than what underflow takes from one product of
 // numbers up to there.
 #include "differing.h"
-#include "moving.h"
+#include <array>
+#include "generators.h"
 
 namespace {
 
@@ -29,12 +30,14 @@ struct Call {
   const double* lost;            // (width,): what rounding may have taken from products and bias there
   const int64_t* classes;        // (N,)
   double unit;
+  int64_t generators;  // of each sample, for units whose sign is open; 0: every error is part of the radius
 };
 
 struct Places {
   const int64_t* segments;  // the bead at which each begins
   const double *low, *high;
   int64_t count;
+  const double* norms;  // (count, hidden layers but the first): of their weights; for generators alone
 };
 
 vec absolute(vec x) { return x < vec{} ? -x : x; }
@@ -48,24 +51,28 @@ class Enclosure {
     for (Held& each : held) each.resize(widest);
     for (auto& each : ends) each.resize(SIDE * filled(call.width));
     turned.resize(SIDE * call.width);
+    if (!call.generators) return;
+    for (Generators& each : followed) each.resize(1 + call.generators, widest);
+    shares.resize(SIDE * widest);
   }
 
   // Tops and rests (5, count) of samples: of upper lines at both ends, of the lines themselves there and halfway.
-  void run(int64_t segment, double from, double to, const int64_t* rows, int64_t count, real* tops, real* rests,
+  void run(const Places& places, int64_t place, const int64_t* rows, int64_t count, real* tops, real* rests,
            int64_t line) {
-    low = from, high = to, bead = segment;
+    low = places.low[place], high = places.high[place], bead = places.segments[place];
+    norms = call.generators ? places.norms + place * hidden.size() : nullptr;
     prepare();
     for (int64_t first = 0; first < count; first += SIDE) {
       const int64_t samples = std::min(SIDE, count - first);
       begin(rows + first, samples);
       for (size_t i = 0; i < hidden.size(); ++i) {
-        through(hidden[i]);
-        rectify(hidden[i].outputs, i + 1 < hidden.size() ? hidden[i + 1].inputs : last().inputs);
+        through(hidden[i], norms ? norms[i] : INFINITE);
+        activate(hidden[i].outputs, i + 1 < hidden.size() ? hidden[i + 1].inputs : last().inputs);
       }
       for (int64_t at = 0; at < samples; ++at) {  // samples of one class lie side by side
         const int64_t own = call.classes[rows[first + at]];
         if (at && own == call.classes[rows[first + at - 1]]) continue;
-        through(difference(own));
+        through(difference(own), INFINITE);
         losses(own, first, samples, rows, tops, rests, line);
       }
     }
@@ -77,13 +84,22 @@ class Enclosure {
   Moving relative;  // differences of outputs from that of a class
   int64_t known = -1;
   Held held[2];  // what a layer reads, and what it writes
+  Generators followed[2];
+  int64_t lines = 1, given[SIDE];  // generators in use: of all samples together, and of each
+  std::vector<real> shares;
+  std::vector<Open> open;
   std::vector<real> ends[2], turned;
   real worst[SIDE];
   double low = 0, high = 0;
+  const double* norms = nullptr;
+  real length[SIDE], blur[SIDE];  // of all errors in the radius together, and of what it has for the next product's rounding
   int64_t bead = 0;
   bool fits = true;
 
   const Layer& last() const { return call.layers[call.count - 1]; }
+
+  // Generators of a sample at most: what is said of rounding does not depend on the samples beside it.
+  int64_t terms() const { return call.generators ? 1 + call.generators : 0; }
 
   double kappa(int64_t depth) const {
     const int64_t steps = std::min(depth, CHUNK) + (depth + CHUNK - 1) / CHUNK + SPARE;
@@ -152,7 +168,26 @@ class Enclosure {
         put(m * SIDE + k, a + all(s) * step + all(minus), a + all(t) * step + all(plus), size * all(unit) + all(lost));
       }
     }
-    rectify(call.width, hidden.empty() ? last().inputs : hidden[0].inputs);
+    if (call.generators) forget();
+    activate(call.width, hidden.empty() ? last().inputs : hidden[0].inputs);
+  }
+
+  void activate(int64_t width, int64_t depth) {
+    if (call.generators) relax(width, depth);
+    else rectify(width, depth);
+  }
+
+  // No generators in held[1] but that of 2σ² − 1, which is 0.
+  void forget() {
+    Generators& g = followed[1];
+    for (auto* each : {&g.minus, &g.plus, &g.lines[0].minus, &g.lines[0].plus}) std::fill_n(each->begin(), call.width * SIDE, real(0));
+    std::fill_n(given, SIDE, int64_t(0));
+    lines = 1;
+    for (int64_t i = 0; i < SIDE; ++i) {
+      double squares = 0;
+      for (int64_t m = 0; m < call.width; ++m) squares += double(held[1].radius[m * SIDE + i]) * held[1].radius[m * SIDE + i];
+      length[i] = rooted(squares, call.width);
+    }
   }
 
   void put(int64_t at, vec minus, vec plus, vec radius) {
@@ -163,14 +198,16 @@ class Enclosure {
   }
 
   // A layer of held[0], into held[1].
-  void through(const Moving& layer) {
+  void through(const Moving& layer, double norm) {
     Held &x = held[0], &y = held[1];
     multiply_chunks(layer.minus.data(), x.minus.data(), y.minus.data(), layer.outputs, layer.inputs);
     multiply_chunks(layer.plus.data(), x.plus.data(), y.plus.data(), layer.outputs, layer.inputs);
     multiply_chunks(layer.slope.data(), x.top.data(), y.top.data(), layer.outputs, layer.inputs);
     multiply_chunks(layer.largest.data(), x.radius.data(), y.radius.data(), layer.outputs, layer.inputs);
     const double lost = kappa(layer.inputs);
-    const real unit = up(5 * call.unit), more = up(1 + 2 * lost + 8 * call.unit);
+    const real unit = up(5 * call.unit), more = up(1 + 2 * lost + (8 + terms()) * call.unit);
+    if (call.generators) follow(layer);
+    const real missed = call.generators ? static_cast<real>(LOST * (layer.inputs + 8) * (terms() + 2)) : real(0);
     vec tops[SIDE / LANES];  // what the remainder may have lost is this times a row's norm
     for (int64_t k = 0; k < SIDE; k += LANES) {
       vec squares = {};
@@ -179,16 +216,66 @@ class Enclosure {
         tops[k / LANES][lane] =
             up(1.01 * lost * (std::sqrt(double(squares[lane]) * (1 + layer.inputs * call.unit)) + MISSED * layer.inputs));
     }
+    vec reach[SIDE / LANES], squares[SIDE / LANES] = {};
+    if (call.generators)
+      for (int64_t k = 0; k < SIDE; k += LANES) reach[k / LANES] = load(&length[k]) + load(&blur[k]);
     for (int64_t m = 0; m < layer.outputs; ++m)
       for (int64_t k = m * SIDE; k < (m + 1) * SIDE; k += LANES) {
         const vec half = load(&y.top[k]) * all(real(0.5));
         const vec minus = load(&y.minus[k]) + all(layer.bias_minus[m]) - half;
         const vec plus = load(&y.plus[k]) + all(layer.bias_plus[m]) - half;
-        const vec size = absolute(minus) + absolute(plus) + absolute(half);
-        const vec radius =
-            (load(&y.radius[k]) + absolute(half) + tops[k % SIDE / LANES] * all(layer.norm[m]) + size * all(unit)) * all(more);
-        put(k, minus, plus, radius + all(layer.bias_lost[m]));
+        vec size = absolute(minus) + absolute(plus) + absolute(half), remainder = absolute(half);
+        vec carried = load(&y.radius[k]);
+        if (call.generators) {
+          size += shared(k, half), remainder = load(&followed[1].moved[k]);
+          const vec shorter = all(layer.row[m]) * reach[k % SIDE / LANES];
+          carried = shorter < carried ? shorter : carried;
+        }
+        const vec added = remainder + tops[k % SIDE / LANES] * all(layer.norm[m]) + size * all(unit);
+        put(k, minus, plus, (carried + added) * all(more) + all(layer.bias_lost[m] + missed));
+        if (!call.generators) continue;
+        const vec own = (added + carried * all(more - 1)) * all(more) + all(layer.bias_lost[m] + missed);
+        squares[k % SIDE / LANES] += own * own;
+        sum(k);
       }
+    if (call.generators)
+      for (int64_t i = 0; i < SIDE; ++i)
+        length[i] = up(norm * length[i] + layer.spread * blur[i]) + rooted(squares[i / LANES][i % LANES], layer.outputs);
+  }
+
+  // No less than the root of a computed sum of so many squares.
+  real rooted(double squares, int64_t count) const {
+    return up(1.01 * std::sqrt(squares) + MISSED * count);
+  }
+
+  // Generators of held[0] into held[1]; what a layer's slope makes of theirs goes where theirs are.
+  void follow(const Moving& layer) {
+    Generators &g = followed[0], &h = followed[1];
+    for (int64_t j = 0; j < lines; ++j) {
+      multiply_chunks(layer.minus.data(), g.lines[j].minus.data(), h.lines[j].minus.data(), layer.outputs, layer.inputs);
+      multiply_chunks(layer.plus.data(), g.lines[j].plus.data(), h.lines[j].plus.data(), layer.outputs, layer.inputs);
+    }
+    multiply_chunks(layer.steep.data(), g.moved.data(), h.moved.data(), layer.outputs, layer.inputs);
+  }
+
+  // The product of the slopes of weights and activations times σ² − 1 = −½ + ½ (2σ² − 1): half of it has that symbol.
+  vec shared(int64_t at, vec half) {
+    Line& line = followed[1].lines[0];
+    const vec minus = load(&line.minus[at]) + half, plus = load(&line.plus[at]) + half;
+    store(&line.minus[at], minus), store(&line.plus[at], plus);
+    return absolute(minus) + absolute(plus);
+  }
+
+  void sum(int64_t at) {
+    Generators& g = followed[1];
+    vec minus = {}, plus = {};
+    for (int64_t j = 0; j < lines; ++j) {
+      minus += absolute(load(&g.lines[j].minus[at]));
+      plus += absolute(load(&g.lines[j].plus[at]));
+    }
+    store(&g.minus[at], minus), store(&g.plus[at], plus);
+    real* most = worst + at % SIDE;
+    store(most, load(most) + minus + plus);
   }
 
   // max(0, x) of held[1], into held[0], with the radius as the next layer of so many inputs needs it.
@@ -213,17 +300,80 @@ class Enclosure {
     }
   }
 
+  // max(0, x) of held[1], into held[0]: with x between −l and u, λ = u / (u + l), it is λ x + c ± c, c = λ l / 2, so that
+  // errors go on as they are, λ times as large, and c is a new one: a generator where one is left for that sample.
+  void relax(int64_t width, int64_t depth) {
+    Held &x = held[1], &y = held[0];
+    Generators &g = followed[1], &h = followed[0];
+    const real unit = up((32 + terms()) * call.unit), next = up(kappa(depth)), more = up(1 + (24 + terms()) * call.unit);
+    const real lost = static_cast<real>(LOST * (terms() + 8)), one = 1;
+    vec squares[SIDE / LANES] = {}, blurred[SIDE / LANES] = {}, whole[SIDE / LANES] = {};
+    open.clear();
+    for (int64_t k = 0; k < width * SIDE; k += LANES) {
+      const vec minus = load(&x.minus[k]), plus = load(&x.plus[k]), radius = load(&x.radius[k]);
+      const vec sums = larger(load(&g.minus[k]), load(&g.plus[k])), size = absolute(minus) + absolute(plus);
+      const vec all_errors = (radius + sums) * all(more) + size * all(unit) + all(lost);
+      const vec low = (minus < plus ? minus : plus) - all_errors, high = larger(minus, plus) + all_errors;
+      const auto on = low >= vec{}, off = high <= vec{};
+      const vec share = on ? all(one) : off ? vec{} : high / (high - low);
+      const vec band = larger((all(one) - share) * high, -(share * low)) * all(real(0.5) * more) + all(lost);
+      const vec half = on ? vec{} : off ? vec{} : band;
+      const vec a = share * minus + half, b = share * plus + half;
+      const vec added = (share * (size + sums + radius) + half) * all(unit) + all(lost);
+      const vec most = larger(absolute(a), absolute(b)) + share * sums + half;
+      store(&y.minus[k], a), store(&y.plus[k], b), store(&y.top[k], (b - a) * all(real(0.5))), store(&shares[k], share);
+      vec own = on ? radius : off ? vec{} : share * radius + added, fresh = on ? vec{} : off ? vec{} : added;
+      for (int64_t lane = 0; lane < LANES; ++lane)
+        if (!(half[lane] == 0) && !give(k + lane, half[lane])) own[lane] += half[lane], fresh[lane] += half[lane];
+      own *= all(more), fresh *= all(more);
+      const vec rounding = most * all(next);
+      store(&y.radius[k], (own + rounding) * all(more));
+      const int64_t column = k % SIDE / LANES;
+      squares[column] += fresh * fresh, blurred[column] += rounding * rounding, whole[column] += own * own;
+    }
+    for (int64_t i = 0; i < SIDE; ++i) {
+      const auto [added, blurs, all_of] = std::array{squares[i / LANES][i % LANES], blurred[i / LANES][i % LANES], whole[i / LANES][i % LANES]};
+      length[i] = std::min(up((length[i] + rooted(added, width)) * more), rooted(all_of, width));
+      blur[i] = rooted(blurs, width);
+    }
+    for (int64_t k = 0; k < width * SIDE; k += LANES) {
+      vec moved = {};
+      for (int64_t j = 0; j < lines; ++j) {
+        const vec minus = load(&shares[k]) * load(&g.lines[j].minus[k]), plus = load(&shares[k]) * load(&g.lines[j].plus[k]);
+        store(&h.lines[j].minus[k], minus), store(&h.lines[j].plus[k], plus);
+        moved += absolute(plus - minus);
+      }
+      store(&h.moved[k], moved * all(real(0.5) * more));
+    }
+    for (; lines < 1 + *std::max_element(given, given + SIDE); ++lines) {
+      std::fill_n(h.lines[lines].minus.begin(), width * SIDE, real(0));
+      std::fill_n(h.lines[lines].plus.begin(), width * SIDE, real(0));
+    }
+    for (const Open& unit_of : open) h.lines[unit_of.line].minus[unit_of.place] = h.lines[unit_of.line].plus[unit_of.place] = unit_of.half;
+  }
+
+  // Whether a sample has a generator left for a unit.
+  bool give(int64_t place, real half) {
+    int64_t& count = given[place % SIDE];
+    if (count == call.generators) return false;
+    open.push_back({++count, place, half});
+    return true;
+  }
+
   // log Σ exp of the differences in held[1], as their largest and what the others add to 1.
   void losses(int64_t own, int64_t first, int64_t samples, const int64_t* rows, real* tops, real* rests, int64_t line) {
     const Held& x = held[1];
     const int64_t classes = last().outputs;
-    const real more = up(1 + 8 * call.unit), half = real(0.5);
+    const real more = up(1 + (16 + terms()) * call.unit), half = real(0.5);
+    const Generators& g = followed[1];
     for (int64_t k = 0; k < SIDE; k += LANES) {
       for (int e = 0; e < 5; ++e) {
         const auto value = [&](int64_t m) {
           const int64_t at = m * SIDE + k;
-          const vec minus = load(&x.minus[at]), plus = load(&x.plus[at]), radius = load(&x.radius[at]) * all(more);
+          vec minus = load(&x.minus[at]), plus = load(&x.plus[at]), radius = load(&x.radius[at]);
           if (m == own) return vec{};
+          if (call.generators && e < 2) radius += load(e ? &g.plus[at] : &g.minus[at]);
+          radius *= all(more);
           return e == 0 ? minus + radius : e == 1 ? plus + radius : e == 2 ? minus : e == 3 ? plus : (minus + plus) * all(half);
         };
         vec top = value(0), rest = {}, ties = all(real(-1));
@@ -258,8 +408,7 @@ int64_t tile() { return TILE; }
 void enclose(const Call* call, const Places* places, const int64_t* rows, int64_t count, real* tops, real* rests) {
   Enclosure enclosure(*call);
   for (int64_t i = 0; i < places->count; ++i)
-    enclosure.run(places->segments[i], places->low[i], places->high[i], rows, count, tops + i * count, rests + i * count,
-                  places->count * count);
+    enclosure.run(*places, i, rows, count, tops + i * count, rests + i * count, places->count * count);
 }
 
 // (N, line) what a first layer of so many outputs makes of samples, without its bias.

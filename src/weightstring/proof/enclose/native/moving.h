@@ -25,30 +25,38 @@ real up(double value) { return static_cast<real>(value * (1 + 4 * 0x1p-24)); }
 // A layer's weights on one interval: at both ends, their slope, and no less than their absolute values.
 struct Moving {
   int64_t inputs = 0, outputs = 0;
-  std::vector<real> minus, plus, slope, largest, bias_minus, bias_plus, bias_lost;
-  std::vector<real> norm;  // of each output's slope
+  std::vector<real> minus, plus, slope, steep, largest, bias_minus, bias_plus, bias_lost;  // steep: |slope|
+  std::vector<real> norm, row;  // of each output's slope, and of its weights, the larger end of each
+  double spread = 0;            // the root of the sum of squares of all weights
   bool fits = true;
 
   void resize(int64_t in, int64_t out) {
     inputs = in, outputs = out, fits = true;
-    for (auto* each : {&minus, &plus, &slope, &largest}) each->resize(in * out);
-    for (auto* each : {&bias_minus, &bias_plus, &bias_lost, &norm}) each->resize(out);
+    for (auto* each : {&minus, &plus, &slope, &steep, &largest}) each->resize(in * out);
+    for (auto* each : {&bias_minus, &bias_plus, &bias_lost, &norm, &row}) each->resize(out);
+    spread = 0;
   }
   void set(int64_t place, double first, double last, double low, double high) {
     const double step = last - first, size = std::abs(first) + std::abs(last);
     const double a = first + low * step, b = first + high * step;
     minus[place] = static_cast<real>(a), plus[place] = static_cast<real>(b);
     slope[place] = static_cast<real>((high - low) / 2 * step);
+    steep[place] = std::abs(slope[place]);
     largest[place] = up(std::max(std::abs(a), std::abs(b)) + RAISED * size);
     fits = fits && size <= LARGE;
   }
-  void set_bias(int64_t row, double first, double last, double low, double high, double unit) {
-    double squares = 0;
-    for (int64_t k = row * inputs; k < (row + 1) * inputs; ++k) squares += double(slope[k]) * slope[k];
-    norm[row] = up(std::sqrt(squares) + MISSED * inputs);
-    bias_minus[row] = static_cast<real>(first + low * (last - first));
-    bias_plus[row] = static_cast<real>(first + high * (last - first));
-    bias_lost[row] = up(8 * unit * (std::abs(first) + std::abs(last)) + LOST * (inputs + 8));
+  void set_bias(int64_t at, double first, double last, double low, double high, double unit) {
+    double squares = 0, whole = 0;
+    for (int64_t k = at * inputs; k < (at + 1) * inputs; ++k) {
+      squares += double(slope[k]) * slope[k];
+      whole += double(largest[k]) * largest[k];
+    }
+    norm[at] = up(std::sqrt(squares) + MISSED * inputs);
+    row[at] = up(std::sqrt(whole) + MISSED * inputs);
+    spread = std::hypot(spread, row[at]) * (1 + 0x1p-40);
+    bias_minus[at] = static_cast<real>(first + low * (last - first));
+    bias_plus[at] = static_cast<real>(first + high * (last - first));
+    bias_lost[at] = up(8 * unit * (std::abs(first) + std::abs(last)) + LOST * (inputs + 8));
     fits = fits && std::abs(first) + std::abs(last) <= LARGE;
   }
 };

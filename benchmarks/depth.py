@@ -1,0 +1,164 @@
+"""What certificates cost against depth: by radii alone, and as a rehearsal chooses; beside the best case of an adjoint.
+
+python -m benchmarks depth [--layers 4 8 12 16] [--seconds 60]
+
+Networks of layers of 64 with ReLU on digits, trained to a loss of .05: the line between two independent ones, and its
+first twentieth, as of a string; to 1e-3 of the largest sample, or as far as some wall seconds lead.
+
+The best case of an adjoint pass is what weighing each operation's own remainder by the loss's derivative there, at the
+middle of an interval, would leave: as if errors were so small that the derivative were the same all over them. Of
+intervals around t = ½, the widest that either way, forwards or by that best case, bounds near enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.fx import Interpreter, Node
+
+import weightstring as ws
+from benchmarks.certificates import deep, digits
+from benchmarks.measuring import asked, keep, parser, timed
+from weightstring.proof.enclose.enclosing import Enclosing, enclosing
+from weightstring.proof.enclose.enclosure import Enclosure
+from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.looseness import _alone
+from weightstring.proof.enclose.native import choosing
+from weightstring.proof.enclose.products import Kept, Products
+from weightstring.proof.enclose.rules import Call
+from weightstring.proof.enclose.values import Bounds, Rows, highest
+from weightstring.proof.enclose.walking import Stretch, Walk
+
+TOLERANCE = 1e-3
+EVERY = 24
+"""Of as many examples one is looked at for the best case."""
+
+
+@dataclass(frozen=True, eq=False)
+class Remaining(Walk):
+    """A walk that keeps each operation's own remainder: what it makes of polynomials without errors."""
+
+    own: dict[str, object] = field(default_factory=dict)
+
+    def _result(self, call: Call, values: dict[str, object]) -> object:
+        self.own[call.step.name] = super()._result(call, {name: _alone(value) for name, value in values.items()})
+        return super()._result(call, values)
+
+
+class Recording(Interpreter):
+    """A graph's run that keeps results whose derivatives are wanted."""
+
+    def __init__(self, module: torch.fx.GraphModule) -> None:
+        super().__init__(module)
+        self.seen: dict[str, Tensor] = {}
+
+    def run_node(self, node: Node) -> object:
+        """As it is called."""
+        result = super().run_node(node)
+        if isinstance(result, Tensor) and result.requires_grad:
+            result.retain_grad()
+            self.seen[node.name] = result
+        return result
+
+
+def sensitivities(of: Enclosing, problem: ws.ModuleProblem, theta: Tensor) -> dict[str, Tensor]:
+    """The loss's derivative by each operation's result, at θ (P,)."""
+    trace = of.program.traces[len(of.examples)]
+    names, views = {**trace.parameters, **trace.buffers}, problem.layout.views(theta)
+    held = {name: views.get(names.get(name, "").removeprefix("net."), value) for name, value in trace.held.items()}
+    held |= zip(trace.given, (of.examples.targets, *of.examples.leaves), strict=True)
+    given = [value.detach().double() if value.is_floating_point() else value for value in map(held.get, trace.inputs)]
+    recording = Recording(trace.exported.graph_module)
+    with torch.enable_grad():
+        (loss,) = recording.run(*(v.requires_grad_() if v.is_floating_point() else v for v in given))
+        loss.backward()
+    return {name: value.grad for name, value in recording.seen.items() if value.grad is not None}
+
+
+def excesses(of: Enclosing, sensitive: dict[str, Tensor], half: float, base: float) -> tuple[float, float]:
+    """How far the bound around t = ½ lies above the loss: as it is, and in the best case."""
+    walk = Remaining(of.program, of.examples, of.walk.derived, of.degree)
+    walk.__dict__["grouped"] = of.degree == 2  # with the length of errors, of which plain networks keep none
+    at = Intervals(torch.tensor([0]), *(torch.tensor([0.5 + s * half], dtype=torch.float64) for s in (-1, 1)))
+    stretch = Stretch(at, of.weights(of.beads), Products(Kept(0), [0, 1]), {})
+    found = walk.result(stretch, Rows(of.population, torch.arange(len(of.examples))))
+    alone = walk.own.pop(of.program.result)
+    assert isinstance(found, Bounds) and isinstance(alone, Bounds)
+    best = float(highest(alone.nodes)) - base
+    for name, own in walk.own.items():
+        if isinstance(own, Enclosure) and name in sensitive and own.shape[1:] == sensitive[name].shape:
+            best += float((sensitive[name].abs() * own.radius[0]).sum())
+    return float(highest(found.nodes)) - base, best
+
+
+def widest(excess: Callable[[float], float], room: float) -> float:
+    """Half the widest interval, to a quarter of an octave, on which an excess is within the room."""
+    low, high = -30.0, -2.0
+    while high - low > 0.25:
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(2.0**middle) <= room else (low, middle)
+    return 2.0**low
+
+
+def best_case(problem: ws.ModuleProblem, hidden: int, ends: Tensor) -> dict[str, float]:
+    """Intervals a line would take if all were like the one around its middle, forwards and in the best case."""
+    _, _, examples, _ = problem.traceable("loss")
+    some = slice(None, None, EVERY)
+    few = ws.ModuleProblem(
+        deep(hidden), torch.nn.functional.cross_entropy, (examples.leaves[0][some], examples.targets[some])
+    )
+    of = enclosing(few, ends, "loss", 1 << 28)
+    with torch.no_grad():
+        sensitive = sensitivities(of, few, of.beads.mean(0))
+        base = float(few.measure(ends.mean(0, keepdim=True))["loss"])
+        found = {}
+        for name, degree in (("radii alone", 1), ("with lengths, degree 2", 2)):
+            own = replace(of, degree=degree)
+            for way, index in (("forwards", 0), ("best case", 1)):
+                half = widest(lambda h: excesses(own, sensitive, h, base)[index], TOLERANCE * base)  # noqa: B023
+                found[f"{name}: {way}"] = 1 / (2 * half) if half > 2.0**-29 else math.inf
+    return found
+
+
+def row(problem: ws.ModuleProblem, ends: Tensor, seconds: float, rehearsed: bool) -> dict[str, object]:
+    """A proof of the line between two models."""
+    string = ws.WeightString(problem, ends)
+    with mock.patch.object(choosing, "GENERATORS", choosing.GENERATORS if rehearsed else ()):
+        certificate, cost = timed(lambda: ws.certify(problem, string, tol=TOLERANCE, seconds=seconds))
+    gap = certificate.upper_bound / certificate.largest_sample - 1
+    return {
+        "intervals": certificate.intervals,
+        "bound over largest sample": gap,
+        "reached": gap <= TOLERANCE * (1 + 1e-6),
+        "CPU seconds": cost.cpu,
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure all depths; what is done is kept at once."""
+    options = parser(__doc__)
+    options.add_argument("--layers", type=int, nargs="*", default=[4, 8, 12, 16])
+    options.add_argument("--seconds", type=float, default=60.0, help="wall seconds of one proof")
+    chosen = asked(options, arguments)
+    rows, cases = list[dict[str, object]](), list[dict[str, object]]()
+    for hidden in (4,) if chosen.quick else chosen.layers:
+        problem = digits(deep(hidden), 64)
+        a, b = problem.fit(0, 0.05), problem.fit(1, 0.05)
+        problem.measure(a.unsqueeze(0))
+        for pair, end in (("a twentieth of the way", torch.lerp(a, b, 0.05)), ("independent", b)):
+            ends = torch.stack([a, end])
+            enclosing(problem, ends, "loss", 1 << 28)  # which traces the module, once
+            for way in ("radii alone", "rehearsed"):
+                found = row(problem, ends, chosen.seconds, way == "rehearsed")
+                rows.append({"hidden layers": hidden, "pair": pair, "way": way, **found})
+                print(rows[-1], flush=True)
+            cases.append({"hidden layers": hidden, "pair": pair, **best_case(problem, hidden, ends)})
+            print(cases[-1], flush=True)
+            notes = [f"Proofs end after {chosen.seconds:g} wall seconds, on a machine that others used."]
+            found_all = {"tolerance": TOLERANCE, "notes": notes, "proofs": rows, "intervals, in the best case": cases}
+            keep("depth", found_all, chosen.quick)
