@@ -88,7 +88,8 @@ def excesses(of: Enclosing, sensitive: dict[str, Tensor], half: float, base: flo
     stretch = Stretch(at, of.weights(of.beads), Products(Kept(0), [0, 1]), {})
     found = walk.result(stretch, Rows(of.population, torch.arange(len(of.examples))))
     alone = walk.own.pop(of.program.result)
-    assert isinstance(found, Bounds) and isinstance(alone, Bounds)
+    assert isinstance(found, Bounds)
+    assert isinstance(alone, Bounds)
     best = float(highest(alone.nodes)) - base
     for name, own in walk.own.items():
         if isinstance(own, Enclosure) and name in sensitive and own.shape[1:] == sensitive[name].shape:
