@@ -80,8 +80,10 @@ def sensitivities(of: Enclosing, problem: ws.ModuleProblem, theta: Tensor) -> di
     return {name: value.grad for name, value in recording.seen.items() if value.grad is not None}
 
 
-def excesses(of: Enclosing, sensitive: dict[str, Tensor], half: float, base: float) -> tuple[float, float]:
-    """How far the bound around t = ½ lies above the loss: as it is, and in the best case."""
+def excesses(of: Enclosing, few: ws.ModuleProblem, sensitive: dict[str, Tensor], half: float) -> tuple[float, float]:
+    """How far the bound around t = ½ lies above the largest loss there: as it is, and in the best case."""
+    places = torch.tensor([[0.5 - half], [0.5], [0.5 + half]], dtype=torch.float64)
+    base = float(few.measure(torch.lerp(of.beads[:1], of.beads[1:], places))["loss"].max())
     walk = Remaining(of.program, of.examples, of.walk.derived, of.degree)
     walk.__dict__["grouped"] = of.degree == 2  # with the length of errors, of which plain networks keep none
     at = Intervals(torch.tensor([0]), *(torch.tensor([0.5 + s * half], dtype=torch.float64) for s in (-1, 1)))
@@ -111,17 +113,20 @@ def best_case(problem: ws.ModuleProblem, hidden: int, ends: Tensor) -> dict[str,
     _, _, examples, _ = problem.traceable("loss")
     some = slice(None, None, EVERY)
     few = ws.ModuleProblem(
-        deep(hidden), torch.nn.functional.cross_entropy, (examples.leaves[0][some], examples.targets[some])
+        deep(hidden),
+        torch.nn.functional.cross_entropy,
+        (examples.leaves[0][some].double(), examples.targets[some]),
+        dtype=torch.float64,
     )
     of = enclosing(few, ends, "loss", 1 << 28)
     with torch.no_grad():
         sensitive = sensitivities(of, few, of.beads.mean(0))
-        base = float(few.measure(ends.mean(0, keepdim=True))["loss"])
+        room = TOLERANCE * float(few.measure(of.beads.mean(0, keepdim=True))["loss"])
         found = {}
         for name, degree in (("radii alone", 1), ("with lengths, degree 2", 2)):
             own = replace(of, degree=degree)
             for way, index in (("forwards", 0), ("best case", 1)):
-                half = widest(lambda h: excesses(own, sensitive, h, base)[index], TOLERANCE * base)  # noqa: B023
+                half = widest(lambda h: excesses(own, few, sensitive, h)[index], room)  # noqa: B023
                 found[f"{name}: {way}"] = 1 / (2 * half) if half > 2.0**-29 else math.inf
     return found
 
@@ -146,20 +151,22 @@ def main(arguments: Sequence[str]) -> None:
     options.add_argument("--layers", type=int, nargs="*", default=[4, 8, 12, 16])
     options.add_argument("--seconds", type=float, default=60.0, help="wall seconds of one proof")
     chosen = asked(options, arguments)
+    layers = (4,) if chosen.quick else chosen.layers
+    problems = {hidden: digits(deep(hidden), 64) for hidden in layers}
+    ends = {hidden: (problem.fit(0, 0.05), problem.fit(1, 0.05)) for hidden, problem in problems.items()}
     rows, cases = list[dict[str, object]](), list[dict[str, object]]()
-    for hidden in (4,) if chosen.quick else chosen.layers:
-        problem = digits(deep(hidden), 64)
-        a, b = problem.fit(0, 0.05), problem.fit(1, 0.05)
-        problem.measure(a.unsqueeze(0))
-        for pair, end in (("a twentieth of the way", torch.lerp(a, b, 0.05)), ("independent", b)):
-            ends = torch.stack([a, end])
-            enclosing(problem, ends, "loss", 1 << 28)  # which traces the module, once
-            for way in ("radii alone", "rehearsed"):
-                found = row(problem, ends, chosen.seconds, way == "rehearsed")
+    notes = [f"Proofs end after {chosen.seconds:g} wall seconds, on a machine that others used."]
+    for pair, share in (("a twentieth of the way", 0.05), ("independent", 1.0)):
+        for hidden, problem in problems.items():
+            a, b = ends[hidden]
+            line = torch.stack([a, torch.lerp(a, b, share)])
+            enclosing(problem, line, "loss", 1 << 28)  # which traces the module, once
+            for way in ("rehearsed", "radii alone"):
+                found = row(problem, line, chosen.seconds, way == "rehearsed")
                 rows.append({"hidden layers": hidden, "pair": pair, "way": way, **found})
                 print(rows[-1], flush=True)
-            cases.append({"hidden layers": hidden, "pair": pair, **best_case(problem, hidden, ends)})
-            print(cases[-1], flush=True)
-            notes = [f"Proofs end after {chosen.seconds:g} wall seconds, on a machine that others used."]
-            found_all = {"tolerance": TOLERANCE, "notes": notes, "proofs": rows, "intervals, in the best case": cases}
-            keep("depth", found_all, chosen.quick)
+            if share == 1:
+                cases.append({"hidden layers": hidden, **best_case(problem, hidden, line)})
+                print(cases[-1], flush=True)
+            both = {"proofs": rows, "intervals of independent pairs, in the best case": cases}
+            keep("depth", {"tolerance": TOLERANCE, "notes": notes, **both}, chosen.quick, silent=True)

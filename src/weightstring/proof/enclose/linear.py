@@ -31,7 +31,7 @@ Apply = Callable[[Tensor, Tensor], Tensor]
 """(I, n, ...), (I, *weight) → (I, n, ...): the map without its bias, for each interval with its own weights."""
 
 
-LARGE = 1e7
+LARGE = 1e4
 """Sizes from which on it pays to look how large the numbers really are, rather than to carry a bound along."""
 
 
