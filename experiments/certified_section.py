@@ -28,7 +28,7 @@ def section() -> str:
             "was trained on, thresholds 1 % (fine-tunes) or 5 % (independent) over the higher end. "
             "`connect(certify=True)` found the strings; then each was certified and verified once more beside a grid "
             f"of {result['points']} points on every segment, in one process: CPU seconds of one thread. The straight "
-            "line's height is sampled.\n",
+            "line's height is sampled; –: not verified to the end.\n",
             table(HEADINGS, [_cells(name, row) for name, row in rows.items()]),
             "",
         ]

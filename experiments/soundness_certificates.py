@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,15 +47,15 @@ from weightstring.proof.enclose.rules import GROUPED, RULES, SMOOTH
 from weightstring.proof.verify.calibrating import Calibration
 from weightstring.proof.verify.marks import name_of
 from weightstring.proof.verify.of_data import Made
-from weightstring.proof.verify.operations import NotVerifiable
+from weightstring.proof.verify.operations import OPERATIONS, NotVerifiable
 from weightstring.proof.verify.replay import Replay
 from weightstring.proof.verify.tracing import calls_of
 from weightstring.tracing.program import trace_mean
 
 Long = np.longdouble
 EXAMPLES, INTERVALS, PLACES = 9, 12, 17
-CHUNK = 5
-"""Of the training inputs, which are as many as there are examples."""
+CHUNK, CHUNKS = 5, (0, 4, EXAMPLES)
+"""The most training inputs at a time, which are as many as there are examples, and where these parts of them begin."""
 
 EPS = 2.0**-10
 """Of BatchNorm."""
@@ -192,8 +193,8 @@ def _normed(x: np.ndarray, mean: np.ndarray, variance: np.ndarray, parameters: S
 def batch_normed(x: np.ndarray, trained: np.ndarray, parameters: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Examples by the mean of statistics of the chunks of training inputs, and these by those of their own chunk."""
     axes, chunks, means, variances = (1, *range(3, x.ndim)), [], [], []
-    for at in range(0, trained.shape[1], CHUNK):
-        part = trained[:, at : at + CHUNK]
+    for low, high in pairwise(CHUNKS):
+        part = trained[:, low:high]
         means.append(part.mean(axes))
         variances.append(part.var(axes))
         chunks.append(_normed(part, means[-1], variances[-1], parameters))
@@ -654,10 +655,9 @@ class Given(ModuleProblem):
         """Where each parameter lies in θ."""
         return self._layout
 
-    @property
-    def quantities(self) -> tuple[str, ...]:
-        """The loss."""
-        return ("loss",)
+    # What a problem must have beside, or it is not asked how running statistics come from θ.
+    quantities, evaluation = ("loss",), "evaluate"
+    size = dtype = device = recipe = batch_size = train_size = None  # type: ignore[assignment]
 
     def traceable(self, quantity: str) -> TraceInputs:
         """What it was given."""
@@ -689,7 +689,8 @@ class Traced:
         self.replay = Replay(Given(self.net, self.measured.torch, self.examples), "loss")
         self.degree = 1
         try:
-            sizes, names = {EXAMPLES, CHUNK, EXAMPLES - CHUNK}, running(self.net)
+            names = running(self.net)
+            sizes = {EXAMPLES, *(high - low for low, high in pairwise(CHUNKS))} if names else {EXAMPLES}
             self.program = trace_mean(self.net, self.measured.torch, self.examples, sizes, names)
             self.outputs = trace_mean(self.net, lambda output, _: output, self.examples, sizes, names)
             self.degree = 2 if any(step.op in SMOOTH | GROUPED for step in self.program.steps) else 1
@@ -717,9 +718,7 @@ class Traced:
 
     def enclosing(self, program: Any, draw: Draw, examples: Examples) -> Enclosing:
         """Enclosures of a program for a draw."""
-        training = (
-            (Examples((draw.training,), draw.targets, None), [0, CHUNK, EXAMPLES]) if program.statistics else None
-        )
+        training = (Examples((draw.training,), draw.targets, None), CHUNKS) if program.statistics else None
         return Enclosing(program, draw.beads, self.layout, examples, [0, EXAMPLES], self.degree, 1 << 28, training)
 
     @property
@@ -728,7 +727,10 @@ class Traced:
         traced = (node for each in self.replay._programs.values() for node in calls_of(each))
         steps = () if self.program is None else self.program.steps
         own = {step.op for step in steps if step.name not in self.program.of_data} & set(RULES)
-        return {"certified by": sorted(own), "verified by": sorted({name_of(node) for node in traced})}
+        return {
+            "certified by": sorted(own),
+            "verified by": sorted({name_of(node) for node in traced} & set(OPERATIONS)),
+        }
 
 
 def check(traced: Traced, draw: Draw, generator: np.random.Generator) -> dict[str, int]:
@@ -857,7 +859,13 @@ def main() -> None:
         "seed": options.seed,
         "draws": len(rows),
         **{key: sum(row.get(key, 0) for row in rows) for key in sorted(kept)},
-        **{key: sorted({op for row in rows for op in row[key]}) for key in ("certified by", "verified by")},
+        "losses certified": INTERVALS * PLACES * sum(row["outputs"] > 0 for row in rows),
+        "losses verified": INTERVALS * PLACES * len(rows),
+        "kinds": len({row["case"] for row in rows}),
+        **{
+            key: sorted({op for row in rows for op in row[key]} & set(known))
+            for key, known in (("certified by", RULES), ("verified by", OPERATIONS))
+        },
     }
     print(summary)
     if options.summary:

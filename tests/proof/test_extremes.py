@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from weightstring.proof.enclose.rules import RULES
 from weightstring.proof.enclose.values import highest
+
+OF_CONSTANTS = {"detach_.default", "identity.default", "lift_fresh_copy.default"}
+"""What torch makes of constants alone: nothing depends on θ there."""
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "soundness_certificates.py"
 
@@ -49,3 +54,11 @@ def test_extreme_numbers_contradict_no_bound(search: ModuleType, name: str) -> N
 def test_the_vertex_of_a_parabola_is_found_however_large_it_is() -> None:
     nodes = torch.tensor([0.0, 1e200, 1.2e200], dtype=torch.float64)
     assert 1.2249e200 < float(highest(nodes)) < 1.2251e200
+
+
+def test_every_rule_was_drawn_in_the_search_for_a_contradiction() -> None:
+    kept = json.loads((SCRIPT.parent / "results" / "soundness_certificates.json").read_text())
+    own = {op for op in RULES if RULES[op].__module__.startswith("weightstring.")}
+    assert own - set(kept["certified by"]) == OF_CONSTANTS
+    assert kept["outputs"] + kept["losses"] >= 1_000_000
+    assert {key: count for key, count in kept.items() if key.startswith("wrong") and count} == {}
