@@ -66,3 +66,11 @@ def test_what_has_nothing_to_lay_out_is_refused(refused, problem_of, plain, conv
     for problem in (problem_of(plain(), 2), problem_of(convolution(), 1, 5)):
         with refused(InvalidModel, r"^engine='channels-last' is for modules with Conv2d or ConvTranspose2d: pass"):
             problem.use_engine("channels-last")
+
+
+def test_what_crashes_in_that_format_is_refused_and_not_tried(refused, problem_of):
+    problem = problem_of(network(nn.Conv2d(4, 4, 1, stride=2), nn.Upsample(scale_factor=2)), 2, 6, 6)
+    with refused(InvalidModel, r"^engine='channels-last': the backward pass of a 1×1 convolution with a stride"):
+        problem.use_engine("channels-last")
+    problem.use_engine("auto")
+    assert problem.engine_choice().name != "channels-last"
