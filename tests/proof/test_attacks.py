@@ -12,8 +12,9 @@ from torch.nn import functional as F  # noqa: N812 - as everyone calls it
 import weightstring as ws
 from weightstring.proof.enclose.bisection import bisect
 from weightstring.proof.enclose.bounding import Plain
+from weightstring.proof.enclose.enclosing import enclosing
 from weightstring.proof.enclose.intervals import Intervals
-from weightstring.proof.enclose.proving import bounds_of, certificate_of
+from weightstring.proof.enclose.proving import certificate_of
 from weightstring.proof.enclose.rules import RULES
 from weightstring.proof.enclose.samples import Sampled
 from weightstring.proof.verify.operations import OPERATIONS
@@ -278,7 +279,7 @@ def test_numbers_that_overflow_are_not_surely_right(activation: type[nn.Module],
     layers = [nn.Linear(4, 5), activation(), nn.Linear(5, 5), activation(), nn.Linear(5, 5), activation()]
     problem, string = built(nn.Sequential(*layers, nn.Linear(5, 3)), F.cross_entropy, X, CLASSES, metric=wrong)
     beads = string.beads * scale
-    assert bounds_of(problem, beads, "metric", 1 << 30)[0](WHOLE).item() >= 1
+    assert enclosing(problem, beads, "metric", 1 << 30).bounds(WHOLE).item() >= 1
     assert Replay(problem, "metric").bound(beads[0].numpy(), beads[1].numpy(), 0.0, 1.0) >= 1
 
 
