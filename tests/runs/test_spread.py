@@ -110,6 +110,16 @@ class TestCalls:
         with pytest.raises(InvalidSetting, match="lies in this process's memory, where no worker can write"):
             ws.connect(RING, *RING.ends, 0.1, executor=ws.Dask(client), store=store)
 
+    def test_beside_a_later_client_it_waits_by_its_own(self, client, monkeypatch):
+        distributed, asked = pytest.importorskip("distributed"), []
+        wait = distributed.wait
+        monkeypatch.setattr(
+            distributed, "wait", lambda *a, **k: asked.append(distributed.default_client()) or wait(*a, **k)
+        )
+        with distributed.Client(client.scheduler.address):
+            ws.connect(RING, *RING.ends, 0.1, executor=ws.Dask(client), progress=False)
+        assert {id(each) for each in asked} == {id(client)}
+
     def test_a_client_of_ones_own_will_do_and_stays_open(self, client):
         settings = ws.runs.settings.Settings(executor=client)
         assert isinstance(settings.executor, ws.Dask)

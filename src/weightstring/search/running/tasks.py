@@ -95,7 +95,8 @@ class Tasks(Generic[Result]):
         self._cluster.mend()
         futures = [sent.future for sent in self._under_way.values()]
         with suppress(distributed.TimeoutError, TimeoutError, CancelledError):  # of which is told below
-            distributed.wait(futures, timeout=PATIENCE, return_when="FIRST_COMPLETED")
+            with self._cluster.client.as_current():  # `wait` takes the process's latest client, whose loop is another
+                distributed.wait(futures, timeout=PATIENCE, return_when="FIRST_COMPLETED")
         found = []
         for name, sent in list(self._under_way.items()):
             if not sent.future.done():
