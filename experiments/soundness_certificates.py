@@ -54,6 +54,8 @@ from weightstring.tracing.program import trace_mean
 
 Long = np.longdouble
 EXAMPLES, INTERVALS, PLACES = 9, 12, 17
+COMPILED = ((torch.float32, 0), (torch.float64, 0), (torch.float64, 1), (torch.float64, 8), (torch.float64, 16))
+"""Arithmetic and generators of compiled bounds; a single generator soon leaves the rest to the radius."""
 CHUNK, CHUNKS = 5, (0, 4, EXAMPLES)
 """The most training inputs at a time, which are as many as there are examples, and where these parts of them begin."""
 
@@ -506,6 +508,8 @@ CASES: dict[str, Case] = {
     "wide": Case(
         (Layer("linear", (3, 40)), Layer("relu"), Layer("linear", (40, 35)), Layer("relu"), Layer("linear", (35, 3))),
         "entropy"),
+    "deep": Case((*(Layer("linear", (3, 12)), Layer("relu")), *(Layer("linear", (12, 12)), Layer("relu")) * 4,
+                  Layer("linear", (12, 3))), "entropy"),
     "one hidden": Case((Layer("linear", (3, 20)), Layer("relu"), Layer("linear", (20, 3))), "entropy"),
     "one layer": Case((Layer("linear", (3, 3)),), "entropy"),
     "one unit": Case((Layer("linear", (3, 1)), Layer("relu"), Layer("linear", (1, 1))), "squared"),
@@ -780,8 +784,8 @@ def _of_certify(
     bounds = (raised(mean) if traced.program.exponential else mean).numpy()
     network = None if traced.program.exponential else plain(enclosing)
     compiled = [
-        Compiled(enclosing, network, dtype).bounds(intervals).numpy()
-        for dtype in (torch.float32, torch.float64)
+        Compiled(enclosing, network, dtype, generators).bounds(intervals).numpy()
+        for dtype, generators in COMPILED
         if network is not None
     ]
     return {

@@ -123,7 +123,8 @@ def certificates() -> str:
     compiled, whole = read("soundness_compiled"), read("soundness_refining")
     if compiled is not None:
         of = (
-            f"mean losses under bounds of compiled code, {compiled['draws']:,} draws (`--cases relu wide 'one hidden'`)"
+            "mean losses under bounds of compiled code, without and with generators, "
+            f"{compiled['draws']:,} draws (`--cases relu wide deep 'one hidden'`)"
         )
         rows.append((of, f"{compiled['losses under compiled bounds']:,}", compiled["wrong compiled"]))
     if whole is not None:

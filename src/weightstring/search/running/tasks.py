@@ -94,9 +94,10 @@ class Tasks(Generic[Result]):
         distributed = distributed_module()
         self._cluster.mend()
         futures = [sent.future for sent in self._under_way.values()]
-        with suppress(distributed.TimeoutError, TimeoutError, CancelledError):  # of which is told below
-            with self._cluster.client.as_current():  # `wait` takes the process's latest client, whose loop is another
-                distributed.wait(futures, timeout=PATIENCE, return_when="FIRST_COMPLETED")
+        ends_early = (distributed.TimeoutError, TimeoutError, CancelledError)  # of which is told below
+        # `wait` asks the process's latest client, whose event loop may be another's.
+        with suppress(*ends_early), self._cluster.client.as_current():
+            distributed.wait(futures, timeout=PATIENCE, return_when="FIRST_COMPLETED")
         found = []
         for name, sent in list(self._under_way.items()):
             if not sent.future.done():
