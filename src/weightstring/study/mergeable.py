@@ -257,7 +257,8 @@ class _Work:
             return better
         known, self.moved = self.moved, self._lines(taught)
         self.average("learned average", taught, started)
-        if any(way.loss <= self.ways[-1].loss for way in self.ways[:2] if way.name in AVERAGES):
+        *before, taught_way = self.ways
+        if any(way.loss <= taught_way.loss for way in before if way.name in AVERAGES):
             self.moved = known
             return better
         self.repaired("learned and repaired", taught)

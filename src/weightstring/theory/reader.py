@@ -39,7 +39,7 @@ class Reader(Generic[Meaning]):
         targets: Meaning,
     ) -> None:
         self.problem = problem
-        self.examples = problem.traceable("loss").examples
+        self.examples = problem.traceable("loss").examples  # first: it refuses statistics that are functions of θ
         self.program = program_of(problem, "loss")
         self._rules = rules
         self._meanings = dict.fromkeys(self.program.leaves, inputs) | {self.program.targets: targets}

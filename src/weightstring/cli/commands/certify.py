@@ -8,8 +8,9 @@ from argparse import ArgumentParser, Namespace
 
 import weightstring as ws
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
+from weightstring.cli.options.limits import add_limits
 from weightstring.cli.options.problem import add_json, add_problem, add_run
-from weightstring.cli.options.values import duration, number, positive
+from weightstring.cli.options.values import number
 from weightstring.cli.quiet import is_quiet
 from weightstring.text import shown
 
@@ -32,14 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="(default: certificate.json in RUN, certificate-NAME.json where not the run's own)",
     )
-    parser.add_argument("--seconds", type=duration, metavar="S", help="seconds at most (default: none)")
-    parser.add_argument(
-        "--max-bytes",
-        type=positive,
-        default=1 << 30,
-        metavar="N",
-        help="bytes of memory at most (default: %(default)s)",
-    )
+    add_limits(parser)
     add_json(parser)
     add_problem(parser)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import weightstring as ws
 from weightstring.cli.ending import DONE, NOT_CERTIFIED
+from weightstring.cli.options.limits import add_limits
 from weightstring.cli.options.problem import add_json, add_problem, add_run
-from weightstring.cli.options.values import duration, positive
 from weightstring.errors import InvalidRun
 from weightstring.text import shown
 
@@ -25,14 +25,7 @@ HELP = "check a run's certificate or proof by independent means"
 def add_arguments(parser: ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--certificate", metavar="FILE", help="(default: certificate.json in RUN)")
-    parser.add_argument("--seconds", type=duration, metavar="S", help="seconds at most (default: none)")
-    parser.add_argument(
-        "--max-bytes",
-        type=positive,
-        default=1 << 30,
-        metavar="N",
-        help="bytes of memory at most for a chunk of training inputs (default: %(default)s)",
-    )
+    add_limits(parser, " for a chunk of training inputs")
     add_json(parser)
     add_problem(parser)
 
