@@ -111,6 +111,25 @@ def test_what_does_not_merge_otherwise_is_aligned_by_learning(apart):
     assert found.learn == 60
 
 
+def test_a_learned_average_is_compared_with_those_before_it(apart, monkeypatch):
+    """Also where it comes right after the first, since nothing else can be tried."""
+    net, (x, y), models = apart
+    problem = ws.ModuleProblem(net, nn.functional.mse_loss, (x[:128], y[:128]), (x[128:], y[128:]), engine="loop")
+    refused, heard = ws.Unsupported("no"), []
+
+    def refuse(*_: object) -> None:
+        raise refused
+
+    monkeypatch.setattr("weightstring.study.mergeable.rescaled", refuse)
+    monkeypatch.setattr("weightstring.study.mergeable.on_arcs", lambda _, a, b: torch.lerp(a, b, 0.5))
+    monkeypatch.setattr("weightstring.study.mergeable.averaged", lambda own: torch.lerp(*own, 0.5))
+    monkeypatch.setattr("weightstring.study.mergeable._Work._in_one_order", lambda self, _: self.models)
+    found = ws.mergeable(problem, models, learn=60, on_way=heard.append)
+    assert [way.name for way in found.ways] == ["average", "learned average"]
+    assert found.best.name == "learned average"
+    assert heard[-1] == "learned and repaired"
+
+
 def test_what_is_learned_is_not_measured_on_what_it_learns_from(apart):
     net, (x, y), models = apart
     seen = ws.ModuleProblem(net, nn.functional.mse_loss, (x[128:], y[128:]), engine="loop")
