@@ -72,7 +72,7 @@ def test_a_run_in_a_bucket_is_that_of_a_directory(bucket: str, tmp_path: Path) -
     assert isinstance(store, ObjectStore)
     assert store.names("journal") == [f"journal/{number:06d}.json" for number in range(len(expected.history))]
     assert not store.create("journal/000000.json", b"another")
-    with store.locked(), pytest.raises(RunLocked, match="is writing this run, heard of 0 s ago"), store.locked():
+    with store.locked(), pytest.raises(RunLocked, match=r"is writing this run, heard of \d+ s ago"), store.locked():
         pass
 
 
@@ -119,7 +119,7 @@ def test_a_bucket_that_holds_other_things_is_refused(url: str) -> None:
 
 def test_one_process_at_a_time_writes(url: str) -> None:
     store = opened(url)
-    with store.locked(), pytest.raises(RunLocked, match="heard of 0 s ago; wait for it"):
+    with store.locked(), pytest.raises(RunLocked, match=r"heard of \d+ s ago; wait for it"):
         search(url)
     assert search(url).connected
     assert len(store.names("lock")) == 1  # type: ignore[attr-defined]
@@ -144,7 +144,7 @@ def test_a_lock_is_taken_over_at_once_where_its_process_is_known_to_have_ended(u
 
 def test_the_lock_of_another_machine_is_taken_over_when_it_is_silent(url: str, monkeypatch) -> None:
     lease = ended(url, host="elsewhere")
-    with pytest.raises(RunLocked, match="on elsewhere is writing this run, heard of 0 s ago"):
+    with pytest.raises(RunLocked, match=r"on elsewhere is writing this run, heard of \d+ s ago"):
         search(url)
     monkeypatch.setattr(leases, "STALE", 0.05)
     time.sleep(0.1)
