@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 import weightstring as ws
 from weightstring.errors import Unsupported
+from weightstring.proof.verify.operations import NotVerifiable
+from weightstring.proof.verify.replay import Replay
 from weightstring.testing import check_certificate_rule, check_verification_rule
 
 FORMS = {
@@ -44,6 +46,46 @@ def test_it_is_proved_and_proved_again(form):
     problem = problem_of(FORMS[form])
     check_certificate_rule(problem)
     check_verification_rule(problem)
+
+
+def repeated(h: Tensor) -> Tensor:
+    row = torch.linspace(-1, 1, 4, dtype=h.dtype)[None].gather(1, torch.arange(4).flip(0)[None])
+    return torch.relu(h + row.expand(len(h), 4))
+
+
+def row_by_row(h: Tensor) -> Tensor:
+    return torch.relu(h + torch.linspace(-1, 1, 400, dtype=h.dtype).view(100, 4)[: len(h)])
+
+
+@pytest.mark.parametrize("function", [repeated, row_by_row])
+def test_a_table_that_no_example_enters_has_a_row_for_each(function):
+    problem = problem_of(lambda x: x, function=function)
+    check_certificate_rule(problem)
+    check_verification_rule(problem)
+
+
+class Learned(nn.Module):
+    """Hidden units beside a table of parameters, whose rows are chosen by the number of examples."""
+
+    def __init__(self, chosen) -> None:
+        super().__init__()
+        self.table, self.chosen = nn.Parameter(torch.randn(12, 4)), chosen
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.table)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return torch.relu(h + self.chosen(nn.functional.embedding(torch.arange(len(h)), self.table)))
+
+
+def test_so_it_is_where_parameters_are_its_rows():
+    check_verification_rule(problem_of(lambda x: x, function=Learned(lambda rows: 2 * rows)))
+
+
+def test_rows_that_change_places_are_refused():
+    problem = problem_of(lambda x: x, function=Learned(lambda rows: rows.flip(0)))
+    with pytest.raises(NotVerifiable, match="it moves or combines examples"):
+        Replay(problem, "loss")
 
 
 @pytest.mark.slow

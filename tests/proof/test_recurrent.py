@@ -45,8 +45,10 @@ def test_a_path_between_two_recurrent_networks_is_certified(
     a = problem.initial(0)
     beads = torch.stack([a, a + 0.2 * torch.randn_like(a)])
     assert check_every_step(problem, beads, 0.25, 0.5, torch.linspace(-1, 1, 5).double()) > 500
-    certificate = ws.certify(problem, ws.WeightString(problem, beads), tol=0.02)
+    string = ws.WeightString(problem, beads)
+    certificate = ws.certify(problem, string, tol=0.02)
     assert certificate.largest_sample <= certificate.upper_bound <= 1.0201 * certificate.largest_sample
+    assert ws.verify(problem, string, certificate).ok
 
 
 def test_a_missing_rule_is_named_before_a_loss_that_counts_its_examples() -> None:

@@ -86,6 +86,9 @@ class Apart:
                 raise NotVerifiable(f"{name}: {error}") from None
             self.computed.add(node.name)
             marks = self._by_shape(node)
+        if node.name in of_data and node.name in self._grown and isinstance(marks, np.ndarray):
+            # What nobody enters has a row for each example all the same, such as a table repeated: its own row only.
+            marks = self._by_shape(node) if (marks == NOBODY).all() else marks
         self._marks[node.name] = marks
         self._note(node)
         if name in LOSSES and node.name not in of_data and not shape_of(node):

@@ -73,7 +73,8 @@ def exported(whole: Whole, examples: Examples, size: int) -> ExportedProgram:
     inputs = [
         torch.empty(size, *x.shape[1:], dtype=x.dtype, device=x.device) for x in (examples.targets, *examples.leaves)
     ]
-    with _Likelihoods():
+    with _Likelihoods(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")  # of an LSTM
         program = torch.export.export(whole, tuple(inputs), strict=False)
     schemas = (getattr(node.target, "_schema", None) for node in calls_of(program))
     if any(schema is not None and schema.is_mutable for schema in schemas):
