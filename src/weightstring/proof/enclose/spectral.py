@@ -78,11 +78,11 @@ def convolution_norm(
     scaled = kernel / size.view(-1, *(1,) * (kernel.ndim - 1))  # nothing overflows
     symbol = _symbol(scaled, image, stride, dilation)
     if symbol.shape[2] > symbol.shape[3]:
-        symbol = symbol.mH
+        symbol = symbol.mT
     # Of the waves and their sums each number of the symbol is within γ of Σ|K|, whose squares sum to taps at most.
     taps = math.prod(kernel.shape[3:])
     lost = gamma(8 * taps) * math.sqrt(taps * math.prod(stride))
-    found = (_by_powers(symbol, SQUARINGS).amax(1) + lost) * size.squeeze(-1)
+    found = (_largest(symbol, SQUARINGS) + lost) * size.squeeze(-1)
     return found * (1 + gamma(8))
 
 
@@ -103,13 +103,38 @@ def _symbol(kernel: Tensor, image: Sequence[int], stride: Sequence[int], dilatio
     return symbol[:, :, :, :half].flatten(3).movedim(3, 1)
 
 
-def _by_powers(matrices: Tensor, squarings: int) -> Tensor:
-    """No less than the norm of each matrix (..., m, n), which is the root of that of A A*."""
-    sizes: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1)) * (1 + gamma(2 * matrices[0, 0].numel())) + UNSEEN
-    if not squarings:
-        return sizes
-    near = matrices / sizes[..., None, None]
-    # Of a complex product of n terms, whose factors' squares sum to 1 at most, the errors' squares do to γ_{4n}².
-    lost = 4 * gamma(4 * matrices.shape[-1])
-    found = (_by_powers(near @ near.mH, squarings - 1) + lost).sqrt() * sizes * (1 + gamma(8))
-    return torch.minimum(found, sizes)
+def _largest(matrices: Tensor, squarings: int) -> Tensor:
+    """No less than the norm of any matrix (I, n, rows, columns) of each I.
+
+    The norm of A is the root of that of A A*, and so on. On the way, matrices whose bound is already below the norm of
+    another are left: they cannot be the largest. That norm need not be right, as the bound of each matrix is.
+    """
+    groups, each, rows, columns = matrices.shape
+    group = torch.arange(groups, device=matrices.device).repeat_interleave(each)
+    powers = matrices.flatten(0, 1)
+    sizes: list[Tensor] = []
+    largest = torch.zeros(groups, dtype=torch.float64, device=matrices.device)
+    for level in range(squarings):
+        found = _add_size(sizes, powers, columns)
+        if level == 1:
+            first = torch.stack([torch.where(group == g, found, -1.0).argmax() for g in range(groups)])
+            likely = torch.linalg.matrix_norm(matrices.flatten(0, 1)[first], 2) * (1 - 1e-9)
+        if level:
+            below = found < likely[group]
+            largest = largest.scatter_reduce(0, group[below], found[below], "amax")
+            group, powers, sizes = group[~below], powers[~below], [size[~below] for size in sizes]
+        near = powers / sizes[-1][:, None, None]
+        powers = near @ near.mH
+    return largest.scatter_reduce(0, group, _add_size(sizes, powers, columns), "amax")
+
+
+def _add_size(sizes: list[Tensor], powers: Tensor, columns: int) -> Tensor:
+    """The bound on each matrix by the root of the sum of squares of its last power, which is noted among the sizes."""
+    terms = 2 * powers.shape[-2] * powers.shape[-1]
+    found = torch.linalg.vector_norm(torch.view_as_real(powers), dim=(-3, -2, -1)) * (1 + gamma(terms)) + UNSEEN
+    sizes.append(found)
+    for level in range(len(sizes) - 2, -1, -1):
+        # Of a complex product of n terms, whose factors' squares sum to 1 at most, the errors' squares do to γ_{4n}².
+        lost = 4 * gamma(4 * (powers.shape[-2] if level else columns))
+        found = torch.minimum((found + lost).sqrt() * sizes[level] * (1 + gamma(8)), sizes[level])
+    return found
