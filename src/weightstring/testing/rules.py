@@ -98,8 +98,10 @@ def check_verification_rule(problem: ModuleProblem, *, quantity: str = "loss", s
         a, b = beads[int(torch.randint(len(beads) - 1, (), generator=draw))], beads[-1]
         thetas = torch.lerp(a, b, torch.linspace(low, high, PLACES, dtype=torch.float64).unsqueeze(1))
         value = float(problem.measure(thetas, [quantity])[quantity].max())
-        bound, where = replay.bound(a.numpy(), b.numpy(), low, high), f"t from {low:.6g} to {high:.6g}, seed {seed}"
-        _require(_under(value, bound), f"{quantity} is {value!r}, over verify's bound {bound!r}, {where}")
+        for generators in (0, 1, replay.generators) if replay.generators else (0,):
+            bound = replay.bound(a.numpy(), b.numpy(), low, high, generators)
+            where = f"t from {low:.6g} to {high:.6g}, by {generators} generators, seed {seed}"
+            _require(_under(value, bound), f"{quantity} is {value!r}, over verify's bound {bound!r}, {where}")
     string = WeightString(problem, beads[:3])
     verification = verify(problem, string, certify(problem, string, quantity=quantity, tol=0.03, max_intervals=400))
     _require(verification.ok, str(verification))

@@ -19,16 +19,14 @@ from weightstring.arrays import Theta
 from weightstring.errors import Unsupported
 from weightstring.path import WeightString
 from weightstring.problem.capabilities import CERTIFIABLE, Certifiable, Traceable, certified_inputs
-from weightstring.proof.certificate import FORMAT, Certificate, Piece, digests_of
+from weightstring.proof.certificate import FORMAT, Certificate, digests_of
 from weightstring.proof.verify.curves import Array
+from weightstring.proof.verify.halving import Bound, Bounds, failure_of
 from weightstring.proof.verify.operations import NotVerifiable
 from weightstring.proof.verify.replay import Replay
 from weightstring.proof.verify.tracing import statistics_of
 from weightstring.protocol import LossProblem, lacking
 from weightstring.text import first_line
-
-MOST_PARTS = 1 << 14
-"""Parts into which an interval is cut, at most."""
 
 MAX_BYTES = 1 << 30
 """What a chunk of training inputs may use, unless told otherwise."""
@@ -39,9 +37,6 @@ AGREEMENT = 1000.0
 
 PLACES = (0.0, 0.375, 0.75, 1.0)
 """t of each segment where both are compared."""
-
-Bound = Callable[[int, float, float], float]
-"""(segment, low, high) → an upper bound there."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +99,13 @@ def verify(
     try:
         failures += _of_form(certificate, len(string) - 1) or _of_subject(problem, string, certificate)
         if not failures and isinstance(problem, Certifiable):
-            bound, replay = _bound(problem, string, certificate.quantity, max_bytes)
-            failures += _of_values(problem, string, certificate, bound, replay, started + seconds)
+            bounds, replay = _bounds(problem, string, certificate.quantity, max_bytes)
+            failures += _of_values(problem, string, certificate, bounds.plain, replay, started + seconds)
         for piece in certificate.partition if not failures else ():
             if time.perf_counter() - started > seconds:
                 failures.append(f"{len(certificate.partition) - proved} intervals were not checked in time")
                 break
-            if failure := _of_piece(piece, bound, started + seconds):
+            if failure := failure_of(piece, bounds, started + seconds):
                 failures.append(failure)
                 if len(failures) >= MOST_FAILURES:
                     break
@@ -185,7 +180,7 @@ def _of_subject(problem: LossProblem, string: WeightString, certificate: Certifi
     ]
 
 
-def _bound(problem: Certifiable, string: WeightString, quantity: str, max_bytes: int) -> tuple[Bound, Replay | None]:
+def _bounds(problem: Certifiable, string: WeightString, quantity: str, max_bytes: int) -> tuple[Bounds, Replay | None]:
     """Bounds by the second arithmetic; for a module also its replay."""
     if isinstance(problem, Traceable):
         try:
@@ -195,13 +190,17 @@ def _bound(problem: Certifiable, string: WeightString, quantity: str, max_bytes:
         except Exception as error:  # whatever tracing a stranger's code may raise
             raise NotVerifiable(f"the module cannot be traced: {first_line(error)}") from None
         beads: list[Array] = [bead.double().cpu().numpy() for bead in string.beads]
-        return lambda segment, low, high: replay.bound(beads[segment], beads[segment + 1], low, high), replay
+
+        def by(generators: int) -> Bound:
+            return lambda segment, low, high: replay.bound(beads[segment], beads[segment + 1], low, high, generators)
+
+        return Bounds(by(0), by(replay.generators) if replay.generators else None), replay
 
     def bound(segment: int, low: float, high: float) -> float:
         edges = [torch.tensor([edge], dtype=torch.float64, device=problem.device) for edge in (low, high)]
         return float(problem.upper_bounds(string.beads[segment], string.beads[segment + 1], *edges))
 
-    return bound, None
+    return Bounds(bound), None
 
 
 def _of_values(
@@ -283,24 +282,3 @@ def _in_float64(problem: Certifiable, theta: Theta, quantity: str) -> float:
     except Exception:  # whatever a stranger's module may raise
         return math.nan
     return total / len(examples)
-
-
-def _of_piece(piece: Piece, bound: Bound, deadline: float) -> str | None:
-    """What is wrong with an interval; None if its bound is proved."""
-    waiting = [(piece.low, piece.high)]
-    where = f"segment {piece.segment}, t from {piece.low:.6g} to {piece.high:.6g}"
-    parts = 1
-    while waiting:
-        low, high = waiting.pop()
-        if bound(piece.segment, low, high) <= piece.bound:
-            continue
-        middle = (low + high) / 2
-        value = bound(piece.segment, middle, middle)
-        if not value <= piece.bound:
-            said = "refuted: the value" if not value <= piece.bound + 1e-6 * abs(piece.bound) else "not proved: a bound"
-            return f"{said} at t = {middle:.6g} is {value!r}, above the bound {piece.bound!r} of {where}"
-        parts += 1
-        if parts > MOST_PARTS or not low < middle < high or time.perf_counter() > deadline:
-            return f"not proved in {parts} parts or in time: the bound {piece.bound!r} of {where}"
-        waiting += [(low, middle), (middle, high)]
-    return None

@@ -131,9 +131,12 @@ class Curve(NamedTuple):
 
     def rounded(self, sizes: Any, terms: int = 0) -> Curve:
         """Its error larger by what rounding of numbers up to ``sizes`` may have done."""
-        more = gamma(terms) * (sizes + LEAST)
-        norm = None if self.norm is None else self.norm + norm_of(np.broadcast_to(more, self.shape), self.axis)
-        return Curve(*self[:3], self.error + more, norm, self.axis)
+        return self.wider(gamma(terms) * (sizes + LEAST))
+
+    def wider(self, by: Any) -> Curve:
+        """Its error larger."""
+        norm = None if self.norm is None else self.norm + norm_of(np.broadcast_to(by, self.shape), self.axis)
+        return Curve(*self[:3], self.error + by, norm, self.axis)
 
     def widened(self, shape: Sequence[int]) -> Curve:
         """As if repeated along axes of a larger shape."""

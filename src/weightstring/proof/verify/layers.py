@@ -22,6 +22,7 @@ from weightstring.proof.verify.curves import (
 )
 from weightstring.proof.verify.operations import OPERATIONS, At, Deferred, NotVerifiable, curve_of, data_of
 from weightstring.proof.verify.symbols import convolution_norm
+from weightstring.proof.verify.zonotopes import Zonotope
 
 Apply = Callable[[Array, Array], Array]
 
@@ -154,9 +155,21 @@ def turned(x: Curve) -> Curve:
 
 
 @OPERATIONS.register("linear.default")
-def linear(at: At, x: Any, weight: Any, bias: Any = None) -> Curve:
+def linear(at: At, x: Any, weight: Any, bias: Any = None) -> Curve | Zonotope:
+    """The layer x Wᵀ + b, of a curve or with its generators."""
+    if isinstance(x, Zonotope):
+        return x.mapped(curve_of(weight), _by_rows, affine(x.straight, weight, bias))
+    return affine(x, weight, bias)
+
+
+def affine(x: Any, weight: Any, bias: Any = None) -> Curve:
     """The layer x Wᵀ + b."""
-    return layer(curve_of(x), curve_of(weight), bias, lambda v, w: v @ w.T, lambda b: b)
+    return layer(curve_of(x), curve_of(weight), bias, _by_rows, lambda b: b)
+
+
+def _by_rows(v: Array, w: Array) -> Array:
+    found: Array = v @ w.T
+    return found
 
 
 @OPERATIONS.register("matmul.default", "mm.default", "bmm.default", "mv.default", "dot.default")

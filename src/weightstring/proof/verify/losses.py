@@ -23,6 +23,7 @@ from weightstring.proof.verify.means import (
     summed,
 )
 from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, curve_of
+from weightstring.proof.verify.zonotopes import Zonotope
 
 
 class Winner(NamedTuple):
@@ -38,11 +39,13 @@ class Missed(NamedTuple):
     possible: NDArray[np.bool_]
 
 
-def _above_mixture(z: Curve, q: Array) -> Curve:
+def _above_mixture(x: Curve | Zonotope, q: Array) -> Curve:
     """z_j − Σ_k q_k z_k, classes last; z_j's own error counts (1 − q_j) times."""
+    z = x.rest if isinstance(x, Zonotope) else x
     parts = (part - (part * q).sum(-1, keepdims=True) for part in z[:3])
     error = (1 - q) * z.error + (q * z.error).sum(-1, keepdims=True) - q * z.error
-    return Curve.of([*parts, error]).rounded(2 * z.reach + 2 * (q * z.reach).sum(-1, keepdims=True), q.shape[-1])
+    curve = Curve.of([*parts, error]).rounded(2 * z.reach + 2 * (q * z.reach).sum(-1, keepdims=True), q.shape[-1])
+    return curve.wider(x.apart(q)) if isinstance(x, Zonotope) else curve
 
 
 class _Targets(NamedTuple):
@@ -76,7 +79,7 @@ def cross_entropy(
 ) -> Any:  # fmt: skip
     """Σ_c w_c q_c (−log p_c) = (Σ w q)·logsumexp_j(z_j − mean of z by w q)."""
     require_known(target, weight)
-    z = curve_of(logits).moved(lambda v: np.moveaxis(v, 1, -1) if v.ndim > 1 else v)
+    z = logits if isinstance(logits, Zonotope) else _classes_last(logits)
     classes = z.shape[-1]
     costs = np.ones(classes) if weight is None else weight
     if not ((costs == 0) | ((costs > 1e-60) & (costs < 1e60))).all():
@@ -92,7 +95,11 @@ def cross_entropy(
     return _entropies(at, z, given, reduction)
 
 
-def _entropies(at: At, z: Curve, given: _Targets, reduction: int) -> Any:
+def _classes_last(logits: Any) -> Curve:
+    return curve_of(logits).moved(lambda v: np.moveaxis(v, 1, -1) if v.ndim > 1 else v)
+
+
+def _entropies(at: At, z: Curve | Zonotope, given: _Targets, reduction: int) -> Any:
     q, classes = given.shares, z.shape[-1]
     total = q.sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -121,7 +128,7 @@ def negative_log_likelihood(
     if isinstance(given, LogProbabilities) and given.axis % max(1, rank) == min(1, rank - 1):
         return cross_entropy(at, given.logits, target, weight, reduction, ignored)
     require_known(target, weight)
-    z = curve_of(given).moved(lambda v: np.moveaxis(v, 1, -1) if v.ndim > 1 else v)
+    z = _classes_last(given)
     costs = np.ones(z.shape[-1]) if weight is None else weight
     found = _classes(at, target, costs, SUM if reduction == NONE else reduction, ignored, 0.0)
     each = scale(z, -found.shares)

@@ -24,6 +24,7 @@ class At(NamedTuple):
         dtype: of the parameters.
         entire: an argument by its place, of all examples of the mean.
         target: the operator itself.
+        generators: how many a :class:`~weightstring.proof.verify.zonotopes.Zonotope` may have.
     """
 
     name: str
@@ -34,6 +35,7 @@ class At(NamedTuple):
     dtype: torch.dtype
     entire: Callable[[int], Any]
     target: Any
+    generators: int = 0
 
 
 class Loss(NamedTuple):

@@ -6,11 +6,15 @@ from typing import Any
 
 from weightstring.proof.verify.curves import Curve, add, maximum, relu, scale, shift
 from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable, curve_of
+from weightstring.proof.verify.zonotopes import Zonotope
 
 
 @OPERATIONS.register("relu.default")
-def _relu(at: At, x: Any) -> Curve:
-    return relu(curve_of(x))
+def _relu(at: At, x: Any) -> Curve | Zonotope:
+    if isinstance(x, Zonotope):
+        return x.relu(at.generators)
+    z = curve_of(x)
+    return Zonotope.of(z).relu(at.generators) if at.generators and z.value.ndim == 2 else relu(z)
 
 
 @OPERATIONS.register("leaky_relu.default")

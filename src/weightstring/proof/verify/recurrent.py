@@ -9,7 +9,7 @@ import numpy as np
 
 from weightstring.proof.verify.activations import sigmoid, tanh
 from weightstring.proof.verify.curves import Curve, add, multiply, relu, scale, shift
-from weightstring.proof.verify.layers import linear
+from weightstring.proof.verify.layers import affine
 from weightstring.proof.verify.operations import OPERATIONS, At, NotVerifiable, curve_of
 
 State = tuple[Curve, ...]
@@ -24,7 +24,7 @@ def _cut(x: Curve, parts: int) -> list[Curve]:
 def _lstm(at: At, weights: Sequence[Any]) -> Step:
     def step(x: Curve, state: State) -> State:
         h, c = state
-        both = add(linear(at, x, weights[0], *weights[2:3]), linear(at, h, weights[1], *weights[3:4]))
+        both = add(affine(x, weights[0], *weights[2:3]), affine(h, weights[1], *weights[3:4]))
         i, f, g, o = _cut(both, 4)
         c = add(multiply(sigmoid(at, f), c), multiply(sigmoid(at, i), tanh(at, g)))
         return multiply(sigmoid(at, o), tanh(at, c)), c
@@ -35,8 +35,8 @@ def _lstm(at: At, weights: Sequence[Any]) -> Step:
 def _gru(at: At, weights: Sequence[Any]) -> Step:
     def step(x: Curve, state: State) -> State:
         (h,) = state
-        r_x, z_x, n_x = _cut(linear(at, x, weights[0], *weights[2:3]), 3)
-        r_h, z_h, n_h = _cut(linear(at, h, weights[1], *weights[3:4]), 3)
+        r_x, z_x, n_x = _cut(affine(x, weights[0], *weights[2:3]), 3)
+        r_h, z_h, n_h = _cut(affine(h, weights[1], *weights[3:4]), 3)
         z = sigmoid(at, add(z_x, z_h))
         n = tanh(at, add(n_x, multiply(sigmoid(at, add(r_x, r_h)), n_h)))
         return (add(multiply(shift(scale(z, -1.0), 1.0), n), multiply(z, h)),)
@@ -47,7 +47,7 @@ def _gru(at: At, weights: Sequence[Any]) -> Step:
 def _plain(function: Callable[[At, Any], Curve]) -> Callable[[At, Sequence[Any]], Step]:
     def steps(at: At, weights: Sequence[Any]) -> Step:
         def step(x: Curve, state: State) -> State:
-            both = add(linear(at, x, weights[0], *weights[2:3]), linear(at, state[0], weights[1], *weights[3:4]))
+            both = add(affine(x, weights[0], *weights[2:3]), affine(state[0], weights[1], *weights[3:4]))
             return (function(at, both),)
 
         return step

@@ -55,12 +55,15 @@ PAGE = "docs/extending/certificate-rule.md"
 CHUNK_BYTES = 64 << 20
 """What the widest array of a chunk of examples may take."""
 
+GENERATORS = 8
+"""How many an example may have on the average, where several ReLU follow each other."""
+
 ARRAYS = 24
 """Arrays as large as the widest that are alive at once, at most."""
 
 
 class Replay:
-    """A quantity of a problem, to be bounded on intervals.
+    """A quantity of a problem, to be bounded on intervals; ``generators``: as many may be of use.
 
     Args:
         problem: whose quantity.
@@ -100,6 +103,8 @@ class Replay:
                 self._programs[size] = exported(self._whole, examples, size)
         if chunks:
             _require_room(max(chunks), max(each_of(node, grown) for node in nodes), max_bytes)
+        correlated = sum(name_of(node) == "relu.default" and len(shape_of(node)) == 2 for node in nodes) > 1
+        self.generators = GENERATORS if correlated else 0
         self._course, along = self._course_of(free, grown, problem)
         self._calibration = None if self._estimated is None else Calibration(self._estimated, self._course, along)
 
@@ -157,9 +162,9 @@ class Replay:
                 raise NotVerifiable(f"what is computed depends on the number of examples, here {EXAMPLES} and {size}")
         return found
 
-    def bound(self, a: Array, b: Array, low: float, high: float) -> float:
-        """No less than the mean anywhere on (1 − t) a + t b, t ∈ [low, high]."""
-        return self._shown(self._bounds(a, b, low, high)[0])
+    def bound(self, a: Array, b: Array, low: float, high: float, generators: int = 0) -> float:
+        """No less than the mean anywhere on (1 − t) a + t b, t ∈ [low, high], by so many generators an example."""
+        return self._shown(self._bounds(a, b, low, high, generators)[0])
 
     def value(self, a: Array, b: Array, t: float) -> float:
         """No less than the mean at t, or what torch prints of it in float64."""
@@ -172,7 +177,7 @@ class Replay:
         with np.errstate(over="ignore"):
             return float(np.exp(bound)) * (1 + gamma(0)) + LEAST
 
-    def _bounds(self, a: Array, b: Array, low: float, high: float) -> tuple[float, float]:
+    def _bounds(self, a: Array, b: Array, low: float, high: float, generators: int = 0) -> tuple[float, float]:
         """The bound, and how far above it torch may print a value in float64."""
         middle, radius = (low + high) / 2, (high - low) / 2
         parameters = {}
@@ -190,7 +195,7 @@ class Replay:
                     return math.inf, 0.0
                 parameters |= statistics
             for index, size in enumerate(self._blocks):
-                part = self._of_block(parameters, index)
+                part = self._of_block(parameters, index, generators)
                 share = size / len(self._examples)
                 found = Loss(found.above + share * part.above, found.printed + share * part.printed)
                 found.above[0] += gamma(4) * (share * part.size + LEAST)
@@ -216,12 +221,12 @@ class Replay:
                 )
         return by_trace / start, by_itself / start
 
-    def _of_block(self, parameters: Mapping[str, Curve], index: int) -> Loss:
+    def _of_block(self, parameters: Mapping[str, Curve], index: int, generators: int) -> Loss:
         """The mean over a block of examples."""
         size = self._blocks[index]
         sums: dict[str, Loss] = {}
         for start in range(0, size, self._chunk):
-            run = Run(self._course, parameters, index, slice(start, min(start + self._chunk, size)))
+            run = Run(self._course, parameters, index, slice(start, min(start + self._chunk, size)), generators)
             if (found := run.losses()) is None:
                 return Loss(np.full(3, np.inf))
             for name, part in found.items():

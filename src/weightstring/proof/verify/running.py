@@ -19,6 +19,7 @@ from weightstring.proof.verify.marks import name_of, shape_of
 from weightstring.proof.verify.of_data import LATER, Made
 from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, array
 from weightstring.proof.verify.tracing import calls_of
+from weightstring.proof.verify.zonotopes import TAKEN_BY, Zonotope
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,14 @@ class Run:
         parameters: on the interval.
         block: its number.
         rows: of the block.
+        generators: how many each of them may have.
     """
 
-    def __init__(self, course: Course, parameters: Mapping[str, Curve], block: int, rows: slice) -> None:
+    def __init__(
+        self, course: Course, parameters: Mapping[str, Curve], block: int, rows: slice, generators: int = 0
+    ) -> None:
         self._of, self._block, self._rows = course, block, rows
+        self._generators = generators * (rows.stop - rows.start)
         self._share = (rows.stop - rows.start) / course.blocks[block]
         start = sum(course.blocks[:block])
         part = course.examples.take(slice(start + rows.start, start + rows.stop))
@@ -84,7 +89,7 @@ class Run:
             if isinstance(value, Loss):
                 losses[node.name] = value
             self._forget(node)
-            if isinstance(value, Curve) and not _bounded(value):
+            if isinstance(value, Curve | Zonotope) and not _bounded(value):
                 return None
         return losses
 
@@ -118,8 +123,12 @@ class Run:
             return LATER
         at = At(
             name, shape_of(node), self._share, self._share if node.name in of.apart.shared else 1.0,
-            len(of.examples), of.dtype, lambda place: self._entire(node.args[place]), node.target,
+            len(of.examples), of.dtype, lambda place: self._entire(node.args[place]), node.target, self._generators,
         )  # fmt: skip
+        for used in node.all_input_nodes:
+            held = self._values[used.name]
+            if isinstance(held, Zonotope) and name not in TAKEN_BY:
+                self._values[used.name] = held.curve()
         named = {key: self._filled(value) for key, value in node.kwargs.items()}
         try:
             value = OPERATIONS[name](at, *map(self._filled, node.args), **named)
@@ -152,9 +161,9 @@ class Run:
         return self._of.made.of_block(given.name, self._block)
 
 
-def _bounded(curve: Curve) -> bool:
+def _bounded(curve: Curve | Zonotope) -> bool:
     """Whether it is finite, or −inf where a softmax leaves it out."""
-    if curve.finite:
-        return True
+    if curve.finite or isinstance(curve, Zonotope):
+        return curve.finite
     hidden = np.isneginf(curve.value)
     return curve._replace(value=np.where(hidden, 0.0, curve.value)).finite
