@@ -96,3 +96,13 @@ def test_the_string_figure_puts_samples_on_the_segments_and_keeps_angles(runs: R
     samples = next(trace for trace in on_segment.data if trace.name == "samples")
     assert (samples.x[3], samples.y[3]) == pytest.approx(tuple(middle.tolist()), abs=1e-12)
     assert figure.layout.yaxis.scaleanchor == "x"
+
+
+@pytest.mark.parametrize(("bound", "name"), [(0.25, "certified upper bound"), (5e8, "certified upper bound, up to 5e+08")])
+def test_a_bound_far_above_all_else_leaves_the_rest_to_be_seen(bound: float, name: str) -> None:
+    curve = CurveRecord(s=(0.0, 1.0), segment=(0, 0), t=(0.0, 1.0), values={"loss": (0.1, 0.2)})
+    figure = along.loss_figure(curve, threshold=0.3)
+    along.draw_certified(figure, [(0.0, 0.5, 0.2), (0.5, 1.0, bound)], (curve.s, curve.values["loss"]))
+    assert figure.data[-1].name == name
+    shown = figure.layout.yaxis.range
+    assert shown is None if bound < 1 else 0.3 < shown[1] < 2

@@ -20,6 +20,9 @@ from weightstring.report.draw.theme import (
 )
 from weightstring.store.records import CurveRecord
 
+HEADROOM = 4.0
+"""What bounds may lie above all else, in heights of the rest, before the axis leaves them out."""
+
 
 def metrics(curve: CurveRecord) -> tuple[str, ...]:
     """Names of the metrics of a curve, each one standing for its evaluation, training and holdout values.
@@ -152,6 +155,9 @@ def draw_certified(
 ) -> None:
     """Draw a certificate's upper bounds as a band above the sampled curve.
 
+    Where a proof did not reach its threshold a bound may be far above all else: the axis then ends where the rest can
+    still be told apart, and the legend says how far the bounds go on.
+
     Args:
         figure: of the quantity that is certified.
         pieces: (from, to, bound), in order along the string, from 0 to 1.
@@ -163,13 +169,19 @@ def draw_certified(
     >>> figure.data[-1].name
     'certified upper bound'
     """
+    drawn = [y for trace in figure.data for y in trace.y or () if y is not None and trace.yaxis != "y2"]
+    low, high, most = min(drawn, default=0.0), max(drawn, default=0.0), max(bound for *_, bound in pieces)
+    top = high + HEADROOM * (high - low)
+    beyond = low < high and most > top and figure.layout.yaxis.type != "log"
+    if beyond:
+        figure.update_layout(yaxis={"range": [low - 0.05 * (top - low), top]})
     figure.add_scatter(
         x=curve[0], y=curve[1], mode="lines", line={"width": 0}, showlegend=False, hoverinfo="skip",
     )  # fmt: skip
     figure.add_scatter(
         x=[s for low, high, _ in pieces for s in (low, high)],
         y=[bound for *_, bound in pieces for _ in range(2)],
-        name="certified upper bound", mode="lines", line={"color": CERTIFIED, "width": 1},
+        name="certified upper bound" + f", up to {most:.3g}" * beyond, mode="lines", line={"color": CERTIFIED, "width": 1},
         fill="tonexty", fillcolor=CERTIFIED_BAND, hovertemplate="at most %{y:.6g}",
     )  # fmt: skip
 
