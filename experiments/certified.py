@@ -61,12 +61,14 @@ class Case:
         of: ``"text"``, ``"hidden"`` letters of it, ``"images"`` or ``"photographs"``.
         tuned: whether the two have a base in common.
         buffers: what running statistics are, where there are any: see :class:`weightstring.ModuleProblem`.
+        rate: of AdamW, where a base is trained further.
     """
 
     build: Callable[[int], nn.Module]
     of: str
     tuned: bool
     buffers: str | None = None
+    rate: float = 1e-3
 
 
 CASES = {
@@ -88,7 +90,7 @@ CASES = {
     },
     **{
         f"ResNet-{6 * blocks + 2}, {how}, fine-tunes": Case(
-            lambda _, blocks=blocks: resnet(10, blocks), "photographs", True, buffers  # type: ignore[misc]
+            lambda _, blocks=blocks: resnet(10, blocks), "photographs", True, buffers, 1e-6  # type: ignore[misc]
         )
         for blocks in (1, 3)
         for how, buffers in (("frozen statistics", "frozen"), ("re-estimated statistics", "recalibrate"))
@@ -113,7 +115,8 @@ def problem_of(case: Case, given: argparse.Namespace, store: Path) -> tuple[ws.M
         train, rest = tokens[: len(tokens) * 9 // 10], tokens[len(tokens) * 9 // 10 :]
         parts = tuple(Text(part, case.of == "hidden", letters) for part in (train, *train.chunk(2)))
         held = Text(rest, case.of == "hidden", letters).drawn(draw, 2 if given.quick else WINDOWS)
-    nets = pair(lambda: case.build(letters), tuple(parts), steps, case.tuned, store, case.buffers == "frozen")
+    rate = case.rate if case.tuned else None
+    nets = pair(lambda: case.build(letters), tuple(parts), steps, rate, store, case.buffers == "frozen")
     data: dict[str, Any] = {"train": _precise(held)}
     if case.buffers == "recalibrate":  # on images that the networks were trained with
         data = {"train": _precise(parts[0].drawn(draw, 8 if given.quick else ESTIMATING)), "evaluate": _precise(held)}
@@ -156,7 +159,7 @@ def row(case: Case, given: argparse.Namespace, store: Path) -> dict[str, Any]:
     problem.measure(torch.stack(thetas[:2]))  # which traces the module, once
     grid, found["grid, CPU seconds"] = _timed(lambda: problem.measure(torch.stack(thetas))["loss"])
     certificate, found["certify, CPU seconds"] = _timed(
-        lambda: ws.certify(problem, string, threshold, seconds=given.seconds)
+        lambda: ws.certify(problem, string, threshold, seconds=given.seconds, explain=True)
     )
     found |= {
         "grid": float(grid.max()),
@@ -164,6 +167,9 @@ def row(case: Case, given: argparse.Namespace, store: Path) -> dict[str, Any]:
         "bound": certificate.upper_bound if math.isfinite(certificate.upper_bound) else None,
         "holds": certificate.holds,
         "intervals": certificate.intervals,
+        "heights": [_short(height) for height in grid.tolist()],
+        "pieces": [[piece.segment, piece.low, piece.high, _short(piece.bound)] for piece in certificate.partition],
+        "causes": _causes(certificate),
     }
     print(certificate, flush=True)
     if certificate.holds:
@@ -171,6 +177,17 @@ def row(case: Case, given: argparse.Namespace, store: Path) -> dict[str, Any]:
         found["verified"] = verified.ok
         print(verified, flush=True)
     return found
+
+
+def _short(value: float) -> float | None:
+    """For a figure."""
+    return float(f"{value:.7g}") if math.isfinite(value) else None
+
+
+def _causes(certificate: ws.Certificate) -> list[tuple[str, float]]:
+    """The operations that put the highest bound of the loosest segment over the loss, and how much each."""
+    loosest = max(certificate.looseness, key=lambda each: each.gap, default=None)
+    return [] if loosest is None else [(cause.where, _short(cause.share) or 0.0) for cause in loosest.causes]
 
 
 def _grid(like: Tensor) -> Tensor:

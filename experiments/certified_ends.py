@@ -222,7 +222,12 @@ def kept(file: Path, net: nn.Module, train: Callable[[nn.Module], nn.Module]) ->
 
 
 def pair(
-    build: Callable[[], nn.Module], parts: tuple[Source, ...], steps: int, tuned: bool, store: Path, frozen: bool
+    build: Callable[[], nn.Module],
+    parts: tuple[Source, ...],
+    steps: int,
+    rate: float | None,
+    store: Path,
+    frozen: bool,
 ) -> tuple[nn.Module, nn.Module]:
     """Two networks trained apart, or one trained further on each of two parts of its data, for a quarter of the steps.
 
@@ -230,7 +235,7 @@ def pair(
         build: a network with fresh weights.
         parts: of the data: the whole, and its two halves.
         steps: of a training.
-        tuned: whether they have a base in common.
+        rate: of further training, where they have a base in common; None: they have none.
         store: where they are kept.
         frozen: whether those that have a base in common keep its running statistics.
     """
@@ -239,13 +244,13 @@ def pair(
         torch.manual_seed(seed)
         return kept(store / f"{seed}.safetensors", build(), lambda net: trained(net, parts[0], steps, 3e-3, seed))
 
-    if not tuned:
+    if rate is None:
         return base(0), base(1)
     found = (
         kept(
             store / f"tuned-{k}.safetensors",
             copy.deepcopy(base(0)).train(not frozen),
-            lambda net, k=k: trained(net, parts[1 + k], steps // 4, 1e-3, 10 + k),
+            lambda net, k=k: trained(net, parts[1 + k], steps // 4, rate, 10 + k),
         )
         for k in (0, 1)
     )

@@ -7,9 +7,20 @@ from typing import Any
 from tables import read, table
 
 HEADINGS = (
-    "networks", "parameters", "straight line", "segments", "threshold", "largest sample", "certified bound",
+    "networks", "parameters", "distance", "straight line", "segments", "threshold", "largest sample", "certified bound",
     "intervals", "grid, CPU s", "certify, CPU s", "verify, CPU s",
 )  # fmt: skip
+
+
+def trained_words(result: dict[str, Any]) -> str:
+    """What the networks are."""
+    examples = sorted({row["examples"] for row in result["rows"].values()})
+    return (
+        "Fine-tunes are of one base, on either half of its data; independent networks differ in their seeds. Bases "
+        f"took {result['steps']} steps of AdamW, fine-tunes a quarter of that, with a rate of 10⁻³, ResNets of 10⁻⁶; "
+        f"losses are of {' or '.join(f'{count:,}' for count in examples)} examples that no end was trained on, "
+        "thresholds 1 % (fine-tunes) or 5 % (independent) over the higher end."
+    )
 
 
 def section() -> str:
@@ -18,14 +29,11 @@ def section() -> str:
     if result is None:
         return ""
     rows = result["rows"]
-    examples = sorted({row["examples"] for row in rows.values()})
     return "\n".join(
         [
             "## Strings between networks of today, proved\n",
-            "`python experiments/certified.py --data DIR --store DIR`: fine-tunes are of one base, on either half "
-            "of its data; independent networks differ in their seeds. Bases took "
-            f"{result['steps']} steps of AdamW; losses are of {' or '.join(map(str, examples))} examples that no end "
-            "was trained on, thresholds 1 % (fine-tunes) or 5 % (independent) over the higher end. "
+            f"`python experiments/certified.py --data DIR --store DIR`; [each with its figure](docs/proofs.md). "
+            f"{trained_words(result)} "
             "`connect(certify=True)` found the strings; then each was certified and verified once more beside a grid "
             f"of {result['points']} points on every segment, in one process: CPU seconds of one thread. The straight "
             "line's height is sampled; –: not verified to the end.\n",
@@ -36,15 +44,16 @@ def section() -> str:
 
 
 def _cells(name: str, row: dict[str, Any]) -> tuple[object, ...]:
-    bound = "none that is finite" if row["bound"] is None else f"{row['bound']:.4f}"
+    bound = "none that is finite" if row["bound"] is None else f"{row['bound']:.5g}"
     verified = row.get("verify, CPU seconds")
     return (
         name,
         f"{row['parameters']:,}",
+        f"{row['distance']:.3g}",
         f"{row['line']:.3f}",
         row["segments"],
-        f"{row['threshold']:.4f}",
-        f"{row['largest sample']:.4f}",
+        f"{row['threshold']:.5g}",
+        f"{row['largest sample']:.5g}",
         bound if row["holds"] else f"{bound}, not within the threshold in {row['seconds at most']:.0f} s",
         row["intervals"],
         f"{row['grid, CPU seconds']:.2g}",

@@ -98,7 +98,9 @@ def test_the_string_figure_puts_samples_on_the_segments_and_keeps_angles(runs: R
     assert figure.layout.yaxis.scaleanchor == "x"
 
 
-@pytest.mark.parametrize(("bound", "name"), [(0.25, "certified upper bound"), (5e8, "certified upper bound, up to 5e+08")])
+@pytest.mark.parametrize(
+    ("bound", "name"), [(0.25, "certified upper bound"), (5e8, "certified upper bound, up to 5e+08")]
+)
 def test_a_bound_far_above_all_else_leaves_the_rest_to_be_seen(bound: float, name: str) -> None:
     curve = CurveRecord(s=(0.0, 1.0), segment=(0, 0), t=(0.0, 1.0), values={"loss": (0.1, 0.2)})
     figure = along.loss_figure(curve, threshold=0.3)
