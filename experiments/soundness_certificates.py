@@ -34,11 +34,12 @@ from soundness_networks import CHUNK, CHUNKS, Case, Long, exact_outputs, module_
 from torch import nn
 
 from weightstring.errors import InvalidSetting, Unsupported
-from weightstring.problem.capabilities import Recalibration, TraceInputs
+from weightstring.problem.capabilities import Recalibration
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.flat import Layout
 from weightstring.problem.losses.means import Criterion
 from weightstring.problem.module import ModuleProblem
+from weightstring.problem.trace_inputs import TraceInputs
 from weightstring.proof.enclose.enclosing import Enclosing
 from weightstring.proof.enclose.exponential import raised
 from weightstring.proof.enclose.native.compiled import Compiled

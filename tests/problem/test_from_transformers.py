@@ -321,3 +321,49 @@ def test_two_models_are_connected_by_the_perplexity() -> None:
     result = ws.connect(problem, a, b, threshold=20.0, bind="perplexity", progress=False)
     assert result.connected
     assert (problem.measure(result.string.beads, ["perplexity"])["perplexity"] <= 20).all()
+
+
+def tokens(count: int = 6, length: int = 5) -> list[dict[str, Any]]:
+    """Sequences of one length; of some a label is ignored."""
+    draw = torch.Generator().manual_seed(4)
+    ids = torch.randint(1, 40, (count, length), generator=draw)
+    return [{"input_ids": row, "labels": row.where(row != row[0], -100)} for row in ids]
+
+
+def classes(count: int = 6, length: int = 5) -> list[dict[str, Any]]:
+    return [{**row, "labels": torch.tensor(k % 2)} for k, row in enumerate(tokens(count, length))]
+
+
+@pytest.mark.parametrize(
+    ("build", "data", "quantity"),
+    [
+        (gpt2, tokens, "perplexity"),
+        (llama, tokens, "loss"),
+        (lambda: bert("MaskedLM"), tokens, "loss"),
+        (lambda: bert("SequenceClassification"), classes, "error"),
+    ],
+)
+def test_a_line_between_two_models_is_proved(build, data, quantity) -> None:
+    torch.manual_seed(1)
+    dtype = torch.float32 if build is llama else torch.float64  # its norms compute in that
+    problem = ws.from_transformers(build(), data(), dtype=dtype, batch_size=2)
+    theta = problem.initial(0)
+    string = ws.WeightString(problem, torch.stack([theta, theta + 1e-3 * torch.randn_like(theta)]))
+    certificate = ws.certify(problem, string, quantity=quantity, max_intervals=2)
+    sampled = problem.measure(torch.stack([torch.lerp(*string.beads, t) for t in (0.0, 0.3, 1.0)]), [quantity])
+    assert float(sampled[quantity].max()) <= certificate.upper_bound <= 1.05 * certificate.largest_sample
+    assert ws.verify(problem, string, certificate).ok
+
+
+@pytest.mark.parametrize(
+    ("build", "rows", "why"),
+    [
+        (gpt2, [*tokens(2), *tokens(2, 4)], "make rows of one length"),
+        (t5, tokens(), "this one is given the labels"),
+    ],
+)
+def test_models_that_certificates_do_not_read_say_why(build, rows, why) -> None:
+    problem = ws.from_transformers(build(), rows, dtype=torch.float64, batch_size=2)
+    string = ws.WeightString(problem, [problem.initial(0), problem.initial(1)])
+    with pytest.raises(ws.Unsupported, match=why):
+        ws.certify(problem, string)

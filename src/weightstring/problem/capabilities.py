@@ -15,24 +15,9 @@ from weightstring.problem.datasets.data import DataSet, Examples
 from weightstring.problem.each import Shares
 from weightstring.problem.flat import Layout
 from weightstring.problem.losses.means import Criterion
+from weightstring.problem.trace_inputs import TraceInputs
 from weightstring.protocol import Along, Enclosed, LossProblem
 from weightstring.recipe import Recipe
-
-
-class TraceInputs(NamedTuple):
-    """What a quantity is computed from: the mean of ``criterion(module(inputs), targets)`` over blocks of examples.
-
-    Args:
-        module: in evaluation mode, its trainable parameters named as in the problem's layout.
-        criterion: of an output and its targets.
-        examples: inputs and targets.
-        block: the most examples in one pass.
-    """
-
-    module: nn.Module
-    criterion: Criterion
-    examples: Examples
-    block: int
 
 
 class Recalibration(NamedTuple):

@@ -17,17 +17,15 @@ from weightstring.problem.averaging.predictions import Averaged, Predict
 from weightstring.problem.batchwise.calls import OneCall, ReadCall
 from weightstring.problem.batchwise.per_batch import PerBatch
 from weightstring.problem.batchwise.stackable import as_examples
-from weightstring.problem.capabilities import Recalibration, TraceInputs
+from weightstring.problem.capabilities import Recalibration
 from weightstring.problem.datasets.batches import Batches
 from weightstring.problem.datasets.data import DataSet, Examples, stacked
 from weightstring.problem.datasets.stored import Stored
 from weightstring.problem.each import Shares, measure_each
 from weightstring.problem.losses.means import Criterion
 from weightstring.problem.parts import Parts
+from weightstring.problem.trace_inputs import TraceInputs
 from weightstring.problem.untraceable import require_batch_norms, require_fixed, require_traceable
-
-STACKED = 512
-"""Examples of batches, put together, that are traced in one pass."""
 
 
 class Evaluator:
@@ -300,18 +298,17 @@ class Evaluator:
     def _trace_inputs(self, quantity: str) -> TraceInputs:
         data, mean = self._parts.quantities.single(quantity)
         require_traceable(self._parts, quantity)
-        module = self._parts.computation.evaluating.module
         if isinstance(data, Batches):
-            found, criterion = self._stacked(quantity)
-            return TraceInputs(module, criterion, found, min(len(found), STACKED))
+            return self._stacked(quantity)
+        module = self._parts.computation.evaluating.module
         examples = stacked(data, "what traces a loss, for certificates and theorems,")
         # What is no plain mean over examples is that of all of them, whatever blocks it is computed in.
         block = self._parts.computation.block if mean.kind == "mean" else len(examples)
         return TraceInputs(module, mean.scalar, examples, block)
 
-    def _stacked(self, quantity: str) -> tuple[Examples, Criterion]:
+    def _stacked(self, quantity: str) -> TraceInputs:
         """Batches as examples, put together once for each quantity."""
-        known: dict[str, tuple[Examples, Criterion]] = self.__dict__.setdefault("_known_stacks", {})
+        known: dict[str, TraceInputs] = self.__dict__.setdefault("_known_stacks", {})
         if quantity not in known:
             data, mean = self._parts.quantities.single(quantity)
             assert isinstance(data, Batches)

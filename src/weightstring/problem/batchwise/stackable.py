@@ -17,17 +17,19 @@ from torch import Tensor, nn
 from weightstring.errors import Unsupported
 from weightstring.problem.batchwise.calls import ReadCall, StandIn
 from weightstring.problem.batchwise.per_batch import BatchLoss, MeanOf, PerBatch
+from weightstring.problem.batchwise.told import APART, Told, told_inputs
 from weightstring.problem.datasets.batches import Batches, batch_digest, mapped
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.functional import Functional
 from weightstring.problem.losses.means import Criterion
 from weightstring.problem.outputs import leaves_of, rebuilt
+from weightstring.problem.trace_inputs import TraceInputs
 
 MOST_BYTES = 2**28
 """Bytes of data that are put together, beside the batches themselves."""
 
-APART = 1e-3
-"""How far, relatively, the same number may be from itself by another course, as rounding and kernels go."""
+STACKED = 512
+"""Examples of batches, put together, that are traced in one pass."""
 
 NO_EXAMPLES = "certificates and theorems read single examples, which these batches do not show: "
 
@@ -53,7 +55,7 @@ class Part:
     rest: str
 
 
-def as_examples(function: Functional, batches: Batches, name: str) -> tuple[Examples, Criterion]:
+def as_examples(function: Functional, batches: Batches, name: str) -> TraceInputs:
     """Inputs and targets of all batches, and a quantity as a criterion of output and targets.
 
     Args:
@@ -67,6 +69,9 @@ def as_examples(function: Functional, batches: Batches, name: str) -> tuple[Exam
     size = sum(tensor.nbytes for tensor in batches.take(slice(1)).tensors) * len(batches)
     if size > MOST_BYTES:
         raise Unsupported(f"{NO_EXAMPLES}{size / 2**20:.0f} MiB would be put together, {MOST_BYTES >> 20} MiB at most")
+    assert isinstance(function.call, PerBatch)
+    if isinstance(function.call.loss, Told) and name not in function.call.metrics:
+        return told_inputs(function, batches, name, NO_EXAMPLES)
     parts: list[Part] = []
     for batch in batches:
         part = _part(function, batch, name)
@@ -80,7 +85,8 @@ def as_examples(function: Functional, batches: Batches, name: str) -> tuple[Exam
     targets = torch.cat([part.examples.targets for part in parts])
     if len(parts) == 1:
         _check_mean(*_cut(parts[0]))
-    return Examples(leaves, targets, parts[0].examples.keys), parts[0].criterion
+    examples = Examples(leaves, targets, parts[0].examples.keys)
+    return TraceInputs(function.module, parts[0].criterion, examples, min(len(examples), STACKED))
 
 
 def _part(function: Functional, batch: object, name: str) -> Part:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from weightstring.errors import Unsupported
 from weightstring.problem.batchwise.per_batch import Returned
 from weightstring.problem.inspection.own_loss import IGNORED, LABELS
 from weightstring.problem.losses.folded import FromSums
+from weightstring.problem.losses.means import Criterion
 
 
 class Placed(NamedTuple):
@@ -41,6 +44,12 @@ class Head:
     place: Callable[[Tensor, Tensor], Placed | None]
     loss: Callable[[Tensor, Tensor, str], Tensor]
     classes: bool = True
+
+    def placed(self, logits: Tensor, labels: Tensor) -> Placed:
+        """Scores and labels, those in half precision as float32."""
+        found = self.place(logits if logits.dtype == torch.float64 else logits.float(), labels)
+        assert found is not None
+        return found
 
     def weight(self, labels: Tensor) -> Tensor | int:
         """How many labels count."""
@@ -125,6 +134,11 @@ class HeadLoss:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     @property
+    def targets(self) -> str:
+        """What it compares with, among a batch's tensors."""
+        return LABELS
+
+    @property
     def rising(self) -> tuple[str, ...]:
         """Quantities that are better the higher they are."""
         told = [name for name, metric in self.metrics.items() if getattr(metric, "higher_is_better", False)]
@@ -137,12 +151,22 @@ class HeadLoss:
         inputs = {name: value for name, value in given.items() if self.labelled or name != LABELS}
         return self.of(net(**inputs, **self.options).logits, labels)
 
+    def criterion(self, name: str) -> Criterion:
+        """A quantity over any examples together, of what the model returns and their labels.
+
+        Raises:
+            Unsupported: the model reads the labels too, or the quantity is no mean, nor e to one.
+        """
+        if self.labelled:
+            raise Unsupported("certificates read models of inputs alone; this one is given the labels, as decoders are")
+        if name not in ("loss", "perplexity", "error"):
+            raise Unsupported(f"certificates have no rule for {name!r} of a model: bound its loss, perplexity or error")
+        return partial(_over_all, head=HEADS[self.head], name=name)
+
     def of(self, logits: Tensor, labels: Tensor) -> dict[str, Returned]:
         """The quantities of one batch from what the model returns; logits in half precision as float32."""
         head = HEADS[self.head]
-        placed = head.place(logits if logits.dtype == torch.float64 else logits.float(), labels)
-        assert placed is not None
-        scores, told = placed
+        scores, told = head.placed(logits, labels)
         total, weight = head.loss(scores, told, "sum"), head.weight(told)
         found: dict[str, Returned] = {"loss": (total, weight)}
         if self.language:
@@ -155,6 +179,14 @@ class HeadLoss:
             counts = told.ne(IGNORED) if head.classes else slice(None)
             found |= {name: metric(scores[counts].detach(), told[counts]) for name, metric in self.metrics.items()}
         return found
+
+
+def _over_all(output: Any, labels: Tensor, *, head: Head, name: str) -> Tensor:
+    scores, told = head.placed(output.logits, labels)
+    if name == "error":
+        return scores.argmax(-1).ne(told).double().mean()
+    mean = head.loss(scores, told, "mean")
+    return mean.exp() if name == "perplexity" else mean
 
 
 def perplexity(sums: Tensor) -> Tensor:

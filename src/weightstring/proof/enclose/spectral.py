@@ -109,7 +109,7 @@ def _largest(matrices: Tensor, squarings: int) -> Tensor:
     The norm of A is the root of that of A A*, and so on. On the way, matrices whose bound is already below the norm of
     another are left: they cannot be the largest. That norm need not be right, as the bound of each matrix is.
     """
-    groups, each, rows, columns = matrices.shape
+    groups, each, _, columns = matrices.shape
     group = torch.arange(groups, device=matrices.device).repeat_interleave(each)
     powers = matrices.flatten(0, 1)
     sizes: list[Tensor] = []
@@ -131,7 +131,8 @@ def _largest(matrices: Tensor, squarings: int) -> Tensor:
 def _add_size(sizes: list[Tensor], powers: Tensor, columns: int) -> Tensor:
     """The bound on each matrix by the root of the sum of squares of its last power, which is noted among the sizes."""
     terms = 2 * powers.shape[-2] * powers.shape[-1]
-    found = torch.linalg.vector_norm(torch.view_as_real(powers), dim=(-3, -2, -1)) * (1 + gamma(terms)) + UNSEEN
+    parts = torch.view_as_real(powers)
+    found: Tensor = torch.linalg.vector_norm(parts, dim=(-3, -2, -1)) * (1 + gamma(terms)) + UNSEEN
     sizes.append(found)
     for level in range(len(sizes) - 2, -1, -1):
         # Of a complex product of n terms, whose factors' squares sum to 1 at most, the errors' squares do to γ_{4n}².

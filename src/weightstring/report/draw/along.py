@@ -173,6 +173,7 @@ def draw_certified(
     low, high, most = min(drawn, default=0.0), max(drawn, default=0.0), max(bound for *_, bound in pieces)
     top = high + HEADROOM * (high - low)
     beyond = low < high and most > top and figure.layout.yaxis.type != "log"
+    further = f", up to {most:.3g}" if beyond else ""
     if beyond:
         figure.update_layout(yaxis={"range": [low - 0.05 * (top - low), top]})
     figure.add_scatter(
@@ -181,7 +182,7 @@ def draw_certified(
     figure.add_scatter(
         x=[s for low, high, _ in pieces for s in (low, high)],
         y=[bound for *_, bound in pieces for _ in range(2)],
-        name="certified upper bound" + f", up to {most:.3g}" * beyond, mode="lines", line={"color": CERTIFIED, "width": 1},
+        name="certified upper bound" + further, mode="lines", line={"color": CERTIFIED, "width": 1},
         fill="tonexty", fillcolor=CERTIFIED_BAND, hovertemplate="at most %{y:.6g}",
     )  # fmt: skip
 

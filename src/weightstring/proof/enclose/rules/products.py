@@ -34,6 +34,16 @@ def matmul(call: Call, x: object, y: object) -> Enclosure | Logits | Unnormalise
     return gathered(x, right) if isinstance(x, Probabilities) else matrix_product(left, right)
 
 
+@rule("addmm.default")
+def shifted(
+    call: Call, bias: object, x: object, y: object, *, beta: float = 1, alpha: float = 1
+) -> Enclosure | Logits | Unnormalised:
+    """B + X Y, as GPT-2 writes its layers."""
+    if not _is_matrix(y) or call.weights(bias).beads.ndim != 2 or (beta, alpha) != (1, 1):
+        raise call.refuse("it is not a vector and a product with a matrix that are the same for all examples")
+    return layer(call, x, Weights(call.weights(y).beads.mT), bias, fully_connected, axis=-1)
+
+
 def _is_matrix(value: object) -> bool:
     beads = value.beads[0] if isinstance(value, Weights) else value
     return isinstance(beads, Tensor) and beads.ndim == 2

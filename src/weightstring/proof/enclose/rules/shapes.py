@@ -121,7 +121,8 @@ def _inside(operator: Callable[..., Tensor], value: Tensor, settings: Sequence[A
 
 @rule("cat.default")
 def concatenate(call: Call, parts: Sequence[object], axis: int = 0) -> Enclosure:
-    """Side by side."""
+    """Side by side; torch leaves out what has no numbers and one axis, such as a cache before its first use."""
+    parts = [part for part in parts if not (isinstance(part, Tensor) and part.shape == (0,))]
     if axis % len(call.step.shape) == 0:
         raise call.refuse("it joins examples")
     if not all(isinstance(part, Enclosure | Logits | Data) for part in parts):
