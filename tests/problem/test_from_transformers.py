@@ -323,24 +323,24 @@ def test_two_models_are_connected_by_the_perplexity() -> None:
     assert (problem.measure(result.string.beads, ["perplexity"])["perplexity"] <= 20).all()
 
 
-def tokens(count: int = 6, length: int = 5) -> list[dict[str, Any]]:
+def chunks(count: int = 6, length: int = 5) -> list[dict[str, Any]]:
     """Sequences of one length; of some a label is ignored."""
     draw = torch.Generator().manual_seed(4)
     ids = torch.randint(1, 40, (count, length), generator=draw)
     return [{"input_ids": row, "labels": row.where(row != row[0], -100)} for row in ids]
 
 
-def classes(count: int = 6, length: int = 5) -> list[dict[str, Any]]:
-    return [{**row, "labels": torch.tensor(k % 2)} for k, row in enumerate(tokens(count, length))]
+def two_classes(count: int = 6, length: int = 5) -> list[dict[str, Any]]:
+    return [{**row, "labels": torch.tensor(k % 2)} for k, row in enumerate(chunks(count, length))]
 
 
 @pytest.mark.parametrize(
     ("build", "data", "quantity"),
     [
-        (gpt2, tokens, "perplexity"),
-        (llama, tokens, "loss"),
-        (lambda: bert("MaskedLM"), tokens, "loss"),
-        (lambda: bert("SequenceClassification"), classes, "error"),
+        (gpt2, chunks, "perplexity"),
+        (llama, chunks, "loss"),
+        (lambda: bert("MaskedLM"), chunks, "loss"),
+        (lambda: bert("SequenceClassification"), two_classes, "error"),
     ],
 )
 def test_a_line_between_two_models_is_proved(build, data, quantity) -> None:
@@ -358,8 +358,8 @@ def test_a_line_between_two_models_is_proved(build, data, quantity) -> None:
 @pytest.mark.parametrize(
     ("build", "rows", "why"),
     [
-        (gpt2, [*tokens(2), *tokens(2, 4)], "make rows of one length"),
-        (t5, tokens(), "this one is given the labels"),
+        (gpt2, [*chunks(2), *chunks(2, 4)], "make rows of one length"),
+        (t5, chunks(), "this one is given the labels"),
     ],
 )
 def test_models_that_certificates_do_not_read_say_why(build, rows, why) -> None:

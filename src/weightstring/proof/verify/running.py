@@ -14,7 +14,7 @@ from torch.fx import Node
 
 from weightstring.problem.datasets.data import Examples
 from weightstring.proof.verify.apart import Apart
-from weightstring.proof.verify.curves import Array, Curve
+from weightstring.proof.verify.curves import Curve
 from weightstring.proof.verify.marks import name_of, shape_of
 from weightstring.proof.verify.of_data import LATER, Made
 from weightstring.proof.verify.operations import OPERATIONS, At, Loss, NotVerifiable, array
@@ -152,7 +152,7 @@ class Run:
             return [self._filled(one) for one in given]
         return given
 
-    def _computed(self, name: str) -> Array:
+    def _computed(self, name: str) -> NDArray[Any]:
         if name in self._of.unplaced:
             raise NotVerifiable(f"{name}, made of the data, has no row for each example and is not the same for all")
         return self._of.made.value(name, self._block, self._rows)
