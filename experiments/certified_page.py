@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from certified_section import trained_words
+from certified_section import seconds, trained_words
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from tables import read
@@ -69,9 +69,9 @@ def words(row: Row) -> str:
     beads = "the straight line" if row["segments"] == 1 else f"a string of {row['segments'] + 1} beads"
     line = "" if row["segments"] == 1 else f" On the straight line the loss is {row['line']:.3f} at most, sampled."
     bound = "no finite bound" if row["bound"] is None else f"at most {row['bound']:.5g}"
-    proved = f"{bound} by {row['intervals']:,} intervals, in {row['certify, CPU seconds']:.2g} CPU seconds"
+    proved = f"{bound} by {row['intervals']:,} intervals, in {seconds(row['certify, CPU seconds'])} CPU seconds"
     verified = (
-        f" Verified by the second implementation in {row['verify, CPU seconds']:.2g}."
+        f" Verified by the second implementation in {seconds(row['verify, CPU seconds'])} CPU seconds."
         if row.get("verified")
         else " The second implementation did not get through it in its time."
         if row["holds"]

@@ -12,6 +12,11 @@ HEADINGS = (
 )  # fmt: skip
 
 
+def seconds(value: float) -> str:
+    """To two digits, or whole ones."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def trained_words(result: dict[str, Any]) -> str:
     """What the networks are."""
     examples = sorted({row["examples"] for row in result["rows"].values()})
@@ -56,7 +61,7 @@ def _cells(name: str, row: dict[str, Any]) -> tuple[object, ...]:
         f"{row['largest sample']:.5g}",
         bound if row["holds"] else f"{bound}, not within the threshold in {row['seconds at most']:.0f} s",
         row["intervals"],
-        f"{row['grid, CPU seconds']:.2g}",
-        f"{row['certify, CPU seconds']:.2g}",
-        "–" if verified is None else f"{verified:.2g}{'' if row['verified'] else ', refused'}",
+        seconds(row["grid, CPU seconds"]),
+        seconds(row["certify, CPU seconds"]),
+        "–" if verified is None else f"{seconds(verified)}{'' if row['verified'] else ', refused'}",
     )
