@@ -20,6 +20,8 @@ NORM, ATTENTION = Layer("layer norm", (4,)), Layer("attention", (4, 2))
 
 CASES: dict[str, Case] = {
     "layer norm": Case(_tokens(NORM), "tokens", TOKENS),
+    "turned layers": Case(
+        _tokens(Layer("turned layer", (4, 5)), Layer("relu"), Layer("turned layer", (5, 4))), "tokens", TOKENS),
     "rms norm": Case(_tokens(Layer("rms norm", (4,)), Layer("silu")), "outputs", TOKENS),
     "group norm": Case(_tokens(Layer("group norm", (1, 3))), "outputs", TOKENS),
     "instance norm": Case(_tokens(Layer("instance norm", (3,)), Layer("relu")), "tokens", TOKENS),

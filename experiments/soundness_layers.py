@@ -203,7 +203,21 @@ def _chosen_values(x: np.ndarray) -> np.ndarray:
     return picked + np.concatenate([x[..., :1], np.exp(x[..., 1:])], -1)
 
 
+class _Turned(nn.Module):
+    """A layer as GPT-2 writes it, its weight (in, out), behind a cache that holds nothing yet."""
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(width, outputs)), nn.Parameter(torch.randn(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, tokens, width) → (n, tokens, outputs)."""
+        found = torch.addmm(self.bias, x.view(-1, x.shape[-1]), self.weight).view(*x.shape[:-1], -1)
+        return torch.cat([torch.empty(0, dtype=x.dtype), found], -2)
+
+
 LAYERS: dict[str, Known] = {
+    "turned layer": Known(_Turned, lambda x, p, *_: _matrix(x, p[0].swapaxes(1, 2), p[1])),
     "layer norm": Known(nn.LayerNorm, _layer_norm),
     "rms norm": Known(lambda width: nn.RMSNorm(width, eps=1e-5), _rms_norm),
     "group norm": Known(nn.GroupNorm, _group_norm),
