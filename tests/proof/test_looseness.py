@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -15,7 +16,8 @@ from weightstring.proof.certificate import Piece
 from weightstring.proof.enclose.enclosing import Enclosing, enclosing
 from weightstring.proof.enclose.enclosure import Enclosure
 from weightstring.proof.enclose.intervals import Intervals
-from weightstring.proof.enclose.looseness import LOSS, looseness_of
+from weightstring.proof.enclose.linear import Unnormalised
+from weightstring.proof.enclose.looseness import LOSS, _alone, looseness_of
 from weightstring.proof.enclose.rules import Call
 from weightstring.proof.enclose.walking import Walk
 
@@ -42,17 +44,39 @@ class Without(Walk):
 
     def _result(self, call: Call, values: dict[str, object]) -> object:
         found = super()._result(call, values)
-        if call.step.where != self.where or not isinstance(found, Enclosure):
+        if call.step.where != self.where or not isinstance(found, Enclosure | Unnormalised):
             return found
-        alone = {name: v.centre if isinstance(v, Enclosure) else v for name, v in values.items()}
-        own = super()._result(call, alone)
+        own = super()._result(call, {name: _alone(value) for name, value in values.items()})
+        if isinstance(found, Unnormalised) and isinstance(own, Unnormalised):
+            return replace(found, alone=self._less(found.alone, own.alone))
         assert isinstance(own, Enclosure)
-        return replace(found, radius=found.radius - self.part * own.radius)
+        return self._less(found, own)
+
+    def _less(self, found: Enclosure, own: Enclosure) -> Enclosure:
+        norm = None if found.norm is None or own.norm is None else found.norm - self.part * own.norm
+        return replace(found, radius=found.radius - self.part * own.radius, norm=norm)
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Tanh()])
-def test_shares_are_what_the_bound_loses_without_an_operations_remainder(activation: nn.Module) -> None:
-    of = enclosed(activation)
+def images() -> Enclosing:
+    """Two convolutions under BatchNorm, which scales the second's errors by itself."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 2, 2), nn.BatchNorm2d(2), nn.ReLU()]
+        net = nn.Sequential(nn.Unflatten(1, (1, 4, 4)), *layers, nn.Flatten(), nn.Linear(2, 3)).double()
+    inputs = torch.randn(8, 16, generator=torch.Generator().manual_seed(5)).double()
+    problem = ws.ModuleProblem(net, F.cross_entropy, (inputs, Y), buffers="frozen")
+    a = problem.initial(0)
+    step = 0.3 * torch.randn(len(a), generator=torch.Generator().manual_seed(4)).double()
+    return enclosing(problem, torch.stack([a, a + step]), "loss", 1 << 28)
+
+
+@pytest.mark.parametrize(("build", "named"), [
+    (lambda: enclosed(nn.ReLU()), "1 (ReLU)"), (lambda: enclosed(nn.Tanh()), "1 (Tanh)"), (images, "4 (Conv2d)"),
+])  # fmt: skip
+def test_shares_are_what_the_bound_loses_without_an_operations_remainder(
+    build: Callable[[], Enclosing], named: str
+) -> None:
+    of = build()
     bound, part = float(of.bounds(WHERE)), 1e-4
     (found,) = looseness_of(of, [Piece(0, LOW, HIGH, bound)], lambda piece: 0.0)
     shares = {cause.where: cause.share for cause in found.causes}
@@ -65,6 +89,7 @@ def test_shares_are_what_the_bound_loses_without_an_operations_remainder(activat
         less.__dict__["walk"] = Without(walk.program, walk.examples, walk.derived, walk.degree, where, part)
         lost[where] = (bound - float(less.bounds(WHERE))) / part
     assert len(lost) >= 3
+    assert named in " ".join(lost)
     assert all(shares[a] / shares[b] == pytest.approx(lost[a] / lost[b], rel=0.01) for a in lost for b in lost)
 
 

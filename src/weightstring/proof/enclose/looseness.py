@@ -20,6 +20,7 @@ from weightstring.proof.certificate import Cause, Looseness, Piece
 from weightstring.proof.enclose.enclosing import ARRAYS, Enclosing
 from weightstring.proof.enclose.enclosure import Enclosure, per_interval
 from weightstring.proof.enclose.intervals import Intervals
+from weightstring.proof.enclose.linear import Unnormalised
 from weightstring.proof.enclose.products import Kept, Products
 from weightstring.proof.enclose.rules import Call
 from weightstring.proof.enclose.softmax import Probabilities
@@ -56,11 +57,14 @@ class Weighing(Walk):
 
     def _result(self, call: Call, values: dict[str, object]) -> object:
         found = super()._result(call, values)
-        if call.step.name in self.program.of_data or not isinstance(found, Enclosure | Probabilities | Bounds):
+        known = Enclosure | Unnormalised | Probabilities | Bounds
+        if call.step.name in self.program.of_data or not isinstance(found, known):
             return found
         own = super()._result(call, {name: _alone(value) for name, value in values.items()})
         if isinstance(found, Enclosure) and isinstance(own, Enclosure):
             return self._weighed(found, own, call.step.where)
+        if isinstance(found, Unnormalised) and isinstance(own, Unnormalised):
+            return replace(found, alone=self._weighed(found.alone, own.alone, call.step.where))
         if isinstance(found, Probabilities) and isinstance(own, Probabilities):
             return Probabilities(self._weighed(found.enclosure, own.enclosure, call.step.where))
         if isinstance(found, Bounds) and isinstance(own, Bounds) and found.each.requires_grad:
@@ -161,6 +165,10 @@ def _alone(value: object) -> object:
     """The polynomials without their errors."""
     if isinstance(value, Enclosure):
         return value.centre
+    if isinstance(value, Unnormalised):
+        of = value.inherited
+        none = replace(of, x=of.x.centre, radius=torch.zeros_like(of.radius), reach=torch.zeros_like(of.reach))
+        return Unnormalised(value.alone.centre, none)
     if isinstance(value, Probabilities):
         return Probabilities(value.enclosure.centre)
     if isinstance(value, Logits):
