@@ -116,7 +116,7 @@ class Traced:
             self.program = None  # certify has no rule for it
 
     def again(self, draw: Draw, examples: Examples) -> np.ndarray:
-        """What verification bounds the loss by on each interval."""
+        """What verification bounds the loss by on each interval: the least, without generators or by some."""
         course = self.replay._course
         made = Made(course.programs, course.blocks, examples, course.made._along, course.dtype)
         self.replay._examples, self.replay._course = examples, replace(course, examples=examples, made=made)
@@ -128,8 +128,9 @@ class Traced:
         return np.array([self._bound(a, b, *edge) for edge in edges])
 
     def _bound(self, a: np.ndarray, b: np.ndarray, low: float, high: float) -> float:
+        ways = (0, 1, self.replay.generators) if self.replay.generators else (0,)
         try:
-            return self.replay.bound(a, b, low, high)
+            return min(self.replay.bound(a, b, low, high, generators) for generators in ways)
         except NotVerifiable:  # which says nothing of the loss
             return math.inf
 

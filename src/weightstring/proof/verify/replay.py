@@ -103,8 +103,7 @@ class Replay:
                 self._programs[size] = exported(self._whole, examples, size)
         if chunks:
             _require_room(max(chunks), max(each_of(node, grown) for node in nodes), max_bytes)
-        correlated = sum(name_of(node) == "relu.default" and len(shape_of(node)) == 2 for node in nodes) > 1
-        self.generators = GENERATORS if correlated else 0
+        self.generators = GENERATORS if any(map(_follows, nodes)) else 0
         self._course, along = self._course_of(free, grown, problem)
         self._calibration = None if self._estimated is None else Calibration(self._estimated, self._course, along)
 
@@ -235,6 +234,16 @@ class Replay:
                 above[0] += gamma(0) * (before.size + part.size + LEAST)
                 sums[name] = Loss(above, before.printed + part.printed)
         return run.result(sums)
+
+
+def _follows(node: Node) -> bool:
+    """Whether it is a ReLU of rows, with layers alone between it and another."""
+    if name_of(node) != "relu.default" or len(shape_of(node)) != 2:
+        return False
+    source = node.args[0]
+    while isinstance(source, Node) and name_of(source) in ("linear.default", "dropout.default"):
+        source = source.args[0]
+    return isinstance(source, Node) and name_of(source) == "relu.default" and len(shape_of(source)) == 2
 
 
 def _require_room(size: int, width: int, max_bytes: int) -> None:
