@@ -199,3 +199,13 @@ def test_a_checkpoint_without_hyperparameters_builds_no_module() -> None:
         ws.from_lightning(Classifier, Data(), checkpoint={"state_dict": {}})
     with pytest.raises(ws.InvalidCheckpoint, match="cannot be built with the checkpoint's hyper_parameters depth"):
         ws.from_lightning(Classifier, Data(), checkpoint={"state_dict": {}, "hyper_parameters": {"depth": 3}})
+
+
+def test_a_line_between_two_modules_is_proved() -> None:
+    torch.manual_seed(0)
+    problem = ws.from_lightning(Classifier(), Data())
+    theta = problem.initial(0)
+    string = ws.WeightString(problem, torch.stack([theta, theta + 0.01 * torch.randn_like(theta)]))
+    certificate = ws.certify(problem, string, tol=0.01)
+    assert certificate.largest_sample <= certificate.upper_bound <= 1.01 * certificate.largest_sample
+    assert ws.verify(problem, string, certificate).ok

@@ -231,12 +231,20 @@ def export(
             steps = Trace.of(exported).steps if functional else ()
             if functional and any(step.writes or step.target in UNROLLED for step in steps):
                 exported = exported.run_decompositions(dict(UNROLLED))
+            if functional:
+                exported.graph.eliminate_dead_code(_has_effect)
     except Exception as error:  # whatever tracing a stranger's code may raise
         raise Unsupported(
             f"{subject}{name_of(module)} cannot be traced as a fixed course of operations ({first_line(error)}): "
             f"{remedy}"
         ) from error
     return exported
+
+
+def _has_effect(node: Node) -> bool:
+    """Whether it does more than give a result; without a reader that is another quantity, or torch's own check."""
+    schema = getattr(node.target, "_schema", None)
+    return node.op != "call_function" or (schema is not None and schema.is_mutable)
 
 
 @contextmanager

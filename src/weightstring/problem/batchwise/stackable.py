@@ -22,6 +22,7 @@ from weightstring.problem.datasets.batches import Batches, batch_digest, mapped
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.functional import Functional
 from weightstring.problem.losses.means import Criterion
+from weightstring.problem.losses.metric_objects import is_metric
 from weightstring.problem.outputs import leaves_of, rebuilt
 from weightstring.problem.trace_inputs import TraceInputs
 
@@ -36,6 +37,24 @@ NO_EXAMPLES = "certificates and theorems read single examples, which these batch
 
 class Given:
     """Stands in a batch for a tensor that the module is called with."""
+
+
+class Unread(StandIn):
+    """A stand-in whose metric objects, of which only their own quantities are made, say nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = super().__getattr__(name)
+        return Silent() if is_metric(value) else value
+
+
+class Silent(float):
+    """In place of a metric: the number 0, as which it may be logged, and whatever is called of it gives 0."""
+
+    def __call__(self, *_: object, **__: object) -> Tensor:
+        return torch.zeros(())
+
+    def __getattr__(self, name: str) -> Any:
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +128,7 @@ def _part(function: Functional, batch: object, name: str) -> Part:
     assert isinstance(function.call, PerBatch)
     loss = function.call.metrics.get(name, function.call.loss)
     template = rebuilt(batch, [Given() if isinstance(leaf, Tensor) else leaf for leaf in leaves])
-    criterion = partial(of_targets, loss=loss, name=name, template=template, place=rest[0])
+    criterion = partial(of_targets, net=function.module, loss=loss, name=name, template=template, place=rest[0])
     try:
         value, mean = float(criterion(output, targets)), float(amount) / float(weight)
     except Exception as error:  # whatever a stranger's loss does with what is not there
@@ -148,11 +167,13 @@ def _check_mean(one: Part, other: Part) -> None:
         raise Unsupported(f"{NO_EXAMPLES}two parts have {mean:.6g} on average, but {together:.6g} together")
 
 
-def of_targets(output: object, targets: Tensor, *, loss: BatchLoss, name: str, template: object, place: int) -> Tensor:
+def of_targets(
+    output: object, targets: Tensor, *, net: nn.Module, loss: BatchLoss, name: str, template: object, place: int
+) -> Tensor:
     """A quantity that a loss gives of a batch with these targets when the module returns this output."""
     leaves = leaves_of(template)
     leaves[place] = targets
-    stand_in: Any = StandIn(nn.Identity(), lambda args, kwargs: output)
+    stand_in: Any = Unread(net, lambda args, kwargs: output)
     returned: Any = loss(stand_in, rebuilt(template, leaves))
     value = returned[name] if isinstance(returned, Mapping) else returned
     return cast(Tensor, value.mean if isinstance(value, MeanOf) else value[0] / value[1])

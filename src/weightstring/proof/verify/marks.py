@@ -251,7 +251,6 @@ RULES: Mapping[str, Callable[..., Any]] = {
     **dict.fromkeys(("lstm.input", "gru.input", "rnn_tanh.input", "rnn_relu.input"), _recurrent),
     "getitem": lambda node, parts, which: parts[which],
     "broadcast_tensors.default": lambda node, parts: list(np.broadcast_arrays(*parts)),
-    "_assert_tensor_metadata.default": lambda node, *_, **__: np.full((), NOBODY),
 }  # fmt: skip
 """What becomes of the marks; of other operators each number is made of those in its place, if torch says so."""
 

@@ -169,11 +169,6 @@ def same(at: At, x: Any, *settings: Any, **named: Any) -> Any:
     return x
 
 
-@OPERATIONS.register("_assert_tensor_metadata.default")
-def asserted(at: At, *_: Any, **named: Any) -> None:
-    """Torch's own check."""
-
-
 @OPERATIONS.register("broadcast_tensors.default")
 def broadcast(at: At, parts: Sequence[Any]) -> list[Any]:
     """In one shape."""

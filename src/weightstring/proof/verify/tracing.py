@@ -83,6 +83,8 @@ def exported(whole: Whole, examples: Examples, size: int) -> ExportedProgram:
             program = program.run_decompositions({})
     if any(spec.kind != OutputKind.USER_OUTPUT for spec in program.graph_signature.output_specs):
         raise NotVerifiable("the module or the loss writes to its inputs or buffers")
+    # Nothing is written to: what no operation reads is torch's own check, or another quantity of a loss of several.
+    program.graph.eliminate_dead_code(lambda node: node.op != "call_function")
     return program
 
 

@@ -252,8 +252,3 @@ def unchanged(call: Call, x: object, *settings: object, **named: object) -> obje
     if coarser and not isinstance(x, Decision):
         raise call.refuse(f"it rounds what depends on θ to {dtype}, coarser than its {call.dtype}")
     return x
-
-
-@rule("_assert_tensor_metadata.default")
-def asserted(call: Call, *_: object, **named: object) -> None:
-    """Nothing: torch's own check."""
