@@ -71,7 +71,8 @@ def images() -> Enclosing:
 
 
 @pytest.mark.parametrize(("build", "named"), [
-    (lambda: enclosed(nn.ReLU()), "1 (ReLU)"), (lambda: enclosed(nn.Tanh()), "1 (Tanh)"), (images, "4 (Conv2d)"),
+    (lambda: enclosed(nn.ReLU()), "1 (ReLU)"), (lambda: enclosed(nn.Tanh()), "1 (Tanh)"),
+    pytest.param(images, "4 (Conv2d)", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_shares_are_what_the_bound_loses_without_an_operations_remainder(
     build: Callable[[], Enclosing], named: str

@@ -152,6 +152,7 @@ def test_where_the_plain_bound_fails_generators_prove(deep, monkeypatch: pytest.
     assert len(asked) > with_them
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_too_low_is_refuted(deep) -> None:
     problem, string = deep
     verification = ws.verify(problem, string, whole_of(problem, string, -1e-3))
