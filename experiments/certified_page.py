@@ -78,8 +78,8 @@ def words(row: Row) -> str:
         else " So nothing is proved; the string is connected by its samples alone."
     )
     return (
-        f"{row['parameters']:,} parameters, {row['distance']:.3g} apart; {row['examples']:,} examples. Along {beads} the "
-        f"loss is {row['largest sample']:.5g} by samples, the threshold {row['threshold']:.6g}.{line} Certified: "
+        f"{row['parameters']:,} parameters, {row['distance']:.3g} apart; {row['examples']:,} examples. Along {beads} "
+        f"the loss is {row['largest sample']:.5g} by samples, the threshold {row['threshold']:.6g}.{line} Certified: "
         f"{proved}.{verified}"
     )
 

@@ -136,6 +136,7 @@ ACTIVATIONS: dict[str, Callable[..., np.ndarray]] = {
 
 
 def pi() -> np.longdouble:
+    """π in extended precision."""
     return 4 * np.arctan(Long(1))
 
 

@@ -51,6 +51,7 @@ class Silent(float):
     """In place of a metric: the number 0, as which it may be logged, and whatever is called of it gives 0."""
 
     def __call__(self, *_: object, **__: object) -> Tensor:
+        """0."""
         return torch.zeros(())
 
     def __getattr__(self, name: str) -> Any:
