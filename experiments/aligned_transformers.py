@@ -123,38 +123,42 @@ def main() -> None:
     )  # fmt: skip
     a, b = (problem.flatten(state) for state in weights)
     threshold = MARGIN * float(problem.measure(torch.stack([a, b]))["loss"].max())
+    setting = {"layers": given.layers, "width": given.width, "steps": given.steps, "parameters": problem.size}
+    result = {"setting": setting, "held out": len(held), "threshold": threshold}
     rows: list[dict[str, Any]] = []
-    for name, how in {"as given": None, **WAYS}.items():
+    others: list[Tensor] = []
+    for name, how in {"as given": None, **WAYS}.items():  # lines first: strings take long
         started = time.process_time()
         found = None if how is None else ws.align(problem, a, b, **how)
-        other = b if found is None else found.theta
-        losses = heights(problem, a, other, given.points)
-        aligning = time.process_time() - started
-        run = given.store / f"string-{name.replace(' ', '-')}"
-        string = ws.connect(problem, a, other, threshold, stop=MOST, align=False, store=run, progress=False)
+        others.append(b if found is None else found.theta)
+        losses = heights(problem, a, others[-1], given.points)
         rows.append(
             {
                 "line": name,
                 "losses": losses,
                 "barrier": barrier(losses),
-                "distance": float((a - other).norm()),
+                "distance": float((a - others[-1]).norm()),
                 "by": None if found is None else repr(found.chosen),
                 "evaluations": 0.0 if found is None else found.evaluations,
                 "gradients": 0 if found is None else found.gradients,
-                "CPU seconds": round(aligning, 1),
-                "string": {
-                    "connected": string.connected,
-                    "beads": len(string.string),
-                    "length": string.string.normalized_length,
-                    "largest": string.largest,
-                    "gradients": string.steps,
-                },
+                "CPU seconds": round(time.process_time() - started, 1),
+                "string": None,
             }
         )
         print(rows[-1], flush=True)
-        setting = {"layers": given.layers, "width": given.width, "steps": given.steps, "parameters": problem.size}
-        found = {"setting": setting, "held out": len(held), "threshold": threshold, "rows": rows}
-        keep(f"{NAME}_{given.layers}_{given.width}", found)
+        keep(f"{NAME}_{given.layers}_{given.width}", result | {"rows": rows})
+    for row, other in reversed(list(zip(rows, others, strict=True))):  # the shortest searches first
+        run = given.store / f"string-{row['line'].replace(' ', '-')}"
+        string = ws.connect(problem, a, other, threshold, stop=MOST, align=False, store=run, progress=False)
+        row["string"] = {
+            "connected": string.connected,
+            "beads": len(string.string),
+            "length": string.string.normalized_length,
+            "largest": string.largest,
+            "gradients": string.steps,
+        }
+        print(row, flush=True)
+        keep(f"{NAME}_{given.layers}_{given.width}", result | {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -54,8 +54,10 @@ def _of_size(result: Mapping[str, Any]) -> str:
     )
 
 
-def _of_string(string: Mapping[str, Any]) -> tuple[object, ...]:
-    """Its gradients, beads and length; how high it remained where it was not found."""
+def _of_string(string: Mapping[str, Any] | None) -> tuple[object, ...]:
+    """Its gradients, beads and length; how high it remained where it was not found; –: it was not searched for."""
+    if string is None:
+        return "–", "–", "–"
     if not string["connected"]:
         return string["gradients"], string["beads"], f"not found; {string['largest']:.3f} at its highest"
     return string["gradients"], string["beads"], f"{string['length']:.3f}"
