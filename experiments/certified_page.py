@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from tables import read
 
+from weightstring.report.draw.along import HEADROOM
 from weightstring.report.draw.looseness import operation
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -22,9 +23,6 @@ STYLE = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "0", "svg.fonttype": "none",
 }  # fmt: skip
 LOSS, BOUND, THRESHOLD = "#1d4ed8", "#0f766e", "#dc2626"
-HEADROOM = 4.0
-"""How far bounds are drawn above all else, in heights of the rest."""
-
 CAUSES = 5
 """Operations that are named."""
 

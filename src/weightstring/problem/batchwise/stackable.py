@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from weightstring.errors import Unsupported
 from weightstring.problem.batchwise.calls import ReadCall, StandIn
 from weightstring.problem.batchwise.per_batch import BatchLoss, MeanOf, PerBatch
-from weightstring.problem.batchwise.told import APART, Told, told_inputs
+from weightstring.problem.batchwise.told import APART, NO_EXAMPLES, Told, shape_of, together, told_inputs
 from weightstring.problem.datasets.batches import Batches, batch_digest, mapped
 from weightstring.problem.datasets.data import Examples
 from weightstring.problem.functional import Functional
@@ -31,8 +31,6 @@ MOST_BYTES = 2**28
 
 STACKED = 512
 """Examples of batches, put together, that are traced in one pass."""
-
-NO_EXAMPLES = "certificates and theorems read single examples, which these batches do not show: "
 
 
 class Given:
@@ -91,21 +89,19 @@ def as_examples(function: Functional, batches: Batches, name: str) -> TraceInput
         raise Unsupported(f"{NO_EXAMPLES}{size / 2**20:.0f} MiB would be put together, {MOST_BYTES >> 20} MiB at most")
     assert isinstance(function.call, PerBatch)
     if isinstance(function.call.loss, Told) and name not in function.call.metrics:
-        return told_inputs(function, batches, name, NO_EXAMPLES)
+        return told_inputs(function, batches, name)
     parts: list[Part] = []
     for batch in batches:
         part = _part(function, batch, name)
         parts.append(part)
-        if _form(part.examples) != _form(parts[0].examples) or part.rest != parts[0].rest:
+        if shape_of(part.examples) != shape_of(parts[0].examples) or part.rest != parts[0].rest:
             first = parts[0].examples.form()
             raise Unsupported(f"{NO_EXAMPLES}one has inputs {first}, another {part.examples.form()}, or other settings")
         if len(parts) == 2:
             _check_mean(*parts)
-    leaves = tuple(torch.cat(column) for column in zip(*(part.examples.leaves for part in parts), strict=True))
-    targets = torch.cat([part.examples.targets for part in parts])
     if len(parts) == 1:
         _check_mean(*_cut(parts[0]))
-    examples = Examples(leaves, targets, parts[0].examples.keys)
+    examples = together([part.examples for part in parts])
     return TraceInputs(function.module, parts[0].criterion, examples, min(len(examples), STACKED))
 
 
@@ -138,12 +134,6 @@ def _part(function: Functional, batch: object, name: str) -> Part:
         raise Unsupported(f"{NO_EXAMPLES}{name!r} is {mean:.6g} of a batch, but {value:.6g} of its output and targets")
     examples = Examples(tuple(inputs), targets, tuple(kwargs) or None)
     return Part(examples, output, criterion, batch_digest(mapped(batch, lambda tensor: tensor.new_empty(0))))
-
-
-def _form(examples: Examples) -> object:
-    """What all batches have in common."""
-    tensors = (*examples.leaves, examples.targets)
-    return examples.keys, [(tensor.shape[1:], tensor.dtype) for tensor in tensors]
 
 
 def _cut(part: Part) -> tuple[Part, Part]:

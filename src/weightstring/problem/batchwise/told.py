@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -21,6 +21,8 @@ from weightstring.problem.trace_inputs import TraceInputs
 
 APART = 1e-3
 """How far, relatively, the same number may be from itself by another course, as rounding and kernels go."""
+
+NO_EXAMPLES = "certificates and theorems read single examples, which these batches do not show: "
 
 
 @runtime_checkable
@@ -43,14 +45,13 @@ class Told(Protocol):
         """
 
 
-def told_inputs(function: Functional, batches: Batches, name: str, why: str) -> TraceInputs:
+def told_inputs(function: Functional, batches: Batches, name: str) -> TraceInputs:
     """Inputs and targets of all batches, and a quantity of all of them together.
 
     Args:
         function: the module, and its call by a :class:`Told` loss.
         batches: the data.
         name: of the quantity.
-        why: what is refused, in words.
 
     Raises:
         Unsupported: batches differ in form, or the quantity is not what the loss says.
@@ -59,33 +60,45 @@ def told_inputs(function: Functional, batches: Batches, name: str, why: str) -> 
     loss = cast(Told, function.call.loss)
     criterion = loss.criterion(name)
     module = called_with(function.module, loss.options)
-    parts = [_part(batch, loss.targets, why) for batch in batches]
-    forms = [[(tensor.shape[1:], tensor.dtype) for tensor in (*part.leaves, part.targets)] for part in parts]
-    for part, form in zip(parts, forms, strict=True):
-        if part.keys != parts[0].keys or form != forms[0]:
+    parts = [_part(batch, loss.targets) for batch in batches]
+    for part in parts:
+        if shape_of(part) != shape_of(parts[0]):
             raise Unsupported(
-                f"{why}one has inputs {parts[0].form()}, another {part.form()}: make rows of one length, such as by "
-                "padding='max_length'"
+                f"{NO_EXAMPLES}one has inputs {parts[0].form()}, another {part.form()}: make rows of one length, such "
+                "as by padding='max_length'"
             )
-    leaves = tuple(torch.cat(column) for column in zip(*(part.leaves for part in parts), strict=True))
-    examples = Examples(leaves, torch.cat([part.targets for part in parts]), parts[0].keys)
+    examples = together(parts)
     with torch.no_grad():
         amount, weight = function.call.sums(function.module, next(iter(batches)), name)
         own = amount.value() if isinstance(amount, Folded) else amount / weight
         found = criterion(module(**dict(zip(parts[0].keys or (), parts[0].leaves, strict=True))), parts[0].targets)
     if abs(float(found) - float(own)) > APART * max(abs(float(found)), abs(float(own))):
-        raise Unsupported(f"{why}{name!r} is {float(own):.6g} of a batch, but {float(found):.6g} of its single labels")
+        raise Unsupported(
+            f"{NO_EXAMPLES}{name!r} is {float(own):.6g} of a batch, but {float(found):.6g} of its single labels"
+        )
     return TraceInputs(module, criterion, examples, len(examples))
 
 
-def _part(batch: object, targets: str, why: str) -> Examples:
+def _part(batch: object, targets: str) -> Examples:
     if not isinstance(batch, Mapping) or not all(isinstance(value, Tensor) for value in batch.values()):
-        raise Unsupported(f"{why}a batch is no dict of tensors")
+        raise Unsupported(f"{NO_EXAMPLES}a batch is no dict of tensors")
     inputs = {name: value for name, value in batch.items() if name != targets}
     rows = {len(value) if value.ndim else 0 for value in batch.values()}
     if len(rows) != 1:
-        raise Unsupported(f"{why}its tensors have {', '.join(map(str, sorted(rows)))} rows")
+        raise Unsupported(f"{NO_EXAMPLES}its tensors have {', '.join(map(str, sorted(rows)))} rows")
     return Examples(tuple(inputs.values()), batch[targets], tuple(inputs))
+
+
+def shape_of(examples: Examples) -> object:
+    """What all batches must have in common to be put together."""
+    tensors = (*examples.leaves, examples.targets)
+    return examples.keys, [(tensor.shape[1:], tensor.dtype) for tensor in tensors]
+
+
+def together(parts: Sequence[Examples]) -> Examples:
+    """Batches of one form as one set."""
+    leaves = tuple(torch.cat(column) for column in zip(*(part.leaves for part in parts), strict=True))
+    return Examples(leaves, torch.cat([part.targets for part in parts]), parts[0].keys)
 
 
 def called_with(module: nn.Module, options: Mapping[str, Any]) -> nn.Module:
